@@ -47,7 +47,7 @@ from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import to_prompt_text
-from pipeline.tables.column_values import unstorable_reason
+from pipeline.tables.column_values import find_unstorable_reason
 from pipeline.tables.row_sync import find_changed_in_source
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
@@ -91,7 +91,7 @@ class UserAnswers(TaskAnswers):
         input_hash: str,
     ) -> "tuple[BaseModel | None, str]":
         """Check an answer as `TaskAnswers.judge` does, and refuse values that no database can store."""
-        reason = unstorable_reason(answer)
+        reason = find_unstorable_reason(answer)
         if reason:
             return None, reason
         return super().judge(answer, row, input_hash=input_hash)

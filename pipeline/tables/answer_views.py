@@ -116,18 +116,19 @@ def check_view_columns(task: TaskRecord) -> None:
         raise InputError(f"{label} {reason}; nothing was changed", hint="give it another name")
 
 
-def _view_query(
+def _make_view_query(
     tx: Connection,
     task: TaskRecord,
     *,
     per_version: bool,
     existing_names: Sequence[str],
 ) -> Select[Any]:
-    """Return the SELECT of a view.
+    """Return the SELECT of one of a task's two views: all answers, or rows.
 
     The view of all answers has the key, fields, version and time of each answer. The view of rows
-    also has the task's source columns except the key, under free names; a column without a free
-    name is left out. Confidences of fields come last. Rows without an answer are in neither view.
+    has them for the preferred answer of each row, and also the task's source columns except the key,
+    under free names; a column without a free name is left out. Confidences of fields come last.
+    Rows without an answer are in neither view.
 
     Args:
         tx: The transaction in which the view will be made.
@@ -159,9 +160,9 @@ def _view_query(
 
 
 def _answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
-    """Return SQL expressions for a stored answer by column name: key, fields, version and time.
+    """Return SQL expressions for the columns of an answer: key, fields, version and time.
 
-    The time is text with `+00:00` on SQLite.
+    They are ordered so, and by column name. The time is text with `+00:00` on SQLite.
     """
     is_file = is_sqlite(tx)
     make_cell = _sqlite_cell if is_file else _server_cell
@@ -247,17 +248,17 @@ def are_views_made(tx: Connection, task: TaskRecord) -> bool:
     """Return whether no view has to be made: each is current, or another object has its name."""
     return all(
         is_view_made(tx, name, query, origin=_ANSWERS_ORIGIN)
-        for name, query in _view_queries(tx, task)
+        for name, query in _make_view_queries(tx, task)
     )
 
 
 def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     """Make both views of a task, or replace them with their current definitions.
 
-    Existing views are made again even if they are current.
+    Existing views are made again even if they are current. Runs in the caller's transaction.
 
     Returns:
-        A line for the user if at least one of the views did not exist.
+        One line for the user if at least one of the views did not exist, else an empty list.
 
     Raises:
         InputError: Two columns would have the same name, or a name is too long.
@@ -268,22 +269,28 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     check_view_names(tx, task)
     names = view_names_of(task)
     earlier_marks = [_read_mark(tx, name) for name in names]
-    for name, query in _view_queries(tx, task):
+    for name, query in _make_view_queries(tx, task):
         make_view(tx, name, query, origin=_ANSWERS_ORIGIN)
     if all(earlier_marks):
         return []
     return [f"made the views `{names[0]}` and `{names[1]}`"]
 
 
-def _view_queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Select[Any]]]:
-    """Yield the name and the current query of each view; existing columns keep their positions."""
+def _make_view_queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Select[Any]]]:
+    """Yield name and current query of the view of all answers, then of the view of rows.
+
+    Columns that exist in a view keep their positions.
+    """
     for name, per_version in zip(view_names_of(task), (True, False), strict=True):
         existing_names = list(read_columns(tx, name))
         # `read_columns` folds the names of SQLite, but the case of a column must not change.
         if is_sqlite(tx):
             names_query = text("SELECT name FROM pragma_table_info(:name)")
             existing_names = list(tx.execute(names_query, {"name": name}).scalars())
-        yield name, _view_query(tx, task, per_version=per_version, existing_names=existing_names)
+        yield (
+            name,
+            _make_view_query(tx, task, per_version=per_version, existing_names=existing_names),
+        )
 
 
 def is_view_made(tx: Connection, name: str, query: Select[Any], *, origin: str) -> bool:
@@ -336,17 +343,17 @@ def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> 
             _run_sql(tx, f"CREATE OR REPLACE VIEW {view} AS {sql}")
     except exc.DBAPIError:
         # PostgreSQL cannot replace a view if a column changes its name, type or position.
-        _drop_and_create(tx, name, f"CREATE VIEW {view} AS {sql}")
+        _recreate_server_view(tx, name, f"CREATE VIEW {view} AS {sql}")
     _run_sql(tx, f"COMMENT ON VIEW {view} IS '{mark}'")
     return True
 
 
 def _read_mark(tx: Connection, name: str) -> str | None:
-    """Return the mark of the table or view of a name.
+    """Return the comment of a table or view, which is findable's mark on its own views.
 
     Returns:
-        An empty text if the object has no mark, or None if there is no such object. On SQLite it is
-        the first comment in the object's SQL, on PostgreSQL any comment of the object.
+        The first comment in the object's SQL on SQLite, any comment of the object on PostgreSQL. An
+        empty text if the object has no comment, or None if there is no such object.
     """
     if is_sqlite(tx):
         query = text(
@@ -367,8 +374,8 @@ def _read_mark(tx: Connection, name: str) -> str | None:
     return row[0] or ""
 
 
-def _drop_and_create(tx: Connection, name: str, statement: str) -> None:
-    """Drop a view of PostgreSQL and create it by a statement.
+def _recreate_server_view(tx: Connection, name: str, statement: str) -> None:
+    """Drop a view of PostgreSQL and run the statement that creates it again.
 
     Runs in a savepoint, so the old view is kept after an error.
 
@@ -529,14 +536,14 @@ def name_added_columns(
     names: Iterable[str],
     prefix: str,
 ) -> dict[str, str]:
-    """Return the column names for more columns in a table that has columns already.
+    """Return names for columns that are added to a table, different from its column names.
 
     Case does not distinguish names. A name is cut to MAX_COLUMN_BYTES.
 
     Args:
         existing_names: Columns that keep their names.
         names: The columns to add.
-        prefix: Put before a name, up to three times, until no other column has it.
+        prefix: Put before a name that is taken, up to three times, until no other column has it.
 
     Returns:
         Column names by `names`, in their order. A column without a free name is left out.

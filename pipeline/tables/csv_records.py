@@ -59,9 +59,9 @@ class CsvLines:
         self.begin_record()
 
     def begin_record(self) -> None:
-        """Move to the next record, and forget the lines of the previous record.
+        """Forget the lines of the previous record. Reads nothing.
 
-        The number of lines that were read is added to the line number.
+        `line_number` becomes the number of the line after them.
         """
         self.line_number += self.line_count
         self.line_count = 0

@@ -76,7 +76,7 @@ class TextEncoding(NamedTuple):
 
 
 def find_encoding(path: Path, start: bytes) -> TextEncoding:
-    """Detect the encoding of a text file.
+    """Return the encoding of a text file, with a note for the user if it is UTF-16 or a guess.
 
     The first of these that applies is the encoding:
 

@@ -21,7 +21,7 @@ def split_lists(
     list_column: str,
     inner_lists: Sequence[str],
 ) -> ExportedRows:
-    """Return a row for each member of a list. The members' columns replace the list's column.
+    """Split each row into a row for each member of a list; the members' columns replace the list.
 
     Reads all rows once to find the columns of the members, and again while the result is iterated.
     A row without members is left out. A member's column gets the list's name as a prefix if another
@@ -40,7 +40,7 @@ def split_lists(
         InputError: A value of the column is not a list, or a member lacks an inner list. Raised
             here, at the first reading.
     """
-    member_kinds = _member_kinds(read_rows(), list_column, inner_lists)
+    member_kinds = _find_member_kinds(read_rows(), list_column, inner_lists)
     other_names = {name.casefold() for name in kinds if name != list_column}
     member_columns: dict[str, str] = {}
     for name in member_kinds:
@@ -68,12 +68,12 @@ def split_lists(
     return split_rows(), all_kinds
 
 
-def _member_kinds(
+def _find_member_kinds(
     rows: Iterator[ExportedRow],
     list_column: str,
     inner_lists: Sequence[str],
 ) -> dict[str, str | None]:
-    """Return the kinds of the members' values by name; None for values that are always None.
+    """Return the kinds of the members' values by name; the kind is None if all values are None.
 
     Reads all rows. The name of an object that is None in some members, and has parts in others, is
     left out.

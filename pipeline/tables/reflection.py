@@ -176,7 +176,7 @@ def find_unique_keys(tx: Connection, table: Table) -> list[set[str]]:
 
 
 def _keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
-    """Yield the column names of the primary key, the unique constraints and the indexes.
+    """Yield lists of column names: of the primary key, then unique constraints, then indexes.
 
     Reads the catalogue step by step, as far as the caller iterates. Leaves out partial indexes,
     indexes of expressions and, if `unique`, indexes that are not unique.

@@ -101,7 +101,7 @@ def find_unsound_text(
     *,
     key: Any = None,
 ) -> Finding | None:
-    """Return the finding for the first text of a row that cannot be stored; None if all can.
+    """Return the finding for the first text of a row that cannot be stored; None if all can be.
 
     A text that contains NUL or invalid UTF-8 cannot be stored. Names of columns and nested names
     and values are checked, too. The finding shows the text from shortly before the fault.

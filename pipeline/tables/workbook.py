@@ -24,8 +24,8 @@ from pipeline.tables.headers import (
     MAX_SHOWN_LINES,
     Record,
     find_header_fault,
-    header_error,
     make_column_names,
+    make_header_error,
 )
 from pipeline.tables.row_findings import make_excerpt
 from pipeline.tables.sheet_size import SheetSize
@@ -375,7 +375,7 @@ def _check_header(
     fault = find_header_fault(records)
     if fault is not None:
         lines = [" | ".join(_row_texts(row)).strip(" |") for row in rows[:MAX_SHOWN_LINES]]
-        raise header_error(path, fault, lines)
+        raise make_header_error(path, fault, lines)
 
 
 def _plain_cell(cell: Any) -> Any:
