@@ -53,7 +53,10 @@ def iterate_extended_workbook(
     names: Sequence[str],
     rows: Iterable[Mapping[str, Any]],
 ) -> Iterator[bytes]:
-    """Yield the bytes of a copy of a workbook with new rows.
+    """Yield the bytes of a copy of a workbook with new rows below the last row of a sheet.
+
+    The workbook itself is not changed. The copy is made in a temporary file before its first bytes
+    are yielded, so an error comes before them.
 
     Args:
         path: The workbook.
@@ -93,10 +96,12 @@ def _insert_rows(
     names: Sequence[str],
     rows: Iterable[Mapping[str, Any]],
 ) -> bytes:
-    """Return the part of a sheet with new rows.
+    """Return the XML of a sheet with new rows below its last row.
+
+    A value whose column has no name is left out, and so is the size that the sheet states.
 
     Raises:
-        InputError: The part has no rows, or no room for more.
+        InputError: The sheet has no element for rows, or no room for more rows.
     """
     sheet_end = _SHEET_END.search(sheet_xml)
     if sheet_end is None:
