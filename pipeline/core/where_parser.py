@@ -251,7 +251,11 @@ class _Parser:
         return comparison
 
     def _parse_value_list(self) -> tuple[Scalar, ...]:
-        """Parse values in parentheses, separated by commas."""
+        """Parse at least one value in parentheses, separated by commas.
+
+        Raises:
+            InputError: The syntax is wrong.
+        """
         self._require("(", "'('")
         values = [self._parse_value()]
         while self._take_if(","):

@@ -42,7 +42,7 @@ from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_tables import UserTables
 from pipeline.engine.vocabulary_changes import MEMBER
 from pipeline.store import workspace
-from pipeline.store.answers import answers_to_other_inputs, find_corrected
+from pipeline.store.answers import find_corrected, read_answers_to_former_inputs
 from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
 from pipeline.store.workspace import TaskRecord
@@ -228,7 +228,7 @@ class UserAnswers(TaskAnswers):
         elif self.rows.record.words.get("write_to"):
             corrected_ids = find_corrected(tx, self.rows.record.name, row_ids)
             hashes = {row_id: answers_by_id[row_id].input_hash for row_id in row_ids}
-            former_answers = answers_to_other_inputs(tx, self.rows.record.name, hashes)
+            former_answers = read_answers_to_former_inputs(tx, self.rows.record.name, hashes)
             writable = [value for value in values if value.item_id not in corrected_ids]
             write_column(tx, self.rows.record, writable, former_answers=former_answers)
 

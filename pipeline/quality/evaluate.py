@@ -23,10 +23,10 @@ CLOSED_ANSWER_GATES = "same=off"
 
 
 def effective_gates_of(ws: WorkspaceSession) -> dict[str, Figure | None]:
-    """Return the gates of the task with the bounds of its file and of GATES; None if it is off.
+    """Return the gates of the session's task by name, with their bounds; None if a gate is off.
 
-    GATES overrides the file. It may name gates of other tasks of the workspace, because it can be
-    set in `.env`; these are ignored.
+    The task's file overrides the default bounds, and GATES overrides the file. It may name gates of
+    other tasks of the workspace, because it can be set in `.env`; these are ignored.
 
     Raises:
         ConfigurationError: A setting is malformed or names an unknown gate.
@@ -64,7 +64,7 @@ def write_report(
     extractor: str | None = None,
     notes: Sequence[str] = (),
 ) -> QualityReport | None:
-    """Measure and judge the answers of a version, and write and return the report.
+    """Measure and judge the answers of a version, write the report's files, and return the report.
 
     The report is on disk when this returns. Gates are judged, but a failed gate raises nothing.
 

@@ -164,9 +164,10 @@ class TaskMeasure(NamedTuple):
 
 
 def read_figures(path: Path) -> tuple[Figure, ...]:
-    """Read the figures in a TSV file, and add the figures of usage.
+    """Return the figures of a TSV file in its order, and then the figures of usage.
 
-    Its columns are name, unit, low, high, minimum items, description and reason of the bounds.
+    The first line is skipped. Its columns are name, unit, low, high, minimum items, description and
+    reason of the bounds.
     """
     with path.open(encoding="utf-8", newline="") as file:
         _, *rows = csv.reader(file, delimiter="\t")

@@ -353,6 +353,9 @@ def _table_of(
 ) -> Table:
     """Return a table with a column for each field of a dataclass; the first is the primary key.
 
+    A field that can be None makes a column that may be NULL. The default of a field is the column's
+    default in the database.
+
     Args:
         further_items: More columns, constraints and indexes.
         big: Names of integer fields that may exceed 32 bits.
@@ -630,8 +633,8 @@ def ensure_schema(
 ) -> list[str]:
     """Create or upgrade the engine's tables, and adopt tables of other programs.
 
-    Runs in one transaction. A new workspace gets a random id. The journal records the tables that
-    an adoption creates.
+    Runs in one transaction, which is committed. A new workspace gets a random id. The journal
+    records the tables that an adoption creates.
 
     Args:
         adoptions: Functions that adopt tables and return a line for each change.

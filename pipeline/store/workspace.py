@@ -160,10 +160,10 @@ def has_changed(tx: Connection, task: str, *, build_number: int, position: int) 
 
 
 def add_build(tx: Connection, columns: Mapping[str, Any], *, reason: str, now: datetime) -> None:
-    """Record that a build is in service from now on, and journal that.
+    """Insert a build that is in service from now on, and journal that.
 
-    Replaces a row of the same number. The time is later than that of all other builds, even if the
-    clock was set back.
+    A build of the same number is replaced. Its time is later than that of all other builds, even if
+    the clock was set back.
 
     Args:
         columns: The columns of the build, except `promoted_at`.
@@ -223,7 +223,7 @@ def has_sealed_files(data: Path) -> bool:
 
 
 def check_marker(data: Path, marker: FolderMarker, tx: Connection, *, database_name: str) -> None:
-    """Check that a database has the workspace of a folder.
+    """Check that a database contains the workspace that a folder's marker names.
 
     Args:
         data: The folder, for the message.

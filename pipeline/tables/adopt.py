@@ -124,10 +124,10 @@ class TableSpec:
     def adopt(self, tx: Connection, *, is_first: bool) -> list[str]:
         """Make the table, or add to an existing table the columns and indexes that it lacks.
 
-        An existing table is checked first. If `id` is among `indexed_columns`, and this is the first
-        adoption, an index is missing or `adds_columns` is set, then its rows without an id get
-        numbers (only if findable added the id column on SQLite) and all ids are checked. The marker
-        index is made last.
+        An existing table is checked first. If `id` is among `indexed_columns`, and this is the
+        first adoption, an index is missing or `adds_columns` is set, then its rows without an id
+        get numbers (only if findable added the id column on SQLite) and all ids are checked. The
+        marker index is made last.
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
@@ -227,9 +227,9 @@ class TableSpec:
     def make_server_definition(self, tx: Connection) -> Table:
         """Return the definition that a table of an SQLite file gets on a PostgreSQL server.
 
-        It has the columns of `definition` that exist in the file; other columns of the file are left
-        out. Ids and the column of `reference` become text if they are not whole numbers. Makes no
-        table.
+        It has the columns of `definition` that exist in the file; other columns of the file are
+        left out. Ids and the column of `reference` become text if they are not whole numbers. Makes
+        no table.
         """
         existing_columns = read_columns(tx, self.name)
         id_names = {"id"}

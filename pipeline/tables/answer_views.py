@@ -38,7 +38,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.declaration import MAX_COLUMN_BYTES
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.store.answers import VersionPreference, is_preferred
-from pipeline.store.confidences import list_confident_fields, probability_of_field
+from pipeline.store.confidences import list_confident_fields, make_probability_expression
 from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers, rows
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.adoption_errors import adoption_error
@@ -126,9 +126,9 @@ def _make_view_query(
     """Return the SELECT of one of a task's two views: all answers, or rows.
 
     The view of all answers has the key, fields, version and time of each answer. The view of rows
-    has them for the preferred answer of each row, and also the task's source columns except the key,
-    under free names; a column without a free name is left out. Confidences of fields come last.
-    Rows without an answer are in neither view.
+    has them for the preferred answer of each row, and also the task's source columns except the
+    key, under free names; a column without a free name is left out. Confidences of fields come
+    last. Rows without an answer are in neither view.
 
     Args:
         tx: The transaction in which the view will be made.
@@ -202,7 +202,7 @@ def _confidence_columns(
     ]
     new_fields = list_confident_fields(tx, task.name, tuple(unused_fields))
     return {
-        column_name: probability_of_field(tx, field)
+        column_name: make_probability_expression(tx, field)
         for field, column_name in column_names.items()
         if field in new_fields or field not in unused_fields
     }

@@ -67,10 +67,10 @@ class ColumnNeed(Enum):
     def find_misfit(self, tx: Connection, column: Column[Any]) -> str | None:
         """Return None if a reflected column can store the values of this need, else a phrase.
 
-        The phrase names the values that the column must store, for messages. A column is suitable if
-        it returns a stored value unchanged. A computed column never is. On SQLite any other column
-        is suitable, except that ids need text or numbers; on PostgreSQL the type must be in the list
-        of this need.
+        The phrase names the values that the column must store, for messages. A column is suitable
+        if it returns a stored value unchanged. A computed column never is. On SQLite any other
+        column is suitable, except that ids need text or numbers; on PostgreSQL the type must be in
+        the list of this need.
         """
         description, server_types = self.value
         if column.computed is not None:

@@ -370,8 +370,8 @@ def _make_answers_query(
 def _make_other_answer_columns(task: TaskRecord, items: RowTable) -> list[ColumnElement[Any]]:
     """Return two columns for a query of rows: `_OTHER_VERSION` and `_CORRECTION`.
 
-    They are the version of a row's newest model answer, and `person` if the row has a correction.
-    A column is NULL if there is no such answer. Answers that are erased or not applied do not count.
+    They are the version of a row's newest model answer, and `person` if the row has a correction. A
+    column is NULL if there is no such answer. Answers that are erased or not applied do not count.
     """
     key = items.table.c[KEY_COLUMN]
     of_row = (

@@ -99,8 +99,8 @@ def make_column_names(count: int) -> list[str]:
 def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int) -> list[Record]:
     """Return the first records of CSV lines that are not blank, with cells without outer spaces.
 
-    At most MAX_SAMPLED_RECORDS + 1 records are returned. If the CSV reader fails, the records before
-    the error are returned.
+    At most MAX_SAMPLED_RECORDS + 1 records are returned. If the CSV reader fails, the records
+    before the error are returned.
 
     Args:
         lines: The lines.

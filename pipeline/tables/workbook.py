@@ -431,11 +431,11 @@ def encode_xlsx(
     kinds: Mapping[str, str],
     text_of: Any,
 ) -> Iterator[bytes]:
-    """Write rows to a temporary .xlsx file, and yield its bytes in chunks.
+    """Write rows to a temporary .xlsx file, and then yield its bytes in chunks.
 
-    Finite numbers up to 2^53, booleans and dates keep their types. All other values, also times,
-    are written as texts, never as a formula or a link. The file has a header and is deleted at the
-    end.
+    Nothing is yielded before all rows were written. Finite numbers up to 2^53, booleans and dates
+    keep their types. All other values, also times, are written as texts, never as a formula or a
+    link. The file has a header and is deleted at the end.
 
     Args:
         rows: The rows by column.
@@ -471,7 +471,7 @@ def _write_rows(
     kinds: Mapping[str, str],
     text_of: Any,
 ) -> None:
-    """Write the header and then the rows to a sheet.
+    """Write the names of the columns to the first row of a sheet, and the rows below it.
 
     Raises:
         InputError: The sheet has no room for the rows, or a text is too long for a cell.

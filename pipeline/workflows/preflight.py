@@ -435,10 +435,10 @@ class _PlanEstimator:
                 calls_today=batches.count_calls_of_day(tx, model_name, day=quota_day),
                 batch_durations_s=Counter(money.list_batch_durations(tx, model_name)),
                 call_durations_s={
-                    mode: batches.mean_call_seconds(tx, model_name, mode)
+                    mode: batches.compute_mean_call_seconds(tx, model_name, mode)
                     for mode in (Mode.FLEX, Mode.LIVE, Mode.DECIDE)
                 },
-                pilot_reason="" if waives_pilot else pilot.blocking_reason(tx, ws.extractor),
+                pilot_reason="" if waives_pilot else pilot.find_blocking_reason(tx, ws.extractor),
             )
 
     def estimate_calls(self, mode: Mode) -> ModeEstimate:

@@ -352,7 +352,7 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     """
     stored_requests = [
         request
-        for request in request_history.requests_of_row(tx, task.name, row.id)
+        for request in request_history.list_requests_of_row(tx, task.name, row.id)
         if answers.belongs_to_version(request["extractor"], task.version_label)
     ]
     if not stored_requests:
