@@ -360,9 +360,7 @@ def _check_member(member: Field[Any], value: Any) -> tuple[Any, InputError | Non
     The error says that the value is missing or has a wrong type; it is not raised. The default of a
     required member is "-" here, so that further checks can run.
     """
-    default = "-"
-    if member.default is not MISSING:
-        default = member.default
+    default = "-" if member.default is MISSING else member.default
     if value is MISSING:
         return default, InputError(f"{member.name}= is missing")
     if member.name in _MEMBERS_WITHOUT_TYPE_CHECK:
@@ -393,9 +391,7 @@ class DeclarationError(InputError):
             faults: At least one fault.
             declared: The declaration at fault, with defaults in place of wrong members.
         """
-        heading = ""
-        if len(faults) > 1:
-            heading = f"the task has {len(faults)} faults:\n"
+        heading = f"the task has {len(faults)} faults:\n" if len(faults) > 1 else ""
         messages = "\n".join(fault.message for fault in faults)
         super().__init__(heading + messages, hint=faults[0].hint)
         self.faults = faults

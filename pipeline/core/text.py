@@ -178,7 +178,7 @@ def escape_invisible(text: str, *, max_chars: int | None = None) -> str:
     return f"{line[: max_chars - 1]}…"
 
 
-def markdown_code(
+def format_markdown_code(
     text: str,
     *,
     max_chars: int | None = None,

@@ -402,9 +402,7 @@ def _judge_figure(
             bounds.
     """
     if gate is None:
-        reason = "it has no bounds"
-        if figure.is_gate:
-            reason = "switched off"
+        reason = "switched off" if figure.is_gate else "it has no bounds"
         return MeasuredFigure(figure, value, item_count, None, reason)
     # A figure without default bounds is a gate only by the bounds that a setting defines.
     unjudged_figure = gate if figure.may_be_bounded else figure

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
-from pipeline.core.text import markdown_code, plural
+from pipeline.core.text import format_markdown_code, plural
 from pipeline.engine.session import PLACEHOLDER_NOTE
 from pipeline.quality.calibration import Calibration, describe_calibrations
 from pipeline.quality.figures import (
@@ -233,7 +233,11 @@ def _template() -> "Template":
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"code": markdown_code, "cell": _format_cell, "aligned": _alignments}
+    environment.filters |= {
+        "code": format_markdown_code,
+        "cell": _format_cell,
+        "aligned": _alignments,
+    }
     return environment.get_template("report.md")
 
 
@@ -287,7 +291,7 @@ def _gate_view(gate: MeasuredFigure) -> dict[str, str]:
 
 def _format_cell(cell: str | float) -> str:
     if isinstance(cell, str):
-        return markdown_code(cell, max_chars=MAX_CELL_CHARS)
+        return format_markdown_code(cell, max_chars=MAX_CELL_CHARS)
     if isinstance(cell, int):
         return f"{cell:,}"
     return f"{cell:,.3f}"

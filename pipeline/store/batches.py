@@ -117,8 +117,8 @@ def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
     """Return batches, with those of each live run combined into one batch.
 
     The combined batch has the number of the run's first batch in the input, the sums of all its
-    batches, and the state of the last. Batches of no run are returned as they are. Trials and
-    judgements are left out. The order is that of the input.
+    batches, and the state of the last, or of an earlier batch that is still open. Batches of no run
+    are returned as they are. Trials and judgements are left out. The order is that of the input.
     """
     combined: dict[int, BatchRow] = {}
     for batch in batch_rows:

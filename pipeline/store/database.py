@@ -506,12 +506,9 @@ def limit_time(tx: Connection, seconds: float | None) -> Iterator[None]:
         yield
         return
 
-    if tx.dialect.name == "sqlite":
-        with _limit_sqlite_time(tx, seconds):
-            yield
-    else:
-        with _limit_server_time(tx, seconds):
-            yield
+    limit = _limit_sqlite_time if tx.dialect.name == "sqlite" else _limit_server_time
+    with limit(tx, seconds):
+        yield
 
 
 @contextlib.contextmanager

@@ -122,9 +122,7 @@ def _count_possibly_paid_requests(batch: BatchRow) -> int:
     if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
         return missing
 
-    strays = batch.unknown or 0
-    strays += batch.duplicates or 0
-    strays += batch.unreadable or 0
+    strays = sum(filter(None, (batch.unknown, batch.duplicates, batch.unreadable)))
     return min(missing, strays)
 
 

@@ -171,9 +171,7 @@ def add_build(tx: Connection, columns: Mapping[str, Any], *, reason: str, now: d
     tx.execute(delete(builds).where(builds.c.number == columns["number"]))
     # The new build must be the last, even if the clock was set back.
     newest = tx.execute(select(func.max(builds.c.promoted_at))).scalar()
-    promoted_at = now
-    if newest:
-        promoted_at = max(now, newest + timedelta(microseconds=1))
+    promoted_at = max(now, newest + timedelta(microseconds=1)) if newest else now
     tx.execute(insert(builds).values(**columns, promoted_at=promoted_at))
     record_event(
         tx,

@@ -270,9 +270,7 @@ class TableSpec:
         misfits = self._describe_misfits(tx, columns)
         if misfits:
             reason = f"has columns of unsuitable types: {', '.join(misfits)}"
-            remedy = "ALTER TABLE … TYPE …"
-            if is_sqlite(tx):
-                remedy = "create the table again"
+            remedy = "create the table again" if is_sqlite(tx) else "ALTER TABLE … TYPE …"
             raise adoption_error(self.name, reason, hint=f"{remedy}, or {self.alternative_hint}")
         self.check_suitability(tx, columns)
         return columns

@@ -163,9 +163,7 @@ def describe_id_column(tx: Connection, id_column: Column[Any] | None) -> IdColum
             bits = 31
         return IdColumnFacts("whole numbers", 2**bits - 1, is_typed=is_typed)
 
-    max_chars = None
-    if is_typed:
-        max_chars = getattr(column_type, "length", None)
+    max_chars = getattr(column_type, "length", None) if is_typed else None
     return IdColumnFacts(max_chars=max_chars, is_typed=is_typed)
 
 

@@ -145,7 +145,7 @@ def find_unstorable_reason(answer: "BaseModel") -> str:
         for path, leaf in iterate_leaves(answer.model_dump(mode="json")):
             leaf_values = leaf.values() if isinstance(leaf, dict) else [leaf]
             reasons = map(_find_unstorable_part, [*path, *leaf_values])
-            reason = next((reason for reason in reasons if reason), "")
+            reason = next(filter(None, reasons), "")
             if reason:
                 return f"{reason} in `{_format_path(path)}`"
     except UnicodeError:

@@ -214,9 +214,7 @@ class _CellCutter:
     def end_quotes(self) -> str:
         """Close the cell if its closing quote came last; return that quote, else no text."""
         self._is_in_quotes = self._is_in_quotes and not self._is_after_quote
-        closing_quote = ""
-        if self._is_after_quote:
-            closing_quote = self._keep_mark(_QUOTE)
+        closing_quote = self._keep_mark(_QUOTE) if self._is_after_quote else ""
         self._is_after_quote = False
         return closing_quote
 

@@ -388,9 +388,7 @@ def name_cells(names: Sequence[str], fields: Sequence[str]) -> dict[str, str]:
     for index, cell in enumerate(fields):
         name = names[index] if index < len(names) else ""
         is_cut = len(cell) >= MAX_CUT_CELL
-        text = cell
-        if is_cut:
-            text = f"{cell[:MAX_CUT_CELL]}{CUT_MARK}"
+        text = f"{cell[:MAX_CUT_CELL]}{CUT_MARK}" if is_cut else cell
         cells[name or f"column_{index + 1}"] = text
     return cells
 

@@ -133,9 +133,7 @@ def _guess_note(codec: str, line_number: int, line: bytes) -> str:
         text = text[first_index - MAX_EXCERPT_CHARS // 2 :]
 
     is_default = codec == DEFAULT_CODE_PAGE
-    name = "cp1252 (Windows-1252, Latin-1)"
-    if not is_default:
-        name = codec
+    name = "cp1252 (Windows-1252, Latin-1)" if is_default else codec
     other_encoding = OptionHint(encoding="cp1250" if is_default else DEFAULT_CODE_PAGE)
     return (
         f"read as {name}, a guess: line {line_number} is {make_excerpt(text)!r}; "
@@ -343,9 +341,7 @@ def _score_character(
     known_letters = language.log_p_by_letter
     letter = character if character in known_letters else character.lower()
     is_loan_letter = letter in _LOAN_LETTERS and language.is_latin
-    default_score = _LOG_P_STRANGE
-    if is_loan_letter:
-        default_score = _LOG_P_LOAN_LETTER
+    default_score = _LOG_P_LOAN_LETTER if is_loan_letter else _LOG_P_STRANGE
     score = known_letters.get(letter, default_score)
     if character.isupper() and previous_letter.islower():
         score = _LOG_P_STRANGE

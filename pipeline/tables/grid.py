@@ -238,9 +238,7 @@ class Grid:
         query = select(self.table.item_id, self.table.state_expression, *cells)
         query = query.where(*conditions).order_by(*order).limit(options.limit + 1)
 
-        time_limit_s = None
-        if self._is_slow_sort(options):
-            time_limit_s = options.within_s
+        time_limit_s = options.within_s if self._is_slow_sort(options) else None
         try:
             with limit_time(tx, time_limit_s):
                 return tx.execute(query).all()
@@ -530,9 +528,7 @@ class Grid:
 
         commonest_words = iter([_select_commonest(counter) for counter in word_counts])
         tags = None if self.tag_facet is None else next(commonest_words)
-        versions = None
-        if self.version_facet is not None:
-            versions = next(commonest_words)
+        versions = None if self.version_facet is None else next(commonest_words)
         return tags, versions, fields
 
     def _count_words_and_values(

@@ -118,9 +118,7 @@ def find_unsound_text(
             if match is None:
                 continue
 
-            reason = "not valid UTF-8"
-            if match[0] == "\0":
-                reason = "a NUL character"
+            reason = "a NUL character" if match[0] == "\0" else "not valid UTF-8"
             value = text[max(0, match.start() - _EXCERPT_CONTEXT_CHARS) :]
             is_sound_key = isinstance(key, str) and not INVALID_TEXT.search(key)
             return make_rejection(
@@ -197,14 +195,13 @@ def parse_key(cell: object, *, max_chars: int) -> tuple[str, str]:
         return "", "neither text nor a whole number"
 
     key = str(cell)
-    reason = ""
     if not any(character.isprintable() and not character.isspace() for character in key):
-        reason = "empty"
-    elif len(key) > max_chars:
-        reason = f"longer than {max_chars} characters"
-    elif any(unicodedata.category(character) in _CATEGORIES_NOT_IN_KEYS for character in key):
-        reason = "contains control characters"
-    return ("", reason) if reason else (key, "")
+        return "", "empty"
+    if len(key) > max_chars:
+        return "", f"longer than {max_chars} characters"
+    if any(unicodedata.category(character) in _CATEGORIES_NOT_IN_KEYS for character in key):
+        return "", "contains control characters"
+    return key, ""
 
 
 def make_excerpt(value: object) -> str:

@@ -307,7 +307,7 @@ class RowSync:
             )
 
     def _drop_forgotten_rows(self, rows: Sequence[_StoredRow]) -> list[_StoredRow]:
-        """Count rows with ids of forgotten rows; return those that must not be dropped, with new ids.
+        """Count rows with forgotten ids; return those that must not be dropped, with new ids.
 
         The first row with such an id is the forgotten row. If ids are hashes, further rows with the
         id are other, equal rows and are returned. Otherwise they count as forgotten, too.
