@@ -112,7 +112,7 @@ def resolve_target(path: Path) -> Path:
     return target
 
 
-def path_below(folder: Path, name: str) -> Path:
+def resolve_stored_path(folder: Path, name: str) -> Path:
     """Return the path of a stored name below a folder; the file need not exist.
 
     This is the only way from a name in a database or in a manifest to a file.

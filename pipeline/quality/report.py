@@ -81,7 +81,7 @@ class QualityReport(NamedTuple):
         """
         for gate in self.failed:
             if gate.figure.unit == "share" and gate.items >= MIN_HOPELESS_ITEMS:
-                bound = gate.figure.missed_bound(gate.value) or 0.0
+                bound = gate.figure.find_missed_bound(gate.value) or 0.0
                 if abs((gate.value or 0.0) - bound) >= HOPELESS_MISS:
                     return True
         return False

@@ -126,7 +126,7 @@ def add_usage(usages: Iterable[Sequence[Any]]) -> tuple[int, int, float]:
     return int(tokens_in), int(tokens_out), round(float(cost), COST_DIGITS)
 
 
-def row_ids_of_batch(
+def list_row_ids_of_batch(
     tx: Connection,
     batch: int,
     *,

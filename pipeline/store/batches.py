@@ -454,7 +454,7 @@ def mark_submitted(
     """Move a batch to *submitted*, store its remote batch, and journal the move.
 
     Sets the outcome of the try. A try that is missing in the database is inserted, because a
-    restored backup may be older than the try.
+    restored backup may be older than the try. Runs in the caller's transaction.
 
     Args:
         remote_name: The name that the API gave.
@@ -683,6 +683,8 @@ def _update_downloaded_batch(
 ) -> None:
     """Set columns of a *downloaded* batch, and add an event with a reason to the journal.
 
+    Runs in the caller's transaction.
+
     Raises:
         StateConflictError: The batch is no longer *downloaded*, or has another result than `batch`.
     """
@@ -742,6 +744,8 @@ def add_duplicate(
     now: datetime,
 ) -> bool:
     """Record a duplicate batch with the estimated cost of its original, and journal it.
+
+    Runs in the caller's transaction.
 
     Args:
         batch: The original batch.
@@ -822,8 +826,8 @@ def _update_batch_state(
 ) -> None:
     """Move a batch to a state, set columns with it, and journal the move.
 
-    The UPDATE expects the state and the try that the caller read. So if two processes move a
-    batch, the second fails.
+    The UPDATE expects the state and the try that the caller read. So if two processes move a batch,
+    the second fails. Runs in the caller's transaction.
 
     Raises:
         StateConflictError: Another process changed the batch.

@@ -132,7 +132,7 @@ def _insert_claim_records(
     """Insert records of rows as claimed, answered or parked under a version.
 
     An answered record of the same row and version is deleted before, because the row lost its
-    answer.
+    answer. Runs in the caller's transaction.
 
     Args:
         records: The columns of `findable_asks` for each row; all have the same state.

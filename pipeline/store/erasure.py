@@ -105,7 +105,10 @@ def list_versions_with_example(tx: Connection, task: str, row_id: str) -> list[s
 
 
 def _erase_example(tx: Connection, task: str, row_id: str) -> None:
-    """Delete a row from the drawn examples of all versions of its task, if it is an example."""
+    """Delete a row from the drawn examples of all versions of its task, if it is an example.
+
+    Runs in the caller's transaction.
+    """
     record = workspace.get_task(tx, task)
     if record is None or not list_versions_with_example(tx, task, row_id):
         return
@@ -127,7 +130,7 @@ def record_resealed_file(
 ) -> bool:
     """Replace the recorded SHA-256 and size of a batch's request, result or hash file.
 
-    A hash file is recorded in the journal, without a size.
+    A hash file is recorded in the journal, without a size. Runs in the caller's transaction.
 
     Args:
         old_sha256: The recorded SHA-256. It selects the file.
@@ -214,7 +217,8 @@ def _erase_in_column(
 ) -> None:
     """Replace a whole word by "…" in all cells of a column.
 
-    In the column `new` of the journal only the events of merges are changed.
+    In the column `new` of the journal only the events of merges are changed. Runs in the caller's
+    transaction.
 
     Args:
         word: The text that a cell must contain to be read.

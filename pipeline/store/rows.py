@@ -269,6 +269,8 @@ class StagedRows(NamedTuple):
 def _mark_missing_rows(tx: Connection, task: str, staged_count: int, *, now: datetime) -> int:
     """Mark rows of a task that are not staged as gone, and delete such refused rows.
 
+    Runs in the caller's transaction.
+
     Args:
         staged_count: The number of staged rows that are not refused.
 
@@ -476,7 +478,7 @@ class FileRefusals:
 def delete_refused_rows(tx: Connection, task: str, words: Collection[str]) -> None:
     """Delete the refused rows of a task that have a cell equal to any of the words.
 
-    Case and blanks at the ends of a cell or word do not matter.
+    Case and blanks at the ends of a cell or word do not matter. Runs in the caller's transaction.
     """
     folded_words = {word.strip().casefold() for word in words}
     query = select(rows.c.item_id, rows.c.row).where(rows.c.task == task, IS_REFUSED)

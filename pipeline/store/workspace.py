@@ -103,7 +103,7 @@ def get_workspace(tx: Connection) -> WorkspaceRow:
 def bind_workspace(tx: Connection, backend: str, *, now: datetime) -> None:
     """Bind the workspace to a backend if it is not bound yet, and journal that.
 
-    Nothing is written if it is bound already.
+    Nothing is written if it is bound already. Runs in the caller's transaction.
 
     Raises:
         ConfigurationError: The workspace is bound to the other backend.
@@ -163,7 +163,7 @@ def add_build(tx: Connection, columns: Mapping[str, Any], *, reason: str, now: d
     """Insert a build that is in service from now on, and journal that.
 
     A build of the same number is replaced. Its time is later than that of all other builds, even if
-    the clock was set back.
+    the clock was set back. Runs in the caller's transaction.
 
     Args:
         columns: The columns of the build, except `promoted_at`.

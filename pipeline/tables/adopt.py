@@ -172,7 +172,8 @@ class TableSpec:
     def _add_columns(self, tx: Connection, names: Sequence[str]) -> None:
         """Add columns to the table, and a unique index if the column `id` is among them.
 
-        All added columns may be NULL. Nothing happens without names.
+        All added columns may be NULL. Nothing happens without names. Runs in the caller's
+        transaction.
         """
         table = quote_identifier(tx, self.name)
         for name in names:
@@ -186,7 +187,8 @@ class TableSpec:
     def _add_indexes(self, tx: Connection, names: Sequence[str]) -> None:
         """Make an index for each named column, in place of an index of the same name.
 
-        Then makes the marker index, if the spec has one and it does not exist.
+        Then makes the marker index, if the spec has one and it does not exist. Runs in the caller's
+        transaction.
         """
         table = quote_identifier(tx, self.name)
         for name in names:
@@ -286,7 +288,7 @@ class TableSpec:
         for name in self._checked_columns:
             if name not in columns or name == reference_name:
                 continue
-            need = self._need_of(name).find_misfit(tx, columns[name])
+            need = self._find_need_of(name).find_misfit(tx, columns[name])
             if need:
                 needs[name] = need
 
@@ -306,7 +308,7 @@ class TableSpec:
             phrases.append(f"`{column.name}`{type_note}, which must store {need}")
         return phrases
 
-    def _need_of(self, name: str) -> ColumnNeed:
+    def _find_need_of(self, name: str) -> ColumnNeed:
         """Return which values a column of the table must be able to store.
 
         The need is the entry of `column_needs`, else ids for the column `id`, whole numbers for an

@@ -136,7 +136,7 @@ def _make_view_query(
         per_version: Select the answer of each version instead of rows with their preferred answers.
         existing_names: Columns that come first, in this order.
     """
-    columns = _answer_columns(tx, task)
+    columns = _make_answer_columns(tx, task)
     preference = VersionPreference.of_task(
         tx,
         task.name,
@@ -159,17 +159,17 @@ def _make_view_query(
     return query.add_columns(*(columns[name].label(name) for name in ordered_names))
 
 
-def _answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
+def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
     """Return SQL expressions for the columns of an answer: key, fields, version and time.
 
     They are ordered so, and by column name. The time is text with `+00:00` on SQLite.
     """
     is_file = is_sqlite(tx)
-    make_cell = _sqlite_cell if is_file else _server_cell
+    make_cell = _make_sqlite_cell if is_file else _make_server_cell
     columns: dict[str, ColumnElement[Any]] = {}
     for index, (name, kind) in enumerate(task.key):
         part_index = None if len(task.key) == 1 else index
-        columns[name] = literal_column(_key_cell(kind, part_index, sqlite=is_file))
+        columns[name] = literal_column(_make_key_cell(kind, part_index, sqlite=is_file))
     for name, kind in task.fields:
         columns[name] = literal_column(make_cell(kind, name, f"{answers.name}.answer"))
 
@@ -430,13 +430,13 @@ def source_column_expression(
         name: Member of the object.
         kind: Kind of the source column. A column of JSON is returned as text.
     """
-    make_cell = _sqlite_cell if is_sqlite(tx) else _server_cell
+    make_cell = _make_sqlite_cell if is_sqlite(tx) else _make_server_cell
     row_sql = str(row.compile(dialect=tx.dialect))
     cell_kind = "text" if kind == JSON else kind
     return literal_column(make_cell(cell_kind, name, row_sql), _SOURCE_TYPES[cell_kind])
 
 
-def _key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
+def _make_key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
     """Return the SQL expression for a key column of an answer, computed from its row id.
 
     A value that is no whole number is NULL in an integer column of PostgreSQL; SQLite casts it.
@@ -460,7 +460,7 @@ def _key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
     return f"CASE WHEN {cell} ~ '^-?[0-9]+$' THEN {cell}::bigint END"
 
 
-def _sqlite_cell(kind: str, name: str, document: str) -> str:
+def _make_sqlite_cell(kind: str, name: str, document: str) -> str:
     """Return SQL for a member of a JSON object, as a column of a kind, in SQLite.
 
     A missing member is NULL. A text column also shows numbers, lists and objects as text, and true
@@ -496,7 +496,7 @@ def _sqlite_cell(kind: str, name: str, document: str) -> str:
     }[_VIEW_KINDS.get(kind, kind)]
 
 
-def _server_cell(kind: str, name: str, document: str) -> str:
+def _make_server_cell(kind: str, name: str, document: str) -> str:
     """Return SQL for a member of a JSON object, as a column of a kind, in PostgreSQL.
 
     A missing member is NULL. A text column shows any value as text; dates and times are text. An

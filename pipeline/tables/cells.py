@@ -154,10 +154,10 @@ def to_plain_value(value: Any) -> Any:
         return to_plain_row(value)
     if isinstance(value, list | tuple):
         return [to_plain_value(element) for element in value]
-    return _plain_scalar(value)
+    return _to_plain_scalar(value)
 
 
-def _plain_scalar(value: Any) -> Any:
+def _to_plain_scalar(value: Any) -> Any:
     """Convert a number, bytes, a date or another object to a plain JSON value.
 
     See `to_plain_value`. Decimal numbers are written without an exponent.

@@ -48,7 +48,7 @@ def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
 
     kinds: dict[str, str] = {}
     for name, model_field in answer.model_fields.items():
-        kind = _kind_of_schema(model_schema["properties"][name], definitions)
+        kind = _find_kind_of_schema(model_schema["properties"][name], definitions)
         types = {model_field.annotation, *get_args(model_field.annotation)}
         # The JSON schema of a decimal number is a string.
         if kind == "text" and Decimal in types:
@@ -57,18 +57,18 @@ def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
     return tuple(kinds.items())
 
 
-def _kind_of_schema(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+def _find_kind_of_schema(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     """Return the kind of a column for the values of a JSON schema.
 
     A reference is followed. Null is not counted as a kind. The kind is JSON for lists, objects and
     quotations, and if the schema allows values of several kinds.
     """
     if "$ref" in schema:
-        return _kind_of_schema(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+        return _find_kind_of_schema(definitions[schema["$ref"].rpartition("/")[2]], definitions)
 
     if "anyOf" in schema:
         options = [option for option in schema["anyOf"] if option.get("type") != "null"]
-        kinds = {_kind_of_schema(option, definitions) for option in options}
+        kinds = {_find_kind_of_schema(option, definitions) for option in options}
         return kinds.pop() if len(kinds) == 1 else JSON
 
     kind = _SCHEMA_KINDS.get(schema.get("type", ""), JSON)

@@ -108,7 +108,7 @@ def find_encoding(path: Path, start: bytes) -> TextEncoding:
         return TextEncoding("utf-8")
 
     with path.open("rb") as file:
-        lines = list(islice(_lines_beyond_ascii(file), MAX_SAMPLED_LINES))
+        lines = list(islice(_iterate_lines_beyond_ascii(file), MAX_SAMPLED_LINES))
     bad_lines = [(line_number, line) for line_number, line, is_utf_8 in lines if not is_utf_8]
     if 2 * len(bad_lines) <= len(lines):
         return TextEncoding("utf-8")
@@ -211,7 +211,7 @@ def _detect_utf_16(start: bytes) -> str:
     return ""
 
 
-def _lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
+def _iterate_lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
     """Yield each line that is not ASCII: its number, its first bytes, and whether it is UTF-8.
 
     A line that is longer than a chunk is yielded once for each chunk that is not ASCII.

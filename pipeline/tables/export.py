@@ -205,7 +205,7 @@ def _encode_parquet(
     }
     schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
     typed_rows = (
-        {name: _parquet_value(row[name], kind) for name, kind in kinds.items()} for row in rows
+        {name: _to_parquet_value(row[name], kind) for name, kind in kinds.items()} for row in rows
     )
     with tempfile.TemporaryFile() as file:
         with ParquetWriter(file, schema, compression="zstd") as writer:
@@ -215,7 +215,7 @@ def _encode_parquet(
         yield from iter(partial(file.read, _FILE_PIECE_BYTES), b"")
 
 
-def _parquet_value(value: Any, kind: str) -> Any:
+def _to_parquet_value(value: Any, kind: str) -> Any:
     """Return a value as a Parquet column of this kind accepts it.
 
     None, whole numbers, truth values, dates and times stay as they are. A column of texts gets a
@@ -306,14 +306,14 @@ def read_answer_rows(
     def join_rows() -> Iterator[ExportedRow]:
         """Run the query, and yield each row with its source, answer and state cells."""
         for stored_row in stream_rows(tx, query, page=PAGE_ROWS).mappings():
-            row = _source_cells(stored_row, sources)
-            answer_cells = _answer_cells(stored_row, task, cost_kinds)
+            row = _read_source_cells(stored_row, sources)
+            answer_cells = _read_answer_cells(stored_row, task, cost_kinds)
             row |= {name: answer_cells[part] for part, name in answer_names.items()}
             row |= _confidence_cells(stored_row, confidence_names)
             reason = _find_state_reason(stored_row, parked_reasons)
             state_cells = {STATE_COLUMN: stored_row[STATE_COLUMN], REASON_COLUMN: reason}
             if is_single_version:
-                state_cells |= _single_version_cells(stored_row, reason)
+                state_cells |= _make_single_version_cells(stored_row, reason)
             yield row | {name: state_cells[part] for part, name in state_names.items()}
 
     kinds = {**sources, **{answer_names[name]: kind for name, kind in answer_kinds.items()}}
@@ -390,7 +390,9 @@ def _make_other_answer_columns(task: TaskRecord, items: RowTable) -> list[Column
     ]
 
 
-def _single_version_cells(stored_row: RowMapping, own_reason: str | None) -> dict[str, str | None]:
+def _make_single_version_cells(
+    stored_row: RowMapping, own_reason: str | None
+) -> dict[str, str | None]:
     """Return the state and the reason of a row in an export of a single version.
 
     Empty if the row's own state and reason are true for that version, too.
@@ -426,7 +428,7 @@ def _single_version_cells(stored_row: RowMapping, own_reason: str | None) -> dic
     return {STATE_COLUMN: OTHER_VERSION_STATE, REASON_COLUMN: reason}
 
 
-def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> ExportedRow:
+def _read_source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> ExportedRow:
     """Return the cells of the source's columns by name; None for a missing value.
 
     JSON texts are parsed.
@@ -445,7 +447,7 @@ def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> Exporte
     return cells
 
 
-def _answer_cells(
+def _read_answer_cells(
     stored_row: RowMapping, task: TaskRecord, cost_names: Iterable[str]
 ) -> ExportedRow:
     """Return the key of a row, and the fields, version, time and cost of its answer.

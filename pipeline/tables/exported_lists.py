@@ -57,7 +57,7 @@ def split_lists(
 
     def split_rows() -> Iterator[ExportedRow]:
         for row in read_rows():
-            for member in _members(row.pop(list_column), list_column, inner_lists):
+            for member in _iterate_members(row.pop(list_column), list_column, inner_lists):
                 member_cells = {
                     member_columns[name]: value
                     for name, value in member.items()
@@ -80,7 +80,7 @@ def _find_member_kinds(
     """
     kinds: dict[str, str | None] = {}
     for row in rows:
-        for member in _members(row[list_column], list_column, inner_lists):
+        for member in _iterate_members(row[list_column], list_column, inner_lists):
             for name, value in member.items():
                 kinds[name] = merge_kinds(kinds.get(name), find_value_kind(value))
 
@@ -93,7 +93,9 @@ def _has_parts(name: str, all_names: Collection[str]) -> bool:
     return any(other_name.startswith(f"{name}_") for other_name in all_names)
 
 
-def _members(value: Any, list_name: str, inner_lists: Sequence[str] = ()) -> Iterator[ExportedRow]:
+def _iterate_members(
+    value: Any, list_name: str, inner_lists: Sequence[str] = ()
+) -> Iterator[ExportedRow]:
     """Yield the members of a list by column; nothing if the list is None.
 
     If there are inner lists, the members of the innermost list are yielded, each with the values
@@ -132,7 +134,7 @@ def _members(value: Any, list_name: str, inner_lists: Sequence[str] = ()) -> Ite
             )
         inner_value = fields.pop(inner_name)
         outer_cells = dict(_flatten(fields))
-        for inner_member in _members(inner_value, inner_name, inner_lists[1:]):
+        for inner_member in _iterate_members(inner_value, inner_name, inner_lists[1:]):
             inner_cells = {
                 f"{inner_name}_{name}" if name in outer_cells else name: value
                 for name, value in inner_member.items()

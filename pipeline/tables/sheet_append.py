@@ -119,7 +119,7 @@ def _insert_rows(
                 f"{path.name} has no room for more than {MAX_ROWS:,} rows; nothing was changed",
             )
         cells = "".join(
-            _format_cell(prefix, f"{_column_letters(index)}{row_number}", row.get(name))
+            _format_cell(prefix, f"{_format_column_letters(index)}{row_number}", row.get(name))
             for index, name in enumerate(names)
             if name
         )
@@ -149,7 +149,7 @@ def _format_cell(prefix: str, cell_name: str, value: Any) -> str:
     return f'<{prefix}c r="{cell_name}" t="inlineStr">{inline_text}</{prefix}c>'
 
 
-def _column_letters(index: int) -> str:
+def _format_column_letters(index: int) -> str:
     """Return the letters of a column: A for 0, AA for 26."""
     letters = ""
     number = index + 1

@@ -191,7 +191,7 @@ class _Compiler(ABC):
             query: Select[Any] = select(literal_column("1")).select_from(values.table)
             return ~query.where(is_present).exists()
 
-        conditions = list(self._conditions_by_kind(expression, values))
+        conditions = list(self._iterate_conditions_by_kind(expression, values))
         # Values of different kinds are not equal.
         if len(conditions) > 1:
             conditions = [func.coalesce(fit, literal_column("1 = 0")) for fit in conditions]
@@ -201,7 +201,7 @@ class _Compiler(ABC):
         best_fit = select(aggregate(fit_number)).select_from(values.table).where(is_present)
         return best_fit.scalar_subquery() == 1
 
-    def _conditions_by_kind(
+    def _iterate_conditions_by_kind(
         self,
         comparison: Comparison,
         values: _CellValues,

@@ -40,7 +40,7 @@ from pipeline.gemini.models import (
 )
 from pipeline.gemini.usage import Usage, calculate_cost
 from pipeline.quality import pilot
-from pipeline.quality.figures import percentile
+from pipeline.quality.figures import compute_percentile
 from pipeline.store import batches, money
 from pipeline.workflows.mode_choice import ModeEstimate, estimate_live_seconds, recommend_mode
 
@@ -579,7 +579,7 @@ class _PlanEstimator:
             `None` for the local engine without enough past batches.
         """
         if self.batch_durations_s.total() >= MIN_MEASURED_BATCHES:
-            return percentile(self.batch_durations_s, DURATION_PERCENTILE)
+            return compute_percentile(self.batch_durations_s, DURATION_PERCENTILE)
         if self.ws.model.local:
             return None
         return MAX_BATCH_S

@@ -174,7 +174,7 @@ def try_task(
         ConfigurationError: No key, model or gate of that name.
     """
     # Invalid gates are refused before anything is spent.
-    evaluate.effective_gates_of(ws)
+    evaluate.read_effective_gates(ws)
     ws, draft_of = _synced_or_draft(ws)
     ws = open_in_mode(ws, mode)
     with ws.store.read() as tx:
