@@ -9,7 +9,7 @@ from jobs.options import CommandReport, Parameter
 from jobs.output import Terminal, TextTable
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.settings import format_with_unit, settings_rows
+from pipeline.core.settings import format_with_unit, list_setting_rows
 from pipeline.core.text import plural
 
 # Suffixes of large numbers, largest first, and their factors.
@@ -76,7 +76,7 @@ def settings(
 
     --json prints all settings.
     """
-    all_rows = settings_rows(read_settings())
+    all_rows = list_setting_rows(read_settings())
     listed_rows = [row for row in all_rows if all_ or row.source != "default"]
 
     output: list[Any] = []

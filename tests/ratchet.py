@@ -72,7 +72,7 @@ def _count_tables(module: Module) -> int:
     """Count the database tables that a module declares as constants."""
     values = (node.value for node in parsed(module.text).body if isinstance(node, ast.Assign))
     return sum(
-        isinstance(value, ast.Call) and ast.unparse(value.func) in {"Table", "_table_of"}
+        isinstance(value, ast.Call) and ast.unparse(value.func) in {"Table", "_define_table"}
         for value in values
     )
 

@@ -178,7 +178,7 @@ def failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
     """Return the ids of the rows that failed in a run and are now open or parked, in any order."""
     ids: list[str] = []
     for part, outcome in product(run.parts, FAILED_OUTCOMES):
-        ids += answers.row_ids_of_batch(tx, part.number, outcome=Outcome(outcome))
+        ids += answers.list_row_ids_of_batch(tx, part.number, outcome=Outcome(outcome))
     table = task.rows.table(tx)
     open_state, _ = table.states.pending_state
     rows = table.select_by_ids(

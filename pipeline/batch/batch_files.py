@@ -84,7 +84,7 @@ def _checked_path(data: Path, batch: BatchRow, name: str, expected: Path) -> Pat
             "the file was not read or changed",
             hint=f"restore a backup: {CommandHint('restore', from_='…')}",
         )
-    return files.path_below(data, name)
+    return files.resolve_stored_path(data, name)
 
 
 def lock_of(number: int) -> str:

@@ -250,7 +250,7 @@ class _BatchIngest:
         )
         with ws.store.read() as tx:
             # An ingest that was killed stored these.
-            ingested_ids = answers.row_ids_of_batch(tx, batch.number)
+            ingested_ids = answers.list_row_ids_of_batch(tx, batch.number)
             input_hashes = [claim.input_hash for claim in claims.claimed_rows(tx, batch.number)]
             duplicate_inputs = self.task.rows.find_open_by_hash(tx, input_hashes)
 

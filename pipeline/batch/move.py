@@ -126,7 +126,7 @@ def list_waiting_moves(tx: Connection, task: Task, extractor: str) -> list[Waiti
 
 def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
     """Return the ids of the rows of an ended batch that are open: neither answered nor parked."""
-    row_ids = set(answers.row_ids_of_batch(tx, number))
+    row_ids = set(answers.list_row_ids_of_batch(tx, number))
     return claiming.filter_claimable(tx, task, sorted(row_ids))
 
 

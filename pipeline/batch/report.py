@@ -257,7 +257,10 @@ def _cost_entries(
         if batch.way is not Mode.BATCH:
             counts = (0, batch.calls, money.count_lost_calls(batch))
         tokens = (batch.tokens_in or 0, batch.tokens_out or 0)
-        yield keys_by_batch[batch.number], (*counts, *tokens, *money.batch_spending(batch))
+        yield (
+            keys_by_batch[batch.number],
+            (*counts, *tokens, *money.calculate_batch_spending(batch)),
+        )
 
     for duplicate in batches.list_duplicates(tx):
         keys = keys_by_batch.get(duplicate["batch"])

@@ -390,7 +390,7 @@ class _Submission:
         row_ids = set[str]()
         with self.ws.store.read() as tx:
             for number in numbers:
-                row_ids.update(answers.row_ids_of_batch(tx, number, outcome=Outcome.REFUSED))
+                row_ids.update(answers.list_row_ids_of_batch(tx, number, outcome=Outcome.REFUSED))
         return row_ids
 
     def update_report(self, announced_requests: int, earlier_numbers: set[int]) -> None:

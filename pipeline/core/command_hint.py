@@ -38,8 +38,9 @@ class CommandForm:
     def step(self, command: str, options: Mapping[str, Any]) -> str:
         """Return a command as it is typed, with its options and the places of the workspace.
 
-        Given options have priority over the places. Variables come first, then the program and the
-        command, then arguments without a name, then named options.
+        Given options have priority over the places. Without a program it is a make command. Else
+        variables come first, then the program and the command, then arguments without a name, then
+        named options.
         """
         options = {
             **options,

@@ -148,15 +148,15 @@ class Declaration(Generic[A_co]):
         declaration = super().__new__(cls)
         faults = [_unknown_member_error(name) for name in member_values.keys() - MEMBERS]
         for member in fields(cls) if member_values else ():
-            value, fault = _checked_member(member, member_values.get(member.name, member.default))
+            value, fault = _check_member(member, member_values.get(member.name, member.default))
             vars(declaration)[member.name] = value
             if fault is not None:
                 faults.append(fault)
 
         checks = chain(
-            declaration._checks(),
+            declaration._iterate_checks(),
             declaration._checks_of_echo(),
-            declaration._checks_of_parameters(),
+            declaration._iterate_parameter_checks(),
         )
         for is_faulty, message, hint in checks if member_values else ():
             if is_faulty:
@@ -165,7 +165,7 @@ class Declaration(Generic[A_co]):
             raise DeclarationError(faults, declaration)
         return declaration
 
-    def _checks(self) -> Iterator[tuple[Any, str, str]]:
+    def _iterate_checks(self) -> Iterator[tuple[Any, str, str]]:
         """Yield (is_faulty, message, hint) for each check of members without a simple type.
 
         Checks answer, version, items and their options, key, check, examples and images.
@@ -256,7 +256,7 @@ class Declaration(Generic[A_co]):
         message = f"echo= adds the field {ECHO_FIELD!r} to an answer, but the answer has it"
         yield is_echo_field, message, f"give the field {ECHO_FIELD!r} another name"
 
-    def _checks_of_parameters(self) -> Iterator[tuple[Any, str, str]]:
+    def _iterate_parameter_checks(self) -> Iterator[tuple[Any, str, str]]:
         """Yield (is_faulty, message, hint) for each check of names and parameters.
 
         Checks name and table (unless built in), media_resolution, max_output_tokens, temperature,
@@ -354,14 +354,13 @@ def _unknown_member_error(name: str) -> InputError:
     return InputError(message)
 
 
-def _checked_member(member: Field[Any], value: Any) -> tuple[Any, InputError | None]:
-    """Return a member's value, or its default with an error if it is missing or wrongly typed.
+def _check_member(member: Field[Any], value: Any) -> tuple[Any, InputError | None]:
+    """Return a member's value and None, or its default and an error about the value.
 
-    The default of a required member is "-" here, so that further checks can run.
+    The error says that the value is missing or has a wrong type; it is not raised. The default of a
+    required member is "-" here, so that further checks can run.
     """
-    default = "-"
-    if member.default is not MISSING:
-        default = member.default
+    default = "-" if member.default is MISSING else member.default
     if value is MISSING:
         return default, InputError(f"{member.name}= is missing")
     if member.name in _MEMBERS_WITHOUT_TYPE_CHECK:
@@ -392,9 +391,7 @@ class DeclarationError(InputError):
             faults: At least one fault.
             declared: The declaration at fault, with defaults in place of wrong members.
         """
-        heading = ""
-        if len(faults) > 1:
-            heading = f"the task has {len(faults)} faults:\n"
+        heading = f"the task has {len(faults)} faults:\n" if len(faults) > 1 else ""
         messages = "\n".join(fault.message for fault in faults)
         super().__init__(heading + messages, hint=faults[0].hint)
         self.faults = faults
@@ -462,11 +459,13 @@ def validate_answer(
         return None, f"{path or 'the answer'}: {fault['msg']}"
 
 
-def first_accepted_value(answer: "type[BaseModel]", field: str, readings: Sequence[Any]) -> Any:
-    """Return the first candidate value that a field accepts.
+def find_first_accepted_value(
+    answer: "type[BaseModel]", field: str, readings: Sequence[Any]
+) -> Any:
+    """Return the first candidate value that a field accepts, unchanged.
 
     If it accepts none, the first of the candidates with the deepest fault is returned: a list with
-    a wrong member rather than a text in the place of a list.
+    a wrong member rather than a text in the place of a list. No error is raised.
 
     Args:
         answer: The model of the answer.

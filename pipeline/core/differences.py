@@ -59,10 +59,13 @@ class _Word(NamedTuple):
 
 
 def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
-    """Return the most important difference of a quotation from the slice text[start:end].
+    """Return in which kind of word a quotation differs most gravely from text[start:end].
+
+    A slice that begins or ends inside a word is extended. If words at the quotation's ends are
+    missing in the slice, they are compared with the words next to it.
 
     Returns:
-        NEGATION, NUMBER, NAME, or "" if they differ in none of them.
+        NEGATION, else NUMBER, else NAME, or "" if quotation and text differ in none of them.
     """
     before = normalize_visible_text(text[max(0, start - MAX_BOUNDARY_DISTANCE) : start])
     slice_ = normalize_visible_text(text[start:end])
@@ -92,8 +95,8 @@ def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
         slice_words = _words_within(nearby_words, slice_start, slice_end)
 
     differences: set[str] = set()
-    for quote_part, slice_part in _differing_parts(quote_words, slice_words):
-        differences.update(_kinds_of_difference(quote_part, slice_part))
+    for quote_part, slice_part in _iterate_differing_parts(quote_words, slice_words):
+        differences.update(_iterate_difference_kinds(quote_part, slice_part))
     return next((kind for kind in (NEGATION, NUMBER, NAME) if kind in differences), "")
 
 
@@ -103,12 +106,12 @@ def _words_within(words: Sequence[_Word], start: int, end: int) -> list[_Word]:
 
 
 def _split_words(text: str) -> Iterator[_Word]:
-    """Yield the words and numbers of a visible text with kind and offsets; compounds in parts.
+    """Yield the words and numbers of a text in order, with their kinds and offsets.
 
-    The kind is NUMBER, NEGATION, NAME or "". A part of a compound has the offsets of the whole
-    compound. Words are case-folded and lose a final 's.
+    The kind is NUMBER, NEGATION, NAME or "". A compound such as `well-known` is yielded in parts,
+    which have the offsets of the whole compound. Words are case-folded and lose a final 's.
     """
-    kinds = "".join(map(_character_kind, text))
+    kinds = "".join(map(_classify_character, text))
     for match in _TOKEN.finditer(kinds):
         token = text[slice(*match.span())]
         if kinds[match.start()] in "d-s":
@@ -126,7 +129,7 @@ def _split_words(text: str) -> Iterator[_Word]:
 
 
 @cache
-def _character_kind(char: str) -> str:
+def _classify_character(char: str) -> str:
     """Return the kind of a character for _TOKEN.
 
     "d" is a digit, "l" a letter, "u" a letter of a script without blanks, "s" a sign of numbers,
@@ -151,11 +154,14 @@ def _matching_blocks(
     return Levenshtein.opcodes(quote_forms, text_forms).as_matching_blocks()
 
 
-def _differing_parts(
+def _iterate_differing_parts(
     quote_words: Sequence[_Word],
     text_words: Sequence[_Word],
 ) -> Iterator[tuple[Sequence[_Word], Sequence[_Word]]]:
-    """Yield the parts in which a quotation and a text differ, between the words they share."""
+    """Yield the parts of a quotation and of a text that differ, between the words they share.
+
+    The parts are in order. One part of a pair is empty if words are missing on that side.
+    """
     quote_index = 0
     text_index = 0
     for block in _matching_blocks(quote_words, text_words):
@@ -165,7 +171,7 @@ def _differing_parts(
         text_index = block.b + block.size
 
 
-def _kinds_of_difference(
+def _iterate_difference_kinds(
     quote_words: Sequence[_Word],
     text_words: Sequence[_Word],
 ) -> Iterator[str]:
@@ -197,7 +203,7 @@ def _forms_of_kind(words: Sequence[_Word], kind: str) -> list[str]:
 
 
 def _is_negated(first_word: str, second_word: str) -> bool:
-    """Return whether a word resembles the other word with a negative prefix or suffix.
+    """Return whether one of two words resembles the other with a negative prefix or suffix.
 
     The likeness without the prefix or suffix must be higher than with it, and higher than
     MIN_WORD_LIKENESS. Stems shorter than MIN_STEM_CHARS do not count.

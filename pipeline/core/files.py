@@ -112,7 +112,7 @@ def resolve_target(path: Path) -> Path:
     return target
 
 
-def path_below(folder: Path, name: str) -> Path:
+def resolve_stored_path(folder: Path, name: str) -> Path:
     """Return the path of a stored name below a folder; the file need not exist.
 
     This is the only way from a name in a database or in a manifest to a file.
@@ -206,7 +206,7 @@ def rename_sealed(sealed: SealedFile, path: Path) -> SealedFile:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable.
+    """Sync a directory to disk, so that new, renamed and deleted names in it are durable.
 
     Does nothing on systems that cannot open directories.
     """
@@ -320,10 +320,10 @@ def replace_link(path: Path, target: Path) -> None:
 
 
 def move_aside(path: Path) -> str | None:
-    """Rename `path` to the first free `<name>.bak-<n>` and return that name.
+    """Rename `path` to the first free `<name>.bak-<n>`, with n from 1, and return the new name.
 
     Returns:
-        None if there is nothing at `path`.
+        None if there is nothing at `path`; nothing is renamed then.
     """
     if not os.path.lexists(path):
         return None

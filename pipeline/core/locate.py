@@ -309,9 +309,7 @@ class SearchableText:
             for start, end in all_spans
             if is_boundary(self.text, start) and is_boundary(self.text, end)
         ]
-        candidates = all_spans
-        if whole_spans or must_be_whole:
-            candidates = whole_spans
+        candidates = whole_spans if whole_spans or must_be_whole else all_spans
         if not candidates:
             return None
         start, end = candidates[min(occurrence, len(candidates) - 1)]

@@ -87,7 +87,7 @@ class Quote(str):
         source: Any,
         handler: "GetCoreSchemaHandler",
     ) -> "CoreSchema":
-        return _quotation_schema(handler(str if source is cls else source), QUOTE_FORMAT)
+        return _make_quotation_schema(handler(str if source is cls else source), QUOTE_FORMAT)
 
 
 class _OptionalQuote:
@@ -104,14 +104,16 @@ class _OptionalQuote:
         from pydantic_core import core_schema
 
         return core_schema.nullable_schema(
-            _quotation_schema(handler(str if source is self else source), OPTIONAL_QUOTE_FORMAT),
+            _make_quotation_schema(
+                handler(str if source is self else source), OPTIONAL_QUOTE_FORMAT
+            ),
         )
 
 
-def _quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
+def _make_quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
     """Return the core schema of a text, or of a text or None, as the schema of a quotation.
 
-    It validates by `_validate`, and writes a located quotation to JSON as it is stored.
+    It validates by `_validate_quotation`, and writes a located quotation to JSON as it is stored.
 
     Args:
         schema: The core schema of the field's type.
@@ -123,7 +125,7 @@ def _quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
     from pydantic_core import core_schema
 
     if schema["type"] == "nullable":
-        return {**schema, "schema": _quotation_schema(schema["schema"], format_)}
+        return {**schema, "schema": _make_quotation_schema(schema["schema"], format_)}
 
     inner_schema: Any = schema
     while "schema" in inner_schema:
@@ -132,16 +134,18 @@ def _quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
         raise TypeError(
             f"a Quote must be a text, not {inner_schema['type']}; for several use list[Quote]",
         )
-    serialization = core_schema.plain_serializer_function_ser_schema(_to_stored, when_used="json")
+    serialization = core_schema.plain_serializer_function_ser_schema(
+        _to_stored_quotation, when_used="json"
+    )
     return core_schema.no_info_wrap_validator_function(
-        _validate,
+        _validate_quotation,
         schema,
         serialization=serialization,
         metadata={"pydantic_js_updates": {"format": format_}},
     )
 
 
-def _validate(value: Any, handler: Any) -> Quote:
+def _validate_quotation(value: Any, handler: Any) -> Quote:
     """Return a quotation from a text, a quotation or a stored quotation.
 
     Args:
@@ -167,7 +171,7 @@ def _validate(value: Any, handler: Any) -> Quote:
     return Quote(quote, start=start, end=end, likeness=likeness)
 
 
-def _to_stored(value: Any) -> Any:
+def _to_stored_quotation(value: Any) -> Any:
     """Return a located quotation as it is stored, and any other value unchanged.
 
     The stored form is a dict with quote, start, end, and the likeness if it has any.
@@ -219,7 +223,7 @@ def locate_quotes(answer: "BaseModel", text: str) -> "tuple[BaseModel | None, st
     from pipeline.core.locate import SearchableText
 
     try:
-        return _locate_in(answer, "", _Source(SearchableText(text)), frozenset()), ""
+        return _locate_quotations(answer, "", _Source(SearchableText(text)), frozenset()), ""
     except _MissingError as missing:
         return None, str(missing)
 
@@ -240,8 +244,10 @@ class _Source:
         return self.quote_counts[key] - 1
 
 
-def _locate_in(value: Any, path: str, source: _Source, formats: frozenset[str]) -> Any:
-    """Return a value with its quotations located; an unchanged text or model is the same object.
+def _locate_quotations(value: Any, path: str, source: _Source, formats: frozenset[str]) -> Any:
+    """Return a value in which all quotations are replaced by the slices of the text they match.
+
+    A text or model without a located quotation is returned as the same object.
 
     Lists, mappings, models and dataclasses are searched, too; a list or mapping is copied. A plain
     str is a quotation if the field allows no plain text, because validators and defaults can make a
@@ -261,25 +267,25 @@ def _locate_in(value: Any, path: str, source: _Source, formats: frozenset[str]) 
         return value
     if isinstance(value, Mapping):
         return {
-            key: _locate_in(member, f"{path}[{key!r}]", source, formats)
+            key: _locate_quotations(member, f"{path}[{key!r}]", source, formats)
             for key, member in value.items()
         }
     if isinstance(value, list | tuple | set | frozenset | deque):
         members = (
-            _locate_in(member, f"{path}[{index}]", source, formats)
+            _locate_quotations(member, f"{path}[{index}]", source, formats)
             for index, member in enumerate(value)
         )
         # A named tuple takes its members by `_make`.
         make = getattr(type(value), "_make", type(value))
         return make(members)
-    return _locate_in_fields(value, path, source)
+    return _locate_quotations_in_fields(value, path, source)
 
 
-def _locate_in_fields(value: Any, path: str, source: _Source) -> Any:
-    """Return a model or a dataclass with its quotations located; any other value unchanged.
+def _locate_quotations_in_fields(value: Any, path: str, source: _Source) -> Any:
+    """Return a model or a dataclass with the quotations in its fields located.
 
-    A value without located quotations is the same object; otherwise it is a copy, which is not
-    validated again.
+    A value without located quotations, and a value of another type, is the same object. Otherwise
+    it is a copy, which is not validated again.
 
     Raises:
         _MissingError: A required quotation is not in the text.
@@ -289,7 +295,7 @@ def _locate_in_fields(value: Any, path: str, source: _Source) -> Any:
     changed_fields: dict[str, Any] = {}
     for name, formats in _fields_with_formats(kind).items():
         member = getattr(value, name)
-        located_member = _locate_in(member, f"{prefix}{name}", source, formats)
+        located_member = _locate_quotations(member, f"{prefix}{name}", source, formats)
         if located_member is not member:
             changed_fields[name] = located_member
     if not changed_fields:
@@ -316,18 +322,14 @@ def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) 
         start = location.start
         end = location.end
         # A quotation that was located before keeps the likeness to the reply.
-        earlier_likeness = None
-        if isinstance(quote, Quote):
-            earlier_likeness = quote.likeness
+        earlier_likeness = quote.likeness if isinstance(quote, Quote) else None
         likeness = earlier_likeness or location.noted_likeness
         return Quote(text.text[start:end], start=start, end=end, likeness=likeness)
 
     if is_optional:
         return None
     difference = text.find_difference(str(quote))
-    suffix = ""
-    if difference:
-        suffix = f", which has another {difference}"
+    suffix = f", which has another {difference}" if difference else ""
     printable_path = escape_invisible(path, max_chars=MAX_FIELD_PATH_LENGTH)
     printable_quote = escape_invisible(quote[: 2 * MAX_REASON_CHARS], max_chars=MAX_REASON_CHARS)
     raise _MissingError(f'{printable_path} {MISSING_QUOTE_REASON}{suffix}: "{printable_quote}"')
@@ -343,13 +345,13 @@ def _fields_with_formats(kind: type) -> dict[str, frozenset[str]]:
         return {}
     schema = json_schema(kind, by_alias=False)
     properties = schema.get("properties", {"root": schema})
-    return {name: _text_formats(node) for name, node in properties.items()}
+    return {name: _list_text_formats(node) for name, node in properties.items()}
 
 
-def _text_formats(node: Mapping[str, Any]) -> frozenset[str]:
-    """Return the formats of the texts in a JSON schema, "" for a text without format.
+def _list_text_formats(node: Mapping[str, Any]) -> frozenset[str]:
+    """Return the formats of the texts that a JSON schema allows; "" for a text without format.
 
-    Models inside the schema are left out.
+    Members of lists and mappings are included, the fields of models are not.
     """
     if "properties" in node:
         return frozenset()
@@ -361,7 +363,7 @@ def _text_formats(node: Mapping[str, Any]) -> frozenset[str]:
         if isinstance(node.get(name), dict):
             inner_nodes.append(node[name])
     formats = {node.get("format", "")} if node.get("type") == "string" else set[str]()
-    return frozenset(formats.union(*map(_text_formats, inner_nodes)))
+    return frozenset(formats.union(*map(_list_text_formats, inner_nodes)))
 
 
 def iterate_leaves(value: Any, path: FieldPath = ()) -> Iterator[tuple[FieldPath, Any]]:

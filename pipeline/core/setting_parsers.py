@@ -37,9 +37,9 @@ def _parse_amount(
     *,
     must_be_integer: bool = False,
 ) -> Decimal:
-    """Return the sum of numbers with their units, such as 2h30m; larger units come first.
+    """Return the sum of numbers with their units, such as 2h30m, in the unit of size 1.
 
-    Case and blanks inside a number do not matter.
+    Larger units must come first. Case and blanks inside a number do not matter.
 
     Args:
         text: The amount. A single number may have no unit.
@@ -240,7 +240,9 @@ def parse_preference(text: str) -> tuple[str, ...]:
 
 
 def parse_column_names(text: str) -> tuple[str, ...]:
-    """Return the names of columns in a list with commas; `none` means no column.
+    """Return the different names of columns in a list with commas, in its order.
+
+    `none` means no column.
 
     Raises:
         ValueError: There is no name.

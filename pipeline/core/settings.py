@@ -505,10 +505,8 @@ def load_settings(
             if setting.name == "api_key":
                 text = (text or "").strip()
             if text:
-                values[setting.name] = _parsed(setting, text, name, f" ({place})")
-                sources[setting.name] = place
-                if len(names) > 1:
-                    sources[setting.name] = f"{name}, {place}"
+                values[setting.name] = _parse_setting(setting, text, name, f" ({place})")
+                sources[setting.name] = f"{name}, {place}" if len(names) > 1 else place
                 break
     return Settings(**values, sources=sources)
 
@@ -537,8 +535,8 @@ def read_variable(name: str) -> str:
     return os.environ.get(name) or read_dotenv().get(name) or ""
 
 
-def _parsed(setting: Field[Any], text: str, name: str, place: str = "") -> Any:
-    """Return the value of a setting.
+def _parse_setting(setting: Field[Any], text: str, name: str, place: str = "") -> Any:
+    """Parse the text of a setting, and return its value.
 
     Args:
         setting: Declaration of the setting.
@@ -563,7 +561,7 @@ def _parsed(setting: Field[Any], text: str, name: str, place: str = "") -> Any:
 
 
 def override_settings(settings: Settings, overrides: Mapping[str, object]) -> Settings:
-    """Return settings with values that Python code gave in the place of others.
+    """Return a copy of settings with values that Python code gave.
 
     The source of these values becomes IN_PYTHON.
 
@@ -591,7 +589,7 @@ def override_settings(settings: Settings, overrides: Mapping[str, object]) -> Se
             parsed_values[name] = setting.default
         else:
             text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            parsed_values[name] = _parsed(setting, text, name)
+            parsed_values[name] = _parse_setting(setting, text, name)
 
     sources = {**settings.sources, **dict.fromkeys(parsed_values, IN_PYTHON)}
     return replace(settings, **parsed_values, sources=sources)
@@ -611,10 +609,11 @@ class SettingRow(NamedTuple):
     unit: str = ""
 
 
-def settings_rows(settings: Settings) -> list[SettingRow]:
-    """Return every setting with its value for the wanted backend; keys and passwords are masked.
+def list_setting_rows(settings: Settings) -> list[SettingRow]:
+    """Return every setting with its value for the backend in use; keys and passwords are masked.
 
-    Each row has the variable, the value as a text ("" if not set), its source, help and unit.
+    Each row has the variable, the value as a text ("" if not set), its source ("default" if no
+    source sets it), help and unit.
     """
     effective_settings = settings.for_backend(settings.effective_backend)
     rows = []

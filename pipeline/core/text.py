@@ -129,9 +129,10 @@ _LOOKALIKES = str.maketrans("аеорсуіјѕһьвгԁɡıοαριυντεκ"
 
 
 def neutralize_tags(data: str, *, names: Iterable[str]) -> str:
-    """Return data with "(" in the place of "<" in our tags, and in their lookalikes.
+    """Return a text in which "<" is replaced by "(" if it opens one of our tags.
 
-    A tag is ours if its first letters are those of a name; other tags stay.
+    So are characters that look like "<", and entities for it. A tag is ours if its first letters
+    are those of a name, in similar letters; other tags stay.
 
     Args:
         names: The names of our tags.
@@ -179,7 +180,7 @@ def escape_invisible(text: str, *, max_chars: int | None = None) -> str:
     return f"{line[: max_chars - 1]}…"
 
 
-def markdown_code(
+def format_markdown_code(
     text: str,
     *,
     max_chars: int | None = None,

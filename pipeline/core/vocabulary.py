@@ -167,7 +167,9 @@ def _find_nearest(text: str, names_by_form: Mapping[str, str]) -> str:
 
 
 def read_terms(path: Path, label: str) -> tuple[Term, ...]:
-    """Return the terms of a vocabulary file, in its order.
+    """Read and check a vocabulary file, and return its terms in its order.
+
+    A parent gets the spelling of the term that it names.
 
     Args:
         label: Name of the file in messages.
@@ -279,7 +281,7 @@ def _find_repeated_terms(terms: Sequence[Term]) -> Iterator[str]:
 
 
 def _find_parent_faults(terms: Sequence[Term], names_by_form: Mapping[str, str]) -> Iterator[str]:
-    """Yield a fault for each parent that is no term, or has a parent itself."""
+    """Yield a fault for each parent that is no term, has a parent itself, or is below itself."""
     parents = {term.name: term.parent for term in terms}
     for term in terms:
         if not term.parent:
@@ -300,7 +302,10 @@ def _find_parent_faults(terms: Sequence[Term], names_by_form: Mapping[str, str])
 
 
 def _find_size_faults(terms: Sequence[Term]) -> Iterator[str]:
-    """Yield a fault for each level of more than MAX_OPTIONS terms."""
+    """Yield a fault for each parent, or for no parent, with more than MAX_OPTIONS terms.
+
+    Nothing is yielded if the file has at most MAX_OPTIONS terms that are no parents.
+    """
     term_counts = Counter(term.parent for term in terms)
     heading_count = len(term_counts.keys() - {""})
     if len(terms) - heading_count <= MAX_OPTIONS:
@@ -353,9 +358,9 @@ Vocabularies = dict[str, Sequence[Mapping[str, Any]]]
 
 
 def separate_vocabularies(schema: Any) -> tuple[Any, Vocabularies]:
-    """Return a JSON schema without terms, and the terms of its vocabularies.
+    """Return a copy of a JSON schema without terms, and its vocabularies' terms by file name.
 
-    A node with a vocabulary keeps only the name of its file.
+    A node with a vocabulary keeps the name of its file, and loses its `enum`.
     """
     if isinstance(schema, list):
         members, vocabularies = separate_vocabularies(dict(enumerate(schema)))

@@ -170,9 +170,7 @@ class _Parser:
             raise self._expected(description or keyword.upper())
 
     def _expected(self, description: str) -> InputError:
-        found_text = "the end"
-        if self._next.text:
-            found_text = repr(self._next.text)
+        found_text = repr(self._next.text) if self._next.text else "the end"
         return _syntax_error(self._next.offset, f"expected {description}, found {found_text}")
 
     def _parse_junction(self, keyword: str) -> Expression:
@@ -251,7 +249,11 @@ class _Parser:
         return comparison
 
     def _parse_value_list(self) -> tuple[Scalar, ...]:
-        """Parse values in parentheses, separated by commas."""
+        """Parse at least one value in parentheses, separated by commas.
+
+        Raises:
+            InputError: The syntax is wrong.
+        """
         self._require("(", "'('")
         values = [self._parse_value()]
         while self._take_if(","):

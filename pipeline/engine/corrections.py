@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from pipeline.core.command_hint import HintTemplate, OptionHint
-from pipeline.core.declaration import first_accepted_value, validate_answer
+from pipeline.core.declaration import find_first_accepted_value, validate_answer
 from pipeline.core.errors import (
     ChangedMeanwhileError,
     FindableError,
@@ -515,7 +515,7 @@ def parse_typed_fields(task: Task, text: str) -> Document:
         else:
             value_text, _, remaining_text = _partition_stripped(remaining_text, ";")
             candidates = list(_iter_candidates(value_text))
-            values[name] = first_accepted_value(task.prompt.answer_model, name, candidates)
+            values[name] = find_first_accepted_value(task.prompt.answer_model, name, candidates)
 
     return values
 

@@ -18,7 +18,7 @@ from pipeline.store.confidences import (
     FieldConfidence,
     has_confidences,
     list_confident_fields,
-    probability_of_field,
+    make_probability_expression,
     read_confidences,
 )
 from pipeline.tables.answer_views import CONFIDENCE_SUFFIX, name_added_columns
@@ -95,7 +95,7 @@ class RowConfidences:
     def sort_expressions(self) -> dict[str, ColumnElement[Any]]:
         """Return sort expressions by name; rows without a probability are last."""
         probabilities: dict[str, ColumnElement[Any]] = {
-            name: probability_of_field(self._tx, field) for field, name in self.names.items()
+            name: make_probability_expression(self._tx, field) for field, name in self.names.items()
         }
         if self.least_name:
             probabilities[self.least_name] = LEAST_PROBABILITY

@@ -42,12 +42,12 @@ from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_tables import UserTables
 from pipeline.engine.vocabulary_changes import MEMBER
 from pipeline.store import workspace
-from pipeline.store.answers import answers_to_other_inputs, find_corrected
+from pipeline.store.answers import find_corrected, read_answers_to_former_inputs
 from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import to_prompt_text
-from pipeline.tables.column_values import unstorable_reason
+from pipeline.tables.column_values import find_unstorable_reason
 from pipeline.tables.row_sync import find_changed_in_source
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
@@ -91,7 +91,7 @@ class UserAnswers(TaskAnswers):
         input_hash: str,
     ) -> "tuple[BaseModel | None, str]":
         """Check an answer as `TaskAnswers.judge` does, and refuse values that no database can store."""
-        reason = unstorable_reason(answer)
+        reason = find_unstorable_reason(answer)
         if reason:
             return None, reason
         return super().judge(answer, row, input_hash=input_hash)
@@ -228,7 +228,7 @@ class UserAnswers(TaskAnswers):
         elif self.rows.record.words.get("write_to"):
             corrected_ids = find_corrected(tx, self.rows.record.name, row_ids)
             hashes = {row_id: answers_by_id[row_id].input_hash for row_id in row_ids}
-            former_answers = answers_to_other_inputs(tx, self.rows.record.name, hashes)
+            former_answers = read_answers_to_former_inputs(tx, self.rows.record.name, hashes)
             writable = [value for value in values if value.item_id not in corrected_ids]
             write_column(tx, self.rows.record, writable, former_answers=former_answers)
 

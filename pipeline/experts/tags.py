@@ -202,7 +202,7 @@ def _add_rules(
             )
         rules[old] = new
 
-    circular_tags = rules.keys() - marks.follow_chains(rules).keys()
+    circular_tags = rules.keys() - marks.resolve_replacement_chains(rules).keys()
     if circular_tags:
         message = f"the merges of {min(circular_tags)!r} would form a circle; {UNCHANGED_MESSAGE}"
         raise InputError(message, hint="leave out a merge of the circle")

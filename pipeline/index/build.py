@@ -229,7 +229,7 @@ class _IndexBuilder:
         if not has_entries:
             return self._delete_index()
 
-        self._embedder.cache.delete_refused()
+        self._embedder.cache.delete_refused_rows()
         self._embed_missing()
         meaningless_vectors: Vectors | None = None
         # If the service does not embed them, the build gets no floor.

@@ -178,7 +178,7 @@ def read_manifest(directory: Path) -> Manifest:
         raise InconsistentError(f"{path} cannot be read as a manifest: {message}") from None
 
     for name in chain(PART_FILES, build_manifest.hashes):
-        part_path = files.path_below(directory, name)
+        part_path = files.resolve_stored_path(directory, name)
         size = part_path.stat().st_size if part_path.is_file() else None
         expected_size = build_manifest.sizes.get(name)
         if size != expected_size:
@@ -196,6 +196,6 @@ def find_changed_files(directory: Path, build_manifest: Manifest) -> list[str]:
 
 def _changed_file_messages(directory: Path, build_manifest: Manifest) -> Iterator[str]:
     for name, expected_hash in build_manifest.hashes.items():
-        path = files.path_below(directory, name)
+        path = files.resolve_stored_path(directory, name)
         if path.exists() and files.hash_file(path) != expected_hash:
             yield f"{path} has other bytes than the build was made with"

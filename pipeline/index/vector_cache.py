@@ -167,7 +167,7 @@ class VectorCache:
             ]
             insert_new(tx, self.table, records)
 
-    def delete_refused(self) -> int:
+    def delete_refused_rows(self) -> int:
         """Delete the marks of texts that this model refused, so that they are embedded again.
 
         Returns the number of deleted marks.

@@ -34,7 +34,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import ROW_FILES_FOLDER, TASKS_FOLDER
 from pipeline.index.vector_cache import open_vector_cache
 from pipeline.ops import clean
-from pipeline.quality.report import report_files_by_name
+from pipeline.quality.report import list_report_files_by_name
 from pipeline.store import batches, marks
 from pipeline.store.database import Store
 
@@ -168,7 +168,7 @@ def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
     hashes |= _copy_sealed_files(ws.data, ws.display, staging)
 
     for task in ws.tasks:
-        for report_paths in report_files_by_name(ws.data, task.name).values():
+        for report_paths in list_report_files_by_name(ws.data, task.name).values():
             hashes |= _copy_changing_files(ws.data, staging, report_paths)
     hashes |= _copy_changing_files(ws.data, staging, ws.data.glob(f"{TASKS_FOLDER}/[!.]*.py"))
     hashes |= _copy_changing_files(ws.data, staging, ws.data.glob(f"{ROW_FILES_FOLDER}/[!.]*"))

@@ -239,7 +239,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=ws.now())
-            rows.delete_refused(tx, task.name, [*names, *row_ids])
+            rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
     report.reports = reports.delete_reports(
         ws.data,
@@ -414,7 +414,7 @@ def _begin_row(
 
 def _check_free(tx: Connection, task: str, row_id: str, name: str) -> None:
     """Raise InputError if a batch that is not over may ask about the row."""
-    for number in erasure.batches_of_row(tx, task, row_id):
+    for number in erasure.list_batches_that_may_have_row(tx, task, row_id):
         batch = batches.get_batch(tx, number)
         if not batch.is_finished:
             raise InputError(

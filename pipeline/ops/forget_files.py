@@ -20,7 +20,7 @@ def read_batch_numbers(tx: Connection, task: Task, row_ids: Sequence[str]) -> se
     """Return the numbers of all batches that may have asked about any of the rows."""
     numbers = set[int]()
     for row_id in row_ids:
-        numbers.update(erasure.batches_of_row(tx, task.name, row_id))
+        numbers.update(erasure.list_batches_that_may_have_row(tx, task.name, row_id))
     return numbers
 
 

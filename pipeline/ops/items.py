@@ -237,8 +237,8 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         - `answers` (with `forgotten`: whether the answer was erased, and `confidences` by field as
           {probability, model, judged}) and `attempts`, oldest first, each with all stored columns
         - `index`: `indexed`, `up_to_date` and `build`, or None if the task has no index
-        - `requests`, newest first, as `answers.requests_of_row` returns them; `cost`: their sum in
-          USD, with unknown costs as 0
+        - `requests`, newest first, as `answers.list_requests_of_row` returns them; `cost`: their sum
+          in USD, with unknown costs as 0
 
     Raises:
         InputError: No row has this name.
@@ -248,7 +248,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         row_id = task.rows.find_id(tx, name)
         rows_page = task.rows.grid(tx).read_page(tx, RowListOptions(1, only=row_id))
         listed_row = rows_page.items[0] if rows_page.items else None
-        answer_rows, attempt_rows = answers.answers_and_attempts_of_row(tx, task.name, row_id)
+        answer_rows, attempt_rows = answers.list_answers_and_attempts(tx, task.name, row_id)
         parked_reason = claims.find_parked_reason(
             tx,
             task.name,
@@ -262,7 +262,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
             entry = next(iter(ws.indexed_task.read_entries(tx, [row_id])), None)
             index_state = describe_index_state(ws.data, ws.indexed_task, row_id, entry)
 
-        requests = request_history.requests_of_row(tx, task.name, row_id)
+        requests = request_history.list_requests_of_row(tx, task.name, row_id)
         if raw:
             requests = _add_sealed_lines(tx, requests, ws.data)
 
@@ -310,7 +310,7 @@ def read_newest_requests(
         raw: Add to each request `wire`, with its lines in the sealed files.
     """
     with ws.store.read() as tx:
-        requests = request_history.newest_requests(
+        requests = request_history.list_newest_requests(
             tx,
             limit=limit,
             task=None if all_tasks else ws.task.name,

@@ -162,7 +162,7 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
 def _check_name(folder: Path, name: str) -> None:
     """Raise InputError if a file name of the manifest leads out of the backup's folder."""
     try:
-        files.path_below(folder, name)
+        files.resolve_stored_path(folder, name)
     except InconsistentError as error:
         raise InputError(
             f"{folder} cannot be restored: {error.message}",

@@ -29,7 +29,7 @@ from pipeline.quality.figures import (
     ReportTable,
     ReservoirSample,
     Sample,
-    divergence,
+    compute_divergence,
     divide,
     histogram_bars,
     list_values,
@@ -263,7 +263,7 @@ def _type_divergence(types: Counter[str], other_types: Counter[str]) -> FigureVa
     known_types = {name: types[name] for name in CONCEPT_TYPES if types[name]}
     known_other_types = {name: other_types[name] for name in CONCEPT_TYPES if other_types[name]}
     compared_count = min(sum(known_types.values()), sum(known_other_types.values()))
-    return divergence(known_types, known_other_types), compared_count
+    return compute_divergence(known_types, known_other_types), compared_count
 
 
 def _distributions(

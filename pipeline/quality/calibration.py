@@ -79,7 +79,10 @@ class Calibration(NamedTuple):
 
 
 def describe_calibrations(calibrations: Iterable[Calibration]) -> list[str]:
-    """Return a line for each measured field, and a line for fields that lack as many answers."""
+    """Return a line for each measured field, then lines for the fields with too few answers.
+
+    Fields that lack the same number of answers share a line.
+    """
     lines = []
     names_by_count: dict[int, list[str]] = {}
     for calibration in calibrations:
@@ -97,7 +100,7 @@ def describe_calibrations(calibrations: Iterable[Calibration]) -> list[str]:
 
 
 def calibrate(name: str, outcomes: Iterable[tuple[float, bool]]) -> Calibration:
-    """Return the calibration of a field.
+    """Return the number of a field's answers, of unchanged answers, and their mean probability.
 
     Args:
         name: The name of the field.
@@ -119,7 +122,9 @@ def measure_calibration(
     preference: VersionPreference,
     field_names: Iterable[str],
 ) -> list[Calibration]:
-    """Return the calibration of each field that has a probability in an answer, by name.
+    """Compare the probabilities of each field with people's labels; sorted by the field's name.
+
+    A row counts if it was labelled for the input of its preferred answer of a model.
 
     Args:
         tx: A transaction, only read.
@@ -145,9 +150,11 @@ def _compare_row(
     *,
     preference: VersionPreference,
 ) -> Iterable[tuple[str, tuple[float, bool]]]:
-    """Yield (field, (probability, is unchanged)) of the counting answer of a model to a row.
+    """Yield (field, (probability, is unchanged)) for each labelled field of a model's answer.
 
-    Nothing is yielded if the row was labelled for another input than that of the answer.
+    Of several answers to the row the preferred answer of a model counts, among answers of equal
+    preference the newest. Nothing is yielded if there is none, or if the row was labelled for
+    another input.
     """
     model_answers = [answer for answer in row_answers if answer.version != PERSON]
     if not model_answers:

@@ -22,11 +22,11 @@ LOCAL_EVIDENCE_NOTE = (
 CLOSED_ANSWER_GATES = "same=off"
 
 
-def effective_gates_of(ws: WorkspaceSession) -> dict[str, Figure | None]:
-    """Return the gates of the task with the bounds of its file and of GATES; None if it is off.
+def read_effective_gates(ws: WorkspaceSession) -> dict[str, Figure | None]:
+    """Return the gates of the session's task by name, with their bounds; None if a gate is off.
 
-    GATES overrides the file. It may name gates of other tasks of the workspace, because it can be
-    set in `.env`; these are ignored.
+    The task's file overrides the default bounds, and GATES overrides the file. It may name gates of
+    other tasks of the workspace, because it can be set in `.env`; these are ignored.
 
     Raises:
         ConfigurationError: A setting is malformed or names an unknown gate.
@@ -44,7 +44,7 @@ def effective_gates_of(ws: WorkspaceSession) -> dict[str, Figure | None]:
             other_gates |= {figure.name for figure in _measure_of(task).figures}
             other_gates |= {figure.name for figure in support.list_support_gates(task)}
     own_figures = [*_measure_of(ws.task).figures, *support.list_support_gates(ws.task)]
-    return figures.effective_gates(own_figures, settings, other_gates=other_gates)
+    return figures.apply_gate_settings(own_figures, settings, other_gates=other_gates)
 
 
 def _measure_of(task: Task) -> TaskMeasure:
@@ -64,7 +64,7 @@ def write_report(
     extractor: str | None = None,
     notes: Sequence[str] = (),
 ) -> QualityReport | None:
-    """Measure and judge the answers of a version, and write and return the report.
+    """Measure and judge the answers of a version, write the report's files, and return the report.
 
     The report is on disk when this returns. Gates are judged, but a failed gate raises nothing.
 
@@ -98,7 +98,7 @@ def write_report(
         if evidence_share is not None:
             notes = [*notes, LOCAL_EVIDENCE_NOTE]
     quality = quality._replace(notes=[*notes, *quality.notes])
-    gates = effective_gates_of(ws)
+    gates = read_effective_gates(ws)
     quality = support.add_support(quality, support_shares, gates)
 
     gates_text = ",".join(filter(None, (ws.task.gates, ws.settings.gates)))

@@ -73,7 +73,7 @@ class Figure(NamedTuple):
             return f"at most {high}"
         return "any value"
 
-    def missed_bound(self, value: float | None) -> float | None:
+    def find_missed_bound(self, value: float | None) -> float | None:
         """Return the violated bound, or None if a value violates no bound or is missing."""
         if value is None:
             return None
@@ -101,7 +101,7 @@ class MeasuredFigure(NamedTuple):
         return format_value(
             self.value,
             self.figure.unit,
-            bound=self.figure.missed_bound(self.value),
+            bound=self.figure.find_missed_bound(self.value),
         )
 
     @property
@@ -164,9 +164,10 @@ class TaskMeasure(NamedTuple):
 
 
 def read_figures(path: Path) -> tuple[Figure, ...]:
-    """Read the figures in a TSV file, and add the figures of usage.
+    """Return the figures of a TSV file in its order, and then the figures of usage.
 
-    Its columns are name, unit, low, high, minimum items, description and reason of the bounds.
+    The first line is skipped. Its columns are name, unit, low, high, minimum items, description and
+    reason of the bounds.
     """
     with path.open(encoding="utf-8", newline="") as file:
         _, *rows = csv.reader(file, delimiter="\t")
@@ -218,8 +219,8 @@ def list_values(name: str, lengths: Mapping[int, int]) -> dict[str, FigureValue]
     list_count = sum(lengths.values())
     return {
         name: (mean(lengths), list_count),
-        f"{name}-p10": (percentile(lengths, 0.1), list_count),
-        f"{name}-p90": (percentile(lengths, 0.9), list_count),
+        f"{name}-p10": (compute_percentile(lengths, 0.1), list_count),
+        f"{name}-p90": (compute_percentile(lengths, 0.9), list_count),
     }
 
 
@@ -269,7 +270,7 @@ def mean(histogram: Mapping[int, int]) -> float | None:
     return divide(sum(value * times for value, times in histogram.items()), count)
 
 
-def percentile(histogram: Mapping[Number, int], share: float) -> Number | None:
+def compute_percentile(histogram: Mapping[Number, int], share: float) -> Number | None:
     """Return the smallest value that at least this share of {value: count} does not exceed.
 
     Returns None if the histogram is empty.
@@ -283,7 +284,9 @@ def percentile(histogram: Mapping[Number, int], share: float) -> Number | None:
     return None
 
 
-def divergence(weights: Mapping[str, float], other_weights: Mapping[str, float]) -> float | None:
+def compute_divergence(
+    weights: Mapping[str, float], other_weights: Mapping[str, float]
+) -> float | None:
     """Return the Jensen-Shannon divergence of two distributions, base 2.
 
     It is 0 for equal distributions and 1 for disjoint distributions. The weights need not add up
@@ -401,9 +404,7 @@ def _judge_figure(
             bounds.
     """
     if gate is None:
-        reason = "it has no bounds"
-        if figure.is_gate:
-            reason = "switched off"
+        reason = "switched off" if figure.is_gate else "it has no bounds"
         return MeasuredFigure(figure, value, item_count, None, reason)
     # A figure without default bounds is a gate only by the bounds that a setting defines.
     unjudged_figure = gate if figure.may_be_bounded else figure
@@ -412,10 +413,10 @@ def _judge_figure(
     if item_count < gate.min_items:
         reason = f"measured on {item_count:,}, at least {gate.min_items:,} are needed"
         return MeasuredFigure(unjudged_figure, value, item_count, None, reason)
-    return MeasuredFigure(gate, value, item_count, gate.missed_bound(value) is None)
+    return MeasuredFigure(gate, value, item_count, gate.find_missed_bound(value) is None)
 
 
-def effective_gates(
+def apply_gate_settings(
     figures: Iterable[Figure],
     settings: Mapping[str, str],
     *,
@@ -440,7 +441,7 @@ def effective_gates(
     for place, text in settings.items():
         for name, bounds in _split_gates(text, place):
             if name in gates:
-                effective[name] = _with_bounds(gates[name], bounds, place)
+                effective[name] = _replace_bounds(gates[name], bounds, place)
             elif name not in other_gates:
                 hint = f"the gates are {', '.join(gates) or 'none'}"
                 raise ConfigurationError(f"{place}: there is no gate {name!r}", hint=hint)
@@ -464,7 +465,7 @@ def _split_gates(text: str, place: str) -> Iterator[tuple[str, str]]:
         yield name, bounds
 
 
-def _with_bounds(gate: Figure, text: str, place: str) -> Figure | None:
+def _replace_bounds(gate: Figure, text: str, place: str) -> Figure | None:
     """Return a gate with the bounds in a text: a number, or `low..high`. For "off" return None.
 
     A number replaces the only bound of a gate with one bound. In `low..high` a missing number

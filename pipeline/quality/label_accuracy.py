@@ -99,7 +99,10 @@ def compare_with_labels(
     row_labels: Mapping[str, RowLabel],
     sides: Sequence[Mapping[str, Mapping[str, Any]]],
 ) -> list[FieldComparison]:
-    """Return the accuracy of each labelled field on rows that all sides answered.
+    """Return how many labels of each field each side has right, on rows that all sides answered.
+
+    For two sides, also how many only A, and only B, has right. Fields are in the order in which the
+    labels first name them.
 
     Args:
         row_labels: Labels by row id.
@@ -230,7 +233,7 @@ def measure_versions(
         doubtful_below: An answer with a confidence below it is doubtful.
 
     Raises:
-        InputError: A version has no answers.
+        InputError: A version has no answers, or A and B are the same version.
     """
     versions = _choose_versions(tx, task, texts)
     row_labels = labels.read_labels(tx, task.name)
@@ -274,7 +277,13 @@ def measure_versions(
 
 
 def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> list[str]:
-    """Return the versions to measure; see `measure_versions`."""
+    """Return the versions to measure, A before B; see `measure_versions`.
+
+    The list is empty if no version has answers and `texts` names none.
+
+    Raises:
+        InputError: A version has no answers, or both are the same version.
+    """
     answered_versions = [
         counts.extractor
         for counts in answers.list_versions(tx, task.name)
@@ -309,11 +318,12 @@ def _read_measured_answers(
     row_labels: Mapping[str, RowLabel],
     measured: MeasuredVersion,
 ) -> dict[str, VersionAnswer]:
-    """Return a version's answers to labelled rows, and count the rows that are left out.
+    """Return a version's answers to labelled rows by row id, and set `measured.left_out`.
 
-    A row is left out if it is an example of the version's prompt, if the version has no answer to
-    it, or if the answer is to another input than the label. If no answer is to the label's input,
-    the prompt has other columns now, so all count.
+    `left_out` counts the labelled rows that are left out, by reason. A row is left out if it is an
+    example of the version's prompt, if the version has no answer to it, or if the answer is to
+    another input than the label. If no answer is to the label's input, the prompt has other columns
+    now, so all count.
     """
     stored_answers = labels.read_version_answers(tx, task.name, measured.version, list(row_labels))
     changed_ids: Collection[str] = {

@@ -117,7 +117,7 @@ class _FieldTally:
         self.missing = Counter[str]()
 
     def add(self, item_id: str, answer_json: str) -> None:
-        """Count an answer in JSON and the values of its fields, and offer it to the sample.
+        """Count an answer and the values of its fields, and offer it to the random sample.
 
         Also counts equal answers, and fields whose text is the word "null" instead of a null.
         Answers with a quotation that only resembles the text are preferred in the sample.
@@ -136,9 +136,10 @@ class _FieldTally:
         self.null_answer_count += bool(null_paths)
 
     def _count(self, path: str, value: Any) -> None:
-        """Count the value of a field. A dict is a quotation, which is only counted as such.
+        """Count a value of a field: as a quotation if it is a dict, else as a value.
 
-        Beyond MAX_BARS + 1 distinct values of a field, new values are not counted.
+        None also counts as missing, and a number is added to the field's sum. If a field has more
+        than MAX_BARS distinct values, further values are not counted.
         """
         if isinstance(value, dict):
             self.quotes[path] += 1
@@ -182,7 +183,10 @@ def _read_samples(
     task: Task,
     chosen_answers: Sequence[tuple[str, str]],
 ) -> Iterator[Sample]:
-    """Yield samples of (row id, answer) with the names and texts of the rows that still exist."""
+    """Yield a sample for each (row id, answer in JSON), with the row's name and shortened text.
+
+    Rows that no longer exist are left out.
+    """
     ids = [item_id for item_id, _ in chosen_answers]
     names = task.rows.table(tx).read_names(tx, ids)
     texts = task.prompt.read_input_texts(tx, ids)

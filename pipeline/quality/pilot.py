@@ -33,7 +33,7 @@ def plan_next_pilot(
     size: int | None = None,
     seed: int | None = None,
 ) -> tuple[int, int, list[str]]:
-    """Return size, seed and item ids of the next pilot of a version; nothing is written.
+    """Return size, seed and row ids of the next pilot of a version; nothing is written.
 
     Size and seed default to those of an unfinished pilot, else to DEFAULT_PILOT_SIZE and
     DEFAULT_PILOT_SEED. The ids are drawn as in `draw_pilot`.
@@ -50,10 +50,10 @@ def plan_next_pilot(
 
 
 def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed: int) -> list[str]:
-    """Return the ids of the items of a pilot, in the order of the draw, in constant memory.
+    """Return the ids of at most `size` random rows for a pilot, in the order of the draw.
 
-    They are drawn from items that are open or have an answer of this version. So the sample stays
-    the same while its items are answered.
+    They are drawn from rows that are open or have an answer of this version. So the same seed gives
+    the same rows while these are answered. Memory does not grow with the table.
     """
     open_ids = task.rows.table(tx).select_open_rows()
     # An item with an answer that was not applied is in both queries.
@@ -87,8 +87,8 @@ def has_unfinished_pilot(tx: "Connection", extractor: str) -> bool:
     return pilot is not None and pilot.ended_at is None
 
 
-def blocking_reason(tx: "Connection", extractor: str, *, compulsory: bool = False) -> str:
-    """Return the reason why not all items may be asked; "" if they may.
+def find_blocking_reason(tx: "Connection", extractor: str, *, compulsory: bool = False) -> str:
+    """Return the reason why not all rows may be asked; "" if they may.
 
     The newest ended pilot counts; an unfinished pilot counts only if no pilot ended. A failed pilot
     and an unfinished pilot are reasons.
@@ -117,14 +117,14 @@ def waive_required_pilot(ws: WorkspaceSession) -> None:
     Does nothing if they may be asked already.
     """
     with ws.store.write() as tx:
-        if blocking_reason(tx, ws.extractor, compulsory=ws.task.needs_pilot):
+        if find_blocking_reason(tx, ws.extractor, compulsory=ws.task.needs_pilot):
             runs.waive_pilot(tx, ws.task.name, ws.extractor, now=ws.now())
 
 
 def record_failed_pilot(ws: WorkspaceSession, quality: QualityReport) -> bool:
     """Record a failed pilot if a report is hopeless and the task needs pilots.
 
-    From then on no item is asked until a pilot passes or is waived. A gate that is missed by less
+    From then on no row is asked until a pilot passes or is waived. A gate that is missed by less
     stops nothing.
 
     Returns:
@@ -142,7 +142,7 @@ def record_failed_pilot(ws: WorkspaceSession, quality: QualityReport) -> bool:
 
 
 def check_pilot(tx: "Connection", task: Task, extractor: str, *, is_required: bool = False) -> None:
-    """Check that no pilot forbids to ask all rows of a task; see `blocking_reason`.
+    """Check that no pilot forbids to ask all rows of a task; see `find_blocking_reason`.
 
     Args:
         extractor: The version of the answers.
@@ -151,7 +151,7 @@ def check_pilot(tx: "Connection", task: Task, extractor: str, *, is_required: bo
     Raises:
         GateError: A pilot failed or is missing. The hint has the command that runs a pilot.
     """
-    reason = blocking_reason(tx, extractor, compulsory=is_required)
+    reason = find_blocking_reason(tx, extractor, compulsory=is_required)
     if not reason:
         return
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
-from pipeline.core.text import markdown_code, plural
+from pipeline.core.text import format_markdown_code, plural
 from pipeline.engine.session import PLACEHOLDER_NOTE
 from pipeline.quality.calibration import Calibration, describe_calibrations
 from pipeline.quality.figures import (
@@ -81,7 +81,7 @@ class QualityReport(NamedTuple):
         """
         for gate in self.failed:
             if gate.figure.unit == "share" and gate.items >= MIN_HOPELESS_ITEMS:
-                bound = gate.figure.missed_bound(gate.value) or 0.0
+                bound = gate.figure.find_missed_bound(gate.value) or 0.0
                 if abs((gate.value or 0.0) - bound) >= HOPELESS_MISS:
                     return True
         return False
@@ -183,7 +183,7 @@ class QualityReport(NamedTuple):
             line=self.line,
             gates=[_gate_view(gate) for gate in self.gates],
             # Bounds that every failed gate would pass.
-            passing_bounds=",".join(map(_passing_bounds, self.failed)),
+            passing_bounds=",".join(map(_format_passing_bounds, self.failed)),
             figures=[
                 (measured.figure.description, measured.value_text) for measured in self.measured
             ],
@@ -202,9 +202,10 @@ class QualityReport(NamedTuple):
         *,
         rerun_command: object = CommandHint("qc"),
     ) -> "QualityReport":
-        """Write the report into `data`, and return it with the path of its Markdown.
+        """Write the report into the workspace folder `data`, and return it with its `path`.
 
-        The Markdown file is written before the JSON file. Both are on disk when this returns.
+        Its path is that of the Markdown. The Markdown file is written before the JSON file. Both
+        are on disk when this returns.
 
         Args:
             rerun_command: As in `render_markdown`.
@@ -232,7 +233,11 @@ def _template() -> "Template":
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"code": markdown_code, "cell": _format_cell, "aligned": _alignments}
+    environment.filters |= {
+        "code": format_markdown_code,
+        "cell": _format_cell,
+        "aligned": _alignments,
+    }
     return environment.get_template("report.md")
 
 
@@ -286,7 +291,7 @@ def _gate_view(gate: MeasuredFigure) -> dict[str, str]:
 
 def _format_cell(cell: str | float) -> str:
     if isinstance(cell, str):
-        return markdown_code(cell, max_chars=MAX_CELL_CHARS)
+        return format_markdown_code(cell, max_chars=MAX_CELL_CHARS)
     if isinstance(cell, int):
         return f"{cell:,}"
     return f"{cell:,.3f}"
@@ -300,10 +305,11 @@ def _alignments(rows: ReportTable) -> list[str]:
     ]
 
 
-def _passing_bounds(gate: MeasuredFigure) -> str:
-    """Return a gate with bounds that its value passes, in the syntax of GATES.
+def _format_passing_bounds(gate: MeasuredFigure) -> str:
+    """Return a setting for GATES, such as `answered=0.93`, with bounds that a gate's value passes.
 
-    The bounds are rounded outwards to two decimals. A missing value counts as 0.
+    Bounds that the value passes already stay. The bounds are rounded outwards to two decimals. A
+    missing value counts as 0.
     """
     value = gate.value or 0.0
     bounds: list[str] = []
@@ -323,10 +329,10 @@ def delete_partial_reports(data: Path, task: str) -> None:
             part.unlink(missing_ok=True)
 
 
-def report_files_by_name(data: Path, task: str) -> dict[str, list[Path]]:
-    """Return the files of each report of a task by its name, the oldest report first.
+def list_report_files_by_name(data: Path, task: str) -> dict[str, list[Path]]:
+    """Return the existing files (.json and .md) of each report of a task by the report's name.
 
-    A report can be incomplete.
+    The oldest report is first. If the process died while it wrote a report, a file is missing.
     """
     pattern = re.compile(rf"({re.escape(task)}-\d{{8}}T\d{{6}}Z-[0-9a-f]{{6}})\.(md|json)")
     paths_by_name: dict[str, list[Path]] = {}
@@ -342,7 +348,7 @@ def read_report_documents(data: Path, task: str, *, limit: int) -> list[dict[str
     The newest report is first. Reports without a readable JSON file are skipped.
     """
     documents: list[dict[str, Any]] = []
-    for name in reversed(report_files_by_name(data, task)):
+    for name in reversed(list_report_files_by_name(data, task)):
         # The report can be incomplete, or a user may have changed its file.
         with contextlib.suppress(OSError, ValueError):
             document = json.loads((data / REPORTS_FOLDER / f"{name}.json").read_bytes())
@@ -365,7 +371,7 @@ def delete_reports(
     Returns:
         The number of deleted files. The deletion is durable when this returns.
     """
-    named_reports = filter(should_delete, report_files_by_name(data, task).values())
+    named_reports = filter(should_delete, list_report_files_by_name(data, task).values())
     paths = list(chain.from_iterable(named_reports))
     for path in paths:
         path.unlink(missing_ok=True)
@@ -381,11 +387,11 @@ def find_old_reports(
     *,
     kept_names: Collection[str],
 ) -> list[Path]:
-    """Return the files of a task's reports that were written before a time.
+    """Return the files of a task's reports that were written before a time, oldest first.
 
-    Reports named in `kept_names` and the newest complete report are left out.
+    Reports named in `kept_names`, and the newest report with a JSON file, are left out.
     """
-    paths_by_name = report_files_by_name(data, task)
+    paths_by_name = list_report_files_by_name(data, task)
     complete_names = [
         name
         for name, paths in paths_by_name.items()

@@ -129,9 +129,10 @@ def add_support(
     shares: Sequence[SupportedShare],
     gates: Mapping[str, Figure | None],
 ) -> QualityFigures:
-    """Return figures with those of judged answers, and a table of their intervals.
+    """Return a copy of figures, to which the shares of supported answers and a table are added.
 
-    A figure is also added if it has a bound and nothing was judged, so that its gate says so.
+    A gate of such a share is also added if nothing was judged, without a value, so that the report
+    says so.
 
     Args:
         gates: The effective gates by name.

@@ -67,12 +67,12 @@ def count_service_failures(
 ) -> dict[str, int]:
     """Count the uncharged attempts of each row under a version since its last charged attempt.
 
-    Without `live`, only attempts in a batch count, except lost live calls. Forgiven attempts never
-    count.
+    Forgiven attempts never count.
 
     Args:
         row_ids: Count only attempts of these rows.
-        live: Count lost live calls instead.
+        live: Count only lost live calls; False counts only attempts in a batch that are no lost
+            live calls.
 
     Returns:
         Counts by row id; rows without such attempts are left out.
@@ -170,10 +170,10 @@ class ReplyCounts(NamedTuple):
 
 
 def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts:
-    """Count the replies to a version, or to all versions, and sum their use.
+    """Return how many replies a task got, and the sum of their tokens and cost in USD.
 
-    Counts answers, refused attempts and invalid attempts. Corrections do not count. Forgiven
-    attempts and attempts with another outcome count in the use only.
+    Answers, refused attempts and invalid attempts are counted. Corrections do not count. Forgiven
+    attempts and attempts with another outcome count in the tokens and cost only.
 
     Args:
         version: A version; None means all versions.

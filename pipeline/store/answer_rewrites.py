@@ -15,7 +15,9 @@ def rewrite_answers(
     labels: Sequence[str],
     rewrite: Callable[[str], str],
 ) -> int:
-    """Replace the JSON of the answers of some prompt versions, and of corrections.
+    """Replace the JSON of a task's answers under some prompt versions, and of its corrections.
+
+    Forgotten answers are left alone. Runs in the caller's transaction.
 
     Args:
         labels: Prompt versions, such as `reviews@1`.

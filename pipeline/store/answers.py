@@ -126,7 +126,7 @@ def add_usage(usages: Iterable[Sequence[Any]]) -> tuple[int, int, float]:
     return int(tokens_in), int(tokens_out), round(float(cost), COST_DIGITS)
 
 
-def row_ids_of_batch(
+def list_row_ids_of_batch(
     tx: Connection,
     batch: int,
     *,
@@ -162,7 +162,7 @@ def filter_attempted(
     return [row[0] for row in select_matching(tx, query, attempts.c.item_id, row_ids)]
 
 
-def answers_and_attempts_of_row(
+def list_answers_and_attempts(
     tx: Connection,
     task: str,
     row_id: str,
@@ -315,8 +315,8 @@ class VersionPreference:
         """Return the ORDER BY columns that put the preferred answer of a row first.
 
         Corrections come first, then `versions` in their order, then `label`, then all other
-        versions. Equal ranks are sorted by the start of their version, latest first, if several versions
-        started. The newest answer (highest id) breaks ties.
+        versions. Equal ranks are sorted by the start of their version, latest first, if several
+        versions started. The newest answer (highest id) breaks ties.
 
         Args:
             answer_table: The table of answers, or an alias or subquery of it.
@@ -473,14 +473,14 @@ def preferred_answers(
     return {row.item_id: (row.extractor, row.answer) for row in rows}
 
 
-def answers_to_other_inputs(
+def read_answers_to_former_inputs(
     tx: Connection,
     task: str,
     hashes: Mapping[str, str],
 ) -> dict[str, list[str]]:
-    """Return the applied answers (JSON) of models to former inputs of rows, oldest first.
+    """Return the models' applied answers, as JSON, to other than the rows' present inputs.
 
-    Corrections are left out.
+    The answers to a row are sorted, oldest first. Corrections are left out.
 
     Args:
         hashes: The hash of each row's present input, by row id. Only these rows are read.
@@ -811,8 +811,9 @@ def delete_version(
 ) -> tuple[int, int, int]:
     """Delete all answers, attempts, claims and pilots of a version, and end its open runs.
 
-    Its batches stay. Each batch that was not rolled back before gets an event in the journal that
-    marks it as rolled back. Parked rows become open. Runs in the caller's transaction.
+    Partial answers are deleted, too. Its batches stay. Each batch that was not rolled back before
+    gets an event in the journal that marks it as rolled back. Claimed and parked rows become open.
+    Runs in the caller's transaction.
 
     Returns:
         Numbers of deleted answers, deleted attempts, and rows that were parked.

@@ -114,9 +114,11 @@ def _unknown_state_message(number: int, state: str) -> str:
 
 
 def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
-    """Combine the batches of each live run into one batch with the run's number.
+    """Return batches, with those of each live run combined into one batch.
 
-    Trials and judgements are left out. Other batches are returned as they are, in the order of the input.
+    The combined batch has the number of the run's first batch in the input, the sums of all its
+    batches, and the state of the last, or of an earlier batch that is still open. Batches of no run
+    are returned as they are. Trials and judgements are left out. The order is that of the input.
     """
     combined: dict[int, BatchRow] = {}
     for batch in batch_rows:
@@ -124,14 +126,14 @@ def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
             continue
         number = batch.run or batch.number
         if number in combined:
-            combined[number] = _combine_conditions(combined[number], batch)
+            combined[number] = _add_batch_figures(combined[number], batch)
         else:
             combined[number] = batch
     return list(combined.values())
 
 
-def _combine_conditions(run: BatchRow, batch: BatchRow) -> BatchRow:
-    """Return `run` with the sums of both batches.
+def _add_batch_figures(run: BatchRow, batch: BatchRow) -> BatchRow:
+    """Return the batch `run` with the figures of `batch` added to its own.
 
     A sum is None if both values are None. State and end are those of `batch`, except if only `run`
     is still open. `remote_done` becomes None.
@@ -229,10 +231,10 @@ def list_past_calls(
     ended_after: datetime,
     excluded_batches: Collection[int] = (),
 ) -> list[PastCalls]:
-    """Return the calls to a model of live batches that are running or ended since a time.
+    """Return one entry per live batch of a model that is running or ended since a time.
 
-    Batches without calls are left out. Each result has the tokens per call, estimated from the
-    batch's input tokens and requests.
+    The entries are in any order. Batches without calls are left out. The tokens per call are the
+    batch's estimated input tokens, divided by its requests.
 
     Args:
         ended_after: Leave out batches that ended before this time.
@@ -257,7 +259,7 @@ def list_past_calls(
     return calls_by_batch
 
 
-def mean_call_seconds(tx: Connection, model: str, way: Mode) -> float | None:
+def compute_mean_call_seconds(tx: Connection, model: str, way: Mode) -> float | None:
     """Return the mean seconds of answered live calls to a model in its newest batches.
 
     Reads at most MAX_TIMED_LIVE_BATCHES batches with answers. Calls in mode flex are compared with
@@ -298,8 +300,10 @@ class RemoteTimes(NamedTuple):
 def list_remote_times(tx: Connection, model: str) -> list[RemoteTimes]:
     """Return the times of a model's remote batches that succeeded or expired, newest first.
 
-    Reads at most MAX_TIMED_REMOTE_BATCHES batches. Batches that a person cancelled are left out. If
-    the API named no times, a batch ended when its result was on disk.
+    Reads at most MAX_TIMED_REMOTE_BATCHES batches. Batches that a person cancelled are left out.
+    The total time is from the creation to the end, by the API's clock if it named times, else from
+    our sending until the result was on disk. The pending time is None if the batch was never seen
+    running.
     """
     query = (
         select(
@@ -447,10 +451,10 @@ def mark_submitted(
     outcome: str,
     now: datetime,
 ) -> None:
-    """Record the remote batch of a try: *submitting* -> *submitted*, with a line in the journal.
+    """Move a batch to *submitted*, store its remote batch, and journal the move.
 
     Sets the outcome of the try. A try that is missing in the database is inserted, because a
-    restored backup may be older than the try.
+    restored backup may be older than the try. Runs in the caller's transaction.
 
     Args:
         remote_name: The name that the API gave.
@@ -643,7 +647,7 @@ def hold(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None
     Raises:
         StateConflictError: Another process changed the batch.
     """
-    _update_downloaded(tx, batch, f"held: {reason}", now=now, held=reason)
+    _update_downloaded_batch(tx, batch, f"held: {reason}", now=now, held=reason)
 
 
 def accept_held(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
@@ -652,7 +656,7 @@ def accept_held(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
     Raises:
         StateConflictError: Another process changed the batch.
     """
-    _update_downloaded(tx, batch, f"accepted in spite of: {batch.held}", now=now, held="")
+    _update_downloaded_batch(tx, batch, f"accepted in spite of: {batch.held}", now=now, held="")
 
 
 def replace_result(
@@ -663,7 +667,7 @@ def replace_result(
     Raises:
         StateConflictError: Another process changed the batch.
     """
-    _update_downloaded(
+    _update_downloaded_batch(
         tx,
         batch,
         "downloaded again",
@@ -674,13 +678,15 @@ def replace_result(
     )
 
 
-def _update_downloaded(
+def _update_downloaded_batch(
     tx: Connection, batch: BatchRow, event_reason: str, *, now: datetime, **columns: Any
 ) -> None:
-    """Set columns of a *downloaded* batch whose result is the one that was read, and journal it.
+    """Set columns of a *downloaded* batch, and add an event with a reason to the journal.
+
+    Runs in the caller's transaction.
 
     Raises:
-        StateConflictError: Another process changed the batch.
+        StateConflictError: The batch is no longer *downloaded*, or has another result than `batch`.
     """
     is_same_result = batches.c.result_sha256 == batch.result_sha256
     is_downloaded = batches.c.state == BatchState.DOWNLOADED
@@ -738,6 +744,8 @@ def add_duplicate(
     now: datetime,
 ) -> bool:
     """Record a duplicate batch with the estimated cost of its original, and journal it.
+
+    Runs in the caller's transaction.
 
     Args:
         batch: The original batch.
@@ -818,8 +826,8 @@ def _update_batch_state(
 ) -> None:
     """Move a batch to a state, set columns with it, and journal the move.
 
-    The UPDATE expects the state and the try that the caller read. So if two processes move a
-    batch, the second fails.
+    The UPDATE expects the state and the try that the caller read. So if two processes move a batch,
+    the second fails. Runs in the caller's transaction.
 
     Raises:
         StateConflictError: Another process changed the batch.

@@ -61,7 +61,16 @@ def begin_bulk_edit(
     who: str,
     now: datetime,
 ) -> int:
-    """Record a bulk edit and return its number, or the number of an equal interrupted one."""
+    """Record in the journal that a bulk edit of a field begins, and return its number.
+
+    If the same person began an edit with the same digest, which was neither finished nor undone,
+    nothing is written and its number is returned. Numbers begin at 1 for each task. Runs in the
+    caller's transaction.
+
+    Args:
+        digest: Hash of the filter, the field and the value.
+        who: The person.
+    """
     bulk_edits = list_bulk_edits(tx, task)
     for edit in bulk_edits:
         is_interrupted = edit.changed_count is None and not edit.is_undone

@@ -132,7 +132,7 @@ def _insert_claim_records(
     """Insert records of rows as claimed, answered or parked under a version.
 
     An answered record of the same row and version is deleted before, because the row lost its
-    answer.
+    answer. Runs in the caller's transaction.
 
     Args:
         records: The columns of `findable_asks` for each row; all have the same state.
@@ -448,9 +448,10 @@ def unpark(
     prompt_version: str = "",
     row_ids: Sequence[str] | None = None,
 ) -> list[str]:
-    """Delete the parked records of the rows of `list_unparkable_ids`, and forgive attempts.
+    """Release the parked rows of `list_unparkable_ids`, so that they are open again.
 
-    All attempts of these rows are forgiven, under every version.
+    Their parked records are deleted. All attempts of these rows are forgiven, under every version.
+    Runs in the caller's transaction.
 
     Args:
         prompt_version: Only records of this prompt version; "" means all.
@@ -610,11 +611,11 @@ def record_due_retry(
 
 
 def list_failed_retries(tx: Connection, task: str) -> Iterator[DueRetry]:
-    """Yield each row with an uncharged attempt outside of a run that got no reply, oldest first.
+    """Yield each row with a single call that got no reply and was not charged, oldest first.
 
-    These attempts are single live or priority calls, or were recorded as due without a batch.
-    Rows that were answered since are included. `tries` counts the calls, and the reason is that of
-    the last attempt.
+    A single call is a live or priority call outside of a run. Attempts that were recorded as due
+    without a batch count as such, too. Rows that were answered since are included. `tries` counts
+    the calls, and the reason is that of the last attempt.
     """
     single_batches = select(batches.c.number).where(
         batches.c.way.in_([Mode.LIVE, Mode.PRIORITY]),

@@ -86,8 +86,9 @@ def set_judged_confidences(
 ) -> None:
     """Add confidences of judged fields to an answer, in the caller's transaction.
 
-    They replace earlier confidences of judged fields. The confidence of a field that a decision
-    model answered stays. A correction and a forgotten answer are not changed.
+    They replace earlier confidences of the same fields, except if a decision model answered the
+    field. Confidences of other fields stay. Nothing happens if the answer does not exist, is
+    forgotten or is a correction.
     """
     is_changeable = (
         answers.c.id == answer_id,
@@ -111,8 +112,10 @@ def set_judged_confidences(
     tx.execute(change.values(confidences=encode_confidences(all_confidences)))
 
 
-def probability_of_field(tx: Connection, name: str) -> ColumnElement[Any]:
-    """Return an expression for the probability of a field of an answer; NULL without one.
+def make_probability_expression(tx: Connection, name: str) -> ColumnElement[Any]:
+    """Return an SQL expression for a field's probability, from 0 to 1, in a row of `answers`.
+
+    It is NULL if the answer has no probability for the field.
 
     Args:
         tx: A connection to the database that will run the query.
@@ -171,9 +174,10 @@ def has_confidences(tx: Connection, task: str) -> bool:
 
 @cached_in_snapshot
 def list_confident_fields(tx: Connection, task: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return those fields of a task for which an answer has a probability, in their order.
+    """Return those of the named fields for which an answer of a task has a probability.
 
-    For a field without a probability, all answers are read if the task has confidences.
+    They are in the order of `names`. For a field without a probability, all answers are read if the
+    task has confidences.
     """
     if not has_confidences(tx, task):
         return ()

@@ -86,6 +86,7 @@ def cached_in_snapshot(
 
     @wraps(read)
     def read_once(tx: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the result of an equal call in this snapshot, else call `read`."""
         if not tx.get_execution_options().get("findable_reads"):
             return read(tx, *args, **kwargs)
 
@@ -354,7 +355,7 @@ class Store:
             driver_error = getattr(error, "orig", None) or error
             if not self._backend.is_query_fault(driver_error):
                 raise
-            raise _query_error(driver_error) from None
+            raise _make_query_error(driver_error) from None
 
     @contextlib.contextmanager
     def open_connection(self) -> Iterator[Connection]:
@@ -472,7 +473,7 @@ class Store:
             raise self._backend.translate_error(error, patience_s) from error
 
 
-def _query_error(driver_error: Any) -> InputError:
+def _make_query_error(driver_error: Any) -> InputError:
     """Return our error about a user's query that the database refused.
 
     Its message has the first line of the database's reason. The hint names tables and columns if
@@ -505,12 +506,9 @@ def limit_time(tx: Connection, seconds: float | None) -> Iterator[None]:
         yield
         return
 
-    if tx.dialect.name == "sqlite":
-        with _limit_sqlite_time(tx, seconds):
-            yield
-    else:
-        with _limit_server_time(tx, seconds):
-            yield
+    limit = _limit_sqlite_time if tx.dialect.name == "sqlite" else _limit_server_time
+    with limit(tx, seconds):
+        yield
 
 
 @contextlib.contextmanager
@@ -541,7 +539,9 @@ def _limit_sqlite_time(tx: Connection, seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _limit_server_time(tx: Connection, seconds: float) -> Iterator[None]:
-    """Set PostgreSQL's statement timeout in a savepoint, so that the transaction goes on.
+    """Cancel each statement of a block on PostgreSQL after a time, by its statement timeout.
+
+    The block runs in a savepoint, so the transaction can be used after an error.
 
     Raises:
         SlowError: A statement failed after the time; earlier errors are raised unchanged.

@@ -44,9 +44,10 @@ class NewEdit(NamedTuple):
 
 
 def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, list[AnswerEdit]]:
-    """Return all edits of each row, also undone edits, oldest first, numbered from 1.
+    """Return all edits of each row by its id: oldest first, numbered from 1.
 
-    `before` is an empty dict if the row had no answer. A row without edits has an empty list.
+    Undone edits and undos are included. `before` is an empty dict if the row had no answer. A row
+    without edits has an empty list.
     """
     query = (
         select(
@@ -71,7 +72,8 @@ def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, l
 def to_answer_edit(row: Any, *, number: int) -> AnswerEdit:
     """Return an edit from a row of the table of answers.
 
-    An edit that was stored before schema 0025 set the fields that it changed.
+    An undo has no fields. An edit that was stored before schema 0025 has the fields that it
+    changed.
     """
     before = json.loads(row.before) or {}
     after = json.loads(row.answer)
@@ -154,7 +156,11 @@ def find_bulk_edit_numbers(
     row_ids: Sequence[str],
     bulk_edit: int,
 ) -> dict[str, int]:
-    """Return the number of each row's newest edit that is part of a bulk edit, by row id."""
+    """Return the number of each row's newest edit that is part of a bulk edit, by row id.
+
+    It is the place, from 1, among all edits and undos of the row. Rows without such an edit are
+    left out.
+    """
     query = (
         select(answers.c.item_id, answers.c.bulk_edit, answers.c.undoes)
         .where(*_is_correction(task))

@@ -64,13 +64,12 @@ def has_records(tx: Connection, task: str, row_id: str) -> bool:
     return any(tx.execute(query.limit(1)).first() is not None for query in queries)
 
 
-def batches_of_row(tx: Connection, task: str, row_id: str) -> list[int]:
-    """Return the numbers of batches that may have asked about a row, ascending.
+def list_batches_that_may_have_row(tx: Connection, task: str, row_id: str) -> list[int]:
+    """Return the numbers of batches whose files may contain a row, ascending.
 
     These are the batches of the row's claim, answers and attempts, and of the versions whose
-    prompts have the row as an example. Failed batches of the task and
-    rolled back batches of all tasks are included, because only their files show which rows they
-    asked about.
+    prompts have the row as an example. All failed batches of the task, and rolled back batches of
+    all tasks, are included, because only their files show which rows they asked about.
     """
     queries = [
         select(table.c.batch).where(table.c.task == task, table.c.item_id == row_id)
@@ -89,7 +88,10 @@ def batches_of_row(tx: Connection, task: str, row_id: str) -> list[int]:
 
 
 def list_versions_with_example(tx: Connection, task: str, row_id: str) -> list[str]:
-    """Return the prompt versions that have a row as an example, also versions that continue them."""
+    """Return the prompt versions of a task that have a row as an example in their prompts.
+
+    Versions that continue such a version are included. The list is empty if the task is unknown.
+    """
     record = workspace.get_task(tx, task)
     if record is None:
         return []
@@ -103,7 +105,10 @@ def list_versions_with_example(tx: Connection, task: str, row_id: str) -> list[s
 
 
 def _erase_example(tx: Connection, task: str, row_id: str) -> None:
-    """Delete a row from the drawn examples of all versions of its task."""
+    """Delete a row from the drawn examples of all versions of its task, if it is an example.
+
+    Runs in the caller's transaction.
+    """
     record = workspace.get_task(tx, task)
     if record is None or not list_versions_with_example(tx, task, row_id):
         return
@@ -125,7 +130,7 @@ def record_resealed_file(
 ) -> bool:
     """Replace the recorded SHA-256 and size of a batch's request, result or hash file.
 
-    A hash file is recorded in the journal, without a size.
+    A hash file is recorded in the journal, without a size. Runs in the caller's transaction.
 
     Args:
         old_sha256: The recorded SHA-256. It selects the file.
@@ -156,16 +161,17 @@ def erase_row(
     words: Sequence[str],
     has_findable_number: bool = True,
 ) -> None:
-    """Erase what is stored about a row, and its words in the texts of other records.
+    """Erase the stored answers of a row, and its words in the texts of other records.
 
-    Claims, partial answers and corrections are deleted. Attempts and answers stay as records of costs, without
-    content and under another row id. The row in `findable_rows` or in the task's table stays. On
-    SQLite the deleted content is overwritten.
+    Claims, partial answers and corrections are deleted. Attempts and answers stay as records of
+    costs, without content and under another row id. The row leaves the examples of prompts and the
+    selections of runs. The row in `findable_rows` or in the task's table stays. On SQLite the
+    deleted content is overwritten. Runs in the caller's transaction.
 
     Args:
         words: Texts to replace by "…" in all reasons, notes and journal lines, as whole words.
-        has_findable_number: The numeric id was assigned by findable. The new row id then contains this
-            number, because it reveals nothing about the row.
+        has_findable_number: A numeric id was assigned by findable. The new row id then contains
+            this number, because it reveals nothing about the row. Other new ids are random.
     """
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("PRAGMA secure_delete = ON")
@@ -209,7 +215,10 @@ def _erase_in_column(
     word: str,
     whole_word: re.Pattern[str],
 ) -> None:
-    """Replace a whole word by "…" in a column; in the journal's `new` only of merges.
+    """Replace a whole word by "…" in all cells of a column.
+
+    In the column `new` of the journal only the events of merges are changed. Runs in the caller's
+    transaction.
 
     Args:
         word: The text that a cell must contain to be read.

@@ -14,8 +14,8 @@ from pipeline.store.schema import batches
 def find_damage(tx: Connection) -> list[str]:
     """Check a whole SQLite file and return a message for each damage; [] if nothing is damaged.
 
-    At most 20 faults of the file are returned, and a count for each table with rows of a batch that
-    does not exist. The list is empty on a server, which checks itself.
+    Up to 20 faults of the file come first, then a count for each table, by name, with rows of a
+    batch that does not exist. The list is empty on a server, which checks itself.
     """
     if tx.dialect.name != "sqlite":
         return []

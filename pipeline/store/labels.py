@@ -34,7 +34,11 @@ class RowLabel:
 
 
 def read_labels(tx: Connection, task: str) -> dict[str, RowLabel]:
-    """Return the labels of all labelled rows of a task, by row id."""
+    """Return the values that people set or reviewed in a task's rows, by row id.
+
+    A reviewed answer labels all its fields. The fields that a correction set come before the
+    review; undone corrections are no labels. Rows without a label are left out.
+    """
     query = (
         select(
             answers.c.item_id,
@@ -103,7 +107,9 @@ def _to_comparable(value: Any) -> Any:
 
 
 def read_cost_per_1000(tx: Connection, task: str, version: str) -> float:
-    """Return the cost of a version in USD for 1,000 answered rows, with failed attempts.
+    """Return the cost of a version in USD for 1,000 answered rows; 0 without an answered row.
+
+    The cost of failed attempts is included.
 
     Args:
         version: A version, or a prompt version, which means all its models.
@@ -137,9 +143,13 @@ class VersionAnswer(NamedTuple):
 def read_version_answers(
     tx: Connection, task: str, version: str, row_ids: list[str]
 ) -> dict[str, VersionAnswer]:
-    """Return a version's newest answer to some rows, by row id.
+    """Return a version's newest answer to some rows, with its least probability, by row id.
 
-    Answers that were not applied count, too, because a later version may have been first.
+    Rows without an answer are left out, and so are forgotten answers. Answers that were not applied
+    count, because a later version may have been first.
+
+    Args:
+        version: A version, or a prompt version, which means all its models.
     """
     query = (
         select(answers.c.item_id, answers.c.input_hash, answers.c.answer, answers.c.confidences)

@@ -80,10 +80,10 @@ class Locks:
 
     @contextlib.contextmanager
     def try_lock(self, name: str) -> Iterator[Lock | None]:
-        """Try to get a lock without waiting, and keep it for the length of a block.
+        """Try to get a lock without waiting, and release it at the end of the block.
 
         Yields:
-            The lock; None if another holder has it.
+            The lock; None if another process, or another thread, has it. The block runs anyway.
 
         Raises:
             LockLostError: The block failed, and the lock was lost. This replaces the block's error
@@ -109,7 +109,7 @@ class Locks:
         announce: Callable[[str], None],
         sleep: Callable[[float], None],
     ) -> Iterator[Lock]:
-        """Wait for a lock without a time limit and keep it for the length of a block.
+        """Wait for a lock without a time limit, and release it at the end of the block.
 
         Args:
             announce: Called with a message about the lock's holder, and again if that changes.
@@ -156,7 +156,7 @@ class Locks:
         """Return whether nobody has a lock; a lock of a dead process is free.
 
         Takes the lock for a moment, without a signature. A lock whose file is missing is free. A
-        lock that cannot be tried is not free.
+        lock whose file cannot be locked at all is not free; no error is raised.
         """
         if self._store.path is not None and not self._lock_path(name).exists():
             return True
@@ -266,6 +266,7 @@ def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | No
     locked_inode = list[int]()
 
     def on_acquired(descriptor: int) -> None:
+        """Remember which file was locked, and write the signature into it."""
         status = os.fstat(descriptor)
         locked_inode[:] = status.st_dev, status.st_ino
         # A full disk must not prevent the work.

@@ -111,17 +111,20 @@ def active_merge_rules(tx: Connection, task: str) -> dict[str, str]:
     In a writing transaction no other process changes the merges until it ends.
     """
     merges = list_merges(tx, task)
-    return follow_chains({merge.old: merge.new for merge in merges if merge.undone_at is None})
+    return resolve_replacement_chains(
+        {merge.old: merge.new for merge in merges if merge.undone_at is None}
+    )
 
 
-def follow_chains(rules: Mapping[str, str]) -> dict[str, str]:
-    """Follow chains of replacements to their end.
+def resolve_replacement_chains(rules: Mapping[str, str]) -> dict[str, str]:
+    """Return the last replacement of each value that is replaced.
 
     Args:
         rules: A replacement for each value; the replacement may be replaced, too.
 
     Returns:
-        The last replacement of each value. Values whose chain runs into a circle are left out.
+        The value at the end of each chain, by the replaced value. Values whose chain runs into a
+        circle are left out.
     """
     final_values = {}
     for old in rules:

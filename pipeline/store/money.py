@@ -40,7 +40,7 @@ def sum_spending(
     sent_after: datetime | None = None,
     excluded_batch: int | None = None,
 ) -> Spending:
-    """Return the summed spending of all batches and duplicate batches.
+    """Return the summed spending in USD of all batches and duplicate batches of all tasks.
 
     A duplicate counts as lost with its estimated cost.
 
@@ -59,18 +59,18 @@ def sum_spending(
         has_higher_number = excluded_batch is not None and batch.number > excluded_batch
         is_queued_after = has_higher_number and batch.state is BatchState.PREPARED
         if batch.number != excluded_batch and not is_queued_after:
-            amounts.append(batch_spending(batch))
+            amounts.append(calculate_batch_spending(batch))
     return Spending(*map(sum, zip(*amounts, strict=True)))
 
 
-def batch_spending(batch: BatchRow) -> Spending:
-    """Return the spending of one batch, without its duplicates.
+def calculate_batch_spending(batch: BatchRow) -> Spending:
+    """Return the spending of one batch in USD, without its duplicates.
 
     A batch that is not over counts as under way with its estimate. A failed batch is lost with its
     estimate if it was submitted and may have been paid for, else it costs nothing.
     """
     if batch.state is BatchState.INGESTED:
-        return _ingested_spending(batch)
+        return _calculate_ingested_spending(batch)
 
     if batch.state is BatchState.FAILED:
         was_sent = batch.submitted_at is not None
@@ -80,8 +80,8 @@ def batch_spending(batch: BatchRow) -> Spending:
     return Spending(under_way_usd=batch.estimated_cost)
 
 
-def _ingested_spending(batch: BatchRow) -> Spending:
-    """Return the known and the lost cost of an ingested batch.
+def _calculate_ingested_spending(batch: BatchRow) -> Spending:
+    """Return the known and the lost cost of an ingested batch in USD.
 
     Lost live calls and requests that may have been paid for count with the mean estimate of a
     request. A batch with replies but without token counts loses its whole estimate, in addition to
@@ -94,7 +94,7 @@ def _ingested_spending(batch: BatchRow) -> Spending:
     if has_no_token_counts:
         lost_cost = batch.estimated_cost
     else:
-        lost_requests += _unseen_replies(batch)
+        lost_requests += _count_possibly_paid_requests(batch)
     cost_per_request = batch.estimated_cost / batch.requests
     return Spending(
         known_usd=batch.cost or 0.0,
@@ -109,7 +109,7 @@ def count_lost_calls(batch: BatchRow) -> int:
     return max(0, batch.calls - batch.replies)
 
 
-def _unseen_replies(batch: BatchRow) -> int:
+def _count_possibly_paid_requests(batch: BatchRow) -> int:
     """Return how many requests without a line may have been answered and paid for.
 
     A live batch has 0. A succeeded batch answered all of them. Any other batch answered at least as
@@ -122,9 +122,7 @@ def _unseen_replies(batch: BatchRow) -> int:
     if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
         return missing
 
-    strays = batch.unknown or 0
-    strays += batch.duplicates or 0
-    strays += batch.unreadable or 0
+    strays = sum(filter(None, (batch.unknown, batch.duplicates, batch.unreadable)))
     return min(missing, strays)
 
 

@@ -36,7 +36,9 @@ def insert_partial_answers(
     fingerprint: str | None,
     now: datetime,
 ) -> None:
-    """Insert partial answers of a batch; they replace those to the same inputs.
+    """Insert partial answers; they replace those of the same version to the same inputs.
+
+    Runs in the caller's transaction.
 
     Args:
         extractor: The version that decided.

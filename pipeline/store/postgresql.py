@@ -122,10 +122,10 @@ class PostgresqlServer:
         self.display_name = f"the PostgreSQL database {url.database!r} at {host_names}"
 
     def open(self) -> Engine:
-        """Return an engine; nothing is connected yet.
+        """Return a new engine for the server; nothing is connected yet.
 
-        Each connection gets the password, is checked and set up, and begins its transactions by
-        `_begin`. Options in the URL have priority over ours.
+        Each connection gets the password, is checked and set up when it is made, and begins its
+        transactions by `_begin`. Options in the URL have priority over ours.
 
         Raises:
             ConfigurationError: The driver is not installed.
@@ -160,14 +160,17 @@ class PostgresqlServer:
         return engine
 
     def allow_any_time(self, connection: Connection) -> None:
-        """Let a connection return dates and times that Python cannot represent as text.
+        """Make a connection return a time as text if Python cannot represent it.
 
-        Applies to the types date, timestamp and timestamptz, until the connection is closed.
+        Other times stay Python's objects. Applies to the types date, timestamp and timestamptz,
+        until the connection is closed.
         """
         import psycopg
         from psycopg.types import datetime as types
 
         def make_loader(base: Any) -> Any:
+            """Return a subclass of a driver's loader that returns text if the loader fails."""
+
             class TimeOrTextLoader(base):  # type: ignore[misc]
                 def load(self, data: Any) -> Any:
                     try:
@@ -281,7 +284,7 @@ class PostgresqlServer:
         connection: Any,
         record: Any,  # noqa: ARG002 - the event passes it
     ) -> None:
-        """Apply `_CONNECTION_SETTINGS` to a new connection.
+        """Check the server of a new connection, and apply `_CONNECTION_SETTINGS` to it.
 
         Raises:
             ConfigurationError: The server is too old, or stores text in another encoding than

@@ -69,7 +69,7 @@ def has_sent_request(tx: Connection, task: str) -> bool:
     return tx.execute(sent_batches.limit(1)).first() is not None
 
 
-def requests_of_row(tx: Connection, task: str, row_id: str) -> list[dict[str, Any]]:
+def list_requests_of_row(tx: Connection, task: str, row_id: str) -> list[dict[str, Any]]:
     """Return every request about one row as a document, newest first.
 
     Returns:
@@ -83,19 +83,21 @@ def requests_of_row(tx: Connection, task: str, row_id: str) -> list[dict[str, An
     """
     queries = [
         query.where(table.c.task == task, table.c.item_id == row_id)
-        for table, query in _request_queries()
+        for table, query in _make_request_queries()
     ]
     return _read_requests(tx, queries)
 
 
-def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> list[dict[str, Any]]:
-    """Return at most `limit` requests of a task, or of all tasks, highest batch and line first.
+def list_newest_requests(
+    tx: Connection, *, limit: int, task: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the newest requests of a task, or of all tasks: highest batch and line first.
 
     The requests are answers, attempts and the claims of open batches. Their documents are those of
-    `requests_of_row`. Reads at most `limit` rows of each table.
+    `list_requests_of_row`. Reads at most `limit` rows of each table.
     """
     newest = list[Select[Any]]()
-    for table, query in _request_queries():
+    for table, query in _make_request_queries():
         position = table.c.line if table is asks else table.c.id
         if task is not None:
             # After a plain comparison the database would sort all rows of the task.
@@ -104,7 +106,7 @@ def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> l
     return _read_requests(tx, newest)[:limit]
 
 
-def _request_queries() -> Iterator[tuple[Table, Select[Any]]]:
+def _make_request_queries() -> Iterator[tuple[Table, Select[Any]]]:
     """Yield the tables of answers, attempts and claims, each with a SELECT of its requests.
 
     Each SELECT has the columns of a request document; a column that the table lacks is NULL. Only

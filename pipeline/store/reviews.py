@@ -61,10 +61,10 @@ class Review(NamedTuple):
 
 
 def read_review(tx: Connection, row_id: str, *, preference: VersionPreference) -> Review | None:
-    """Return who reviewed a row's preferred answer; None without an answer.
+    """Return who reviewed a row's preferred answer and when; None if the row has no answer.
 
-    A correction that nobody marked as reviewed is reviewed by its author. The review of an answer
-    that nobody reviewed has no author.
+    A correction that nobody marked as reviewed counts as reviewed by its author. For another answer
+    that nobody reviewed, person and time are None.
     """
     query = select(answers).where(is_preferred(preference), answers.c.item_id == row_id)
     row = tx.execute(query).first()

@@ -117,7 +117,7 @@ class StagedRows(NamedTuple):
     connection: Connection
 
     def add(self, records: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int]]:
-        """Stage rows, given by column name, in a transaction of their own.
+        """Stage rows, given by column name, and commit them to the temporary table.
 
         Returns:
             The rows whose id was staged before, which are skipped, each with the line of the first
@@ -227,10 +227,10 @@ class StagedRows(NamedTuple):
         return tx.execute(query).first() is None
 
     def _build_upsert(self, task: str, now: datetime, *, last_n: int) -> Any:
-        """Return the statement that inserts new rows, and updates rows that differ or were gone.
+        """Return the statement that writes the staged rows that are new, differ or were gone.
 
-        An updated row is no longer gone. Its `changed_at` becomes `now` only if its input hash is
-        new.
+        Equal rows are left out. An updated row is no longer gone. Its `changed_at` becomes `now`
+        only if its input hash is new.
 
         Args:
             last_n: The highest `n` of the task; new rows are numbered after it.
@@ -268,6 +268,8 @@ class StagedRows(NamedTuple):
 
 def _mark_missing_rows(tx: Connection, task: str, staged_count: int, *, now: datetime) -> int:
     """Mark rows of a task that are not staged as gone, and delete such refused rows.
+
+    Runs in the caller's transaction.
 
     Args:
         staged_count: The number of staged rows that are not refused.
@@ -462,7 +464,7 @@ class FileRefusals:
     def add(self, refused: Collection[RefusedRow]) -> None:
         """Insert further refused rows of the file, in their order, after all rows of the task.
 
-        Their ids are numbered from 1 in each file.
+        Their ids are numbered through all calls, from 1 in each file.
         """
         last_n = self._tx.execute(_select_last_n(self._task)).scalar() or 0
         records = list[dict[str, Any]]()
@@ -473,10 +475,10 @@ class FileRefusals:
         run_many(self._tx, insert(rows), records)
 
 
-def delete_refused(tx: Connection, task: str, words: Collection[str]) -> None:
+def delete_refused_rows(tx: Connection, task: str, words: Collection[str]) -> None:
     """Delete the refused rows of a task that have a cell equal to any of the words.
 
-    Case and blanks at the ends of a cell or word do not matter.
+    Case and blanks at the ends of a cell or word do not matter. Runs in the caller's transaction.
     """
     folded_words = {word.strip().casefold() for word in words}
     query = select(rows.c.item_id, rows.c.row).where(rows.c.task == task, IS_REFUSED)

@@ -345,13 +345,16 @@ def _columns(names: str, column_type: Any = Text) -> list[Column[Any]]:
     ]
 
 
-def _table_of(
+def _define_table(
     name: str,
     row_class: type,
     *further_items: Column[Any] | Constraint | Index,
     big: Collection[str] = (),
 ) -> Table:
     """Return a table with a column for each field of a dataclass; the first is the primary key.
+
+    A field that can be None makes a column that may be NULL. The default of a field is the column's
+    default in the database.
 
     Args:
         further_items: More columns, constraints and indexes.
@@ -375,7 +378,7 @@ def _table_of(
     return Table(name, metadata, *columns, *further_items)
 
 
-batches = _table_of(
+batches = _define_table(
     "findable_batches",
     BatchRow,
     Index("ix_findable_batches_state", "state"),
@@ -562,8 +565,8 @@ events = Table(
 )
 
 # A run of `tag` has a budget that counts from its start; a backfill may take days.
-runs = _table_of("findable_runs", TagRunRow)
-pilots = _table_of("findable_pilots", PilotRow, big={"seed"})
+runs = _define_table("findable_runs", TagRunRow)
+pilots = _define_table("findable_pilots", PilotRow, big={"seed"})
 # The rows of an unfinished run with a condition.
 selected_rows = Table(
     "findable_selected_rows",
@@ -572,7 +575,7 @@ selected_rows = Table(
     Column("item_id", Text, nullable=False),
     PrimaryKeyConstraint("run", "item_id"),
 )
-tasks = _table_of(
+tasks = _define_table(
     "findable_tasks",
     TaskRecord,
     # JSON: the fingerprint and document of each version.
@@ -630,8 +633,8 @@ def ensure_schema(
 ) -> list[str]:
     """Create or upgrade the engine's tables, and adopt tables of other programs.
 
-    Runs in one transaction. A new workspace gets a random id. The journal records the tables that
-    an adoption creates.
+    Runs in one transaction, which is committed. A new workspace gets a random id. The journal
+    records the tables that an adoption creates.
 
     Args:
         adoptions: Functions that adopt tables and return a line for each change.

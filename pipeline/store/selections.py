@@ -76,9 +76,10 @@ def find_unfinished_selection(tx: Connection, task: str) -> TagRunRow | None:
 
 
 def read_conditions(tx: Connection, task: str) -> dict[str, str]:
-    """Return the conditions of versions by prompt version; the newest run of a version counts.
+    """Return the condition under which each prompt version was asked, by prompt version.
 
-    A version that a run without a condition asked too has none.
+    If its runs had several conditions, the newest is returned. A prompt version is left out if any
+    of its runs had no condition. Only runs of `tag` count.
     """
     query = (
         select(runs.c.extractor, runs.c.condition)

@@ -72,7 +72,9 @@ class SqliteFile:
         self.display_name = str(self.path)
 
     def open(self) -> Engine:
-        """Create the file's folder and return an engine, whose connections wait for other writers.
+        """Create the file's folder, and return a new engine; the file is not opened yet.
+
+        Its connections wait up to BUSY_S seconds for other programs that write.
 
         Raises:
             ConfigurationError: The folder cannot be created.
@@ -109,6 +111,7 @@ class SqliteFile:
         address = f"file:{quote(str(self.path.absolute()))}?{mode}"
 
         def connect() -> sqlite3.Connection:
+            """Open a connection that cannot write or attach other files."""
             connection = sqlite3.connect(
                 address,
                 uri=True,

@@ -103,7 +103,7 @@ def get_workspace(tx: Connection) -> WorkspaceRow:
 def bind_workspace(tx: Connection, backend: str, *, now: datetime) -> None:
     """Bind the workspace to a backend if it is not bound yet, and journal that.
 
-    Nothing is written if it is bound already.
+    Nothing is written if it is bound already. Runs in the caller's transaction.
 
     Raises:
         ConfigurationError: The workspace is bound to the other backend.
@@ -160,10 +160,10 @@ def has_changed(tx: Connection, task: str, *, build_number: int, position: int) 
 
 
 def add_build(tx: Connection, columns: Mapping[str, Any], *, reason: str, now: datetime) -> None:
-    """Record that a build is in service from now on, and journal that.
+    """Insert a build that is in service from now on, and journal that.
 
-    Replaces a row of the same number. The time is later than that of all other builds, even if the
-    clock was set back.
+    A build of the same number is replaced. Its time is later than that of all other builds, even if
+    the clock was set back. Runs in the caller's transaction.
 
     Args:
         columns: The columns of the build, except `promoted_at`.
@@ -171,9 +171,7 @@ def add_build(tx: Connection, columns: Mapping[str, Any], *, reason: str, now: d
     tx.execute(delete(builds).where(builds.c.number == columns["number"]))
     # The new build must be the last, even if the clock was set back.
     newest = tx.execute(select(func.max(builds.c.promoted_at))).scalar()
-    promoted_at = now
-    if newest:
-        promoted_at = max(now, newest + timedelta(microseconds=1))
+    promoted_at = max(now, newest + timedelta(microseconds=1)) if newest else now
     tx.execute(insert(builds).values(**columns, promoted_at=promoted_at))
     record_event(
         tx,
@@ -223,7 +221,7 @@ def has_sealed_files(data: Path) -> bool:
 
 
 def check_marker(data: Path, marker: FolderMarker, tx: Connection, *, database_name: str) -> None:
-    """Check that a database has the workspace of a folder.
+    """Check that a database contains the workspace that a folder's marker names.
 
     Args:
         data: The folder, for the message.

@@ -119,25 +119,26 @@ class TableSpec:
         columns = read_columns(tx, self.name)
         if not columns or self._missing_columns(columns):
             return False
-        return not (self._unindexed_columns(tx, columns) or self._misfits(tx, columns))
+        return not (self._unindexed_columns(tx, columns) or self._describe_misfits(tx, columns))
 
     def adopt(self, tx: Connection, *, is_first: bool) -> list[str]:
         """Make the table, or add to an existing table the columns and indexes that it lacks.
 
-        An existing table is checked first. Its rows without an id get numbers if findable added the
-        id column on SQLite. Its ids are checked if `id` is among `indexed_columns`, and this is the
-        first adoption, an index is missing or `adds_columns` is set. The marker index is made last.
+        An existing table is checked first. If `id` is among `indexed_columns`, and this is the
+        first adoption, an index is missing or `adds_columns` is set, then its rows without an id
+        get numbers (only if findable added the id column on SQLite) and all ids are checked. The
+        marker index is made last.
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
             is_first: This is the first adoption of the task's tables.
 
         Returns:
-            A line for the user if an existing table was adopted for the first time or got new
-            columns, else nothing.
+            One line for the user, with the number of rows and the new columns, if an existing table
+            was adopted for the first time or got new columns. Else an empty list.
 
         Raises:
-            ConfigurationError: The table cannot be adopted.
+            ConfigurationError: The table cannot be adopted, or the database refuses a change.
         """
         columns = self._check_existing(tx)
         missing_columns: list[str] = []
@@ -171,7 +172,8 @@ class TableSpec:
     def _add_columns(self, tx: Connection, names: Sequence[str]) -> None:
         """Add columns to the table, and a unique index if the column `id` is among them.
 
-        All added columns may be NULL. Nothing happens without names.
+        All added columns may be NULL. Nothing happens without names. Runs in the caller's
+        transaction.
         """
         table = quote_identifier(tx, self.name)
         for name in names:
@@ -183,9 +185,10 @@ class TableSpec:
             tx.execute(text(f"CREATE UNIQUE INDEX {index} ON {table} (id)"))
 
     def _add_indexes(self, tx: Connection, names: Sequence[str]) -> None:
-        """Make or replace an index for each named column.
+        """Make an index for each named column, in place of an index of the same name.
 
-        The marker index is made last, if the table has one and it is missing.
+        Then makes the marker index, if the spec has one and it does not exist. Runs in the caller's
+        transaction.
         """
         table = quote_identifier(tx, self.name)
         for name in names:
@@ -224,10 +227,11 @@ class TableSpec:
         return [f"{' and '.join(additions)} to `{self.name}`"]
 
     def make_server_definition(self, tx: Connection) -> Table:
-        """Return the definition for a server of a table that is in an SQLite file.
+        """Return the definition that a table of an SQLite file gets on a PostgreSQL server.
 
-        It has the columns of `definition` that exist in the file. Ids and the column of `reference`
-        become text if they are not whole numbers.
+        It has the columns of `definition` that exist in the file; other columns of the file are
+        left out. Ids and the column of `reference` become text if they are not whole numbers. Makes
+        no table.
         """
         existing_columns = read_columns(tx, self.name)
         id_names = {"id"}
@@ -250,14 +254,10 @@ class TableSpec:
         """
         kind = read_object_kind(tx, self.name)
         if kind not in {None, "table"}:
-            reason = "is not a table"
-            if kind == "view":
-                reason = "is a view"
-            elif kind == "virtual":
-                reason = "is a virtual table"
+            reasons = {"view": "is a view", "virtual": "is a virtual table"}
             raise adoption_error(
                 self.name,
-                reason,
+                reasons.get(kind, "is not a table"),
                 hint=f"make it a table, or {self.alternative_hint}",
             )
 
@@ -269,17 +269,15 @@ class TableSpec:
         if missing_column:
             reason = f"has no `{missing_column}` column"
             raise adoption_error(self.name, reason, hint=f"add it, or {self.alternative_hint}")
-        misfits = self._misfits(tx, columns)
+        misfits = self._describe_misfits(tx, columns)
         if misfits:
             reason = f"has columns of unsuitable types: {', '.join(misfits)}"
-            remedy = "ALTER TABLE … TYPE …"
-            if is_sqlite(tx):
-                remedy = "create the table again"
+            remedy = "create the table again" if is_sqlite(tx) else "ALTER TABLE … TYPE …"
             raise adoption_error(self.name, reason, hint=f"{remedy}, or {self.alternative_hint}")
         self.check_suitability(tx, columns)
         return columns
 
-    def _misfits(self, tx: Connection, columns: ReflectedColumns) -> list[str]:
+    def _describe_misfits(self, tx: Connection, columns: ReflectedColumns) -> list[str]:
         """Return for each column of an unsuitable type a phrase with its type and its need.
 
         Only existing columns are checked that the table must have. A column of `reference` must
@@ -290,7 +288,7 @@ class TableSpec:
         for name in self._checked_columns:
             if name not in columns or name == reference_name:
                 continue
-            need = self._need_of(name).find_misfit(tx, columns[name])
+            need = self._find_need_of(name).find_misfit(tx, columns[name])
             if need:
                 needs[name] = need
 
@@ -310,10 +308,10 @@ class TableSpec:
             phrases.append(f"`{column.name}`{type_note}, which must store {need}")
         return phrases
 
-    def _need_of(self, name: str) -> ColumnNeed:
-        """Return which values a column must be able to store.
+    def _find_need_of(self, name: str) -> ColumnNeed:
+        """Return which values a column of the table must be able to store.
 
-        It is the entry of `column_needs`, else ids for the column `id`, whole numbers for an
+        The need is the entry of `column_needs`, else ids for the column `id`, whole numbers for an
         integer column of the definition, and text for all other columns.
         """
         if name in self.column_needs:
@@ -326,12 +324,13 @@ class TableSpec:
         return ColumnNeed.TEXT
 
     def _number_rows(self, tx: Connection) -> None:
-        """Number the rows without an id, if findable added the id column on SQLite.
+        """Write a number as id into each row without an id, if findable added the id column.
 
-        Does nothing for other tables. The numbers follow the largest id, in the order of the rows.
+        Does nothing for other tables, and on PostgreSQL. The numbers follow the largest id, in the
+        order of SQLite's rowid.
 
         Raises:
-            ConfigurationError: A rule of the table's owner refuses a row.
+            ConfigurationError: A rule of the table's owner refuses a row; the error names it.
         """
         table = quote_identifier(tx, self.name)
         if not (is_sqlite(tx) and has_index(tx, self.name, self._index_name("own_id"))):
@@ -374,7 +373,7 @@ class TableSpec:
             )
 
     def _check_ids(self, tx: Connection) -> None:
-        """Check the ids of all rows.
+        """Check that the rows' ids are present, different and not empty. Changes nothing.
 
         Raises:
             ConfigurationError: An id is missing, not unique or an empty text; on SQLite also if it
@@ -411,11 +410,11 @@ def _make_server_column(
     *,
     is_id: bool,
 ) -> Column[Any]:
-    """Return a column of `TableSpec.make_server_definition`, for a server.
+    """Return the definition that a column of an SQLite file gets on a PostgreSQL server.
 
-    An id column is BIGINT or text; other columns keep their type. A column may be NULL if it may be
-    NULL in the file and is no primary key. An identity is kept only if the file's column stores
-    whole numbers.
+    An id column is BIGINT if the file's column stores whole numbers, else text; other columns have
+    the type of `column`. A column may be NULL if it may be NULL in the file and is no primary key.
+    An identity is kept only if the file's column stores whole numbers.
 
     Args:
         tx: The transaction that reads the SQLite file.
@@ -429,9 +428,7 @@ def _make_server_column(
         column_type = BigInteger()
     elif is_id:
         column_type = Text()
-    identity: list[Identity] = []
-    if column.identity is not None and is_integer:
-        identity.append(Identity())
+    identity = [Identity()] if column.identity is not None and is_integer else []
 
     return Column(
         column.name,
@@ -482,12 +479,11 @@ class TaskTables:
         return lines
 
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
-        """Return the additions to tables of another program, in one line per table.
-
-        Writes nothing.
+        """Return what `adopt` would add to existing tables, in one line per table. Writes nothing.
 
         Returns:
-            An empty list if the tables were adopted already. Tables that do not exist have no line.
+            An empty list if the tables were adopted already. Tables that do not exist, or lack
+            nothing, have no line.
 
         Raises:
             ConfigurationError: A table cannot be adopted.

@@ -48,7 +48,8 @@ def write_each(
 ) -> None:
     """Write rows together; if the table refuses them, write row by row to name the refused row.
 
-    Each attempt is a savepoint. Database errors that are no refusal pass unchanged.
+    Each attempt is a savepoint. If the table accepts each row alone, all rows are written. Database
+    errors that are no refusal pass unchanged.
 
     Args:
         tx: The caller's transaction.

@@ -38,7 +38,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.declaration import MAX_COLUMN_BYTES
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.store.answers import VersionPreference, is_preferred
-from pipeline.store.confidences import list_confident_fields, probability_of_field
+from pipeline.store.confidences import list_confident_fields, make_probability_expression
 from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers, rows
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.adoption_errors import adoption_error
@@ -116,18 +116,19 @@ def check_view_columns(task: TaskRecord) -> None:
         raise InputError(f"{label} {reason}; nothing was changed", hint="give it another name")
 
 
-def _view_query(
+def _make_view_query(
     tx: Connection,
     task: TaskRecord,
     *,
     per_version: bool,
     existing_names: Sequence[str],
 ) -> Select[Any]:
-    """Return the SELECT of a view.
+    """Return the SELECT of one of a task's two views: all answers, or rows.
 
     The view of all answers has the key, fields, version and time of each answer. The view of rows
-    also has the task's source columns except the key, under free names; a column without a free
-    name is left out. Confidences of fields come last. Rows without an answer are in neither view.
+    has them for the preferred answer of each row, and also the task's source columns except the
+    key, under free names; a column without a free name is left out. Confidences of fields come
+    last. Rows without an answer are in neither view.
 
     Args:
         tx: The transaction in which the view will be made.
@@ -135,7 +136,7 @@ def _view_query(
         per_version: Select the answer of each version instead of rows with their preferred answers.
         existing_names: Columns that come first, in this order.
     """
-    columns = _answer_columns(tx, task)
+    columns = _make_answer_columns(tx, task)
     preference = VersionPreference.of_task(
         tx,
         task.name,
@@ -158,17 +159,17 @@ def _view_query(
     return query.add_columns(*(columns[name].label(name) for name in ordered_names))
 
 
-def _answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
-    """Return SQL expressions for a stored answer by column name: key, fields, version and time.
+def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
+    """Return SQL expressions for the columns of an answer: key, fields, version and time.
 
-    The time is text with `+00:00` on SQLite.
+    They are ordered so, and by column name. The time is text with `+00:00` on SQLite.
     """
     is_file = is_sqlite(tx)
-    make_cell = _sqlite_cell if is_file else _server_cell
+    make_cell = _make_sqlite_cell if is_file else _make_server_cell
     columns: dict[str, ColumnElement[Any]] = {}
     for index, (name, kind) in enumerate(task.key):
         part_index = None if len(task.key) == 1 else index
-        columns[name] = literal_column(_key_cell(kind, part_index, sqlite=is_file))
+        columns[name] = literal_column(_make_key_cell(kind, part_index, sqlite=is_file))
     for name, kind in task.fields:
         columns[name] = literal_column(make_cell(kind, name, f"{answers.name}.answer"))
 
@@ -201,7 +202,7 @@ def _confidence_columns(
     ]
     new_fields = list_confident_fields(tx, task.name, tuple(unused_fields))
     return {
-        column_name: probability_of_field(tx, field)
+        column_name: make_probability_expression(tx, field)
         for field, column_name in column_names.items()
         if field in new_fields or field not in unused_fields
     }
@@ -247,17 +248,17 @@ def are_views_made(tx: Connection, task: TaskRecord) -> bool:
     """Return whether no view has to be made: each is current, or another object has its name."""
     return all(
         is_view_made(tx, name, query, origin=_ANSWERS_ORIGIN)
-        for name, query in _view_queries(tx, task)
+        for name, query in _make_view_queries(tx, task)
     )
 
 
 def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     """Make both views of a task, or replace them with their current definitions.
 
-    Existing views are made again even if they are current.
+    Existing views are made again even if they are current. Runs in the caller's transaction.
 
     Returns:
-        A line for the user if at least one of the views did not exist.
+        One line for the user if at least one of the views did not exist, else an empty list.
 
     Raises:
         InputError: Two columns would have the same name, or a name is too long.
@@ -268,22 +269,28 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     check_view_names(tx, task)
     names = view_names_of(task)
     earlier_marks = [_read_mark(tx, name) for name in names]
-    for name, query in _view_queries(tx, task):
+    for name, query in _make_view_queries(tx, task):
         make_view(tx, name, query, origin=_ANSWERS_ORIGIN)
     if all(earlier_marks):
         return []
     return [f"made the views `{names[0]}` and `{names[1]}`"]
 
 
-def _view_queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Select[Any]]]:
-    """Yield the name and the current query of each view; existing columns keep their positions."""
+def _make_view_queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Select[Any]]]:
+    """Yield name and current query of the view of all answers, then of the view of rows.
+
+    Columns that exist in a view keep their positions.
+    """
     for name, per_version in zip(view_names_of(task), (True, False), strict=True):
         existing_names = list(read_columns(tx, name))
         # `read_columns` folds the names of SQLite, but the case of a column must not change.
         if is_sqlite(tx):
             names_query = text("SELECT name FROM pragma_table_info(:name)")
             existing_names = list(tx.execute(names_query, {"name": name}).scalars())
-        yield name, _view_query(tx, task, per_version=per_version, existing_names=existing_names)
+        yield (
+            name,
+            _make_view_query(tx, task, per_version=per_version, existing_names=existing_names),
+        )
 
 
 def is_view_made(tx: Connection, name: str, query: Select[Any], *, origin: str) -> bool:
@@ -336,17 +343,17 @@ def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> 
             _run_sql(tx, f"CREATE OR REPLACE VIEW {view} AS {sql}")
     except exc.DBAPIError:
         # PostgreSQL cannot replace a view if a column changes its name, type or position.
-        _drop_and_create(tx, name, f"CREATE VIEW {view} AS {sql}")
+        _recreate_server_view(tx, name, f"CREATE VIEW {view} AS {sql}")
     _run_sql(tx, f"COMMENT ON VIEW {view} IS '{mark}'")
     return True
 
 
 def _read_mark(tx: Connection, name: str) -> str | None:
-    """Return the mark of the table or view of a name.
+    """Return the comment of a table or view, which is findable's mark on its own views.
 
     Returns:
-        An empty text if the object has no mark, or None if there is no such object. On SQLite it is
-        the first comment in the object's SQL, on PostgreSQL any comment of the object.
+        The first comment in the object's SQL on SQLite, any comment of the object on PostgreSQL. An
+        empty text if the object has no comment, or None if there is no such object.
     """
     if is_sqlite(tx):
         query = text(
@@ -367,8 +374,8 @@ def _read_mark(tx: Connection, name: str) -> str | None:
     return row[0] or ""
 
 
-def _drop_and_create(tx: Connection, name: str, statement: str) -> None:
-    """Drop a view of PostgreSQL and create it by a statement.
+def _recreate_server_view(tx: Connection, name: str, statement: str) -> None:
+    """Drop a view of PostgreSQL and run the statement that creates it again.
 
     Runs in a savepoint, so the old view is kept after an error.
 
@@ -423,13 +430,13 @@ def source_column_expression(
         name: Member of the object.
         kind: Kind of the source column. A column of JSON is returned as text.
     """
-    make_cell = _sqlite_cell if is_sqlite(tx) else _server_cell
+    make_cell = _make_sqlite_cell if is_sqlite(tx) else _make_server_cell
     row_sql = str(row.compile(dialect=tx.dialect))
     cell_kind = "text" if kind == JSON else kind
     return literal_column(make_cell(cell_kind, name, row_sql), _SOURCE_TYPES[cell_kind])
 
 
-def _key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
+def _make_key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
     """Return the SQL expression for a key column of an answer, computed from its row id.
 
     A value that is no whole number is NULL in an integer column of PostgreSQL; SQLite casts it.
@@ -453,7 +460,7 @@ def _key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
     return f"CASE WHEN {cell} ~ '^-?[0-9]+$' THEN {cell}::bigint END"
 
 
-def _sqlite_cell(kind: str, name: str, document: str) -> str:
+def _make_sqlite_cell(kind: str, name: str, document: str) -> str:
     """Return SQL for a member of a JSON object, as a column of a kind, in SQLite.
 
     A missing member is NULL. A text column also shows numbers, lists and objects as text, and true
@@ -489,7 +496,7 @@ def _sqlite_cell(kind: str, name: str, document: str) -> str:
     }[_VIEW_KINDS.get(kind, kind)]
 
 
-def _server_cell(kind: str, name: str, document: str) -> str:
+def _make_server_cell(kind: str, name: str, document: str) -> str:
     """Return SQL for a member of a JSON object, as a column of a kind, in PostgreSQL.
 
     A missing member is NULL. A text column shows any value as text; dates and times are text. An
@@ -529,14 +536,14 @@ def name_added_columns(
     names: Iterable[str],
     prefix: str,
 ) -> dict[str, str]:
-    """Return the column names for more columns in a table that has columns already.
+    """Return names for columns that are added to a table, different from its column names.
 
     Case does not distinguish names. A name is cut to MAX_COLUMN_BYTES.
 
     Args:
         existing_names: Columns that keep their names.
         names: The columns to add.
-        prefix: Put before a name, up to three times, until no other column has it.
+        prefix: Put before a name that is taken, up to three times, until no other column has it.
 
     Returns:
         Column names by `names`, in their order. A column without a free name is left out.

@@ -34,7 +34,10 @@ _MAX_CONTROL_SHARE = 0.1
 
 
 def find_binary_format(start: bytes, *, is_wide_text: bool) -> str:
-    """Return what a file is if it is neither text nor a table; "" if it may be either.
+    """Return the format of a file that is neither text nor a table, such as "a WebP image".
+
+    The format follows from the file's first bytes. A file with many control characters, and in no
+    known format, is "a binary file". The result is "" if the file may be text or a table.
 
     Args:
         start: The first bytes of the file.

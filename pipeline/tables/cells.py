@@ -154,10 +154,10 @@ def to_plain_value(value: Any) -> Any:
         return to_plain_row(value)
     if isinstance(value, list | tuple):
         return [to_plain_value(element) for element in value]
-    return _plain_scalar(value)
+    return _to_plain_scalar(value)
 
 
-def _plain_scalar(value: Any) -> Any:
+def _to_plain_scalar(value: Any) -> Any:
     """Convert a number, bytes, a date or another object to a plain JSON value.
 
     See `to_plain_value`. Decimal numbers are written without an exponent.
@@ -231,10 +231,10 @@ def describe_binary_columns(names: Iterable[str]) -> str:
 def drop_binary_columns(
     rows: Sequence[Mapping[str, Any]],
 ) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
-    """Remove the columns that contain bytes which are not text, and a text in no row.
+    """Return copies of rows without the columns that contain binary bytes, but no text in any row.
 
     Returns:
-        Copies of the rows without these columns, and the names of the removed columns.
+        The copies, and the names of the removed columns in the order in which bytes were found.
     """
     binary_names = dict[str, None]()
     for row in rows:
@@ -252,13 +252,13 @@ def drop_binary_columns(
 
 
 def list_rows(data: Any) -> list[Mapping[str, Any]]:
-    """Return the rows of a list of mappings, an Arrow table, or a pandas or polars data frame.
+    """Return the rows of an iterable of mappings, an Arrow table, or a pandas or polars data frame.
 
     An index of pandas is left out, and names become texts. With pyarrow a missing value is None.
     Without it a missing value of pandas is NaN.
 
     Raises:
-        InputError: The object has no rows, or a row is not a mapping.
+        InputError: The object is of another type, or a row is not a mapping.
     """
     rows: Any = None
     if hasattr(data, "to_dicts"):  # polars

@@ -65,11 +65,12 @@ class ColumnNeed(Enum):
     BOOLEAN = "true and false", ("BOOLEAN",)
 
     def find_misfit(self, tx: Connection, column: Column[Any]) -> str | None:
-        """Return the values that a reflected column must store instead, or None if it is suitable.
+        """Return None if a reflected column can store the values of this need, else a phrase.
 
-        A column is suitable if it returns a stored value unchanged. A computed column never is. On
-        SQLite any other column is suitable, except for ids; on PostgreSQL the type must be in the
-        list of this need. The result is a phrase for messages.
+        The phrase names the values that the column must store, for messages. A column is suitable
+        if it returns a stored value unchanged. A computed column never is. On SQLite any other
+        column is suitable, except that ids need text or numbers; on PostgreSQL the type must be in
+        the list of this need.
         """
         description, server_types = self.value
         if column.computed is not None:
@@ -112,8 +113,8 @@ class IdColumnFacts:
     def to_row_id(self, value: str) -> str | None:
         """Return an id as the column would return it, or None if the column cannot store it.
 
-        A whole number must be in range and have no sign `+` and no leading zeros. A text must not
-        be longer than `max_chars`. Only the spelling of UUIDs changes.
+        A whole number must be in the column's range and have no sign `+` and no leading zeros. A
+        text must not be longer than `max_chars`. Only the spelling of UUIDs changes.
         """
         if self.kind == "whole numbers":
             if not _INTEGER_PATTERN.fullmatch(value):
@@ -162,9 +163,7 @@ def describe_id_column(tx: Connection, id_column: Column[Any] | None) -> IdColum
             bits = 31
         return IdColumnFacts("whole numbers", 2**bits - 1, is_typed=is_typed)
 
-    max_chars = None
-    if is_typed:
-        max_chars = getattr(column_type, "length", None)
+    max_chars = getattr(column_type, "length", None) if is_typed else None
     return IdColumnFacts(max_chars=max_chars, is_typed=is_typed)
 
 
@@ -177,10 +176,10 @@ def make_new_ids(
 ) -> Sequence[int | str] | None:
     """Return ids for new rows of a table, or None if the database generates ids itself.
 
-    The ids are UUIDs as text if the table has ids that are no whole numbers, or an SQLite column of
-    whole numbers that contains texts. Otherwise they are ascending numbers that no row has had. The
-    database generates ids if a column of whole numbers has a default or AUTOINCREMENT. Nothing is
-    written.
+    The ids are random UUIDs as text if the column stores no whole numbers, or is an SQLite column
+    of whole numbers that contains texts. Otherwise they are ascending numbers that no row has had.
+    The database generates ids if a column of whole numbers has a default or AUTOINCREMENT. Nothing
+    is written.
 
     Args:
         tx: The caller's transaction.

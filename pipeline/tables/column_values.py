@@ -1,6 +1,6 @@
 """Find the column kinds of answer fields, and convert their JSON values to column values.
 
-`unstorable_reason` finds values that one of the two databases could not store unchanged.
+`find_unstorable_reason` finds values that one of the two databases could not store unchanged.
 """
 
 import math
@@ -34,10 +34,11 @@ _FORMAT_KINDS = {
 
 
 def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
-    """Return (field, kind) for each field of an answer's model, in the model's order.
+    """Return (field, column kind) for each field of an answer's model, in the model's order.
 
-    A decimal number has the kind "real". The kinds of other fields follow from the JSON schema of
-    the model; see `_kind_of_schema`.
+    Lists, objects, and fields of several types are "json". A field that may also be None has the
+    kind of its other values. Texts with the format of a date or time have a kind of their own. A
+    decimal number is "real".
     """
     schema = answer.model_json_schema(mode="serialization", by_alias=False)
     definitions = schema.get("$defs", {})
@@ -47,7 +48,7 @@ def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
 
     kinds: dict[str, str] = {}
     for name, model_field in answer.model_fields.items():
-        kind = _kind_of_schema(model_schema["properties"][name], definitions)
+        kind = _find_kind_of_schema(model_schema["properties"][name], definitions)
         types = {model_field.annotation, *get_args(model_field.annotation)}
         # The JSON schema of a decimal number is a string.
         if kind == "text" and Decimal in types:
@@ -56,18 +57,18 @@ def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
     return tuple(kinds.items())
 
 
-def _kind_of_schema(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+def _find_kind_of_schema(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     """Return the kind of a column for the values of a JSON schema.
 
     A reference is followed. Null is not counted as a kind. The kind is JSON for lists, objects and
     quotations, and if the schema allows values of several kinds.
     """
     if "$ref" in schema:
-        return _kind_of_schema(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+        return _find_kind_of_schema(definitions[schema["$ref"].rpartition("/")[2]], definitions)
 
     if "anyOf" in schema:
         options = [option for option in schema["anyOf"] if option.get("type") != "null"]
-        kinds = {_kind_of_schema(option, definitions) for option in options}
+        kinds = {_find_kind_of_schema(option, definitions) for option in options}
         return kinds.pop() if len(kinds) == 1 else JSON
 
     kind = _SCHEMA_KINDS.get(schema.get("type", ""), JSON)
@@ -133,18 +134,18 @@ _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def unstorable_reason(answer: "BaseModel") -> str:
+def find_unstorable_reason(answer: "BaseModel") -> str:
     """Return why a database could not store an answer unchanged; "" if both databases can.
 
     The reason names the first place with a lone surrogate, NUL, a whole number of more than 64
-    bits, or a number that is infinite or NaN. Nested names and values are checked, too. It also
-    says if the answer cannot be turned into JSON.
+    bits, or a number that is infinite or NaN. Nested names and values are checked, too. An answer
+    that cannot be turned into JSON also gets a reason; no error is raised.
     """
     try:
         for path, leaf in iterate_leaves(answer.model_dump(mode="json")):
             leaf_values = leaf.values() if isinstance(leaf, dict) else [leaf]
-            reasons = map(_unstorable_reason, [*path, *leaf_values])
-            reason = next((reason for reason in reasons if reason), "")
+            reasons = map(_find_unstorable_part, [*path, *leaf_values])
+            reason = next(filter(None, reasons), "")
             if reason:
                 return f"{reason} in `{_format_path(path)}`"
     except UnicodeError:
@@ -156,12 +157,12 @@ def unstorable_reason(answer: "BaseModel") -> str:
 
 def _format_path(path: Iterable[str | int]) -> str:
     """Return a path like `tags[0].name`, without the parts that cannot be printed."""
-    printable_parts = [part for part in path if not _unstorable_reason(part)]
+    printable_parts = [part for part in path if not _find_unstorable_part(part)]
     steps = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in printable_parts]
     return "".join(steps).removeprefix(".")
 
 
-def _unstorable_reason(value: Any) -> str:
+def _find_unstorable_part(value: Any) -> str:
     """Return why a plain value cannot be stored in both databases; "" if it can.
 
     Checks texts for NUL and lone surrogates, whole numbers for 64 bits, and floats for finiteness.

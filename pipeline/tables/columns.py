@@ -134,7 +134,7 @@ class ColumnMapping:
         self.similar_names = dict[str, str]()
         self._file_names = list(dict.fromkeys(filter(None, names)))
 
-        chosen_names = _check_chosen_names(self._file_names, map_names, layout=layout, path=path)
+        chosen_names = _resolve_chosen_names(self._file_names, map_names, layout=layout, path=path)
         self._columns_by_name = {name: column for column, name in chosen_names.items() if name}
         # Also matches names that appear in later rows only.
         self._columns_by_own_name = {
@@ -155,10 +155,10 @@ class ColumnMapping:
         )
 
     def _match_known_names(self, columns: Sequence[str]) -> None:
-        """Match each of these columns if a single name in the file is a known name of it.
+        """Match each of these columns to the name in the file that is a known name of it.
 
-        A note lists the matched names. If several names could be matched, no name is matched, and a
-        note shows the MAP= to use.
+        Names that are matched already are not considered. A note lists the matched names. A column
+        that several names could mean is not matched, and a note shows the MAP= to use.
         """
         columns_by_name: dict[str, str] = {}
         for column in columns:
@@ -182,10 +182,10 @@ class ColumnMapping:
         self._add_note("matched by other names", columns_by_name)
 
     def _note_similar_names(self, columns: Sequence[str]) -> None:
-        """Note the names in the file that are similar to a name of one of these columns.
+        """Add a note for each name in the file that is similar to a known name of these columns.
 
-        Only names are noted that mean no column. Only the first similar name of a column is noted,
-        and put into `similar_names`. Nothing is matched.
+        Names that mean a column are skipped. Only the first similar name of a column is noted, and
+        put into `similar_names`. Nothing is matched.
         """
         columns_by_known_name = {
             name: column
@@ -318,16 +318,16 @@ def make_map_option(names: Mapping[str, str]) -> OptionHint:
     return OptionHint(map=text.getvalue())
 
 
-def _check_chosen_names(
+def _resolve_chosen_names(
     file_names: Sequence[str],
     map_names: Mapping[str, str],
     *,
     layout: ColumnLayout,
     path: Path,
 ) -> dict[str, str]:
-    """Resolve the pairs of MAP= to columns of the layout and names in the file.
+    """Return the pairs of MAP= with the layout's columns and the names as the file spells them.
 
-    A column may be given by any known name, without regard to case and punctuation.
+    A column may be given by any known name. Case, accents and punctuation do not matter.
 
     Args:
         file_names: The names in the file.
@@ -373,13 +373,13 @@ def _find_chosen_name(
     *,
     path: Path,
 ) -> str:
-    """Return the name in a file that a pair of MAP= means: the same or a similar spelling.
+    """Return the name in a file that a pair of MAP= means.
 
-    Case, accents and punctuation do not matter.
+    It is the name itself, else the only name that differs in case, accents or punctuation.
 
     Raises:
         InputError: The name is not in the file, or several names are spelled like it. The hint
-            shows the most similar name.
+            shows the pair with the most similar name.
     """
     if chosen_name in file_names:
         return chosen_name

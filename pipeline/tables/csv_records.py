@@ -59,9 +59,9 @@ class CsvLines:
         self.begin_record()
 
     def begin_record(self) -> None:
-        """Move to the next record, and forget the lines of the previous record.
+        """Forget the lines of the previous record. Reads nothing.
 
-        The number of lines that were read is added to the line number.
+        `line_number` becomes the number of the line after them.
         """
         self.line_number += self.line_count
         self.line_count = 0
@@ -214,9 +214,7 @@ class _CellCutter:
     def end_quotes(self) -> str:
         """Close the cell if its closing quote came last; return that quote, else no text."""
         self._is_in_quotes = self._is_in_quotes and not self._is_after_quote
-        closing_quote = ""
-        if self._is_after_quote:
-            closing_quote = self._keep_mark(_QUOTE)
+        closing_quote = self._keep_mark(_QUOTE) if self._is_after_quote else ""
         self._is_after_quote = False
         return closing_quote
 

@@ -13,8 +13,8 @@ from pipeline.tables.headers import (
     MAX_SAMPLED_RECORDS,
     MAX_SHOWN_LINES,
     find_header_fault,
-    header_error,
     make_column_names,
+    make_header_error,
     parse_records,
 )
 from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt, make_rejection
@@ -196,12 +196,12 @@ class CsvTable:
             is_current_delimiter = delimiter == self.delimiter
             fault = find_header_fault(records, is_certain_table=is_current_delimiter)
             if fault is not None:
-                raise header_error(
+                raise make_header_error(
                     self._text_file.path, fault, [text.strip() for text in first_lines]
                 )
 
     def _make_names(self, head: Sequence[str]) -> list[str]:
-        """Choose the delimiter that splits the records evenly, and return made-up names.
+        """Set the delimiter that splits the records evenly, and return the names column_1, ….
 
         If several delimiters do so, or no delimiter, the delimiter with the most cells in the first
         record is chosen. The last record is not compared, because it may be cut.
@@ -271,7 +271,7 @@ class CsvTable:
         lines: CsvLines,
         reader: Iterator[list[str]],
     ) -> tuple[list[str] | None, str]:
-        """Read the next record, with backslashes before its quotes as escapes if it fits only so.
+        """Read the next record; backslashes before quotes are escapes if it fits the header so.
 
         A record of one line that fits, an over-long record, and a record without such backslashes
         are returned as they are. If the record fits the header both with and without escapes,
@@ -388,9 +388,7 @@ def name_cells(names: Sequence[str], fields: Sequence[str]) -> dict[str, str]:
     for index, cell in enumerate(fields):
         name = names[index] if index < len(names) else ""
         is_cut = len(cell) >= MAX_CUT_CELL
-        text = cell
-        if is_cut:
-            text = f"{cell[:MAX_CUT_CELL]}{CUT_MARK}"
+        text = f"{cell[:MAX_CUT_CELL]}{CUT_MARK}" if is_cut else cell
         cells[name or f"column_{index + 1}"] = text
     return cells
 

@@ -76,7 +76,7 @@ class TextEncoding(NamedTuple):
 
 
 def find_encoding(path: Path, start: bytes) -> TextEncoding:
-    """Detect the encoding of a text file.
+    """Return the encoding of a text file, with a note for the user if it is UTF-16 or a guess.
 
     The first of these that applies is the encoding:
 
@@ -108,7 +108,7 @@ def find_encoding(path: Path, start: bytes) -> TextEncoding:
         return TextEncoding("utf-8")
 
     with path.open("rb") as file:
-        lines = list(islice(_lines_beyond_ascii(file), MAX_SAMPLED_LINES))
+        lines = list(islice(_iterate_lines_beyond_ascii(file), MAX_SAMPLED_LINES))
     bad_lines = [(line_number, line) for line_number, line, is_utf_8 in lines if not is_utf_8]
     if 2 * len(bad_lines) <= len(lines):
         return TextEncoding("utf-8")
@@ -133,9 +133,7 @@ def _guess_note(codec: str, line_number: int, line: bytes) -> str:
         text = text[first_index - MAX_EXCERPT_CHARS // 2 :]
 
     is_default = codec == DEFAULT_CODE_PAGE
-    name = "cp1252 (Windows-1252, Latin-1)"
-    if not is_default:
-        name = codec
+    name = "cp1252 (Windows-1252, Latin-1)" if is_default else codec
     other_encoding = OptionHint(encoding="cp1250" if is_default else DEFAULT_CODE_PAGE)
     return (
         f"read as {name}, a guess: line {line_number} is {make_excerpt(text)!r}; "
@@ -213,7 +211,7 @@ def _detect_utf_16(start: bytes) -> str:
     return ""
 
 
-def _lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
+def _iterate_lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
     """Yield each line that is not ASCII: its number, its first bytes, and whether it is UTF-8.
 
     A line that is longer than a chunk is yielded once for each chunk that is not ASCII.
@@ -343,9 +341,7 @@ def _score_character(
     known_letters = language.log_p_by_letter
     letter = character if character in known_letters else character.lower()
     is_loan_letter = letter in _LOAN_LETTERS and language.is_latin
-    default_score = _LOG_P_STRANGE
-    if is_loan_letter:
-        default_score = _LOG_P_LOAN_LETTER
+    default_score = _LOG_P_LOAN_LETTER if is_loan_letter else _LOG_P_STRANGE
     score = known_letters.get(letter, default_score)
     if character.isupper() and previous_letter.islower():
         score = _LOG_P_STRANGE

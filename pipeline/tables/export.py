@@ -205,7 +205,7 @@ def _encode_parquet(
     }
     schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
     typed_rows = (
-        {name: _parquet_value(row[name], kind) for name, kind in kinds.items()} for row in rows
+        {name: _to_parquet_value(row[name], kind) for name, kind in kinds.items()} for row in rows
     )
     with tempfile.TemporaryFile() as file:
         with ParquetWriter(file, schema, compression="zstd") as writer:
@@ -215,11 +215,12 @@ def _encode_parquet(
         yield from iter(partial(file.read, _FILE_PIECE_BYTES), b"")
 
 
-def _parquet_value(value: Any, kind: str) -> Any:
+def _to_parquet_value(value: Any, kind: str) -> Any:
     """Return a value as a Parquet column of this kind accepts it.
 
     None, whole numbers, truth values, dates and times stay as they are. A column of texts gets a
-    list of texts. A real that is no number becomes None. All other values become text.
+    list of texts, with one text for a value that is no list. A real that is no number becomes None.
+    All other values become text.
     """
     if value is None or kind in {"integer", "boolean", "date", "time"}:
         return value
@@ -244,7 +245,7 @@ def read_answer_rows(
     version_label: str,
     is_single_version: bool = False,
 ) -> ExportedRows:
-    """Return every row of a task's source with its state and an answer, in the source's order.
+    """Return an iterator of a task's rows with states and answers, in the source's order.
 
     Rows without an answer are included, with None. The source's columns come first, under their own
     names. A key that is no source column, the fields, version and time follow, then the confidences
@@ -292,9 +293,11 @@ def read_answer_rows(
         "row_",
     )
 
-    query = _answers_query(items, is_answer, include_missing=include_missing).where(*conditions)
+    query = _make_answers_query(items, is_answer, include_missing=include_missing).where(
+        *conditions
+    )
     if is_single_version:
-        query = query.add_columns(*_other_answer_columns(task, items))
+        query = query.add_columns(*_make_other_answer_columns(task, items))
     parked_reasons = {
         key: reason
         for key, reason, _ in claims.parked_rows(tx, task.name, prompt_version=version_label)
@@ -303,14 +306,14 @@ def read_answer_rows(
     def join_rows() -> Iterator[ExportedRow]:
         """Run the query, and yield each row with its source, answer and state cells."""
         for stored_row in stream_rows(tx, query, page=PAGE_ROWS).mappings():
-            row = _source_cells(stored_row, sources)
-            answer_cells = _answer_cells(stored_row, task, cost_kinds)
+            row = _read_source_cells(stored_row, sources)
+            answer_cells = _read_answer_cells(stored_row, task, cost_kinds)
             row |= {name: answer_cells[part] for part, name in answer_names.items()}
             row |= _confidence_cells(stored_row, confidence_names)
-            reason = _state_reason(stored_row, parked_reasons)
+            reason = _find_state_reason(stored_row, parked_reasons)
             state_cells = {STATE_COLUMN: stored_row[STATE_COLUMN], REASON_COLUMN: reason}
             if is_single_version:
-                state_cells |= _single_version_cells(stored_row, reason)
+                state_cells |= _make_single_version_cells(stored_row, reason)
             yield row | {name: state_cells[part] for part, name in state_names.items()}
 
     kinds = {**sources, **{answer_names[name]: kind for name, kind in answer_kinds.items()}}
@@ -331,7 +334,7 @@ def read_answer_rows(
     return split_lists(join_rows, kinds, answer_names[list_name], inner_lists)
 
 
-def _answers_query(
+def _make_answers_query(
     items: RowTable,
     is_answer: ColumnElement[bool],
     *,
@@ -364,8 +367,12 @@ def _answers_query(
     return query
 
 
-def _other_answer_columns(task: TaskRecord, items: RowTable) -> list[ColumnElement[Any]]:
-    """Return columns of a row: the version of its newest model answer, and its correction's."""
+def _make_other_answer_columns(task: TaskRecord, items: RowTable) -> list[ColumnElement[Any]]:
+    """Return two columns for a query of rows: `_OTHER_VERSION` and `_CORRECTION`.
+
+    They are the version of a row's newest model answer, and `person` if the row has a correction. A
+    column is NULL if there is no such answer. Answers that are erased or not applied do not count.
+    """
     key = items.table.c[KEY_COLUMN]
     of_row = (
         answers.c.task == task.name,
@@ -383,13 +390,15 @@ def _other_answer_columns(task: TaskRecord, items: RowTable) -> list[ColumnEleme
     ]
 
 
-def _single_version_cells(stored_row: RowMapping, own_reason: str | None) -> dict[str, str | None]:
+def _make_single_version_cells(
+    stored_row: RowMapping, own_reason: str | None
+) -> dict[str, str | None]:
     """Return the state and the reason of a row in an export of a single version.
 
     Empty if the row's own state and reason are true for that version, too.
 
     Args:
-        stored_row: The row with the columns of `_other_answer_columns`.
+        stored_row: The row with the columns of `_make_other_answer_columns`.
         own_reason: Why the row is unusable or parked under the version of the file.
     """
     is_corrected = stored_row[_CORRECTION] is not None
@@ -419,7 +428,7 @@ def _single_version_cells(stored_row: RowMapping, own_reason: str | None) -> dic
     return {STATE_COLUMN: OTHER_VERSION_STATE, REASON_COLUMN: reason}
 
 
-def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> ExportedRow:
+def _read_source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> ExportedRow:
     """Return the cells of the source's columns by name; None for a missing value.
 
     JSON texts are parsed.
@@ -438,13 +447,13 @@ def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> Exporte
     return cells
 
 
-def _answer_cells(
+def _read_answer_cells(
     stored_row: RowMapping, task: TaskRecord, cost_names: Iterable[str]
 ) -> ExportedRow:
     """Return the key of a row, and the fields, version, time and cost of its answer.
 
-    Without an answer all cells but the key are None; a refused row has no key either. If the key has several
-    columns, each of them gets the whole row id, to be split later.
+    Without an answer all cells except the key are None; a refused row has no key either. If the key
+    has several columns, each of them gets the whole row id.
 
     Args:
         stored_row: The row with its answer.
@@ -454,9 +463,7 @@ def _answer_cells(
     answer = orjson.loads(stored_row["answer"] or "{}")
     cells = {name: _read_field(answer.get(name), kind) for name, kind in task.fields}
     # The stored id of a refused row is not its key.
-    key = None
-    if stored_row[HASH_COLUMN] != NO_HASH:
-        key = stored_row[KEY_COLUMN]
+    key = stored_row[KEY_COLUMN] if stored_row[HASH_COLUMN] != NO_HASH else None
     cells |= dict.fromkeys(dict(task.key), key)
     cells[ANSWERED_AT] = stored_row["at"]
     cells |= {name: stored_row[name] for name in (EXTRACTOR, *cost_names)}
@@ -481,11 +488,11 @@ def _confidence_cells(stored_row: RowMapping, column_names: Mapping[str, str]) -
     }
 
 
-def _state_reason(stored_row: RowMapping, parked_reasons: Mapping[str, str]) -> str | None:
+def _find_state_reason(stored_row: RowMapping, parked_reasons: Mapping[str, str]) -> str | None:
     """Return why a row is refused, unusable or parked, or None if it is not.
 
-    The reason for a refused row begins with its line. The reason for an unusable row takes
-    precedence over the reason for parking it.
+    The reason for a refused row begins with its line in the source. The reason for an unusable row
+    takes precedence over the reason for parking it.
 
     Args:
         stored_row: The row with its state.

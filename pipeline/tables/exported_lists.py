@@ -21,7 +21,7 @@ def split_lists(
     list_column: str,
     inner_lists: Sequence[str],
 ) -> ExportedRows:
-    """Return a row for each member of a list. The members' columns replace the list's column.
+    """Split each row into a row for each member of a list; the members' columns replace the list.
 
     Reads all rows once to find the columns of the members, and again while the result is iterated.
     A row without members is left out. A member's column gets the list's name as a prefix if another
@@ -40,7 +40,7 @@ def split_lists(
         InputError: A value of the column is not a list, or a member lacks an inner list. Raised
             here, at the first reading.
     """
-    member_kinds = _member_kinds(read_rows(), list_column, inner_lists)
+    member_kinds = _find_member_kinds(read_rows(), list_column, inner_lists)
     other_names = {name.casefold() for name in kinds if name != list_column}
     member_columns: dict[str, str] = {}
     for name in member_kinds:
@@ -57,7 +57,7 @@ def split_lists(
 
     def split_rows() -> Iterator[ExportedRow]:
         for row in read_rows():
-            for member in _members(row.pop(list_column), list_column, inner_lists):
+            for member in _iterate_members(row.pop(list_column), list_column, inner_lists):
                 member_cells = {
                     member_columns[name]: value
                     for name, value in member.items()
@@ -68,19 +68,19 @@ def split_lists(
     return split_rows(), all_kinds
 
 
-def _member_kinds(
+def _find_member_kinds(
     rows: Iterator[ExportedRow],
     list_column: str,
     inner_lists: Sequence[str],
 ) -> dict[str, str | None]:
-    """Return the kinds of the members' values by name; None for values that are always None.
+    """Return the kinds of the members' values by name; the kind is None if all values are None.
 
     Reads all rows. The name of an object that is None in some members, and has parts in others, is
     left out.
     """
     kinds: dict[str, str | None] = {}
     for row in rows:
-        for member in _members(row[list_column], list_column, inner_lists):
+        for member in _iterate_members(row[list_column], list_column, inner_lists):
             for name, value in member.items():
                 kinds[name] = merge_kinds(kinds.get(name), find_value_kind(value))
 
@@ -93,7 +93,9 @@ def _has_parts(name: str, all_names: Collection[str]) -> bool:
     return any(other_name.startswith(f"{name}_") for other_name in all_names)
 
 
-def _members(value: Any, list_name: str, inner_lists: Sequence[str] = ()) -> Iterator[ExportedRow]:
+def _iterate_members(
+    value: Any, list_name: str, inner_lists: Sequence[str] = ()
+) -> Iterator[ExportedRow]:
     """Yield the members of a list by column; nothing if the list is None.
 
     If there are inner lists, the members of the innermost list are yielded, each with the values
@@ -132,7 +134,7 @@ def _members(value: Any, list_name: str, inner_lists: Sequence[str] = ()) -> Ite
             )
         inner_value = fields.pop(inner_name)
         outer_cells = dict(_flatten(fields))
-        for inner_member in _members(inner_value, inner_name, inner_lists[1:]):
+        for inner_member in _iterate_members(inner_value, inner_name, inner_lists[1:]):
             inner_cells = {
                 f"{inner_name}_{name}" if name in outer_cells else name: value
                 for name, value in inner_member.items()

@@ -79,9 +79,7 @@ class FieldTally:
         if self.has_lists and {*map(type, values)} <= {list, type(None)}:
             values = [*chain.from_iterable(value or () for value in values)]
 
-        countable_types = _COUNTABLE_TYPES
-        if self.has_lists:
-            countable_types = frozenset({str})
+        countable_types = frozenset({str}) if self.has_lists else _COUNTABLE_TYPES
         self.is_countable &= {*map(type, values)} <= countable_types
         if self.is_countable:
             self.row_counts.update(
@@ -92,10 +90,11 @@ class FieldTally:
             self.is_countable = is_limited or len(self.row_counts) <= _MAX_FIELD_VALUES
 
     def counts(self, name: str) -> list[FieldCount]:
-        """Return the counts of the 12 commonest values in descending order.
+        """Return the counts of the 12 commonest values, the commonest first.
 
-        Members of lists with more than 30 characters are left out. More than 12 different numbers
-        are counted in at most 12 ranges of equal size, in ascending order.
+        Equally common values are ordered by their texts. Members of lists with more than 30
+        characters are left out. More than 12 different numbers are counted in at most 12 ranges of
+        equal size, in ascending order.
 
         Args:
             name: Name of the field, for the conditions that select the rows with a value.
@@ -125,7 +124,14 @@ class FieldTally:
         ]
 
     def _count_ranges(self, name: str) -> list[FieldCount]:
-        """Return the number of rows in each range of the numbers, in ascending order."""
+        """Return the number of rows in ranges of numbers of equal, round size, in ascending order.
+
+        The at most 12 ranges cover all numbers. A range has its lower bound, but not its upper
+        bound. Ranges without rows are included.
+
+        Args:
+            name: The quoted name of the field.
+        """
         row_counts = [(value, count) for (_, value), count in self.row_counts.items()]
         smallest = min(value for value, _ in row_counts)
         largest = max(value for value, _ in row_counts)

@@ -143,8 +143,8 @@ class Grid:
             return make_refused_grid(self.table.task).read_page(tx, refused_options)
 
         conditions = self.make_conditions(tx, options.row_filter)
-        names = self._listed_names(options)
-        sort_keys = self._sort_keys(options.sort or "")
+        names = self._select_names(options)
+        sort_keys = self._list_sort_keys(options.sort or "")
         if options.only is not None:
             conditions.append(self.table.match_ids([options.only]))
         else:
@@ -152,7 +152,7 @@ class Grid:
             if is_excluded is not None:
                 conditions.append(~is_excluded)
         if options.after is not None:
-            conditions.append(self._is_after(tx, options, sort_keys))
+            conditions.append(self._make_after_condition(tx, options, sort_keys))
 
         rows = self._read_rows(tx, options, conditions, sort_keys)
         page_rows = rows[: options.limit]
@@ -166,7 +166,7 @@ class Grid:
         if options.only is not None:
             optional_names = set(chain.from_iterable(self.names_by_state.values()))
         listed_rows = [
-            self._listed_row(row, names, more_values.get(row[0], {}), optional_names)
+            self._make_listed_row(row, names, more_values.get(row[0], {}), optional_names)
             for row in page_rows
         ]
         last_id = ids[-1] if len(rows) > options.limit else None
@@ -176,15 +176,16 @@ class Grid:
         """Return whether refused rows are wanted and the table does not contain them."""
         return row_filter.state == REFUSED_STATE and self.table.states.is_refused is None
 
-    def _is_after(
+    def _make_after_condition(
         self,
         tx: Connection,
         options: RowListOptions,
         sort_keys: Sequence[ColumnElement[Any]],
     ) -> ColumnElement[bool]:
-        """Return the condition that a row comes after the row `options.after` in the sort order.
+        """Return the SQL condition that a row comes after the row `options.after` in the list.
 
-        Reads the sort values of that row. The comparison is reversed for a descending order.
+        Reads the sort values of that row. The list is in the order of `options`, which may be
+        descending.
 
         Raises:
             InputError: There is no such row.
@@ -237,9 +238,7 @@ class Grid:
         query = select(self.table.item_id, self.table.state_expression, *cells)
         query = query.where(*conditions).order_by(*order).limit(options.limit + 1)
 
-        time_limit_s = None
-        if self._is_slow_sort(options):
-            time_limit_s = options.within_s
+        time_limit_s = options.within_s if self._is_slow_sort(options) else None
         try:
             with limit_time(tx, time_limit_s):
                 return tx.execute(query).all()
@@ -249,7 +248,7 @@ class Grid:
                 hint=f"list fewer rows: {OptionHint(where='…')}",
             ) from None
 
-    def _listed_row(
+    def _make_listed_row(
         self,
         row: Sequence[Any],
         names: Sequence[str],
@@ -296,20 +295,21 @@ class Grid:
         row_id: str,
         options: RowListOptions,
     ) -> RowPosition | None:
-        """Return the place of a row in the list that the options select.
+        """Return the place of a row, from 1, in the list that the options select, and its length.
 
         The options' limit and position are ignored.
 
         Returns:
-            None if counting takes longer than `options.within_s` seconds.
+            A position without a place if the row exists but is not in the list. None if counting
+            takes longer than `options.within_s` seconds.
 
         Raises:
             InputError: The options are invalid, or there is no such row.
         """
-        sort_keys = self._sort_keys(options.sort or "")
+        sort_keys = self._list_sort_keys(options.sort or "")
         conditions = self._make_list_conditions(tx, options.row_filter)
         reversed_options = options._replace(after=row_id, is_reversed=not options.is_reversed)
-        is_earlier = self._is_after(tx, reversed_options, sort_keys)
+        is_earlier = self._make_after_condition(tx, reversed_options, sort_keys)
         query = select(
             func.count(),
             func.coalesce(func.sum(case((is_earlier, 1), else_=0)), 0),
@@ -324,9 +324,9 @@ class Grid:
         return RowPosition(int(earlier_count) + 1 if own_count else None, total)
 
     def count_doubtful(self, tx: Connection) -> DoubtCounts | None:
-        """Return the number of doubtful rows that are listed.
+        """Return how many listed rows are doubtful, and how many have an answer with a confidence.
 
-        None if no preferred answer of a listed row has a confidence.
+        Returns None if no preferred answer of a listed row has a confidence.
         """
         if self.doubts is None or not has_confidences(tx, self.table.task):
             return None
@@ -406,7 +406,10 @@ class Grid:
         tx: Connection,
         row_filter: RowFilter,
     ) -> list[ColumnElement[bool]]:
-        """Return the conditions on answers: review, doubt, differing versions, version and score.
+        """Return a filter's conditions on review, doubt, differing versions, version and score.
+
+        Rows without a score meet no condition on the score. Parts of the filter that are not set
+        add no condition.
 
         Raises:
             InputError: The rows have no reviews, confidences, versions or scores.
@@ -471,7 +474,7 @@ class Grid:
             conditions.append(~is_excluded)
         total = sum(states.values())
 
-        if self._may_count_facets(tx):
+        if self._is_small_enough_for_facets(tx):
             with contextlib.suppress(SlowError), limit_time(tx, within_s):
                 tags, versions, fields = self._count_facets(tx, conditions, within_s)
                 return RowCounts(total, states, tags, versions, fields, gone_count)
@@ -491,7 +494,7 @@ class Grid:
         """Return the facets that the rows have; tags come first."""
         return [facet for facet in (self.tag_facet, self.version_facet) if facet is not None]
 
-    def _may_count_facets(self, tx: Connection) -> bool:
+    def _is_small_enough_for_facets(self, tx: Connection) -> bool:
         """Return whether there are facets, and at most 100,000 rows in the table.
 
         Counts no more rows than that.
@@ -509,10 +512,10 @@ class Grid:
         conditions: Sequence[ColumnElement[bool]],
         within_s: float | None,
     ) -> tuple[dict[str, int] | None, dict[str, int] | None, dict[str, list[FieldCount]]]:
-        """Return the counts of tags and of versions, and the counts of field values.
+        """Return the numbers of rows by tag and by version, and by value of each answer field.
 
-        The 50 commonest tags and versions are returned. The tags or versions are None if the rows
-        have no such facet. All rows that meet the conditions are read.
+        Only the 50 commonest tags and versions are returned. The tags or versions are None if the
+        rows have no such facet. All rows that meet the conditions are read.
 
         Raises:
             SlowError: It takes longer than `within_s` seconds.
@@ -525,9 +528,7 @@ class Grid:
 
         commonest_words = iter([_select_commonest(counter) for counter in word_counts])
         tags = None if self.tag_facet is None else next(commonest_words)
-        versions = None
-        if self.version_facet is not None:
-            versions = next(commonest_words)
+        versions = None if self.version_facet is None else next(commonest_words)
         return tags, versions, fields
 
     def _count_words_and_values(
@@ -571,7 +572,7 @@ class Grid:
         field_counts = {name: tally.counts(name) for name, tally in field_tallies.items()}
         return word_counts, {name: counts for name, counts in field_counts.items() if counts}
 
-    def _sort_keys(self, sort: str) -> list[ColumnElement[Any]]:
+    def _list_sort_keys(self, sort: str) -> list[ColumnElement[Any]]:
         """Return the expressions that rows are sorted by; the last is different for each row.
 
         An empty `sort` means the order in which rows are asked. A leading `-`, for a descending
@@ -597,7 +598,7 @@ class Grid:
             raise InputError(f"rows cannot be sorted by {name!r}", hint=hint)
         return [sorts[name], order]
 
-    def _listed_names(self, options: RowListOptions) -> Sequence[str]:
+    def _select_names(self, options: RowListOptions) -> Sequence[str]:
         """Return the names of the values to list for each row.
 
         A list of a single row shows all columns. If no columns are requested, the default names are
@@ -632,7 +633,11 @@ class Grid:
         return tuple(dict.fromkeys(requested_names))
 
     def _is_about_doubt(self, row_filter: RowFilter) -> bool:
-        """Return whether a filter selects rows by doubt, and a column lists doubtful fields."""
+        """Return whether a filter selects rows by doubt; always False without a doubt column.
+
+        It does so if it asks for doubtful rows, or if WHERE= compares the doubt of rows. A filter
+        for rows without doubt is not about doubt.
+        """
         if not self.doubtful_fields_name:
             return False
         if row_filter.is_doubtful:

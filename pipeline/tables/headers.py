@@ -8,6 +8,7 @@ A first row is refused only in these cases:
 Years and other numbers may be names of columns.
 """
 
+import contextlib
 import csv
 import re
 from collections.abc import Iterable, Sequence
@@ -96,9 +97,10 @@ def make_column_names(count: int) -> list[str]:
 
 
 def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int) -> list[Record]:
-    """Return the first records of CSV lines that are not blank.
+    """Return the first records of CSV lines that are not blank, with cells without outer spaces.
 
-    At most MAX_SAMPLED_RECORDS + 1 records are returned. An error of the CSV reader ends them.
+    At most MAX_SAMPLED_RECORDS + 1 records are returned. If the CSV reader fails, the records
+    before the error are returned.
 
     Args:
         lines: The lines.
@@ -108,15 +110,13 @@ def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int) -> l
     records = list[Record]()
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     line_number = first_line
-    try:
+    with contextlib.suppress(csv.Error):
         for fields in reader:
             if any(map(str.strip, fields)):
                 records.append(Record(line_number, [field.strip() for field in fields]))
             line_number = first_line + reader.line_num
             if len(records) > MAX_SAMPLED_RECORDS:
                 break
-    except csv.Error:
-        return records
     return records
 
 
@@ -138,7 +138,7 @@ def find_header_fault(
     return title_fault or _find_data_row_fault(records)
 
 
-def header_error(path: object, fault: HeaderFault, lines: Iterable[str]) -> InputError:
+def make_header_error(path: object, fault: HeaderFault, lines: Iterable[str]) -> InputError:
     """Return the error for a file whose first row is not a header.
 
     The hint shows `HEADER=` with the line of the header, and for a table without a header.
@@ -165,6 +165,8 @@ def header_error(path: object, fault: HeaderFault, lines: Iterable[str]) -> Inpu
 
 def _find_title_fault(records: Sequence[Record], *, is_certain_table: bool) -> HeaderFault | None:
     """Return the fault if the first records are certainly titles or comments above a header.
+
+    The fault has the header's line. None means that the first record may be the header.
 
     Two columns or more, and a row of different names, must follow. All rows from it on must have
     the same width. Further evidence is needed: a blank line above the names, values below a name,

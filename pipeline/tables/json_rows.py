@@ -104,7 +104,7 @@ def _skip_long_element(file: TextIO, text: str, *, max_chars: int) -> tuple[int,
     Args:
         file: The file, after `text`.
         text: The text that was read, from the element on.
-    max_chars: Characters from which an element is too long.
+        max_chars: The largest number of characters of an element.
 
     Returns:
         The number of the element's line breaks, and the text that was read after it. None if
@@ -180,10 +180,10 @@ def parse_json(text: str) -> object:
     except RecursionError:
         raise ValueError("not JSON: nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise ValueError(_json_fault(text, error)) from None
+        raise ValueError(_describe_json_fault(text, error)) from None
 
 
-def _json_fault(text: str, error: json.JSONDecodeError) -> str:
+def _describe_json_fault(text: str, error: json.JSONDecodeError) -> str:
     """Return why a text is not JSON: NaN or infinity, invalid UTF-8, or the parser's reason.
 
     Args:

@@ -201,9 +201,7 @@ class MappedFile(SourceFile):
             outcome = mapped_row if isinstance(mapped_row, Finding) else self.check_row(mapped_row)
             outcome = self._register_key(outcome)
             if isinstance(outcome, Finding) and isinstance(row, SourceRow):
-                source_row = row
-                if isinstance(mapped_row, SourceRow):
-                    source_row = mapped_row
+                source_row = mapped_row if isinstance(mapped_row, SourceRow) else row
                 outcome = outcome._replace(cells=source_row.values)
             yield outcome
         self.notes += self.final_notes()

@@ -116,7 +116,7 @@ def _parse_partition_value(text: str) -> int | str | None:
 def _find_binary_columns(table: Any) -> set[str]:
     """Return the columns of a Parquet file that contain bytes that are not text.
 
-    Reads only the columns of bytes, until all of them are found to contain such bytes.
+    Reads all rows of the columns of bytes, unless each of these columns has such bytes earlier.
     """
     candidate_names = [field.name for field in table.schema_arrow if "binary" in str(field.type)]
     binary_names = set[str]()

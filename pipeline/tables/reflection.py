@@ -117,7 +117,7 @@ def read_columns(tx: Connection, table: str, schema: str | None = None) -> dict[
     except exc.NoSuchTableError:
         return {}
 
-    # `_keys` reads keys and indexes if they are needed: a server needs several queries for them.
+    # `_iterate_keys` reads keys and indexes if they are needed: a server needs several queries for them.
     columns = [_make_column(reflected) for reflected in reflected_columns]
     reflected_table = Table(name, MetaData(), *columns, schema=schema)
     return {fold_column_name(tx, column.name): column for column in reflected_table.columns}
@@ -162,7 +162,9 @@ def _make_column(reflected: ReflectedColumn) -> Column[Any]:
 
 def is_indexed(tx: Connection, column: Column[Any]) -> bool:
     """Return whether a key or an index of a reflected table begins with a column."""
-    return any(names[:1] == [column.name] for names in _keys(tx, column.table, unique=False))
+    return any(
+        names[:1] == [column.name] for names in _iterate_keys(tx, column.table, unique=False)
+    )
 
 
 def find_unique_keys(tx: Connection, table: Table) -> list[set[str]]:
@@ -171,12 +173,13 @@ def find_unique_keys(tx: Connection, table: Table) -> list[set[str]]:
     Indexes of expressions and partial indexes are left out: they do not identify every row.
     """
     return [
-        {fold_column_name(tx, name) for name in names} for names in _keys(tx, table, unique=True)
+        {fold_column_name(tx, name) for name in names}
+        for names in _iterate_keys(tx, table, unique=True)
     ]
 
 
-def _keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
-    """Yield the column names of the primary key, the unique constraints and the indexes.
+def _iterate_keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
+    """Yield lists of column names: of the primary key, then unique constraints, then indexes.
 
     Reads the catalogue step by step, as far as the caller iterates. Leaves out partial indexes,
     indexes of expressions and, if `unique`, indexes that are not unique.

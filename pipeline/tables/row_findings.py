@@ -101,7 +101,7 @@ def find_unsound_text(
     *,
     key: Any = None,
 ) -> Finding | None:
-    """Return the finding for the first text of a row that cannot be stored; None if all can.
+    """Return the finding for the first text of a row that cannot be stored; None if all can be.
 
     A text that contains NUL or invalid UTF-8 cannot be stored. Names of columns and nested names
     and values are checked, too. The finding shows the text from shortly before the fault.
@@ -113,14 +113,12 @@ def find_unsound_text(
         key: The row's key; the finding has it if it is a sound text.
     """
     for name, cell in values.items():
-        for text in _texts_of_cell(name, cell):
+        for text in _iterate_texts_of_cell(name, cell):
             match = INVALID_TEXT.search(text)
             if match is None:
                 continue
 
-            reason = "not valid UTF-8"
-            if match[0] == "\0":
-                reason = "a NUL character"
+            reason = "a NUL character" if match[0] == "\0" else "not valid UTF-8"
             value = text[max(0, match.start() - _EXCERPT_CONTEXT_CHARS) :]
             is_sound_key = isinstance(key, str) and not INVALID_TEXT.search(key)
             return make_rejection(
@@ -133,7 +131,7 @@ def find_unsound_text(
     return None
 
 
-def _texts_of_cell(name: str, cell: Any) -> Iterator[str]:
+def _iterate_texts_of_cell(name: str, cell: Any) -> Iterator[str]:
     """Yield a column's name, and the cell's text or all texts and names nested in the cell."""
     yield name
     if isinstance(cell, str):
@@ -197,14 +195,13 @@ def parse_key(cell: object, *, max_chars: int) -> tuple[str, str]:
         return "", "neither text nor a whole number"
 
     key = str(cell)
-    reason = ""
     if not any(character.isprintable() and not character.isspace() for character in key):
-        reason = "empty"
-    elif len(key) > max_chars:
-        reason = f"longer than {max_chars} characters"
-    elif any(unicodedata.category(character) in _CATEGORIES_NOT_IN_KEYS for character in key):
-        reason = "contains control characters"
-    return ("", reason) if reason else (key, "")
+        return "", "empty"
+    if len(key) > max_chars:
+        return "", f"longer than {max_chars} characters"
+    if any(unicodedata.category(character) in _CATEGORIES_NOT_IN_KEYS for character in key):
+        return "", "contains control characters"
+    return key, ""
 
 
 def make_excerpt(value: object) -> str:

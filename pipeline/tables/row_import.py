@@ -195,7 +195,7 @@ class ImportReport:
             )
 
     def check(self) -> None:
-        """Raise an error if no row was imported.
+        """Raise InputError if the import changed nothing because of its rows.
 
         Raises:
             InputError: `strict` refused the file, or no row of it is in the table now.
@@ -228,8 +228,8 @@ T = TypeVar("T")
 def _open_report_file(report: ImportReport) -> Iterator[SealedWriter | None]:
     """Open the CSV file for all findings, and write its header; None if no file was requested.
 
-    Files that an interrupted import left are removed. The caller seals the file. If it does not,
-    the file is discarded at the end of the block.
+    Temporary files that an interrupted import left are removed. The caller must seal the file. If
+    it does not, the file is discarded at the end of the block, and an earlier report is kept.
 
     Raises:
         InputError: The file cannot be written, or would replace the imported file.
@@ -376,7 +376,7 @@ def split_into_blocks(
     """Yield pages of rows, limited by their number and by the sum of their sizes.
 
     A page ends with the row that reaches `max_rows`, or by which the sum exceeds `max_page_size`.
-    The last page may be empty.
+    The last page may be empty, so at least one page is yielded.
 
     Args:
         rows: The rows.

@@ -13,7 +13,11 @@ _BOOLEAN_BY_TEXT = {"true": True, "false": False}
 
 
 def format_line(cells: Sequence[str] | Mapping[str, Any], *, delimiter: str = ",") -> str:
-    """Return a line with its line end: an object of JSON for a mapping, else cells of CSV."""
+    """Return a line that ends in a line feed: JSON for a mapping, else CSV with all cells quoted.
+
+    Raises:
+        ValueError: The mapping contains NaN or infinity.
+    """
     if isinstance(cells, Mapping):
         return f"{json.dumps(dict(cells), ensure_ascii=False, allow_nan=False)}\n"
 
@@ -40,12 +44,14 @@ def convert_value(value: Any, kind: str) -> Any:
 
 
 def _parse_boolean(text: str) -> bool:
+    """Parse a truth value in any case; raise ValueError for another text."""
     if text.lower() not in _BOOLEAN_BY_TEXT:
         raise ValueError("the column is true or false")
     return _BOOLEAN_BY_TEXT[text.lower()]
 
 
 def _parse_integer(text: str) -> int:
+    """Parse a whole number; raise ValueError for another text, or for more than 64 bits."""
     try:
         number = int(text)
     except ValueError:
@@ -56,6 +62,7 @@ def _parse_integer(text: str) -> int:
 
 
 def _parse_number(text: str) -> float:
+    """Parse a number; raise ValueError for another text, NaN or infinity."""
     try:
         number = float(text)
     except ValueError:

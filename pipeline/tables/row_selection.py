@@ -24,10 +24,11 @@ def iterate_selected(
     *,
     get_row_id: Callable[[R], str | None],
 ) -> Iterator[R]:
-    """Yield those of some records whose rows meet a filter, in constant memory.
+    """Yield the records whose rows meet a filter, in their order and in constant memory.
 
-    Records without a row id are of refused rows. They are yielded if refused rows are requested,
-    or if there is no filter.
+    Without a filter all records are yielded. A record without a row id is of a refused row. If
+    refused rows are requested, and the table does not contain them, only such records are yielded;
+    else no such record.
 
     Raises:
         InputError: The filter is invalid; see `Grid.make_conditions`.

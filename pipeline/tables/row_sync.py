@@ -254,12 +254,12 @@ class RowSync:
             accepted_rows = list[_StoredRow]()
             forgotten_rows = list[_StoredRow]()
             for row in waiting_rows:
-                target_rows = accepted_rows
                 if is_forgotten(row["item_id"]):
-                    target_rows = forgotten_rows
-                target_rows.append(row)
+                    forgotten_rows.append(row)
+                else:
+                    accepted_rows.append(row)
 
-            waiting_rows = self._leave_out(forgotten_rows)
+            waiting_rows = self._drop_forgotten_rows(forgotten_rows)
             earlier_line_by_number = {
                 row["n"]: line for row, line in staged_rows.add(accepted_rows)
             }
@@ -306,11 +306,11 @@ class RowSync:
                 unusable=inspection.unusable_reason,
             )
 
-    def _leave_out(self, rows: Sequence[_StoredRow]) -> list[_StoredRow]:
-        """Count forgotten rows; return the rows that only equal a forgotten row, with new ids.
+    def _drop_forgotten_rows(self, rows: Sequence[_StoredRow]) -> list[_StoredRow]:
+        """Count rows with forgotten ids; return those that must not be dropped, with new ids.
 
-        The first row with the id of a forgotten row is that row. If ids are hashes, further equal
-        rows are other rows and are returned. Otherwise they count as forgotten, too.
+        The first row with such an id is the forgotten row. If ids are hashes, further rows with the
+        id are other, equal rows and are returned. Otherwise they count as forgotten, too.
         """
         equal_rows = list[_StoredRow]()
         for row in rows:
@@ -366,11 +366,11 @@ class RowSync:
         return {**self._record_refusal(finding), "n": row["n"]}
 
     def _record_refusal(self, finding: Finding) -> _StoredRow:
-        """Announce and count a refused row, and return it as it is stored, except its number.
+        """Pass a refused row to `on_refused`, count it, and return it as it will be stored.
 
-        Calls `on_refused`. The report counts the row by its reason. It keeps the first thousand
-        findings, without their cells. The id of the stored row is `refused:` and the first digits
-        of a hash of its cells.
+        The report counts the row by its reason. It keeps the first thousand findings, without their
+        cells. The id of the stored row is `refused:` and the first digits of a hash of its cells.
+        The returned row has no number yet.
         """
         if self.on_refused is not None:
             self.on_refused(finding)
@@ -384,7 +384,7 @@ class RowSync:
         return {**refused_row.to_columns(row_id), "line": finding.line}
 
     def _convert_row(self, row: SourceRow | Finding) -> tuple[_StoredRow, Mapping[str, Any]]:
-        """Return a row as it is stored, except its number, and its values by column.
+        """Return a row as it will be stored, without its number, and its values by column.
 
         Only the columns of the task are stored, without None. A finding, a row with text that
         cannot be stored and a row without a valid key are recorded in the report as refused; their

@@ -108,7 +108,7 @@ class RowTable:
 
     @property
     def state_expression(self) -> ColumnElement[str]:
-        """Return an SQL expression for the name of a row's state.
+        """The name of a row's state, as an SQL expression.
 
         The first condition that is met decides: gone, refused, answered, claimed, parked, an extra
         state, pending, else the default state. Claims and parked rows are looked up row by row.

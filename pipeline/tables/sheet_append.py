@@ -53,7 +53,10 @@ def iterate_extended_workbook(
     names: Sequence[str],
     rows: Iterable[Mapping[str, Any]],
 ) -> Iterator[bytes]:
-    """Yield the bytes of a copy of a workbook with new rows.
+    """Yield the bytes of a copy of a workbook with new rows below the last row of a sheet.
+
+    The workbook itself is not changed. The copy is made in a temporary file before its first bytes
+    are yielded, so an error comes before them.
 
     Args:
         path: The workbook.
@@ -93,10 +96,12 @@ def _insert_rows(
     names: Sequence[str],
     rows: Iterable[Mapping[str, Any]],
 ) -> bytes:
-    """Return the part of a sheet with new rows.
+    """Return the XML of a sheet with new rows below its last row.
+
+    A value whose column has no name is left out, and so is the size that the sheet states.
 
     Raises:
-        InputError: The part has no rows, or no room for more.
+        InputError: The sheet has no element for rows, or no room for more rows.
     """
     sheet_end = _SHEET_END.search(sheet_xml)
     if sheet_end is None:
@@ -114,7 +119,7 @@ def _insert_rows(
                 f"{path.name} has no room for more than {MAX_ROWS:,} rows; nothing was changed",
             )
         cells = "".join(
-            _format_cell(prefix, f"{_column_letters(index)}{row_number}", row.get(name))
+            _format_cell(prefix, f"{_format_column_letters(index)}{row_number}", row.get(name))
             for index, name in enumerate(names)
             if name
         )
@@ -144,7 +149,7 @@ def _format_cell(prefix: str, cell_name: str, value: Any) -> str:
     return f'<{prefix}c r="{cell_name}" t="inlineStr">{inline_text}</{prefix}c>'
 
 
-def _column_letters(index: int) -> str:
+def _format_column_letters(index: int) -> str:
     """Return the letters of a column: A for 0, AA for 26."""
     letters = ""
     number = index + 1

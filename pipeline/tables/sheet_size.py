@@ -147,7 +147,7 @@ class SheetSize:
             self._check_cell_count()
 
     def _check_cell_count(self) -> None:
-        """Raise InputError if the area with all cells, blank cells included, has too many cells."""
+        """Raise InputError if the area up to the last cell has more than MAX_CELLS cells."""
         cell_count = self._row_count * self._column_count
         if cell_count <= MAX_CELLS:
             return
@@ -178,10 +178,10 @@ class SheetSize:
             places.append(self._cell.get("r", ""))
 
     def _count_text(self, text: str) -> None:
-        """Count the bytes of a text in an element.
+        """Add the bytes of a text in an element to the counted memory.
 
-        A cell's reference to a shared text counts the bytes of that text. A text outside cells is
-        added to the last shared text.
+        A cell's reference to a shared text counts the bytes of that text. The bytes of a text
+        outside cells are also added to the size of the last shared text.
 
         Raises:
             InputError: The limit on bytes is exceeded.

@@ -277,10 +277,10 @@ class QuerySource:
         *,
         timeout_s: float,
     ) -> str:
-        """Return the query of the rows that are read; set `is_part`, `read` and the note.
+        """Return the query for the rows to read, and set `is_part`, `read` and `notes`.
 
-        `is_part` is false, and there is no note, if all rows are read. See `_narrow_query` for
-        errors.
+        Without an earlier value of the cursor all rows are read: `is_part` is false, and no note is
+        set. See `_narrow_query` for errors.
         """
         self.is_part = cursor.min_value is not None
         narrowed_query = _narrow_query(store, query, cursor, timeout_s=timeout_s)
@@ -303,9 +303,10 @@ class QuerySource:
             yield SourceRow(row_number, values)
 
     def _save_rows(self, rows: Iterator[Sequence[Any]]) -> Iterator[dict[str, Any]]:
-        """Write each row to the temporary file, and yield it.
+        """Write each row as a JSON line to the temporary file, and yield it with plain JSON values.
 
-        Notes the columns with bytes and with text. The yielded values are plain JSON values.
+        The names of columns with text, and with bytes that are not text, are added to `_text_names`
+        and `_binary_names`.
         """
         for row in rows:
             values = dict(zip(self._names, row, strict=True))
@@ -321,7 +322,7 @@ class QuerySource:
 
 
 def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
-    """Return the query of the rows from the cursor's value on, and set its next value.
+    """Return the query for the rows from the cursor's value on, and set the cursor's next value.
 
     Runs up to two queries. The greatest value is read before the rows, so that rows which arrive
     meanwhile are read again the next time. The query is returned unchanged if all rows are read. So
@@ -382,9 +383,10 @@ def selected_rows(
     as_text: bool,
     timeout_s: float,
 ) -> Iterator[SourceRow]:
-    """Run a task's query for the rows with some ids, and yield these rows.
+    """Run a task's query for the rows with some ids, and yield these rows as the query orders them.
 
-    The rows are numbered from 1. Ids that the query does not return are skipped.
+    The rows are numbered from 1. Ids that the query does not return are skipped. A row whose key
+    occurs twice is yielded twice.
 
     Args:
         store: The database of the query.
@@ -445,9 +447,7 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
             class is kept, and the message says that it is about `source=`. All other errors of the
             block pass unchanged.
     """
-    address = source
-    if source.startswith("$"):
-        address = read_variable(source[1:])
+    address = read_variable(source[1:]) if source.startswith("$") else source
     if not address:
         message = (
             f"source= names {source}, which is neither in the environment nor in .env; "

@@ -133,10 +133,10 @@ class SourceFile:
         parts: Sequence[Path],
         is_known_column: Callable[[str], bool] | None,
     ) -> list[str]:
-        """Return the names of the columns, and add notes about them.
+        """Open the table of the file's format, and return the names of its columns.
 
-        The names of JSON are those in its first 50 sound rows. A sheet is read to its end, and its
-        rows are kept in memory.
+        Notes about the table are added. The names of JSON are those in its first 50 sound rows. A
+        sheet is read to its end, and its rows are kept in memory.
 
         Raises:
             InputError: There is no header, or the file is damaged.
@@ -190,7 +190,7 @@ class SourceFile:
                 yield from self._parquet_table.read_rows()
                 return
             if self.format == "xlsx":
-                yield from self._sheet_rows()
+                yield from self._iterate_sheet_rows()
                 return
 
             with self._text_file.open() as file:
@@ -201,7 +201,7 @@ class SourceFile:
                 else:
                     yield from json_rows.read_json_lines(self._text_file, file)
 
-    def _sheet_rows(self) -> Iterator[SourceRow | Finding]:
+    def _iterate_sheet_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield the rows of the sheet, which was read when this object was created.
 
         The only findings are for rows that repeat the header. Cells of columns without a name are
@@ -286,9 +286,8 @@ class SourceFile:
         have the format of the suffix.
 
         Raises:
-            InputError: The file is empty, is an .xls or locked, is a document or an image, or
-                is not JSON or Parquet though
-                its suffix says so.
+            InputError: The file is empty, is an .xls or has a password, is a document or an image,
+                or is not JSON or Parquet though its suffix says so.
         """
         if start.startswith(_PARQUET_SIGNATURE):
             return "parquet"

@@ -85,9 +85,10 @@ def join_json_values(
     document: ColumnElement[Any],
     name: str,
 ) -> ColumnElement[Any]:
-    """Return an expression for all values in a member of a JSON document, one per line.
+    """Return an SQL expression for a text with all values in a member of a JSON document.
 
-    Names of members are left out, and of a stored quotation all but its text.
+    Values are texts, numbers and truth values at any depth, one per line. Names are left out. A
+    stored quotation counts as its text only.
 
     Args:
         tx: The connection that will run the query. An SQLite connection gets a function.

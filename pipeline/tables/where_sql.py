@@ -82,7 +82,7 @@ def compile_where(
     *,
     tx: Connection | None = None,
 ) -> ColumnElement[bool]:
-    """Return the SQL condition of an expression of WHERE=; it is NULL if the result is unknown.
+    """Return the SQL condition of an expression of WHERE=; it can be NULL, which means not met.
 
     Args:
         expression: The parsed expression.
@@ -95,11 +95,11 @@ def compile_where(
     """
     if tx is not None and tx.dialect.name != "sqlite":
         server_version = tx.dialect.server_version_info or ()
-        return _ServerCompiler(scopes, server_version).condition(expression)
+        return _ServerCompiler(scopes, server_version).make_condition(expression)
 
     if tx is not None:
         register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
-    return _SqliteCompiler(scopes).condition(expression)
+    return _SqliteCompiler(scopes).make_condition(expression)
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
@@ -151,7 +151,7 @@ class _Compiler(ABC):
         self._server_version = server_version
 
     @abstractmethod
-    def cell_values(self, cell: JsonCell) -> _CellValues:
+    def make_cell_values(self, cell: JsonCell) -> _CellValues:
         """Return the values in a cell."""
 
     @abstractmethod
@@ -170,29 +170,28 @@ class _Compiler(ABC):
             is_ordered: The comparison is `<`, `<=`, `>` or `>=`.
         """
 
-    def condition(self, expression: Expression) -> ColumnElement[bool]:
-        """Return the condition of an expression; see `compile_where`.
+    def make_condition(self, expression: Expression) -> ColumnElement[bool]:
+        """Return the SQL condition of an expression; see `compile_where`.
 
-        It counts the values in the cell that are not the empty text. `null` is true if there is no
-        such value. `!=` is true if no value is equal; all other comparisons are true if any value
-        fits.
+        All values in a cell are compared, except the empty text. `null` is true if there is no such
+        value. `!=` is true if no value is equal; all other comparisons are true if any value fits.
 
         Raises:
             InputError: The expression names an unknown column.
         """
         if isinstance(expression, Negation):
-            return not_(self.condition(expression.negated))
+            return not_(self.make_condition(expression.negated))
         if not isinstance(expression, Comparison):
-            parts = map(self.condition, expression.parts)
+            parts = map(self.make_condition, expression.parts)
             return and_(*parts) if expression.requires_all else or_(*parts)
 
-        values = self.cell_values(self._find_cell(expression))
+        values = self.make_cell_values(self._find_cell(expression))
         is_present = values.text != ""
         if expression.operator == "null":
             query: Select[Any] = select(literal_column("1")).select_from(values.table)
             return ~query.where(is_present).exists()
 
-        conditions = list(self._conditions_by_kind(expression, values))
+        conditions = list(self._iterate_conditions_by_kind(expression, values))
         # Values of different kinds are not equal.
         if len(conditions) > 1:
             conditions = [func.coalesce(fit, literal_column("1 = 0")) for fit in conditions]
@@ -202,7 +201,7 @@ class _Compiler(ABC):
         best_fit = select(aggregate(fit_number)).select_from(values.table).where(is_present)
         return best_fit.scalar_subquery() == 1
 
-    def _conditions_by_kind(
+    def _iterate_conditions_by_kind(
         self,
         comparison: Comparison,
         values: _CellValues,
@@ -258,7 +257,8 @@ class _Compiler(ABC):
     def _find_cell(self, comparison: Comparison) -> JsonCell:
         """Return the cell that a comparison names: by the exact name, else by a similar name.
 
-        An earlier scope comes first. The message begins with the offset of the comparison.
+        An exact name in any scope precedes a similar name; an earlier scope precedes a later scope.
+        The message of the error begins with the offset of the comparison.
 
         Raises:
             InputError: There is no such cell; the hint lists the first names, and a similar name.
@@ -282,8 +282,8 @@ class _SqliteCompiler(_Compiler):
 
     text_position = func.instr
 
-    def cell_values(self, cell: JsonCell) -> _CellValues:
-        """Return the values in a cell, by SQLite's json_tree.
+    def make_cell_values(self, cell: JsonCell) -> _CellValues:
+        """Return SQL expressions for the values in a cell at any depth, from SQLite's json_tree.
 
         Needs the functions of `register_functions`.
         """
@@ -315,8 +315,8 @@ class _ServerCompiler(_Compiler):
 
     text_position = func.strpos
 
-    def cell_values(self, cell: JsonCell) -> _CellValues:
-        """Return the values in a cell, by PostgreSQL's jsonb_path_query."""
+    def make_cell_values(self, cell: JsonCell) -> _CellValues:
+        """Return SQL expressions for the values in a cell at any depth, from jsonb_path_query."""
         member = func.jsonb_extract_path(cast(cell.document, JSONB), *cell.path)
         members = func.jsonb_path_query(member, literal_column("'strict $.**'"))
         table = members.table_valued("leaf", with_ordinality="place").render_derived()
@@ -360,7 +360,7 @@ class _ServerCompiler(_Compiler):
         value_letters = unicodedata.normalize("NFKD", "".join(values))
         foldings = {
             letter: folding
-            for letter, folding in _case_foldings().items()
+            for letter, folding in _list_case_foldings().items()
             if is_ordered or folding[0] in value_letters
         }
         single_foldings = {
@@ -381,8 +381,8 @@ class _ServerCompiler(_Compiler):
 
 
 @cache
-def _case_foldings() -> Mapping[str, str]:
-    """Return the case folding of each letter that NFKD does not change and case folding does."""
+def _list_case_foldings() -> Mapping[str, str]:
+    """Return the case folding of each letter that case folding changes, but NFKD does not."""
     foldings: dict[str, str] = {}
     for letter in map(chr, range(_FIRST_CASELESS_CODE_POINT)):
         folding = letter.casefold()

@@ -24,8 +24,8 @@ from pipeline.tables.headers import (
     MAX_SHOWN_LINES,
     Record,
     find_header_fault,
-    header_error,
     make_column_names,
+    make_header_error,
 )
 from pipeline.tables.row_findings import make_excerpt
 from pipeline.tables.sheet_size import SheetSize
@@ -148,7 +148,7 @@ def read_sheet(
         ValueError,
     ) as error:
         reason = f"cannot be read as .xlsx: {make_excerpt(str(error))}"
-        raise _read_error(path, reason, "save it again, or save it as CSV") from None
+        raise _make_read_error(path, reason, "save it again, or save it as CSV") from None
 
     notes = list[str]()
     if not wanted_sheet and len(visible_names) > 1:
@@ -164,14 +164,14 @@ def read_sheet(
         header=header,
         is_known_column=is_known_column,
     )
-    notes += _cell_notes(rows, size)
+    notes += _describe_misread_cells(rows, size)
 
     header_cells = first_rows[header_index]
     if header == 0:
         names = make_column_names(len(header_cells))
         rows = replace(rows, first_index=header_index)
     else:
-        names = _row_texts(header_cells)
+        names = _format_cells(header_cells)
         rows = replace(rows, first_index=header_index + 1)
 
     unnamed_count = _count_unnamed_columns(names, rows)
@@ -180,11 +180,11 @@ def read_sheet(
     return names, rows, notes
 
 
-def _cell_notes(rows: SheetRows, size: SheetSize) -> list[str]:
-    """Return the notes about cells that are read otherwise than a spreadsheet shows them.
+def _describe_misread_cells(rows: SheetRows, size: SheetSize) -> list[str]:
+    """Return a note for each kind of cells that are read otherwise than a spreadsheet shows them.
 
-    They are about merged cells, numbers that are shown as percent or money, and cells with errors
-    or formulas without a value.
+    The kinds are merged cells, numbers that are shown as percent or money, and cells with errors or
+    formulas without a value. The list is empty if there are no such cells.
     """
     notes = list[str]()
     if rows.merged:
@@ -239,7 +239,7 @@ def _open_sheet(
         is_read_whole = part.filename.lower().endswith(("styles.xml", "workbook.xml", ".rels"))
         if part.file_size > (MAX_PART_BYTES if is_read_whole else MAX_SHEET_BYTES):
             reason = f"has {part.file_size:,} bytes in {make_excerpt(part.filename)!r}"
-            raise _read_error(path, reason, "save it again, or save it as CSV")
+            raise _make_read_error(path, reason, "save it again, or save it as CSV")
 
     size = SheetSize(path, _find_money_styles(archive))
     for part_name in archive.namelist():
@@ -254,7 +254,7 @@ def _open_sheet(
         ]
         if wanted_sheet and wanted_sheet not in book.sheet_names:
             hint = f"the sheets are {', '.join(map(repr, book.sheet_names))}"
-            raise _read_error(path, f"has no sheet {wanted_sheet!r}", hint)
+            raise _make_read_error(path, f"has no sheet {wanted_sheet!r}", hint)
 
         first_name = next(iter(visible_names), book.sheet_names[0])
         sheet_name = wanted_sheet or first_name
@@ -293,9 +293,9 @@ def _find_header(
     header: int | None,
     is_known_column: Callable[[str], bool] | None,
 ) -> int:
-    """Return the index of the header's row; of a sheet without a header, that of its first row.
+    """Return the index, from 0, of the header's row, or of the first row of data without a header.
 
-    The header is the row `header` (from 1), or the first filled row if `header` is 0 or None.
+    It is the row `header` (from 1), or the first filled row if `header` is 0 or None.
 
     Raises:
         InputError: The sheet or the header's row is blank, the header has merged cells, or the
@@ -307,7 +307,7 @@ def _find_header(
     if first_index is None:
         reason = f"has an empty sheet {sheet_name!r}"
         hint = f"set {OptionHint('sheet')}, or sheet= in a task's file, to another sheet"
-        raise _read_error(path, reason, hint)
+        raise _make_read_error(path, reason, hint)
 
     if header is None:
         _check_header(path, rows, first_index, is_known_column)
@@ -319,7 +319,7 @@ def _find_header(
             f"which {OptionHint('header')} names"
         )
         hint = f"set {OptionHint('header')} to the row with the column names"
-        raise _read_error(path, reason, hint)
+        raise _make_read_error(path, reason, hint)
 
     is_merged = any(top <= header_index <= bottom for (top, _), (bottom, _) in merged)
     if header != 0 and is_merged:
@@ -327,7 +327,7 @@ def _find_header(
             f"has merged cells in its header, row {header_index + 1} of the sheet {sheet_name!r}"
         )
         hint = f"give each column its own name there, or set {OptionHint('header')} to another row"
-        raise _read_error(path, reason, hint)
+        raise _make_read_error(path, reason, hint)
     return header_index
 
 
@@ -335,7 +335,7 @@ def _is_blank(row: Sequence[Any]) -> bool:
     return all(_plain_cell(cell) is None for cell in row)
 
 
-def _row_texts(row: Sequence[Any]) -> list[str]:
+def _format_cells(row: Sequence[Any]) -> list[str]:
     """Return the cells of a row as texts, each on one line; a blank cell is the empty text."""
     texts = list[str]()
     for cell in row:
@@ -362,20 +362,20 @@ def _check_header(
         is_known_column: Returns whether a name is a known column; a row with a known name is
             accepted.
     """
-    if is_known_column is not None and any(map(is_known_column, _row_texts(rows[first_index]))):
+    if is_known_column is not None and any(map(is_known_column, _format_cells(rows[first_index]))):
         return
 
     sampled_rows = rows[first_index : first_index + MAX_SAMPLED_RECORDS]
     records = list[Record]()
     for row_number, row in enumerate(sampled_rows, start=first_index + 1):
-        texts = _row_texts(row)
+        texts = _format_cells(row)
         if any(texts):
             records.append(Record(row_number, texts))
 
     fault = find_header_fault(records)
     if fault is not None:
-        lines = [" | ".join(_row_texts(row)).strip(" |") for row in rows[:MAX_SHOWN_LINES]]
-        raise header_error(path, fault, lines)
+        lines = [" | ".join(_format_cells(row)).strip(" |") for row in rows[:MAX_SHOWN_LINES]]
+        raise make_header_error(path, fault, lines)
 
 
 def _plain_cell(cell: Any) -> Any:
@@ -404,9 +404,9 @@ def find_sheet_part(archive: ZipFile, sheet_name: str) -> str:
 
 
 def _find_money_styles(archive: ZipFile) -> Collection[str]:
-    """Return the styles, as cells name them, whose numbers are shown as percent or money.
+    """Return the indexes, as texts, of cell styles that show numbers as percent or money.
 
-    Reads the part with the styles; without it no style is returned.
+    Reads the part with the styles; the result is empty if the workbook has none.
     """
     if _STYLES_PART not in archive.namelist():
         return ()
@@ -422,7 +422,7 @@ def _find_money_styles(archive: ZipFile) -> Collection[str]:
     return {str(index) for index, format_id in enumerate(format_ids) if format_id in money_formats}
 
 
-def _read_error(path: Path, reason: str, hint: str) -> InputError:
+def _make_read_error(path: Path, reason: str, hint: str) -> InputError:
     return InputError(f"{path} {reason}; nothing was read", hint=hint)
 
 
@@ -431,11 +431,11 @@ def encode_xlsx(
     kinds: Mapping[str, str],
     text_of: Any,
 ) -> Iterator[bytes]:
-    """Write rows to a temporary .xlsx file, and yield its bytes in chunks.
+    """Write rows to a temporary .xlsx file, and then yield its bytes in chunks.
 
-    Finite numbers up to 2^53, booleans and dates keep their types. All other values, also times,
-    are written as texts, never as a formula or a link. The file has a header and is deleted at the
-    end.
+    Nothing is yielded before all rows were written. Finite numbers up to 2^53, booleans and dates
+    keep their types. All other values, also times, are written as texts, never as a formula or a
+    link. The file has a header and is deleted at the end.
 
     Args:
         rows: The rows by column.
@@ -471,7 +471,7 @@ def _write_rows(
     kinds: Mapping[str, str],
     text_of: Any,
 ) -> None:
-    """Write the header and then the rows to a sheet.
+    """Write the names of the columns to the first row of a sheet, and the rows below it.
 
     Raises:
         InputError: The sheet has no room for the rows, or a text is too long for a cell.

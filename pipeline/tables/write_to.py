@@ -98,8 +98,8 @@ class TargetColumn(NamedTuple):
 def parse_target(write_to: str) -> TargetColumn | None:
     """Parse the value of `write_to=`; return None if it does not name a column.
 
-    `schema.table.column=field`; schema and field may be left out. Names in quotation marks may
-    contain any character.
+    The value is `schema.table.column=field`. Schema and field may be left out and are None then.
+    Names in quotation marks may contain any character. The database is not read.
     """
     before_field, _, field = write_to.rpartition("=")
     for name, field_name in ((before_field, field.strip()), (write_to, None)):
@@ -239,7 +239,7 @@ def write_column(
         RefusedRowError: A rule of the table refuses a value, or a cell is still NULL afterwards.
     """
     target = check_column_target(tx, task)
-    values, former_values = _values_by_key(
+    values, former_values = _collect_values_by_key(
         task,
         target,
         rows,
@@ -286,7 +286,7 @@ def write_column(
             )
 
 
-def _values_by_key(
+def _collect_values_by_key(
     task: TaskRecord,
     target: CheckedTarget,
     rows: Iterable[TargetValue],
@@ -294,10 +294,10 @@ def _values_by_key(
     *,
     overwrite: bool,
 ) -> tuple[dict[_Key, Any], dict[_Key, list[Any]]]:
-    """Return the value to write, and the former values to replace, by the key of the row.
+    """Return the value to write, and the former values to replace, each by the key of the row.
 
-    Leaves out rows whose key the table cannot store as it is. Also leaves out an answer without a
-    value, unless `overwrite` is set or the row has former answers. Former values that are None or
+    Rows whose key the table cannot store as it is are left out. So is an answer whose field is
+    None, unless `overwrite` is set or the row has former answers. Former values that are None or
     equal the new value are left out.
     """
     values: dict[_Key, Any] = {}
@@ -344,9 +344,10 @@ def _is_former_value(
     cell: ColumnElement[Any],
     target_column: Column[Any],
 ) -> ColumnElement[bool]:
-    """Return the condition that a cell contains the parameter `former`, as the column stores it.
+    """Return the SQL condition that a cell is equal to the bind parameter `former`.
 
-    The column type json of PostgreSQL is compared as text.
+    The parameter is compared as the column stores it, in the column type json of PostgreSQL as
+    text.
     """
     former = bindparam("former", type_=ColumnTyped())
     if is_sqlite(tx):
@@ -514,11 +515,10 @@ class RowTarget:
         return answers[max(answers, key=rank)]
 
     def _group_by_row(self, answers: Sequence[TargetValue]) -> _AnswersByRow:
-        """Return the answers by row id and model, and by the version's label.
+        """Return answers with column values: by row id and model, then by the version's label.
 
-        The fields are converted to column values. A person's answer is among those of each model.
-        If no model answered a row, its model is PERSON. The last of two answers of a version
-        counts.
+        A person's answer is among those of each model that answered the row. If no model answered
+        it, its model is PERSON. The last of two answers of a version counts.
         """
         grouped: _AnswersByRow = {}
         for answer in answers:
@@ -566,7 +566,7 @@ def parse_row_target(write_to: str | None) -> TargetColumn | None:
 
 
 def check_row_target(tx: Connection, target: RowTarget) -> None:
-    """Check that a table can get a row for each answer. Only reads the database.
+    """Check that a table exists and has the columns for a row per answer. Only reads the database.
 
     Raises:
         InputError: The table does not exist or lacks a column, or the task's key has several

@@ -151,7 +151,7 @@ def _batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUni
 
 def is_pilot_clear(tx: Connection, ws: WorkspaceSession) -> bool:
     """Return whether no pilot stops open rows. A task that needs pilots needs a passed pilot."""
-    return not pilot.blocking_reason(tx, ws.extractor, compulsory=ws.task.needs_pilot)
+    return not pilot.find_blocking_reason(tx, ws.extractor, compulsory=ws.task.needs_pilot)
 
 
 def is_index_stale(ws: WorkspaceSession, *, exact: bool) -> bool:

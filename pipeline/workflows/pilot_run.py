@@ -54,7 +54,7 @@ def ensure_pilot_passed(
     with ws.store.read() as tx:
         is_required = size is not None or (compulsory and not skip)
         # Counting reads all rows, so it is left out if no pilot is needed.
-        if not pilot.blocking_reason(tx, ws.extractor, compulsory=is_required):
+        if not pilot.find_blocking_reason(tx, ws.extractor, compulsory=is_required):
             return None
 
         has_open_rows = claiming.count_claimable(tx, ws.task) > 0

@@ -40,7 +40,7 @@ from pipeline.gemini.models import (
 )
 from pipeline.gemini.usage import Usage, calculate_cost
 from pipeline.quality import pilot
-from pipeline.quality.figures import percentile
+from pipeline.quality.figures import compute_percentile
 from pipeline.store import batches, money
 from pipeline.workflows.mode_choice import ModeEstimate, estimate_live_seconds, recommend_mode
 
@@ -435,10 +435,10 @@ class _PlanEstimator:
                 calls_today=batches.count_calls_of_day(tx, model_name, day=quota_day),
                 batch_durations_s=Counter(money.list_batch_durations(tx, model_name)),
                 call_durations_s={
-                    mode: batches.mean_call_seconds(tx, model_name, mode)
+                    mode: batches.compute_mean_call_seconds(tx, model_name, mode)
                     for mode in (Mode.FLEX, Mode.LIVE, Mode.DECIDE)
                 },
-                pilot_reason="" if waives_pilot else pilot.blocking_reason(tx, ws.extractor),
+                pilot_reason="" if waives_pilot else pilot.find_blocking_reason(tx, ws.extractor),
             )
 
     def estimate_calls(self, mode: Mode) -> ModeEstimate:
@@ -579,7 +579,7 @@ class _PlanEstimator:
             `None` for the local engine without enough past batches.
         """
         if self.batch_durations_s.total() >= MIN_MEASURED_BATCHES:
-            return percentile(self.batch_durations_s, DURATION_PERCENTILE)
+            return compute_percentile(self.batch_durations_s, DURATION_PERCENTILE)
         if self.ws.model.local:
             return None
         return MAX_BATCH_S

@@ -67,7 +67,7 @@ def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: boo
     if fills:
         ws.sync_rows()
     # Invalid gates are refused before anything is spent.
-    evaluate.effective_gates_of(ws)
+    evaluate.read_effective_gates(ws)
     ingest.recover_dead_runs(ws)
     submit.abandon_outdated_batches(ws)
     with ws.store.read() as tx:

@@ -174,7 +174,7 @@ def try_task(
         ConfigurationError: No key, model or gate of that name.
     """
     # Invalid gates are refused before anything is spent.
-    evaluate.effective_gates_of(ws)
+    evaluate.read_effective_gates(ws)
     ws, draft_of = _synced_or_draft(ws)
     ws = open_in_mode(ws, mode)
     with ws.store.read() as tx:
@@ -352,7 +352,7 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     """
     stored_requests = [
         request
-        for request in request_history.requests_of_row(tx, task.name, row.id)
+        for request in request_history.list_requests_of_row(tx, task.name, row.id)
         if answers.belongs_to_version(request["extractor"], task.version_label)
     ]
     if not stored_requests:

@@ -185,7 +185,7 @@ def _render_batch(
         run_task = ws.find_task(run.batch.task)
         document = run_summary.describe_run(tx, run_task, run, ws.now())
         ids_by_part = (
-            answers.row_ids_of_batch(tx, part.number, claimed=True) for part in run.parts
+            answers.list_row_ids_of_batch(tx, part.number, claimed=True) for part in run.parts
         )
         row_ids = list(dict.fromkeys(chain.from_iterable(ids_by_part)))
         names = run_task.rows.table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from pipeline.core.settings import settings_rows
+from pipeline.core.settings import list_setting_rows
 from pipeline.index.builds import Builds
 from pipeline.ops import status
 from web.render import get_app_state, render_page
@@ -52,7 +52,7 @@ def _render(request: Request, template: str, task: str | None) -> HTMLResponse:
         document = report.document
         builds = _list_builds(Builds(ws.data, ws.indexed_task.folder)) if ws.is_indexed else []
 
-        settings = settings_rows(app_state.settings)
+        settings = list_setting_rows(app_state.settings)
         prominent = [
             setting
             for setting in settings

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.store.marks import apply_rules, follow_chains
+from pipeline.store.marks import apply_rules, resolve_replacement_chains
 from tests import ledger
 from tests.lab import Api, Workspace
 
@@ -144,7 +144,7 @@ WORDS = st.sampled_from("abcde")
 @given(st.lists(WORDS, unique=True), st.dictionaries(WORDS, WORDS))
 def test_merging_leaves_no_merged_or_double_value(values: list[str], rules: dict[str, str]) -> None:
     """A merge leaves no replaced value and no duplicate, and a second merge changes nothing."""
-    resolved_rules = follow_chains(rules)
+    resolved_rules = resolve_replacement_chains(rules)
     merged_values = apply_rules(values, resolved_rules)
     assert not set(merged_values) & resolved_rules.keys()
     assert len(set(merged_values)) == len(merged_values)

@@ -8,7 +8,12 @@ import pytest
 
 from pipeline.passages.quality import measure
 from pipeline.passages.shape import read_shape
-from pipeline.quality.figures import MeasuredFigure, QualityFigures, effective_gates, judge_figures
+from pipeline.quality.figures import (
+    MeasuredFigure,
+    QualityFigures,
+    apply_gate_settings,
+    judge_figures,
+)
 from tests.lab import Workspace
 
 LABEL = "passage-concepts@1"
@@ -139,7 +144,7 @@ def value_of(quality_figures: QualityFigures, name: str) -> Any:
 
 def verdict_of(quality_figures: QualityFigures, name: str) -> MeasuredFigure:
     """Return the verdict on a figure."""
-    gates = effective_gates(quality_figures.figures, {})
+    gates = apply_gate_settings(quality_figures.figures, {})
     verdicts = judge_figures(quality_figures, gates)
     return next(verdict for verdict in verdicts if verdict.figure.name == name)
 

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from pipeline.core.text import escape_invisible, markdown_code
+from pipeline.core.text import escape_invisible, format_markdown_code
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
     st.sampled_from("ab|\\`*_{}[]()<>#+-.!~&;:/@$^=\n\r\t \u202e\u2066\u2069\u05d0"), max_size=40
@@ -39,7 +39,9 @@ def test_text_is_unchanged_and_only_the_quotation_is_bold(
 ) -> None:
     """A viewer displays the text without links, mark-up or HTML, and a table keeps its cells."""
     text = prefix + quote + suffix
-    code = markdown_code(text, bold=[(len(prefix), len(prefix) + len(quote))] if quote else [])
+    code = format_markdown_code(
+        text, bold=[(len(prefix), len(prefix) + len(quote))] if quote else []
+    )
     tokens = parse_inline(f"> {code}")
     assert {token.type for token in tokens} <= SAFE
     opening_indexes, closing_indexes = (
@@ -55,7 +57,7 @@ def test_text_is_unchanged_and_only_the_quotation_is_bold(
     tokens = (
         MarkdownIt("commonmark")
         .enable("table")
-        .parse(f"| a | b |\n| --- | --- |\n| {markdown_code(text)} | end |")
+        .parse(f"| a | b |\n| --- | --- |\n| {format_markdown_code(text)} | end |")
     )
     cells = [tokens[index + 1] for index, token in enumerate(tokens) if token.type == "td_open"]
     assert [join_text(cell.children or []).strip() for cell in cells] == [

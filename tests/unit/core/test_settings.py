@@ -6,12 +6,12 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.core.redact import mask_password
-from pipeline.core.settings import PREFIX, Settings, load_settings, settings_rows
+from pipeline.core.settings import PREFIX, Settings, list_setting_rows, load_settings
 
 
 def test_every_setting_can_be_set_and_is_listed() -> None:
     """Each setting is read by its name and listed with a description."""
-    rows_by_name = {row[0]: row for row in settings_rows(load_settings({}))}
+    rows_by_name = {row[0]: row for row in list_setting_rows(load_settings({}))}
     named_fields = [
         field for field in fields(Settings) if field.metadata and not field.metadata["names"]
     ]
@@ -20,7 +20,7 @@ def test_every_setting_can_be_set_and_is_listed() -> None:
         default = rows_by_name[name][1]
         assert rows_by_name[name][3]
         if default and default not in {"True", "False"}:
-            row = {row[0]: row for row in settings_rows(load_settings({name: default}))}[name]
+            row = {row[0]: row for row in list_setting_rows(load_settings({name: default}))}[name]
             assert row[1:3] == (default, "environment")
 
 

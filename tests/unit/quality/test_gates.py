@@ -10,7 +10,7 @@ from pipeline.quality.figures import (
     Figure,
     MeasuredFigure,
     QualityFigures,
-    effective_gates,
+    apply_gate_settings,
     format_value,
     judge_figures,
 )
@@ -47,7 +47,7 @@ def judge_gate(name: str, measured: QualityFigures, overrides: str = "") -> Meas
 
 def make_gates(*texts: str, **options: Any) -> dict[str, Figure | None]:
     """Return the gates with the bounds of some texts."""
-    return effective_gates(
+    return apply_gate_settings(
         GATES, dict(zip(("gates=", "GATES")[-len(texts) :], texts, strict=True)), **options
     )
 
@@ -183,6 +183,6 @@ def test_figure_without_default_bounds_is_a_gate_if_it_gets_bounds(
     figures = QualityFigures(
         "Letters", "letters@1", items, (BOUNDABLE,), {"supported": (value, items)}
     )
-    gates = effective_gates((BOUNDABLE,), {"GATES": bounds})
+    gates = apply_gate_settings((BOUNDABLE,), {"GATES": bounds})
     (measured,) = judge_figures(figures, gates)
     assert (measured.passed, measured.figure.is_gate) == expected

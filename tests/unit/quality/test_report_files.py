@@ -9,7 +9,7 @@ from pipeline.quality.figures import (
     QualityFigures,
     ReportTable,
     Sample,
-    effective_gates,
+    apply_gate_settings,
     judge_figures,
 )
 from pipeline.quality.report import QualityReport
@@ -44,7 +44,7 @@ def make_report(bounds: str = "") -> QualityReport:
         samples=(Sample("p-1", "water law", "We study water law here.", [(9, 18)], "domain, 0.9"),),
         notes=("one note",),
     )
-    verdicts = judge_figures(quality, effective_gates(FIGURES, {"GATES": bounds}))
+    verdicts = judge_figures(quality, apply_gate_settings(FIGURES, {"GATES": bounds}))
     return QualityReport(quality, verdicts, CREATED_AT, {"GATES": "", "seed": "7"})
 
 

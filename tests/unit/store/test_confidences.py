@@ -15,7 +15,7 @@ from pipeline.store.confidences import (
     decode_confidences,
     encode_confidences,
     list_confident_fields,
-    probability_of_field,
+    make_probability_expression,
     select_doubtful_ids,
     set_judged_confidences,
 )
@@ -109,7 +109,7 @@ def test_queries_read_probabilities_without_parsing(store: Store) -> None:
     insert_answer(store, item_id="2")
     with store.read() as tx:
         for name, probability in {**probabilities, "ton": None}.items():
-            query = select(probability_of_field(tx, name)).select_from(schema.answers)
+            query = select(make_probability_expression(tx, name)).select_from(schema.answers)
             query = query.order_by(schema.answers.c.id)
             assert list(tx.execute(query).scalars()) == [probability, None]
         query = select(LEAST_PROBABILITY).order_by(schema.answers.c.id)
