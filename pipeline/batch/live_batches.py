@@ -202,8 +202,8 @@ class LiveBatches:
         """Count answered and failed rows; queue the rows that may be asked again.
 
         All rows without an applied answer are excluded from later batches of new rows. A single
-        batch queues no row. A row that is not queued counts as failed if it was called, and not at
-        all otherwise.
+        batch queues no row. The reply of a queued row is not counted any more. A row that is not
+        queued counts as failed if it was called, and not at all otherwise.
         """
         for outcome in outcomes:
             if not outcome.reason:
@@ -258,13 +258,14 @@ class LiveBatches:
         open_batch.recorded_calls = calls
 
     def read_other_calls(self) -> tuple[list[tuple[float, int]], int]:
-        """Return the calls that other batches made in this minute, and all requests of this day.
+        """Return the calls that other batches made in the last minute, and all calls of this day.
 
-        Batches of this and of other processes count alike. The times of their calls are estimated.
+        Batches of the model count, of this and of other processes. The times of their calls are
+        estimated.
 
         Returns:
-            Monotonic time and prompt tokens of each call, and the number of today's requests with
-            those of the open batches. Both are empty without rate limits.
+            Monotonic time and prompt tokens of each call, and the number of today's calls with
+            those of the open batches. Without rate limits nothing is counted: [] and 0.
         """
         ws = self._ws
         if all(limit is None for limit in ws.limits):

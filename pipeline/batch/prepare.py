@@ -235,8 +235,8 @@ class Preparation:
     def _write_draft(self, tx: Connection, after: str | None) -> RequestDraft | StopReason:
         """Fill a draft with rows after a row id; seal the file of a batch for the Batch API.
 
-        The requests of a live batch stay in memory. Copied answers are stored on the way, in
-        transactions of their own, and the progress is shown.
+        The file also gets its control requests. The requests of a live batch stay in memory. Copied
+        answers are stored on the way, in transactions of their own, and the progress is shown.
 
         Returns:
             The draft, or why it has no request: a limit, or NO_ROWS_LEFT.
@@ -325,7 +325,7 @@ class Preparation:
         """
         number = batches.next_number(tx)
         current_limits = self._new_draft(tx)
-        stop_reason = current_limits.stop_reason(draft.expected_usage, slack=ROUNDING)
+        stop_reason = current_limits.find_exceeded_limit(draft.expected_usage, slack=ROUNDING)
         if stop_reason is not None:
             raise StateConflictError(
                 f"the {stop_reason.name.lower()} of batch",

@@ -314,7 +314,7 @@ def _price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:
 def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
     """Return the rows that failed when they were asked alone, for JSON, oldest first.
 
-    Rows that were answered, parked or removed since then are included.
+    Rows that were answered, parked or removed since then are included. Writes nothing.
 
     Returns:
         For each row the name that users know, the time of its first failure, the reason, its number

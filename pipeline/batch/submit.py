@@ -298,17 +298,7 @@ def _plan_rows(store: Store, task: Task, selection: Selection, plan: BatchPlan) 
 
     Their requests, tokens and cost are not added, because nothing is counted.
     """
-    return BatchPlan(
-        items=plan.items + _count_new(store, task, selection),
-        batches=plan.batches,
-        requests=plan.requests,
-        size_bytes=plan.size_bytes,
-        counted_prompt_tokens=plan.counted_prompt_tokens,
-        usage=plan.usage,
-        cost=plan.cost,
-        control_requests=plan.control_requests,
-        control_cost=plan.control_cost,
-    )
+    return replace(plan, items=plan.items + _count_new(store, task, selection))
 
 
 @dataclass
