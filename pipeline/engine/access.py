@@ -76,8 +76,10 @@ def check_access(
 ) -> AllowedAccess:
     """Check whether a command may use the workspace; ask a person if need be, write nothing.
 
-    A folder in a file's place, and a missing database of a folder with sealed files, are allowed
-    here and refused later. A user task with rows of its own turns WRITE into CREATE.
+    A person is asked before tables or columns are added to another program's database, and before
+    a workspace goes on without its folder. A folder in a file's place, and a missing database of a
+    folder with sealed files, are allowed here and refused later. A user task with rows of its own
+    turns WRITE into CREATE.
 
     Args:
         confirm: Asks a person a question; returns the answer.
@@ -103,7 +105,7 @@ def check_access(
         adopted_tasks = None
         if tx is not None:
             additions = _plan_table_additions(tx, settings, access, whole=is_whole_workspace)
-            adopted_tasks = _adopted_tasks(tx, settings, access, whole=is_whole_workspace)
+            adopted_tasks = _find_adopted_tasks(tx, settings, access, whole=is_whole_workspace)
 
     # A folder whose database is missing is refused later, when its marker is checked.
     is_database_lost = (
@@ -278,7 +280,7 @@ def _plan_table_additions(
     return _PlannedAdditions(other_tables, new_objects, adoption_plan)
 
 
-def _adopted_tasks(
+def _find_adopted_tasks(
     tx: Connection,
     settings: Settings,
     access: Access,
@@ -303,10 +305,10 @@ def _no_workspace_error(
     other_tables: list[str],
     hint: object,
 ) -> ConfigurationError:
-    """Return the error that there is no workspace.
+    """Return the error that there is no workspace in the folder, or in the named database.
 
     Args:
-        other_tables: Tables of another program; if there are any, the message lists the first.
+        other_tables: Tables of another program; the message lists the first MAX_LISTED_TABLES.
         hint: How to create a workspace; replaced if there are other tables.
     """
     location = str(settings.data)

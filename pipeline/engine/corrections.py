@@ -282,6 +282,9 @@ def _make_edit(
 ) -> NewEdit | None:
     """Return a validated edit of a row, or None if the answer has the new values already.
 
+    The edit is also returned if it only changes which fields are labels: an undo, or a change with
+    `confirms_values`. Nothing is stored.
+
     Raises:
         InputError: The row, the field, the edit to undo or the new answer is invalid.
         ConfigurationError: Code of the task's file failed.

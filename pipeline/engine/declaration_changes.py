@@ -50,7 +50,7 @@ def check_prefix(tx: Connection, record: TaskRecord) -> None:
 
 
 def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
-    """Return a declared record with columns, fields and state of the stored record.
+    """Return a declared record with columns, fields and state of the stored record, if there is one.
 
     - Former columns and fields follow the current columns and fields, because stored rows and
       answers have them.

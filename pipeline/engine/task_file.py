@@ -531,9 +531,3 @@ def _check_example(declaration: Declaration, example: tuple[Mapping[str, Any], A
         return ""
     _, quote_reason = locate_quotes(valid_answer, to_prompt_text(row[column]))
     return quote_reason
-
-
-# ---- lines of a file
-
-
-# ---- fingerprints

@@ -229,9 +229,10 @@ class TaskExport(ABC):
         answered_versions: Sequence[str],
         options: ExportOptions,
     ) -> str | None:
-        """Choose the version to export among the versions that have answers.
+        """Choose the most preferred version to export among the versions that have answers.
 
-        A person's answers are chosen only if `options.extractor` names them.
+        Corrections are chosen only if `options.extractor` names them. The order of preference is
+        that of `options.prefer`, else the task's own.
 
         Args:
             answered_versions: The versions that have answers.

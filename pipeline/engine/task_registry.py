@@ -75,8 +75,8 @@ def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
     A file that came with a copied folder replaces the recorded file; see `_with_present_file`.
-    Registered shipped tasks are included.
-    The backend is the workspace's, else that of the settings.
+    Registered shipped tasks are included. A task whose run over selected rows is unfinished asks
+    only these rows. The backend is the workspace's, else that of the settings.
     """
     records = workspace.list_tasks(tx)
     backend = settings.effective_backend
@@ -536,6 +536,3 @@ def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> b
     return any(
         stored_record.words.get(option) != merged_record.words[option] for option in INDEX_OPTIONS
     )
-
-
-# ---- the rows of a task

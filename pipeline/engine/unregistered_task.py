@@ -30,7 +30,7 @@ class _MemoryRows(UserRows):
     row_by_id: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def read(self, tx: Connection, ids: Sequence[str]) -> RowsById:  # noqa: ARG002 - they are in memory
-        """Return the kept rows of some ids, by id."""
+        """Return those of the rows in memory that have one of these ids, by id."""
         return {row_id: self.row_by_id[row_id] for row_id in ids if row_id in self.row_by_id}
 
 
@@ -49,7 +49,7 @@ class UnregisteredTask(UserTask):
         *,
         now: datetime,
     ) -> None:
-        """Make the task of a declaration; it has no rows before `take`.
+        """Make the task of a declaration; it has no rows before `load_rows`.
 
         Args:
             path: The task's file, or `<Python: name>`.

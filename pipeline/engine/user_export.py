@@ -26,9 +26,11 @@ class UserExport(TaskExport):
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return each row with its state and answer, or the members of a list field.
 
-        The answers are of a single version, or of several if the task prefers versions by row, or
-        if several models answered under the prompt version. A person's answer replaces a model's.
-        With `options.extractor` the answers are of one version only.
+        Rows that are no longer in their source are left out, unless `gone` is set or the row filter
+        asks for their state or names ids. The answers are of a single version, or of several if the
+        task prefers versions by row, or if several models answered under the prompt version. A
+        correction replaces a model's answer. With `options.extractor` the answers are of one
+        version only.
         """
         row_filter = options.row_filter or RowFilter()
         include_missing = options.gone or row_filter.state == GONE_STATE or bool(row_filter.ids)

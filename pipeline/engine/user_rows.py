@@ -165,7 +165,8 @@ class UserRows(TaskRows):
     def read_first_ids(self, tx: Connection, count: int) -> tuple[list[str], int]:
         """Return the ids of the first rows that have an input, and the number of all such rows.
 
-        Answered and claimed rows are included.
+        They are in the order of the source. Answered and claimed rows are included. Rows that are
+        no longer in the source, or have an image that cannot be sent, are left out.
         """
         columns = self.subquery.c
         conditions = (
@@ -183,7 +184,11 @@ class UserRows(TaskRows):
         return row_ids, self.table(tx).count_rows(tx, *conditions)
 
     def filter_answered(self, tx: Connection, row_ids: Sequence[str]) -> set[str]:
-        """Return those of the rows that are answered and can be asked again."""
+        """Return the ids of those rows that are answered and can be asked again.
+
+        Rows that are no longer in the source, are empty or have an image that cannot be sent are
+        left out.
+        """
         columns = self.subquery.c
         conditions = [
             self.is_answered(current_input=False),
@@ -315,7 +320,10 @@ class UserRows(TaskRows):
         tx: Connection,
         hashes: Sequence[str],
     ) -> Mapping[str, Sequence[str]]:
-        """Return the ids of open rows by input hash, in row order."""
+        """Return the ids of open rows by input hash, in the order of the source.
+
+        Claimed and parked rows are included. A hash without an open row is left out.
+        """
         columns = self.subquery.c
         ids_by_hash = dict[str, list[str]]()
         query = (

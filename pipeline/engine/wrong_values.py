@@ -34,7 +34,7 @@ def find_wrong_value(
     """Return the value that a reason is about; None if its field has no list of allowed values.
 
     Args:
-        reason: A path such as `products.1`, a colon and a message.
+        reason: Why the answer is invalid: a path such as `products.1`, a colon and a message.
         answer: The invalid answer.
     """
     field_name, *member_path = reason.partition(":")[0].split(".")
