@@ -231,8 +231,8 @@ class TaskExport(ABC):
     ) -> str | None:
         """Choose the most preferred version to export among the versions that have answers.
 
-        Corrections are chosen only if `options.extractor` names them. The order of preference is
-        that of `options.prefer`, else the task's own.
+        The versions of `options.prefer` come first, then those of the task's label, then all others.
+        Corrections are chosen only if `options.extractor` names them.
 
         Args:
             answered_versions: The versions that have answers.

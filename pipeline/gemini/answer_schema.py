@@ -142,7 +142,13 @@ def is_closed_answer(answer_model: "type[BaseModel]") -> bool:
 
 
 def is_closed_node(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> bool:
-    """Return whether all values that a node of a JSON schema describes are choices."""
+    """Return whether all values that a node of a JSON schema describes are choices.
+
+    A node without values, and a model that contains itself, are not closed.
+
+    Args:
+        definitions: Nodes by the names in references.
+    """
     if "$ref" in node:
         name = node["$ref"].rpartition("/")[2]
         other_definitions = {key: value for key, value in definitions.items() if key != name}

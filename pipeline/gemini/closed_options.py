@@ -46,9 +46,9 @@ def list_branches(node: Any) -> list[Mapping[str, Any]]:
 
 
 def read_options(branches: Sequence[Mapping[str, Any]]) -> list[Option] | None:
-    """Return the values that alternatives allow; None if the values are not a short list.
+    """Return the values that alternatives allow, in their order; None if they cannot be listed.
 
-    A value that occurs twice is returned once.
+    A value that occurs twice is returned once. A missing value is an option, too.
     """
     options: list[Option] = []
     for branch in branches:
@@ -67,7 +67,7 @@ def read_options(branches: Sequence[Mapping[str, Any]]) -> list[Option] | None:
 def _read_branch_options(branch: Mapping[str, Any]) -> list[Option] | None:
     """Return the options of a node without alternatives; null is one option.
 
-    None if the node is not closed, or has too many values.
+    None if the node is not closed, or if its whole numbers are more than MAX_OPTIONS.
     """
     if branch.get("type") == "null":
         return [Option(None, NO_VALUE_MEANING)]

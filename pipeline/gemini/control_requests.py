@@ -118,6 +118,9 @@ def find_misplaced_nonce(
 ) -> str:
     """Return which reply has a key that it must not have, in words; "" if none has.
 
+    Looks for control requests with the reply to another request, then reads the whole result for a
+    row that got the reply to a control request.
+
     Args:
         nonces: The nonces of the control requests, by key.
         replies_by_key: The replies to the control requests.

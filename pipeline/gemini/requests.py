@@ -154,7 +154,7 @@ def _replace_images(node: Any) -> Any:
 class RequestSettings:
     """The parts that all requests of one task have in common."""
 
-    # The schema of an answer, as `response_schema` makes it.
+    # The schema of an answer, as `make_response_schema` makes it.
     answer_schema: Mapping[str, Any]
     # The `thinkingConfig` to send, or None for the default of the model.
     thinking_config: Mapping[str, Any] | None
