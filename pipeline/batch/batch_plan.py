@@ -280,7 +280,10 @@ class BatchPlan:
         return f"{rows}, {plural(self.requests, 'request')}"
 
     def describe(self, labels: TaskLabels) -> str:
-        """Return rows, batches and tokens in words, without the price."""
+        """Return rows, batches and tokens in words, without the price of the rows.
+
+        Control requests are named with their price, if there are any.
+        """
         answer_tokens = self.usage.answer + self.usage.thoughts
         tokens = f"about {self.usage.prompt:,} tokens in and {answer_tokens:,} out"
         description = (

@@ -219,7 +219,7 @@ def resume_judge_budget(ws: WorkspaceSession, budget_usd: float | None) -> datet
     return started_at
 
 
-def check_amount(usd: float) -> None:
+def check_budget_amount(usd: float) -> None:
     """Refuse a budget that is negative or NaN.
 
     Raises:
@@ -279,7 +279,9 @@ def load_calibration(tx: Connection, version: str) -> Calibration:
     The error is that of cost estimates, or of token estimates if all estimated costs are 0.
 
     Returns:
-        The default calibration if fewer than MIN_CALIBRATION_ANSWERS answers were measured.
+        Billed tokens per counted prompt token, tokens per answer, the relative error of estimates
+        and the number of answers. The default calibration if fewer than MIN_CALIBRATION_ANSWERS
+        answers were measured.
     """
     counted_tokens = 0.0
     answer_count = 0

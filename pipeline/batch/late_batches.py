@@ -100,7 +100,11 @@ class LateBatches:
         self.begin_move(batch, mode, remote)
 
     def _find_refusal(self, batch: BatchRow, mode: Mode, estimate: MoveEstimate) -> str:
-        """Return why a move cannot begin without a person; "" if it can."""
+        """Return why a move cannot begin without a person; "" if it can.
+
+        The model is not served by flex, the other mode costs more than `max_usd`, or a budget has
+        no room.
+        """
         ws = self._ws
         if mode is Mode.FLEX and not ws.model.flex:
             return f"{ws.model.name} is not available in flex"

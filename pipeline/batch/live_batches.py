@@ -178,7 +178,11 @@ class LiveBatches:
         return INTERRUPTED_WRITE_TIMEOUT_S if self._report.interrupted else None
 
     def _seal_and_ingest(self, open_batch: OpenLiveBatch) -> None:
-        """Seal and ingest the replies of a batch, and count its outcomes in the report."""
+        """Seal and ingest the replies of a batch, and count its outcomes in the report.
+
+        A row without a reply and without a reason of its own gets the reason why the run stopped.
+        The lowest number of an ingested batch becomes the report's `run`.
+        """
         ws = self._ws
         report = self._report
         default_reason = NOT_ASKED_REASON

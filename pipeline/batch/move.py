@@ -198,7 +198,7 @@ def begin_move(
         ws.client.cancel_batch(batch.remote_name or "")
 
 
-def change_mode(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
+def change_move_mode(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
     """Change the mode of the open move of a batch that is over."""
     with ws.store.write() as tx:
         marks.record_move(tx, batch.number, mode=mode, reason=f"{MOVED_REASON}{mode}", now=ws.now())

@@ -78,7 +78,10 @@ def prepare_batches(
     numbers = list[int]()
 
     def prepare_remaining() -> StopReason:
-        """Prepare batches until there is a reason to stop; add their numbers to `numbers`."""
+        """Delete leftover files, then prepare batches until there is a reason to stop.
+
+        Adds the numbers of the batches to `numbers`.
+        """
         with ws.lock(PREPARE_LOCK):
             _delete_unknown_request_files(ws.data, ws.store)
         while True:

@@ -52,7 +52,7 @@ class ReconcileResult(NamedTuple):
     wait_s: float = 0.0
 
 
-def reconcile(
+def reconcile_create(
     ws: WorkspaceSession,
     batch: BatchRow,
     listing: Sequence[RemoteBatch] | None = None,

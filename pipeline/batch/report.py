@@ -134,10 +134,10 @@ def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
     """
     with store.read() as tx:
         all_batches = batches.combine_runs(batches.batches_in_states(tx))
-    return [summarize(batch, now=now) for batch in all_batches]
+    return [make_batch_summary(batch, now=now) for batch in all_batches]
 
 
-def summarize(batch: BatchRow, *, now: datetime) -> BatchSummary:
+def make_batch_summary(batch: BatchRow, *, now: datetime) -> BatchSummary:
     """Return a batch with its age, and its actual or estimated cost.
 
     The cost is actual if the batch has one. A failed batch that was never created costs 0.

@@ -200,7 +200,10 @@ def submit_batches(
 
 
 def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
-    """Return rows, batches and tokens of a plan in words, with price and date of the prices."""
+    """Return rows, batches and tokens of a plan in words, with price and date of the prices.
+
+    The cost of row codes is named if the task has `echo`.
+    """
     cost = describe_cost(ws.model, plan.cost, usage_tier=ws.settings.tier)
     price_date = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
     echo_part = ""

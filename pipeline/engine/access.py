@@ -16,7 +16,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.text import join_first
 from pipeline.engine.shipped_task import ShippedTask
 from pipeline.engine.task_selection import (
-    missing_tables,
+    find_missing_tables,
     names_user_task,
     settings_for_lookup,
     used_shipped_tasks,
@@ -255,7 +255,7 @@ def _plan_table_additions(
         adoption_plan.extend(tables.adoption_plan(tx, lookup_settings))
 
     other_tables = [] if is_ours else schema.other_tables(tx)
-    kinds_by_name = missing_tables(tx, lookup_settings) if is_ours or other_tables else {}
+    kinds_by_name = find_missing_tables(tx, lookup_settings) if is_ours or other_tables else {}
     if (is_ours or other_tables) and can_write and names_user_task(settings):
         from pipeline.engine import task_registry
 

@@ -52,7 +52,7 @@ class BulkEditReport:
             self.refusals.append((row_id, reason))
 
 
-def set_field(
+def set_field_of_rows(
     store: Store,
     task: Task,
     now: Callable[[], datetime],

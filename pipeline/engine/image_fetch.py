@@ -51,7 +51,7 @@ def _connect_tls(address: str, host: str, port: int, timeout_s: float) -> socket
         raise
 
 
-def fetch(
+def fetch_image(
     url: str,
     *,
     timeout_s: float = FETCH_TIMEOUT_S,

@@ -88,7 +88,10 @@ def build_support_questions(
 
 
 def _list_values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield (question id, value) of a field: its value, or each member of a list."""
+    """Yield (question id, value) of a field: its value, or each member of a list.
+
+    Missing and empty values are left out.
+    """
     if isinstance(value, list):
         for index, member in enumerate(value):
             if has_value(member):

@@ -141,7 +141,10 @@ class RowFaults(Counter[str]):
             self._row_names[kind] |= dict.fromkeys(names)
 
     def to_findings(self) -> list[RowFault]:
-        """Return a finding for each kind that occurred, in the order of `kinds`."""
+        """Return a finding for each kind that occurred, in the order of `kinds`.
+
+        It has the number of faults, and names up to MAX_NAMED_ROWS rows.
+        """
         faults = []
         for kind, details in self.kinds.items():
             if self[kind]:

@@ -27,7 +27,11 @@ from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine import source_lines, task_file
 from pipeline.engine.built_in_declarations import load_built_in_declaration
-from pipeline.engine.declaration_changes import check_change, check_prefix, merge_records
+from pipeline.engine.declaration_changes import (
+    accept_declaration_change,
+    check_table_prefix,
+    merge_records,
+)
 from pipeline.engine.drawn_examples import describe_missing_examples, with_drawn_examples
 from pipeline.engine.echo import estimate_echo_usage
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
@@ -116,8 +120,9 @@ def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
 def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task of the TASK setting is registered, else None.
 
-    If TASK is the path of a registered task, its file is loaded, because the file may declare
-    another task now. A file that cannot be loaded counts as the task that was registered from it.
+    TASK is a name, or the path of a file. If it is the path of a registered task, its file is
+    loaded, because the file may declare another task now. A file that cannot be loaded counts as
+    the task that was registered from it.
     """
     setting = settings.task
     path_by_name = {
@@ -488,14 +493,14 @@ def save_record(
         # Another process may have registered the task since.
         stored_record = workspace.get_task(tx, declared_record.name)
         if stored_record is not None:
-            lines += check_change(
+            lines += accept_declaration_change(
                 tx,
                 _with_present_file(stored_record, settings),
                 declared_record,
                 declaration,
                 accepted=settings.accept_changed,
             )
-        check_prefix(tx, declared_record)
+        check_table_prefix(tx, declared_record)
         merged_record = merge_records(stored_record, declared_record)
         merged_record = with_drawn_examples(tx, merged_record, declaration)
         lines += describe_missing_examples(merged_record, declaration)

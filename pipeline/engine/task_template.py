@@ -187,7 +187,7 @@ _SWALLOWED_FIELD = re.compile(r"\s*,\s*(.*)", re.DOTALL)
 
 
 def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
-    """Parse a definition of FIELDS: `name`, `name: kind` or `name: a|b|c`.
+    """Parse a definition of FIELDS: `name` (a text), `name: kind` or `name: a|b|c`.
 
     Args:
         used_names: Case-folded names of the fields before.

@@ -14,7 +14,7 @@ from pipeline.engine import task_file
 from pipeline.engine.task_parts import RowsById
 from pipeline.engine.task_registry import make_record
 from pipeline.engine.task_source import RowSource
-from pipeline.engine.task_sync import format_refused_row, print_report
+from pipeline.engine.task_sync import format_refused_row, print_sync_report
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_task import UserTask
 from pipeline.store.database import Connection, Store
@@ -118,5 +118,5 @@ class UnregisteredTask(UserTask):
         if should_list_refused:
             sync.report.findings.clear()
         list_hint = f"{OptionHint(refused=True)} lists all"
-        print_report(sync.report, self.record, display, list_hint=list_hint)
+        print_sync_report(sync.report, self.record, display, list_hint=list_hint)
         return list(row_by_id)

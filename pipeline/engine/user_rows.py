@@ -122,7 +122,8 @@ class UserRows(TaskRows):
         """Return the stored rows as a table with states, sorted as in the source.
 
         A row is answered, open, empty, unusable (its image), refused or missing in the source. Only
-        rows with content and without an answer can be asked.
+        rows with content and without an answer can be asked. If the task has a selection, or is
+        limited to rows with or without a partial answer, only those can be asked.
         """
         columns = self.subquery.c
         is_answered = self.is_answered(
@@ -266,7 +267,10 @@ class UserRows(TaskRows):
         *,
         timeout_s: float | None = None,  # noqa: ARG002 - a single query
     ) -> tuple[int, datetime | None]:
-        """Return the number of rows that changed after their answer, and the time of the first."""
+        """Return the number of rows that changed after their answer, and the time of the first.
+
+        Empty rows, and rows that are no longer in the source, do not count.
+        """
         columns = self.subquery.c
         is_stale = self.is_answered(current_input=False) & ~self.is_answered(current_input=True)
         if not self.image_columns:
@@ -280,7 +284,10 @@ class UserRows(TaskRows):
         return row_count, first_changed_at
 
     def count_outgrown(self, tx: Connection) -> int:
-        """Count the rows with an answer, but none that could have the newest terms."""
+        """Count the rows with an answer, but none that could have the newest terms.
+
+        Empty rows, and rows that are no longer in the source, do not count.
+        """
         if not self.record.outgrown:
             return 0
         columns = self.subquery.c
@@ -477,7 +484,11 @@ class _GridBuilder:
         )
 
     def build(self) -> Grid:
-        """Return the grid."""
+        """Return the grid: its columns, search, WHERE=, sort orders and facets.
+
+        Key, images and columns of the prompt are shown by default. Refused rows also have their
+        line and reason, and unusable rows their reason.
+        """
         refused_names = name_added_columns(
             [*self._columns, *self._fields, self._version_name],
             ("line", "reason"),
@@ -569,7 +580,10 @@ class _GridBuilder:
         return columns
 
     def _read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return version, fields, review and confidences of the preferred answer by row id."""
+        """Return version, fields, review and confidences of the preferred answer by row id.
+
+        Rows without an answer are left out.
+        """
         stored_answers = answers.preferred_answers(
             tx,
             self._record.name,
@@ -661,7 +675,7 @@ class _GridBuilder:
         )
 
     def _example_condition(self) -> str:
-        """Return a condition about a text column that is no key, or about the last column."""
+        """Return a WHERE= text about the first text column that is no key, or the last column."""
         *_, name = self._record.columns
         for column, kind in self._record.columns.items():
             if kind == "text" and column not in self._key_columns:

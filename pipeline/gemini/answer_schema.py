@@ -100,7 +100,7 @@ def drop_properties(
     response_schema: Mapping[str, Any],
     member_names: Collection[str],
 ) -> dict[str, Any]:
-    """Return a response schema without some properties of the answer."""
+    """Return a copy of a response schema without some properties of the answer."""
     schema = dict(response_schema)
     schema["properties"] = {
         name: node
@@ -294,8 +294,8 @@ class _SchemaConverter:
     ) -> dict[str, Any]:
         """Make an enum of texts; null among the choices makes it nullable.
 
-        A vocabulary of more than MAX_OPTIONS terms becomes a text, because the API refuses large
-        enums.
+        The description of a vocabulary names its file. A vocabulary of more than MAX_OPTIONS terms
+        becomes a text, because the API refuses large enums.
 
         Raises:
             TypeError: Two choices have the same text, or null is the only choice.
@@ -349,7 +349,7 @@ class _SchemaConverter:
         return {"type": "ARRAY", **bounds, "items": pair_schema}
 
     def _convert_properties(self, node: dict[str, Any], field_path: str) -> dict[str, Any]:
-        """Return the members of an OBJECT schema that describe its properties.
+        """Return the members of an OBJECT schema: properties, their order and the required names.
 
         Raises:
             TypeError: The object is a free mapping, or the dialect cannot express some of its

@@ -251,6 +251,8 @@ def read_closed_fields(answer_model: "type[BaseModel]") -> Mapping[str, ClosedFi
 def _read_field(name: str, member: str, node: Mapping[str, Any]) -> ClosedField | None:
     """Return the closed field that a node of the JSON schema describes; None for any other.
 
+    Its question is the description of the field, or else its name.
+
     Args:
         name: The name of the field in the answer's model.
         member: The name of the field in a reply.

@@ -32,7 +32,10 @@ class Option(NamedTuple):
 
 
 def list_branches(node: Any) -> list[Mapping[str, Any]]:
-    """Return the alternatives of a node, also of nested unions; a node without union is its own."""
+    """Return the alternatives of a node, also of nested unions.
+
+    A node without a union is its only alternative. A value that is not an object has none.
+    """
     if not isinstance(node, dict):
         return []
 

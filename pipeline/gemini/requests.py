@@ -113,7 +113,10 @@ def redact_line(line: bytes) -> bytes:
 
 
 def edit_system_text(line: bytes, edit: Callable[[str], str]) -> bytes:
-    """Return a request line with an edited system instruction; a line without it is unchanged."""
+    """Return a request line with an edited system instruction, and with a line end.
+
+    A line without a system instruction, or whose text stays, is returned as it is.
+    """
     document = orjson.loads(line)
     instruction = document.get("request", {}).get("systemInstruction")
     if not instruction:

@@ -100,7 +100,7 @@ def plan_move(
 def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:
     """Set the session's budget: the given amount from now on, else that of an unfinished `tag`."""
     if budget_usd is not None:
-        budget.check_amount(budget_usd)
+        budget.check_budget_amount(budget_usd)
         ws.budget = Budget(budget_usd, ws.now(), "BUDGET")
         return
     with ws.store.read() as tx:
@@ -180,7 +180,7 @@ def _begin(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: M
 
     if batch.state is not BatchState.SUBMITTED:
         move.confirm_move(ws, batch, mode)
-        move.change_mode(ws, batch, mode)
+        move.change_move_mode(ws, batch, mode)
         return
 
     try:
