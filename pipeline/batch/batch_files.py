@@ -308,7 +308,9 @@ def store_judgements(
 
 
 def _read_judgements(data: Path, batch: BatchRow) -> list[Judgement]:
-    """Return the judgements of the replies that arrived; none if there is no file of replies.
+    """Return the judgements of the replies that arrived, in the order of their arrival.
+
+    They are empty if there is no file of replies. A partly written last line is cut off.
 
     Raises:
         InconsistentError: The request file was changed.

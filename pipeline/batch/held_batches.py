@@ -117,7 +117,7 @@ def _record_acceptance(ws: WorkspaceSession, number: int) -> None:
 
 
 def download_held_result(ws: WorkspaceSession, number: int) -> str:
-    """Download the result of a held batch once more; return the effect in words.
+    """Download the result of a held batch again, under its lock; return the effect in words.
 
     Other bytes replace the result file, and the hold ends. The same bytes change nothing. The
     database names the new file before the file has its name: after a kill between both,

@@ -11,13 +11,13 @@ import contextlib
 from dataclasses import dataclass, field
 
 from pipeline.batch import budget
-from pipeline.batch.batch_files import OpenLiveBatch, lock_of, request_path, store_judgements
+from pipeline.batch.batch_files import OpenLiveBatch, request_path, store_judgements
 from pipeline.batch.batch_plan import LIVE_BATCH_ROWS, Selection, StopReason
 from pipeline.batch.budget import Calibration
 from pipeline.batch.judge_plan import JudgePlanner
 from pipeline.batch.live_batches import NOT_ASKED_REASON, LiveBatches
 from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport, RunPolicy
-from pipeline.batch.prepare import MAX_TRIES, ROUNDING, Prepared
+from pipeline.batch.prepare import MAX_TRIES, ROUNDING, Prepared, acquire_batch_lock
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.core.states import Mode
@@ -160,11 +160,7 @@ class JudgeBatches(LiveBatches):
                         "the budget of batch", number, expected_state="free", target_state="used"
                     )
                 self._ws.bind_backend(tx)
-                lock = self._ws.locks.acquire(lock_of(number))
-                if lock is None:
-                    raise StateConflictError(
-                        "the lock of batch", number, expected_state="free", target_state="held"
-                    )
+                lock = acquire_batch_lock(self._ws.locks, number)
                 on_error.callback(lock.release)
                 path = request_path(self._ws.data, number)
                 lines = b"".join(request.line + b"\n" for request in draft.requests)

@@ -83,7 +83,7 @@ class LiveBatches:
     def open_next(self) -> tuple[OpenLiveBatch, Sequence[PlannedRequest]] | None:
         """Prepare the next batch, which is claimed and locked; return it with its requests.
 
-        If no batch is possible, the reason is kept as `end_of_rows` until a batch is closed. A
+        If no batch is possible, None is returned, and the reason is kept as `end_of_rows` until a batch is closed. A
         single batch keeps the reason in the report, and no second batch is possible.
         """
         is_single_batch = self._policy.is_single_batch
@@ -307,7 +307,7 @@ def _spread_evenly(
     window_start: datetime,
     now: datetime,
 ) -> Iterator[datetime]:
-    """Yield assumed times of the calls of a batch: evenly spread, and not before the window.
+    """Yield assumed times of the calls of a batch, ascending: evenly spread, within the window.
 
     Times more than one window in the future are left out.
     """

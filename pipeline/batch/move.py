@@ -101,7 +101,7 @@ def list_open_moves(tx: Connection, number: int | None = None) -> dict[int, Mode
 
 
 def list_ended_moves(tx: Connection, task: Task, extractor: str) -> list[tuple[BatchRow, Mode]]:
-    """Return the batches of a version with an open move that are over, with the mode of the move.
+    """Return the ended batches of a version with an open move, with its mode, oldest first.
 
     A batch of another version is left out: its rows cannot be asked as they were.
     """

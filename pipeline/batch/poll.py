@@ -114,8 +114,8 @@ def poll_batches(
         wait: Look until all batches are over, instead of once.
         stops_at_first: If `wait` is set, look only until the first batch is over.
         number: Look at this batch only.
-        should_download: Download results. If false, batches that are over stay submitted, and only their
-            remote state is stored.
+        should_download: Download results. If false, batches that are over stay submitted, and only
+            their remote state is stored.
         on_waiting: Called at each look with a batch that is not over, and its remote state.
 
     Returns:

@@ -271,9 +271,10 @@ def _cost_entries(
 def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
     """Return every model of the catalogue for JSON: its use, limits, and prices on a day.
 
-    Prices are in USD per million tokens, as `in` and `out` of live calls and of batches. `use` is
-    "answers", "embeds" or "decides" for the models of the settings, else None. Only the answering
-    model has the rate limits of the settings instead of the catalogue's.
+    Models are in the order of the table, and those of the user's file come last. Prices are in USD
+    per million tokens, as `in` and `out` of live calls and of batches. `use` is "answers", "embeds"
+    or "decides" for the models of the settings, else None. Only the answering model has the rate
+    limits of the settings instead of the catalogue's.
     """
     settings = settings.for_backend(settings.effective_backend)
     uses = {

@@ -50,7 +50,9 @@ def check_table_prefix(tx: Connection, record: TaskRecord) -> None:
 
 
 def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
-    """Return a declared record with columns, fields and state of the stored record, if there is one.
+    """Return a declared record with columns, fields and state of the stored record.
+
+    Without a stored record, the declared record is returned unchanged.
 
     - Former columns and fields follow the current columns and fields, because stored rows and
       answers have them.

@@ -73,7 +73,7 @@ def split_words(text: str) -> frozenset[str]:
 
 
 def list_texts(value: Any) -> Iterator[str]:
-    """Yield all texts in a JSON value, without the names of members."""
+    """Yield all texts in a JSON value in their order, without the names of members."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -215,7 +215,8 @@ def _prepare_tables(
 ) -> list[ShippedTask]:
     """Update the schema and adopt the tables of shipped tasks; return these tasks.
 
-    A reading command and a command about the `whole` workspace create no table of a task.
+    A reading command and a command about the `whole` workspace create no table of a task. A line
+    about each change of tables is printed.
 
     Args:
         marker: The folder's marker; a folder with sealed files must belong to the database.

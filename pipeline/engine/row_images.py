@@ -192,8 +192,8 @@ class RowImages:
     def _read_image(self, location: str) -> tuple[bytes, Stamp | None]:
         """Return the content of an image, and the stamp of its file.
 
-        An address has no stamp, nor has a file that was written less than two seconds ago, because
-        another write might not change its times.
+        The stamp is None for an address, and for a file that was written less than two seconds ago,
+        because another write might not change its times.
 
         Raises:
             PictureError: The file or address cannot be read, or the content is too long.

@@ -234,7 +234,7 @@ class TaskExport(ABC):
     ) -> str | None:
         """Choose the most preferred version to export among the versions that have answers.
 
-        The versions of `options.prefer` come first, then those of the task's label, then all others.
+        The versions of `options.prefer` come first, then those of the task's label, then others.
         Corrections are chosen only if `options.extractor` names them.
 
         Args:

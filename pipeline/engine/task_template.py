@@ -465,10 +465,8 @@ def _default_fields(guess: TableGuess) -> list[AnswerField]:
     for field in _DEFAULT_FIELDS:
         if field.kind == "quote" and not guess.is_text_quotable:
             continue
-        if fold_name(field.name) == key_name:
-            fields.append(field._replace(name=f"answer_{field.name}"))
-        else:
-            fields.append(field)
+        prefix = "answer_" if fold_name(field.name) == key_name else ""
+        fields.append(field._replace(name=f"{prefix}{field.name}"))
     return fields
 
 

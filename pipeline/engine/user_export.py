@@ -79,20 +79,16 @@ class UserExport(TaskExport):
             version_label=self.version_label,
             is_single_version=not is_any_version,
         )
-        left_out_corrections = 0
-        if not is_any_version and version != answers.PERSON:
-            left_out_corrections = counts.get(answers.PERSON, 0)
-        corrected_rows = 0
-        if is_any_version:
-            corrected_rows = counts.get(answers.PERSON, 0)
+        corrected_rows = counts.get(answers.PERSON, 0)
+        is_single_model = not is_any_version and version != answers.PERSON
         model_counts = {name: count for name, count in counts.items() if name != answers.PERSON}
         return ExportRows(
             rows,
             partial(encode_rows, kinds=kinds),
             extractor=version,
             version_counts=model_counts,
-            corrected_rows=corrected_rows,
-            left_out_corrections=left_out_corrections,
+            corrected_rows=corrected_rows if is_any_version else 0,
+            left_out_corrections=corrected_rows if is_single_model else 0,
         )
 
 

@@ -269,7 +269,8 @@ class UserRows(TaskRows):
     ) -> tuple[int, datetime | None]:
         """Return the number of rows that changed after their answer, and the time of the first.
 
-        Empty rows, and rows that are no longer in the source, do not count.
+        Empty rows, and rows that are no longer in the source, do not count. The time is None if no
+        row changed.
         """
         columns = self.subquery.c
         is_stale = self.is_answered(current_input=False) & ~self.is_answered(current_input=True)

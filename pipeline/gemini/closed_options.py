@@ -1,6 +1,7 @@
 """Read the options of a closed field from the JSON schema of an answer."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ class Option(NamedTuple):
 
 
 def list_branches(node: Any) -> list[Mapping[str, Any]]:
-    """Return the alternatives of a node, also of nested unions.
+    """Return the alternatives of a node in their order, also of nested unions.
 
     A node without a union is its only alternative. A value that is not an object has none.
     """
@@ -119,19 +120,15 @@ def is_whole_number(branch: Mapping[str, Any]) -> bool:
 
 
 def _whole_bounds(branch: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the smallest and the largest whole number of a node, both inclusive."""
-    minimums = []
-    if "minimum" in branch:
-        minimums.append(branch["minimum"])
-    if "exclusiveMinimum" in branch:
-        minimums.append(branch["exclusiveMinimum"] + 1)
+    """Return the smallest and the largest whole number of a node, both inclusive.
 
-    maximums = []
-    if "maximum" in branch:
-        maximums.append(branch["maximum"])
-    if "exclusiveMaximum" in branch:
-        maximums.append(branch["exclusiveMaximum"] - 1)
-    return max(minimums), min(maximums)
+    The node must have both bounds.
+    """
+    minimum = branch.get("minimum", -math.inf)
+    maximum = branch.get("maximum", math.inf)
+    lowest = max(minimum, branch.get("exclusiveMinimum", -math.inf) + 1)
+    highest = min(maximum, branch.get("exclusiveMaximum", math.inf) - 1)
+    return lowest, highest
 
 
 def name_options(options: Sequence[Option]) -> dict[str, Option]:
