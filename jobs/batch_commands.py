@@ -208,7 +208,7 @@ def batch_poll(
     """
     labels = ws.task.labels
     if held_batch is not None:
-        message = held_batches.fetch_again(ws, held_batch)
+        message = held_batches.download_held_result(ws, held_batch)
         next_command = labels.command("batch-ingest")
         return CommandReport(
             {"batch": held_batch, "said": message, "next": str(next_command)},

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.batch.cancel_reasons import CANCEL_REASONS
 from pipeline.batch.ingest_report import Anomaly, summarize_batch
-from pipeline.batch.report import summarize
+from pipeline.batch.report import make_batch_summary
 from pipeline.core.states import BatchState, Outcome
 from pipeline.engine.task import Task
 from pipeline.store import answers, batches, workspace
@@ -143,7 +143,7 @@ def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[st
         events += workspace.events_of(tx, "batch", number)
     moves = [{name: event[name] for name in ("at", "old", "new", "why")} for event in events]
     return {
-        **summarize(run.batch, now=now).document,
+        **make_batch_summary(run.batch, now=now).document,
         "moves": sorted(moves, key=lambda move: move["at"]),
         "is_over": run.batch.is_finished,
         "reasons": [asdict(anomaly) for anomaly in _merge_anomalies(accounts)],

@@ -8,11 +8,11 @@ the process is dead, and another process seals the replies.
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
@@ -25,10 +25,10 @@ from pipeline.core.errors import (
 from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.judge_questions import Judgement, read_judgements
-from pipeline.engine.judging import provenance_of
+from pipeline.engine.judging import Provenance, provenance_of
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
-from pipeline.gemini.responses import ResponseParser
+from pipeline.gemini.responses import ParsedReply, ResponseParser
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow
 from pipeline.store.confidences import set_judged_confidences
@@ -222,10 +222,6 @@ def store_trial_outcomes(
         patience_s: How long to wait for another writer; None for the default of all commands.
     """
     replies_path = part_path(ws.data, number)
-    outcome_counts = {Outcome.ANSWERED: 0, Outcome.REFUSED: 0, Outcome.INVALID: 0}
-    prompt_tokens = 0
-    answer_tokens = 0
-    cost = 0.0
     with ws.store.read() as tx:
         trial = batches.get_batch(tx, number)
     provenance = provenance_of(trial, settings=ws.settings)
@@ -234,26 +230,40 @@ def store_trial_outcomes(
     with contextlib.suppress(FindableError):
         parse_response = choose_response_parser(ws.find_task(trial.task), provenance.model)
     now = ws.now()
+    replies = []
     if replies_path.exists():
         _cut_to_whole_lines(replies_path)
-        for _, line in files.read_lines(replies_path):
-            reply = responses.parse_result_line(line, parse_response)
-            outcome_counts[reply.outcome] += 1
-            prompt_tokens += reply.usage.prompt
-            answer_tokens += reply.usage.answer + reply.usage.thoughts
-            cost += provenance.cost_of(reply, now)
+        replies = [
+            responses.parse_result_line(line, parse_response)
+            for _, line in files.read_lines(replies_path)
+        ]
 
     with ws.store.write(patience_s=patience_s) as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
-            reply_count = sum(outcome_counts.values())
-            account = {outcome.value: count for outcome, count in outcome_counts.items()}
-            account["missing"] = batch.requests - reply_count
-            account["tokens_in"] = prompt_tokens
-            account["tokens_out"] = answer_tokens
-            account["calls"] = max(batch.calls, reply_count)
-            batches.mark_ingested(tx, batch, now=now, cost=cost, **account)
+            account = _make_account(batch, replies, provenance, now)
+            batches.mark_ingested(tx, batch, now=now, **account)
     _remove_files(ws.data, batch)
+
+
+def _make_account(
+    batch: BatchRow, replies: Sequence[ParsedReply], provenance: Provenance, now: datetime
+) -> dict[str, Any]:
+    """Return outcomes, tokens, calls and cost in USD of a batch's replies, by column name.
+
+    Requests without a reply count as missing. There are at least as many calls as replies.
+    """
+    outcome_counts = Counter(reply.outcome for reply in replies)
+    account: dict[str, Any] = {
+        outcome.value: outcome_counts[outcome]
+        for outcome in (Outcome.ANSWERED, Outcome.REFUSED, Outcome.INVALID)
+    }
+    account["missing"] = batch.requests - len(replies)
+    account["tokens_in"] = sum(reply.usage.prompt for reply in replies)
+    account["tokens_out"] = sum(reply.usage.answer + reply.usage.thoughts for reply in replies)
+    account["calls"] = max(batch.calls, len(replies))
+    account["cost"] = sum(provenance.cost_of(reply, now) for reply in replies)
+    return account
 
 
 def store_judgements(
@@ -284,15 +294,6 @@ def store_judgements(
     provenance = provenance_of(batch, settings=ws.settings)
     now = ws.now()
     replies = [judgement.reply for judgement in judgements]
-    outcome_counts = Counter(reply.outcome for reply in replies)
-    account = {
-        outcome.value: outcome_counts[outcome]
-        for outcome in (Outcome.ANSWERED, Outcome.REFUSED, Outcome.INVALID)
-    }
-    account["missing"] = batch.requests - len(replies)
-    account["tokens_in"] = sum(reply.usage.prompt for reply in replies)
-    account["tokens_out"] = sum(reply.usage.answer + reply.usage.thoughts for reply in replies)
-    cost = sum(provenance.cost_of(reply, now) for reply in replies)
     with ws.store.write(patience_s=patience_s) as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
@@ -300,14 +301,16 @@ def store_judgements(
                 confidences = judgement.make_confidences(batch.model)
                 if confidences:
                     set_judged_confidences(tx, judgement.answer_id, confidences)
-            account["calls"] = max(batch.calls, len(replies))
-            batches.mark_ingested(tx, batch, now=now, cost=cost, **account)
+            account = _make_account(batch, replies, provenance, now)
+            batches.mark_ingested(tx, batch, now=now, **account)
     _remove_files(ws.data, batch)
     return {judgement.row_id: judgement.failure_reason for judgement in judgements}
 
 
 def _read_judgements(data: Path, batch: BatchRow) -> list[Judgement]:
-    """Return the judgements of the replies that arrived; none if there is no file of replies.
+    """Return the judgements of the replies that arrived, in the order of their arrival.
+
+    They are empty if there is no file of replies. A partly written last line is cut off.
 
     Raises:
         InconsistentError: The request file was changed.

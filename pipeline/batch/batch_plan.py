@@ -211,7 +211,7 @@ class RequestDraft:
         if rows > 1 and is_over_limit:
             return StopReason.FULL
 
-        stop_reason = self.stop_reason(expected_usage)
+        stop_reason = self.find_exceeded_limit(expected_usage)
         if stop_reason is None:
             self.file_rows = rows
             self.file_bytes = size
@@ -219,7 +219,7 @@ class RequestDraft:
             self.expected_usage = expected_usage
         return stop_reason
 
-    def stop_reason(self, usage: Usage, *, slack: float = 0.0) -> StopReason | None:
+    def find_exceeded_limit(self, usage: Usage, *, slack: float = 0.0) -> StopReason | None:
         """Return which limit a file with this expected usage exceeds: budget, quota or None.
 
         The reserve for the error of estimates is added to the cost. The budget is checked first.
@@ -280,7 +280,10 @@ class BatchPlan:
         return f"{rows}, {plural(self.requests, 'request')}"
 
     def describe(self, labels: TaskLabels) -> str:
-        """Return rows, batches and tokens in words, without the price."""
+        """Return rows, batches and tokens in words, without the price of the rows.
+
+        Control requests are named with their price, if there are any.
+        """
         answer_tokens = self.usage.answer + self.usage.thoughts
         tokens = f"about {self.usage.prompt:,} tokens in and {answer_tokens:,} out"
         description = (
@@ -371,10 +374,11 @@ def read_request_pages(
     *,
     after: str | None = None,
 ) -> Iterator[list[PlannedRequest]]:
-    """Yield the requests of the selected rows in the order of rows, page by page.
+    """Yield the requests of the selected rows, page by page.
 
-    Reads only claimable rows: open, not claimed and not parked. A trial that names its rows reads
-    them in any state. Rows that wait for a move are left out, unless the selection includes them or
+    They are in the order of the task's rows, or in the order of the named rows. Reads only
+    claimable rows: open, not claimed and not parked. A trial that names its rows reads them in any
+    state. Rows that wait for a move are left out, unless the selection includes them or
     the batch is a trial. `selection.limit` is not applied. A page ends at LOOKUP_PAGE_REQUESTS
     requests or LOOKUP_PAGE_BYTES bytes, so memory use is constant.
 
@@ -419,9 +423,12 @@ def _read_named_rows(
     *,
     after: str | None,
 ) -> Iterator[RowsById]:
-    """Yield named rows in their order, page by page; only the claimable ones, except in a trial.
+    """Yield named rows in their order, page by page; only claimable rows, except in a trial.
 
-    A reader that stops early has looked only at the pages that it took.
+    Rows that do not exist are left out. Each page is read when it is requested.
+
+    Args:
+        after: Begin after this one of the named rows. A trial ignores it.
     """
     is_trial = mode is Mode.TRIAL
     first_index = 0

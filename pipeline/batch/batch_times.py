@@ -90,7 +90,11 @@ class BatchWait:
         return "; ".join(notes)
 
     def _describe_slowness(self, checked_at: datetime | None) -> str:
-        """Return with what the batch is compared, and what happens when."""
+        """Return with which batches or target the batch is compared, and when it expires.
+
+        Args:
+            checked_at: When the batch is looked at again; None leaves that out.
+        """
         limit_text = duration_in_words(self.slow_after_s)
         text = f"longer than Google's target of {limit_text}"
         if self.like_batches:
@@ -113,9 +117,10 @@ def read_waits(
     settings: Settings,
     now: datetime,
 ) -> dict[int, BatchWait]:
-    """Return the wait of each submitted batch that runs at the API, by batch number.
+    """Return the wait of each submitted batch that is not over at the API, by batch number.
 
-    Callers leave out the local engine. Batches that are over and await their result are left out.
+    Live batches, batches in other states and batches that are over are left out. Callers leave out
+    the local engine.
     """
     waits = {}
     times_by_model: dict[str, list[RemoteTimes]] = {}
@@ -142,9 +147,15 @@ def measure_wait(
     is_of_other_key: bool,
     now: datetime,
 ) -> BatchWait:
-    """Compare a batch with ended batches of its model.
+    """Return how long a batch has waited, and after how long it is slow.
 
-    A creation time in the future was recorded by a wrong clock, and counts as now.
+    The limits come from the ended batches with a similar number of requests. With fewer than
+    MIN_LIKE_BATCHES of them, TARGET_BATCH_AGE is the limit. A creation time in the future was
+    recorded by a wrong clock, and counts as now.
+
+    Args:
+        times: Times of ended batches of the same model.
+        is_of_other_key: The batch was created with another key than the key in use.
     """
     sent_at = min(now, batch.create_sent_at or batch.submitted_at or batch.created_at)
     like_times = [like for like in times if _is_like(batch.requests, like.requests)]
@@ -173,7 +184,7 @@ def _is_like(requests: int, other_requests: int) -> bool:
 
 
 def _find_slow_limit(seconds: Sequence[float]) -> float | None:
-    """Return the time that 95 of 100 times do not exceed; None with too few times."""
+    """Return the time in seconds that 95 of 100 times do not exceed; None with too few times."""
     if len(seconds) < MIN_LIKE_BATCHES:
         return None
     rank = math.ceil(SLOW_SHARE * len(seconds))

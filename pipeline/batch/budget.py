@@ -13,7 +13,7 @@ from pipeline.batch.queue_limit import read_queue_limit
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError, InputError, RemoteError
 from pipeline.core.settings import Budget, Settings
-from pipeline.core.states import BatchState
+from pipeline.core.states import BatchState, Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.api_errors import PACIFIC_TIMEZONE, next_midnight_pacific
@@ -194,18 +194,17 @@ def correct_tag_start(ws: WorkspaceSession) -> None:
             runs.set_start(tx, tag_run.number, started_at=now)
 
 
-def resume_budget(ws: WorkspaceSession, mode: str, budget_usd: float | None) -> datetime:
-    """Set the session's budget, and return the time since which the spending of this run counts.
+def resume_judge_budget(ws: WorkspaceSession, budget_usd: float | None) -> datetime:
+    """Set the session's budget for judging, and return since when the spending counts.
 
-    The budget of an unfinished run counts if this command has none, and is printed. The time is the
-    start of the unfinished run, or now.
+    That is the start of the task's unfinished run that judges answers, or now. If this command has
+    no budget, the budget of the unfinished run is used and printed. Without both, no budget is set.
 
     Args:
-        mode: The mode of the runs in `findable_runs`.
-        budget_usd: The budget of this command, in USD.
+        budget_usd: The budget of this command, in USD; None without one.
     """
     with ws.store.read() as tx:
-        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=mode)
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
     started_at = ws.now() if unfinished_run is None else unfinished_run.started_at
     used_budget = budget_usd
     if used_budget is None and unfinished_run is not None:
@@ -220,7 +219,7 @@ def resume_budget(ws: WorkspaceSession, mode: str, budget_usd: float | None) -> 
     return started_at
 
 
-def check_amount(usd: float) -> None:
+def check_budget_amount(usd: float) -> None:
     """Refuse a budget that is negative or NaN.
 
     Raises:
@@ -280,7 +279,9 @@ def load_calibration(tx: Connection, version: str) -> Calibration:
     The error is that of cost estimates, or of token estimates if all estimated costs are 0.
 
     Returns:
-        The default calibration if fewer than MIN_CALIBRATION_ANSWERS answers were measured.
+        Billed tokens per counted prompt token, tokens per answer, the relative error of estimates
+        and the number of answers. The default calibration if fewer than MIN_CALIBRATION_ANSWERS
+        answers were measured.
     """
     counted_tokens = 0.0
     answer_count = 0

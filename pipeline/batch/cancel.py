@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request, sealed_result
 from pipeline.batch.cancel_reasons import CANCELLED_BEFORE_SENT, CANCELLED_BY_USER
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_message
-from pipeline.batch.reconcile import reconcile, wait_for_next_list
+from pipeline.batch.reconcile import reconcile_create, wait_for_next_list
 from pipeline.batch.send import abandon_batch, delete_upload
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
@@ -132,7 +132,7 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
                 batch = batches.get_batch(tx, number)
             if batch.state is not BatchState.SUBMITTING:
                 return batch
-            reconciled = reconcile(ws, batch)
+            reconciled = reconcile_create(ws, batch)
             if reconciled.adopted or reconciled.absent:
                 with ws.store.write() as tx:
                     if reconciled.absent:

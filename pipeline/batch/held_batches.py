@@ -96,11 +96,11 @@ def accept_held_batch(ws: WorkspaceSession, number: int) -> None:
     Raises:
         InputError: There is no such batch, or it is not held.
     """
-    retry_on_conflict(partial(_accept, ws, number), times=MAX_TRIES)
+    retry_on_conflict(partial(_record_acceptance, ws, number), times=MAX_TRIES)
 
 
-def _accept(ws: WorkspaceSession, number: int) -> None:
-    """Record the acceptance in one transaction.
+def _record_acceptance(ws: WorkspaceSession, number: int) -> None:
+    """Record in one transaction that a held batch is to be ingested; once is enough.
 
     Raises:
         InputError: There is no such batch of the task, or it is not held.
@@ -116,11 +116,12 @@ def _accept(ws: WorkspaceSession, number: int) -> None:
         batches.accept_held(tx, batch, now=ws.now())
 
 
-def fetch_again(ws: WorkspaceSession, number: int) -> str:
-    """Download the result of a held batch once more; return the effect in words.
+def download_held_result(ws: WorkspaceSession, number: int) -> str:
+    """Download the result of a held batch again, under its lock; return the effect in words.
 
-    Other bytes replace the result file, and the hold ends. The database names the new file before
-    the file has its name: after a kill between both, `batch-poll` downloads the same bytes again.
+    Other bytes replace the result file, and the hold ends. The same bytes change nothing. The
+    database names the new file before the file has its name: after a kill between both,
+    `batch-poll` downloads the same bytes again.
 
     Raises:
         InputError: There is no such batch of the task, or it is not held.

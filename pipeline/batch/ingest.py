@@ -111,7 +111,7 @@ def ingest_batches(
                 continue
 
             yield summary
-            common_error = summary.find_common_error(ws.task.labels)
+            common_error = summary.make_common_error(ws.task.labels)
             if common_error is not None:
                 failures[batch.number] = common_error
 
@@ -296,7 +296,9 @@ class _BatchIngest:
     ) -> None:
         """Hold the batch if its result provably gives replies to the wrong requests.
 
-        A batch that a person accepted is not examined. Nothing is stored before, so a process that
+        Misplaced replies to control requests prove it, and answers of a model of Gemini that are no
+        more like their own rows than like other rows. Live batches are not examined, nor is a batch
+        that a person accepted. Nothing is stored before, so a process that
         dies here examines the same file again.
 
         Raises:
@@ -398,8 +400,9 @@ class _BatchIngest:
     ) -> None:
         """Store the judgements of a page in one transaction, with copies for duplicate inputs.
 
-        Values of answers that were left out are counted in an event of the batch. For a live batch,
-        the outcomes of the rows are added to `row_outcomes`.
+        Values of answers that were left out are counted in an event of the batch. Fields with
+        confidences are added to `confident_fields`. For a live batch, the outcomes of the rows are
+        added to `row_outcomes`.
 
         Args:
             duplicate_inputs: Input hash to the open rows with this input.

@@ -63,7 +63,7 @@ class IngestSummary:
         """Return how many rows the batch answered, including rows that got a copied answer."""
         return self.batch.applied_answers + self.copied_rows
 
-    def find_common_error(self, labels: TaskLabels) -> RemoteError | None:
+    def make_common_error(self, labels: TaskLabels) -> RemoteError | None:
         """Return the error to raise if all requests failed in the same way, else None.
 
         The hint depends on the kind: check billing for an account failure, change the model or
@@ -136,7 +136,7 @@ def summarize_batch(
         other_versions=other_versions,
         copied_rows=claims.count_copied(tx, batch.task, batch.extractor, number),
         left_out_values=marks.count_left_out_values(tx, number),
-        common_error=_common_error(batch, failures.excerpt_by_code),
+        common_error=_find_common_error(batch, failures.excerpt_by_code),
     )
 
 
@@ -187,11 +187,14 @@ class _FailureGroups:
             yield Anomaly(outcome, reason, count, examples)
 
 
-def _common_error(batch: BatchRow, excerpt_by_code: Mapping[int | None, str]) -> ParsedReply | None:
+def _find_common_error(
+    batch: BatchRow, excerpt_by_code: Mapping[int | None, str]
+) -> ParsedReply | None:
     """Return the error that every request of a batch ended with, or None.
 
-    None for live batches, unless all requests were refused, if their error codes differ, or if they
-    have no code. The error of a batch with a single request counts only if it is about the account.
+    It is None for a live batch, if a request was not refused, if the error codes differ, or if
+    there is no code. The error of a batch with a single request counts only if it is about the
+    account.
 
     Args:
         excerpt_by_code: Error code (None: no error line) of the failed attempts, to an excerpt.

@@ -8,17 +8,16 @@
 """
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pipeline.batch import budget
-from pipeline.batch.batch_files import OpenLiveBatch, lock_of, request_path, store_judgements
+from pipeline.batch.batch_files import OpenLiveBatch, request_path, store_judgements
 from pipeline.batch.batch_plan import LIVE_BATCH_ROWS, Selection, StopReason
 from pipeline.batch.budget import Calibration
 from pipeline.batch.judge_plan import JudgePlanner
 from pipeline.batch.live_batches import NOT_ASKED_REASON, LiveBatches
 from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport, RunPolicy
-from pipeline.batch.prepare import MAX_TRIES, ROUNDING, Prepared
+from pipeline.batch.prepare import MAX_TRIES, ROUNDING, Prepared, acquire_batch_lock
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.core.states import Mode
@@ -28,7 +27,6 @@ from pipeline.engine.task import Task
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost
 from pipeline.store import batches
 from pipeline.store.database import Connection
-from pipeline.store.locks import Lock
 
 
 def make_judge_version(task: Task, model_name: str) -> str:
@@ -98,7 +96,10 @@ class JudgeBatches(LiveBatches):
         )
 
     def _fill_draft(self, tx: Connection) -> _Draft:
-        """Return the next requests that fit a live batch and all budgets."""
+        """Return the next requests that fit a live batch and all budgets, and why it ends there.
+
+        They begin after the rows that were asked in this run.
+        """
         draft = self._new_draft(tx)
         for request in self._planner.plan_requests(tx, after=self._last_id):
             if len(draft.requests) == LIVE_BATCH_ROWS:
@@ -114,7 +115,7 @@ class JudgeBatches(LiveBatches):
         return draft
 
     def _new_draft(self, tx: Connection) -> _Draft:
-        """Return an empty draft with the budgets of now."""
+        """Return an empty draft with what the budgets have left now."""
         ws = self._ws
         calibration = budget.load_calibration(tx, make_judge_version(ws.task, ws.model.name))
         budget_usd = budget.read_current_budgets(ws).remaining_usd(
@@ -143,33 +144,33 @@ class JudgeBatches(LiveBatches):
     def _add_batch(self, draft: _Draft) -> Prepared:
         """Seal the requests of a draft and record their batch in one transaction.
 
+        After an error the lock is released, and nothing is recorded.
+
         Returns:
-            The batch, with its lock.
+            The batch, with its lock, which the caller releases.
 
         Raises:
-            StateConflictError: Another process took the budget or the lock; nothing was recorded.
+            StateConflictError: Another process took the budget or the lock.
         """
-        with self._releasing_on_error() as locks, self._ws.store.write() as tx:
-            number = batches.next_number(tx)
-            if self._exceeds_budget(draft, self._new_draft(tx).budget_usd, slack=ROUNDING):
-                raise StateConflictError(
-                    "the budget of batch", number, expected_state="free", target_state="used"
-                )
-            self._ws.bind_backend(tx)
-            lock = self._ws.locks.acquire(lock_of(number))
-            if lock is None:
-                raise StateConflictError(
-                    "the lock of batch", number, expected_state="free", target_state="held"
-                )
-            locks.append(lock)
-            path = request_path(self._ws.data, number)
-            lines = b"".join(request.line + b"\n" for request in draft.requests)
-            file = files.seal_bytes(path, lines)
-            try:
-                self._insert_batch(tx, draft, number, file)
-            except BaseException:
-                path.unlink(missing_ok=True)
-                raise
+        with contextlib.ExitStack() as on_error:
+            with self._ws.store.write() as tx:
+                number = batches.next_number(tx)
+                if self._exceeds_budget(draft, self._new_draft(tx).budget_usd, slack=ROUNDING):
+                    raise StateConflictError(
+                        "the budget of batch", number, expected_state="free", target_state="used"
+                    )
+                self._ws.bind_backend(tx)
+                lock = acquire_batch_lock(self._ws.locks, number)
+                on_error.callback(lock.release)
+                path = request_path(self._ws.data, number)
+                lines = b"".join(request.line + b"\n" for request in draft.requests)
+                file = files.seal_bytes(path, lines)
+                try:
+                    self._insert_batch(tx, draft, number, file)
+                except BaseException:
+                    path.unlink(missing_ok=True)
+                    raise
+            on_error.pop_all()
         return Prepared(
             number,
             len(draft.requests),
@@ -177,17 +178,6 @@ class JudgeBatches(LiveBatches):
             draft.requests,
             lock,
         )
-
-    @contextlib.contextmanager
-    def _releasing_on_error(self) -> Iterator[list[Lock]]:
-        """Yield a list of locks that are released if the block fails."""
-        locks: list[Lock] = []
-        try:
-            yield locks
-        except BaseException:
-            for lock in locks:
-                lock.release()
-            raise
 
     def _insert_batch(
         self,
@@ -224,7 +214,8 @@ class JudgeBatches(LiveBatches):
     def _seal_and_ingest(self, open_batch: OpenLiveBatch) -> None:
         """Store the probabilities and the cost of a batch, and count its rows in the report.
 
-        Answered and failed rows are counted; rows that were not asked or interrupted are not.
+        The batch is then ingested and has no files. Judged and failed rows are counted, but no row
+        that was not asked or whose call was interrupted.
         """
         reasons_by_id = store_judgements(
             self._ws,

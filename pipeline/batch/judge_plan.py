@@ -73,7 +73,8 @@ def list_judgeable_values(
 ) -> dict[str, Any]:
     """Return the values of an answer that a decision model can judge, by field.
 
-    They have the form in which a model gives them. Fields that were judged before are included.
+    A field is left out if it has no value, or if a decision model answered it. Fields that were
+    judged before are included. The values have the form in which a model gives them.
     """
     values = task.answers.to_model_answer(json.loads(answer.answer))
     judgeable_values = {}
@@ -128,10 +129,10 @@ class JudgePlanner:
         return {name: described.description or "" for name, described in fields.items()}
 
     def plan_requests(self, tx: Connection, *, after: str = "") -> Iterator[PlannedRequest]:
-        """Yield a request for each selected answer with a value to judge, in order of row id.
+        """Yield a request for each selected answer with an unjudged value, in order of row id.
 
-        Answers whose row is gone or changed, or whose request is too long, are counted in
-        `left_out`.
+        Its values are counted in `question_count`. An answer whose row is gone or changed, or whose
+        request is too long, gets no request and is counted in `left_out`.
 
         Args:
             after: Begin after the row with this id.

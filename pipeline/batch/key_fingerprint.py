@@ -19,7 +19,11 @@ FINGERPRINT_BYTES = 8
 
 
 def compute_key_fingerprint(tx: Connection, settings: Settings) -> str | None:
-    """Return the fingerprint of the key in use; None without a key and with the local engine."""
+    """Return the fingerprint of the key in use; None without a key and with the local engine.
+
+    It is a hex text that is equal only for the same key in the same workspace. The key cannot be
+    computed from it, and nothing is stored.
+    """
     workspace_row = workspace.get_workspace(tx)
     backend = workspace_row.backend or settings.effective_backend
     if backend == "local" or settings.api_key is None:

@@ -44,11 +44,12 @@ class LateBatches:
         # Batches that this process asked the API to cancel, or whose refused move it reported.
         self._handled_batches = set[int]()
 
-    def check(self, batch: BatchRow, remote: RemoteBatch) -> None:
-        """Begin the move of a waiting batch if it is too old.
+    def move_if_late(self, batch: BatchRow, remote: RemoteBatch) -> None:
+        """Begin the move of a waiting batch if it is older than MOVE_AFTER.
 
-        Does nothing if a person cancelled it, or if it asks as another version. A cost that
-        prevents the move is printed once.
+        If an earlier process recorded the move of the batch, the API is asked again to cancel it.
+        Does nothing if a person cancelled the batch, if it asks as another version, or if this
+        process handled it before. If the cost or the model prevents the move, that is printed.
 
         Raises:
             RemoteError: The API could not be asked to cancel.
@@ -74,7 +75,7 @@ class LateBatches:
         self._move(batch, Mode(ws.settings.move_to), remote)
         self._handled_batches.add(number)
 
-    def begin(self, batch: BatchRow, mode: Mode, remote: RemoteBatch) -> None:
+    def begin_move(self, batch: BatchRow, mode: Mode, remote: RemoteBatch) -> None:
         """Record a move and ask the API to cancel the batch.
 
         Raises:
@@ -84,7 +85,7 @@ class LateBatches:
         move.begin_move(self._ws, batch, mode, remote=remote)
 
     def _move(self, batch: BatchRow, mode: Mode, remote: RemoteBatch) -> None:
-        """Begin a move, or print why it cannot begin."""
+        """Print a move and begin it, or print why it cannot begin without a person."""
         ws = self._ws
         estimate = estimate_move(ws, batch, mode)
         refusal = self._find_refusal(batch, mode, estimate)
@@ -96,16 +97,20 @@ class LateBatches:
             )
             return
         ws.display.say(f"older than MOVE_AFTER: {move.describe_move(batch, mode, estimate)}")
-        self.begin(batch, mode, remote)
+        self.begin_move(batch, mode, remote)
 
     def _find_refusal(self, batch: BatchRow, mode: Mode, estimate: MoveEstimate) -> str:
-        """Return why a move cannot begin without a person; "" if it can."""
+        """Return why a move cannot begin without a person; "" if it can.
+
+        The model is not served by flex, the other mode costs more than `max_usd`, or a budget has
+        no room.
+        """
         ws = self._ws
         if mode is Mode.FLEX and not ws.model.flex:
             return f"{ws.model.name} is not available in flex"
         if estimate.other_mode_usd > self.max_usd:
             return f"{format_usd(estimate.other_mode_usd)} was not confirmed"
-        return move.check_budgets(ws, batch, estimate)
+        return move.find_budget_refusal(ws, batch, estimate)
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,9 @@ class LateMove:
 def estimate_late_moves(
     ws: WorkspaceSession, tx: Connection, new_rows_usd: float
 ) -> LateMove | None:
-    """Return the price of moving all batches that wait or are about to be sent.
+    """Return what MOVE_AFTER does, and the price of moving the waiting and prepared batches.
+
+    Batches of the task and the version in use count, unless they are being cancelled.
 
     Args:
         new_rows_usd: Price of the rows that are not in a batch yet, in the mode MOVE_TO.
@@ -151,7 +158,10 @@ def estimate_late_moves(
 
 
 def describe_waiting_move(batch: BatchRow, settings: Settings, now: datetime) -> str:
-    """Return when the rows of a waiting batch are asked otherwise; "" if they never are."""
+    """Return when a waiting batch is moved, in words; "" if it never is.
+
+    A batch that is being cancelled gets the reason of the cancel.
+    """
     if batch.cancel_asked_at is not None and batch.state is BatchState.SUBMITTED:
         return batch.reason or ""
     move_time = find_move_time(batch, settings)

@@ -25,9 +25,10 @@ from pipeline.store.database import Connection
 def find_unlike_answers(tx: Connection, task: Task, batch: BatchRow, results: ResultFile) -> str:
     """Return what shows that answers are about other rows than their own; "" if nothing does.
 
-    Batches with few answers are not tested, nor are versions whose earlier answers are no more
-    alike than those of shuffled rows. A task with row codes is not tested either, because each of
-    its answers is checked.
+    Compares the words of up to MAX_PAIRS answers of the result with the texts of their rows.
+    Batches with fewer than `likeness.MIN_PAIRS` answers are not tested, nor are versions whose
+    earlier answers are no more like their rows than like shuffled rows. A task with row codes is
+    not tested either, because each of its answers is checked.
     """
     if task.prompt.has_echo:
         return ""
@@ -51,7 +52,10 @@ def _read_pairs(
     batch: BatchRow,
     results: ResultFile,
 ) -> list[WordPair]:
-    """Return the pairs of a random run of lines; a reply without an answer has no pair."""
+    """Return the pairs of MAX_PAIRS lines in a row, which begin at a random line.
+
+    Equal results give the same lines. A row without exactly one answer has no pair.
+    """
     randomness = random.Random(batch.result_sha256)  # noqa: S311 - it must be repeatable
     line_before = randomness.randrange(max(1, batch.requests - MAX_PAIRS + 1))
     rows = claims.claimed_rows(tx, batch.number, after=line_before, limit=MAX_PAIRS)
@@ -72,7 +76,9 @@ def _read_earlier_pairs(tx: Connection, task: Task, extractor: str) -> list[Word
 
 
 def _make_pairs(tx: Connection, task: Task, answer_texts: Mapping[str, str]) -> Iterator[WordPair]:
-    """Yield the words of each answer and its row; an answer that is no JSON is left out.
+    """Yield the words of each answer and its row.
+
+    Answers that are not JSON or whose row does not exist are left out.
 
     Args:
         answer_texts: Answers as JSON by row id.

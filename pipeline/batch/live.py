@@ -239,7 +239,10 @@ class _LiveRun:
         return None
 
     async def _open_next_batch(self) -> None:
-        """Prepare the next batch in a thread and queue its requests."""
+        """Prepare the next batch in a thread and queue its requests; queue nothing without one.
+
+        A request that can never be sent is given up, which may complete the batch.
+        """
         opened = await asyncio.to_thread(self._batches.open_next)
         if opened is not None:
             open_batch, planned_requests = opened
@@ -247,7 +250,10 @@ class _LiveRun:
             self._close_complete_batches()
 
     async def _wait_for_call(self) -> None:
-        """Wait until a queued call may be repeated, the deadline, or the end of a call or batch."""
+        """Wait until a queued call may be repeated, the deadline, or the end of a call or batch.
+
+        Returns after CHECK_INTERVAL_S at the latest. Sets the report's `pause_s`.
+        """
         remaining_s = self._throttle.deadline - self._ws.monotonic()
         pause_s = min(self._calls.seconds_to_next(), remaining_s)
         self.report.pause_s = 0.0 if self._throttle.running_calls else pause_s
@@ -328,7 +334,10 @@ class _LiveRun:
         self.report.answered += self._batches.copied_rows
 
     async def _end_running_calls(self) -> None:
-        """Wait for running calls until the deadline, then cancel them."""
+        """Wait for running calls until the deadline, then cancel them.
+
+        Cancelled calls get INTERRUPTED_WRITE_TIMEOUT_S to end.
+        """
         while self._throttle.running_calls:
             remaining_s = self._throttle.deadline - self._ws.monotonic()
             if remaining_s <= 0:
@@ -348,7 +357,8 @@ class _LiveRun:
         """Once a second sync replies to disk, count calls, and check for stalls and interrupts.
 
         Runs until it is cancelled. Errors of the sync are ignored. The session's stop event
-        interrupts the run.
+        interrupts the run. Sets the report's `service_failure` and `silent_s`, and calls
+        `on_progress`.
         """
         while True:
             await asyncio.sleep(CHECK_INTERVAL_S)

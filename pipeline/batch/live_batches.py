@@ -83,7 +83,7 @@ class LiveBatches:
     def open_next(self) -> tuple[OpenLiveBatch, Sequence[PlannedRequest]] | None:
         """Prepare the next batch, which is claimed and locked; return it with its requests.
 
-        If no batch is possible, the reason is kept as `end_of_rows` until a batch is closed. A
+        If no batch is possible, None is returned, and the reason is kept as `end_of_rows` until a batch is closed. A
         single batch keeps the reason in the report, and no second batch is possible.
         """
         is_single_batch = self._policy.is_single_batch
@@ -178,7 +178,11 @@ class LiveBatches:
         return INTERRUPTED_WRITE_TIMEOUT_S if self._report.interrupted else None
 
     def _seal_and_ingest(self, open_batch: OpenLiveBatch) -> None:
-        """Seal and ingest the replies of a batch, and count its outcomes in the report."""
+        """Seal and ingest the replies of a batch, and count its outcomes in the report.
+
+        A row without a reply and without a reason of its own gets the reason why the run stopped.
+        The lowest number of an ingested batch becomes the report's `run`.
+        """
         ws = self._ws
         report = self._report
         default_reason = NOT_ASKED_REASON
@@ -202,8 +206,8 @@ class LiveBatches:
         """Count answered and failed rows; queue the rows that may be asked again.
 
         All rows without an applied answer are excluded from later batches of new rows. A single
-        batch queues no row. A row that is not queued counts as failed if it was called, and not at
-        all otherwise.
+        batch queues no row. The reply of a queued row is not counted any more. A row that is not
+        queued counts as failed if it was called, and not at all otherwise.
         """
         for outcome in outcomes:
             if not outcome.reason:
@@ -258,13 +262,14 @@ class LiveBatches:
         open_batch.recorded_calls = calls
 
     def read_other_calls(self) -> tuple[list[tuple[float, int]], int]:
-        """Return the calls that other batches made in this minute, and all requests of this day.
+        """Return the calls that other batches made in the last minute, and all calls of this day.
 
-        Batches of this and of other processes count alike. The times of their calls are estimated.
+        Batches of the model count, of this and of other processes. The times of their calls are
+        estimated.
 
         Returns:
-            Monotonic time and prompt tokens of each call, and the number of today's requests with
-            those of the open batches. Both are empty without rate limits.
+            Monotonic time and prompt tokens of each call, and the number of today's calls with
+            those of the open batches. Without rate limits nothing is counted: [] and 0.
         """
         ws = self._ws
         if all(limit is None for limit in ws.limits):
@@ -302,7 +307,7 @@ def _spread_evenly(
     window_start: datetime,
     now: datetime,
 ) -> Iterator[datetime]:
-    """Yield assumed times of the calls of a batch: evenly spread, and not before the window.
+    """Yield assumed times of the calls of a batch, ascending: evenly spread, within the window.
 
     Times more than one window in the future are left out.
     """

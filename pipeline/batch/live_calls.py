@@ -246,6 +246,9 @@ class LiveCalls:
     def _repeat_or_give_up(self, call: PendingCall, error: errors.RemoteError) -> None:
         """Queue a call again after a failure of the service, or give its row up.
 
+        The row is given up after `max_unanswered_calls` calls without any reply, or if its calls
+        have failed for longer than the throttle's patience.
+
         The pause doubles each time, with jitter. It is at least the time that the service asked
         for, and never more than MAX_PAUSE_S.
         """

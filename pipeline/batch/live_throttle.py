@@ -245,7 +245,7 @@ class LiveThrottle:
             calls: Monotonic time and prompt tokens of each call of another run.
             today: Requests of this Pacific day, including those of this run.
         """
-        self.rate_limiter.prime(calls, today=today)
+        self.rate_limiter.replace_other_calls(calls, today=today)
         self._warn_of_daily_quota()
 
     def _warn_of_daily_quota(self) -> None:

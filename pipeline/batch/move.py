@@ -101,7 +101,7 @@ def list_open_moves(tx: Connection, number: int | None = None) -> dict[int, Mode
 
 
 def list_ended_moves(tx: Connection, task: Task, extractor: str) -> list[tuple[BatchRow, Mode]]:
-    """Return the batches of a version with an open move that are over, with the mode of the move.
+    """Return the ended batches of a version with an open move, with its mode, oldest first.
 
     A batch of another version is left out: its rows cannot be asked as they were.
     """
@@ -130,10 +130,11 @@ def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
     return claiming.filter_claimable(tx, task, sorted(row_ids))
 
 
-def check_budgets(ws: WorkspaceSession, batch: BatchRow, estimate: MoveEstimate) -> str:
+def find_budget_refusal(ws: WorkspaceSession, batch: BatchRow, estimate: MoveEstimate) -> str:
     """Return why a budget does not allow a move; "" if all budgets allow it.
 
-    The budgets count the batch itself until it is ingested.
+    The price of the other mode counts with the reserve for the error of estimates. The budgets
+    count the batch itself until it is ingested.
     """
     with ws.store.read() as tx:
         reserve = budget.load_calibration(tx, batch.extractor).reserve
@@ -161,7 +162,7 @@ def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
         )
     estimate = estimate_move(ws, batch, mode)
     ws.display.say(describe_move(batch, mode, estimate))
-    refusal = check_budgets(ws, batch, estimate)
+    refusal = find_budget_refusal(ws, batch, estimate)
     if refusal:
         raise BudgetError(
             f"{refusal}; nothing was changed",
@@ -179,7 +180,8 @@ def begin_move(
 ) -> None:
     """Record a move of a submitted batch, then ask the API to cancel the batch if it is not over.
 
-    After an error of the API the record stays, and the next command asks again.
+    The cancel is recorded with the move. If the batch is over, only the move is recorded. After an
+    error of the API the record stays, and the next command asks again.
 
     Raises:
         StateConflictError: The batch is no longer submitted. Nothing was changed.
@@ -196,7 +198,7 @@ def begin_move(
         ws.client.cancel_batch(batch.remote_name or "")
 
 
-def change_mode(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
+def change_move_mode(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
     """Change the mode of the open move of a batch that is over."""
     with ws.store.write() as tx:
         marks.record_move(tx, batch.number, mode=mode, reason=f"{MOVED_REASON}{mode}", now=ws.now())

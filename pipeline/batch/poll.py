@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from pipeline.batch.batch_files import lock_of, sealed_result
 from pipeline.batch.cancel_reasons import is_given_up
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_hint, other_key_message
-from pipeline.batch.reconcile import check_duplicates
+from pipeline.batch.reconcile import find_and_cancel_duplicates
 from pipeline.batch.report import duration_in_words
 from pipeline.batch.result_download import download_result, restore_result
 from pipeline.core import errors, files
@@ -97,24 +97,25 @@ def poll_batches(
     ws: WorkspaceSession,
     *,
     wait: bool,
-    first: bool = False,
+    stops_at_first: bool = False,
     number: int | None = None,
-    fetches: bool = True,
+    should_download: bool = True,
     on_waiting: WaitingHook = lambda _batch, _remote: None,
 ) -> PollReport:
     """Look at the task's submitted batches, and seal the results of those that are over.
 
-    Batches with an unclear create are only reported as `unclear`, if no process works on them. Also
-    downloads lost results of downloaded batches again, and cancels duplicate batches. Shows the
-    progress. Ends early if no look succeeds for `poll_patience` seconds or a daily quota is used
-    up; the error is in the report's `stopped`. Nothing is ingested.
+    A batch with an unclear create is only reported as `unclear`; if a process works on it, that
+    process is printed instead. Also downloads lost results of downloaded batches again, and cancels
+    duplicate batches. Shows the progress. Ends early if no look succeeds for `poll_patience`
+    seconds or a daily quota is used up; the error is in the report's `stopped`. Nothing is
+    ingested.
 
     Args:
         wait: Look until all batches are over, instead of once.
-        first: If `wait` is set, look only until the first batch is over.
+        stops_at_first: If `wait` is set, look only until the first batch is over.
         number: Look at this batch only.
-        fetches: Download results. If false, batches that are over stay submitted, and only their
-            remote state is stored.
+        should_download: Download results. If false, batches that are over stay submitted, and only
+            their remote state is stored.
         on_waiting: Called at each look with a batch that is not over, and its remote state.
 
     Returns:
@@ -123,14 +124,14 @@ def poll_batches(
     Raises:
         KeyRefusedError: The API refuses the key.
     """
-    poll = _Poll(ws, number, should_download=fetches, on_waiting=on_waiting)
+    poll = _Poll(ws, number, should_download=should_download, on_waiting=on_waiting)
     for batch in poll.batches_in(BatchState.SUBMITTING):
         lock_name = lock_of(batch.number)
         if ws.locks.is_free(lock_name):
             poll.report.unclear.append(batch.number)
         else:
             ws.display.say(f"batch {batch.number}: {ws.locks.describe_holder(lock_name)}")
-    check_duplicates(ws)
+    find_and_cancel_duplicates(ws)
     poll.restore_lost_results()
     poll.add_submitted()
     if not poll.done_counts:
@@ -140,10 +141,10 @@ def poll_batches(
     if len(poll.done_counts) == 1:
         label = f"batch {next(iter(poll.done_counts))}"
     with ws.display.bar(label, sum(poll.request_counts.values())) as bar:
-        poll.follow(wait=wait, stops_at_first=first, bar=bar)
+        poll.follow(wait=wait, stops_at_first=stops_at_first, bar=bar)
     poll.update_report()
     if poll.report.downloaded or poll.report.failed:
-        check_duplicates(ws)
+        find_and_cancel_duplicates(ws)
     return poll.report
 
 
@@ -297,12 +298,14 @@ class _Poll:
     def _check_batch(self, batch: BatchRow) -> str:
         """Store the remote state of a batch, download its result if it is over; return the state.
 
-        The state is stored if it changed. A state of an unknown kind is printed once and counts as
-        running. A batch that is over is not downloaded if the poll downloads nothing, or while the
-        batch may still name its result.
+        The state is stored if it changed, and its finished requests are counted in `done_counts`.
+        A state of an unknown kind is printed once and counts as running. `on_waiting` is called
+        with a batch that is not over. A batch that is over is not downloaded if the poll downloads
+        nothing, or while the batch may still name its result.
 
         Returns:
-            The API's state in lower case, with the number of the batch if several are followed.
+            The API's state in lower case, with the age of a cancel, and with the number of the
+            batch if several are followed.
 
         Raises:
             RemoteError: The API could not be reached, or does not have the batch or its result.
@@ -439,7 +442,11 @@ class _Poll:
 
 
 def _find_changes(batch: BatchRow, remote: RemoteBatch, *, now: datetime) -> dict[str, object]:
-    """Return the columns of a batch that a look at the remote batch changes, by name."""
+    """Return the columns of a batch that a look at the remote batch changes, by name.
+
+    They are its state and finished requests at the API, when it was first seen running, and its
+    lifetime in seconds if it is over.
+    """
     columns: dict[str, object] = {
         "remote_word": remote.state_name,
         "remote_done": min(remote.ended_request_count, batch.requests),

@@ -10,7 +10,7 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -42,7 +42,7 @@ from pipeline.engine.request_builder import PlannedRequest
 from pipeline.engine.session import WorkspaceSession
 from pipeline.store import batches
 from pipeline.store.database import Connection, Store
-from pipeline.store.locks import Lock
+from pipeline.store.locks import Lock, Locks
 
 PREPARE_LOCK = "prepare"
 # Relative rounding error of costs that are added in another order.
@@ -78,7 +78,10 @@ def prepare_batches(
     numbers = list[int]()
 
     def prepare_remaining() -> StopReason:
-        """Prepare batches until there is a reason to stop; add their numbers to `numbers`."""
+        """Delete leftover files, then prepare batches until there is a reason to stop.
+
+        Adds the numbers of the batches to `numbers`.
+        """
         with ws.lock(PREPARE_LOCK):
             _delete_unknown_request_files(ws.data, ws.store)
         while True:
@@ -129,6 +132,20 @@ class Prepared(NamedTuple):
     lock: Lock | None = None
 
 
+def acquire_batch_lock(locks: Locks, number: int) -> Lock:
+    """Acquire the lock of a batch without waiting, and return it.
+
+    Raises:
+        StateConflictError: Another process has the lock.
+    """
+    lock = locks.acquire(lock_of(number))
+    if lock is None:
+        raise StateConflictError(
+            "the lock of batch", number, expected_state="free", target_state="held"
+        )
+    return lock
+
+
 @dataclass
 class Preparation:
     """Prepares the selected rows batch after batch; each call of `next` prepares one batch."""
@@ -146,8 +163,6 @@ class Preparation:
     # Requests in all batches up to now.
     _prepared_rows: int = 0
     _last_id: str | None = None
-    # Lock of the live batch that was claimed last.
-    _lock: Lock | None = None
 
     def prepare_next(self) -> Prepared | StopReason:
         """Prepare and claim the next batch, or return why no batch is possible.
@@ -201,12 +216,15 @@ class Preparation:
             if isinstance(draft, StopReason):
                 return draft
             # Another process may have claimed a row, or spent the money, since the file was read.
-            with (
-                contextlib.suppress(StateConflictError),
-                self._cleaning_up(draft),
-                ws.store.write() as tx,
-            ):
-                return self._claim(tx, draft)
+            with contextlib.suppress(StateConflictError), contextlib.ExitStack() as on_exit:
+                if draft.file is not None:
+                    # A file that got its final name is not deleted.
+                    on_exit.callback(draft.file.path.unlink, missing_ok=True)
+                on_error = on_exit.enter_context(contextlib.ExitStack())
+                with ws.store.write() as tx:
+                    prepared = self._claim(tx, draft, on_error)
+                on_error.pop_all()
+                return prepared
         raise InconsistentError(
             f"the open rows changed {MAX_TRIES} times while their requests were written; "
             "nothing was claimed",
@@ -214,29 +232,11 @@ class Preparation:
             f"`{ws.task.labels.command('batch-submit')}` again",
         )
 
-    @contextlib.contextmanager
-    def _cleaning_up(self, draft: RequestDraft) -> Iterator[None]:
-        """Delete the draft's file after a block, and release the batch's lock if the block fails.
-
-        A file that was renamed to its final name is not deleted. The lock is that of a live batch,
-        which `_claim` acquired in the block.
-        """
-        self._lock = None
-        try:
-            yield
-        except BaseException:
-            if self._lock is not None:
-                self._lock.release()
-            raise
-        finally:
-            if draft.file is not None:
-                draft.file.path.unlink(missing_ok=True)
-
     def _write_draft(self, tx: Connection, after: str | None) -> RequestDraft | StopReason:
         """Fill a draft with rows after a row id; seal the file of a batch for the Batch API.
 
-        The requests of a live batch stay in memory. Copied answers are stored on the way, in
-        transactions of their own, and the progress is shown.
+        The file also gets its control requests. The requests of a live batch stay in memory. Copied
+        answers are stored on the way, in transactions of their own, and the progress is shown.
 
         Returns:
             The draft, or why it has no request: a limit, or NO_ROWS_LEFT.
@@ -309,12 +309,17 @@ class Preparation:
             )
         draft.copied_answers.clear()
 
-    def _claim(self, tx: Connection, draft: RequestDraft) -> Prepared:
+    def _claim(
+        self, tx: Connection, draft: RequestDraft, on_error: contextlib.ExitStack
+    ) -> Prepared:
         """Insert the batch, claim all its rows and rename its file, in the caller's transaction.
 
         Checks budget and quota again. A live batch gets its lock before another process can see it,
         and its file is written here. A trial claims no rows. The file is deleted if the insert
         fails.
+
+        Args:
+            on_error: Gets a callback that releases the lock.
 
         Returns:
             The batch, with its requests and its lock if it is live.
@@ -325,7 +330,7 @@ class Preparation:
         """
         number = batches.next_number(tx)
         current_limits = self._new_draft(tx)
-        stop_reason = current_limits.stop_reason(draft.expected_usage, slack=ROUNDING)
+        stop_reason = current_limits.find_exceeded_limit(draft.expected_usage, slack=ROUNDING)
         if stop_reason is not None:
             raise StateConflictError(
                 f"the {stop_reason.name.lower()} of batch",
@@ -334,15 +339,10 @@ class Preparation:
                 target_state="used",
             )
         self.ws.bind_backend(tx)
+        lock = None
         if self.mode is not Mode.BATCH:
-            self._lock = self.ws.locks.acquire(lock_of(number))
-            if self._lock is None:
-                raise StateConflictError(
-                    "the lock of batch",
-                    number,
-                    expected_state="free",
-                    target_state="held",
-                )
+            lock = acquire_batch_lock(self.ws.locks, number)
+            on_error.callback(lock.release)
 
         path = request_path(self.ws.data, number)
         file = draft.file
@@ -357,7 +357,7 @@ class Preparation:
             raise
         if file.path != path:
             files.rename_sealed(file, path)
-        return Prepared(number, len(draft.row_claims), draft.last_id, draft.requests, self._lock)
+        return Prepared(number, len(draft.row_claims), draft.last_id, draft.requests, lock)
 
     def _insert_batch(
         self,

@@ -60,7 +60,12 @@ def read_queue_limit(
     *,
     now: datetime,
 ) -> QueueLimit:
-    """Return how many prompt tokens may be queued for a model with the key in use."""
+    """Return how many prompt tokens may be queued for a model with the key in use.
+
+    It is the documented window of the model and the tier. If the API refused a batch because of a
+    full queue within LEARNING_WINDOW, it is the limit that `learn_limit` computes. A model without
+    a documented window is unlimited.
+    """
     documented_tokens = model.max_enqueued_tokens(settings.tier)
     documented_limit = QueueLimit(documented_tokens, documented_tokens)
     if documented_tokens is None:
@@ -75,7 +80,11 @@ def read_queue_limit(
 
 
 def learn_limit(tries: Iterable[CreateTry], documented_tokens: int, *, since: datetime) -> int:
-    """Return the limit that the tries show, at most the documented window.
+    """Return the limit of queued prompt tokens that the tries show, at most the documented window.
+
+    A refusal lowers it to the tokens that were queued without the batch, or to half of the tokens
+    with the batch if that is more. A success raises it to SUCCESS_GROWTH times the tokens that were
+    queued then. It never falls below MIN_LIMIT_SHARE of the window.
 
     Args:
         tries: The tries of a model and a key, oldest first.

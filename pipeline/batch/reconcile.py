@@ -52,7 +52,7 @@ class ReconcileResult(NamedTuple):
     wait_s: float = 0.0
 
 
-def reconcile(
+def reconcile_create(
     ws: WorkspaceSession,
     batch: BatchRow,
     listing: Sequence[RemoteBatch] | None = None,
@@ -60,8 +60,8 @@ def reconcile(
     """Search the whole remote list for any try of a submitting batch, and adopt the oldest.
 
     A remote batch that may give answers is preferred to an older failed, cancelled or expired
-    batch. The adopted batch is stored as submitted. The others are recorded as duplicates and
-    cancelled. If none is found, nothing is written.
+    batch. The adopted batch is stored as submitted, and its name is printed. The others are
+    recorded as duplicates and cancelled. If none is found, nothing is written.
 
     The list proves absence only if it is read late enough: after its lag, and after the create's
     time-out if the end of the create is unknown. Recorded times may come from a wrong clock, so the
@@ -212,8 +212,8 @@ def _record_duplicates(
             batches.mark_duplicate_cancelled(tx, remote.name, now=now)
 
 
-def check_duplicates(ws: WorkspaceSession) -> None:
-    """Find, record and cancel duplicate batches in the remote list, for all tasks.
+def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
+    """Record and cancel all duplicates in the remote list, of batches of all tasks.
 
     Reads the list only while a batch is submitted, or while a batch may have a duplicate: a
     duplicate is not cancelled yet, or a create call was lost and the search for its batch has

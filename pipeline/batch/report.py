@@ -134,10 +134,10 @@ def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
     """
     with store.read() as tx:
         all_batches = batches.combine_runs(batches.batches_in_states(tx))
-    return [summarize(batch, now=now) for batch in all_batches]
+    return [make_batch_summary(batch, now=now) for batch in all_batches]
 
 
-def summarize(batch: BatchRow, *, now: datetime) -> BatchSummary:
+def make_batch_summary(batch: BatchRow, *, now: datetime) -> BatchSummary:
     """Return a batch with its age, and its actual or estimated cost.
 
     The cost is actual if the batch has one. A failed batch that was never created costs 0.
@@ -274,9 +274,10 @@ def _cost_entries(
 def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
     """Return every model of the catalogue for JSON: its use, limits, and prices on a day.
 
-    Prices are in USD per million tokens, as `in` and `out` of live calls and of batches. `use` is
-    "answers", "embeds" or "decides" for the models of the settings, else None. Only the answering
-    model has the rate limits of the settings instead of the catalogue's.
+    Models are in the order of the table, and those of the user's file come last. Prices are in USD
+    per million tokens, as `in` and `out` of live calls and of batches. `use` is "answers", "embeds"
+    or "decides" for the models of the settings, else None. Only the answering model has the rate
+    limits of the settings instead of the catalogue's.
     """
     settings = settings.for_backend(settings.effective_backend)
     uses = {
@@ -317,7 +318,7 @@ def _price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:
 def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
     """Return the rows that failed when they were asked alone, for JSON, oldest first.
 
-    Rows that were answered, parked or removed since then are included.
+    Rows that were answered, parked or removed since then are included. Writes nothing.
 
     Returns:
         For each row the name that users know, the time of its first failure, the reason, its number

@@ -28,7 +28,7 @@ RETRY_THREADS = 8
 RETRY_INTERVAL_S = 60.0
 
 
-def ask_alone(
+def ask_single_rows(
     ws: WorkspaceSession,
     row_ids: Sequence[str] | None = None,
     *,
@@ -123,7 +123,7 @@ class RetryThreads:
             contextlib.suppress(FindableError, KeyboardInterrupt),
             self._open_session() as ws,
         ):
-            ask_alone(ws, ids)
+            ask_single_rows(ws, ids)
 
     def stop(self) -> None:
         """Start nothing more, and do not wait for running calls."""

@@ -20,7 +20,7 @@ from pipeline.batch.reconcile import (
     USELESS_STATES,
     ReconcileResult,
     cancel_duplicates,
-    reconcile,
+    reconcile_create,
     wait_for_next_list,
 )
 from pipeline.core import errors, files
@@ -92,7 +92,10 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
     is_first = True
 
     def try_send() -> SendOutcome | ReconcileResult | None:
-        """Take the next step under the batch's lock; see `_Send.resolve_and_create`."""
+        """Take the next step under the batch's lock; see `_Send.resolve_and_create`.
+
+        If another process has the lock, prints that process and returns TAKEN_BY_OTHER_PROCESS.
+        """
         with ws.locks.try_lock(lock_of(number)) as lock:
             if lock is None:
                 ws.display.say(f"batch {number}: {ws.locks.describe_holder(lock_of(number))}")
@@ -142,7 +145,7 @@ class _Send(NamedTuple):
         """
         batch = self.batch
         if batch.state is BatchState.SUBMITTING:
-            reconciled = reconcile(self.ws, batch)
+            reconciled = reconcile_create(self.ws, batch)
             if reconciled.adopted:
                 return SendOutcome.ADOPTED
             if not reconciled.absent:
@@ -195,7 +198,7 @@ class _Send(NamedTuple):
             existing_batches = self._find_created_elsewhere(display_name)
         batch = self._commit_intent(display_name, should_create=not existing_batches)
         if existing_batches:
-            reconciled = reconcile(ws, batch, existing_batches)
+            reconciled = reconcile_create(ws, batch, existing_batches)
             return SendOutcome.ADOPTED if reconciled.adopted else reconciled
 
         # A process that was suspended can only notice now that another process has its lock.

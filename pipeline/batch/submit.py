@@ -200,7 +200,10 @@ def submit_batches(
 
 
 def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
-    """Return rows, batches and tokens of a plan in words, with price and date of the prices."""
+    """Return rows, batches and tokens of a plan in words, with price and date of the prices.
+
+    The cost of row codes is named if the task has `echo`.
+    """
     cost = describe_cost(ws.model, plan.cost, usage_tier=ws.settings.tier)
     price_date = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
     echo_part = ""
@@ -298,17 +301,7 @@ def _plan_rows(store: Store, task: Task, selection: Selection, plan: BatchPlan) 
 
     Their requests, tokens and cost are not added, because nothing is counted.
     """
-    return BatchPlan(
-        items=plan.items + _count_new(store, task, selection),
-        batches=plan.batches,
-        requests=plan.requests,
-        size_bytes=plan.size_bytes,
-        counted_prompt_tokens=plan.counted_prompt_tokens,
-        usage=plan.usage,
-        cost=plan.cost,
-        control_requests=plan.control_requests,
-        control_cost=plan.control_cost,
-    )
+    return replace(plan, items=plan.items + _count_new(store, task, selection))
 
 
 @dataclass

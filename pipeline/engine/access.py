@@ -16,7 +16,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.text import join_first
 from pipeline.engine.shipped_task import ShippedTask
 from pipeline.engine.task_selection import (
-    missing_tables,
+    find_missing_tables,
     names_user_task,
     settings_for_lookup,
     used_shipped_tasks,
@@ -76,8 +76,10 @@ def check_access(
 ) -> AllowedAccess:
     """Check whether a command may use the workspace; ask a person if need be, write nothing.
 
-    A folder in a file's place, and a missing database of a folder with sealed files, are allowed
-    here and refused later. A user task with rows of its own turns WRITE into CREATE.
+    A person is asked before tables or columns are added to another program's database, and before
+    a workspace goes on without its folder. A folder in a file's place, and a missing database of a
+    folder with sealed files, are allowed here and refused later. A user task with rows of its own
+    turns WRITE into CREATE.
 
     Args:
         confirm: Asks a person a question; returns the answer.
@@ -103,7 +105,7 @@ def check_access(
         adopted_tasks = None
         if tx is not None:
             additions = _plan_table_additions(tx, settings, access, whole=is_whole_workspace)
-            adopted_tasks = _adopted_tasks(tx, settings, access, whole=is_whole_workspace)
+            adopted_tasks = _find_adopted_tasks(tx, settings, access, whole=is_whole_workspace)
 
     # A folder whose database is missing is refused later, when its marker is checked.
     is_database_lost = (
@@ -253,7 +255,7 @@ def _plan_table_additions(
         adoption_plan.extend(tables.adoption_plan(tx, lookup_settings))
 
     other_tables = [] if is_ours else schema.other_tables(tx)
-    kinds_by_name = missing_tables(tx, lookup_settings) if is_ours or other_tables else {}
+    kinds_by_name = find_missing_tables(tx, lookup_settings) if is_ours or other_tables else {}
     if (is_ours or other_tables) and can_write and names_user_task(settings):
         from pipeline.engine import task_registry
 
@@ -278,7 +280,7 @@ def _plan_table_additions(
     return _PlannedAdditions(other_tables, new_objects, adoption_plan)
 
 
-def _adopted_tasks(
+def _find_adopted_tasks(
     tx: Connection,
     settings: Settings,
     access: Access,
@@ -303,10 +305,10 @@ def _no_workspace_error(
     other_tables: list[str],
     hint: object,
 ) -> ConfigurationError:
-    """Return the error that there is no workspace.
+    """Return the error that there is no workspace in the folder, or in the named database.
 
     Args:
-        other_tables: Tables of another program; if there are any, the message lists the first.
+        other_tables: Tables of another program; the message lists the first MAX_LISTED_TABLES.
         hint: How to create a workspace; replaced if there are other tables.
     """
     location = str(settings.data)

@@ -52,7 +52,7 @@ class BulkEditReport:
             self.refusals.append((row_id, reason))
 
 
-def set_field(
+def set_field_of_rows(
     store: Store,
     task: Task,
     now: Callable[[], datetime],
@@ -61,11 +61,17 @@ def set_field(
     editor_name: str,
     progress: ProgressBar,
 ) -> BulkEditReport:
-    """Set a field of the answer to each row of a filter.
+    """Set a field of the answer to each row of a filter, and record that as a bulk edit.
+
+    Each chunk of rows is a transaction. Refused rows are counted and stay as they were. If the same
+    edit was interrupted before, it continues under its number.
 
     Args:
         editor_name: Name of the editor.
         progress: Gets the number of rows that were visited.
+
+    Returns:
+        The number of the bulk edit, and the counts of this call.
 
     Raises:
         InputError: The field, the filter or the editor's name is invalid.
@@ -125,7 +131,13 @@ def _correct_chunk(
     editor_name: str,
     edited_at: datetime,
 ) -> None:
-    """Correct rows as a part of the report's bulk edit, and count them in the report."""
+    """Correct rows as a part of the report's bulk edit, and count them in the report.
+
+    Runs in the caller's transaction.
+
+    Args:
+        changes: New values by field, or the number of the edit to undo, by row id.
+    """
     corrected = corrections.correct_rows(
         tx, task, changes, bulk_edit=report.number, editor_name=editor_name, edited_at=edited_at
     )
@@ -147,10 +159,18 @@ def undo_bulk_edit(
     editor_name: str,
     progress: ProgressBar,
 ) -> BulkEditReport:
-    """Undo all edits of a bulk edit, also of an interrupted one.
+    """Undo all edits of a bulk edit, also of an interrupted one, and record that it was undone.
 
-    Fields that a later edit changed again keep their values. An undo that was interrupted continues
-    when it is called again.
+    Each chunk of rows is a transaction. Fields that a later edit changed again keep their values.
+    An undo that was interrupted continues when it is called again.
+
+    Args:
+        number: The number of the bulk edit.
+        editor_name: Name of the person who undoes it.
+        progress: Gets the number of edits that were visited.
+
+    Returns:
+        The counts of this call.
 
     Raises:
         InputError: There is no such bulk edit, or the editor's name is invalid.

@@ -76,7 +76,10 @@ def claimable_rows(
 
 
 def filter_claimable(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[str]:
-    """Return those of the row ids that the next batch can claim, in the given order."""
+    """Return those of the row ids that the next batch can claim, in the given order.
+
+    They are open, and neither claimed nor parked.
+    """
     askable_ids: set[str] = set()
     for page in split_into_pages(row_ids, claims.CLAIM_PAGE_ROWS):
         unavailable = _claimed_or_parked(task).where(asks.c.item_id.in_(page))

@@ -65,7 +65,10 @@ def is_mixed(task: Task) -> bool:
 
 
 def explain_open_field(task: Task) -> str:
-    """Return why decisions cannot answer the first open field of the task; "" if all are closed."""
+    """Return why decisions cannot answer all fields of the task; "" if they can.
+
+    The reason is that the task sends images, or its first open field.
+    """
     if task.prompt.sends_images:
         return "the task sends images: decisions answer questions about text only"
     open_fields = list_open_fields(task)

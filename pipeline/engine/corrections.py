@@ -282,6 +282,9 @@ def _make_edit(
 ) -> NewEdit | None:
     """Return a validated edit of a row, or None if the answer has the new values already.
 
+    The edit is also returned if it only changes which fields are labels: an undo, or a change with
+    `confirms_values`. Nothing is stored.
+
     Raises:
         InputError: The row, the field, the edit to undo or the new answer is invalid.
         ConfigurationError: Code of the task's file failed.
@@ -332,8 +335,8 @@ def _store_accepted_edits(
 ) -> dict[str, FindableError]:
     """Store the edits of several rows; return why rows were refused, by row id.
 
-    Each write has a savepoint. If it is refused, the halves are written on their own, until the
-    refused rows are found.
+    Nothing of a refused row is stored. Each write has a savepoint. If it is refused, the halves are
+    written on their own, until the refused rows are found.
     """
     if not new_edits:
         return {}
@@ -578,7 +581,10 @@ def normalize_editor_name(text: str) -> str:
 
 
 def _unknown_field_error(task: Task, name: str) -> InputError:
-    """Return the error that the answer has no field of that name; the hint suggests a field."""
+    """Return the error that the answer has no field of that name.
+
+    The hint suggests the most similar field, or lists all fields.
+    """
     field_names = list(task.prompt.answer_model.model_fields)
     close_matches = get_close_matches(name, field_names, n=1)
     hint = f"its fields are {', '.join(field_names)}"
@@ -647,7 +653,7 @@ def _validated_answer(
 
 
 def _changed_fields(edit: AnswerEdit) -> dict[str, tuple[Any, Any]]:
-    """Return a (before, after) pair for each changed field; a missing value is `None`."""
+    """Return a (before, after) pair by name of each changed field; a missing value is `None`."""
     changed_fields = {}
     for name in (*edit.before, *edit.after):
         before = edit.before.get(name)

@@ -38,7 +38,7 @@ STATE_KEYS = (
 )
 
 
-def check_prefix(tx: Connection, record: TaskRecord) -> None:
+def check_table_prefix(tx: Connection, record: TaskRecord) -> None:
     """Raise ConfigurationError if another task has the same table prefix."""
     for other_record in workspace.list_tasks(tx):
         if other_record.prefix == record.prefix and other_record.name != record.name:
@@ -51,6 +51,8 @@ def check_prefix(tx: Connection, record: TaskRecord) -> None:
 
 def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
     """Return a declared record with columns, fields and state of the stored record.
+
+    Without a stored record, the declared record is returned unchanged.
 
     - Former columns and fields follow the current columns and fields, because stored rows and
       answers have them.
@@ -87,7 +89,7 @@ def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord)
     )
 
 
-def check_change(
+def accept_declaration_change(
     tx: Connection,
     stored_record: TaskRecord,
     declared_record: TaskRecord,
@@ -97,8 +99,9 @@ def check_change(
 ) -> list[str]:
     """Refuse a change of a task that would mix answers; record an accepted change as an event.
 
-    A version that was never used, or whose fingerprint is the same, passes without an event. New
-    and renamed terms of a vocabulary are accepted, and stored answers get the new names.
+    Runs in the caller's transaction, which stores the record. A version that was never used, or
+    whose fingerprint is the same, passes without an event. New and renamed terms of a vocabulary
+    are accepted, and stored answers get the new names.
 
     Args:
         accepted: The user accepts a changed declaration under a version that was used.

@@ -40,7 +40,8 @@ class _Candidate(NamedTuple):
 def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declaration) -> TaskRecord:
     """Return a record with the examples of its version, drawn now if the version is unused.
 
-    A declaration without `examples="corrections"` gets none.
+    Up to MAX_EXAMPLES rows are drawn. A declaration without `examples="corrections"` gets none.
+    Nothing is stored.
     """
     if not declaration.draws_examples:
         return record
@@ -74,7 +75,11 @@ def describe_missing_examples(record: TaskRecord, declaration: Declaration) -> l
 def _read_candidates(
     tx: Connection, record: TaskRecord, declaration: Declaration
 ) -> list[_Candidate]:
-    """Return the rows with labels of all fields that did not change since and fit the declaration."""
+    """Return the rows whose labels of all fields fit the declaration.
+
+    Rows that changed since they were labelled are left out, unless all of them did: then the prompt
+    has other columns now.
+    """
     rows = UserTask(record).rows
     field_names = declaration.answer.model_fields.keys()
     row_labels = {
@@ -90,7 +95,6 @@ def _read_candidates(
     }
 
     candidates = []
-    # If all hashes differ, the prompt has other columns than when the rows were labelled.
     for row_id in unchanged_ids or labelled_rows:
         row = labelled_rows[row_id]
         answer = {name: row_labels[row_id].values[name] for name in field_names}
@@ -118,7 +122,10 @@ def _list_closed_fields(declaration: Declaration) -> list[str]:
 def _draw_spread(
     candidates: Sequence[_Candidate], closed_fields: Sequence[str], *, seed: str
 ) -> list[_Candidate]:
-    """Draw up to MAX_EXAMPLES candidates, in turns from groups of equal values in closed fields."""
+    """Draw up to MAX_EXAMPLES candidates, in turns from groups of equal values in closed fields.
+
+    The seed decides the order, so an equal seed draws the same rows.
+    """
 
     def hash_row(candidate: _Candidate) -> bytes:
         key = f"{seed}:{candidate.row_id}".encode("utf-8", "replace")

@@ -46,7 +46,10 @@ class EchoedReply(NamedTuple):
 
 
 def make_row_code(task_name: str, row_id: str, input_hash: str) -> str:
-    """Return the code of a row, which its answer must repeat."""
+    """Return the code of a row, which its answer must repeat: CODE_CHARS of CODE_ALPHABET.
+
+    The same row with the same input always has the same code.
+    """
     source = json.dumps([task_name, row_id, input_hash])
     number = int.from_bytes(hashlib.sha256(source.encode()).digest())
     code = ""
@@ -99,7 +102,8 @@ def estimate_echo_cost(model: Model, service_tier: str, *, count: int, day: date
 def split_reply(reply_text: str) -> EchoedReply:
     """Separate the row codes of a reply from its text.
 
-    A text that is no JSON object is returned unchanged, without codes.
+    The texts of the other members stay as they are. A text that is not a JSON object is returned
+    unchanged, without codes.
     """
     unchanged = EchoedReply([], reply_text)
     try:
@@ -130,7 +134,11 @@ def split_reply(reply_text: str) -> EchoedReply:
 
 
 def find_code_fault(expected_code: str, codes: list[Any]) -> str:
-    """Return why the codes of a reply are not the code of its row; empty if they are."""
+    """Return why a reply does not have exactly the code of its row; empty if it does.
+
+    Args:
+        codes: All codes of the reply.
+    """
     if codes == [expected_code]:
         return ""
     if not codes:

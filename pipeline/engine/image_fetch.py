@@ -1,4 +1,9 @@
-"""Fetch an image from a public https address."""
+"""Fetch an image from a public https address.
+
+Addresses may be from strangers. A host name is resolved once, and the connection goes to the
+address that was checked. Addresses that are not public are refused, also after a redirect. No proxy
+is used, because it would resolve the name again.
+"""
 
 import http.client
 import ipaddress
@@ -46,14 +51,14 @@ def _connect_tls(address: str, host: str, port: int, timeout_s: float) -> socket
         raise
 
 
-def fetch(
+def fetch_image(
     url: str,
     *,
     timeout_s: float = FETCH_TIMEOUT_S,
     resolve: Callable[[str, int], Sequence[str]] = _resolve_host,
     connect: Callable[[str, str, int, float], socket.socket] = _connect_tls,
 ) -> bytes:
-    """Return the content of an https address; redirects are followed.
+    """Return the content of a public https address; up to MAX_REDIRECTS redirects are followed.
 
     Args:
         timeout_s: Limit for all redirects together, in seconds.
@@ -62,7 +67,7 @@ def fetch(
 
     Raises:
         PictureError: The URL is invalid or not public, the request failed or took too long, or the
-            content is too long or incomplete.
+            content has more than MAX_IMAGE_BYTES or is incomplete.
     """
     deadline = time.monotonic() + timeout_s
     for _ in range(MAX_REDIRECTS + 1):

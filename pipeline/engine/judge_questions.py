@@ -66,7 +66,8 @@ def build_support_questions(
 ) -> dict[str, Any]:
     """Return the questions about the values of an answer, by question id.
 
-    The id of a question is the name of its field, or `field[2]` for a member of a list.
+    The id of a question is the name of its field, or `field[2]` for a member of a list. Missing and
+    empty values have no question.
 
     Args:
         values: The fields to judge, in the form in which a model gives them.
@@ -87,7 +88,10 @@ def build_support_questions(
 
 
 def _list_values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield (question id, value) of a field: its value, or each member of a list."""
+    """Yield (question id, value) of a field: its value, or each member of a list.
+
+    Missing and empty values are left out.
+    """
     if isinstance(value, list):
         for index, member in enumerate(value):
             if has_value(member):
@@ -106,7 +110,7 @@ def has_value(value: Any) -> bool:
 
 
 def _write_instructions(field_text: str, value: Any) -> str:
-    """Return the text of a question about a value and its quotations."""
+    """Return the text of a question about a value and its quotations, which are between tags."""
     plain_parts: list[str] = []
     quotations: list[str] = []
     for path, leaf in iterate_leaves(value):
@@ -210,6 +214,14 @@ def read_judgements(
 
 
 def _read_judgement(request: Mapping[str, Any], result_line: bytes) -> Judgement:
+    """Return the judgement of a result line; INVALID if a question has no answer.
+
+    The probability of a list is that of its least probable member.
+
+    Args:
+        request: The document of the request line.
+        result_line: The result line with its key.
+    """
     reply = responses.parse_result_line(result_line, decisions.parse_yes_no_reply)
     question_ids = request["request"]["questions"].keys()
     missing_ids = [name for name in question_ids if name not in reply.confidences]

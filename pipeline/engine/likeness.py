@@ -73,7 +73,7 @@ def split_words(text: str) -> frozenset[str]:
 
 
 def list_texts(value: Any) -> Iterator[str]:
-    """Yield all texts in a JSON value, without the names of members."""
+    """Yield all texts in a JSON value in their order, without the names of members."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -85,7 +85,11 @@ def list_texts(value: Any) -> Iterator[str]:
 
 
 def measure_likeness(pairs: Sequence[WordPair]) -> Likeness:
-    """Compare each answer with the text of each row."""
+    """Return which texts are alike each answer, and how many answers are placed at their own row.
+
+    See the top of this module. A rare word occurs in at most RARE_WORD_SHARE of the answers and of
+    the texts.
+    """
     answers_by_word = _index_words([pair.answer_words for pair in pairs])
     texts_by_word = _index_words([pair.text_words for pair in pairs])
     max_uses = max(1, int(RARE_WORD_SHARE * len(pairs)))
@@ -114,7 +118,10 @@ def measure_likeness(pairs: Sequence[WordPair]) -> Likeness:
 
 
 def is_better_than_chance(likeness: Likeness, *, seed: str) -> bool:
-    """Return whether answers are more alike their own rows than shuffled rows, with p < 0.001."""
+    """Return whether answers are more alike their own rows than shuffled rows, with p < 0.001.
+
+    None of at least MIN_SHUFFLES shuffles may be as alike. Equal seeds give equal results.
+    """
     alike_count = likeness.alike_count
     row_count = len(likeness.alike_texts)
     randomness = random.Random(seed)  # noqa: S311 - it must be repeatable
@@ -193,7 +200,11 @@ def _index_words(word_sets: Sequence[frozenset[str]]) -> Mapping[str, list[int]]
 
 
 def _binomial_tail(count: int, tries: int, share: float) -> float:
-    """Return the probability of at most `count` successes; `share` is above 0 and below 1."""
+    """Return the binomial probability of at most `count` successes in `tries` tries.
+
+    Args:
+        share: The probability of a success, above 0 and below 1.
+    """
     log_hit = math.log(share)
     log_miss = math.log1p(-share)
     probability = 0.0

@@ -15,8 +15,8 @@ from pipeline.engine.access import Access, check_access
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.shipped_task import ShippedTask, shipped_tasks
 from pipeline.engine.task_selection import (
+    find_missing_tables,
     list_user_tasks,
-    missing_tables,
     names_user_task,
     settings_for_lookup,
     used_shipped_tasks,
@@ -215,7 +215,8 @@ def _prepare_tables(
 ) -> list[ShippedTask]:
     """Update the schema and adopt the tables of shipped tasks; return these tasks.
 
-    A reading command and a command about the `whole` workspace create no table of a task.
+    A reading command and a command about the `whole` workspace create no table of a task. A line
+    about each change of tables is printed.
 
     Args:
         marker: The folder's marker; a folder with sealed files must belong to the database.
@@ -274,7 +275,7 @@ def _check_task_used(settings: Settings, used_tasks: list[ShippedTask]) -> None:
 
 def _check_tables_exist(tx: Connection, settings: Settings, store: Store) -> None:
     """Raise InconsistentError if tables of a shipped task are missing."""
-    missing_names = missing_tables(tx, settings)
+    missing_names = find_missing_tables(tx, settings)
     if missing_names:
         raise InconsistentError(
             f"{store.display_name} no longer has the table {' and the table '.join(missing_names)};"

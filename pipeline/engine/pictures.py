@@ -1,15 +1,11 @@
 """Read, check and resize the images of rows; only this module uses Pillow.
 
-- Images are files or https addresses.
 - Every image that leaves the machine is encoded anew: a JPEG with 8 bits per channel, of bounded
   size, rotated upright, on white if it is transparent, the first visible frame of an animation, and
   without metadata (no location, no camera). Equal bytes give equal bytes with the same Pillow.
 - The state of an inspected image is stored with its row, so an unchanged file is not read again.
   A file is unchanged if its size and times are. Times are not trusted if the file was written less
   than two seconds before it was read.
-- Addresses may be from strangers. A host name is resolved once, and the connection goes to the
-  address that was checked. Addresses that are not public are refused, also after a redirect. No
-  proxy is used, because it would resolve the name again.
 """
 
 import contextlib
@@ -141,7 +137,7 @@ def read_file(
 
     Raises:
         NoFileError: The path is a folder, a device or a pipe.
-        ChangedError: The file changed while it was read.
+        FileChangedError: The file changed while it was read.
         OSError: The file cannot be read, or is a link.
     """
     with open(path, "rb", opener=_open_regular_file) as file:
@@ -178,6 +174,8 @@ def _open_regular_file(path: str, flags: int) -> int:
 
 def inspect_image(content: bytes) -> Picture:
     """Decode an image completely, and return its properties.
+
+    Width and height are those of the upright image.
 
     Raises:
         PictureError: The bytes are not an image that can be opened, or the image is blank.
@@ -282,7 +280,9 @@ def _is_blank(frame: "Image") -> bool:
 # A thumbnail has about 10 KB. A cached thumbnail does not wait for the lock.
 @lru_cache(maxsize=1_000)
 def make_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
-    """Return a small JPEG of an image file. One thread at a time makes a thumbnail.
+    """Return a small JPEG of an image file; the last 1,000 thumbnails are cached.
+
+    One thread at a time makes a thumbnail.
 
     Args:
         path: Path of the file; links are not followed.
@@ -421,9 +421,3 @@ def _parse_taken_at(exif: Mapping[int, Any]) -> datetime | None:
         with suppress(ValueError):
             return datetime.fromisoformat(text.replace(":", "-", 2))
     return None
-
-
-# ---- addresses
-
-
-# ---- the images of rows

@@ -103,7 +103,7 @@ class PromptBuilder:
         return "\n\n".join(part for part in parts if part)
 
     def _format_example(self, example: tuple[Mapping[str, Any], Any], number: int) -> str:
-        """Return an example of the declaration as text; its answer has the form of a reply.
+        """Return an example as text; its answer has the form of a reply, with a code if `echo`.
 
         Args:
             example: A row by names of the prompt or of columns, and its answer.

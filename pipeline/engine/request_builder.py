@@ -123,7 +123,9 @@ class RequestBuilder:
     def plan_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
         """Yield the requests about rows, in their order, without rows that cannot be asked.
 
-        A row whose answers were cut short gets a larger token limit, up to the limit of the model.
+        If the closed fields of a row's input are decided already, its request asks only about the
+        open fields. A row whose answers were cut short gets a larger token limit, up to the limit
+        of the model.
 
         Raises:
             InputError: A row cannot be sent, or its request line is too long for a batch file.

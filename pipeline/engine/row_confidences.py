@@ -109,7 +109,11 @@ class RowConfidences:
         }
 
     def read_values(self, tx: Connection, row_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return the values of the columns by row id, of rows with confidences."""
+        """Return the values of the columns by row id; rows without confidences are left out.
+
+        They are the probability of each field, the least of them, whether the row is doubtful, and
+        its doubtful fields. Probabilities are rounded.
+        """
         if not self.names:
             return {}
 
@@ -172,12 +176,13 @@ class RowConfidences:
                 self._check_field(comparison, field)
 
     def _check_field(self, comparison: Comparison, field: str) -> None:
+        """Raise InputError if no answer has a confidence of a field; the hint says what to do."""
         task = self._preference.task
-        if field in list_confident_fields(self._tx, task, (field,)):
+        confident_fields = list_confident_fields(self._tx, task, self._fields)
+        if field in confident_fields:
             return
 
         message = f"{comparison.offset}: no answer has a confidence of the field {field!r}"
-        confident_fields = list_confident_fields(self._tx, task, self._fields)
         if confident_fields:
             names = ", ".join(f"{name}.{CONFIDENCE}" for name in confident_fields)
             raise InputError(message, hint=f"compare {names}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.command_hint import OptionHint
-from pipeline.engine.image_fetch import fetch
+from pipeline.engine.image_fetch import fetch_image
 from pipeline.tables.cells import to_compact_json
 from pipeline.tables.row_sync import ImageInspection
 from pipeline.tables.stored_values import hash_input
@@ -192,14 +192,14 @@ class RowImages:
     def _read_image(self, location: str) -> tuple[bytes, Stamp | None]:
         """Return the content of an image, and the stamp of its file.
 
-        An address has no stamp, nor has a file that was written less than two seconds ago, because
-        another write might not change its times.
+        The stamp is None for an address, and for a file that was written less than two seconds ago,
+        because another write might not change its times.
 
         Raises:
             PictureError: The file or address cannot be read, or the content is too long.
         """
         if location.startswith(ADDRESS_PREFIXES):
-            return fetch(location), None
+            return fetch_image(location), None
 
         path = self._resolve_path(location)
         try:

@@ -282,7 +282,10 @@ def _load_task_file(path: Path, data: Path, trusted: tuple[str, ...]) -> Declara
 
 
 def find_syntax_fault(path: Path) -> Fault | None:
-    """Return why a file is not Python, with its line; None if it is. Its code is not run."""
+    """Return why a file cannot be read or is not Python, with its line; None if it is.
+
+    Its code is not run.
+    """
     try:
         with warnings.catch_warnings(action="ignore"):
             compile(path.read_bytes(), str(path), "exec")
@@ -531,9 +534,3 @@ def _check_example(declaration: Declaration, example: tuple[Mapping[str, Any], A
         return ""
     _, quote_reason = locate_quotes(valid_answer, to_prompt_text(row[column]))
     return quote_reason
-
-
-# ---- lines of a file
-
-
-# ---- fingerprints

@@ -141,7 +141,10 @@ class RowFaults(Counter[str]):
             self._row_names[kind] |= dict.fromkeys(names)
 
     def to_findings(self) -> list[RowFault]:
-        """Return a finding for each kind that occurred, in the order of `kinds`."""
+        """Return a finding for each kind that occurred, in the order of `kinds`.
+
+        It has the number of faults, and names up to MAX_NAMED_ROWS rows.
+        """
         faults = []
         for kind, details in self.kinds.items():
             if self[kind]:
@@ -229,9 +232,10 @@ class TaskExport(ABC):
         answered_versions: Sequence[str],
         options: ExportOptions,
     ) -> str | None:
-        """Choose the version to export among the versions that have answers.
+        """Choose the most preferred version to export among the versions that have answers.
 
-        A person's answers are chosen only if `options.extractor` names them.
+        The versions of `options.prefer` come first, then those of the task's label, then others.
+        Corrections are chosen only if `options.extractor` names them.
 
         Args:
             answered_versions: The versions that have answers.

@@ -27,7 +27,11 @@ from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine import source_lines, task_file
 from pipeline.engine.built_in_declarations import load_built_in_declaration
-from pipeline.engine.declaration_changes import check_change, check_prefix, merge_records
+from pipeline.engine.declaration_changes import (
+    accept_declaration_change,
+    check_table_prefix,
+    merge_records,
+)
 from pipeline.engine.drawn_examples import describe_missing_examples, with_drawn_examples
 from pipeline.engine.echo import estimate_echo_usage
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
@@ -75,8 +79,8 @@ def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
     A file that came with a copied folder replaces the recorded file; see `_with_present_file`.
-    Registered shipped tasks are included.
-    The backend is the workspace's, else that of the settings.
+    Registered shipped tasks are included. A task whose run over selected rows is unfinished asks
+    only these rows. The backend is the workspace's, else that of the settings.
     """
     records = workspace.list_tasks(tx)
     backend = settings.effective_backend
@@ -116,8 +120,9 @@ def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
 def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task of the TASK setting is registered, else None.
 
-    If TASK is the path of a registered task, its file is loaded, because the file may declare
-    another task now. A file that cannot be loaded counts as the task that was registered from it.
+    TASK is a name, or the path of a file. If it is the path of a registered task, its file is
+    loaded, because the file may declare another task now. A file that cannot be loaded counts as
+    the task that was registered from it.
     """
     setting = settings.task
     path_by_name = {
@@ -488,14 +493,14 @@ def save_record(
         # Another process may have registered the task since.
         stored_record = workspace.get_task(tx, declared_record.name)
         if stored_record is not None:
-            lines += check_change(
+            lines += accept_declaration_change(
                 tx,
                 _with_present_file(stored_record, settings),
                 declared_record,
                 declaration,
                 accepted=settings.accept_changed,
             )
-        check_prefix(tx, declared_record)
+        check_table_prefix(tx, declared_record)
         merged_record = merge_records(stored_record, declared_record)
         merged_record = with_drawn_examples(tx, merged_record, declaration)
         lines += describe_missing_examples(merged_record, declaration)
@@ -536,6 +541,3 @@ def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> b
     return any(
         stored_record.words.get(option) != merged_record.words[option] for option in INDEX_OPTIONS
     )
-
-
-# ---- the rows of a task

@@ -44,7 +44,7 @@ def used_shipped_tasks(tx: Connection, settings: Settings) -> list[ShippedTask]:
     return [task for task in shipped_tasks() if task.is_used(tx, settings)]
 
 
-def missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
+def find_missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
     """Return the missing tables and views of the used shipped tasks by name: "table" or "view"."""
     kinds_by_name = {}
     for task in used_shipped_tasks(tx, settings):
@@ -86,7 +86,7 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
         people_task = people.make_task(tx, settings)
         has_people = (
             people_task is not None
-            and not missing_tables(tx, settings)
+            and not find_missing_tables(tx, settings)
             and people_task.rows.table(tx).count_rows(tx) > 0
         )
         if not names or has_people:

@@ -173,10 +173,10 @@ def _sync_rows(
             display,
         )
         items_command = CommandHint("items", task=record.name, state="refused")
-        print_report(report, record, display, list_hint=f"`{items_command}` lists all")
+        print_sync_report(report, record, display, list_hint=f"`{items_command}` lists all")
 
 
-def print_report(
+def print_sync_report(
     report: RowSyncReport,
     record: TaskRecord,
     display: Progress,

@@ -187,7 +187,7 @@ _SWALLOWED_FIELD = re.compile(r"\s*,\s*(.*)", re.DOTALL)
 
 
 def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
-    """Parse a definition of FIELDS: `name`, `name: kind` or `name: a|b|c`.
+    """Parse a definition of FIELDS: `name` (a text), `name: kind` or `name: a|b|c`.
 
     Args:
         used_names: Case-folded names of the fields before.
@@ -465,10 +465,8 @@ def _default_fields(guess: TableGuess) -> list[AnswerField]:
     for field in _DEFAULT_FIELDS:
         if field.kind == "quote" and not guess.is_text_quotable:
             continue
-        if fold_name(field.name) == key_name:
-            fields.append(field._replace(name=f"answer_{field.name}"))
-        else:
-            fields.append(field)
+        prefix = "answer_" if fold_name(field.name) == key_name else ""
+        fields.append(field._replace(name=f"{prefix}{field.name}"))
     return fields
 
 

@@ -14,7 +14,7 @@ from pipeline.engine import task_file
 from pipeline.engine.task_parts import RowsById
 from pipeline.engine.task_registry import make_record
 from pipeline.engine.task_source import RowSource
-from pipeline.engine.task_sync import format_refused_row, print_report
+from pipeline.engine.task_sync import format_refused_row, print_sync_report
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_task import UserTask
 from pipeline.store.database import Connection, Store
@@ -34,7 +34,7 @@ class _MemoryRows(UserRows):
         tx: Connection,  # noqa: ARG002 - they are in memory
         ids: Sequence[str],
     ) -> RowsById:
-        """Return the kept rows of some ids, by id."""
+        """Return those of the rows in memory that have one of these ids, by id."""
         return {row_id: self.row_by_id[row_id] for row_id in ids if row_id in self.row_by_id}
 
 
@@ -53,7 +53,7 @@ class UnregisteredTask(UserTask):
         *,
         now: datetime,
     ) -> None:
-        """Make the task of a declaration; it has no rows before `take`.
+        """Make the task of a declaration; it has no rows before `load_rows`.
 
         Args:
             path: The task's file, or `<Python: name>`.
@@ -122,5 +122,5 @@ class UnregisteredTask(UserTask):
         if should_list_refused:
             sync.report.findings.clear()
         list_hint = f"{OptionHint(refused=True)} lists all"
-        print_report(sync.report, self.record, display, list_hint=list_hint)
+        print_sync_report(sync.report, self.record, display, list_hint=list_hint)
         return list(row_by_id)

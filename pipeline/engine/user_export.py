@@ -26,9 +26,11 @@ class UserExport(TaskExport):
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return each row with its state and answer, or the members of a list field.
 
-        The answers are of a single version, or of several if the task prefers versions by row, or
-        if several models answered under the prompt version. A person's answer replaces a model's.
-        With `options.extractor` the answers are of one version only.
+        Rows that are no longer in their source are left out, unless `gone` is set or the row filter
+        asks for their state or names ids. The answers are of a single version, or of several if the
+        task prefers versions by row, or if several models answered under the prompt version. A
+        correction replaces a model's answer. With `options.extractor` the answers are of one
+        version only.
         """
         row_filter = options.row_filter or RowFilter()
         include_missing = options.gone or row_filter.state == GONE_STATE or bool(row_filter.ids)
@@ -77,20 +79,16 @@ class UserExport(TaskExport):
             version_label=self.version_label,
             is_single_version=not is_any_version,
         )
-        left_out_corrections = 0
-        if not is_any_version and version != answers.PERSON:
-            left_out_corrections = counts.get(answers.PERSON, 0)
-        corrected_rows = 0
-        if is_any_version:
-            corrected_rows = counts.get(answers.PERSON, 0)
+        corrected_rows = counts.get(answers.PERSON, 0)
+        is_single_model = not is_any_version and version != answers.PERSON
         model_counts = {name: count for name, count in counts.items() if name != answers.PERSON}
         return ExportRows(
             rows,
             partial(encode_rows, kinds=kinds),
             extractor=version,
             version_counts=model_counts,
-            corrected_rows=corrected_rows,
-            left_out_corrections=left_out_corrections,
+            corrected_rows=corrected_rows if is_any_version else 0,
+            left_out_corrections=corrected_rows if is_single_model else 0,
         )
 
 

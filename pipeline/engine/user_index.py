@@ -65,7 +65,9 @@ def _read_entries(
     tx: Connection,
     among: Sequence[str] | None = None,
 ) -> Iterator[Entry]:
-    """Yield the index entries of the rows by ascending id.
+    """Yield the index entries of the rows in the source that have an answer, by ascending id.
+
+    An entry has the preferred answer.
 
     Args:
         template: Template of the text; its names are columns, or fields of the answer.
@@ -122,7 +124,10 @@ def _make_entry(
     *,
     text: str,
 ) -> Entry:
-    """Return the index entry of a row; its label replaces an empty text."""
+    """Return the index entry of a row; its label replaces an empty text.
+
+    Its metadata are id, label, text, the fields of the answer and the columns of the row.
+    """
     label = rows.display_name_of(row)
     text = text or label
     fields = {name: answer.get(name) for name, _ in rows.record.fields}

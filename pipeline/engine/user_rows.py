@@ -122,7 +122,8 @@ class UserRows(TaskRows):
         """Return the stored rows as a table with states, sorted as in the source.
 
         A row is answered, open, empty, unusable (its image), refused or missing in the source. Only
-        rows with content and without an answer can be asked.
+        rows with content and without an answer can be asked. If the task has a selection, or is
+        limited to rows with or without a partial answer, only those can be asked.
         """
         columns = self.subquery.c
         is_answered = self.is_answered(
@@ -165,7 +166,8 @@ class UserRows(TaskRows):
     def read_first_ids(self, tx: Connection, count: int) -> tuple[list[str], int]:
         """Return the ids of the first rows that have an input, and the number of all such rows.
 
-        Answered and claimed rows are included.
+        They are in the order of the source. Answered and claimed rows are included. Rows that are
+        no longer in the source, or have an image that cannot be sent, are left out.
         """
         columns = self.subquery.c
         conditions = (
@@ -183,7 +185,11 @@ class UserRows(TaskRows):
         return row_ids, self.table(tx).count_rows(tx, *conditions)
 
     def filter_answered(self, tx: Connection, row_ids: Sequence[str]) -> set[str]:
-        """Return those of the rows that are answered and can be asked again."""
+        """Return the ids of those rows that are answered and can be asked again.
+
+        Rows that are no longer in the source, are empty or have an image that cannot be sent are
+        left out.
+        """
         columns = self.subquery.c
         conditions = [
             self.is_answered(current_input=False),
@@ -261,7 +267,11 @@ class UserRows(TaskRows):
         *,
         timeout_s: float | None = None,  # noqa: ARG002 - a single query
     ) -> tuple[int, datetime | None]:
-        """Return the number of rows that changed after their answer, and the time of the first."""
+        """Return the number of rows that changed after their answer, and the time of the first.
+
+        Empty rows, and rows that are no longer in the source, do not count. The time is None if no
+        row changed.
+        """
         columns = self.subquery.c
         is_stale = self.is_answered(current_input=False) & ~self.is_answered(current_input=True)
         if not self.image_columns:
@@ -275,7 +285,10 @@ class UserRows(TaskRows):
         return row_count, first_changed_at
 
     def count_outgrown(self, tx: Connection) -> int:
-        """Count the rows with an answer, but none that could have the newest terms."""
+        """Count the rows with an answer, but none that could have the newest terms.
+
+        Empty rows, and rows that are no longer in the source, do not count.
+        """
         if not self.record.outgrown:
             return 0
         columns = self.subquery.c
@@ -315,7 +328,10 @@ class UserRows(TaskRows):
         tx: Connection,
         hashes: Sequence[str],
     ) -> Mapping[str, Sequence[str]]:
-        """Return the ids of open rows by input hash, in row order."""
+        """Return the ids of open rows by input hash, in the order of the source.
+
+        Claimed and parked rows are included. A hash without an open row is left out.
+        """
         columns = self.subquery.c
         ids_by_hash = dict[str, list[str]]()
         query = (
@@ -469,7 +485,11 @@ class _GridBuilder:
         )
 
     def build(self) -> Grid:
-        """Return the grid."""
+        """Return the grid: its columns, search, WHERE=, sort orders and facets.
+
+        Key, images and columns of the prompt are shown by default. Refused rows also have their
+        line and reason, and unusable rows their reason.
+        """
         refused_names = name_added_columns(
             [*self._columns, *self._fields, self._version_name],
             ("line", "reason"),
@@ -561,7 +581,10 @@ class _GridBuilder:
         return columns
 
     def _read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return version, fields, review and confidences of the preferred answer by row id."""
+        """Return version, fields, review and confidences of the preferred answer by row id.
+
+        Rows without an answer are left out.
+        """
         stored_answers = answers.preferred_answers(
             tx,
             self._record.name,
@@ -653,7 +676,7 @@ class _GridBuilder:
         )
 
     def _example_condition(self) -> str:
-        """Return a condition about a text column that is no key, or about the last column."""
+        """Return a WHERE= text about the first text column that is no key, or the last column."""
         *_, name = self._record.columns
         for column, kind in self._record.columns.items():
             if kind == "text" and column not in self._key_columns:

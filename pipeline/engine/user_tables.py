@@ -43,7 +43,10 @@ class UserTables(OwnTables):
             make_views(tx, self.rows.record)
 
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
-        """Return a finding if rows have images that cannot be sent."""
+        """Return a finding with the number of rows whose images cannot be sent, if there are any.
+
+        It names the first of these rows with its reason.
+        """
         if not self.rows.image_columns:
             return []
 

@@ -251,7 +251,10 @@ class UserAnswers(TaskAnswers):
             return find_changed_in_source(store, record, values_by_id)
 
     def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
-        """Write the preferred answers to another program's table, replacing any value there."""
+        """Write the preferred answers to the table or column of `write_to=`, if it names any.
+
+        Values that another program wrote there are replaced.
+        """
         if self.row_target is not None:
             self.row_target.sync_rows(tx, new_edits.keys(), overwrite=True)
         elif self.rows.record.words.get("write_to"):

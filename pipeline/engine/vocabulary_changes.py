@@ -61,7 +61,8 @@ def find_vocabulary_change(
 ) -> VocabularyChange | None:
     """Return how vocabularies changed since a fingerprint document.
 
-    None if there are none, or if another member or the file of a vocabulary changed.
+    The change has a fault for each reason why stored answers may be invalid, or answers to another
+    question. None if there are none, or if another member or the file of a vocabulary changed.
     """
     document = to_fingerprint_document(declaration)
     former_files = former_document.get(MEMBER, {})
@@ -205,6 +206,8 @@ def _rename_in_value(
     new_names: Mapping[str, Mapping[str, str]],
 ) -> Any:
     """Return a value with new names of terms in the fields that have a vocabulary.
+
+    All other values, and terms without a new name, stay as they are.
 
     Args:
         node: The node of the JSON schema that describes the value; {} if nothing does.

@@ -68,7 +68,10 @@ def check_links(data: Path) -> None:
 
 
 def _find_outside_link(root: Path) -> Path | None:
-    """Return the first link that leads out of a directory, among the names that commands write."""
+    """Return the first link that leads out of a directory; None if there is none.
+
+    Only names that commands write, and everything below them, are searched.
+    """
     for top_path in root.glob("*"):
         if not _WRITTEN_NAMES.fullmatch(top_path.name):
             continue

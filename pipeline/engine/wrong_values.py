@@ -31,11 +31,16 @@ def find_wrong_value(
     reason: str,
     answer: dict[str, Any],
 ) -> WrongValue | None:
-    """Return the value that a reason is about; None if its field has no list of allowed values.
+    """Return the value that a reason is about, and what the field could have instead.
+
+    Each wrong value is replaced by the most similar allowed value.
 
     Args:
-        reason: A path such as `products.1`, a colon and a message.
+        reason: Why the answer is invalid: a path such as `products.1`, a colon and a message.
         answer: The invalid answer.
+
+    Returns:
+        None if the field has no list of allowed values, or its value is among them.
     """
     field_name, *member_path = reason.partition(":")[0].split(".")
     field = read_closed_fields(answer_model).get(field_name)

@@ -100,7 +100,7 @@ def drop_properties(
     response_schema: Mapping[str, Any],
     member_names: Collection[str],
 ) -> dict[str, Any]:
-    """Return a response schema without some properties of the answer."""
+    """Return a copy of a response schema without some properties of the answer."""
     schema = dict(response_schema)
     schema["properties"] = {
         name: node
@@ -142,7 +142,13 @@ def is_closed_answer(answer_model: "type[BaseModel]") -> bool:
 
 
 def is_closed_node(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> bool:
-    """Return whether all values that a node of a JSON schema describes are choices."""
+    """Return whether all values that a node of a JSON schema describes are choices.
+
+    A node without values, and a model that contains itself, are not closed.
+
+    Args:
+        definitions: Nodes by the names in references.
+    """
     if "$ref" in node:
         name = node["$ref"].rpartition("/")[2]
         other_definitions = {key: value for key, value in definitions.items() if key != name}
@@ -288,8 +294,8 @@ class _SchemaConverter:
     ) -> dict[str, Any]:
         """Make an enum of texts; null among the choices makes it nullable.
 
-        A vocabulary of more than MAX_OPTIONS terms becomes a text, because the API refuses large
-        enums.
+        The description of a vocabulary names its file. A vocabulary of more than MAX_OPTIONS terms
+        becomes a text, because the API refuses large enums.
 
         Raises:
             TypeError: Two choices have the same text, or null is the only choice.
@@ -343,7 +349,7 @@ class _SchemaConverter:
         return {"type": "ARRAY", **bounds, "items": pair_schema}
 
     def _convert_properties(self, node: dict[str, Any], field_path: str) -> dict[str, Any]:
-        """Return the members of an OBJECT schema that describe its properties.
+        """Return the members of an OBJECT schema: properties, their order and the required names.
 
         Raises:
             TypeError: The object is a free mapping, or the dialect cannot express some of its

@@ -63,7 +63,11 @@ class ClosedField:
     choices_below: "Mapping[str, ClosedField]" = dataclasses.field(default_factory=dict)
 
     def iter_questions(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the id and the question of a field, of its headings and of its list's values."""
+        """Yield the questions of the field, each with its id.
+
+        A list has a question for each value that it may contain. A choice with headings has its own
+        question, then one for each heading.
+        """
         if self.kind == "members":
             for index, option in enumerate(self.options.values()):
                 member_text = f'"{option.text}"'
@@ -87,6 +91,9 @@ class ClosedField:
 
     def read_answer(self, answers: Mapping[str, Any]) -> tuple[Any, float]:
         """Return the value of the field in a reply, and its probability.
+
+        The probability of no is that of the answer no. A term below a heading has the product of
+        the probabilities of both. See `_read_members` for a list.
 
         Args:
             answers: The answers of a reply, by question id.
@@ -122,7 +129,11 @@ class ClosedField:
         return chosen_id, probabilities[chosen_id]
 
     def _read_level(self, answer: Mapping[str, Any]) -> tuple[Any, float]:
-        """Return the most probable level and its probability; raise ValueError as `read_answer`."""
+        """Return the most probable level and its probability; the lower of two equal levels.
+
+        Raises:
+            ValueError: As `read_answer`.
+        """
         levels = list(self.options.values())
         level_indexes = {str(index): index for index in range(len(levels))}
         probabilities = _read_probabilities(answer, level_indexes, self.name)
@@ -135,8 +146,9 @@ class ClosedField:
     def _read_members(self, answers: Mapping[str, Any]) -> tuple[list[Any], float]:
         """Return the probable members of a list, most probable first, and their confidence.
 
-        The bounds of the list come before the probabilities. The confidence is that of the least
-        certain decision about a member.
+        A member is probable from MIN_YES_PROBABILITY on. If the list must have more members, the
+        next probable values fill it; if it may have fewer, the least probable are left out. The
+        confidence is that of the least certain decision about a member.
 
         Raises:
             ValueError: As `read_answer`.
@@ -180,7 +192,11 @@ def _read_probabilities(
     asked_options: Mapping[str, Any],
     question_id: str,
 ) -> dict[str, float]:
-    """Return the probability of each option; raise ValueError if one is invalid or not asked."""
+    """Return the probability of each option in an answer; options may be missing.
+
+    Raises:
+        ValueError: A probability is invalid, or an option was not asked.
+    """
     probabilities: dict[str, float] = {}
     for option_id, probability in object_or_empty(answer.get("probabilities")).items():
         if option_id not in asked_options:
@@ -234,6 +250,8 @@ def read_closed_fields(answer_model: "type[BaseModel]") -> Mapping[str, ClosedFi
 
 def _read_field(name: str, member: str, node: Mapping[str, Any]) -> ClosedField | None:
     """Return the closed field that a node of the JSON schema describes; None for any other.
+
+    Its question is the description of the field, or else its name.
 
     Args:
         name: The name of the field in the answer's model.

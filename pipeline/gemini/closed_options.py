@@ -1,6 +1,7 @@
 """Read the options of a closed field from the JSON schema of an answer."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -32,7 +33,10 @@ class Option(NamedTuple):
 
 
 def list_branches(node: Any) -> list[Mapping[str, Any]]:
-    """Return the alternatives of a node, also of nested unions; a node without union is its own."""
+    """Return the alternatives of a node in their order, also of nested unions.
+
+    A node without a union is its only alternative. A value that is not an object has none.
+    """
     if not isinstance(node, dict):
         return []
 
@@ -46,9 +50,9 @@ def list_branches(node: Any) -> list[Mapping[str, Any]]:
 
 
 def read_options(branches: Sequence[Mapping[str, Any]]) -> list[Option] | None:
-    """Return the values that alternatives allow; None if the values are not a short list.
+    """Return the values that alternatives allow, in their order; None if they cannot be listed.
 
-    A value that occurs twice is returned once.
+    A value that occurs twice is returned once. A missing value is an option, too.
     """
     options: list[Option] = []
     for branch in branches:
@@ -67,7 +71,7 @@ def read_options(branches: Sequence[Mapping[str, Any]]) -> list[Option] | None:
 def _read_branch_options(branch: Mapping[str, Any]) -> list[Option] | None:
     """Return the options of a node without alternatives; null is one option.
 
-    None if the node is not closed, or has too many values.
+    None if the node is not closed, or if its whole numbers are more than MAX_OPTIONS.
     """
     if branch.get("type") == "null":
         return [Option(None, NO_VALUE_MEANING)]
@@ -116,19 +120,15 @@ def is_whole_number(branch: Mapping[str, Any]) -> bool:
 
 
 def _whole_bounds(branch: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the smallest and the largest whole number of a node, both inclusive."""
-    minimums = []
-    if "minimum" in branch:
-        minimums.append(branch["minimum"])
-    if "exclusiveMinimum" in branch:
-        minimums.append(branch["exclusiveMinimum"] + 1)
+    """Return the smallest and the largest whole number of a node, both inclusive.
 
-    maximums = []
-    if "maximum" in branch:
-        maximums.append(branch["maximum"])
-    if "exclusiveMaximum" in branch:
-        maximums.append(branch["exclusiveMaximum"] - 1)
-    return max(minimums), min(maximums)
+    The node must have both bounds.
+    """
+    minimum = branch.get("minimum", -math.inf)
+    maximum = branch.get("maximum", math.inf)
+    lowest = max(minimum, branch.get("exclusiveMinimum", -math.inf) + 1)
+    highest = min(maximum, branch.get("exclusiveMaximum", math.inf) - 1)
+    return lowest, highest
 
 
 def name_options(options: Sequence[Option]) -> dict[str, Option]:

@@ -57,7 +57,7 @@ def make_control_requests(settings: RequestSettings) -> tuple[ControlRequest, ..
 
 
 def _make_control_request(key: str, settings: RequestSettings) -> ControlRequest:
-    """Return a control request whose answer is an enum with a single value."""
+    """Return a control request with a new nonce, which is the only valid answer."""
     nonce = secrets.token_hex(NONCE_BYTES)
     schema = {
         "type": "OBJECT",
@@ -94,7 +94,7 @@ def read_nonces(request_path: Path) -> dict[str, str]:
 
 
 def _read_second_and_last_line(path: Path) -> Iterator[bytes]:
-    """Yield the second line of a file and the last line, if they have up to MAX_LINE_BYTES."""
+    """Yield the second line of a file and the last line; a line over MAX_LINE_BYTES is cut."""
     with path.open("rb") as file:
         file.readline()
         yield file.readline(MAX_LINE_BYTES)
@@ -117,6 +117,9 @@ def find_misplaced_nonce(
     row_fields: Collection[str],
 ) -> str:
     """Return which reply has a key that it must not have, in words; "" if none has.
+
+    Looks for control requests with the reply to another request, then reads the whole result for a
+    row that got the reply to a control request.
 
     Args:
         nonces: The nonces of the control requests, by key.

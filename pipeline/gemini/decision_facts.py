@@ -51,12 +51,16 @@ class DecisionFacts(NamedTuple):
 def measure_decisions(client: Client, model_name: str, input_text: str) -> DecisionFacts:
     """Ask invented questions about a text, and return each fact of DECISION_FACTS as a text.
 
-    An error of a call is the text of its fact, and raises nothing.
+    Makes up to three calls, which are paid for. An error of a call is the text of its fact, and
+    raises nothing.
 
     Args:
         client: A client of Gemini.
         model_name: The name of a decision model.
         input_text: An invented text of about a hundred tokens.
+
+    Returns:
+        The facts, and the usage of the first two calls.
     """
     field_names = tuple(_Verdict.model_fields)
     texts = dict.fromkeys(DECISION_FACTS, "not met: no decision was answered")
@@ -117,7 +121,7 @@ def _describe_shared_input(reply: ParsedReply, single_reply: ParsedReply) -> str
 
 
 def _measure_wrong_question(client: Client, model_name: str, input_text: str) -> str:
-    """Return what happens to a question beside a question with a single option."""
+    """Return which questions are answered if one of them has only a single option, or the error."""
     wrong_question = {"type": "choice", "instructions": "?", "criteria": {"only": ""}}
     extra_questions = {"wrong": wrong_question}
     try:

@@ -165,10 +165,12 @@ def _parse_answers(
 ) -> ParsedReply:
     """Parse the reply to a decision request.
 
+    The outcome is REFUSED if the prompt was blocked, and INVALID if the reply is not an object or
+    `read_answers` raises ValueError. The text of an ANSWERED reply is its document as JSON.
+
     Args:
         response: The JSON of the reply, of any form.
-        read_answers: Returns the document and the confidences of the answers by question id, or
-            raises ValueError.
+        read_answers: Returns the document and the confidences of the answers by question id.
     """
     if not isinstance(response, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)

@@ -454,10 +454,10 @@ def make_unlisted_model(
 
 
 def load_models(user_file: Path | None = None) -> dict[str, Model]:
-    """Return all models by name; those of the user's file `extra` replace those of the table.
+    """Return all models by name; those of the user's file replace those of the table.
 
     Raises:
-        ConfigurationError: `extra` cannot be read or is invalid.
+        ConfigurationError: The user's file cannot be read or is invalid.
     """
     if user_file is None:
         return _load_bundled_models().copy()

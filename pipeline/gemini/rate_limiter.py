@@ -57,7 +57,7 @@ class StartedCall:
 class RateLimiter:
     """The limits of one model for one process.
 
-    Only `call` may be used by several threads at once.
+    Only `call_within_limits` may be used by several threads at once.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class RateLimiter:
         self._refusals_in_a_row = 0
         # Monotonic time of the first refusal since any call succeeded.
         self._throttled_since = math.inf
-        # Protects the limiter in `call`.
+        # Protects the limiter in `call_within_limits`.
         self._lock = threading.Lock()
-        # The first error that ended a `call`. No further `call` starts.
+        # The first error that ended a `call_within_limits`. No further call starts.
         self._failure: BaseException | None = None
 
     @property
@@ -108,7 +108,7 @@ class RateLimiter:
         """Return whether a call of this size can ever start within the limits of a minute."""
         return requests <= self._max_requests and tokens <= self._max_tokens
 
-    def prime(self, calls: Iterable[tuple[float, int]], *, today: int) -> None:
+    def replace_other_calls(self, calls: Iterable[tuple[float, int]], *, today: int) -> None:
         """Replace the calls of others in the last minute, and the number of today's requests.
 
         Our own calls stay.
@@ -136,8 +136,7 @@ class RateLimiter:
             requests: Requests that the call counts as; an embedding call counts once per text.
 
         Returns:
-            0.0 if the call may start now, or within TICK_S; infinity if the day's requests are used
-            up.
+            0.0 if the call may start now; infinity if the day's requests are used up.
         """
         if self.used_today >= self._max_daily_requests:
             return math.inf
@@ -181,7 +180,7 @@ class RateLimiter:
         return call
 
     def settle(self, call: StartedCall, tokens: int) -> None:
-        """Replace the estimated prompt tokens of a call by those of its reply.
+        """Replace the estimated prompt tokens of a started call by those of its reply.
 
         At most the tokens of a minute count, because a reply may contain any number. Nothing
         changes if the call has left the minute or was withdrawn.
@@ -196,7 +195,7 @@ class RateLimiter:
         call.tokens = settled_tokens
 
     def withdraw(self, call: StartedCall) -> None:
-        """Take back the count of a call that was not made."""
+        """Take back the count of a call that was not made, also from the requests of the day."""
         self.used_today = max(0, self.used_today - call.requests)
         if call in self._calls:
             self._calls.remove(call)
@@ -225,7 +224,7 @@ class RateLimiter:
         self._refusals_in_a_row = 0
         self._throttled_since = math.inf
 
-    def call(
+    def call_within_limits(
         self,
         do: Callable[[], T],
         *,

@@ -113,7 +113,10 @@ def redact_line(line: bytes) -> bytes:
 
 
 def edit_system_text(line: bytes, edit: Callable[[str], str]) -> bytes:
-    """Return a request line with an edited system instruction; a line without it is unchanged."""
+    """Return a request line with an edited system instruction, and with a line end.
+
+    A line without a system instruction, or whose text stays, is returned as it is.
+    """
     document = orjson.loads(line)
     instruction = document.get("request", {}).get("systemInstruction")
     if not instruction:
@@ -154,7 +157,7 @@ def _replace_images(node: Any) -> Any:
 class RequestSettings:
     """The parts that all requests of one task have in common."""
 
-    # The schema of an answer, as `response_schema` makes it.
+    # The schema of an answer, as `make_response_schema` makes it.
     answer_schema: Mapping[str, Any]
     # The `thinkingConfig` to send, or None for the default of the model.
     thinking_config: Mapping[str, Any] | None

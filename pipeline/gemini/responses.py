@@ -389,7 +389,11 @@ def _find_tier(metadata: Mapping[str, Any]) -> str:
 
 
 def parse_count(value: Any, *, below: int) -> int:
-    """Convert a whole number or a text of digits to int; return 0 if it is invalid or too large."""
+    """Convert a whole number or a text of digits to int; return 0 for any other value.
+
+    Args:
+        below: This number and larger numbers count as invalid.
+    """
     if not isinstance(value, int | str):
         return 0
 

@@ -61,8 +61,8 @@ def _unquote(quoted_text: bytes) -> str | None:
 class ResultFile(AbstractContextManager["ResultFile"]):
     """The lines of a result file, by key.
 
-    After all lookups `total` is the number of lines of requested keys, plus `unknown`, plus
-    `unreadable_count`. The file stays open until the end of the `with` block.
+    After all lookups, `line_count` is the number of lines of requested keys, plus `unknown_count`,
+    plus `unreadable_count`. The file stays open until the end of the `with` block.
     """
 
     def __init__(self, path: Path) -> None:
@@ -156,7 +156,7 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         return sum(len(self._offsets_by_key[key]) for key in unrequested_keys)
 
     def collect_anomaly_examples(self) -> dict[str, list[tuple[int, str]]]:
-        """Return at most three examples of each kind of line that gives no answer.
+        """Return the first MAX_ANOMALY_EXAMPLES lines of each kind that gives no answer.
 
         A key is unknown if it was never looked up. The last line of a key with several lines is a
         duplicate.

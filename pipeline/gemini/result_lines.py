@@ -103,7 +103,7 @@ def describe_body(path: Path) -> str:
 def read_objects(path: Path) -> Iterator[bytes]:
     """Yield each object of a JSON list, or each of several objects in a row, without line ends.
 
-    The bytes are not checked to be JSON.
+    Bytes between the objects are left out. The objects are not checked to be JSON.
 
     Raises:
         IncompleteError: The file ends inside an object or inside the list.

@@ -136,7 +136,7 @@ class Transport:
         timeout_s: float,
         should_wait_for_quota: bool = True,
     ) -> T:
-        """Repeat a call until it succeeds, fails for good, or the retry time is used up.
+        """Make a call, and repeat it until it succeeds, fails for good, or the time is used up.
 
         Only an UnavailableError, a NotSentError and a minute's quota are repeated; a daily quota is
         not. A wait lasts as long as the server asks, or as our own random delay if that is longer.

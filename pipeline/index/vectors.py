@@ -295,7 +295,7 @@ class Embedder:
                     raise
                 return error
 
-        return self._rate_limiter.call(
+        return self._rate_limiter.call_within_limits(
             embed_once,
             requests=len(texts),
             tokens=tokens,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.batch.live_report import LiveReport
-from pipeline.batch.retry_due import ask_alone
+from pipeline.batch.retry_due import ask_single_rows
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError, TakenError
 from pipeline.core.states import Mode
@@ -87,7 +87,7 @@ def tag_new_person(
     ws.display.say(f"Generating tags… {saved.username}")
     started_at_s = ws.monotonic()
     try:
-        live_report = ask_alone(
+        live_report = ask_single_rows(
             ws,
             [saved.item_id],
             mode=mode,

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from pipeline.batch import batch_files, live
-from pipeline.batch.budget import BudgetError, load_calibration, resume_budget
+from pipeline.batch.budget import BudgetError, load_calibration, resume_judge_budget
 from pipeline.batch.judge_batches import make_judge_version
 from pipeline.batch.judge_plan import (
     JudgePlanner,
@@ -292,7 +292,7 @@ def _ask(
     Raises:
         InputError: The cost was not confirmed; nothing was asked.
     """
-    started_at = resume_budget(ws, Mode.JUDGE, options.budget)
+    started_at = resume_judge_budget(ws, options.budget)
     ws.confirm_cost(report.estimated_cost, unchanged_text="nothing was asked")
     # A missing key is reported before the run is recorded.
     ws.ensure_client()

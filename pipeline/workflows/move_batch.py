@@ -89,7 +89,7 @@ def plan_move(
     gemini_ws = with_gemini_model(ws)
     if gemini_ws is None:
         estimate = move.estimate_move(ws, batch, mode)
-        return MovePlan(batch, mode, estimate, move.check_budgets(ws, batch, estimate))
+        return MovePlan(batch, mode, estimate, move.find_budget_refusal(ws, batch, estimate))
 
     cancelled_usd = move.estimate_move(gemini_ws, batch, Mode.BATCH).other_mode_usd
     other_mode_usd = move.estimate_move(gemini_ws, batch, mode).other_mode_usd
@@ -100,7 +100,7 @@ def plan_move(
 def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:
     """Set the session's budget: the given amount from now on, else that of an unfinished `tag`."""
     if budget_usd is not None:
-        budget.check_amount(budget_usd)
+        budget.check_budget_amount(budget_usd)
         ws.budget = Budget(budget_usd, ws.now(), "BUDGET")
         return
     with ws.store.read() as tx:
@@ -180,7 +180,7 @@ def _begin(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: M
 
     if batch.state is not BatchState.SUBMITTED:
         move.confirm_move(ws, batch, mode)
-        move.change_mode(ws, batch, mode)
+        move.change_move_mode(ws, batch, mode)
         return
 
     try:
@@ -192,7 +192,7 @@ def _begin(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: M
             hint=f"check the key, or release its rows: `{give_up}`",
         ) from error
     move.confirm_move(ws, batch, mode)
-    tag_rounds.late_batches.begin(batch, mode, remote)
+    tag_rounds.late_batches.begin_move(batch, mode, remote)
 
 
 def _wait_and_ingest(ws: WorkspaceSession, tag_rounds: TagRounds, number: int) -> None:

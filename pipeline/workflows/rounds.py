@@ -480,10 +480,10 @@ class TagRounds:
         poll_report = poll.poll_batches(
             self._ws,
             wait=wait,
-            first=True,
+            stops_at_first=True,
             number=batch_number,
-            fetches=should_download,
-            on_waiting=self.late_batches.check,
+            should_download=should_download,
+            on_waiting=self.late_batches.move_if_late,
         )
         self.report.poll.last = poll_report
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.batch.budget import check_amount
+from pipeline.batch.budget import check_budget_amount
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import Mode
@@ -56,4 +56,4 @@ class TagOptions:
                 hint=f"{OptionHint(limit=20)} asks about a few rows",
             )
         if self.budget is not None:
-            check_amount(self.budget)
+            check_budget_amount(self.budget)

@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.batch import budget
 from pipeline.batch.batch_times import read_waits
 from pipeline.batch.budget import API_STATES
-from pipeline.batch.retry_due import ask_alone
+from pipeline.batch.retry_due import ask_single_rows
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN_STATES, BatchState
 from pipeline.core.text import plural
@@ -130,7 +130,7 @@ class WorkPass:
         if not due_ids:
             return
 
-        live_report = ask_alone(self.ws, due_ids)
+        live_report = ask_single_rows(self.ws, due_ids)
         self.figures["retried"] = {
             "answered": live_report.answered,
             "failed": live_report.failed.total(),

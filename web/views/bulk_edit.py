@@ -183,7 +183,7 @@ def _start_setting(
             app_state.open_to_write(task, display) as ws,
             display.bar(f"set {query.field}", row_count) as progress,
         ):
-            report = bulk_edits.set_field(
+            report = bulk_edits.set_field_of_rows(
                 ws.store, ws.task, ws.now, change, editor_name=editor_name, progress=progress
             )
         return {**asdict(report), "is_undo": False, "field": query.field}

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.batch import ingest
 from pipeline.batch.budget import load_calibration
-from pipeline.batch.retry_due import ask_alone
+from pipeline.batch.retry_due import ask_single_rows
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.states import STANDARD
 from pipeline.engine import corrections
@@ -530,7 +530,7 @@ def start_asking(
     def run(display: BackgroundJob) -> dict[str, Any]:
         with app_state.open_to_write(task, display) as ws:
             ws.sync_rows()
-            report = ask_alone(ws, open_ids)
+            report = ask_single_rows(ws, open_ids)
         return {"answered": report.answered, "asked": len(open_ids)}
 
     return app_state.running.start(kind, run, task=task, row_key=row_key)

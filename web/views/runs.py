@@ -12,7 +12,7 @@ from pipeline.batch import batch_files
 from pipeline.batch import report as batch_report
 from pipeline.batch.held_batches import describe_ways_out
 from pipeline.batch.ingest_report import summarize_batch
-from pipeline.batch.report import COST_KEYS, BatchSummary, summarize
+from pipeline.batch.report import COST_KEYS, BatchSummary, make_batch_summary
 from pipeline.core.errors import FindableError
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
@@ -108,7 +108,7 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
         runs = []
         for number, parts in newest_groups:
             run = run_summary.make_run(tx, parts)
-            values = _run_values(app_state, ws, run, summarize(run.batch, now=now))
+            values = _run_values(app_state, ws, run, make_batch_summary(run.batch, now=now))
             values["live"] = progress_by_number.get(number)
             wait = status_report.waits_by_number.get(number)
             values["wait_note"] = "" if wait is None else wait.describe()
@@ -190,7 +190,7 @@ def _render_batch(
         row_ids = list(dict.fromkeys(chain.from_iterable(ids_by_part)))
         names = run_task.rows.table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])
         failed_ids = run_summary.failed_row_ids(tx, run_task, run)
-        summary = summarize(run.batch, now=ws.now())
+        summary = make_batch_summary(run.batch, now=ws.now())
         batch = {**_run_values(app_state, ws, run, summary), **document}
 
     retry_ids: list[str] = []
@@ -259,7 +259,7 @@ def _batch_document(ws: WorkspaceSession, number: int) -> dict[str, Any]:
         events = workspace.events_of(tx, "batch", number)
         moves = [{name: event[name] for name in ("at", "old", "new", "why")} for event in events]
 
-    summary = summarize(account.batch, now=ws.now())
+    summary = make_batch_summary(account.batch, now=ws.now())
     return {
         **summary.document,
         "moves": moves,

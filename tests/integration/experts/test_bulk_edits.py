@@ -4,7 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.core.row_listing import RowFilter
-from pipeline.engine.bulk_edits import BulkEditReport, FieldChange, set_field, undo_bulk_edit
+from pipeline.engine.bulk_edits import (
+    BulkEditReport,
+    FieldChange,
+    set_field_of_rows,
+    undo_bulk_edit,
+)
 from tests.lab import Workspace
 from tests.progress import NullProgress
 
@@ -15,7 +20,7 @@ def _set_tags(workspace: Workspace, *tags: str) -> BulkEditReport:
     """Set the tags of all people."""
     change = FieldChange(RowFilter(), "tags", list(tags))
     with workspace.open() as ws:
-        return set_field(ws.store, ws.task, ws.now, change, **OPTIONS)
+        return set_field_of_rows(ws.store, ws.task, ws.now, change, **OPTIONS)
 
 
 def _read_tags(workspace: Workspace) -> list[Any]:

@@ -10,7 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from pipeline.core.row_listing import RowFilter
-from pipeline.engine.bulk_edits import FieldChange, set_field, undo_bulk_edit
+from pipeline.engine.bulk_edits import FieldChange, set_field_of_rows, undo_bulk_edit
 from tests.integration import reviews
 from tests.integration.web.reviewed import answer_many_rows
 from tests.lab import Api, Workspace
@@ -111,7 +111,7 @@ def test_a_bulk_edit_reads_by_chunk(workspace: Workspace, api: Api) -> None:
         options: dict[str, Any] = {"editor_name": "Bea", "progress": NullProgress()}
         with workspace.open() as ws:
             with record_statements() as edit_statements:
-                report = set_field(ws.store, ws.task, ws.now, change, **options)
+                report = set_field_of_rows(ws.store, ws.task, ws.now, change, **options)
             assert (report.changed, report.unchanged, report.refused) == (row_count, 0, 0)
             with record_statements() as undo_statements:
                 report = undo_bulk_edit(ws.store, ws.task, ws.now, report.number, **options)

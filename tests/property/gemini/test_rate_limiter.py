@@ -99,7 +99,7 @@ def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, chance: st.DataOb
     earlier_calls = chance.draw(
         st.lists(st.tuples(st.floats(-60, 0), st.integers(0, tpm // 10)), max_size=min(rpm, 5))
     )
-    limiter.prime(earlier_calls, today=len(earlier_calls))
+    limiter.replace_other_calls(earlier_calls, today=len(earlier_calls))
     last_call = list[Any]()
     calls: Calls = sorted(earlier_calls)
     for kind, lapse, tokens in chance.draw(_events(max_tokens=tpm)):

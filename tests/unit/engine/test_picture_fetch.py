@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from pipeline.engine import image_fetch
-from pipeline.engine.image_fetch import fetch
+from pipeline.engine.image_fetch import fetch_image
 from pipeline.engine.pictures import PictureError
 
 PUBLIC = "93.184.216.34"
@@ -40,7 +40,7 @@ def serve_replies(*replies: bytes, closes: bool = True) -> Iterator[Callable[...
             "no.example": [],
         }.get(host, [PUBLIC])
 
-    yield partial(fetch, resolve=resolve, connect=connect)
+    yield partial(fetch_image, resolve=resolve, connect=connect)
     assert {address for address, _ in requested_addresses} <= {PUBLIC}
     assert not remaining_replies
     for socket_end in socket_ends:
@@ -117,7 +117,9 @@ def test_private_address_is_never_requested(address: str) -> None:
         raise AssertionError("it was asked")
 
     with pytest.raises(PictureError, match="private network"):
-        fetch("https://some.example/a", resolve=lambda _host, _port: [address], connect=refuse)
+        fetch_image(
+            "https://some.example/a", resolve=lambda _host, _port: [address], connect=refuse
+        )
 
 
 def test_endless_reply_is_stopped() -> None:

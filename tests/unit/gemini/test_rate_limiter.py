@@ -44,11 +44,11 @@ def test_withdrawn_call_does_not_count(clock: Clock) -> None:
 def test_used_daily_limit_is_reset_on_a_new_day(clock: Clock) -> None:
     """At the daily limit the wait is infinite until a new day starts."""
     limiter = RateLimiter(RateLimits(rpm=1000, tpm=None, rpd=3), monotonic=clock.read)
-    limiter.prime([], today=1)
+    limiter.replace_other_calls([], today=1)
     for _ in range(2):
         limiter.start(1)
     assert (limiter.used_today, limiter.wait_s(1)) == (3, math.inf)
-    limiter.prime([], today=2)
+    limiter.replace_other_calls([], today=2)
     clock.now_s = 5.0
     assert (limiter.used_today, limiter.wait_s(1)) == (2, 0.0)
 
@@ -57,7 +57,7 @@ def test_calls_of_other_processes_count_for_a_window(clock: Clock) -> None:
     """Calls of other or earlier processes count until they are a minute old."""
     clock.now_s = 100.0
     limiter = RateLimiter(RateLimits(rpm=3, tpm=100, rpd=None), monotonic=clock.read)
-    limiter.prime([(90.0, 10), (95.0, 60), (20.0, 100)], today=7)
+    limiter.replace_other_calls([(90.0, 10), (95.0, 60), (20.0, 100)], today=7)
     assert limiter.used_today == 7
     assert limiter.wait_s(31) == pytest.approx(51.0)
     limiter.start(30)
@@ -101,7 +101,7 @@ def test_call_repeats_refusals_until_the_patience_is_used_up(clock: Clock) -> No
     def sleep(seconds: float) -> None:
         clock.now_s += seconds
 
-    call = partial(limiter.call, answer, requests=1, tokens=1, patience_s=30.0, sleep=sleep)
+    call = partial(limiter.call_within_limits, answer, requests=1, tokens=1, patience_s=30.0, sleep=sleep)
     refusal = ThrottledError("slow", retry_after_s=20.0)
     outcomes[:] = [refusal, "ok"]
     assert call() == "ok"
