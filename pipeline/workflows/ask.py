@@ -177,8 +177,8 @@ def parse_question(
 ) -> UnwrittenTask:
     """Return the task of a question after checking it; write nothing.
 
-    Reads a file or rows to guess their columns, so the result has a draft. A query is read later,
-    and its result has no draft.
+    Reads a file or rows to guess their columns, so the result has a draft. A query is read later:
+    its result has no draft, and whether its name is free is not checked.
 
     Args:
         items: Path of a file, a SELECT, or rows of Python.
@@ -238,7 +238,7 @@ def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> 
 
     Raises:
         InputError: Options for files, or a name, were given for rows of Python; or as
-            `check_new_task`.
+            `parse_new_task`.
     """
     if isinstance(items, str | Path):
         return parse_new_task(name, str(items), data=None, reading=reading, source=source)

@@ -67,8 +67,9 @@ def guess_columns(
     """Return key, text and image columns of a table: chosen by a person, else guessed.
 
     A single text or image column is sent, and the other columns that a person named. Texts are
-    guessed from the first MAX_SAMPLE_ROWS rows; a key is checked in all rows. The result's notes
-    say for key, text and sent columns how they were found.
+    guessed from the first MAX_SAMPLE_ROWS rows; a key is checked in all rows. If no column can be
+    the key, it is HASH_KEY. The result's notes say for key, text and sent columns how they were
+    found.
 
     Args:
         columns: Kinds of the columns, by name.

@@ -45,9 +45,15 @@ class DueUnit(NamedTuple):
 def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[DueUnit]:
     """Yield the units of the task in use that are due now or later, as the database shows them.
 
-    Open batches come first, then due rows, new rows, the sync of rows, and the index. New rows are
-    left out if a pilot blocks them; they are due later if quota or budget has no room. Index units
-    are left out while a batch is downloaded and not ingested.
+    The order is:
+
+    - the next unit of each open batch; held batches are left out
+    - "ask": due rows, rows of ended moves, or rows of an unfinished run of decisions
+    - "prepare": other open rows, unless a pilot blocks them
+    - "fill": rows of a user task are synced
+    - units of the index, unless a batch is downloaded and not ingested
+
+    "prepare" and the "ask" of decisions are due later if quota or budget has no room.
 
     Args:
         ws: The workspace.

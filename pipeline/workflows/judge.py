@@ -146,7 +146,9 @@ class JudgeReport:
 def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
     """Judge the answers of a sample or of all rows; print the estimate before anything is spent.
 
-    Replies of killed runs are stored first.
+    Stores a probability for each value. Replies of killed runs are stored first. The report also
+    has the supported shares of all judged answers of the selection. With `options.dry` the report
+    has only the estimate, and nothing is stored.
 
     Raises:
         InputError: A field does not exist, the task sends images, or the cost was not confirmed;
@@ -182,7 +184,10 @@ def _measure_selection(
     report: JudgeReport,
     selection: JudgeSelection,
 ) -> None:
-    """Measure the supported shares and the doubtful rows, and add columns to the task's views."""
+    """Fill in the report's shares, doubtful rows and next command; refresh the task's views.
+
+    The views get columns for the judged fields. Doubtful rows are counted over the whole task.
+    """
     with ws.store.read() as tx:
         report.supported = _measure_support(tx, ws.task, selection)
         grid = ws.task.rows.grid(tx)
@@ -200,7 +205,10 @@ def _measure_selection(
 
 
 def _choose_fields(task: Task, names_text: str) -> tuple[str, ...]:
-    """Return the fields to judge: the named ones, or all fields of an answer.
+    """Return the fields to judge: the named ones in their order, or all fields of an answer.
+
+    Args:
+        names_text: Names separated by commas; repeated ones are dropped. Empty for all fields.
 
     Raises:
         InputError: A field does not exist.
@@ -223,7 +231,10 @@ def _plan_report(
     options: JudgeOptions,
     field_names: tuple[str, ...],
 ) -> tuple[JudgeReport, JudgeSelection]:
-    """Return the report with its estimate, and the selected answers; nothing is asked."""
+    """Return the report with its estimate, and the selected answers; nothing is asked.
+
+    A sample is drawn by its seed. Rows without a request are counted by reason.
+    """
     report = JudgeReport(ws.model.name, field_names, options.sample_rows, options.seed)
     with ws.store.read() as tx:
         row_ids = None
@@ -287,7 +298,9 @@ def _ask(
 ) -> None:
     """Confirm the cost, record the run and ask; the report gets the live run.
 
-    The run stays unfinished if it was interrupted or the service failed.
+    An unfinished run is continued instead of a new record. The run ends if all rows were asked, or
+    if a budget has no room: then the report has the budget's error, and nothing is raised. It stays
+    unfinished if it was interrupted or the service failed.
 
     Raises:
         InputError: The cost was not confirmed; nothing was asked.

@@ -113,7 +113,8 @@ def move_batch(
     """Cancel a batch of any task, wait until it is over, and ask its other rows in a mode.
 
     Prints both costs and asks to confirm them before anything is changed. A command that was
-    stopped continues without a question, unless it names another mode.
+    stopped continues without a question, unless it names another mode. If the move is complete,
+    only its report is returned.
 
     Args:
         budget_usd: The most that this command may spend, or None.

@@ -79,8 +79,8 @@ def run_pilot(
 ) -> TagReport:
     """Ask about a random sample, wait for the answers, judge them and record the verdict.
 
-    An unfinished pilot resumes, unless another size or seed is given. Writes a quality report.
-    Batches are used, without live calls.
+    Syncs the rows first. An unfinished pilot resumes, unless another size or seed is given. Writes
+    a quality report. Batches are used, without live calls.
 
     Args:
         ws: The workspace.

@@ -266,7 +266,8 @@ def estimate_plan(
 ) -> Preflight:
     """Return the estimates of all modes for a plan, and the recommended mode.
 
-    Reads budgets, quotas and past durations; nothing is written.
+    Reads budgets, quotas and past durations; nothing is written. If they apply, the result also has
+    the costs of row codes, of late moves and of decisions.
 
     Args:
         ws: The workspace. A session for decisions has the mode decide only.

@@ -107,6 +107,8 @@ def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> Chang
 def write_change(data: Path, present: WrittenTask, change: WrittenTask) -> None:
     """Write a task's file with a changed question; it is on disk when this returns.
 
+    Does nothing if the file has the change already.
+
     Args:
         data: Folder of the workspace. A file in it is recorded as trusted.
         present: Parts of the file as they were displayed.

@@ -77,7 +77,7 @@ def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: boo
 
 
 class TagRounds:
-    """The rounds of one command: `begin` comes before, `end` after them."""
+    """The rounds of one command and their report; `complete_report` comes after the last round."""
 
     def __init__(
         self,
@@ -291,12 +291,12 @@ class TagRounds:
         return TagStop()
 
     def ask_live(self, mode: Mode, *, request_count: int | None = None) -> LiveReport:
-        """Ask every open row by live calls, and report on the answers; another run may resume.
+        """Ask every open row by live calls, and store the answers; return the report of the calls.
 
-        Returns an empty report if no row is open. Asks at most the remaining limit. The rounds
-        must have no `row_ids`. An error that stops the run (daily quota, budget, service down) is
-        stored in the returned report and not raised, and so is an interrupt. Writes a quality
-        report unless the run was interrupted.
+        The report is empty if no row is open. Asks at most the remaining limit; the rounds must have no
+        `row_ids`. An error that stops the run (daily quota, budget, service down) is stored in the
+        returned report and not raised, and so is an interrupt. The report of the command gets the calls
+        and the number of unasked rows. Writes a quality report unless the run was interrupted.
 
         Args:
             mode: Live, flex, priority or decide.
@@ -389,7 +389,16 @@ class TagRounds:
         return True
 
     def _ask_rows_of_move(self, batch: BatchRow, mode: Mode) -> bool:
-        """Ask the open rows of one moved batch; return False if a live run was stopped."""
+        """Ask the open rows of one moved batch in the mode of the move; True also without such rows.
+
+        The report gets the mode, and the new batches or the number of answered rows.
+
+        Returns:
+            False if the live run was stopped or interrupted; the report has the budget or the live run.
+
+        Raises:
+            FindableError: As `submit.submit_batches`, for the mode batch.
+        """
         ws = self._ws
         with ws.store.read() as tx:
             row_ids = move.list_remaining_rows(tx, ws.task, batch.number)
@@ -467,7 +476,8 @@ class TagRounds:
         """Poll the batches at the API, and record failed batches in the report.
 
         A batch failed if it ended without success, even if it has a result. A batch that a person
-        cancelled did not fail. The report's last poll is replaced.
+        cancelled did not fail. The report's last poll is replaced. During the wait, batches that are
+        older than MOVE_AFTER are moved.
 
         Args:
             wait: Poll until the first batch ends; otherwise look once.
@@ -598,7 +608,7 @@ class TagRounds:
         return report
 
     def _count_open_rows(self) -> None:
-        """Count open rows and rows in open batches, and limit the other counts to them.
+        """Set the report's open rows and rows in open batches, and limit its other counts to them.
 
         Clears the reason in the report if no row is open or prepared, unless all batches failed.
         """
