@@ -114,7 +114,9 @@ class _HitDescriber:
         score: float,
         similarity: float | None,
     ) -> Hit:
-        """Return an entry as a hit.
+        """Return an entry as a hit with its metadata and weakness.
+
+        Reason, snippet and matching tags are added only if the query has `words_by_term`.
 
         Args:
             rank: Place in the list of hits, from 1.
@@ -195,7 +197,7 @@ class _HitDescriber:
         return "; ".join(reasons)
 
 
-def describe(
+def make_hits(
     index: "Index",
     collection: "IndexedTask",
     ranked: "RankedEntries",

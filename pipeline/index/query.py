@@ -482,10 +482,16 @@ def find_matching_rows(
 ) -> Iterator[int]:
     """Yield the numbers of the rows for which a condition is true.
 
+    A condition may also name a nested column by its short name, and the other columns of the
+    source. The columns of the source come first.
+
     Args:
         index: The build; its database gets the functions that the SQL needs.
         condition: The parsed condition.
         column_paths: JSON path of each column, see `find_column_paths`.
+
+    Raises:
+        InputError: The condition names an unknown column.
     """
     from sqlalchemy import FromClause, Integer, Text, column, select, table
     from sqlalchemy.dialects import sqlite

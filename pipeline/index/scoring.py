@@ -150,10 +150,11 @@ def _rank_by_both(
     *,
     word_share: float,
 ) -> RankedEntries:
-    """Rank the union of the best entries of both sides by the weighted sum of normalised scores.
+    """Return the `k` best entries by the weighted sum of the normalised scores of both sides.
 
-    Terms that most entries contain are left out, because vectors rank better than such words. An
-    untagged row has no vector; its similarity counts as the mean.
+    The best entries of each side are candidates: `k`, and at least MIN_FUSED_ENTRIES. Equal entries
+    are in row order. Terms that most entries contain are left out, because vectors rank better than
+    such words. An untagged row has no vector; its similarity counts as the mean.
     """
     depth = max(k, MIN_FUSED_ENTRIES)
     scores_by_row = _score_best_rows(

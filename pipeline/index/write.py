@@ -343,7 +343,7 @@ def learn_floor(index: Index, query_vectors: Vectors) -> Floor:
     best_word_scores = []
     alone_scores = []
     for query in load_meaningless_queries():
-        # Weakness ignores repetitions, see `pipeline.index.hits.describe`.
+        # Weakness ignores repetitions, see `pipeline.index.hits.make_hits`.
         query_terms = list(dict.fromkeys(tokenizer.extract_query_terms(query)))
         scores_by_row = index.score_words(query_terms, limit=1)
         best_word_score = max(scores_by_row.values(), default=0.0)

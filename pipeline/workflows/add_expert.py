@@ -68,6 +68,7 @@ def tag_new_person(
 
     Without a bio no call is made. A failed call raises nothing: the result has its reason, and the
     person stays due or is parked. If nothing was asked, the reason is stored with the due person.
+    Ctrl-C warns whether the person has tags.
 
     Args:
         ws: The workspace.

@@ -293,10 +293,11 @@ class TagRounds:
     def ask_live(self, mode: Mode, *, request_count: int | None = None) -> LiveReport:
         """Ask every open row by live calls, and store the answers; return the report of the calls.
 
-        The report is empty if no row is open. Asks at most the remaining limit; the rounds must have no
-        `row_ids`. An error that stops the run (daily quota, budget, service down) is stored in the
-        returned report and not raised, and so is an interrupt. The report of the command gets the calls
-        and the number of unasked rows. Writes a quality report unless the run was interrupted.
+        The report is empty if no row is open. Asks at most the remaining limit; the rounds must
+        have no `row_ids`. An error that stops the run (daily quota, budget, service down) is stored
+        in the returned report and not raised, and so is an interrupt. The report of the command
+        gets the calls and the number of unasked rows. Writes a quality report unless the run was
+        interrupted.
 
         Args:
             mode: Live, flex, priority or decide.
@@ -389,12 +390,13 @@ class TagRounds:
         return True
 
     def _ask_rows_of_move(self, batch: BatchRow, mode: Mode) -> bool:
-        """Ask the open rows of one moved batch in the mode of the move; True also without such rows.
+        """Ask the open rows of one moved batch in the mode of the move.
 
         The report gets the mode, and the new batches or the number of answered rows.
 
         Returns:
-            False if the live run was stopped or interrupted; the report has the budget or the live run.
+            False if the live run was stopped or interrupted; the report has the budget or the live
+            run. True also if no row is open.
 
         Raises:
             FindableError: As `submit.submit_batches`, for the mode batch.
@@ -476,8 +478,8 @@ class TagRounds:
         """Poll the batches at the API, and record failed batches in the report.
 
         A batch failed if it ended without success, even if it has a result. A batch that a person
-        cancelled did not fail. The report's last poll is replaced. During the wait, batches that are
-        older than MOVE_AFTER are moved.
+        cancelled did not fail. The report's last poll is replaced. During the wait, batches that
+        are older than MOVE_AFTER are moved.
 
         Args:
             wait: Poll until the first batch ends; otherwise look once.

@@ -266,9 +266,9 @@ def begin_selection(
 ) -> int:
     """Begin the run of a selection after its cost was confirmed; return the run's number.
 
-    An unfinished run without a condition ends. A new version is recorded with the task, so that
-    its answers count, and the task's views are made again; changes of views are printed. Runs in
-    the caller's transaction.
+    An unfinished run without a condition ends. A new version is recorded with the task, so that its
+    answers count, and the task's views are made again; changes of views are printed. Runs in the
+    caller's transaction.
 
     Raises:
         StateConflictError: Another process selected rows meanwhile; nothing was asked.

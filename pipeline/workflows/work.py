@@ -167,6 +167,7 @@ class WorkPass:
         """Continue an unfinished run of decisions, and record the error that stopped it.
 
         Does nothing if the unit "ask" is not selected, or if the unfinished `tag` is no such run.
+        An exhausted budget is recorded in the figures, with the open rows, and is no failure.
 
         Raises:
             KeyboardInterrupt: The live run was interrupted.
