@@ -79,8 +79,10 @@ class CleanReport:
 def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
     """Delete unneeded files that are older than KEEP_DAYS, and leftovers of killed processes.
 
-    Deletes files of old batches, their lock files, old builds, unneeded vectors and old quality
-    reports. The step of builds and vectors is skipped if there is no index folder.
+    Deletes the sealed files and lock files of batches that are over, part files, builds that are
+    not in service, vectors of texts that no row has, and quality reports except those of pilots. A
+    batch's files are recorded as removed first, and the hashes of their lines stay. The step of
+    builds and vectors is skipped if there is no index folder.
 
     Args:
         dry: Only report them, without a lock.

@@ -185,7 +185,10 @@ def _apply_preferences(settings: Settings, task: Task, options: ExportOptions) -
 
 
 def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
-    """Add the version of the exported rows to the report, and the counts of all; its own first."""
+    """Set the report's version, its counts of rows by version, and its counts of corrections.
+
+    The exported version comes first, then the others by name.
+    """
     report.extractor = export_rows.extractor
     report.corrected_rows = export_rows.corrected_rows
     report.left_out_corrections = export_rows.left_out_corrections
@@ -276,11 +279,12 @@ def _count_rows(
 
 
 def check_target(path: Path, store: Store, *, overwrite: bool) -> None:
-    """Check that a file can be created at a path.
+    """Check that a file can be created at a path; write nothing.
 
     Raises:
         InputError: The folder does not exist, the file exists and must not be overwritten, or the
-            file is the source of a task: its rows would be lost, and all be asked again.
+            file is the source of a task or in a folder that is one: its rows would be lost, and all
+            be asked again.
     """
     target = resolve_target(path)
     with store.read() as tx:

@@ -59,7 +59,7 @@ def check_sealed_files(data: Path, task: Task, tx: Connection, row_ids: Sequence
     Reads the existing files of all batches that may have asked about the rows. The check is skipped
     while any row of the workspace is being forgotten.
     """
-    # A killed run may have recorded a hash before its file; `_drop_lines` checks those files.
+    # A killed run may have recorded a hash before its file; `drop_lines` checks those files.
     if marks.open_erasures(tx):
         return
 
