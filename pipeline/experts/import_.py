@@ -179,10 +179,8 @@ def _refuse(source_name: str, reason: str, *, field: str = "") -> InputError:
 
 def _column_of(header: str) -> str:
     """Return the table column of a header, or ""."""
-    for column, column_header in HEADERS.items():
-        if column_header == header:
-            return column
-    return ""
+    columns = (column for column, column_header in HEADERS.items() if column_header == header)
+    return next(columns, "")
 
 
 def refuse_altered_values(person: SoundRow, *, name: str) -> None:
@@ -473,12 +471,13 @@ def _stored_rows(tx: Connection, people: Sequence[SoundRow]) -> dict[str, Mappin
         username.casefold(): row for username, row in rows.items() if username not in usernames
     }
 
-    stored_rows: dict[str, Mapping[Any, Any]] = {}
-    for username in usernames:
-        if username.casefold() in rows_by_folded_name:
-            stored_rows[username] = rows_by_folded_name[username.casefold()]
+    folded_rows = {
+        username: rows_by_folded_name[username.casefold()]
+        for username in usernames
+        if username.casefold() in rows_by_folded_name
+    }
     exact_rows = {username: row for username, row in rows.items() if username in usernames}
-    return stored_rows | exact_rows
+    return folded_rows | exact_rows
 
 
 def _kept_finding(change: _PromptChange, reason: str) -> Finding:

@@ -320,7 +320,7 @@ def _find_faults(
     answer: str | None,
     merge_rules: Mapping[str, str],
 ) -> Iterator[str]:
-    """Yield the kinds of faults of a row: SCORES, TAGS and TEXT, each at most once.
+    """Yield the kinds of faults of a row, which are keys of FAULTS, each at most once.
 
     Tags are compared only if there is an answer.
 

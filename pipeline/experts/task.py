@@ -261,7 +261,7 @@ class ExpertsRows(TaskRows):
         *,
         unchanged_text: str = "nothing more was changed",
     ) -> None:
-        """Delete the row of a person and the stored cells of other columns.
+        """Delete the row of a person and the stored cells of other columns, in the caller's transaction.
 
         If the row is already gone, only the stored cells are deleted.
 
@@ -553,15 +553,10 @@ def _ids_with_own_tags(
         extractor: Only answers of this extractor; None means any model.
     """
     last_answers = answers.preferred_answers(tx, table.TASK, ids)
-    of_models = {
-        item_id: applied
-        for item_id, applied in last_answers.items()
-        if applied[0] != answers.PERSON
-    }
     answers_by_id = {
         item_id: answer
-        for item_id, (answer_extractor, answer) in of_models.items()
-        if extractor in {None, answer_extractor}
+        for item_id, (answer_extractor, answer) in last_answers.items()
+        if answer_extractor != answers.PERSON and extractor in {None, answer_extractor}
     }
 
     merge_rules = marks.active_merge_rules(tx, table.TASK)
