@@ -84,8 +84,9 @@ class _TagCounts:
 def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:  # noqa: ARG001 - one task
     """Return the figures, tables and samples of the tags of an extractor.
 
-    Reads all tagged people. Tags are compared with texts for a sample of people with English texts,
-    and only if there are MIN_PEOPLE_TO_COMPARE people. Parked people of all versions count.
+    Reads all tagged people. Tags are compared with texts for a random sample of people with English
+    texts, and only if there are MIN_PEOPLE_TO_COMPARE people. The sample is seeded. Parked people
+    of all versions count. The tables have the most used, the longest and the unsupported tags.
 
     Args:
         tx: Transaction; it only reads.

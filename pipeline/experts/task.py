@@ -261,7 +261,7 @@ class ExpertsRows(TaskRows):
         *,
         unchanged_text: str = "nothing more was changed",
     ) -> None:
-        """Delete the row of a person and the stored cells of other columns, in the caller's transaction.
+        """Delete a person's row and stored cells of other columns, in the caller's transaction.
 
         If the row is already gone, only the stored cells are deleted.
 

@@ -22,7 +22,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.index.build_gates import check_not_worse, check_recall
 from pipeline.index.builds import INDEX_LOCK, Builds
 from pipeline.index.evaluate import choose_best_share, read_share_queries
-from pipeline.index.manifest import Manifest, RefusedText, StagedBuild, content_hash
+from pipeline.index.manifest import Manifest, RefusedText, content_hash
 from pipeline.index.vector_cache import Vectors
 from pipeline.index.vectors import Embedder
 from pipeline.index.write import EntryPage, load_meaningless_queries, verify_build, write_build
@@ -259,6 +259,8 @@ class _IndexBuilder:
     def _delete_index(self) -> IndexReport:
         """Delete all builds and return an empty report, if `worse_ok` and a build is in service.
 
+        Waits for the index lock before it deletes.
+
         Raises:
             InputError: `worse_ok` is not set, or no build is in service; nothing is deleted.
         """
@@ -286,7 +288,7 @@ class _IndexBuilder:
     def _embed_missing(self) -> None:
         """Embed all texts that are not cached, and count them in `_embedded_count`.
 
-        If the backend is paid, a price of a cent or more is printed first.
+        Shows the progress. If the backend is paid, a price of a cent or more is printed first.
         """
         ws = self._ws
         entries = ws.indexed_task.read_entries
@@ -338,15 +340,22 @@ class _IndexBuilder:
             refused_texts = self._find_refused_entries(tx)
             count = ws.indexed_task.count_entries(tx) - len(refused_texts)
             state_counts = list(ws.task.rows.table(tx).count_states(tx).items())
-            staged = self._write_build(
-                tx,
-                staging_dir,
-                number=number,
-                count=count,
-                position=position,
-                meaningless_vectors=meaningless_vectors,
-                refused_texts=refused_texts,
-            )
+            with ws.display.bar("building", count) as bar:
+                staged = write_build(
+                    staging_dir,
+                    self._entry_pages(ws.indexed_task.read_entries(tx), bar),
+                    self._embedder.cache,
+                    count=count,
+                    number=number,
+                    position=position,
+                    built_at=ws.now(),
+                    ranking=self._ranking(),
+                    meaningless_vectors=meaningless_vectors,
+                    refused_texts=refused_texts,
+                    untagged_rows=ws.indexed_task.read_untagged(tx),
+                    chosen_share=self._share,
+                )
+
         verify_build(staged, count=count)
         if self._share_queries is not None:
             choose_best_share(ws, staged, self._share_queries)
@@ -370,35 +379,11 @@ class _IndexBuilder:
             words=staged.manifest.words["share"],
         )
 
-    def _write_build(
-        self,
-        tx: Connection,
-        staging_dir: Path,
-        *,
-        number: int,
-        count: int,
-        position: int,
-        meaningless_vectors: Vectors | None,
-        refused_texts: Mapping[str, RefusedText],
-    ) -> StagedBuild:
-        """Write the entries of a snapshot into a staging directory, see `write_build`."""
-        with self._ws.display.bar("building", count) as bar:
-            return write_build(
-                staging_dir,
-                self._entry_pages(self._ws.indexed_task.read_entries(tx), bar),
-                self._embedder.cache,
-                count=count,
-                number=number,
-                position=position,
-                built_at=self._ws.now(),
-                ranking=self._ranking(),
-                meaningless_vectors=meaningless_vectors,
-                refused_texts=refused_texts,
-                untagged_rows=self._ws.indexed_task.read_untagged(tx),
-                chosen_share=self._share,
-            )
-
     def _ranking(self) -> Ranking:
+        """Return the task's ranking with the share of words of this build.
+
+        It is the chosen share, else the task's for the local engine, else GEMINI_WORD_SHARE.
+        """
         ranking = self._ws.indexed_task.ranking
         if self._share is not None:
             return replace(ranking, share=self._share)

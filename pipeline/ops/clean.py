@@ -353,11 +353,11 @@ def _read_entry_texts(tx: Connection, collections: Iterable[IndexedTask]) -> Ite
 def find_unrecorded_files(
     data: Path, store: Store, remote_numbers: Collection[int] = ()
 ) -> list[Path]:
-    """Return the files of sent batches that are missing from the database.
+    """Return the files of sent batches that are missing from the database, sorted by name.
 
     The database is then probably an older copy. A result file proves that its batch was sent,
     because a batch is in the database before it has a result. A request file alone may be left by a
-    run that died before it claimed rows.
+    run that died before it claimed rows. Part files are left out.
 
     Args:
         remote_numbers: Batch numbers that remote batches have. Their request files count as sent.
@@ -380,7 +380,7 @@ def find_unrecorded_files(
 
 
 def find_leftovers(data: Path, store: Store, remote_numbers: Collection[int] = ()) -> list[Path]:
-    """Return leftover files of killed processes: part files, and batch files without a record.
+    """Return leftover files of killed processes: part files, then batch files without a record.
 
     Looks in DATA, in the folder of batches and in the folder of quality reports. Recorded sealed
     files, files of unknown batches and files that a running process may be writing are left out.

@@ -473,9 +473,9 @@ def _may_contain_sample(paths: Sequence[Path], row_ids: Collection[str]) -> bool
 def _rebuild_index(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetReport) -> None:
     """Build the index again if it may contain one of the rows, and delete all other builds.
 
-    If no entry of the task remains, all builds are deleted instead. If the index cannot contain a
-    row, the build in service stays. Leftovers of killed builds are deleted. The number of a new
-    build is set in `report.build`.
+    Waits for the index lock. If no entry of the task remains, all builds are deleted instead. If
+    the index cannot contain a row, the build in service stays. Leftovers of killed builds are
+    deleted. The number of a new build is set in `report.build`.
 
     Raises:
         RemoteError: The API is needed for the build and cannot be reached; no build was deleted.

@@ -100,9 +100,10 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
     """Delete the answers and records of a version after the user confirmed it.
 
     Replies of killed runs are ingested first. The counts of each version are printed before the
-    question. The deletion is one transaction. The workspace is then unbound from the local engine
-    if no request is left. If no version has the name, the user is not asked and no answer is
-    deleted.
+    question. The deletion is one transaction, and waits for other rollbacks. The workspace is then
+    unbound from the local engine if no request is left. If no version has the name, the user is not
+    asked and no answer is deleted. After a deletion, `next_command` of the report builds the index
+    again, if the task has one.
 
     Args:
         name: A label, which means all its models, or a version with its model (`label/model`).

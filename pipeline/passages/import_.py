@@ -95,9 +95,10 @@ class PassagesFile(MappedFile):
     def check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return the passage of a row, or the finding that rejects the row.
 
-        A row without a valid id, or without a text, is rejected. Other fields go into the metadata.
-        A source or metadata of the wrong type is dropped, with a finding in `findings`. A blank
-        text is kept, with a finding. If `shape` is set, the id has the spelling of the id column.
+        A row without a text, or without an id of at most MAX_ID_CHARS characters, is rejected.
+        Other fields go into the metadata. A source or metadata of the wrong type is dropped, with a
+        finding in `findings`. A blank text is kept, with a finding. If `shape` is set, the id has
+        the spelling of the id column.
 
         Raises:
             InputError: The id does not fit the id column.
@@ -312,7 +313,7 @@ def _write_passages(
     unpark = claims.list_unparkable_ids if report.dry else claims.unpark
     report.released += len(unpark(tx, table.TASK, row_ids=sorted(unclaimed_ids)))
     if not report.dry:
-        table.put_passages(tx, shape, new_rows, changed_rows)
+        table.store_passages(tx, shape, new_rows, changed_rows)
         if new_rows or changed_text_ids:
             workspace.record_row_change(tx, table.TASK)
 

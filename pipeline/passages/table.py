@@ -355,7 +355,7 @@ def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
     return {key: sorted(names) for key, names in names_by_id.items()}
 
 
-def put_passages(
+def store_passages(
     tx: Connection,
     shape: PassagesShape,
     new_rows: Sequence[Mapping[str, Any]],
@@ -365,6 +365,9 @@ def put_passages(
 
     Each row has id, text, source and metadata (JSON text). Columns that the table lacks are
     ignored. None is replaced in columns that are NOT NULL.
+
+    Args:
+        changed_rows: Rows whose ids exist.
 
     Raises:
         RefusedRowError: A rule of the table refuses a row.

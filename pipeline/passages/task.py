@@ -324,7 +324,7 @@ class ConceptsRows(TaskRows):
         """Refuse to delete a passage, because other rows of the user refer to it.
 
         Raises:
-            ConfigurationError: Always. `so_far` is part of its message.
+            ConfigurationError: Always. `unchanged_text` is part of its message.
         """
         raise ConfigurationError(
             f"a single passage cannot be forgotten; {unchanged_text}",

@@ -268,8 +268,8 @@ def _guess_text(
 def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
     """Return the line that names the columns that are sent to Gemini, and the other columns.
 
-    The line also names the key if it is a column that is not sent, because a batch sends it with
-    each request.
+    At most MAX_COLUMNS_SHOWN of the other columns are named. The line also names the key if it is a
+    column that is not sent, because a batch sends it with each request.
     """
     unsent_columns = [repr(make_excerpt(name)) for name in columns if name not in sent]
     note = f"columns sent: {', '.join(repr(make_excerpt(name)) for name in sent)}"

@@ -146,9 +146,9 @@ class JudgeReport:
 def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
     """Judge the answers of a sample or of all rows; print the estimate before anything is spent.
 
-    Stores a probability for each value. Replies of killed runs are stored first. The report also
-    has the supported shares of all judged answers of the selection. With `options.dry` the report
-    has only the estimate, and nothing is stored.
+    Stores a probability for each value. Waits until no other process judges the task, and stores
+    the replies of killed runs first. The report also has the supported shares of all judged answers
+    of the selection. With `options.dry` the report has only the estimate, and nothing is stored.
 
     Raises:
         InputError: A field does not exist, the task sends images, or the cost was not confirmed;

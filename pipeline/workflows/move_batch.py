@@ -168,10 +168,15 @@ def _check_movable(ws: WorkspaceSession, batch: BatchRow) -> None:
 
 
 def _begin(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: Mode) -> None:
-    """Confirm and begin a move, unless it is open in this mode already.
+    """Confirm a move and begin it: cancel a sent batch at the API, or change the mode of others.
+
+    A move that is open in this mode is not confirmed again, and a line says so.
 
     Raises:
+        InputError: Nobody confirmed; nothing was changed.
+        BudgetError: A budget has no room for the other mode; nothing was changed.
         MissingError: The API does not know the batch; it was not changed.
+        RemoteError: The API could not be asked to cancel; the same command asks again.
     """
     with ws.store.read() as tx:
         open_mode = move.find_move_mode(tx, batch.number)

@@ -390,7 +390,7 @@ class TagRounds:
         return True
 
     def _ask_rows_of_move(self, batch: BatchRow, mode: Mode) -> bool:
-        """Ask the open rows of one moved batch in the mode of the move.
+        """Ask the open rows of one moved batch in the mode of the move, and print how many.
 
         The report gets the mode, and the new batches or the number of answered rows.
 
@@ -687,9 +687,9 @@ def ingest_all(
 def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     """Update the progress bar with the replies, and note silence, waits, failures and cost.
 
-    A silence below MIN_SHOWN_SILENCE_S, waits below MIN_SHOWN_WAIT_S, endless waits and costs
-    below MIN_SHOWN_COST_USD are not shown.
-    The newest kept reason of a failure is shown.
+    A silence below MIN_SHOWN_SILENCE_S, waits below MIN_SHOWN_WAIT_S, endless waits and costs below
+    MIN_SHOWN_COST_USD are not shown. Of the failures their number and the newest reason are shown,
+    cut to MAX_SHOWN_REASON_CHARS.
     """
     notes = [f"{live_report.max_parallel_calls} at once"]
     if live_report.service_failure:

@@ -34,7 +34,7 @@ def store_concept(
     """Store a passage with a concept."""
     with ws.store.write() as tx:
         if not table.item_table(shape(ws)).filter_ids(tx, [passage]):
-            table.put_passages(
+            table.store_passages(
                 tx, shape(ws), [{"id": passage, "text": text, "source": None, "metadata": None}]
             )
     row = ConceptRow(passage, name, "other", '["b"]', 0.9, "m", LABEL, evidence, NOW)

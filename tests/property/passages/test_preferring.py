@@ -76,7 +76,7 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkspaceSession]:
         tables_shape = shape(ws)
         with ws.store.write() as tx:
             passage = {"text": "some text", "source": None, "metadata": None}
-            table.put_passages(tx, tables_shape, [{"id": key, **passage} for key in ("p", "q")])
+            table.store_passages(tx, tables_shape, [{"id": key, **passage} for key in ("p", "q")])
         yield ws
 
 
