@@ -81,7 +81,10 @@ def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:
 
 
 def _hash_username(tx: Connection) -> ColumnElement[Any]:
-    """Return an expression for the hash of the username; see `table.store_extra_cells`."""
+    """Return an expression for the hash of the username; see `table.store_extra_cells`.
+
+    On SQLite the connection gets the function that computes it.
+    """
     username = strip_white_space(table.experts.c.username)
     if is_sqlite(tx):
         connection: Any = tx.connection.driver_connection

@@ -148,7 +148,8 @@ class ExportedPerson(NamedTuple):
 def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
     """Yield every person in the order of ids, then the refused rows of imported files.
 
-    A refused row has the cells of its file, by column and by header.
+    A parked person has the reason. A refused row has the cells of its file, by column and by
+    header, and the message.
     """
     people = table.people_table(tx)
     park_reasons = {
@@ -227,7 +228,11 @@ def encode_experts(
         state: str,
         reason: str | None,
     ) -> dict[str, Any]:
-        """Return the cells of a person by header; an empty cell is None."""
+        """Return the cells of a person by header; an empty cell is None.
+
+        Tags that are not a list are text. The cells of `text_columns` are text. State and reason
+        follow the additional columns.
+        """
         tags = parse_text_list(row["tags"])
         cells: dict[str, Any] = {
             header: stripped_text(row[column]) or None for column, header in HEADERS.items()
@@ -306,7 +311,10 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
 
 
 def _orphan_fault(orphaned_ids: Collection[str]) -> RowFault:
-    """Return the fault of answers or stored cells of people whose rows were deleted."""
+    """Return the notice about answers or stored cells of people whose rows were deleted.
+
+    It names the first ids, and `forget` as the next step.
+    """
     ids = sorted(orphaned_ids)
     people = plural(len(ids), "person", "people")
     message = f"answers or imported columns of {people} without a row, ids {join_first(ids)}"

@@ -362,7 +362,10 @@ class Builds:
             files.remove_path(self._builds_dir / str(number))
 
     def delete_all(self) -> None:
-        """Delete every build and all links; there is no index afterwards."""
+        """Delete every build and all links; there is no index afterwards.
+
+        Files of other programs in the places of the links stay.
+        """
         # Builds are deleted first, because a build without a link would come back.
         for number in self._build_numbers():
             files.remove_path(self._builds_dir / str(number))

@@ -75,7 +75,11 @@ def _rank_passing(
     mask: "Mask | None",
     word_share: float,
 ) -> RankedEntries:
-    """Return the `k` best of the entries in a mask by words, by vectors or by both."""
+    """Return the `k` best of the entries in a mask, best first.
+
+    A query without a vector ranks by words, a query of the rank VECTORS by vectors, all others by
+    both.
+    """
     terms = query.terms or ()
     if query.vector is None:
         return _rank_by_words(index, terms, k, mask)
@@ -93,7 +97,10 @@ def _rank_passing(
 
 
 def _concatenate(first: RankedEntries, second: RankedEntries) -> RankedEntries:
-    """Return the entries of two results of the same ranking as one."""
+    """Return the entries of two results of the same ranking as one.
+
+    Word scores or similarities are None if one of the results has none.
+    """
     word_scores = None
     if first.word_scores is not None and second.word_scores is not None:
         word_scores = np.concatenate([first.word_scores, second.word_scores])

@@ -462,9 +462,10 @@ def read_vector_keys(index: Index, rows: Iterable[int]) -> list[bytes]:
 
 
 def _verify_vectors(index: Index, cache: VectorCache) -> None:
-    """Check shape and unit length of all vectors, and that sampled rows find themselves first.
+    """Check number, width and unit length of all vectors, and that sampled rows find themselves.
 
-    The sample is left out for an 8-bit index, whose recall `pipeline.index.evaluate` measures.
+    The nearest entry of each sampled vector must be its row, or a row of equal text. The sample is
+    left out for an 8-bit index, whose recall `pipeline.index.build_gates` measures.
 
     Raises:
         InconsistentError: A check failed.

@@ -237,7 +237,11 @@ def _format_summary(report: ExportReport, words: TaskLabels) -> Iterator[str]:
 
 
 def _check_options(task: Task, options: ExportOptions) -> None:
-    """Raise InputError if an option is set that the task does not have."""
+    """Raise InputError if an option is set that the task does not have.
+
+    The hint has the options of the task, or a command that can do it. A filter of rows is always
+    accepted.
+    """
     refused_names = [
         name
         for name, value in options._asdict().items()

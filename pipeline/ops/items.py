@@ -329,7 +329,10 @@ def _read_row_names(
     tx: Connection,
     requests: Sequence[dict[str, Any]],
 ) -> dict[tuple[str, str], str]:
-    """Return the names of the rows that some requests are about, by (task, row id)."""
+    """Return the names of the rows that some requests are about, by (task, row id).
+
+    Rows that are not in their table are left out.
+    """
     names: dict[tuple[str, str], str] = {}
     for task_name in dict.fromkeys(request["task"] for request in requests):
         row_ids = [request["item"] for request in requests if request["task"] == task_name]

@@ -209,7 +209,8 @@ def _check_can_roll_back(
     """Raise InputError if versions cannot be rolled back.
 
     They cannot if a batch of them is not over, if they are corrections by people, or if they are
-    rows without a version. Without versions nothing is raised.
+    rows without a version. If one of them decided closed fields whose rows wait for their other
+    fields, batches of all versions count. Without versions nothing is raised.
     """
     versions = {summary.counts.extractor for summary in summaries}
     labels = {summary.counts.label for summary in summaries}

@@ -461,7 +461,7 @@ def _check_passages(
     versions: Sequence[VersionCounts],
     faults: RowFaults,
 ) -> tuple[int, int]:
-    """Compare all quotations with their passages, and add the differences to `faults`.
+    """Compare the quotations of versions with their passages, and add differences to `faults`.
 
     A difference is a quotation that is empty or not at its offsets, evidence without a valid
     quotation, or a concept without a passage.

@@ -100,7 +100,10 @@ def _index_entries(
 ) -> Iterator[Entry]:
     """Yield an index entry for each passage with concepts, by id.
 
-    `among` limits them to these ids. By default all passages are read.
+    Its metadata are id, text, the names of the concepts that count, source and metadata.
+
+    Args:
+        among: Ids of the passages; None means all passages.
     """
     items = table.item_table(shape)
     condition = table.has_concepts(shape, None)
@@ -150,6 +153,10 @@ class ConceptsExport(TaskExport):
 
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the concepts to export: of a version, or the best of each name.
+
+        Without a requested version the newest version is exported, see `choose_version`, and a
+        corrected passage has only the concepts of its correction. A requested version has only its
+        own concepts. A filter selects the passages.
 
         Raises:
             InputError: Both the best concepts and a version were requested, or the requested
@@ -259,7 +266,11 @@ class ConceptsVersions(TaskVersions):
         return ConceptsTask(self.shape, self.settings, label, (label,))
 
     def _used_versions(self, tx: Connection) -> set[str]:
-        """Return the prompt versions that `with_label` does not use."""
+        """Return the prompt versions that `with_label` does not use.
+
+        They are those of backfills, those with more answers than their pilots asked for, and those
+        of concepts that another program wrote.
+        """
         own_versions = stored_answers.list_versions(tx, table.TASK)
         used_versions = {version.label for version in self.list_versions(tx)}
         used_versions -= {version.label for version in own_versions}
@@ -404,7 +415,13 @@ class ConceptsAnswers(TaskAnswers):
         *,
         now: datetime,
     ) -> None:
-        """Insert a row for each concept of some answers, in the caller's transaction."""
+        """Insert a row for each concept of some answers, in the caller's transaction.
+
+        A concept without evidence gets NULL. Aliases and evidence are JSON text.
+
+        Raises:
+            RefusedRowError: A rule of the table refuses a row.
+        """
         rows: list[ConceptRow] = []
         for key, answer in answer_by_id.items():
             for concept in answer.concepts:
@@ -426,7 +443,11 @@ class ConceptsAnswers(TaskAnswers):
         table.add_concepts(tx, self.shape, rows)
 
     def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a stored answer in the form of a reply, with quotes in the place of evidence."""
+        """Return a stored answer in the form of a reply, with quotes in the place of evidence.
+
+        A concept whose evidence is NULL has no quotes. Members that are not concepts stay as they
+        are.
+        """
         concepts: list[Any] = []
         for concept in answer.get("concepts", ()):
             if not isinstance(concept, Mapping):

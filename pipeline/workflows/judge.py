@@ -99,7 +99,10 @@ class JudgeReport:
         return self.open_rows - self.judged
 
     def document(self) -> dict[str, Any]:
-        """Return the report as JSON members."""
+        """Return the report as JSON members: counts, costs in USD, and why the run ended early.
+
+        `failed` has the number of failed rows by reason, most frequent first.
+        """
         live_report = self.live
         failures = {} if live_report is None else dict(live_report.failed.most_common())
         error = None
@@ -233,7 +236,8 @@ def _plan_report(
 ) -> tuple[JudgeReport, JudgeSelection]:
     """Return the report with its estimate, and the selected answers; nothing is asked.
 
-    A sample is drawn by its seed. Rows without a request are counted by reason.
+    A sample is drawn by its seed; without a sample size all rows are selected. Rows without a
+    request are counted by reason. Past judgements correct the estimated cost.
     """
     report = JudgeReport(ws.model.name, field_names, options.sample_rows, options.seed)
     with ws.store.read() as tx:
@@ -269,7 +273,10 @@ def _plan_report(
 
 
 def _count_judgeable(tx: Connection, task: Task, selection: JudgeSelection) -> int:
-    """Return how many selected rows have an answer with a value that can be judged."""
+    """Return how many selected rows have an answer with a value that can be judged.
+
+    A sample has only such rows, so its size is returned. Otherwise all answers are read.
+    """
     if selection.row_ids is not None:
         return len(selection.row_ids)
     judgeable_count = 0

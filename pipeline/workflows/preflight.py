@@ -318,8 +318,9 @@ def estimate_plan(
 def _add_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
     """Return an estimate with that of decisions about the closed fields of the same rows.
 
-    It is absent, with the reason, if no field is closed. Nothing is added if no user declared the
-    task.
+    For a mixed task the other fields are asked after them, in the recommended mode or by batch, and
+    the estimate contains both. A proposal for people is added. Decisions are absent, with the
+    reason, if no field is closed. Nothing is added if no user declared the task.
     """
     task = ws.task
     if task.user_file is None:

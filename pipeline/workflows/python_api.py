@@ -698,6 +698,7 @@ class Workspace:
                 raise KeyboardInterrupt
 
         def call_work() -> T:
+            """Open the workspace in this thread, and return the result of `work`."""
             asking_lock = _asking_lock if is_exclusive else contextlib.nullcontext()
             with (
                 asking_lock,

@@ -39,7 +39,10 @@ class ChangeTrial(NamedTuple):
 
 
 def read_written_task(task: Task) -> WrittenTask | None:
-    """Return the parts of a task's file, or None if it has no file that can be written again."""
+    """Return the parts of a task's file, or None if findable cannot write that file again.
+
+    That is so if the task has no file, the file cannot be read, or a person wrote or edited it.
+    """
     if not isinstance(task, UserTask) or task.user_file.path is None:
         return None
     path = Path(task.record.path)

@@ -361,6 +361,9 @@ def _replace_source(adder: _RowAdder, report: AdditionReport) -> None:
 def _iterate_with_lines(source: FileSource, rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
     """Yield the bytes of a text file, followed by a line for each new row.
 
+    A file without a line end at its end gets one first. The lines have the format, delimiter and
+    encoding of the source.
+
     Raises:
         InputError: The text cannot be written in the encoding of the source.
     """

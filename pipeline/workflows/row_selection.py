@@ -311,7 +311,10 @@ def begin_selection(
 
 
 def describe_unfinished(ws: WorkspaceSession) -> list[str]:
-    """Return a line about the unfinished selection that the session continues, if there is one."""
+    """Return a line about the unfinished selection that the session continues, with its open rows.
+
+    The list is empty if there is no such selection.
+    """
     if not has_selection(ws.task):
         return []
     with ws.store.read() as tx:

@@ -187,7 +187,14 @@ class WorkPass:
             self.failures.append(live_report.stopped)
 
     def submit(self) -> None:
-        """Submit as `_submit_open_rows`; while a run of decisions is open, only rows it decided."""
+        """Submit open rows as `_submit_open_rows`.
+
+        During an unfinished run of decisions, only rows whose closed fields are decided are
+        submitted.
+
+        Raises:
+            FindableError: As `TagRounds.submit`.
+        """
         ws = self.ws
         task = ws.task
         is_deciding = self._has_decide_run()
