@@ -248,7 +248,7 @@ class Embedder:
         failures = list[BaseException]()
 
         def run_call(call: EmbeddingCall) -> list[CallResult]:
-            """Return the results of a call; collect its error, and skip it after an earlier error."""
+            """Return the results of a call; collect its error, and skip it after an error."""
             if failures:
                 return []
             try:
@@ -408,7 +408,7 @@ def _embed_around_refused(
 
 
 def embed_blocks(ws: WorkspaceSession, *, only_block: int | None = None) -> int:
-    """Embed missing texts block by block, each block under its own lock.
+    """Embed missing texts block by block, each block under its own lock; show the progress.
 
     A block that another process has locked is skipped.
 

@@ -333,6 +333,8 @@ def _choose_key(
 ) -> tuple[str, str]:
     """Return the first column that can be the key, else HASH_KEY, and the line that says why.
 
+    The line about HASH_KEY has the faults of at most MAX_KEY_FAULTS_SHOWN columns.
+
     Args:
         names: Columns to check, the most likely first.
         rows: All rows.

@@ -78,7 +78,11 @@ def plan_move(
 ) -> MovePlan:
     """Return the costs of the move of a batch of any task; nothing is sent or written.
 
-    If the local engine answers, the costs are those of the model that a key would use.
+    If the local engine answers, the costs are those of the model that a key would use, and budgets
+    are not checked.
+
+    Args:
+        budget_usd: The most that the move may spend; None for the budget of an unfinished `tag`.
 
     Raises:
         InputError, RemoteError: As `move_batch` for a batch that cannot be moved.
@@ -98,7 +102,13 @@ def plan_move(
 
 
 def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:
-    """Set the session's budget: the given amount from now on, else that of an unfinished `tag`."""
+    """Set the session's budget: the given amount from now on, else that of an unfinished `tag`.
+
+    Without either, the session's budget stays.
+
+    Raises:
+        InputError: The amount is negative or NaN.
+    """
     if budget_usd is not None:
         budget.check_amount(budget_usd)
         ws.budget = Budget(budget_usd, ws.now(), "BUDGET")
@@ -117,7 +127,8 @@ def move_batch(
     only its report is returned.
 
     Args:
-        budget_usd: The most that this command may spend, or None.
+        budget_usd: The most that this command may spend; None for the budget of an unfinished
+            `tag`.
 
     Raises:
         InputError: The batch cannot be moved, or nobody confirmed; nothing was changed.

@@ -269,7 +269,7 @@ class TagRounds:
         submit_report: SubmitReport,
         selection: Selection,
     ) -> TagStop:
-        """Return why a submit left rows open, with their number.
+        """Return why a submit left rows open, with their number; an empty stop without such a reason.
 
         A full API goes before a budget. If the API refused a batch, all prepared rows wait for it,
         and the open rows unless the limit is used up.

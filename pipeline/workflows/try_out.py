@@ -498,7 +498,8 @@ def compare_sides(
     """Compare the answers of two sides on a random sample; ask only if a side is the draft.
 
     The sample is drawn from rows with an answer of each stored version. Answers of the draft are
-    asked by live calls and not stored.
+    asked by live calls and not stored; before, the rows are synced unless the question changed.
+    Answers to labelled rows are compared with their labels.
 
     Args:
         ws: The workspace.
