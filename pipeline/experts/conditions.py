@@ -47,7 +47,9 @@ def compile_people_where(tx: Connection, text: str, *, doubts: RowDoubts) -> Col
         table.item_id,
         input_hash=_hash_username(tx),
     )
-    extra_cells = {name: JsonCell(extra_document, (name,)) for name in table.extra_column_names(tx)}
+    extra_cells = {
+        name: JsonCell(extra_document, (name,)) for name in table.read_extra_column_names(tx)
+    }
     columns = own_cells | extra_cells | own_cells
     scopes: Scopes = (columns, {}, {DOUBTFUL: doubts.make_cell()})
     return compile_where(parse_where(text), scopes, tx=tx)

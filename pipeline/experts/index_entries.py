@@ -169,7 +169,7 @@ def _check_columns(tx: Connection, names: Sequence[str]) -> None:
         InputError: There is no such column, and the hint suggests a similar name; or it is a column
             of people, which is always indexed.
     """
-    stored_names = table.extra_column_names(tx)
+    stored_names = table.read_extra_column_names(tx)
     for name in names:
         if find_column(name, stored_names) is None:
             if find_column(name, table.COLUMNS) is not None:
@@ -209,7 +209,7 @@ def make_people_index(
         index = replace(
             index,
             read_untagged=partial(_read_entries, table.untagged_with_bio, text_columns),
-            unindexed_texts=table.untagged_texts,
+            unindexed_texts=table.find_untagged_texts,
         )
     if not text_columns:
         return index

@@ -38,7 +38,7 @@ Row = Mapping[str, Any]
 DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findability_score")
 
 
-def people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
+def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
     """Return the grid of the list of people: its columns, search, sort orders and filters.
 
     The search covers names, job title, company and tags. People can be sorted by username and
@@ -145,7 +145,7 @@ class ExportedPerson(NamedTuple):
         return None if self.state == REFUSED_STATE else str(self.row["id"])
 
 
-def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
+def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
     """Yield every person in the order of ids, then the refused rows of imported files.
 
     A parked person has the reason. A refused row has the cells of its file, by column and by
@@ -177,13 +177,13 @@ def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
         yield ExportedPerson({**empty_row, **cells}, refused.cells, REFUSED_STATE, refused.message)
 
 
-def extra_column_names(tx: Connection) -> list[str]:
+def read_extra_column_names(tx: Connection) -> list[str]:
     """Return the names of additional columns of imported files, in the order of their import.
 
     Columns that only refused rows have come last. Columns of the table, and columns that our own
     export added, are left out of the latter.
     """
-    names = dict.fromkeys(table.extra_column_names(tx))
+    names = dict.fromkeys(table.read_extra_column_names(tx))
     refused_names: dict[str, None] = {}
     for refused in row_store.refused_rows(tx, table.TASK):
         refused_names |= dict.fromkeys(refused.cells)
@@ -306,11 +306,11 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
 
     faults = row_faults.to_findings()
     if orphaned_ids:
-        faults.append(_orphan_fault(orphaned_ids))
+        faults.append(_make_orphan_fault(orphaned_ids))
     return faults
 
 
-def _orphan_fault(orphaned_ids: Collection[str]) -> RowFault:
+def _make_orphan_fault(orphaned_ids: Collection[str]) -> RowFault:
     """Return the notice about answers or stored cells of people whose rows were deleted.
 
     It names the first ids, and `forget` as the next step.

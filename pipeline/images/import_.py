@@ -319,7 +319,7 @@ def _inspect_image_file(file: _ImageFile, row: Row | None, *, should_retry: bool
     """
     if _is_up_to_date(file, row, should_retry=should_retry):
         return _Inspection(file, row, None)
-    return _Inspection(file, row, _image_cells(file))
+    return _Inspection(file, row, _make_image_cells(file))
 
 
 def _is_up_to_date(file: _ImageFile, row: Row | None, *, should_retry: bool) -> bool:
@@ -343,7 +343,7 @@ def _is_up_to_date(file: _ImageFile, row: Row | None, *, should_retry: bool) -> 
     return not (should_retry or is_solved.get(problem, False))
 
 
-def _image_cells(file: _ImageFile) -> dict[str, Any]:
+def _make_image_cells(file: _ImageFile) -> dict[str, Any]:
     """Return the cells of an image, except its path.
 
     The cells are hash, size in bytes, problem, pixels, format and time of the camera. A broken

@@ -112,7 +112,7 @@ def roll_back_index(ws: WorkspaceSession) -> IndexReport:
     with ws.lock(INDEX_LOCK) as lock:
         builds.correct_link(ws.store)
         record_promotion = partial(_record_promotion, ws, lock, "rolled back")
-        manifest = builds.rollback(record_promotion=record_promotion)
+        manifest = builds.roll_back(record_promotion=record_promotion)
     return IndexReport(
         number=manifest.number,
         count=manifest.count,
@@ -343,13 +343,13 @@ class _IndexBuilder:
             with ws.display.bar("building", count) as bar:
                 staged = write_build(
                     staging_dir,
-                    self._entry_pages(ws.indexed_task.read_entries(tx), bar),
+                    self._iterate_entry_pages(ws.indexed_task.read_entries(tx), bar),
                     self._embedder.cache,
                     count=count,
                     number=number,
                     position=position,
                     built_at=ws.now(),
-                    ranking=self._ranking(),
+                    ranking=self._make_ranking(),
                     meaningless_vectors=meaningless_vectors,
                     refused_texts=refused_texts,
                     untagged_rows=ws.indexed_task.read_untagged(tx),
@@ -379,7 +379,7 @@ class _IndexBuilder:
             words=staged.manifest.words["share"],
         )
 
-    def _ranking(self) -> Ranking:
+    def _make_ranking(self) -> Ranking:
         """Return the task's ranking with the share of words of this build.
 
         It is the chosen share, else the task's for the local engine, else GEMINI_WORD_SHARE.
@@ -391,7 +391,9 @@ class _IndexBuilder:
             return ranking
         return replace(ranking, share=GEMINI_WORD_SHARE)
 
-    def _entry_pages(self, entries: Iterable[Entry], bar: ProgressBar) -> Iterator[EntryPage]:
+    def _iterate_entry_pages(
+        self, entries: Iterable[Entry], bar: ProgressBar
+    ) -> Iterator[EntryPage]:
         """Yield entries with keys and vectors, without entries that the model refused.
 
         Embeds entries that are new since the first step, and entries with damaged vectors, and

@@ -181,7 +181,7 @@ def measure_search(
     systems = [*RankMode, BM25_SYSTEM]
     values = {system: compute_measures(judged_queries, rankings[system]) for system in systems}
     rows = []
-    for type_name, query_indexes in _query_indexes_by_type(judged_queries.queries).items():
+    for type_name, query_indexes in _group_query_indexes(judged_queries.queries).items():
         for system, system_values in values.items():
             weak_share = None
             if system in weak_by_system:
@@ -215,7 +215,7 @@ def _hit_names(
     return [[collection.name_of(hit.metadata) for hit in hits] for hits in hit_lists]
 
 
-def _query_indexes_by_type(queries: Sequence[JudgedQuery]) -> dict[str, list[int]]:
+def _group_query_indexes(queries: Sequence[JudgedQuery]) -> dict[str, list[int]]:
     """Return the positions of queries by type: all queries first, then each type by name.
 
     Queries without a type have the type "none". A single type is left out.

@@ -314,7 +314,7 @@ def _select_entries(
         return replace(query, mask=mask)
 
     preferred = np.logical_and.reduce(
-        [_phrase_mask(index, collection, phrase) for phrase in phrases],
+        [_make_phrase_mask(index, collection, phrase) for phrase in phrases],
     )
     if mask is not None:
         preferred &= mask
@@ -407,7 +407,7 @@ def build_mask(
         masks.append(filter_mask)
 
     if query:
-        masks.extend(~_phrase_mask(index, collection, phrase) for phrase in query.exclusions)
+        masks.extend(~_make_phrase_mask(index, collection, phrase) for phrase in query.exclusions)
     return np.logical_and.reduce(masks) if masks else None
 
 
@@ -533,7 +533,7 @@ def find_matching_rows(
         yield row
 
 
-def _phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) -> "Mask":
+def _make_phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) -> "Mask":
     """Return which rows contain a phrase in one of their texts, as bool (rows,).
 
     Only rows with all terms of the phrase are read.
@@ -543,7 +543,7 @@ def _phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) -> "Mas
     """
     pattern = compile_phrase(phrase)
     mask = np.zeros(index.row_count, dtype=bool)
-    for row in index.rows_with_all_terms(tokenizer.extract_terms(phrase)):
+    for row in index.find_rows_with_all_terms(tokenizer.extract_terms(phrase)):
         texts = collection.texts_of(index.read_metadata(row), index.read_extra_cells(row))
         mask[row] = any(pattern.search(tokenizer.fold_text(text)) for text in texts)
     return mask

@@ -161,7 +161,7 @@ class _EntryWriter:
         Raises:
             InconsistentError: The metadata of an entry cannot be written as JSON.
         """
-        documents = [_metadata_json(entry) for entry in entries]
+        documents = [_encode_metadata(entry) for entry in entries]
         prefix = METADATA_SEPARATOR if self.entry_count else METADATA_START
         self._metadata.write(prefix + METADATA_SEPARATOR.join(documents))
         self._insert_rows(entries, keys, documents, first_row=self.entry_count)
@@ -177,7 +177,7 @@ class _EntryWriter:
             self._insert_rows(
                 page,
                 [b""] * len(page),
-                [_metadata_json(entry) for entry in page],
+                [_encode_metadata(entry) for entry in page],
                 first_row=self.entry_count + self.untagged_count,
             )
             self.untagged_count += len(page)
@@ -305,7 +305,7 @@ def write_build(
     return staged
 
 
-def _metadata_json(entry: Entry) -> bytes:
+def _encode_metadata(entry: Entry) -> bytes:
     """Return the metadata of an entry as one line of JSON, or raise InconsistentError."""
     metadata = entry.metadata
     try:

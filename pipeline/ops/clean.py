@@ -33,7 +33,7 @@ from pipeline.engine.task import IndexedTask, Task
 from pipeline.gemini.result_file import read_line_key
 from pipeline.index.build_gates import read_gate_queries
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
-from pipeline.index.vector_cache import VectorCache, open_vector_store, stored_widths
+from pipeline.index.vector_cache import VectorCache, open_vector_store, read_stored_widths
 from pipeline.index.vectors import QUERY_TASK_TYPE
 from pipeline.index.write import load_meaningless_queries
 from pipeline.quality import report as reports
@@ -328,7 +328,7 @@ def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dr
     count = 0
     queries = (*read_gate_queries(ws.data, ws.indexed_tasks), *load_meaningless_queries())
     store = open_vector_store(ws.store, ws.data)
-    for model, widths in stored_widths(store).items():
+    for model, widths in read_stored_widths(store).items():
         needed_keys = set[bytes]()
         # A refused text is stored without a width, so the keys of every width of its model count.
         for width in (widths | {ws.settings.dim}) - {0}:
@@ -338,7 +338,7 @@ def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dr
             needed_keys.update(cache.make_keys(queries, task_type=QUERY_TASK_TYPE))
 
         cache = VectorCache(store, model=model, dim=ws.settings.dim)
-        unneeded_keys = cache.other_keys(needed_keys, before=before)
+        unneeded_keys = cache.find_other_keys(needed_keys, before=before)
         count += len(unneeded_keys) if dry else cache.delete(unneeded_keys)
     return count
 

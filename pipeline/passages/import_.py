@@ -280,7 +280,7 @@ def _write_passages(
     Returns:
         A rejection for each passage that has concepts and another text than in the file.
     """
-    items = table.item_table(shape)
+    items = table.make_row_table(shape)
     stored_rows: Mapping[str, Mapping[str, Any]] = {}
     if shape.passages.name not in shape.missing:
         stored_rows = items.read_rows(
@@ -299,9 +299,9 @@ def _write_passages(
     if shape.concepts.name not in shape.missing:
         conflicting_ids = items.filter_ids(tx, other_text_ids, table.has_concepts(shape, None))
 
-    new_rows = [_passage_cells(row, {}) for row in passages if row.key not in stored_rows]
+    new_rows = [_make_passage_cells(row, {}) for row in passages if row.key not in stored_rows]
     changed_rows = [
-        _passage_cells(passage, stored_row)
+        _make_passage_cells(passage, stored_row)
         for passage, stored_row in existing
         if passage.key not in conflicting_ids
         and (passage.key in other_text_ids or _is_changed(shape, passage, stored_row))
@@ -335,7 +335,7 @@ def _text_conflict(passage: SoundRow) -> Finding:
     )
 
 
-def _passage_cells(passage: SoundRow, stored_row: Mapping[str, Any]) -> dict[str, str | None]:
+def _make_passage_cells(passage: SoundRow, stored_row: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the cells to write for a passage: id, text, source, and metadata as JSON text.
 
     Source and metadata stay as stored if the file lacks them.

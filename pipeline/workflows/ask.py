@@ -85,9 +85,9 @@ class AskReport:
     @property
     def answers(self) -> ResultTable[dict[str, Any]]:
         """Return a row for each asked row: its key and fields, or the problem without an answer."""
-        return ResultTable(self._answer_rows())
+        return ResultTable(self._iterate_answer_rows())
 
-    def _answer_rows(self) -> Iterator[dict[str, Any]]:
+    def _iterate_answer_rows(self) -> Iterator[dict[str, Any]]:
         """Yield a row for each asked row: its key and the fields of the answer, or the problem.
 
         The problem has the outcome and the reason. The key has the name of the key column.
@@ -205,7 +205,7 @@ def parse_question(
     if name:
         check_task_name(name)
 
-    task = _task_of_items(items, name, reading, source)
+    task = _make_task_of_items(items, name, reading, source)
     task = task._replace(question=question, fields=answer_fields, choice=choice)
     if task.table is None:
         return task
@@ -231,7 +231,7 @@ def name_question(task: UnwrittenTask, name: str, *, data: Path) -> UnwrittenTas
     return named_task._replace(draft=draft)
 
 
-def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> UnwrittenTask:
+def _make_task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> UnwrittenTask:
     """Return the task of a file, a SELECT or rows of Python, without its question.
 
     The name is not checked.

@@ -70,7 +70,7 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         )
         # A held batch waits for a person.
         open_batches = [batch for batch in open_batches if not batch.is_held]
-        batch_units = [_batch_unit(ws, tx, batch) for batch in open_batches]
+        batch_units = [_choose_batch_unit(ws, tx, batch) for batch in open_batches]
         yield from batch_units
 
         has_ended_moves = bool(list_ended_moves(tx, ws.task, ws.extractor))
@@ -102,10 +102,10 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
     # The answers of a downloaded batch are embedded together with the others.
     has_downloaded = any(batch.state is BatchState.DOWNLOADED for batch in open_batches)
     if indexes and not has_downloaded:
-        yield from _index_units(ws)
+        yield from _iterate_index_units(ws)
 
 
-def _index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
+def _iterate_index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
     """Yield the blocks of texts to embed, else the build of a stale index.
 
     Nothing if the task has no index or it is up to date. With Gemini only the first block is due.
@@ -125,7 +125,7 @@ def _index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
         yield DueUnit("embed", name, number=block_number)
 
 
-def _batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUnit:
+def _choose_batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUnit:
     """Return the next unit of an open batch: ingest, send, download or look (a poll).
 
     - downloaded: ingest now.

@@ -476,11 +476,11 @@ class _PlanEstimator:
             seconds = max(seconds, call_s)
 
         is_available = mode is not Mode.FLEX or model.flex
-        return self._priced_estimate(
+        return self._make_priced_estimate(
             mode,
             seconds=seconds,
             count=self.plan.requests,
-            warnings=self._daily_quota_warnings(),
+            warnings=self._list_daily_quota_warnings(),
             absent="" if is_available else f"{model.name} is not served by flex",
         )
 
@@ -506,7 +506,7 @@ class _PlanEstimator:
             return FLEX_CALL_S
         return USUAL_DECISION_S if mode is Mode.DECIDE else USUAL_CALL_S
 
-    def _daily_quota_warnings(self) -> list[str]:
+    def _list_daily_quota_warnings(self) -> list[str]:
         """Return a warning if live calls would use up most of the daily quota, or exceed it.
 
         Most is DAILY_QUOTA_WARNING_SHARE. The calls that were made today count. Empty without a
@@ -544,7 +544,7 @@ class _PlanEstimator:
             absent = "the free tier has no batches"
             warnings.append(f"{absent}; if your tier is another, set {OptionHint('tier')}")
 
-        turns = math.ceil(plan.batches / self._max_batches_at_once())
+        turns = math.ceil(plan.batches / self._count_batches_at_once())
         if turns > 1:
             warnings.append(
                 f"{plan.batches} batches are sent in {turns} turns, "
@@ -552,7 +552,7 @@ class _PlanEstimator:
             )
 
         turn_s = self._likely_batch_s()
-        return self._priced_estimate(
+        return self._make_priced_estimate(
             Mode.BATCH,
             seconds=None if turn_s is None else turn_s * turns,
             count=plan.batches,
@@ -561,7 +561,7 @@ class _PlanEstimator:
             absent=absent,
         )
 
-    def _max_batches_at_once(self) -> int:
+    def _count_batches_at_once(self) -> int:
         """Return how many of the batches may wait at the API at the same time, at least 1.
 
         The bounds are MAX_ACTIVE_BATCHES and the prompt tokens that may be queued for the model.
@@ -586,7 +586,7 @@ class _PlanEstimator:
             return None
         return MAX_BATCH_S
 
-    def _priced_estimate(
+    def _make_priced_estimate(
         self,
         mode: Mode,
         *,

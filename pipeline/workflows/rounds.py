@@ -269,7 +269,7 @@ class TagRounds:
         submit_report: SubmitReport,
         selection: Selection,
     ) -> TagStop:
-        """Return why a submit left rows open, with their number; an empty stop without such a reason.
+        """Return why a submit left rows open, with their number; an empty stop if none is left open.
 
         A full API goes before a budget. If the API refused a batch, all prepared rows wait for it,
         and the open rows unless the limit is used up.
@@ -581,7 +581,7 @@ class TagRounds:
         self._note_held_batches()
 
         with ws.store.read() as tx:
-            unfinished_runs = self._unfinished_runs(tx)
+            unfinished_runs = self._list_unfinished_runs(tx)
             # Counting reads all rows, so it is left out if no run can end.
             is_task_finished = bool(unfinished_runs) and not (
                 batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
@@ -642,7 +642,7 @@ class TagRounds:
         with self._ws.store.read() as tx:
             return count_waiting_rows(tx, task, self._ws.extractor)
 
-    def _unfinished_runs(self, tx: Connection) -> list[TagRunRow]:
+    def _list_unfinished_runs(self, tx: Connection) -> list[TagRunRow]:
         """Return the unfinished `tag` run of the task, and its unfinished backfill of this version.
 
         A backfill of another version is left out.
