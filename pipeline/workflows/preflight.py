@@ -232,7 +232,7 @@ def estimate_open_rows(
     *,
     limit: int | None,
     deadline_s: float | None,
-    waives_pilot: bool = False,
+    is_pilot_waived: bool = False,
 ) -> Preflight:
     """Count the tokens of all claimable rows, and return the estimates of all modes.
 
@@ -242,7 +242,7 @@ def estimate_open_rows(
         ws: The workspace.
         limit: Estimate at most this many rows, or None for all.
         deadline_s: Seconds from now, or None for no deadline.
-        waives_pilot: No pilot stops the rows.
+        is_pilot_waived: No pilot stops the rows.
 
     Raises:
         InputError: A request cannot be sent; the message names its row.
@@ -254,7 +254,7 @@ def estimate_open_rows(
         row_count = min(askable_count, limit)
     with ws.display.bar("counting tokens", row_count) as bar:
         plan = plan_batches(ws, Selection(limit, includes_moved=True), bar=bar)
-    return estimate_plan(ws, plan, deadline_s=deadline_s, is_pilot_waived=waives_pilot)
+    return estimate_plan(ws, plan, deadline_s=deadline_s, is_pilot_waived=is_pilot_waived)
 
 
 def estimate_plan(
@@ -277,7 +277,7 @@ def estimate_plan(
             and no mode is recommended.
     """
     model = ws.model
-    estimator = _PlanEstimator.from_workspace(ws, plan, waives_pilot=is_pilot_waived)
+    estimator = _PlanEstimator.from_workspace(ws, plan, is_pilot_waived=is_pilot_waived)
     if ws.is_deciding:
         return estimator.estimate_decisions()
 
@@ -375,7 +375,7 @@ def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
         control_requests=0,
         control_cost=0.0,
     )
-    estimator = _PlanEstimator.from_workspace(decide_ws, decide_plan, waives_pilot=True)
+    estimator = _PlanEstimator.from_workspace(decide_ws, decide_plan, is_pilot_waived=True)
     return estimator.estimate_calls(Mode.DECIDE)
 
 
@@ -408,12 +408,12 @@ class _PlanEstimator:
         ws: WorkspaceSession,
         plan: BatchPlan,
         *,
-        waives_pilot: bool,
+        is_pilot_waived: bool,
     ) -> "_PlanEstimator":
         """Read budgets, quotas, past durations and the state of the pilot in one transaction.
 
         Args:
-            waives_pilot: Do not read the pilot; no pilot stops the rows.
+            is_pilot_waived: Do not read the pilot; no pilot stops the rows.
 
         Raises:
             ConfigurationError: A budget is set, but the price of the model is unknown.
@@ -440,7 +440,7 @@ class _PlanEstimator:
                     mode: batches.mean_call_seconds(tx, model_name, mode)
                     for mode in (Mode.FLEX, Mode.LIVE, Mode.DECIDE)
                 },
-                pilot_reason="" if waives_pilot else pilot.blocking_reason(tx, ws.extractor),
+                pilot_reason="" if is_pilot_waived else pilot.blocking_reason(tx, ws.extractor),
             )
 
     def estimate_calls(self, mode: Mode) -> ModeEstimate:

@@ -249,7 +249,7 @@ class Workspace:
                 new=new_task,
                 size=n,
                 mode=mode,
-                lists_refused=refused,
+                should_list_refused=refused,
             )
             saved = self._run(save, PEOPLE, None, settings, access=Access.CREATE, is_exclusive=True)
             ask_saved = partial(ask.ask_saved, saved_question=saved, size=n, mode=mode)
@@ -267,7 +267,7 @@ class Workspace:
                 new_task=new_task,
                 size=n,
                 mode=mode,
-                list_all_refused=refused,
+                should_list_refused=refused,
             )
             report = self._run(
                 ask_once,

@@ -190,7 +190,7 @@ def _confirm_mixed_cost(
         ws,
         limit=options.limit,
         deadline_s=options.deadline_s,
-        waives_pilot=options.skip_pilot,
+        is_pilot_waived=options.skip_pilot,
     )
     mode = estimate.recommended or Mode.BATCH.value
     _, other_usd = estimate.plan_sent_rows(mode)
@@ -232,7 +232,7 @@ def _tag_open_rows(
         ws,
         limit=options.limit,
         deadline_s=options.deadline_s,
-        waives_pilot=options.skip_pilot,
+        is_pilot_waived=options.skip_pilot,
     )
     report.asked = estimate.plan.items
     with ws.store.read() as tx:
