@@ -79,6 +79,9 @@ def _rank_passing(
 
     A query without a vector ranks by words, a query of the rank VECTORS by vectors, all others by
     both.
+
+    Args:
+        word_share: Share of words in the score by both.
     """
     terms = query.terms or ()
     if query.vector is None:

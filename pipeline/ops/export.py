@@ -285,6 +285,9 @@ def _count_rows(
 def check_target(path: Path, store: Store, *, overwrite: bool) -> None:
     """Check that a file can be created at a path; write nothing.
 
+    Args:
+        overwrite: Accept an existing file.
+
     Raises:
         InputError: The folder does not exist, the file exists and must not be overwritten, or the
             file is the source of a task or in a folder that is one: its rows would be lost, and all

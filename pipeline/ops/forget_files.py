@@ -86,6 +86,7 @@ def drop_lines(
     Files that do not exist are skipped.
 
     Args:
+        cleaned_hashes: Hashes of the files of line hashes, as `marks.cleaned_batches` returns them.
         edit_line: Changes the lines that stay; None changes nothing.
 
     Returns:

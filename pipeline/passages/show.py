@@ -70,7 +70,10 @@ def make_passages_grid(
 
     Words are searched in id, source and text. The tags of a passage are the types of its concepts.
     Each row can list the names of its concepts that count. Passages can be filtered by a version or
-    a prompt version.
+    a prompt version. WHERE= knows only `doubtful`.
+
+    Args:
+        doubt_threshold: Confidence below which a field makes its passage doubtful.
     """
     column_names = ["id"]
     column_names += [name for name in ("source", "text") if name in shape.value_columns]

@@ -270,6 +270,11 @@ def begin_selection(
     answers count, and the task's views are made again; changes of views are printed. Runs in the
     caller's transaction.
 
+    Args:
+        started_at: Since when the spending of the run counts.
+        estimated_cost: In USD.
+        budget: Most that the run may spend, in USD, or None.
+
     Raises:
         StateConflictError: Another process selected rows meanwhile; nothing was asked.
     """
@@ -345,6 +350,10 @@ def estimate_selection(
 
     Without a condition, all open rows are estimated. Syncs the rows first. The selected rows are
     stored during the estimate and deleted after it.
+
+    Args:
+        limit: Estimate at most this many rows, or None for all.
+        deadline_s: Seconds from now, or None for no deadline.
 
     Raises:
         InputError: As `select_rows`.

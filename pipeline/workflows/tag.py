@@ -183,6 +183,9 @@ def _confirm_mixed_cost(
 ) -> None:
     """Print what the other fields of a mixed task may cost, and confirm the cost of both requests.
 
+    Args:
+        repeats_answers: Answered rows are asked again, which is always confirmed.
+
     Raises:
         InputError: The cost was not confirmed; nothing was started.
     """
