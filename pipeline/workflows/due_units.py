@@ -50,7 +50,7 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
     - the next unit of each open batch; held batches are left out
     - "ask": due rows, rows of ended moves, or rows of an unfinished run of decisions
     - "prepare": other open rows, unless a pilot blocks them
-    - "fill": rows of a user task are synced
+    - "fill", later: rows of a user task are synced
     - units of the index, unless a batch is downloaded and not ingested
 
     "prepare" and the "ask" of decisions are due later if quota or budget has no room.

@@ -295,9 +295,9 @@ class TagRounds:
 
         The report is empty if no row is open. Asks at most the remaining limit; the rounds must
         have no `row_ids`. An error that stops the run (daily quota, budget, service down) is stored
-        in the returned report and not raised, and so is an interrupt. The report of the command
-        gets the calls and the number of unasked rows. Writes a quality report unless the run was
-        interrupted.
+        in the returned report and not raised, and so is an interrupt. Its samples of failures have
+        the names of rows, not ids. The report of the command gets the calls and the number of
+        unasked rows. Writes a quality report unless the run was interrupted.
 
         Args:
             mode: Live, flex, priority or decide.
