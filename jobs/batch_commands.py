@@ -124,7 +124,7 @@ def batch_submit(
         size=pilot,
         skip=skip_pilot,
         limit=limit,
-        agreed=False,
+        is_confirmed=False,
     )
     if pilot_report is not None:
         ws.display.say(pilot_line(pilot_report))

@@ -441,7 +441,7 @@ def ask(
                 question,
                 size=n,
                 mode=mode,
-                lists_refused=refused,
+                should_list_refused=refused,
             )
         else:
             report = ask_workflow.ask_question(
@@ -449,7 +449,7 @@ def ask(
                 question,
                 size=n,
                 mode=mode,
-                list_all_refused=refused,
+                should_list_refused=refused,
             )
 
     if name:

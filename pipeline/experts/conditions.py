@@ -47,7 +47,9 @@ def compile_people_where(tx: Connection, text: str, *, doubts: RowDoubts) -> Col
         table.item_id,
         input_hash=_hash_username(tx),
     )
-    extra_cells = {name: JsonCell(extra_document, (name,)) for name in table.extra_column_names(tx)}
+    extra_cells = {
+        name: JsonCell(extra_document, (name,)) for name in table.read_extra_column_names(tx)
+    }
     columns = own_cells | extra_cells | own_cells
     scopes: Scopes = (columns, {}, {DOUBTFUL: doubts.make_cell()})
     return compile_where(parse_where(text), scopes, tx=tx)
@@ -81,7 +83,10 @@ def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:
 
 
 def _hash_username(tx: Connection) -> ColumnElement[Any]:
-    """Return an expression for the hash of the username; see `table.store_extra_cells`."""
+    """Return an expression for the hash of the username; see `table.store_extra_cells`.
+
+    On SQLite the connection gets the function that computes it.
+    """
     username = strip_white_space(table.experts.c.username)
     if is_sqlite(tx):
         connection: Any = tx.connection.driver_connection

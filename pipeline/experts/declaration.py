@@ -151,7 +151,8 @@ def clean_tag(tag: str) -> str:
 def _tag_fault(tag: str) -> str:
     """Return why a clean tag is invalid, as a predicate, or "" if it is valid.
 
-    It is invalid if it is blank, too long, has a mark-up character, or contains `://`.
+    It is invalid if it is blank, is longer than MAX_TAG_CHARS, has a mark-up character, or contains
+    `://`.
     """
     if not tag:
         return "is blank"

@@ -84,10 +84,10 @@ class PeopleFile(MappedFile):
 
     def final_notes(self) -> Iterator[str]:
         """Yield notes that list the columns that are not imported."""
-        yield from _unread_column_notes(self.mapping)
+        yield from _describe_unread_columns(self.mapping)
 
 
-def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
+def _describe_unread_columns(mapping: ColumnMapping) -> Iterator[str]:
     """Yield notes on the columns that are only stored, and on those that are ignored.
 
     Ignored are columns that MAP= leaves out, and columns that our own export added. If they include
@@ -169,7 +169,7 @@ def read_person(
             f"`{CommandHint('import')}` with this {OptionHint('map')} corrects "
             "people who are already stored",
         )
-    return person, [*notes, *_unread_column_notes(mapping)]
+    return person, [*notes, *_describe_unread_columns(mapping)]
 
 
 def _refuse(source_name: str, reason: str, *, field: str = "") -> InputError:
@@ -179,10 +179,8 @@ def _refuse(source_name: str, reason: str, *, field: str = "") -> InputError:
 
 def _column_of(header: str) -> str:
     """Return the table column of a header, or ""."""
-    for column, column_header in HEADERS.items():
-        if column_header == header:
-            return column
-    return ""
+    columns = (column for column, column_header in HEADERS.items() if column_header == header)
+    return next(columns, "")
 
 
 def refuse_altered_values(person: SoundRow, *, name: str) -> None:
@@ -248,16 +246,16 @@ def import_people_file(
         now=ws.now(),
         max_page_rows=PEOPLE_PER_WRITE,
         long_text_column="bio",
-        list_missing=partial(_missing_usernames, file),
+        list_missing=partial(_find_missing_usernames, file),
     )
     if report.missing:
         report.notes.append(
-            _missing_note(path, report.missing, report.missing_keys, options.report),
+            _describe_missing_people(path, report.missing, report.missing_keys, options.report),
         )
     return report
 
 
-def _missing_usernames(
+def _find_missing_usernames(
     file: PeopleFile,
     tx: Connection,
     report: PeopleImportReport,
@@ -286,7 +284,9 @@ def _missing_usernames(
             yield username
 
 
-def _missing_note(path: Path, count: int, usernames: Sequence[str], report: Path | None) -> str:
+def _describe_missing_people(
+    path: Path, count: int, usernames: Sequence[str], report: Path | None
+) -> str:
     """Return a note on people who are not in the file, with the commands that remove them.
 
     The note has a complete `forget` command for at most MAX_TYPED_USERNAMES people without a comma
@@ -343,7 +343,7 @@ def _write_people(
     Returns:
         Findings on changed people whose tags stay those of the old text.
     """
-    stored_rows = _stored_rows(tx, people)
+    stored_rows = _read_stored_rows(tx, people)
     new_people = [person for person in people if person.key not in stored_rows]
     if not report.dry:
         table.insert_people(tx, [(person.key, person.values) for person in new_people])
@@ -352,7 +352,7 @@ def _write_people(
     prompt_changes: dict[str, _PromptChange] = {}
     for person in people:
         row = stored_rows.get(person.key, {})
-        values = _changed_values(tx, person, row)
+        values = _find_changed_values(tx, person, row)
         if not values:
             continue
         if not report.dry:
@@ -378,10 +378,10 @@ def _write_people(
     else:
         released_ids = claims.unpark(tx, table.TASK, row_ids=new_bio_ids)
     report.released += len(released_ids)
-    return list(_kept_tag_findings(prompt_changes, claimed_ids))
+    return list(_find_kept_tags(prompt_changes, claimed_ids))
 
 
-def _changed_values(
+def _find_changed_values(
     tx: Connection,
     person: SoundRow,
     row: Mapping[Any, Any],
@@ -397,7 +397,7 @@ def _changed_values(
     }
 
 
-def _kept_tag_findings(
+def _find_kept_tags(
     prompt_changes: Mapping[str, _PromptChange],
     claimed_ids: Collection[str],
 ) -> Iterator[Finding]:
@@ -449,7 +449,7 @@ def _write_extra_cells(
     if not report.dry:
         new_people = [person for person in people_with_cells if person.key not in stored_rows]
         if new_people:
-            rows |= _stored_rows(tx, new_people)
+            rows |= _read_stored_rows(tx, new_people)
 
     cells_by_person = []
     for person in people_with_cells:
@@ -462,24 +462,25 @@ def _write_extra_cells(
     return {username for username, row in stored_rows.items() if str(row["id"]) in changed_ids}
 
 
-def _stored_rows(tx: Connection, people: Sequence[SoundRow]) -> dict[str, Mapping[Any, Any]]:
+def _read_stored_rows(tx: Connection, people: Sequence[SoundRow]) -> dict[str, Mapping[Any, Any]]:
     """Return the stored rows of people, by the username in the file. New people have no row.
 
     The username column of an adopted table may ignore case. Its match then counts, because the
     database would refuse to insert the person. An exact match takes precedence.
     """
     usernames = {person.key for person in people}
-    rows = table.rows_by_username(tx, list(usernames))
+    rows = table.read_rows_by_username(tx, list(usernames))
     rows_by_folded_name = {
         username.casefold(): row for username, row in rows.items() if username not in usernames
     }
 
-    stored_rows: dict[str, Mapping[Any, Any]] = {}
-    for username in usernames:
-        if username.casefold() in rows_by_folded_name:
-            stored_rows[username] = rows_by_folded_name[username.casefold()]
+    folded_rows = {
+        username: rows_by_folded_name[username.casefold()]
+        for username in usernames
+        if username.casefold() in rows_by_folded_name
+    }
     exact_rows = {username: row for username, row in rows.items() if username in usernames}
-    return stored_rows | exact_rows
+    return folded_rows | exact_rows
 
 
 def _kept_finding(change: _PromptChange, reason: str) -> Finding:

@@ -45,13 +45,15 @@ METADATA_NAMES = {
 }
 
 
-def index_entry(
+def make_index_entry(
     cells: Sequence[Any],
     *,
     extra_cells: Mapping[str, Any] = NO_CELLS,
     text_columns: Sequence[str] = (),
 ) -> Entry:
-    """Return the index entry of a person.
+    """Return the index entry of a person: metadata, text to embed, and words by field.
+
+    The facts that make an entry outdated are the tags and the other cells.
 
     Args:
         cells: Cells in the order of `INDEXED_COLUMNS`.
@@ -122,7 +124,7 @@ def _work_text(title: str, company: str) -> str:
     return title
 
 
-def _entries(
+def _read_entries(
     condition: ColumnElement[bool],
     text_columns: Sequence[str],
     tx: Connection,
@@ -141,7 +143,7 @@ def _entries(
         # Id and username are the first columns.
         cells_by_id = table.read_extra_cells(tx, {str(cells[0]): cells[1] for cells in page})
         for cells in page:
-            yield index_entry(
+            yield make_index_entry(
                 cells,
                 extra_cells=cells_by_id.get(str(cells[0]), NO_CELLS),
                 text_columns=text_columns,
@@ -164,9 +166,10 @@ def _check_columns(tx: Connection, names: Sequence[str]) -> None:
     """Check that imported files had other columns of these names.
 
     Raises:
-        InputError: There is no such column; the hint suggests a similar name.
+        InputError: There is no such column, and the hint suggests a similar name; or it is a column
+            of people, which is always indexed.
     """
-    stored_names = table.extra_column_names(tx)
+    stored_names = table.read_extra_column_names(tx)
     for name in names:
         if find_column(name, stored_names) is None:
             if find_column(name, table.COLUMNS) is not None:
@@ -199,14 +202,14 @@ def make_people_index(
     index = replace(
         _INDEX,
         count_entries=lambda tx: table.people_table(tx).count_rows(tx, condition),
-        read_entries=partial(_entries, condition, text_columns),
+        read_entries=partial(_read_entries, condition, text_columns),
         text_columns=text_columns,
     )
     if not includes_untagged:
         index = replace(
             index,
-            read_untagged=partial(_entries, table.untagged_with_bio, text_columns),
-            unindexed_texts=table.untagged_texts,
+            read_untagged=partial(_read_entries, table.untagged_with_bio, text_columns),
+            unindexed_texts=table.find_untagged_texts,
         )
     if not text_columns:
         return index
@@ -234,7 +237,7 @@ _INDEX = IndexedTask(
         question_words="expert experte experten expertin experto experts specialist specialists",
     ),
     count_entries=lambda tx: table.people_table(tx).count_rows(tx, table.tagged),
-    read_entries=partial(_entries, table.tagged, ()),
+    read_entries=partial(_read_entries, table.tagged, ()),
     check_columns=_check_columns,
     key="username",
     text_members=("Job Title", "Company", "Bio"),

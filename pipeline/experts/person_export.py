@@ -26,23 +26,25 @@ class ExpertsExport(TaskExport):
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return every person with the additional columns of imported files and the state.
 
-        Tags are those of the table, whatever version gave them.
+        Refused rows of imported files follow. With a filter, only the people that meet it are
+        returned, and their number is unknown. Tags are those of the table, whatever version gave
+        them.
         """
         from pipeline.experts.show import (
             encode_experts,
-            exported_people,
-            extra_column_names,
-            people_grid,
+            make_people_grid,
+            read_exported_people,
+            read_extra_column_names,
         )
 
-        encode = partial(encode_experts, extra_columns=extra_column_names(tx))
+        encode = partial(encode_experts, extra_columns=read_extra_column_names(tx))
         total = None
         if options.row_filter is None:
             total = table.people_table(tx).count_states(tx)["total"]
         people = iterate_selected(
             tx,
-            people_grid(tx, doubt_threshold=self.doubt_threshold),
-            exported_people(tx),
+            make_people_grid(tx, doubt_threshold=self.doubt_threshold),
+            read_exported_people(tx),
             options.row_filter,
             get_row_id=lambda person: person.row_id,
         )

@@ -151,8 +151,8 @@ def _read_rate(cell: object) -> tuple[float | None, str]:
     """Return the hourly rate of a cell, and why it differs from the cell.
 
     Returns:
-        The rate, or None if the cell is empty, has no single rate or is out of range; and the
-        reason, or "" if the cell is empty or a plain number.
+        The rate, or None if the cell is empty, has no single rate or is not from 0 to MAX_RATE; and
+        the reason, or "" if the cell is empty or a plain number.
     """
     if isinstance(cell, (int, float)) and not isinstance(cell, bool):
         rate = number_to_rate(cell)

@@ -88,8 +88,9 @@ def measure(
 ) -> QualityFigures:
     """Return the figures, tables and samples of the tags of an extractor.
 
-    Reads all tagged people. Tags are compared with texts for a sample of people with English texts,
-    and only if there are MIN_PEOPLE_TO_COMPARE people. Parked people of all versions count.
+    Reads all tagged people. Tags are compared with texts for a random sample of people with English
+    texts, and only if there are MIN_PEOPLE_TO_COMPARE people. The sample is seeded. Parked people
+    of all versions count. The tables have the most used, the longest and the unsupported tags.
 
     Args:
         tx: Transaction; it only reads.
@@ -106,8 +107,8 @@ def measure(
 
     texts: list[tuple[str, Sequence[str]]] = []
     if people_count >= MIN_PEOPLE_TO_COMPARE:
-        texts = _english_texts(tx, sample_ids)
-    unlike_tags = Counter(_tags_unlike_text(texts))
+        texts = _read_english_texts(tx, sample_ids)
+    unlike_tags = Counter(_find_tags_unlike_text(texts))
 
     common_tags = {tag for tag, _ in tags_by_use[:COMMONEST_TAGS]}
     people_with_common_tag = 0
@@ -193,7 +194,7 @@ def _read_tag_samples(tx: Connection, ids: list[str]) -> Iterator[Sample]:
         yield Sample(person_id, username, shorten_text(stripped_text(row["bio"])), (), tags)
 
 
-def _english_texts(tx: Connection, ids: list[str]) -> list[tuple[str, Sequence[str]]]:
+def _read_english_texts(tx: Connection, ids: list[str]) -> list[tuple[str, Sequence[str]]]:
     """Return job title and biography as one text, and the tags, of people with an English text.
 
     A text is English if it has at least MIN_ENGLISH_WORDS different words of ENGLISH_WORDS. The
@@ -209,7 +210,7 @@ def _english_texts(tx: Connection, ids: list[str]) -> list[tuple[str, Sequence[s
     return texts
 
 
-def _tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+def _find_tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     """Return the tags that are unlike their text, once per person.
 
     Such a tag shares no term or root with its text, and more than the share MAX_NEARER_TEXTS_SHARE
@@ -219,7 +220,7 @@ def _tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     Args:
         texts: Text and tags of each person.
     """
-    strange = list(_tags_without_common_term(texts))
+    strange = list(_find_tags_without_common_term(texts))
     if not strange:
         return []
 
@@ -239,7 +240,7 @@ def _tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     ]
 
 
-def _tags_without_common_term(
+def _find_tags_without_common_term(
     texts: Sequence[tuple[str, Sequence[str]]],
 ) -> Iterator[tuple[int, str]]:
     """Yield the index of the text and the tag, for each tag that shares no term or root with it."""

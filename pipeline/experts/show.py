@@ -38,7 +38,7 @@ Row = Mapping[str, Any]
 DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findability_score")
 
 
-def people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
+def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
     """Return the grid of the list of people: its columns, search, sort orders and filters.
 
     The search covers names, job title, company and tags. People can be sorted by username and
@@ -145,10 +145,11 @@ class ExportedPerson(NamedTuple):
         return None if self.state == REFUSED_STATE else str(self.row["id"])
 
 
-def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
+def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
     """Yield every person in the order of ids, then the refused rows of imported files.
 
-    A refused row has the cells of its file, by column and by header.
+    A parked person has the reason. A refused row has the cells of its file, by column and by
+    header, and the message.
     """
     people = table.people_table(tx)
     park_reasons = {
@@ -176,13 +177,13 @@ def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
         yield ExportedPerson({**empty_row, **cells}, refused.cells, REFUSED_STATE, refused.message)
 
 
-def extra_column_names(tx: Connection) -> list[str]:
+def read_extra_column_names(tx: Connection) -> list[str]:
     """Return the names of additional columns of imported files, in the order of their import.
 
     Columns that only refused rows have come last. Columns of the table, and columns that our own
     export added, are left out of the latter.
     """
-    names = dict.fromkeys(table.extra_column_names(tx))
+    names = dict.fromkeys(table.read_extra_column_names(tx))
     refused_names: dict[str, None] = {}
     for refused in row_store.refused_rows(tx, table.TASK):
         refused_names |= dict.fromkeys(refused.cells)
@@ -227,7 +228,11 @@ def encode_experts(
         state: str,
         reason: str | None,
     ) -> dict[str, Any]:
-        """Return the cells of a person by header; an empty cell is None."""
+        """Return the cells of a person by header; an empty cell is None.
+
+        Tags that are not a list are text. The cells of `text_columns` are text. State and reason
+        follow the additional columns.
+        """
         tags = parse_text_list(row["tags"])
         cells: dict[str, Any] = {
             header: stripped_text(row[column]) or None for column, header in HEADERS.items()
@@ -301,12 +306,15 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
 
     faults = row_faults.to_findings()
     if orphaned_ids:
-        faults.append(_orphan_fault(orphaned_ids))
+        faults.append(_make_orphan_fault(orphaned_ids))
     return faults
 
 
-def _orphan_fault(orphaned_ids: Collection[str]) -> RowFault:
-    """Return the fault of answers or stored cells of people whose rows were deleted."""
+def _make_orphan_fault(orphaned_ids: Collection[str]) -> RowFault:
+    """Return the notice about answers or stored cells of people whose rows were deleted.
+
+    It names the first ids, and `forget` as the next step.
+    """
     ids = sorted(orphaned_ids)
     people = plural(len(ids), "person", "people")
     message = f"answers or imported columns of {people} without a row, ids {join_first(ids)}"
@@ -320,7 +328,7 @@ def _find_faults(
     answer: str | None,
     merge_rules: Mapping[str, str],
 ) -> Iterator[str]:
-    """Yield the kinds of faults of a row: SCORES, TAGS and TEXT, each at most once.
+    """Yield the kinds of faults of a row, which are keys of FAULTS, each at most once.
 
     Tags are compared only if there is an answer.
 

@@ -277,7 +277,7 @@ PEOPLE = _People(lambda _tx, _settings: (SPEC,), names=(experts.name,))
 # ---- find people
 
 
-def untagged_texts(tx: Connection, words: Sequence[str]) -> list[tuple[str, str]]:
+def find_untagged_texts(tx: Connection, words: Sequence[str]) -> list[tuple[str, str]]:
     """Return ids and biographies of untagged people that contain at least one of the words.
 
     Returns at most `MAX_SEARCHED_TEXTS` biographies. The list is empty if the search takes longer
@@ -321,7 +321,7 @@ def people_table(tx: Connection) -> RowTable:
 MAX_SIMILAR_USERNAMES = 2_000
 
 
-def rows_by_username(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
+def read_rows_by_username(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows of usernames, by the username as it is stored.
 
     Unknown usernames are left out. If several rows have the same name, the row with the lowest id
@@ -343,7 +343,7 @@ def find_person(tx: Connection, username: str) -> Mapping[Any, Any]:
         InputError: No person has this username. The hint suggests a similar username with the same
             first two letters, or else how to find people.
     """
-    row = rows_by_username(tx, [username]).get(username)
+    row = read_rows_by_username(tx, [username]).get(username)
     if row is not None:
         return row
 
@@ -434,7 +434,7 @@ def read_extra_cells(
     return cells_by_id
 
 
-def extra_column_names(tx: Connection) -> list[str]:
+def read_extra_column_names(tx: Connection) -> list[str]:
     """Return the names of the columns of `store_extra_cells`, in the order of their import."""
     names: dict[str, None] = {}
     for cells_json in row_store.all_cells(tx, TASK):

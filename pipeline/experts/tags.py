@@ -87,7 +87,8 @@ def _split_tags(text: str) -> list[str]:
 def count_tags(store: Store) -> Document:
     """Return all tags of people with their counts, the most used first, and all merges.
 
-    Tags in the text of another program are not counted. Undone merges are included.
+    Equal counts are sorted by tag. Tags in the text of another program are not counted. Undone
+    merges are included.
 
     Returns:
         `people` (tagged people), `different` (number of tags), `used_once` (number of tags of one

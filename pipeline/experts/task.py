@@ -126,7 +126,7 @@ class ExpertsRows(TaskRows):
             return people
 
         if self._to_refresh is None:
-            self._to_refresh = list(self.changed_ids(tx)), answers.newest_id(tx)
+            self._to_refresh = list(self.find_changed_ids(tx)), answers.newest_id(tx)
         changed_ids, newest_answer = self._to_refresh
         # The same command does not ask twice, even if the first answer was not applied.
         is_changed = is_in_list(tx, people.item_id, changed_ids)
@@ -149,12 +149,12 @@ class ExpertsRows(TaskRows):
             None if the search takes longer than `timeout_s`.
         """
         try:
-            stale_count = sum(1 for _ in self.changed_ids(tx, within_s=timeout_s))
+            stale_count = sum(1 for _ in self.find_changed_ids(tx, within_s=timeout_s))
         except SlowError:
             return None
         return stale_count, None
 
-    def changed_ids(
+    def find_changed_ids(
         self,
         tx: Connection,
         ids: Sequence[str] | None = None,
@@ -197,7 +197,7 @@ class ExpertsRows(TaskRows):
                 row = dict(zip(table.PROMPT_COLUMNS, cells, strict=True))
                 if last_asked and self._is_biography_new(row, last_asked):
                     changed_ids.append(item_id)
-            yield from _ids_with_own_tags(tx, changed_ids)
+            yield from _find_ids_with_own_tags(tx, changed_ids)
             if within_s is not None and time.monotonic() - started_s > within_s:
                 raise SlowError
 
@@ -235,9 +235,9 @@ class ExpertsRows(TaskRows):
 
     def grid(self, tx: Connection) -> Grid:
         """Return the description of the list of people."""
-        from pipeline.experts.show import people_grid
+        from pipeline.experts.show import make_people_grid
 
-        return people_grid(tx, doubt_threshold=self.doubt_threshold)
+        return make_people_grid(tx, doubt_threshold=self.doubt_threshold)
 
     def input_hash(self, row: Mapping[str, Any], text: str | None = None) -> str:
         """Return `person:text:biography`, three hashes of what a person is asked with.
@@ -264,7 +264,7 @@ class ExpertsRows(TaskRows):
         *,
         unchanged_text: str = "nothing more was changed",
     ) -> None:
-        """Delete the row of a person and the stored cells of other columns.
+        """Delete a person's row and stored cells of other columns, in the caller's transaction.
 
         If the row is already gone, only the stored cells are deleted.
 
@@ -369,7 +369,7 @@ class ExpertsAnswers(TaskAnswers):
             for item_id, row in rows.items()
             if row["tags"] is not None and item_id not in outdated_ids
         ]
-        changed_ids = set(self.rows.changed_ids(tx, tagged_ids))
+        changed_ids = set(self.rows.find_changed_ids(tx, tagged_ids))
         replacements = {
             item_id: tags for item_id, tags in tags_by_id.items() if item_id in changed_ids
         }
@@ -400,7 +400,7 @@ class ExpertsAnswers(TaskAnswers):
         Returns:
             Number of people whose tags were removed.
         """
-        untagged_ids = _ids_with_own_tags(tx, ids, extractor=extractor)
+        untagged_ids = _find_ids_with_own_tags(tx, ids, extractor=extractor)
         table.write_tags(tx, dict.fromkeys(untagged_ids), overwrite=True)
         return len(untagged_ids)
 
@@ -542,7 +542,7 @@ class ExpertsTask(Task):
         )
 
 
-def _ids_with_own_tags(
+def _find_ids_with_own_tags(
     tx: Connection,
     ids: Sequence[str],
     *,
@@ -556,15 +556,10 @@ def _ids_with_own_tags(
         extractor: Only answers of this extractor; None means any model.
     """
     last_answers = answers.preferred_answers(tx, table.TASK, ids)
-    of_models = {
-        item_id: applied
-        for item_id, applied in last_answers.items()
-        if applied[0] != answers.PERSON
-    }
     answers_by_id = {
         item_id: answer
-        for item_id, (answer_extractor, answer) in of_models.items()
-        if extractor in {None, answer_extractor}
+        for item_id, (answer_extractor, answer) in last_answers.items()
+        if answer_extractor != answers.PERSON and extractor in {None, answer_extractor}
     }
 
     merge_rules = marks.active_merge_rules(tx, table.TASK)

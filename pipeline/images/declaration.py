@@ -54,7 +54,10 @@ class Buckets(BaseModel):
     @field_validator("*")
     @classmethod
     def _clean_tags(cls, tags: list[str]) -> list[str]:
-        """Return the tags with single blanks, shortened, without blank tags and repeats."""
+        """Return the tags with single blanks, cut to MAX_TAG_CHARS, without blank tags and repeats.
+
+        Repeats are compared without case; the first spelling stays.
+        """
         tag_by_fold: dict[str, str] = {}
         for tag in tags:
             cleaned_tag = " ".join(tag.split())[:MAX_TAG_CHARS].rstrip()

@@ -180,10 +180,11 @@ def check_folder(folder: Path) -> None:
 def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
     """Import the images below a folder, a block of files in each transaction.
 
-    Reads all files. Rows of images are inserted or updated, and parked images with other bytes are
-    unparked. Rows below the folder whose files were deleted are marked. An event is recorded if
-    rows changed. REFRESH=1 inspects broken images again. Only one import runs at a time. A folder
-    without images is no error here; `check` of the report raises it.
+    Reads all files and shows the progress. Rows of images are inserted or updated, and parked
+    images with other bytes are unparked. Rows below the folder whose files were deleted are marked.
+    An event is recorded if rows changed. REFRESH=1 inspects broken images again. Only one import
+    runs at a time; another waits. A folder without images is no error here; `check` of the report
+    raises it.
 
     Raises:
         InputError: `folder` is not a folder, or its name cannot be stored.
@@ -318,7 +319,7 @@ def _inspect_image_file(file: _ImageFile, row: Row | None, *, should_retry: bool
     """
     if _is_up_to_date(file, row, should_retry=should_retry):
         return _Inspection(file, row, None)
-    return _Inspection(file, row, _image_cells(file))
+    return _Inspection(file, row, _make_image_cells(file))
 
 
 def _is_up_to_date(file: _ImageFile, row: Row | None, *, should_retry: bool) -> bool:
@@ -342,7 +343,7 @@ def _is_up_to_date(file: _ImageFile, row: Row | None, *, should_retry: bool) -> 
     return not (should_retry or is_solved.get(problem, False))
 
 
-def _image_cells(file: _ImageFile) -> dict[str, Any]:
+def _make_image_cells(file: _ImageFile) -> dict[str, Any]:
     """Return the cells of an image, except its path.
 
     The cells are hash, size in bytes, problem, pixels, format and time of the camera. A broken
@@ -377,7 +378,7 @@ def _write_block(
     """Insert and update the rows of images, and unpark images with other bytes.
 
     Images in an open batch are not unparked. Runs in the caller's transaction. Adds to the counts
-    of `report`, and to its list of broken files.
+    of `report`, and to its list of the first MAX_BROKEN_FILES broken files.
     """
     changed_ids: list[str] = []
     for file, row, cells in inspections:

@@ -22,7 +22,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.index.build_gates import check_not_worse, check_recall
 from pipeline.index.builds import INDEX_LOCK, Builds
 from pipeline.index.evaluate import choose_best_share, read_share_queries
-from pipeline.index.manifest import Manifest, RefusedText, StagedBuild, content_hash
+from pipeline.index.manifest import Manifest, RefusedText, content_hash
 from pipeline.index.vector_cache import Vectors
 from pipeline.index.vectors import Embedder
 from pipeline.index.write import EntryPage, load_meaningless_queries, verify_build, write_build
@@ -78,6 +78,9 @@ def build_index(
 ) -> IndexReport:
     """Build an index of all entries of the task in use, and promote it.
 
+    Prints the price of paid embeddings. Entries whose text the model refuses are left out and
+    reported.
+
     Args:
         ws: The workspace.
         words: Share of words in the score by words and vectors: a number from 0 to 1, "best" for
@@ -109,7 +112,7 @@ def roll_back_index(ws: WorkspaceSession) -> IndexReport:
     with ws.lock(INDEX_LOCK) as lock:
         builds.correct_link(ws.store)
         record_promotion = partial(_record_promotion, ws, lock, "rolled back")
-        manifest = builds.rollback(record_promotion=record_promotion)
+        manifest = builds.roll_back(record_promotion=record_promotion)
     return IndexReport(
         number=manifest.number,
         count=manifest.count,
@@ -165,7 +168,7 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
         workspace.add_build(tx, values, reason=reason, now=now)
 
 
-def _unindexed_rows(
+def _count_unindexed_rows(
     state_counts: Sequence[tuple[str, int]],
     entry_count: int,
 ) -> dict[str, int]:
@@ -199,7 +202,19 @@ class _IndexBuilder:
         self._embedded_count = 0
 
     def _choose_share(self, words: str) -> float | None:
-        """Return the share of words that a user chose now or earlier, or None for the default."""
+        """Return the share of words that a user chose now or for the build in service.
+
+        The earlier choice holds only for the same embedding model.
+
+        Args:
+            words: The option of `build_index`.
+
+        Returns:
+            None for the default, or if the share is to be the best.
+
+        Raises:
+            InputError: `words` is not a number from 0 to 1.
+        """
         if words in {BEST_SHARE, DEFAULT_SHARE}:
             return None
         if words:
@@ -212,9 +227,9 @@ class _IndexBuilder:
     def build(self) -> IndexReport:
         """Embed missing texts, write a build, verify it, check the gates and promote it.
 
-        Without entries `_delete_index` deletes all builds or raises. Waits for the index lock after
-        the texts are embedded. If the service fails to embed the meaningless queries, the build
-        gets no floor.
+        Texts that the model refused in earlier runs are tried again. Without entries
+        `_delete_index` deletes all builds or raises. Waits for the index lock after the texts are
+        embedded. If the service fails to embed the meaningless queries, the build gets no floor.
 
         Raises:
             InputError: There are no entries, or INDEX_COLUMNS= names an unknown column.
@@ -223,7 +238,7 @@ class _IndexBuilder:
         """
         # Check the position before anything is paid for.
         with self._ws.store.read() as tx:
-            self._checked_position(tx)
+            self._read_checked_position(tx)
             self._ws.indexed_task.check_columns(tx, self._ws.settings.index_columns or ())
             has_entries = self._ws.indexed_task.count_entries(tx) > 0
         if not has_entries:
@@ -243,6 +258,8 @@ class _IndexBuilder:
 
     def _delete_index(self) -> IndexReport:
         """Delete all builds and return an empty report, if `worse_ok` and a build is in service.
+
+        Waits for the index lock before it deletes.
 
         Raises:
             InputError: `worse_ok` is not set, or no build is in service; nothing is deleted.
@@ -271,7 +288,7 @@ class _IndexBuilder:
     def _embed_missing(self) -> None:
         """Embed all texts that are not cached, and count them in `_embedded_count`.
 
-        If the backend is paid, a price of a cent or more is printed first.
+        Shows the progress. If the backend is paid, a price of a cent or more is printed first.
         """
         ws = self._ws
         entries = ws.indexed_task.read_entries
@@ -301,6 +318,9 @@ class _IndexBuilder:
     ) -> IndexReport:
         """Write the build from a snapshot, verify it, check the gates and promote it.
 
+        Corrects the link `current` first. If the share of words is to be the best, it is chosen
+        before the gates.
+
         Args:
             lock: The index lock, taken by the caller.
             meaningless_vectors: Vectors of `load_meaningless_queries`, or None for a build without
@@ -310,24 +330,32 @@ class _IndexBuilder:
 
         Raises:
             GateError: The build failed a gate and `worse_ok` is not set; it is not promoted.
-            InconsistentError: A check of the build failed.
+            InconsistentError: A check of the build failed, or the database is an older copy.
+            RemoteError: An embedding call failed, or the model refused a text in this step.
         """
         ws = self._ws
         self._builds.correct_link(ws.store)
         with ws.store.read() as tx:
-            position = self._checked_position(tx)
-            refused_texts = self._refused_entries(tx)
+            position = self._read_checked_position(tx)
+            refused_texts = self._find_refused_entries(tx)
             count = ws.indexed_task.count_entries(tx) - len(refused_texts)
             state_counts = list(ws.task.rows.table(tx).count_states(tx).items())
-            staged = self._write_build(
-                tx,
-                staging_dir,
-                number=number,
-                count=count,
-                position=position,
-                meaningless_vectors=meaningless_vectors,
-                refused_texts=refused_texts,
-            )
+            with ws.display.bar("building", count) as bar:
+                staged = write_build(
+                    staging_dir,
+                    self._iterate_entry_pages(ws.indexed_task.read_entries(tx), bar),
+                    self._embedder.cache,
+                    count=count,
+                    number=number,
+                    position=position,
+                    built_at=ws.now(),
+                    ranking=self._make_ranking(),
+                    meaningless_vectors=meaningless_vectors,
+                    refused_texts=refused_texts,
+                    untagged_rows=ws.indexed_task.read_untagged(tx),
+                    chosen_share=self._share,
+                )
+
         verify_build(staged, count=count)
         if self._share_queries is not None:
             choose_best_share(ws, staged, self._share_queries)
@@ -346,40 +374,16 @@ class _IndexBuilder:
             dim=staged.cache.dim,
             moved_aside=moved_files,
             out_of=state_counts[0][1],
-            left_out=_unindexed_rows(state_counts, count),
+            left_out=_count_unindexed_rows(state_counts, count),
             refused={entry_id: refused.reason for entry_id, refused in refused_texts.items()},
             words=staged.manifest.words["share"],
         )
 
-    def _write_build(
-        self,
-        tx: Connection,
-        staging_dir: Path,
-        *,
-        number: int,
-        count: int,
-        position: int,
-        meaningless_vectors: Vectors | None,
-        refused_texts: Mapping[str, RefusedText],
-    ) -> StagedBuild:
-        """Write the entries of a snapshot into a staging directory, see `write_build`."""
-        with self._ws.display.bar("building", count) as bar:
-            return write_build(
-                staging_dir,
-                self._entry_pages(self._ws.indexed_task.read_entries(tx), bar),
-                self._embedder.cache,
-                count=count,
-                number=number,
-                position=position,
-                built_at=self._ws.now(),
-                ranking=self._ranking(),
-                meaningless_vectors=meaningless_vectors,
-                refused_texts=refused_texts,
-                untagged_rows=self._ws.indexed_task.read_untagged(tx),
-                chosen_share=self._share,
-            )
+    def _make_ranking(self) -> Ranking:
+        """Return the task's ranking with the share of words of this build.
 
-    def _ranking(self) -> Ranking:
+        It is the chosen share, else the task's for the local engine, else GEMINI_WORD_SHARE.
+        """
         ranking = self._ws.indexed_task.ranking
         if self._share is not None:
             return replace(ranking, share=self._share)
@@ -387,7 +391,9 @@ class _IndexBuilder:
             return ranking
         return replace(ranking, share=GEMINI_WORD_SHARE)
 
-    def _entry_pages(self, entries: Iterable[Entry], bar: ProgressBar) -> Iterator[EntryPage]:
+    def _iterate_entry_pages(
+        self, entries: Iterable[Entry], bar: ProgressBar
+    ) -> Iterator[EntryPage]:
         """Yield entries with keys and vectors, without entries that the model refused.
 
         Embeds entries that are new since the first step, and entries with damaged vectors, and
@@ -430,7 +436,7 @@ class _IndexBuilder:
         keys = self._embedder.make_keys(page)
         return [entry for entry, key in zip(page, keys, strict=True) if key not in refused_keys]
 
-    def _refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
+    def _find_refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
         """Return the texts that the model refused in this run, keyed by the id of their entry.
 
         Reads all entries of the snapshot, but only if a text was refused.
@@ -449,7 +455,7 @@ class _IndexBuilder:
                     )
         return refused_texts
 
-    def _checked_position(self, tx: Connection) -> int:
+    def _read_checked_position(self, tx: Connection) -> int:
         """Return the position of the database.
 
         Raises:

@@ -215,7 +215,7 @@ def check_recall(task: Task, display: Progress, staged: StagedBuild, *, worse_ok
         for first_row in range(0, entry_count, BLOCK_ROWS)
     ]
     with Index(staged.directory, staged.manifest) as index:
-        queries = _recall_queries(index, cache)
+        queries = _draw_recall_queries(index, cache)
         exact_blocks = (cache.fetch(read_vector_keys(index, rows)) for rows in block_ranges)
         exact_similarities, _ = find_nearest_in_blocks(queries, exact_blocks, MAIN_DEPTH)
 
@@ -253,7 +253,7 @@ def check_recall(task: Task, display: Progress, staged: StagedBuild, *, worse_ok
     )
 
 
-def _recall_queries(index: Index, cache: "VectorCache") -> "Vectors":
+def _draw_recall_queries(index: Index, cache: "VectorCache") -> "Vectors":
     """Return sampled vectors of the build, then unit midpoints of two sampled vectors each.
 
     Each half has at most RECALL_SAMPLE_ROWS rows. The vectors come from the cache. The sample is

@@ -193,7 +193,7 @@ class Index(AbstractContextManager["Index"]):
         fts_query = " OR ".join(map(_quote, terms))
         return self.entries.execute(_SCORE_WORDS, (fts_query, self._bm25_function, limit))
 
-    def rows_with_all_terms(
+    def find_rows_with_all_terms(
         self,
         required_terms: Iterable[str],
         candidate_rows: Sequence[int] = (),

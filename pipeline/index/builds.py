@@ -14,7 +14,7 @@ key. The database decides which build is in service: the build that was promoted
 - `current` always points at a whole, verified build, even after a kill: it is replaced by a
   rename, after all files of the new build are on disk.
 - Callers that stage, promote, roll back or delete builds have taken the lock named INDEX_LOCK. The
-  callback of `promote` and `rollback` checks that the lock was not lost, and commits the database
+  callback of `promote` and `roll_back` checks that the lock was not lost, and commits the database
   record.
 - Each staging directory has a unique name, so a process that lost the lock cannot write into the
   directory of another process.
@@ -268,7 +268,7 @@ class Builds:
             files.remove_path(self._builds_dir / str(other_number))
         return tuple(name for name in moved_files if name)
 
-    def rollback(self, *, record_promotion: RecordPromotion) -> Manifest:
+    def roll_back(self, *, record_promotion: RecordPromotion) -> Manifest:
         """Put the newest intact older build back in service; it is on disk when this returns.
 
         Only the link changes. Builds are read in full first, and damaged builds are skipped.
@@ -362,7 +362,10 @@ class Builds:
             files.remove_path(self._builds_dir / str(number))
 
     def delete_all(self) -> None:
-        """Delete every build and all links; there is no index afterwards."""
+        """Delete every build and all links; there is no index afterwards.
+
+        Files of other programs in the places of the links stay.
+        """
         # Builds are deleted first, because a build without a link would come back.
         for number in self._build_numbers():
             files.remove_path(self._builds_dir / str(number))

@@ -181,7 +181,7 @@ def measure_search(
     systems = [*RankMode, BM25_SYSTEM]
     values = {system: compute_measures(judged_queries, rankings[system]) for system in systems}
     rows = []
-    for type_name, query_indexes in _query_indexes_by_type(judged_queries.queries).items():
+    for type_name, query_indexes in _group_query_indexes(judged_queries.queries).items():
         for system, system_values in values.items():
             weak_share = None
             if system in weak_by_system:
@@ -215,7 +215,7 @@ def _hit_names(
     return [[collection.name_of(hit.metadata) for hit in hits] for hits in hit_lists]
 
 
-def _query_indexes_by_type(queries: Sequence[JudgedQuery]) -> dict[str, list[int]]:
+def _group_query_indexes(queries: Sequence[JudgedQuery]) -> dict[str, list[int]]:
     """Return the positions of queries by type: all queries first, then each type by name.
 
     Queries without a type have the type "none". A single type is left out.
@@ -368,15 +368,9 @@ def find_best_share(share_values: "Sequence[NDArray[Any]]") -> tuple[float, floa
     import numpy as np
 
     values = np.array(share_values)
-    count = values.shape[1]
-    rng = np.random.default_rng(SEED)
-    probabilities = np.full(count, 1 / count)
-    best_steps = [
-        (rng.multinomial(count, probabilities, RESAMPLES_PER_CHUNK) @ values.T).argmax(axis=1)
-        for _ in range(BOOTSTRAP_RESAMPLES // RESAMPLES_PER_CHUNK)
-    ]
     shares = np.array(WORD_SHARES)
-    low, high = np.percentile(shares[np.concatenate(best_steps)], [2.5, 97.5])
+    resampled_steps = _resample_sums(values.T).argmax(axis=1)
+    low, high = np.percentile(shares[resampled_steps], [2.5, 97.5])
     return float(shares[values.mean(axis=1).argmax()]), float(low), float(high)
 
 
@@ -395,16 +389,26 @@ def mean_difference(
     import numpy as np
 
     differences = values - baseline
-    count = len(differences)
+    resampled_means = _resample_sums(differences) / len(differences)
+    low, high = np.percentile(resampled_means, [2.5, 97.5])
+    return float(differences.mean()), float(low), float(high)
+
+
+def _resample_sums(figures: "NDArray[Any]") -> "NDArray[Any]":
+    """Return the sums of BOOTSTRAP_RESAMPLES seeded resamples of the queries, a row for each.
+
+    Args:
+        figures: Array (queries,) or (queries, systems).
+    """
+    import numpy as np
+
+    count = len(figures)
     rng = np.random.default_rng(SEED)
     probabilities = np.full(count, 1 / count)
     # In chunks, because all draws at once take too much memory.
-    resampled_sums = [
-        rng.multinomial(count, probabilities, RESAMPLES_PER_CHUNK) @ differences
-        for _ in range(BOOTSTRAP_RESAMPLES // RESAMPLES_PER_CHUNK)
-    ]
-    low, high = np.percentile(
-        np.concatenate(resampled_sums) / count,
-        [2.5, 97.5],
+    return np.concatenate(
+        [
+            rng.multinomial(count, probabilities, RESAMPLES_PER_CHUNK) @ figures
+            for _ in range(BOOTSTRAP_RESAMPLES // RESAMPLES_PER_CHUNK)
+        ]
     )
-    return float(differences.mean()), float(low), float(high)

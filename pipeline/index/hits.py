@@ -114,7 +114,9 @@ class _HitDescriber:
         score: float,
         similarity: float | None,
     ) -> Hit:
-        """Return an entry as a hit.
+        """Return an entry as a hit with its metadata and weakness.
+
+        Reason, snippet and matching tags are added only if the query has `words_by_term`.
 
         Args:
             rank: Place in the list of hits, from 1.
@@ -145,7 +147,7 @@ class _HitDescriber:
         texts = self.collection.texts_of(metadata, self.index.read_extra_cells(row))
         return replace(
             hit,
-            why=self._reason(hit, row, self.query.words_by_term),
+            why=self._explain_hit(hit, row, self.query.words_by_term),
             snippet=find_best_snippet(texts, self.idf_by_term),
             tags=tuple(matching_tags),
         )
@@ -166,7 +168,7 @@ class _HitDescriber:
         is_below_floor = floor.is_weak(similarity, self.word_scores.get(row, 0.0), self.query_idf)
         return is_below_floor and set(self.query.terms) not in terms_by_tag.values()
 
-    def _reason(self, hit: Hit, row: int, words_by_term: Mapping[str, str]) -> str:
+    def _explain_hit(self, hit: Hit, row: int, words_by_term: Mapping[str, str]) -> str:
         """Return why an entry was found, for example "words: water, law; close in meaning".
 
         "untagged" and "weak" come first. The words are the matching words of the query. "close in meaning" is
@@ -195,7 +197,7 @@ class _HitDescriber:
         return "; ".join(reasons)
 
 
-def describe(
+def make_hits(
     index: "Index",
     collection: "IndexedTask",
     ranked: "RankedEntries",
@@ -236,7 +238,7 @@ def describe(
         query_idf=index.total_idf(distinct_terms),
         word_scores=word_scores,
         idf_by_term={term: index.idf(term) for term in spelled_terms},
-        rows_by_term={term: index.rows_with_all_terms([term], rows) for term in spelled_terms},
+        rows_by_term={term: index.find_rows_with_all_terms([term], rows) for term in spelled_terms},
     )
     scored_rows = zip(
         rows,

@@ -67,7 +67,7 @@ def read_queries(path: Path) -> list[JudgedQuery]:
         InputError: The file is unreadable, a line is invalid, or two queries have the same id.
     """
     queries: dict[str, JudgedQuery] = {}
-    for location, line in _numbered_lines(path):
+    for location, line in _read_numbered_lines(path):
         query = _parse_judged_query(location, line)
         if queries.setdefault(query.qid, query) != query:
             raise InputError(
@@ -123,7 +123,7 @@ def read_grades(path: Path) -> dict[str, dict[str, int]]:
         InputError: The file is unreadable, a line is invalid, or a name has two grades.
     """
     grades: dict[str, dict[str, int]] = {}
-    for location, line in _numbered_lines(path):
+    for location, line in _read_numbered_lines(path):
         if line.lstrip().startswith("#"):
             continue
         match = JUDGEMENT_LINE.match(line)
@@ -142,7 +142,7 @@ def read_grades(path: Path) -> dict[str, dict[str, int]]:
     return grades
 
 
-def _numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
+def _read_numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
     """Yield ("FILE, line N", line) for each line that is not blank.
 
     Raises:

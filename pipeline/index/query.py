@@ -314,7 +314,7 @@ def _select_entries(
         return replace(query, mask=mask)
 
     preferred = np.logical_and.reduce(
-        [_phrase_mask(index, collection, phrase) for phrase in phrases],
+        [_make_phrase_mask(index, collection, phrase) for phrase in phrases],
     )
     if mask is not None:
         preferred &= mask
@@ -407,7 +407,7 @@ def build_mask(
         masks.append(filter_mask)
 
     if query:
-        masks.extend(~_phrase_mask(index, collection, phrase) for phrase in query.exclusions)
+        masks.extend(~_make_phrase_mask(index, collection, phrase) for phrase in query.exclusions)
     return np.logical_and.reduce(masks) if masks else None
 
 
@@ -482,10 +482,16 @@ def find_matching_rows(
 ) -> Iterator[int]:
     """Yield the numbers of the rows for which a condition is true.
 
+    A condition may also name a nested column by its short name, and the other columns of the
+    source. The columns of the source come first.
+
     Args:
         index: The build; its database gets the functions that the SQL needs.
         condition: The parsed condition.
         column_paths: JSON path of each column, see `find_column_paths`.
+
+    Raises:
+        InputError: The condition names an unknown column.
     """
     from sqlalchemy import FromClause, Integer, Text, column, select, table
     from sqlalchemy.dialects import sqlite
@@ -527,7 +533,7 @@ def find_matching_rows(
         yield row
 
 
-def _phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) -> "Mask":
+def _make_phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) -> "Mask":
     """Return which rows contain a phrase in one of their texts, as bool (rows,).
 
     Only rows with all terms of the phrase are read.
@@ -537,7 +543,7 @@ def _phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) -> "Mas
     """
     pattern = compile_phrase(phrase)
     mask = np.zeros(index.row_count, dtype=bool)
-    for row in index.rows_with_all_terms(tokenizer.extract_terms(phrase)):
+    for row in index.find_rows_with_all_terms(tokenizer.extract_terms(phrase)):
         texts = collection.texts_of(index.read_metadata(row), index.read_extra_cells(row))
         mask[row] = any(pattern.search(tokenizer.fold_text(text)) for text in texts)
     return mask

@@ -75,7 +75,14 @@ def _rank_passing(
     mask: "Mask | None",
     word_share: float,
 ) -> RankedEntries:
-    """Return the `k` best of the entries in a mask by words, by vectors or by both."""
+    """Return the `k` best of the entries in a mask, best first.
+
+    A query without a vector ranks by words, a query of the rank VECTORS by vectors, all others by
+    both.
+
+    Args:
+        word_share: Share of words in the score by both.
+    """
     terms = query.terms or ()
     if query.vector is None:
         return _rank_by_words(index, terms, k, mask)
@@ -93,7 +100,10 @@ def _rank_passing(
 
 
 def _concatenate(first: RankedEntries, second: RankedEntries) -> RankedEntries:
-    """Return the entries of two results of the same ranking as one."""
+    """Return the entries of two results of the same ranking as one.
+
+    Word scores or similarities are None if one of the results has none.
+    """
     word_scores = None
     if first.word_scores is not None and second.word_scores is not None:
         word_scores = np.concatenate([first.word_scores, second.word_scores])
@@ -150,10 +160,11 @@ def _rank_by_both(
     *,
     word_share: float,
 ) -> RankedEntries:
-    """Rank the union of the best entries of both sides by the weighted sum of normalised scores.
+    """Return the `k` best entries by the weighted sum of the normalised scores of both sides.
 
-    Terms that most entries contain are left out, because vectors rank better than such words. An
-    untagged row has no vector; its similarity counts as the mean.
+    The best entries of each side are candidates: `k`, and at least MIN_FUSED_ENTRIES. Equal entries
+    are in row order. Terms that most entries contain are left out, because vectors rank better than
+    such words. An untagged row has no vector; its similarity counts as the mean.
     """
     depth = max(k, MIN_FUSED_ENTRIES)
     scores_by_row = _score_best_rows(

@@ -12,7 +12,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.models import MAX_EMBED_TEXTS
 from pipeline.index.build_reader import Index
 from pipeline.index.builds import count_stale, open_synced_builds
-from pipeline.index.hits import Hit, describe
+from pipeline.index.hits import Hit, make_hits
 from pipeline.index.query import (
     SearchOptions,
     SearchQuery,
@@ -287,7 +287,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     def _find_hits(self, query: SearchQuery, k: int) -> list[Hit]:
         """Return the `k` best entries for a query, described as hits."""
         ranked = rank_entries(self.index, query, k)
-        return describe(
+        return make_hits(
             self.index,
             self.collection,
             ranked,

@@ -115,11 +115,11 @@ def find_term_spans(
     for run in _NON_SPACE_RUN.finditer(text.translate(_WORD_CHARACTERS)):
         offset = run.start()
         for part in _UNSPACED_SCRIPT.split(run[0]):
-            yield from _part_spans(part, offset, terms)
+            yield from _find_part_spans(part, offset, terms)
             offset += len(part)
 
 
-def _part_spans(
+def _find_part_spans(
     part: str,
     part_offset: int,
     terms: AbstractSet[str],

@@ -249,7 +249,9 @@ class VectorCache:
                 if _checksum(record.key, record.vector) != record.crc
             ]
 
-    def other_keys(self, keys: Collection[bytes], *, before: datetime | None = None) -> list[bytes]:
+    def find_other_keys(
+        self, keys: Collection[bytes], *, before: datetime | None = None
+    ) -> list[bytes]:
         """Return the keys of all other vectors and refusals of this model, of any width.
 
         Args:
@@ -348,7 +350,7 @@ def open_vector_cache(ws: WorkspaceSession) -> VectorCache:
     )
 
 
-def stored_widths(store: Store) -> dict[str, set[int]]:
+def read_stored_widths(store: Store) -> dict[str, set[int]]:
     """Return the widths of the stored vectors by model name; a refused text has the width 0."""
     width = func.length(VectorCache.vector) / 4
     statement = select(VectorCache.table.c.model, width).distinct()

@@ -248,6 +248,7 @@ class Embedder:
         failures = list[BaseException]()
 
         def run_call(call: EmbeddingCall) -> list[CallResult]:
+            """Return the results of a call; collect its error, and skip it after an error."""
             if failures:
                 return []
             try:
@@ -308,7 +309,15 @@ class Embedder:
         page: list[Entry],
         missing_positions: list[int],
     ) -> Iterator[EmbeddingCall]:
-        """Yield calls that fit the API's limits on texts, bytes and tokens, in page order."""
+        """Yield the missing texts in calls that fit the API's limits, in page order.
+
+        A call has at most MAX_EMBED_TEXTS texts and MAX_EMBED_BYTES bytes, and fits the model's
+        limits per minute. Texts that are too long for the model are cut. A text that alone exceeds
+        a limit gets its own call.
+
+        Args:
+            missing_positions: Positions in `page` of the entries to embed.
+        """
         positions = list[int]()
         texts = list[str]()
         tokens = 0
@@ -399,7 +408,7 @@ def _embed_around_refused(
 
 
 def embed_blocks(ws: WorkspaceSession, *, only_block: int | None = None) -> int:
-    """Embed missing texts block by block, each block under its own lock.
+    """Embed missing texts block by block, each block under its own lock; show the progress.
 
     A block that another process has locked is skipped.
 

@@ -161,7 +161,7 @@ class _EntryWriter:
         Raises:
             InconsistentError: The metadata of an entry cannot be written as JSON.
         """
-        documents = [_metadata_json(entry) for entry in entries]
+        documents = [_encode_metadata(entry) for entry in entries]
         prefix = METADATA_SEPARATOR if self.entry_count else METADATA_START
         self._metadata.write(prefix + METADATA_SEPARATOR.join(documents))
         self._insert_rows(entries, keys, documents, first_row=self.entry_count)
@@ -177,7 +177,7 @@ class _EntryWriter:
             self._insert_rows(
                 page,
                 [b""] * len(page),
-                [_metadata_json(entry) for entry in page],
+                [_encode_metadata(entry) for entry in page],
                 first_row=self.entry_count + self.untagged_count,
             )
             self.untagged_count += len(page)
@@ -305,7 +305,7 @@ def write_build(
     return staged
 
 
-def _metadata_json(entry: Entry) -> bytes:
+def _encode_metadata(entry: Entry) -> bytes:
     """Return the metadata of an entry as one line of JSON, or raise InconsistentError."""
     metadata = entry.metadata
     try:
@@ -343,7 +343,7 @@ def learn_floor(index: Index, query_vectors: Vectors) -> Floor:
     best_word_scores = []
     alone_scores = []
     for query in load_meaningless_queries():
-        # Weakness ignores repetitions, see `pipeline.index.hits.describe`.
+        # Weakness ignores repetitions, see `pipeline.index.hits.make_hits`.
         query_terms = list(dict.fromkeys(tokenizer.extract_query_terms(query)))
         scores_by_row = index.score_words(query_terms, limit=1)
         best_word_score = max(scores_by_row.values(), default=0.0)
@@ -462,9 +462,10 @@ def read_vector_keys(index: Index, rows: Iterable[int]) -> list[bytes]:
 
 
 def _verify_vectors(index: Index, cache: VectorCache) -> None:
-    """Check shape and unit length of all vectors, and that sampled rows find themselves first.
+    """Check number, width and unit length of all vectors, and that sampled rows find themselves.
 
-    The sample is left out for an 8-bit index, whose recall `pipeline.index.evaluate` measures.
+    The nearest entry of each sampled vector must be its row, or a row of equal text. The sample is
+    left out for an 8-bit index, whose recall `pipeline.index.build_gates` measures.
 
     Raises:
         InconsistentError: A check failed.

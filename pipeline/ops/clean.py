@@ -33,7 +33,7 @@ from pipeline.engine.task import IndexedTask, Task
 from pipeline.gemini.result_file import read_line_key
 from pipeline.index.build_gates import read_gate_queries
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
-from pipeline.index.vector_cache import VectorCache, open_vector_store, stored_widths
+from pipeline.index.vector_cache import VectorCache, open_vector_store, read_stored_widths
 from pipeline.index.vectors import QUERY_TASK_TYPE
 from pipeline.index.write import load_meaningless_queries
 from pipeline.quality import report as reports
@@ -79,8 +79,10 @@ class CleanReport:
 def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
     """Delete unneeded files that are older than KEEP_DAYS, and leftovers of killed processes.
 
-    Deletes files of old batches, their lock files, old builds, unneeded vectors and old quality
-    reports. The step of builds and vectors is skipped if there is no index folder.
+    Deletes the sealed files and lock files of batches that are over, part files, builds that are
+    not in service, vectors of texts that no row has, and quality reports except those of pilots. A
+    batch's files are recorded as removed first, and the hashes of their lines stay. The step of
+    builds and vectors is skipped if there is no index folder.
 
     Args:
         dry: Only report them, without a lock.
@@ -326,7 +328,7 @@ def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dr
     count = 0
     queries = (*read_gate_queries(ws.data, ws.indexed_tasks), *load_meaningless_queries())
     store = open_vector_store(ws.store, ws.data)
-    for model, widths in stored_widths(store).items():
+    for model, widths in read_stored_widths(store).items():
         needed_keys = set[bytes]()
         # A refused text is stored without a width, so the keys of every width of its model count.
         for width in (widths | {ws.settings.dim}) - {0}:
@@ -336,7 +338,7 @@ def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dr
             needed_keys.update(cache.make_keys(queries, task_type=QUERY_TASK_TYPE))
 
         cache = VectorCache(store, model=model, dim=ws.settings.dim)
-        unneeded_keys = cache.other_keys(needed_keys, before=before)
+        unneeded_keys = cache.find_other_keys(needed_keys, before=before)
         count += len(unneeded_keys) if dry else cache.delete(unneeded_keys)
     return count
 
@@ -351,11 +353,11 @@ def _read_entry_texts(tx: Connection, collections: Iterable[IndexedTask]) -> Ite
 def find_unrecorded_files(
     data: Path, store: Store, remote_numbers: Collection[int] = ()
 ) -> list[Path]:
-    """Return the files of sent batches that are missing from the database.
+    """Return the files of sent batches that are missing from the database, sorted by name.
 
     The database is then probably an older copy. A result file proves that its batch was sent,
     because a batch is in the database before it has a result. A request file alone may be left by a
-    run that died before it claimed rows.
+    run that died before it claimed rows. Part files are left out.
 
     Args:
         remote_numbers: Batch numbers that remote batches have. Their request files count as sent.
@@ -378,7 +380,7 @@ def find_unrecorded_files(
 
 
 def find_leftovers(data: Path, store: Store, remote_numbers: Collection[int] = ()) -> list[Path]:
-    """Return leftover files of killed processes: part files, and batch files without a record.
+    """Return leftover files of killed processes: part files, then batch files without a record.
 
     Looks in DATA, in the folder of batches and in the folder of quality reports. Recorded sealed
     files, files of unknown batches and files that a running process may be writing are left out.

@@ -367,9 +367,9 @@ def _read_again_command(task: Task) -> CommandHint:
 
 
 def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield a notice for each unknown task of a batch, and for each file that cannot be loaded.
+    """Yield a notice for each unknown task of a batch, and for each task file with a fault.
 
-    Trials are left out.
+    A task file has a fault if its syntax is wrong or if it is missing. Trials are left out.
     """
     ws = report.ws
     known_task_names = {task.name for task in ws.tasks}
@@ -415,7 +415,8 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
 def _check_indexes(report: DoctorReport) -> Iterator[RowFault]:
     """Check for each indexed task that its build in service is intact and current.
 
-    A damaged build is the only finding of its task. A task without a build has no finding.
+    A damaged build is a contradiction, and the only finding of its task. A task without a build has
+    no finding.
     """
     ws = report.ws
     for collection in ws.indexed_tasks:

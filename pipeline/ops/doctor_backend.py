@@ -119,11 +119,14 @@ def _check_submitted_batch(
 ) -> Iterator[RowFault]:
     """Request a submitted batch; yield a finding if it is missing or has another batch's name.
 
-    Both findings are contradictions. For a missing batch that the API may still list late, the hint
-    is to wait.
+    A batch that another key created is a finding, too. All findings are contradictions. For a
+    missing batch that the API may still list late, the hint is to wait.
 
     Args:
         prefixes: The display names of the batch's tries, without the suffix of the try.
+
+    Raises:
+        KeyRefusedError: The API refuses the key.
     """
     cancel_hint = CommandHint("batch-cancel", batch=batch.number)
     try:

@@ -185,7 +185,10 @@ def _apply_preferences(settings: Settings, task: Task, options: ExportOptions) -
 
 
 def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
-    """Add the version of the exported rows to the report, and the counts of all; its own first."""
+    """Set the report's version, its counts of rows by version, and its counts of corrections.
+
+    The exported version comes first, then the others by name.
+    """
     report.extractor = export_rows.extractor
     report.corrected_rows = export_rows.corrected_rows
     report.left_out_corrections = export_rows.left_out_corrections
@@ -234,7 +237,11 @@ def _format_summary(report: ExportReport, words: TaskLabels) -> Iterator[str]:
 
 
 def _check_options(task: Task, options: ExportOptions) -> None:
-    """Raise InputError if an option is set that the task does not have."""
+    """Raise InputError if an option is set that the task does not have.
+
+    The hint has the options of the task, or a command that can do it. A filter of rows is always
+    accepted.
+    """
     refused_names = [
         name
         for name, value in options._asdict().items()
@@ -276,11 +283,15 @@ def _count_rows(
 
 
 def check_target(path: Path, store: Store, *, overwrite: bool) -> None:
-    """Check that a file can be created at a path.
+    """Check that a file can be created at a path; write nothing.
+
+    Args:
+        overwrite: Accept an existing file.
 
     Raises:
         InputError: The folder does not exist, the file exists and must not be overwritten, or the
-            file is the source of a task: its rows would be lost, and all be asked again.
+            file is the source of a task or in a folder that is one: its rows would be lost, and all
+            be asked again.
     """
     target = resolve_target(path)
     with store.read() as tx:

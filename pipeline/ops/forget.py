@@ -176,7 +176,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
       files of the engine.
     - Delete files that killed processes left, and files of unknown batches.
     - Rewrite the sealed files of all batches that may have asked about the rows, without their
-      lines.
+      lines. If a row was an example in a prompt, the requests of that version lose all examples.
     - Delete the rows, erase their records, and delete the refused rows of these names.
     - Delete quality reports that may contain a row as a sample.
     - Rebuild the index if it may contain a row, and delete all other builds.
@@ -185,8 +185,8 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     Names shorter than MIN_ERASED_NAME_CHARACTERS are not erased from reasons and notes.
 
     Raises:
-        InputError: A name is unknown, a row is in a running batch, or the user did not confirm.
-            The workspace is unchanged.
+        InputError: A name is unknown, a row is in a running batch, or the user did not confirm. The
+            workspace is unchanged.
         InconsistentError: A sealed file was changed, or the database names another file.
         ConfigurationError: The database refuses to delete a row; nothing was changed.
         RemoteError: The API is needed and cannot be reached. Completed steps stay, and the next run
@@ -473,9 +473,9 @@ def _may_contain_sample(paths: Sequence[Path], row_ids: Collection[str]) -> bool
 def _rebuild_index(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetReport) -> None:
     """Build the index again if it may contain one of the rows, and delete all other builds.
 
-    If no entry of the task remains, all builds are deleted instead. If the index cannot contain a
-    row, the build in service stays. Leftovers of killed builds are deleted. The number of a new
-    build is set in `report.build`.
+    Waits for the index lock. If no entry of the task remains, all builds are deleted instead. If
+    the index cannot contain a row, the build in service stays. Leftovers of killed builds are
+    deleted. The number of a new build is set in `report.build`.
 
     Raises:
         RemoteError: The API is needed for the build and cannot be reached; no build was deleted.

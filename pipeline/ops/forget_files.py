@@ -59,7 +59,7 @@ def check_sealed_files(data: Path, task: Task, tx: Connection, row_ids: Sequence
     Reads the existing files of all batches that may have asked about the rows. The check is skipped
     while any row of the workspace is being forgotten.
     """
-    # A killed run may have recorded a hash before its file; `_drop_lines` checks those files.
+    # A killed run may have recorded a hash before its file; `drop_lines` checks those files.
     if marks.open_erasures(tx):
         return
 
@@ -86,6 +86,7 @@ def drop_lines(
     Files that do not exist are skipped.
 
     Args:
+        cleaned_hashes: Hashes of the files of line hashes, as `marks.cleaned_batches` returns them.
         edit_line: Changes the lines that stay; None changes nothing.
 
     Returns:

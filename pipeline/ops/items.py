@@ -237,8 +237,8 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         - `answers` (with `forgotten`: whether the answer was erased, and `confidences` by field as
           {probability, model, judged}) and `attempts`, oldest first, each with all stored columns
         - `index`: `indexed`, `up_to_date` and `build`, or None if the task has no index
-        - `requests`, newest first, as `answers.list_requests_of_row` returns them; `cost`: their sum
-          in USD, with unknown costs as 0
+        - `requests`, newest first, as `request_history.requests_of_row` returns them; `cost`: their
+          sum in USD, with unknown costs as 0
 
     Raises:
         InputError: No row has this name.
@@ -329,7 +329,10 @@ def _read_row_names(
     tx: Connection,
     requests: Sequence[dict[str, Any]],
 ) -> dict[tuple[str, str], str]:
-    """Return the names of the rows that some requests are about, by (task, row id)."""
+    """Return the names of the rows that some requests are about, by (task, row id).
+
+    Rows that are not in their table are left out.
+    """
     names: dict[tuple[str, str], str] = {}
     for task_name in dict.fromkeys(request["task"] for request in requests):
         row_ids = [request["item"] for request in requests if request["task"] == task_name]

@@ -100,9 +100,10 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
     """Delete the answers and records of a version after the user confirmed it.
 
     Replies of killed runs are ingested first. The counts of each version are printed before the
-    question. The deletion is one transaction. The workspace is then unbound from the local engine
-    if no request is left. If no version has the name, the user is not asked and no answer is
-    deleted.
+    question. The deletion is one transaction, and waits for other rollbacks. The workspace is then
+    unbound from the local engine if no request is left. If no version has the name, the user is not
+    asked and no answer is deleted. After a deletion, `next_command` of the report builds the index
+    again, if the task has one.
 
     Args:
         name: A label, which means all its models, or a version with its model (`label/model`).
@@ -208,7 +209,8 @@ def _check_can_roll_back(
     """Raise InputError if versions cannot be rolled back.
 
     They cannot if a batch of them is not over, if they are corrections by people, or if they are
-    rows without a version. Without versions nothing is raised.
+    rows without a version. If one of them decided closed fields whose rows wait for their other
+    fields, batches of all versions count. Without versions nothing is raised.
     """
     versions = {summary.counts.extractor for summary in summaries}
     labels = {summary.counts.label for summary in summaries}

@@ -95,9 +95,10 @@ class PassagesFile(MappedFile):
     def check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return the passage of a row, or the finding that rejects the row.
 
-        A row without a valid id, or without a text, is rejected. Other fields go into the metadata.
-        A source or metadata of the wrong type is dropped, with a finding in `findings`. A blank
-        text is kept, with a finding. If `shape` is set, the id has the spelling of the id column.
+        A row without a text, or without an id of at most MAX_ID_CHARS characters, is rejected.
+        Other fields go into the metadata. A source or metadata of the wrong type is dropped, with a
+        finding in `findings`. A blank text is kept, with a finding. If `shape` is set, the id has
+        the spelling of the id column.
 
         Raises:
             InputError: The id does not fit the id column.
@@ -279,7 +280,7 @@ def _write_passages(
     Returns:
         A rejection for each passage that has concepts and another text than in the file.
     """
-    items = table.item_table(shape)
+    items = table.make_row_table(shape)
     stored_rows: Mapping[str, Mapping[str, Any]] = {}
     if shape.passages.name not in shape.missing:
         stored_rows = items.read_rows(
@@ -298,9 +299,9 @@ def _write_passages(
     if shape.concepts.name not in shape.missing:
         conflicting_ids = items.filter_ids(tx, other_text_ids, table.has_concepts(shape, None))
 
-    new_rows = [_passage_cells(row, {}) for row in passages if row.key not in stored_rows]
+    new_rows = [_make_passage_cells(row, {}) for row in passages if row.key not in stored_rows]
     changed_rows = [
-        _passage_cells(passage, stored_row)
+        _make_passage_cells(passage, stored_row)
         for passage, stored_row in existing
         if passage.key not in conflicting_ids
         and (passage.key in other_text_ids or _is_changed(shape, passage, stored_row))
@@ -312,7 +313,7 @@ def _write_passages(
     unpark = claims.list_unparkable_ids if report.dry else claims.unpark
     report.released += len(unpark(tx, table.TASK, row_ids=sorted(unclaimed_ids)))
     if not report.dry:
-        table.put_passages(tx, shape, new_rows, changed_rows)
+        table.store_passages(tx, shape, new_rows, changed_rows)
         if new_rows or changed_text_ids:
             workspace.record_row_change(tx, table.TASK)
 
@@ -334,7 +335,7 @@ def _text_conflict(passage: SoundRow) -> Finding:
     )
 
 
-def _passage_cells(passage: SoundRow, stored_row: Mapping[str, Any]) -> dict[str, str | None]:
+def _make_passage_cells(passage: SoundRow, stored_row: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the cells to write for a passage: id, text, source, and metadata as JSON text.
 
     Source and metadata stay as stored if the file lacks them.

@@ -92,7 +92,7 @@ def _count_types(tx: Connection, shape: PassagesShape) -> tuple[_TypeCounts, Cou
     return type_counts, proven_counts
 
 
-def quotations_of(evidence: Any) -> Iterator[tuple[int, int, str]]:
+def parse_quotations(evidence: Any) -> Iterator[tuple[int, int, str]]:
     """Yield (start, end, quotation) of the valid quotations in an evidence document.
 
     Another program may have written the document, so parts of another shape are skipped. Quotations
@@ -189,7 +189,9 @@ def _count_long_names(
 def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> QualityFigures:
     """Return the figures, tables and samples on the concepts of a version.
 
-    Only reads. Quotations are compared with their passages for a sample of answers.
+    Only reads. Quotations are compared with their passages for a seeded sample of
+    MAX_CHECKED_ANSWERS answers. The types of concepts are compared with those of all other
+    versions.
 
     Args:
         tx: A transaction, only read.
@@ -246,12 +248,12 @@ def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> Qual
         items=answer_count,
         figures=FIGURES,
         values=values,
-        distributions=list(_distributions(lengths, types, other_types)),
+        distributions=list(_list_distributions(lengths, types, other_types)),
         tables=[
             ReportTable("Names that are too long", ("name", "times"), long_name_rows),
         ],
         samples=[_make_sample(answer) for answer in sampled_answers[:MAX_SAMPLES]],
-        notes=list(_notes(versions, other_types)),
+        notes=list(_list_notes(versions, other_types)),
     )
 
 
@@ -266,7 +268,7 @@ def _type_divergence(types: Counter[str], other_types: Counter[str]) -> FigureVa
     return compute_divergence(known_types, known_other_types), compared_count
 
 
-def _distributions(
+def _list_distributions(
     lengths: Counter[int],
     types: Counter[str],
     other_types: Counter[str],
@@ -279,7 +281,7 @@ def _distributions(
             yield ReportTable(title, ("", "concepts"), type_counts.most_common(MAX_TABLE_ROWS))
 
 
-def _notes(versions: Sequence[_VersionKey], other_types: Counter[str]) -> Iterator[str]:
+def _list_notes(versions: Sequence[_VersionKey], other_types: Counter[str]) -> Iterator[str]:
     """Yield the limits of the measurement, for readers of the report.
 
     They are several versions together, no other version to compare with, and types of another
@@ -321,7 +323,9 @@ def _check_quotations(answer: _ReadAnswer) -> list[bool]:
     text = answer.text
     if text is None:
         return []
-    quotations = chain.from_iterable(quotations_of(concept.evidence) for concept in answer.concepts)
+    quotations = chain.from_iterable(
+        parse_quotations(concept.evidence) for concept in answer.concepts
+    )
     return [text[start:end] == quote for start, end, quote in quotations]
 
 
@@ -339,7 +343,7 @@ def _make_sample(answer: _ReadAnswer) -> Sample:
     if text is None:
         return sample._replace(answer_text=f"{facts}; the passage was deleted")
 
-    quotations = sorted(quotations_of(concept.evidence))
+    quotations = sorted(parse_quotations(concept.evidence))
     is_misquoted = any(text[start:end] != quote for start, end, quote in quotations)
     if not quotations or is_misquoted:
         fault = "WRONG OFFSETS" if is_misquoted else "without a quotation"
@@ -368,9 +372,10 @@ def _read_answers(
     keys: Sequence[_AnswerKey],
 ) -> list[_ReadAnswer]:
     """Return the concepts and texts of some answers, in the order of the keys."""
-    texts = table.passage_texts(tx, shape, [passage_id for passage_id, _ in keys])
+    texts = table.read_passage_texts(tx, shape, [passage_id for passage_id, _ in keys])
     concepts_by_key = {
-        key: list(table.all_concepts(tx, shape, passage_id=key[0], version=key[1])) for key in keys
+        key: list(table.read_all_concepts(tx, shape, passage_id=key[0], version=key[1]))
+        for key in keys
     }
     return [
         _ReadAnswer(key[0], concepts, texts.get(key[0]))
@@ -459,7 +464,7 @@ def _check_passages(
     versions: Sequence[VersionCounts],
     faults: RowFaults,
 ) -> tuple[int, int]:
-    """Compare all quotations with their passages, and add the differences to `faults`.
+    """Compare the quotations of versions with their passages, and add differences to `faults`.
 
     A difference is a quotation that is empty or not at its offsets, evidence without a valid
     quotation, or a concept without a passage.
@@ -474,11 +479,11 @@ def _check_passages(
     concept_count = 0
     quotation_count = 0
     for ids in distinct_value_pages(tx, passage_id, labels, size=CHECK_BLOCK_SIZE):
-        texts = table.passage_texts(tx, shape, [cell_to_text(cell) for cell in ids])
+        texts = table.read_passage_texts(tx, shape, [cell_to_text(cell) for cell in ids])
         query = select(passage_id, concepts.evidence).where(passage_id.in_(ids), is_own_version)
         for id_cell, evidence_cell in tx.execute(query):
             key = cell_to_text(id_cell)
-            quotations = list(quotations_of(parse_json_cell(evidence_cell)))
+            quotations = list(parse_quotations(parse_json_cell(evidence_cell)))
             concept_count += 1
             quotation_count += len(quotations)
             text = texts.get(key)

@@ -37,18 +37,18 @@ def read_quoted_passage(
     Raises:
         InputError: There is no passage of this id.
     """
-    from pipeline.passages.quality import quotations_of
+    from pipeline.passages.quality import parse_quotations
 
     with store.read() as tx:
         shape = read_shape(tx, passages=settings.passages_table)
         passage_ids = [task.rows.id_of(tx, passage)]
-        row = table.item_table(shape).read_rows(tx, passage_ids, shape.value_columns)[passage]
-        concepts = list(table.all_concepts(tx, shape, passage_id=passage))
+        row = table.make_row_table(shape).read_rows(tx, passage_ids, shape.value_columns)[passage]
+        concepts = list(table.read_all_concepts(tx, shape, passage_id=passage))
 
     concepts.sort(key=lambda concept: str(concept.created_at or ""))
     last_versions = {_version_of(concept) for concept in concepts[-1:]}
     last_concepts = [
-        (concept.concept_name, concept.concept_type, list(quotations_of(concept.evidence)))
+        (concept.concept_name, concept.concept_type, list(parse_quotations(concept.evidence)))
         for concept in concepts
         if _version_of(concept) in last_versions
     ]
@@ -59,7 +59,7 @@ def _version_of(concept: ConceptRow) -> tuple[str, str]:
     return concept.extractor_version, concept.extractor_model
 
 
-def passages_grid(
+def make_passages_grid(
     tx: Connection,
     shape: PassagesShape,
     items: RowTable,
@@ -70,7 +70,10 @@ def passages_grid(
 
     Words are searched in id, source and text. The tags of a passage are the types of its concepts.
     Each row can list the names of its concepts that count. Passages can be filtered by a version or
-    a prompt version.
+    a prompt version. WHERE= knows only `doubtful`.
+
+    Args:
+        doubt_threshold: Confidence below which a field makes its passage doubtful.
     """
     column_names = ["id"]
     column_names += [name for name in ("source", "text") if name in shape.value_columns]
@@ -97,16 +100,17 @@ def passages_grid(
         review_expression=reviews.reviewed_of_row(preference, items.item_id),
         doubts=doubts,
         doubtful_name=DOUBTFUL,
-        tag_facet=_facet(
+        tag_facet=_make_facet(
             tx,
             shape,
             concepts.concept_type,
             lambda word: concepts.concept_type == word,
         ),
-        version_facet=_facet(tx, shape, version, partial(_version_condition, shape)),
+        version_facet=_make_facet(tx, shape, version, partial(_version_condition, shape)),
         extra_names=("concepts",),
         read_extra_values=lambda tx, ids: {
-            key: {"concepts": names} for key, names in table.concept_names(tx, shape, ids).items()
+            key: {"concepts": names}
+            for key, names in table.read_concept_names(tx, shape, ids).items()
         },
     )
 
@@ -115,7 +119,7 @@ def _cell_text(column_name: str, row: Mapping[str, Any]) -> str:
     return cell_to_text(row[column_name])
 
 
-def _facet(
+def _make_facet(
     tx: Connection,
     shape: PassagesShape,
     values: ColumnElement[Any],

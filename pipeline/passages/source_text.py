@@ -39,7 +39,7 @@ def add_source_text(
     quotation = document.op("->")(literal_column("'support'")).op("->")(literal_column("0"))
     offsets = [_offset_member(tx, quotation, name) for name in ("start", "end")]
     start, end = (cast(offset, Integer) for offset in offsets)
-    source_text = _text_around(tx, text, start, end)
+    source_text = _select_text_around(tx, text, start, end)
     if is_sqlite(tx):
         are_integers = [func.typeof(offset) == literal_column("'integer'") for offset in offsets]
         has_offsets = and_(*are_integers, start >= _integer(0))
@@ -69,7 +69,7 @@ def _offset_member(tx: Connection, quotation: ColumnElement[Any], name: str) -> 
     return cast(quotation.op("->")(member), Text)
 
 
-def _text_around(
+def _select_text_around(
     tx: Connection,
     text: ColumnElement[str],
     start: ColumnElement[int],

@@ -223,7 +223,7 @@ class _Passages(TaskTables):
 
     def _best(self, tx: Connection, settings: Settings) -> Select[Any]:
         shape = read_shape(tx, passages=settings.passages_table)
-        return _best_concepts_query(tx, shape, settings)
+        return _select_best_concepts(tx, shape, settings)
 
 
 TABLES = _Passages(_specs, names=(PASSAGES, CONCEPTS))
@@ -273,7 +273,7 @@ def is_current(shape: PassagesShape) -> ColumnElement[bool]:
     return or_(concepts.extractor_version == literal(answers.PERSON, Text), ~is_corrected)
 
 
-def item_table(
+def make_row_table(
     shape: PassagesShape,
     *,
     skipped_versions: Sequence[str] | None = None,
@@ -311,7 +311,7 @@ def item_table(
     )
 
 
-def passage_texts(
+def read_passage_texts(
     tx: Connection,
     shape: PassagesShape,
     ids: Sequence[str],
@@ -324,7 +324,7 @@ def passage_texts(
     are not locked. `doctor` finds changes that other programs make in this time.
     """
     should_lock = should_lock and _may_lock(tx, shape)
-    rows = item_table(shape).read_rows(tx, ids, ("text",), should_lock=should_lock)
+    rows = make_row_table(shape).read_rows(tx, ids, ("text",), should_lock=should_lock)
     return {key: cell_to_text(row["text"]) for key, row in rows.items()}
 
 
@@ -338,7 +338,9 @@ def _may_lock(tx: Connection, shape: PassagesShape) -> bool:
     return bool(tx.execute(select(has_privilege)).scalar())
 
 
-def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, list[str]]:
+def read_concept_names(
+    tx: Connection, shape: PassagesShape, ids: Sequence[str]
+) -> dict[str, list[str]]:
     """Return the distinct names of the concepts that count, sorted, by passage id.
 
     Only the concepts of a correction count for a corrected passage. Passages without such concepts
@@ -355,7 +357,7 @@ def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
     return {key: sorted(names) for key, names in names_by_id.items()}
 
 
-def put_passages(
+def store_passages(
     tx: Connection,
     shape: PassagesShape,
     new_rows: Sequence[Mapping[str, Any]],
@@ -365,6 +367,9 @@ def put_passages(
 
     Each row has id, text, source and metadata (JSON text). Columns that the table lacks are
     ignored. None is replaced in columns that are NOT NULL.
+
+    Args:
+        changed_rows: Rows whose ids exist.
 
     Raises:
         RefusedRowError: A rule of the table refuses a row.
@@ -433,7 +438,7 @@ def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
     return translate_refusals(f"{shape.passages.name} or {shape.concepts.name}")
 
 
-def concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionCounts]:
+def read_concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionCounts]:
     """Return every version with concepts, sorted by prompt version and model.
 
     The counts are concepts and passages, then the first and last time. NULL counts as the empty
@@ -474,12 +479,14 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def best_concepts(tx: Connection, shape: PassagesShape, settings: Settings) -> Iterator[ConceptRow]:
+def read_best_concepts(
+    tx: Connection, shape: PassagesShape, settings: Settings
+) -> Iterator[ConceptRow]:
     """Yield the best concepts of all passages, by passage, then by name, in constant memory."""
-    return _iterate_rows(tx, shape, _best_concepts_query(tx, shape, settings))
+    return _iterate_rows(tx, shape, _select_best_concepts(tx, shape, settings))
 
 
-def all_concepts(
+def read_all_concepts(
     tx: Connection,
     shape: PassagesShape,
     *,
@@ -519,12 +526,12 @@ def _iterate_rows(
     """
     id_column = query.selected_columns.passage_id
     query = query.order_by(id_column, query.selected_columns.concept_name)
-    for condition in _page_conditions(tx, shape, id_column, passage_id):
+    for condition in _iterate_page_conditions(tx, shape, id_column, passage_id):
         for row in stream_rows(tx, query.where(condition), page=PAGE_SIZE):
             yield ConceptRow(*map(call, _READERS.values(), row))
 
 
-def _page_conditions(
+def _iterate_page_conditions(
     tx: Connection,
     shape: PassagesShape,
     id_column: ColumnElement[Any],
@@ -543,14 +550,14 @@ def _page_conditions(
         yield id_column.between(first_id, last_id)
 
 
-def _best_concepts_query(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[Any]:
+def _select_best_concepts(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[Any]:
     """Return the SELECT of the best concepts.
 
     A concept needs a name and a confidence of at least MIN_CONFIDENCE. If a person corrected the
     passage, the concept must be of that correction. Otherwise concepts of all versions count, and
     preferred versions only come first.
 
-    The first concept by `_preference_order` is selected among the concepts of a passage with equal
+    The first concept by `_list_sort_keys` is selected among the concepts of a passage with equal
     names in any case. The database pushes a condition on `passage_id` down to the tables. The
     aliases are part of the view, whose text is compared: do not rename them.
     """
@@ -559,7 +566,7 @@ def _best_concepts_query(tx: Connection, shape: PassagesShape, settings: Setting
     confidence = _confidence_number(tx, concepts.confidence)
     rank = func.row_number().over(
         partition_by=[concepts.passage_id, func.lower(concepts.concept_name)],
-        order_by=_preference_order(
+        order_by=_list_sort_keys(
             tx,
             shape,
             settings,
@@ -594,7 +601,7 @@ def _confidence_number(tx: Connection, column: ColumnElement[Any]) -> ColumnElem
     return cast(cast(column, Text), Double)
 
 
-def _preference_order(
+def _list_sort_keys(
     tx: Connection,
     shape: PassagesShape,
     settings: Settings,

@@ -66,7 +66,7 @@ _INDEX_PAGE_SIZE = 500
 _JSON_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
-def _passage_index(shape: PassagesShape) -> IndexedTask:
+def _make_passage_index(shape: PassagesShape) -> IndexedTask:
     """Return the index of passages: those with concepts, built only on request."""
     return IndexedTask(
         task=table.TASK,
@@ -74,11 +74,11 @@ def _passage_index(shape: PassagesShape) -> IndexedTask:
         entry_noun="passage",
         columns={"rank": "rank", "passage": "id", "concepts": "concepts", "text": "text"},
         ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
-        count_entries=lambda tx: table.item_table(shape).count_rows(
+        count_entries=lambda tx: table.make_row_table(shape).count_rows(
             tx,
             table.has_concepts(shape, None),
         ),
-        read_entries=partial(_index_entries, shape),
+        read_entries=partial(_read_index_entries, shape),
         tags_of=lambda metadata: [str(name) for name in metadata["concepts"]],
         hit_fields=_hit_fields,
         is_on_request=True,
@@ -93,30 +93,35 @@ def _hit_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _index_entries(
+def _read_index_entries(
     shape: PassagesShape,
     tx: Connection,
     among: Sequence[str] | None = None,
 ) -> Iterator[Entry]:
     """Yield an index entry for each passage with concepts, by id.
 
-    `among` limits them to these ids. By default all passages are read.
+    Its metadata are id, text, the names of the concepts that count, source and metadata.
+
+    Args:
+        among: Ids of the passages; None means all passages.
     """
-    items = table.item_table(shape)
+    items = table.make_row_table(shape)
     condition = table.has_concepts(shape, None)
     # WHERE= of a search can name the columns after the text.
     _, *extra_columns = shape.value_columns
     rows = items.read_cells(tx, ("id", "text", *extra_columns), condition, row_ids=among)
     for page in split_into_pages(rows, _INDEX_PAGE_SIZE):
         cells_by_id = {cell_to_text(row[0]): row[1:] for row in page}
-        names_by_id = table.concept_names(tx, shape, list(cells_by_id))
+        names_by_id = table.read_concept_names(tx, shape, list(cells_by_id))
         for key, (text_cell, *extra_cells) in cells_by_id.items():
             pairs = zip(extra_columns, extra_cells, strict=True)
             extra_fields = {name: parse_json_cell(cell) for name, cell in pairs}
-            yield _index_entry(key, cell_to_text(text_cell), names_by_id.get(key, []), extra_fields)
+            yield _make_index_entry(
+                key, cell_to_text(text_cell), names_by_id.get(key, []), extra_fields
+            )
 
 
-def _index_entry(
+def _make_index_entry(
     key: str,
     text: str,
     concepts: Sequence[str],
@@ -151,6 +156,10 @@ class ConceptsExport(TaskExport):
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the concepts to export: of a version, or the best of each name.
 
+        Without a requested version the newest version is exported, see `choose_version`, and a
+        corrected passage has only the concepts of its correction. A requested version has only its
+        own concepts. A filter selects the passages.
+
         Raises:
             InputError: Both the best concepts and a version were requested, or the requested
                 version has no concepts.
@@ -166,10 +175,10 @@ class ConceptsExport(TaskExport):
                 "sets the order of versions",
             )
 
-        versions = table.concept_versions(tx, self.shape)
+        versions = table.read_concept_versions(tx, self.shape)
         item_counts = {version.extractor: version.items for version in versions}
         if options.best:
-            concepts = table.best_concepts(tx, self.shape, self.settings)
+            concepts = table.read_best_concepts(tx, self.shape, self.settings)
             concepts = self._select_concepts(tx, concepts, options)
             return ExportRows(concepts, encode, version_counts=item_counts)
 
@@ -177,7 +186,7 @@ class ConceptsExport(TaskExport):
         versions.sort(key=lambda version: str(version.last or ""), reverse=True)
         version_by_name = {version.extractor: version for version in versions}
         exported_version = self.choose_version(tx, list(version_by_name), options)
-        concepts = table.all_concepts(
+        concepts = table.read_all_concepts(
             tx,
             self.shape,
             version=version_by_name[exported_version][:2] if exported_version else None,
@@ -253,13 +262,17 @@ class ConceptsVersions(TaskVersions):
                 another program have it.
         """
         if label is None:
-            used_versions = self._used_versions(tx)
+            used_versions = self._find_used_versions(tx)
             candidates = map(f"{table.TASK}@{{}}".format, itertools.count(1))
             label = next(version for version in candidates if version not in used_versions)
         return ConceptsTask(self.shape, self.settings, label, (label,))
 
-    def _used_versions(self, tx: Connection) -> set[str]:
-        """Return the prompt versions that `with_label` does not use."""
+    def _find_used_versions(self, tx: Connection) -> set[str]:
+        """Return the prompt versions that `with_label` does not use.
+
+        They are those of backfills, those with more answers than their pilots asked for, and those
+        of concepts that another program wrote.
+        """
         own_versions = stored_answers.list_versions(tx, table.TASK)
         used_versions = {version.label for version in self.list_versions(tx)}
         used_versions -= {version.label for version in own_versions}
@@ -273,7 +286,7 @@ class ConceptsVersions(TaskVersions):
 
     def list_versions(self, tx: Connection) -> list[VersionCounts]:
         """Return every version that has concepts, including those of other programs."""
-        return table.concept_versions(tx, self.shape)
+        return table.read_concept_versions(tx, self.shape)
 
     def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
         """Delete the concepts of a version in all passages; return their number."""
@@ -293,7 +306,7 @@ class ConceptsRows(TaskRows):
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages, with the condition for open passages."""
-        return table.item_table(
+        return table.make_row_table(
             self.shape,
             skipped_versions=self.skipped_labels,
             prompt_version=self.own_prompt_version,
@@ -305,9 +318,9 @@ class ConceptsRows(TaskRows):
 
     def grid(self, tx: Connection) -> Grid:
         """Return the grid that lists passages."""
-        from pipeline.passages.show import passages_grid
+        from pipeline.passages.show import make_passages_grid
 
-        return passages_grid(
+        return make_passages_grid(
             tx,
             self.shape,
             self.table(tx),
@@ -324,7 +337,7 @@ class ConceptsRows(TaskRows):
         """Refuse to delete a passage, because other rows of the user refer to it.
 
         Raises:
-            ConfigurationError: Always. `so_far` is part of its message.
+            ConfigurationError: Always. `unchanged_text` is part of its message.
         """
         raise ConfigurationError(
             f"a single passage cannot be forgotten; {unchanged_text}",
@@ -377,7 +390,7 @@ class ConceptsAnswers(TaskAnswers):
 
         prompt_version, _, model = extractor.partition("/")
         answer_by_id = {answer.item_id: answer for answer in answers}
-        texts = table.passage_texts(tx, self.shape, list(answer_by_id), should_lock=True)
+        texts = table.read_passage_texts(tx, self.shape, list(answer_by_id), should_lock=True)
         outdated_ids: set[str] = set()
         for key, text in texts.items():
             is_same_text = answer_by_id[key].input_hash == hash_text(text)
@@ -385,7 +398,7 @@ class ConceptsAnswers(TaskAnswers):
                 outdated_ids.add(key)
 
         has_concepts = table.has_concepts(self.shape, (prompt_version,))
-        answered_ids = table.item_table(self.shape).filter_ids(tx, list(texts), has_concepts)
+        answered_ids = table.make_row_table(self.shape).filter_ids(tx, list(texts), has_concepts)
         refused_ids = outdated_ids | answered_ids
         applied_answers = {
             key: cast("GroundedConcepts", answer.answer)
@@ -404,7 +417,13 @@ class ConceptsAnswers(TaskAnswers):
         *,
         now: datetime,
     ) -> None:
-        """Insert a row for each concept of some answers, in the caller's transaction."""
+        """Insert a row for each concept of some answers, in the caller's transaction.
+
+        A concept without evidence gets NULL. Aliases and evidence are JSON text.
+
+        Raises:
+            RefusedRowError: A rule of the table refuses a row.
+        """
         rows: list[ConceptRow] = []
         for key, answer in answer_by_id.items():
             for concept in answer.concepts:
@@ -426,7 +445,11 @@ class ConceptsAnswers(TaskAnswers):
         table.add_concepts(tx, self.shape, rows)
 
     def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a stored answer in the form of a reply, with quotes in the place of evidence."""
+        """Return a stored answer in the form of a reply, with quotes in the place of evidence.
+
+        A concept whose evidence is NULL has no quotes. Members that are not concepts stay as they
+        are.
+        """
         concepts: list[Any] = []
         for concept in answer.get("concepts", ()):
             if not isinstance(concept, Mapping):
@@ -546,7 +569,7 @@ class ConceptsTask(Task):
         """
         self.shape = shape
         self.version_label = prompt_version
-        self.index = _passage_index(shape)
+        self.index = _make_passage_index(shape)
         self.rows = ConceptsRows(
             columns=("text",),
             labels=self.labels,

@@ -68,6 +68,7 @@ def tag_new_person(
 
     Without a bio no call is made. A failed call raises nothing: the result has its reason, and the
     person stays due or is parked. If nothing was asked, the reason is stored with the due person.
+    Ctrl-C warns whether the person has tags.
 
     Args:
         ws: The workspace.
@@ -114,11 +115,11 @@ def tag_new_person(
 
     duration_s = ws.monotonic() - started_at_s
     return reload_person(
-        ws.store, ws.task, saved, problem=_problem_of(live_report), took_s=duration_s
+        ws.store, ws.task, saved, problem=_explain_missing_tags(live_report), took_s=duration_s
     )
 
 
-def _problem_of(live_report: LiveReport) -> str:
+def _explain_missing_tags(live_report: LiveReport) -> str:
     """Return why a call for one person gave no answer; empty if there is an answer.
 
     The order is: the error that stopped the run, the first failure, the reason why nothing was
@@ -263,7 +264,7 @@ def _insert_person(tx: Connection, person: SoundRow) -> str:
     Raises:
         TakenError: The username exists already.
     """
-    if table.rows_by_username(tx, [person.key]):
+    if table.read_rows_by_username(tx, [person.key]):
         message = f"the username {person.key!r} exists already; no person was added"
         hint = (
             f"`{CommandHint('show', expert=person.key)}` shows this person; "

@@ -85,9 +85,9 @@ class AskReport:
     @property
     def answers(self) -> ResultTable[dict[str, Any]]:
         """Return a row for each asked row: its key and fields, or the problem without an answer."""
-        return ResultTable(self._answer_rows())
+        return ResultTable(self._iterate_answer_rows())
 
-    def _answer_rows(self) -> Iterator[dict[str, Any]]:
+    def _iterate_answer_rows(self) -> Iterator[dict[str, Any]]:
         """Yield a row for each asked row: its key and the fields of the answer, or the problem.
 
         The problem has the outcome and the reason. The key has the name of the key column.
@@ -177,8 +177,8 @@ def parse_question(
 ) -> UnwrittenTask:
     """Return the task of a question after checking it; write nothing.
 
-    Reads a file or rows to guess their columns, so the result has a draft. A query is read later,
-    and its result has no draft.
+    Reads a file or rows to guess their columns, so the result has a draft. A query is read later:
+    its result has no draft, and whether its name is free is not checked.
 
     Args:
         items: Path of a file, a SELECT, or rows of Python.
@@ -205,7 +205,7 @@ def parse_question(
     if name:
         check_task_name(name)
 
-    task = _task_of_items(items, name, reading, source)
+    task = _make_task_of_items(items, name, reading, source)
     task = task._replace(question=question, fields=answer_fields, choice=choice)
     if task.table is None:
         return task
@@ -231,14 +231,14 @@ def name_question(task: UnwrittenTask, name: str, *, data: Path) -> UnwrittenTas
     return named_task._replace(draft=draft)
 
 
-def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> UnwrittenTask:
+def _make_task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> UnwrittenTask:
     """Return the task of a file, a SELECT or rows of Python, without its question.
 
     The name is not checked.
 
     Raises:
         InputError: Options for files, or a name, were given for rows of Python; or as
-            `check_new_task`.
+            `parse_new_task`.
     """
     if isinstance(items, str | Path):
         return parse_new_task(name, str(items), data=None, reading=reading, source=source)
@@ -262,7 +262,7 @@ def ask_question(
     *,
     size: int,
     mode: str = Mode.LIVE.value,
-    list_all_refused: bool = False,
+    should_list_refused: bool = False,
 ) -> AskReport:
     """Ask about the first rows with a text; only the cost is stored.
 
@@ -274,7 +274,7 @@ def ask_question(
         new_task: The question.
         size: How many rows are asked.
         mode: One of SINGLE_ROW_MODES.
-        list_all_refused: Warn of every refused row; otherwise of three.
+        should_list_refused: Warn of every refused row; otherwise of three.
 
     Raises:
         InputError: There is no text column or no row with a text, or the cost was not confirmed.
@@ -289,7 +289,7 @@ def ask_question(
         draft,
         size=size,
         display=ws.display,
-        lists_refused=list_all_refused,
+        should_list_refused=should_list_refused,
     )
     trial_ws = open_in_mode(trial_ws, mode)
     trial_ws.announce_placeholders()
@@ -324,7 +324,7 @@ def save_question(
     *,
     size: int,
     mode: str = Mode.LIVE.value,
-    lists_refused: bool = False,
+    should_list_refused: bool = False,
 ) -> SavedQuestion:
     """Confirm the cost of the first rows and write the task's file; ask nothing.
 
@@ -336,7 +336,7 @@ def save_question(
         new: The question.
         size: How many rows are asked later.
         mode: One of SINGLE_ROW_MODES, in which they are asked.
-        lists_refused: Warn of every refused row. Otherwise three are named later, when the task
+        should_list_refused: Warn of every refused row. Otherwise three are named later, when the task
             reads its rows.
 
     Returns:
@@ -360,14 +360,14 @@ def save_question(
         return SavedQuestion(draft, field_names, None)
 
     # Otherwise refused rows are named when the task reads its rows.
-    display = ws.display if lists_refused else NoProgress()
+    display = ws.display if should_list_refused else NoProgress()
     trial_ws, row_ids = _open_in_memory(
         ws,
         new,
         draft,
         size=size,
         display=display,
-        lists_refused=lists_refused,
+        should_list_refused=should_list_refused,
     )
     trial_ws = open_in_mode(trial_ws, mode)
     planned = try_out.plan_rows(trial_ws, row_ids)
@@ -445,7 +445,7 @@ def _open_in_memory(
     *,
     size: int,
     display: Progress,
-    lists_refused: bool,
+    should_list_refused: bool,
 ) -> tuple[WorkspaceSession, Sequence[str]]:
     """Return a session with the draft's task over its first rows in memory, and their ids.
 
@@ -457,7 +457,7 @@ def _open_in_memory(
         draft: Draft of its file.
         size: How many rows are read into memory.
         display: Prints the names of refused rows.
-        lists_refused: Name every refused row; otherwise three.
+        should_list_refused: Name every refused row; otherwise three.
 
     Raises:
         InputError: No row has a text.
@@ -477,7 +477,7 @@ def _open_in_memory(
         max_rows=size,
         now=ws.now(),
         display=display,
-        should_list_refused=lists_refused,
+        should_list_refused=should_list_refused,
     )
     if not row_ids:
         raise InputError(

@@ -67,8 +67,9 @@ def guess_columns(
     """Return key, text and image columns of a table: chosen by a person, else guessed.
 
     A single text or image column is sent, and the other columns that a person named. Texts are
-    guessed from the first MAX_SAMPLE_ROWS rows; a key is checked in all rows. The result's notes
-    say for key, text and sent columns how they were found.
+    guessed from the first MAX_SAMPLE_ROWS rows; a key is checked in all rows. If no column can be
+    the key, it is HASH_KEY. The result's notes say for key, text and sent columns how they were
+    found.
 
     Args:
         columns: Kinds of the columns, by name.
@@ -93,10 +94,10 @@ def guess_columns(
         for name, kind in columns.items()
         if kind in KEY_KINDS and name.casefold() not in RESERVED_COLUMN_NAMES
     ]
-    likely_keys = _likely_keys(key_candidates)
+    likely_keys = _list_likely_keys(key_candidates)
     if resolved_choice.key:
         key = resolved_choice.key
-        key_note = _chosen_key_note(resolved_choice.key, key_candidates, rows)
+        key_note = _describe_chosen_key(resolved_choice.key, key_candidates, rows)
     else:
         # A single row without a key makes a query fail.
         may_be_blank = not isinstance(rows, QuerySource)
@@ -137,7 +138,7 @@ def guess_columns(
         role = f"named by {OptionHint('with')}"
         if name == main:
             role = f"the text column: {main_reason}"
-        prompt_names.append(_prompt_name(name, columns, role))
+        prompt_names.append(_make_prompt_name(name, columns, role))
 
     main_kind = "image" if main in images else "text"
     main_note = f"{main_kind} column: {make_excerpt(main)} ({main_reason})"
@@ -147,16 +148,16 @@ def guess_columns(
         sent=sent,
         prompt_names=tuple(prompt_names),
         is_text_quotable=main in wordy and len(sent_texts) == len(sent),
-        notes=(key_note, main_note, _sent_note(sent, columns, key)),
+        notes=(key_note, main_note, _describe_sent_columns(sent, columns, key)),
         image_columns=tuple(name for name in sent if name in images),
     )
 
 
-def _likely_keys(key_candidates: Sequence[str]) -> list[str]:
+def _list_likely_keys(key_candidates: Sequence[str]) -> list[str]:
     """Return the columns whose names suggest a key, the most likely first."""
-    usual_names = _columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
+    usual_names = _find_columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
     with_suffix = [name for name in key_candidates if _KEY_SUFFIX.search(name)]
-    fallback_names = _columns_named(key_candidates, _FALLBACK_KEY_NAMES)
+    fallback_names = _find_columns_named(key_candidates, _FALLBACK_KEY_NAMES)
     return list(dict.fromkeys([*usual_names, *with_suffix, *fallback_names]))
 
 
@@ -248,7 +249,7 @@ def _guess_text(
     """
     if images and not wordy:
         return images[0], "its cells are images or names of image files"
-    named_as_text = _columns_named(wordy, ("text", *KNOWN_COLUMN_NAMES["any_text"]))
+    named_as_text = _find_columns_named(wordy, ("text", *KNOWN_COLUMN_NAMES["any_text"]))
     if named_as_text:
         return named_as_text[0], "found by its name"
     if not free:
@@ -264,11 +265,11 @@ def _guess_text(
     return longest, f"longest on average, {mean_lengths[longest]:,.0f} characters"
 
 
-def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
+def _describe_sent_columns(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
     """Return the line that names the columns that are sent to Gemini, and the other columns.
 
-    The line also names the key if it is a column that is not sent, because a batch sends it with
-    each request.
+    At most MAX_COLUMNS_SHOWN of the other columns are named. The line also names the key if it is a
+    column that is not sent, because a batch sends it with each request.
     """
     unsent_columns = [repr(make_excerpt(name)) for name in columns if name not in sent]
     note = f"columns sent: {', '.join(repr(make_excerpt(name)) for name in sent)}"
@@ -280,7 +281,7 @@ def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
     return note
 
 
-def _columns_named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
+def _find_columns_named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
     """Return the columns that have one of the names, in the order of the names.
 
     Names are equal if `fold_name` makes them so. If several columns are equal, the first is
@@ -291,7 +292,7 @@ def _columns_named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
     return [columns_by_letters[name] for name in folded_names if name in columns_by_letters]
 
 
-def _chosen_key_note(
+def _describe_chosen_key(
     key: str,
     key_candidates: Sequence[str],
     rows: Iterable[SourceRow | Finding],
@@ -331,6 +332,8 @@ def _choose_key(
     may_be_blank: bool,
 ) -> tuple[str, str]:
     """Return the first column that can be the key, else HASH_KEY, and the line that says why.
+
+    The line about HASH_KEY has the faults of at most MAX_KEY_FAULTS_SHOWN columns.
 
     Args:
         names: Columns to check, the most likely first.
@@ -407,7 +410,7 @@ def _are_images(texts: Iterable[str]) -> bool:
     return sum(matches) * 2 > len(matches)
 
 
-def _prompt_name(column: str, columns: Iterable[str], role: str) -> str:
+def _make_prompt_name(column: str, columns: Iterable[str], role: str) -> str:
     """Return the name of a column in a prompt: `Review_Text` for `Review Text`.
 
     Characters that a prompt cannot name become `_`, and a name that begins with a digit gets a `_`

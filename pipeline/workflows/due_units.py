@@ -45,9 +45,15 @@ class DueUnit(NamedTuple):
 def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[DueUnit]:
     """Yield the units of the task in use that are due now or later, as the database shows them.
 
-    Open batches come first, then due rows, new rows, the sync of rows, and the index. New rows are
-    left out if a pilot blocks them; they are due later if quota or budget has no room. Index units
-    are left out while a batch is downloaded and not ingested.
+    The order is:
+
+    - the next unit of each open batch; held batches are left out
+    - "ask": due rows, rows of ended moves, or rows of an unfinished run of decisions
+    - "prepare": other open rows, unless a pilot blocks them
+    - "fill", later: rows of a user task are synced
+    - units of the index, unless a batch is downloaded and not ingested
+
+    "prepare" and the "ask" of decisions are due later if quota or budget has no room.
 
     Args:
         ws: The workspace.
@@ -64,7 +70,7 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         )
         # A held batch waits for a person.
         open_batches = [batch for batch in open_batches if not batch.is_held]
-        batch_units = [_batch_unit(ws, tx, batch) for batch in open_batches]
+        batch_units = [_choose_batch_unit(ws, tx, batch) for batch in open_batches]
         yield from batch_units
 
         has_ended_moves = bool(list_ended_moves(tx, ws.task, ws.extractor))
@@ -96,10 +102,10 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
     # The answers of a downloaded batch are embedded together with the others.
     has_downloaded = any(batch.state is BatchState.DOWNLOADED for batch in open_batches)
     if indexes and not has_downloaded:
-        yield from _index_units(ws)
+        yield from _iterate_index_units(ws)
 
 
-def _index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
+def _iterate_index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
     """Yield the blocks of texts to embed, else the build of a stale index.
 
     Nothing if the task has no index or it is up to date. With Gemini only the first block is due.
@@ -119,7 +125,7 @@ def _index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
         yield DueUnit("embed", name, number=block_number)
 
 
-def _batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUnit:
+def _choose_batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUnit:
     """Return the next unit of an open batch: ingest, send, download or look (a poll).
 
     - downloaded: ingest now.

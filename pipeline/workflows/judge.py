@@ -99,7 +99,10 @@ class JudgeReport:
         return self.open_rows - self.judged
 
     def document(self) -> dict[str, Any]:
-        """Return the report as JSON members."""
+        """Return the report as JSON members: counts, costs in USD, and why the run ended early.
+
+        `failed` has the number of failed rows by reason, most frequent first.
+        """
         live_report = self.live
         failures = {} if live_report is None else dict(live_report.failed.most_common())
         error = None
@@ -146,7 +149,9 @@ class JudgeReport:
 def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
     """Judge the answers of a sample or of all rows; print the estimate before anything is spent.
 
-    Replies of killed runs are stored first.
+    Stores a probability for each value. Waits until no other process judges the task, and stores
+    the replies of killed runs first. The report also has the supported shares of all judged answers
+    of the selection. With `options.dry` the report has only the estimate, and nothing is stored.
 
     Raises:
         InputError: A field does not exist, the task sends images, or the cost was not confirmed;
@@ -182,7 +187,10 @@ def _measure_selection(
     report: JudgeReport,
     selection: JudgeSelection,
 ) -> None:
-    """Measure the supported shares and the doubtful rows, and add columns to the task's views."""
+    """Fill in the report's shares, doubtful rows and next command; refresh the task's views.
+
+    The views get columns for the judged fields. Doubtful rows are counted over the whole task.
+    """
     with ws.store.read() as tx:
         report.supported = _measure_support(tx, ws.task, selection)
         grid = ws.task.rows.grid(tx)
@@ -200,7 +208,10 @@ def _measure_selection(
 
 
 def _choose_fields(task: Task, names_text: str) -> tuple[str, ...]:
-    """Return the fields to judge: the named ones, or all fields of an answer.
+    """Return the fields to judge: the named ones in their order, or all fields of an answer.
+
+    Args:
+        names_text: Names separated by commas; repeated ones are dropped. Empty for all fields.
 
     Raises:
         InputError: A field does not exist.
@@ -223,7 +234,11 @@ def _plan_report(
     options: JudgeOptions,
     field_names: tuple[str, ...],
 ) -> tuple[JudgeReport, JudgeSelection]:
-    """Return the report with its estimate, and the selected answers; nothing is asked."""
+    """Return the report with its estimate, and the selected answers; nothing is asked.
+
+    A sample is drawn by its seed; without a sample size all rows are selected. Rows without a
+    request are counted by reason. Past judgements correct the estimated cost.
+    """
     report = JudgeReport(ws.model.name, field_names, options.sample_rows, options.seed)
     with ws.store.read() as tx:
         row_ids = None
@@ -258,7 +273,10 @@ def _plan_report(
 
 
 def _count_judgeable(tx: Connection, task: Task, selection: JudgeSelection) -> int:
-    """Return how many selected rows have an answer with a value that can be judged."""
+    """Return how many selected rows have an answer with a value that can be judged.
+
+    A sample has only such rows, so its size is returned. Otherwise all answers are read.
+    """
     if selection.row_ids is not None:
         return len(selection.row_ids)
     judgeable_count = 0
@@ -287,7 +305,9 @@ def _ask(
 ) -> None:
     """Confirm the cost, record the run and ask; the report gets the live run.
 
-    The run stays unfinished if it was interrupted or the service failed.
+    An unfinished run is continued instead of a new record. The run ends if all rows were asked, or
+    if a budget has no room: then the report has the budget's error, and nothing is raised. It stays
+    unfinished if it was interrupted or the service failed.
 
     Raises:
         InputError: The cost was not confirmed; nothing was asked.

@@ -56,7 +56,11 @@ class ModeEstimate:
         return not self.absent and has_prices and self.cost < other.cost
 
     def followed_by(self, other: "ModeEstimate") -> "ModeEstimate":
-        """Return the estimate of asking the same rows in this mode and then in another mode."""
+        """Return the estimate of asking the same rows in this mode and then in another mode.
+
+        Costs and durations are added; the duration is unknown if one of them is. The count is that
+        of this mode.
+        """
         seconds = None
         if self.seconds is not None and other.seconds is not None:
             seconds = self.seconds + other.seconds

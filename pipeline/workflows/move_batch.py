@@ -78,7 +78,11 @@ def plan_move(
 ) -> MovePlan:
     """Return the costs of the move of a batch of any task; nothing is sent or written.
 
-    If the local engine answers, the costs are those of the model that a key would use.
+    If the local engine answers, the costs are those of the model that a key would use, and budgets
+    are not checked.
+
+    Args:
+        budget_usd: The most that the move may spend; None for the budget of an unfinished `tag`.
 
     Raises:
         InputError, RemoteError: As `move_batch` for a batch that cannot be moved.
@@ -98,7 +102,13 @@ def plan_move(
 
 
 def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:
-    """Set the session's budget: the given amount from now on, else that of an unfinished `tag`."""
+    """Set the session's budget: the given amount from now on, else that of an unfinished `tag`.
+
+    Without either, the session's budget stays.
+
+    Raises:
+        InputError: The amount is negative or NaN.
+    """
     if budget_usd is not None:
         budget.check_budget_amount(budget_usd)
         ws.budget = Budget(budget_usd, ws.now(), "BUDGET")
@@ -113,10 +123,12 @@ def move_batch(
     """Cancel a batch of any task, wait until it is over, and ask its other rows in a mode.
 
     Prints both costs and asks to confirm them before anything is changed. A command that was
-    stopped continues without a question, unless it names another mode.
+    stopped continues without a question, unless it names another mode. If the move is complete,
+    only its report is returned.
 
     Args:
-        budget_usd: The most that this command may spend, or None.
+        budget_usd: The most that this command may spend; None for the budget of an unfinished
+            `tag`.
 
     Raises:
         InputError: The batch cannot be moved, or nobody confirmed; nothing was changed.
@@ -167,10 +179,15 @@ def _check_movable(ws: WorkspaceSession, batch: BatchRow) -> None:
 
 
 def _begin(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: Mode) -> None:
-    """Confirm and begin a move, unless it is open in this mode already.
+    """Confirm a move and begin it: cancel a sent batch at the API, or change the mode of others.
+
+    A move that is open in this mode is not confirmed again, and a line says so.
 
     Raises:
+        InputError: Nobody confirmed; nothing was changed.
+        BudgetError: A budget has no room for the other mode; nothing was changed.
         MissingError: The API does not know the batch; it was not changed.
+        RemoteError: The API could not be asked to cancel; the same command asks again.
     """
     with ws.store.read() as tx:
         open_mode = move.find_move_mode(tx, batch.number)

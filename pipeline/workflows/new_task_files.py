@@ -171,12 +171,15 @@ def draft_task(store: Store | None, new: UnwrittenTask) -> TaskDraft:
 
 
 def _draft_of_query(store: Store | None, new: UnwrittenTask) -> TaskDraft:
-    """Run a query, and guess the columns of its rows.
+    """Run a query, and return the draft with the guessed columns of its rows.
 
     A relative path of an SQLite file becomes relative to the folder of the task's file.
 
     Args:
         store: The workspace's database, which is queried if the task has no `source`.
+
+    Raises:
+        InputError: The query fails, or as `guess_columns`.
     """
     folder = new.path.parent
     source = new.source
@@ -240,7 +243,8 @@ def _relative_path(folder: Path, path: Path) -> str:
 def write_new_file(path: Path, text: str, data: Path) -> None:
     """Write the file of a task atomically, and sync it to disk; never replace a file.
 
-    A file in the workspace's folder is recorded as trusted, until it is changed.
+    A missing folder is created. A file in the workspace's folder is recorded as trusted, until it
+    is changed.
 
     Args:
         data: Folder of the workspace.

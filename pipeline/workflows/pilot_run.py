@@ -26,7 +26,7 @@ def ensure_pilot_passed(
     skip: bool = False,
     compulsory: bool = False,
     limit: int | None = None,
-    agreed: bool = True,
+    is_confirmed: bool = True,
 ) -> TagReport | None:
     """Ensure that no pilot stops the rest of the rows; with a `size`, run a pilot if needed.
 
@@ -39,7 +39,7 @@ def ensure_pilot_passed(
         skip: Waive an open pilot first.
         compulsory: If there is no size, a pilot must have passed, unless `skip` is set.
         limit: Upper limit of `size`.
-        agreed: A person confirmed the cost before; otherwise the person is asked.
+        is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
     Returns:
         The report of the pilot, or None if no pilot was run.
@@ -65,7 +65,7 @@ def ensure_pilot_passed(
         if not (has_open_rows or pilot.has_unfinished_pilot(tx, ws.extractor)):
             return None
 
-    report = run_pilot(ws, size=min(size, limit or size), seed=None, is_confirmed=agreed)
+    report = run_pilot(ws, size=min(size, limit or size), seed=None, is_confirmed=is_confirmed)
     report.check_gates(ws.display, strict=True)
     return report
 
@@ -79,8 +79,8 @@ def run_pilot(
 ) -> TagReport:
     """Ask about a random sample, wait for the answers, judge them and record the verdict.
 
-    An unfinished pilot resumes, unless another size or seed is given. Writes a quality report.
-    Batches are used, without live calls.
+    Syncs the rows first. An unfinished pilot resumes, unless another size or seed is given. Writes
+    a quality report. Batches are used, without live calls.
 
     Args:
         ws: The workspace.
@@ -114,7 +114,7 @@ def run_pilot(
             seed=seed,
             now=ws.now(),
         )
-    report = _ask_sample(ws, row_ids, agreed=is_confirmed)
+    report = _ask_sample(ws, row_ids, is_confirmed=is_confirmed)
     report.drawn = pilot_row
     report.asked = len(row_ids)
 
@@ -151,19 +151,19 @@ def _record_verdict(ws: WorkspaceSession, pilot_row: PilotRow, quality: QualityR
     return has_answers
 
 
-def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, agreed: bool) -> TagReport:
+def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: bool) -> TagReport:
     """Run rounds until each row of a sample is answered or parked, without quality reports.
 
     Waits for batches, and for rows that another process claimed.
 
     Args:
-        agreed: A person confirmed the cost before; otherwise the person is asked.
+        is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
     Raises:
         FindableError: The first error that stopped the rounds while rows of the sample are open.
     """
     tag_rounds = TagRounds(ws, row_ids=row_ids, should_report=False)
-    tag_rounds.submit(is_confirmed=agreed, should_wait=True)
+    tag_rounds.submit(is_confirmed=is_confirmed, should_wait=True)
     has_claimed_rows = True
     while has_claimed_rows:
         tag_rounds.advance(wait=True)

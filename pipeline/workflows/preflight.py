@@ -232,7 +232,7 @@ def estimate_open_rows(
     *,
     limit: int | None,
     deadline_s: float | None,
-    waives_pilot: bool = False,
+    is_pilot_waived: bool = False,
 ) -> Preflight:
     """Count the tokens of all claimable rows, and return the estimates of all modes.
 
@@ -242,7 +242,7 @@ def estimate_open_rows(
         ws: The workspace.
         limit: Estimate at most this many rows, or None for all.
         deadline_s: Seconds from now, or None for no deadline.
-        waives_pilot: No pilot stops the rows.
+        is_pilot_waived: No pilot stops the rows.
 
     Raises:
         InputError: A request cannot be sent; the message names its row.
@@ -254,7 +254,7 @@ def estimate_open_rows(
         row_count = min(askable_count, limit)
     with ws.display.bar("counting tokens", row_count) as bar:
         plan = plan_batches(ws, Selection(limit, includes_moved=True), bar=bar)
-    return estimate_plan(ws, plan, deadline_s=deadline_s, is_pilot_waived=waives_pilot)
+    return estimate_plan(ws, plan, deadline_s=deadline_s, is_pilot_waived=is_pilot_waived)
 
 
 def estimate_plan(
@@ -266,7 +266,8 @@ def estimate_plan(
 ) -> Preflight:
     """Return the estimates of all modes for a plan, and the recommended mode.
 
-    Reads budgets, quotas and past durations; nothing is written.
+    Reads budgets, quotas and past durations; nothing is written. If they apply, the result also has
+    the costs of row codes, of late moves and of decisions.
 
     Args:
         ws: The workspace. A session for decisions has the mode decide only.
@@ -276,7 +277,7 @@ def estimate_plan(
             and no mode is recommended.
     """
     model = ws.model
-    estimator = _PlanEstimator.from_workspace(ws, plan, waives_pilot=is_pilot_waived)
+    estimator = _PlanEstimator.from_workspace(ws, plan, is_pilot_waived=is_pilot_waived)
     if ws.is_deciding:
         return estimator.estimate_decisions()
 
@@ -317,8 +318,9 @@ def estimate_plan(
 def _add_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
     """Return an estimate with that of decisions about the closed fields of the same rows.
 
-    It is absent, with the reason, if no field is closed. Nothing is added if no user declared the
-    task.
+    For a mixed task the other fields are asked after them, in the recommended mode or by batch, and
+    the estimate contains both. A proposal for people is added. Decisions are absent, with the
+    reason, if no field is closed. Nothing is added if no user declared the task.
     """
     task = ws.task
     if task.user_file is None:
@@ -373,7 +375,7 @@ def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
         control_requests=0,
         control_cost=0.0,
     )
-    estimator = _PlanEstimator.from_workspace(decide_ws, decide_plan, waives_pilot=True)
+    estimator = _PlanEstimator.from_workspace(decide_ws, decide_plan, is_pilot_waived=True)
     return estimator.estimate_calls(Mode.DECIDE)
 
 
@@ -406,12 +408,12 @@ class _PlanEstimator:
         ws: WorkspaceSession,
         plan: BatchPlan,
         *,
-        waives_pilot: bool,
+        is_pilot_waived: bool,
     ) -> "_PlanEstimator":
         """Read budgets, quotas, past durations and the state of the pilot in one transaction.
 
         Args:
-            waives_pilot: Do not read the pilot; no pilot stops the rows.
+            is_pilot_waived: Do not read the pilot; no pilot stops the rows.
 
         Raises:
             ConfigurationError: A budget is set, but the price of the model is unknown.
@@ -438,7 +440,7 @@ class _PlanEstimator:
                     mode: batches.compute_mean_call_seconds(tx, model_name, mode)
                     for mode in (Mode.FLEX, Mode.LIVE, Mode.DECIDE)
                 },
-                pilot_reason="" if waives_pilot else pilot.find_blocking_reason(tx, ws.extractor),
+                pilot_reason="" if is_pilot_waived else pilot.find_blocking_reason(tx, ws.extractor),
             )
 
     def estimate_calls(self, mode: Mode) -> ModeEstimate:
@@ -474,11 +476,11 @@ class _PlanEstimator:
             seconds = max(seconds, call_s)
 
         is_available = mode is not Mode.FLEX or model.flex
-        return self._priced_estimate(
+        return self._make_priced_estimate(
             mode,
             seconds=seconds,
             count=self.plan.requests,
-            warnings=self._daily_quota_warnings(),
+            warnings=self._list_daily_quota_warnings(),
             absent="" if is_available else f"{model.name} is not served by flex",
         )
 
@@ -504,7 +506,7 @@ class _PlanEstimator:
             return FLEX_CALL_S
         return USUAL_DECISION_S if mode is Mode.DECIDE else USUAL_CALL_S
 
-    def _daily_quota_warnings(self) -> list[str]:
+    def _list_daily_quota_warnings(self) -> list[str]:
         """Return a warning if live calls would use up most of the daily quota, or exceed it.
 
         Most is DAILY_QUOTA_WARNING_SHARE. The calls that were made today count. Empty without a
@@ -542,7 +544,7 @@ class _PlanEstimator:
             absent = "the free tier has no batches"
             warnings.append(f"{absent}; if your tier is another, set {OptionHint('tier')}")
 
-        turns = math.ceil(plan.batches / self._max_batches_at_once())
+        turns = math.ceil(plan.batches / self._count_batches_at_once())
         if turns > 1:
             warnings.append(
                 f"{plan.batches} batches are sent in {turns} turns, "
@@ -550,7 +552,7 @@ class _PlanEstimator:
             )
 
         turn_s = self._likely_batch_s()
-        return self._priced_estimate(
+        return self._make_priced_estimate(
             Mode.BATCH,
             seconds=None if turn_s is None else turn_s * turns,
             count=plan.batches,
@@ -559,7 +561,7 @@ class _PlanEstimator:
             absent=absent,
         )
 
-    def _max_batches_at_once(self) -> int:
+    def _count_batches_at_once(self) -> int:
         """Return how many of the batches may wait at the API at the same time, at least 1.
 
         The bounds are MAX_ACTIVE_BATCHES and the prompt tokens that may be queued for the model.
@@ -584,7 +586,7 @@ class _PlanEstimator:
             return None
         return MAX_BATCH_S
 
-    def _priced_estimate(
+    def _make_priced_estimate(
         self,
         mode: Mode,
         *,

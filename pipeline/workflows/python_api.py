@@ -249,7 +249,7 @@ class Workspace:
                 new=new_task,
                 size=n,
                 mode=mode,
-                lists_refused=refused,
+                should_list_refused=refused,
             )
             saved = self._run(save, PEOPLE, None, settings, access=Access.CREATE, is_exclusive=True)
             ask_saved = partial(ask.ask_saved, saved_question=saved, size=n, mode=mode)
@@ -267,7 +267,7 @@ class Workspace:
                 new_task=new_task,
                 size=n,
                 mode=mode,
-                list_all_refused=refused,
+                should_list_refused=refused,
             )
             report = self._run(
                 ask_once,
@@ -698,6 +698,7 @@ class Workspace:
                 raise KeyboardInterrupt
 
         def call_work() -> T:
+            """Open the workspace in this thread, and return the result of `work`."""
             asking_lock = _asking_lock if is_exclusive else contextlib.nullcontext()
             with (
                 asking_lock,

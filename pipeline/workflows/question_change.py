@@ -39,7 +39,10 @@ class ChangeTrial(NamedTuple):
 
 
 def read_written_task(task: Task) -> WrittenTask | None:
-    """Return the parts of a task's file, or None if it has no file that can be written again."""
+    """Return the parts of a task's file, or None if findable cannot write that file again.
+
+    That is so if the task has no file, the file cannot be read, or a person wrote or edited it.
+    """
     if not isinstance(task, UserTask) or task.user_file.path is None:
         return None
     path = Path(task.record.path)
@@ -106,6 +109,8 @@ def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> Chang
 
 def write_change(data: Path, present: WrittenTask, change: WrittenTask) -> None:
     """Write a task's file with a changed question; it is on disk when this returns.
+
+    Does nothing if the file has the change already.
 
     Args:
         data: Folder of the workspace. A file in it is recorded as trusted.

@@ -77,7 +77,7 @@ def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: boo
 
 
 class TagRounds:
-    """The rounds of one command: `begin` comes before, `end` after them."""
+    """The rounds of one command and their report; `complete_report` comes after the last round."""
 
     def __init__(
         self,
@@ -269,7 +269,7 @@ class TagRounds:
         submit_report: SubmitReport,
         selection: Selection,
     ) -> TagStop:
-        """Return why a submit left rows open, with their number.
+        """Return why a submit left rows open, with their number; an empty stop if none is left open.
 
         A full API goes before a budget. If the API refused a batch, all prepared rows wait for it,
         and the open rows unless the limit is used up.
@@ -291,12 +291,13 @@ class TagRounds:
         return TagStop()
 
     def ask_live(self, mode: Mode, *, request_count: int | None = None) -> LiveReport:
-        """Ask every open row by live calls, and report on the answers; another run may resume.
+        """Ask every open row by live calls, and store the answers; return the report of the calls.
 
-        Returns an empty report if no row is open. Asks at most the remaining limit. The rounds
-        must have no `row_ids`. An error that stops the run (daily quota, budget, service down) is
-        stored in the returned report and not raised, and so is an interrupt. Writes a quality
-        report unless the run was interrupted.
+        The report is empty if no row is open. Asks at most the remaining limit; the rounds must
+        have no `row_ids`. An error that stops the run (daily quota, budget, service down) is stored
+        in the returned report and not raised, and so is an interrupt. Its samples of failures have
+        the names of rows, not ids. The report of the command gets the calls and the number of
+        unasked rows. Writes a quality report unless the run was interrupted.
 
         Args:
             mode: Live, flex, priority or decide.
@@ -389,7 +390,17 @@ class TagRounds:
         return True
 
     def _ask_rows_of_move(self, batch: BatchRow, mode: Mode) -> bool:
-        """Ask the open rows of one moved batch; return False if a live run was stopped."""
+        """Ask the open rows of one moved batch in the mode of the move, and print how many.
+
+        The report gets the mode, and the new batches or the number of answered rows.
+
+        Returns:
+            False if the live run was stopped or interrupted; the report has the budget or the live
+            run. True also if no row is open.
+
+        Raises:
+            FindableError: As `submit.submit_batches`, for the mode batch.
+        """
         ws = self._ws
         with ws.store.read() as tx:
             row_ids = move.list_remaining_rows(tx, ws.task, batch.number)
@@ -467,7 +478,8 @@ class TagRounds:
         """Poll the batches at the API, and record failed batches in the report.
 
         A batch failed if it ended without success, even if it has a result. A batch that a person
-        cancelled did not fail. The report's last poll is replaced.
+        cancelled did not fail. The report's last poll is replaced. During the wait, batches that
+        are older than MOVE_AFTER are moved.
 
         Args:
             wait: Poll until the first batch ends; otherwise look once.
@@ -569,7 +581,7 @@ class TagRounds:
         self._note_held_batches()
 
         with ws.store.read() as tx:
-            unfinished_runs = self._unfinished_runs(tx)
+            unfinished_runs = self._list_unfinished_runs(tx)
             # Counting reads all rows, so it is left out if no run can end.
             is_task_finished = bool(unfinished_runs) and not (
                 batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
@@ -598,7 +610,7 @@ class TagRounds:
         return report
 
     def _count_open_rows(self) -> None:
-        """Count open rows and rows in open batches, and limit the other counts to them.
+        """Set the report's open rows and rows in open batches, and limit its other counts to them.
 
         Clears the reason in the report if no row is open or prepared, unless all batches failed.
         """
@@ -630,7 +642,7 @@ class TagRounds:
         with self._ws.store.read() as tx:
             return count_waiting_rows(tx, task, self._ws.extractor)
 
-    def _unfinished_runs(self, tx: Connection) -> list[TagRunRow]:
+    def _list_unfinished_runs(self, tx: Connection) -> list[TagRunRow]:
         """Return the unfinished `tag` run of the task, and its unfinished backfill of this version.
 
         A backfill of another version is left out.
@@ -675,9 +687,9 @@ def ingest_all(
 def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     """Update the progress bar with the replies, and note silence, waits, failures and cost.
 
-    A silence below MIN_SHOWN_SILENCE_S, waits below MIN_SHOWN_WAIT_S, endless waits and costs
-    below MIN_SHOWN_COST_USD are not shown.
-    The newest kept reason of a failure is shown.
+    A silence below MIN_SHOWN_SILENCE_S, waits below MIN_SHOWN_WAIT_S, endless waits and costs below
+    MIN_SHOWN_COST_USD are not shown. Of the failures their number and the newest reason are shown,
+    cut to MAX_SHOWN_REASON_CHARS.
     """
     notes = [f"{live_report.max_parallel_calls} at once"]
     if live_report.service_failure:

@@ -112,7 +112,7 @@ def add_rows(
     """
     new_file = FileSource(path, options.reading)
     report = AdditionReport(path.name, dry=options.dry)
-    _add(ws, NewRows(path.name, new_file.columns, new_file), report)
+    _add_new_rows(ws, NewRows(path.name, new_file.columns, new_file), report)
     return report
 
 
@@ -131,7 +131,7 @@ def add_row(ws: WorkspaceSession, texts: Mapping[str, str]) -> str:
     """
     values = {name: text.replace("\r\n", "\n") for name, text in texts.items()}
     report = AdditionReport("the form", dry=False)
-    keys = _add(ws, NewRows("the form", values, [SourceRow(1, values)]), report)
+    keys = _add_new_rows(ws, NewRows("the form", values, [SourceRow(1, values)]), report)
     if report.unchanged:
         raise TakenError("this row exists already; nothing was changed", field=next(iter(texts)))
     for finding in report.findings:
@@ -140,8 +140,17 @@ def add_row(ws: WorkspaceSession, texts: Mapping[str, str]) -> str:
     return keys[0]
 
 
-def _add(ws: WorkspaceSession, new_rows: NewRows, report: AdditionReport) -> list[str]:
-    """Add rows unless the report is of a dry run; return the keys of the added rows."""
+def _add_new_rows(ws: WorkspaceSession, new_rows: NewRows, report: AdditionReport) -> list[str]:
+    """Add rows unless the report is of a dry run; return the keys of the added rows.
+
+    Replaces the source, then syncs the rows. Waits for other commands that add rows to the task.
+    Rows that cannot be added are findings of the report. A dry run writes nothing, fills in the
+    report and returns no key.
+
+    Raises:
+        InputError: The task's source cannot get rows, or the rows lack a key column.
+        ConfigurationError: The source was changed meanwhile, or the disk is full.
+    """
     task = ws.task
     reason = explain_closed_source(task, ws.data)
     if reason or not isinstance(task, UserTask):
@@ -152,7 +161,7 @@ def _add(ws: WorkspaceSession, new_rows: NewRows, report: AdditionReport) -> lis
 
     if report.dry:
         # A dry run reads only, so it takes no lock.
-        for _ in _make_adder(task, new_rows, report).new_rows():
+        for _ in _make_adder(task, new_rows, report).iterate_new_rows():
             pass
         return []
 
@@ -160,7 +169,7 @@ def _add(ws: WorkspaceSession, new_rows: NewRows, report: AdditionReport) -> lis
     # source that is replaced while it is read is refused.
     with ws.locks.wait_for_lock(f"rows-{task.name}", announce=ws.display.say, sleep=time.sleep):
         adder = _make_adder(task, new_rows, report)
-        _append(adder, report)
+        _replace_source(adder, report)
         ws.sync_rows()
     return adder.added_keys
 
@@ -232,8 +241,11 @@ class _RowAdder:
     def _key_of(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(to_prompt_text(values.get(name)).strip() for name in self._keys)
 
-    def new_rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the values of each new row by column, and count all rows in the report."""
+    def iterate_new_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the values of each new row by column, and collect its key in `added_keys`.
+
+        The report counts all rows; rows that do not fit become its findings.
+        """
         self.added_keys.clear()
         for row in self._new_rows.rows:
             self._report.lines += 1
@@ -248,7 +260,10 @@ class _RowAdder:
                 yield values
 
     def _convert_row(self, row: SourceRow) -> dict[str, Any] | None:
-        """Return the values of a row as its source stores them; None if one does not fit."""
+        """Return the values of a row as its source stores them: texts for CSV, else typed values.
+
+        Returns None if a value does not fit its column; the row is rejected in the report.
+        """
         values: dict[str, Any] = {}
         for name, name_in_file in self._name_in_file.items():
             value = row.values.get(name_in_file) if name_in_file else None
@@ -266,7 +281,14 @@ class _RowAdder:
         return values
 
     def _is_new(self, line_number: int, values: Mapping[str, Any]) -> bool:
-        """Return whether the source lacks a row; otherwise count it as unchanged or rejected."""
+        """Return whether the source and earlier new rows lack a row; remember it if so.
+
+        An equal row counts as unchanged. A row with a blank key, or with a present key and other
+        values, is rejected in the report.
+
+        Args:
+            values: The values of the row, as the source stores them.
+        """
         key = self._key_of(values)
         new_hash = _hash_row(values, self.source.columns)
         is_blank = not any(key) if self._has_made_key else not all(key)
@@ -304,7 +326,7 @@ def _hash_row(values: Mapping[str, Any], columns: Mapping[str, str]) -> str:
     return hash_text(to_compact_json([to_prompt_text(values.get(name)) for name in columns]))
 
 
-def _append(adder: _RowAdder, report: AdditionReport) -> None:
+def _replace_source(adder: _RowAdder, report: AdditionReport) -> None:
     """Write the source with the new rows to a part file, and replace the source by it.
 
     The source is unchanged if there is no new row.
@@ -319,10 +341,10 @@ def _append(adder: _RowAdder, report: AdditionReport) -> None:
     with files.SealedWriter(path) as writer:
         if source.format == "xlsx":
             chunks = iterate_extended_workbook(
-                path, source.sheet_name, source.names, adder.new_rows()
+                path, source.sheet_name, source.names, adder.iterate_new_rows()
             )
         else:
-            chunks = _iterate_with_lines(source, adder.new_rows())
+            chunks = _iterate_with_lines(source, adder.iterate_new_rows())
         for chunk in chunks:
             writer.write(chunk)
 
@@ -338,6 +360,9 @@ def _append(adder: _RowAdder, report: AdditionReport) -> None:
 
 def _iterate_with_lines(source: FileSource, rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
     """Yield the bytes of a text file, followed by a line for each new row.
+
+    A file without a line end at its end gets one first. The lines have the format, delimiter and
+    encoding of the source.
 
     Raises:
         InputError: The text cannot be written in the encoding of the source.

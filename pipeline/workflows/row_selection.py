@@ -61,9 +61,11 @@ class RowSelection:
 
 
 def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> RowSelection | None:
-    """List the rows of a condition, and let the session ask only these; nothing is asked yet.
+    """Store the rows of a condition as a selection, and let the session ask only these.
 
-    Prints the number of rows and the version.
+    Nothing is asked yet: the selection begins with `begin_selection`, or `leave_selection` deletes
+    it. Replaces earlier selections that were not begun, and the session's task. Prints the number
+    of rows, the version, and how many rows are left out.
 
     Args:
         ws: The session; its rows are synced.
@@ -96,7 +98,7 @@ def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> R
         selections.delete_unconfirmed(tx, task.name)
         run = selections.add_selection(tx, task.name, condition, now=ws.now())
     selection = RowSelection(run, condition)
-    _list_rows(ws, task, selection, limit=limit)
+    _store_rows(ws, task, selection, limit=limit)
     if not selection.row_count:
         with ws.store.write() as tx:
             selections.delete_unconfirmed(tx, task.name)
@@ -121,14 +123,17 @@ def _require_user_task(task: Task) -> UserTask:
     )
 
 
-def _list_rows(
+def _store_rows(
     ws: WorkspaceSession, task: UserTask, selection: RowSelection, *, limit: int | None
 ) -> None:
-    """Store the rows of a condition that can be asked, and count the others by reason."""
+    """Store the rows of a condition that can be asked, and fill in the selection's counts.
+
+    At most `limit` rows are stored; rows after them are not counted. Each page is committed.
+    """
     remaining = limit
     for row_ids in iterate_row_ids(ws.store, task, RowFilter(where=selection.condition)):
         with ws.store.write() as tx:
-            open_ids, answered_ids = _sort_rows(tx, task, row_ids, selection.left_out)
+            open_ids, answered_ids = _split_rows(tx, task, row_ids, selection.left_out)
             selected_ids = [*open_ids, *answered_ids][:remaining]
             selections.add_rows(tx, selection.run, selected_ids)
             # Open rows may have an answer of an earlier version.
@@ -142,10 +147,13 @@ def _list_rows(
                 return
 
 
-def _sort_rows(
+def _split_rows(
     tx: Connection, task: UserTask, row_ids: list[str], left_out: Counter[str]
 ) -> tuple[list[str], list[str]]:
-    """Return the open rows and the answered rows that can be asked; count the others."""
+    """Return the open rows and the answered rows that can be asked.
+
+    The others are counted in `left_out` by reason: corrected, in a batch, or not askable.
+    """
     open_ids = claiming.filter_claimable(tx, task, row_ids)
     corrected_ids = answers.find_corrected(tx, task.name, row_ids)
     claimed_ids = claims.filter_claimed(tx, task.name, row_ids)
@@ -186,7 +194,11 @@ def _choose_label(
 ) -> str:
     """Return the prompt version that asks the selected rows.
 
-    It is the task's own if all rows are open, else VERSION, else the next free number.
+    It is the task's own if all rows are open, else VERSION, else the next free number. A free
+    number is above the version of the file and was never used.
+
+    Args:
+        version: VERSION, such as "3" or "reviews@3", or None.
 
     Raises:
         InputError: VERSION is not a free number of the task.
@@ -254,8 +266,14 @@ def begin_selection(
 ) -> int:
     """Begin the run of a selection after its cost was confirmed; return the run's number.
 
-    An unfinished run without a condition ends. A new version is recorded with the task, so that
-    its answers count. Runs in the caller's transaction.
+    An unfinished run without a condition ends. A new version is recorded with the task, so that its
+    answers count, and the task's views are made again; changes of views are printed. Runs in the
+    caller's transaction.
+
+    Args:
+        started_at: Since when the spending of the run counts.
+        estimated_cost: In USD.
+        budget: Most that the run may spend, in USD, or None.
 
     Raises:
         StateConflictError: Another process selected rows meanwhile; nothing was asked.
@@ -298,7 +316,10 @@ def begin_selection(
 
 
 def describe_unfinished(ws: WorkspaceSession) -> list[str]:
-    """Return a line about the unfinished selection that the session continues, if there is one."""
+    """Return a line about the unfinished selection that the session continues, with its open rows.
+
+    The list is empty if there is no such selection.
+    """
     if not has_selection(ws.task):
         return []
     with ws.store.read() as tx:
@@ -327,7 +348,12 @@ def estimate_selection(
 ) -> Preflight:
     """Return the estimates of all modes for the rows of a condition; ask nothing.
 
-    Without a condition, all open rows are estimated.
+    Without a condition, all open rows are estimated. Syncs the rows first. The selected rows are
+    stored during the estimate and deleted after it.
+
+    Args:
+        limit: Estimate at most this many rows, or None for all.
+        deadline_s: Seconds from now, or None for no deadline.
 
     Raises:
         InputError: As `select_rows`.

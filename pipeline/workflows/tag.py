@@ -39,6 +39,9 @@ def switch_to_new_version(ws: WorkspaceSession) -> None:
 
     Changes nothing if an unfinished backfill already asks under a new version and VERSION is not
     set: the same command resumes it. Nothing is written.
+
+    Raises:
+        InputError: The task has only one version, or VERSION is invalid.
     """
     with ws.store.read() as tx:
         backfill = runs.find_unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
@@ -59,9 +62,12 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """Ask about every open row; print estimate, mode and reason before anything is spent.
 
     The order is: sync rows, resume the budget, check or run the pilot, estimate, confirm, and ask
-    in the chosen mode. Returns early if no row is open, no batch is open, and no pilot is to be
-    resumed. The run is stored, and ended if no row can be asked any more or the limit or budget is
-    used up. Errors of a live run and of polls are in the report.
+    in the chosen mode. With `where`, only the rows of the condition are asked. An unfinished run of
+    decisions continues in its mode, unless the options have a mode or a condition.
+
+    Returns early if no row is open, no batch is open, and no pilot is to be resumed. The run is
+    stored, and ended if no row can be asked any more or the limit or budget is used up. Errors of a
+    live run and of polls are in the report.
 
     Raises:
         InputError: The task has no rows, or the estimate was not confirmed; nothing was started.
@@ -116,10 +122,15 @@ def _tag_mixed_rows(
     """Decide the closed fields of the open rows, then ask the other fields of these rows.
 
     The other fields are asked in the cheapest mode that ends in time. Both requests of a row count
-    in the same run and its budget. If the decisions are stopped, the other fields are not asked.
+    in the same run and its budget, and their cost is confirmed together. The report is that of the
+    other fields, with the decisions as `decided`. If the decisions are stopped, the other fields
+    are not asked, and the report is that of the decisions.
 
     Args:
         open_work: Descriptions of the batches and runs that were open when the command started.
+
+    Raises:
+        FindableError: As `tag_rows`.
     """
     if not options.skip_pilot:
         ensure_pilot_passed(ws)
@@ -172,6 +183,9 @@ def _confirm_mixed_cost(
 ) -> None:
     """Print what the other fields of a mixed task may cost, and confirm the cost of both requests.
 
+    Args:
+        repeats_answers: Answered rows are asked again, which is always confirmed.
+
     Raises:
         InputError: The cost was not confirmed; nothing was started.
     """
@@ -179,7 +193,7 @@ def _confirm_mixed_cost(
         ws,
         limit=options.limit,
         deadline_s=options.deadline_s,
-        waives_pilot=options.skip_pilot,
+        is_pilot_waived=options.skip_pilot,
     )
     mode = estimate.recommended or Mode.BATCH.value
     _, other_usd = estimate.plan_sent_rows(mode)
@@ -201,7 +215,10 @@ def _tag_open_rows(
     selection: RowSelection | None,
     open_work: Sequence[str],
 ) -> TagReport:
-    """Ask about the open rows of a prepared task in the mode of the options.
+    """Ask about the open rows of a prepared task in the mode of the options; see `tag_rows`.
+
+    Resumes the budget, checks the pilot, prints and confirms the estimate, records the run, asks,
+    and ends the run if it is over. A run of a backfill is ended only by `complete_report`.
 
     Args:
         open_work: Descriptions of the batches and runs that were open when the command started.
@@ -218,7 +235,7 @@ def _tag_open_rows(
         ws,
         limit=options.limit,
         deadline_s=options.deadline_s,
-        waives_pilot=options.skip_pilot,
+        is_pilot_waived=options.skip_pilot,
     )
     report.asked = estimate.plan.items
     with ws.store.read() as tx:
@@ -271,10 +288,10 @@ def _confirm_cost(
     """Ask a person to confirm the estimated cost if it is high.
 
     A backfill, asking answered rows again, and an automatic mode that is not the cheapest, are
-    always confirmed.
+    always confirmed. The cost includes prepared batches, and for the mode batch late moves.
 
     Args:
-        mode: The chosen mode; its cost includes prepared batches.
+        mode: The chosen mode.
         repeats_answers: Answered rows are asked again.
 
     Raises:
@@ -347,8 +364,8 @@ def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) 
 
     A backfill is always by batch. Otherwise a requested mode is used. The mode is also batch if
     there is no request to make while batches are open, or no row to ask, or if batches are open and
-    no mode is recommended. In all other cases it
-    is the recommended mode, or batch if there is no recommendation.
+    no mode is recommended. In all other cases it is the recommended mode, or batch if there is no
+    recommendation.
 
     Args:
         estimate: The estimate of the open rows.
@@ -407,12 +424,15 @@ def _begin_run(
     """Insert a run, or resume the unfinished run of the same mode; return its number.
 
     A resumed run gets the budget of the options, if they have one. An unfinished backfill under
-    another version is ended, and a new run begins.
+    another version is ended, and a new run begins. With a selection, its run begins.
 
     Args:
         tag_rounds: Gives the start of the spending and the mode.
         estimate: Gives the rows and the estimated cost of the new run.
         selection: The rows of the new run; None for all open rows.
+
+    Raises:
+        StateConflictError: Another process selected rows meanwhile; nothing was asked.
     """
     mode = runs.BACKFILL if options.backfill else runs.TAG
     estimated_cost = estimate.ways[tag_rounds.report.mode].cost

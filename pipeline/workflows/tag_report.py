@@ -188,8 +188,8 @@ class TagReport:
 
         Raises:
             KeyboardInterrupt: The live run was interrupted. Nothing is printed.
-            FindableError: The first of `errors`, after warnings about the others.
-            GateError: As `check`.
+            FindableError: The first of `list_errors`, after warnings about the others.
+            GateError: As `check_gates`.
         """
         if self.live is not None and self.live.interrupted:
             raise KeyboardInterrupt

@@ -154,7 +154,8 @@ def try_task(
     """Sync the rows, then ask about a few of them without storing answers.
 
     Prints the number of rows and the estimate before anything is spent. If the question changed
-    under its version, the draft is tried and the rows are not synced.
+    under its version, the draft is tried and the rows are not synced. The report compares answers
+    to labelled rows with their labels.
 
     Args:
         ws: The workspace.
@@ -169,13 +170,13 @@ def try_task(
         The report. Errors of calls are stored in it and not raised.
 
     Raises:
-        InputError: The row does not exist, there is no row to try, or the estimate was not
-            confirmed; nothing was asked.
+        InputError: The row does not exist, there is no row to try, `labelled` is set and no row is
+            labelled, or the estimate was not confirmed; nothing was asked.
         ConfigurationError: No key, model or gate of that name.
     """
     # Invalid gates are refused before anything is spent.
     evaluate.read_effective_gates(ws)
-    ws, draft_of = _synced_or_draft(ws)
+    ws, draft_of = _sync_or_load_draft(ws)
     ws = open_in_mode(ws, mode)
     with ws.store.read() as tx:
         row_labels = read_valid_labels(tx, ws.task)
@@ -421,7 +422,7 @@ def _judge_row(
         tried_row.confidences = dict(reply.confidences)
 
 
-def _synced_or_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
+def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     """Sync the rows with their source; if the question changed, switch to its draft instead.
 
     The question changed if its declaration differs under a version that has answers. The rows are
@@ -497,7 +498,8 @@ def compare_sides(
     """Compare the answers of two sides on a random sample; ask only if a side is the draft.
 
     The sample is drawn from rows with an answer of each stored version. Answers of the draft are
-    asked by live calls and not stored.
+    asked by live calls and not stored; before, the rows are synced unless the question changed.
+    Answers to labelled rows are compared with their labels.
 
     Args:
         ws: The workspace.
@@ -516,7 +518,7 @@ def compare_sides(
         side: _version_label(ws.task, text) for side, text in enumerate(texts) if text != DRAFT_SIDE
     }
     if DRAFT_SIDE in texts and not is_draft_loaded:
-        ws, _ = _synced_or_draft(ws)
+        ws, _ = _sync_or_load_draft(ws)
 
     outcomes = dict[int, dict[str, Any]]()
     with ws.store.read() as tx:

@@ -120,8 +120,9 @@ def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
 def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[str, Any]:
     """Ask four rows by batch and one by a live call, index all, and return the measurements.
 
-    Confirms the cost first, records the list lag in the current workspace, and deletes the remote
-    batches at the end. An error of that deletion is ignored.
+    Confirms the cost first, and waits for the batch. Measures control requests and decisions, too.
+    Records the list lag in the current workspace. Deletes the remote batches at the end. An error
+    of that deletion is ignored.
 
     Args:
         ws: The current workspace.
@@ -205,7 +206,10 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
 
 
 def _describe_api_facts(backend: str, sent_batches: Iterable[BatchRow]) -> dict[str, str]:
-    """Return for each fact that findable relies on whether the API met it, with the reason."""
+    """Return for each fact about batches whether the API met it, with the reason, as texts.
+
+    Only the duration of a batch is measured; the other facts are UNTRIED_FACTS.
+    """
     times_s = [batch.remote_s for batch in sent_batches if batch.way is Mode.BATCH]
     times_text = "not met: the API does not say when the batch ended"
     if backend == "local":

@@ -167,6 +167,7 @@ class WorkPass:
         """Continue an unfinished run of decisions, and record the error that stopped it.
 
         Does nothing if the unit "ask" is not selected, or if the unfinished `tag` is no such run.
+        An exhausted budget is recorded in the figures, with the open rows, and is no failure.
 
         Raises:
             KeyboardInterrupt: The live run was interrupted.
@@ -186,7 +187,14 @@ class WorkPass:
             self.failures.append(live_report.stopped)
 
     def submit(self) -> None:
-        """Submit as `_submit_open_rows`; while a run of decisions is open, only rows it decided."""
+        """Submit open rows as `_submit_open_rows`.
+
+        During an unfinished run of decisions, only rows whose closed fields are decided are
+        submitted.
+
+        Raises:
+            FindableError: As `TagRounds.submit`.
+        """
         ws = self.ws
         task = ws.task
         is_deciding = self._has_decide_run()

@@ -230,8 +230,9 @@ class _Worker:
     async def run(self, options: dict[str, Any], start_message: str) -> None:
         """Run and defer jobs until a signal arrives; reconnect if the database goes away.
 
-        A survey defers due units meanwhile. Prints the start and each lost connection. A job that
-        does not end in time is left as a killed process leaves it.
+        A survey defers due units meanwhile. Prints the start and each lost connection; the next
+        connection is tried SURVEY_PAUSE_S seconds later. A job that does not end in time is left as
+        a killed process leaves it.
 
         Args:
             options: Queues and concurrency, as Procrastinate takes them.

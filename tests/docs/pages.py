@@ -8,7 +8,7 @@ import click
 from jobs.commands import COMMANDS, Command
 from pipeline.core.settings import PREFIX, VARIABLES, Settings, format_with_unit
 from pipeline.core.states import BATCH_MOVES
-from pipeline.experts.index_entries import INDEXED_COLUMNS, index_entry
+from pipeline.experts.index_entries import INDEXED_COLUMNS, make_index_entry
 from tests.lab import ROOT
 
 _STATES = {
@@ -126,4 +126,4 @@ def moves() -> str:
 
 def metadata() -> str:
     """Return the keys of an entry of metadata.json."""
-    return ", ".join(f"`{key}`" for key in index_entry([None] * len(INDEXED_COLUMNS)).metadata)
+    return ", ".join(f"`{key}`" for key in make_index_entry([None] * len(INDEXED_COLUMNS)).metadata)

@@ -73,7 +73,7 @@ def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
     )
     for name in names:
         with workspace(data, passages=name) as ws, ws.store.read() as tx:
-            assert table.passage_texts(tx, shape(ws), ["a"]) == {"a": "x"}
+            assert table.read_passage_texts(tx, shape(ws), ["a"]) == {"a": "x"}
             assert adoption.TABLES.is_adopted(tx, Settings(passages_table=name))
 
     with (

@@ -33,8 +33,8 @@ def store_concept(
 ) -> None:
     """Store a passage with a concept."""
     with ws.store.write() as tx:
-        if not table.item_table(shape(ws)).filter_ids(tx, [passage]):
-            table.put_passages(
+        if not table.make_row_table(shape(ws)).filter_ids(tx, [passage]):
+            table.store_passages(
                 tx, shape(ws), [{"id": passage, "text": text, "source": None, "metadata": None}]
             )
     row = ConceptRow(passage, name, "other", '["b"]', 0.9, "m", LABEL, evidence, NOW)
@@ -133,7 +133,7 @@ def test_foreign_evidence_is_unchanged(tmp_path: Path, outside_server: Workspace
                 ws, name, "Bees sing.", None if evidence is None else json.dumps(evidence)
             )
         with ws.store.read() as tx:
-            concepts = table.all_concepts(tx, shape(ws))
+            concepts = table.read_all_concepts(tx, shape(ws))
             exported = {concept.passage_id: concept.evidence for concept in concepts}
 
     assert {name: read_view(outside_server, name) or None for name in cases} == cases

@@ -75,7 +75,9 @@ def rows(ws: WorkspaceSession) -> dict[str, tuple[str, str | None, Any]]:
                 tables_shape.passages.select().with_only_columns(tables_shape.item_id)
             ).scalars()
         )
-        rows_by_id = table.item_table(tables_shape).read_rows(tx, ids, tables_shape.value_columns)
+        rows_by_id = table.make_row_table(tables_shape).read_rows(
+            tx, ids, tables_shape.value_columns
+        )
     return {
         key: (row["text"], row.get("source"), parse_json_cell(row.get("metadata")))
         for key, row in rows_by_id.items()

@@ -76,7 +76,7 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkspaceSession]:
         tables_shape = shape(ws)
         with ws.store.write() as tx:
             passage = {"text": "some text", "source": None, "metadata": None}
-            table.put_passages(tx, tables_shape, [{"id": key, **passage} for key in ("p", "q")])
+            table.store_passages(tx, tables_shape, [{"id": key, **passage} for key in ("p", "q")])
         yield ws
 
 
@@ -112,7 +112,7 @@ def test_the_best_concepts_are_those_that_python_chooses(
         tables_shape = shape(ws)
         with ws.store.read() as tx:
             assert (
-                sorted(map(comparable_row, table.best_concepts(tx, tables_shape, preference)))
+                sorted(map(comparable_row, table.read_best_concepts(tx, tables_shape, preference)))
                 == expected
             )
         with ws.store.write() as tx:
@@ -122,7 +122,7 @@ def test_the_best_concepts_are_those_that_python_chooses(
             query = f"SELECT {', '.join(COLUMNS)} FROM best_concepts"  # noqa: S608 - our view
             view_rows = tx.exec_driver_sql(query).all()
             assert sorted(comparable_row(ConceptRow(*row)) for row in view_rows) == expected
-            all_concepts = sorted(map(comparable_row, table.all_concepts(tx, tables_shape)))
+            all_concepts = sorted(map(comparable_row, table.read_all_concepts(tx, tables_shape)))
         assert all_concepts == sorted(map(comparable_concept, concepts))
 
 

@@ -36,6 +36,6 @@ def test_lost_lock_puts_no_build_in_service(
     assert make(PEOPLE).number == 3
     paths = sorted(tmp_path.rglob("*"))
     with pytest.raises(InconsistentError, match="lock is lost"):
-        builds.rollback(record_promotion=raise_lost_lock)
+        builds.roll_back(record_promotion=raise_lost_lock)
     assert sorted(tmp_path.rglob("*")) == paths
     assert in_service(builds) == 3
