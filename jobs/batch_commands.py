@@ -16,7 +16,7 @@ from jobs.options import (
     SkipPilot,
     Strict,
 )
-from jobs.output import Output, TextTable, raise_all
+from jobs.output import Output, TextTable, print_errors_and_raise
 from pipeline.batch import cancel, held_batches, move, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.ingest_report import IngestSummary
@@ -218,7 +218,7 @@ def batch_poll(
     report = poll.poll_batches(ws, wait=wait)
 
     def check() -> None:
-        raise_all(report.list_errors(labels))
+        print_errors_and_raise(report.list_errors(labels))
 
     return CommandReport(report.document(), _poll_message(report, labels), check)
 
@@ -282,7 +282,7 @@ def batch_ingest(
     def check() -> None:
         for summary in summaries:
             warn_of_ingest(summary, labels, ws.display)
-        raise_all(failures)
+        print_errors_and_raise(failures)
         report.raise_first_error(labels, ws.display, strict=strict)
 
     documents = [_ingest_document(summary) for summary in summaries]

@@ -36,9 +36,9 @@ from jobs.output import (
     Terminal,
     TextTable,
     log_times,
+    print_errors_and_raise,
     print_fields,
     print_line,
-    raise_all,
 )
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
@@ -116,7 +116,9 @@ def work(
     # Without a terminal nothing is printed, because cron mails every output.
     if not output and sys.stdout.isatty():
         output = "nothing was due"
-    return CommandReport(location | report.document, output, partial(raise_all, report.failures))
+    return CommandReport(
+        location | report.document, output, partial(print_errors_and_raise, report.failures)
+    )
 
 
 @contextmanager

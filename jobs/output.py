@@ -96,7 +96,7 @@ class Terminal:
             )
 
 
-def raise_all(errors: Sequence[FindableError]) -> None:
+def print_errors_and_raise(errors: Sequence[FindableError]) -> None:
     """Print all errors but the first with their hints, then raise the first."""
     for error in errors[1:]:
         Terminal().error(error.message)
@@ -160,7 +160,7 @@ def _escape_control(match: re.Match[str]) -> str:
     return char if char.isprintable() else json.dumps(char)[1:-1]
 
 
-def print_request(line: str) -> None:
+def log_request(line: str) -> None:
     """Print a line of an access log with the time of day on standard error.
 
     If standard error cannot be written, the line is dropped.
@@ -169,7 +169,7 @@ def print_request(line: str) -> None:
         click.echo(f"{time_of_day()} {printable(line)}", err=True)
 
 
-def raw_writer() -> Callable[[bytes], object]:
+def make_chunk_writer() -> Callable[[bytes], object]:
     """Return a function that writes bytes to standard output.
 
     A pipe gets the bytes unchanged. A terminal gets UTF-8 text with control characters as blanks.

@@ -27,7 +27,7 @@ from jobs.options import (
     Version,
     Where,
 )
-from jobs.output import Terminal, TextTable, print_fields, raw_writer
+from jobs.output import Terminal, TextTable, make_chunk_writer, print_fields
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import to_display_value
@@ -240,7 +240,7 @@ def export(
         options=options,
         overwrite=overwrite,
         raw=raw,
-        write_chunk=raw_writer(),
+        write_chunk=make_chunk_writer(),
     )
 
     if path is None:

@@ -14,7 +14,7 @@ import click
 
 from jobs.options import PATH, TEXT, CommandReport, CountParam, MinScore, Parameter, Tag, Where
 from jobs.output import Output, TextTable, print_marked, print_text
-from jobs.variables import closest_name, suggestion_question
+from jobs.variables import find_similar_name, format_suggestion
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
@@ -76,11 +76,11 @@ def index(
     for moved_name in report.moved_aside:
         ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
     if report.refused:
-        _warn_refused(ws, report.refused)
+        _warn_of_refused_texts(ws, report.refused)
     return CommandReport(asdict(report), _format_index_report(ws, report))
 
 
-def _warn_refused(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
+def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
     """Warn that the embedding model refused texts, with the first rows and the first reason.
 
     Args:
@@ -247,7 +247,7 @@ def _warn_unindexed_tags(ws: WorkspaceSession, tag_names: Sequence[str]) -> None
     tag_counts = items.count_rows(ws.store, ws.task).tags or {}
     for tag_name in tag_names:
         message = f"no entry of the index has the tag {tag_name!r}"
-        question = suggestion_question(closest_name(tag_name, tag_counts))
+        question = format_suggestion(find_similar_name(tag_name, tag_counts))
         ws.display.warn(f"{message}{question}")
 
 
@@ -268,7 +268,7 @@ def _search_output(
 
     rows = []
     for hit, document in zip(hits, documents, strict=True):
-        cells = [_format_cell(document[member]) for member in collection.columns.values()]
+        cells = [_shorten_cell(document[member]) for member in collection.columns.values()]
         # Every second piece of a snippet matches the question.
         marked_snippet = MATCH_MARK.join(hit.snippet.pieces) if hit.snippet else ""
         rows.append([*cells, hit.why, marked_snippet])
@@ -283,8 +283,8 @@ def _print_hit(collection: "IndexedTask", hit: "Hit") -> None:
     empty.
     """
     name, details = format_hit_heading(collection, hit)
-    details_text = f"  {_format_cell(', '.join(details))}" if details else ""
-    print_marked(f"{hit.rank:>3}  ", _format_cell(name), details_text)
+    details_text = f"  {_shorten_cell(', '.join(details))}" if details else ""
+    print_marked(f"{hit.rank:>3}  ", _shorten_cell(name), details_text)
 
     if hit.snippet is not None and hit.snippet.text:
         print_marked(*hit.snippet.pieces, indent=HIT_INDENT_WIDTH)
@@ -295,7 +295,7 @@ def _print_hit(collection: "IndexedTask", hit: "Hit") -> None:
         print_text(hit.why, indent=indent)
 
 
-def _format_cell(value: Any) -> str:
+def _shorten_cell(value: Any) -> str:
     """Return a value as one line of at most MAX_CELL_CHARS, with single blanks between words."""
     text = ", ".join(value) if isinstance(value, list) else str(value)
     line = " ".join(text.split())

@@ -4,11 +4,11 @@ import os
 import webbrowser
 from typing import Annotated
 
-from jobs.command import page_commands
+from jobs.command import make_page_commands
 from jobs.demo import SAMPLE_DATA_FOLDER
 from jobs.exit_codes import listen_on_port
 from jobs.options import CountParam, Parameter
-from jobs.output import Terminal, print_line, print_request
+from jobs.output import Terminal, log_request, print_line
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint
 from pipeline.engine.workspace_folder import check_links, make_directory
@@ -54,7 +54,7 @@ def web(
         readonly=readonly,
         token=web_token,
         display=terminal,
-        page_commands=page_commands(),
+        page_commands=make_page_commands(),
     )
 
 
@@ -97,7 +97,7 @@ def emulator(
         workspace_folder / "emulator",
         listen_on_port("emulator", host, port),
         limits=typed_limits,
-        log=print_request,
+        log=log_request,
         on_ready=_print_client_setup,
     )
 

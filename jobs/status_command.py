@@ -79,7 +79,7 @@ def _status_lines(
         lines.append(("closed", f"{have} closed fields; `tag` asks their other fields"))
     lines += _stale_lines(document.get("stale"))
     lines += _doubtful_lines(document.get("doubtful"))
-    lines += _first_lines(
+    lines += _limit_lines(
         "under way",
         report.open_batch_lines,
         MAX_OPEN_BATCH_LINES,
@@ -112,7 +112,7 @@ def _format_duplicate_batch(batch: Mapping[str, Any]) -> str:
     return f"{batch['remote_name']} is a duplicate of batch {batch['batch']}, {state}"
 
 
-def _first_lines(
+def _limit_lines(
     name: str,
     lines: Sequence[str],
     max_lines: int,
@@ -157,7 +157,7 @@ def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     outcome, the models, and for a task with versions also version, pilot and backfill.
     """
     reasons = _reason_lines(document)
-    lines = _first_lines("reason", reasons, MAX_REASON_LINES, list_command=CommandHint("parked"))
+    lines = _limit_lines("reason", reasons, MAX_REASON_LINES, list_command=CommandHint("parked"))
 
     batch_counts = document["batches"].items()
     batches = ", ".join(f"{count} {state}" for state, count in batch_counts if count)

@@ -279,20 +279,20 @@ def _unknown_variable_error(
     """
     suggestion = name.upper()
     if suggestion not in known_names:
-        suggestion = closest_name(name, known_names)
+        suggestion = find_similar_name(name, known_names)
     if suggestion:
         suggestion = f"{prefix}{suggestion}"
-    question = suggestion_question(suggestion)
+    question = format_suggestion(suggestion)
     message = f"unknown variable {prefix}{name}{question}; nothing was done"
     return InputError(message, hint="")
 
 
-def closest_name(word: str, words: Iterable[str]) -> str:
+def find_similar_name(word: str, words: Iterable[str]) -> str:
     """Return the word that is most similar to a mistyped word, or "" if no word is similar."""
     return next(iter(difflib.get_close_matches(word, sorted(words), n=1)), "")
 
 
-def suggestion_question(suggestion: str) -> str:
+def format_suggestion(suggestion: str) -> str:
     """Return the end of a message with a suggested name; empty without a suggestion."""
     return f"; did you mean {suggestion}?" if suggestion else ""
 

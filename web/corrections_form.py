@@ -153,7 +153,7 @@ def submit_correction(
     field_name = form.get("field", "")
     texts = nest_texts(form)
     try:
-        return _submit(ws, key, form, texts, editor_name)
+        return _apply_form(ws, key, form, texts, editor_name)
     except ChangedMeanwhileError as error:
         message = error.message
         if "undo" not in form:
@@ -177,7 +177,7 @@ def submit_correction(
         )
 
 
-def _submit(
+def _apply_form(
     ws: WorkspaceSession,
     key: str,
     form: Mapping[str, str],

@@ -174,7 +174,7 @@ def _merge_anomalies(accounts: Iterable[Any]) -> list[Anomaly]:
     return sorted(merged.values(), key=lambda anomaly: -anomaly.count)
 
 
-def failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
+def list_failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
     """Return the ids of the rows that failed in a run and are now open or parked, in any order."""
     ids: list[str] = []
     for part, outcome in product(run.parts, FAILED_OUTCOMES):

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 
 from emulator.answers import values
-from emulator.answers.text import sentence_spans, tagged_sections
+from emulator.answers.text import find_sentence_spans, find_tagged_sections
 from emulator.schema import SchemaNode
 
 # How fast a weight grows with a likeness. At 12, a difference of 0.1 makes an option three times as
@@ -26,7 +26,7 @@ _SUBJECT = re.compile(r'"([^"]+)"(?: \(([^()]*)\))?')
 
 def choose_text(prompt: str) -> str:
     """Return the text that a prompt is about: its longest section, or all of it."""
-    sections = [content for _, content in tagged_sections(prompt) if content.strip()]
+    sections = [content for _, content in find_tagged_sections(prompt) if content.strip()]
     text = max(sections, key=len, default=prompt)
     return text[: values.MAX_SECTION_CHARS]
 
@@ -38,7 +38,7 @@ def weigh_statement(instructions: str, text: str) -> float:
     its texts in quotation marks, else all of it. If the most similar sentence contains a negation,
     and the subject has none, the answer is reversed.
     """
-    subjects = [content for _, content in tagged_sections(instructions) if content.strip()]
+    subjects = [content for _, content in find_tagged_sections(instructions) if content.strip()]
     if not subjects:
         subjects = [" ".join(match).strip() for match in _SUBJECT.findall(instructions)]
     if not subjects:
@@ -98,7 +98,7 @@ def weigh_levels(meanings: Mapping[str, str], instructions: str, text: str) -> d
 
 def _is_denied(subject: str, text: str) -> bool:
     """Return whether the sentence that is most similar to a subject contains a negation."""
-    spans = sentence_spans(text)[:_MAX_SENTENCES]
+    spans = find_sentence_spans(text)[:_MAX_SENTENCES]
     sentences = [text[start:end] for start, end in spans]
     best_sentence = max(
         sentences,

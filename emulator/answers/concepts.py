@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from emulator.answers.text import blank_markup, sentence_spans, singularize
+from emulator.answers.text import blank_markup, find_sentence_spans, singularize
 
 # All types of concepts.
 TYPES = ("method", "domain", "model", "dataset", "metric", "task", "material", "process", "other")
@@ -110,7 +110,7 @@ def extract_concepts(text: str, *, min_count: int = 4, max_count: int = 14) -> l
         Dicts with name, type, aliases, confidence (0.5 to 0.95) and quotes. A quote is a slice of
         the text, and the first contains the name. The list is empty if the text has no letter.
     """
-    spans = sentence_spans(text)
+    spans = find_sentence_spans(text)
     phrases = _find_phrases(text, blank_markup(text))
     for phrase in phrases:
         sentence_number = bisect.bisect_right(spans, (phrase.spans[0][0], math.inf))

@@ -160,7 +160,7 @@ def _load_stemmer() -> Any:
     return snowballstemmer.stemmer("english")
 
 
-def sentence_spans(text: str) -> list[tuple[int, int]]:
+def find_sentence_spans(text: str) -> list[tuple[int, int]]:
     """Return start and end offset of each sentence, without the blanks around it.
 
     A sentence over `MAX_QUOTE_CHARS` is split, at a blank if possible. A sentence that has neither
@@ -195,7 +195,7 @@ def _find_split(text: str, start: int, end: int) -> int:
     return blank_offset if blank_offset > 0 else start + MAX_QUOTE_CHARS
 
 
-def tagged_sections(text: str) -> list[tuple[str, str]]:
+def find_tagged_sections(text: str) -> list[tuple[str, str]]:
     """Return name and content of each section in a text, in order, without nested sections.
 
     A section reaches from `<name>` to the last `</name>`. A tag without a later closing tag opens

@@ -47,7 +47,7 @@ BulkEditParameters = Annotated[BulkEditQuery, Query()]
 @router.get("/set", include_in_schema=False)
 def render_bulk_edit_page(request: Request, query: BulkEditParameters) -> HTMLResponse:
     """Render the number of selected rows, the form of a field, and earlier edits of many rows."""
-    return _render(request, query)
+    return _render_bulk_edit(request, query)
 
 
 @router.get("/parts/set", include_in_schema=False)
@@ -82,7 +82,7 @@ def start_bulk_edit(request: Request, query: BulkEditParameters, form: FormField
         message = (
             to_plain_reason(error.message) if isinstance(error, InputError) else to_line(error)
         )
-        return _render(request, query, message=message, texts=texts, who=who)
+        return _render_bulk_edit(request, query, message=message, texts=texts, who=who)
 
     response = RedirectResponse(
         query.address("/set", query.task or app_state.settings.task, field=[query.field]),
@@ -253,7 +253,7 @@ def _count_rows(ws: WorkspaceSession, query: BulkEditQuery) -> int:
         return ws.task.rows.grid(tx).count_listed(tx, query.row_filter)
 
 
-def _render(
+def _render_bulk_edit(
     request: Request,
     query: BulkEditQuery,
     *,

@@ -256,7 +256,7 @@ def _row_values(
     task = ws.settings.task
     key = query.key
     # Work that ends while the row is read must count as running: the part loads itself again.
-    work_documents = _row_work(get_app_state(request), task, key)
+    work_documents = _list_row_work(get_app_state(request), task, key)
     row = items.describe_row(ws, key, raw=query.raw)
     row_id = row["item"]
     columns = _text_columns(row.pop("columns"), task)
@@ -283,7 +283,7 @@ def _row_values(
             (name, text) for name, text in columns if 0 < len(text) <= MAX_SHORT_VALUE_CHARS
         ],
         "answer": answer,
-        "answer_source": _answer_source(row["answers"]),
+        "answer_source": _find_answer_source(row["answers"]),
         "edits": history["edits"],
         "answer_state": history["state"],
         "editors": editors,
@@ -384,7 +384,7 @@ def _text_columns(columns: Mapping[str, Any], task: str) -> list[tuple[str, str]
     ]
 
 
-def _answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def _find_answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the newest applied correction, else the newest applied answer, else None.
 
     Erased answers are left out.
@@ -396,7 +396,7 @@ def _answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     )
 
 
-def _row_work(app_state: AppState, task: str, key: str) -> list[dict[str, Any]]:
+def _list_row_work(app_state: AppState, task: str, key: str) -> list[dict[str, Any]]:
     """Return the newest work that asks or forgets a row."""
     kinds = (ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task))
     newest_work = [app_state.running.get_newest(kind, row_key=key) for kind in kinds]

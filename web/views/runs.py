@@ -148,7 +148,7 @@ def act_on_batch(
         with app_state.open_to_read() as ws, ws.store.read() as tx:
             run = run_summary.read_run(tx, number)
             run_task = ws.find_task(run.batch.task)
-            failed_ids = run_summary.failed_row_ids(tx, run_task, run)
+            failed_ids = run_summary.list_failed_row_ids(tx, run_task, run)
         if form.get("act") == "retry":
             start_asking(app_state, run_task.subject, failed_ids[:MAX_CHOSEN_ROWS])
         else:
@@ -189,7 +189,7 @@ def _render_batch(
         )
         row_ids = list(dict.fromkeys(chain.from_iterable(ids_by_part)))
         names = run_task.rows.table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])
-        failed_ids = run_summary.failed_row_ids(tx, run_task, run)
+        failed_ids = run_summary.list_failed_row_ids(tx, run_task, run)
         summary = summarize(run.batch, now=ws.now())
         batch = {**_run_values(app_state, ws, run, summary), **document}
 
@@ -215,7 +215,7 @@ def _render_batch(
             retry_count=len(retry_ids),
             retry_cost=retry_cost,
             error_message=error_message,
-            work_documents=_run_work(job_documents, run, run_task.subject),
+            work_documents=_list_run_work(job_documents, run, run_task.subject),
         )
 
 
@@ -232,7 +232,7 @@ def _draw_progress(run: run_summary.Run) -> charts.ColumnChart | None:
     return charts.draw_progress(run.batch.created_at, finished_parts, run.batch.requests)
 
 
-def _run_work(
+def _list_run_work(
     job_documents: list[dict[str, Any]],
     run: run_summary.Run,
     task: str,
