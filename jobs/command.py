@@ -150,7 +150,7 @@ def _make_common_options(*, has_json: bool) -> list[click.Parameter]:
 
 
 def _make_setting_option(name: str) -> click.Option:
-    """Make the hidden option that overrides a setting.
+    """Make the hidden option that overrides a setting; a setting that is a flag takes no value.
 
     It is in no help, but in docs/commands.md.
     """

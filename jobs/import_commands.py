@@ -109,7 +109,10 @@ def import_rows(
     Texts of passages are stored unchanged. A passage that has concepts keeps its text.
 
     A moved image is recognized by its bytes, and a changed image is asked about again. A broken
-    image is stored with the reason.
+    image is stored with the reason. Images have no --dry, --strict and
+    --report.
+
+    Creates the workspace if it does not exist and the file can be imported.
     """
     if experts is not None:
         _check_task_of_people_file(experts)
@@ -126,6 +129,14 @@ def import_rows(
         )
 
     if task_name == "images":
+        if dry or strict or report is not None:
+            options = (
+                f"{OptionHint(dry=True)}, {OptionHint(strict=True)} and {OptionHint('report')}"
+            )
+            raise InputError(
+                f"{options} are for files of people and passages; no image was imported",
+                hint=f"leave out the option: `{CommandHint('import', task='images', **{'from': file})}`",
+            )
         return _import_images(file)
     if task_name not in ROW_LABELS:
         raise InputError(
@@ -192,7 +203,9 @@ def _check_readable(file: Path, participle: str) -> None:
 
 
 def _print_import(report: "ImportReport", task_name: str) -> None:
-    """Print warnings about findings, notes, and the counts of an import.
+    """Print warnings about findings, notes, and the counts of imported and unparked rows.
+
+    Each group of equal findings is one warning.
 
     Warnings and notes go to standard error. Notes are left out if the import changed and found
     nothing, and was not dry. Counts are left out if no row was read.
@@ -263,7 +276,8 @@ def _enclose(prefix: str, text: str | None, suffix: str = "") -> str:
 def _import_images(folder: Path) -> CommandReport:
     """Import the images below a folder, and read them as rows of their task.
 
-    Creates the workspace if it does not exist. The next command is left out with `--json`.
+    Creates the workspace if it does not exist. The next command is left out with `--json`. The
+    report's check raises an error if the folder has no image.
 
     Raises:
         InputError: The folder cannot be read; nothing was imported.
@@ -338,10 +352,10 @@ def add_expert(
 
 
 def _added_expert_output(added_expert: "AddedExpert") -> list[Any]:
-    """Return a table with the person, a function that prints the call's outcome, and a hint.
+    """Return a table with the person, a function that prints the call's outcome, and a last line.
 
-    The function prints on standard error. It is left out if no call was made and there is no
-    problem.
+    The function prints on standard error; it warns if the person has no tags. It is left out if no
+    call was made and there is no problem. The last line has the next command.
     """
     cells = (
         added_expert.username,
@@ -474,6 +488,7 @@ def ask(
 def _ask_output(report: "AskReport") -> list[Any]:
     """Return a table of the answers, the estimate for all rows if any, and the calls' cost.
 
+    A row without an answer shows its problem. The last line says whether answers were stored.
     Warnings of the estimate are functions that print on standard error.
     """
     answers = report.answers
@@ -501,8 +516,9 @@ def _ask_output(report: "AskReport") -> list[Any]:
 def _estimate_output(estimate: "Preflight", row_count: int) -> list[Any]:
     """Return a line with the cost of all rows in each available mode, and warnings.
 
-    If the local engine answered, the costs are those of the model that a key would use. Each
-    warning is a function that prints on standard error.
+    Decisions are left out if a row would need a second request for its other fields. If the local
+    engine answered, the costs are those of the model that a key would use. Each warning is a
+    function that prints on standard error.
     """
     priced_estimate = estimate.with_key or estimate
     mode_estimates = {

@@ -97,7 +97,7 @@ class Terminal:
 
 
 def print_errors_and_raise(errors: Sequence[FindableError]) -> None:
-    """Print all errors but the first with their hints, then raise the first."""
+    """Print all errors but the first with their hints, then raise the first; no error is fine."""
     for error in errors[1:]:
         Terminal().error(error.message)
         Terminal().hint(error.hint)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from jobs.options import PATH, TEXT, CommandReport, CountParam, MinScore, Parameter, Tag, Where
+from jobs.options import TEXT, CommandReport, CountParam, MinScore, Parameter, Tag, Where
 from jobs.output import Output, TextTable, print_marked, print_text
 from jobs.variables import find_similar_name, format_suggestion
 from pipeline.core.command_hint import OptionHint
@@ -81,7 +81,9 @@ def index(
 
 
 def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
-    """Warn that the embedding model refused texts, with the first rows and the first reason.
+    """Warn that the embedding model refused texts, which are not in the index.
+
+    The warning has their number, the names of the first rows, and the first reason.
 
     Args:
         refusals: The reasons by row id; at least one.
@@ -119,20 +121,15 @@ def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str
     return f"{message}. Next: {labels.command('search', q=ws.indexed_task.example_question)}"
 
 
-def evaluate_search(
-    ws: WorkspaceSession,
-    *,
-    queries: Annotated[Path, Parameter("", PATH)],
-    qrels: Annotated[Path, Parameter("", PATH)],
-) -> CommandReport:
-    """Measure the search with QUERIES (JSON lines) and QRELS (TREC judgements).
+def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> CommandReport:
+    """Measure the search with judged questions: a table of each rank and a fixed BM25.
 
-    Prints nDCG@10, MRR, P@5 and R@10 with 95 % intervals, for each rank and for a fixed BM25 over
-    the same rows. Also prints the share of questions with only weak hits, and for `hybrid` the
-    share of words that is best on these questions, with its 95 % interval.
+    Each line has nDCG@10, MRR, P@5 and R@10 with 95 % intervals. Embeds the questions, which a
+    service may charge.
 
-    `index` compares each new build with the files judged/queries.jsonl and judged/qrels.tsv in the
-    workspace.
+    Args:
+        queries: A file of questions, as JSON lines.
+        qrels: A file of TREC judgements.
     """
     rows = evaluate.measure_search(ws, queries, qrels)
     cells = [_measure_cells(row) for row in rows]
@@ -143,8 +140,8 @@ def evaluate_search(
 def _measure_cells(row: Mapping[str, Any]) -> list[object]:
     """Return a row of the table of `measure`: each measure with its 95 % interval.
 
-    The last two cells are the share of weak queries and the best share of words, or "" if the
-    system has none.
+    The first cells are system, type and number of queries. The last two cells are the share of weak
+    queries and the best share of words with its interval, or "" if the system has none.
     """
     cells: list[object] = [row["system"], row["type"], row["queries"]]
     for measure_name in MEASURES:
@@ -179,7 +176,7 @@ def search(
         Parameter("Find the rows most similar to this row.", TEXT, metavar="NAME"),
     ] = "",
 ) -> CommandReport:
-    """Find the people, or rows of TASK, that match a question best.
+    """Find the people, or rows of TASK, that match a question best, or that are like a row.
 
     Hits with a phrase in quotation marks come first. If the question has no other words, all hits
     contain the phrase. No hit contains a word with a hyphen before it (-word).
