@@ -108,7 +108,11 @@ def answer_decision(decision: Decision) -> dict[str, Any]:
 
 
 def _answer_question(question: Question, text: str) -> dict[str, Any]:
-    """Return the answer to a question about a text."""
+    """Return the answer to a question about a text, with the confidence in it.
+
+    A noul has a probability from MIN_NOUL to MAX_NOUL. A choice has its most probable option, and a
+    score the mean of its levels; both have the probabilities of all options.
+    """
     if question.type == "noul":
         probability = closed.weigh_statement(question.instructions, text)
         noul = min(max(round(probability, 4), MIN_NOUL), MAX_NOUL)
@@ -146,7 +150,9 @@ def _normalize(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def _parse_question(question: Mapping[str, Any], path: str) -> Question:
-    """Return a checked question.
+    """Return a checked question; the levels of a score become options with their index as the name.
+
+    The criteria of a noul are checked and dropped.
 
     Raises:
         ApiError: 400, if its type is unknown, or instructions or criteria are missing or invalid.

@@ -109,8 +109,7 @@ def import_rows(
     Texts of passages are stored unchanged. A passage that has concepts keeps its text.
 
     A moved image is recognized by its bytes, and a changed image is asked about again. A broken
-    image is stored with the reason. Images have no --dry, --strict and
-    --report.
+    image is stored with the reason. Images have no --dry, --strict and --report.
 
     Creates the workspace if it does not exist and the file can be imported.
     """
@@ -135,7 +134,7 @@ def import_rows(
             )
             raise InputError(
                 f"{options} are for files of people and passages; no image was imported",
-                hint=f"leave out the option: `{CommandHint('import', task='images', **{'from': file})}`",
+                hint="leave out the option",
             )
         return _import_images(file)
     if task_name not in ROW_LABELS:
@@ -205,10 +204,9 @@ def _check_readable(file: Path, participle: str) -> None:
 def _print_import(report: "ImportReport", task_name: str) -> None:
     """Print warnings about findings, notes, and the counts of imported and unparked rows.
 
-    Each group of equal findings is one warning.
-
-    Warnings and notes go to standard error. Notes are left out if the import changed and found
-    nothing, and was not dry. Counts are left out if no row was read.
+    Findings with the same reason share a warning. Warnings and notes go to standard error. Notes
+    are left out if the import changed and found nothing, and was not dry. Counts are left out if no
+    row was read.
     """
     terminal = Terminal()
     labels = ROW_LABELS[task_name]

@@ -56,6 +56,8 @@ def weigh_statement(instructions: str, text: str) -> float:
 def weigh_options(meanings: Mapping[str, str], text: str) -> dict[str, float]:
     """Return a positive weight for each option, by the similarity of its words to the text.
 
+    An option that denies, such as "none of these", has a constant low weight.
+
     Args:
         meanings: What each option means, by option; may be empty.
         text: The text that the question is about.
@@ -75,8 +77,9 @@ def weigh_options(meanings: Mapping[str, str], text: str) -> dict[str, float]:
 def weigh_levels(meanings: Mapping[str, str], instructions: str, text: str) -> dict[str, float]:
     """Return a positive weight for each level of a score.
 
-    Levels that are numbers are weighed by their distance from a number of the text, or from their
-    middle. Other levels are weighed by the similarity of their words.
+    If all levels are whole numbers, they are weighed by their distance from the number of the text
+    that fits the question best, or from their middle. Other levels are weighed by the similarity of
+    their words.
 
     Args:
         meanings: What each level means, by its index.

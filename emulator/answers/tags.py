@@ -102,6 +102,8 @@ class _TermRanking:
 def tag_text(text: str, *, min_count: int = 0, max_count: int = 8) -> list[str]:
     """Return the domains that a text is about, the surest first; none for a blank text.
 
+    The maximum overrides the minimum.
+
     Args:
         text: Text of any length; a short first line is its title.
         min_count: If the text has fewer domains, broader terms are added, then terms of similar
