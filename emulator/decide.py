@@ -150,7 +150,7 @@ def _normalize(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def _parse_question(question: Mapping[str, Any], path: str) -> Question:
-    """Return a checked question; the levels of a score become options with their index as the name.
+    """Return a checked question; the levels of a score become options named by their index.
 
     The criteria of a noul are checked and dropped.
 

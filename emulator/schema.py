@@ -195,7 +195,7 @@ def _parse_object(node: SchemaNode, schema: Mapping[str, Any], path: str, depth:
 
 
 def _parse_array(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: int) -> SchemaNode:
-    """Add the items and the bounds of their number; items have the list's description by default.
+    """Add the items and the bounds of their number; by default they have the list's description.
 
     Raises:
         ApiError: 400, if the items are missing or invalid, or the bounds contradict each other.

@@ -337,7 +337,7 @@ def _ingest_document(summary: IngestSummary) -> dict[str, Any]:
 
 
 def _ingest_output(summary: IngestSummary) -> list[Output]:
-    """Return a line with outcomes, tokens and cost of a batch, and a table of its problems if any.
+    """Return a line with outcomes, tokens and cost of a batch, and a table of any problems.
 
     The table has a row for each reason. Its examples are cut after MAX_EXAMPLE_CHARS characters.
     """
@@ -567,7 +567,7 @@ def _estimated_cost_cell(cost: float) -> str | None:
 
 
 def pilot_line(report: tag_report.TagReport) -> str:
-    """Return a line with the number, the version and the quality of a pilot, and its report's path."""
+    """Return a line with number, version and quality of a pilot, and the path of its report."""
     quality = report.newest_quality
     pilot = report.drawn
     # A pilot without answers is an error of `run_pilot`.

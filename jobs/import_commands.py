@@ -350,10 +350,10 @@ def add_expert(
 
 
 def _added_expert_output(added_expert: "AddedExpert") -> list[Any]:
-    """Return a table with the person, a function that prints the call's outcome, and a last line.
+    """Return a table with the person, a function that prints the call's outcome, and a line.
 
     The function prints on standard error; it warns if the person has no tags. It is left out if no
-    call was made and there is no problem. The last line has the next command.
+    call was made and there is no problem. The line has the next command.
     """
     cells = (
         added_expert.username,

@@ -231,8 +231,8 @@ class BackgroundWork:
 def _run_to_end(work: BackgroundJob, run: Callable[[BackgroundJob], Any]) -> None:
     """Run the function of a work and store its result, or any exception as a problem document.
 
-    Sets the state and the end time. Work that was interrupted on request is stopped, not failed.
-    Nothing is raised.
+    Sets the state and the end time. Work that was interrupted on request is stopped, not failed,
+    and has no error. Nothing is raised.
     """
     state = "done"
     try:

@@ -101,7 +101,10 @@ def to_problem(error: BaseException) -> dict[str, Any]:
 
 
 def _command_problem(error: FindableError) -> dict[str, Any]:
-    """Return the problem document of an error that a command raised."""
+    """Return the problem document of an error that a command raised.
+
+    The status is that of its first class in _STATUS_BY_ERROR, else 500. The title is its class.
+    """
     statuses = (status for kind, status in _STATUS_BY_ERROR if isinstance(error, kind))
     return problem_document(
         next(statuses, 500),
@@ -114,7 +117,10 @@ def _command_problem(error: FindableError) -> dict[str, Any]:
 
 
 def _validation_problem(error: RequestValidationError) -> dict[str, Any]:
-    """Return the problem document of a request with a missing or wrong parameter."""
+    """Return the problem document of a request with a missing or wrong parameter.
+
+    It is about the first fault only, and `field` names the parameter, or the body.
+    """
     fault = error.errors()[0]
     # For example ("query", "limit") or ("body", "ids", 0). A body as a whole is ("body",).
     location = fault["loc"]
@@ -124,7 +130,7 @@ def _validation_problem(error: RequestValidationError) -> dict[str, Any]:
 
 
 def to_line(error: FindableError) -> str:
-    """Return the message and the hint of an error as one line of the page."""
+    """Return the message and the hint of an error as one line of the page, without commands."""
     sentences = filter(None, (str(error.message), str(error.hint)))
     return to_plain_text(". ".join(map(capitalize_first, sentences)))
 

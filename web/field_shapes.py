@@ -75,7 +75,11 @@ def make_shapes(model: type[BaseModel]) -> dict[str, FieldShape]:
 
 
 def _make_shape(name: str, node: Mapping[str, Any], *, is_optional: bool = False) -> FieldShape:
-    """Return the shape of a node of a JSON schema; an unusual node is edited as JSON."""
+    """Return the shape of a node of a JSON schema; an unusual node is edited as JSON.
+
+    A union with null is optional. A union of several other types is edited as JSON. The label of
+    the shape is the name with blanks.
+    """
     alternatives = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
     if "anyOf" in node and len(alternatives) == 1:
         inner_node = {**node, **alternatives[0]}
@@ -110,7 +114,11 @@ def _make_shape(name: str, node: Mapping[str, Any], *, is_optional: bool = False
 
 
 def _find_kind(node: Mapping[str, Any], *, is_optional: bool) -> Kind:
-    """Return the kind of input for a node of a JSON schema that is not a union."""
+    """Return the kind of input for a node of a JSON schema.
+
+    A boolean that may be null is a choice. Lists of mixed types, objects without properties and
+    unions are "json".
+    """
     if "enum" in node or "const" in node:
         return "choice"
 
@@ -129,7 +137,10 @@ def _find_kind(node: Mapping[str, Any], *, is_optional: bool) -> Kind:
 
 
 def to_texts(shape: FieldShape, value: Any) -> Texts:
-    """Return the texts of a value, as a form shows them."""
+    """Return the texts of a value, as a form shows them.
+
+    A value that does not fit a list or an object has no elements, or empty members.
+    """
     if shape.kind == "list":
         elements: list[Any] = []
         if isinstance(value, list):
@@ -145,6 +156,10 @@ def to_texts(shape: FieldShape, value: Any) -> Texts:
 
 
 def _to_leaf_text(shape: FieldShape, value: Any) -> str:
+    """Return the text of a value without parts: a text as it is, a quotation's words, else JSON.
+
+    None is an empty text. JSON of several lines is indented.
+    """
     if value is None:
         return ""
     if shape.kind == "json":
@@ -162,7 +177,11 @@ def empty_texts(shape: FieldShape) -> Texts:
 
 
 def nest_texts(form: Mapping[str, str]) -> Texts:
-    """Return the texts of a form's value as a tree, in the order of the form."""
+    """Return the texts of a form's value as a tree, in the order of the form.
+
+    Fields outside the path ROOT_NAME are ignored, and so are parts of a field that is a text. A
+    value without parts is a text. Without any field of the value the tree is empty.
+    """
     root: dict[str, Texts] = {}
     for name, text in form.items():
         path = name.split(".")
@@ -181,6 +200,8 @@ def nest_texts(form: Mapping[str, str]) -> Texts:
 
 def parse_texts(shape: FieldShape, texts: Texts, path: str = ROOT_NAME) -> Any:
     """Return the value of the texts of a form. A text is never read as another field.
+
+    An empty text of an optional value is None. Elements of a list without any text are left out.
 
     Args:
         shape: The shape of the value.
@@ -236,6 +257,11 @@ def _parse_choice(shape: FieldShape, text: str, path: str) -> Any:
 
 
 def _parse_number(shape: FieldShape, text: str, path: str) -> int | float:
+    """Return the number of a text; digits alone are an int.
+
+    Raises:
+        InputError: The text is not a finite number of the kind and within the bounds of the shape.
+    """
     text = text.strip()
     number: int | float = math.nan
     if _WHOLE_NUMBER.fullmatch(text):

@@ -61,10 +61,9 @@ class _QuotationColorer:
         field_name: str,
         topic: str,
     ) -> dict[Any, Any]:
-        # The answer itself has fields, and is no object about a topic.
         """Return a copy of an object with hues; its first short text is the topic of its members.
 
-        The answer itself has no topic.
+        The answer itself has no topic. An object without a short text has the topic of its parent.
         """
         member_topic = ""
         if field_name:

@@ -72,9 +72,10 @@ def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
 
 
 def make_run(tx: Connection, parts: Sequence[BatchRow]) -> Run:
-    """Return a run of these batches.
+    """Return a run of these batches, which are sorted by number; there is at least one.
 
-    A failed batch has no result file, so its outcomes are counted from the stored errors.
+    A failed batch has no result file, so its outcomes are counted from the stored errors. No more
+    requests count as failed than were not answered. The other requests are open.
     """
     # Trials are not combined.
     batch = next(iter(batches.combine_runs(parts)), parts[0])
@@ -99,7 +100,7 @@ def make_run(tx: Connection, parts: Sequence[BatchRow]) -> Run:
 
 
 def read_run(tx: Connection, number: int) -> Run:
-    """Return the run that a batch belongs to.
+    """Return the run that a batch belongs to; a batch of no live run is a run by itself.
 
     Raises:
         InputError: There is no batch of this number.
@@ -115,7 +116,7 @@ def read_run(tx: Connection, number: int) -> Run:
 def describe_commonest_failure(tx: Connection, run: Run) -> str:
     """Return the reason that most failures of a run share, with their number; "" without any.
 
-    A held run has the reason of the hold instead.
+    Reasons are compared up to their first colon. A held run has the reason of the hold instead.
     """
     if run.batch.is_held:
         return f"held: {run.batch.held}"
@@ -136,7 +137,11 @@ def describe_commonest_failure(tx: Connection, run: Run) -> str:
 
 
 def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[str, Any]:
-    """Return a run as JSON members: its summary, state changes and errors of all its batches."""
+    """Return a run as JSON members: its summary, state changes and errors.
+
+    The state changes (`moves`) of its first and last batch are sorted by time. The errors
+    (`reasons`) are those of all batches, the most frequent first.
+    """
     accounts = [summarize_batch(tx, task, part.number) for part in run.parts]
     events: list[dict[str, Any]] = []
     for number in sorted({run.parts[0].number, run.parts[-1].number}):
@@ -159,7 +164,10 @@ def _chain(name_lists: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _merge_anomalies(accounts: Iterable[Any]) -> list[Anomaly]:
-    """Return the anomalies of several batches, the most frequent first."""
+    """Return the anomalies of several batches, the most frequent first.
+
+    Anomalies with the same outcome and reason are one, with the examples of the first.
+    """
     merged: dict[tuple[str, str], Anomaly] = {}
     for account in accounts:
         for anomaly in account.anomalies:

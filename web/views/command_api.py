@@ -267,7 +267,10 @@ def _read_rows_version(ws: WorkspaceSession, counts: status.StatusCounts) -> str
 
 @router.get("/parts/next", include_in_schema=False)
 def render_next(request: Request, task: str) -> HTMLResponse:
-    """Render the button of the next step with its cost, or nothing if there is no button."""
+    """Render the button of the next step with its cost, or nothing if there is no button.
+
+    The price of a step that asks rows syncs them with their source first.
+    """
     with get_app_state(request).open_to_read(task) as ws:
         report = status.read_status(ws)
         next_step = _next_step_document(ws, report.next_command)
@@ -297,11 +300,10 @@ def render_next(request: Request, task: str) -> HTMLResponse:
 
 
 def list_displayed_work(background_work: BackgroundWork, task: str) -> list[dict[str, Any]]:
-    """Return the documents of a task's work that is the newest, running or failed, or has warnings.
+    """Return the documents of the newest MAX_DISPLAYED_WORK works of a task, oldest first.
 
-    Work that ended recently is returned, too; recent means RECENT_WORK_S. Only the newest
-    MAX_DISPLAYED_WORK works of the task are considered, and the oldest of them is first. Work about
-    a single row belongs to the page of the row.
+    Work that is done is left out RECENT_WORK_S after its end, unless it has warnings or is the
+    newest. Work about a single row is never returned, because it belongs to the page of the row.
     """
     documents = [
         work.document
@@ -363,7 +365,10 @@ def get_work(request: Request, number: int) -> dict[str, Any]:
 
 @router.post("/api/work/{number}/stop")
 def stop_work(request: Request, number: int) -> dict[str, str]:
-    """Request background work to end early; live calls that run are awaited, and no new one begins."""
+    """Request background work to end early; it waits for running calls and begins no new ones.
+
+    Work that does not run, or that is unknown, is refused with 409.
+    """
     work = get_app_state(request).running.get(number)
     if work is None or work.state != "running":
         raise RequestRefusedError(409, f"work {number} does not run any more")

@@ -55,7 +55,8 @@ def render_question(request: Request, task: str) -> HTMLResponse:
 def _drop_outdated_change(app_state: AppState, ws: WorkspaceSession) -> None:
     """Forget a change that is used; forget the trial of a change whose file has changed since.
 
-    Any other change stays, with its trial: a page can be loaded again at any time.
+    The typed change then stays, with a message. Any other change stays with its trial, also while
+    its step runs: a page can be loaded again at any time.
     """
     task = ws.settings.task
     change = app_state.question_changes.get(task)
@@ -194,7 +195,7 @@ def _start_using(
     change: QuestionChange | None,
     form: Mapping[str, str],
 ) -> None:
-    """Start to write the tried change into the task's file, and to estimate the cost of all rows.
+    """Start to write the tried change into the task's file and to estimate the cost of all rows.
 
     The form's `trial` is the number of the trial that the person saw, and `mode` the chosen mode.
 

@@ -93,7 +93,10 @@ def render_row_page(request: Request, query: RowPageParameters) -> HTMLResponse:
 
 @router.get("/review", include_in_schema=False)
 def begin_review(request: Request, task: str) -> RedirectResponse:
-    """Redirect to the first doubtful row, else to the first row that is not reviewed."""
+    """Redirect to the first doubtful row, else to the first row that is not reviewed.
+
+    The row is opened from the list of such rows. If there is none, redirect to the list of rows.
+    """
     with get_app_state(request).open_to_read(task) as ws:
         for parameters in ({"doubtful": "yes"}, {"reviewed": "no"}):
             query = RowQuery.model_validate(parameters)
@@ -320,7 +323,10 @@ def _find_neighbours(
     *,
     within_s: float,
 ) -> Neighbours:
-    """Return the neighbours of a row in the list from which it was opened."""
+    """Return the neighbours of a row in the list from which it was opened.
+
+    If that takes longer than `within_s` seconds, there are none, and `is_late` is set.
+    """
     try:
         ids = items.read_neighbours(
             ws.store,
@@ -397,7 +403,7 @@ def _find_answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | N
 
 
 def _list_row_work(app_state: AppState, task: str, key: str) -> list[dict[str, Any]]:
-    """Return the newest work that asks or forgets a row."""
+    """Return the documents of the newest work that asks a row, and that forgets it."""
     kinds = (ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task))
     newest_work = [app_state.running.get_newest(kind, row_key=key) for kind in kinds]
     return [work.document for work in newest_work if work is not None]
@@ -439,7 +445,10 @@ def ask_selected_rows(request: Request, task: str, body: RowSelection) -> JSONRe
 
 @router.post("/api/tasks/{task}/items/free")
 def unpark_selected_rows(request: Request, task: str, body: RowSelection) -> dict[str, Any]:
-    """Unpark those of the chosen rows that are parked; the next command asks them."""
+    """Unpark those of the chosen rows that are parked; the next command asks them.
+
+    `freed` is their number.
+    """
     with get_app_state(request).open_to_write(task) as ws, ws.store.write() as tx:
         unparked = claims.unpark(
             tx,

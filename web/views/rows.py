@@ -167,7 +167,9 @@ def _list_choices(
     parameter: str,
     labels: Mapping[str, str],
 ) -> list[_FilterLink]:
-    """Return the links of a query parameter with one of several texts.
+    """Return a link for each text that a query parameter can have.
+
+    A link sets the text, or removes the parameter if it has this text.
 
     Args:
         query: The query.
@@ -443,7 +445,10 @@ class FilterChip(NamedTuple):
 
 
 def list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
-    """Return the filters of the list, each with the address that removes it alone."""
+    """Return the labels of the list's filters, each with the address that removes it alone.
+
+    Two versions whose answers differ are one filter, which comes first.
+    """
     labels = {
         "find": "words: {}",
         "extractor": "version: {}",

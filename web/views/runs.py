@@ -141,7 +141,10 @@ def act_on_batch(
     task: str,
     form: FormFields,
 ) -> HTMLResponse:
-    """Cancel a run, or ask its failed rows again; render the run, with the error if any."""
+    """Start to cancel a run or to ask its failed rows again; render the run and any error.
+
+    A form with the `act` "retry" asks at most MAX_CHOSEN_ROWS of the rows; any other form cancels.
+    """
     app_state = get_app_state(request)
     error_message = ""
     try:
@@ -176,7 +179,11 @@ def _render_batch(
     *,
     error_message: str = "",
 ) -> HTMLResponse:
-    """Render the run of a batch on the page of a task."""
+    """Render the run of a batch on the page of a task.
+
+    At most MAX_NAMED_ROWS of its rows are named. If the run is over, at most MAX_CHOSEN_ROWS failed
+    rows can be asked again, for the displayed cost.
+    """
     app_state = get_app_state(request)
     # Work is read first: if it ends while the run is read, the page loads itself again.
     job_documents = [job.document for job in app_state.running.list_jobs() if not job.row_key]
@@ -237,7 +244,10 @@ def _list_run_work(
     run: run_summary.Run,
     task: str,
 ) -> list[dict[str, Any]]:
-    """Return the work on a run: cancelling it, asking rows again, and a running live run."""
+    """Return the work on a run: cancelling it, asking rows again, and a running live run.
+
+    Only the last MAX_DISPLAYED_WORK documents are returned, in the order of `job_documents`.
+    """
     kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
     kinds.append(ASK_WORK_KIND.format(task))
     is_live = run.batch.way is not Mode.BATCH
