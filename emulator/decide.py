@@ -140,7 +140,10 @@ def _answer_question(question: Question, text: str) -> dict[str, Any]:
 
 
 def _normalize(weights: Mapping[str, float]) -> dict[str, float]:
-    """Return probabilities with four decimals that sum to 1."""
+    """Return the share of each weight in their sum, with four decimals.
+
+    The largest share absorbs the rounding errors, so that all sum to 1.
+    """
     total = math.fsum(weights.values())
     probabilities = {option: round(weight / total, 4) for option, weight in weights.items()}
     best_option = max(weights, key=lambda option: weights[option])

@@ -272,7 +272,10 @@ def _get_user_text(section_names: Sequence[str], request: Mapping[str, Any]) -> 
 
 
 def _list_user_turns(request: Mapping[str, Any]) -> list[str]:
-    """Return the text of each content that the user wrote."""
+    """Return the text of each content that the user wrote, in order; "" without text.
+
+    A content without a role is the user's. Text parts are joined by line breaks.
+    """
     turns = []
     for content in request.get("contents", []):
         if content.get("role", "user") == "user":

@@ -135,7 +135,10 @@ class ClickCommand(click.Command):
 
 
 def _make_common_options(*, has_json: bool) -> list[click.Parameter]:
-    """Make the options that all commands have; `--json` only if the command has a document."""
+    """Make the options that all commands have; `--json` only if the command has a document.
+
+    Their values are stored in click's context, and are no arguments of the command's function.
+    """
     options: list[click.Parameter] = []
     for name, click_settings in COMMON_OPTIONS.items():
         if name != "json" or has_json:

@@ -153,10 +153,7 @@ def import_rows(
     if may_create and (file.is_file() or file.is_dir()):
         importer.check_file(file, import_options)
 
-    access = "create"
-    if dry:
-        access = "look"
-    with open_configured_workspace(access, task_name=task_name) as ws:
+    with open_configured_workspace("look" if dry else "create", task_name=task_name) as ws:
         import_report = importer.import_rows(ws, file, import_options)
         next_command = None
         if not dry and not should_print_json():
@@ -234,7 +231,10 @@ def _print_import(report: "ImportReport", task_name: str) -> None:
 
 
 def _import_line(report: "ImportReport", labels: ImportedRowLabels) -> str:
-    """Return a line with the counts of imported rows and of findings."""
+    """Return a line with the counts of read, added, updated and unchanged rows, and of findings.
+
+    Kinds without findings are left out. A dry import says that nothing was written.
+    """
     parts = [f"{report.added:,} added, {report.updated:,} updated, {report.unchanged:,} unchanged"]
     kind_counts = [f"{count:,} {kind.value}" for kind, count in report.counts.items() if count]
     if kind_counts:
@@ -284,9 +284,7 @@ def _import_images(folder: Path) -> CommandReport:
     with open_configured_workspace("create", task_name="images") as ws:
         report = images.import_images(ws, folder)
         ws.sync_rows()
-        next_command = None
-        if not should_print_json():
-            next_command = status.read_status(ws).next_command
+        next_command = None if should_print_json() else status.read_status(ws).next_command
     return CommandReport(report.document, _images_output(report), report.check, next_command)
 
 

@@ -218,7 +218,10 @@ def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _format_state(state: str | None, parked_reason: str | None) -> str:
-    """Return the state of a row for people, with the reason if the row is parked."""
+    """Return the state of a row for people, with the reason if the row is parked.
+
+    No state is "unknown", and `no_bio` has an explanation.
+    """
     label = state or "unknown"
     if state == "no_bio":
         label = "no bio (cannot be searched)"
@@ -299,9 +302,7 @@ def _format_index_entry(index_state: Mapping[str, Any]) -> str:
         return f"broken: {index_state['problem']}"
     if not index_state["indexed"]:
         return "not in it"
-    freshness = "with an older text"
-    if index_state.get("up_to_date"):
-        freshness = "up to date"
+    freshness = "up to date" if index_state.get("up_to_date") else "with an older text"
     return f"in build {index_state.get('build')}, {freshness}"
 
 

@@ -540,7 +540,10 @@ def _gate_table(report: QualityReport) -> TextTable:
 
 
 def parked(ws: WorkspaceSession) -> CommandReport:
-    """List the parked rows of TASK, which are not asked again, with the reason."""
+    """List the parked rows of TASK, which are not asked again, with the reason and the time.
+
+    `unpark` releases them.
+    """
     parked_rows = row_items.list_parked(ws.store, ws.task)
     row_noun = ws.task.labels.singular
     if not parked_rows:

@@ -236,7 +236,10 @@ def print_all(output: Output) -> None:
 
 
 def _format_cell(value: object) -> str:
-    """Return a table's cell: times to the minute, whole numbers with commas, None as a hyphen."""
+    """Return a table's cell: times to the minute, whole numbers with commas, None as a hyphen.
+
+    Any other value is its text, in which blanks replace control characters and line ends.
+    """
     if value is None:
         return "-"
     if isinstance(value, datetime):
@@ -355,7 +358,10 @@ class TerminalProgressBar:
         progress.update(task_id, completed=done, total=self._total, progress_text=progress_text)
 
     def _format_progress(self, done: int, elapsed_s: float, note: str) -> str:
-        """Return count, rate, remaining time and note, separated by commas."""
+        """Return count, rate per second, remaining seconds and note, separated by commas.
+
+        Rate and time are left out before the first unit, the time also without a total.
+        """
         parts = [f"{done:,}" if self._total is None else f"{done:,}/{self._total:,}"]
 
         rate = done / elapsed_s if elapsed_s > 0 else 0

@@ -103,7 +103,10 @@ def emulator(
 
 
 def _print_client_setup(url: str) -> None:
-    """Print on standard error the address of the local engine, and commands that use it."""
+    """Print on standard error the address of the local engine, and commands that use it.
+
+    The commands set the variables of a client, and tag sample people in a workspace of its own.
+    """
     terminal = Terminal()
     terminal.say(f"the local engine serves Gemini's protocol at {url}; Ctrl-C stops it")
     variables = f"GOOGLE_GEMINI_BASE_URL={url} FINDABLE_TRUST={url} GEMINI_API_KEY=any"

@@ -66,7 +66,10 @@ class ColumnChart:
 
     @property
     def axis_labels(self) -> list[tuple[str, float, str]]:
-        """Labels of the horizontal axis, each with its position in percent and its anchor."""
+        """Labels of the first, middle and last column, with position in percent and anchor.
+
+        Few columns, or an even number of them, have no middle label.
+        """
         last = len(self.columns) - 1
         if not last:
             return [(self.columns[0].label, 0, "start")]
@@ -201,7 +204,15 @@ def draw_gate(
     *,
     is_share: bool,
 ) -> GateBar | None:
-    """Return the bar of a gate; None without a value. Shares have a scale from 0 to 1."""
+    """Return the bar of a gate from 0 to its value, with its limits; None without a value.
+
+    The scale contains 0, the value and the limits, and for shares also 1.
+
+    Args:
+        low: The smallest value that passes; None for no limit.
+        high: The largest value that passes; None for no limit.
+        is_share: Whether the value is a share, 0 to 1.
+    """
     if value is None:
         return None
 

@@ -16,6 +16,7 @@ def find_column(condition: str) -> str | None:
 
 
 def _iterate_columns(expression: Expression) -> Iterator[str]:
+    """Yield the column of each comparison in an expression, from left to right, with duplicates."""
     if isinstance(expression, Comparison):
         yield expression.column
     elif isinstance(expression, Negation):

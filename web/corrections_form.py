@@ -82,9 +82,7 @@ def make_editors(
             continue
         editors[name] = FieldEditor(shape, to_texts(shape, values[name]))
         if result is not None and result.field_name == name:
-            texts = result.texts
-            if result.is_saved:
-                texts = editors[name].texts
+            texts = editors[name].texts if result.is_saved else result.texts
             editors[name] = FieldEditor(shape, texts, result)
     return editors
 
@@ -176,9 +174,7 @@ def submit_correction(
             message = MISSING_QUOTE_MESSAGE
         return CorrectionResult(field_name, message, is_saved=False, texts=texts)
     except InputError as error:
-        message = to_line(error)
-        if error.field:
-            message = error.message
+        message = error.message if error.field else to_line(error)
         return CorrectionResult(
             field_name,
             message,

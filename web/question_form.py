@@ -242,7 +242,10 @@ def choose_columns(roles: Mapping[str, str]) -> ColumnChoice:
 
 
 def describe_refusal(error: InputError) -> str:
-    """Return the message of an error in plain words, with its hint unless it names a setting."""
+    """Return the message of an error in plain words, with its hint unless it names a setting.
+
+    Message and hint are sentences with a capital letter. "nothing was asked" is left out.
+    """
     message = str(error.message).removeprefix(_SETTING_PREFIX).removesuffix(_UNCHANGED_SUFFIX)
     hint = str(error.hint)
     sentences = [message]

@@ -47,6 +47,10 @@ class _QuotationColorer:
         return value
 
     def _add_hue(self, quotation: Mapping[str, Any], name: str) -> dict[str, Any]:
+        """Return a copy of a quotation with the `hue` of its name, and add its mark.
+
+        A new name gets the next hue. A quotation without whole numbers as offsets has no mark.
+        """
         hue = self._hues.setdefault(name, len(self._hues))
         start = quotation["start"]
         end = quotation["end"]

@@ -52,7 +52,11 @@ class Run:
 
     @property
     def icon(self) -> str:
-        """Return the name of the icon: how the run ended, or that it runs."""
+        """Return the name of the icon: "runs" for an open run, or how the run went.
+
+        A failed batch, or failures without an answer, are "bad". Some failures are "warn", and no
+        failure is "ok". A cancelled run counts as ended.
+        """
         if not self.batch.is_finished and not self.is_cancelled:
             return "runs"
         if self.batch.state == BatchState.FAILED or (self.failed and not self.answered):
@@ -183,7 +187,10 @@ def _merge_anomalies(accounts: Iterable[Any]) -> list[Anomaly]:
 
 
 def list_failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
-    """Return the ids of the rows that failed in a run and are now open or parked, in any order."""
+    """Return the ids of the rows that failed in a run and are now open or parked, in any order.
+
+    Each id is there once, even if the row failed in several batches.
+    """
     ids: list[str] = []
     for part, outcome in product(run.parts, FAILED_OUTCOMES):
         ids += answers.row_ids_of_batch(tx, part.number, outcome=Outcome(outcome))

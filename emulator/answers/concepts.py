@@ -171,7 +171,10 @@ def _find_phrases(text: str, readable_text: str) -> list[_Phrase]:
 
 
 def _iter_runs(readable_text: str) -> Iterator[list[re.Match[str]]]:
-    """Yield runs of words between stop words, verbs, numbers, punctuation and empty lines."""
+    """Yield runs of words between stop words, verbs, numbers, punctuation and empty lines.
+
+    A run is a list with the match of each word, in the order of the text, and is never empty.
+    """
     run: list[re.Match[str]] = []
     for match in _WORD.finditer(readable_text):
         gap = readable_text[run[-1].end() : match.start()] if run else " "
@@ -428,7 +431,10 @@ def _get_kinds(word: str) -> frozenset[str]:
 
 @functools.cache
 def _load_word_lists() -> _WordLists:
-    """Read `concepts.txt` once, with all forms of its verbs."""
+    """Read `concepts.txt` once: the kinds of each word, and word endings by type.
+
+    Verbs are listed with all their forms. Comments and empty lines are skipped.
+    """
     path = files("emulator.answers").joinpath("concepts.txt")
     kind_sets: dict[str, set[str]] = {}
     type_endings = []
@@ -451,7 +457,10 @@ def _load_word_lists() -> _WordLists:
 
 
 def _inflect_verb(verb: str) -> set[str]:
-    """Return the possible forms of a regular verb, some of them misspelled."""
+    """Return the verb with its possible regular forms, some of them misspelled.
+
+    The final consonant is doubled in additional forms, because the rule is not known here.
+    """
     stem = verb.removesuffix("e")
     if verb.endswith("y") and verb[-2] not in "aeiou":
         third_person = f"{verb[:-1]}ies"

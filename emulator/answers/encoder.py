@@ -236,7 +236,10 @@ def _encode_word(word: str) -> _EncodedWord:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _hash_ngrams(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return dimensions and signs of the n-grams of `<word>`, and of `<word>` itself."""
+    """Return dimensions (0 to 767) and signs of the n-grams of `<word>` and of `<word>` itself.
+
+    Equal n-grams count once.
+    """
     framed_word = f"<{word}>"
     ngrams = {framed_word}
     for size in _NGRAM_SIZES:

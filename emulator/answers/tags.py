@@ -81,7 +81,10 @@ class _TermRanking:
         )
 
     def _weigh(self, name: str) -> float:
-        """Return the weight of a term by its position, frequency and form."""
+        """Return the weight of a term: higher if it is early, frequent, in the title or a phrase.
+
+        Broad terms are lighter.
+        """
         hits = self._hits[name]
         position_weight = math.exp(-hits[0].word_index / (_POSITION_FADE_WORDS * self._pace))
         frequency_weight = 0.5 * math.log(1 + len(hits))

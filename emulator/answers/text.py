@@ -114,7 +114,11 @@ def blank_markup(text: str) -> str:
 
 
 def split_words(text: str) -> list[Word]:
-    """Return the words of a text and the breaks between them, in order."""
+    """Return the words of a text and the breaks between them, in order.
+
+    Sentence ends and line ends are breaks with ".", other punctuation with ",". Words are cut after
+    MAX_WORD_CHARS characters.
+    """
     words = []
     for match in _WORD_OR_BREAK.finditer(text):
         if match["word"]:
@@ -137,7 +141,10 @@ def _build_word(surface: str) -> Word:
 
 
 def singularize(word: str) -> str:
-    """Return a word without its plural ending: good enough to compare, not to display."""
+    """Return a word without its plural ending: good enough to compare, not to display.
+
+    Short words, and words that end in "ss", "us" or "is", are returned unchanged.
+    """
     if len(word) <= _MAX_UNCHANGED_CHARS or word.endswith(("ss", "us", "is")):
         return word
 

@@ -130,7 +130,13 @@ def _describe_verdict(report: dict[str, Any]) -> str:
 
 
 def _format_target(low: float | None, high: float | None, unit: Any) -> str:
-    """Return a range as text; a bound may be None. Returns "" without bounds."""
+    """Return a range as text, such as "at least 95 %"; "" without bounds.
+
+    Args:
+        low: The smallest value, or None.
+        high: The largest value, or None.
+        unit: Unit of a figure, which decides how its values are formatted.
+    """
     low_text = "" if low is None else format_value(low, unit)
     high_text = "" if high is None else format_value(high, unit)
     if low_text and high_text:

@@ -173,6 +173,10 @@ def _start_trial(app_state: AppState, task: str, typed: QuestionForm) -> None:
     change = QuestionChange(typed, present=present)
 
     def run(display: BackgroundJob) -> dict[str, Any]:
+        """Try the change for at most MAX_TRIAL_USD, and write the results into `change`.
+
+        Returns the summary. No answer is stored, and the task's file stays as it is.
+        """
         with app_state.open_to_write(task, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
             trial = question_change.try_change(ws, planned, size=TRIAL_ROWS)
@@ -215,6 +219,13 @@ def _start_using(
     change.chosen_mode = form.get("mode", "")
 
     def run(display: BackgroundJob) -> dict[str, Any]:
+        """Write the task's file, sync its rows, and estimate the cost of the open rows.
+
+        Returns the summary. Nothing is asked. `change` gets the row count and the modes.
+
+        Raises:
+            FindableError: For example, the file was changed meanwhile; it stays as it is.
+        """
         question_change.write_change(app_state.settings.data, present, planned)
         with app_state.open_to_write(task, display) as ws:
             ws.sync_rows()

@@ -26,8 +26,8 @@ from pipeline.passages.show import read_quoted_passage
 from pipeline.quality import pilot
 from pipeline.store import claims
 from pipeline.store.answers import PERSON
-from pipeline.store.confidences import FieldConfidence, read_confidences
-from pipeline.store.reviews import Review, read_review
+from pipeline.store.confidences import read_confidences
+from pipeline.store.reviews import read_review
 from web.answer_differences import compare_versions
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
@@ -119,7 +119,10 @@ def render_row(request: Request, query: RowPageParameters) -> HTMLResponse:
 
 @router.get("/parts/position", include_in_schema=False)
 def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
-    """Render the place of a row in the list from which it was opened, if it is counted in time."""
+    """Render the place of a row in the list from which it was opened, if it is counted in time.
+
+    `late` in the query also looks for the neighbours. Both may take SORT_TIMEOUT_S.
+    """
     with get_app_state(request).open_to_read(query.task) as ws:
         with ws.store.read() as tx:
             row_id = ws.task.rows.id_of(tx, query.key)
@@ -266,6 +269,10 @@ def _row_values(
     history = corrections.read_history(ws.store, ws.task, key)
     answer, marks = color_quotations(history["answer"])
     editors = make_editors(ws, history["answer"], correction)
+    with ws.store.read() as tx:
+        preference = ws.task.answers.preference(tx)
+        review = read_review(tx, row_id, preference=preference)
+        confidences = read_confidences(tx, [row_id], preference=preference).get(row_id, {})
     concepts = []
     if task == PASSAGES_TASK and columns:
         passage = passage_values(read_quoted_passage(ws.settings, ws.store, ws.task, row_id))
@@ -291,8 +298,8 @@ def _row_values(
         "answer_state": history["state"],
         "editors": editors,
         "quick_choices": make_quick_choices(editors),
-        "review": _read_review(ws, row_id),
-        "confidences": _read_confidences(ws, row_id),
+        "review": review,
+        "confidences": confidences,
         "doubt_threshold": ws.settings.doubtful,
         "comparison": compare_versions(row["answers"], query.first, query.second),
         "correction": correction,
@@ -366,19 +373,6 @@ def _list_links(ws: WorkspaceSession, query: RowPageQuery, row_id: str | None) -
         "position_path": query.address("/parts/position", task, key=[query.key], late=late_pair),
         "neighbours": neighbours,
     }
-
-
-def _read_review(ws: WorkspaceSession, row_id: str) -> Review | None:
-    """Return who reviewed the answer of a row; None without an answer."""
-    with ws.store.read() as tx:
-        return read_review(tx, row_id, preference=ws.task.answers.preference(tx))
-
-
-def _read_confidences(ws: WorkspaceSession, row_id: str) -> Mapping[str, FieldConfidence]:
-    """Return the confidences of a row's answer by field."""
-    with ws.store.read() as tx:
-        preference = ws.task.answers.preference(tx)
-        return read_confidences(tx, [row_id], preference=preference).get(row_id, {})
 
 
 def _text_columns(columns: Mapping[str, Any], task: str) -> list[tuple[str, str]]:
@@ -563,6 +557,7 @@ def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) 
         )
 
     def run(display: BackgroundJob) -> dict[str, Any]:
+        """Forget the row, and delete finished work that names it; return counts without names."""
         with app_state.open_to_write(task, display) as ws:
             # Typing the key has confirmed it.
             ws.ask_person = lambda _question: True

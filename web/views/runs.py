@@ -1,6 +1,5 @@
 """Runs page: API batches and live batches in one list, their costs and their files."""
 
-from dataclasses import asdict
 from itertools import chain, product
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
@@ -11,13 +10,12 @@ from fastapi.responses import FileResponse, HTMLResponse
 from pipeline.batch import batch_files
 from pipeline.batch import report as batch_report
 from pipeline.batch.held_batches import describe_ways_out
-from pipeline.batch.ingest_report import summarize_batch
 from pipeline.batch.report import COST_KEYS, BatchSummary, summarize
 from pipeline.core.errors import FindableError
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status
-from pipeline.store import answers, batches, workspace
+from pipeline.store import answers, batches
 from pipeline.store.batches import BatchRow
 from web import charts, run_summary
 from web.app_state import AppState
@@ -46,9 +44,14 @@ CostKey = Annotated[str, Query(pattern=f"^({'|'.join(COST_KEYS)})$")]
 
 @router.get("/api/batches/{number}")
 def get_batch(request: Request, number: BatchNumber) -> dict[str, Any]:
-    """Return one batch with its state changes (`moves`) and errors with examples (`reasons`)."""
-    with get_app_state(request).open_to_read() as ws:
-        return _batch_document(ws, number)
+    """Return one batch with its state changes (`moves`) and errors with examples (`reasons`).
+
+    State changes are sorted by time, and errors by falling number.
+    """
+    with get_app_state(request).open_to_read() as ws, ws.store.read() as tx:
+        batch = batches.get_batch(tx, number)
+        run = run_summary.make_run(tx, [batch])
+        return run_summary.describe_run(tx, ws.find_task(batch.task), run, ws.now())
 
 
 @router.get("/api/batches/{number}/{which}.jsonl")
@@ -261,27 +264,6 @@ def _list_run_work(
     return documents[-MAX_DISPLAYED_WORK:]
 
 
-def _batch_document(ws: WorkspaceSession, number: int) -> dict[str, Any]:
-    """Return a batch as JSON members: its summary, state changes and errors."""
-    with ws.store.read() as tx:
-        task = ws.find_task(batches.get_batch(tx, number).task)
-        account = summarize_batch(tx, task, number)
-        events = workspace.events_of(tx, "batch", number)
-        moves = [{name: event[name] for name in ("at", "old", "new", "why")} for event in events]
-
-    summary = summarize(account.batch, now=ws.now())
-    return {
-        **summary.document,
-        "moves": moves,
-        "is_over": account.batch.is_finished,
-        "reasons": [asdict(anomaly) for anomaly in account.anomalies],
-        "unapplied": account.unapplied,
-        "outdated": account.outdated,
-        "other_versions": account.other_versions,
-        "left_out_values": account.left_out_values,
-    }
-
-
 def _run_values(
     app_state: AppState,
     ws: WorkspaceSession,
@@ -342,9 +324,7 @@ def _file_path(data: FilePath, number: int, kind: str) -> FilePath:
 
 def _count_outcomes(run: run_summary.Run) -> dict[str, int]:
     """Return the number of requests by outcome; they add up to all requests."""
-    open_label = "not answered yet"
-    if run.batch.is_finished:
-        open_label = "open, to be asked again"
+    open_label = "open, to be asked again" if run.batch.is_finished else "not answered yet"
     counts = {"answered": run.answered, **run.failures}
     if run.open:
         counts[open_label] = run.open

@@ -50,7 +50,10 @@ class SearchParameters(BaseModel):
         return bool(self.like or self.q.strip())
 
     def toggle_tag(self, tag: str, task: str) -> str:
-        """Return the address of the same search with a tag added as a filter, or removed."""
+        """Return the address of the same search with a tag added as a filter, or removed.
+
+        The address has neither the number of hits nor the rank, which get their defaults.
+        """
         tags = [active_tag for active_tag in self.tag if active_tag != tag]
         if tag not in self.tag:
             tags.append(tag)
