@@ -262,7 +262,7 @@ class Api:
         )
 
     def _decide(self, request: ApiRequest) -> dict[str, Any]:
-        """Answer the questions of a decision within the quotas.
+        """Answer the questions of a decision within the quotas; return the response message.
 
         Raises:
             ApiError: 400 if the request is wrong, 404 if the model is no decision model, 429 if it
@@ -276,9 +276,12 @@ class Api:
         return decide.answer_decision(decision)
 
     def _count_tokens(self, request: ApiRequest, model: Model) -> dict[str, Any]:
-        """Count the tokens of a prompt as its answer would count them.
+        """Return the tokens of a prompt as its answer would count them; no quota applies.
 
         If the message contains a whole request, its other contents are ignored.
+
+        Raises:
+            ApiError: 400 if the request or its media are wrong.
         """
         message = request.parse_body("CountTokensRequest")
         message = message.get("generateContentRequest", message)
@@ -320,7 +323,7 @@ class Api:
         return {"embedding": embeddings[0]}
 
     def _create_batch(self, request: ApiRequest, model: Model) -> dict[str, Any]:
-        """Create a batch from an uploaded file, and wake the worker.
+        """Create a batch from an uploaded file, wake the worker, and return the batch's operation.
 
         Raises:
             ApiError: 400, if no file is named or any of its lines is invalid. 403, if there is no

@@ -108,7 +108,11 @@ def answer_decision(decision: Decision) -> dict[str, Any]:
 
 
 def _answer_question(question: Question, text: str) -> dict[str, Any]:
-    """Return the answer to a question about a text."""
+    """Return the answer to a question about a text, with the confidence in it.
+
+    A noul has a probability from MIN_NOUL to MAX_NOUL. A choice has its most probable option, and a
+    score the mean of its levels; both have the probabilities of all options.
+    """
     if question.type == "noul":
         probability = closed.weigh_statement(question.instructions, text)
         noul = min(max(round(probability, 4), MIN_NOUL), MAX_NOUL)
@@ -136,7 +140,10 @@ def _answer_question(question: Question, text: str) -> dict[str, Any]:
 
 
 def _normalize(weights: Mapping[str, float]) -> dict[str, float]:
-    """Return probabilities with four decimals that sum to 1."""
+    """Return the share of each weight in their sum, with four decimals.
+
+    The largest share absorbs the rounding errors, so that all sum to 1.
+    """
     total = math.fsum(weights.values())
     probabilities = {option: round(weight / total, 4) for option, weight in weights.items()}
     best_option = max(weights, key=lambda option: weights[option])
@@ -146,7 +153,9 @@ def _normalize(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def _parse_question(question: Mapping[str, Any], path: str) -> Question:
-    """Return a checked question.
+    """Return a checked question; the levels of a score become options named by their index.
+
+    The criteria of a noul are checked and dropped.
 
     Raises:
         ApiError: 400, if its type is unknown, or instructions or criteria are missing or invalid.

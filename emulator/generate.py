@@ -159,7 +159,7 @@ def _build_document(
         entries = _find_concepts(request, list_node)
         version = MODEL_VERSION
     else:
-        turns = [turn for turn in _user_turns(request) if turn.strip()]
+        turns = [turn for turn in _list_user_turns(request) if turn.strip()]
         last_turn = turns[-1] if turns else ""
         return fill.fill_value(node, last_turn, images), STAND_IN_VERSION
 
@@ -261,7 +261,7 @@ def _get_user_text(section_names: Sequence[str], request: Mapping[str, Any]) -> 
 
     A section reaches from its first opening tag to its last closing tag.
     """
-    full_text = "\n".join(_user_turns(request))
+    full_text = "\n".join(_list_user_turns(request))
     section_texts = []
     for name in section_names:
         start = full_text.find(f"<{name}>")
@@ -271,8 +271,11 @@ def _get_user_text(section_names: Sequence[str], request: Mapping[str, Any]) -> 
     return "\n".join(section_texts) if section_texts else full_text
 
 
-def _user_turns(request: Mapping[str, Any]) -> list[str]:
-    """Return the text of each content that the user wrote."""
+def _list_user_turns(request: Mapping[str, Any]) -> list[str]:
+    """Return the text of each content that the user wrote, in order; "" without text.
+
+    A content without a role is the user's. Text parts are joined by line breaks.
+    """
     turns = []
     for content in request.get("contents", []):
         if content.get("role", "user") == "user":

@@ -124,7 +124,7 @@ def measure_image(content: bytes) -> ImageFeatures | None:
         return None
 
     opaque_copy = Image.alpha_composite(Image.new("RGBA", copy.size, "white"), copy).convert("RGB")
-    return ImageFeatures(width, height, _main_colours(opaque_copy))
+    return ImageFeatures(width, height, _find_main_colours(opaque_copy))
 
 
 def iter_parts(request: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -213,7 +213,7 @@ def _measure_blob(mime_type: str, base64_text: str) -> ImageFeatures | None:
     return features
 
 
-def _main_colours(image: "PillowImage") -> tuple[str, ...]:
+def _find_main_colours(image: "PillowImage") -> tuple[str, ...]:
     """Return the names of the colours of an RGB image, by falling area.
 
     At most `_MAX_COLOURS`, each with at least `_MIN_COLOUR_SHARE` of the area. If no colour has

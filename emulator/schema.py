@@ -94,7 +94,13 @@ def _parse_document(document: bytes, system: str) -> SchemaNode:
 
 
 def _add_term_lists(schema: Any, lists_by_name: Mapping[str, str]) -> None:
-    """Add lists of terms to the descriptions of a schema that name them, at any depth."""
+    """Append lists of terms to the descriptions of a schema that name them, at any depth.
+
+    Changes the schema in place.
+
+    Args:
+        lists_by_name: Lines of terms by the name of their list.
+    """
     if isinstance(schema, list):
         for member in schema:
             _add_term_lists(member, lists_by_name)
@@ -195,7 +201,7 @@ def _parse_object(node: SchemaNode, schema: Mapping[str, Any], path: str, depth:
 
 
 def _parse_array(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: int) -> SchemaNode:
-    """Add the items and their number; items have the description of the list by default.
+    """Add the items and the bounds of their number; by default they have the list's description.
 
     Raises:
         ApiError: 400, if the items are missing or invalid, or the bounds contradict each other.

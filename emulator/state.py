@@ -79,10 +79,8 @@ def build_operation(batch: Row) -> dict[str, Any]:
     file.
     """
     name = f"batches/{batch['id']}"
-    output = {}
-    if batch["state"] == "SUCCEEDED":
-        output = {"responsesFile": f"files/batch-{batch['id']}"}
-
+    has_results = batch["state"] == "SUCCEEDED"
+    output = {"responsesFile": f"files/batch-{batch['id']}"} if has_results else {}
     stats = _omit_empty(
         requestCount=batch["requests"],
         successfulRequestCount=batch["succeeded"],

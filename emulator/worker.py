@@ -142,7 +142,7 @@ class BatchWorker:
 
 
 def count_requests(path: Path) -> int:
-    """Check a request file, and return the number of its requests.
+    """Check a request file, and return the number of its requests; blank lines are ignored.
 
     Raises:
         ApiError: 400 for the first line that is invalid, or if there is no line.

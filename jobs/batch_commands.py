@@ -16,7 +16,7 @@ from jobs.options import (
     SkipPilot,
     Strict,
 )
-from jobs.output import Output, TextTable, raise_all
+from jobs.output import Output, TextTable, print_errors_and_raise
 from pipeline.batch import cancel, held_batches, move, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.ingest_report import IngestSummary
@@ -109,7 +109,8 @@ def batch_submit(
     """Send all open rows of TASK in batches, for example all untagged people with a bio.
 
     Writes request files, uploads them, and creates a batch for each file. It is safe to repeat and
-    to interrupt: no row is asked twice, and a batch with a lost create reply is found again.
+    to interrupt: no row is asked twice, and a batch with a lost create reply is found again. A
+    pilot, if the task or --pilot needs one, is asked first and must pass its gates.
 
     Asks for confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD).
     """
@@ -146,12 +147,14 @@ def batch_submit(
 def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandReport:
     """Read the rows of the task, and report the batches that `batch-submit` would send.
 
+    No batch is written or sent. If no row is open, the message says why.
+
     Args:
         ws: The workspace.
         limit: Most rows to ask, or None for all.
 
     Raises:
-        InputError: The task has no rows.
+        InputError: The task has no rows at all.
     """
     ws.sync_rows()
     plan = submit.plan_submit(ws, Selection(limit))
@@ -166,7 +169,10 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
 
 
 def _submit_message(ws: WorkspaceSession, report: SubmitReport) -> str:
-    """Return in a line which batches were sent, or why no batch was sent, and the next command."""
+    """Return in a line which batches were sent, or why no batch was sent, and the next command.
+
+    If no row was open, a batch whose move to another mode is unfinished decides the next command.
+    """
     labels = ws.task.labels
     if not report.plan.items and not report.sent:
         with ws.store.read() as tx:
@@ -201,7 +207,8 @@ def batch_poll(
 ) -> CommandReport:
     """Wait until every submitted batch is over, and download its result.
 
-    Ctrl-C is safe at any time; the batches continue at Gemini.
+    Ctrl-C is safe at any time; the batches continue at Gemini. Rows of a failed batch are open
+    again.
 
     Exit code 3: a batch no longer exists at Gemini. Exit code 4: it is unclear whether a batch was
     created; `batch-submit` finds out.
@@ -218,7 +225,7 @@ def batch_poll(
     report = poll.poll_batches(ws, wait=wait)
 
     def check() -> None:
-        raise_all(report.list_errors(labels))
+        print_errors_and_raise(report.list_errors(labels))
 
     return CommandReport(report.document(), _poll_message(report, labels), check)
 
@@ -282,7 +289,7 @@ def batch_ingest(
     def check() -> None:
         for summary in summaries:
             warn_of_ingest(summary, labels, ws.display)
-        raise_all(failures)
+        print_errors_and_raise(failures)
         report.raise_first_error(labels, ws.display, strict=strict)
 
     documents = [_ingest_document(summary) for summary in summaries]
@@ -290,7 +297,10 @@ def batch_ingest(
 
 
 def _after_ingest_line(ws: WorkspaceSession, summaries: list[IngestSummary]) -> str:
-    """Return the line with the next command; without summaries, that nothing was ingested."""
+    """Return the line with the next command; without summaries, that nothing was ingested.
+
+    If requests failed, the line also has the command that asks their rows again.
+    """
     if not summaries:
         return "nothing to ingest: no batch is downloaded"
 
@@ -327,9 +337,9 @@ def _ingest_document(summary: IngestSummary) -> dict[str, Any]:
 
 
 def _ingest_output(summary: IngestSummary) -> list[Output]:
-    """Return a line with the counts of a batch, and a table of its failed requests if any.
+    """Return a line with outcomes, tokens and cost of a batch, and a table of any problems.
 
-    Examples in the table are cut after MAX_EXAMPLE_CHARS characters.
+    The table has a row for each reason. Its examples are cut after MAX_EXAMPLE_CHARS characters.
     """
     batch = summary.batch
     parts = [f"{batch.answered or 0:,} of {plural(batch.requests, 'request')} answered"]
@@ -355,8 +365,8 @@ def _ingest_output(summary: IngestSummary) -> list[Output]:
 def warn_of_ingest(summary: IngestSummary, labels: TaskLabels, display: Progress) -> None:
     """Print warnings about answers that were not applied, are outdated, or have another version.
 
-    Another version means that another model answered. Nothing is printed for a batch without such
-    answers.
+    Another version means that another model answered. At most MAX_OUTDATED_ROWS_SHOWN outdated rows
+    are named. Nothing is printed for a batch without such answers.
     """
     batch = summary.batch
     warnings = []
@@ -387,8 +397,8 @@ def batch_cancel(
 ) -> CommandReport:
     """Cancel a batch at Gemini, or release its rows if it was never created.
 
-    If the batch no longer exists at Gemini, it is abandoned after confirmation, and its rows are
-    released.
+    Prints what happened, and the next command. If the batch no longer exists at Gemini, it is
+    abandoned after confirmation, and its rows are released.
     """
     message, next_command = cancel.cancel_batch(ws, number=batch)
     return CommandReport(
@@ -442,7 +452,10 @@ def batch_move(
 
 
 def _move_message(ws: WorkspaceSession, move_report: MoveReport, labels: TaskLabels) -> str:
-    """Return how a moved batch ended, how its other rows were asked, and the next command."""
+    """Return how a moved batch ended, how its other rows were asked, and the next command.
+
+    The next command polls a new batch, else asks the open rows, else uses the answers.
+    """
     batch = move_report.batch
     report = move_report.report
     parts = [
@@ -468,8 +481,8 @@ def _move_message(ws: WorkspaceSession, move_report: MoveReport, labels: TaskLab
 def batches(ws: WorkspaceSession) -> CommandReport:
     """List the batches of all tasks.
 
-    Prints number, state, remote name, rows, cost (USD), start (UTC) and duration. A tilde marks an
-    estimated cost.
+    Prints number, task, state, remote name, rows, ended requests, cost (USD), start (UTC), duration
+    and the reason of a failed or held batch. A tilde marks an estimated cost.
     """
     summaries = list_batches(ws.store, now=ws.now())
     output: Output = TextTable(BATCH_HEADERS, [_batch_cells(summary) for summary in summaries])
@@ -554,7 +567,7 @@ def _estimated_cost_cell(cost: float) -> str | None:
 
 
 def pilot_line(report: tag_report.TagReport) -> str:
-    """Return a line with the number, the version and the quality of a pilot, and its report."""
+    """Return a line with number, version and quality of a pilot, and the path of its report."""
     quality = report.newest_quality
     pilot = report.drawn
     # A pilot without answers is an error of `run_pilot`.

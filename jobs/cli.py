@@ -9,10 +9,10 @@ from jobs.commands import ALL_COMMANDS, COMMANDS
 from jobs.exit_codes import exit_on_error, flush_output, interruptible
 from jobs.output import reset_output
 from jobs.variables import (
-    closest_name,
     copy_unprefixed_variables,
+    find_similar_name,
+    format_suggestion,
     set_hint_form,
-    suggestion_question,
 )
 from pipeline.core import __version__
 from pipeline.workflows import shipped_tasks
@@ -78,7 +78,7 @@ class CommandGroup(click.Group):
             args = [joined_name, *args[2:]]
 
         if args and not args[0].startswith("-") and args[0] not in ALL_COMMANDS:
-            question = suggestion_question(closest_name(args[0], ALL_COMMANDS))
+            question = format_suggestion(find_similar_name(args[0], ALL_COMMANDS))
             raise click.UsageError(f"unknown command {args[0]!r}{question}", ctx)
         return super().resolve_command(ctx, args)
 

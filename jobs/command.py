@@ -15,7 +15,7 @@ from jobs.output import Terminal, print_all, print_json, printable
 from jobs.variables import (
     CONTEXT_KEYS,
     OPTION_SETTINGS,
-    closest_name,
+    find_similar_name,
     is_on_make_command_line,
     read_setting_option,
     read_settings,
@@ -135,7 +135,10 @@ class ClickCommand(click.Command):
 
 
 def _make_common_options(*, has_json: bool) -> list[click.Parameter]:
-    """Make the options that all commands have; `--json` only if the command has a document."""
+    """Make the options that all commands have; `--json` only if the command has a document.
+
+    Their values are stored in click's context, and are no arguments of the command's function.
+    """
     options: list[click.Parameter] = []
     for name, click_settings in COMMON_OPTIONS.items():
         if name != "json" or has_json:
@@ -150,7 +153,7 @@ def _make_common_options(*, has_json: bool) -> list[click.Parameter]:
 
 
 def _make_setting_option(name: str) -> click.Option:
-    """Make the hidden option that overrides a setting.
+    """Make the hidden option that overrides a setting; a setting that is a flag takes no value.
 
     It is in no help, but in docs/commands.md.
     """
@@ -390,7 +393,7 @@ def parse_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
 
 def _unknown_option_error(name: str, option_names: list[str]) -> InputError:
     """Return the error about an unknown option; its hint is the most similar name, or all names."""
-    suggestion = closest_name(name, option_names)
+    suggestion = find_similar_name(name, option_names)
     hint = f"valid options: {', '.join(option_names) or 'none'}"
     if suggestion:
         hint = f"did you mean {suggestion}?"
@@ -410,7 +413,7 @@ def _convert_form_text(param: click.Parameter, name: str, text: str) -> Any:
         raise InputError(f"{name}: {error.message}; nothing was done", field=name) from None
 
 
-def page_commands() -> "dict[str, PageCommand]":
+def make_page_commands() -> "dict[str, PageCommand]":
     """Return the commands that a page may run, by name."""
     return {
         name: _make_page_command(entry) for name, entry in ALL_COMMANDS.items() if entry.page_access

@@ -46,11 +46,11 @@ def evaluate(
     Corrected rows are not asked again by later versions: the last line has the command that asks
     them without storing answers, and prints the same verdict.
 
-    With QUERIES (JSON lines) and QRELS (TREC judgements): prints nDCG@10, MRR, P@5 and R@10 with
-    95 % intervals, for each rank and for a fixed BM25 over the same rows. Also prints the share of
-    questions with only weak hits, and for `hybrid` the share of words that is best on these
-    questions, with its 95 % interval. `index` compares each new build with the files
-    judged/queries.jsonl and judged/qrels.tsv in the workspace.
+    With QUERIES (JSON lines) and QRELS (TREC judgements): embeds the questions, and prints nDCG@10,
+    MRR, P@5 and R@10 with 95 % intervals, for each rank and for a fixed BM25 over the same rows.
+    Also prints the share of questions with only weak hits, and for `hybrid` the share of words that
+    is best on these questions, with its 95 % interval. `index` compares each new build with the
+    files judged/queries.jsonl and judged/qrels.tsv in the workspace.
     """
     # With judged questions the command measures the search.
     if queries is not None and qrels is not None:
@@ -59,11 +59,15 @@ def evaluate(
                 f"{OptionHint('a')} and {OptionHint('b')} measure answers, not a search; "
                 "nothing was measured"
             )
-        return evaluate_search(ws, queries=queries, qrels=qrels)
-    if queries is not None:
+        return evaluate_search(ws, queries, qrels)
+    if queries is not None or qrels is not None:
+        missing_file = OptionHint(queries="queries.jsonl")
+        if qrels is None:
+            missing_file = OptionHint(qrels="qrels.tsv")
         raise InputError(
-            "judged questions need two files, but QRELS is missing; nothing was measured",
-            hint=f"add {OptionHint(qrels='qrels.tsv')}",
+            f"judged questions need two files, but {missing_file.name.upper()} is missing; "
+            "nothing was measured",
+            hint=f"add {missing_file}",
         )
 
     with ws.store.read() as tx:
@@ -79,7 +83,11 @@ def evaluate(
 
 
 def _choose_next_command(report: AccuracyReport, labels: TaskLabels) -> CommandHint | None:
-    """Return the command that asks labelled rows, or that shows rows to label; None if enough."""
+    """Return `try` for labelled rows that were not asked, `web` to label more rows, or None.
+
+    The rows were not asked under the present version. `try` asks at most MAX_TRIED_ROWS rows, and
+    with two versions compares the draft with the other version.
+    """
     if report.unasked_rows and report.present_index is not None:
         sides = {}
         if _is_pair(report):
@@ -96,8 +104,9 @@ def _choose_next_command(report: AccuracyReport, labels: TaskLabels) -> CommandH
 def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
     """Return the versions with the rows left out, a table of fields, and the missing labels.
 
-    If two versions are compared, each field has a verdict. If no row is labelled or no version has
-    answers, a sentence says so.
+    If two versions are compared, each field has a verdict. A line says how many labelled rows the
+    present version was not asked about. If no row is labelled or no version has answers, the only
+    output is a sentence that says so.
     """
     label_hint = (
         "`correct ITEM --set FIELD=VALUE` corrects or confirms a field, "
@@ -143,7 +152,11 @@ def _is_pair(report: AccuracyReport) -> bool:
 
 
 def _version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterator[str]:
-    """Yield a line for each version: its cost, and the labelled rows that it leaves out."""
+    """Yield a line with the labelled and measured rows, then a line for each version.
+
+    The line of a version has its cost for 1,000 rows. It also has the labelled rows that it leaves
+    out, its doubtful rows, and the labels that correct its own values, if there are any.
+    """
     yield (
         f"{plural(report.labelled_rows, labels.singular, labels.plural)} labelled, "
         f"{report.measured_rows:,} measured"
@@ -161,7 +174,10 @@ def _version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterator[str]:
 
 
 def _field_table(report: AccuracyReport) -> TextTable:
-    """Return a table with the share of right values of each field and version."""
+    """Return a table of fields: number of labels, and each version's share of right values.
+
+    A share has its 95 % interval.
+    """
     headers = ["field", "labels", *(f"right {side}" for side in "AB"[: len(report.versions)])]
     rows = [
         [
@@ -181,7 +197,10 @@ def format_share(share: Share) -> str:
 
 
 def format_verdict(comparison: FieldComparison) -> str:
-    """Return in words whether a difference between two versions is shown in a field."""
+    """Return in words whether a difference between two versions is shown in a field.
+
+    The text has the p-value. It has a count instead if too few rows differ.
+    """
     differing_rows = comparison.only_a + comparison.only_b
     if comparison.verdict != NO_DIFFERENCE:
         return (

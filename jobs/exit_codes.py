@@ -103,9 +103,7 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
     except click.exceptions.Exit:
         raise
     except click.ClickException as error:
-        hint = "check the path"
-        if isinstance(error, click.UsageError):
-            hint = _help_hint(error)
+        hint = _help_hint(error) if isinstance(error, click.UsageError) else "check the path"
         fail(error.format_message(), hint, error.exit_code)
     except MemoryError:
         fail(*NO_MEMORY_ERROR, CONFIGURATION_CODE)
@@ -271,7 +269,10 @@ def _resend_signal(signal_number: int) -> None:
 
 
 def _help_hint(error: click.UsageError) -> str:
-    """Return the hint with the command that prints help: of the command, or of all commands."""
+    """Return the hint with the command that prints help: of the command, or of all commands.
+
+    After make, it is a target of make.
+    """
     has_make = MAKE_COMMAND_LINE_VARIABLE in os.environ
     if error.ctx is None or error.ctx.parent is None:
         help_command = "make help ALL=1" if has_make else f"{find_program()} --help"

@@ -109,7 +109,9 @@ def import_rows(
     Texts of passages are stored unchanged. A passage that has concepts keeps its text.
 
     A moved image is recognized by its bytes, and a changed image is asked about again. A broken
-    image is stored with the reason.
+    image is stored with the reason. Images have no --dry, --strict and --report.
+
+    Creates the workspace if it does not exist and the file can be imported.
     """
     if experts is not None:
         _check_task_of_people_file(experts)
@@ -126,6 +128,14 @@ def import_rows(
         )
 
     if task_name == "images":
+        if dry or strict or report is not None:
+            options = (
+                f"{OptionHint(dry=True)}, {OptionHint(strict=True)} and {OptionHint('report')}"
+            )
+            raise InputError(
+                f"{options} are for files of people and passages; no image was imported",
+                hint="leave out the option",
+            )
         return _import_images(file)
     if task_name not in ROW_LABELS:
         raise InputError(
@@ -143,10 +153,7 @@ def import_rows(
     if may_create and (file.is_file() or file.is_dir()):
         importer.check_file(file, import_options)
 
-    access = "create"
-    if dry:
-        access = "look"
-    with open_configured_workspace(access, task_name=task_name) as ws:
+    with open_configured_workspace("look" if dry else "create", task_name=task_name) as ws:
         import_report = importer.import_rows(ws, file, import_options)
         next_command = None
         if not dry and not should_print_json():
@@ -192,10 +199,11 @@ def _check_readable(file: Path, participle: str) -> None:
 
 
 def _print_import(report: "ImportReport", task_name: str) -> None:
-    """Print warnings about findings, notes, and the counts of an import.
+    """Print warnings about findings, notes, and the counts of imported and unparked rows.
 
-    Warnings and notes go to standard error. Notes are left out if the import changed and found
-    nothing, and was not dry. Counts are left out if no row was read.
+    Findings with the same reason share a warning. Warnings and notes go to standard error. Notes
+    are left out if the import changed and found nothing, and was not dry. Counts are left out if no
+    row was read.
     """
     terminal = Terminal()
     labels = ROW_LABELS[task_name]
@@ -223,7 +231,10 @@ def _print_import(report: "ImportReport", task_name: str) -> None:
 
 
 def _import_line(report: "ImportReport", labels: ImportedRowLabels) -> str:
-    """Return a line with the counts of imported rows and of findings."""
+    """Return a line with the counts of read, added, updated and unchanged rows, and of findings.
+
+    Kinds without findings are left out. A dry import says that nothing was written.
+    """
     parts = [f"{report.added:,} added, {report.updated:,} updated, {report.unchanged:,} unchanged"]
     kind_counts = [f"{count:,} {kind.value}" for kind, count in report.counts.items() if count]
     if kind_counts:
@@ -263,7 +274,8 @@ def _enclose(prefix: str, text: str | None, suffix: str = "") -> str:
 def _import_images(folder: Path) -> CommandReport:
     """Import the images below a folder, and read them as rows of their task.
 
-    Creates the workspace if it does not exist. The next command is left out with `--json`.
+    Creates the workspace if it does not exist. The next command is left out with `--json`. The
+    report's check raises an error if the folder has no image.
 
     Raises:
         InputError: The folder cannot be read; nothing was imported.
@@ -272,9 +284,7 @@ def _import_images(folder: Path) -> CommandReport:
     with open_configured_workspace("create", task_name="images") as ws:
         report = images.import_images(ws, folder)
         ws.sync_rows()
-        next_command = None
-        if not should_print_json():
-            next_command = status.read_status(ws).next_command
+        next_command = None if should_print_json() else status.read_status(ws).next_command
     return CommandReport(report.document, _images_output(report), report.check, next_command)
 
 
@@ -338,10 +348,10 @@ def add_expert(
 
 
 def _added_expert_output(added_expert: "AddedExpert") -> list[Any]:
-    """Return a table with the person, a function that prints the call's outcome, and a hint.
+    """Return a table with the person, a function that prints the call's outcome, and a line.
 
-    The function prints on standard error. It is left out if no call was made and there is no
-    problem.
+    The function prints on standard error; it warns if the person has no tags. It is left out if no
+    call was made and there is no problem. The line has the next command.
     """
     cells = (
         added_expert.username,
@@ -474,6 +484,7 @@ def ask(
 def _ask_output(report: "AskReport") -> list[Any]:
     """Return a table of the answers, the estimate for all rows if any, and the calls' cost.
 
+    A row without an answer shows its problem. The last line says whether answers were stored.
     Warnings of the estimate are functions that print on standard error.
     """
     answers = report.answers
@@ -501,8 +512,9 @@ def _ask_output(report: "AskReport") -> list[Any]:
 def _estimate_output(estimate: "Preflight", row_count: int) -> list[Any]:
     """Return a line with the cost of all rows in each available mode, and warnings.
 
-    If the local engine answered, the costs are those of the model that a key would use. Each
-    warning is a function that prints on standard error.
+    Decisions are left out if a row would need a second request for its other fields. If the local
+    engine answered, the costs are those of the model that a key would use. Each warning is a
+    function that prints on standard error.
     """
     priced_estimate = estimate.with_key or estimate
     mode_estimates = {

@@ -84,7 +84,10 @@ def _request_list_output(
 def _request_table_cells(request: Mapping[str, Any], *, has_task: bool) -> list[str]:
     """Return the cells of a request in the order of REQUEST_HEADERS.
 
-    The answer is cut after MAX_ANSWER_CELL_CHARS characters.
+    The answer or reason is cut after MAX_ANSWER_CELL_CHARS characters.
+
+    Args:
+        has_task: Write the task before the name of the row.
     """
     row_name = f"{request['task']} {request['name']}" if has_task else request["name"]
     answer_text = _format_request_answer(request)
@@ -215,7 +218,10 @@ def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _format_state(state: str | None, parked_reason: str | None) -> str:
-    """Return the state of a row for people, with the reason if the row is parked."""
+    """Return the state of a row for people, with the reason if the row is parked.
+
+    No state is "unknown", and `no_bio` has an explanation.
+    """
     label = state or "unknown"
     if state == "no_bio":
         label = "no bio (cannot be searched)"
@@ -268,8 +274,8 @@ def _format_confidence(confidence: Mapping[str, Any]) -> str:
 def _format_provenance(answer: Mapping[str, Any]) -> str:
     """Return when and how an answer was made: by a person, a batch, or as a copied answer.
 
-    An answer of a model has its version, model, tokens and cost. The text says if a correction was
-    undone, or if the answer is not applied to the row.
+    An answer of a model has its version and model; if it was not copied, also tokens and cost. The
+    text says if a correction was undone, or if the answer is not applied to the row.
     """
     answered_at = f"{answer['at']:{MINUTE_FORMAT}}"
     if answer["who"] is not None:
@@ -296,9 +302,7 @@ def _format_index_entry(index_state: Mapping[str, Any]) -> str:
         return f"broken: {index_state['problem']}"
     if not index_state["indexed"]:
         return "not in it"
-    freshness = "with an older text"
-    if index_state.get("up_to_date"):
-        freshness = "up to date"
+    freshness = "up to date" if index_state.get("up_to_date") else "with an older text"
     return f"in build {index_state.get('build')}, {freshness}"
 
 

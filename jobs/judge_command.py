@@ -35,7 +35,8 @@ def judge(
     """Ask a decision model whether the text supports each answer of TASK; store the probability.
 
     Judges tags, fields, concepts and quotations that a generating model answered, for a random
-    sample of rows. Corrections, and fields that decisions answered, are left out.
+    sample of rows, or for all rows with --all. Corrections, and fields that decisions answered, are
+    left out.
 
     Prints the estimate before anything is spent. --dry asks nothing. An estimate above
     FINDABLE_CONFIRM_ABOVE (USD) needs --yes.
@@ -71,7 +72,10 @@ def judge(
 
 
 def _estimate_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:
-    """Return the lines of --dry: the estimate, or that nothing is to be judged."""
+    """Return the lines of --dry: the estimate, then rows judged before and rows left out.
+
+    If nothing is to be judged, the only line says why.
+    """
     if not report.open_rows:
         return [_explain_nothing_judged(report, labels)]
     rows = plural(report.open_rows, labels.singular, labels.plural)
@@ -83,7 +87,11 @@ def _estimate_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:
 
 
 def _report_lines(report: JudgeReport, labels: TaskLabels) -> Output:
-    """Return the judged rows with their cost, the supported shares, and the next command."""
+    """Return lines with the judged rows and their cost, the supported shares, and doubtful rows.
+
+    Failed rows, rows judged before and rows left out have their counts. The last line ends with the
+    next command, if there is one.
+    """
     lines = []
     if report.live is None:
         lines.append(_explain_nothing_judged(report, labels))
@@ -142,7 +150,10 @@ def _left_out_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:
 
 
 def _warn_of_unjudged_rows(report: JudgeReport, labels: TaskLabels, display: Progress) -> None:
-    """Print a warning for each sampled failed row, and how many rows a budget left open."""
+    """Print a warning for each sampled failed row, and how many rows a budget left open.
+
+    Nothing is printed if no row failed and the budget was large enough.
+    """
     if report.live is not None:
         for row_id, reason in report.live.samples:
             display.warn(f"{row_id}: {reason}")

@@ -36,9 +36,9 @@ from jobs.output import (
     Terminal,
     TextTable,
     log_times,
+    print_errors_and_raise,
     print_fields,
     print_line,
-    raise_all,
 )
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
@@ -81,9 +81,10 @@ def work(
 ) -> CommandReport:
     """Do all due work of all tasks, or of TASK: send, poll, download, ingest, retry, index.
 
-    Runs until it is stopped. With --once, for cron, it does the due work once. It then prints a
-    line with the time, or nothing if nothing was due, and exits with 0. With --json it also lists
-    the remaining work, with the seconds until it is due.
+    Runs until it is stopped, and warns of errors. With --once, for cron, it does the due work once.
+    It then prints a line with the time, or nothing if nothing was due, and exits with 0, or with
+    the code of an error. With --json, which needs --once, it also lists the remaining work, with
+    the seconds until it is due.
 
     Any number of processes may run at once, with PostgreSQL on several machines.
 
@@ -116,7 +117,9 @@ def work(
     # Without a terminal nothing is printed, because cron mails every output.
     if not output and sys.stdout.isatty():
         output = "nothing was due"
-    return CommandReport(location | report.document, output, partial(raise_all, report.failures))
+    return CommandReport(
+        location | report.document, output, partial(print_errors_and_raise, report.failures)
+    )
 
 
 @contextmanager
@@ -124,6 +127,10 @@ def _open_task(task_name: str, *, move_to: str | None) -> Iterator[WorkspaceSess
     """Open the workspace for writing with a task in use; `--yes` agrees to any cost.
 
     Without `--yes` no cost is agreed to in advance.
+
+    Args:
+        task_name: The task.
+        move_to: Mode in which rows of an old batch are asked; None keeps the setting.
     """
     with open_configured_workspace("write", task_name=task_name) as ws:
         ws.agreed_usd = None
@@ -314,7 +321,7 @@ def _forget_lines(
     names: Sequence[str],
     labels: TaskLabels,
 ) -> list[str]:
-    """Return the lines of `forget`: counts of the removed data, and copies out of reach.
+    """Return the lines of `forget`: counts of the deleted data, and copies out of reach.
 
     Lines about rows that were already deleted, and about quality reports, are left out if there are
     no such rows or reports.
@@ -374,7 +381,7 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
     row has, lock files, and leftovers of killed commands.
 
     Rows, answers, counts and cost of all batches, hashes of their lines, and the index in service
-    stay.
+    stay. Prints the numbers of deleted files, or that nothing is old enough.
     """
     report = file_cleanup.clean_workspace(ws, dry=dry)
     if report.is_empty:
@@ -486,7 +493,8 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
 def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
     """Measure the answers of a task against its gates, and write a report into DATA/reports.
 
-    Exit code 6 if a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds.
+    Exit code 6 if a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. Without
+    answers it writes no report, and says so; for a named version that is an error.
 
     A report contains samples of the database: protect it like the database.
     """
@@ -519,9 +527,9 @@ def _probability_lines(report: QualityReport) -> list[str]:
 
 
 def _gate_table(report: QualityReport) -> TextTable:
-    """Return a table of the gates: figure and value, verdict, bound, number of items.
+    """Return a table of the gates: figure and value, verdict, bounds, number of rows.
 
-    The verdict of a gate that was not judged is the reason.
+    Instead of a verdict, a gate that was not judged has the reason.
     """
     rows = []
     for gate in report.gates:
@@ -532,7 +540,10 @@ def _gate_table(report: QualityReport) -> TextTable:
 
 
 def parked(ws: WorkspaceSession) -> CommandReport:
-    """List the parked rows of TASK, which are not asked again, with the reason."""
+    """List the parked rows of TASK, which are not asked again, with the reason and the time.
+
+    `unpark` releases them.
+    """
     parked_rows = row_items.list_parked(ws.store, ws.task)
     row_noun = ws.task.labels.singular
     if not parked_rows:

@@ -142,9 +142,7 @@ class NamedArgument(click.Argument):
             )
             raise click.UsageError(message, ctx)
 
-        parsed: str | tuple[str, ...] = option_text
-        if self.nargs != 1:
-            parsed = tuple(option_text.split())
+        parsed = option_text if self.nargs == 1 else tuple(option_text.split())
         return super().consume_value(ctx, {**opts, argument_name: parsed})
 
 
@@ -190,7 +188,10 @@ class CountParam(click.ParamType[int]):
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number; a text that is not a number in the range is a usage error."""
+        """Return the number; a text that is not a number in the range is a usage error.
+
+        The range includes both bounds.
+        """
         try:
             count = parse_count(value) if isinstance(value, str) else int(value)
         except ValueError as error:

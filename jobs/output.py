@@ -96,8 +96,8 @@ class Terminal:
             )
 
 
-def raise_all(errors: Sequence[FindableError]) -> None:
-    """Print all errors but the first with their hints, then raise the first."""
+def print_errors_and_raise(errors: Sequence[FindableError]) -> None:
+    """Print all errors but the first with their hints, then raise the first; no error is fine."""
     for error in errors[1:]:
         Terminal().error(error.message)
         Terminal().hint(error.hint)
@@ -160,7 +160,7 @@ def _escape_control(match: re.Match[str]) -> str:
     return char if char.isprintable() else json.dumps(char)[1:-1]
 
 
-def print_request(line: str) -> None:
+def log_request(line: str) -> None:
     """Print a line of an access log with the time of day on standard error.
 
     If standard error cannot be written, the line is dropped.
@@ -169,7 +169,7 @@ def print_request(line: str) -> None:
         click.echo(f"{time_of_day()} {printable(line)}", err=True)
 
 
-def raw_writer() -> Callable[[bytes], object]:
+def make_chunk_writer() -> Callable[[bytes], object]:
     """Return a function that writes bytes to standard output.
 
     A pipe gets the bytes unchanged. A terminal gets UTF-8 text with control characters as blanks.
@@ -236,7 +236,10 @@ def print_all(output: Output) -> None:
 
 
 def _format_cell(value: object) -> str:
-    """Return a table's cell: times to the minute, whole numbers with commas, None as a hyphen."""
+    """Return a table's cell: times to the minute, whole numbers with commas, None as a hyphen.
+
+    Any other value is its text, in which blanks replace control characters and line ends.
+    """
     if value is None:
         return "-"
     if isinstance(value, datetime):
@@ -355,7 +358,10 @@ class TerminalProgressBar:
         progress.update(task_id, completed=done, total=self._total, progress_text=progress_text)
 
     def _format_progress(self, done: int, elapsed_s: float, note: str) -> str:
-        """Return count, rate, remaining time and note, separated by commas."""
+        """Return count, rate per second, remaining seconds and note, separated by commas.
+
+        Rate and time are left out before the first unit, the time also without a total.
+        """
         parts = [f"{done:,}" if self._total is None else f"{done:,}/{self._total:,}"]
 
         rate = done / elapsed_s if elapsed_s > 0 else 0

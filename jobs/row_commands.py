@@ -27,7 +27,7 @@ from jobs.options import (
     Version,
     Where,
 )
-from jobs.output import Terminal, TextTable, print_fields, raw_writer
+from jobs.output import Terminal, TextTable, make_chunk_writer, print_fields
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import to_display_value
@@ -137,9 +137,9 @@ def items(
 
 
 def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
-    """Return a report with the counts of a filter's rows by state, tag and version.
+    """Return a report with the counts of a filter's rows: all, by state, tag and version.
 
-    There is no time limit.
+    There is no time limit. Tags or versions that were not counted have no lines.
     """
     counts = row_items.count_rows(ws.store, ws.task, row_filter, within_s=None)
     rows = [("all", "", counts.total)]
@@ -240,7 +240,7 @@ def export(
         options=options,
         overwrite=overwrite,
         raw=raw,
-        write_chunk=raw_writer(),
+        write_chunk=make_chunk_writer(),
     )
 
     if path is None:
@@ -347,7 +347,7 @@ def _edit_tags(
 
 
 def _report_merges(report: Document) -> CommandReport:
-    """Return the report of a merge or its undoing: merge rules and the number of changed people.
+    """Return the report of a merge or its undoing: the merges and the number of changed people.
 
     The output also has a note for each rule that existed already, and a warning about rows that
     kept their tags because the database refused the change.
@@ -449,7 +449,8 @@ def _edit_cells(edit: Mapping[str, Any]) -> tuple[object, ...]:
     """Return an edit as cells: number, person, time, and changes.
 
     Members that a list lost have a minus sign, and members that it got have a plus sign. Other
-    fields have both values. The changes end with the number of the edit that this edit undoes.
+    fields have both values. Confirmed fields follow without values. The changes end with the number
+    of the edit that this edit undoes.
     """
     changes = list[str]()
     for name, (before, after) in edit["changes"].items():

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from jobs.options import PATH, TEXT, CommandReport, CountParam, MinScore, Parameter, Tag, Where
+from jobs.options import TEXT, CommandReport, CountParam, MinScore, Parameter, Tag, Where
 from jobs.output import Output, TextTable, print_marked, print_text
-from jobs.variables import closest_name, suggestion_question
+from jobs.variables import find_similar_name, format_suggestion
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
@@ -76,12 +76,14 @@ def index(
     for moved_name in report.moved_aside:
         ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
     if report.refused:
-        _warn_refused(ws, report.refused)
+        _warn_of_refused_texts(ws, report.refused)
     return CommandReport(asdict(report), _format_index_report(ws, report))
 
 
-def _warn_refused(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
-    """Warn that the embedding model refused texts, with the first rows and the first reason.
+def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
+    """Warn that the embedding model refused texts, which are not in the index.
+
+    The warning has their number, the names of the first rows, and the first reason.
 
     Args:
         refusals: The reasons by row id; at least one.
@@ -119,20 +121,15 @@ def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str
     return f"{message}. Next: {labels.command('search', q=ws.indexed_task.example_question)}"
 
 
-def evaluate_search(
-    ws: WorkspaceSession,
-    *,
-    queries: Annotated[Path, Parameter("", PATH)],
-    qrels: Annotated[Path, Parameter("", PATH)],
-) -> CommandReport:
-    """Measure the search with QUERIES (JSON lines) and QRELS (TREC judgements).
+def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> CommandReport:
+    """Measure the search with judged questions: a table of each rank and a fixed BM25.
 
-    Prints nDCG@10, MRR, P@5 and R@10 with 95 % intervals, for each rank and for a fixed BM25 over
-    the same rows. Also prints the share of questions with only weak hits, and for `hybrid` the
-    share of words that is best on these questions, with its 95 % interval.
+    Each line has nDCG@10, MRR, P@5 and R@10 with 95 % intervals. Embeds the questions, which a
+    service may charge.
 
-    `index` compares each new build with the files judged/queries.jsonl and judged/qrels.tsv in the
-    workspace.
+    Args:
+        queries: A file of questions, as JSON lines.
+        qrels: A file of TREC judgements.
     """
     rows = evaluate.measure_search(ws, queries, qrels)
     cells = [_measure_cells(row) for row in rows]
@@ -143,8 +140,8 @@ def evaluate_search(
 def _measure_cells(row: Mapping[str, Any]) -> list[object]:
     """Return a row of the table of `measure`: each measure with its 95 % interval.
 
-    The last two cells are the share of weak queries and the best share of words, or "" if the
-    system has none.
+    The first cells are system, type and number of queries. The last two cells are the share of weak
+    queries and the best share of words with its interval, or "" if the system has none.
     """
     cells: list[object] = [row["system"], row["type"], row["queries"]]
     for measure_name in MEASURES:
@@ -179,7 +176,7 @@ def search(
         Parameter("Find the rows most similar to this row.", TEXT, metavar="NAME"),
     ] = "",
 ) -> CommandReport:
-    """Find the people, or rows of TASK, that match a question best.
+    """Find the people, or rows of TASK, that match a question best, or that are like a row.
 
     Hits with a phrase in quotation marks come first. If the question has no other words, all hits
     contain the phrase. No hit contains a word with a hyphen before it (-word).
@@ -247,7 +244,7 @@ def _warn_unindexed_tags(ws: WorkspaceSession, tag_names: Sequence[str]) -> None
     tag_counts = items.count_rows(ws.store, ws.task).tags or {}
     for tag_name in tag_names:
         message = f"no entry of the index has the tag {tag_name!r}"
-        question = suggestion_question(closest_name(tag_name, tag_counts))
+        question = format_suggestion(find_similar_name(tag_name, tag_counts))
         ws.display.warn(f"{message}{question}")
 
 
@@ -268,7 +265,7 @@ def _search_output(
 
     rows = []
     for hit, document in zip(hits, documents, strict=True):
-        cells = [_format_cell(document[member]) for member in collection.columns.values()]
+        cells = [_shorten_cell(document[member]) for member in collection.columns.values()]
         # Every second piece of a snippet matches the question.
         marked_snippet = MATCH_MARK.join(hit.snippet.pieces) if hit.snippet else ""
         rows.append([*cells, hit.why, marked_snippet])
@@ -283,8 +280,8 @@ def _print_hit(collection: "IndexedTask", hit: "Hit") -> None:
     empty.
     """
     name, details = format_hit_heading(collection, hit)
-    details_text = f"  {_format_cell(', '.join(details))}" if details else ""
-    print_marked(f"{hit.rank:>3}  ", _format_cell(name), details_text)
+    details_text = f"  {_shorten_cell(', '.join(details))}" if details else ""
+    print_marked(f"{hit.rank:>3}  ", _shorten_cell(name), details_text)
 
     if hit.snippet is not None and hit.snippet.text:
         print_marked(*hit.snippet.pieces, indent=HIT_INDENT_WIDTH)
@@ -295,7 +292,7 @@ def _print_hit(collection: "IndexedTask", hit: "Hit") -> None:
         print_text(hit.why, indent=indent)
 
 
-def _format_cell(value: Any) -> str:
+def _shorten_cell(value: Any) -> str:
     """Return a value as one line of at most MAX_CELL_CHARS, with single blanks between words."""
     text = ", ".join(value) if isinstance(value, list) else str(value)
     line = " ".join(text.split())

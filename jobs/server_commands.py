@@ -4,11 +4,11 @@ import os
 import webbrowser
 from typing import Annotated
 
-from jobs.command import page_commands
+from jobs.command import make_page_commands
 from jobs.demo import SAMPLE_DATA_FOLDER
 from jobs.exit_codes import listen_on_port
 from jobs.options import CountParam, Parameter
-from jobs.output import Terminal, print_line, print_request
+from jobs.output import Terminal, log_request, print_line
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint
 from pipeline.engine.workspace_folder import check_links, make_directory
@@ -54,7 +54,7 @@ def web(
         readonly=readonly,
         token=web_token,
         display=terminal,
-        page_commands=page_commands(),
+        page_commands=make_page_commands(),
     )
 
 
@@ -97,13 +97,16 @@ def emulator(
         workspace_folder / "emulator",
         listen_on_port("emulator", host, port),
         limits=typed_limits,
-        log=print_request,
+        log=log_request,
         on_ready=_print_client_setup,
     )
 
 
 def _print_client_setup(url: str) -> None:
-    """Print on standard error the address of the local engine, and commands that use it."""
+    """Print on standard error the address of the local engine, and commands that use it.
+
+    The commands set the variables of a client, and tag sample people in a workspace of its own.
+    """
     terminal = Terminal()
     terminal.say(f"the local engine serves Gemini's protocol at {url}; Ctrl-C stops it")
     variables = f"GOOGLE_GEMINI_BASE_URL={url} FINDABLE_TRUST={url} GEMINI_API_KEY=any"

@@ -62,6 +62,10 @@ def _status_lines(
 ) -> list[tuple[str, object]]:
     """Return the lines of `status` in their order: the name and the text of each.
 
+    Workspace, rows, cost and next command are always there. Each other line is left out if there is
+    nothing to say. At most MAX_OPEN_BATCH_LINES open batches and the newest
+    MAX_DUPLICATE_BATCH_LINES duplicate batches are listed.
+
     Args:
         has_details: Add the lines of `status --more`.
     """
@@ -79,7 +83,7 @@ def _status_lines(
         lines.append(("closed", f"{have} closed fields; `tag` asks their other fields"))
     lines += _stale_lines(document.get("stale"))
     lines += _doubtful_lines(document.get("doubtful"))
-    lines += _first_lines(
+    lines += _limit_lines(
         "under way",
         report.open_batch_lines,
         MAX_OPEN_BATCH_LINES,
@@ -112,7 +116,7 @@ def _format_duplicate_batch(batch: Mapping[str, Any]) -> str:
     return f"{batch['remote_name']} is a duplicate of batch {batch['batch']}, {state}"
 
 
-def _first_lines(
+def _limit_lines(
     name: str,
     lines: Sequence[str],
     max_lines: int,
@@ -153,11 +157,12 @@ def _format_failures(failures: Mapping[str, Any]) -> str:
 def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of `status --more`.
 
-    They are reasons of failures, batches by state, the last MAX_DUE_LINES due retries without an
-    outcome, the models, and for a task with versions also version, pilot and backfill.
+    They are at most MAX_REASON_LINES reasons of failures, batches by state, the last MAX_DUE_LINES
+    due retries without an outcome, and the models. A task with versions also has its version, pilot
+    and backfill.
     """
     reasons = _reason_lines(document)
-    lines = _first_lines("reason", reasons, MAX_REASON_LINES, list_command=CommandHint("parked"))
+    lines = _limit_lines("reason", reasons, MAX_REASON_LINES, list_command=CommandHint("parked"))
 
     batch_counts = document["batches"].items()
     batches = ", ".join(f"{count} {state}" for state, count in batch_counts if count)
@@ -181,7 +186,7 @@ def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _reason_lines(document: Mapping[str, Any]) -> list[str]:
-    """Return a line for each reason of failed rows, and of other parked rows."""
+    """Return a line for each reason of failed rows, then of rows whose text supports no answer."""
     failure_reasons = document.get("failures", {}).get("reasons", {})
     lines = [f"failed {count:,}: {reason}" for reason, count in failure_reasons.items()]
     # The reasons of failures include all other parked rows.
@@ -222,7 +227,10 @@ def _stale_lines(stale: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def _doubtful_lines(doubtful: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return a line with the number of doubtful rows, or no line without confidences."""
+    """Return a line with the number of doubtful rows of all rows with confidences.
+
+    Without confidences (None) there is no line. A hint, if any, is the command that lists the rows.
+    """
     if doubtful is None:
         return []
     rows = plural(doubtful["answered"], "row")
@@ -235,7 +243,13 @@ def _doubtful_lines(doubtful: Mapping[str, Any] | None) -> list[tuple[str, str]]
 def _format_counts(document: Mapping[str, Any], subject: str) -> str:
     """Return how many rows there are, and how many in each state.
 
-    The first two counts of the document are all rows and answered rows.
+    States without rows are left out, except answered rows. Parked rows come last, then rows that
+    left their source.
+
+    Args:
+        document: The document of `status`. The first two counts of the subject are all rows and
+            answered rows.
+        subject: The member with the counts.
     """
     (_, total), (answered_name, answered), *state_counts = document[subject].items()
     labels = dict(COUNT_LABELS)

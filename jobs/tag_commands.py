@@ -113,9 +113,7 @@ def tag(
     if backfill and quality is not None:
         ws.display.say(f"quality: {quality.line} ({quality.path})")
     # Only people read the next command; the JSON document has none.
-    next_command = None
-    if not should_print_json():
-        next_command = status.read_status(ws).next_command
+    next_command = None if should_print_json() else status.read_status(ws).next_command
 
     def check() -> None:
         for summary in report.ingested:
@@ -158,9 +156,11 @@ def _print_tag_report(
 
 
 def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[str]:
-    """Return the ingested answers, and the live run or the open batches, as at least one line.
+    """Return lines about decided fields, ingested answers, and the live run or open batches.
 
-    The first line is left out if nothing was ingested and there is a live run or an open batch.
+    There is at least one line. Decided fields have a line only if some were decided; it is the only
+    line if nothing else was asked. Ingested answers have no line if nothing was ingested and there
+    is a live run or an open batch.
     """
     live_report = report.live
     lines = []
@@ -211,7 +211,8 @@ def _decided_line(report: tag_report.TagReport, decided: LiveReport, labels: Tas
 def _warn_of_open_rows(report: tag_report.TagReport, labels: TaskLabels, display: Progress) -> None:
     """Print warnings about a live run's failed rows, and rows that wait for budget or API.
 
-    Nothing is printed if there are no such rows.
+    Each sampled failed row has a warning with its reason. Nothing is printed if there are no such
+    rows.
     """
     if report.live is not None:
         for row_name, reason in report.live.samples:
@@ -228,7 +229,8 @@ def _warn_of_open_rows(report: tag_report.TagReport, labels: TaskLabels, display
 def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: TaskLabels) -> str:
     """Return a line with the answered, failed and remaining rows of a live run, and its cost.
 
-    If no row was asked or remains, the line says that no row is open.
+    Remaining rows that get the answers of equal rows in open batches are counted apart. If no row
+    was asked or remains, the line says that no row is open.
     """
     if not (live_report.finished_rows or report.unasked):
         return f"nothing to ask: {labels.none_open_message}"
@@ -245,7 +247,7 @@ def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: Ta
 
 
 def _list_failures(live_report: LiveReport) -> list[str]:
-    """Return a phrase for each reason with its number of failed rows."""
+    """Return a phrase for each reason with its number of failed rows, the most frequent first."""
     parts = []
     for reason, count in live_report.failed.most_common():
         if reason == INTERRUPTED_REASON:
@@ -261,7 +263,8 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
     """Print the waiting batches, the estimate of each mode, and the recommended mode.
 
     If no row is open, print this instead of the estimate and the recommendation. If the local
-    engine would answer, print also the estimate of the model that a key would use.
+    engine would answer, print the estimate of the model that a key would use. A late batch's move
+    and a proposal of decisions, or why there is none, have lines of their own.
     """
     if estimate.waiting.items:
         waiting = estimate.waiting.describe_rows(labels)
@@ -300,7 +303,8 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
 def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) -> None:
     """Print the tokens, a table with cost and time of each available mode, and warnings.
 
-    Batch is printed even if it is not available. Warnings go to standard error.
+    Batch is printed even if it is not available. The cost of control requests and row codes is
+    printed if there are any. Warnings go to standard error.
 
     Args:
         estimate: The estimate.

@@ -56,7 +56,8 @@ def try_(
 ) -> CommandReport:
     """Ask about a few rows of TASK; show requests, replies, tokens, cost (USD) and time.
 
-    Validates the answers, but does not store them. The calls count in budgets and quotas.
+    Validates the answers, but does not store them. The calls count in budgets and quotas. If
+    a budget, a quota or Ctrl-C ends the calls early, the results so far are printed first.
 
     Tries the first open rows, a random sample with --seed, or the row of --item. Asks for
     confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD); without a terminal it needs
@@ -103,7 +104,10 @@ def try_(
 
 
 def _print_try(report: TryReport, labels: TaskLabels) -> None:
-    """Print the system instruction, then each tried row with its request and reply, then totals."""
+    """Print the system instruction, then each tried row with its request and reply, then totals.
+
+    The last lines say how often the answers to labelled rows are right, and what the try cost.
+    """
     # All requests of a task have the same system instruction.
     instruction = report.items[0].request.get("systemInstruction")
     if instruction:
@@ -122,7 +126,10 @@ def _print_try(report: TryReport, labels: TaskLabels) -> None:
 
 
 def _print_request(request: Mapping[str, Any]) -> None:
-    """Print the prompt of a request, with its attachments, or with its closed questions."""
+    """Print the prompt of a request, with its attachments, or with its closed questions.
+
+    Long texts are cut. An attachment is printed as its media type and size.
+    """
     if "questions" in request:
         print_text(_cut_text(request["input"]), indent=INDENT)
         for question_id, question in request["questions"].items():
@@ -135,7 +142,10 @@ def _print_request(request: Mapping[str, Any]) -> None:
 
 
 def _accuracy_lines(accuracy: Sequence[FieldComparison]) -> Iterator[str]:
-    """Yield lines for each labelled field: how often each side is right, and which is better."""
+    """Yield for each labelled field how often it is right; for two sides also which is better.
+
+    A share has its interval.
+    """
     for comparison in accuracy:
         sides = zip(SIDE_LETTERS, comparison.shares, strict=False)
         texts = [
@@ -151,7 +161,8 @@ def _accuracy_lines(accuracy: Sequence[FieldComparison]) -> Iterator[str]:
 def _print_tried_outcome(row: TriedRow) -> None:
     """Print the outcome of a tried row, then its answer, or without an answer the raw reply.
 
-    Duration, tokens and cost are printed only if the row was asked about. A long reply is cut.
+    Duration, tokens and cost are printed only if the row was asked about. A field with a confidence
+    has it behind its name. A long reply is cut.
     """
     line = row.outcome
     if row.calls:
@@ -194,8 +205,9 @@ def _format_try_total(report: TryReport, labels: TaskLabels) -> str:
 def _report_comparison(report: ComparisonReport, *, is_placeholder: bool) -> CommandReport:
     """Return the JSON document and the lines of a comparison of two sides.
 
-    The lines list both answers of each row. A sign marks different answers. Agreement by field and
-    totals are at the end.
+    The lines list both answers of each row. A sign marks different answers. Agreement by field, the
+    accuracy on labelled rows, and totals are at the end. The report's check raises the error of the
+    calls, if any were made.
     """
     side_a, side_b = report.sides
     lines = list[str]()

@@ -248,9 +248,7 @@ def refuse_unknown_variables(
     for name in (*typed_names, *environment_names):
         if name not in known_names:
             # A name that was typed after `make` has no prefix.
-            prefix = PREFIX
-            if name in typed_names:
-                prefix = ""
+            prefix = "" if name in typed_names else PREFIX
             raise _unknown_variable_error(name, known_names, prefix=prefix)
 
     for name in typed_names:
@@ -272,27 +270,27 @@ def _unknown_variable_error(
     *,
     prefix: str,
 ) -> InputError:
-    """Return the error about an unknown variable; it suggests the most similar known name.
+    """Return the error about an unknown variable, with the most similar known name if any.
 
     Args:
         prefix: The prefix with which the variable was typed; the suggestion has it, too.
     """
     suggestion = name.upper()
     if suggestion not in known_names:
-        suggestion = closest_name(name, known_names)
+        suggestion = find_similar_name(name, known_names)
     if suggestion:
         suggestion = f"{prefix}{suggestion}"
-    question = suggestion_question(suggestion)
+    question = format_suggestion(suggestion)
     message = f"unknown variable {prefix}{name}{question}; nothing was done"
     return InputError(message, hint="")
 
 
-def closest_name(word: str, words: Iterable[str]) -> str:
+def find_similar_name(word: str, words: Iterable[str]) -> str:
     """Return the word that is most similar to a mistyped word, or "" if no word is similar."""
     return next(iter(difflib.get_close_matches(word, sorted(words), n=1)), "")
 
 
-def suggestion_question(suggestion: str) -> str:
+def format_suggestion(suggestion: str) -> str:
     """Return the end of a message with a suggested name; empty without a suggestion."""
     return f"; did you mean {suggestion}?" if suggestion else ""
 

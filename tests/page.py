@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute
 from starlette.testclient import TestClient
 
-from jobs.command import page_commands
+from jobs.command import make_page_commands
 from pipeline.core import settings
 from tests.lab import Workspace
 from web.app_state import AppState
@@ -37,7 +37,7 @@ class Page(TestClient):
             access,
             patience_s=LONG_S,
             within_s=LONG_S,
-            page_commands=page_commands(),
+            page_commands=make_page_commands(),
         )
         self.guard = create_app(self.desk)
         super().__init__(self.guard, base_url=f"http://{HOST}", follow_redirects=False)

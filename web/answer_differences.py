@@ -76,7 +76,10 @@ def compare_answers(
     first: Mapping[str, Any],
     second: Mapping[str, Any],
 ) -> list[FieldDifference]:
-    """Return each field of two answers with its differing parts."""
+    """Return each field of two answers with its differing parts.
+
+    The fields of the first answer come first. A field that an answer lacks counts as None there.
+    """
     differences = []
     for name in dict.fromkeys([*first, *second]):
         first_value = first.get(name)
@@ -89,7 +92,10 @@ def compare_answers(
 
 
 def _compare_values(first: Any, second: Any) -> tuple[list[TextPart], list[TextPart]]:
-    """Return the parts of two values: members of lists, or words."""
+    """Return the parts of two values in their order, which are members of two lists, or words.
+
+    If a value has over MAX_COMPARED_TOKENS members or words, each value is a single part.
+    """
     if isinstance(first, list) and isinstance(second, list):
         first_tokens = _split_list(first)
         second_tokens = _split_list(second)

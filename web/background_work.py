@@ -72,7 +72,13 @@ class BackgroundJob:
         *,
         is_delayed: bool = False,  # noqa: ARG002 - a page shows it at once
     ) -> Iterator[ProgressBar]:
-        """Start a new part of the work; the progress begins at zero."""
+        """Start a new part of the work, and yield the display of its progress, which begins at 0.
+
+        Args:
+            label: Name of the part.
+            total: Units of the part, or None if their number is unknown.
+            is_delayed: Ignored.
+        """
         self.label = label
         self.total = total
         self.completed = 0
@@ -231,8 +237,8 @@ class BackgroundWork:
 def _run_to_end(work: BackgroundJob, run: Callable[[BackgroundJob], Any]) -> None:
     """Run the function of a work and store its result, or any exception as a problem document.
 
-    Sets the state and the end time. Work that was interrupted on request is stopped, not failed.
-    Nothing is raised.
+    Sets the state and the end time. Work that was interrupted on request is stopped, not failed,
+    and has no error. Nothing is raised.
     """
     state = "done"
     try:

@@ -66,7 +66,10 @@ class ColumnChart:
 
     @property
     def axis_labels(self) -> list[tuple[str, float, str]]:
-        """Labels of the horizontal axis, each with its position in percent and its anchor."""
+        """Labels of the first, middle and last column, with position in percent and anchor.
+
+        Few columns, or an even number of them, have no middle label.
+        """
         last = len(self.columns) - 1
         if not last:
             return [(self.columns[0].label, 0, "start")]
@@ -84,7 +87,15 @@ def draw_columns(
     values: Sequence[tuple[str, float]],
     format_value: Callable[[float], str],
 ) -> ColumnChart | None:
-    """Return a chart of (label, value) pairs with an axis that begins at 0; None without values."""
+    """Return a chart of (label, value) pairs with an axis that begins at 0.
+
+    The columns have the order of the pairs and the same width. The axis has at most MAX_TICKS steps
+    above 0. The chart is None if no value is above 0.
+
+    Args:
+        headings: Headings of labels and values, for the table of the chart.
+        format_value: Returns the text of a value, also on the axis.
+    """
     highest = max((value for _, value in values), default=0.0)
     if highest <= 0:
         return None
@@ -112,9 +123,13 @@ def draw_columns(
 
 
 def draw_costs(days: Sequence[Mapping[str, Any]], *, max_days: int) -> ColumnChart | None:
-    """Return the chart of the costs of the newest days, with the estimates of unfinished batches.
+    """Return the chart of the costs of the newest days, with estimates of unfinished batches.
 
-    Days without a cost between the others are part of the axis.
+    Days without a cost between the others are part of the axis. The chart is None without a cost.
+
+    Args:
+        days: Documents with `day`, `cost` and `under_way` in USD.
+        max_days: Days on the axis; the last one is the newest day with a document.
     """
     if not days:
         return None
@@ -140,7 +155,10 @@ def draw_progress(
     finished_parts: Iterable[tuple[datetime, int]],
     request_count: int,
 ) -> ColumnChart | None:
-    """Return the chart of the replies of a run over time; None with fewer than two times.
+    """Return the chart of a run's replies up to each of PROGRESS_STEPS equally distant times.
+
+    The last time is the end of the last part. The chart is None if the parts ended at fewer than
+    MIN_TIMES different times, or if there is no reply.
 
     Args:
         start: When the run began.
@@ -186,7 +204,15 @@ def draw_gate(
     *,
     is_share: bool,
 ) -> GateBar | None:
-    """Return the bar of a gate; None without a value. Shares have a scale from 0 to 1."""
+    """Return the bar of a gate from 0 to its value, with its limits; None without a value.
+
+    The scale contains 0, the value and the limits, and for shares also 1.
+
+    Args:
+        low: The smallest value that passes; None for no limit.
+        high: The largest value that passes; None for no limit.
+        is_share: Whether the value is a share, 0 to 1.
+    """
     if value is None:
         return None
 
@@ -234,7 +260,10 @@ class Distribution:
 
 
 def make_distribution(name: str, values: Sequence[Any]) -> Distribution:
-    """Return the distribution of a field; numbers and ranges become a histogram."""
+    """Return the distribution of a field; ranges, or at least two numbers, become a histogram.
+
+    Numbers are sorted. Other values keep their order.
+    """
     highest = max((value.row_count for value in values), default=0)
     if any(value.is_range for value in values):
         # A chosen range that is no longer counted has no place on the scale.

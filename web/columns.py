@@ -35,7 +35,10 @@ def find_empty(
     rows: Sequence[Mapping[str, Any]],
     kept_names: Iterable[str],
 ) -> list[str]:
-    """Return the columns without a value in any row, except the first column and the kept columns."""
+    """Return the columns without a value in any row, except the first and the kept columns.
+
+    Without rows no column is empty.
+    """
     if not rows:
         return []
     return [
@@ -54,6 +57,9 @@ def list_choices(
     make_address: Callable[[Sequence[str], str], str],
 ) -> list[ColumnChoice]:
     """Return the menu of columns: the displayed columns in their order, then the hidden columns.
+
+    The only displayed column cannot be hidden. The pinned column is first and cannot be moved.
+    Pinning a hidden column displays it.
 
     Args:
         displayed_names: Names of the displayed columns, in order.

@@ -16,6 +16,7 @@ def find_column(condition: str) -> str | None:
 
 
 def _iterate_columns(expression: Expression) -> Iterator[str]:
+    """Yield the column of each comparison in an expression, from left to right, with duplicates."""
     if isinstance(expression, Comparison):
         yield expression.column
     elif isinstance(expression, Negation):
@@ -28,7 +29,8 @@ def _iterate_columns(expression: Expression) -> Iterator[str]:
 def join_chosen(conditions: Iterable[str]) -> list[str]:
     """Return a condition per column, which is true if any condition of the column is.
 
-    Conditions on several columns and invalid conditions are returned unchanged.
+    Conditions on several columns and invalid conditions stay alone. The conditions are in
+    parentheses, in the order of their first use, and without duplicates.
     """
     groups: dict[str, list[str]] = {}
     for condition in dict.fromkeys(conditions):
@@ -48,7 +50,10 @@ def without_columns(conditions: Iterable[str], columns: Sequence[str | None]) ->
 
 
 def describe_condition(condition: str) -> str:
-    """Return the display text of a chosen value, such as "tone: mixed" or "price: 10 to 20"."""
+    """Return the display text of a chosen value, such as "tone: mixed" or "price: 10 to 20".
+
+    Any other condition is returned unchanged.
+    """
     try:
         expression = parse_where(condition)
     except InputError:

@@ -62,8 +62,13 @@ def make_editors(
 ) -> dict[str, FieldEditor]:
     """Return the forms of an answer's fields by name.
 
-    The mapping is empty if the file of the task cannot be read, because no answer can be validated then.
-    A refused form has the texts that were submitted.
+    The mapping is empty if the file of the task cannot be read, because no answer can be validated
+    then. Fields that the answer lacks have no form.
+
+    Args:
+        answer: The answer as it is stored.
+        result: How the last form was submitted. The form of its field has the message, and if it
+            was refused, the submitted texts.
     """
     try:
         shapes = make_shapes(ws.task.prompt.answer_model)
@@ -77,9 +82,7 @@ def make_editors(
             continue
         editors[name] = FieldEditor(shape, to_texts(shape, values[name]))
         if result is not None and result.field_name == name:
-            texts = result.texts
-            if result.is_saved:
-                texts = editors[name].texts
+            texts = editors[name].texts if result.is_saved else result.texts
             editors[name] = FieldEditor(shape, texts, result)
     return editors
 
@@ -94,7 +97,10 @@ class QuickChoice(NamedTuple):
 
 
 def make_quick_choices(editors: Mapping[str, FieldEditor]) -> list[QuickChoice]:
-    """Return the choices of the first closed field, in their order; empty without such a field."""
+    """Return the choices of the first closed field, in their order; empty without such a field.
+
+    A closed field is a checkbox or has a list of choices. True and false are labelled yes and no.
+    """
     for name, editor in editors.items():
         choices: list[tuple[str, str]] = []
         if editor.shape.kind == "checkbox":
@@ -118,7 +124,8 @@ def submit_review(
 ) -> CorrectionResult:
     """Mark the answer of a row as reviewed, or remove the mark, as the form's `act` says.
 
-    The form's `state` is the state of the answer that the reviewer saw.
+    The form's `state` is the state of the answer that the reviewer saw. If the answer has changed
+    since, or the name is missing, nothing is stored, and the message of the result says why.
     """
     is_reviewed = form.get("act") == "review"
     if not editor_name.strip():
@@ -147,13 +154,15 @@ def submit_correction(
 ) -> CorrectionResult:
     """Undo the edit numbered `undo` in a form, or set the form's `field` to its value.
 
-    The form's `state` is the state of the answer that the editor saw. Nothing is changed if the
-    form is refused.
+    The form's `state` is the state of the answer that the editor saw. If the answer has changed
+    since, or the name or the value is wrong, nothing is changed. The result then has a message in
+    plain words and the typed texts. A value that is equal to the present one is no error and no
+    edit.
     """
     field_name = form.get("field", "")
     texts = nest_texts(form)
     try:
-        return _submit(ws, key, form, texts, editor_name)
+        return _apply_form(ws, key, form, texts, editor_name)
     except ChangedMeanwhileError as error:
         message = error.message
         if "undo" not in form:
@@ -165,9 +174,7 @@ def submit_correction(
             message = MISSING_QUOTE_MESSAGE
         return CorrectionResult(field_name, message, is_saved=False, texts=texts)
     except InputError as error:
-        message = to_line(error)
-        if error.field:
-            message = error.message
+        message = error.message if error.field else to_line(error)
         return CorrectionResult(
             field_name,
             message,
@@ -177,17 +184,21 @@ def submit_correction(
         )
 
 
-def _submit(
+def _apply_form(
     ws: WorkspaceSession,
     key: str,
     form: Mapping[str, str],
     texts: Texts,
     editor_name: str,
 ) -> CorrectionResult:
-    """Carry out a form; see `submit_correction`.
+    """Store the edit of a form, or undo an edit; return the message. See `submit_correction`.
+
+    Args:
+        form: The form, with `undo` or `field`, and `state`.
+        texts: The typed texts of the field's value.
 
     Raises:
-        InputError: The form is refused.
+        InputError: The form is refused; nothing was changed.
     """
     if not editor_name.strip():
         raise InputError(MISSING_NAME_MESSAGE, field="who")

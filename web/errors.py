@@ -87,21 +87,21 @@ def to_problem(error: BaseException) -> dict[str, Any]:
         return _validation_problem(error)
     if isinstance(error, HTTPException):
         is_unknown_address = error.status_code == 404  # noqa: PLR2004 - HTTP's own number
-        detail = "this address does not exist"
-        if not is_unknown_address:
-            detail = error.detail
+        detail = "this address does not exist" if is_unknown_address else error.detail
         return problem_document(error.status_code, "Refused", detail)
 
-    is_interrupt = isinstance(error, KeyboardInterrupt)
-    cause = "interrupted"
-    if not is_interrupt:
-        cause = f"a bug in findable: {type(error).__name__}"
+    cause = f"a bug in findable: {type(error).__name__}"
+    if isinstance(error, KeyboardInterrupt):
+        cause = "interrupted"
     detail = f"{cause}; check the stored data before you try again"
     return problem_document(500, "Stopped", detail)
 
 
 def _command_problem(error: FindableError) -> dict[str, Any]:
-    """Return the problem document of an error that a command raised."""
+    """Return the problem document of an error that a command raised.
+
+    The status is that of its first class in _STATUS_BY_ERROR, else 500. The title is its class.
+    """
     statuses = (status for kind, status in _STATUS_BY_ERROR if isinstance(error, kind))
     return problem_document(
         next(statuses, 500),
@@ -114,7 +114,10 @@ def _command_problem(error: FindableError) -> dict[str, Any]:
 
 
 def _validation_problem(error: RequestValidationError) -> dict[str, Any]:
-    """Return the problem document of a request with a missing or wrong parameter."""
+    """Return the problem document of a request with a missing or wrong parameter.
+
+    It is about the first fault only, and `field` names the parameter, or the body.
+    """
     fault = error.errors()[0]
     # For example ("query", "limit") or ("body", "ids", 0). A body as a whole is ("body",).
     location = fault["loc"]
@@ -124,7 +127,7 @@ def _validation_problem(error: RequestValidationError) -> dict[str, Any]:
 
 
 def to_line(error: FindableError) -> str:
-    """Return the message and the hint of an error as one line of the page."""
+    """Return the message and the hint of an error as one line of the page, without commands."""
     sentences = filter(None, (str(error.message), str(error.hint)))
     return to_plain_text(". ".join(map(capitalize_first, sentences)))
 

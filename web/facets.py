@@ -66,7 +66,8 @@ def build_field_facets(
 ) -> dict[str, list[FacetValue]]:
     """Return the facets of answer fields by name.
 
-    Chosen conditions that no field offers are in a facet "chosen", with 0 rows each.
+    Chosen conditions that no field offers are in a facet "chosen", with 0 rows each; there is no
+    such facet otherwise.
     """
     facets = {}
     for field_name, counts in counts_by_field.items():

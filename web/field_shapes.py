@@ -75,7 +75,11 @@ def make_shapes(model: type[BaseModel]) -> dict[str, FieldShape]:
 
 
 def _make_shape(name: str, node: Mapping[str, Any], *, is_optional: bool = False) -> FieldShape:
-    """Return the shape of a node of a JSON schema; an unusual node is edited as JSON."""
+    """Return the shape of a node of a JSON schema; an unusual node is edited as JSON.
+
+    A union with null is optional. A union of several other types is edited as JSON. The label of
+    the shape is the name with blanks.
+    """
     alternatives = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
     if "anyOf" in node and len(alternatives) == 1:
         inner_node = {**node, **alternatives[0]}
@@ -89,12 +93,8 @@ def _make_shape(name: str, node: Mapping[str, Any], *, is_optional: bool = False
         choices = [node["const"]]
     elif kind == "choice" and not choices:
         choices = (True, False)
-    properties = {}
-    if kind == "object":
-        properties = node["properties"]
-    element = None
-    if kind == "list":
-        element = _make_shape("", node["items"])
+    properties = node["properties"] if kind == "object" else {}
+    element = _make_shape("", node["items"]) if kind == "list" else None
     return FieldShape(
         kind,
         label=name.replace("_", " "),
@@ -110,7 +110,11 @@ def _make_shape(name: str, node: Mapping[str, Any], *, is_optional: bool = False
 
 
 def _find_kind(node: Mapping[str, Any], *, is_optional: bool) -> Kind:
-    """Return the kind of input for a node of a JSON schema that is not a union."""
+    """Return the kind of input for a node of a JSON schema.
+
+    A boolean that may be null is a choice. Lists of mixed types, objects without properties and
+    unions are "json".
+    """
     if "enum" in node or "const" in node:
         return "choice"
 
@@ -129,22 +133,25 @@ def _find_kind(node: Mapping[str, Any], *, is_optional: bool) -> Kind:
 
 
 def to_texts(shape: FieldShape, value: Any) -> Texts:
-    """Return the texts of a value, as a form shows them."""
+    """Return the texts of a value, as a form shows them.
+
+    A value that does not fit a list or an object has no elements, or empty members.
+    """
     if shape.kind == "list":
-        elements: list[Any] = []
-        if isinstance(value, list):
-            elements = value
+        elements = value if isinstance(value, list) else []
         element_shape = shape.element or FieldShape("json")
         return {str(index): to_texts(element_shape, item) for index, item in enumerate(elements)}
     if shape.kind == "object":
-        members: Mapping[str, Any] = {}
-        if isinstance(value, Mapping):
-            members = value
+        members = value if isinstance(value, Mapping) else {}
         return {name: to_texts(member, members.get(name)) for name, member in shape.members}
     return _to_leaf_text(shape, value)
 
 
 def _to_leaf_text(shape: FieldShape, value: Any) -> str:
+    """Return the text of a value without parts: a text as it is, a quotation's words, else JSON.
+
+    None is an empty text. JSON of several lines is indented.
+    """
     if value is None:
         return ""
     if shape.kind == "json":
@@ -162,7 +169,11 @@ def empty_texts(shape: FieldShape) -> Texts:
 
 
 def nest_texts(form: Mapping[str, str]) -> Texts:
-    """Return the texts of a form's value as a tree, in the order of the form."""
+    """Return the texts of a form's value as a tree, in the order of the form.
+
+    Fields outside the path ROOT_NAME are ignored, and so are parts of a field that is a text. A
+    value without parts is a text. Without any field of the value the tree is empty.
+    """
     root: dict[str, Texts] = {}
     for name, text in form.items():
         path = name.split(".")
@@ -182,6 +193,8 @@ def nest_texts(form: Mapping[str, str]) -> Texts:
 def parse_texts(shape: FieldShape, texts: Texts, path: str = ROOT_NAME) -> Any:
     """Return the value of the texts of a form. A text is never read as another field.
 
+    An empty text of an optional value is None. Elements of a list without any text are left out.
+
     Args:
         shape: The shape of the value.
         texts: Its texts.
@@ -193,17 +206,13 @@ def parse_texts(shape: FieldShape, texts: Texts, path: str = ROOT_NAME) -> Any:
     if shape.kind == "list":
         return _parse_list(shape, texts, path)
     if shape.kind == "object":
-        branch: dict[str, Texts] = {}
-        if isinstance(texts, dict):
-            branch = texts
+        branch = texts if isinstance(texts, dict) else {}
         return {
             name: parse_texts(member, branch.get(name, ""), f"{path}.{name}")
             for name, member in shape.members
         }
 
-    text = ""
-    if isinstance(texts, str):
-        text = texts
+    text = texts if isinstance(texts, str) else ""
     if shape.is_optional and not text.strip():
         return None
     return _LEAF_PARSERS[shape.kind](shape, text, path)
@@ -211,9 +220,7 @@ def parse_texts(shape: FieldShape, texts: Texts, path: str = ROOT_NAME) -> Any:
 
 def _parse_list(shape: FieldShape, texts: Texts, path: str) -> list[Any]:
     """Return the elements of a list; empty lines are left out."""
-    lines = texts
-    if not isinstance(texts, dict):
-        lines = {"0": texts}
+    lines = texts if isinstance(texts, dict) else {"0": texts}
     element_shape = shape.element or FieldShape("json")
     return [
         parse_texts(element_shape, line, f"{path}.{name}")
@@ -236,6 +243,11 @@ def _parse_choice(shape: FieldShape, text: str, path: str) -> Any:
 
 
 def _parse_number(shape: FieldShape, text: str, path: str) -> int | float:
+    """Return the number of a text; digits alone are an int.
+
+    Raises:
+        InputError: The text is not a finite number of the kind and within the bounds of the shape.
+    """
     text = text.strip()
     number: int | float = math.nan
     if _WHOLE_NUMBER.fullmatch(text):
@@ -257,10 +269,8 @@ def _parse_number(shape: FieldShape, text: str, path: str) -> int | float:
 
 
 def _describe_number(shape: FieldShape) -> str:
-    """Return what number is accepted, as an instruction."""
-    instruction = "type a number"
-    if shape.is_whole:
-        instruction = "type a whole number"
+    """Return an instruction with the accepted kind of number and its bounds, if any."""
+    instruction = "type a whole number" if shape.is_whole else "type a number"
     if shape.minimum is not None and shape.maximum is not None:
         return f"{instruction} from {shape.minimum:g} to {shape.maximum:g}"
     if shape.minimum is not None:

@@ -37,7 +37,11 @@ _PLACES = {
 
 
 def to_plain_text(text: object) -> str:
-    """Return a message without commands and settings as they are typed, and without code spans."""
+    """Return a message without commands and settings as they are typed, and without code spans.
+
+    A command becomes the quoted label of its place on the page, and a setting its name in words.
+    The value of a setting is left out.
+    """
     message = str(text)
     plain = ""
     end = 0
@@ -85,15 +89,19 @@ def _label_of(command: str) -> str:
 
 
 def _link_to(command: str, task: str) -> Markup:
+    """Return a link to the place of a command on the page, or its label if there is no place.
+
+    Args:
+        command: Name of the command.
+        task: The task of the link; "" for the default task.
+    """
     if command not in _PLACES:
         return escape(_label_of(command))
     label, path, fragment = _PLACES[command]
     address = path
     if task:
         query = urlencode({"task": task})
-        separator = "?"
-        if "?" in path:
-            separator = "&"
+        separator = "&" if "?" in path else "?"
         address = f"{path}{separator}{query}"
     return Markup('<a href="{}{}">{}</a>').format(address, fragment, label)
 

@@ -133,7 +133,10 @@ def check_question(typed: QuestionForm) -> None:
 
 
 def place_message(typed: QuestionForm, error: InputError) -> str:
-    """Write the message of an error to its control; return it if it belongs to no control."""
+    """Store the message of an error at its control; return it if it belongs to no control.
+
+    Returns "" if the message was stored. An earlier message of the control stays instead.
+    """
     prefixes = {typed_field.prefix for typed_field in typed.fields}
     if error.field not in {"question", "roles", "name", *prefixes}:
         return describe_refusal(error)
@@ -142,7 +145,10 @@ def place_message(typed: QuestionForm, error: InputError) -> str:
 
 
 def guess_roles(columns: Sequence[str], guess: TableGuess) -> dict[str, str]:
-    """Return the role of each column that a guess implies."""
+    """Return the role of each column by a guess: the key, the text, and other sent columns.
+
+    The last sent column is the text. Columns that the guess does not name are not sent.
+    """
     roles = dict.fromkeys(columns, UNSENT_ROLE)
     if guess.key in roles:
         roles[guess.key] = KEY_ROLE
@@ -152,7 +158,11 @@ def guess_roles(columns: Sequence[str], guess: TableGuess) -> dict[str, str]:
 
 
 def read_question_form(form: Mapping[str, str], columns: Sequence[str]) -> QuestionForm:
-    """Return the typed texts of a submitted form, without a check."""
+    """Return the typed texts of a submitted form, without a check.
+
+    The fields of an answer keep their order and are numbered from 0. A column without a role in the
+    form is not sent.
+    """
     parts_by_prefix: dict[str, dict[str, str]] = {}
     for name, text in form.items():
         match = _FIELD_PART.fullmatch(name)
@@ -212,7 +222,9 @@ def _split_choices(typed_field: TypedField) -> Iterator[str]:
 
 
 def choose_columns(roles: Mapping[str, str]) -> ColumnChoice:
-    """Return the chosen columns; no column that is not to be sent is guessed.
+    """Return the chosen columns: text, key, and other sent columns. No column is guessed.
+
+    Without a key column, the key is a hash of the row.
 
     Raises:
         InputError: Not exactly one column is the text, or several columns are the key.
@@ -230,7 +242,10 @@ def choose_columns(roles: Mapping[str, str]) -> ColumnChoice:
 
 
 def describe_refusal(error: InputError) -> str:
-    """Return the message of an error in plain words, with its hint unless it names a setting."""
+    """Return the message of an error in plain words, with its hint unless it names a setting.
+
+    Message and hint are sentences with a capital letter. "nothing was asked" is left out.
+    """
     message = str(error.message).removeprefix(_SETTING_PREFIX).removesuffix(_UNCHANGED_SUFFIX)
     hint = str(error.hint)
     sentences = [message]

@@ -47,6 +47,10 @@ class _QuotationColorer:
         return value
 
     def _add_hue(self, quotation: Mapping[str, Any], name: str) -> dict[str, Any]:
+        """Return a copy of a quotation with the `hue` of its name, and add its mark.
+
+        A new name gets the next hue. A quotation without whole numbers as offsets has no mark.
+        """
         hue = self._hues.setdefault(name, len(self._hues))
         start = quotation["start"]
         end = quotation["end"]
@@ -61,10 +65,9 @@ class _QuotationColorer:
         field_name: str,
         topic: str,
     ) -> dict[Any, Any]:
-        # The answer itself has fields, and is no object about a topic.
         """Return a copy of an object with hues; its first short text is the topic of its members.
 
-        The answer itself has no topic.
+        The answer itself has no topic. An object without a short text has the topic of its parent.
         """
         member_topic = ""
         if field_name:

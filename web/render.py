@@ -213,7 +213,7 @@ def summarize_value(value: Any) -> str:
 
 
 def format_usd(amount: float) -> str:
-    """Return an amount in USD with cents; below a cent with 4 decimals, then with 6."""
+    """Return an amount in USD with 2 decimals; below 0.01 with 4, below 0.0001 with 6."""
     if amount >= CENT_USD or not amount:
         decimals = 2
     elif amount >= CENT_USD / 100:

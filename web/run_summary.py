@@ -52,7 +52,11 @@ class Run:
 
     @property
     def icon(self) -> str:
-        """Return the name of the icon: how the run ended, or that it runs."""
+        """Return the name of the icon: "runs" for an open run, or how the run went.
+
+        A failed batch, or failures without an answer, are "bad". Some failures are "warn", and no
+        failure is "ok". A cancelled run counts as ended.
+        """
         if not self.batch.is_finished and not self.is_cancelled:
             return "runs"
         if self.batch.state == BatchState.FAILED or (self.failed and not self.answered):
@@ -72,9 +76,10 @@ def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
 
 
 def make_run(tx: Connection, parts: Sequence[BatchRow]) -> Run:
-    """Return a run of these batches.
+    """Return a run of these batches, which are sorted by number; there is at least one.
 
-    A failed batch has no result file, so its outcomes are counted from the stored errors.
+    A failed batch has no result file, so its outcomes are counted from the stored errors. No more
+    requests count as failed than were not answered. The other requests are open.
     """
     # Trials are not combined.
     batch = next(iter(batches.combine_runs(parts)), parts[0])
@@ -99,7 +104,7 @@ def make_run(tx: Connection, parts: Sequence[BatchRow]) -> Run:
 
 
 def read_run(tx: Connection, number: int) -> Run:
-    """Return the run that a batch belongs to.
+    """Return the run that a batch belongs to; a batch of no live run is a run by itself.
 
     Raises:
         InputError: There is no batch of this number.
@@ -115,7 +120,7 @@ def read_run(tx: Connection, number: int) -> Run:
 def describe_commonest_failure(tx: Connection, run: Run) -> str:
     """Return the reason that most failures of a run share, with their number; "" without any.
 
-    A held run has the reason of the hold instead.
+    Reasons are compared up to their first colon. A held run has the reason of the hold instead.
     """
     if run.batch.is_held:
         return f"held: {run.batch.held}"
@@ -136,7 +141,11 @@ def describe_commonest_failure(tx: Connection, run: Run) -> str:
 
 
 def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[str, Any]:
-    """Return a run as JSON members: its summary, state changes and errors of all its batches."""
+    """Return a run as JSON members: its summary, state changes and errors.
+
+    The state changes (`moves`) of its first and last batch are sorted by time. The errors
+    (`reasons`) are those of all batches, the most frequent first.
+    """
     accounts = [summarize_batch(tx, task, part.number) for part in run.parts]
     events: list[dict[str, Any]] = []
     for number in sorted({run.parts[0].number, run.parts[-1].number}):
@@ -159,7 +168,10 @@ def _chain(name_lists: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _merge_anomalies(accounts: Iterable[Any]) -> list[Anomaly]:
-    """Return the anomalies of several batches, the most frequent first."""
+    """Return the anomalies of several batches, the most frequent first.
+
+    Anomalies with the same outcome and reason are one, with the examples of the first.
+    """
     merged: dict[tuple[str, str], Anomaly] = {}
     for account in accounts:
         for anomaly in account.anomalies:
@@ -174,8 +186,11 @@ def _merge_anomalies(accounts: Iterable[Any]) -> list[Anomaly]:
     return sorted(merged.values(), key=lambda anomaly: -anomaly.count)
 
 
-def failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
-    """Return the ids of the rows that failed in a run and are now open or parked, in any order."""
+def list_failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
+    """Return the ids of the rows that failed in a run and are now open or parked, in any order.
+
+    Each id is there once, even if the row failed in several batches.
+    """
     ids: list[str] = []
     for part, outcome in product(run.parts, FAILED_OUTCOMES):
         ids += answers.list_row_ids_of_batch(tx, part.number, outcome=Outcome(outcome))

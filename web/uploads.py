@@ -110,7 +110,10 @@ class Upload:
         }
 
     def _error_document(self) -> dict[str, Any] | None:
-        """Return the problem of the latest step with the path shortened, or None."""
+        """Return the problem document of the latest step, or None if the step did not fail.
+
+        The file's name replaces its path in all texts.
+        """
         if self.work is None or not self.work.error:
             return None
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 
 from emulator.answers import values
-from emulator.answers.text import sentence_spans, tagged_sections
+from emulator.answers.text import find_sentence_spans, find_tagged_sections
 from emulator.schema import SchemaNode
 
 # How fast a weight grows with a likeness. At 12, a difference of 0.1 makes an option three times as
@@ -26,7 +26,7 @@ _SUBJECT = re.compile(r'"([^"]+)"(?: \(([^()]*)\))?')
 
 def choose_text(prompt: str) -> str:
     """Return the text that a prompt is about: its longest section, or all of it."""
-    sections = [content for _, content in tagged_sections(prompt) if content.strip()]
+    sections = [content for _, content in find_tagged_sections(prompt) if content.strip()]
     text = max(sections, key=len, default=prompt)
     return text[: values.MAX_SECTION_CHARS]
 
@@ -38,7 +38,7 @@ def weigh_statement(instructions: str, text: str) -> float:
     its texts in quotation marks, else all of it. If the most similar sentence contains a negation,
     and the subject has none, the answer is reversed.
     """
-    subjects = [content for _, content in tagged_sections(instructions) if content.strip()]
+    subjects = [content for _, content in find_tagged_sections(instructions) if content.strip()]
     if not subjects:
         subjects = [" ".join(match).strip() for match in _SUBJECT.findall(instructions)]
     if not subjects:
@@ -55,6 +55,8 @@ def weigh_statement(instructions: str, text: str) -> float:
 
 def weigh_options(meanings: Mapping[str, str], text: str) -> dict[str, float]:
     """Return a positive weight for each option, by the similarity of its words to the text.
+
+    An option that denies, such as "none of these", has a constant low weight.
 
     Args:
         meanings: What each option means, by option; may be empty.
@@ -75,8 +77,9 @@ def weigh_options(meanings: Mapping[str, str], text: str) -> dict[str, float]:
 def weigh_levels(meanings: Mapping[str, str], instructions: str, text: str) -> dict[str, float]:
     """Return a positive weight for each level of a score.
 
-    Levels that are numbers are weighed by their distance from a number of the text, or from their
-    middle. Other levels are weighed by the similarity of their words.
+    If all levels are whole numbers, they are weighed by their distance from the number of the text
+    that fits the question best, or from their middle. Other levels are weighed by the similarity of
+    their words.
 
     Args:
         meanings: What each level means, by its index.
@@ -98,7 +101,7 @@ def weigh_levels(meanings: Mapping[str, str], instructions: str, text: str) -> d
 
 def _is_denied(subject: str, text: str) -> bool:
     """Return whether the sentence that is most similar to a subject contains a negation."""
-    spans = sentence_spans(text)[:_MAX_SENTENCES]
+    spans = find_sentence_spans(text)[:_MAX_SENTENCES]
     sentences = [text[start:end] for start, end in spans]
     best_sentence = max(
         sentences,

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from emulator.answers.text import blank_markup, sentence_spans, singularize
+from emulator.answers.text import blank_markup, find_sentence_spans, singularize
 
 # All types of concepts.
 TYPES = ("method", "domain", "model", "dataset", "metric", "task", "material", "process", "other")
@@ -110,7 +110,7 @@ def extract_concepts(text: str, *, min_count: int = 4, max_count: int = 14) -> l
         Dicts with name, type, aliases, confidence (0.5 to 0.95) and quotes. A quote is a slice of
         the text, and the first contains the name. The list is empty if the text has no letter.
     """
-    spans = sentence_spans(text)
+    spans = find_sentence_spans(text)
     phrases = _find_phrases(text, blank_markup(text))
     for phrase in phrases:
         sentence_number = bisect.bisect_right(spans, (phrase.spans[0][0], math.inf))
@@ -171,7 +171,10 @@ def _find_phrases(text: str, readable_text: str) -> list[_Phrase]:
 
 
 def _iter_runs(readable_text: str) -> Iterator[list[re.Match[str]]]:
-    """Yield runs of words between stop words, verbs, numbers, punctuation and empty lines."""
+    """Yield runs of words between stop words, verbs, numbers, punctuation and empty lines.
+
+    A run is a list with the match of each word, in the order of the text, and is never empty.
+    """
     run: list[re.Match[str]] = []
     for match in _WORD.finditer(readable_text):
         gap = readable_text[run[-1].end() : match.start()] if run else " "
@@ -428,7 +431,10 @@ def _get_kinds(word: str) -> frozenset[str]:
 
 @functools.cache
 def _load_word_lists() -> _WordLists:
-    """Read `concepts.txt` once, with all forms of its verbs."""
+    """Read `concepts.txt` once: the kinds of each word, and word endings by type.
+
+    Verbs are listed with all their forms. Comments and empty lines are skipped.
+    """
     path = files("emulator.answers").joinpath("concepts.txt")
     kind_sets: dict[str, set[str]] = {}
     type_endings = []
@@ -451,7 +457,10 @@ def _load_word_lists() -> _WordLists:
 
 
 def _inflect_verb(verb: str) -> set[str]:
-    """Return the possible forms of a regular verb, some of them misspelled."""
+    """Return the verb with its possible regular forms, some of them misspelled.
+
+    The final consonant is doubled in additional forms, because the rule is not known here.
+    """
     stem = verb.removesuffix("e")
     if verb.endswith("y") and verb[-2] not in "aeiou":
         third_person = f"{verb[:-1]}ies"

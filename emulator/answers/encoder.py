@@ -147,7 +147,10 @@ def _encode_semantic(word_counts: Sequence[Counter[str]]) -> "NDArray[np.float32
 
 
 def _sum_token_vectors(words: Sequence[tuple[_EncodedWord, float]]) -> "NDArray[np.float32]":
-    """Return the weighted sum of the token vectors of words; each has a factor for its count."""
+    """Return the weighted sum of the token vectors of words, (256,).
+
+    The factor of a word, by its count, and its own weight are multiplied.
+    """
     import numpy as np
 
     tokens: list[int] = []
@@ -164,7 +167,10 @@ def _sum_token_vectors(words: Sequence[tuple[_EncodedWord, float]]) -> "NDArray[
 
 
 def _sum_stems(words: Sequence[tuple[_EncodedWord, float]]) -> "NDArray[Any]":
-    """Return the weighted sum of the hashed stems of words; each has a factor for its count."""
+    """Return the weighted sum of the hashed stems of words, (512,).
+
+    The factor of a word, by its count, and its own weight are multiplied.
+    """
     import numpy as np
 
     dimensions: list[int] = []
@@ -230,7 +236,10 @@ def _encode_word(word: str) -> _EncodedWord:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _hash_ngrams(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return dimensions and signs of the n-grams of `<word>`, and of `<word>` itself."""
+    """Return dimensions (0 to 767) and signs of the n-grams of `<word>` and of `<word>` itself.
+
+    Equal n-grams count once.
+    """
     framed_word = f"<{word}>"
     ngrams = {framed_word}
     for size in _NGRAM_SIZES:

@@ -14,7 +14,7 @@ from typing import Any
 
 from emulator.answers import values
 from emulator.answers.concepts import extract_concepts
-from emulator.answers.text import sentence_spans, tagged_sections
+from emulator.answers.text import find_sentence_spans, find_tagged_sections
 from emulator.media import ImageFeatures, describe_image
 from emulator.schema import SchemaNode
 
@@ -63,7 +63,7 @@ class _ValueFiller:
             if image:
                 self._image_colours += image.colours
 
-        sections = tagged_sections(prompt)
+        sections = find_tagged_sections(prompt)
         if not sections and not images:
             sections = [("", prompt)]
         sections = [
@@ -84,7 +84,7 @@ class _ValueFiller:
     @functools.cached_property
     def _sentences(self) -> list[str]:
         return list(
-            dict.fromkeys(self._text[start:end] for start, end in sentence_spans(self._text)),
+            dict.fromkeys(self._text[start:end] for start, end in find_sentence_spans(self._text)),
         )
 
     @functools.cached_property

@@ -81,7 +81,10 @@ class _TermRanking:
         )
 
     def _weigh(self, name: str) -> float:
-        """Return the weight of a term by its position, frequency and form."""
+        """Return the weight of a term: higher if it is early, frequent, in the title or a phrase.
+
+        Broad terms are lighter.
+        """
         hits = self._hits[name]
         position_weight = math.exp(-hits[0].word_index / (_POSITION_FADE_WORDS * self._pace))
         frequency_weight = 0.5 * math.log(1 + len(hits))
@@ -101,6 +104,8 @@ class _TermRanking:
 
 def tag_text(text: str, *, min_count: int = 0, max_count: int = 8) -> list[str]:
     """Return the domains that a text is about, the surest first; none for a blank text.
+
+    The maximum overrides the minimum.
 
     Args:
         text: Text of any length; a short first line is its title.

@@ -114,7 +114,11 @@ def blank_markup(text: str) -> str:
 
 
 def split_words(text: str) -> list[Word]:
-    """Return the words of a text and the breaks between them, in order."""
+    """Return the words of a text and the breaks between them, in order.
+
+    Sentence ends and line ends are breaks with ".", other punctuation with ",". Words are cut after
+    MAX_WORD_CHARS characters.
+    """
     words = []
     for match in _WORD_OR_BREAK.finditer(text):
         if match["word"]:
@@ -137,7 +141,10 @@ def _build_word(surface: str) -> Word:
 
 
 def singularize(word: str) -> str:
-    """Return a word without its plural ending: good enough to compare, not to display."""
+    """Return a word without its plural ending: good enough to compare, not to display.
+
+    Short words, and words that end in "ss", "us" or "is", are returned unchanged.
+    """
     if len(word) <= _MAX_UNCHANGED_CHARS or word.endswith(("ss", "us", "is")):
         return word
 
@@ -160,7 +167,7 @@ def _load_stemmer() -> Any:
     return snowballstemmer.stemmer("english")
 
 
-def sentence_spans(text: str) -> list[tuple[int, int]]:
+def find_sentence_spans(text: str) -> list[tuple[int, int]]:
     """Return start and end offset of each sentence, without the blanks around it.
 
     A sentence over `MAX_QUOTE_CHARS` is split, at a blank if possible. A sentence that has neither
@@ -195,7 +202,7 @@ def _find_split(text: str, start: int, end: int) -> int:
     return blank_offset if blank_offset > 0 else start + MAX_QUOTE_CHARS
 
 
-def tagged_sections(text: str) -> list[tuple[str, str]]:
+def find_tagged_sections(text: str) -> list[tuple[str, str]]:
     """Return name and content of each section in a text, in order, without nested sections.
 
     A section reaches from `<name>` to the last `</name>`. A tag without a later closing tag opens

@@ -92,7 +92,8 @@ def is_tag(node: SchemaNode) -> bool:
 def rank_choices(node: SchemaNode, text: str, *, is_list: bool) -> list[Any]:
     """Return the choices of a schema, sorted by falling similarity of meaning to the text.
 
-    Only the first MAX_SECTION_CHARS characters of the text are compared.
+    Only the first MAX_SECTION_CHARS characters of the text are compared. Equally similar choices
+    keep their order.
 
     Args:
         is_list: Return only choices that are almost as similar as the best.
@@ -118,7 +119,8 @@ def _measure_best_likeness(meanings: Sequence[str], text: str) -> float:
 def _list_meanings(node: SchemaNode) -> list[list[str]]:
     """Return the words and the explanation of each choice, in the order of the choices.
 
-    A choice may be explained in the description: "billing: invoices; delivery: parcels".
+    A choice may be explained in the description: "billing: invoices; delivery: parcels". Otherwise
+    its explanation is empty.
     """
     meanings = []
     for choice in node.choices:
@@ -210,7 +212,11 @@ def _get_meanings(text: str) -> "NDArray[np.float32] | None":
 
 
 def find_dates(text: str) -> list[dt.date]:
-    """Return the valid dates of a text, in order and without duplicates."""
+    """Return the valid dates of a text, in order and without duplicates.
+
+    A date has digits, as in 2024-05-01, or the English name of its month. A date without a day is
+    left out.
+    """
     dates: dict[dt.date, None] = {}
     for match in _DATE.finditer(text):
         year = int(match["y1"] or match["y2"])

@@ -116,7 +116,10 @@ class Vocabulary:
             self._add_foreign_forms(row)
 
     def _read_file(self) -> list[_VocabularyRow]:
-        """Return the terms of the vocabulary file, and store its lists in `lists`."""
+        """Return the terms of the vocabulary file in its order, and store its lists in `lists`.
+
+        A line whose name begins with "-" is a list. Comments and empty lines are skipped.
+        """
         rows = []
         path = files("emulator.answers").joinpath("vocabulary.tsv")
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -206,7 +209,10 @@ class Vocabulary:
             self._max_alias_words[first_word] = max(max_words, len(words))
 
     def get_ancestors(self, name: str) -> list[str]:
-        """Return all broader terms of a term, the nearest first."""
+        """Return all broader terms of a term, the nearest first and without the term itself.
+
+        Broader terms that the vocabulary lacks are left out.
+        """
         ancestors = [parent for parent in self.parents[name] if parent in self.parents]
         # The list grows while it is read.
         for ancestor in ancestors:

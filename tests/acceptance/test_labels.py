@@ -107,6 +107,7 @@ def test_versions_are_compared_on_corrected_rows(
     for options in ({"a": "9"}, {"a": "1", "b": "notes@1"}, {"a": "x"}):
         workspace.run_command("eval", code=2, **options)
     assert "QRELS is missing" in workspace.run_command("eval", "q.jsonl", code=2).stderr
+    assert "QUERIES is missing" in workspace.run_command("eval", qrels="q.tsv", code=2).stderr
     assert len(workspace.logged_requests()) == request_count
     assert sorted(path.name for path in workspace.data.rglob("*")) == files_before
 

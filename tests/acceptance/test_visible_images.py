@@ -82,3 +82,12 @@ def test_image_is_sent_as_a_person_sees_it(workspace: Workspace) -> None:
 
     # Only the turned image is upright.
     assert sum(image.size == SIZE[::-1] for image in images_by_key.values()) == 1
+
+
+def test_dry_import_of_images_is_refused(workspace: Workspace) -> None:
+    """An import of images with an option for other files imports nothing."""
+    write_images(workspace.home / "pictures")
+    for option in ({"dry": True}, {"strict": True}, {"report": "rejects.csv"}):
+        options = {"task": IMAGES, "from": "pictures", **option}
+        assert "no image was imported" in workspace.run_command("import", code=2, **options).stderr
+    assert not workspace.data.exists()

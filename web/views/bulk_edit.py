@@ -47,7 +47,7 @@ BulkEditParameters = Annotated[BulkEditQuery, Query()]
 @router.get("/set", include_in_schema=False)
 def render_bulk_edit_page(request: Request, query: BulkEditParameters) -> HTMLResponse:
     """Render the number of selected rows, the form of a field, and earlier edits of many rows."""
-    return _render(request, query)
+    return _render_bulk_edit(request, query)
 
 
 @router.get("/parts/set", include_in_schema=False)
@@ -63,8 +63,9 @@ def render_bulk_edit_work(request: Request, query: BulkEditParameters) -> HTMLRe
 def start_bulk_edit(request: Request, query: BulkEditParameters, form: FormFields) -> Response:
     """Start to set the field, or to undo the bulk edit with the number `undo` of the form.
 
-    The form's `count` is the number of rows that the person saw; if it has changed, the form is
-    shown again.
+    The form's `count` is the number of rows that the person saw; if it has changed, or a part of the
+    form is wrong, the form is rendered again with the message, and nothing starts. Otherwise the
+    name of the editor is stored in a cookie, and the page is loaded again.
     """
     app_state = get_app_state(request)
     texts = nest_texts(form)
@@ -82,7 +83,7 @@ def start_bulk_edit(request: Request, query: BulkEditParameters, form: FormField
         message = (
             to_plain_reason(error.message) if isinstance(error, InputError) else to_line(error)
         )
-        return _render(request, query, message=message, texts=texts, who=who)
+        return _render_bulk_edit(request, query, message=message, texts=texts, who=who)
 
     response = RedirectResponse(
         query.address("/set", query.task or app_state.settings.task, field=[query.field]),
@@ -158,7 +159,7 @@ def _start_setting(
     query: BulkEditQuery,
     edit: BulkEditRequest,
 ) -> BackgroundJob:
-    """Start to set a field of the selected rows.
+    """Start to set a field of the selected rows; the result has the report of the edit.
 
     Raises:
         InputError: The name, the field or the filter is invalid; nothing was changed.
@@ -197,7 +198,7 @@ def _start_undo(
     number_text: str,
     who: str,
 ) -> BackgroundJob:
-    """Start to undo a bulk edit.
+    """Start to undo the bulk edit with a number; the result has the report of the undoing.
 
     Raises:
         InputError: The number or the name is invalid; nothing was changed.
@@ -253,7 +254,7 @@ def _count_rows(ws: WorkspaceSession, query: BulkEditQuery) -> int:
         return ws.task.rows.grid(tx).count_listed(tx, query.row_filter)
 
 
-def _render(
+def _render_bulk_edit(
     request: Request,
     query: BulkEditQuery,
     *,
@@ -261,7 +262,7 @@ def _render(
     texts: Texts = None,
     who: str = "",
 ) -> HTMLResponse:
-    """Render the page.
+    """Render the page: the number of selected rows, the form of the field, and earlier edits.
 
     Args:
         message: Why a form was refused.
@@ -302,7 +303,10 @@ def _work_values(
     ws: WorkspaceSession,
     query: BulkEditQuery,
 ) -> dict[str, Any]:
-    """Return the variables of the running or latest edit of many rows, and of earlier ones."""
+    """Return the variables of the running or latest edit of many rows, and of the stored edits.
+
+    Stored edits are in `earlier_edits`, the newest first. `editor` is the name in the cookie.
+    """
     task = ws.settings.task
     work = get_app_state(request).running.get_newest(BULK_EDIT_WORK_KIND.format(task))
     # Read after the work, so that an edit that has ended is among them.
@@ -320,7 +324,7 @@ def _work_values(
 
 
 def _list_refusals(ws: WorkspaceSession, work: BackgroundJob | None) -> Sequence[tuple[str, str]]:
-    """Return (name, reason) of the refused rows of finished work."""
+    """Return (name, reason) of the refused rows of finished work; empty without a result."""
     if work is None or work.result is None:
         return ()
     refusals = work.result["refusals"]

@@ -126,7 +126,7 @@ def start_command(
         if command == INDEX_COMMAND and not form.get("rollback"):
             with app_state.open_to_read(task) as ws:
                 ws.agreed_usd = cost
-                ws.confirm_cost(embedding_plan(ws)["cost"], unchanged_text="nothing was embedded")
+                ws.confirm_cost(plan_embedding(ws)["cost"], unchanged_text="nothing was embedded")
         return app_state.run_command(act, form, task, display, cost=cost)
 
     return app_state.running.start(f"{command} {task}", run, task=task)
@@ -150,7 +150,7 @@ def plan_command(ws: WorkspaceSession, command: str) -> dict[str, Any] | None:
     if command in {"batch-submit", "passages-pilot"}:
         return _plan_submission(ws, is_pilot=command == "passages-pilot")
     if command == INDEX_COMMAND:
-        return embedding_plan(ws)
+        return plan_embedding(ws)
     return None
 
 
@@ -191,7 +191,7 @@ def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
     return {**plan, "cost": plan["estimated_cost"], "recommended": "batch"}
 
 
-def embedding_plan(ws: WorkspaceSession) -> dict[str, Any]:
+def plan_embedding(ws: WorkspaceSession) -> dict[str, Any]:
     """Return how many texts a new build of the index embeds, their tokens and `cost` in USD.
 
     Reads the texts of all entries. Returns only a cost of 0 and no recommended mode if the task has
@@ -228,7 +228,7 @@ def render_state(request: Request, task: str, seen: str = "") -> HTMLResponse:
     with app_state.open_to_read(task) as ws:
         report = status.read_status(ws)
         document = report.document
-        work_documents = displayed_work(app_state.running, ws.settings.task)
+        work_documents = list_displayed_work(app_state.running, ws.settings.task)
         is_busy = any(work["state"] == "running" for work in work_documents)
         rows_version = _read_rows_version(ws, report.counts)
         response = render_page(
@@ -267,7 +267,10 @@ def _read_rows_version(ws: WorkspaceSession, counts: status.StatusCounts) -> str
 
 @router.get("/parts/next", include_in_schema=False)
 def render_next(request: Request, task: str) -> HTMLResponse:
-    """Render the button of the next step with its cost, or nothing if there is no button."""
+    """Render the button of the next step with its cost, or nothing if there is no button.
+
+    The price of a step that asks rows syncs them with their source first.
+    """
     with get_app_state(request).open_to_read(task) as ws:
         report = status.read_status(ws)
         next_step = _next_step_document(ws, report.next_command)
@@ -296,12 +299,11 @@ def render_next(request: Request, task: str) -> HTMLResponse:
         )
 
 
-def displayed_work(background_work: BackgroundWork, task: str) -> list[dict[str, Any]]:
-    """Return the documents of a task's work that is the newest, running or failed, or has warnings.
+def list_displayed_work(background_work: BackgroundWork, task: str) -> list[dict[str, Any]]:
+    """Return the documents of the newest MAX_DISPLAYED_WORK works of a task, oldest first.
 
-    Work that ended recently is returned, too; recent means RECENT_WORK_S. Only the newest
-    MAX_DISPLAYED_WORK works of the task are considered, and the oldest of them is first. Work about
-    a single row belongs to the page of the row.
+    Work that is done is left out RECENT_WORK_S after its end, unless it has warnings or is the
+    newest. Work about a single row is never returned, because it belongs to the page of the row.
     """
     documents = [
         work.document
@@ -363,7 +365,10 @@ def get_work(request: Request, number: int) -> dict[str, Any]:
 
 @router.post("/api/work/{number}/stop")
 def stop_work(request: Request, number: int) -> dict[str, str]:
-    """Request background work to end early; live calls that run are awaited, and no new one begins."""
+    """Request background work to end early; it waits for running calls and begins no new ones.
+
+    Work that does not run, or that is unknown, is refused with 409.
+    """
     work = get_app_state(request).running.get(number)
     if work is None or work.state != "running":
         raise RequestRefusedError(409, f"work {number} does not run any more")

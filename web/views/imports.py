@@ -250,7 +250,8 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
     app_state = get_app_state(request)
     upload = app_state.uploads.get(number)
     if "ask" in form and upload.created_task:
-        return _ask_all_rows(app_state, upload, form.get("mode", ""))
+        mode = form.get("mode", "")
+        return ask_in_mode(app_state, upload.created_task, upload.mode_choices, mode)
     if upload.state not in IDLE_STATES:
         if "question" in form and upload.columns:
             # Another tab may have typed another question.
@@ -281,15 +282,6 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
     except FindableError as error:
         error_message = to_line(error)
     return _render_upload(request, number, error_message=error_message)
-
-
-def _ask_all_rows(app_state: AppState, upload: Upload, mode: str) -> HTMLResponse:
-    """Start to ask all rows of a created task for the displayed price, and open its rows.
-
-    Raises:
-        RequestRefusedError: 422, the mode cannot be chosen.
-    """
-    return ask_in_mode(app_state, upload.created_task, upload.mode_choices, mode)
 
 
 def ask_in_mode(
@@ -331,7 +323,10 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
     """
 
     def run(display: BackgroundJob) -> None:
-        """Guess the columns or run the dry import, then read the first rows."""
+        """Guess the columns or run the dry import, then read the first rows; fill the upload.
+
+        A file whose rows cannot be read one by one has no first rows.
+        """
         if upload.task == NEW_TASK:
             with app_state.open_to_read() as ws:
                 path = str(upload.path)
@@ -377,7 +372,11 @@ def _start_import(app_state: AppState, upload: Upload) -> None:
         )
 
     def run(display: BackgroundJob) -> dict[str, Any]:
-        """Import the file, check the report, and delete the file; return the summary."""
+        """Import the file, check the report, and delete the file; return the summary.
+
+        Raises:
+            FindableError: The import failed, or its report has an error; the file stays.
+        """
         settings = replace(app_state.settings, task=upload.task)
         options = ImportOptions(upload.mapping, upload.read_options)
         with open_workspace(settings, display, access=Access.WRITE) as ws:
@@ -407,6 +406,10 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
     new_task = _prepare_task(app_state, upload, typed)
 
     def run(display: BackgroundJob) -> dict[str, Any]:
+        """Ask about TRIAL_ROWS rows for at most MAX_TRIAL_USD; return the report's document.
+
+        No answer is stored. The upload gets the modes in which all rows can be asked.
+        """
         with app_state.open_to_write(None, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
             report = ask.ask_question(ws, new_task, size=TRIAL_ROWS)
@@ -476,6 +479,10 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
         raise
 
     def run(display: BackgroundJob) -> dict[str, Any]:
+        """Store the task with its file, delete the upload's file, and estimate all rows.
+
+        Returns the summary. Nothing is asked. The upload gets the modes with their prices.
+        """
         with app_state.open_to_write(None, display) as ws:
             new_task_files.save_task_with_file(ws, new_task)
         upload.created_task = name
@@ -498,7 +505,10 @@ def _render_upload(request: Request, number: int, *, error_message: str = "") ->
 
 
 def _find_importer(app_state: AppState, task: str) -> dict[str, Any]:
-    """Return the importer of a task's files; empty if none can be imported."""
+    """Return the importer of a task's files: its function `run`, and nouns `one` and `many`.
+
+    The result is empty if no file can be imported, for example for an unknown task or NEW_TASK.
+    """
     if task in IMPORTERS:
         return IMPORTERS[task]
     if task != NEW_TASK and app_state.has_task(task):

@@ -88,7 +88,11 @@ def list_columns(ws: WorkspaceSession) -> list[str]:
 def make_new_row_variables(
     ws: WorkspaceSession, new_row: NewRowForm | None = None
 ) -> dict[str, Any]:
-    """Return the variables of the template `parts/new_row.html`."""
+    """Return the variables of the template `parts/new_row.html`.
+
+    `new_row` is the typed row, by default an empty one. `row_fields` has for each column of
+    `list_columns` its name, whether it is part of the key, and whether its text is short.
+    """
     columns: Mapping[str, str] = {}
     keys: list[str] = []
     if isinstance(ws.task, UserTask):

@@ -36,7 +36,10 @@ MAX_JUDGE_USD = 0.1
 
 @router.get("/quality", include_in_schema=False)
 def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
-    """Render the newest report, samples, parked rows, and the tags of people."""
+    """Render the newest report with gates and samples, earlier reports, and parked rows.
+
+    The page of people has their tags, too. The progress of `qc`, `judge` and `tags` is displayed.
+    """
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         subject = ws.settings.task
@@ -110,7 +113,10 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _describe_verdict(report: dict[str, Any]) -> str:
-    """Return how many checks of a report passed, failed, and had too few rows."""
+    """Return how many checks of a report passed, failed, and had too few rows.
+
+    The latter two are left out if they are 0.
+    """
     gates = report["gates"]
     passed = sum(gate["passed"] is True for gate in gates)
     failed = sum(gate["passed"] is False for gate in gates)
@@ -124,7 +130,13 @@ def _describe_verdict(report: dict[str, Any]) -> str:
 
 
 def _format_target(low: float | None, high: float | None, unit: Any) -> str:
-    """Return a range as text; a bound may be None. Returns "" without bounds."""
+    """Return a range as text, such as "at least 95 %"; "" without bounds.
+
+    Args:
+        low: The smallest value, or None.
+        high: The largest value, or None.
+        unit: Unit of a figure, which decides how its values are formatted.
+    """
     low_text = "" if low is None else format_value(low, unit)
     high_text = "" if high is None else format_value(high, unit)
     if low_text and high_text:

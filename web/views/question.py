@@ -55,7 +55,8 @@ def render_question(request: Request, task: str) -> HTMLResponse:
 def _drop_outdated_change(app_state: AppState, ws: WorkspaceSession) -> None:
     """Forget a change that is used; forget the trial of a change whose file has changed since.
 
-    Any other change stays, with its trial: a page can be loaded again at any time.
+    The typed change then stays, with a message. Any other change stays with its trial, also while
+    its step runs: a page can be loaded again at any time.
     """
     task = ws.settings.task
     change = app_state.question_changes.get(task)
@@ -172,6 +173,10 @@ def _start_trial(app_state: AppState, task: str, typed: QuestionForm) -> None:
     change = QuestionChange(typed, present=present)
 
     def run(display: BackgroundJob) -> dict[str, Any]:
+        """Try the change for at most MAX_TRIAL_USD, and write the results into `change`.
+
+        Returns the summary. No answer is stored, and the task's file stays as it is.
+        """
         with app_state.open_to_write(task, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
             trial = question_change.try_change(ws, planned, size=TRIAL_ROWS)
@@ -194,7 +199,7 @@ def _start_using(
     change: QuestionChange | None,
     form: Mapping[str, str],
 ) -> None:
-    """Start to write the tried change into the task's file, and to estimate the cost of all rows.
+    """Start to write the tried change into the task's file and to estimate the cost of all rows.
 
     The form's `trial` is the number of the trial that the person saw, and `mode` the chosen mode.
 
@@ -214,6 +219,13 @@ def _start_using(
     change.chosen_mode = form.get("mode", "")
 
     def run(display: BackgroundJob) -> dict[str, Any]:
+        """Write the task's file, sync its rows, and estimate the cost of the open rows.
+
+        Returns the summary. Nothing is asked. `change` gets the row count and the modes.
+
+        Raises:
+            FindableError: For example, the file was changed meanwhile; it stays as it is.
+        """
         question_change.write_change(app_state.settings.data, present, planned)
         with app_state.open_to_write(task, display) as ws:
             ws.sync_rows()

@@ -26,8 +26,8 @@ from pipeline.passages.show import read_quoted_passage
 from pipeline.quality import pilot
 from pipeline.store import claims
 from pipeline.store.answers import PERSON
-from pipeline.store.confidences import FieldConfidence, read_confidences
-from pipeline.store.reviews import Review, read_review
+from pipeline.store.confidences import read_confidences
+from pipeline.store.reviews import read_review
 from web.answer_differences import compare_versions
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
@@ -93,7 +93,10 @@ def render_row_page(request: Request, query: RowPageParameters) -> HTMLResponse:
 
 @router.get("/review", include_in_schema=False)
 def begin_review(request: Request, task: str) -> RedirectResponse:
-    """Redirect to the first doubtful row, else to the first row that is not reviewed."""
+    """Redirect to the first doubtful row, else to the first row that is not reviewed.
+
+    The row is opened from the list of such rows. If there is none, redirect to the list of rows.
+    """
     with get_app_state(request).open_to_read(task) as ws:
         for parameters in ({"doubtful": "yes"}, {"reviewed": "no"}):
             query = RowQuery.model_validate(parameters)
@@ -116,7 +119,10 @@ def render_row(request: Request, query: RowPageParameters) -> HTMLResponse:
 
 @router.get("/parts/position", include_in_schema=False)
 def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
-    """Render the place of a row in the list from which it was opened, if it is counted in time."""
+    """Render the place of a row in the list from which it was opened, if it is counted in time.
+
+    `late` in the query also looks for the neighbours. Both may take SORT_TIMEOUT_S.
+    """
     with get_app_state(request).open_to_read(query.task) as ws:
         with ws.store.read() as tx:
             row_id = ws.task.rows.id_of(tx, query.key)
@@ -256,13 +262,17 @@ def _row_values(
     task = ws.settings.task
     key = query.key
     # Work that ends while the row is read must count as running: the part loads itself again.
-    work_documents = _row_work(get_app_state(request), task, key)
+    work_documents = _list_row_work(get_app_state(request), task, key)
     row = items.describe_row(ws, key, raw=query.raw)
     row_id = row["item"]
     columns = _text_columns(row.pop("columns"), task)
     history = corrections.read_history(ws.store, ws.task, key)
     answer, marks = color_quotations(history["answer"])
     editors = make_editors(ws, history["answer"], correction)
+    with ws.store.read() as tx:
+        preference = ws.task.answers.preference(tx)
+        review = read_review(tx, row_id, preference=preference)
+        confidences = read_confidences(tx, [row_id], preference=preference).get(row_id, {})
     concepts = []
     if task == PASSAGES_TASK and columns:
         passage = passage_values(read_quoted_passage(ws.settings, ws.store, ws.task, row_id))
@@ -283,13 +293,13 @@ def _row_values(
             (name, text) for name, text in columns if 0 < len(text) <= MAX_SHORT_VALUE_CHARS
         ],
         "answer": answer,
-        "answer_source": _answer_source(row["answers"]),
+        "answer_source": _find_answer_source(row["answers"]),
         "edits": history["edits"],
         "answer_state": history["state"],
         "editors": editors,
         "quick_choices": make_quick_choices(editors),
-        "review": _read_review(ws, row_id),
-        "confidences": _read_confidences(ws, row_id),
+        "review": review,
+        "confidences": confidences,
         "doubt_threshold": ws.settings.doubtful,
         "comparison": compare_versions(row["answers"], query.first, query.second),
         "correction": correction,
@@ -320,7 +330,10 @@ def _find_neighbours(
     *,
     within_s: float,
 ) -> Neighbours:
-    """Return the neighbours of a row in the list from which it was opened."""
+    """Return the neighbours of a row in the list from which it was opened.
+
+    If that takes longer than `within_s` seconds, there are none, and `is_late` is set.
+    """
     try:
         ids = items.read_neighbours(
             ws.store,
@@ -362,19 +375,6 @@ def _list_links(ws: WorkspaceSession, query: RowPageQuery, row_id: str | None) -
     }
 
 
-def _read_review(ws: WorkspaceSession, row_id: str) -> Review | None:
-    """Return who reviewed the answer of a row; None without an answer."""
-    with ws.store.read() as tx:
-        return read_review(tx, row_id, preference=ws.task.answers.preference(tx))
-
-
-def _read_confidences(ws: WorkspaceSession, row_id: str) -> Mapping[str, FieldConfidence]:
-    """Return the confidences of a row's answer by field."""
-    with ws.store.read() as tx:
-        preference = ws.task.answers.preference(tx)
-        return read_confidences(tx, [row_id], preference=preference).get(row_id, {})
-
-
 def _text_columns(columns: Mapping[str, Any], task: str) -> list[tuple[str, str]]:
     """Return the columns of a row as texts, without a person's tags, which are in the answer."""
     return [
@@ -384,7 +384,7 @@ def _text_columns(columns: Mapping[str, Any], task: str) -> list[tuple[str, str]
     ]
 
 
-def _answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def _find_answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the newest applied correction, else the newest applied answer, else None.
 
     Erased answers are left out.
@@ -396,8 +396,8 @@ def _answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     )
 
 
-def _row_work(app_state: AppState, task: str, key: str) -> list[dict[str, Any]]:
-    """Return the newest work that asks or forgets a row."""
+def _list_row_work(app_state: AppState, task: str, key: str) -> list[dict[str, Any]]:
+    """Return the documents of the newest work that asks a row, and that forgets it."""
     kinds = (ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task))
     newest_work = [app_state.running.get_newest(kind, row_key=key) for kind in kinds]
     return [work.document for work in newest_work if work is not None]
@@ -439,7 +439,10 @@ def ask_selected_rows(request: Request, task: str, body: RowSelection) -> JSONRe
 
 @router.post("/api/tasks/{task}/items/free")
 def unpark_selected_rows(request: Request, task: str, body: RowSelection) -> dict[str, Any]:
-    """Unpark those of the chosen rows that are parked; the next command asks them."""
+    """Unpark those of the chosen rows that are parked; the next command asks them.
+
+    `freed` is their number.
+    """
     with get_app_state(request).open_to_write(task) as ws, ws.store.write() as tx:
         unparked = claims.unpark(
             tx,
@@ -554,6 +557,7 @@ def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) 
         )
 
     def run(display: BackgroundJob) -> dict[str, Any]:
+        """Forget the row, and delete finished work that names it; return counts without names."""
         with app_state.open_to_write(task, display) as ws:
             # Typing the key has confirmed it.
             ws.ask_person = lambda _question: True

@@ -90,6 +90,13 @@ def export_items(
 
 
 def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> Iterator[bytes]:
+    """Yield the file of the selected rows in chunks of EXPORT_PIECES pieces.
+
+    Without filters all rows are in the file. The workspace is open until the last chunk.
+
+    Raises:
+        FindableError: The task or the filter is wrong, before the first chunk.
+    """
     options = ExportOptions()
     if query.filter_pairs:
         options = ExportOptions(row_filter=query.row_filter)
@@ -167,7 +174,9 @@ def _list_choices(
     parameter: str,
     labels: Mapping[str, str],
 ) -> list[_FilterLink]:
-    """Return the links of a query parameter with one of several texts.
+    """Return a link for each text that a query parameter can have.
+
+    A link sets the text, or removes the parameter if it has this text.
 
     Args:
         query: The query.
@@ -185,7 +194,10 @@ def _list_choices(
 
 
 def _list_confidence_links(ws: WorkspaceSession, query: RowQuery, task: str) -> list[_FilterLink]:
-    """Return the links that filter and sort by confidence; none without any confidence."""
+    """Return the links that filter by doubt and sort the least certain rows first.
+
+    There is none if the task has no confidence, and none to sort if its table cannot be so sorted.
+    """
     with ws.store.read() as tx:
         if not has_confidences(tx, ws.task.name):
             return []
@@ -314,9 +326,7 @@ def describe_source(ws: WorkspaceSession) -> str:
     record = getattr(ws.task, "record", None)
     if record is None or ws.task.subject in {IMAGES_TASK, PASSAGES_TASK}:
         return ""
-    source = "a query"
-    if not record.is_query:
-        source = PurePath(record.items).name
+    source = "a query" if record.is_query else PurePath(record.items).name
     return f"from {source} · version {record.version}"
 
 
@@ -443,7 +453,10 @@ class FilterChip(NamedTuple):
 
 
 def list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
-    """Return the filters of the list, each with the address that removes it alone."""
+    """Return the labels of the list's filters, each with the address that removes it alone.
+
+    Two versions whose answers differ are one filter, which comes first.
+    """
     labels = {
         "find": "words: {}",
         "extractor": "version: {}",

@@ -1,6 +1,5 @@
 """Runs page: API batches and live batches in one list, their costs and their files."""
 
-from dataclasses import asdict
 from itertools import chain, product
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
@@ -11,13 +10,12 @@ from fastapi.responses import FileResponse, HTMLResponse
 from pipeline.batch import batch_files
 from pipeline.batch import report as batch_report
 from pipeline.batch.held_batches import describe_ways_out
-from pipeline.batch.ingest_report import summarize_batch
 from pipeline.batch.report import COST_KEYS, BatchSummary, make_batch_summary
 from pipeline.core.errors import FindableError
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status
-from pipeline.store import answers, batches, workspace
+from pipeline.store import answers, batches
 from pipeline.store.batches import BatchRow
 from web import charts, run_summary
 from web.app_state import AppState
@@ -46,9 +44,14 @@ CostKey = Annotated[str, Query(pattern=f"^({'|'.join(COST_KEYS)})$")]
 
 @router.get("/api/batches/{number}")
 def get_batch(request: Request, number: BatchNumber) -> dict[str, Any]:
-    """Return one batch with its state changes (`moves`) and errors with examples (`reasons`)."""
-    with get_app_state(request).open_to_read() as ws:
-        return _batch_document(ws, number)
+    """Return one batch with its state changes (`moves`) and errors with examples (`reasons`).
+
+    State changes are sorted by time, and errors by falling number.
+    """
+    with get_app_state(request).open_to_read() as ws, ws.store.read() as tx:
+        batch = batches.get_batch(tx, number)
+        run = run_summary.make_run(tx, [batch])
+        return run_summary.describe_run(tx, ws.find_task(batch.task), run, ws.now())
 
 
 @router.get("/api/batches/{number}/{which}.jsonl")
@@ -141,14 +144,17 @@ def act_on_batch(
     task: str,
     form: FormFields,
 ) -> HTMLResponse:
-    """Cancel a run, or ask its failed rows again; render the run, with the error if any."""
+    """Start to cancel a run or to ask its failed rows again; render the run and any error.
+
+    A form with the `act` "retry" asks at most MAX_CHOSEN_ROWS of the rows; any other form cancels.
+    """
     app_state = get_app_state(request)
     error_message = ""
     try:
         with app_state.open_to_read() as ws, ws.store.read() as tx:
             run = run_summary.read_run(tx, number)
             run_task = ws.find_task(run.batch.task)
-            failed_ids = run_summary.failed_row_ids(tx, run_task, run)
+            failed_ids = run_summary.list_failed_row_ids(tx, run_task, run)
         if form.get("act") == "retry":
             start_asking(app_state, run_task.subject, failed_ids[:MAX_CHOSEN_ROWS])
         else:
@@ -176,7 +182,11 @@ def _render_batch(
     *,
     error_message: str = "",
 ) -> HTMLResponse:
-    """Render the run of a batch on the page of a task."""
+    """Render the run of a batch on the page of a task.
+
+    At most MAX_NAMED_ROWS of its rows are named. If the run is over, at most MAX_CHOSEN_ROWS failed
+    rows can be asked again, for the displayed cost.
+    """
     app_state = get_app_state(request)
     # Work is read first: if it ends while the run is read, the page loads itself again.
     job_documents = [job.document for job in app_state.running.list_jobs() if not job.row_key]
@@ -189,7 +199,7 @@ def _render_batch(
         )
         row_ids = list(dict.fromkeys(chain.from_iterable(ids_by_part)))
         names = run_task.rows.table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])
-        failed_ids = run_summary.failed_row_ids(tx, run_task, run)
+        failed_ids = run_summary.list_failed_row_ids(tx, run_task, run)
         summary = make_batch_summary(run.batch, now=ws.now())
         batch = {**_run_values(app_state, ws, run, summary), **document}
 
@@ -215,7 +225,7 @@ def _render_batch(
             retry_count=len(retry_ids),
             retry_cost=retry_cost,
             error_message=error_message,
-            work_documents=_run_work(job_documents, run, run_task.subject),
+            work_documents=_list_run_work(job_documents, run, run_task.subject),
         )
 
 
@@ -232,12 +242,15 @@ def _draw_progress(run: run_summary.Run) -> charts.ColumnChart | None:
     return charts.draw_progress(run.batch.created_at, finished_parts, run.batch.requests)
 
 
-def _run_work(
+def _list_run_work(
     job_documents: list[dict[str, Any]],
     run: run_summary.Run,
     task: str,
 ) -> list[dict[str, Any]]:
-    """Return the work on a run: cancelling it, asking rows again, and a running live run."""
+    """Return the work on a run: cancelling it, asking rows again, and a running live run.
+
+    Only the last MAX_DISPLAYED_WORK documents are returned, in the order of `job_documents`.
+    """
     kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
     kinds.append(ASK_WORK_KIND.format(task))
     is_live = run.batch.way is not Mode.BATCH
@@ -249,27 +262,6 @@ def _run_work(
         if job["kind"] in kinds or (is_running and is_asking and is_command):
             documents.append(job)
     return documents[-MAX_DISPLAYED_WORK:]
-
-
-def _batch_document(ws: WorkspaceSession, number: int) -> dict[str, Any]:
-    """Return a batch as JSON members: its summary, state changes and errors."""
-    with ws.store.read() as tx:
-        task = ws.find_task(batches.get_batch(tx, number).task)
-        account = summarize_batch(tx, task, number)
-        events = workspace.events_of(tx, "batch", number)
-        moves = [{name: event[name] for name in ("at", "old", "new", "why")} for event in events]
-
-    summary = make_batch_summary(account.batch, now=ws.now())
-    return {
-        **summary.document,
-        "moves": moves,
-        "is_over": account.batch.is_finished,
-        "reasons": [asdict(anomaly) for anomaly in account.anomalies],
-        "unapplied": account.unapplied,
-        "outdated": account.outdated,
-        "other_versions": account.other_versions,
-        "left_out_values": account.left_out_values,
-    }
 
 
 def _run_values(
@@ -332,9 +324,7 @@ def _file_path(data: FilePath, number: int, kind: str) -> FilePath:
 
 def _count_outcomes(run: run_summary.Run) -> dict[str, int]:
     """Return the number of requests by outcome; they add up to all requests."""
-    open_label = "not answered yet"
-    if run.batch.is_finished:
-        open_label = "open, to be asked again"
+    open_label = "open, to be asked again" if run.batch.is_finished else "not answered yet"
     counts = {"answered": run.answered, **run.failures}
     if run.open:
         counts[open_label] = run.open

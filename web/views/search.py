@@ -50,7 +50,10 @@ class SearchParameters(BaseModel):
         return bool(self.like or self.q.strip())
 
     def toggle_tag(self, tag: str, task: str) -> str:
-        """Return the address of the same search with a tag added as a filter, or removed."""
+        """Return the address of the same search with a tag added as a filter, or removed.
+
+        The address has neither the number of hits nor the rank, which get their defaults.
+        """
         tags = [active_tag for active_tag in self.tag if active_tag != tag]
         if tag not in self.tag:
             tags.append(tag)
@@ -73,7 +76,8 @@ class SearchParameters(BaseModel):
 def render_search(request: Request, query: Annotated[SearchParameters, Query()]) -> HTMLResponse:
     """Render the best matches, or the error of the search with its status.
 
-    An error is displayed with status 200 if nothing was searched for.
+    If Gemini does not answer, words alone rank the rows, and the page says so. An error is
+    displayed with status 200 if nothing was searched for.
     """
     values: dict[str, Any] = {
         "search": None,
@@ -103,7 +107,10 @@ def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any
     """Run a search and return the template's `search`, `tag_counts` and `is_words_only`.
 
     `search` has the report and the values of the hits. `tag_counts` are the MAX_TAGS most frequent
-    tags of the hits. If Gemini does not answer, entries are ranked by words alone.
+    tags of the hits. If Gemini does not answer, a hybrid search ranks by words alone.
+
+    Raises:
+        FindableError: An option is wrong, or Gemini does not answer any other kind of search.
     """
     is_words_only = False
     try:
@@ -125,7 +132,7 @@ def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any
 
 
 def _hit_values(collection: IndexedTask, hit: Hit) -> dict[str, Any]:
-    """Return the values that the template displays of a hit."""
+    """Return the values that the template displays of a hit, with at most MAX_TAGS tags."""
     fields = collection.hit_fields(hit.metadata)
     title, subtitle_parts = format_hit_heading(collection, hit)
     tags = dict.fromkeys(collection.tags_of(hit.metadata))

@@ -9,7 +9,7 @@ from pipeline.core.settings import list_setting_rows
 from pipeline.index.builds import Builds
 from pipeline.ops import status
 from web.render import get_app_state, render_page
-from web.views.command_api import embedding_plan
+from web.views.command_api import plan_embedding
 
 router = APIRouter()
 
@@ -20,16 +20,16 @@ PROMINENT_SETTINGS = ("DATA", "DATABASE_URL", "MODEL", "TIER", "BUDGET_PER_DAY",
 @router.get("/settings", include_in_schema=False)
 def render_settings(request: Request, task: str | None = None) -> HTMLResponse:
     """Render the settings, the index, and the button of the health check."""
-    return _render(request, "settings.html", task)
+    return _render_template(request, "settings.html", task)
 
 
 @router.get("/parts/settings", include_in_schema=False)
 def render_health(request: Request, task: str) -> HTMLResponse:
     """Render the index and the health check."""
-    return _render(request, "parts/health.html", task)
+    return _render_template(request, "parts/health.html", task)
 
 
-def _render(request: Request, template: str, task: str | None) -> HTMLResponse:
+def _render_template(request: Request, template: str, task: str | None) -> HTMLResponse:
     """Render a template with the settings, the index with its builds, and the newest work.
 
     Settings that were set or are in PROMINENT_SETTINGS are listed apart from defaults. The work is
@@ -73,7 +73,7 @@ def _render(request: Request, template: str, task: str | None) -> HTMLResponse:
             how_to_index=ws.task.index_hint,
             builds=builds,
             previous_build=_previous_build(builds),
-            cost=embedding_plan(ws)["cost"],
+            cost=plan_embedding(ws)["cost"],
             work_documents=work_documents,
         )
 
