@@ -73,9 +73,7 @@ def test_reports_of_the_same_second_are_read_newest_first(tmp_path: Path) -> Non
     for at in times:
         write_report(tmp_path, at=at)
     documents = report.read_report_documents(tmp_path, TASK, limit=len(times))
-    assert [document["at"] for document in documents] == [
-        at.isoformat() for at in reversed(times)
-    ]
+    assert [document["at"] for document in documents] == [at.isoformat() for at in reversed(times)]
 
 
 def test_reports_of_earlier_versions_are_read(tmp_path: Path) -> None:
