@@ -90,16 +90,18 @@ class AppState:
     def open_to_read(
         self,
         task: str | None = None,
+        display: Progress | None = None,
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
         """Return a context manager that opens the workspace for reading.
 
         Args:
             task: Task to use instead of the task in the settings.
+            display: Receives the messages and progress that a command would print.
 
         Raises:
             RequestRefusedError: 404 on entering, the workspace has no such task.
         """
-        return self._open(task, WorkspaceAccess.READ)
+        return self._open(task, WorkspaceAccess.READ, display)
 
     def open_to_search(
         self,

@@ -1,7 +1,6 @@
 """The task of people: build the prompt, write tags and scores, and describe the export."""
 
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -46,6 +45,7 @@ from pipeline.store.database import (
     describe_error,
     is_in_list,
     split_into_pages,
+    start_timer,
     stream_rows,
 )
 from pipeline.store.edits import NewEdit
@@ -174,7 +174,7 @@ class ExpertsRows(TaskRows):
         Raises:
             SlowError: The search took longer than `within_s`.
         """
-        started_s = time.monotonic()
+        timer = start_timer(tx)
         people = table.people_table(tx)
         last_asked_column = request_history.last_request_key(table.TASK, people.item_id)
         prompt_columns = [table.experts.c[name] for name in table.PROMPT_COLUMNS]
@@ -198,7 +198,7 @@ class ExpertsRows(TaskRows):
                 if last_asked and self._is_biography_new(row, last_asked):
                     changed_ids.append(item_id)
             yield from _find_ids_with_own_tags(tx, changed_ids)
-            if within_s is not None and time.monotonic() - started_s > within_s:
+            if within_s is not None and timer.seconds > within_s:
                 raise SlowError
 
     def _is_biography_new(self, row: Mapping[str, Any], last_asked: str) -> bool:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 REPORTS_FOLDER = "reports"
+# The time in the name of a report. Reports of the same second keep their order.
+NAME_TIME_FORMAT = "%Y%m%dT%H%M%S%fZ"
 # Characters of a text in a table.
 MAX_CELL_CHARS = 60
 # A share that misses its bound by this much is hopeless.
@@ -212,7 +214,7 @@ class QualityReport(NamedTuple):
         """
         folder = data / REPORTS_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{task}-{self.at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}.md"
+        path = folder / f"{task}-{self.at:{NAME_TIME_FORMAT}}-{secrets.token_hex(3)}.md"
         document = json.dumps(self.document, ensure_ascii=False, indent=2)
         files.seal_bytes(
             path,
@@ -333,8 +335,11 @@ def list_report_files_by_name(data: Path, task: str) -> dict[str, list[Path]]:
     """Return the existing files (.json and .md) of each report of a task by the report's name.
 
     The oldest report is first. If the process died while it wrote a report, a file is missing.
+    Names without microseconds were written by earlier versions.
     """
-    pattern = re.compile(rf"({re.escape(task)}-\d{{8}}T\d{{6}}Z-[0-9a-f]{{6}})\.(md|json)")
+    pattern = re.compile(
+        rf"({re.escape(task)}-\d{{8}}T\d{{6}}(?:\d{{6}})?Z-[0-9a-f]{{6}})\.(md|json)",
+    )
     paths_by_name: dict[str, list[Path]] = {}
     for path in sorted((data / REPORTS_FOLDER).glob("*")):
         if match := pattern.fullmatch(path.name):
@@ -398,7 +403,7 @@ def find_old_reports(
         if any(path.suffix == ".json" for path in paths)
     ]
     kept_names = {max(complete_names, default=""), *kept_names}
-    first_kept_name = f"{task}-{before:%Y%m%dT%H%M%SZ}"
+    first_kept_name = f"{task}-{before:{NAME_TIME_FORMAT}}"
     old_reports = [
         paths
         for name, paths in paths_by_name.items()

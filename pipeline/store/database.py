@@ -46,6 +46,7 @@ from sqlalchemy.dialects import sqlite
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.redact import PASSWORD_OPTIONS
+from pipeline.core.work_timer import WorkTimer
 from pipeline.store.postgresql import (
     PostgresqlServer,
     Session,
@@ -491,13 +492,19 @@ class SlowError(Exception):
     """A statement was cancelled because it took too long."""
 
 
+def start_timer(tx: Connection) -> WorkTimer:
+    """Return a new timer of statements, which SQLite runs in this thread."""
+    return WorkTimer(is_in_thread=tx.dialect.name == "sqlite")
+
+
 @contextlib.contextmanager
 def limit_time(tx: Connection, seconds: float | None) -> Iterator[None]:
     """Cancel the statements of a block, which only reads, after a time.
 
     Args:
-        seconds: The longest time: of the whole block on SQLite, of each statement on PostgreSQL.
-            None means no limit.
+        seconds: The longest time: of the whole block on SQLite, without the time that other
+            programs use (see `WorkTimer`), and of each statement on PostgreSQL. None means no
+            limit.
 
     Raises:
         SlowError: The time is over.
@@ -521,13 +528,13 @@ def _limit_sqlite_time(tx: Connection, seconds: float) -> Iterator[None]:
         SlowError: A statement failed after the time.
         KeyboardInterrupt: A statement was interrupted before.
     """
-    deadline_s = time.monotonic() + seconds
+    timer = start_timer(tx)
     connection: Any = tx.connection.dbapi_connection
-    connection.set_progress_handler(lambda: time.monotonic() > deadline_s, _PROGRESS_INSTRUCTIONS)
+    connection.set_progress_handler(lambda: timer.seconds > seconds, _PROGRESS_INSTRUCTIONS)
     try:
         yield
     except exc.DBAPIError as error:
-        if time.monotonic() >= deadline_s:
+        if timer.seconds >= seconds:
             raise SlowError from error
         # Ctrl-C in the progress handler interrupts the statement.
         if "interrupted" in str(error.orig):

@@ -6,7 +6,6 @@ read again. Refused rows of a task are listed from `findable_rows` if its table 
 
 import contextlib
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,12 +40,14 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.core.where_parser import iterate_comparisons, parse_where
+from pipeline.core.work_timer import WorkTimer
 from pipeline.store.answers import have_different_answers
 from pipeline.store.confidences import has_confidences
 from pipeline.store.database import (
     SlowError,
     limit_time,
     split_into_pages,
+    start_timer,
     stream_rows,
 )
 from pipeline.store.rows import IS_REFUSED, count_refused
@@ -523,8 +524,14 @@ class Grid:
         facets = self._facets
         cells = [facet.cell for facet in facets]
         query = select(*cells).select_from(self.table.table).where(*conditions)
+        timer = start_timer(tx)
         row_pages = stream_rows(tx, query, page=_FACET_PAGE_ROWS).partitions()
-        word_counts, fields = self._count_words_and_values(row_pages, facets, within_s)
+        word_counts, fields = self._count_words_and_values(
+            row_pages,
+            facets,
+            timer=timer,
+            within_s=within_s,
+        )
 
         commonest_words = iter([_select_commonest(counter) for counter in word_counts])
         tags = None if self.tag_facet is None else next(commonest_words)
@@ -535,6 +542,8 @@ class Grid:
         self,
         row_pages: Iterator[Sequence[Any]],
         facets: Sequence[GridFacet],
+        *,
+        timer: WorkTimer,
         within_s: float | None,
     ) -> tuple[list[Counter[str]], dict[str, list[FieldCount]]]:
         """Count the words of facets and the values of fields.
@@ -544,6 +553,7 @@ class Grid:
         Args:
             row_pages: Pages of rows with the cells of all facets; the first is the answer.
             facets: The facets of the cells.
+            timer: Measures the time since the first page was requested.
             within_s: Seconds after which SlowError is raised, or None for no limit.
 
         Returns:
@@ -553,7 +563,6 @@ class Grid:
         Raises:
             SlowError: The limit is exceeded after a page.
         """
-        deadline = math.inf if within_s is None else time.monotonic() + within_s
         word_counts = [Counter[str]() for _ in facets]
         field_tallies = {name: FieldTally() for name in self.answer_fields}
 
@@ -566,7 +575,7 @@ class Grid:
                 documents = [orjson.loads(row[0]) for row in rows if row[0] is not None]
                 for name, tally in field_tallies.items():
                     tally.add([document.get(self.answer_fields[name]) for document in documents])
-            if time.monotonic() > deadline:
+            if within_s is not None and timer.seconds > within_s:
                 raise SlowError
 
         field_counts = {name: tally.counts(name) for name, tally in field_tallies.items()}

@@ -1,6 +1,7 @@
 """Steps of the flow in which a dropped file becomes a task."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +36,34 @@ def fill_question(tab: Any) -> None:
     tab.keyboard.type("stars")
     tab.keyboard.press("Tab")
     tab.keyboard.type("Whole")
+
+
+def correct_and_undo(reader: Reader, tab: Any) -> None:
+    """Correct the tone and the stars of row 7, and undo the stars."""
+    reader.go("/row?task=lamps&key=7")
+    for number, field in enumerate(("tone", "stars"), start=1):
+        form = f"#edit-{field}"
+        tab.click(f"{form}-open")
+        if field == "tone":
+            tab.select_option(f"{form} select", "mixed")
+        else:
+            tab.fill(f"{form} [type=number]", "1")
+        tab.fill(f"{form}-who", "Bea")
+        tab.keyboard.press("Enter")
+        tab.locator(f"#undo-{number}").wait_for()
+    tab.click("#undo-2")
+    reader.wait_for(".history", "undid edit 2")
+
+
+def download_rows(reader: Reader, tab: Any, query: str) -> dict[str, dict[str, str]]:
+    """Open the rows of a filter, export them as CSV, and return them by key."""
+    reader.go(f"/?task=lamps&{query}")
+    with tab.expect_download() as download:
+        tab.locator("a[href^='/items.csv']").first.evaluate("link => link.click()")
+    return read_download(download.value)
+
+
+def read_download(download: Any) -> dict[str, dict[str, str]]:
+    """Return the rows of a downloaded CSV by key."""
+    text = Path(download.path()).read_bytes().decode("utf-8-sig")
+    return {row["id"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}

@@ -71,9 +71,9 @@ class Reader:
         axe_report = Axe().run(self.tab, options=AXE)
         return axe_report.generate_report() if axe_report.violations_count else ""
 
-    def wait_for(self, selector: str, text: str) -> None:
+    def wait_for(self, selector: str, text: str, *, timeout_ms: int = LONG_MS) -> None:
         """Wait until an element contains a text."""
-        self.tab.locator(selector).filter(has_text=text).first.wait_for()
+        self.tab.locator(selector).filter(has_text=text).first.wait_for(timeout=timeout_ms)
 
 
 def _is_complaint(console_message: Any) -> bool:

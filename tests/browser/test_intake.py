@@ -1,14 +1,18 @@
 """A dropped file of 300 rows becomes a downloaded table, in a browser."""
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browser.intake import fill_question, write_lamps
+from tests.browser.intake import (
+    correct_and_undo,
+    download_rows,
+    fill_question,
+    read_download,
+    write_lamps,
+)
 from tests.browser.seen import Reader, reading
 from tests.lab import Api, Workspace
 
@@ -63,46 +67,15 @@ def test_a_dropped_file_becomes_a_downloaded_table(
         reader.wait_for("#state", "300 answered")
         reader.wait_for("#list", "praise")
 
-        _correct_and_undo(reader, tab)
-        rows = _download(reader, tab, "where=tone%20%3D%20%27mixed%27")
+        correct_and_undo(reader, tab)
+        rows = download_rows(reader, tab, "where=tone%20%3D%20%27mixed%27")
         assert list(rows) == ["7"]
-        rows = _download(reader, tab, "")
+        rows = download_rows(reader, tab, "")
         assert {key: row["text"] for key, row in rows.items()} == texts
         assert {key for key, row in rows.items() if row["tone"] != "praise"} == {"7"}
         assert {row["stars"] for row in rows.values()} == {"4"}
         ways = {batch["way"] for batch in client.get("/api/batches?task=lamps").json()}
         assert ways == {"batch"}
-
-
-def _correct_and_undo(reader: Reader, tab: Any) -> None:
-    """Correct the tone and the stars of row 7, and undo the stars."""
-    reader.go("/row?task=lamps&key=7")
-    for number, field in enumerate(("tone", "stars"), start=1):
-        form = f"#edit-{field}"
-        tab.click(f"{form}-open")
-        if field == "tone":
-            tab.select_option(f"{form} select", "mixed")
-        else:
-            tab.fill(f"{form} [type=number]", "1")
-        tab.fill(f"{form}-who", "Bea")
-        tab.keyboard.press("Enter")
-        tab.locator(f"#undo-{number}").wait_for()
-    tab.click("#undo-2")
-    reader.wait_for(".history", "undid edit 2")
-
-
-def _download(reader: Reader, tab: Any, query: str) -> dict[str, dict[str, str]]:
-    """Open the rows of a filter, export them as CSV, and return them by key."""
-    reader.go(f"/?task=lamps&{query}")
-    with tab.expect_download() as download:
-        tab.locator("a[href^='/items.csv']").first.evaluate("link => link.click()")
-    return _read_download(download.value)
-
-
-def _read_download(download: Any) -> dict[str, dict[str, str]]:
-    """Return the rows of a downloaded CSV by key."""
-    text = Path(download.path()).read_bytes().decode("utf-8-sig")
-    return {row["id"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
 
 
 def test_a_question_is_changed_by_keyboard_alone(workspace: Workspace, tmp_path: Path) -> None:
@@ -192,6 +165,6 @@ def test_a_file_becomes_a_table_by_keyboard_alone(workspace: Workspace, tmp_path
         _press_tab_until(reader, tab, "a[href^='/items.csv']")
         with tab.expect_download() as download:
             tab.keyboard.press("Enter")
-        rows = _read_download(download.value)
+        rows = read_download(download.value)
         assert {key: row["text"] for key, row in rows.items()} == texts
         assert {row["tone"] for row in rows.values()} <= {"praise", "blame"}

@@ -147,14 +147,22 @@ def test_a_typed_correction_survives_a_killed_page(workspace: Workspace, api: Ap
             reader.wait_for("#answer", "a whole thought")
 
 
+def _wait_for_counts(reader: Reader) -> None:
+    """Wait for the number of 20,001 rows, which comes with the counts of their values."""
+    reader.wait_for("#facets", "20,001 rows")
+    assert "not counted" not in reader.tab.inner_text("#facets")
+    reader.wait_for("#pictures", "mixed")
+
+
 def test_a_field_of_thousands_of_rows_is_set(workspace: Workspace, api: Api) -> None:
-    """20,000 rows: sort, filter, next and previous, and set a field of a filter."""
+    """20,000 rows: count, sort, filter, next and previous, and set a field of a filter."""
     answer_many_rows(workspace, api, 20_001)
     with reading(workspace) as (reader, tab, _):
         reader.go("/?task=reviews")
-        reader.wait_for("#facets", "20,001 rows")
+        _wait_for_counts(reader)
         tab.click("thead a:has-text('stars')")
         tab.wait_for_url("**sort=**stars**")
+        _wait_for_counts(reader)
         reader.go("/?task=reviews&find=Number+1999")
         reader.wait_for("#facets", "12 rows")
         tab.click("tbody th a >> nth=0")

@@ -485,9 +485,11 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
         """
         with app_state.open_to_write(None, display) as ws:
             new_task_files.save_task_with_file(ws, new_task)
+        # The prices of the trial are lower than the price that is checked before rows are asked.
+        upload.mode_choices = []
         upload.created_task = name
         app_state.uploads.finish(upload)
-        with app_state.open_to_read(name) as ws:
+        with app_state.open_to_read(name, display) as ws:
             estimate = preflight.estimate_open_rows(ws, limit=None, deadline_s=None)
         upload.mode_choices = list_mode_choices(estimate)
         return {"summary": f"the task {name} is created"}

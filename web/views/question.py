@@ -229,7 +229,7 @@ def _start_using(
         question_change.write_change(app_state.settings.data, present, planned)
         with app_state.open_to_write(task, display) as ws:
             ws.sync_rows()
-        with app_state.open_to_read(task) as ws:
+        with app_state.open_to_read(task, display) as ws:
             estimate = preflight.estimate_open_rows(ws, limit=None, deadline_s=None)
         change.row_count = estimate.plan.items
         change.mode_choices = list_mode_choices(estimate)

@@ -1,6 +1,5 @@
 """Rows page: the rows of a task with their answers, filtered and sorted, page by page."""
 
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import PurePath
@@ -11,6 +10,7 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.responses import Response
 
 from pipeline.core.row_listing import RowCounts
+from pipeline.core.work_timer import WorkTimer
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import ExportOptions
 from pipeline.engine.user_rows import UNUSABLE_REASON_COLUMN
@@ -223,11 +223,11 @@ def _count_rows(ws: WorkspaceSession, query: RowQuery) -> RowCounts:
     The values of a field with chosen values are counted without this choice, so that more values
     can be chosen. In the time that is left, this is done for as many fields as possible.
     """
-    deadline = time.monotonic() + COUNT_TIMEOUT_S
+    timer = WorkTimer(is_in_thread=ws.store.path is not None)
     counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)
     fields = dict(counts.fields)
     for column in dict.fromkeys(filter(None, map(conditions.find_column, query.only))):
-        seconds_left = deadline - time.monotonic()
+        seconds_left = COUNT_TIMEOUT_S - timer.seconds
         if seconds_left <= 0:
             break
         other_choices = conditions.without_columns(query.only, [column])

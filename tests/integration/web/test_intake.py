@@ -2,9 +2,11 @@
 
 import re
 from html import unescape
+from typing import Any
 
 import pytest
 
+from pipeline.workflows import preflight
 from tests.integration.web.test_imports import (
     drop_file,
     list_dropped_files,
@@ -116,6 +118,34 @@ def test_a_refusal_is_beside_its_control(
         name: role for name, role in changes.items() if name.startswith("role.")
     }
     assert "No question was tried" in press_button(page, number, keep="reviews")
+
+
+def test_rows_are_asked_only_for_the_price_of_all_rows(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The prices of the trial are gone while all rows are estimated, and nothing can be asked."""
+    number = drop_reviews(page)
+    try_question(page, number, **TONE, **WHY, **KEY_TEXT)
+    pages = []
+    refusals = []
+    estimate_open_rows = preflight.estimate_open_rows
+
+    def look_and_estimate(*arguments: Any, **options: Any) -> preflight.Preflight:
+        """Read the page and press its button, then estimate."""
+        pages.append(unescape(page.get("/parts/import", params={"number": number}).text))
+        form = {"ask": "1", "mode": "batch"}
+        refusals.append(page.post("/parts/import", params={"number": number}, data=form))
+        return estimate_open_rows(*arguments, **options)
+
+    monkeypatch.setattr(preflight, "estimate_open_rows", look_and_estimate)
+    press_button(page, number, keep="kettles")
+    page.settle()
+    assert "Estimating the price of all rows." in pages[0]
+    assert 'id="ask"' not in pages[0]
+    assert refusals[0].status_code == 422
+    html = page.get("/parts/import", params={"number": number}).text
+    assert 'id="ask"' in html
+    assert "Estimating" not in html
 
 
 def test_a_kept_question_is_asked_in_a_chosen_mode(page: Page, workspace: Workspace) -> None:

@@ -1,0 +1,35 @@
+"""Work is timed without the time that other programs use."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.core.work_timer import MAX_BUSY_FACTOR, WorkTimer
+
+
+@pytest.fixture(name="clocks")
+def _clocks(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Clocks that a test sets: `passed` and `computing`, in seconds."""
+    clocks = SimpleNamespace(passed=100.0, computing=7.0)
+    clocks.monotonic = lambda: clocks.passed
+    clocks.thread_time = lambda: clocks.computing
+    monkeypatch.setattr("pipeline.core.work_timer.time", clocks)
+    return clocks
+
+
+def test_work_in_the_thread_takes_its_computing_time(clocks: SimpleNamespace) -> None:
+    """Time in which other programs compute does not count, up to a limit."""
+    timer = WorkTimer(is_in_thread=True)
+    clocks.computing += 2
+    clocks.passed += 4
+    assert timer.seconds == 2
+    clocks.passed += 10 * MAX_BUSY_FACTOR
+    assert timer.seconds == 10 + 4 / MAX_BUSY_FACTOR
+
+
+def test_work_on_a_server_takes_the_time_that_passes(clocks: SimpleNamespace) -> None:
+    """The thread only waits for the server."""
+    timer = WorkTimer(is_in_thread=False)
+    clocks.computing += 1
+    clocks.passed += 4
+    assert timer.seconds == 4
