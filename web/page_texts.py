@@ -35,6 +35,22 @@ _PLACES = {
     "search": ("Search", "/search", ""),
 }
 
+# Background work by the command in its kind, in plain words.
+_WORK_LABELS = {
+    **dict.fromkeys(("tag", "tag-live", "passages-backfill"), "asking the rows"),
+    "batch-ingest": "storing the answers",
+    "batch-poll": "getting the results",
+    "batch-submit": "sending batches",
+    "change": "writing the question",
+    "doctor": "checking everything",
+    "index": "updating the search index",
+    "judge": "judging the answers",
+    "passages-pilot": "trying some passages",
+    "qc": "measuring the answers",
+    "tags": "merging tags",
+    "try-change": "trying the change",
+}
+
 
 def to_plain_text(text: object) -> str:
     """Return a message without commands and settings as they are typed, and without code spans."""
@@ -64,6 +80,11 @@ def to_html(text: object, task: str = "") -> Markup:
         html += _link_to(match[1], task)
         end = match.end()
     return html + _spans_to_html(message[end:])
+
+
+def work_label(kind: str) -> str:
+    """Return the kind of background work in plain words; an unknown kind is returned unchanged."""
+    return _WORK_LABELS.get(kind.partition(" ")[0], kind)
 
 
 def capitalize_first(text: str) -> str:

@@ -169,9 +169,6 @@ document.addEventListener("htmx:afterRequest", (event) => {
 });
 
 function successMessage(reply) {
-  if (reply.kind) {
-    return `Started: ${reply.kind}`;
-  }
   if (reply.batch) {
     return `batch ${reply.batch}: ${reply.said}`;
   }
