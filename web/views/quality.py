@@ -31,12 +31,13 @@ MAX_SAMPLES = 8
 # Rows that are named for each reason to park.
 MAX_NAMED_ROWS = 10
 MAX_LISTED_TAGS = 60
+JUDGE_COMMAND = "judge"
 # Commands whose progress the page shows.
-WORK_KINDS = ("qc", "judge", "tags")
+WORK_KINDS = ("qc", JUDGE_COMMAND, "tags")
 # Our choice: enough for 200 texts of a page each.
 MAX_JUDGE_USD = 0.1
-# How long the outcome of finished work is displayed.
-RECENT_WORK_S = 120.0
+# The outcome of judgements is displayed this long after their end.
+RECENT_JUDGE_S = 120.0
 
 
 @router.get("/quality", include_in_schema=False)
@@ -68,7 +69,7 @@ def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
             may_judge=not (app_state.access.readonly or ws.task.prompt.sends_images),
             max_judge_usd=MAX_JUDGE_USD,
             judge_rows=DEFAULT_SAMPLE_ROWS,
-            recent_work_s=RECENT_WORK_S,
+            displayed_work=list(filter(_is_displayed, work_documents)),
             work_documents=work_documents,
             support_shares=_find_support_shares(newest_report, work_documents, now=ws.now()),
         )
@@ -87,12 +88,24 @@ def _find_support_shares(
         shares = report.get("supported", [])
         reported_at = datetime.fromisoformat(report["at"])
     for work in work_documents:
-        if work["kind"].partition(" ")[0] != "judge" or work["state"] != "done":
+        if not _is_finished_judge(work):
             continue
         judged_at = now - timedelta(seconds=work["ended_s"])
         if work["result"]["supported"] and (reported_at is None or judged_at > reported_at):
             shares = work["result"]["supported"]
     return shares
+
+
+def _is_displayed(work: Mapping[str, Any]) -> bool:
+    """Return whether work runs, failed, or judged answers a short time ago."""
+    if work["state"] != "done":
+        return True
+    return _is_finished_judge(work) and work["ended_s"] < RECENT_JUDGE_S
+
+
+def _is_finished_judge(work: Mapping[str, Any]) -> bool:
+    command, _, _ = work["kind"].partition(" ")
+    return command == JUDGE_COMMAND and work["state"] == "done"
 
 
 def _sample_values(report: dict[str, Any]) -> list[dict[str, Any]]:
