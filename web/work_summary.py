@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.engine.session import PLACEHOLDER_NOTE
 from web.page_texts import to_plain_text
 from web.render import format_usd
 
@@ -23,8 +24,11 @@ def summarize_work(work: Mapping[str, Any]) -> str:
         return _summarize_judge(result)
     if isinstance(result, Mapping) and result.keys() == {"answered", "asked"}:
         return f"{result['answered']:,} of {result['asked']:,} answered"
-    last_line = "".join(work["lines"][-1:])
-    return to_plain_text(last_line)
+    if isinstance(result, Mapping) and "unchanged" in result and "refused" in result:
+        return f"{result['changed']:,} changed, {result['refused']:,} refused"
+    # The page has the note about placeholders at its top.
+    lines = [line for line in work["lines"] if line != PLACEHOLDER_NOTE]
+    return to_plain_text("".join(lines[-1:]))
 
 
 def _summarize_judge(result: Mapping[str, Any]) -> str:
