@@ -16,9 +16,6 @@ _MODE_DESCRIPTIONS = {
     "flex": "half price; a reply takes minutes if Gemini is busy",
     "live": "full price, at once",
 }
-_DECISION_DESCRIPTION = (
-    "a decision model chooses among the possible values, and says how sure it is of each"
-)
 
 
 @dataclass(frozen=True)
@@ -74,8 +71,11 @@ def _describe_mode(estimate: Preflight, mode: str) -> str:
     if mode != Mode.DECIDE:
         return _MODE_DESCRIPTIONS[mode]
     if not estimate.is_mixed:
-        return _DECISION_DESCRIPTION
+        return "a decision model chooses each value, and says how sure it is"
 
     closed_fields = ", ".join(name.replace("_", " ") for name in estimate.closed_fields)
     other_mode = estimate.recommended or Mode.BATCH.value
-    return f"{_DECISION_DESCRIPTION} ({closed_fields}); the other fields are asked by {other_mode}"
+    return (
+        f"a decision model chooses {closed_fields}, and says how sure it is; "
+        f"{other_mode} asks the other fields"
+    )

@@ -17,9 +17,8 @@ def furnish_reviews(workspace: Workspace, api: Api) -> None:
     The task is written to the current directory, and is not the default task of the workspace.
     """
     answer_many_rows(workspace, api, ROW_COUNT)
-    api.script_fault("answer_text", times=4, args={"text": "no JSON"})
-    workspace.ran("tag-live", code=1)
-    workspace.ran("tag-live", code=1)
+    api.script_fault("answer_text", times=2, args={"text": "no JSON"})
+    workspace.ran("tag-live")
     store_confidences(
         workspace,
         {str(number): {"tone": 0.4 + number % 6 / 10} for number in range(1, ROW_COUNT)},

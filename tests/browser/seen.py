@@ -18,7 +18,9 @@ CHROMIUM = shutil.which("chromium") or ""
 # A busy machine may be slow; no test waits for the end of this time.
 LONG_MS = 180_000
 AXE = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
-CONTRAST_ONLY = {"resultTypes": ["violations"], "runOnly": ["color-contrast"]}
+# Rules whose outcome depends on colours, or on the size of the window.
+COLOUR_RULES = {**AXE, "runOnly": ["color-contrast"]}
+SIZE_RULES = {**AXE, "runOnly": ["target-size", "scrollable-region-focusable"]}
 
 
 class Reader:

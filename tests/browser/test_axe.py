@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 import pytest
@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 
 from tests.browser.furnished import furnish
 from tests.browser.furnished_reviews import furnish_reviews, review_rows
-from tests.browser.seen import CONTRAST_ONLY, LONG_MS, Reader, reading
+from tests.browser.seen import AXE, COLOUR_RULES, LONG_MS, SIZE_RULES, Reader, reading
 from tests.lab import Api, Workspace
 from tests.page import Page
 
@@ -68,9 +68,12 @@ REVIEWS_VIEWS = (
 )
 EMPTY_VIEWS = ("/", "/search", "/runs", "/quality", "/settings", "/add", "/?task=passages")
 READONLY_VIEWS = ("/", "/add", "/quality", "/settings")
-LIGHT = ("light", {"width": 1200, "height": 800})
-DARK = ("dark", {"width": 1200, "height": 800})
-DARK_AND_NARROW = ("dark", {"width": 360, "height": 800})
+# Colour scheme, width, and the rules that are checked with them.
+LOOKS: tuple[tuple[Literal["light", "dark"], int, dict[str, Any]], ...] = (
+    ("light", 1200, AXE),
+    ("dark", 1200, COLOUR_RULES),
+    ("dark", 360, SIZE_RULES),
+)
 QUESTION = {
     "question": "Praise or blame?",
     "field0.name": "tone",
@@ -109,19 +112,18 @@ class Audit:
         """Check the open page; elements must not be wider than their card, nor than the page."""
         tab = self.reader.tab
         tab.evaluate(OPEN_DETAILS)
-        for scheme, size in (LIGHT, DARK, DARK_AND_NARROW):
+        for scheme, width, rules in LOOKS:
             tab.emulate_media(color_scheme=scheme)
-            tab.set_viewport_size(size)
-            # Dark differs from light in colours alone.
-            options = CONTRAST_ONLY if (scheme, size) == DARK else None
-            report = self.reader.violations(options)
+            tab.set_viewport_size({"width": width, "height": 800})
+
+            report = self.reader.violations(rules)
             if report:
-                self.faults.append(f"{name} {scheme} {size['width']} {report}")
+                self.faults.append(f"{name} {scheme} {width} {report}")
             overflowing_elements = tab.evaluate(FIND_OVERFLOW)
             if overflowing_elements:
-                self.faults.append(f"{name} {size['width']} over its card: {overflowing_elements}")
+                self.faults.append(f"{name} {width} over its card: {overflowing_elements}")
             page_width = tab.evaluate("document.documentElement.scrollWidth")
-            if page_width > size["width"]:
+            if page_width > width:
                 self.faults.append(f"{name} is {page_width} pixels wide")
 
 

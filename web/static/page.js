@@ -181,11 +181,12 @@ function joinSentences(message, hint) {
   return isForPage ? `${message}. ${hint}` : message;
 }
 
-// The part at the address in data-renews replaces the element that data-then names. With
+// The element that data-then names is replaced by that of the page or part in data-renews. With
 // data-reloads the page is loaded again.
 function updatePage({ renews, then: targetId, reloads }) {
   if (renews) {
-    htmx.ajax("GET", renews, { target: `#${targetId || "health"}`, swap: "outerHTML" });
+    const target = `#${targetId || "health"}`;
+    htmx.ajax("GET", renews, { target, select: target, swap: "outerHTML" });
   } else if (reloads !== undefined) {
     setTimeout(() => location.reload(), RELOAD_DELAY_MS);
   }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from web.page_texts import to_html, to_plain_text
+from web.page_texts import to_html, to_plain_text, work_label
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,10 @@ def test_commands_become_places(message: str, plain: str, html: str | None) -> N
     rendered = to_html(message, "a b")
     assert "make " not in rendered or "make of" in rendered
     assert html is None or rendered == html
+
+
+def test_work_is_named_in_plain_words() -> None:
+    """A command has a label without its task; other work is in plain words already."""
+    assert work_label("tag-live reviews") == "asking the rows"
+    assert work_label("judge reviews") == "judging the answers"
+    assert work_label("cancel batch 3") == "cancel batch 3"
