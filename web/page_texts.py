@@ -14,6 +14,10 @@ _COMMAND = re.compile(
 )
 _OPTION = re.compile(rf"`?\b(?P<text>{_OPTION_TEXT})`?")
 _CODE_SPAN = re.compile("`([^`]*)`")
+# The page has a field for a condition. Its name in a message is not an option.
+_CONDITION = re.compile(r"\bWHERE\b(?!=)")
+# A setting of several words, as it is written in the environment.
+_SETTING_NAME = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b")
 # The place of the page that does the work of a command: its label and address.
 _PLACES = {
     **dict.fromkeys(
@@ -61,7 +65,7 @@ def to_plain_text(text: object) -> str:
         plain += f"{message[end : match.start()]}“{_label_of(match[1])}”"
         end = match.end()
     plain += message[end:]
-    plain = _OPTION.sub(_describe_option, plain)
+    plain = _describe_options(plain)
     return _CODE_SPAN.sub(r"\1", plain)
 
 
@@ -80,6 +84,14 @@ def to_html(text: object, task: str = "") -> Markup:
         html += _link_to(match[1], task)
         end = match.end()
     return html + _spans_to_html(message[end:])
+
+
+def describe_setting(text: str) -> str:
+    """Return the description of a setting, with the names of other settings as the page has them."""
+    return _SETTING_NAME.sub(
+        lambda match: f"“{match[0].lower().replace('_', ' ')}”",
+        to_plain_text(text),
+    )
 
 
 def work_label(kind: str) -> str:
@@ -120,10 +132,18 @@ def _link_to(command: str, task: str) -> Markup:
 
 
 def _spans_to_html(text: str) -> Markup:
-    html = escape(_OPTION.sub(_describe_option, text))
+    html = escape(_describe_options(text))
     return Markup(_CODE_SPAN.sub(r"<code>\1</code>", str(html)))  # noqa: S704 - it is escaped
 
 
+def _describe_options(text: str) -> str:
+    """Return a text with words in place of options and of the name of a condition."""
+    return _CONDITION.sub("the condition", _OPTION.sub(_describe_option, text))
+
+
 def _describe_option(match: re.Match[str]) -> str:
-    name = match["text"].removeprefix("FINDABLE_").partition("=")[0]
+    name, _, value = match["text"].removeprefix("FINDABLE_").partition("=")
+    # A condition is typed on the page as well.
+    if name == "WHERE" and value[:1] in {'"', "'"}:
+        return f"“{value[1:-1]}”"
     return f"the setting “{name.lower().replace('_', ' ')}”"

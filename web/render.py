@@ -22,7 +22,13 @@ from pipeline.store.answers import PERSON
 from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.field_shapes import empty_texts
-from web.page_texts import capitalize_first, to_html, to_plain_text, work_label
+from web.page_texts import (
+    capitalize_first,
+    describe_setting,
+    to_html,
+    to_plain_text,
+    work_label,
+)
 
 # Characters of a long text that a table cell shows.
 MAX_CELL_CHARS = 160
@@ -298,6 +304,7 @@ def short_hash(text: str) -> str:
 
 _FILTERS: Mapping[str, Any] = {
     "capitalize_first": capitalize_first,
+    "describe_setting": describe_setting,
     "first_few": partial(join_first, max_names=MAX_NAMED_ROWS),
     "format_probability": format_probability,
     "format_usd": format_usd,
