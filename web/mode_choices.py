@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pipeline.core.states import Mode
 from pipeline.workflows.preflight import Preflight
 
 _MODE_LABELS = {
@@ -9,6 +10,11 @@ _MODE_LABELS = {
     "flex": "Flex",
     "live": "Live",
     "decide": "Decide",
+}
+_MODE_DESCRIPTIONS = {
+    "batch": "half price; Gemini may take up to a day",
+    "flex": "half price; a reply takes minutes if Gemini is busy",
+    "live": "full price, at once",
 }
 
 
@@ -18,6 +24,8 @@ class ModeChoice:
 
     mode: str
     label: str
+    # What a person gets for the price.
+    description: str
     # The highest cost by estimate, in USD; with the cost of prepared batches.
     cost: float
     has_price: bool
@@ -47,6 +55,7 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
             ModeChoice(
                 mode,
                 _MODE_LABELS[mode],
+                _describe_mode(estimate, mode),
                 cost,
                 not way.unpriced_share,
                 cost_with_key,
@@ -56,3 +65,17 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
             ),
         )
     return choices
+
+
+def _describe_mode(estimate: Preflight, mode: str) -> str:
+    if mode != Mode.DECIDE:
+        return _MODE_DESCRIPTIONS[mode]
+    if not estimate.is_mixed:
+        return "a decision model chooses each value, and says how sure it is"
+
+    closed_fields = ", ".join(name.replace("_", " ") for name in estimate.closed_fields)
+    other_mode = estimate.recommended or Mode.BATCH.value
+    return (
+        f"a decision model chooses {closed_fields}, and says how sure it is; "
+        f"{other_mode} asks the other fields"
+    )

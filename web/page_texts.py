@@ -14,6 +14,10 @@ _COMMAND = re.compile(
 )
 _OPTION = re.compile(rf"`?\b(?P<text>{_OPTION_TEXT})`?")
 _CODE_SPAN = re.compile("`([^`]*)`")
+# The page has a field for a condition. Its name in a message is not an option.
+_CONDITION = re.compile(r"\bWHERE\b(?!=)")
+# A setting of several words, as it is written in the environment.
+_SETTING_NAME = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b")
 # The place of the page that does the work of a command: its label and address.
 _PLACES = {
     **dict.fromkeys(
@@ -35,6 +39,22 @@ _PLACES = {
     "search": ("Search", "/search", ""),
 }
 
+# Background work by the command in its kind, in plain words.
+_WORK_LABELS = {
+    **dict.fromkeys(("tag", "tag-live", "passages-backfill"), "asking the rows"),
+    "batch-ingest": "storing the answers",
+    "batch-poll": "getting the results",
+    "batch-submit": "sending batches",
+    "change": "writing the question",
+    "doctor": "checking everything",
+    "index": "updating the search index",
+    "judge": "judging the answers",
+    "passages-pilot": "trying some passages",
+    "qc": "measuring the answers",
+    "tags": "merging tags",
+    "try-change": "trying the change",
+}
+
 
 def to_plain_text(text: object) -> str:
     """Return a message without commands and settings as they are typed, and without code spans.
@@ -49,7 +69,7 @@ def to_plain_text(text: object) -> str:
         plain += f"{message[end : match.start()]}“{_label_of(match[1])}”"
         end = match.end()
     plain += message[end:]
-    plain = _OPTION.sub(_describe_option, plain)
+    plain = _describe_options(plain)
     return _CODE_SPAN.sub(r"\1", plain)
 
 
@@ -68,6 +88,19 @@ def to_html(text: object, task: str = "") -> Markup:
         html += _link_to(match[1], task)
         end = match.end()
     return html + _spans_to_html(message[end:])
+
+
+def describe_setting(text: str) -> str:
+    """Return the description of a setting, with the names of other settings as the page has them."""
+    return _SETTING_NAME.sub(
+        lambda match: f"“{match[0].lower().replace('_', ' ')}”",
+        to_plain_text(text),
+    )
+
+
+def work_label(kind: str) -> str:
+    """Return the kind of background work in plain words; an unknown kind is returned unchanged."""
+    return _WORK_LABELS.get(kind.partition(" ")[0], kind)
 
 
 def capitalize_first(text: str) -> str:
@@ -107,10 +140,18 @@ def _link_to(command: str, task: str) -> Markup:
 
 
 def _spans_to_html(text: str) -> Markup:
-    html = escape(_OPTION.sub(_describe_option, text))
+    html = escape(_describe_options(text))
     return Markup(_CODE_SPAN.sub(r"<code>\1</code>", str(html)))  # noqa: S704 - it is escaped
 
 
+def _describe_options(text: str) -> str:
+    """Return a text with words in place of options and of the name of a condition."""
+    return _CONDITION.sub("the condition", _OPTION.sub(_describe_option, text))
+
+
 def _describe_option(match: re.Match[str]) -> str:
-    name = match["text"].removeprefix("FINDABLE_").partition("=")[0]
+    name, _, value = match["text"].removeprefix("FINDABLE_").partition("=")
+    # A condition is typed on the page as well.
+    if name == "WHERE" and value[:1] in {'"', "'"}:
+        return f"“{value[1:-1]}”"
     return f"the setting “{name.lower().replace('_', ' ')}”"

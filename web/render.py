@@ -22,7 +22,13 @@ from pipeline.store.answers import PERSON
 from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.field_shapes import empty_texts
-from web.page_texts import capitalize_first, to_html, to_plain_text
+from web.page_texts import (
+    capitalize_first,
+    describe_setting,
+    to_html,
+    to_plain_text,
+    work_label,
+)
 
 # Characters of a long text that a table cell shows.
 MAX_CELL_CHARS = 160
@@ -83,7 +89,8 @@ class Mark(NamedTuple):
 def accepted_response(work: BackgroundJob) -> JSONResponse:
     """Return the response to a request that started work: 202 with the address of its progress."""
     headers = {"location": f"/api/work/{work.number}"}
-    return JSONResponse(work.document, status_code=202, headers=headers)
+    document = {**work.document, "said": f"Started: {work_label(work.kind)}"}
+    return JSONResponse(document, status_code=202, headers=headers)
 
 
 async def _read_form(request: Request) -> dict[str, str]:
@@ -297,6 +304,7 @@ def short_hash(text: str) -> str:
 
 _FILTERS: Mapping[str, Any] = {
     "capitalize_first": capitalize_first,
+    "describe_setting": describe_setting,
     "first_few": partial(join_first, max_names=MAX_NAMED_ROWS),
     "format_probability": format_probability,
     "format_usd": format_usd,
@@ -314,6 +322,7 @@ _FILTERS: Mapping[str, Any] = {
     "to_plain_text": to_plain_text,
     "to_text": to_text,
     "version_label": version_label,
+    "work_label": work_label,
 }
 
 _templates.tests["quotation"] = is_quotation

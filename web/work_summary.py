@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.engine.session import PLACEHOLDER_NOTE
 from web.page_texts import to_plain_text
 from web.render import format_usd
 
@@ -19,10 +20,35 @@ def summarize_work(work: Mapping[str, Any]) -> str:
     result = work["result"]
     if isinstance(result, Mapping) and "left" in result and "under_way" in result:
         return _summarize_rounds(result)
+    if isinstance(result, Mapping) and "judged_before" in result:
+        return _summarize_judge(result)
     if isinstance(result, Mapping) and result.keys() == {"answered", "asked"}:
         return f"{result['answered']:,} of {result['asked']:,} answered"
-    last_line = "".join(work["lines"][-1:])
-    return to_plain_text(last_line)
+    if isinstance(result, Mapping) and "unchanged" in result and "refused" in result:
+        return f"{result['changed']:,} changed, {result['refused']:,} refused"
+    # The page has the note about placeholders at its top.
+    lines = [line for line in work["lines"] if line != PLACEHOLDER_NOTE]
+    return to_plain_text("".join(lines[-1:]))
+
+
+def _summarize_judge(result: Mapping[str, Any]) -> str:
+    """Return how many answers were judged, why others were not, and the cost."""
+    if not result["selected"]:
+        return "Nothing to judge: no answer of a generating model has a value."
+
+    parts = []
+    if result["calls"]:
+        parts.append(f"{result['judged']:,} judged, {format_usd(result['cost'])}")
+    if result["judged_before"]:
+        parts.append(f"{result['judged_before']:,} judged before")
+    parts += [f"{count:,} failed ({reason})" for reason, count in result["failed"].items()]
+    parts += [f"{count:,} left out: {reason}" for reason, count in result["left_out"].items()]
+    summary = "; ".join(parts)
+
+    reason = result["out_of_money"] or result["stopped"]
+    if reason:
+        summary += f". Stopped: {to_plain_text(reason)}"
+    return summary
 
 
 def _summarize_rounds(result: Mapping[str, Any]) -> str:

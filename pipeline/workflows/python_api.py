@@ -58,7 +58,7 @@ from pipeline.tables.cells import (
 from pipeline.tables.dataframes import ResultDocument, ResultTable, RowCollection
 from pipeline.tables.row_findings import FindingKind
 from pipeline.tables.row_import import ImportOptions
-from pipeline.workflows import ask, preflight, tag, try_out
+from pipeline.workflows import ask, decisions, preflight, tag, try_out
 from pipeline.workflows.answered_row import AnsweredRow
 from pipeline.workflows.ask import AskReport
 from pipeline.workflows.preflight import Preflight
@@ -243,6 +243,10 @@ class Workspace:
             reading=ReadOptions(sheet, encoding, header),
             choice=ColumnChoice(text, key, with_),
         )
+        if mode == "decide":
+            # A refused question leaves no workspace behind.
+            decisions.check_decidable(new_task.fields)
+
         if name:
             save = partial(
                 ask.save_question,

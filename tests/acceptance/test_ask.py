@@ -305,6 +305,21 @@ def test_python_asks_and_tries_with_a_summary_in_one_line(
     assert live_calls(api) == 4
 
 
+def test_python_refuses_decisions_about_a_text_before_anything_is_made(
+    workspace: Workspace,
+) -> None:
+    """The error names the field, and no workspace is created."""
+    message = script(
+        workspace,
+        """
+        fields = "tone: praise|blame; why: text"
+        print(json.dumps(refusal(ws.ask, rows(2), "Praise?", fields=fields, mode="decide")))
+        """,
+    )
+    assert "field `why` is of the kind text" in message
+    assert not (workspace.data / "workspace.json").exists()
+
+
 def test_suggested_name_is_free(workspace: Workspace) -> None:
     """The command that stores the question has a name whose task file does not exist yet."""
     workspace.write_file("notes.csv", "id,text\n1,The kettle leaks on the table\n")

@@ -18,6 +18,9 @@ CHROMIUM = shutil.which("chromium") or ""
 # A busy machine may be slow; no test waits for the end of this time.
 LONG_MS = 180_000
 AXE = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+# Rules whose outcome depends on colours, or on the size of the window.
+COLOUR_RULES = {**AXE, "runOnly": ["color-contrast"]}
+SIZE_RULES = {**AXE, "runOnly": ["target-size", "scrollable-region-focusable"]}
 
 
 class Reader:
@@ -64,11 +67,11 @@ class Reader:
         """Return the id or the tag of the focused element."""
         return str(self.tab.evaluate("document.activeElement.id || document.activeElement.tagName"))
 
-    def violations(self) -> str:
+    def violations(self, options: dict[str, Any] | None = None) -> str:
         """Return the report of axe on the current view; empty without violations."""
         from axe_playwright_python.sync_playwright import Axe
 
-        axe_report = Axe().run(self.tab, options=AXE)
+        axe_report = Axe().run(self.tab, options=options or AXE)
         return axe_report.generate_report() if axe_report.violations_count else ""
 
     def wait_for(self, selector: str, text: str, *, timeout_ms: int = LONG_MS) -> None:
@@ -101,6 +104,14 @@ def serving(
             yield process, process.stdout.readline().strip()
         finally:
             process.kill()
+
+
+def wait_for_work(client: httpx2.Client) -> None:
+    """Wait until all background work of the page has ended well."""
+    deadline = time.monotonic() + LONG_MS / 1000
+    while running := [work for work in client.get("/api/work").json() if work["state"] != "done"]:
+        assert time.monotonic() < deadline, running
+        assert {work["state"] for work in running} == {"running"}, running
 
 
 @contextmanager

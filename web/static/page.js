@@ -169,9 +169,6 @@ document.addEventListener("htmx:afterRequest", (event) => {
 });
 
 function successMessage(reply) {
-  if (reply.kind) {
-    return `Started: ${reply.kind}`;
-  }
   if (reply.batch) {
     return `batch ${reply.batch}: ${reply.said}`;
   }
@@ -184,11 +181,12 @@ function joinSentences(message, hint) {
   return isForPage ? `${message}. ${hint}` : message;
 }
 
-// The part at the address in data-renews replaces the element that data-then names. With
+// The element that data-then names is replaced by that of the page or part in data-renews. With
 // data-reloads the page is loaded again.
 function updatePage({ renews, then: targetId, reloads }) {
   if (renews) {
-    htmx.ajax("GET", renews, { target: `#${targetId || "health"}`, swap: "outerHTML" });
+    const target = `#${targetId || "health"}`;
+    htmx.ajax("GET", renews, { target, select: target, swap: "outerHTML" });
   } else if (reloads !== undefined) {
     setTimeout(() => location.reload(), RELOAD_DELAY_MS);
   }

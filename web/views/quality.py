@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
@@ -20,6 +22,7 @@ from pipeline.workflows.judge import DEFAULT_SAMPLE_ROWS
 from web import charts
 from web.app_state import PEOPLE_TASK
 from web.render import get_app_state, render_page
+from web.work_summary import summarize_work
 
 router = APIRouter()
 
@@ -28,10 +31,13 @@ MAX_SAMPLES = 8
 # Rows that are named for each reason to park.
 MAX_NAMED_ROWS = 10
 MAX_LISTED_TAGS = 60
+JUDGE_COMMAND = "judge"
 # Commands whose progress the page shows.
-WORK_KINDS = ("qc", "judge", "tags")
+WORK_KINDS = ("qc", JUDGE_COMMAND, "tags")
 # Our choice: enough for 200 texts of a page each.
 MAX_JUDGE_USD = 0.1
+# The outcome of judgements is displayed this long after their end.
+RECENT_JUDGE_S = 120.0
 
 
 @router.get("/quality", include_in_schema=False)
@@ -45,7 +51,8 @@ def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
         subject = ws.settings.task
         # Work is read first: if it ends while the report is read, the page loads itself again.
         newest_jobs = [app_state.running.get_newest(f"{kind} {subject}") for kind in WORK_KINDS]
-        work_documents = [job.document for job in newest_jobs if job is not None]
+        documents = [job.document for job in newest_jobs if job is not None]
+        work_documents = [{**work, "summary": summarize_work(work)} for work in documents]
         reports = read_report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)
         newest_report = reports[0] if reports else None
         return render_page(
@@ -65,8 +72,43 @@ def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
             may_judge=not (app_state.access.readonly or ws.task.prompt.sends_images),
             max_judge_usd=MAX_JUDGE_USD,
             judge_rows=DEFAULT_SAMPLE_ROWS,
+            displayed_work=list(filter(_is_displayed, work_documents)),
             work_documents=work_documents,
+            support_shares=_find_support_shares(newest_report, work_documents, now=ws.now()),
         )
+
+
+def _find_support_shares(
+    report: Mapping[str, Any] | None,
+    work_documents: Sequence[Mapping[str, Any]],
+    *,
+    now: datetime,
+) -> Sequence[Mapping[str, Any]]:
+    """Return the supported shares of the newest report, or of a later `judge` of this page."""
+    shares: Sequence[Mapping[str, Any]] = []
+    reported_at = None
+    if report is not None:
+        shares = report.get("supported", [])
+        reported_at = datetime.fromisoformat(report["at"])
+    for work in work_documents:
+        if not _is_finished_judge(work):
+            continue
+        judged_at = now - timedelta(seconds=work["ended_s"])
+        if work["result"]["supported"] and (reported_at is None or judged_at > reported_at):
+            shares = work["result"]["supported"]
+    return shares
+
+
+def _is_displayed(work: Mapping[str, Any]) -> bool:
+    """Return whether work runs, failed, or judged answers a short time ago."""
+    if work["state"] != "done":
+        return True
+    return _is_finished_judge(work) and work["ended_s"] < RECENT_JUDGE_S
+
+
+def _is_finished_judge(work: Mapping[str, Any]) -> bool:
+    command, _, _ = work["kind"].partition(" ")
+    return command == JUDGE_COMMAND and work["state"] == "done"
 
 
 def _sample_values(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -120,12 +162,15 @@ def _describe_verdict(report: dict[str, Any]) -> str:
     gates = report["gates"]
     passed = sum(gate["passed"] is True for gate in gates)
     failed = sum(gate["passed"] is False for gate in gates)
-    unjudged = len(gates) - passed - failed
+    unmeasured = sum(gate["value"] is None for gate in gates if gate["passed"] is None)
+    unjudged = len(gates) - passed - failed - unmeasured
     parts = [f"{plural(passed, 'check')} passed"]
     if failed:
         parts.append(f"{failed} failed")
     if unjudged:
         parts.append(f"{unjudged} had too few rows")
+    if unmeasured:
+        parts.append(f"{unmeasured} had nothing to measure")
     return ", ".join(parts)
 
 

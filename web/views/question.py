@@ -15,6 +15,7 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_template import CHOICES_KIND
 from pipeline.engine.user_task import UserTask
+from pipeline.quality import label_accuracy
 from pipeline.workflows import preflight, question_change
 from web import field_shapes
 from web.app_state import AppState
@@ -40,6 +41,11 @@ BUSY_MESSAGE = (
     "a change of this question is being tried or written now; nothing was changed. "
     "Press again when it has ended"
 )
+ACCURACY_VERDICTS = {
+    label_accuracy.BETTER_A: "the present question is better",
+    label_accuracy.BETTER_B: "the new question is better",
+    label_accuracy.NO_DIFFERENCE: "could be chance",
+}
 OUTDATED_MESSAGE = "The question was changed meanwhile. This is the typed change: try it again."
 
 
@@ -272,6 +278,7 @@ def _question_values(app_state: AppState, ws: WorkspaceSession) -> dict[str, Any
         "file": str(task.user_file.path),
         "kind_labels": KIND_LABELS,
         "choices_kind": CHOICES_KIND,
+        "accuracy_verdicts": ACCURACY_VERDICTS,
         "max_trial_usd": MAX_TRIAL_USD,
         "trial_rows": TRIAL_ROWS,
     }

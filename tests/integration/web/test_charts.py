@@ -11,7 +11,7 @@ import pytest
 from pipeline.store.database import SlowError
 from pipeline.store.schema import batches
 from tests.integration import reviews
-from tests.lab import Workspace
+from tests.lab import Api, Workspace
 from tests.page import Page
 
 STARS_BY_KEY = {"1": 2, "2": 5, "3": 2, "4": 4}
@@ -201,15 +201,43 @@ def test_checks_are_bars_with_their_limits(task: Workspace) -> None:
 
 @pytest.mark.sampled(0)
 def test_sample_is_judged_on_the_page_and_shares_have_intervals(task: Workspace) -> None:
-    """The button judges; the next report has a table of shares, and what calibration lacks."""
+    """The button judges, and the page has the shares at once; the next report repeats them."""
     task.ran("qc")
+    shares = re.compile(r"all judged fields.*?\d %? ?\[.*? %\].*?4</td>", re.DOTALL)
     with Page(task) as page:
         html = page.get("/quality", params=REVIEWS).text
         assert 'id="judge"' in html
         assert "judged</th>" not in html
-        assert page.post("/api/judge", params={**REVIEWS, "cost": 0.1}, json={}).status_code == 202
+        response = page.post("/api/judge", params={**REVIEWS, "cost": 0.1}, json={})
+        assert response.status_code == 202
+        assert response.json()["said"] == "Started: judging the answers"
         page.settle()
+        html = page.get("/quality", params=REVIEWS).text
+        assert shares.search(html)
+        assert "4 judged, $0.00" in html
+
         task.ran("qc")
         html = page.get("/quality", params=REVIEWS).text
-        assert re.search(r"all judged fields.*?\d %? ?\[.*? %\].*?4</td>", html, re.DOTALL)
-        assert "0 answers with a probability corrected or reviewed, 50 more needed" in html
+        assert shares.search(html)
+        assert re.search(r"corrected or reviewed\W*>\s*0, 50 more needed", html)
+
+        page.post("/api/judge", params={**REVIEWS, "cost": 0.1}, json={})
+        page.settle()
+        assert "4 judged before" in page.get("/quality", params=REVIEWS).text
+
+
+@pytest.mark.sampled(0)
+def test_quality_follows_running_work(task: Workspace, api: Api) -> None:
+    """The page loads itself again while answers are judged, and offers nothing to start."""
+    task.ran("qc")
+    api.script_fault("slow_reply", times=4, path="gemini-decision", args={"seconds": 1})
+    with Page(task) as page:
+        page.post("/api/judge", params={**REVIEWS, "cost": 0.1}, json={})
+        html = page.get("/quality", params=REVIEWS).text
+        assert 'hx-trigger="every 2s"' in html
+        assert 'id="judge"' not in html
+        assert 'id="measure"' not in html
+        page.settle()
+        html = page.get("/quality", params=REVIEWS).text
+        assert "every 2s" not in html
+        assert 'id="measure"' in html

@@ -71,10 +71,32 @@ def test_a_new_question_is_tried_on_five_rows(page: Page, workspace: Workspace) 
     modes = re.findall(r'type="radio"\s+name="mode"\s+value="(\w+)"', html)
     assert modes == ["batch", "flex", "live", "decide"]
     assert len(re.findall(r'<span class="num">\$0\.\d+</span>,\s+about ', html)) == 4
+    assert "chooses tone, and says how sure it is; " in html
     assert "Use for all 7 rows" in html
     assert set(workspace.tables()) == before
     assert [task["name"] for task in page.get("/api/tasks").json()] == ["experts"]
     assert 'name="field1.name"' in html
+
+
+def test_decisions_are_offered_for_fields_with_listed_values_alone(page: Page) -> None:
+    """A question without such a field has no such choice, and a forged form is refused."""
+    number = drop_reviews(page)
+    open_field = {"field0.kind": "text", "field0.choices": ""}
+    html = try_question(page, number, **TONE | open_field, **KEY_TEXT)
+    modes = re.findall(r'type="radio"\s+name="mode"\s+value="(\w+)"', html)
+    assert modes == ["batch", "flex", "live"]
+    assert ">Discard<" in re.sub(r"\s+", "", html)
+
+    press_button(page, number, keep="kettles")
+    page.settle()
+    form = {"ask": "1", "mode": "decide"}
+    response = page.post("/parts/import", params={"number": number}, data=form)
+    assert response.status_code == 422
+    assert "nothing was asked" in response.json()["detail"]
+    html = page.get("/parts/import", params={"number": number}).text
+    assert "is created" in html
+    # The task is stored, so there is nothing to discard.
+    assert "Discard" not in html
 
 
 def test_roles_decide_what_is_sent(page: Page, workspace: Workspace) -> None:

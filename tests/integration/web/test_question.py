@@ -78,6 +78,28 @@ def test_a_change_is_tried_beside_present_answers_and_used(
     assert "Praise, blame or both?" in page.get("/question", params=TASK).text
 
 
+def test_a_trial_is_measured_on_corrected_rows_before_it_is_used(page: Page) -> None:
+    """Present and new answers are counted against corrections, beside the button that uses them."""
+    create_task(page)
+    body = {"value": "praise", "count": 7, "who": "Bea"}
+    # The local engine's answers differ by row, so some rows are set to one value and some to another.
+    for value in ("praise", "blame"):
+        path = "/api/tasks/kettles/items/set"
+        response = page.post(path, params={"field": "tone"}, json={**body, "value": value})
+        assert response.status_code == 202, response.text
+        page.settle()
+    html = change_question(page, **CHANGED, **WHY)
+    _, _, tried = html.partition('id="tried"')
+    assert "Right on corrected and reviewed rows" in tried
+    assert re.search(r'data-label="present question">\d of 5<', tried), tried
+    assert re.search(r'data-label="new question">\d of 5<', tried)
+    assert 'data-label="difference">could be chance<' in tried
+    assert "Use for all 7 rows" in tried
+
+    html = use_change(page)
+    assert re.search(r'id="question-version"[^>]*hx-swap-oob="true"[^>]*>version 2 ', html), html
+
+
 def test_a_change_without_answers_is_tried(page: Page) -> None:
     """Rows without a present answer are tried as well."""
     create_task(page, is_asked=False)

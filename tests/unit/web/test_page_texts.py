@@ -2,7 +2,7 @@
 
 import pytest
 
-from web.page_texts import to_html, to_plain_text
+from web.page_texts import describe_setting, to_html, to_plain_text, work_label
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,11 @@ from web.page_texts import to_html, to_plain_text
             "the command rollback takes it back",
         ),
         ("`BACKEND=local` in `.env`", "the setting “backend” in .env", None),
+        (
+            "WHERE cannot be read; write it like WHERE=\"stars > 3 AND tone = 'praise'\"",
+            "the condition cannot be read; write it like “stars > 3 AND tone = 'praise'”",
+            None,
+        ),
         ("a make of 5 stars = good", "a make of 5 stars = good", None),
     ],
 )
@@ -36,3 +41,17 @@ def test_commands_become_places(message: str, plain: str, html: str | None) -> N
     rendered = to_html(message, "a b")
     assert "make " not in rendered or "make of" in rendered
     assert html is None or rendered == html
+
+
+def test_work_is_named_in_plain_words() -> None:
+    """A command has a label without its task; other work is in plain words already."""
+    assert work_label("tag-live reviews") == "asking the rows"
+    assert work_label("judge reviews") == "judging the answers"
+    assert work_label("cancel batch 3") == "cancel batch 3"
+
+
+def test_settings_are_named_as_on_their_page() -> None:
+    """The description of a setting names others without capitals and underscores."""
+    assert describe_setting("the mode of MOVE_AFTER; default: VERSION=, else all") == (
+        "the mode of “move after”; default: the setting “version”, else all"
+    )

@@ -1,0 +1,135 @@
+"""A dropped file is asked by decisions, reviewed, judged, and asked by another question."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.intake import open_new_task, write_lamps
+from tests.browser.seen import Reader, reading
+from tests.lab import Workspace
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
+# Calibration needs 50 labels, and two rows are reviewed one by one.
+ROW_COUNT = 60
+DARK = {"color_scheme": "dark"}
+
+
+def _ask_by_decisions(reader: Reader, tab: Any, path: Path) -> None:
+    """Drop a file, type a question with one choice, and have it decided."""
+    open_new_task(reader, tab, path)
+    tab.fill("#question-text", "Praise or blame?")
+    tab.fill("[name='field0.name']", "tone")
+    tab.select_option("[name='field0.kind']", "a|b|c")
+    tab.fill("[name='field0.choices']", "praise\nblame\nmixed")
+    tab.click("#try")
+    reader.wait_for("#tried", f"Use for all {ROW_COUNT} rows")
+    reader.wait_for("#tried", "a decision model chooses each value")
+    tab.check("[name=mode][value=decide]")
+    tab.click("#keep")
+    reader.wait_for("#import", "is created")
+    assert tab.is_checked("[name=mode][value=decide]")
+    tab.click("#ask")
+    tab.wait_for_url("**/?task=lamps")
+    reader.wait_for("#state", f"{ROW_COUNT} answered")
+
+
+def _review_doubtful_rows(reader: Reader, tab: Any) -> None:
+    """Filter and sort by confidence, and review the first doubtful rows by keys."""
+    reader.go("/?task=lamps")
+    tab.click("#facets a:text-is('doubtful')")
+    tab.wait_for_url("**doubtful=yes**")
+    tab.locator("#list svg.sure rect.doubt").first.wait_for()
+    tab.click("#facets a:text-is('least certain first')")
+    tab.wait_for_url("**sort=**")
+    reader.wait_for("#list .tools", "doubtful")
+
+    tab.click("#state a[href^='/review']")
+    tab.wait_for_url("**/row?**doubtful=yes**")
+    tab.fill("#reviewer", "Bea")
+    tab.keyboard.press("Enter")
+    reader.wait_for("#one", "You review as Bea")
+    tab.keyboard.press("r")
+    reader.wait_for("#one", "Reviewed by Bea")
+    assert tab.locator("#review").inner_text() == "Remove the mark"
+
+
+def _correct_rows(reader: Reader, tab: Any) -> None:
+    """Set the field of all rows to two values in turn, so that each row is corrected."""
+    for value in ("praise", "mixed"):
+        reader.go("/?task=lamps")
+        tab.click("text=Set a field of all these rows")
+        tab.click("nav[aria-label=Field] a:text-is('tone')")
+        tab.select_option("#set-value", value)
+        tab.fill("#set-who", "Bea")
+        tab.click("#set-save")
+        reader.wait_for("#bulk-work", "0 refused")
+
+
+def _measure_and_judge(reader: Reader, tab: Any) -> None:
+    """Measure and judge; the page follows both without being loaded by hand."""
+    reader.go("/quality?task=lamps")
+    tab.click("#measure")
+    reader.wait_for("#calibration td", str(ROW_COUNT))
+    reader.wait_for("#calibration td", "[")
+    assert reader.violations() == ""
+    tab.click("#judge")
+    # A decision model gave the values, so there is nothing to judge.
+    reader.wait_for(".work", "Nothing to judge")
+    assert reader.violations() == ""
+
+
+def _change_question(reader: Reader, tab: Any) -> None:
+    """Try a change, read how both questions do on corrected rows, and use the change."""
+    reader.go("/question?task=lamps")
+    tab.fill("#question-text", "Praise, blame or both?")
+    tab.click("#try")
+    reader.wait_for("#accuracy td", "of 5")
+    reader.wait_for("#accuracy td", "could be chance")
+    assert reader.violations() == ""
+    tab.click("#use")
+    reader.wait_for("#change", "changed to version 2")
+    reader.wait_for("#question-version", "version 2")
+
+
+@pytest.mark.parametrize("looks", [{}, DARK], ids=["light", "dark"])
+def test_a_decided_task_is_reviewed_measured_and_changed(
+    workspace: Workspace, tmp_path: Path, looks: dict[str, Any]
+) -> None:
+    """From a dropped file to calibration, judgement and a compared question."""
+    write_lamps(tmp_path / "lamps.csv", ROW_COUNT)
+    workspace.begin()
+    with reading(workspace, looks) as (reader, tab, _):
+        _ask_by_decisions(reader, tab, tmp_path / "lamps.csv")
+        _review_doubtful_rows(reader, tab)
+        _correct_rows(reader, tab)
+        _measure_and_judge(reader, tab)
+        _change_question(reader, tab)
+
+
+def test_generated_answers_are_judged_on_the_page(workspace: Workspace, tmp_path: Path) -> None:
+    """One click judges a sample; its shares appear without another click."""
+    write_lamps(tmp_path / "lamps.csv", 6)
+    workspace.begin()
+    with reading(workspace) as (reader, tab, _):
+        open_new_task(reader, tab, tmp_path / "lamps.csv")
+        tab.fill("#question-text", "What is praised?")
+        tab.fill("[name='field0.name']", "praised")
+        tab.click("#try")
+        reader.wait_for("#tried", "Use for all 6 rows")
+        assert tab.locator("[name=mode][value=decide]").count() == 0
+        tab.click("#keep")
+        reader.wait_for("#import", "is created")
+        tab.check("[name=mode][value=live]")
+        tab.click("#ask")
+        reader.wait_for("#state", "6 answered")
+
+        tab.click("nav [aria-label=Quality]")
+        tab.click("#measure")
+        reader.wait_for("h2", "checks passed")
+        tab.click("#judge")
+        reader.wait_for("#supported td", "%")
+        reader.wait_for(".work", "6 judged")
+        assert reader.violations() == ""
+        reader.go("/row?task=lamps&key=1")
+        reader.wait_for("#answer .sureness", "judged by")

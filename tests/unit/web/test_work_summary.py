@@ -1,0 +1,49 @@
+"""Finished work is described in one line, in plain words."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.engine.session import PLACEHOLDER_NOTE
+from web.work_summary import summarize_work
+
+JUDGED = {
+    "selected": 6,
+    "calls": 3,
+    "judged": 2,
+    "cost": 0.0004,
+    "judged_before": 2,
+    "failed": {"blocked": 1},
+    "left_out": {"the row changed": 1},
+    "out_of_money": "",
+    "stopped": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("result", "lines", "summary"),
+    [
+        (
+            JUDGED,
+            [],
+            "2 judged, $0.0004; 2 judged before; 1 failed (blocked); 1 left out: the row changed",
+        ),
+        (
+            {**JUDGED, "out_of_money": "BUDGET=1 is spent", "failed": {}, "left_out": {}},
+            [],
+            "2 judged, $0.0004; 2 judged before. Stopped: the setting “budget” is spent",
+        ),
+        (
+            {**JUDGED, "selected": 0},
+            [],
+            "Nothing to judge: no answer of a generating model has a value.",
+        ),
+        ({"changed": 11, "unchanged": 0, "refused": 2}, [], "11 changed, 2 refused"),
+        (None, ["1 row read", PLACEHOLDER_NOTE], "1 row read"),
+        (None, [PLACEHOLDER_NOTE], ""),
+    ],
+)
+def test_finished_work_is_summarized(result: Any, lines: list[str], summary: str) -> None:
+    """Counts, cost and reasons are named; the note at the top of the page is not repeated."""
+    work = {"state": "done", "result": result, "lines": lines}
+    assert summarize_work(work) == summary
