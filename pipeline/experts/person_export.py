@@ -32,10 +32,16 @@ class ExpertsExport(TaskExport):
             encode_experts,
             exported_people,
             extra_column_names,
+            name_probability_column,
             people_grid,
         )
 
-        encode = partial(encode_experts, extra_columns=extra_column_names(tx))
+        extra_columns = extra_column_names(tx)
+        encode = partial(
+            encode_experts,
+            extra_columns=extra_columns,
+            probability_column=name_probability_column(tx, extra_columns),
+        )
         total = None
         if options.row_filter is None:
             total = table.people_table(tx).count_states(tx)["total"]

@@ -14,11 +14,16 @@ FIELDS = {
     "is_urgent": "bool",
 }
 ROW_COUNT = 12
+# The values of the first row and of its correction.
 VIEW_QUERIES = (
-    "SELECT tone_confidence, place_confidence, is_urgent_confidence FROM tickets_answered "
-    "WHERE id = '1'",
-    "SELECT tone_confidence, place_confidence, is_urgent_confidence FROM tickets_answers "
-    "WHERE id = '1' AND extractor = 'person'",
+    """
+    SELECT tone_confidence, place_confidence, is_urgent_confidence
+    FROM tickets_answered WHERE id = '1'
+    """,
+    """
+    SELECT tone_confidence, place_confidence, is_urgent_confidence
+    FROM tickets_answers WHERE id = '1' AND extractor = 'person'
+    """,
 )
 LISTED = "id,place_confidence,confidence"
 # Each field with another value than the first answer of the model, by that answer.
