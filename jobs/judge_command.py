@@ -4,6 +4,7 @@ from typing import Annotated
 
 from jobs.options import COUNT, MONEY, TEXT, CommandReport, Dry, Parameter, Seed
 from jobs.output import Output
+from pipeline.batch.judge_runs import DEFAULT_SAMPLE_ROWS, DEFAULT_SEED, JudgedRows
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
@@ -50,14 +51,12 @@ def judge(
             hint=f"leave out {OptionHint('n')} to judge all rows",
         )
     # Without a number and --all, a sample of the default size is judged.
-    sample_rows = None if all_ else n or judge_workflow.DEFAULT_SAMPLE_ROWS
-    options = judge_workflow.JudgeOptions(
+    judged_rows = JudgedRows(
         fields=fields,
-        sample_rows=sample_rows,
-        seed=judge_workflow.DEFAULT_SEED if seed is None else seed,
-        budget=budget,
-        dry=dry,
+        sample_rows=None if all_ else n or DEFAULT_SAMPLE_ROWS,
+        seed=DEFAULT_SEED if seed is None else seed,
     )
+    options = judge_workflow.JudgeOptions(judged_rows, budget=budget, dry=dry)
     report = judge_workflow.judge_task(ws, options)
     document = {**report.document(), "placeholder": ws.has_placeholder_answers}
     labels = ws.task.labels

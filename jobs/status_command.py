@@ -83,6 +83,7 @@ def _status_lines(
         lines.append(("closed", f"{have} closed fields; `tag` asks their other fields"))
     lines += _stale_lines(document.get("stale"))
     lines += _doubtful_lines(document.get("doubtful"))
+    lines += _judge_lines(document.get("judge"))
     lines += _limit_lines(
         "under way",
         report.open_batch_lines,
@@ -238,6 +239,16 @@ def _doubtful_lines(doubtful: Mapping[str, Any] | None) -> list[tuple[str, str]]
     if doubtful["hint"]:
         line += f"; `{doubtful['hint']}`"
     return [("doubtful", line)]
+
+
+def _judge_lines(judgement: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return a line with the run of `judge` that did not end, or no line."""
+    if judgement is None:
+        return []
+    rows = plural(judgement["items"], "row")
+    if judgement["state"] == "killed":
+        return [("judge", f"a run of {rows} stopped: `{judgement['next']}` continues it")]
+    return [("judge", f"a run of {rows} is under way")]
 
 
 def _format_counts(document: Mapping[str, Any], subject: str) -> str:

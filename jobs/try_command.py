@@ -10,7 +10,7 @@ from jobs.options import COUNT, TEXT, CommandReport, Parameter, Seed, SingleRowM
 from jobs.output import print_line, print_text
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.text import format_usd, plural
+from pipeline.core.text import format_probability, format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.quality import pilot
@@ -176,7 +176,8 @@ def _print_tried_outcome(row: TriedRow) -> None:
         for member_name, value in row.answer.items():
             heading = member_name
             if member_name in row.confidences:
-                heading = f"{member_name} ({row.confidences[member_name]:.2f})"
+                probability = format_probability(row.confidences[member_name])
+                heading = f"{member_name} ({probability})"
             for value_line in format_value_lines(heading, value, INDENT):
                 print_text(value_line)
     elif row.reply:

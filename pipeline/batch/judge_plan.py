@@ -117,6 +117,8 @@ class JudgePlanner:
     # The decision model.
     model: Model
     selection: JudgeSelection
+    # Selected answers up to now that have a value to judge, judged before or not.
+    selected_count: int = 0
     # Rows that get no request, by reason.
     left_out: Counter[str] = field(default_factory=Counter)
     # Values in all requests up to now.
@@ -153,8 +155,12 @@ class JudgePlanner:
                     yield request
 
     def _list_open_values(self, answer: JudgedAnswer) -> dict[str, Any]:
-        """Return the values of an answer that can be judged and were not judged before."""
+        """Return the values of an answer that can be judged and were not judged before.
+
+        An answer with a value that can be judged is counted as selected.
+        """
         values = list_judgeable_values(self.task, answer, self.selection.fields)
+        self.selected_count += bool(values)
         return {name: value for name, value in values.items() if name not in answer.confidences}
 
     def _plan_request(

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-# Decimal places of a displayed probability.
+# Decimal places of a stored probability.
 PROBABILITY_DECIMALS = 4
 
 
@@ -13,5 +13,8 @@ def round_up_step(width: Decimal) -> Decimal:
 
 
 def round_probability(probability: float) -> float:
-    """Return a stored probability as lists and exports contain it: 1 - 0.959 is 0.041."""
+    """Return a probability as it is stored, compared and exported: 1 - 0.959 is 0.041.
+
+    A number that was rounded only when it is displayed could be 0.7 and count as below 0.7.
+    """
     return round(probability, PROBABILITY_DECIMALS)

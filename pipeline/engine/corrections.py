@@ -26,12 +26,18 @@ from pipeline.core.errors import (
     RefusedRowError,
 )
 from pipeline.core.text import MAX_CLEANED_CHARS, plural
+from pipeline.engine.corrected_confidences import (
+    choose_kept_confidences,
+    read_confidence_sources,
+)
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById
 from pipeline.engine.wrong_values import find_wrong_value
 from pipeline.store import claims, edits, reviews, workspace
+from pipeline.store.confidences import FieldConfidence, has_confidences
 from pipeline.store.database import Connection, Store
 from pipeline.store.edits import AnswerEdit, NewEdit
+from pipeline.store.judgements import JudgedAnswer
 
 # Hex digits of the hash that identifies the state of an answer.
 STATE_HASH_DIGITS = 16
@@ -259,6 +265,8 @@ class _CurrentRows(NamedTuple):
     edits: Mapping[str, Sequence[AnswerEdit]]
     # Ids of the rows that are being forgotten.
     forgotten_ids: Collection[str]
+    # Answers from which the new corrections take confidences, by row id.
+    confidence_sources: Mapping[str, Sequence[JudgedAnswer]]
 
 
 def _read_current_rows(tx: Connection, task: Task, row_ids: Sequence[str]) -> _CurrentRows:
@@ -267,7 +275,19 @@ def _read_current_rows(tx: Connection, task: Task, row_ids: Sequence[str]) -> _C
         task.answers.read_current(tx, row_ids),
         edits.list_edits(tx, task.name, row_ids),
         claims.list_forgotten_ids(tx, task.name, row_ids),
+        _read_confidence_sources(tx, task, row_ids),
     )
+
+
+def _read_confidence_sources(
+    tx: Connection,
+    task: Task,
+    row_ids: Sequence[str],
+) -> Mapping[str, Sequence[JudgedAnswer]]:
+    """Return the answers with confidences by row id; empty for a task without confidences."""
+    if not has_confidences(tx, task.name):
+        return {}
+    return read_confidence_sources(tx, row_ids, preference=task.answers.preference(tx))
 
 
 def _make_edit(
@@ -318,7 +338,15 @@ def _make_edit(
         (confirms_values or edit.undoes is not None) and _changes_labels(row_edits, edit)
     ):
         return None
-    return NewEdit(edit, task.rows.input_hash(row), is_corrected)
+
+    confidences: Mapping[str, FieldConfidence] = {}
+    if is_corrected:
+        confidences = choose_kept_confidences(
+            edit.after,
+            edits.list_set_fields([*row_edits, edit]),
+            current.confidence_sources.get(row_id, ()),
+        )
+    return NewEdit(edit, task.rows.input_hash(row), is_corrected, confidences)
 
 
 def _changes_labels(row_edits: Sequence[AnswerEdit], edit: AnswerEdit) -> bool:

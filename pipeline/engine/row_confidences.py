@@ -8,7 +8,6 @@ from sqlalchemy import ColumnElement, Connection, func, literal
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InputError
-from pipeline.core.rounding import round_probability
 from pipeline.core.text import format_probability
 from pipeline.core.where_parser import Comparison, Expression, iterate_comparisons
 from pipeline.store import answers
@@ -122,13 +121,12 @@ class RowConfidences:
         values_by_id: dict[str, dict[str, Any]] = {}
         for row_id, confidences in confidences_by_id.items():
             values: dict[str, Any] = {
-                name: round_probability(confidences[field].probability)
+                name: confidences[field].probability
                 for field, name in self.names.items()
                 if field in confidences
             }
-            least_probability = min(member.probability for member in confidences.values())
             is_doubtful = row_id in doubtful_ids
-            values[self.least_name] = round_probability(least_probability)
+            values[self.least_name] = min(member.probability for member in confidences.values())
             values[self.doubtful_name] = is_doubtful
             doubts = self._describe_doubts(confidences) if is_doubtful else []
             values[self.doubtful_fields_name] = doubts

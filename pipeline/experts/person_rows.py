@@ -61,7 +61,12 @@ NAMES_LIKE_PLACEHOLDERS = frozenset({"null", "none", "nil", "na", "nan", "todo"}
 # Folded names of columns that our own export adds to those of people.
 _SCORE = "findabilityscore"
 ANSWER_COLUMNS = frozenset({"tags", _SCORE})
-_STATE_COLUMNS = ("state", "reason")
+# Folded names of further columns of our export, each with its name if the user has the first name.
+_PREFIXED_COLUMNS: Mapping[str, str] = {
+    "state": "rowstate",
+    "reason": "rowreason",
+    "tagsconfidence": "answertagsconfidence",
+}
 # Particles that belong to a last name.
 _PARTICLES = re.compile(
     r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]"
@@ -173,16 +178,15 @@ def _read_rate(cell: object) -> tuple[float | None, str]:
 def export_columns_among(names: tuple[str, ...]) -> frozenset[str]:
     """Return the column names, out of these, that our own export added to a file.
 
-    These are tags and scores. `state` and `reason` are included only if the file has scores. If the
-    file also has `row_state` or `row_reason`, the export added that column, and the shorter name
-    belongs to the user.
+    These are tags and scores. `state`, `reason` and `tags_confidence` are included only if the file
+    has scores. If the file also has `row_state`, `row_reason` or `answer_tags_confidence`, the
+    export added that column, and the shorter name belongs to the user.
     """
     folded_names = {fold_name(name) for name in names}
     added_names = set(ANSWER_COLUMNS)
     if _SCORE in folded_names:
-        for state_column in _STATE_COLUMNS:
-            is_prefixed = f"row{state_column}" in folded_names
-            added_names.add(f"row{state_column}" if is_prefixed else state_column)
+        for name, prefixed_name in _PREFIXED_COLUMNS.items():
+            added_names.add(prefixed_name if prefixed_name in folded_names else name)
     return frozenset(name for name in names if fold_name(name) in added_names)
 
 

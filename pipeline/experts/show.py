@@ -24,8 +24,11 @@ from pipeline.experts.score import score
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id
 from pipeline.store import answers, claims, marks, reviews
 from pipeline.store import rows as row_store
+from pipeline.store.confidences import has_confidences
 from pipeline.store.database import split_into_pages
+from pipeline.store.judgements import read_counting_answers
 from pipeline.tables import export
+from pipeline.tables.answer_views import CONFIDENCE_SUFFIX
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
 from pipeline.tables.doubts import DOUBTFUL, RowDoubts
@@ -120,6 +123,7 @@ _LIST_CELLS: Mapping[str, Callable[[Row], Any]] = {
 }
 RATE = HEADERS["hourly_rate"]
 SCORED = "findability_score"
+TAGS = "tags"
 # Type by column of an export.
 COLUMN_TYPES = {
     **dict.fromkeys(HEADERS.values(), "text"),
@@ -138,6 +142,8 @@ class ExportedPerson(NamedTuple):
     state: str
     # Why the person is parked or the row was refused; None for other states.
     reason: str | None
+    # Probability of the least certain tag; None if no decision model judged these tags.
+    tags_probability: float | None = None
 
     @property
     def row_id(self) -> str | None:
@@ -161,12 +167,14 @@ def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
             row[0]: row[1]
             for row in people.select_by_ids(tx, ids, [people.item_id, people.state_expression])
         }
+        probabilities = _read_tag_probabilities(tx, [row for row, _ in page])
         for person_id, (row, extra_cells) in zip(ids, page, strict=True):
             state = states[person_id]
             reason = None
             if state == claims.PARKED:
                 reason = park_reasons.get(person_id)
-            yield ExportedPerson(row, extra_cells, state, reason)
+            probability = probabilities.get(person_id)
+            yield ExportedPerson(row, extra_cells, state, reason, probability)
 
     empty_row = dict.fromkeys(table.COLUMNS)
     for refused in row_store.refused_rows(tx, table.TASK):
@@ -175,6 +183,42 @@ def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
             for column, header in HEADERS.items()
         }
         yield ExportedPerson({**empty_row, **cells}, refused.cells, REFUSED_STATE, refused.message)
+
+
+def _read_tag_probabilities(tx: Connection, people: Sequence[Row]) -> dict[str, float]:
+    """Return the probability of the tags of people by id.
+
+    People whose tags are not those of the judged answer are left out.
+    """
+    if not has_confidences(tx, table.TASK):
+        return {}
+
+    preference = answers.VersionPreference(table.TASK)
+    ids = [str(person["id"]) for person in people]
+    answers_by_id = read_counting_answers(tx, preference, ids)
+    merge_rules = marks.active_merge_rules(tx, table.TASK)
+    probabilities = {}
+    for person_id, person in zip(ids, people, strict=True):
+        answer = answers_by_id.get(person_id)
+        if answer is None or TAGS not in answer.confidences:
+            continue
+        answered_tags = marks.apply_rules(json.loads(answer.answer)[TAGS], merge_rules)
+        if parse_text_list(person[TAGS]) == answered_tags:
+            probabilities[person_id] = answer.confidences[TAGS].probability
+    return probabilities
+
+
+def name_probability_column(tx: Connection, extra_columns: Sequence[str]) -> str:
+    """Return the name of the column with the probability of tags; empty if an export has none.
+
+    If an imported column has the name, the column is exported under another name, also without
+    probabilities: an import of the export then knows that the shorter name is the user's.
+    """
+    name = f"{TAGS}{CONFIDENCE_SUFFIX}"
+    free_name = named_beside([*COLUMN_TYPES, *extra_columns], (name,), "answer_").get(name, "")
+    if has_confidences(tx, table.TASK) or free_name != name:
+        return free_name
+    return ""
 
 
 def read_extra_column_names(tx: Connection) -> list[str]:
@@ -199,25 +243,28 @@ def encode_experts(
     guard: Callable[[str], str] = neutralize_formula,
     *,
     extra_columns: Sequence[str] = (),
+    probability_column: str = "",
 ) -> Iterator[bytes]:
     """Yield the bytes of an export file; see `export.encode_rows`.
 
-    The columns are the headers of the table, tags, score, the additional columns, state and reason.
-    In a format whose columns have one type, a rate is text, because another program may have
-    written text.
+    The columns are the headers of the table, tags, score, the additional columns, the probability
+    of the tags, state and reason. In a format whose columns have one type, a rate is text, because
+    another program may have written text.
 
     Args:
         rows: People and refused rows.
         format_: Format of the file.
         guard: Function that protects spreadsheets from formulas.
         extra_columns: Names of the additional columns.
+        probability_column: Name of the column with the probability of the tags; empty for none.
 
     Raises:
         ConfigurationError: Parquet needs pyarrow, which is missing.
     """
     text_columns = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
+    probability_columns = [probability_column] if probability_column else []
     state_names = named_beside(
-        [*COLUMN_TYPES, *extra_columns],
+        [*COLUMN_TYPES, *extra_columns, *probability_columns],
         (export.STATE_COLUMN, export.REASON_COLUMN),
         "row_",
     )
@@ -227,6 +274,7 @@ def encode_experts(
         extra_cells: Mapping[str, Any],
         state: str,
         reason: str | None,
+        tags_probability: float | None,
     ) -> dict[str, Any]:
         """Return the cells of a person by header; an empty cell is None.
 
@@ -247,6 +295,8 @@ def encode_experts(
 
         for name in extra_columns:
             cells[name] = extra_cells.get(name)
+        for name in probability_columns:
+            cells[name] = tags_probability
         cells[state_names[export.STATE_COLUMN]] = state
         cells[state_names[export.REASON_COLUMN]] = reason
         return cells
@@ -255,7 +305,12 @@ def encode_experts(
         starmap(document, rows),
         format_,
         guard,
-        kinds=COLUMN_TYPES | dict.fromkeys([*extra_columns, *state_names.values()], "text"),
+        kinds={
+            **COLUMN_TYPES,
+            **dict.fromkeys(extra_columns, "text"),
+            **dict.fromkeys(probability_columns, "real"),
+            **dict.fromkeys(state_names.values(), "text"),
+        },
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pipeline.core.errors import InputError
+from pipeline.core.rounding import round_probability
 from pipeline.core.states import Outcome
 from pipeline.gemini.closed_fields import (
     MAX_QUESTIONS,
@@ -201,7 +202,7 @@ def _parse_answers(
         Outcome.ANSWERED,
         "ok",
         text,
-        confidences=confidences,
+        confidences={name: round_probability(number) for name, number in confidences.items()},
         excerpt_source=text,
         **details,
     )

@@ -11,6 +11,7 @@ from pipeline.batch import batch_files, report
 from pipeline.batch.batch_times import BatchWait, read_waits
 from pipeline.batch.budget import find_quota_refusal
 from pipeline.batch.held_batches import describe_ways_out
+from pipeline.batch.judge_runs import find_unfinished_judgement
 from pipeline.batch.late_batches import describe_waiting_move, find_move_time
 from pipeline.batch.move import WaitingMove, list_waiting_moves
 from pipeline.core.command_hint import CommandHint
@@ -42,6 +43,7 @@ OPTIONAL_MEMBERS = (
     "doubtful",
     "unpriced",
     "task_file",
+    "judge",
 )
 
 
@@ -206,6 +208,7 @@ def _read_document(
         "due": report.list_due_rows(tx, task),
         **report.describe_version(tx, task, ws.settings.model),
         "task_file": _describe_file_fault(task),
+        "judge": _describe_judgement(ws, tx),
         "others": [
             other.subject
             for other in ws.tasks
@@ -214,6 +217,21 @@ def _read_document(
     }
     return {
         name: member for name, member in document.items() if member or name not in OPTIONAL_MEMBERS
+    }
+
+
+def _describe_judgement(ws: WorkspaceSession, tx: Connection) -> dict[str, Any] | None:
+    """Return {items, state, next} of a run of `judge` that did not end, for JSON.
+
+    `state` is "under way" or "killed". None if there is no such run.
+    """
+    judgement = find_unfinished_judgement(tx, ws.locks, ws.task)
+    if judgement is None:
+        return None
+    return {
+        "items": judgement.row_count,
+        "state": "killed" if judgement.is_stopped else "under way",
+        "next": str(judgement.command),
     }
 
 

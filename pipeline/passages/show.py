@@ -12,8 +12,11 @@ from pipeline.engine.task import Task
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
 from pipeline.store import answers, reviews
-from pipeline.store.database import Store
+from pipeline.store.confidences import has_confidences
+from pipeline.store.database import Store, split_into_pages
+from pipeline.store.judgements import read_applied_answers
 from pipeline.tables import export
+from pipeline.tables.answer_views import CONFIDENCE_SUFFIX
 from pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
 from pipeline.tables.doubts import DOUBTFUL, RowDoubts
 from pipeline.tables.facets import GridFacet
@@ -163,6 +166,8 @@ def _version_condition(shape: PassagesShape, version: str) -> ColumnElement[bool
     return table.has_name(shape.concepts.c.extractor_version, prompt_version)
 
 
+# The probability of the concepts of a passage, beside the confidence that the model stated.
+PROBABILITY_COLUMN = f"concepts{CONFIDENCE_SUFFIX}"
 COLUMN_KINDS = {
     **dict.fromkeys(ConceptRow._fields, "text"),
     "aliases": export.TEXTS_KIND,
@@ -176,6 +181,7 @@ def encode_concepts(
     format_: str,
     guard: Callable[[str], str],
     *,
+    tx: Connection,
     full: bool,
 ) -> Iterator[bytes]:
     """Yield the bytes of an export of concepts; see `export.encode_rows`.
@@ -184,6 +190,7 @@ def encode_concepts(
         concepts: Concepts, those of a passage together.
         format_: A format of `export.encode_rows`.
         guard: Escapes the texts of CSV.
+        tx: The transaction that reads the concepts.
         full: Write context and source text of every concept. Otherwise the source text is written
             once for each passage, and the context is left out.
 
@@ -196,7 +203,35 @@ def encode_concepts(
         {**concept._asdict(), "confidence": parse_number(concept.confidence)}
         for concept in concepts
     )
-    return export.encode_rows(rows, format_, guard, kinds=COLUMN_KINDS)
+    if not has_confidences(tx, table.TASK):
+        return export.encode_rows(rows, format_, guard, kinds=COLUMN_KINDS)
+
+    kinds = {**COLUMN_KINDS, PROBABILITY_COLUMN: "real"}
+    return export.encode_rows(_add_probabilities(tx, rows), format_, guard, kinds=kinds)
+
+
+def _add_probabilities(tx: Connection, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of concepts with the probability of all concepts of their answer.
+
+    It is that of the least certain concept, and repeated for each. It is None if no decision model
+    judged the answer.
+    """
+    for page in split_into_pages(rows):
+        passage_ids = list(dict.fromkeys(str(row["passage_id"]) for row in page))
+        answers_by_id = read_applied_answers(tx, table.TASK, passage_ids)
+        probabilities: dict[tuple[str, str], float] = {}
+        for passage_id, passage_answers in answers_by_id.items():
+            # The newest answer of a version is first.
+            for answer in reversed(passage_answers):
+                probabilities.pop((passage_id, answer.version), None)
+                if "concepts" in answer.confidences:
+                    probability = answer.confidences["concepts"].probability
+                    probabilities[passage_id, answer.version] = probability
+        for row in page:
+            label, model = row["extractor_version"], row["extractor_model"]
+            version = f"{label}/{model}" if model else label
+            row[PROBABILITY_COLUMN] = probabilities.get((str(row["passage_id"]), version))
+            yield row
 
 
 def _drop_repeated_texts(concepts: Iterable[ConceptRow]) -> Iterator[ConceptRow]:

@@ -166,7 +166,7 @@ class ConceptsExport(TaskExport):
         """
         from pipeline.passages.show import encode_concepts
 
-        encode = partial(encode_concepts, full=options.full)
+        encode = partial(encode_concepts, tx=tx, full=options.full)
         if options.best and options.extractor:
             raise InputError(
                 f"{OptionHint('best')} and {OptionHint('extractor')} cannot be combined; "

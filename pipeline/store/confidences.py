@@ -2,8 +2,8 @@
 
 The column `confidences` of an answer has a JSON object:
 `{"tone": {"probability": 0.93, "model": "gemini-decision-1", "judged": false}}`. Fields without a
-probability are not members. The column of a correction, of a forgotten answer and of an
-answer without confidences is NULL.
+probability are not members. A correction has the confidences of the fields that a model answered
+and no person set. The column of a forgotten answer and of an answer without confidences is NULL.
 
 The members are sorted by probability, and `probability` is the first member of each. So the first
 probability of the text is the least, and queries about many answers need not parse the JSON.

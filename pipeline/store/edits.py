@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from pipeline.store.answers import PERSON
+from pipeline.store.confidences import FieldConfidence, encode_confidences
 from pipeline.store.database import change_matching, run_many, select_matching
 from pipeline.store.schema import answers
 
@@ -41,6 +42,8 @@ class NewEdit(NamedTuple):
     input_hash: str
     # The correction is applied. If False, all edits of the row are undone.
     is_applied: bool
+    # Confidences of the fields that a model answered and no person set.
+    confidences: Mapping[str, FieldConfidence] = {}
 
 
 def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, list[AnswerEdit]]:
@@ -139,6 +142,7 @@ def add_edits(
             "undoes": new_edit.edit.undoes,
             "set_fields": _encode_fields(new_edit.edit),
             "bulk_edit": bulk_edit,
+            "confidences": encode_confidences(new_edit.confidences),
             "at": new_edit.edit.at,
         }
         for row_id, new_edit in new_edits.items()

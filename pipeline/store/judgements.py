@@ -86,6 +86,27 @@ def read_counting_answers(
     return {answer.row_id: answer for answer in counting_answers}
 
 
+def read_applied_answers(
+    tx: Connection,
+    task: str,
+    row_ids: Sequence[str],
+) -> dict[str, list[JudgedAnswer]]:
+    """Return all applied answers of some rows, newest first, by row id; corrections, too."""
+    query = (
+        select(*_JUDGED_COLUMNS)
+        .where(
+            answers.c.task == task,
+            answers.c.applied,
+            answers.c.answer != FORGOTTEN_ANSWER,
+        )
+        .order_by(answers.c.id.desc())
+    )
+    answers_by_id: dict[str, list[JudgedAnswer]] = {}
+    for row in select_matching(tx, query, answers.c.item_id, row_ids):
+        answers_by_id.setdefault(row.item_id, []).append(_to_judged_answer(row))
+    return answers_by_id
+
+
 def stream_confidences(
     tx: Connection,
     task: str,
@@ -94,11 +115,12 @@ def stream_confidences(
     """Yield the confidences of each row's newest answer of a version, if it has any.
 
     Args:
-        version: None means all versions; corrected rows have no confidences then.
+        version: None means all versions; corrected rows are left out then.
     """
     query = select(answers.c.confidences).where(
         is_preferred(VersionPreference(task), version=version),
         answers.c.confidences.is_not(None),
+        answers.c.extractor != PERSON,
     )
     for (encoded_confidences,) in stream_rows(tx, query, page=PAGE_ROWS):
         yield decode_confidences(encoded_confidences)

@@ -36,6 +36,11 @@ def set_budget(tx: Connection, number: int, usd: float) -> None:
     tx.execute(update(runs).where(runs.c.number == number).values(budget=usd))
 
 
+def set_condition(tx: Connection, number: int, condition: str) -> None:
+    """Replace the condition of a run, which selects its rows."""
+    tx.execute(update(runs).where(runs.c.number == number).values(condition=condition))
+
+
 def set_start(tx: Connection, number: int, *, started_at: datetime) -> None:
     """Replace the time since when the spending of a run counts."""
     tx.execute(update(runs).where(runs.c.number == number).values(started_at=started_at))

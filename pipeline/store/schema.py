@@ -258,7 +258,7 @@ class TagRunRow:
     task: str
     # The version.
     extractor: str
-    # `tag` or `backfill`.
+    # `tag`, `backfill` or `judge`.
     mode: str
     started_at: datetime
     # None while the run is open, and after its process died.
@@ -273,7 +273,7 @@ class TagRunRow:
     # A JSON list; see `skipped`.
     skips: str | None
     # The condition (WHERE=) of the rows that the run asks; see `store.selections`. None means all
-    # open rows.
+    # open rows. For a run of `judge`, a JSON object of the options that select its rows.
     condition: str | None = None
 
     @property

@@ -19,7 +19,6 @@ from pipeline.core import text
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation
-from pipeline.core.rounding import round_probability
 from pipeline.store import claims
 from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON
 from pipeline.store.claims import PARKED
@@ -481,9 +480,7 @@ def _confidence_cells(stored_row: RowMapping, column_names: Mapping[str, str]) -
         return {}
     confidences = decode_confidences(stored_row["confidences"])
     return {
-        column_name: round_probability(confidences[field].probability)
-        if field in confidences
-        else None
+        column_name: confidences[field].probability if field in confidences else None
         for field, column_name in column_names.items()
     }
 

@@ -17,9 +17,9 @@ from pipeline.batch.judge_plan import (
     JudgePlanner,
     JudgeSelection,
     draw_sample,
-    list_judgeable_values,
     read_answer_pages,
 )
+from pipeline.batch.judge_runs import JudgedRows, judge_lock
 from pipeline.batch.live_report import LiveReport
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
@@ -28,13 +28,11 @@ from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.usage import NO_USAGE, calculate_cost, describe_cost
+from pipeline.quality import evaluate
 from pipeline.quality.support import SupportedShare, SupportTally
 from pipeline.store import runs
 from pipeline.store.database import Connection
 
-# Rows of a sample, so that the 95 % interval of a share is at most 14 percentage points wide.
-DEFAULT_SAMPLE_ROWS = 200
-DEFAULT_SEED = 1
 ALL_ASKED_REASON = "all rows were asked"
 
 
@@ -42,11 +40,7 @@ ALL_ASKED_REASON = "all rows were asked"
 class JudgeOptions:
     """Options of `judge`."""
 
-    # Names of fields, separated by commas; empty for all fields.
-    fields: str = ""
-    # Rows of the sample; None for all rows.
-    sample_rows: int | None = DEFAULT_SAMPLE_ROWS
-    seed: int = DEFAULT_SEED
+    rows: JudgedRows
     # In USD.
     budget: float | None = None
     # Only estimate.
@@ -163,22 +157,28 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
             f"the answers of {ws.task.subject} are about images, and a decision model judges texts "
             "only; nothing was asked",
         )
-    field_names = _choose_fields(ws.task, options.fields)
+    field_names = _choose_fields(ws.task, options.rows.fields)
+    # A wrong GATES is reported before anything is spent.
+    evaluate.effective_gates_of(ws)
     judge_ws = ws.for_decisions()
     if options.dry:
         return _plan_report(judge_ws, options, field_names)[0]
 
     # The other process may be judging the same answers, which claim no rows.
-    with ws.lock(f"judge-{ws.task.name}"):
+    with ws.lock(judge_lock(ws.task.name)):
         judge_ws.announce_placeholders()
         batch_files.seal_dead_batches(ws)
         report, selection = _plan_report(judge_ws, options, field_names)
         if report.open_rows:
             _announce(judge_ws, report)
             _ask(judge_ws, options, report, selection)
+            has_new_judgements = report.judged > 0
         else:
-            _end_unfinished_run(ws)
+            has_new_judgements = _end_unfinished_run(ws)
         _measure_selection(ws, report, selection)
+    # `qc` and the page show the newest report.
+    if has_new_judgements:
+        evaluate.write_report(ws)
     return report
 
 
@@ -239,19 +239,19 @@ def _plan_report(
     A sample is drawn by its seed; without a sample size all rows are selected. Rows without a
     request are counted by reason. Past judgements correct the estimated cost.
     """
-    report = JudgeReport(ws.model.name, field_names, options.sample_rows, options.seed)
+    judged_rows = options.rows
+    report = JudgeReport(ws.model.name, field_names, judged_rows.sample_rows, judged_rows.seed)
     with ws.store.read() as tx:
         row_ids = None
-        if options.sample_rows is not None:
+        if judged_rows.sample_rows is not None:
             row_ids = draw_sample(
                 tx,
                 ws.task,
                 field_names,
-                size=options.sample_rows,
-                seed=options.seed,
+                size=judged_rows.sample_rows,
+                seed=judged_rows.seed,
             )
         selection = JudgeSelection(field_names, row_ids)
-        report.selected = _count_judgeable(tx, ws.task, selection)
 
         planner = JudgePlanner(ws.task, ws.model, selection)
         usage = NO_USAGE
@@ -261,6 +261,7 @@ def _plan_report(
         calibration = load_calibration(tx, make_judge_version(ws.task, ws.model.name))
 
     expected_usage = calibration.applied(usage, count=report.open_rows)
+    report.selected = planner.selected_count
     report.left_out = dict(planner.left_out)
     report.questions = planner.question_count
     report.estimated_cost = calculate_cost(
@@ -270,21 +271,6 @@ def _plan_report(
         day=ws.now().date(),
     )
     return report, selection
-
-
-def _count_judgeable(tx: Connection, task: Task, selection: JudgeSelection) -> int:
-    """Return how many selected rows have an answer with a value that can be judged.
-
-    A sample has only such rows, so its size is returned. Otherwise all answers are read.
-    """
-    if selection.row_ids is not None:
-        return len(selection.row_ids)
-    judgeable_count = 0
-    for page in read_answer_pages(tx, task, selection):
-        judgeable_count += sum(
-            bool(list_judgeable_values(task, answer, selection.fields)) for answer in page
-        )
-    return judgeable_count
 
 
 def _announce(ws: WorkspaceSession, report: JudgeReport) -> None:
@@ -320,6 +306,7 @@ def _ask(
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
         if unfinished_run is not None:
             run_number = unfinished_run.number
+            runs.set_condition(tx, run_number, options.rows.encode())
             if options.budget is not None:
                 runs.set_budget(tx, run_number, options.budget)
         else:
@@ -332,6 +319,7 @@ def _ask(
                 task=ws.task.name,
                 extractor=make_judge_version(ws.task, ws.model.name),
                 mode=Mode.JUDGE.value,
+                condition=options.rows.encode(),
             )
 
     planner = JudgePlanner(ws.task, ws.model, selection)
@@ -351,13 +339,17 @@ def _ask(
             runs.end_run(tx, run_number, reason=reason, now=ws.now())
 
 
-def _end_unfinished_run(ws: WorkspaceSession) -> None:
-    """End the run of a killed command that left no row; write nothing without such a run."""
+def _end_unfinished_run(ws: WorkspaceSession) -> bool:
+    """End the run of a killed command that left no row; return whether there was such a run.
+
+    Nothing is written without such a run.
+    """
     with ws.store.read() as tx:
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
     if unfinished_run is not None:
         with ws.store.write() as tx:
             runs.end_run(tx, unfinished_run.number, reason=ALL_ASKED_REASON, now=ws.now())
+    return unfinished_run is not None
 
 
 def _measure_support(

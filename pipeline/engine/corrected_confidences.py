@@ -1,0 +1,60 @@
+"""Keep the confidences of the fields that a correction leaves as a model answered them.
+
+- A corrected field has no confidence, because a person set its value.
+- Any other field keeps the confidence that came with its value.
+- A field whose correction is undone has the value and the confidence of the model again.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.store.answers import PERSON, VersionPreference
+from pipeline.store.confidences import FieldConfidence
+from pipeline.store.database import Connection
+from pipeline.store.judgements import JudgedAnswer, read_applied_answers
+
+
+def read_confidence_sources(
+    tx: Connection,
+    row_ids: Sequence[str],
+    *,
+    preference: VersionPreference,
+) -> dict[str, list[JudgedAnswer]]:
+    """Return the answers of rows from which a correction takes confidences, by row id.
+
+    They are all corrections, newest first, and then the answer of a model that counts without
+    them. A row without answers is left out.
+    """
+    sources_by_id = {}
+    answers_by_id = read_applied_answers(tx, preference.task, row_ids)
+    for row_id, row_answers in answers_by_id.items():
+        corrections = [answer for answer in row_answers if answer.version == PERSON]
+        model_answers = [answer for answer in row_answers if answer.version != PERSON]
+        model_answers.sort(key=lambda answer: preference.sort_key(answer.version))
+        sources_by_id[row_id] = corrections + model_answers[:1]
+    return sources_by_id
+
+
+def choose_kept_confidences(
+    values: Mapping[str, Any],
+    corrected_fields: Collection[str],
+    sources: Iterable[JudgedAnswer],
+) -> dict[str, FieldConfidence]:
+    """Return the confidences of a corrected answer, by field.
+
+    The confidence of a field is from the first source that has one for the same value.
+
+    Args:
+        values: The corrected answer.
+        corrected_fields: Fields that a person set.
+        sources: Answers from `read_confidence_sources`.
+    """
+    confidences: dict[str, FieldConfidence] = {}
+    for source in sources:
+        source_values = json.loads(source.answer)
+        for name, confidence in source.confidences.items():
+            is_kept = name in values and name not in corrected_fields
+            if is_kept and source_values.get(name) == values[name]:
+                confidences.setdefault(name, confidence)
+    return confidences
