@@ -7,6 +7,7 @@ from typing import Any
 
 from jobs.options import CommandReport
 from jobs.output import Terminal, TextTable
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.text import join_first, plural
 from pipeline.engine import bulk_edits, label_file
@@ -46,7 +47,9 @@ def correct_by_file(
     if report.is_dry and (report.corrected or report.confirmed):
         hint = ws.task.labels.command("correct", file=path)
     elif report.number is not None:
-        hint = ws.task.labels.command("eval")
+        hint = CommandHint("index", task=ws.task.subject)
+        if not ws.is_indexed:
+            hint = ws.task.labels.command("eval")
     return CommandReport(asdict(report), output, hint=hint)
 
 
@@ -105,7 +108,14 @@ def list_many(ws: WorkspaceSession) -> CommandReport:
         command = ws.task.labels.command("correct", item="KEY")
         return CommandReport(documents, f"no edit of many rows; `{command}` lists those of a row")
     rows = [
-        (edit.number, edit.who, edit.at, edit.field, edit.changed_count, edit.is_undone)
+        (
+            edit.number,
+            edit.who,
+            edit.at,
+            edit.field,
+            edit.changed_count,
+            "yes" if edit.is_undone else "",
+        )
         for edit in edits
     ]
     return CommandReport(
