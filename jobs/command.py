@@ -239,13 +239,13 @@ def _check_typed_task(entry: Command, task_name: str | None, options: Mapping[st
 def _required_access(entry: Command, options: Mapping[str, Any]) -> str:
     """Return the access to the workspace that a command with these options needs.
 
-    It is "write" if a write option is given, the access of dry runs if `dry` is set, else the
+    It is the access of dry runs if `dry` is set, "write" if a write option is given, else the
     command's own access.
     """
-    if any(options.get(name) is not None for name in entry.write_options):
-        return "write"
     if entry.dry_access and options.get("dry"):
         return entry.dry_access
+    if any(options.get(name) is not None for name in entry.write_options):
+        return "write"
     return entry.access
 
 

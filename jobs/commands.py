@@ -238,11 +238,13 @@ COMMANDS = {
     ),
     "correct": Command(
         function_path="row_commands:correct",
-        summary="Correct the answer about a row, or undo a correction.",
+        summary="Correct answers, by hand or from a file, or undo a correction.",
         arguments=("item",),
         access="read",
-        write_options=("set_", "undo"),
+        dry_access="read",
+        write_options=("set_", "undo", "file", "reviewed"),
         example='TASK=reviews ITEM=7 SET="tone=praise; stars=4"',
+        local_options=("file", "sheet", "encoding", "header", "dry"),
         page_access="run",
     ),
     "parked": Command(

@@ -478,13 +478,16 @@ def ask(
         task_name = new_task_files.suggest_task_name(from_, ws.data)
         next_command = CommandHint("ask", **given_options, name=task_name)
     document = {**report.document, "placeholder": ws.has_placeholder_answers}
-    return CommandReport(document, _ask_output(report), report.tried.check, next_command)
+    output = _ask_output(report, mode)
+    return CommandReport(document, output, report.tried.check, next_command)
 
 
-def _ask_output(report: "AskReport") -> list[Any]:
+def _ask_output(report: "AskReport", mode: str) -> list[Any]:
     """Return a table of the answers, the estimate for all rows if any, and the calls' cost.
 
-    A row without an answer shows its problem. The last line says whether answers were stored.
+    The estimate has decisions about a mixed task only if the mode is decide. A row without an
+    answer shows its problem. The last line says whether answers were stored.
+
     Warnings of the estimate are functions that print on standard error.
     """
     answers = report.answers
@@ -495,7 +498,7 @@ def _ask_output(report: "AskReport") -> list[Any]:
     rows = [[to_display_value(answer.get(column)) for column in columns] for answer in answers]
     output: list[Any] = [TextTable(list(columns), rows)]
     if report.estimate is not None:
-        output += _estimate_output(report.estimate, report.rows)
+        output += _estimate_output(report.estimate, report.rows, mode)
 
     stored = "no answer was stored"
     if report.is_kept:
@@ -509,7 +512,7 @@ def _ask_output(report: "AskReport") -> list[Any]:
     return output
 
 
-def _estimate_output(estimate: "Preflight", row_count: int) -> list[Any]:
+def _estimate_output(estimate: "Preflight", row_count: int, asked_mode: str) -> list[Any]:
     """Return a line with the cost of all rows in each available mode, and warnings.
 
     Decisions are left out if a row would need a second request for its other fields. If the local
@@ -523,7 +526,7 @@ def _estimate_output(estimate: "Preflight", row_count: int) -> list[Any]:
         if not mode_estimate.absent
     }
     # Decisions are proposed if a row needs no second request.
-    if priced_estimate.is_mixed:
+    if priced_estimate.is_mixed and asked_mode != Mode.DECIDE:
         del mode_estimates[Mode.DECIDE.value]
     costs = ", ".join(
         _mode_cost(mode, mode_estimate) for mode, mode_estimate in mode_estimates.items()

@@ -11,24 +11,30 @@ from typing import Annotated, Any
 
 import click
 
+from jobs import label_output
 from jobs.command import should_print_json
 from jobs.options import (
     COUNT,
+    FILE,
     PATH,
     STREAM,
     TEXT,
     VERSION,
     CommandReport,
+    Encoding,
+    Header,
     MaxScore,
     MinScore,
     Overwrite,
     Parameter,
+    Sheet,
     Tag,
     Version,
     Where,
 )
 from jobs.output import Terminal, TextTable, make_chunk_writer, print_fields
 from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import to_display_value
 from pipeline.core.row_listing import RowFilter
@@ -373,12 +379,23 @@ def _report_merges(report: Document) -> CommandReport:
 
 def correct(
     ws: WorkspaceSession,
-    item: Annotated[str, Parameter("Key of the row, or username.", TEXT)],
+    item: Annotated[str | None, Parameter("Key of the row, or username.", TEXT)] = None,
     *,
     set_: Annotated[
         str | None,
         Parameter('New values of fields: "tone=praise; stars=4".', TEXT, metavar="FIELDS"),
     ] = None,
+    reviewed: Annotated[
+        bool | None,
+        Parameter("Mark the answer as reviewed; 0 removes the mark.", bool),
+    ] = None,
+    file: Annotated[
+        Path | None, Parameter("Table with the keys and right values of many rows.", FILE)
+    ] = None,
+    sheet: Sheet = "",
+    encoding: Encoding = "",
+    header: Header = "",
+    dry: Annotated[bool, Parameter("Only check the file, and count its changes.")] = False,
     undo: Annotated[
         int | None,
         Parameter("Undo the edit with this number.", COUNT, metavar="NUMBER"),
@@ -388,34 +405,91 @@ def correct(
     """Correct the answer about the row ITEM, undo a correction, or list the corrections.
 
     A correction outranks the answers of all models, and stays. Setting a field to its present value
-    confirms it. Confirmed and corrected fields are labels; see `eval`.
+    confirms it. Confirmed and corrected fields are labels; see `eval`. --reviewed makes all fields
+    of the present answer labels.
 
     Write lists with commas. A value in quotation marks or brackets is read as JSON. A quotation
     must be part of the row's text.
-    """
-    if set_ is not None and undo is not None:
-        raise InputError(
-            f"{OptionHint('set')} excludes {OptionHint('undo')}; nothing was changed",
-        )
 
+    --file corrects many rows by a column with the keys and columns named like fields. An empty cell
+    is no label. If a line is wrong, nothing is changed. Without ITEM, --undo undoes an edit of many
+    rows, and `correct` lists these edits.
+    """
+    _check_correct_options(
+        {"item": item, "file": file},
+        {"set": set_, "reviewed": reviewed, "undo": undo},
+        {"sheet": sheet, "encoding": encoding, "header": header, "dry": dry},
+    )
+    editor_name = who or _system_user()
+    if file is not None:
+        read_options = ReadOptions(sheet, encoding, header)
+        return label_output.correct_by_file(
+            ws, file, options=read_options, editor_name=editor_name, is_dry=dry
+        )
+    if item is None and undo is not None:
+        return label_output.undo_many(ws, undo, editor_name=editor_name)
+    if item is None:
+        return label_output.list_many(ws)
+
+    change: Document | int | None = undo
     if set_ is not None:
-        fields = corrections.parse_typed_fields(ws.task, set_)
+        change = corrections.parse_typed_fields(ws.task, set_)
+    if change is not None:
         report = corrections.correct_answer(
             ws.store,
             ws.task,
             ws.now,
             item,
-            fields,
-            editor_name=who or _system_user(),
-            confirms_values=True,
+            change,
+            editor_name=editor_name,
+            confirms_values=set_ is not None,
         )
-    elif undo is not None:
-        report = corrections.correct_answer(
-            ws.store, ws.task, ws.now, item, undo, editor_name=who or _system_user()
+        return CommandReport(report, _correction_output(item, report, ws))
+    if reviewed is not None:
+        corrections.mark_reviewed(
+            ws.store, ws.task, ws.now, item, editor_name=editor_name, is_reviewed=reviewed
         )
-    else:
-        report = corrections.read_history(ws.store, ws.task, item)
-    return CommandReport(report, _correction_output(item, report, ws))
+    report = corrections.read_history(ws.store, ws.task, item)
+    output = _correction_output(item, report, ws)
+    if reviewed is not None:
+        output.insert(0, f"{item}: {'marked as reviewed' if reviewed else 'mark removed'}")
+    return CommandReport(report, output)
+
+
+def _check_correct_options(
+    rows: Mapping[str, Any],
+    actions: Mapping[str, Any],
+    file_options: Mapping[str, Any],
+) -> None:
+    """Refuse options of `correct` that exclude each other.
+
+    Args:
+        rows: The options ITEM and FILE.
+        actions: Options of which one is allowed, and none with FILE.
+        file_options: Options that need FILE.
+
+    Raises:
+        InputError: Two options exclude each other, or an option lacks ITEM or FILE.
+    """
+    exclusive_options = dict(actions)
+    exclusive_options["file"] = rows["file"]
+    names = [name for name, value in exclusive_options.items() if value is not None]
+    if rows["item"] is not None and rows["file"] is not None:
+        names = ["item", "file"]
+    if len(names) > 1:
+        message = f"{OptionHint(names[0])} excludes {OptionHint(names[1])}; nothing was changed"
+        raise InputError(message)
+
+    needs_item = [name for name in names if name in {"set", "reviewed"}]
+    if needs_item and rows["item"] is None:
+        raise InputError(
+            f"{OptionHint(needs_item[0])} needs {OptionHint('item')}; nothing was changed"
+        )
+    needs_file = [name for name, value in file_options.items() if value]
+    if needs_file and rows["file"] is None:
+        raise InputError(
+            f"{OptionHint(needs_file[0])} needs {OptionHint('file')}; nothing was changed"
+        )
 
 
 def _correction_output(row_name: str, report: Document, ws: WorkspaceSession) -> list[Any]:

@@ -116,6 +116,8 @@ def _print_try(report: TryReport, labels: TaskLabels) -> None:
 
     for number, row in enumerate(report.items, start=1):
         print_text(f"\n{labels.singular} {number} of {len(report.items)}: {row.name}")
+        if row.decide_request is not None:
+            _print_request(row.decide_request)
         _print_request(row.request)
         _print_tried_outcome(row)
 

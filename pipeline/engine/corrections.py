@@ -73,11 +73,12 @@ class InvalidAnswerError(InputError):
         """
         # The page has its own words.
         self.reason = reason
+        self.field_name = reason.partition(":")[0].partition(".")[0]
         wrong_value = find_wrong_value(task.prompt.answer_model, reason, answer)
         if wrong_value is None:
-            field = reason.partition(":")[0].partition(".")[0]
             fields = task.prompt.answer_model.model_fields
-            assignments = f"{field if field in fields else next(iter(fields))}=…"
+            field = self.field_name if self.field_name in fields else next(iter(fields))
+            assignments = f"{field}=…"
             command = task.labels.command("correct", item=row_id, set=assignments)
             hint = HintTemplate("`{}` with an allowed value", command)
             message = _plain_reason(reason)
@@ -90,6 +91,8 @@ class InvalidAnswerError(InputError):
                 "`{}`", task.labels.command("correct", item=row_id, set=assignments)
             )
             message = wrong_value.message
+        # The message without the row.
+        self.fault = message
         super().__init__(
             f"that is no valid answer about {row_id!r}: {message}; {UNCHANGED_MESSAGE}",
             hint=hint,
@@ -196,7 +199,7 @@ def correct_answer(
         if new_edit is None:
             return {**document, "edit": None}
 
-        _store_edits(tx, task, {row_id: new_edit}, bulk_edit=None)
+        _insert_edits(tx, task, {row_id: new_edit}, bulk_edit=None)
         return {**_read_description(tx, task, row_id), "edit": new_edit.edit.number}
 
 
@@ -207,6 +210,17 @@ class CorrectedRows(NamedTuple):
     # Rows that have the new answer already.
     unchanged_ids: Sequence[str]
     # Why rows were refused, by row id; nothing of them was changed.
+    refusals: Mapping[str, FindableError]
+
+
+class PlannedEdits(NamedTuple):
+    """Validated edits of several rows, none of which is stored."""
+
+    # By row id.
+    new_edits: Mapping[str, NewEdit]
+    # Rows that have the new answer already.
+    unchanged_ids: Sequence[str]
+    # Why rows were refused, by row id.
     refusals: Mapping[str, FindableError]
 
 
@@ -232,6 +246,31 @@ def correct_rows(
     Raises:
         ConfigurationError: Code of the task's file failed; the transaction must be rolled back.
     """
+    planned = plan_edits(tx, task, changes, editor_name=editor_name, edited_at=edited_at)
+    write_refusals = store_edits(tx, task, planned.new_edits, bulk_edit=bulk_edit)
+    changed_ids = [row_id for row_id in planned.new_edits if row_id not in write_refusals]
+    return CorrectedRows(changed_ids, planned.unchanged_ids, {**planned.refusals, **write_refusals})
+
+
+def plan_edits(
+    tx: Connection,
+    task: Task,
+    changes: Mapping[str, Mapping[str, Any] | int],
+    *,
+    editor_name: str,
+    edited_at: datetime,
+    confirms_values: bool = False,
+) -> PlannedEdits:
+    """Make and validate an edit of each row; store nothing.
+
+    Args:
+        changes: New values by field, or the number of the edit to undo, by row id.
+        editor_name: Name of the editor, from `normalize_editor_name`.
+        confirms_values: Also make an edit if the answer has the values, and no person set them.
+
+    Raises:
+        ConfigurationError: Code of the task's file failed.
+    """
     current = _read_current_rows(tx, task, list(changes))
     new_edits: dict[str, NewEdit] = {}
     unchanged_ids: list[str] = []
@@ -239,7 +278,13 @@ def correct_rows(
     for row_id, change in changes.items():
         try:
             new_edit = _make_edit(
-                task, row_id, change, current, editor_name=editor_name, edited_at=edited_at
+                task,
+                row_id,
+                change,
+                current,
+                editor_name=editor_name,
+                edited_at=edited_at,
+                confirms_values=confirms_values,
             )
         except InputError as error:
             refusals[row_id] = error
@@ -249,9 +294,7 @@ def correct_rows(
             else:
                 new_edits[row_id] = new_edit
 
-    refusals |= _store_accepted_edits(tx, task, new_edits, bulk_edit=bulk_edit)
-    changed_ids = [row_id for row_id in new_edits if row_id not in refusals]
-    return CorrectedRows(changed_ids, unchanged_ids, refusals)
+    return PlannedEdits(new_edits, unchanged_ids, refusals)
 
 
 class _CurrentRows(NamedTuple):
@@ -267,6 +310,18 @@ class _CurrentRows(NamedTuple):
     forgotten_ids: Collection[str]
     # Answers from which the new corrections take confidences, by row id.
     confidence_sources: Mapping[str, Sequence[JudgedAnswer]]
+
+
+def validate_change(tx: Connection, task: Task, row_id: str, change: Mapping[str, Any]) -> None:
+    """Check that the answer about a row is valid with new values; store nothing.
+
+    Raises:
+        InvalidAnswerError: It is not valid.
+        ConfigurationError: Code of the task's file failed.
+    """
+    current = _read_current_rows(tx, task, [row_id])
+    answer = {**current.answers[row_id], **change}
+    _validated_answer(task, row_id, answer, current.rows[row_id], change=change)
 
 
 def _read_current_rows(tx: Connection, task: Task, row_ids: Sequence[str]) -> _CurrentRows:
@@ -354,14 +409,14 @@ def _changes_labels(row_edits: Sequence[AnswerEdit], edit: AnswerEdit) -> bool:
     return edits.list_set_fields(row_edits) != edits.list_set_fields([*row_edits, edit])
 
 
-def _store_accepted_edits(
+def store_edits(
     tx: Connection,
     task: Task,
     new_edits: Mapping[str, NewEdit],
     *,
     bulk_edit: int,
 ) -> dict[str, FindableError]:
-    """Store the edits of several rows; return why rows were refused, by row id.
+    """Store validated edits in the caller's transaction; return why rows were refused, by row id.
 
     Nothing of a refused row is stored. Each write has a savepoint. If it is refused, the halves are
     written on their own, until the refused rows are found.
@@ -370,7 +425,7 @@ def _store_accepted_edits(
         return {}
     try:
         with tx.begin_nested():
-            _store_edits(tx, task, new_edits, bulk_edit=bulk_edit)
+            _insert_edits(tx, task, new_edits, bulk_edit=bulk_edit)
     except (InputError, RefusedRowError) as error:
         if len(new_edits) == 1:
             return dict.fromkeys(new_edits, error)
@@ -382,11 +437,11 @@ def _store_accepted_edits(
     refusals: dict[str, FindableError] = {}
     for half in (row_ids[:middle], row_ids[middle:]):
         half_edits = {row_id: new_edits[row_id] for row_id in half}
-        refusals |= _store_accepted_edits(tx, task, half_edits, bulk_edit=bulk_edit)
+        refusals |= store_edits(tx, task, half_edits, bulk_edit=bulk_edit)
     return refusals
 
 
-def _store_edits(
+def _insert_edits(
     tx: Connection,
     task: Task,
     new_edits: Mapping[str, NewEdit],
@@ -545,7 +600,7 @@ def parse_typed_fields(task: Task, text: str) -> Document:
             values[name], remaining_text = _split_json_value(name, remaining_text)
         else:
             value_text, _, remaining_text = _partition_stripped(remaining_text, ";")
-            candidates = list(_iter_candidates(value_text))
+            candidates = list(iterate_candidates(value_text))
             values[name] = find_first_accepted_value(task.prompt.answer_model, name, candidates)
 
     return values
@@ -583,7 +638,7 @@ def _split_json_value(name: str, text: str) -> tuple[Any, str]:
     return value, remaining_text
 
 
-def _iter_candidates(text: str) -> Iterator[Any]:
+def iterate_candidates(text: str) -> Iterator[Any]:
     """Yield a typed value as text, as JSON if it parses (empty is null), and as a list."""
     yield text
     with contextlib.suppress(ValueError):

@@ -138,7 +138,7 @@ class RequestBuilder:
             prompt = row.prompt
             token_limit = self._token_limit(prompt, cut_counts.get(row.id, 0))
             build_line = self._build_line
-            if row.input_hash in decided_hashes:
+            if task.prompt.asks_open_fields or row.input_hash in decided_hashes:
                 build_line = self._open_settings.build_line
             try:
                 line, usage = build_line(

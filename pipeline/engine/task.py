@@ -10,7 +10,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
@@ -176,3 +177,9 @@ class Task:
         if has_partial_answer is not None:
             raise NotImplementedError
         return self
+
+    def with_open_fields(self) -> "Task":
+        """Return a mixed task whose generating model is asked about the open fields only."""
+        task = copy(self)
+        task.prompt = replace(self.prompt, asks_open_fields=True)
+        return task

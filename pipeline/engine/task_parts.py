@@ -331,6 +331,8 @@ class TaskRows(ABC):
     decision_version: str = ""
     # Possible headings of the name column in a file that lists rows.
     name_columns: Sequence[str] = ("id",)
+    # Columns that are the key together; empty if each of `name_columns` is enough.
+    key_columns: Sequence[str] = ()
 
     @abstractmethod
     def table(self, tx: Connection) -> RowTable:
@@ -354,6 +356,10 @@ class TaskRows(ABC):
     def map_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its cells by the names that the prompt uses."""
         return row
+
+    def join_key(self, parts: Sequence[str]) -> str:
+        """Return the name of a row from the parts of its key; here the only part."""
+        return parts[0]
 
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of a named row; here the name is the id.
@@ -547,6 +553,8 @@ class TaskPrompt(ABC):
     sends_images: bool = False
     # All values of an answer are choices, so that many rows have the same answer.
     is_closed: bool = False
+    # Requests to a generating model are about the open fields of a mixed task only.
+    asks_open_fields: bool = False
 
     @property
     @abstractmethod

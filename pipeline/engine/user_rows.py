@@ -216,20 +216,25 @@ class UserRows(TaskRows):
         """Return the hash that is stored with the row."""
         return str(row[HASH_COLUMN])
 
+    def join_key(self, parts: Sequence[str]) -> str:
+        """Return the id of a row from the parts of its key; that of several parts is JSON."""
+        if len(parts) == 1:
+            return parts[0]
+        key_values = [
+            int(part) if kind == "integer" and part.isdecimal() else part
+            for part, (_, kind) in zip(parts, self.record.key, strict=True)
+        ]
+        return to_compact_json(key_values)
+
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the row with a key; values of several key columns are joined by commas.
 
         Raises:
             InputError: There is no such row.
         """
-        kinds = [kind for _, kind in self.record.key]
         parts = [part.strip() for part in name.split(",")]
-        if len(parts) == len(kinds) > 1 and not name.startswith("["):
-            key_values = [
-                int(part) if kind == "integer" and part.isdecimal() else part
-                for part, kind in zip(parts, kinds, strict=True)
-            ]
-            name = to_compact_json(key_values)
+        if len(parts) == len(self.record.key) > 1 and not name.startswith("["):
+            name = self.join_key(parts)
         return super().id_of(tx, name)
 
     def find_id(self, tx: Connection, name: str) -> str:

@@ -431,6 +431,7 @@ class UserTask(Task):
             decision_version=self._decision_version(),
             # A key of several columns has no name column.
             name_columns=[name for name, _ in record.key] if len(record.key) == 1 else (),
+            key_columns=[name for name, _ in record.key],
             record=record,
             settings=settings,
             provider=provider,

@@ -25,6 +25,7 @@ from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.redact import mask_password
 from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
+from pipeline.engine import closed_questions
 from pipeline.engine.memory_rows import MEMORY_ROWS, MemorySource
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
@@ -56,7 +57,7 @@ from pipeline.workflows.new_task_files import (
     write_new_file,
 )
 from pipeline.workflows.preflight import Preflight
-from pipeline.workflows.try_out import TryReport
+from pipeline.workflows.try_out import PlannedCalls, TryReport
 
 # Rows that are asked by default.
 DEFAULT_ROW_COUNT = 5
@@ -370,29 +371,31 @@ def save_question(
         should_list_refused=should_list_refused,
     )
     trial_ws = open_in_mode(trial_ws, mode)
-    planned = try_out.plan_rows(trial_ws, row_ids)
-    _check_budget(ws, trial_ws, planned.cost)
-    try_out.confirm_cost(trial_ws, planned)
+    planned_calls = try_out.plan_calls(trial_ws, row_ids)
+    _check_budget(ws, planned_calls)
+    agreed_usd = try_out.confirm_cost(planned_calls)
     write_new_file(draft.path, text, ws.data)
-    return SavedQuestion(draft, field_names, planned.cost)
+    return SavedQuestion(draft, field_names, agreed_usd)
 
 
-def _check_budget(ws: WorkspaceSession, trial_ws: WorkspaceSession, cost: float) -> None:
-    """Refuse a cost (USD) for which a budget has no room, with the reserve for its error.
+def _check_budget(ws: WorkspaceSession, planned_calls: Sequence[PlannedCalls]) -> None:
+    """Refuse calls for which a budget has no room, with the reserve for the error of the estimate.
 
     Args:
         ws: The workspace whose spending counts.
-        trial_ws: The session that would ask.
+        planned_calls: The calls, with the sessions that would ask.
 
     Raises:
         BudgetError: A budget has no room.
     """
+    cost = sum(planned.rows.cost for planned in planned_calls)
     with ws.store.read() as tx:
-        budgets = budget.read_current_budgets(trial_ws)
-        reserve = budget.load_calibration(tx, trial_ws.extractor).reserve
-        room = budgets.remaining_usd(tx, estimate_error=reserve)
-        if room is not None and cost * (1 + reserve) > room:
-            raise budgets.no_room_error(tx)
+        for trial_ws, _ in planned_calls:
+            budgets = budget.read_current_budgets(trial_ws)
+            reserve = budget.load_calibration(tx, trial_ws.extractor).reserve
+            room = budgets.remaining_usd(tx, estimate_error=reserve)
+            if room is not None and cost * (1 + reserve) > room:
+                raise budgets.no_room_error(tx)
 
 
 def ask_saved(
@@ -528,12 +531,17 @@ def estimate_all(
     if not measured_usages:
         return None
 
-    estimate = preflight.estimate_plan(ws, _plan_of_all(ws.settings, row_count, measured_usages))
-    estimate = replace(estimate, known=Calibration(answers=len(measured_usages)))
-    if ws.is_deciding:
-        decide = estimate.ways[Mode.DECIDE]
-        estimate = _estimate_from_requests(replace(ws, is_deciding=False), row_ids, row_count)
-        estimate = replace(estimate, decide=decide)
+    generating_ws = replace(ws, is_deciding=False)
+    if ws.is_deciding and closed_questions.is_mixed(ws.task):
+        estimate = _estimate_from_requests(generating_ws, row_ids, row_count)
+    else:
+        measured_plan = _plan_of_all(ws.settings, row_count, measured_usages)
+        estimate = preflight.estimate_plan(ws, measured_plan)
+        estimate = replace(estimate, known=Calibration(answers=len(measured_usages)))
+        if ws.is_deciding:
+            decide = estimate.ways[Mode.DECIDE]
+            estimate = _estimate_from_requests(generating_ws, row_ids, row_count)
+            estimate = replace(estimate, decide=decide)
     gemini_ws = preflight.with_gemini_model(ws)
     if gemini_ws is None:
         return estimate

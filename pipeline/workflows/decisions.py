@@ -1,6 +1,7 @@
 """Open sessions that ask closed questions of the decision model, and continue their runs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.batch import live
 from pipeline.batch.batch_plan import Selection
@@ -12,7 +13,6 @@ from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_template import AnswerField
-from pipeline.engine.unregistered_task import UnregisteredTask
 from pipeline.store import runs
 from pipeline.store.database import Connection
 
@@ -24,47 +24,46 @@ def open_decisions(ws: WorkspaceSession) -> WorkspaceSession:
     """Return a session that asks the closed fields of the task in use as decisions.
 
     Raises:
-        InputError: Decisions cannot answer a field of the task; nothing was asked.
+        InputError: Decisions cannot answer any field of the task; nothing was asked.
     """
-    reason = closed_questions.explain_open_field(ws.task)
-    if reason:
-        tag_command = ""
-        if not isinstance(ws.task, UnregisteredTask):
-            tag_command = str(ws.task.labels.command("tag", mode=Mode.DECIDE.value))
-        raise _open_field_error(
-            reason,
-            is_mixed=closed_questions.is_mixed(ws.task),
-            tag_command=tag_command,
-        )
+    if not closed_questions.list_closed_fields(ws.task):
+        raise _no_closed_field_error(closed_questions.explain_open_field(ws.task))
     return ws.for_decisions()
 
 
+def open_other_fields(decide_ws: WorkspaceSession) -> WorkspaceSession:
+    """Return a session that asks the open fields of a mixed task by its generating model.
+
+    It shares the open client, if there is one.
+    """
+    other_ws = replace(decide_ws, is_deciding=False, task=decide_ws.task.with_open_fields())
+    if "client" in vars(decide_ws):
+        other_ws.client = decide_ws.client
+    return other_ws
+
+
 def check_decidable(fields: Sequence[AnswerField]) -> None:
-    """Refuse fields of a new question that decisions cannot answer.
+    """Refuse a new question of which decisions cannot answer any field.
 
     Raises:
-        InputError: A field is not closed; nothing was asked.
+        InputError: No field is closed; nothing was asked.
     """
-    closed_fields = [field for field in fields if field.choices or field.kind == "bool"]
-    for field in fields:
-        if field not in closed_fields:
-            reason = closed_questions.describe_open_field(field.name, f"of the kind {field.kind}")
-            raise _open_field_error(reason, is_mixed=bool(closed_fields))
+    open_fields = [field for field in fields if not field.choices and field.kind != "bool"]
+    if len(open_fields) == len(fields):
+        reason = f"the answer is a text: decisions answer only {closed_questions.CLOSED_KINDS}"
+        if fields:
+            kind = f"of the kind {fields[0].kind}"
+            reason = closed_questions.describe_open_field(fields[0].name, kind)
+        raise _no_closed_field_error(reason)
 
 
-def _open_field_error(reason: str, *, is_mixed: bool, tag_command: str = "") -> InputError:
-    """Return the error for a field that decisions cannot answer.
-
-    Args:
-        is_mixed: Decisions can answer other fields.
-        tag_command: The command that decides the closed fields; empty for a new question.
-    """
+def _no_closed_field_error(reason: str) -> InputError:
+    """Return the error for a task of which decisions cannot answer any field."""
     option = OptionHint(mode="decide")
-    hint = f"without {option} a generating model answers all fields"
-    if is_mixed:
-        command = f"`{tag_command}`" if tag_command else f"`tag` with {option}"
-        hint += f"; {command} decides the closed fields of a task, then asks the others"
-    return InputError(f"{reason}; nothing was asked", hint=hint)
+    return InputError(
+        f"{reason}; nothing was asked",
+        hint=f"without {option} a generating model answers all fields",
+    )
 
 
 def open_undecided_rows(ws: WorkspaceSession) -> WorkspaceSession:

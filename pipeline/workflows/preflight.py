@@ -440,7 +440,9 @@ class _PlanEstimator:
                     mode: batches.compute_mean_call_seconds(tx, model_name, mode)
                     for mode in (Mode.FLEX, Mode.LIVE, Mode.DECIDE)
                 },
-                pilot_reason="" if is_pilot_waived else pilot.find_blocking_reason(tx, ws.extractor),
+                pilot_reason=""
+                if is_pilot_waived
+                else pilot.find_blocking_reason(tx, ws.extractor),
             )
 
     def estimate_calls(self, mode: Mode) -> ModeEstimate:

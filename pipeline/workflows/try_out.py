@@ -21,9 +21,9 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import format_object, plural
-from pipeline.engine import claiming, task_registry
+from pipeline.engine import claiming, closed_questions, task_registry
 from pipeline.engine.closed_questions import choose_response_parser
-from pipeline.engine.judging import judge_reply
+from pipeline.engine.judging import PARTIAL_REASON, judge_reply
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -41,7 +41,8 @@ from pipeline.quality.label_accuracy import (
 from pipeline.store import answers, request_history
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
-from pipeline.workflows import labelled_rows
+from pipeline.store.partial_answers import PartialAnswer
+from pipeline.workflows import decisions, labelled_rows
 from pipeline.workflows.decisions import open_in_mode
 
 # How many rows are tried by default. A comparison of two sides has its own default, SIZE.
@@ -64,6 +65,8 @@ class TriedRow:
     name: str
     # The request that was sent, as people read it.
     request: dict[str, Any]
+    # The request about the closed fields of a mixed task, which was sent before.
+    decide_request: dict[str, Any] | None = None
     # An `Outcome`, "claimed", or one of UNJUDGED_OUTCOMES.
     outcome: str = OUTCOME_NOT_ASKED
     # Why there is no valid answer; empty if there is one.
@@ -247,48 +250,119 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
     )
 
 
-def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> None:
-    """Print the number of rows and the estimate; above CONFIRM_ABOVE, ask a person to confirm.
+class PlannedCalls(NamedTuple):
+    """Rows that a session asks, before anything is asked."""
+
+    ws: WorkspaceSession
+    rows: PlannedRows
+
+
+def plan_calls(ws: WorkspaceSession, row_ids: Sequence[str]) -> list[PlannedCalls]:
+    """Build the requests about some rows and estimate their cost; ask nothing.
+
+    If a mixed task is asked by decisions, the open fields of the rows are planned as well: as the
+    second element, in a session of their own.
+
+    Raises:
+        InputError: There is no row to ask about.
+    """
+    sessions = [ws]
+    if _needs_two_requests(ws):
+        sessions.append(decisions.open_other_fields(ws))
+    return [PlannedCalls(session, plan_rows(session, row_ids)) for session in sessions]
+
+
+def _needs_two_requests(ws: WorkspaceSession) -> bool:
+    """Return whether a session asks the closed fields of a mixed task, and others are left."""
+    return ws.is_deciding and closed_questions.is_mixed(ws.task)
+
+
+def confirm_cost(planned_calls: Sequence[PlannedCalls]) -> float:
+    """Print the number of rows and the estimates, confirm the cost, and return it in USD.
+
+    A person is asked if the cost is above CONFIRM_ABOVE.
 
     Raises:
         InputError: The estimate was not confirmed. Nothing was asked.
     """
-    labels = ws.task.labels
-    count_text = plural(len(planned.tried_rows), labels.singular, labels.plural)
-    cost_text = describe_cost(ws.model, planned.cost, usage_tier=ws.settings.tier)
-    ws.display.say(f"{ws.model.name}: {count_text}, {cost_text}")
-    ws.confirm_cost(planned.cost, unchanged_text="nothing was asked")
+    for ws, planned in planned_calls:
+        labels = ws.task.labels
+        count_text = plural(len(planned.tried_rows), labels.singular, labels.plural)
+        cost_text = describe_cost(ws.model, planned.cost, usage_tier=ws.settings.tier)
+        ws.display.say(f"{ws.model.name}: {count_text}, {cost_text}")
+
+    cost = sum(planned.cost for _, planned in planned_calls)
+    # A generating model without a price must be confirmed.
+    planned_calls[-1].ws.confirm_cost(cost, unchanged_text="nothing was asked")
+    return cost
 
 
 def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     """Confirm the cost, ask about some rows and judge the replies without storing them.
 
-    Replies of dead live runs are sealed first. Errors of calls, and of the task's own code that
-    judges, are stored in the report. A row without an outcome stays "not asked".
+    In a session for decisions, the open fields of a mixed task are asked afterwards, about the rows
+    whose closed fields were decided. Replies of dead live runs are sealed first. Errors of calls,
+    and of the task's own code that judges, are stored in the report. A row without an outcome stays
+    "not asked".
 
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
     """
     batch_files.seal_dead_batches(ws)
-    planned = plan_rows(ws, row_ids)
-    confirm_cost(ws, planned)
+    if _needs_two_requests(ws):
+        # Both sessions share the client.
+        ws.ensure_client()
+    planned_calls = plan_calls(ws, row_ids)
+    confirm_cost(planned_calls)
 
-    tried_rows = planned.tried_rows
-    live_report = _ask_live(ws, list(tried_rows), mode=Mode.TRIAL)
-    report = TryReport(
-        ws.extractor,
-        planned.schema,
-        list(tried_rows.values()),
-        live_report.stopped,
-        live_report.interrupted,
-    )
+    last_ws, last_plan = planned_calls[-1]
+    report = TryReport(last_ws.extractor, last_plan.schema, list(last_plan.tried_rows.values()))
+    if len(planned_calls) > 1:
+        for row in report.items:
+            row.decide_request = planned_calls[0].rows.tried_rows[row.id].request
+    asked_ids = [row.id for row in report.items]
+    partial_answers: dict[str, PartialAnswer] = {}
+    for planned in planned_calls:
+        _try_planned_rows(planned, asked_ids, report, partial_answers)
+        asked_ids = list(partial_answers)
+        if report.stopped is not None or report.interrupted or not asked_ids:
+            break
+    return report
+
+
+def _try_planned_rows(
+    planned: PlannedCalls,
+    row_ids: Sequence[str],
+    report: TryReport,
+    partial_answers: dict[str, PartialAnswer],
+) -> None:
+    """Ask a session about planned rows, and write the outcomes into the rows of the report.
+
+    Args:
+        partial_answers: The decided fields of a mixed task by row id. Decisions add theirs, and
+            the replies about the other fields are joined with them.
+    """
+    ws = planned.ws
+    live_report = _ask_live(ws, row_ids, mode=Mode.TRIAL)
+    report.stopped = live_report.stopped
+    report.interrupted = live_report.interrupted
+    rows_by_id = {row.id: row for row in report.items}
     for row_id, trial_outcome in live_report.trial_outcomes.items():
+        tried_row = rows_by_id[row_id]
         try:
-            _judge_row(ws, tried_rows[row_id], planned.requests[row_id].row, trial_outcome)
+            partial_answer = _judge_row(
+                ws,
+                tried_row,
+                planned.rows.requests[row_id].row,
+                trial_outcome,
+                partial_answer=partial_answers.get(row_id),
+            )
         except FindableError as error:
             # The task's own code cannot judge the reply.
             report.stopped = report.stopped or error
-    return report
+        else:
+            if partial_answer is not None:
+                partial_answers[row_id] = partial_answer
 
 
 def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
@@ -304,30 +378,49 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
     """
-    planned = plan_rows(ws, row_ids)
+    last_ws, last_plan = plan_calls(ws, row_ids)[-1]
     with ws.store.read() as tx:
         open_ids = claiming.filter_claimable(tx, ws.task, row_ids)
 
     live_report = LiveReport()
     if open_ids:
         if ws.agreed_usd is None:
-            confirm_cost(ws, plan_rows(ws, open_ids))
-        mode = Mode.DECIDE if ws.is_deciding else Mode.LIVE
-        live_report = _ask_live(ws, open_ids, mode=mode)
+            confirm_cost(plan_calls(ws, open_ids))
+        live_report = _ask_open_rows(ws, open_ids)
 
     with ws.store.read() as tx:
-        tried_rows = [_with_stored_outcome(tx, ws.task, row) for row in planned.tried_rows.values()]
+        tried_rows = [
+            _with_stored_outcome(tx, ws.task, row) for row in last_plan.tried_rows.values()
+        ]
     answered_count = sum(
         row.id in open_ids and row.outcome == Outcome.ANSWERED for row in tried_rows
     )
     return TryReport(
-        ws.extractor,
-        planned.schema,
+        last_ws.extractor,
+        last_plan.schema,
         tried_rows,
         live_report.stopped,
         live_report.interrupted,
         copied_rows=max(0, live_report.answered - answered_count),
     )
+
+
+def _ask_open_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> LiveReport:
+    """Ask about open rows and store the answers; return the report of the last calls.
+
+    In a session for decisions, the closed fields of a mixed task are asked first. If that is
+    stopped, the other fields are not asked.
+    """
+    if not _needs_two_requests(ws):
+        return _ask_live(ws, row_ids, mode=Mode.DECIDE if ws.is_deciding else Mode.LIVE)
+
+    decide_ws = decisions.open_undecided_rows(ws)
+    other_ws = decisions.open_other_fields(decide_ws)
+    other_ws.task = ws.task.with_open_rows(has_partial_answer=True)
+    live_report = _ask_live(decide_ws, row_ids, mode=Mode.DECIDE)
+    if live_report.stopped is not None or live_report.interrupted:
+        return live_report
+    return _ask_live(other_ws, row_ids, mode=Mode.LIVE)
 
 
 def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], *, mode: Mode) -> LiveReport:
@@ -385,41 +478,58 @@ def _judge_row(
     tried_row: TriedRow,
     task_row: TaskRow,
     trial: TrialOutcome,
-) -> None:
+    *,
+    partial_answer: PartialAnswer | None = None,
+) -> PartialAnswer | None:
     """Judge the reply of a row, and write outcome, answer and cost into `tried_row`.
 
-    Without a reply the row is "lost", or refused, with the trial's reason. Nothing is stored in the
-    workspace.
+    Calls, tokens, time and cost are added to those of an earlier reply. Without a reply the row is
+    "lost", or refused, with the trial's reason. Nothing is stored in the workspace.
+
+    Args:
+        partial_answer: The decided fields, which are joined with the reply.
+
+    Returns:
+        The decided fields if the reply is a decision about a mixed task, else None.
 
     Raises:
         FindableError: The task's own code cannot judge the reply; the row is "not judged".
     """
-    tried_row.calls = 1
-    tried_row.seconds = round(trial.seconds, 3)
+    tried_row.calls += 1
+    tried_row.seconds = round(tried_row.seconds + trial.seconds, 3)
     tried_row.reason = trial.reason
     tried_row.outcome = OUTCOME_LOST
     if trial.is_refused:
         tried_row.outcome = Outcome.REFUSED.value
     if trial.reply is None:
-        return
+        return None
 
     reply = choose_response_parser(ws.task, ws.model)(trial.reply)
-    tried_row.tokens_in = reply.usage.prompt
-    tried_row.tokens_out = reply.usage.answer + reply.usage.thoughts
+    tried_row.tokens_in += reply.usage.prompt
+    tried_row.tokens_out += reply.usage.answer + reply.usage.thoughts
     tried_row.outcome = OUTCOME_NOT_JUDGED
     tried_row.reply = reply.text or reply.excerpt
-    tried_row.cost = _live_cost(ws, reply.usage)
+    tried_row.cost += _live_cost(ws, reply.usage)
+    tried_row.confidences |= reply.confidences
+    is_decision = ws.model.kind == "decide" and reply.outcome is Outcome.ANSWERED
+    if is_decision and closed_questions.is_mixed(ws.task):
+        tried_row.reason = PARTIAL_REASON
+        confidences = closed_questions.make_confidences(reply, ws.model.name)
+        return PartialAnswer(task_row.id, task_row.input_hash, reply.text, confidences)
 
     claim = RowClaim(task_row.id, task_row.input_hash)
-    judgement = judge_reply(ws.task, claim, reply, row=task_row.context)
+    judgement = judge_reply(
+        ws.task, claim, reply, partial_answer=partial_answer, row=task_row.context
+    )
     tried_row.outcome = judgement.outcome.value
     if judgement.answer is None:
         tried_row.reason = judgement.reason
         tried_row.answer = None
+        tried_row.confidences = {}
     else:
         tried_row.reason = ""
         tried_row.answer = judgement.answer.model_dump(mode="json")
-        tried_row.confidences = dict(reply.confidences)
+    return None
 
 
 def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:

@@ -1,0 +1,123 @@
+"""Correct many rows by a file of labels, and list or undo edits of many rows."""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jobs.options import CommandReport
+from jobs.output import Terminal, TextTable
+from pipeline.core.command_hint import CommandHint
+from pipeline.core.declaration import ReadOptions
+from pipeline.core.text import join_first, plural
+from pipeline.engine import bulk_edits, label_file
+from pipeline.engine.label_file import LabelFileReport
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
+from pipeline.store.bulk_edits import list_bulk_edits
+
+MAX_LISTED_FIELDS = 8
+
+
+def correct_by_file(
+    ws: WorkspaceSession,
+    path: Path,
+    *,
+    options: ReadOptions,
+    editor_name: str,
+    is_dry: bool,
+) -> CommandReport:
+    """Correct and confirm answers by a file of labels; with `is_dry`, only check and count.
+
+    Raises:
+        InputError: The file has faults; nothing was changed.
+    """
+    report = label_file.correct_by_file(
+        ws.store, ws.task, ws.now, path, options=options, editor_name=editor_name, is_dry=is_dry
+    )
+    output: list[Any] = [partial(Terminal().say, note) for note in report.notes]
+    output += _count_lines(report, ws.task)
+    if report.is_export and report.confirmed:
+        message = (
+            f"{path} has the columns of an export, so rows that nobody looked at may be confirmed; "
+            "delete their lines from the file"
+        )
+        output.append(partial(Terminal().warn, message))
+    hint = None
+    if report.is_dry and (report.corrected or report.confirmed):
+        hint = ws.task.labels.command("correct", file=path)
+    elif report.number is not None:
+        hint = CommandHint("index", task=ws.task.subject)
+        if not ws.is_indexed:
+            hint = ws.task.labels.command("eval")
+    return CommandReport(asdict(report), output, hint=hint)
+
+
+def _count_lines(report: LabelFileReport, task: Task) -> list[str]:
+    """Return the lines with the counts of a report."""
+    lines = []
+    if report.ignored_columns:
+        names = join_first(report.ignored_columns, MAX_LISTED_FIELDS)
+        lines.append(f"columns that are no labels: {names}")
+    rows = plural(report.labelled, f"labelled {task.labels.singular}")
+    counts = (
+        f"{report.corrected:,} corrected, {report.confirmed:,} confirmed, "
+        f"{report.unchanged:,} unchanged"
+    )
+    lines.append(f"{'would change: ' if report.is_dry else ''}{rows}: {counts}")
+    if report.changed_values:
+        fields = [f"{name} {count:,}" for name, count in report.changed_values.items()]
+        lines.append(f"changed values: {', '.join(fields)}")
+    if report.unanswered:
+        lines.append(
+            f"{report.unanswered:,} of them had no answer: the labels are their answers, and `tag` "
+            f"does not ask them; `{task.labels.command('try', labelled=True)}` does"
+        )
+    if report.number is not None:
+        undo = task.labels.command("correct", undo=report.number)
+        lines.append(f"edit {report.number} of many rows stored; `{undo}` undoes it")
+    return lines
+
+
+def undo_many(ws: WorkspaceSession, number: int, *, editor_name: str) -> CommandReport:
+    """Undo an edit of many rows.
+
+    Raises:
+        InputError: There is no such edit, or the editor's name is invalid.
+    """
+    with ws.display.bar("undo", None) as progress:
+        report = bulk_edits.undo_bulk_edit(
+            ws.store, ws.task, ws.now, number, editor_name=editor_name, progress=progress
+        )
+    message = (
+        f"edit {number} of many rows undone: {report.changed:,} changed back, "
+        f"{report.unchanged:,} unchanged, {report.refused:,} refused"
+    )
+    output: list[Any] = [message]
+    if report.refusals:
+        output.append(TextTable(("row", "reason"), report.refusals))
+    return CommandReport(asdict(report), output)
+
+
+def list_many(ws: WorkspaceSession) -> CommandReport:
+    """List the edits of many rows of the task."""
+    with ws.store.read() as tx:
+        edits = list_bulk_edits(tx, ws.task.name)
+    documents = [edit._asdict() for edit in edits]
+    if not edits:
+        command = ws.task.labels.command("correct", item="KEY")
+        return CommandReport(documents, f"no edit of many rows; `{command}` lists those of a row")
+    rows = [
+        (
+            edit.number,
+            edit.who,
+            edit.at,
+            edit.field,
+            edit.changed_count,
+            "yes" if edit.is_undone else "",
+        )
+        for edit in edits
+    ]
+    return CommandReport(
+        documents, TextTable(("edit", "who", "when", "fields", "rows", "undone"), rows)
+    )

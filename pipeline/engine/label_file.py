@@ -1,0 +1,457 @@
+"""Correct and confirm the answers of many rows by a file of labels.
+
+Each line of the file has the key of a row and the right values of fields. A value that the answer
+has already is confirmed. A blank cell is no label.
+
+A file is stored in one transaction, as one bulk edit, or not at all. So a killed command stores
+nothing, and the same file stored twice changes nothing the second time.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.core.declaration import ReadOptions, first_accepted_value
+from pipeline.core.errors import FindableError, InputError, RefusedRowError
+from pipeline.core.quotes import is_stored_quotation
+from pipeline.core.text import join_first, plural
+from pipeline.engine import corrections
+from pipeline.engine.corrections import UNCHANGED_MESSAGE, InvalidAnswerError, PlannedEdits
+from pipeline.engine.task import Task
+from pipeline.engine.user_task import UserTask
+from pipeline.store import bulk_edits
+from pipeline.store.database import Connection, Store
+from pipeline.tables.answer_views import ANSWERED_AT, CONFIDENCE_SUFFIX, EXTRACTOR
+from pipeline.tables.cells import to_prompt_text
+from pipeline.tables.columns import fold_name
+from pipeline.tables.export import REASON_COLUMN, STATE_COLUMN
+from pipeline.tables.row_findings import SourceRow
+from pipeline.tables.source import FileSource
+
+MAX_LISTED_FAULTS = 20
+# An export adds these columns to those of the source and the answer.
+_EXPORT_COLUMNS = frozenset(
+    {EXTRACTOR, ANSWERED_AT, STATE_COLUMN, REASON_COLUMN, "tokens_in", "tokens_out", "cost"}
+)
+# Prefixes of such columns, and of fields, whose names the source has, too.
+_ANSWER_PREFIX = "answer_"
+_ROW_PREFIX = "row_"
+
+
+class LabelFault(NamedTuple):
+    """A fault of a file of labels."""
+
+    line: int
+    # Empty if the fault is about the whole line.
+    column: str
+    message: str
+
+
+class LabelFileError(InputError):
+    """A file of labels has faults; nothing was changed."""
+
+    def __init__(self, path: Path, faults: Sequence[LabelFault]) -> None:
+        """Make the message, which lists the first faults by line."""
+        lines = [f"{path} has {plural(len(faults), 'fault')}; {UNCHANGED_MESSAGE}"]
+        for fault in sorted(faults)[:MAX_LISTED_FAULTS]:
+            column = f", column {fault.column}" if fault.column else ""
+            lines.append(f"line {fault.line}{column}: {fault.message}")
+        if len(faults) > MAX_LISTED_FAULTS:
+            lines.append(f"and {len(faults) - MAX_LISTED_FAULTS:,} more")
+        super().__init__("\n".join(lines), hint="correct these lines, then type the command again")
+        self.faults = faults
+
+
+@dataclass
+class LabelFileReport:
+    """Result of a file of labels."""
+
+    path: str
+    # Number of the bulk edit; None if nothing was stored.
+    number: int | None = None
+    # Rows of the file with a label.
+    labelled: int = 0
+    # Rows whose answer has other values now.
+    corrected: int = 0
+    # Rows of which only present values became labels.
+    confirmed: int = 0
+    # Rows that had all these labels before.
+    unchanged: int = 0
+    # Corrected rows that had no answer before.
+    unanswered: int = 0
+    # Number of changed values by field.
+    changed_values: dict[str, int] = field(default_factory=dict)
+    # Columns of the source or of an export, which are no fields.
+    ignored_columns: list[str] = field(default_factory=list)
+    # Notes about how the file was read.
+    notes: list[str] = field(default_factory=list)
+    is_dry: bool = False
+
+    @property
+    def is_export(self) -> bool:
+        """Return whether the file has the columns of an export, so that all cells are filled."""
+        return {EXTRACTOR, STATE_COLUMN} <= set(self.ignored_columns)
+
+
+class _LabelColumns(NamedTuple):
+    """The columns of a file of labels."""
+
+    # Names of the columns with the parts of a row's key.
+    key: Sequence[str]
+    fields_by_column: Mapping[str, str]
+    ignored: Sequence[str]
+
+    def find_column(self, field_name: str) -> str:
+        """Return the column of a field, or the name itself if no column has this field."""
+        columns = [name for name, other in self.fields_by_column.items() if other == field_name]
+        return columns[0] if columns else field_name
+
+
+class _LabelledRow(NamedTuple):
+    """A line with labels."""
+
+    line: int
+    # The key, or the name of the row.
+    name: str
+    # The right values by field.
+    values: Mapping[str, Any]
+
+
+def correct_by_file(
+    store: Store,
+    task: Task,
+    now: Callable[[], datetime],
+    path: Path,
+    *,
+    options: ReadOptions,
+    editor_name: str,
+    is_dry: bool = False,
+) -> LabelFileReport:
+    """Correct and confirm answers by the labels of a file, in one transaction.
+
+    Args:
+        path: A CSV, JSON, JSON lines, .xlsx or Parquet file with the key columns of the task.
+        options: How the file is read.
+        editor_name: Name of the editor.
+        is_dry: Check the file and count the changes; store nothing.
+
+    Raises:
+        LabelFileError: A row, column or value of the file is wrong; nothing was changed.
+        InputError: The file cannot be read, lacks the key or a field, or the name is invalid.
+        ConfigurationError: Code of the task's file failed.
+    """
+    editor_name = corrections.normalize_editor_name(editor_name)
+    source = FileSource(path, options)
+    columns = _match_columns(task, source)
+    labelled_rows, faults = _read_labelled_rows(task, source, columns)
+    report = LabelFileReport(
+        str(path),
+        labelled=len(labelled_rows),
+        ignored_columns=list(columns.ignored),
+        notes=list(source.notes),
+        is_dry=is_dry,
+    )
+    with store.read() if is_dry else store.write() as tx:
+        rows_by_id, row_faults = _find_rows(tx, task, labelled_rows, columns)
+        changes = {row_id: row.values for row_id, row in rows_by_id.items()}
+        planned = corrections.plan_edits(
+            tx, task, changes, editor_name=editor_name, edited_at=now(), confirms_values=True
+        )
+        faults += row_faults
+        refusals = planned.refusals
+        if not (is_dry or faults or refusals) and planned.new_edits:
+            report.number, refusals = _store_bulk_edit(
+                tx,
+                task,
+                planned,
+                fields=list(columns.fields_by_column.values()),
+                digest=source.sha256,
+                editor_name=editor_name,
+                edited_at=now(),
+            )
+        for row_id, error in refusals.items():
+            row = rows_by_id[row_id]
+            faults += [
+                fault._replace(column=columns.find_column(fault.column))
+                for fault in _describe_refusal(tx, task, row_id, row, error=error)
+            ]
+        # The error rolls the transaction back.
+        if faults:
+            raise LabelFileError(path, faults)
+
+    _count_edits(report, planned)
+    return report
+
+
+def _store_bulk_edit(
+    tx: Connection,
+    task: Task,
+    planned: PlannedEdits,
+    *,
+    fields: Sequence[str],
+    digest: str,
+    editor_name: str,
+    edited_at: datetime,
+) -> tuple[int, Mapping[str, FindableError]]:
+    """Store edits as a complete bulk edit; return its number, and why rows were refused.
+
+    The caller must roll its transaction back if a row was refused.
+    """
+    number = bulk_edits.begin_bulk_edit(
+        tx, task.name, field=", ".join(fields), digest=digest, who=editor_name, now=edited_at
+    )
+    refusals = corrections.store_edits(tx, task, planned.new_edits, bulk_edit=number)
+    bulk_edits.complete_bulk_edit(
+        tx,
+        task.name,
+        number,
+        changed_count=len(planned.new_edits),
+        who=editor_name,
+        now=edited_at,
+    )
+    return number, refusals
+
+
+def _match_columns(task: Task, source: FileSource) -> _LabelColumns:
+    """Return which columns have the key and the fields; columns of an export are ignored.
+
+    A field may have the prefix `answer_`. If a column of the rows has the name of the field, an
+    export gives the field this prefix, and the column is that of the rows.
+
+    Raises:
+        LabelFileError: A column has no such name.
+        InputError: A key column, or every field, is missing.
+    """
+    names = [name for name in source.names if name]
+    key = _find_key_columns(task, names, source.path)
+    columns_by_folded_name = {fold_name(name): name for name in names if name not in key}
+    fields_by_column: dict[str, str] = {}
+    for field_name in task.prompt.answer_model.model_fields:
+        for candidate in (f"{_ANSWER_PREFIX}{field_name}", field_name):
+            column = columns_by_folded_name.get(fold_name(candidate))
+            if column is not None:
+                fields_by_column[column] = field_name
+                break
+
+    other_names = [name for name in names if name not in {*key, *fields_by_column}]
+    unknown_names = [name for name in other_names if not _is_known_column(task, name)]
+    if unknown_names:
+        raise LabelFileError(
+            source.path,
+            [LabelFault(1, name, _describe_unknown_column(task, name)) for name in unknown_names],
+        )
+    if not fields_by_column:
+        fields = join_first(list(task.prompt.answer_model.model_fields))
+        raise InputError(
+            f"{source.path} has no column with labels; {UNCHANGED_MESSAGE}",
+            hint=f"name a column like a field of the answer: {fields}",
+        )
+    return _LabelColumns(key, fields_by_column, other_names)
+
+
+def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[str]:
+    """Return the columns with the parts of a row's key.
+
+    Raises:
+        InputError: A key column is missing.
+    """
+    columns_by_folded_name = {fold_name(name): name for name in names}
+    key_names = task.rows.key_columns or task.rows.name_columns
+    columns = [
+        columns_by_folded_name[fold_name(name)]
+        for name in key_names
+        if fold_name(name) in columns_by_folded_name
+    ]
+    if not task.rows.key_columns:
+        # Each of the names is enough.
+        columns = columns[:1]
+    if not columns or len(columns) < len(task.rows.key_columns):
+        needed = " and ".join(repr(name) for name in key_names)
+        raise InputError(
+            f"{path} has no column {needed} with the keys of the rows; {UNCHANGED_MESSAGE}",
+            hint=f"its columns are {join_first(names)}",
+        )
+    return columns
+
+
+def _is_known_column(task: Task, name: str) -> bool:
+    """Return whether a column is one of the rows, or is added to them by an export."""
+    if isinstance(task, UserTask) and name in task.record.columns:
+        return True
+    fields = task.prompt.answer_model.model_fields
+    plain_name = name.removeprefix(_ANSWER_PREFIX)
+    return (
+        plain_name in _EXPORT_COLUMNS
+        or name.removeprefix(_ROW_PREFIX) in {STATE_COLUMN, REASON_COLUMN}
+        or plain_name.removesuffix(CONFIDENCE_SUFFIX) in fields
+    )
+
+
+def _describe_unknown_column(task: Task, name: str) -> str:
+    fields = list(task.prompt.answer_model.model_fields)
+    close_matches = get_close_matches(name, fields, n=1)
+    if close_matches:
+        return f"this is no field of the answer; did you mean {close_matches[0]!r}?"
+    return f"this is neither a field ({', '.join(fields)}) nor a column of the rows"
+
+
+def _read_labelled_rows(
+    task: Task,
+    source: FileSource,
+    columns: _LabelColumns,
+) -> tuple[list[_LabelledRow], list[LabelFault]]:
+    """Return the rows of the file with a label, and its faulty lines; rows without are left out."""
+    parse_value = _ValueParser(task)
+    labelled_rows: list[_LabelledRow] = []
+    faults: list[LabelFault] = []
+    for row in source:
+        if not isinstance(row, SourceRow):
+            faults.append(LabelFault(row.line, row.column, row.reason))
+            continue
+        values = {
+            field_name: parse_value(field_name, row.values[column])
+            for column, field_name in columns.fields_by_column.items()
+            if not _is_blank(row.values.get(column))
+        }
+        if not values:
+            continue
+        key_cells = [row.values.get(name) for name in columns.key]
+        blank_names = [
+            name for name, cell in zip(columns.key, key_cells, strict=True) if _is_blank(cell)
+        ]
+        if blank_names:
+            faults.append(LabelFault(row.line_number, blank_names[0], "the key is blank"))
+        else:
+            name = task.rows.join_key([to_prompt_text(cell) for cell in key_cells])
+            labelled_rows.append(_LabelledRow(row.line_number, name, values))
+    return labelled_rows, faults
+
+
+def _is_blank(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, str) and not cell.strip())
+
+
+class _ValueParser:
+    """Read cells as values of fields, each different cell once."""
+
+    def __init__(self, task: Task) -> None:
+        self._answer_model = task.prompt.answer_model
+        self._values_by_cell: dict[tuple[str, str], Any] = {}
+
+    def __call__(self, field_name: str, cell: Any) -> Any:
+        """Return the value of a cell; a cell that the field does not accept is read as a text."""
+        cell_key = (field_name, repr(cell))
+        if cell_key not in self._values_by_cell:
+            candidates = list(_iterate_candidates(cell))
+            quotations = [value for value in candidates if is_stored_quotation(value)]
+            self._values_by_cell[cell_key] = (
+                quotations[0]
+                if quotations
+                else first_accepted_value(self._answer_model, field_name, candidates)
+            )
+        return self._values_by_cell[cell_key]
+
+
+def _iterate_candidates(cell: Any) -> Iterator[Any]:
+    """Yield a cell as its own value, as a text, as JSON, and as a list, if it can be read so."""
+    if not isinstance(cell, str):
+        yield cell
+        if isinstance(cell, list | dict):
+            return
+        # A spreadsheet makes numbers of texts such as 2024.
+        yield to_prompt_text(cell)
+        return
+
+    text = cell.strip()
+    yield from corrections.iterate_candidates(text)
+    # A spreadsheet writes TRUE.
+    if text.lower() in {"true", "false"}:
+        yield text.lower() == "true"
+
+
+def _find_rows(
+    tx: Connection,
+    task: Task,
+    labelled_rows: Sequence[_LabelledRow],
+    columns: _LabelColumns,
+) -> tuple[dict[str, _LabelledRow], list[LabelFault]]:
+    """Return the labelled rows by the ids of their rows, and faults of unknown and repeated keys."""
+    key_column = ", ".join(columns.key)
+    existing_ids = task.rows.table(tx).filter_ids(tx, [row.name for row in labelled_rows])
+    rows_by_id: dict[str, _LabelledRow] = {}
+    faults: list[LabelFault] = []
+    for row in labelled_rows:
+        row_id = row.name
+        if row_id not in existing_ids:
+            try:
+                row_id = task.rows.id_of(tx, row.name.strip())
+            except InputError as error:
+                faults.append(LabelFault(row.line, key_column, error.message))
+                continue
+        if row_id in rows_by_id:
+            message = f"{row.name!r} is labelled in line {rows_by_id[row_id].line}, too"
+            faults.append(LabelFault(row.line, key_column, message))
+        else:
+            rows_by_id[row_id] = row
+    return rows_by_id, faults
+
+
+def _describe_refusal(
+    tx: Connection,
+    task: Task,
+    row_id: str,
+    row: _LabelledRow,
+    *,
+    error: FindableError,
+) -> Iterator[LabelFault]:
+    """Yield why the labels of a row were refused; the column of a fault is the name of a field."""
+    if isinstance(error, RefusedRowError):
+        yield LabelFault(row.line, "", error.reason)
+        return
+    if not isinstance(error, InvalidAnswerError):
+        yield LabelFault(row.line, "", error.message.removesuffix(f"; {UNCHANGED_MESSAGE}"))
+        return
+
+    answer = task.answers.read_current(tx, [row_id])[row_id]
+    missing_fields = [
+        name
+        for name, member in task.prompt.answer_model.model_fields.items()
+        if member.is_required() and name not in {*answer, *row.values}
+    ]
+    if missing_fields:
+        message = (
+            "the row has no answer yet, so labels of all its fields are needed, "
+            f"also of {join_first(missing_fields)}"
+        )
+        yield LabelFault(row.line, "", message)
+        return
+
+    yield LabelFault(row.line, error.field_name, error.fault)
+    # The error is about the first wrong value. The others are found one by one.
+    for name, value in row.values.items():
+        if answer and name != error.field_name:
+            try:
+                corrections.validate_change(tx, task, row_id, {name: value})
+            except InvalidAnswerError as field_error:
+                if field_error.field_name == name:
+                    yield LabelFault(row.line, name, field_error.fault)
+
+
+def _count_edits(report: LabelFileReport, planned: PlannedEdits) -> None:
+    """Count corrected and confirmed rows, and changed values by field, in a report."""
+    report.unchanged = len(planned.unchanged_ids)
+    for new_edit in planned.new_edits.values():
+        before = new_edit.edit.before
+        changed_fields = [
+            name for name, value in new_edit.edit.after.items() if before.get(name) != value
+        ]
+        for name in changed_fields:
+            report.changed_values[name] = report.changed_values.get(name, 0) + 1
+        if changed_fields:
+            report.corrected += 1
+        else:
+            report.confirmed += 1
+        report.unanswered += not before

@@ -1,0 +1,243 @@
+"""A file of labels corrects and confirms many rows at once, completely or not at all."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xlsxwriter import Workbook
+
+from tests.acceptance.product import Workspace, write_declaration
+from tests.acceptance.steps import Fate
+from tests.outside.answers import Json
+from tests.outside.server import Outside
+
+FIELDS = {
+    "tone": "Literal['praise', 'blame']",
+    "urgent": "bool",
+    "stars": "int | None = None",
+    "topics": "list[Literal['lid', 'price', 'hum']]",
+}
+ANSWER = {"tone": "blame", "urgent": False, "stars": 1, "topics": ["lid"]}
+ROW_COUNT = 8
+# More than the durable steps of the command.
+MAX_STEPS = 200
+
+
+@pytest.fixture(name="notes_workspace")
+def _notes_workspace(workspace: Workspace, outside_server: Outside) -> Workspace:
+    """A workspace with 8 rows, of which 7 have the same answer and the last has none."""
+    outside_server.answerer = _answer
+    workspace.task = "notes"
+    workspace.url = outside_server.url
+    workspace.settings["YES"] = "1"
+    lines = "".join(f"{number},note <{number}>\n" for number in range(1, ROW_COUNT + 1))
+    workspace.write_file("tasks/notes.csv", f"id,text\n{lines}")
+    text = write_declaration(FIELDS, prompt="{text}", items="notes.csv")
+    workspace.write_file("tasks/notes.py", text)
+    workspace.run_command("tag", mode="live", limit=ROW_COUNT - 1)
+    return workspace
+
+
+def _answer(_: Json) -> Json:
+    return ANSWER
+
+
+def _correct(workspace: Workspace, path: Path, **options: Any) -> Any:
+    """Return the document of `correct` with a file, by the user ada."""
+    return workspace.read_json("correct", file=path, who="ada", **options)
+
+
+def _answers(workspace: Workspace) -> dict[int, tuple[Any, ...]]:
+    """Return the exported answer of each row by its key."""
+    return {
+        int(row["id"]): tuple(row[name] for name in FIELDS) for row in workspace.exported_rows()
+    }
+
+
+def _label_counts(workspace: Workspace) -> dict[str, tuple[int, int]]:
+    """Return by field how many labels the version has right, and how many labels there are."""
+    fields = workspace.read_json("eval")["fields"]
+    return {field["field"]: (field["a"]["right"], field["a"]["of"]) for field in fields}
+
+
+def _write_table(workspace: Workspace, kind: str) -> Path:
+    """Write a table of labels with blank cells, in a format."""
+    names = ("ID", "Tone", "urgent", "stars", "topics")
+    rows: list[tuple[Any, ...]] = [
+        (1, "praise", True, 4, "hum, price"),
+        (2, "blame", None, None, None),
+        (3, None, None, None, None),
+        (4, None, None, 1, "lid"),
+    ]
+    path = workspace.home / f"labels.{kind}"
+    if kind == "xlsx":
+        with Workbook(path) as book:
+            sheet = book.add_worksheet()
+            for index, row in enumerate([names, *rows]):
+                sheet.write_row(index, 0, row)
+    elif kind == "jsonl":
+        documents = [dict(zip(names, row, strict=True)) for row in rows]
+        documents[0]["topics"] = ["hum", "price"]
+        path.write_text("".join(json.dumps(document) + "\n" for document in documents))
+    else:
+        cells = [["" if cell is None else str(cell).upper() for cell in row] for row in rows]
+        lines = [";".join(names), *(";".join(row) for row in cells)]
+        path.write_text("\n".join(lines).replace("PRAISE", "praise").lower() + "\n")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "xlsx"])
+def test_file_corrects_and_confirms(notes_workspace: Workspace, kind: str) -> None:
+    """Other values correct an answer, present values confirm it, and blank cells do neither."""
+    workspace = notes_workspace
+    path = _write_table(workspace, kind)
+    before = _answers(workspace)
+    planned = _correct(workspace, path, dry=True)
+    assert (planned["corrected"], planned["confirmed"], planned["number"]) == (1, 2, None)
+    assert (_answers(workspace), _label_counts(workspace)) == (before, {})
+
+    report = _correct(workspace, path)
+    assert (report["labelled"], report["corrected"], report["confirmed"]) == (3, 1, 2)
+    assert report["changed_values"] == {"tone": 1, "urgent": 1, "stars": 1, "topics": 1}
+    expected = {**before, 1: ("praise", True, 4, ["hum", "price"])}
+    assert _answers(workspace) == expected
+    expected_counts = {"tone": (1, 2), "urgent": (0, 1), "stars": (1, 2), "topics": (1, 2)}
+    assert _label_counts(workspace) == expected_counts
+
+    again = _correct(workspace, path)
+    assert (again["unchanged"], again["number"]) == (3, None)
+    (edit,) = workspace.read_json("correct")
+    assert (edit["number"], edit["who"], edit["changed_count"]) == (1, "ada", 3)
+
+    workspace.run_command("correct", undo=report["number"], who="ada")
+    assert (_answers(workspace), _label_counts(workspace)) == (before, {})
+
+
+def test_file_with_faults_changes_nothing(notes_workspace: Workspace) -> None:
+    """Each fault is named with its line and column, also several faults of a line."""
+    workspace = notes_workspace
+    path = workspace.write_file(
+        "labels.csv",
+        "id,tone,urgent\n1,praise,true\n2,angry,perhaps\n99,praise,\n,praise,\n1,blame,\n8,blame,\n",
+    )
+    error = workspace.run_command("correct", file=path, code=2).stderr
+    expected_lines = (
+        "labels.csv has 6 faults; nothing was changed",
+        "line 3, column tone: tone must be 'praise' or 'blame', not 'angry'",
+        "line 3, column urgent: urgent must be true or false, not 'perhaps'",
+        "line 4, column id: there is no row '99'",
+        "line 5, column id: the key is blank",
+        "line 6, column id: '1' is labelled in line 2, too",
+        "line 7: the row has no answer yet, so labels of all its fields are needed, also of urgent",
+    )
+    for line in expected_lines:
+        assert line in error
+    assert error == workspace.run_command("correct", file=path, dry=True, code=2).stderr
+
+    path.write_text("id,tones,shelf\n1,praise,a\n")
+    error = workspace.run_command("correct", file=path, code=2).stderr
+    assert "line 1, column tones: this is no field of the answer; did you mean 'tone'?" in error
+    assert "line 1, column shelf: this is neither a field" in error
+    path.write_text("number,tone\n1,praise\n")
+    error = workspace.run_command("correct", file=path, code=2).stderr
+    assert "has no column 'id' with the keys of the rows; nothing was changed" in error
+    path.write_text("id,text\n1,praise\n")
+    assert "no column with labels" in workspace.run_command("correct", file=path, code=2).stderr
+    assert _label_counts(workspace) == {}
+    assert workspace.read_json("correct") == []
+
+
+def test_options_without_their_row_or_file_are_refused(notes_workspace: Workspace) -> None:
+    """Options that exclude or need each other are named; nothing is changed."""
+    workspace = notes_workspace
+    wrong_options: tuple[dict[str, Any], ...] = (
+        {"item": 1, "file": "labels.csv"},
+        {"file": "labels.csv", "undo": 1},
+        {"item": 1, "set": "tone=praise", "dry": True},
+        {"set": "tone=praise"},
+        {"reviewed": True},
+        {"undo": 7},
+    )
+    for options in wrong_options:
+        assert "nothing was changed" in workspace.run_command("correct", code=2, **options).stderr
+
+
+def test_labels_of_an_unanswered_row_are_its_answer(notes_workspace: Workspace) -> None:
+    """A row without an answer takes labels of all fields; later versions do not ask it."""
+    workspace = notes_workspace
+    path = workspace.write_file("labels.csv", "id,tone,urgent,topics\n8,praise,true,[]\n")
+    command = workspace.run_command("correct", file=path)
+    assert "1 of them had no answer: the labels are their answers" in command.stdout
+    assert _answers(workspace)[ROW_COUNT] == ("praise", True, None, [])
+    assert workspace.state_counts() == {"answered": ROW_COUNT}
+
+
+def test_edited_export_is_a_file_of_labels(notes_workspace: Workspace) -> None:
+    """Columns of the rows and of an export are no labels; the confirmed rows are warned of."""
+    workspace = notes_workspace
+    workspace.run_command("export", "out.csv")
+    path = workspace.home / "out.csv"
+    path.write_text(path.read_text().replace("note <1>,blame", "note <1>,praise"))
+    command = workspace.run_command("correct", file=path)
+    assert "columns that are no labels: text, extractor, answered_at, state" in command.stdout
+    assert "7 labelled rows: 1 corrected, 6 confirmed" in command.stdout
+    assert "has the columns of an export" in command.stderr
+    assert _answers(workspace)[1][0] == "praise"
+
+
+def test_row_with_a_key_of_two_columns(workspace: Workspace) -> None:
+    """Both key columns name a row; a column of the rows with a field's name is no label."""
+    workspace.task = "notes"
+    workspace.settings["YES"] = "1"
+    workspace.write_file("tasks/notes.csv", "shop,no,text,tone\na,1,fine,x\nb,1,bad,y\n")
+    fields = {"tone": "Literal['praise', 'blame']"}
+    text = write_declaration(
+        fields, prompt="{text}", items="notes.csv", extra_arguments=['key=["shop", "no"]']
+    )
+    workspace.write_file("tasks/notes.py", text)
+    workspace.run_command("tag", mode="live")
+    path = workspace.write_file(
+        "labels.csv", "shop,no,tone,answer_tone\na,1,x,praise\nb,1,y,blame\n"
+    )
+    assert _correct(workspace, path)["labelled"] == 2
+    tones = [row["answer_tone"] for row in workspace.exported_rows()]
+    assert tones == ["praise", "blame"]
+
+    path.write_text("shop,answer_tone\na,praise\n")
+    error = workspace.run_command("correct", file=path, code=2).stderr
+    assert "has no column 'shop' and 'no'" in error
+
+
+def test_killed_command_stores_all_labels_or_none(notes_workspace: Workspace) -> None:
+    """After kills at each durable step, the same command stores the file once."""
+    workspace = notes_workspace
+    path = _write_table(workspace, "csv")
+    is_complete = False
+    for step in range(1, MAX_STEPS):
+        command = workspace.try_command("correct", file=path, who="ada", fate=Fate(step))
+        corrected_rows = [
+            key for key, answer in _answers(workspace).items() if answer[0] == "praise"
+        ]
+        assert len(workspace.read_json("correct")) == len(corrected_rows)
+        if command.code == 0:
+            is_complete = True
+            break
+    assert is_complete
+    (edit,) = workspace.read_json("correct")
+    assert edit["changed_count"] == 3
+
+
+def test_row_is_reviewed_by_a_command(notes_workspace: Workspace) -> None:
+    """A reviewed answer labels all its fields and keeps its version, until the mark is removed."""
+    workspace = notes_workspace
+    command = workspace.run_command("correct", 1, reviewed=True, who="ada")
+    assert "1: marked as reviewed" in command.stdout
+    assert _label_counts(workspace) == dict.fromkeys(FIELDS, (1, 1))
+    (row,) = [row for row in workspace.exported_rows() if row["id"] == "1"]
+    assert row["extractor"].startswith("notes@1/")
+
+    workspace.run_command("correct", 1, no_reviewed=True, who="ada")
+    assert _label_counts(workspace) == {}
+    unanswered = workspace.run_command("correct", 8, reviewed=True, code=2).stderr
+    assert "has no answer to review; nothing was changed" in unanswered
