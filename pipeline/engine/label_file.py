@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.core.declaration import ReadOptions, first_accepted_value
+from pipeline.core.declaration import ReadOptions, find_first_accepted_value
 from pipeline.core.errors import FindableError, InputError, RefusedRowError
 from pipeline.core.quotes import is_stored_quotation
 from pipeline.core.text import join_first, plural
@@ -350,7 +350,7 @@ class _ValueParser:
             self._values_by_cell[cell_key] = (
                 quotations[0]
                 if quotations
-                else first_accepted_value(self._answer_model, field_name, candidates)
+                else find_first_accepted_value(self._answer_model, field_name, candidates)
             )
         return self._values_by_cell[cell_key]
 

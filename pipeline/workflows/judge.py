@@ -159,7 +159,7 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
         )
     field_names = _choose_fields(ws.task, options.rows.fields)
     # A wrong GATES is reported before anything is spent.
-    evaluate.effective_gates_of(ws)
+    evaluate.read_effective_gates(ws)
     judge_ws = ws.for_decisions()
     if options.dry:
         return _plan_report(judge_ws, options, field_names)[0]

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from typing import Any
 
 import pytest
 
@@ -51,13 +52,13 @@ def read_row(workspace: Workspace, row_id: str = "1") -> dict[str, object]:
     return row
 
 
-def read_probabilities(workspace: Workspace, row_id: str = "1") -> dict[str, object]:
+def read_probabilities(workspace: Workspace, row_id: str = "1") -> dict[str, Any]:
     """Return the exported probabilities of a row by field."""
     row = read_row(workspace, row_id)
     return {name: row[f"{name}_confidence"] for name in FIELDS}
 
 
-def correct(workspace: Workspace, **options: object) -> None:
+def correct(workspace: Workspace, **options: int | str) -> None:
     """Correct the first row, or undo an edit of it."""
     workspace.run_command("correct", item="1", who="ada", **options)
 

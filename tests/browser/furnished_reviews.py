@@ -1,5 +1,7 @@
 """Fill a workspace with a task that has confidences, corrections, judgements and failures."""
 
+from typing import Any
+
 import httpx2
 
 from tests.browser.seen import wait_for_work
@@ -30,7 +32,7 @@ def review_rows(client: httpx2.Client) -> None:
     """Judge and measure the answers, and correct the tone of most rows."""
     parameters = {**REVIEWS, "field": "tone", "find": "Number"}
     body = {"value": "mixed", "count": ROW_COUNT, "who": "Bea"}
-    steps = (
+    steps: tuple[tuple[str, dict[str, str], dict[str, Any]], ...] = (
         ("/api/judge", {**REVIEWS, "cost": "0.1"}, {}),
         ("/api/tasks/reviews/items/set", parameters, body),
         ("/api/qc", REVIEWS, {}),

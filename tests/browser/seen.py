@@ -131,7 +131,7 @@ def chromium() -> Iterator[Any]:
 
 @contextmanager
 def reading(
-    workspace: Workspace, looks: dict[str, Any] | None = None, **values: str
+    workspace: Workspace, looks: dict[str, Any] | None = None, **values: Any
 ) -> Iterator[Reading]:
     """Serve the page to a browser and to a client; the browser must report no error."""
     with serving(workspace, **values) as (_, address), chromium() as browser:

@@ -289,4 +289,4 @@ def test_every_page_is_among_the_views(workspace: Workspace) -> None:
 def _is_page(route: APIRoute) -> bool:
     """Return whether a route is a whole page in HTML."""
     is_part = route.path.startswith(("/parts/", "/api/"))
-    return "GET" in route.methods and not route.include_in_schema and not is_part
+    return "GET" in (route.methods or ()) and not route.include_in_schema and not is_part

@@ -21,7 +21,7 @@ TONES = {"praise", "blame", "mixed"}
 # All rows are asked in a minute, on a busy machine in a few.
 RUN_MS = 900_000
 # Calls with all rows take longer than other tests allow.
-LONG_CALLS = {"CREATE_TIMEOUT": "120", "CALL_TIMEOUT": "120"}
+LONG_CALLS: dict[str, Any] = {"CREATE_TIMEOUT": "120", "CALL_TIMEOUT": "120"}
 
 
 def _wait_for_counts(reader: Reader) -> None:

@@ -103,12 +103,13 @@ def _is_displayed(work: Mapping[str, Any]) -> bool:
     """Return whether work runs, failed, or judged answers a short time ago."""
     if work["state"] != "done":
         return True
-    return _is_finished_judge(work) and work["ended_s"] < RECENT_JUDGE_S
+    return _is_finished_judge(work) and bool(work["ended_s"] < RECENT_JUDGE_S)
 
 
 def _is_finished_judge(work: Mapping[str, Any]) -> bool:
     command, _, _ = work["kind"].partition(" ")
-    return command == JUDGE_COMMAND and work["state"] == "done"
+    is_done: bool = work["state"] == "done"
+    return is_done and command == JUDGE_COMMAND
 
 
 def _sample_values(report: dict[str, Any]) -> list[dict[str, Any]]:
