@@ -288,7 +288,7 @@ class TableSpec:
         for name in self._checked_columns:
             if name not in columns or name == reference_name:
                 continue
-            need = self._find_need_of(name).find_misfit(tx, columns[name])
+            need = self._find_need(name).find_misfit(tx, columns[name])
             if need:
                 needs[name] = need
 
@@ -308,7 +308,7 @@ class TableSpec:
             phrases.append(f"`{column.name}`{type_note}, which must store {need}")
         return phrases
 
-    def _find_need_of(self, name: str) -> ColumnNeed:
+    def _find_need(self, name: str) -> ColumnNeed:
         """Return which values a column of the table must be able to store.
 
         The need is the entry of `column_needs`, else ids for the column `id`, whole numbers for an

@@ -160,9 +160,9 @@ def _make_view_query(
 
 
 def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
-    """Return SQL expressions for the columns of an answer: key, fields, version and time.
+    """Return the SQL expressions of an answer's key, fields, version and time, by column name.
 
-    They are ordered so, and by column name. The time is text with `+00:00` on SQLite.
+    They are in this order. The time is text with `+00:00` on SQLite.
     """
     is_file = is_sqlite(tx)
     make_cell = _make_sqlite_cell if is_file else _make_server_cell

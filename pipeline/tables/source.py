@@ -374,7 +374,7 @@ def _quote_text(text: str) -> str:
     return f"'{escaped_text}'"
 
 
-def selected_rows(
+def read_rows_by_id(
     store: Store,
     record: TaskRecord,
     ids: Sequence[str],

@@ -260,7 +260,7 @@ def write_column(
 
     may_write = true() if should_overwrite else cell.is_(None)
     writing = update(table).where(*is_row, may_write).values({cell: bindparam("new")})
-    is_former = _is_former_value(tx, cell, target.column)
+    is_former = _make_former_value_condition(tx, cell, target.column)
     replacing = update(table).where(*is_row, is_former).values({cell: bindparam("new")})
     for page_keys in split_into_pages(list(values)):
         with translate_refusals(table.name):
@@ -339,7 +339,7 @@ def _key_parameters(key: _Key) -> dict[str, Any]:
     return {f"k{index}": part for index, part in enumerate(key * 2)}
 
 
-def _is_former_value(
+def _make_former_value_condition(
     tx: Connection,
     cell: ColumnElement[Any],
     target_column: Column[Any],
