@@ -380,7 +380,6 @@ def read_rows_by_id(
     ids: Sequence[str],
     *,
     as_text: bool,
-    timeout_s: float,
 ) -> Iterator[SourceRow]:
     """Run a task's query for the rows with some ids, and yield these rows as the query orders them.
 
@@ -392,7 +391,9 @@ def read_rows_by_id(
         record: The task's record, with the query and the key columns.
         ids: The ids; at most as many as the database allows conditions.
         as_text: Compare the key columns as texts. No index of the database helps then.
-        timeout_s: Seconds until the query is cancelled.
+
+    Raises:
+        InputError: The query fails, or takes longer than TIMEOUT_S seconds.
     """
     query = record.items.strip().removesuffix(";")
     conditions = " OR ".join(
@@ -400,7 +401,7 @@ def read_rows_by_id(
     )
     with store.select_rows(
         f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}",  # noqa: S608 - the user's own query
-        timeout_s=timeout_s,
+        timeout_s=TIMEOUT_S,
     ) as selection:
         for row_number, row in enumerate(selection.rows, start=1):
             values = to_plain_row(dict(zip(selection.column_names, row, strict=True)))
