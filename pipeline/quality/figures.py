@@ -62,7 +62,7 @@ class Figure(NamedTuple):
 
     @property
     def bounds_text(self) -> str:
-        """The bounds in words."""
+        """The bounds in words, such as `at least 95 %`; `any value` without bounds."""
         low = format_value(self.low, self.unit)
         high = format_value(self.high, self.unit)
         if self.low is not None and self.high is not None:
@@ -228,9 +228,10 @@ def list_values(name: str, lengths: Mapping[int, int]) -> dict[str, FigureValue]
 
 
 def format_value(value: float | None, unit: Unit, *, bound: float | None = None) -> str:
-    """Return a rounded value with its unit, or "-" for a missing value.
+    """Return a value with its unit, rounded to two decimals, or "-" for a missing value.
 
-    A value that misses `bound` gets enough digits to differ from it.
+    Amounts below 1 USD have six decimals. If the rounded value would look like another `bound`, it
+    gets more decimals.
     """
     if value is None:
         return "-"
