@@ -237,8 +237,8 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         - `answers` (with `forgotten`: whether the answer was erased, and `confidences` by field as
           {probability, model, judged}) and `attempts`, oldest first, each with all stored columns
         - `index`: `indexed`, `up_to_date` and `build`, or None if the task has no index
-        - `requests`, newest first, as `answers.list_requests_of_row` returns them; `cost`: their sum
-          in USD, with unknown costs as 0
+        - `requests`, newest first, as `request_history.list_requests_of_row` returns them; `cost`:
+          their sum in USD, with unknown costs as 0
 
     Raises:
         InputError: No row has this name.
