@@ -444,8 +444,10 @@ def apply_gate_settings(
             if name in gates:
                 effective[name] = _replace_bounds(gates[name], bounds, place)
             elif name not in other_gates:
-                hint = f"the gates are {', '.join(gates) or 'none'}"
-                raise ConfigurationError(f"{place}: there is no gate {name!r}", hint=hint)
+                raise ConfigurationError(
+                    f"{place}: there is no gate {name!r}",
+                    hint=f"the gates are {', '.join(gates) or 'none'}",
+                )
     return effective
 
 
@@ -491,15 +493,16 @@ def _replace_bounds(gate: Figure, text: str, place: str) -> Figure | None:
     if len(bounds) > 1:
         low, high = bounds
         if low is not None and high is not None and low > high:
-            message = f"{setting} allows no value, because {low:g} is above {high:g}"
-            raise ConfigurationError(message, hint=GATES_HINT)
+            raise ConfigurationError(
+                f"{setting} allows no value, because {low:g} is above {high:g}", hint=GATES_HINT
+            )
         return gate._replace(low=low, high=high)
 
     (bound,) = bounds
     if gate.low is not None and gate.high is not None:
-        hint = f"write {gate.name}={gate.low:g}..{gate.high:g}"
         raise ConfigurationError(
-            f"{setting} sets a single bound, but {gate.name} has two", hint=hint
+            f"{setting} sets a single bound, but {gate.name} has two",
+            hint=f"write {gate.name}={gate.low:g}..{gate.high:g}",
         )
     if gate.low is None and not gate.may_be_bounded:
         return gate._replace(high=bound)
@@ -519,6 +522,8 @@ def _parse_bound(gate: Figure, text: str, place: str) -> float:
     if not math.isfinite(number):
         raise ConfigurationError(f"{place}: {gate.name}={text} is not a number", hint=GATES_HINT)
     if gate.unit == "share" and not 0 <= number <= 1:
-        message = f"{place}: {gate.name}={number:g} is not a share between 0 and 1"
-        raise ConfigurationError(message, hint=f"for 95 % write {gate.name}=0.95")
+        raise ConfigurationError(
+            f"{place}: {gate.name}={number:g} is not a share between 0 and 1",
+            hint=f"for 95 % write {gate.name}=0.95",
+        )
     return number

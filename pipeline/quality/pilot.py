@@ -169,5 +169,7 @@ def check_pilot(tx: "Connection", task: Task, extractor: str, *, is_required: bo
     if task.needs_pilot:
         pilot_step = CommandHint(f"{task.labels.plural}-pilot", version=task.version_label)
     skip_option = OptionHint(skip_pilot=True)
-    hint = f"{unpark_hint}run `{pilot_step}`, or continue without a pilot by {skip_option}"
-    raise GateError(f"{reason}; nothing was prepared or sent", hint=hint)
+    raise GateError(
+        f"{reason}; nothing was prepared or sent",
+        hint=f"{unpark_hint}run `{pilot_step}`, or continue without a pilot by {skip_option}",
+    )

@@ -92,11 +92,11 @@ def drop_tables(tx: Connection, removed: RemovableObjects) -> None:
         if not is_sqlite(tx):
             tx.execute(text(f"DROP SCHEMA IF EXISTS {schema.WORKER_SCHEMA} CASCADE"))
     except exc.DBAPIError as error:
-        message = (
+        raise ConfigurationError(
             "an object of another program depends on tables or views of findable: "
-            f"{describe_error(error)}; nothing was changed"
-        )
-        raise ConfigurationError(message, hint=hint) from error
+            f"{describe_error(error)}; nothing was changed",
+            hint=hint,
+        ) from error
 
 
 def _check_references(tx: Connection, removed: RemovableObjects, *, hint: str) -> None:
@@ -113,7 +113,8 @@ def _check_references(tx: Connection, removed: RemovableObjects, *, hint: str) -
         for foreign_key in inspector.get_foreign_keys(name):
             referred_table = foreign_key["referred_table"]
             if referred_table in removed.tables:
-                message = (
-                    f"`{name}` of another program refers to `{referred_table}`; nothing was changed"
+                raise ConfigurationError(
+                    f"`{name}` of another program refers to `{referred_table}`; "
+                    "nothing was changed",
+                    hint=hint,
                 )
-                raise ConfigurationError(message, hint=hint)

@@ -351,12 +351,11 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
         max_value, null_count = next(selection.rows)
 
     if null_count:
-        message = (
+        raise InputError(
             f"cursor= names {name!r}, which is NULL in {plural(null_count, 'row')} of the query; "
-            "nothing was written"
+            "nothing was written",
+            hint="changes of these rows would be missed; use COALESCE(…) in the query",
         )
-        hint = "changes of these rows would be missed; use COALESCE(…) in the query"
-        raise InputError(message, hint=hint)
     if max_value is not None:
         cursor.read["seen"] = to_plain_value(max_value)
     if condition:
@@ -449,12 +448,11 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
     """
     address = read_variable(source[1:]) if source.startswith("$") else source
     if not address:
-        message = (
+        raise InputError(
             f"source= names {source}, which is neither in the environment nor in .env; "
-            "nothing was asked"
+            "nothing was asked",
+            hint=f"write {source[1:]}=postgresql+psycopg://user:password@host/database into .env",
         )
-        hint = f"write {source[1:]}=postgresql+psycopg://user:password@host/database into .env"
-        raise InputError(message, hint=hint)
     if (folder / address).is_file():
         raise InputError(
             f"source= names the file {address}, not the URL of a database; nothing was asked",
@@ -537,18 +535,18 @@ def check_column_names(
             if other_name == name:
                 fault = "occurs twice"
         if fault:
-            message = (
-                f"{message_start}the column {make_excerpt(name)!r} {fault}; nothing was changed"
+            raise InputError(
+                f"{message_start}the column {make_excerpt(name)!r} {fault}; nothing was changed",
+                hint=hint,
             )
-            raise InputError(message, hint=hint)
         name_by_folded[name.casefold()] = name
 
     if len(names) > MAX_COLUMNS:
-        message = (
+        raise InputError(
             f"{message_start}there are {len(names):,} columns, "
-            f"more than the limit of {MAX_COLUMNS:,}; nothing was changed"
+            f"more than the limit of {MAX_COLUMNS:,}; nothing was changed",
+            hint="leave out columns that the prompt does not need",
         )
-        raise InputError(message, hint="leave out columns that the prompt does not need")
 
 
 def _find_name_fault(name: str) -> str:
