@@ -53,7 +53,9 @@ def list_removable(tx: Connection, marker_indexes: Collection[str]) -> Removable
     kept_tables = [name for name in table_names if name not in own_tables]
     own_views = [name for name in sorted(inspector.get_view_names()) if is_our_view(tx, name)]
 
-    indexes_query = _SQLITE_INDEXES_QUERY if is_sqlite(tx) else _SERVER_INDEXES_QUERY
+    indexes_query = _SERVER_INDEXES_QUERY
+    if is_sqlite(tx):
+        indexes_query = _SQLITE_INDEXES_QUERY
     own_indexes = [
         name
         for name, table_name in tx.execute(indexes_query).all()

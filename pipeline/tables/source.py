@@ -446,7 +446,9 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
             class is kept, and the message says that it is about `source=`. All other errors of the
             block pass unchanged.
     """
-    address = read_variable(source[1:]) if source.startswith("$") else source
+    address = source
+    if source.startswith("$"):
+        address = read_variable(source[1:])
     if not address:
         raise InputError(
             f"source= names {source}, which is neither in the environment nor in .env; "
