@@ -35,7 +35,7 @@ class CommandForm:
     # Names of settings that were typed as options of the running command.
     typed_settings: Collection[str] = ()
 
-    def step(self, command: str, options: Mapping[str, Any]) -> str:
+    def format_command(self, command: str, options: Mapping[str, Any]) -> str:
         """Return a command as it is typed, with its options and the places of the workspace.
 
         Given options have priority over the places. Without a program it is a make command. Else
@@ -46,7 +46,7 @@ class CommandForm:
             **options,
             **{name: value for name, value in self.places.items() if name not in options},
         }
-        words = [self.option(name, value, command) for name, value in options.items()]
+        words = [self.format_option(name, value, command) for name, value in options.items()]
         if not self.program:
             return " ".join(["make", command, *words])
         variables = [word for word in words if word.startswith(PREFIX)]
@@ -55,7 +55,7 @@ class CommandForm:
         arguments.sort(key=lambda word: word.startswith("-"))
         return " ".join([*variables, self.program, command, *arguments])
 
-    def option(self, name: str, value: Any, command: str = "") -> str:
+    def format_option(self, name: str, value: Any, command: str = "") -> str:
         """Return an option with its value, or its name alone if the value is None.
 
         Without a program it is `NAME=value` as for make. With a program it is an argument without a
@@ -102,7 +102,7 @@ class CommandHint:
         }
 
     def __str__(self) -> str:
-        return current_form().step(self.command, self.options)
+        return current_form().format_command(self.command, self.options)
 
 
 class OptionHint:
@@ -114,7 +114,7 @@ class OptionHint:
         self.value: Any = option.get(self.name)
 
     def __str__(self) -> str:
-        return current_form().option(self.name, self.value)
+        return current_form().format_option(self.name, self.value)
 
 
 class HintTemplate:

@@ -357,8 +357,9 @@ def _unknown_member_error(name: str) -> InputError:
 def _check_member(member: Field[Any], value: Any) -> tuple[Any, InputError | None]:
     """Return a member's value and None, or its default and an error about the value.
 
-    The error says that the value is missing or has a wrong type; it is not raised. The default of a
-    required member is "-" here, so that further checks can run.
+    The error says that the value is missing or has a wrong type; it is not raised. Types of members
+    that have checks of their own are not checked. The default of a required member is "-" here, so
+    that further checks can run.
     """
     default = "-" if member.default is MISSING else member.default
     if value is MISSING:
@@ -420,7 +421,10 @@ def json_schema(kind: type, *, by_alias: bool = True) -> Mapping[str, Any]:
         model.pop("description", None)
 
     def inline(node: Any, outer_models: tuple[str, ...]) -> Any:
-        """Return a node without the `$ref` of models, except of the models around it."""
+        """Return a copy of a node in which each `$ref` is replaced by its model.
+
+        The `$ref` of a model around the node stays, because the model contains itself.
+        """
         if isinstance(node, list):
             return [inline(member, outer_models) for member in node]
         if not isinstance(node, dict):

@@ -309,7 +309,9 @@ class SearchableText:
             for start, end in all_spans
             if is_boundary(self.text, start) and is_boundary(self.text, end)
         ]
-        candidates = whole_spans if whole_spans or must_be_whole else all_spans
+        candidates = all_spans
+        if whole_spans or must_be_whole:
+            candidates = whole_spans
         if not candidates:
             return None
         start, end = candidates[min(occurrence, len(candidates) - 1)]

@@ -322,14 +322,18 @@ def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) 
         start = location.start
         end = location.end
         # A quotation that was located before keeps the likeness to the reply.
-        earlier_likeness = quote.likeness if isinstance(quote, Quote) else None
+        earlier_likeness = None
+        if isinstance(quote, Quote):
+            earlier_likeness = quote.likeness
         likeness = earlier_likeness or location.noted_likeness
         return Quote(text.text[start:end], start=start, end=end, likeness=likeness)
 
     if is_optional:
         return None
     difference = text.find_difference(str(quote))
-    suffix = f", which has another {difference}" if difference else ""
+    suffix = ""
+    if difference:
+        suffix = f", which has another {difference}"
     printable_path = escape_invisible(path, max_chars=MAX_FIELD_PATH_LENGTH)
     printable_quote = escape_invisible(quote[: 2 * MAX_REASON_CHARS], max_chars=MAX_REASON_CHARS)
     raise _MissingError(f'{printable_path} {MISSING_QUOTE_REASON}{suffix}: "{printable_quote}"')

@@ -176,11 +176,11 @@ def keep_out_of_logs(key: str) -> None:
         _redacted_keys.add(key)
     # Without a handler, Python prints the warnings of this library on standard error.
     logging.getLogger("google_genai").addHandler(_NULL_HANDLER)
-    _redact_records()
+    _install_redacting_record_factory()
 
 
 @cache
-def _redact_records() -> None:
+def _install_redacting_record_factory() -> None:
     """Replace the factory of log records so that records of REDACTED_LOGGERS have no keys.
 
     Call it once per process. The message of such a record is formatted at once.

@@ -506,7 +506,9 @@ def load_settings(
                 text = (text or "").strip()
             if text:
                 values[setting.name] = _parse_setting(setting, text, name, f" ({place})")
-                sources[setting.name] = f"{name}, {place}" if len(names) > 1 else place
+                sources[setting.name] = place
+                if len(names) > 1:
+                    sources[setting.name] = f"{name}, {place}"
                 break
     return Settings(**values, sources=sources)
 

@@ -188,7 +188,7 @@ def read_terms(path: Path, label: str) -> tuple[Term, ...]:
     except UnicodeDecodeError as error:
         raise InputError(f"{label} is not in UTF-8", hint=f"save {path} as UTF-8") from error
 
-    lines = _read_lines(text, label)
+    lines = _parse_terms(text, label)
     if not lines:
         raise InputError(f"{label} has no terms", hint="write a term on each line")
 
@@ -205,8 +205,11 @@ def read_terms(path: Path, label: str) -> tuple[Term, ...]:
     return terms
 
 
-def _read_lines(text: str, label: str) -> list[Term]:
-    """Return the terms of a text; their parents are as written. Blank lines are skipped.
+def _parse_terms(text: str, label: str) -> list[Term]:
+    """Return the terms of a CSV text, one per line, in its order.
+
+    The delimiter is the most frequent of comma, semicolon and tab in the header. Blank lines are
+    skipped. Parents are spelled as in the text.
 
     Raises:
         InputError: There is no header, or a line is malformed.
@@ -322,7 +325,8 @@ def _find_size_faults(terms: Sequence[Term]) -> Iterator[str]:
 def describe_terms(file: str, terms: Sequence[Mapping[str, Any]]) -> str:
     """Return the terms of a vocabulary as text for a model, a line for each, below their headings.
 
-    A line is `- term: description (also: aliases)`.
+    The first line names the file. A term is `- term: description (also: aliases)`. A term with
+    narrower terms is their heading, without a dash.
     """
     terms_by_parent: dict[str, list[Mapping[str, Any]]] = {}
     for term in terms:

@@ -170,7 +170,9 @@ class _Parser:
             raise self._expected(description or keyword.upper())
 
     def _expected(self, description: str) -> InputError:
-        found_text = repr(self._next.text) if self._next.text else "the end"
+        found_text = "the end"
+        if self._next.text:
+            found_text = repr(self._next.text)
         return _syntax_error(self._next.offset, f"expected {description}, found {found_text}")
 
     def _parse_junction(self, keyword: str) -> Expression:

@@ -62,7 +62,7 @@ class Figure(NamedTuple):
 
     @property
     def bounds_text(self) -> str:
-        """The bounds in words."""
+        """The bounds in words, such as `at least 95 %`; `any value` without bounds."""
         low = format_value(self.low, self.unit)
         high = format_value(self.high, self.unit)
         if self.low is not None and self.high is not None:
@@ -228,9 +228,10 @@ def list_values(name: str, lengths: Mapping[int, int]) -> dict[str, FigureValue]
 
 
 def format_value(value: float | None, unit: Unit, *, bound: float | None = None) -> str:
-    """Return a rounded value with its unit, or "-" for a missing value.
+    """Return a value with its unit, rounded to two decimals, or "-" for a missing value.
 
-    A value that misses `bound` gets enough digits to differ from it.
+    Amounts below 1 USD have six decimals. If the rounded value would look like another `bound`, it
+    gets more decimals.
     """
     if value is None:
         return "-"
@@ -443,8 +444,10 @@ def apply_gate_settings(
             if name in gates:
                 effective[name] = _replace_bounds(gates[name], bounds, place)
             elif name not in other_gates:
-                hint = f"the gates are {', '.join(gates) or 'none'}"
-                raise ConfigurationError(f"{place}: there is no gate {name!r}", hint=hint)
+                raise ConfigurationError(
+                    f"{place}: there is no gate {name!r}",
+                    hint=f"the gates are {', '.join(gates) or 'none'}",
+                )
     return effective
 
 
@@ -490,15 +493,16 @@ def _replace_bounds(gate: Figure, text: str, place: str) -> Figure | None:
     if len(bounds) > 1:
         low, high = bounds
         if low is not None and high is not None and low > high:
-            message = f"{setting} allows no value, because {low:g} is above {high:g}"
-            raise ConfigurationError(message, hint=GATES_HINT)
+            raise ConfigurationError(
+                f"{setting} allows no value, because {low:g} is above {high:g}", hint=GATES_HINT
+            )
         return gate._replace(low=low, high=high)
 
     (bound,) = bounds
     if gate.low is not None and gate.high is not None:
-        hint = f"write {gate.name}={gate.low:g}..{gate.high:g}"
         raise ConfigurationError(
-            f"{setting} sets a single bound, but {gate.name} has two", hint=hint
+            f"{setting} sets a single bound, but {gate.name} has two",
+            hint=f"write {gate.name}={gate.low:g}..{gate.high:g}",
         )
     if gate.low is None and not gate.may_be_bounded:
         return gate._replace(high=bound)
@@ -518,6 +522,8 @@ def _parse_bound(gate: Figure, text: str, place: str) -> float:
     if not math.isfinite(number):
         raise ConfigurationError(f"{place}: {gate.name}={text} is not a number", hint=GATES_HINT)
     if gate.unit == "share" and not 0 <= number <= 1:
-        message = f"{place}: {gate.name}={number:g} is not a share between 0 and 1"
-        raise ConfigurationError(message, hint=f"for 95 % write {gate.name}=0.95")
+        raise ConfigurationError(
+            f"{place}: {gate.name}={number:g} is not a share between 0 and 1",
+            hint=f"for 95 % write {gate.name}=0.95",
+        )
     return number

@@ -149,7 +149,8 @@ def check_pilot(tx: "Connection", task: Task, extractor: str, *, is_required: bo
         is_required: Raise also if the version has no pilot.
 
     Raises:
-        GateError: A pilot failed or is missing. The hint has the command that runs a pilot.
+        GateError: A pilot failed, is not finished, or is missing though required. The hint has the
+            command that runs a pilot.
     """
     reason = find_blocking_reason(tx, extractor, compulsory=is_required)
     if not reason:
@@ -168,5 +169,7 @@ def check_pilot(tx: "Connection", task: Task, extractor: str, *, is_required: bo
     if task.needs_pilot:
         pilot_step = CommandHint(f"{task.labels.plural}-pilot", version=task.version_label)
     skip_option = OptionHint(skip_pilot=True)
-    hint = f"{unpark_hint}run `{pilot_step}`, or continue without a pilot by {skip_option}"
-    raise GateError(f"{reason}; nothing was prepared or sent", hint=hint)
+    raise GateError(
+        f"{reason}; nothing was prepared or sent",
+        hint=f"{unpark_hint}run `{pilot_step}`, or continue without a pilot by {skip_option}",
+    )

@@ -122,7 +122,10 @@ class QualityReport(NamedTuple):
 
     @property
     def line(self) -> str:
-        """The result of all gates on a line."""
+        """The result of all gates on a line, with the names of failed gates.
+
+        It is `all 3 gates passed, 1 not judged`, for example.
+        """
         judged_count = sum(gate.passed is not None for gate in self.gates)
         suffix = ""
         if judged_count < len(self.gates):

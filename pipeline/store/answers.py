@@ -362,7 +362,8 @@ def is_preferred(
 
     Args:
         preference: The task, and the order of preference among its answers.
-        version: Compare only answers of this version; None means all versions and people.
+        version: Compare only answers of this version; None means all versions and people. Other
+            answers do not meet the condition.
         corrected: Compare the answers of people, too, if `version` is a version.
         per_version: Return the preferred answer of each version instead of a single answer for the
             row.

@@ -331,8 +331,10 @@ class Store:
         if idle_state is None or self.path is None:
             return
         if read_idle_state(self.path) != idle_state:
-            message = f"another program changed {self.path} while it was read; nothing was written"
-            raise InputError(message, hint="try again")
+            raise InputError(
+                f"another program changed {self.path} while it was read; nothing was written",
+                hint="try again",
+            )
 
     def _run_limited(self, tx: Connection, timeout_s: float, step: Callable[[], T]) -> T:
         """Run a step of a user's query within its time and return the step's result.
@@ -345,12 +347,10 @@ class Store:
             with limit_time(tx, timeout_s):
                 return step()
         except SlowError:
-            message = (
-                f"the query returned no row within {timeout_s:g} s and was stopped; "
-                "nothing was written"
-            )
             raise InputError(
-                message, hint="make the query faster, for example with an index"
+                f"the query returned no row within {timeout_s:g} s and was stopped; "
+                "nothing was written",
+                hint="make the query faster, for example with an index",
             ) from None
         except (exc.DBAPIError, sqlite3.Warning, ValueError) as error:
             driver_error = getattr(error, "orig", None) or error

@@ -36,8 +36,9 @@ class RowLabel:
 def read_labels(tx: Connection, task: str) -> dict[str, RowLabel]:
     """Return the values that people set or reviewed in a task's rows, by row id.
 
-    A reviewed answer labels all its fields. The fields that a correction set come before the
-    review; undone corrections are no labels. Rows without a label are left out.
+    Each label also has the first values that corrections replaced. A reviewed answer labels all its
+    fields. The fields that a correction set come before the review; undone corrections are no
+    labels. Rows without a label are left out.
     """
     query = (
         select(

@@ -56,8 +56,10 @@ class Lock(NamedTuple):
             LockLostError: Its file was removed, or its session ended.
         """
         if not self.still_exists():
-            message = f"the lock {self.name!r} was lost; nothing more was done"
-            raise LockLostError(message, hint="run the same command again")
+            raise LockLostError(
+                f"the lock {self.name!r} was lost; nothing more was done",
+                hint="run the same command again",
+            )
 
 
 class Locks:
@@ -292,9 +294,11 @@ def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | No
     except TimeoutError:
         return None
     except OSError as error:
-        message = f"{path} cannot be locked: {error.strerror}; nothing was changed"
-        hint = "if the folder belongs to another user, work as that user, or take over the folder"
-        raise ConfigurationError(message, hint=hint) from error
+        raise ConfigurationError(
+            f"{path} cannot be locked: {error.strerror}; nothing was changed",
+            hint="if the folder belongs to another user, work as that user, "
+            "or take over the folder",
+        ) from error
     return Lock(name, owns_lock_file, lock.release)
 
 

@@ -205,14 +205,12 @@ def read_marker(data: Path) -> FolderMarker | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        message = (
+        raise InconsistentError(
             f"{path}, which names the database of the files in {data}, cannot be read;"
-            " nothing was changed"
-        )
-        hint = (
-            "if FINDABLE_DATABASE_URL is the same as before, delete that file; it is written again"
-        )
-        raise InconsistentError(message, hint=hint) from error
+            " nothing was changed",
+            hint="if FINDABLE_DATABASE_URL is the same as before, delete that file; "
+            "it is written again",
+        ) from error
 
 
 def has_sealed_files(data: Path) -> bool:

@@ -157,9 +157,11 @@ class TableSpec:
                 self._check_ids(tx)
             self._add_indexes(tx, unindexed_columns)
         except exc.DBAPIError as error:
-            reason = f"cannot be adopted: {describe_error(error)}"
-            hint = f"make it a plain table, or {self.alternative_hint}"
-            raise adoption_error(self.name, reason, hint=hint) from error
+            raise adoption_error(
+                self.name,
+                f"cannot be adopted: {describe_error(error)}",
+                hint=f"make it a plain table, or {self.alternative_hint}",
+            ) from error
 
         if not columns or not (is_first or missing_columns):
             return []
@@ -267,8 +269,11 @@ class TableSpec:
 
         missing_column = next((name for name in self.required_columns if name not in columns), None)
         if missing_column:
-            reason = f"has no `{missing_column}` column"
-            raise adoption_error(self.name, reason, hint=f"add it, or {self.alternative_hint}")
+            raise adoption_error(
+                self.name,
+                f"has no `{missing_column}` column",
+                hint=f"add it, or {self.alternative_hint}",
+            )
         misfits = self._describe_misfits(tx, columns)
         if misfits:
             reason = f"has columns of unsuitable types: {', '.join(misfits)}"
@@ -288,7 +293,7 @@ class TableSpec:
         for name in self._checked_columns:
             if name not in columns or name == reference_name:
                 continue
-            need = self._find_need_of(name).find_misfit(tx, columns[name])
+            need = self._find_need(name).find_misfit(tx, columns[name])
             if need:
                 needs[name] = need
 
@@ -308,7 +313,7 @@ class TableSpec:
             phrases.append(f"`{column.name}`{type_note}, which must store {need}")
         return phrases
 
-    def _find_need_of(self, name: str) -> ColumnNeed:
+    def _find_need(self, name: str) -> ColumnNeed:
         """Return which values a column of the table must be able to store.
 
         The need is the entry of `column_needs`, else ids for the column `id`, whole numbers for an
@@ -386,13 +391,17 @@ class TableSpec:
         hint = "give each row a different id"
         if count != distinct_count:
             counts = f"{count - distinct_count:,} of {count:,}"
-            reason = f"has rows whose `id` is missing or repeated ({counts})"
-            raise adoption_error(self.name, reason, hint=hint)
+            raise adoption_error(
+                self.name, f"has rows whose `id` is missing or repeated ({counts})", hint=hint
+            )
 
         sqlite_type = func.typeof(self.definition.c.id)
         if is_sqlite(tx) and self._has_row(tx, sqlite_type.in_(("blob", "real"))):
-            reason = "has ids that are bytes or floating-point numbers"
-            raise adoption_error(self.name, reason, hint="use ids that are whole numbers or text")
+            raise adoption_error(
+                self.name,
+                "has ids that are bytes or floating-point numbers",
+                hint="use ids that are whole numbers or text",
+            )
 
         if self._has_row(tx, self.item_id == ""):
             raise adoption_error(self.name, "has a row whose `id` is an empty text", hint=hint)

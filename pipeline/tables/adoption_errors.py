@@ -68,12 +68,14 @@ def write_each(
         if not is_constraint_error(error):
             raise
         if len(rows) == 1:
-            reason = f"refuses a change of its row {rows[0][-1]}: {describe_error(error)}"
-            hint = (
-                "correct this row, or the rule or trigger that refuses it, "
-                "then run the same command again"
-            )
-            raise adoption_error(table, reason, hint=hint) from error
+            raise adoption_error(
+                table,
+                f"refuses a change of its row {rows[0][-1]}: {describe_error(error)}",
+                hint=(
+                    "correct this row, or the rule or trigger that refuses it, "
+                    "then run the same command again"
+                ),
+            ) from error
         for row in rows:
             write_each(tx, table, [row], write)
 
@@ -115,5 +117,8 @@ def check_required_columns(
         and column.server_default is None
     ]
     if required_columns:
-        reason = f"needs values that findable does not write: {', '.join(required_columns)}"
-        raise adoption_error(name, reason, hint="give these columns defaults, or allow NULL")
+        raise adoption_error(
+            name,
+            f"needs values that findable does not write: {', '.join(required_columns)}",
+            hint="give these columns defaults, or allow NULL",
+        )

@@ -160,9 +160,9 @@ def _make_view_query(
 
 
 def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
-    """Return SQL expressions for the columns of an answer: key, fields, version and time.
+    """Return the SQL expressions of an answer's key, fields, version and time, by column name.
 
-    They are ordered so, and by column name. The time is text with `+00:00` on SQLite.
+    They are in this order. The time is text with `+00:00` on SQLite.
     """
     is_file = is_sqlite(tx)
     make_cell = _make_sqlite_cell if is_file else _make_server_cell
@@ -240,8 +240,11 @@ def check_view_names(tx: Connection, task: TaskRecord) -> None:
     """Raise ConfigurationError if another program's object has the name of a view of a task."""
     for name in view_names_of(task):
         if _is_name_taken(_read_mark(tx, name)):
-            hint = "set table= in the task's file to another name"
-            raise adoption_error(name, "belongs to another program", hint=hint)
+            raise adoption_error(
+                name,
+                "belongs to another program",
+                hint="set table= in the task's file to another name",
+            )
 
 
 def are_views_made(tx: Connection, task: TaskRecord) -> bool:
@@ -390,11 +393,10 @@ def _recreate_server_view(tx: Connection, name: str, statement: str) -> None:
     except exc.DBAPIError as error:
         if getattr(error.orig, "sqlstate", "") != _DEPENDENT_OBJECTS_STATE:
             raise
-        message = (
-            f"a view of another program uses `{name}`, whose columns change; nothing was changed"
-        )
-        hint = "drop that view, run the same command again, then create the view again"
-        raise ConfigurationError(message, hint=hint) from error
+        raise ConfigurationError(
+            f"a view of another program uses `{name}`, whose columns change; nothing was changed",
+            hint="drop that view, run the same command again, then create the view again",
+        ) from error
 
 
 def _run_sql(tx: Connection, statement: str) -> None:

@@ -271,11 +271,11 @@ def list_rows(data: Any) -> list[Mapping[str, Any]]:
         rows = list(data)
 
     if rows is None or not all(isinstance(row, Mapping) for row in rows):
-        message = (
+        raise InputError(
             "rows must be a list of dicts, a data frame or an Arrow table, "
-            f"not {type(data).__name__}; nothing was read"
+            f"not {type(data).__name__}; nothing was read",
+            hint="pass a list of dicts: [{'id': 1, 'text': '…'}, …]",
         )
-        raise InputError(message, hint="pass a list of dicts: [{'id': 1, 'text': '…'}, …]")
     return [_without_index_columns(row) for row in rows]
 
 
@@ -355,12 +355,11 @@ def import_pyarrow(purpose: str) -> Any:
     try:
         import pyarrow as pa
     except ImportError as error:
-        hint = (
-            "make setup EXTRAS=parquet, or pip install -e '.[parquet]'; "
-            "CSV and JSON lines do not need it"
-        )
         raise ConfigurationError(
             f"{purpose} needs pyarrow, which is not installed; nothing was done",
-            hint=hint,
+            hint=(
+                "make setup EXTRAS=parquet, or pip install -e '.[parquet]'; "
+                "CSV and JSON lines do not need it"
+            ),
         ) from error
     return pa

@@ -177,9 +177,9 @@ class _CellCutter:
 
     def cut(self, text: str) -> str:
         """Read the next chunk of the record, and return the part of it that is passed on."""
-        return "".join(self._pass_on(token[0]) for token in self._tokens.finditer(text))
+        return "".join(self._process_token(token[0]) for token in self._tokens.finditer(text))
 
-    def _pass_on(self, token: str) -> str:
+    def _process_token(self, token: str) -> str:
         """Update the state by a quote, a delimiter or a text; return the part that is passed on.
 
         A closing quote is passed on later, with the next token, because it may be half of a doubled

@@ -120,8 +120,10 @@ class CsvTable:
         line_number = lines_before + header_index + 1
         for delimiter, (delimiter_names, _) in header_by_delimiter.items():
             if not delimiter_names and (not names or f'{delimiter}"' in head[0]):
-                reason = f", line {line_number}: {_OPEN_QUOTE_REASON}, or not at the end of a name"
-                raise self._text_file.make_error(reason, hint=_QUOTES_HINT)
+                raise self._text_file.make_error(
+                    f", line {line_number}: {_OPEN_QUOTE_REASON}, or not at the end of a name",
+                    hint=_QUOTES_HINT,
+                )
 
         is_certain_header = has_known_names and any(map(is_known_column, names))
         if self._header_line is None and not is_certain_header:
@@ -155,16 +157,19 @@ class CsvTable:
             -1,
         )
         if self._header_line and header_index:
-            reason = f" has no text on line {self._header_line}, which {OptionHint('header')} names"
-            hint = f"set {OptionHint('header')} to the line with the column names"
-            raise self._text_file.make_error(reason, hint=hint)
+            raise self._text_file.make_error(
+                f" has no text on line {self._header_line}, which {OptionHint('header')} names",
+                hint=f"set {OptionHint('header')} to the line with the column names",
+            )
         if header_index < 0:
             raise self._text_file.make_error(" is empty")
 
         header_line = head[header_index]
         if header_line.startswith("SQLite format 3"):
-            hint = f"read it with a SELECT and {OptionHint(source='sqlite:///…')}"
-            raise self._text_file.make_error(" is an SQLite database", hint=hint)
+            raise self._text_file.make_error(
+                " is an SQLite database",
+                hint=f"read it with a SELECT and {OptionHint(source='sqlite:///…')}",
+            )
         if "\0" in header_line or SURROGATES.search(header_line):
             raise self._text_file.make_error(
                 " is not a text file", hint="save it as .xlsx or CSV first"

@@ -29,10 +29,10 @@ class RowCollection:
         try:
             import pandas as pd
         except ImportError as error:
-            message = (
-                "a data frame needs pandas, which is not installed; to_dicts() gives the same rows"
-            )
-            raise ConfigurationError(message, hint="pip install -e '.[pandas]'") from error
+            raise ConfigurationError(
+                "a data frame needs pandas, which is not installed; to_dicts() gives the same rows",
+                hint="pip install -e '.[pandas]'",
+            ) from error
         return pd.DataFrame(self.to_dicts())
 
 

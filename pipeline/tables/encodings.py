@@ -156,12 +156,11 @@ def check_encoding(path: Path, name: str) -> str:
     try:
         codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), name).encoding).name
     except (LookupError, ValueError):
-        message = (
+        raise InputError(
             f"{OptionHint('encoding')} names {make_excerpt(name)!r}, which is not an encoding; "
-            "nothing was read"
-        )
-        hint = "examples: utf-8, utf-16, cp1252, cp1250, cp1251, cp1253, cp1254, mac_roman"
-        raise InputError(message, hint=hint) from None
+            "nothing was read",
+            hint="examples: utf-8, utf-16, cp1252, cp1250, cp1251, cp1253, cp1254, mac_roman",
+        ) from None
 
     decoder = codecs.getincrementaldecoder(codec)("strict")
     line_number = 1
@@ -182,12 +181,11 @@ def check_encoding(path: Path, name: str) -> str:
                 valid_text = pending_bytes[:error_start].decode(codec, "ignore")
                 line_number += valid_text.count("\n")
                 byte_number = offset + len(chunk) - len(pending_bytes) + error_start + 1
-                message = (
+                raise InputError(
                     f"{path}, line {line_number}: byte {byte_number:,} is not valid {name}; "
-                    "nothing was read"
-                )
-                hint = f"set {OptionHint('encoding')} to the file's encoding, or leave it out"
-                raise InputError(message, hint=hint) from None
+                    "nothing was read",
+                    hint=f"set {OptionHint('encoding')} to the file's encoding, or leave it out",
+                ) from None
             if not chunk:
                 break
             offset += len(chunk)

@@ -462,7 +462,9 @@ def _read_answer_cells(
     answer = orjson.loads(stored_row["answer"] or "{}")
     cells = {name: _read_field(answer.get(name), kind) for name, kind in task.fields}
     # The stored id of a refused row is not its key.
-    key = stored_row[KEY_COLUMN] if stored_row[HASH_COLUMN] != NO_HASH else None
+    key = None
+    if stored_row[HASH_COLUMN] != NO_HASH:
+        key = stored_row[KEY_COLUMN]
     cells |= dict.fromkeys(dict(task.key), key)
     cells[ANSWERED_AT] = stored_row["at"]
     cells |= {name: stored_row[name] for name in (EXTRACTOR, *cost_names)}

@@ -79,7 +79,9 @@ class FieldTally:
         if self.has_lists and {*map(type, values)} <= {list, type(None)}:
             values = [*chain.from_iterable(value or () for value in values)]
 
-        countable_types = frozenset({str}) if self.has_lists else _COUNTABLE_TYPES
+        countable_types = _COUNTABLE_TYPES
+        if self.has_lists:
+            countable_types = frozenset({str})
         self.is_countable &= {*map(type, values)} <= countable_types
         if self.is_countable:
             self.row_counts.update(

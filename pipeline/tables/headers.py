@@ -79,15 +79,14 @@ def parse_header(header: int | str) -> int | None:
         return 0
 
     if not text.isdecimal() or int(text) < 1:
-        message = (
+        raise InputError(
             f"{OptionHint('header')} is {make_excerpt(str(header))!r}, not a line number; "
-            "nothing was read"
+            "nothing was read",
+            hint=(
+                f"set {OptionHint(header=3)} for a header on line 3, "
+                f"or {OptionHint(header=NO_HEADER)} for a file without a header"
+            ),
         )
-        hint = (
-            f"set {OptionHint(header=3)} for a header on line 3, "
-            f"or {OptionHint(header=NO_HEADER)} for a file without a header"
-        )
-        raise InputError(message, hint=hint)
     return int(text)
 
 

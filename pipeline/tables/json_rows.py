@@ -90,8 +90,9 @@ def read_json(text_file: TextFile, file: TextIO) -> Iterator[SourceRow | Finding
         separator = text[next_offset - 1]
 
     if f"{text[offset:]}{file.read(_CHUNK_CHARS)}".strip():
-        reason = f", line {line_number}: text after the end of the list"
-        raise text_file.make_error(reason, hint="correct the file")
+        raise text_file.make_error(
+            f", line {line_number}: text after the end of the list", hint="correct the file"
+        )
 
 
 def _reject_long_row(text_file: TextFile, line_number: int, text: str) -> Finding:

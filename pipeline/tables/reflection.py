@@ -117,7 +117,8 @@ def read_columns(tx: Connection, table: str, schema: str | None = None) -> dict[
     except exc.NoSuchTableError:
         return {}
 
-    # `_iterate_keys` reads keys and indexes if they are needed: a server needs several queries for them.
+    # `_iterate_keys` reads keys and indexes if they are needed: a server needs several queries for
+    # them.
     columns = [_make_column(reflected) for reflected in reflected_columns]
     reflected_table = Table(name, MetaData(), *columns, schema=schema)
     return {fold_column_name(tx, column.name): column for column in reflected_table.columns}

@@ -53,7 +53,9 @@ def list_removable(tx: Connection, marker_indexes: Collection[str]) -> Removable
     kept_tables = [name for name in table_names if name not in own_tables]
     own_views = [name for name in sorted(inspector.get_view_names()) if is_our_view(tx, name)]
 
-    indexes_query = _SQLITE_INDEXES_QUERY if is_sqlite(tx) else _SERVER_INDEXES_QUERY
+    indexes_query = _SERVER_INDEXES_QUERY
+    if is_sqlite(tx):
+        indexes_query = _SQLITE_INDEXES_QUERY
     own_indexes = [
         name
         for name, table_name in tx.execute(indexes_query).all()
@@ -92,11 +94,11 @@ def drop_tables(tx: Connection, removed: RemovableObjects) -> None:
         if not is_sqlite(tx):
             tx.execute(text(f"DROP SCHEMA IF EXISTS {schema.WORKER_SCHEMA} CASCADE"))
     except exc.DBAPIError as error:
-        message = (
+        raise ConfigurationError(
             "an object of another program depends on tables or views of findable: "
-            f"{describe_error(error)}; nothing was changed"
-        )
-        raise ConfigurationError(message, hint=hint) from error
+            f"{describe_error(error)}; nothing was changed",
+            hint=hint,
+        ) from error
 
 
 def _check_references(tx: Connection, removed: RemovableObjects, *, hint: str) -> None:
@@ -113,7 +115,8 @@ def _check_references(tx: Connection, removed: RemovableObjects, *, hint: str) -
         for foreign_key in inspector.get_foreign_keys(name):
             referred_table = foreign_key["referred_table"]
             if referred_table in removed.tables:
-                message = (
-                    f"`{name}` of another program refers to `{referred_table}`; nothing was changed"
+                raise ConfigurationError(
+                    f"`{name}` of another program refers to `{referred_table}`; "
+                    "nothing was changed",
+                    hint=hint,
                 )
-                raise ConfigurationError(message, hint=hint)

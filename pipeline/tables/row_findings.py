@@ -118,7 +118,9 @@ def find_unsound_text(
             if match is None:
                 continue
 
-            reason = "a NUL character" if match[0] == "\0" else "not valid UTF-8"
+            reason = "not valid UTF-8"
+            if match[0] == "\0":
+                reason = "a NUL character"
             value = text[max(0, match.start() - _EXCERPT_CONTEXT_CHARS) :]
             is_sound_key = isinstance(key, str) and not INVALID_TEXT.search(key)
             return make_rejection(

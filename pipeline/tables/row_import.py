@@ -203,11 +203,11 @@ class ImportReport:
         rejected_count = self.counts[FindingKind.REJECTED]
         changed_count = self.counts[FindingKind.CHANGED]
         if self.refused:
-            message = (
+            raise InputError(
                 f"{self.path}: {rejected_count} rejected and {changed_count} changed, "
-                "so --strict imported nothing"
+                "so --strict imported nothing",
+                hint="correct the file, or import without --strict",
             )
-            raise InputError(message, hint="correct the file, or import without --strict")
 
         if not self.rows_in:
             message = (

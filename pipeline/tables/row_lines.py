@@ -30,8 +30,11 @@ def format_line(cells: Sequence[str] | Mapping[str, Any], *, delimiter: str = ",
 def convert_value(value: Any, kind: str) -> Any:
     """Return a value as a column of this kind stores it; a blank text is None.
 
+    The text of a whole number, number or truth value is parsed if the kind needs it. In a column of
+    texts all values become text. A JSON column keeps the value.
+
     Raises:
-        ValueError: The value would change the kind of the column; the message says what it is.
+        ValueError: The value does not fit the kind; the message says what the column contains.
     """
     is_blank = value is None or (isinstance(value, str) and not value.strip())
     if is_blank or kind == "json":

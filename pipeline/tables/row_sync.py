@@ -32,7 +32,7 @@ from pipeline.tables.row_findings import (
     make_rejection,
 )
 from pipeline.tables.row_import import MAX_KEPT_FINDINGS
-from pipeline.tables.source import CURSOR_STATE, TIMEOUT_S, selected_rows
+from pipeline.tables.source import CURSOR_STATE, read_rows_by_id
 from pipeline.tables.stored_values import _is_empty, _stored_value, hash_input, parse_stored_values
 
 # Rows in memory.
@@ -496,7 +496,7 @@ def find_changed_in_source(
     # The second pass finds keys that the database stores with another type than their text.
     for as_text in (False, True):
         for ids in split_into_pages(sorted(changed_ids), MAX_LOOKUP_KEYS):
-            rows = selected_rows(store, record, ids, as_text=as_text, timeout_s=TIMEOUT_S)
+            rows = read_rows_by_id(store, record, ids, as_text=as_text)
             for row in row_sync.convert_rows(rows):
                 values = parse_stored_values(row["row"])
                 last_values = last_values_by_id.get(row["item_id"], {})

@@ -352,12 +352,11 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
         max_value, null_count = next(selection.rows)
 
     if null_count:
-        message = (
+        raise InputError(
             f"cursor= names {name!r}, which is NULL in {plural(null_count, 'row')} of the query; "
-            "nothing was written"
+            "nothing was written",
+            hint="changes of these rows would be missed; use COALESCE(…) in the query",
         )
-        hint = "changes of these rows would be missed; use COALESCE(…) in the query"
-        raise InputError(message, hint=hint)
     if max_value is not None:
         cursor.read["seen"] = to_plain_value(max_value)
     if condition:
@@ -375,13 +374,12 @@ def _quote_text(text: str) -> str:
     return f"'{escaped_text}'"
 
 
-def selected_rows(
+def read_rows_by_id(
     store: Store,
     record: TaskRecord,
     ids: Sequence[str],
     *,
     as_text: bool,
-    timeout_s: float,
 ) -> Iterator[SourceRow]:
     """Run a task's query for the rows with some ids, and yield these rows as the query orders them.
 
@@ -393,7 +391,9 @@ def selected_rows(
         record: The task's record, with the query and the key columns.
         ids: The ids; at most as many as the database allows conditions.
         as_text: Compare the key columns as texts. No index of the database helps then.
-        timeout_s: Seconds until the query is cancelled.
+
+    Raises:
+        InputError: The query fails, or takes longer than TIMEOUT_S seconds.
     """
     query = record.items.strip().removesuffix(";")
     conditions = " OR ".join(
@@ -401,7 +401,7 @@ def selected_rows(
     )
     with store.select_rows(
         f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}",  # noqa: S608 - the user's own query
-        timeout_s=timeout_s,
+        timeout_s=TIMEOUT_S,
     ) as selection:
         for row_number, row in enumerate(selection.rows, start=1):
             values = to_plain_row(dict(zip(selection.column_names, row, strict=True)))
@@ -447,14 +447,15 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
             class is kept, and the message says that it is about `source=`. All other errors of the
             block pass unchanged.
     """
-    address = read_variable(source[1:]) if source.startswith("$") else source
+    address = source
+    if source.startswith("$"):
+        address = read_variable(source[1:])
     if not address:
-        message = (
+        raise InputError(
             f"source= names {source}, which is neither in the environment nor in .env; "
-            "nothing was asked"
+            "nothing was asked",
+            hint=f"write {source[1:]}=postgresql+psycopg://user:password@host/database into .env",
         )
-        hint = f"write {source[1:]}=postgresql+psycopg://user:password@host/database into .env"
-        raise InputError(message, hint=hint)
     if (folder / address).is_file():
         raise InputError(
             f"source= names the file {address}, not the URL of a database; nothing was asked",
@@ -537,18 +538,18 @@ def check_column_names(
             if other_name == name:
                 fault = "occurs twice"
         if fault:
-            message = (
-                f"{message_start}the column {make_excerpt(name)!r} {fault}; nothing was changed"
+            raise InputError(
+                f"{message_start}the column {make_excerpt(name)!r} {fault}; nothing was changed",
+                hint=hint,
             )
-            raise InputError(message, hint=hint)
         name_by_folded[name.casefold()] = name
 
     if len(names) > MAX_COLUMNS:
-        message = (
+        raise InputError(
             f"{message_start}there are {len(names):,} columns, "
-            f"more than the limit of {MAX_COLUMNS:,}; nothing was changed"
+            f"more than the limit of {MAX_COLUMNS:,}; nothing was changed",
+            hint="leave out columns that the prompt does not need",
         )
-        raise InputError(message, hint="leave out columns that the prompt does not need")
 
 
 def _find_name_fault(name: str) -> str:

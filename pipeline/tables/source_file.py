@@ -274,8 +274,10 @@ class SourceFile:
             reason = f" is {self.format}, which has no header line"
 
         if reason:
-            hint = f"leave out {OptionHint(option_name)}, or {option_name}= in a task's file"
-            raise self._text_file.make_error(reason, hint=hint)
+            raise self._text_file.make_error(
+                reason,
+                hint=f"leave out {OptionHint(option_name)}, or {option_name}= in a task's file",
+            )
 
     def _detect_format(self, start: bytes, default: str) -> str:
         """Return the format by the first bytes of the file and its suffix.
@@ -294,8 +296,10 @@ class SourceFile:
         if start.startswith(XLSX_SIGNATURE):
             return "xlsx"
         if start.startswith(LOCKED_SIGNATURE):
-            reason = " is a spreadsheet with a password, or an old .xls"
-            raise self._text_file.make_error(reason, hint="save it as .xlsx without a password")
+            raise self._text_file.make_error(
+                " is a spreadsheet with a password, or an old .xls",
+                hint="save it as .xlsx without a password",
+            )
 
         is_wide_text = self.encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32"))
         binary_format = find_binary_format(start, is_wide_text=is_wide_text)

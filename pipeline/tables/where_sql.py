@@ -273,8 +273,10 @@ class _Compiler(ABC):
                 return cells[name]
 
         names = {**self._scopes[0], **self._scopes[1]}
-        message = f"{comparison.offset}: there is no column {column!r}"
-        raise InputError(message, hint=suggest_column(column, names))
+        raise InputError(
+            f"{comparison.offset}: there is no column {column!r}",
+            hint=suggest_column(column, names),
+        )
 
 
 class _SqliteCompiler(_Compiler):

@@ -147,8 +147,11 @@ def read_sheet(
         StopIteration,
         ValueError,
     ) as error:
-        reason = f"cannot be read as .xlsx: {make_excerpt(str(error))}"
-        raise _make_read_error(path, reason, "save it again, or save it as CSV") from None
+        raise _make_read_error(
+            path,
+            f"cannot be read as .xlsx: {make_excerpt(str(error))}",
+            "save it again, or save it as CSV",
+        ) from None
 
     notes = list[str]()
     if not wanted_sheet and len(visible_names) > 1:
@@ -238,8 +241,11 @@ def _open_sheet(
         # These parts are read into memory as a whole.
         is_read_whole = part.filename.lower().endswith(("styles.xml", "workbook.xml", ".rels"))
         if part.file_size > (MAX_PART_BYTES if is_read_whole else MAX_SHEET_BYTES):
-            reason = f"has {part.file_size:,} bytes in {make_excerpt(part.filename)!r}"
-            raise _make_read_error(path, reason, "save it again, or save it as CSV")
+            raise _make_read_error(
+                path,
+                f"has {part.file_size:,} bytes in {make_excerpt(part.filename)!r}",
+                "save it again, or save it as CSV",
+            )
 
     size = SheetSize(path, _find_money_styles(archive))
     for part_name in archive.namelist():
@@ -253,8 +259,11 @@ def _open_sheet(
             if sheet.visible == SheetVisibleEnum.Visible
         ]
         if wanted_sheet and wanted_sheet not in book.sheet_names:
-            hint = f"the sheets are {', '.join(map(repr, book.sheet_names))}"
-            raise _make_read_error(path, f"has no sheet {wanted_sheet!r}", hint)
+            raise _make_read_error(
+                path,
+                f"has no sheet {wanted_sheet!r}",
+                f"the sheets are {', '.join(map(repr, book.sheet_names))}",
+            )
 
         first_name = next(iter(visible_names), book.sheet_names[0])
         sheet_name = wanted_sheet or first_name
@@ -305,29 +314,31 @@ def _find_header(
     filled_indexes = (index for index, row in enumerate(rows) if not _is_blank(row))
     first_index = next(filled_indexes, None)
     if first_index is None:
-        reason = f"has an empty sheet {sheet_name!r}"
-        hint = f"set {OptionHint('sheet')}, or sheet= in a task's file, to another sheet"
-        raise _make_read_error(path, reason, hint)
+        raise _make_read_error(
+            path,
+            f"has an empty sheet {sheet_name!r}",
+            f"set {OptionHint('sheet')}, or sheet= in a task's file, to another sheet",
+        )
 
     if header is None:
         _check_header(path, rows, first_index, is_known_column)
 
     header_index = header - 1 if header else first_index
     if header_index >= len(rows) or _is_blank(rows[header_index]):
-        reason = (
+        raise _make_read_error(
+            path,
             f"has an empty row {header} in its sheet {sheet_name!r}, "
-            f"which {OptionHint('header')} names"
+            f"which {OptionHint('header')} names",
+            f"set {OptionHint('header')} to the row with the column names",
         )
-        hint = f"set {OptionHint('header')} to the row with the column names"
-        raise _make_read_error(path, reason, hint)
 
     is_merged = any(top <= header_index <= bottom for (top, _), (bottom, _) in merged)
     if header != 0 and is_merged:
-        reason = (
-            f"has merged cells in its header, row {header_index + 1} of the sheet {sheet_name!r}"
+        raise _make_read_error(
+            path,
+            f"has merged cells in its header, row {header_index + 1} of the sheet {sheet_name!r}",
+            f"give each column its own name there, or set {OptionHint('header')} to another row",
         )
-        hint = f"give each column its own name there, or set {OptionHint('header')} to another row"
-        raise _make_read_error(path, reason, hint)
     return header_index
 
 
@@ -457,8 +468,10 @@ def encode_xlsx(
             with Workbook(file, options) as book:
                 _write_rows(book.add_worksheet(), rows, kinds, text_of)
         except XlsxWriterException as error:
-            message = f"the file cannot be made in {tempfile.gettempdir()}: {error}"
-            raise InputError(message, hint="free disk space there") from error
+            raise InputError(
+                f"the file cannot be made in {tempfile.gettempdir()}: {error}",
+                hint="free disk space there",
+            ) from error
 
         file.seek(0)
         while chunk := file.read(_CHUNK_BYTES):

@@ -141,8 +141,9 @@ def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
     if kind is None:
         raise _target_error(task, f": the answer has no field `{target.field}`")
     if target.table.startswith("findable_") or target.table in view_names_of(task):
-        reason = f": `{table_label}` belongs to findable"
-        raise _target_error(task, reason, "name a table of your own")
+        raise _target_error(
+            task, f": `{table_label}` belongs to findable", "name a table of your own"
+        )
     if read_object_kind(tx, target.table, target.schema) != "table":
         raise _target_error(task, f": this database has no table `{table_label}`")
 
@@ -154,8 +155,9 @@ def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
     target_column = columns[fold_column_name(tx, target.column)]
     need = ColumnNeed[kind.upper()].find_misfit(tx, target_column)
     if need:
-        reason = f": `{table_label}.{target.column}` must store {need}"
-        raise _target_error(task, reason, "name another column")
+        raise _target_error(
+            task, f": `{table_label}.{target.column}` must store {need}", "name another column"
+        )
 
     key_columns = _check_key_columns(tx, task, table_label, columns)
     return CheckedTarget(target_column, target.field, kind, key_columns)
@@ -185,15 +187,21 @@ def _check_key_columns(
     key_columns = {name: columns[fold_column_name(tx, name)] for name in names}
     for name, key_column in key_columns.items():
         if ColumnNeed.ID.find_misfit(tx, key_column):
-            reason = f": key column `{table_label}.{name}` must store {ColumnNeed.ID.value[0]}"
-            raise _target_error(task, reason, "name a table with such a key column")
+            raise _target_error(
+                task,
+                f": key column `{table_label}.{name}` must store {ColumnNeed.ID.value[0]}",
+                "name a table with such a key column",
+            )
 
     folded_names = {fold_column_name(tx, name) for name in names}
     table = key_columns[names[0]].table
     if not any(key and key <= folded_names for key in find_unique_keys(tx, table)):
         key_label = ", ".join(names)
-        reason = f": the key of the task ({key_label}) is not a unique key of `{table_label}`"
-        raise _target_error(task, reason, "add a unique key: CREATE UNIQUE INDEX …")
+        raise _target_error(
+            task,
+            f": the key of the task ({key_label}) is not a unique key of `{table_label}`",
+            "add a unique key: CREATE UNIQUE INDEX …",
+        )
     return [(name, describe_id_column(tx, key_column)) for name, key_column in key_columns.items()]
 
 
@@ -260,7 +268,7 @@ def write_column(
 
     may_write = true() if should_overwrite else cell.is_(None)
     writing = update(table).where(*is_row, may_write).values({cell: bindparam("new")})
-    is_former = _is_former_value(tx, cell, target.column)
+    is_former = _make_former_value_condition(tx, cell, target.column)
     replacing = update(table).where(*is_row, is_former).values({cell: bindparam("new")})
     for page_keys in split_into_pages(list(values)):
         with translate_refusals(table.name):
@@ -339,7 +347,7 @@ def _key_parameters(key: _Key) -> dict[str, Any]:
     return {f"k{index}": part for index, part in enumerate(key * 2)}
 
 
-def _is_former_value(
+def _make_former_value_condition(
     tx: Connection,
     cell: ColumnElement[Any],
     target_column: Column[Any],

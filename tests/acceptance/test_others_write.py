@@ -16,7 +16,7 @@ FOREIGN_TAGS = '["mine"]'
 FIRST_PERSON = "person-0000"
 
 
-def list_row_ids_of_batch(workspace: Workspace, number: int) -> list[str]:
+def row_ids_of_batch(workspace: Workspace, number: int) -> list[str]:
     """Return the ids of the rows in the sealed request file of a batch."""
     return sorted(
         request["key"].rpartition("/")[2] for request in workspace.sealed_requests(number)
@@ -67,7 +67,7 @@ def test_person_tagged_before_the_batch_is_not_asked(workspace: Workspace, api: 
     workspace.import_people(3)
     run_sql(workspace, "UPDATE experts SET tags = :tags WHERE id = 2", tags=FOREIGN_TAGS)
     workspace.run_commands(*CHAIN)
-    assert list_row_ids_of_batch(workspace, 1) == ["1", "3"]
+    assert row_ids_of_batch(workspace, 1) == ["1", "3"]
     assert [len(create["lines"]) for create in api.creates()] == [2]
     assert states_without_writes(workspace) == {"tagged": 3}
 
@@ -87,7 +87,7 @@ def test_tagged_while_the_request_file_is_written(workspace: Workspace) -> None:
         running.signal(signal.SIGCONT)
         assert running.wait().code == 0
     workspace.run_commands("submit", "poll", "ingest")
-    assert list_row_ids_of_batch(workspace, 3) == ["3", "5"]
+    assert row_ids_of_batch(workspace, 3) == ["3", "5"]
     assert states_without_writes(workspace) == {"tagged": 5}
     assert workspace.exported_tags()["person-0003"] == ["mine"]
 
@@ -111,7 +111,7 @@ def test_rows_that_another_program_opened_are_asked_again(
     run_sql(workspace, f"INSERT INTO experts (id, username, bio) VALUES {values}")  # noqa: S608
     assert states_without_writes(workspace) == {"tagged": 2, "untagged": 2, "parked": 1}
     workspace.run_command("submit")
-    assert list_row_ids_of_batch(workspace, 2) == ["1", "9"]
+    assert row_ids_of_batch(workspace, 2) == ["1", "9"]
     workspace.run_commands("poll", "ingest")
     assert states_without_writes(workspace) == {"tagged": 4, "parked": 1}
     workspace.run_commands(*CHAIN)
@@ -154,7 +154,7 @@ def test_passages_whose_concepts_were_deleted_are_asked_again(
     run_sql(workspace, f"INSERT INTO passages (id, text) VALUES ({values})")  # noqa: S608
     assert states_without_writes(workspace) == {"with_concepts": 2, "open": 3}
     workspace.run_command("submit")
-    assert list_row_ids_of_batch(workspace, 2) == ["p1", "p4", "p9"]
+    assert row_ids_of_batch(workspace, 2) == ["p1", "p4", "p9"]
     workspace.run_command("poll")
     workspace.try_command("ingest")
     assert states_without_writes(workspace) == {"with_concepts": 5}
@@ -243,7 +243,7 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
 
     workspace.run_command("rollback", "person", yes=True, code=2)
     workspace.run_command("submit")
-    assert list_row_ids_of_batch(workspace, 2) == ["3"]
+    assert row_ids_of_batch(workspace, 2) == ["3"]
     assert correct_tags(workspace, "person-0001", undo=1) == []
     workspace.run_commands("poll", *CHAIN, "ingest")
     assert workspace.exported_tags()["person-0001"] == ["ml", "beekeeping"]

@@ -16,7 +16,7 @@ def answers_next(api: Engine, tags: str) -> None:
     api.script_fault("answer_text", times=99, args={"text": f'{{"tags": [{tags}]}}'})
 
 
-def list_row_ids_of_batch(workspace: Workspace, number: int) -> list[str]:
+def row_ids_of_batch(workspace: Workspace, number: int) -> list[str]:
     """Return the ids of the people in the sealed request file of a batch."""
     return sorted(
         request["key"].rpartition("/")[2] for request in workspace.sealed_requests(number)
@@ -51,7 +51,7 @@ def test_changed_biography_is_asked_again_only_with_refresh(
 
     answers_next(api, '"clock repair"')
     workspace.run_command("submit", REFRESH=1)
-    assert list_row_ids_of_batch(workspace, 2) == ["1", "2"]
+    assert row_ids_of_batch(workspace, 2) == ["1", "2"]
     assert workspace.state_counts() == {"tagged": 6}
     assert workspace.exported_tags()[NAMES[0]] == ["beekeeping"]
     run_sql(workspace, "UPDATE experts SET bio = 'I grow oysters.' WHERE id = 2")
