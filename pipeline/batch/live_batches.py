@@ -241,7 +241,7 @@ class LiveBatches:
                 self._record_calls(open_batch)
 
     def _record_calls(self, open_batch: OpenLiveBatch) -> None:
-        """Store the number and duration of the calls of a batch, if their number changed.
+        """Store the number and duration of a batch's calls in its row, if their number changed.
 
         The calls count for today's quota. An interrupted run waits INTERRUPTED_WRITE_TIMEOUT_S at
         most.

@@ -369,7 +369,7 @@ class Preparation:
     ) -> None:
         """Insert the row of the batch, and claim its rows unless it is a trial.
 
-        The first batch of a live run gives the run its number. Batches for the Batch API, trials
+        Runs in the caller's transaction. The first batch of a live run gives the run its number. Batches for the Batch API, trials
         and single batches belong to no run.
 
         Args:

@@ -92,8 +92,9 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
     is_first = True
 
     def try_send() -> SendOutcome | ReconcileResult | None:
-        """Take the next step under the batch's lock; see `_Send.resolve_and_create`.
+        """Resolve an unclear create or create the batch, under its lock; return the outcome.
 
+        Returns a ReconcileResult if the list must be read again, and None if the create is unclear.
         If another process has the lock, prints that process and returns TAKEN_BY_OTHER_PROCESS.
         """
         with ws.locks.try_lock(lock_of(number)) as lock:

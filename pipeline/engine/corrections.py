@@ -213,9 +213,10 @@ def correct_rows(
     editor_name: str,
     edited_at: datetime,
 ) -> CorrectedRows:
-    """Correct the answers of several rows in the caller's transaction; see `correct_answer`.
+    """Correct the answers of several rows, or undo edits, in the caller's transaction.
 
-    The number of statements does not depend on the number of rows, unless rows are refused or
+    A refused row stays as it was, and the others are corrected. Each corrected row is unparked, and
+    tables of other programs are updated. The number of statements does not depend on the number of rows, unless rows are refused or
     answers are rows of another program's table.
 
     Args:

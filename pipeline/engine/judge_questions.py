@@ -110,7 +110,10 @@ def has_value(value: Any) -> bool:
 
 
 def _write_instructions(field_text: str, value: Any) -> str:
-    """Return the text of a question about a value and its quotations, which are between tags."""
+    """Return the text of a question about a value and its quotations.
+
+    Both are between tags, with the notice that they are data. Empty members are left out.
+    """
     plain_parts: list[str] = []
     quotations: list[str] = []
     for path, leaf in iterate_leaves(value):

@@ -266,7 +266,7 @@ class WorkspaceSession:
         temperature.
 
         Raises:
-            FindableError: As for `sync_task`.
+            FindableError: The file or the source is invalid, or a change of the file is refused.
         """
         if self._is_synced or not names_user_task(self.settings):
             return

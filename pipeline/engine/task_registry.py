@@ -78,7 +78,7 @@ INDEX_OPTIONS = ("index", "label")
 def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
-    A file that came with a copied folder replaces the recorded file; see `_with_present_file`.
+    In a copied workspace, the file `tasks/NAME.py` that came with it replaces the recorded file.
     Registered shipped tasks are included. A task whose run over selected rows is unfinished asks
     only these rows. The backend is the workspace's, else that of the settings.
     """

@@ -235,6 +235,9 @@ class UserRows(TaskRows):
     def find_id(self, tx: Connection, name: str) -> str:
         """Return the id of a row to read; if the ids are hashes, the beginning of one is enough.
 
+        The beginning has at least MIN_HASH_CHARS characters and fits a single row. Otherwise `name`
+        is the key of the row.
+
         Raises:
             InputError: There is no such row, or several rows begin so.
         """
@@ -410,7 +413,9 @@ class UserRows(TaskRows):
     ) -> Select[tuple[int]]:
         """Return a SELECT of the applied answers of some versions to a row of the subquery.
 
-        `current_input` and `current_terms` are as in `is_answered`.
+        Args:
+            current_input: Only answers to the row's present input.
+            current_terms: Only answers that could have all terms of the vocabularies.
         """
         row_columns = self.subquery.c
         columns = answers_table.c

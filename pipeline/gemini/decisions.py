@@ -136,8 +136,9 @@ def parse_decisions(
 def parse_yes_no_reply(response: Any) -> ParsedReply:
     """Parse the reply to a request of yes/no questions.
 
-    The outcome is that of `parse_decisions`, but the caller checks which questions were answered.
-    The text of an ANSWERED reply is JSON with the probability of yes by question id, and so are its
+    The outcome is REFUSED if the prompt was blocked. It is INVALID if the reply is not an object,
+    has no answer, or has an answer that is not a probability of yes. The caller checks which
+    questions were answered. The text of an ANSWERED reply is JSON with the probability of yes by question id, and so are its
     confidences.
 
     Args:
