@@ -83,8 +83,9 @@ class LiveBatches:
     def open_next(self) -> tuple[OpenLiveBatch, Sequence[PlannedRequest]] | None:
         """Prepare the next batch, which is claimed and locked; return it with its requests.
 
-        If no batch is possible, None is returned, and the reason is kept as `end_of_rows` until a batch is closed. A
-        single batch keeps the reason in the report, and no second batch is possible.
+        If no batch is possible, None is returned, and the reason is kept as `end_of_rows` until a
+        batch is closed. A single batch keeps the reason in the report, and no second batch is
+        possible.
         """
         is_single_batch = self._policy.is_single_batch
         prepared = self._prepare_next()

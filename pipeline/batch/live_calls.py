@@ -131,9 +131,10 @@ class LiveCalls:
     async def make_call(self, call: PendingCall, started_call: StartedCall) -> None:
         """Make a call, append its reply to the result file of its batch, and count it.
 
-        The reply is in the file, but not synced, when this returns. Its cost is added to the report.
-        A trial also keeps the reply in the report. After an error of the API the call is repeated later, or its row is given up, or
-        the run stops. A cancelled call gives its row up, as a call that may be paid for.
+        The reply is in the file, but not synced, when this returns. Its cost is added to the
+        report. A trial also keeps the reply in the report. After an error of the API the call is
+        repeated later, or its row is given up, or the run stops. A cancelled call gives its row up,
+        as a call that may be paid for.
 
         Raises:
             LockLostError: Another process took over the batch; the call was not made.

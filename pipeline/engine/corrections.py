@@ -216,8 +216,8 @@ def correct_rows(
     """Correct the answers of several rows, or undo edits, in the caller's transaction.
 
     A refused row stays as it was, and the others are corrected. Each corrected row is unparked, and
-    tables of other programs are updated. The number of statements does not depend on the number of rows, unless rows are refused or
-    answers are rows of another program's table.
+    tables of other programs are updated. The number of statements does not depend on the number of
+    rows, unless rows are refused or answers are rows of another program's table.
 
     Args:
         changes: New values by field, or the number of the edit to undo, by row id.

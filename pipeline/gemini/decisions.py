@@ -138,8 +138,8 @@ def parse_yes_no_reply(response: Any) -> ParsedReply:
 
     The outcome is REFUSED if the prompt was blocked. It is INVALID if the reply is not an object,
     has no answer, or has an answer that is not a probability of yes. The caller checks which
-    questions were answered. The text of an ANSWERED reply is JSON with the probability of yes by question id, and so are its
-    confidences.
+    questions were answered. The text of an ANSWERED reply is JSON with the probability of yes by
+    question id, and so are its confidences.
 
     Args:
         response: The JSON of the reply, of any form.
