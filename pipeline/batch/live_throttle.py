@@ -192,6 +192,9 @@ class LiveThrottle:
         Returns CHECK_INTERVAL_S if as many calls are running as may run in parallel. Sets the
         report's `pause_s` and `max_parallel_calls`.
 
+        Args:
+            tokens: Estimated prompt tokens of the call.
+
         Raises:
             ThrottledError: The day's quota is used up and no call is running, or the limits allow
                 no call within the run's patience.

@@ -449,6 +449,10 @@ def _changed_answer(
 ) -> Document:
     """Return `answer` with new values of fields, or with an edit undone; not validated.
 
+    Args:
+        change: New values by field, or the number of the edit to undo.
+        row_edits: All edits of the row by ascending number.
+
     Raises:
         InputError: The answer has no such field, or the row no edit of that number.
     """

@@ -169,6 +169,7 @@ def build_support_line(
 
     Args:
         task_name: The name of the task; it is part of the key.
+        answer_id: The id of the stored answer, which the line names.
         model: The name of the decision model.
         prompt_text: The text of the row.
         questions: At least one question.

@@ -298,6 +298,9 @@ def open_read_only(
     recorded in an existing workspace; in another program's database a person is asked first. Prints
     that a temporary workspace is used; it is deleted after the block.
 
+    Args:
+        confirm: Asks a person a question; returns the answer.
+
     Raises:
         ConfigurationError: `check_access` or `open_workspace` refused.
     """

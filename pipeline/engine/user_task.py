@@ -151,6 +151,12 @@ class UserAnswers(TaskAnswers):
 
         The caller stores the answers themselves.
 
+        Args:
+            extractor: The version (label and model) of all answers.
+
+        Returns:
+            The rows that took their answer, and the rows whose input changed after the request.
+
         Raises:
             ConfigurationError: Another process changed the vocabulary meanwhile.
         """

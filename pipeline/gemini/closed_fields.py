@@ -293,6 +293,13 @@ def _read_headings(
 
     A heading with a single term is replaced by its term. None if the values are not those of a
     vocabulary, or a choice has too many options.
+
+    Args:
+        name: The name of the field in the answer's model.
+        member: The name of the field in a reply.
+        branches: The alternatives of the field's node, which contain the terms of the vocabulary.
+        instructions: The question about the field.
+        options: All values of the field.
     """
     terms: list[dict[str, Any]] = []
     for branch in branches:
