@@ -222,7 +222,7 @@ class Preparation:
                     on_exit.callback(draft.file.path.unlink, missing_ok=True)
                 on_error = on_exit.enter_context(contextlib.ExitStack())
                 with ws.store.write() as tx:
-                    prepared = self._claim(tx, draft, on_error)
+                    prepared = self._claim_batch(tx, draft, on_error)
                 on_error.pop_all()
                 return prepared
         raise InconsistentError(
@@ -309,7 +309,7 @@ class Preparation:
             )
         draft.copied_answers.clear()
 
-    def _claim(
+    def _claim_batch(
         self, tx: Connection, draft: RequestDraft, on_error: contextlib.ExitStack
     ) -> Prepared:
         """Insert the batch, claim all its rows and rename its file, in the caller's transaction.

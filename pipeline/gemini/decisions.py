@@ -7,6 +7,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -126,10 +127,7 @@ def parse_decisions(
         answer_model: The model of the task's answers.
         field_names: The closed fields that were asked.
     """
-
-    def read_fields(answers: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
-        return _read_answers(answers, answer_model, field_names)
-
+    read_fields = partial(_read_answers, answer_model=answer_model, field_names=field_names)
     return _parse_answers(response, read_fields)
 
 
