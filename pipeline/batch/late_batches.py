@@ -24,9 +24,8 @@ def find_move_time(batch: BatchRow, settings: Settings) -> datetime | None:
     """
     created_at = batch.create_sent_at
     is_waiting = batch.way is Mode.BATCH and batch.state is BatchState.SUBMITTED
-    if settings.move_after is None or created_at is None or not is_waiting:
-        return None
-    if batch.cancel_asked_at is not None:
+    is_cancelled = batch.cancel_asked_at is not None
+    if settings.move_after is None or created_at is None or not is_waiting or is_cancelled:
         return None
     return created_at + timedelta(seconds=settings.move_after)
 

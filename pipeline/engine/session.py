@@ -428,11 +428,10 @@ class WorkspaceSession:
         Prints nothing if it was called before, if no request is the first upload, or if the
         settings name the local engine.
         """
-        should_announce = self.should_announce_backend
-        self.should_announce_backend = False
-        if not should_announce:
+        if not self.should_announce_backend:
             return
 
+        self.should_announce_backend = False
         message = ""
         if self.backend != "local":
             message = self.first_upload_notice

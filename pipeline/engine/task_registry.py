@@ -429,9 +429,8 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
     options["asked"] = match_columns(declaration.prompt_columns, columns)
     options["quotes_in"] = quotes_in
     # Columns that must contain text, because no answer is valid without a quotation.
-    options["quoted"] = []
-    if quotes_in is not None and requires_quote(declaration.answer):
-        options["quoted"] = [quotes_in]
+    is_quote_required = quotes_in is not None and requires_quote(declaration.answer)
+    options["quoted"] = [quotes_in] if is_quote_required else []
     if declaration.images:
         options["images"] = match_columns(declaration.images, columns)
     if MEMBER in to_fingerprint_document(declaration):

@@ -682,11 +682,13 @@ class _GridBuilder:
 
     def _example_condition(self) -> str:
         """Return a WHERE= text about the first text column that is no key, or the last column."""
-        *_, name = self._record.columns
-        for column, kind in self._record.columns.items():
-            if kind == "text" and column not in self._key_columns:
-                name = column
-                break
+        *_, last_column = self._record.columns
+        text_columns = (
+            column
+            for column, kind in self._record.columns.items()
+            if kind == "text" and column not in self._key_columns
+        )
+        name = next(text_columns, last_column)
         quoted_name = name if name.replace("_", "").isalnum() else f'"{name}"'
         return f"{quoted_name} CONTAINS 'word'"
 
