@@ -346,6 +346,8 @@ def make_record(
 ) -> TaskRecord:
     """Return the record of a declaration after a check against the columns of its source.
 
+    Nothing is stored.
+
     Args:
         columns: Kinds of the source's columns, by name.
 

@@ -252,8 +252,8 @@ def find_error_code(document: Any) -> int | None:
     """Return the HTTP code of an error that was sent with status 200 instead of a reply.
 
     Returns:
-        None if the document has candidates, answers or no error with content. Else the error's HTTP code,
-        the HTTP code of its google.rpc code or status, or 500.
+        None if the document has candidates, answers or no error with content. Else the error's HTTP
+        code, the HTTP code of its google.rpc code or status, or 500.
     """
     if not isinstance(document, dict) or document.get("candidates") or document.get("answers"):
         return None
