@@ -264,8 +264,8 @@ class _BatchIngest:
             results.mark_requested(make_request_key(batch.task, row_id) for row_id in ingested_ids)
             judged_count = len(ingested_ids)
             for page, contexts in self._claim_pages():
-                judgements = self._judge(results, page, contexts, provenance.model)
-                self._write(judgements, duplicate_inputs, provenance)
+                judgements = self._judge_page(results, page, contexts, provenance.model)
+                self._store_page(judgements, duplicate_inputs, provenance)
                 judged_count += len(page)
                 bar.show(judged_count)
             control_cost = sum(
@@ -273,7 +273,7 @@ class _BatchIngest:
                 for replies in control_replies.values()
                 for reply in replies[:1]
             )
-            self._finish(results, control_cost)
+            self._mark_ingested(results, control_cost)
             # The next command that writes does this if the process dies here.
             if self.confident_fields:
                 self.task.own_tables.refresh_views(ws.store, self.confident_fields)
@@ -340,7 +340,7 @@ class _BatchIngest:
             yield page, contexts
             last_line = page[-1].line or 0
 
-    def _judge(
+    def _judge_page(
         self,
         results: ResultFile,
         page: Sequence[RowClaim],
@@ -392,7 +392,7 @@ class _BatchIngest:
                 [claim.input_hash for claim in page],
             )
 
-    def _write(
+    def _store_page(
         self,
         judgements: Sequence[JudgedReply],
         duplicate_inputs: OpenIdsByHash,
@@ -524,7 +524,7 @@ class _BatchIngest:
             is_forgiven=is_cancelled,
         )
 
-    def _finish(self, results: ResultFile, control_cost: float) -> None:
+    def _mark_ingested(self, results: ResultFile, control_cost: float) -> None:
         """Move the batch to ingested, with its counts of outcomes, tokens and unmatched lines.
 
         A live batch also stores its calls, at least as many as its replies.

@@ -98,6 +98,11 @@ def draw_sample(
 
     Answers that were judged before are drawn too, so a command that was killed draws the same rows
     again. Memory use is constant.
+
+    Args:
+        field_names: A row is drawn if its answer has a value to judge in one of these fields.
+        size: The number of rows, or all rows if there are fewer.
+        seed: An equal seed draws the same rows.
     """
 
     def iterate_ids() -> Iterator[str]:

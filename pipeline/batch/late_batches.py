@@ -24,9 +24,8 @@ def find_move_time(batch: BatchRow, settings: Settings) -> datetime | None:
     """
     created_at = batch.create_sent_at
     is_waiting = batch.way is Mode.BATCH and batch.state is BatchState.SUBMITTED
-    if settings.move_after is None or created_at is None or not is_waiting:
-        return None
-    if batch.cancel_asked_at is not None:
+    is_cancelled = batch.cancel_asked_at is not None
+    if settings.move_after is None or created_at is None or not is_waiting or is_cancelled:
         return None
     return created_at + timedelta(seconds=settings.move_after)
 
@@ -72,7 +71,7 @@ class LateBatches:
         move_time = find_move_time(batch, ws.settings)
         if move_time is None or ws.now() < move_time or batch.extractor != ws.extractor:
             return
-        self._move(batch, Mode(ws.settings.move_to), remote)
+        self._move_if_allowed(batch, Mode(ws.settings.move_to), remote)
         self._handled_batches.add(number)
 
     def begin_move(self, batch: BatchRow, mode: Mode, remote: RemoteBatch) -> None:
@@ -84,7 +83,7 @@ class LateBatches:
         self._handled_batches.add(batch.number)
         move.begin_move(self._ws, batch, mode, remote=remote)
 
-    def _move(self, batch: BatchRow, mode: Mode, remote: RemoteBatch) -> None:
+    def _move_if_allowed(self, batch: BatchRow, mode: Mode, remote: RemoteBatch) -> None:
         """Print a move and begin it, or print why it cannot begin without a person."""
         ws = self._ws
         estimate = estimate_move(ws, batch, mode)

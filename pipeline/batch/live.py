@@ -295,7 +295,7 @@ class _LiveRun:
     # The end
 
     def _interrupt(self) -> None:
-        """Stop the run: no call starts any more.
+        """Stop the run, and set the report's `interrupted`: no call starts any more.
 
         The first time, running calls may end within GRACE_S. The second time they are cancelled.
         """

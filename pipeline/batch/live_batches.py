@@ -83,8 +83,9 @@ class LiveBatches:
     def open_next(self) -> tuple[OpenLiveBatch, Sequence[PlannedRequest]] | None:
         """Prepare the next batch, which is claimed and locked; return it with its requests.
 
-        If no batch is possible, None is returned, and the reason is kept as `end_of_rows` until a batch is closed. A
-        single batch keeps the reason in the report, and no second batch is possible.
+        If no batch is possible, None is returned, and the reason is kept as `end_of_rows` until a
+        batch is closed. A single batch keeps the reason in the report, and no second batch is
+        possible.
         """
         is_single_batch = self._policy.is_single_batch
         prepared = self._prepare_next()
@@ -241,7 +242,7 @@ class LiveBatches:
                 self._record_calls(open_batch)
 
     def _record_calls(self, open_batch: OpenLiveBatch) -> None:
-        """Store the number and duration of the calls of a batch, if their number changed.
+        """Store the number and duration of a batch's calls in its row, if their number changed.
 
         The calls count for today's quota. An interrupted run waits INTERRUPTED_WRITE_TIMEOUT_S at
         most.

@@ -131,9 +131,10 @@ class LiveCalls:
     async def make_call(self, call: PendingCall, started_call: StartedCall) -> None:
         """Make a call, append its reply to the result file of its batch, and count it.
 
-        The reply is in the file, but not synced, when this returns. A trial also keeps the reply in
-        the report. After an error of the API the call is repeated later, or its row is given up, or
-        the run stops. A cancelled call gives its row up, as a call that may be paid for.
+        The reply is in the file, but not synced, when this returns. Its cost is added to the
+        report. A trial also keeps the reply in the report. After an error of the API the call is
+        repeated later, or its row is given up, or the run stops. A cancelled call gives its row up,
+        as a call that may be paid for.
 
         Raises:
             LockLostError: Another process took over the batch; the call was not made.
@@ -206,6 +207,8 @@ class LiveCalls:
           answer it is kept, and MAX_INITIAL_400S of them stop the run.
         - A failure of the service: the call is repeated after a pause. Its row is given up after
           too many calls without any reply, or after the throttle's patience.
+
+        A call that was certainly not paid for is not counted any more.
 
         Args:
             started_at: Monotonic time at which the call started.

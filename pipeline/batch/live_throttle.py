@@ -187,9 +187,17 @@ class LiveThrottle:
         return None
 
     def _seconds_to_start(self, tokens: int) -> float:
-        """Return the seconds until a call may start, CHECK_INTERVAL_S at most; raise as `acquire`.
+        """Return the seconds until a call may start, CHECK_INTERVAL_S at most; 0 if it may now.
 
-        Returns CHECK_INTERVAL_S if as many calls are running as may run in parallel.
+        Returns CHECK_INTERVAL_S if as many calls are running as may run in parallel. Sets the
+        report's `pause_s` and `max_parallel_calls`.
+
+        Args:
+            tokens: Estimated prompt tokens of the call.
+
+        Raises:
+            ThrottledError: The day's quota is used up and no call is running, or the limits allow
+                no call within the run's patience.
         """
         self._report.max_parallel_calls = self._max_parallel()
         self._report.pause_s = 0.0

@@ -203,7 +203,8 @@ class _Poll:
         - no batch is to be looked at again: each is over, unknown to the API, or has a lasting
           error
         - `stops_at_first` is set and a batch is over
-        - an error stops it, which is set as the report's `stopped`; see `_find_stop_error`
+        - an error stops it, such as a daily quota or no successful look for `poll_patience`
+          seconds; it is set as the report's `stopped`
         - `wait` is false, after one look; the local engine is looked at for LOCAL_LOOK_S seconds
           instead if results are downloaded
 

@@ -222,7 +222,7 @@ class Preparation:
                     on_exit.callback(draft.file.path.unlink, missing_ok=True)
                 on_error = on_exit.enter_context(contextlib.ExitStack())
                 with ws.store.write() as tx:
-                    prepared = self._claim(tx, draft, on_error)
+                    prepared = self._claim_batch(tx, draft, on_error)
                 on_error.pop_all()
                 return prepared
         raise InconsistentError(
@@ -309,7 +309,7 @@ class Preparation:
             )
         draft.copied_answers.clear()
 
-    def _claim(
+    def _claim_batch(
         self, tx: Connection, draft: RequestDraft, on_error: contextlib.ExitStack
     ) -> Prepared:
         """Insert the batch, claim all its rows and rename its file, in the caller's transaction.
@@ -369,8 +369,8 @@ class Preparation:
     ) -> None:
         """Insert the row of the batch, and claim its rows unless it is a trial.
 
-        The first batch of a live run gives the run its number. Batches for the Batch API, trials
-        and single batches belong to no run.
+        Runs in the caller's transaction. The first batch of a live run gives the run its number.
+        Batches for the Batch API, trials and single batches belong to no run.
 
         Args:
             name: The path of the file, relative to the workspace.

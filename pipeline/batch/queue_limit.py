@@ -107,12 +107,11 @@ def learn_limit(tries: Iterable[CreateTry], documented_tokens: int, *, since: da
             queued[create_try.batch] = create_try
             limit = max(limit, total_tokens * SUCCESS_GROWTH)
         # Above the documented window a refusal is expected.
-        elif _is_refused_since(create_try, since) and total_tokens <= documented_tokens:
+        elif (
+            create_try.outcome == batches.QUEUE_FULL
+            and create_try.sent_at >= since
+            and total_tokens <= documented_tokens
+        ):
             limit = min(limit, max(other_tokens, total_tokens / 2, min_limit))
         limit = min(limit, documented_tokens)
     return int(limit)
-
-
-def _is_refused_since(create_try: CreateTry, since: datetime) -> bool:
-    """Return whether the API refused a try since a time because its queue was full."""
-    return create_try.outcome == batches.QUEUE_FULL and create_try.sent_at >= since

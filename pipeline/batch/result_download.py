@@ -266,6 +266,11 @@ def _download_best(
     Inline results are read once. Pauses `poll_first` seconds between downloads. Prints a
     warning before a download is repeated, if the last had some requests.
 
+    Args:
+        latest_path: Gets each download first.
+        best_path: Gets the download with the most requests.
+        expected_count: The number of requests that a complete file has.
+
     Returns:
         The best download, whose file is at `best_path`, and the latest. Nothing is at
         `best_path` if no download had a file.

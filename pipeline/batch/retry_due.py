@@ -99,7 +99,8 @@ class RetryThreads:
     def submit(self, ids: list[str] | None = None) -> Future[None]:
         """Ask about these rows, or all due rows, when a thread is free.
 
-        After `stop` nothing is asked, and the returned future is complete.
+        Errors are ignored: the rows stay due, with the reason in the database. After `stop` nothing
+        is asked, and the returned future is complete.
 
         Args:
             ids: The rows, or None for all due rows.

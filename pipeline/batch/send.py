@@ -92,8 +92,9 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
     is_first = True
 
     def try_send() -> SendOutcome | ReconcileResult | None:
-        """Take the next step under the batch's lock; see `_Send.resolve_and_create`.
+        """Resolve an unclear create or create the batch, under its lock; return the outcome.
 
+        Returns a ReconcileResult if the list must be read again, and None if the create is unclear.
         If another process has the lock, prints that process and returns TAKEN_BY_OTHER_PROCESS.
         """
         with ws.locks.try_lock(lock_of(number)) as lock:
@@ -159,9 +160,9 @@ class _Send(NamedTuple):
                 )
         elif batch.state is not BatchState.PREPARED:
             return SendOutcome.TAKEN_BY_OTHER_PROCESS
-        return self._create()
+        return self._create_batch()
 
-    def _create(self) -> SendOutcome | ReconcileResult | None:
+    def _create_batch(self) -> SendOutcome | ReconcileResult | None:
         """Upload the file if needed, commit the intent, and call create once.
 
         Checks quota and budgets first. If this process has not tried a prepared batch before, it
@@ -192,7 +193,7 @@ class _Send(NamedTuple):
             self.batch.tries + 1,
             workspace_id=workspace_id,
         )
-        upload = self._upload(display_name)
+        upload = self._upload_requests(display_name)
         existing_batches = []
         if self.is_first and self.batch.state is BatchState.PREPARED:
             existing_batches = self._find_created_elsewhere(display_name)
@@ -339,7 +340,7 @@ class _Send(NamedTuple):
             f"then run `{labels.command('batch-submit')}` again",
         )
 
-    def _upload(self, display_name: str) -> str:
+    def _upload_requests(self, display_name: str) -> str:
         """Upload the verified request file and record it; return the name of the upload.
 
         A recorded upload younger than UPLOAD_REUSE_TIME is used again; then the file is neither

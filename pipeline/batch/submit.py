@@ -111,7 +111,7 @@ def plan_submit(ws: WorkspaceSession, selection: Selection) -> BatchPlan:
     nothing.
     """
     new_plan = BatchPlan()
-    new_rows = _count_new(ws.store, ws.task, selection)
+    new_rows = _count_new_rows(ws.store, ws.task, selection)
     if new_rows:
         with ws.display.bar("counting tokens", new_rows) as bar:
             new_plan = batch_plan.plan_batches(ws, selection, bar=bar)
@@ -158,11 +158,12 @@ def submit_batches(
             task=ws.task.name,
         )
         prepared_plan = add_prepared_batches(tx, ws.task, BatchPlan())
-    plan = (
-        _plan_rows(ws.store, ws.task, selection, prepared_plan)
-        if agreed
-        else plan_submit(ws, selection)
-    )
+    if agreed:
+        # Requests, tokens and cost of the new rows are not counted.
+        new_count = _count_new_rows(ws.store, ws.task, selection)
+        plan = replace(prepared_plan, items=prepared_plan.items + new_count)
+    else:
+        plan = plan_submit(ws, selection)
     report = SubmitReport(plan)
     if not plan.items and not earlier_batches:
         return report
@@ -215,7 +216,7 @@ def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
     return f"{plan.describe(ws.task.labels)}, {cost}{price_date}{echo_part}"
 
 
-def _count_new(store: Store, task: Task, selection: Selection) -> int:
+def _count_new_rows(store: Store, task: Task, selection: Selection) -> int:
     """Return the number of selected rows that are claimable, at most `selection.limit`.
 
     Excluded ids are not subtracted.
@@ -294,14 +295,6 @@ def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPl
             control_cost=plan.control_cost,
         )
     return plan
-
-
-def _plan_rows(store: Store, task: Task, selection: Selection, plan: BatchPlan) -> BatchPlan:
-    """Return a plan with the selected claimable rows added.
-
-    Their requests, tokens and cost are not added, because nothing is counted.
-    """
-    return replace(plan, items=plan.items + _count_new(store, task, selection))
 
 
 @dataclass

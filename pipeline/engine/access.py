@@ -183,6 +183,9 @@ def _confirm_additions(
 ) -> None:
     """Ask a person whether tables and columns may be added to another program's database.
 
+    Args:
+        is_ours: The database has a workspace already, so its own tables are not added.
+
     Raises:
         ConfigurationError: The person did not agree.
     """

@@ -233,10 +233,11 @@ def correct_rows(
     editor_name: str,
     edited_at: datetime,
 ) -> CorrectedRows:
-    """Correct the answers of several rows in the caller's transaction; see `correct_answer`.
+    """Correct the answers of several rows, or undo edits, in the caller's transaction.
 
-    The number of statements does not depend on the number of rows, unless rows are refused or
-    answers are rows of another program's table.
+    A refused row stays as it was, and the others are corrected. Each corrected row is unparked, and
+    tables of other programs are updated. The number of statements does not depend on the number of
+    rows, unless rows are refused or answers are rows of another program's table.
 
     Args:
         changes: New values by field, or the number of the edit to undo, by row id.
@@ -530,6 +531,10 @@ def _changed_answer(
     row_edits: Sequence[AnswerEdit],
 ) -> Document:
     """Return `answer` with new values of fields, or with an edit undone; not validated.
+
+    Args:
+        change: New values by field, or the number of the edit to undo.
+        row_edits: All edits of the row by ascending number.
 
     Raises:
         InputError: The answer has no such field, or the row no edit of that number.

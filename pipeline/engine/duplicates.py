@@ -67,18 +67,10 @@ def find_duplicates(
 
     # A row's own answer can be stored without being applied, so look for it as well.
     donor_ids = {row.id: (equal_rows[row.id][1], row.id) for row in rows if row.id not in waiting}
-    unique_ids = dict[str, None]()
-    for ids in donor_ids.values():
-        unique_ids |= dict.fromkeys(ids)
-    stored_answers: Mapping[tuple[str, str], answers.StoredAnswer] = {}
-    if unique_ids:
-        stored_answers = answers.stored_answers(
-            tx,
-            task.name,
-            extractor,
-            task.fingerprint,
-            list(unique_ids),
-        )
+    unique_ids = dict.fromkeys(chain.from_iterable(donor_ids.values()))
+    stored_answers = answers.stored_answers(
+        tx, task.name, extractor, task.fingerprint, list(unique_ids)
+    )
 
     copied_answers = dict[str, JudgedReply]()
     for row in rows:

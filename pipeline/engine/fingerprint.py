@@ -17,8 +17,10 @@ IMAGE_FINGERPRINT_MEMBERS = ("images", "image_side", "media_resolution")
 def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
     """Return the members of a declaration that determine its answers, as plain values for JSON.
 
-    The member `vocabulary` has the description and the parent of each term by file, if the answer
-    has vocabularies. Aliases and the order of the terms do not count.
+    They are system text, prompt, schema, examples, model and its settings, and the settings of
+    images and of `echo` if the task uses them. The member `vocabulary` has the description and the
+    parent of each term by file, if the answer has vocabularies. Aliases and the order of the terms
+    do not count.
     """
     member_names: tuple[str, ...] = FINGERPRINT_MEMBERS
     if declaration.images:

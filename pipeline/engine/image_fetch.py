@@ -116,6 +116,9 @@ def _find_public_address(
 ) -> str:
     """Return the first IP address of a host; all its addresses must be public.
 
+    Args:
+        resolve: Returns the IP addresses of (host, port).
+
     Raises:
         PictureError: The host is unknown, or has an address that is not public.
     """

@@ -110,7 +110,10 @@ def has_value(value: Any) -> bool:
 
 
 def _write_instructions(field_text: str, value: Any) -> str:
-    """Return the text of a question about a value and its quotations, which are between tags."""
+    """Return the text of a question about a value and its quotations.
+
+    Both are between tags, with the notice that they are data. Empty members are left out.
+    """
     plain_parts: list[str] = []
     quotations: list[str] = []
     for path, leaf in iterate_leaves(value):
@@ -166,6 +169,7 @@ def build_support_line(
 
     Args:
         task_name: The name of the task; it is part of the key.
+        answer_id: The id of the stored answer, which the line names.
         model: The name of the decision model.
         prompt_text: The text of the row.
         questions: At least one question.

@@ -337,7 +337,12 @@ def write_judged_replies(
     failed = [judgement for judgement in unanswered if not judgement.is_partial]
     _write_partial_answers(tx, task, judgements, source=provenance, at=now)
 
-    write_result = _write_answers(tx, task, _valid_answers(answered), source=provenance, at=now)
+    valid_answers = [
+        ValidAnswer(judgement.claim.item_id, judgement.answer, judgement.claim.input_hash)
+        for judgement in answered
+        if judgement.answer is not None
+    ]
+    write_result = _write_answers(tx, task, valid_answers, source=provenance, at=now)
     if write_result.applied:
         workspace.record_row_change(tx, task.name)
 
@@ -401,15 +406,6 @@ def _write_partial_answers(
             fingerprint=source.fingerprint,
             now=at,
         )
-
-
-def _valid_answers(answered: Sequence[JudgedReply]) -> list[ValidAnswer]:
-    """Return the answers of judged replies, in the form that `TaskAnswers.write` takes."""
-    return [
-        ValidAnswer(judgement.claim.item_id, judgement.answer, judgement.claim.input_hash)
-        for judgement in answered
-        if judgement.answer is not None
-    ]
 
 
 def _claim_outcomes(

@@ -87,8 +87,9 @@ def list_texts(value: Any) -> Iterator[str]:
 def measure_likeness(pairs: Sequence[WordPair]) -> Likeness:
     """Return which texts are alike each answer, and how many answers are placed at their own row.
 
-    See the top of this module. A rare word occurs in at most RARE_WORD_SHARE of the answers and of
-    the texts.
+    An answer is alike each text that shares a rare word with it. It is placed at a text that shares
+    MIN_PLACING_WORDS words with it, each of which occurs in no other answer and no other text. A
+    rare word occurs in at most RARE_WORD_SHARE of the answers and of the texts.
     """
     answers_by_word = _index_words([pair.answer_words for pair in pairs])
     texts_by_word = _index_words([pair.text_words for pair in pairs])
@@ -147,9 +148,11 @@ def is_mixed_up(
     *,
     seed: str,
 ) -> bool:
-    """Return whether answers are about other rows than their own; see the top of this module.
+    """Return whether the words of answers show that they are about other rows than their own.
 
-    Fewer than MIN_PAIRS pairs are not tested.
+    They do if the answers share rare words with their own rows no more than with shuffled rows,
+    although earlier answers do, or if most of the placed answers belong to other rows. Fewer than
+    MIN_PAIRS pairs are not tested, and false is returned.
 
     Args:
         read_earlier_pairs: Returns pairs of earlier answers. It is called only if the answers are

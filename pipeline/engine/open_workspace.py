@@ -49,9 +49,9 @@ def open_workspace(
             here is replaced by people.
 
     Raises:
-        ConfigurationError: `check_access` refused; or the workspace is bound to another backend
-            than the settings name, its folder belongs to another database, or a link leads out of
-            it.
+        ConfigurationError: There is no workspace for an `access` that makes none, or a person did
+            not agree to additions; or the workspace is bound to another backend than the settings
+            name, its folder belongs to another database, or a link leads out of it.
         InconsistentError: `access` is READ, and tables of a task are missing.
     """
     check_links(settings.data)
@@ -298,8 +298,11 @@ def open_read_only(
     recorded in an existing workspace; in another program's database a person is asked first. Prints
     that a temporary workspace is used; it is deleted after the block.
 
+    Args:
+        confirm: Asks a person a question; returns the answer.
+
     Raises:
-        ConfigurationError: `check_access` or `open_workspace` refused.
+        ConfigurationError: The workspace cannot be used, or a person did not agree to additions.
     """
     is_user_task = names_user_task(settings)
     people_settings = with_people(settings)

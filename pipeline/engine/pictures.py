@@ -173,9 +173,7 @@ def _open_regular_file(path: str, flags: int) -> int:
 
 
 def inspect_image(content: bytes) -> Picture:
-    """Decode an image completely, and return its properties.
-
-    Width and height are those of the upright image.
+    """Decode an image completely; return its MIME type, upright size and time, if it has one.
 
     Raises:
         PictureError: The bytes are not an image that can be opened, or the image is blank.

@@ -155,6 +155,10 @@ class RowImages:
         An address needs a hash of its former content, and `refetches` must be off. A file needs the
         stamp of the last inspection.
 
+        Args:
+            location: Path or address.
+            former_state: State of the last inspection, in which the image was usable.
+
         Raises:
             PictureError: The path is not a file in the folder.
             OSError: The file disappeared.
@@ -168,6 +172,9 @@ class RowImages:
 
     def _resolve_path(self, location: str) -> Path:
         """Return the absolute path of an image file, with links resolved.
+
+        Args:
+            location: A path, which is absolute or relative to the folder of images.
 
         Raises:
             PictureError: The file does not exist, is not in the folder of images, or its name has

@@ -8,9 +8,10 @@ from pipeline.store.database import Connection
 
 
 def with_unfinished_selection(tx: Connection, task: Task) -> Task:
-    """Return a task with the selected rows of its unfinished run; see `store.selections`.
+    """Return a task that asks only the selected rows of its unfinished run, under its version.
 
-    A run of a former version of the file is not continued.
+    The task is returned unchanged without such a run, or if the run asks a former version of the
+    file.
     """
     run = selections.find_unfinished_selection(tx, task.name)
     if run is None or not isinstance(task, UserTask):

@@ -266,7 +266,7 @@ class WorkspaceSession:
         temperature.
 
         Raises:
-            FindableError: As for `sync_task`.
+            FindableError: The file or the source is invalid, or a change of the file is refused.
         """
         if self._is_synced or not names_user_task(self.settings):
             return
@@ -428,11 +428,10 @@ class WorkspaceSession:
         Prints nothing if it was called before, if no request is the first upload, or if the
         settings name the local engine.
         """
-        should_announce = self.should_announce_backend
-        self.should_announce_backend = False
-        if not should_announce:
+        if not self.should_announce_backend:
             return
 
+        self.should_announce_backend = False
         message = ""
         if self.backend != "local":
             message = self.first_upload_notice

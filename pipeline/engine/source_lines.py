@@ -31,10 +31,8 @@ def find_error_line(error: BaseException, path: Path) -> int | None:
     If no frame of the traceback is in the file, return None.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    for frame in reversed(frames):
-        if Path(frame.filename) == path:
-            return frame.lineno
-    return None
+    lines = (frame.lineno for frame in reversed(frames) if Path(frame.filename) == path)
+    return next(lines, None)
 
 
 def format_location(path: Path, line: int | None) -> str:

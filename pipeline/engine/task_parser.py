@@ -68,7 +68,10 @@ def parse_task_file(text: str, path: Path, columns: Mapping[str, str]) -> Writte
 
 
 def _read_parts(text: str, path: Path, columns: Mapping[str, str]) -> WrittenTask:
-    """Return the parts of a file, whatever else it contains.
+    """Return the parts of a file, whatever else it contains. The file is not run.
+
+    Args:
+        columns: Columns of its rows, among which the text column is searched.
 
     Raises:
         SyntaxError, ValueError, KeyError, AttributeError, StopIteration: A part is missing or has

@@ -78,7 +78,7 @@ INDEX_OPTIONS = ("index", "label")
 def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
-    A file that came with a copied folder replaces the recorded file; see `_with_present_file`.
+    In a copied workspace, the file `tasks/NAME.py` that came with it replaces the recorded file.
     Registered shipped tasks are included. A task whose run over selected rows is unfinished asks
     only these rows. The backend is the workspace's, else that of the settings.
     """
@@ -346,6 +346,8 @@ def make_record(
 ) -> TaskRecord:
     """Return the record of a declaration after a check against the columns of its source.
 
+    Nothing is stored.
+
     Args:
         columns: Kinds of the source's columns, by name.
 
@@ -429,9 +431,8 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
     options["asked"] = match_columns(declaration.prompt_columns, columns)
     options["quotes_in"] = quotes_in
     # Columns that must contain text, because no answer is valid without a quotation.
-    options["quoted"] = []
-    if quotes_in is not None and requires_quote(declaration.answer):
-        options["quoted"] = [quotes_in]
+    is_quote_required = quotes_in is not None and requires_quote(declaration.answer)
+    options["quoted"] = [quotes_in] if is_quote_required else []
     if declaration.images:
         options["images"] = match_columns(declaration.images, columns)
     if MEMBER in to_fingerprint_document(declaration):

@@ -102,6 +102,8 @@ def _fill_entry_text(
 ) -> str:
     """Return the text of an entry: the template filled with a row and its answer, stripped.
 
+    Several texts of a field are joined by commas.
+
     Args:
         columns_by_name: The column of each name in the template, or None for a field of the answer.
     """

@@ -240,6 +240,9 @@ class UserRows(TaskRows):
     def find_id(self, tx: Connection, name: str) -> str:
         """Return the id of a row to read; if the ids are hashes, the beginning of one is enough.
 
+        The beginning has at least MIN_HASH_CHARS characters and fits a single row. Otherwise `name`
+        is the key of the row.
+
         Raises:
             InputError: There is no such row, or several rows begin so.
         """
@@ -415,7 +418,9 @@ class UserRows(TaskRows):
     ) -> Select[tuple[int]]:
         """Return a SELECT of the applied answers of some versions to a row of the subquery.
 
-        `current_input` and `current_terms` are as in `is_answered`.
+        Args:
+            current_input: Only answers to the row's present input.
+            current_terms: Only answers that could have all terms of the vocabularies.
         """
         row_columns = self.subquery.c
         columns = answers_table.c
@@ -682,11 +687,13 @@ class _GridBuilder:
 
     def _example_condition(self) -> str:
         """Return a WHERE= text about the first text column that is no key, or the last column."""
-        *_, name = self._record.columns
-        for column, kind in self._record.columns.items():
-            if kind == "text" and column not in self._key_columns:
-                name = column
-                break
+        *_, last_column = self._record.columns
+        text_columns = (
+            column
+            for column, kind in self._record.columns.items()
+            if kind == "text" and column not in self._key_columns
+        )
+        name = next(text_columns, last_column)
         quoted_name = name if name.replace("_", "").isalnum() else f'"{name}"'
         return f"{quoted_name} CONTAINS 'word'"
 

@@ -151,6 +151,12 @@ class UserAnswers(TaskAnswers):
 
         The caller stores the answers themselves.
 
+        Args:
+            extractor: The version (label and model) of all answers.
+
+        Returns:
+            The rows that took their answer, and the rows whose input changed after the request.
+
         Raises:
             ConfigurationError: Another process changed the vocabulary meanwhile.
         """
@@ -332,7 +338,9 @@ class UserPrompt(TaskPrompt):
         )
 
     def make_rows(self, rows: RowsById) -> Iterator[TaskRow]:
-        """Yield rows with their prompts; rows whose images can no longer be read are left out.
+        """Yield rows with their prompts, in order, without rows whose images cannot be read.
+
+        A prompt contains the images of its row. It ends with the row's code if the task has `echo`.
 
         Raises:
             ConfigurationError: The task's file was changed since the task was recorded.

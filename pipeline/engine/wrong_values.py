@@ -40,7 +40,8 @@ def find_wrong_value(
         answer: The invalid answer.
 
     Returns:
-        None if the field has no list of allowed values, or its value is among them.
+        None if the reason is not about a value of the answer, if its field has no list of allowed
+        values, or if the value is among them.
     """
     field_name, *member_path = reason.partition(":")[0].split(".")
     field = read_closed_fields(answer_model).get(field_name)

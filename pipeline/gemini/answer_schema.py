@@ -470,7 +470,7 @@ def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) ->
     """Convert the items of a list or the members of an object; return other values unchanged.
 
     Raises:
-        ValueError: As for `_convert_value`.
+        ValueError: A value of a reply cannot be converted, see `_convert_value`.
     """
     if isinstance(value, list):
         item_node = node.get("items", {})
@@ -497,7 +497,7 @@ def _convert_union_value(
     Choices for a date or a time are skipped if another choice is plain text.
 
     Raises:
-        ValueError: As for `_convert_value`.
+        ValueError: A value of a reply cannot be converted, see `_convert_value`.
     """
     accepts_any_text = any(
         choice.get("type") == "string" and "format" not in choice for choice in choices

@@ -25,6 +25,7 @@ from pipeline.gemini.responses import (
     has_error_content,
     make_excerpt,
     object_or_empty,
+    parse_count,
     read_rpc_code,
 )
 
@@ -74,14 +75,6 @@ class UnreadableReplyError(ValueError):
 def to_text(member: Any) -> str:
     """Return a JSON text as it is; "" for any other type."""
     return member if isinstance(member, str) else ""
-
-
-def to_count(member: Any) -> int:
-    """Return a count that is sent as a number or a text; 0 if it is invalid or missing."""
-    if not isinstance(member, int | str):
-        return 0
-    is_count = re.fullmatch("[0-9]{1,18}", str(member))
-    return int(member) if is_count else 0
 
 
 def format_error(error: Any) -> str:
@@ -259,8 +252,8 @@ def find_error_code(document: Any) -> int | None:
     """Return the HTTP code of an error that was sent with status 200 instead of a reply.
 
     Returns:
-        None if the document has candidates, answers or no error with content. Else the error's HTTP code,
-        the HTTP code of its google.rpc code or status, or 500.
+        None if the document has candidates, answers or no error with content. Else the error's HTTP
+        code, the HTTP code of its google.rpc code or status, or 500.
     """
     if not isinstance(document, dict) or document.get("candidates") or document.get("answers"):
         return None
@@ -268,8 +261,8 @@ def find_error_code(document: Any) -> int | None:
         return None
 
     error = object_or_empty(document["error"])
-    code = to_count(error.get("code"))
-    if 400 <= code < 600:  # noqa: PLR2004 - HTTP's own numbers
+    code = parse_count(error.get("code"), below=600)
+    if code >= 400:  # noqa: PLR2004 - HTTP's own numbers
         return code
     rpc_code = read_rpc_code(error) or 0
     return HTTP_STATUS_BY_RPC_CODE.get(rpc_code, 500)

@@ -119,7 +119,12 @@ class ClosedField:
         return value, probability * probability_below
 
     def _read_choice(self, answer: Mapping[str, Any]) -> tuple[str, float]:
-        """Return the chosen option's id and probability; raise ValueError as `read_answer`."""
+        """Return the chosen option's id and probability.
+
+        Raises:
+            ValueError: The choice is not an option or has no probability, or a probability is
+                invalid.
+        """
         probabilities = _read_probabilities(answer, self.options, self.name)
         chosen_id = answer.get("choice")
         if not isinstance(chosen_id, str) or chosen_id not in self.options:
@@ -132,7 +137,7 @@ class ClosedField:
         """Return the most probable level and its probability; the lower of two equal levels.
 
         Raises:
-            ValueError: As `read_answer`.
+            ValueError: A probability is invalid, or no level has a probability.
         """
         levels = list(self.options.values())
         level_indexes = {str(index): index for index in range(len(levels))}
@@ -151,7 +156,7 @@ class ClosedField:
         confidence is that of the least certain decision about a member.
 
         Raises:
-            ValueError: As `read_answer`.
+            ValueError: The answer about a value is missing or invalid.
         """
         options = list(self.options.values())
         probabilities = []
@@ -288,6 +293,13 @@ def _read_headings(
 
     A heading with a single term is replaced by its term. None if the values are not those of a
     vocabulary, or a choice has too many options.
+
+    Args:
+        name: The name of the field in the answer's model.
+        member: The name of the field in a reply.
+        branches: The alternatives of the field's node, which contain the terms of the vocabulary.
+        instructions: The question about the field.
+        options: All values of the field.
     """
     terms: list[dict[str, Any]] = []
     for branch in branches:

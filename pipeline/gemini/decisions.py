@@ -7,6 +7,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -127,19 +128,17 @@ def parse_decisions(
         answer_model: The model of the task's answers.
         field_names: The closed fields that were asked.
     """
-
-    def read_fields(answers: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
-        return _read_answers(answers, answer_model, field_names)
-
+    read_fields = partial(_read_answers, answer_model=answer_model, field_names=field_names)
     return _parse_answers(response, read_fields)
 
 
 def parse_yes_no_reply(response: Any) -> ParsedReply:
     """Parse the reply to a request of yes/no questions.
 
-    The outcome is that of `parse_decisions`, but the caller checks which questions were answered.
-    The text of an ANSWERED reply is JSON with the probability of yes by question id, and so are its
-    confidences.
+    The outcome is REFUSED if the prompt was blocked. It is INVALID if the reply is not an object,
+    has no answer, or has an answer that is not a probability of yes. The caller checks which
+    questions were answered. The text of an ANSWERED reply is JSON with the probability of yes by
+    question id, and so are its confidences.
 
     Args:
         response: The JSON of the reply, of any form.

@@ -21,13 +21,9 @@ from pipeline.core.states import RemoteState, remote_state
 from pipeline.gemini.api_errors import (
     UnreadableReplyError,
     format_error,
-    to_count,
     to_text,
 )
-from pipeline.gemini.responses import (
-    has_error_content,
-    object_or_empty,
-)
+from pipeline.gemini.responses import has_error_content, object_or_empty, parse_count
 
 # At most 400 characters is our own choice; Google's names have about 40.
 BATCH_NAME_PATTERN = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")
@@ -37,6 +33,8 @@ FILE_NAME_PATTERN = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")
 RESULT_NAME_PATTERN = re.compile(
     r"(?:(?:\S*/)?files/)?([A-Za-z0-9][A-Za-z0-9._~-]{0,399})(?::download)?(?:\?\S*)?",
 )
+# Our own choice: a larger number of requests is not plausible.
+MAX_REQUEST_COUNT = 10**9
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def read_operation(document: Any) -> RemoteBatch:
 
     stats = object_or_empty(metadata.get("batchStats"))
     ended_request_count = sum(
-        to_count(stats.get(count_name))
+        parse_count(stats.get(count_name), below=MAX_REQUEST_COUNT)
         for count_name in ("successfulRequestCount", "failedRequestCount")
     )
 
@@ -121,12 +119,11 @@ def read_operation(document: Any) -> RemoteBatch:
 
 def _parse_time(member: Any) -> datetime | None:
     """Return an aware time; None if it is missing, invalid, or has no zone."""
-    moment = None
     with contextlib.suppress(ValueError):
         moment = datetime.fromisoformat(to_text(member))
-    if moment is None or moment.tzinfo is None:
-        return None
-    return moment
+        if moment.tzinfo is not None:
+            return moment
+    return None
 
 
 def _infer_state_name(document: Mapping[str, Any]) -> str | None:

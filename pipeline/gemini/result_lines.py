@@ -174,9 +174,9 @@ def _read_head(path: Path) -> bytes:
 
 
 def _with_text_key(line: bytes, task_name: str) -> bytes:
-    """Return a line with its key as a text, if the key is a row number or in `metadata`.
+    """Return a line with its key as a text, if the key is a row number or only in `metadata`.
 
-    All other lines are returned unchanged.
+    A row number becomes the key of that row of the task. All other lines are returned unchanged.
     """
     # These are the errors for a line that is not JSON, or not an object.
     with contextlib.suppress(orjson.JSONDecodeError, AttributeError):

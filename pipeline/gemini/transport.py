@@ -223,6 +223,11 @@ class Transport:
         The time-out of the whole attempt is longer by CONNECT_GRACE_S. The reply of the attempt is
         recorded for `reply_document`.
 
+        Args:
+            call: Makes the call with the SDK.
+            action: A verb and its object for error messages.
+            timeout_s: The time-out in seconds.
+
         Raises:
             FindableError: The converted error of the network, the SDK or the API.
             ConfigurationError: The SDK cannot be opened.
