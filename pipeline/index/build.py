@@ -204,7 +204,7 @@ class _IndexBuilder:
     def _choose_share(self, words: str) -> float | None:
         """Return the share of words that a user chose now or for the build in service.
 
-        The earlier choice holds only for the same embedding model.
+        The earlier choice applies only to the same embedding model.
 
         Args:
             words: The option of `build_index`.
