@@ -202,12 +202,7 @@ class _IndexBuilder:
         self._embedded_count = 0
 
     def _choose_share(self, words: str) -> float | None:
-        """Return the share of words that a user chose now or for the build in service.
-
-        The earlier choice holds only for the same embedding model.
-
-        Args:
-            words: The option of `build_index`.
+        """Return the share of words that a user chose now, or before for the same embedding model.
 
         Returns:
             None for the default, or if the share is to be the best.

@@ -218,15 +218,15 @@ def _hit_names(
 def _group_query_indexes(queries: Sequence[JudgedQuery]) -> dict[str, list[int]]:
     """Return the positions of queries by type: all queries first, then each type by name.
 
-    Queries without a type have the type "none". A single type is left out.
+    Queries without a type have the type "none". A single type is left out, and so is a type that is
+    called "all" itself.
     """
-    all_indexes = list(range(len(queries)))
     indexes_by_type = dict[str, list[int]]()
     for query_index, query in enumerate(queries):
         indexes_by_type.setdefault(query.type or "none", []).append(query_index)
-    # A type may be called "all"; it then gets all queries in addition to its own.
-    own_indexes = indexes_by_type.pop(ALL_TYPES, [])
-    groups = {ALL_TYPES: all_indexes + own_indexes}
+
+    indexes_by_type.pop(ALL_TYPES, None)
+    groups = {ALL_TYPES: list(range(len(queries)))}
     if len(indexes_by_type) > 1:
         groups |= dict(sorted(indexes_by_type.items()))
     return groups

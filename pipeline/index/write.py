@@ -307,11 +307,8 @@ def write_build(
 
 def _encode_metadata(entry: Entry) -> bytes:
     """Return the metadata of an entry as one line of JSON, or raise InconsistentError."""
-    metadata = entry.metadata
     try:
-        if not isinstance(metadata, dict):
-            metadata = dict(metadata)
-        return orjson.dumps(metadata)
+        return orjson.dumps(dict(entry.metadata))
     except TypeError as error:
         raise InconsistentError(f"entry {entry.id!r} cannot be written as JSON: {error}") from None
 

@@ -118,12 +118,9 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     relative_copy = Path(ROW_FILES_FOLDER, f"{name}{source_file.suffix}")
     copy_path = ws.data / relative_copy
     draft = draft._replace(path=ws.data / new.path, items=f"../{relative_copy.as_posix()}")
+    text = render_task_file(draft, question=new.question, fields=new.fields)
     _copy_sealed(source_file, copy_path)
-    write_new_file(
-        draft.path,
-        render_task_file(draft, question=new.question, fields=new.fields),
-        ws.data,
-    )
+    write_new_file(draft.path, text, ws.data)
 
     settings = replace(ws.settings, task=name)
     try:

@@ -688,7 +688,7 @@ def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     """Update the progress bar with the replies, and note silence, waits, failures and cost.
 
     A silence below MIN_SHOWN_SILENCE_S, waits below MIN_SHOWN_WAIT_S, endless waits and costs below
-    MIN_SHOWN_COST_USD are not shown. Of the failures their number and the newest reason are shown,
+    MIN_SHOWN_COST_USD are not shown. The note has the number of failures and their newest reason,
     cut to MAX_SHOWN_REASON_CHARS.
     """
     notes = [f"{live_report.max_parallel_calls} at once"]

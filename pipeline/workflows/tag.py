@@ -41,7 +41,7 @@ def switch_to_new_version(ws: WorkspaceSession) -> None:
     set: the same command resumes it. Nothing is written.
 
     Raises:
-        InputError: The task has only one version, or VERSION is invalid.
+        InputError: The task has only one version.
     """
     with ws.store.read() as tx:
         backfill = runs.find_unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)

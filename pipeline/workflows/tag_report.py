@@ -269,21 +269,8 @@ class TagReport:
             "failed": {str(number): reason for number, reason in self.poll.failed.items()},
             "held": {str(error.number): error.reason for error in self.held},
             "live": self._live_document(),
-            "decided": self._decided_document(),
+            "decided": None if self.decided is None else _describe_calls(self.decided),
             **answer_members,
-        }
-
-    def _decided_document(self) -> dict[str, Any] | None:
-        """Return the decisions about a mixed task as JSON members, or None without any."""
-        decided = self.decided
-        if decided is None:
-            return None
-        return {
-            "answered": decided.answered,
-            "failed": decided.failed,
-            "calls": decided.calls,
-            "cost": decided.cost,
-            "run": decided.run,
         }
 
     def _live_document(self) -> dict[str, Any] | None:
@@ -296,16 +283,23 @@ class TagReport:
             {"username": name, "reason": reason} for name, reason in live_report.samples
         ]
         return {
-            "answered": live_report.answered,
-            "failed": live_report.failed,
-            "calls": live_report.calls,
-            "cost": live_report.cost,
-            "run": live_report.run,
+            **_describe_calls(live_report),
             "interrupted": live_report.interrupted,
             "left": self.unasked,
             "samples": failure_samples,
             "stopped": live_report.stopped.message if live_report.stopped else None,
         }
+
+
+def _describe_calls(live_report: LiveReport) -> dict[str, Any]:
+    """Return the counts, cost and number of a live run as JSON members."""
+    return {
+        "answered": live_report.answered,
+        "failed": live_report.failed,
+        "calls": live_report.calls,
+        "cost": live_report.cost,
+        "run": live_report.run,
+    }
 
 
 def batch_failed_error(number: int, reason: str, labels: TaskLabels) -> RemoteError:

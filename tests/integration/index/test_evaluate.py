@@ -128,6 +128,26 @@ def test_a_worse_build_is_not_promoted(workspace: Workspace, tagged: Callable[[i
     assert "judges 1 question;" in workspace.ran("index").stderr
 
 
+def test_each_judged_question_counts_once(
+    workspace: Workspace, tagged: Callable[[int], None]
+) -> None:
+    """Questions of a type that is called "all" count once in the figures of all questions."""
+    tagged(3)
+    workspace.ran("index")
+    files = (workspace.data / "queries.jsonl", workspace.data / "qrels.tsv")
+    types = ("all", "name", "topic")
+    queries = [
+        {"qid": f"q{number}", "text": f"hive {number}", "type": type_name}
+        for number, type_name in enumerate(types)
+    ]
+    files[0].write_text("".join(f"{json.dumps(query)}\n" for query in queries))
+    files[1].write_text("".join(f"q{number} 0 p{number} 1\n" for number in range(3)))
+
+    rows = json.loads(workspace.run("eval", *map(str, files), "--json").stdout)
+    counts = {row["type"]: row["queries"] for row in rows}
+    assert counts == {"all": 3, "name": 1, "topic": 1}
+
+
 def read_manifest(workspace: Workspace) -> dict[str, Any]:
     """Return the manifest of the build in service."""
     document: dict[str, Any] = json.loads(
