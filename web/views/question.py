@@ -242,6 +242,9 @@ def _start_using(
 def _question_values(app_state: AppState, ws: WorkspaceSession) -> dict[str, Any]:
     """Return the variables of the templates of a question and of its change.
 
+    If a person wrote the task's file, or the page is read-only, they also describe the question,
+    the prompt and the fields of the file, or the reason why it cannot be read.
+
     Raises:
         RequestRefusedError: 404, the task has no file.
     """

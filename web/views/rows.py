@@ -253,8 +253,9 @@ def get_thumbnail(
 def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
     """Read a page of rows; return the variables of the template `parts/rows.html`.
 
-    Images and passages have a layout of their own, except in the list of refused rows. Passages are
-    read with their quotations and cut to MAX_PASSAGE_CHARS if they have none.
+    Columns without a value on the page are left out, unless the query names the columns. Images and
+    passages have a layout of their own, except in the list of refused rows. Passages are read with
+    their quotations and cut to MAX_PASSAGE_CHARS if they have none.
     """
     task = ws.settings.task
     page = _read_page(ws, query)
