@@ -112,7 +112,8 @@ def batch_submit(
     to interrupt: no row is asked twice, and a batch with a lost create reply is found again. A
     pilot, if the task or --pilot needs one, is asked first and must pass its gates.
 
-    Asks for confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD).
+    Asks for confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD). Rows beyond a budget
+    are not sent, and the command then ends with an error.
     """
     labels = ws.task.labels
     if dry:

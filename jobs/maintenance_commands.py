@@ -454,7 +454,7 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
     """Delete the answers of EXTRACTOR, such as passage-concepts@2 or passage-concepts@2/MODEL.
 
     Asks for confirmation first. Deletes all of them or none. Other versions and imported answers
-    stay.
+    stay. Prints how many answers were deleted and rows unparked. It is no error if there are none.
 
     After the last answer of the local engine is deleted, the workspace can use Gemini.
     """
