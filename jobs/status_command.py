@@ -257,9 +257,7 @@ def _format_counts(document: Mapping[str, Any], subject: str) -> str:
         labels["open"] = "without concepts"
 
     named_counts = [(answered_name, answered)]
-    for name, count in state_counts:
-        if count and name != "parked":
-            named_counts.append((name, count))
+    named_counts += [(name, count) for name, count in state_counts if count and name != "parked"]
     parked_count = sum(document["parked"].values())
     if parked_count:
         named_counts.append(("parked", parked_count))
