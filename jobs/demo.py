@@ -103,10 +103,10 @@ def _run_command(command: CommandHint, demo_folder: Path) -> None:
         SystemExit: The command failed; its error was printed.
     """
     Terminal().say("")
-    printed_options = {
-        name: os.path.relpath(option) if isinstance(option, Path) else option
-        for name, option in command.options.items()
-    }
+    printed_options = dict(command.options)
+    for name, option in command.options.items():
+        if isinstance(option, Path):
+            printed_options[name] = os.path.relpath(option)
     click.secho(f"$ {CommandHint(command.command, **printed_options)}", bold=True)
 
     variables = {PREFIX + name.upper(): str(option) for name, option in command.options.items()}

@@ -61,7 +61,9 @@ def evaluate(
             )
         return evaluate_search(ws, queries, qrels)
     if queries is not None or qrels is not None:
-        missing_name = "qrels" if qrels is None else "queries"
+        missing_name = "queries"
+        if qrels is None:
+            missing_name = "qrels"
         raise InputError(
             f"judged questions need two files, but {missing_name.upper()} is missing; "
             "nothing was measured",

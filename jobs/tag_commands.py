@@ -113,7 +113,9 @@ def tag(
     if backfill and quality is not None:
         ws.display.say(f"quality: {quality.line} ({quality.path})")
     # Only people read the next command; the JSON document has none.
-    next_command = None if should_print_json() else status.read_status(ws).next_command
+    next_command = None
+    if not should_print_json():
+        next_command = status.read_status(ws).next_command
 
     def check() -> None:
         for summary in report.ingested:

@@ -327,7 +327,9 @@ def describe_source(ws: WorkspaceSession) -> str:
     record = getattr(ws.task, "record", None)
     if record is None or ws.task.subject in {IMAGES_TASK, PASSAGES_TASK}:
         return ""
-    source = "a query" if record.is_query else PurePath(record.items).name
+    source = "a query"
+    if not record.is_query:
+        source = PurePath(record.items).name
     return f"from {source} · version {record.version}"
 
 

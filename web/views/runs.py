@@ -327,7 +327,9 @@ def _file_path(data: FilePath, number: int, kind: str) -> FilePath:
 
 def _count_outcomes(run: run_summary.Run) -> dict[str, int]:
     """Return the number of requests by outcome; they add up to all requests."""
-    open_label = "open, to be asked again" if run.batch.is_finished else "not answered yet"
+    open_label = "not answered yet"
+    if run.batch.is_finished:
+        open_label = "open, to be asked again"
     counts = {"answered": run.answered, **run.failures}
     if run.open:
         counts[open_label] = run.open
