@@ -229,7 +229,7 @@ def _stale_lines(stale: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 def _doubtful_lines(doubtful: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Return a line with the number of doubtful rows of all rows with confidences.
 
-    Without confidences (None) there is no line. A hint, if any, is the command that lists the rows.
+    There is no line if no row has a confidence (None). The hint is the command that lists the rows.
     """
     if doubtful is None:
         return []

@@ -266,7 +266,7 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
 
     If no row is open, print this instead of the estimate and the recommendation. If the local
     engine would answer, print the estimate of the model that a key would use. A late batch's move
-    and a proposal of decisions, or why there is none, have lines of their own.
+    and a proposal of decisions, or the reason against it, have lines of their own.
     """
     if estimate.waiting.items:
         waiting = estimate.waiting.describe_rows(labels)

@@ -158,7 +158,7 @@ def submit_correction(
 
     The form's `state` is the state of the answer that the editor saw. If the answer has changed
     since, or the name or the value is wrong, nothing is changed. The result then has a message in
-    plain words and the typed texts. A value that is equal to the present one is no error and no
+    plain words and the typed texts. A value that is equal to the present value is no error and no
     edit.
     """
     field_name = form.get("field", "")

@@ -158,7 +158,7 @@ def to_texts(shape: FieldShape, value: Any) -> Texts:
 def _to_leaf_text(shape: FieldShape, value: Any) -> str:
     """Return the text of a value without parts: a text as it is, a quotation's words, else JSON.
 
-    None is an empty text. JSON of several lines is indented.
+    The text of None is empty. JSON of several lines is indented.
     """
     if value is None:
         return ""
@@ -180,7 +180,7 @@ def nest_texts(form: Mapping[str, str]) -> Texts:
     """Return the texts of a form's value as a tree, in the order of the form.
 
     Fields outside the path ROOT_NAME are ignored, and so are parts of a field that is a text. A
-    value without parts is a text. Without any field of the value the tree is empty.
+    value without parts is a text. The tree is empty if the form has no field of the value.
     """
     root: dict[str, Texts] = {}
     for name, text in form.items():

@@ -365,7 +365,7 @@ def get_work(request: Request, number: int) -> dict[str, Any]:
 
 @router.post("/api/work/{number}/stop")
 def stop_work(request: Request, number: int) -> dict[str, str]:
-    """Request background work to end early; it waits for running calls and begins no new ones.
+    """Request background work to end early; it waits for running calls and begins no new call.
 
     Work that does not run, or that is unknown, is refused with 409.
     """

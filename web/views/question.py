@@ -221,7 +221,7 @@ def _start_using(
     def run(display: BackgroundJob) -> dict[str, Any]:
         """Write the task's file, sync its rows, and estimate the cost of the open rows.
 
-        Returns the summary. Nothing is asked. `change` gets the row count and the modes.
+        Returns the summary. No row is asked. `change` gets the row count and the modes.
 
         Raises:
             FindableError: For example, the file was changed meanwhile; it stays as it is.

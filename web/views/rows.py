@@ -92,7 +92,7 @@ def export_items(
 def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> Iterator[bytes]:
     """Yield the file of the selected rows in chunks of EXPORT_PIECES pieces.
 
-    Without filters all rows are in the file. The workspace is open until the last chunk.
+    All rows are in the file if there is no filter. The workspace is open until the last chunk.
 
     Raises:
         FindableError: The task or the filter is wrong, before the first chunk.
@@ -196,7 +196,7 @@ def _list_choices(
 def _list_confidence_links(ws: WorkspaceSession, query: RowQuery, task: str) -> list[_FilterLink]:
     """Return the links that filter by doubt and sort the least certain rows first.
 
-    There is none if the task has no confidence, and none to sort if its table cannot be so sorted.
+    The list is empty if the task has no confidence. Only some tables can be sorted by confidence.
     """
     with ws.store.read() as tx:
         if not has_confidences(tx, ws.task.name):
@@ -458,7 +458,7 @@ class FilterChip(NamedTuple):
 def list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
     """Return the labels of the list's filters, each with the address that removes it alone.
 
-    Two versions whose answers differ are one filter, which comes first.
+    Two versions whose answers differ have a common filter, which comes first.
     """
     labels = {
         "find": "words: {}",
