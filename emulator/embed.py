@@ -43,10 +43,10 @@ def embed_requests(requests: Sequence[Mapping[str, Any]], model: Model) -> list[
     """
     rows = encode([get_embedding_text(request) for request in requests], encoder=model.encoder)
 
-    vectors = []
-    for row, request in zip(rows, requests, strict=True):
-        vectors.append(row[: int(request.get("outputDimensionality", WIDTH))])
-    return vectors
+    return [
+        row[: int(request.get("outputDimensionality", WIDTH))]
+        for row, request in zip(rows, requests, strict=True)
+    ]
 
 
 def embed_texts(texts: Sequence[str], name: str, *, width: int) -> list[Any]:

@@ -79,8 +79,10 @@ def build_operation(batch: Row) -> dict[str, Any]:
     file.
     """
     name = f"batches/{batch['id']}"
-    has_results = batch["state"] == "SUCCEEDED"
-    output = {"responsesFile": f"files/batch-{batch['id']}"} if has_results else {}
+    output = {}
+    if batch["state"] == "SUCCEEDED":
+        output = {"responsesFile": f"files/batch-{batch['id']}"}
+
     stats = _omit_empty(
         requestCount=batch["requests"],
         successfulRequestCount=batch["succeeded"],

@@ -109,10 +109,11 @@ def batch_submit(
     """Send all open rows of TASK in batches, for example all untagged people with a bio.
 
     Writes request files, uploads them, and creates a batch for each file. It is safe to repeat and
-    to interrupt: no row is asked twice, and a batch with a lost create reply is found again. A
-    pilot, if the task or --pilot needs one, is asked first and must pass its gates.
+    to interrupt: no row is asked twice, and a batch with a lost create reply is found again. If
+    the task or --pilot demands a pilot, it is asked first and must pass its gates.
 
-    Asks for confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD).
+    Asks for confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD). Rows beyond a budget
+    are not sent, and the command then ends with an error.
     """
     labels = ws.task.labels
     if dry:

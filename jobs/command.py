@@ -139,17 +139,16 @@ def _make_common_options(*, has_json: bool) -> list[click.Parameter]:
 
     Their values are stored in click's context, and are no arguments of the command's function.
     """
-    options: list[click.Parameter] = []
-    for name, click_settings in COMMON_OPTIONS.items():
-        if name != "json" or has_json:
-            option = click.Option(
-                [f"--{name}"],
-                callback=_store_in_context,
-                expose_value=False,
-                **click_settings,
-            )
-            options.append(option)
-    return options
+    return [
+        click.Option(
+            [f"--{name}"],
+            callback=_store_in_context,
+            expose_value=False,
+            **click_settings,
+        )
+        for name, click_settings in COMMON_OPTIONS.items()
+        if name != "json" or has_json
+    ]
 
 
 def _make_setting_option(name: str) -> click.Option:

@@ -49,7 +49,8 @@ def demo() -> None:
     """Import, tag, index and search 150 invented people, then passages and images.
 
     Uses the local engine and no key; no data leaves this machine. Deletes the folder `demo` in the
-    workspace first, and creates it again.
+    workspace first, and creates it again. Prints each command before its output, and stops at the
+    first command that fails.
     """
     # The hint for the user's own people is about the user's workspace, not about that of the demo.
     import_command = str(CommandHint("import", experts="people.csv"))

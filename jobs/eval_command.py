@@ -61,13 +61,13 @@ def evaluate(
             )
         return evaluate_search(ws, queries, qrels)
     if queries is not None or qrels is not None:
-        missing_file = OptionHint(queries="queries.jsonl")
+        missing_name = "queries"
         if qrels is None:
-            missing_file = OptionHint(qrels="qrels.tsv")
+            missing_name = "qrels"
         raise InputError(
-            f"judged questions need two files, but {missing_file.name.upper()} is missing; "
+            f"judged questions need two files, but {missing_name.upper()} is missing; "
             "nothing was measured",
-            hint=f"add {missing_file}",
+            hint=f"add {OptionHint(missing_name)}",
         )
 
     with ws.store.read() as tx:

@@ -103,7 +103,9 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
     except click.exceptions.Exit:
         raise
     except click.ClickException as error:
-        hint = _help_hint(error) if isinstance(error, click.UsageError) else "check the path"
+        hint = "check the path"
+        if isinstance(error, click.UsageError):
+            hint = _help_hint(error)
         fail(error.format_message(), hint, error.exit_code)
     except MemoryError:
         fail(*NO_MEMORY_ERROR, CONFIGURATION_CODE)

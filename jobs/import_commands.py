@@ -153,7 +153,10 @@ def import_rows(
     if may_create and (file.is_file() or file.is_dir()):
         importer.check_file(file, import_options)
 
-    with open_configured_workspace("look" if dry else "create", task_name=task_name) as ws:
+    access = "create"
+    if dry:
+        access = "look"
+    with open_configured_workspace(access, task_name=task_name) as ws:
         import_report = importer.import_rows(ws, file, import_options)
         next_command = None
         if not dry and not should_print_json():
@@ -284,7 +287,9 @@ def _import_images(folder: Path) -> CommandReport:
     with open_configured_workspace("create", task_name="images") as ws:
         report = images.import_images(ws, folder)
         ws.sync_rows()
-        next_command = None if should_print_json() else status.read_status(ws).next_command
+        next_command = None
+        if not should_print_json():
+            next_command = status.read_status(ws).next_command
     return CommandReport(report.document, _images_output(report), report.check, next_command)
 
 

@@ -302,7 +302,9 @@ def _format_index_entry(index_state: Mapping[str, Any]) -> str:
         return f"broken: {index_state['problem']}"
     if not index_state["indexed"]:
         return "not in it"
-    freshness = "up to date" if index_state.get("up_to_date") else "with an older text"
+    freshness = "with an older text"
+    if index_state.get("up_to_date"):
+        freshness = "up to date"
     return f"in build {index_state.get('build')}, {freshness}"
 
 

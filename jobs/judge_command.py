@@ -151,7 +151,7 @@ def _left_out_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:
 def _warn_of_unjudged_rows(report: JudgeReport, labels: TaskLabels, display: Progress) -> None:
     """Print a warning for each sampled failed row, and how many rows a budget left open.
 
-    Nothing is printed if no row failed and the budget was large enough.
+    No line is printed if no row failed and the budget was large enough.
     """
     if report.live is not None:
         for row_id, reason in report.live.samples:

@@ -83,8 +83,8 @@ def work(
 
     Runs until it is stopped, and warns of errors. With --once, for cron, it does the due work once.
     It then prints a line with the time, or nothing if nothing was due, and exits with 0, or with
-    the code of an error. With --json, which needs --once, it also lists the remaining work, with
-    the seconds until it is due.
+    the code of an error. --json needs --once, and also lists the remaining work, with the
+    seconds until it is due.
 
     Any number of processes may run at once, with PostgreSQL on several machines.
 
@@ -130,7 +130,7 @@ def _open_task(task_name: str, *, move_to: str | None) -> Iterator[WorkspaceSess
 
     Args:
         task_name: The task.
-        move_to: Mode in which rows of an old batch are asked; None keeps the setting.
+        move_to: Mode in which rows of an old batch are asked, or None for that of the setting.
     """
     with open_configured_workspace("write", task_name=task_name) as ws:
         ws.agreed_usd = None
@@ -454,7 +454,7 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
     """Delete the answers of EXTRACTOR, such as passage-concepts@2 or passage-concepts@2/MODEL.
 
     Asks for confirmation first. Deletes all of them or none. Other versions and imported answers
-    stay.
+    stay. Prints the numbers of deleted answers and unparked rows, which may be 0.
 
     After the last answer of the local engine is deleted, the workspace can use Gemini.
     """
@@ -493,8 +493,8 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
 def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
     """Measure the answers of a task against its gates, and write a report into DATA/reports.
 
-    Exit code 6 if a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. Without
-    answers it writes no report, and says so; for a named version that is an error.
+    Exit code 6 if a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. If
+    there are no answers, it writes no report and says so; for a named version that is an error.
 
     A report contains samples of the database: protect it like the database.
     """

@@ -142,7 +142,9 @@ class NamedArgument(click.Argument):
             )
             raise click.UsageError(message, ctx)
 
-        parsed = option_text if self.nargs == 1 else tuple(option_text.split())
+        parsed: str | tuple[str, ...] = option_text
+        if self.nargs != 1:
+            parsed = tuple(option_text.split())
         return super().consume_value(ctx, {**opts, argument_name: parsed})
 
 

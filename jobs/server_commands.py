@@ -81,7 +81,8 @@ def emulator(
 ) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
 
-    Prints a line for each request: time, method, path, status, milliseconds. A client connects with
+    Files and batches are stored in DATA/emulator, and a later start continues them. Prints
+    a line for each request: time, method, path, status, milliseconds. A client connects with
     GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key.
     """
     from emulator.server import serve

@@ -230,7 +230,7 @@ def _stale_lines(stale: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 def _doubtful_lines(doubtful: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Return a line with the number of doubtful rows of all rows with confidences.
 
-    Without confidences (None) there is no line. A hint, if any, is the command that lists the rows.
+    There is no line if no row has a confidence (None). The hint is the command that lists the rows.
     """
     if doubtful is None:
         return []
@@ -268,9 +268,7 @@ def _format_counts(document: Mapping[str, Any], subject: str) -> str:
         labels["open"] = "without concepts"
 
     named_counts = [(answered_name, answered)]
-    for name, count in state_counts:
-        if count and name != "parked":
-            named_counts.append((name, count))
+    named_counts += [(name, count) for name, count in state_counts if count and name != "parked"]
     parked_count = sum(document["parked"].values())
     if parked_count:
         named_counts.append(("parked", parked_count))

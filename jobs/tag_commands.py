@@ -113,7 +113,9 @@ def tag(
     if backfill and quality is not None:
         ws.display.say(f"quality: {quality.line} ({quality.path})")
     # Only people read the next command; the JSON document has none.
-    next_command = None if should_print_json() else status.read_status(ws).next_command
+    next_command = None
+    if not should_print_json():
+        next_command = status.read_status(ws).next_command
 
     def check() -> None:
         for summary in report.ingested:
@@ -264,7 +266,7 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
 
     If no row is open, print this instead of the estimate and the recommendation. If the local
     engine would answer, print the estimate of the model that a key would use. A late batch's move
-    and a proposal of decisions, or why there is none, have lines of their own.
+    and a proposal of decisions, or the reason against it, have lines of their own.
     """
     if estimate.waiting.items:
         waiting = estimate.waiting.describe_rows(labels)

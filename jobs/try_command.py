@@ -57,7 +57,7 @@ def try_(
     """Ask about a few rows of TASK; show requests, replies, tokens, cost (USD) and time.
 
     Validates the answers, but does not store them. The calls count in budgets and quotas. If
-    a budget, a quota or Ctrl-C ends the calls early, the results so far are printed first.
+    a budget, a quota or Ctrl-C ends the calls early, the finished rows are printed first.
 
     Tries the first open rows, a random sample with --seed, or the row of --item. Asks for
     confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD); without a terminal it needs
@@ -106,7 +106,7 @@ def try_(
 def _print_try(report: TryReport, labels: TaskLabels) -> None:
     """Print the system instruction, then each tried row with its request and reply, then totals.
 
-    The last lines say how often the answers to labelled rows are right, and what the try cost.
+    The last lines say how often the answers to labelled rows are right, and the cost.
     """
     # All requests of a task have the same system instruction.
     instruction = report.items[0].request.get("systemInstruction")
@@ -163,8 +163,8 @@ def _accuracy_lines(accuracy: Sequence[FieldComparison]) -> Iterator[str]:
 def _print_tried_outcome(row: TriedRow) -> None:
     """Print the outcome of a tried row, then its answer, or without an answer the raw reply.
 
-    Duration, tokens and cost are printed only if the row was asked about. A field with a confidence
-    has it behind its name. A long reply is cut.
+    Duration, tokens and cost are printed only if the row was asked about. A field's
+    confidence follows its name. A long reply is cut.
     """
     line = row.outcome
     if row.calls:

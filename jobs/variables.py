@@ -248,7 +248,9 @@ def refuse_unknown_variables(
     for name in (*typed_names, *environment_names):
         if name not in known_names:
             # A name that was typed after `make` has no prefix.
-            prefix = "" if name in typed_names else PREFIX
+            prefix = PREFIX
+            if name in typed_names:
+                prefix = ""
             raise _unknown_variable_error(name, known_names, prefix=prefix)
 
     for name in typed_names:

@@ -155,7 +155,7 @@ class AppState:
 
     def run_command(
         self,
-        act: PageCommand,
+        page_command: PageCommand,
         form: Mapping[str, str],
         task: str,
         display: Progress,
@@ -167,7 +167,7 @@ class AppState:
         The workspace is opened for writing only if the command needs it.
 
         Args:
-            act: The command.
+            page_command: The command.
             form: Its options.
             task: Its task; empty means the default task.
             display: Receives messages and progress.
@@ -178,11 +178,11 @@ class AppState:
             InputError: An option is wrong, or the estimate is above `cost`; nothing was sent.
             FindableError: The command failed. A GateError is raised after the command finished.
         """
-        needs_write = act.needs_write_access(form, task or self.settings_for(task).task)
+        needs_write = page_command.needs_write_access(form, task or self.settings_for(task).task)
         access = WorkspaceAccess.WRITE if needs_write else WorkspaceAccess.READ
         with self._open(task, access, display) as ws:
             ws.agreed_usd = cost
-            return act.run(ws, form)
+            return page_command.run(ws, form)
 
     def create_missing_workspace(self, display: Progress) -> None:
         """Create a workspace if the data folder is missing or empty, as an import would.

@@ -129,7 +129,7 @@ def draw_costs(days: Sequence[Mapping[str, Any]], *, max_days: int) -> ColumnCha
 
     Args:
         days: Documents with `day`, `cost` and `under_way` in USD.
-        max_days: Days on the axis; the last one is the newest day with a document.
+        max_days: Days on the axis; the last day is the newest day with a document.
     """
     if not days:
         return None
@@ -209,8 +209,8 @@ def draw_gate(
     The scale contains 0, the value and the limits, and for shares also 1.
 
     Args:
-        low: The smallest value that passes; None for no limit.
-        high: The largest value that passes; None for no limit.
+        low: The smallest value that passes, or None.
+        high: The largest value that passes, or None.
         is_share: Whether the value is a share, 0 to 1.
     """
     if value is None:

@@ -37,7 +37,7 @@ def find_empty(
 ) -> list[str]:
     """Return the columns without a value in any row, except the first and the kept columns.
 
-    Without rows no column is empty.
+    No column is empty if there are no rows.
     """
     if not rows:
         return []

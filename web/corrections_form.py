@@ -82,7 +82,9 @@ def make_editors(
             continue
         editors[name] = FieldEditor(shape, to_texts(shape, values[name]))
         if result is not None and result.field_name == name:
-            texts = editors[name].texts if result.is_saved else result.texts
+            texts = result.texts
+            if result.is_saved:
+                texts = editors[name].texts
             editors[name] = FieldEditor(shape, texts, result)
     return editors
 
@@ -156,7 +158,7 @@ def submit_correction(
 
     The form's `state` is the state of the answer that the editor saw. If the answer has changed
     since, or the name or the value is wrong, nothing is changed. The result then has a message in
-    plain words and the typed texts. A value that is equal to the present one is no error and no
+    plain words and the typed texts. A value that is equal to the present value is no error and no
     edit.
     """
     field_name = form.get("field", "")
@@ -174,7 +176,9 @@ def submit_correction(
             message = MISSING_QUOTE_MESSAGE
         return CorrectionResult(field_name, message, is_saved=False, texts=texts)
     except InputError as error:
-        message = error.message if error.field else to_line(error)
+        message = to_line(error)
+        if error.field:
+            message = error.message
         return CorrectionResult(
             field_name,
             message,

@@ -87,12 +87,15 @@ def to_problem(error: BaseException) -> dict[str, Any]:
         return _validation_problem(error)
     if isinstance(error, HTTPException):
         is_unknown_address = error.status_code == 404  # noqa: PLR2004 - HTTP's own number
-        detail = "this address does not exist" if is_unknown_address else error.detail
+        detail = "this address does not exist"
+        if not is_unknown_address:
+            detail = error.detail
         return problem_document(error.status_code, "Refused", detail)
 
-    cause = f"a bug in findable: {type(error).__name__}"
-    if isinstance(error, KeyboardInterrupt):
-        cause = "interrupted"
+    is_interrupt = isinstance(error, KeyboardInterrupt)
+    cause = "interrupted"
+    if not is_interrupt:
+        cause = f"a bug in findable: {type(error).__name__}"
     detail = f"{cause}; check the stored data before you try again"
     return problem_document(500, "Stopped", detail)
 

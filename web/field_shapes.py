@@ -93,8 +93,12 @@ def _make_shape(name: str, node: Mapping[str, Any], *, is_optional: bool = False
         choices = [node["const"]]
     elif kind == "choice" and not choices:
         choices = (True, False)
-    properties = node["properties"] if kind == "object" else {}
-    element = _make_shape("", node["items"]) if kind == "list" else None
+    properties = {}
+    if kind == "object":
+        properties = node["properties"]
+    element = None
+    if kind == "list":
+        element = _make_shape("", node["items"])
     return FieldShape(
         kind,
         label=name.replace("_", " "),
@@ -138,11 +142,15 @@ def to_texts(shape: FieldShape, value: Any) -> Texts:
     A value that does not fit a list or an object has no elements, or empty members.
     """
     if shape.kind == "list":
-        elements = value if isinstance(value, list) else []
+        elements: list[Any] = []
+        if isinstance(value, list):
+            elements = value
         element_shape = shape.element or FieldShape("json")
         return {str(index): to_texts(element_shape, item) for index, item in enumerate(elements)}
     if shape.kind == "object":
-        members = value if isinstance(value, Mapping) else {}
+        members: Mapping[str, Any] = {}
+        if isinstance(value, Mapping):
+            members = value
         return {name: to_texts(member, members.get(name)) for name, member in shape.members}
     return _to_leaf_text(shape, value)
 
@@ -150,7 +158,7 @@ def to_texts(shape: FieldShape, value: Any) -> Texts:
 def _to_leaf_text(shape: FieldShape, value: Any) -> str:
     """Return the text of a value without parts: a text as it is, a quotation's words, else JSON.
 
-    None is an empty text. JSON of several lines is indented.
+    The text of None is empty. JSON of several lines is indented.
     """
     if value is None:
         return ""
@@ -172,7 +180,7 @@ def nest_texts(form: Mapping[str, str]) -> Texts:
     """Return the texts of a form's value as a tree, in the order of the form.
 
     Fields outside the path ROOT_NAME are ignored, and so are parts of a field that is a text. A
-    value without parts is a text. Without any field of the value the tree is empty.
+    value without parts is a text. The tree is empty if the form has no field of the value.
     """
     root: dict[str, Texts] = {}
     for name, text in form.items():
@@ -206,13 +214,17 @@ def parse_texts(shape: FieldShape, texts: Texts, path: str = ROOT_NAME) -> Any:
     if shape.kind == "list":
         return _parse_list(shape, texts, path)
     if shape.kind == "object":
-        branch = texts if isinstance(texts, dict) else {}
+        branch: dict[str, Texts] = {}
+        if isinstance(texts, dict):
+            branch = texts
         return {
             name: parse_texts(member, branch.get(name, ""), f"{path}.{name}")
             for name, member in shape.members
         }
 
-    text = texts if isinstance(texts, str) else ""
+    text = ""
+    if isinstance(texts, str):
+        text = texts
     if shape.is_optional and not text.strip():
         return None
     return _LEAF_PARSERS[shape.kind](shape, text, path)
@@ -220,7 +232,9 @@ def parse_texts(shape: FieldShape, texts: Texts, path: str = ROOT_NAME) -> Any:
 
 def _parse_list(shape: FieldShape, texts: Texts, path: str) -> list[Any]:
     """Return the elements of a list; empty lines are left out."""
-    lines = texts if isinstance(texts, dict) else {"0": texts}
+    lines = texts
+    if not isinstance(texts, dict):
+        lines = {"0": texts}
     element_shape = shape.element or FieldShape("json")
     return [
         parse_texts(element_shape, line, f"{path}.{name}")
@@ -270,7 +284,9 @@ def _parse_number(shape: FieldShape, text: str, path: str) -> int | float:
 
 def _describe_number(shape: FieldShape) -> str:
     """Return an instruction with the accepted kind of number and its bounds, if any."""
-    instruction = "type a whole number" if shape.is_whole else "type a number"
+    instruction = "type a number"
+    if shape.is_whole:
+        instruction = "type a whole number"
     if shape.minimum is not None and shape.maximum is not None:
         return f"{instruction} from {shape.minimum:g} to {shape.maximum:g}"
     if shape.minimum is not None:

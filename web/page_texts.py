@@ -134,7 +134,9 @@ def _link_to(command: str, task: str) -> Markup:
     address = path
     if task:
         query = urlencode({"task": task})
-        separator = "&" if "?" in path else "?"
+        separator = "?"
+        if "?" in path:
+            separator = "&"
         address = f"{path}{separator}{query}"
     return Markup('<a href="{}{}">{}</a>').format(address, fragment, label)
 

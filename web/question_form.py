@@ -224,7 +224,7 @@ def _split_choices(typed_field: TypedField) -> Iterator[str]:
 def choose_columns(roles: Mapping[str, str]) -> ColumnChoice:
     """Return the chosen columns: text, key, and other sent columns. No column is guessed.
 
-    Without a key column, the key is a hash of the row.
+    The key is a hash of the row if no column is the key.
 
     Raises:
         InputError: Not exactly one column is the text, or several columns are the key.

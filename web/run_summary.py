@@ -76,7 +76,7 @@ def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
 
 
 def make_run(tx: Connection, parts: Sequence[BatchRow]) -> Run:
-    """Return a run of these batches, which are sorted by number; there is at least one.
+    """Return a run of these batches, which are sorted by number and not empty.
 
     A failed batch has no result file, so its outcomes are counted from the stored errors. No more
     requests count as failed than were not answered. The other requests are open.
@@ -170,7 +170,7 @@ def _chain(name_lists: Iterable[Sequence[str]]) -> list[str]:
 def _merge_anomalies(accounts: Iterable[Any]) -> list[Anomaly]:
     """Return the anomalies of several batches, the most frequent first.
 
-    Anomalies with the same outcome and reason are one, with the examples of the first.
+    Anomalies with the same outcome and reason are merged; the examples of the first stay.
     """
     merged: dict[tuple[str, str], Anomaly] = {}
     for account in accounts:

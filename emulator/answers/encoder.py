@@ -236,7 +236,7 @@ def _encode_word(word: str) -> _EncodedWord:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _hash_ngrams(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return dimensions (0 to 767) and signs of the n-grams of `<word>` and of `<word>` itself.
+    """Return dimensions (0 to 767) and signs of 3- to 5-grams of `<word>` and of `<word>`.
 
     Equal n-grams count once.
     """

@@ -117,17 +117,17 @@ def start_command(
         RequestRefusedError: 404, the page cannot run the command, or there is no such task.
         InputError: An option in the form is wrong.
     """
-    act = app_state.get_command(command)
+    page_command = app_state.get_command(command)
     app_state.require_task(task)
     # Report a wrong option in the response, not in the background.
-    act.needs_write_access(form, task)
+    page_command.needs_write_access(form, task)
 
     def run(display: BackgroundJob) -> Any:
         if command == INDEX_COMMAND and not form.get("rollback"):
             with app_state.open_to_read(task) as ws:
                 ws.agreed_usd = cost
                 ws.confirm_cost(plan_embedding(ws)["cost"], unchanged_text="nothing was embedded")
-        return app_state.run_command(act, form, task, display, cost=cost)
+        return app_state.run_command(page_command, form, task, display, cost=cost)
 
     return app_state.running.start(f"{command} {task}", run, task=task)
 
@@ -365,7 +365,7 @@ def get_work(request: Request, number: int) -> dict[str, Any]:
 
 @router.post("/api/work/{number}/stop")
 def stop_work(request: Request, number: int) -> dict[str, str]:
-    """Request background work to end early; it waits for running calls and begins no new ones.
+    """Request background work to end early; it waits for running calls and begins no new call.
 
     Work that does not run, or that is unknown, is refused with 409.
     """
@@ -391,8 +391,8 @@ def read_command(request: Request, command: str, task: str = "") -> JSONResponse
     The query parameters are its options. Other commands are refused with 405.
     """
     app_state = get_app_state(request)
-    act = app_state.get_command(command)
-    if not act.is_read_only:
+    page_command = app_state.get_command(command)
+    if not page_command.is_read_only:
         raise RequestRefusedError(
             405,
             f"{command} changes data; nothing was started",
@@ -400,7 +400,7 @@ def read_command(request: Request, command: str, task: str = "") -> JSONResponse
         )
 
     form = {name: text for name, text in request.query_params.items() if name != "task"}
-    document = app_state.run_command(act, form, task, NoProgress())
+    document = app_state.run_command(page_command, form, task, NoProgress())
     return JSONResponse(jsonable_encoder(document))
 
 

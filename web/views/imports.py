@@ -325,7 +325,7 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
     def run(display: BackgroundJob) -> None:
         """Guess the columns or run the dry import, then read the first rows; fill the upload.
 
-        A file whose rows cannot be read one by one has no first rows.
+        A file whose rows only an import can read has no first rows.
         """
         if upload.task == NEW_TASK:
             with app_state.open_to_read() as ws:
@@ -481,7 +481,7 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
     def run(display: BackgroundJob) -> dict[str, Any]:
         """Store the task with its file, delete the upload's file, and estimate all rows.
 
-        Returns the summary. Nothing is asked. The upload gets the modes with their prices.
+        Returns the summary. No row is asked. The upload gets the modes with their prices.
         """
         with app_state.open_to_write(None, display) as ws:
             new_task_files.save_task_with_file(ws, new_task)

@@ -90,7 +90,7 @@ def make_new_row_variables(
 ) -> dict[str, Any]:
     """Return the variables of the template `parts/new_row.html`.
 
-    `new_row` is the typed row, by default an empty one. `row_fields` has for each column of
+    `new_row` is the typed row, by default an empty row. `row_fields` has for each column of
     `list_columns` its name, whether it is part of the key, and whether its text is short.
     """
     columns: Mapping[str, str] = {}

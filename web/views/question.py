@@ -227,7 +227,7 @@ def _start_using(
     def run(display: BackgroundJob) -> dict[str, Any]:
         """Write the task's file, sync its rows, and estimate the cost of the open rows.
 
-        Returns the summary. Nothing is asked. `change` gets the row count and the modes.
+        Returns the summary. No row is asked. `change` gets the row count and the modes.
 
         Raises:
             FindableError: For example, the file was changed meanwhile; it stays as it is.
@@ -247,6 +247,9 @@ def _start_using(
 
 def _question_values(app_state: AppState, ws: WorkspaceSession) -> dict[str, Any]:
     """Return the variables of the templates of a question and of its change.
+
+    If a person wrote the task's file, or the page is read-only, they also describe the question,
+    the prompt and the fields of the file, or the reason why it cannot be read.
 
     Raises:
         RequestRefusedError: 404, the task has no file.

@@ -95,7 +95,7 @@ def render_row_page(request: Request, query: RowPageParameters) -> HTMLResponse:
 def begin_review(request: Request, task: str) -> RedirectResponse:
     """Redirect to the first doubtful row, else to the first row that is not reviewed.
 
-    The row is opened from the list of such rows. If there is none, redirect to the list of rows.
+    The row is opened from the list of such rows. If no row is left, redirect to the list of rows.
     """
     with get_app_state(request).open_to_read(task) as ws:
         for parameters in ({"doubtful": "yes"}, {"reviewed": "no"}):
@@ -152,8 +152,8 @@ def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> 
     """Review, correct, ask or forget a row; render the row, with the error if any.
 
     The form's `act` is "review", "unreview", "name", "correct" or "forget"; any other form asks the
-    row again. The message about a correction is displayed next to its field. The editor's name is
-    stored in a cookie.
+    row again. Asking and forgetting run in the background. The message about a correction is
+    displayed next to its field. The editor's name is stored in a cookie, unless the form is refused.
     """
     app_state = get_app_state(request)
     key = query.key
@@ -332,7 +332,7 @@ def _find_neighbours(
 ) -> Neighbours:
     """Return the neighbours of a row in the list from which it was opened.
 
-    If that takes longer than `within_s` seconds, there are none, and `is_late` is set.
+    If that takes longer than `within_s` seconds, no address is set, but `is_late`.
     """
     try:
         ids = items.read_neighbours(

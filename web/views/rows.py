@@ -92,7 +92,7 @@ def export_items(
 def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> Iterator[bytes]:
     """Yield the file of the selected rows in chunks of EXPORT_PIECES pieces.
 
-    Without filters all rows are in the file. The workspace is open until the last chunk.
+    All rows are in the file if there is no filter. The workspace is open until the last chunk.
 
     Raises:
         FindableError: The task or the filter is wrong, before the first chunk.
@@ -196,7 +196,7 @@ def _list_choices(
 def _list_confidence_links(ws: WorkspaceSession, query: RowQuery, task: str) -> list[_FilterLink]:
     """Return the links that filter by doubt and sort the least certain rows first.
 
-    There is none if the task has no confidence, and none to sort if its table cannot be so sorted.
+    The list is empty if the task has no confidence. Only some tables can be sorted by confidence.
     """
     with ws.store.read() as tx:
         if not has_confidences(tx, ws.task.name):
@@ -253,8 +253,9 @@ def get_thumbnail(
 def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
     """Read a page of rows; return the variables of the template `parts/rows.html`.
 
-    Images and passages have a layout of their own, except in the list of refused rows. Passages are
-    read with their quotations and cut to MAX_PASSAGE_CHARS if they have none.
+    Columns without a value on the page are left out, unless the query names the columns. Images and
+    passages have a layout of their own, except in the list of refused rows. Passages are read with
+    their quotations and cut to MAX_PASSAGE_CHARS if they have none.
     """
     task = ws.settings.task
     page = _read_page(ws, query)
@@ -326,7 +327,9 @@ def describe_source(ws: WorkspaceSession) -> str:
     record = getattr(ws.task, "record", None)
     if record is None or ws.task.subject in {IMAGES_TASK, PASSAGES_TASK}:
         return ""
-    source = "a query" if record.is_query else PurePath(record.items).name
+    source = "a query"
+    if not record.is_query:
+        source = PurePath(record.items).name
     return f"from {source} · version {record.version}"
 
 
@@ -455,7 +458,7 @@ class FilterChip(NamedTuple):
 def list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
     """Return the labels of the list's filters, each with the address that removes it alone.
 
-    Two versions whose answers differ are one filter, which comes first.
+    Two versions whose answers differ have a common filter, which comes first.
     """
     labels = {
         "find": "words: {}",

@@ -74,7 +74,10 @@ def get_file(
 
 @router.get("/runs", include_in_schema=False)
 def render_runs(request: Request, task: str | None = None, by: CostKey = "task") -> HTMLResponse:
-    """Render the newest runs, the cost of each day, and the cost by a key such as the task."""
+    """Render the newest runs of all tasks, the cost of each day, and the cost by a key.
+
+    `by` is the key, such as the task. The budgets are those of `task`.
+    """
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         days = batch_report.summarize_costs(ws.store, ws.tasks, group_key="day")
@@ -166,11 +169,11 @@ def act_on_batch(
 
 def start_cancelling(app_state: AppState, number: int, task: str) -> BackgroundJob:
     """Start to cancel a batch, or return the running work that does."""
-    act = app_state.get_command("batch-cancel")
+    page_command = app_state.get_command("batch-cancel")
     form = {"batch": str(number)}
     return app_state.running.start(
         CANCEL_WORK_KIND.format(number),
-        lambda display: app_state.run_command(act, form, task, display),
+        lambda display: app_state.run_command(page_command, form, task, display),
         task=task,
     )
 
@@ -324,7 +327,9 @@ def _file_path(data: FilePath, number: int, kind: str) -> FilePath:
 
 def _count_outcomes(run: run_summary.Run) -> dict[str, int]:
     """Return the number of requests by outcome; they add up to all requests."""
-    open_label = "open, to be asked again" if run.batch.is_finished else "not answered yet"
+    open_label = "not answered yet"
+    if run.batch.is_finished:
+        open_label = "open, to be asked again"
     counts = {"answered": run.answered, **run.failures}
     if run.open:
         counts[open_label] = run.open
