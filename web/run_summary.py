@@ -53,7 +53,9 @@ class Run:
     @property
     def icon(self) -> str:
         """Return the name of the icon: how the run ended, or that it runs."""
-        if not self.batch.is_finished and not self.is_cancelled:
+        if self.is_cancelled:
+            return "warn"
+        if not self.batch.is_finished:
             return "runs"
         if self.batch.state == BatchState.FAILED or (self.failed and not self.answered):
             return "bad"
