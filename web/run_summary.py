@@ -55,9 +55,11 @@ class Run:
         """Return the name of the icon: "runs" for an open run, or how the run went.
 
         A failed batch, or failures without an answer, are "bad". Some failures are "warn", and no
-        failure is "ok". A cancelled run counts as ended.
+        failure is "ok". A cancelled run is "warn".
         """
-        if not self.batch.is_finished and not self.is_cancelled:
+        if self.is_cancelled:
+            return "warn"
+        if not self.batch.is_finished:
             return "runs"
         if self.batch.state == BatchState.FAILED or (self.failed and not self.answered):
             return "bad"

@@ -3,14 +3,14 @@
 import time
 
 # On a busy machine, work may take this many times as long as its limit. Our choice.
-MAX_BUSY_FACTOR = 5
+MAX_BUSY_FACTOR = 20
 
 
 class WorkTimer:
     """The time that work has taken since the timer was made.
 
     Work in this thread has its computing time, because other programs may use the processor
-    meanwhile. It has at least a fifth of the time that passes, because it may wait for a disk. Work
+    meanwhile. It has at least a twentieth of the time that passes, because it may wait for a disk. Work
     on a server has the time that passes.
     """
 

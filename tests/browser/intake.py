@@ -2,15 +2,21 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.browser.seen import Reader
 
 
-def write_lamps(path: Path, row_count: int) -> dict[str, str]:
-    """Write the rows of a file, and return their texts by key."""
-    texts = {str(number): f"Lamp {number} is bright." for number in range(1, row_count + 1)}
+def write_lamps(
+    path: Path, row_count: int, endings: Sequence[str] = ("is bright.",)
+) -> dict[str, str]:
+    """Write the rows of a file, whose texts end in turn, and return their texts by key."""
+    texts = {
+        str(number): f"Lamp {number} {endings[number % len(endings)]}"
+        for number in range(1, row_count + 1)
+    }
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "shop", "text"])

@@ -4,7 +4,9 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 
 from tests.browser.furnished import furnish_images, furnish_passages, furnish_people
@@ -35,6 +37,13 @@ def sample(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
 
     begun(prepare)
     return workspace
+
+
+def _add_tagged(client: httpx2.Client, tab: Any, name: str, people_count: int) -> None:
+    """Add a person, and wait for the tags, which come after the reply on a busy machine."""
+    client.post(ADD_PATH, json={"username": name, "bio": BIO})
+    while client.get("/api/status?task=experts").json()["experts"]["tagged"] < people_count:
+        tab.wait_for_timeout(50)
 
 
 def test_person_added_without_gemini_is_tagged_and_indexed_later(
@@ -71,7 +80,7 @@ def test_tags_are_corrected_and_undone_by_keyboard_alone(workspace: Workspace) -
     """The focus stays usable, and the correction of a person overrides the model."""
     workspace.begin()
     with reading(workspace) as (reader, tab, client):
-        client.post(ADD_PATH, json={"username": "ada", "bio": BIO})
+        _add_tagged(client, tab, "ada", 1)
         reader.go(ADA)
         tab.focus("#edit-tags-open")
         tab.keyboard.press("Enter")
@@ -137,7 +146,7 @@ def test_build_is_rolled_back_after_a_confirmation(workspace: Workspace) -> None
     workspace.begin()
     with reading(workspace) as (reader, tab, client):
         for number, name in enumerate(("ada", "bea"), start=1):
-            client.post(ADD_PATH, json={"username": name, "bio": BIO})
+            _add_tagged(client, tab, name, number)
             reader.go("/settings")
             tab.click("#rebuild")
             reader.wait_for("#index", f"Build {number} is in service")

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,3 +51,30 @@ def test_a_run_of_300_rows_is_watched_to_its_end(
         assert tab.locator("#list input:checked").count() == 1
         reader.wait_for(".chosen", "1 chosen")
         assert tab.evaluate("window.isSameDocument")
+
+
+def test_rows_that_change_while_the_list_is_loaded_are_shown(workspace: Workspace) -> None:
+    """The list is loaded once more after a slow response, which lacks the last change."""
+    workspace.begin()
+    late_responses: list[tuple[Any, Any]] = []
+
+    def delay_first(route: Any) -> None:
+        """Keep the first response."""
+        if late_responses:
+            route.continue_()
+        else:
+            late_responses.append((route, route.fetch()))
+
+    with reading(workspace) as (reader, tab, client):
+        reader.wait_for("#state", "none open")
+        tab.route("**/parts/rows?*", delay_first)
+        client.post("/api/admin/experts", json={"username": "ada"})
+        while not late_responses:
+            tab.wait_for_timeout(50)
+
+        client.post("/api/admin/experts", json={"username": "bea"})
+        reader.wait_for("#state", "2 without a bio")
+        route, response = late_responses[0]
+        route.fulfill(response=response)
+        reader.wait_for("#list", "bea")
+        reader.wait_for("#facets", "2 people")

@@ -1,7 +1,6 @@
 """A dropped file of 20,000 rows becomes a downloaded table, in a browser."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,32 +16,29 @@ from tests.lab import Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
 ROW_COUNT = 20_000
-TONES = {"praise", "blame", "mixed"}
+# The engine answers by the words of a text.
+ENDINGS = ("has mixed reviews, 3 stars.", "gets blame, 1 star.", "gets praise, 5 stars.")
+TONES = ("mixed", "blame", "praise")
+SUM_OF_TONES = """[...document.querySelectorAll("#pictures .bars .num")]
+  .reduce((sum, count) => sum + Number(count.textContent.replace(",", "")), 0)"""
 # All rows are asked in a minute, on a busy machine in a few.
-RUN_MS = 900_000
+RUN_MS = 600_000
 # Calls with all rows take longer than other tests allow.
 LONG_CALLS: dict[str, Any] = {"CREATE_TIMEOUT": "120", "CALL_TIMEOUT": "120"}
 
 
 def _wait_for_counts(reader: Reader) -> None:
-    """Wait for the values of both fields; the counts of a field add up to all rows."""
+    """Wait until the counts of the tones add up to all rows."""
     reader.wait_for("#facets", f"{ROW_COUNT:,} rows")
-    reader.wait_for("#pictures", "praise")
+    reader.until(f"{SUM_OF_TONES} === {ROW_COUNT}")
     assert "not counted" not in reader.tab.inner_text("#facets")
-    assert _count_values(reader.tab) == ROW_COUNT
-
-
-def _count_values(tab: Any) -> int:
-    """Return the sum of the counts in the chart of the tones."""
-    counts = tab.locator("#pictures .bars .num").all_inner_texts()
-    return sum(int(count.replace(",", "")) for count in counts)
 
 
 def test_a_file_of_20000_rows_becomes_a_downloaded_table(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     """Rows are tried, asked, followed, counted, sorted, corrected and exported."""
-    texts = write_lamps(tmp_path / "lamps.csv", ROW_COUNT)
+    texts = write_lamps(tmp_path / "lamps.csv", ROW_COUNT, ENDINGS)
     workspace.begin()
     with reading(workspace, **LONG_CALLS) as (reader, tab, client):
         open_new_task(reader, tab, tmp_path / "lamps.csv")
@@ -70,7 +66,8 @@ def test_a_file_of_20000_rows_becomes_a_downloaded_table(
         assert [(key, row["tone"]) for key, row in rows.items()] == [("7", "mixed")]
         rows = download_rows(reader, tab, "")
         assert {key: row["text"] for key, row in rows.items()} == texts
-        assert {row["tone"] for row in rows.values()} <= TONES
+        tones = {key: TONES[int(key) % len(TONES)] for key in texts} | {"7": "mixed"}
+        assert {key: row["tone"] for key, row in rows.items()} == tones
         assert all(row["stars"].isdecimal() for row in rows.values())
         batches = client.get("/api/batches?task=lamps").json()
         assert [(batch["way"], batch["requests"]) for batch in batches] == [("batch", ROW_COUNT)]

@@ -151,6 +151,36 @@ function prepareContent(root) {
   announceWork(root);
 }
 
+// Lists of rows: rows that change while their list is loaded are not in it, so it is loaded again.
+
+let isListLoading = false;
+let isListOutdated = false;
+
+document.addEventListener(
+  "rows-changed",
+  () => {
+    isListOutdated ||= isListLoading;
+  },
+  true,
+);
+document.addEventListener("htmx:beforeRequest", (event) => {
+  isListLoading ||= isForList(event);
+});
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (!isForList(event)) {
+    return;
+  }
+  isListLoading = false;
+  if (isListOutdated) {
+    isListOutdated = false;
+    setTimeout(() => htmx.trigger(document.body, "rows-changed"));
+  }
+});
+
+function isForList(event) {
+  return event.detail.requestConfig.path.startsWith("/parts/rows");
+}
+
 // Commands: a button that started a command shows a notice and updates the page.
 
 document.addEventListener("htmx:afterRequest", (event) => {

@@ -81,7 +81,10 @@ def test_a_cancelled_batch_is_cancelled_at_once(task: Workspace) -> None:
         for html in (reply, _read_run(page)):
             assert 'id="cancel"' not in html
             assert re.search(r"being cancelled|cancelled</span>", html)
-        assert "cancelled, 0 answered" in " ".join(_read_runs(page).split())
+        runs = " ".join(_read_runs(page).split())
+        assert "cancelled, 0 answered" in runs
+        assert '<span class="warn">' in runs
+        assert '<span class="ok">' not in runs
 
 
 @pytest.mark.sampled(0)
