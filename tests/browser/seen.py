@@ -106,14 +106,6 @@ def serving(
             process.kill()
 
 
-def wait_for_work(client: httpx2.Client) -> None:
-    """Wait until all background work of the page has ended well."""
-    deadline = time.monotonic() + LONG_MS / 1000
-    while running := [work for work in client.get("/api/work").json() if work["state"] != "done"]:
-        assert time.monotonic() < deadline, running
-        assert {work["state"] for work in running} == {"running"}, running
-
-
 @contextmanager
 def chromium() -> Iterator[Any]:
     """Yield a browser."""

@@ -58,6 +58,8 @@ def test_pictures_of_the_documents_are_made(
                     _save_picture(reading_session, folder / f"{name}.png")
             if not kind:
                 _try_new_task(reading_session, example / "reviews.csv")
+                # The picture shows the columns, the question and the tried answers.
+                reading_session[1].set_viewport_size({"width": 1200, "height": 1500})
                 reading_session[1].evaluate("document.querySelector('.roles').scrollIntoView()")
                 _save_picture(reading_session, folder / "add.png")
 
