@@ -106,8 +106,7 @@ class Audit:
     def check_view(self, path: str) -> None:
         """Open a view with all its details, and check it."""
         self.reader.go(path)
-        # Parts of the page are loaded later.
-        self.reader.tab.wait_for_load_state("networkidle")
+        self.reader.wait_for_parts()
         self.check_page(path)
 
     def check_page(self, name: str) -> None:
