@@ -104,8 +104,9 @@ def _is_displayed(work: Mapping[str, Any]) -> bool:
 
 
 def _is_finished_judge(work: Mapping[str, Any]) -> bool:
-    command, _, _ = work["kind"].partition(" ")
-    return command == JUDGE_COMMAND and work["state"] == "done"
+    command, _, _ = str(work["kind"]).partition(" ")
+    is_done = bool(work["state"] == "done")
+    return is_done and command == JUDGE_COMMAND
 
 
 def _sample_values(report: dict[str, Any]) -> list[dict[str, Any]]:
