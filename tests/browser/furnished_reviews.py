@@ -1,12 +1,8 @@
 """Fill a workspace with a task that has confidences, corrections, judgements and failures."""
 
-from typing import Any
-
-import httpx2
-
-from tests.browser.seen import wait_for_work
 from tests.integration.web.reviewed import answer_many_rows, store_confidences
 from tests.lab import Api, Workspace
+from tests.page import Page
 
 # A third of the rows has the corrected value already, and 50 labels are needed.
 ROW_COUNT = 81
@@ -28,16 +24,16 @@ def furnish_reviews(workspace: Workspace, api: Api) -> None:
     del workspace.environ["FINDABLE_TASK"]
 
 
-def review_rows(client: httpx2.Client) -> None:
+def review_rows(page: Page) -> None:
     """Judge and measure the answers, and correct the tone of most rows."""
     parameters = {**REVIEWS, "field": "tone", "find": "Number"}
     body = {"value": "mixed", "count": ROW_COUNT, "who": "Bea"}
-    steps: tuple[tuple[str, dict[str, str], dict[str, Any]], ...] = (
+    steps = (
         ("/api/judge", {**REVIEWS, "cost": "0.1"}, {}),
         ("/api/tasks/reviews/items/set", parameters, body),
         ("/api/qc", REVIEWS, {}),
     )
     for path, query, options in steps:
-        response = client.post(path, params=query, json=options)
+        response = page.post(path, params=query, json=options)
         assert response.status_code == 202, response.text
-        wait_for_work(client)
+        page.settle()

@@ -58,6 +58,8 @@ def test_pictures_of_the_documents_are_made(
                     _save_picture(reading_session, folder / f"{name}.png")
             if not kind:
                 _try_new_task(reading_session, example / "reviews.csv")
+                # The picture shows the columns, the question and the tried answers.
+                reading_session[1].set_viewport_size({"width": 1200, "height": 1500})
                 reading_session[1].evaluate("document.querySelector('.roles').scrollIntoView()")
                 _save_picture(reading_session, folder / "add.png")
 
@@ -79,8 +81,8 @@ def _try_new_task(reading_session: Reading, path: Path) -> None:
 def _save_picture(reading_session: Reading, path: Path) -> None:
     reader, tab, _ = reading_session
     tab.wait_for_load_state()
-    reader.until("!document.body.textContent.includes('Counting …')")
-    # Other parts of the page, such as the next step and thumbnails, are loaded later.
+    reader.wait_for_parts()
+    # Thumbnails are loaded later.
     tab.wait_for_load_state("networkidle")
     screenshot = Image.open(io.BytesIO(tab.screenshot()))
     screenshot.quantize(MAX_COLOURS).save(path, optimize=True)

@@ -10,7 +10,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from pipeline.batch.judge_runs import DEFAULT_SAMPLE_ROWS
 from pipeline.core.quotes import to_display_value
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
@@ -19,6 +18,7 @@ from pipeline.ops import items
 from pipeline.quality.figures import format_value
 from pipeline.quality.report import read_report_documents
 from pipeline.store import runs
+from pipeline.workflows.judge import DEFAULT_SAMPLE_ROWS
 from web import charts
 from web.app_state import PEOPLE_TASK
 from web.render import get_app_state, render_page
@@ -42,10 +42,7 @@ RECENT_JUDGE_S = 120.0
 
 @router.get("/quality", include_in_schema=False)
 def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
-    """Render the newest report with gates and samples, earlier reports, and parked rows.
-
-    The page of people has their tags, too. The progress of `qc`, `judge` and `tags` is displayed.
-    """
+    """Render the newest report, samples, parked rows, and the tags of people."""
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         subject = ws.settings.task
@@ -103,12 +100,12 @@ def _is_displayed(work: Mapping[str, Any]) -> bool:
     """Return whether work runs, failed, or judged answers a short time ago."""
     if work["state"] != "done":
         return True
-    return _is_finished_judge(work) and bool(work["ended_s"] < RECENT_JUDGE_S)
+    return _is_finished_judge(work) and work["ended_s"] < RECENT_JUDGE_S
 
 
 def _is_finished_judge(work: Mapping[str, Any]) -> bool:
-    command, _, _ = work["kind"].partition(" ")
-    is_done: bool = work["state"] == "done"
+    command, _, _ = str(work["kind"]).partition(" ")
+    is_done = bool(work["state"] == "done")
     return is_done and command == JUDGE_COMMAND
 
 
@@ -156,10 +153,7 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _describe_verdict(report: dict[str, Any]) -> str:
-    """Return how many checks of a report passed, failed, and had too few rows.
-
-    The latter two are left out if they are 0.
-    """
+    """Return how many checks of a report passed, failed, and had too few rows."""
     gates = report["gates"]
     passed = sum(gate["passed"] is True for gate in gates)
     failed = sum(gate["passed"] is False for gate in gates)
@@ -176,13 +170,7 @@ def _describe_verdict(report: dict[str, Any]) -> str:
 
 
 def _format_target(low: float | None, high: float | None, unit: Any) -> str:
-    """Return a range as text, such as "at least 95 %"; "" without bounds.
-
-    Args:
-        low: The smallest value, or None.
-        high: The largest value, or None.
-        unit: Unit of a figure, which decides how its values are formatted.
-    """
+    """Return a range as text; a bound may be None. Returns "" without bounds."""
     low_text = "" if low is None else format_value(low, unit)
     high_text = "" if high is None else format_value(high, unit)
     if low_text and high_text:

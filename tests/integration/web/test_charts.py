@@ -17,6 +17,7 @@ from tests.page import Page
 STARS_BY_KEY = {"1": 2, "2": 5, "3": 2, "4": 4}
 PRAISE_BY_KEY = {"1": ["light"], "2": ["light", "oak"], "3": ["oak"], "4": ["light"]}
 REVIEWS = {"task": "reviews"}
+DECIDE_PATH = "/decisions$"
 LINK = re.compile(r'<a\s+href="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
 
 
@@ -230,7 +231,7 @@ def test_sample_is_judged_on_the_page_and_shares_have_intervals(task: Workspace)
 def test_quality_follows_running_work(task: Workspace, api: Api) -> None:
     """The page loads itself again while answers are judged, and offers nothing to start."""
     task.ran("qc")
-    api.script_fault("slow_reply", times=4, path="gemini-decision", args={"seconds": 1})
+    api.script_fault("slow_reply", times=4, path=DECIDE_PATH, args={"seconds": 1})
     with Page(task) as page:
         page.post("/api/judge", params={**REVIEWS, "cost": 0.1}, json={})
         html = page.get("/quality", params=REVIEWS).text
