@@ -44,6 +44,8 @@ def judge(
 
     Stops before the budget is exceeded. A killed command continues with the same sample, and asks
     nothing twice except the calls that were running.
+
+    If it judged anything, it writes the report of `qc`, with the supported shares.
     """
     if all_ and n is not None:
         raise InputError(

@@ -245,10 +245,9 @@ def _judge_lines(judgement: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Return a line with the run of `judge` that did not end, or no line."""
     if judgement is None:
         return []
-    rows = plural(judgement["items"], "row")
     if judgement["state"] == "killed":
-        return [("judge", f"a run of {rows} stopped: `{judgement['next']}` continues it")]
-    return [("judge", f"a run of {rows} is under way")]
+        return [("judge", f"stopped before its end: `{judgement['next']}` continues it")]
+    return [("judge", "under way")]
 
 
 def _format_counts(document: Mapping[str, Any], subject: str) -> str:

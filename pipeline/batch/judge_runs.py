@@ -62,8 +62,6 @@ def judge_lock(task_name: str) -> str:
 class UnfinishedJudgement:
     """A run of `judge` that did not end."""
 
-    # Rows that needed a request when the run began.
-    row_count: int
     # No process goes on with the run.
     is_stopped: bool
     # The command that continues the run.
@@ -80,7 +78,6 @@ def find_unfinished_judgement(
     if run is None:
         return None
     return UnfinishedJudgement(
-        run.items,
         locks.is_free(judge_lock(task.name)),
         JudgedRows.decode(run.condition).command(task),
     )

@@ -221,7 +221,7 @@ def _read_document(
 
 
 def _describe_judgement(ws: WorkspaceSession, tx: Connection) -> dict[str, Any] | None:
-    """Return {items, state, next} of a run of `judge` that did not end, for JSON.
+    """Return {state, next} of a run of `judge` that did not end, for JSON.
 
     `state` is "under way" or "killed". None if there is no such run.
     """
@@ -229,7 +229,6 @@ def _describe_judgement(ws: WorkspaceSession, tx: Connection) -> dict[str, Any] 
     if judgement is None:
         return None
     return {
-        "items": judgement.row_count,
         "state": "killed" if judgement.is_stopped else "under way",
         "next": str(judgement.command),
     }

@@ -149,7 +149,7 @@ def _tag_mixed_rows(
         report.mode = options.mode
         report.reason = f"{OptionHint(mode=options.mode)}"
         _print_tag_estimate(decide_ws, decide_estimate, report, open_work)
-        repeats_answers = selection is not None and selection.answered_rows > 0
+        repeats_answers = _repeats_answers(selection)
         _confirm_mixed_cost(ws, options, decide_estimate, repeats_answers=repeats_answers)
         run_number = _begin_run(decide_ws, options, tag_rounds, decide_estimate, selection)
         selection = None
@@ -163,9 +163,7 @@ def _tag_mixed_rows(
         is_cut_off = decided is not None and bool(decided.interrupted or decided.stopped)
         if is_cut_off or report.out_of_money:
             report.decided = decided
-            tag_rounds.complete_report()
-            _end_run_if_over(ws, options, run_number, report)
-            return report
+            return _complete_run(ws, options, tag_rounds, run_number)
 
     other_options = replace(options, mode="auto")
     other_work = () if report.asked else open_work
@@ -247,7 +245,7 @@ def _tag_open_rows(
     run_number: int | None = None
     if report.asked or not options.backfill:
         _print_tag_estimate(ws, estimate, report, open_work)
-        repeats_answers = selection is not None and selection.answered_rows > 0
+        repeats_answers = _repeats_answers(selection)
         _confirm_cost(ws, options, estimate, report.mode, repeats_answers=repeats_answers)
         # The confirmed cost contains the price of moving every batch.
         tag_rounds.late_batches.max_usd = math.inf
@@ -256,25 +254,36 @@ def _tag_open_rows(
         run_number = _begin_run(ws, options, tag_rounds, estimate, selection)
 
     _ask_rows(ws, options, tag_rounds, request_count=estimate.plan.requests)
-    tag_rounds.complete_report()
-
-    if run_number is not None and not options.backfill:
-        _end_run_if_over(ws, options, run_number, report)
-    return report
+    return _complete_run(ws, options, tag_rounds, run_number)
 
 
-def _end_run_if_over(
+def _repeats_answers(selection: RowSelection | None) -> bool:
+    """Return whether rows of a selection are answered and asked again."""
+    return selection is not None and selection.answered_rows > 0
+
+
+def _complete_run(
     ws: WorkspaceSession,
     options: TagOptions,
-    run_number: int,
-    report: TagReport,
-) -> None:
-    """End the run if no row of it can be asked, or its limit or budget is used up."""
-    if not _is_run_over(ws, report, options):
-        return
+    tag_rounds: TagRounds,
+    run_number: int | None,
+) -> TagReport:
+    """Complete and return the report of the rounds.
+
+    The run ends if no row of it can be asked, or its limit or budget is used up. A backfill ends
+    elsewhere.
+
+    Args:
+        run_number: The run; None if no run was begun.
+    """
+    report = tag_rounds.complete_report()
+    if run_number is None or options.backfill or not _is_run_over(ws, report, options):
+        return report
+
     reason = report.out_of_money or "nobody is left"
     with ws.store.write() as tx:
         runs.end_run(tx, run_number, reason=reason, now=ws.now())
+    return report
 
 
 def _confirm_cost(

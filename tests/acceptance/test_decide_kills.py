@@ -20,6 +20,8 @@ from tests.outside.server import Outside
 KILLED = -signal.SIGKILL
 LONGEST_S = 300.0
 CONCURRENCY = 5
+# A busy machine must not repeat a call.
+PATIENCE = {"YES": "1", "CALL_TIMEOUT": "200", "RETRY_FOR": "200"}
 QUESTION: dict[str, Any] = {
     "q": "What does the guest say?",
     "fields": "tone: praise|blame|neutral; is_urgent: bool",
@@ -152,7 +154,7 @@ def test_ten_kills_between_ask_and_export_lose_nothing(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Every row is answered once; only calls that were in flight at a kill are repeated."""
-    served_workspace.settings |= {"YES": "1", "CONCURRENCY": str(CONCURRENCY)}
+    served_workspace.settings |= PATIENCE | {"CONCURRENCY": str(CONCURRENCY)}
     # The file of the task and the export are steps, too.
     served_workspace.step_folder = served_workspace.home
     write_table(served_workspace, ROW_COUNT)
@@ -184,7 +186,7 @@ def test_ten_kills_between_ask_and_export_lose_nothing(
 @pytest.mark.alike
 def test_rows_are_decided_by_the_local_engine(workspace: Workspace) -> None:
     """Without a key the same commands lead to an export with placeholders and probabilities."""
-    workspace.settings |= {"YES": "1"}
+    workspace.settings |= PATIENCE
     workspace.url = ""
     write_table(workspace, ROW_COUNT)
     workspace.run_command("ask", TABLE, **QUESTION)

@@ -1,6 +1,7 @@
 """A decision model judges stored answers: each once, within budgets, with intervals and gates."""
 
 import json
+import shlex
 import signal
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ import pytest
 from tests.acceptance.process import Running
 from tests.acceptance.product import HEADER, PASSAGES, PEOPLE, Workspace, write_declaration
 from tests.acceptance.steps import Fate
+from tests.acceptance.test_row_states import cells_of
 from tests.outside.answers import Json
 from tests.outside.server import Outside
 
@@ -167,6 +169,51 @@ def test_killed_judge_continues_with_the_same_sample(
         assert workspace.run_command("doctor").code == 0
         spent = workspace.spending()
         assert spent["estimated"] == 0
+
+
+def test_status_names_a_killed_run_and_the_command_that_continues_it(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """The command has the options of the run, so it judges the same rows of the sample."""
+    options: dict[str, Any] = {"n": 6, "seed": 3, "fields": "tone,topic"}
+    assert "judge" not in letters.status()
+    with letters.start_command("judge", **options, **ONE_BY_ONE) as running:
+        wait_for_decisions(outside_server, running, 2)
+        status = letters.status()["judge"]
+        assert status["state"] == "under way"
+        running.signal(signal.SIGKILL)
+        running.wait()
+
+    status = letters.status()["judge"]
+    assert status["state"] == "killed"
+    words = shlex.split(status["next"])
+    assert words[1:] == [
+        *("judge", "--task", "letters", "--fields", "tone,topic"),
+        *("-n", "6", "--seed", "3"),
+    ]
+    text = f"stopped before its end: `{status['next']}` continues it"
+    assert text in letters.run_command("status").stdout
+    report = letters.read_json("judge", **options)
+    assert {share["judged"] for share in report["supported"]} == {6}
+    assert set(asked_texts(outside_server).values()) <= {1, 2}
+    assert len(outside_server.decisions) <= 7
+    assert "judge" not in letters.status()
+
+
+def test_judge_writes_the_quality_report(letters: Workspace) -> None:
+    """The page shows the shares without `qc`; a command that judges nothing writes no report."""
+    reports = letters.data / "reports"
+    letters.run_command("judge", n=4)
+    newest_path = max(reports.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    document = json.loads(newest_path.read_text(encoding="utf-8"))
+    assert {share["judged"] for share in document["supported"]} == {4}
+    report_count = len(list(reports.iterdir()))
+    letters.run_command("judge", n=4)
+    assert len(list(reports.iterdir())) == report_count
+
+    refused_run = letters.run_command("judge", n=8, code=3, GATES="suported=0.5")
+    assert "there is no gate" in refused_run.stderr
+    assert letters.read_json("judge", n=8, dry=True)["open"] == 4
 
 
 def test_interrupted_judge_keeps_its_budget_and_its_replies(
@@ -341,6 +388,7 @@ def test_tags_and_concepts_are_judged(served_workspace: Workspace, outside_serve
     workspace.write_file("people.csv", f"{HEADER}ada,Ada,Low,,,{text}\n")
     workspace.run_command("import", "people.csv")
     workspace.run_command("tag_live")
+    assert "tags_confidence" not in workspace.exported_rows(PEOPLE)[0]
     people_report = workspace.read_json("judge", TASK=PEOPLE)
     assert people_report["judged"] == 1
     assert people_report["supported"][1]["field"] == "tags"
@@ -355,6 +403,33 @@ def test_tags_and_concepts_are_judged(served_workspace: Workspace, outside_serve
     question = outside_server.decisions[-1]["questions"]["concepts[0]"]
     assert "<value>name: " in question["instructions"]
     assert "<quotation>" in question["instructions"]
+    check_judged_exports(workspace)
+
+
+def check_judged_exports(workspace: Workspace) -> None:
+    """Assert that exports and `show` have the probabilities of judged tags and concepts."""
+    (answer,) = workspace.read_json("show", item="ada", TASK=PEOPLE)["answers"]
+    probability = answer["confidences"]["tags"]["probability"]
+    (person,) = workspace.exported_rows(PEOPLE)
+    assert person["tags_confidence"] == probability
+    workspace.run_command("export", "judged.csv", TASK=PEOPLE)
+    header, cells = cells_of(workspace.home / "judged.csv")
+    assert cells[header.index("tags_confidence")] == str(probability)
+
+    (answer,) = workspace.read_json("show", item="p1", TASK=PASSAGES)["answers"]
+    probability = answer["confidences"]["concepts"]["probability"]
+    concepts = workspace.exported_rows(PASSAGES)
+    assert {concept["concepts_confidence"] for concept in concepts} == {probability}
+    workspace.run_command("export", "concepts.csv", TASK=PASSAGES)
+    header, *rows = cells_of(workspace.home / "concepts.csv")
+    assert {row[header.index("concepts_confidence")] for row in rows} == {str(probability)}
+
+    # A correction says what a person says, and the import of an export reads no probability.
+    workspace.run_command("correct", item="ada", set="tags=bees", TASK=PEOPLE)
+    assert workspace.exported_rows(PEOPLE)[0]["tags_confidence"] is None
+    workspace.run_command("import", "judged.csv", TASK=PEOPLE)
+    columns = list(workspace.exported_rows(PEOPLE)[0])
+    assert [name for name in columns if "confidence" in name] == ["tags_confidence"]
 
 
 def test_placeholder_judgements_are_told(workspace: Workspace) -> None:
