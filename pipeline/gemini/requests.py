@@ -112,17 +112,23 @@ def redact_line(line: bytes) -> bytes:
     return orjson.dumps(_replace_images(orjson.loads(line)))
 
 
-def edit_system_text(line: bytes, edit: Callable[[str], str]) -> bytes:
-    """Return a request line with an edited system instruction; a line without it is unchanged."""
+def edit_instruction(line: bytes, edit: Callable[[str], str]) -> bytes:
+    """Return a request line with an edited system instruction; a line without it is unchanged.
+
+    The system instruction of a decision is the beginning of its input, which is edited as a whole.
+    """
     document = orjson.loads(line)
-    instruction = document.get("request", {}).get("systemInstruction")
-    if not instruction:
+    request = document.get("request", {})
+    holder, member = request, "input"
+    if "systemInstruction" in request:
+        holder, member = request["systemInstruction"]["parts"][0], "text"
+    text = holder.get(member)
+    if not isinstance(text, str):
         return line
-    part = instruction["parts"][0]
-    new_text = edit(part["text"])
-    if new_text == part["text"]:
+    new_text = edit(text)
+    if new_text == text:
         return line
-    part["text"] = new_text
+    holder[member] = new_text
     return orjson.dumps(document) + b"\n"
 
 

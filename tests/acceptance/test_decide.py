@@ -82,6 +82,14 @@ def wait_for_decisions(api: Engine, running: Running, count: int) -> None:
         time.sleep(0.01)
 
 
+def wait_for_calls(api: Engine, running: Running, method: str) -> None:
+    """Wait until a method of the API was called."""
+    deadline = time.monotonic() + LONGEST_S
+    while not any(method in request["path"] for request in api.journal()):
+        assert time.monotonic() < deadline, running.read_output()
+        time.sleep(0.01)
+
+
 def exported_confidences(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """Return the exported probability of each closed field, by row id."""
     return {
@@ -389,28 +397,106 @@ def test_rows_that_wait_for_equal_rows_are_named(tickets: Workspace) -> None:
 
 
 def test_refused_question_leaves_no_workspace(workspace: Workspace) -> None:
-    """`ask` by decisions with an open field names the field, and that `tag` decides the others."""
+    """`ask` by decisions without a closed field names the field, and creates nothing."""
     write_tickets(workspace, ["The lamp hums."])
     files_before = set(workspace.home.iterdir())
-    refused_run = workspace.run_command(
-        "ask",
-        "tasks/tickets.csv",
-        q="Praise or blame?",
-        fields="tone: praise|blame; summary: text",
-        mode="decide",
-        code=2,
-    )
-    assert "field `summary` is of the kind text: decisions answer only" in refused_run.stderr
-    assert "`tag` with --mode decide decides the closed fields" in refused_run.stderr
-    assert set(workspace.home.iterdir()) == files_before
+    for fields, message in (
+        ("summary: text; year: int", "field `summary` is of the kind text: decisions answer only"),
+        ("", "the answer is a text: decisions answer only"),
+    ):
+        refused_run = workspace.run_command(
+            "ask",
+            "tasks/tickets.csv",
+            q="What is it?",
+            fields=fields,
+            mode="decide",
+            code=2,
+        )
+        assert message in refused_run.stderr
+        assert "without --mode decide a generating model answers all fields" in refused_run.stderr
+        assert set(workspace.home.iterdir()) == files_before
 
 
-def test_refused_try_names_the_command_for_mixed_tasks(tickets: Workspace) -> None:
-    """`try` by decisions of a mixed task names the field, and the `tag` command that decides."""
-    declare(tickets, MIXED_FIELDS, 2)
-    refused_run = tickets.run_command("try", mode="decide", n=1, code=2)
-    assert "field `summary` is a text" in refused_run.stderr
-    assert "tag --task tickets --mode decide` decides the closed fields" in refused_run.stderr
+def test_mixed_question_is_asked_by_both_models(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """`ask` decides the closed fields, then asks the others; both are priced and confirmed."""
+    write_tickets(served_tickets, ["The lamp hums.", "A chair is short.", "All is well."])
+    served_tickets.task = ""
+    question: dict[str, Any] = {
+        "q": "Praise or blame?",
+        "fields": "tone: praise|blame; summary: text",
+        "mode": "decide",
+        "TASK": "",
+    }
+    table = "tasks/tickets.csv"
+    asked = served_tickets.read_json("ask", table, **question)
+    assert len(asked["answers"]) == 3
+    for row in asked["tried"]["items"]:
+        assert row["outcome"] == "answered"
+        assert row["answer"].keys() == {"tone", "summary"}
+        assert row["confidences"].keys() == {"tone"}
+        assert row["calls"] == 2
+        assert row["decide_request"]["questions"].keys() == {"tone"}
+        schema = row["request"]["generationConfig"]["responseSchema"]
+        assert schema["properties"].keys() == {"summary"}
+    assert asked["all"]["decide"]["absent"] is None
+    assert len(outside_server.decisions) == 3
+
+    first_run = served_tickets.run_command("ask", table, n=2, name="tones", **question)
+    assert f"{DECISION_MODEL}: 2 rows, estimated" in first_run.stderr
+    assert f"{MODEL}: 2 rows, estimated" in first_run.stderr
+    assert "by decide in" in first_run.stdout
+    served_tickets.run_command("ask", table, n=3, name="tones", **question)
+    assert served_tickets.state_counts("tones") == {"answered": 3}
+    assert len(outside_server.decisions) == 6
+    rows = served_tickets.exported_rows("tones")
+    assert {row["extractor"] for row in rows} == {f"tones@1/{MODEL}"}
+    assert all(0.5 <= row["tone_confidence"] <= 1 for row in rows)
+    assert all(row["summary"] for row in rows)
+
+
+def test_mixed_rows_are_tried_by_both_models(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """`try` joins both replies and stores nothing; a blocked decision asks no other field."""
+    declare(served_tickets, MIXED_FIELDS, 2)
+    tried = served_tickets.read_json("try", mode="decide", n=2)
+    assert [row["outcome"] for row in tried["items"]] == ["answered"] * 2
+    assert {row["calls"] for row in tried["items"]} == {2}
+    assert all(row["answer"].keys() == MIXED_FIELDS.keys() for row in tried["items"])
+    assert all(row["confidences"].keys() == CLOSED_FIELDS.keys() for row in tried["items"])
+    assert served_tickets.state_counts() == {"open": 2}
+    printed = served_tickets.run_command("try", mode="decide", n=1).stdout
+    assert "tone (0." in printed
+
+    outside_server.troubles.decision_faults = ["blocked"]
+    (blocked,) = served_tickets.read_json("try", mode="decide", n=1)["items"]
+    assert (blocked["outcome"], blocked["calls"], blocked["answer"]) == ("refused", 1, None)
+
+
+def test_killed_mixed_question_is_continued(tickets: Workspace, api: Engine) -> None:
+    """After a kill between both requests, the same `ask` decides no row again."""
+    write_tickets(tickets, ["The lamp hums.", "A chair is short.", "All is well."])
+    tickets.task = ""
+    question: dict[str, Any] = {
+        "q": "Praise or blame?",
+        "fields": "tone: praise|blame; summary: text",
+        "mode": "decide",
+        "name": "tones",
+        "n": 3,
+    }
+    api.script_fault("hang", times=99, path="generateContent$", args=HANGS)
+    command = tickets.start_command("ask", "tasks/tickets.csv", CALL_TIMEOUT=200, **question)
+    with command as running:
+        wait_for_calls(api, running, "generateContent")
+        running.signal(signal.SIGKILL)
+        assert running.wait().code == -signal.SIGKILL
+    api.clear_faults()
+
+    tickets.run_command("ask", "tasks/tickets.csv", **question)
+    assert tickets.state_counts("tones") == {"answered": 3}
+    assert count_decisions(api) == 3
 
 
 def test_partly_answered_rows_are_open(served_tickets: Workspace, outside_server: Outside) -> None:
