@@ -1,5 +1,7 @@
 """Closed questions: decisions are asked once, stored with probabilities, and joined with texts."""
 
+import base64
+import io
 import signal
 import time
 from collections import Counter
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import Running
@@ -402,7 +405,7 @@ def test_refused_question_leaves_no_workspace(workspace: Workspace) -> None:
     files_before = set(workspace.home.iterdir())
     for fields, message in (
         ("summary: text; year: int", "field `summary` is of the kind text: decisions answer only"),
-        ("", "the answer is a text: decisions answer only"),
+        ("", "field `answer` is of the kind text: decisions answer only"),
     ):
         refused_run = workspace.run_command(
             "ask",
@@ -540,3 +543,62 @@ def test_decided_fields_are_kept_while_a_batch_needs_them(
     served_tickets.run_command("rollback", version)
     assert served_tickets.state_counts() == {"answered": 6}
     assert len(outside_server.decisions) == 6
+
+
+def declare_photos(workspace: Workspace, *arguments: str) -> None:
+    """Write a closed task with two rows: each has a text, and a photo in a colour."""
+    for colour in ("red", "blue"):
+        buffer = io.BytesIO()
+        Image.new("RGB", (400, 300), colour).save(buffer, "PNG")
+        path = workspace.write_file(f"tasks/{colour}.png", "")
+        path.write_bytes(buffer.getvalue())
+    workspace.write_file(
+        "tasks/tickets.csv", "id,text,photo\n1,A lamp.,red.png\n2,A bed.,blue.png\n"
+    )
+    text = write_declaration(
+        CLOSED_FIELDS,
+        prompt="{text}",
+        items="tickets.csv",
+        extra_arguments=['images=["photo"]', 'system="Look."', *arguments],
+    )
+    workspace.write_file("tasks/tickets.py", text)
+
+
+def test_images_are_decided(served_tickets: Workspace, outside_server: Outside) -> None:
+    """A decision has the image of its row between the instruction and the text.
+
+    No command prints the bytes, and the estimate counts the image.
+    """
+    declare_photos(served_tickets, 'media_resolution="low"')
+    estimate = served_tickets.read_json("tag", dry=True)["decide"]
+    assert estimate["cost"] > 0
+    served_tickets.run_command("tag", mode="decide")
+    assert served_tickets.state_counts() == {"answered": 2}
+    inputs = [decision["input"] for decision in outside_server.decisions]
+    assert [[block["type"] for block in blocks] for blocks in inputs] == [
+        ["text", "image", "text"]
+    ] * 2
+    for instruction, image, prompt in inputs:
+        assert instruction["text"].startswith("Look.")
+        assert image["resolution"] == "low"
+        content = base64.b64decode(image["data"])
+        assert Image.open(io.BytesIO(content)).size == (400, 300)
+        assert prompt["text"].startswith("<text>A ")
+    assert inputs[0][1]["data"] != inputs[1][1]["data"]
+
+    printed = served_tickets.run_command("try", mode="decide", item="1").stdout
+    assert "[image/jpeg, " in printed
+    (tried,) = served_tickets.read_json("try", mode="decide", item="1")["items"]
+    shown_image = tried["request"]["input"][1]
+    assert shown_image["data"].keys() == {"mimeType", "size", "sha256"}
+    shown = served_tickets.run_command("show", item="1", raw=True).output
+    assert inputs[0][1]["data"][:60] not in shown
+
+
+@pytest.mark.alike
+def test_local_engine_decides_about_images(tickets: Workspace) -> None:
+    """The local engine measures images of decisions, as it does for other requests."""
+    declare_photos(tickets)
+    tickets.run_command("tag", mode="decide")
+    assert tickets.state_counts() == {"answered": 2}
+    assert all(row["tone_confidence"] > 0 for row in tickets.exported_rows())
