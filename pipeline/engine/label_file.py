@@ -367,7 +367,14 @@ def _iterate_candidates(cell: Any) -> Iterator[Any]:
         return
 
     text = cell.strip()
-    yield from corrections.iterate_candidates(text)
+    typed_text, *other_candidates = corrections.iterate_candidates(text)
+    *json_values, comma_list = other_candidates
+    yield typed_text
+    yield from json_values
+    # Exports separate the members of some lists by semicolons.
+    if ";" in text:
+        yield [part.strip() for part in text.split(";") if part.strip()]
+    yield comma_list
     # A spreadsheet writes TRUE.
     if text.lower() in {"true", "false"}:
         yield text.lower() == "true"
