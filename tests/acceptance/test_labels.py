@@ -284,5 +284,5 @@ def test_decisions_have_the_examples(notes_workspace: Workspace, outside_server:
     for path in workspace.data.rglob("*"):
         if path.is_file():
             assert b"SECRET" not in path.read_bytes(), path
-    newest = workspace.sealed_requests(int(workspace.batches()[-2]["number"]))
+    newest = workspace.sealed_requests(int(workspace.batches()[-1]["number"]))
     assert newest[0]["request"]["input"].endswith("<text>note three</text>")
