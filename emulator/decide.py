@@ -12,12 +12,15 @@ from typing import Any
 from emulator.answers import closed
 from emulator.catalogue import STAND_IN_VERSION, Model
 from emulator.generate import estimate_tokens
+from emulator.media import measure_media
 from emulator.messages import ApiError, FieldError, invalid_argument
 
 # Limits of a decision (types of google-genai 3.3.0 and public pages of 2026-11-11).
 MAX_QUESTIONS = 1_000
 MIN_OPTIONS = 2
 MAX_OPTIONS = 255
+# Tokens of an image (guides to media and tokens, read 2026-11).
+IMAGE_TOKENS = 1_120
 MIN_NOUL = 0.01
 MAX_NOUL = 0.99
 QUESTION_TYPES = ("noul", "choice", "score")
@@ -42,11 +45,12 @@ class Decision:
     model_name: str
     text: str
     questions: Mapping[str, Question]
+    image_count: int = 0
 
     @property
     def token_count(self) -> int:
         """Return the estimated tokens of the input, which counts once, and of the questions."""
-        count = estimate_tokens(self.text)
+        count = estimate_tokens(self.text) + self.image_count * IMAGE_TOKENS
         for question_id, question in self.questions.items():
             words = [question_id, question.instructions, *question.criteria]
             words += question.criteria.values()
@@ -71,7 +75,8 @@ def parse_decision(message: Mapping[str, Any]) -> Decision:
     if not message.get("model"):
         raise _fault("model", "must be set")
 
-    text = _read_text(message.get("input"), "input")
+    texts, image_words = _split_images(message.get("input"))
+    text = "\n".join([_read_text(texts, "input"), *image_words])
     questions = message.get("questions") or {}
     if not 1 <= len(questions) <= MAX_QUESTIONS:
         raise _fault(
@@ -85,6 +90,7 @@ def parse_decision(message: Mapping[str, Any]) -> Decision:
             question_id: _parse_question(question, f"questions[{question_id}]")
             for question_id, question in questions.items()
         },
+        image_count=len(image_words),
     )
 
 
@@ -217,6 +223,29 @@ def _check_noul_criteria(criteria: Any, path: str) -> None:
         raise _fault(path, "must describe the outcomes true and false")
 
 
+def _split_images(content: Any) -> tuple[Any, list[str]]:
+    """Return an input without its images, and the measured words of each image.
+
+    Raises:
+        ApiError: 400, if an image is not inline, too large, of an unsupported type or broken.
+    """
+    if not isinstance(content, list):
+        return content, []
+    images = [
+        block for block in content if isinstance(block, dict) and block.get("type") == "image"
+    ]
+    parts = []
+    for image in images:
+        if not isinstance(image.get("data"), str):
+            raise _fault("input", "the local engine takes images inside a request only")
+        parts.append(
+            {"inlineData": {"mimeType": image.get("mime_type", ""), "data": image["data"]}}
+        )
+    features = measure_media({"contents": [{"parts": parts}]})
+    words = [" ".join(image.to_words()) if image else "" for image in features]
+    return [block for block in content if block not in images], words
+
+
 def _read_text(content: Any, path: str) -> str:
     """Return the text of an input or of instructions: a text, a text block, or a list of these.
 
@@ -229,7 +258,7 @@ def _read_text(content: Any, path: str) -> str:
         text = block
         if isinstance(block, dict):
             if block.get("type") != "text":
-                raise _fault(path, "the local engine decides about text only")
+                raise _fault(path, "the local engine decides about texts and images only")
             text = block.get("text")
         if not isinstance(text, str):
             raise _fault(path, "must be a text or a list of content blocks")

@@ -14,7 +14,6 @@ from pipeline.engine import bulk_edits, label_file
 from pipeline.engine.label_file import LabelFileReport
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.store.bulk_edits import list_bulk_edits
 
 MAX_LISTED_FIELDS = 8
 
@@ -101,8 +100,7 @@ def undo_many(ws: WorkspaceSession, number: int, *, editor_name: str) -> Command
 
 def list_many(ws: WorkspaceSession) -> CommandReport:
     """List the edits of many rows of the task."""
-    with ws.store.read() as tx:
-        edits = list_bulk_edits(tx, ws.task.name)
+    edits = bulk_edits.read_bulk_edits(ws.store, ws.task)
     documents = [edit._asdict() for edit in edits]
     if not edits:
         command = ws.task.labels.command("correct", item="KEY")

@@ -133,7 +133,12 @@ def _print_request(request: Mapping[str, Any]) -> None:
     Long texts are cut. An attachment is printed as its media type and size.
     """
     if "questions" in request:
-        print_text(_cut_text(request["input"]), indent=INDENT)
+        blocks = request["input"]
+        if isinstance(blocks, str):
+            blocks = [{"text": blocks}]
+        for block in blocks:
+            text = _cut_text(block["text"]) if "text" in block else _format_attachment(block)
+            print_text(text, indent=INDENT)
         for question_id, question in request["questions"].items():
             print_text(f"{question_id}: {question['instructions']}", indent=INDENT)
         return
@@ -271,6 +276,8 @@ def _cut_text(text: str) -> str:
 
 def _format_attachment(part: Mapping[str, Any]) -> str:
     """Return the media type of an attached file in brackets, with its size in bytes if known."""
-    attachment: Mapping[str, Any] = part.get("inlineData") or part.get("fileData") or {}
+    attachment: Mapping[str, Any] = (
+        part.get("inlineData") or part.get("fileData") or part.get("data") or {}
+    )
     size = f", {attachment['size']:,} bytes" if "size" in attachment else ""
     return f"[{attachment.get('mimeType', 'attachment')}{size}]"

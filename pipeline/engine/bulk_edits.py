@@ -17,6 +17,7 @@ from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.engine import corrections
 from pipeline.engine.task import Task
 from pipeline.store import bulk_edits, edits
+from pipeline.store.bulk_edits import BulkEdit
 from pipeline.store.database import Connection, Store
 
 # Rows that are corrected in one transaction.
@@ -103,6 +104,12 @@ def set_field_of_rows(
             tx, task.name, number, changed_count=changed_count, who=editor_name, now=now()
         )
     return report
+
+
+def read_bulk_edits(store: Store, task: Task) -> list[BulkEdit]:
+    """Return the bulk edits of a task, oldest first, numbered from 1."""
+    with store.read() as tx:
+        return bulk_edits.list_bulk_edits(tx, task.name)
 
 
 def iterate_row_ids(store: Store, task: Task, row_filter: RowFilter) -> Iterator[list[str]]:

@@ -3,7 +3,7 @@
 - A field is closed if its values can be listed: choices, yes or no, bounded whole numbers, and
   lists of these. A decision model answers such fields with a probability each.
 - A task is closed if all its fields are closed, and mixed if some of them are.
-- Only text is sent, so a task with images has no closed field.
+- Images of a row are sent as blocks of the input (`ImageContent` of google-genai 3.6.1).
 """
 
 from collections.abc import Collection, Mapping
@@ -37,8 +37,6 @@ _OPEN_TYPE_NAMES = {
 
 def list_closed_fields(task: Task) -> tuple[str, ...]:
     """Return the names of the task's fields that a decision model can answer, in their order."""
-    if task.prompt.sends_images:
-        return ()
     return decisions.list_closed_fields(task.prompt.answer_model)
 
 
@@ -65,12 +63,7 @@ def is_mixed(task: Task) -> bool:
 
 
 def explain_open_field(task: Task) -> str:
-    """Return why decisions cannot answer all fields of the task; "" if they can.
-
-    The reason is that the task sends images, or its first open field.
-    """
-    if task.prompt.sends_images:
-        return "the task sends images: decisions answer questions about text only"
+    """Return why decisions cannot answer all fields: the first open field; "" if all are closed."""
     open_fields = list_open_fields(task)
     if not open_fields:
         return ""
@@ -114,7 +107,7 @@ class QuestionLines:
     def build_line(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
         """Build the line of a request and estimate its tokens.
 
-        System text and prompt are sent as a single text.
+        System text and prompt are sent as a single text, or with images as blocks.
 
         Returns:
             The line without a line end, and the estimate. An answer has no tokens.
@@ -122,8 +115,11 @@ class QuestionLines:
         Raises:
             InputError: There are too many questions.
         """
-        texts = [prompt.system, *(part["text"] for part in prompt.parts)]
-        prompt_text = "\n\n".join(text for text in texts if text)
+        blocks = [{"type": "text", "text": prompt.system}, *map(self._make_block, prompt.parts)]
+        blocks = [block for block in blocks if block.get("text") != ""]
+        texts = [block["text"] for block in blocks if "text" in block]
+        image_count = len(blocks) - len(texts)
+        prompt_text = "\n\n".join(texts)
         # The length of a text is not checked here: the API refuses a text that is too long, which
         # parks its row alone and does not stop the others.
         request = decisions.build_decision_request(
@@ -132,10 +128,29 @@ class QuestionLines:
             questions=self.questions,
         )
         # The model is a column of the batch, as for all batches.
-        body = {"input": prompt_text, "questions": request["questions"]}
+        body = {
+            "input": blocks if image_count else prompt_text,
+            "questions": request["questions"],
+        }
+        image_tokens = image_count * self.model.count_image_tokens(None)
         return make_request_line(key, body), Usage(
-            prompt=estimate_tokens(prompt_text) + self.question_tokens
+            prompt=estimate_tokens(prompt_text) + image_tokens + self.question_tokens
         )
+
+    def _make_block(self, part: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a part of a prompt as a block of a decision's input."""
+        if "text" in part:
+            return {"type": "text", "text": part["text"]}
+        inline_data = part["inlineData"]
+        block = {
+            "type": "image",
+            "mime_type": inline_data["mimeType"],
+            "data": inline_data["data"],
+        }
+        resolution = self.task.prompt.builder.declaration.media_resolution
+        if resolution is not None:
+            block["resolution"] = resolution
+        return block
 
 
 def choose_response_parser(task: Task, model: Model) -> ResponseParser:

@@ -229,12 +229,14 @@ def _match_columns(task: Task, source: FileSource) -> _LabelColumns:
     key = _find_key_columns(task, names, source.path)
     columns_by_folded_name = {fold_name(name): name for name in names if name not in key}
     fields_by_column: dict[str, str] = {}
-    for field_name in task.prompt.answer_model.model_fields:
-        for candidate in (f"{_ANSWER_PREFIX}{field_name}", field_name):
-            column = columns_by_folded_name.get(fold_name(candidate))
-            if column is not None:
-                fields_by_column[column] = field_name
-                break
+    fields = task.prompt.answer_model.model_fields
+    for field_name in fields:
+        exported_name = f"{_ANSWER_PREFIX}{field_name}"
+        if exported_name in fields or fold_name(exported_name) not in columns_by_folded_name:
+            exported_name = field_name
+        column = columns_by_folded_name.get(fold_name(exported_name))
+        if column is not None:
+            fields_by_column[column] = field_name
 
     other_names = [name for name in names if name not in {*key, *fields_by_column}]
     unknown_names = [name for name in other_names if not _is_known_column(task, name)]
@@ -244,10 +246,9 @@ def _match_columns(task: Task, source: FileSource) -> _LabelColumns:
             [LabelFault(1, name, _describe_unknown_column(task, name)) for name in unknown_names],
         )
     if not fields_by_column:
-        fields = join_first(list(task.prompt.answer_model.model_fields))
         raise InputError(
             f"{source.path} has no column with labels; {UNCHANGED_MESSAGE}",
-            hint=f"name a column like a field of the answer: {fields}",
+            hint=f"name a column like a field of the answer: {join_first(list(fields))}",
         )
     return _LabelColumns(key, fields_by_column, other_names)
 
@@ -366,7 +367,14 @@ def _iterate_candidates(cell: Any) -> Iterator[Any]:
         return
 
     text = cell.strip()
-    yield from corrections.iterate_candidates(text)
+    typed_text, *other_candidates = corrections.iterate_candidates(text)
+    *json_values, comma_list = other_candidates
+    yield typed_text
+    yield from json_values
+    # Exports separate the members of some lists by semicolons.
+    if ";" in text:
+        yield [part.strip() for part in text.split(";") if part.strip()]
+    yield comma_list
     # A spreadsheet writes TRUE.
     if text.lower() in {"true", "false"}:
         yield text.lower() == "true"
@@ -416,12 +424,11 @@ def _describe_refusal(
         return
 
     answer = task.answers.read_current(tx, [row_id])[row_id]
+    fields = task.prompt.answer_model.model_fields
     missing_fields = [
-        name
-        for name, member in task.prompt.answer_model.model_fields.items()
-        if member.is_required() and name not in {*answer, *row.values}
+        name for name, member in fields.items() if member.is_required() and name not in row.values
     ]
-    if missing_fields:
+    if missing_fields and not answer:
         message = (
             "the row has no answer yet, so labels of all its fields are needed, "
             f"also of {join_first(missing_fields)}"
@@ -429,7 +436,8 @@ def _describe_refusal(
         yield LabelFault(row.line, "", message)
         return
 
-    yield LabelFault(row.line, error.field_name, error.fault)
+    # The reason of the task's own check names no field.
+    yield LabelFault(row.line, error.field_name if error.field_name in fields else "", error.fault)
     # The error is about the first wrong value. The others are found one by one.
     for name, value in row.values.items():
         if answer and name != error.field_name:

@@ -106,7 +106,7 @@ def redact_line(line: bytes) -> bytes:
 
     A line without an image is returned unchanged.
     """
-    if b'"inlineData"' not in line:
+    if b'"inlineData"' not in line and b'"mime_type"' not in line:
         return line
 
     return orjson.dumps(_replace_images(orjson.loads(line)))
@@ -115,18 +115,27 @@ def redact_line(line: bytes) -> bytes:
 def edit_system_text(line: bytes, edit: Callable[[str], str]) -> bytes:
     """Return a request line with an edited system instruction, and with a line end.
 
-    A line without a system instruction, or whose text stays, is returned as it is.
+    A line without a system instruction, or whose text stays, is returned as it is. The system
+    instruction of a decision is the beginning of its input. All texts of the input are edited.
     """
     document = orjson.loads(line)
-    instruction = document.get("request", {}).get("systemInstruction")
-    if not instruction:
-        return line
-    part = instruction["parts"][0]
-    new_text = edit(part["text"])
-    if new_text == part["text"]:
-        return line
-    part["text"] = new_text
-    return orjson.dumps(document) + b"\n"
+    request = document.get("request", {})
+    decision_input = request.get("input")
+    if "systemInstruction" in request:
+        _edit_texts(request["systemInstruction"]["parts"], edit)
+    elif isinstance(decision_input, str):
+        request["input"] = edit(decision_input)
+    elif decision_input is not None:
+        _edit_texts(decision_input, edit)
+    edited_line = orjson.dumps(document) + b"\n"
+    return line if orjson.loads(line) == document else edited_line
+
+
+def _edit_texts(parts: Sequence[dict[str, Any]], edit: Callable[[str], str]) -> None:
+    """Edit the texts of the parts or blocks that have one."""
+    for part in parts:
+        if "text" in part:
+            part["text"] = edit(part["text"])
 
 
 def _replace_images(node: Any) -> Any:
@@ -140,17 +149,23 @@ def _replace_images(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
 
+    if node.get("type") == "image" and isinstance(node.get("data"), str):
+        return {**node, "data": _summarize_image(node["mime_type"], node["data"])}
     inline_data = node.get("inlineData")
     if not isinstance(inline_data, dict):
         return {name: _replace_images(child) for name, child in node.items()}
 
-    content = base64.b64decode(inline_data["data"])
-    summary = {
-        "mimeType": inline_data["mimeType"],
+    return {"inlineData": _summarize_image(inline_data["mimeType"], inline_data["data"])}
+
+
+def _summarize_image(mime_type: str, image_base64: str) -> dict[str, Any]:
+    """Return MIME type, size in bytes and SHA-256 of an image."""
+    content = base64.b64decode(image_base64)
+    return {
+        "mimeType": mime_type,
         "size": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    return {"inlineData": summary}
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from pipeline.store import answers, batches, request_history, selections, worksp
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, Store, split_into_pages
 from pipeline.store.partial_answers import has_partial_answers
+from pipeline.store.task_record import PARTIAL_VERSIONS_KEY
 
 ROLLBACK_LOCK = "rollback"
 LIST_COMMAND = CommandHint("versions")
@@ -163,7 +164,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
         counts = counts_by_version[version]
         return start_order.get(version, -1), counts.label, counts.model
 
-    conditions = selections.read_conditions(tx, task.name)
+    conditions = _read_conditions(tx, task.name)
     return [
         VersionSummary(
             task.subject,
@@ -173,6 +174,18 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
         )
         for version in sorted(counts_by_version, key=sort_key)
     ]
+
+
+def _read_conditions(tx: Connection, task_name: str) -> dict[str, str]:
+    """Return the conditions of the versions that `tag --where` made, by prompt version.
+
+    The version of the task's file is never one of them: `ask`, the page and other commands may have
+    asked rows under it, too.
+    """
+    record = workspace.get_task(tx, task_name)
+    partial_versions = {} if record is None else record.words.get(PARTIAL_VERSIONS_KEY, {})
+    conditions = selections.read_conditions(tx, task_name)
+    return {label: text for label, text in conditions.items() if label in partial_versions}
 
 
 def _find_versions(

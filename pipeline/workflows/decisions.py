@@ -50,11 +50,8 @@ def check_decidable(fields: Sequence[AnswerField]) -> None:
     """
     open_fields = [field for field in fields if not field.choices and field.kind != "bool"]
     if len(open_fields) == len(fields):
-        reason = f"the answer is a text: decisions answer only {closed_questions.CLOSED_KINDS}"
-        if fields:
-            kind = f"of the kind {fields[0].kind}"
-            reason = closed_questions.describe_open_field(fields[0].name, kind)
-        raise _no_closed_field_error(reason)
+        kind = f"of the kind {fields[0].kind}"
+        raise _no_closed_field_error(closed_questions.describe_open_field(fields[0].name, kind))
 
 
 def _no_closed_field_error(reason: str) -> InputError:

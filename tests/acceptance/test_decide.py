@@ -1,5 +1,7 @@
 """Closed questions: decisions are asked once, stored with probabilities, and joined with texts."""
 
+import base64
+import io
 import signal
 import time
 from collections import Counter
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import Running
@@ -78,6 +81,14 @@ def wait_for_decisions(api: Engine, running: Running, count: int) -> None:
     """Wait until a number of decisions was made."""
     deadline = time.monotonic() + LONGEST_S
     while count_decisions(api) < count:
+        assert time.monotonic() < deadline, running.read_output()
+        time.sleep(0.01)
+
+
+def wait_for_calls(api: Engine, running: Running, method: str) -> None:
+    """Wait until a method of the API was called."""
+    deadline = time.monotonic() + LONGEST_S
+    while not any(method in request["path"] for request in api.journal()):
         assert time.monotonic() < deadline, running.read_output()
         time.sleep(0.01)
 
@@ -389,28 +400,106 @@ def test_rows_that_wait_for_equal_rows_are_named(tickets: Workspace) -> None:
 
 
 def test_refused_question_leaves_no_workspace(workspace: Workspace) -> None:
-    """`ask` by decisions with an open field names the field, and that `tag` decides the others."""
+    """`ask` by decisions without a closed field names the field, and creates nothing."""
     write_tickets(workspace, ["The lamp hums."])
     files_before = set(workspace.home.iterdir())
-    refused_run = workspace.run_command(
-        "ask",
-        "tasks/tickets.csv",
-        q="Praise or blame?",
-        fields="tone: praise|blame; summary: text",
-        mode="decide",
-        code=2,
-    )
-    assert "field `summary` is of the kind text: decisions answer only" in refused_run.stderr
-    assert "`tag` with --mode decide decides the closed fields" in refused_run.stderr
-    assert set(workspace.home.iterdir()) == files_before
+    for fields, message in (
+        ("summary: text; year: int", "field `summary` is of the kind text: decisions answer only"),
+        ("", "field `answer` is of the kind text: decisions answer only"),
+    ):
+        refused_run = workspace.run_command(
+            "ask",
+            "tasks/tickets.csv",
+            q="What is it?",
+            fields=fields,
+            mode="decide",
+            code=2,
+        )
+        assert message in refused_run.stderr
+        assert "without --mode decide a generating model answers all fields" in refused_run.stderr
+        assert set(workspace.home.iterdir()) == files_before
 
 
-def test_refused_try_names_the_command_for_mixed_tasks(tickets: Workspace) -> None:
-    """`try` by decisions of a mixed task names the field, and the `tag` command that decides."""
-    declare(tickets, MIXED_FIELDS, 2)
-    refused_run = tickets.run_command("try", mode="decide", n=1, code=2)
-    assert "field `summary` is a text" in refused_run.stderr
-    assert "tag --task tickets --mode decide` decides the closed fields" in refused_run.stderr
+def test_mixed_question_is_asked_by_both_models(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """`ask` decides the closed fields, then asks the others; both are priced and confirmed."""
+    write_tickets(served_tickets, ["The lamp hums.", "A chair is short.", "All is well."])
+    served_tickets.task = ""
+    question: dict[str, Any] = {
+        "q": "Praise or blame?",
+        "fields": "tone: praise|blame; summary: text",
+        "mode": "decide",
+        "TASK": "",
+    }
+    table = "tasks/tickets.csv"
+    asked = served_tickets.read_json("ask", table, **question)
+    assert len(asked["answers"]) == 3
+    for row in asked["tried"]["items"]:
+        assert row["outcome"] == "answered"
+        assert row["answer"].keys() == {"tone", "summary"}
+        assert row["confidences"].keys() == {"tone"}
+        assert row["calls"] == 2
+        assert row["decide_request"]["questions"].keys() == {"tone"}
+        schema = row["request"]["generationConfig"]["responseSchema"]
+        assert schema["properties"].keys() == {"summary"}
+    assert asked["all"]["decide"]["absent"] is None
+    assert len(outside_server.decisions) == 3
+
+    first_run = served_tickets.run_command("ask", table, n=2, name="tones", **question)
+    assert f"{DECISION_MODEL}: 2 rows, estimated" in first_run.stderr
+    assert f"{MODEL}: 2 rows, estimated" in first_run.stderr
+    assert "by decide in" in first_run.stdout
+    served_tickets.run_command("ask", table, n=3, name="tones", **question)
+    assert served_tickets.state_counts("tones") == {"answered": 3}
+    assert len(outside_server.decisions) == 6
+    rows = served_tickets.exported_rows("tones")
+    assert {row["extractor"] for row in rows} == {f"tones@1/{MODEL}"}
+    assert all(0.5 <= row["tone_confidence"] <= 1 for row in rows)
+    assert all(row["summary"] for row in rows)
+
+
+def test_mixed_rows_are_tried_by_both_models(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """`try` joins both replies and stores nothing; a blocked decision asks no other field."""
+    declare(served_tickets, MIXED_FIELDS, 2)
+    tried = served_tickets.read_json("try", mode="decide", n=2)
+    assert [row["outcome"] for row in tried["items"]] == ["answered"] * 2
+    assert {row["calls"] for row in tried["items"]} == {2}
+    assert all(row["answer"].keys() == MIXED_FIELDS.keys() for row in tried["items"])
+    assert all(row["confidences"].keys() == CLOSED_FIELDS.keys() for row in tried["items"])
+    assert served_tickets.state_counts() == {"open": 2}
+    printed = served_tickets.run_command("try", mode="decide", n=1).stdout
+    assert "tone (0." in printed
+
+    outside_server.troubles.decision_faults = ["blocked"]
+    (blocked,) = served_tickets.read_json("try", mode="decide", n=1)["items"]
+    assert (blocked["outcome"], blocked["calls"], blocked["answer"]) == ("refused", 1, None)
+
+
+def test_killed_mixed_question_is_continued(tickets: Workspace, api: Engine) -> None:
+    """After a kill between both requests, the same `ask` decides no row again."""
+    write_tickets(tickets, ["The lamp hums.", "A chair is short.", "All is well."])
+    tickets.task = ""
+    question: dict[str, Any] = {
+        "q": "Praise or blame?",
+        "fields": "tone: praise|blame; summary: text",
+        "mode": "decide",
+        "name": "tones",
+        "n": 3,
+    }
+    api.script_fault("hang", times=99, path="generateContent$", args=HANGS)
+    command = tickets.start_command("ask", "tasks/tickets.csv", CALL_TIMEOUT=200, **question)
+    with command as running:
+        wait_for_calls(api, running, "generateContent")
+        running.signal(signal.SIGKILL)
+        assert running.wait().code == -signal.SIGKILL
+    api.clear_faults()
+
+    tickets.run_command("ask", "tasks/tickets.csv", **question)
+    assert tickets.state_counts("tones") == {"answered": 3}
+    assert count_decisions(api) == 3
 
 
 def test_partly_answered_rows_are_open(served_tickets: Workspace, outside_server: Outside) -> None:
@@ -454,3 +543,62 @@ def test_decided_fields_are_kept_while_a_batch_needs_them(
     served_tickets.run_command("rollback", version)
     assert served_tickets.state_counts() == {"answered": 6}
     assert len(outside_server.decisions) == 6
+
+
+def declare_photos(workspace: Workspace, *arguments: str) -> None:
+    """Write a closed task with two rows: each has a text, and a photo in a colour."""
+    for colour in ("red", "blue"):
+        buffer = io.BytesIO()
+        Image.new("RGB", (400, 300), colour).save(buffer, "PNG")
+        path = workspace.write_file(f"tasks/{colour}.png", "")
+        path.write_bytes(buffer.getvalue())
+    workspace.write_file(
+        "tasks/tickets.csv", "id,text,photo\n1,A lamp.,red.png\n2,A bed.,blue.png\n"
+    )
+    text = write_declaration(
+        CLOSED_FIELDS,
+        prompt="{text}",
+        items="tickets.csv",
+        extra_arguments=['images=["photo"]', 'system="Look."', *arguments],
+    )
+    workspace.write_file("tasks/tickets.py", text)
+
+
+def test_images_are_decided(served_tickets: Workspace, outside_server: Outside) -> None:
+    """A decision has the image of its row between the instruction and the text.
+
+    No command prints the bytes, and the estimate counts the image.
+    """
+    declare_photos(served_tickets, 'media_resolution="low"')
+    estimate = served_tickets.read_json("tag", dry=True)["decide"]
+    assert estimate["cost"] > 0
+    served_tickets.run_command("tag", mode="decide")
+    assert served_tickets.state_counts() == {"answered": 2}
+    inputs = [decision["input"] for decision in outside_server.decisions]
+    assert [[block["type"] for block in blocks] for blocks in inputs] == [
+        ["text", "image", "text"]
+    ] * 2
+    for instruction, image, prompt in inputs:
+        assert instruction["text"].startswith("Look.")
+        assert image["resolution"] == "low"
+        content = base64.b64decode(image["data"])
+        assert Image.open(io.BytesIO(content)).size == (400, 300)
+        assert prompt["text"].startswith("<text>A ")
+    assert inputs[0][1]["data"] != inputs[1][1]["data"]
+
+    printed = served_tickets.run_command("try", mode="decide", item="1").stdout
+    assert "[image/jpeg, " in printed
+    (tried,) = served_tickets.read_json("try", mode="decide", item="1")["items"]
+    shown_image = tried["request"]["input"][1]
+    assert shown_image["data"].keys() == {"mimeType", "size", "sha256"}
+    shown = served_tickets.run_command("show", item="1", raw=True).output
+    assert inputs[0][1]["data"][:60] not in shown
+
+
+@pytest.mark.alike
+def test_local_engine_decides_about_images(tickets: Workspace) -> None:
+    """The local engine measures images of decisions, as it does for other requests."""
+    declare_photos(tickets)
+    tickets.run_command("tag", mode="decide")
+    assert tickets.state_counts() == {"answered": 2}
+    assert all(row["tone_confidence"] > 0 for row in tickets.exported_rows())

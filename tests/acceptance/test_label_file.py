@@ -65,7 +65,7 @@ def _write_table(workspace: Workspace, kind: str) -> Path:
     """Write a table of labels with blank cells, in a format."""
     names = ("ID", "Tone", "urgent", "stars", "topics")
     rows: list[tuple[Any, ...]] = [
-        (1, "praise", True, 4, "hum, price"),
+        (1, "praise", True, 4, "hum, price" if kind == "csv" else "hum; price"),
         (2, "blame", None, None, None),
         (3, None, None, None, None),
         (4, None, None, 1, "lid"),

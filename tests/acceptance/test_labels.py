@@ -243,3 +243,47 @@ def test_forgotten_row_is_in_no_example(notes_workspace: Workspace) -> None:
     for path in workspace.data.rglob("*"):
         if path.is_file():
             assert b"SECRET" not in path.read_bytes(), path
+
+
+def test_decisions_have_the_examples(notes_workspace: Workspace, outside_server: Outside) -> None:
+    """A decision's input has the examples before its row, never the row itself; all are counted.
+
+    Forgetting an example removes it from all sealed decisions.
+    """
+    workspace = notes_workspace
+    workspace.write_file("tasks/notes.csv", "id,text\n1,note SECRET\n2,note two\n3,note three\n")
+    closed_fields = {"tone": FIELDS["tone"]}
+    for version, examples in ((2, "examples=()"), (3, DRAWN)):
+        text = write_declaration(
+            closed_fields,
+            prompt="{text}",
+            items="notes.csv",
+            extra_arguments=(f"version={version}", examples),
+        )
+        workspace.write_file("tasks/notes.py", text)
+        if version == 2:
+            plain_estimate = workspace.read_json("tag", dry=True)["decide"]
+            workspace.run_command("tag", mode="decide")
+            correct(workspace, 1, 2)
+            # A corrected row is not asked again, so that it is asked by `try` below.
+    estimate = workspace.read_json("tag", dry=True)["decide"]
+    assert estimate["cost"] / estimate["calls"] > plain_estimate["cost"] / plain_estimate["calls"]
+
+    decided_count = len(outside_server.decisions)
+    workspace.run_command("tag", mode="decide")
+    (decision,) = outside_server.decisions[decided_count:]
+    assert decision["input"].count("Example:\n") == 2
+    assert decision["input"].endswith("<text>note three</text>")
+    assert "SECRET" in decision["input"]
+    tried = workspace.read_json("try", item="1", mode="decide")["items"][0]["request"]
+    assert tried["input"].count("Example:\n") == 1
+    assert tried["input"].count("SECRET") == 1
+
+    workspace.write_file("tasks/notes.csv", "id,text\n2,note two\n3,note three\n")
+    workspace.run_command("status")
+    workspace.run_command("forget", item="1")
+    for path in workspace.data.rglob("*"):
+        if path.is_file():
+            assert b"SECRET" not in path.read_bytes(), path
+    newest = workspace.sealed_requests(int(workspace.batches()[-1]["number"]))
+    assert newest[0]["request"]["input"].endswith("<text>note three</text>")

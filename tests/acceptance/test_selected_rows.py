@@ -142,6 +142,17 @@ def test_open_rows_of_a_condition_are_asked_under_the_version_of_the_file(
     assert len(workspace.logged_requests()) == 2 * ROW_COUNT
 
 
+def test_version_of_the_file_has_no_condition(notes_workspace: Workspace) -> None:
+    """Rows that `try` or another command asked under it may not meet the condition."""
+    workspace = notes_workspace
+    workspace.task = ""
+    question = {"q": "Which topic?", "fields": "topic: price|speed", "name": "topics"}
+    workspace.run_command("ask", "tasks/notes.csv", n=2, **question)
+    workspace.run_command("tag", where="id = 5", mode="live", TASK="topics")
+    (version,) = workspace.read_json("versions", TASK="topics")
+    assert (version["items"], version["where"]) == (3, None)
+
+
 def test_condition_is_asked_by_decisions(notes_workspace: Workspace) -> None:
     """MODE=decide asks the selected rows under a version of the decision model."""
     workspace = notes_workspace

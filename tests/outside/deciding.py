@@ -3,6 +3,7 @@
 The probability of an option depends on the words that it shares with the input, and on a hash.
 """
 
+import base64
 import hashlib
 import json
 import math
@@ -21,6 +22,7 @@ OPTION_COUNTS = range(2, 256)
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # A shared word makes an option this many times as probable.
 SHARED_WORD_FACTOR = 6
+IMAGE_MEMBERS = {"type", "mime_type", "data", "resolution"}
 TYPE_OF_THE_FUTURE = "rank"
 
 
@@ -57,17 +59,37 @@ def check_decision(request: Json, refused_question: str) -> None:
 
 
 def text_of(content: Any, path: str) -> str:
-    """Return the text of an input or of instructions; every block must be text.
+    """Return the text of an input or of instructions; an input may also have inline images.
 
     Raises:
         BadRequestError: There is no text, or a block of another type.
     """
     blocks = content if isinstance(content, list) else [content]
+    if path == "input":
+        blocks = [block for block in blocks if not _is_image(block)]
     texts: list[Any] = [block.get("text") if isinstance(block, dict) else block for block in blocks]
     has_only_texts = all(isinstance(text, str) for text in texts)
     if not has_only_texts or not "".join(texts).strip():
         raise BadRequestError(f"{path}: a text is required")
     return "\n".join(texts)
+
+
+def _is_image(block: Any) -> bool:
+    """Return whether a block is an inline image.
+
+    Raises:
+        BadRequestError: It is an image with other members, or without readable bytes.
+    """
+    if not isinstance(block, dict) or block.get("type") != "image":
+        return False
+    try:
+        has_bytes = bool(base64.b64decode(block.get("data", ""), validate=True))
+    except ValueError:
+        has_bytes = False
+    has_type = str(block.get("mime_type", "")).startswith("image/")
+    if not has_bytes or not has_type or block.keys() - IMAGE_MEMBERS:
+        raise BadRequestError("input: an image block is wrong")
+    return True
 
 
 def decide(request: Json) -> Json:
