@@ -8,7 +8,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
 from pipeline.engine.prompt_builder import remove_examples
 from pipeline.engine.task import Task
-from pipeline.gemini.requests import edit_instruction, make_request_key
+from pipeline.gemini.requests import edit_system_text, make_request_key
 from pipeline.gemini.result_file import read_line_key
 from pipeline.ops import clean
 from pipeline.store import batches, erasure, marks
@@ -109,7 +109,7 @@ def drop_lines(
 
 def remove_line_examples(line: bytes) -> bytes:
     """Return a request line without the examples of its prompt; other lines stay as they are."""
-    return edit_instruction(line, remove_examples)
+    return edit_system_text(line, remove_examples)
 
 
 def _drop_lines_of_file(

@@ -1,5 +1,7 @@
 """Fill a workspace with a task that has confidences, corrections, judgements and failures."""
 
+from typing import Any
+
 from tests.integration.web.reviewed import answer_many_rows, store_confidences
 from tests.lab import Api, Workspace
 from tests.page import Page
@@ -28,7 +30,7 @@ def review_rows(page: Page) -> None:
     """Judge and measure the answers, and correct the tone of most rows."""
     parameters = {**REVIEWS, "field": "tone", "find": "Number"}
     body = {"value": "mixed", "count": ROW_COUNT, "who": "Bea"}
-    steps = (
+    steps: tuple[tuple[str, dict[str, str], dict[str, Any]], ...] = (
         ("/api/judge", {**REVIEWS, "cost": "0.1"}, {}),
         ("/api/tasks/reviews/items/set", parameters, body),
         ("/api/qc", REVIEWS, {}),

@@ -1,6 +1,7 @@
 """A dropped file of 20,000 rows becomes a downloaded table, in a browser."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 

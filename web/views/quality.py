@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from pipeline.batch.judge_runs import DEFAULT_SAMPLE_ROWS
 from pipeline.core.quotes import to_display_value
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
@@ -18,7 +19,6 @@ from pipeline.ops import items
 from pipeline.quality.figures import format_value
 from pipeline.quality.report import read_report_documents
 from pipeline.store import runs
-from pipeline.workflows.judge import DEFAULT_SAMPLE_ROWS
 from web import charts
 from web.app_state import PEOPLE_TASK
 from web.render import get_app_state, render_page
