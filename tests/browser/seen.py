@@ -17,6 +17,11 @@ from tests.lab import ROOT, Workspace
 CHROMIUM = shutil.which("chromium") or ""
 # A busy machine may be slow; no test waits for the end of this time.
 LONG_MS = 180_000
+# Polls never end, and images below the window are loaded later.
+IS_LOADED = """!document.body.textContent.includes("Counting …")
+  && !document.querySelector(".htmx-request:not([hx-trigger^='every'])")
+  && [...document.images].every((image) =>
+    image.complete || image.getBoundingClientRect().top > innerHeight)"""
 AXE = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
 # Rules whose outcome depends on colours, or on the size of the window.
 COLOUR_RULES = {**AXE, "runOnly": ["color-contrast"]}
@@ -62,15 +67,10 @@ class Reader:
             assert time.monotonic() < deadline, expression
             self.tab.wait_for_timeout(50)
 
-    def wait_for_parts(self) -> None:
-        """Wait until the parts of a page that are loaded later are in it.
-
-        A page that polls is never without traffic on a busy machine, so that is not awaited.
-        """
-        self.until(
-            "!document.querySelector('.htmx-request')"
-            " && !document.body.textContent.includes('Counting …')"
-        )
+    def wait_until_loaded(self) -> None:
+        """Wait for the parts of the page that are loaded after it, such as counts and charts."""
+        self.tab.wait_for_load_state()
+        self.until(IS_LOADED)
 
     @property
     def focus(self) -> str:

@@ -106,7 +106,7 @@ class Audit:
     def check_view(self, path: str) -> None:
         """Open a view with all its details, and check it."""
         self.reader.go(path)
-        self.reader.wait_for_parts()
+        self.reader.wait_until_loaded()
         self.check_page(path)
 
     def check_page(self, name: str) -> None:

@@ -80,7 +80,7 @@ def test_charts_fit_any_screen(
     with reading(workspace, looks) as (reader, tab, _):
         for path in ("/", "/runs", "/quality"):
             reader.go(f"{path}?task=reviews")
-            reader.wait_for_parts()
+            reader.wait_until_loaded()
             assert reader.violations() == "", path
             width = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert width <= 0, path

@@ -80,10 +80,7 @@ def _try_new_task(reading_session: Reading, path: Path) -> None:
 
 def _save_picture(reading_session: Reading, path: Path) -> None:
     reader, tab, _ = reading_session
-    tab.wait_for_load_state()
-    reader.wait_for_parts()
-    # Thumbnails are loaded later.
-    tab.wait_for_load_state("networkidle")
+    reader.wait_until_loaded()
     screenshot = Image.open(io.BytesIO(tab.screenshot()))
     screenshot.quantize(MAX_COLOURS).save(path, optimize=True)
     assert path.stat().st_size < MAX_PICTURE_BYTES, path.name

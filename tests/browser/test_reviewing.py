@@ -206,6 +206,6 @@ def test_pages_of_reviews_are_accessible(
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         for path in ("/?task=reviews&reviewed=no", "/set?task=reviews&field=topics"):
             reader.go(path)
-            tab.wait_for_load_state("networkidle")
+            reader.wait_until_loaded()
             assert reader.violations() == ""
             assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
