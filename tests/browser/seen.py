@@ -63,12 +63,12 @@ class Reader:
             self.tab.wait_for_timeout(50)
 
     def wait_for_parts(self) -> None:
-        """Wait until the parts of a page that are loaded later are in it.
+        """Wait until counts and filters, which are loaded later, are in the page.
 
         A page that polls is never without traffic on a busy machine, so that is not awaited.
         """
         self.until(
-            "!document.querySelector('.htmx-request')"
+            "!document.querySelector('#facets:empty')"
             " && !document.body.textContent.includes('Counting …')"
         )
 
