@@ -18,7 +18,8 @@ CHROMIUM = shutil.which("chromium") or ""
 # A busy machine may be slow; no test waits for the end of this time.
 LONG_MS = 180_000
 # Polls never end, and images below the window are loaded later.
-IS_LOADED = """!document.body.textContent.includes("Counting …")
+IS_LOADED = """!document.querySelector("#facets:empty")
+  && !document.body.textContent.includes("Counting …")
   && !document.querySelector(".htmx-request:not([hx-trigger^='every'])")
   && [...document.images].every((image) =>
     image.complete || image.getBoundingClientRect().top > innerHeight)"""
