@@ -15,7 +15,8 @@ from pipeline.engine.label_file import LabelFileReport
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 
-MAX_LISTED_FIELDS = 8
+# Columns without labels that a line names.
+MAX_LISTED_COLUMNS = 8
 
 
 def correct_by_file(
@@ -36,6 +37,7 @@ def correct_by_file(
     )
     output: list[Any] = [partial(Terminal().say, note) for note in report.notes]
     output += _count_lines(report, ws.task)
+    # All cells of an export are filled, so a person may not have looked at each.
     if report.is_export and report.confirmed:
         message = (
             f"{path} has the columns of an export, so rows that nobody looked at may be confirmed; "
@@ -56,7 +58,7 @@ def _count_lines(report: LabelFileReport, task: Task) -> list[str]:
     """Return the lines with the counts of a report."""
     lines = []
     if report.ignored_columns:
-        names = join_first(report.ignored_columns, MAX_LISTED_FIELDS)
+        names = join_first(report.ignored_columns, MAX_LISTED_COLUMNS)
         lines.append(f"columns that are no labels: {names}")
     rows = plural(report.labelled, f"labelled {task.labels.singular}")
     counts = (
