@@ -156,7 +156,7 @@ def estimate_late_moves(
     return LateMove(settings.move_after, mode.value, new_rows_usd + waiting_usd)
 
 
-def describe_waiting_move(batch: BatchRow, settings: Settings, now: datetime) -> str:
+def describe_due_move(batch: BatchRow, settings: Settings, now: datetime) -> str:
     """Return when a waiting batch is moved, in words; "" if it never is.
 
     A batch that is being cancelled gets the reason of the cancel.

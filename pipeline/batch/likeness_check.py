@@ -32,7 +32,7 @@ def find_unlike_answers(tx: Connection, task: Task, batch: BatchRow, results: Re
     """
     if task.prompt.has_echo:
         return ""
-    pairs = _read_pairs(tx, task, batch, results)
+    pairs = _read_sampled_pairs(tx, task, batch, results)
     is_mixed_up = likeness.is_mixed_up(
         pairs,
         lambda: _read_earlier_pairs(tx, task, batch.extractor),
@@ -46,7 +46,7 @@ def find_unlike_answers(tx: Connection, task: Task, batch: BatchRow, results: Re
     )
 
 
-def _read_pairs(
+def _read_sampled_pairs(
     tx: Connection,
     task: Task,
     batch: BatchRow,
@@ -66,16 +66,18 @@ def _read_pairs(
         replies = [parse_result_line(line) for line in lines]
         if len(replies) == 1 and replies[0].outcome is Outcome.ANSWERED:
             reply_texts[row.item_id] = replies[0].text
-    return list(_make_pairs(tx, task, reply_texts))
+    return list(_iterate_word_pairs(tx, task, reply_texts))
 
 
 def _read_earlier_pairs(tx: Connection, task: Task, extractor: str) -> list[WordPair]:
     """Return pairs of stored answers of a version and the present texts of their rows."""
     stored_answers = answers.answers_of_version(tx, task.name, extractor)
-    return list(_make_pairs(tx, task, dict(islice(stored_answers, MAX_PAIRS))))
+    return list(_iterate_word_pairs(tx, task, dict(islice(stored_answers, MAX_PAIRS))))
 
 
-def _make_pairs(tx: Connection, task: Task, answer_texts: Mapping[str, str]) -> Iterator[WordPair]:
+def _iterate_word_pairs(
+    tx: Connection, task: Task, answer_texts: Mapping[str, str]
+) -> Iterator[WordPair]:
     """Yield the words of each answer and its row.
 
     Answers that are not JSON or whose row does not exist are left out.

@@ -51,7 +51,7 @@ def find_column(name: str, columns: Iterable[str]) -> str | None:
     return None
 
 
-def suggest_column(name: str, columns: Iterable[str]) -> str:
+def format_column_hint(name: str, columns: Iterable[str]) -> str:
     """Return a hint that lists columns, and the column most similar to a name; "" without columns.
 
     At most MAX_LISTED_COLUMNS columns are listed.

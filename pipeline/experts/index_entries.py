@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection
 
-from pipeline.core.column_placeholders import find_column, suggest_column
+from pipeline.core.column_placeholders import find_column, format_column_hint
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
@@ -182,7 +182,7 @@ def _check_columns(tx: Connection, names: Sequence[str]) -> None:
             raise InputError(
                 f"no imported file has a column {name!r} beside the columns of people; "
                 "the index in service was not changed",
-                hint=suggest_column(name, stored_names)
+                hint=format_column_hint(name, stored_names)
                 or f"leave out {OptionHint('index_columns')}, or import the column first",
             )
 

@@ -12,7 +12,7 @@ from pipeline.batch.batch_times import BatchWait, read_waits
 from pipeline.batch.budget import find_quota_refusal
 from pipeline.batch.held_batches import describe_ways_out
 from pipeline.batch.judge_runs import find_unfinished_judgement
-from pipeline.batch.late_batches import describe_waiting_move, find_move_time
+from pipeline.batch.late_batches import describe_due_move, find_move_time
 from pipeline.batch.move import WaitingMove, list_waiting_moves
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
@@ -309,7 +309,7 @@ def _describe_open_batch(
             return f"batch {batch.number}, held: {batch.held}; {ways_out}"
         state = batch.remote_word or batch.state
         line = f"batch {batch.number}, {plural(batch.requests, 'row')}, {state} for {elapsed}"
-        move_text = describe_waiting_move(batch, ws.settings, now)
+        move_text = describe_due_move(batch, ws.settings, now)
         if move_text:
             line = f"{line}, {move_text}"
         note = "" if wait is None else wait.describe()

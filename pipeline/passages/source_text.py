@@ -20,7 +20,7 @@ from pipeline.tables.reflection import is_sqlite
 MAX_SOURCE_CHARS = 1200
 
 
-def add_source_text(
+def make_document_with_source_text(
     tx: Connection,
     document: ColumnElement[Any],
     text: ColumnElement[str],

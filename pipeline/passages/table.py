@@ -59,7 +59,7 @@ from pipeline.passages.shape import (
     id_columns,
     read_shape,
 )
-from pipeline.passages.source_text import add_source_text
+from pipeline.passages.source_text import make_document_with_source_text
 from pipeline.passages.table_names import ADOPTION_INDEX, CONCEPTS, PASSAGES
 from pipeline.store import answers
 from pipeline.store.answers import VersionCounts
@@ -658,11 +658,11 @@ def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Se
     evidence: ColumnElement[Any] = rows.c.evidence
     text = cast(passages.text, Text)
     if is_sqlite(tx):
-        evidence_with_source = add_source_text(tx, evidence, text)
+        evidence_with_source = make_document_with_source_text(tx, evidence, text)
         is_json = func.json_valid(evidence) == 1
         evidence = case((is_json, evidence_with_source), else_=evidence)
     elif isinstance(read_columns(tx, CONCEPTS)["evidence"].type, JSONB):
-        evidence = add_source_text(tx, type_coerce(evidence, JSONB), text)
+        evidence = make_document_with_source_text(tx, type_coerce(evidence, JSONB), text)
 
     columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]
     joined = rows.outerjoin(shape.passages, rows.c.passage_id == key)

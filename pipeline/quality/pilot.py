@@ -121,7 +121,7 @@ def waive_required_pilot(ws: WorkspaceSession) -> None:
             runs.waive_pilot(tx, ws.task.name, ws.extractor, now=ws.now())
 
 
-def record_failed_pilot(ws: WorkspaceSession, quality: QualityReport) -> bool:
+def block_if_hopeless(ws: WorkspaceSession, quality: QualityReport) -> bool:
     """Record a failed pilot if a report is hopeless and the task needs pilots.
 
     From then on no row is asked until a pilot passes or is waived. A gate that is missed by less

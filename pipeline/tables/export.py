@@ -296,7 +296,7 @@ def read_answer_rows(
         *conditions
     )
     if is_single_version:
-        query = query.add_columns(*_make_other_answer_columns(task, items))
+        query = query.add_columns(*_make_columns_of_unexported_answers(task, items))
     parked_reasons = {
         key: reason
         for key, reason, _ in claims.parked_rows(tx, task.name, prompt_version=version_label)
@@ -366,7 +366,9 @@ def _make_answers_query(
     return query
 
 
-def _make_other_answer_columns(task: TaskRecord, items: RowTable) -> list[ColumnElement[Any]]:
+def _make_columns_of_unexported_answers(
+    task: TaskRecord, items: RowTable
+) -> list[ColumnElement[Any]]:
     """Return two columns for a query of rows: `_OTHER_VERSION` and `_CORRECTION`.
 
     They are the version of a row's newest model answer, and `person` if the row has a correction. A
@@ -397,7 +399,7 @@ def _make_single_version_cells(
     Empty if the row's own state and reason are true for that version, too.
 
     Args:
-        stored_row: The row with the columns of `_make_other_answer_columns`.
+        stored_row: The row with the columns of `_make_columns_of_unexported_answers`.
         own_reason: Why the row is unusable or parked under the version of the file.
     """
     is_corrected = stored_row[_CORRECTION] is not None

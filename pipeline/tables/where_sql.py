@@ -46,7 +46,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from pipeline.core.column_placeholders import find_column, suggest_column
+from pipeline.core.column_placeholders import find_column, format_column_hint
 from pipeline.core.errors import InputError
 from pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
 
@@ -275,7 +275,7 @@ class _Compiler(ABC):
         names = {**self._scopes[0], **self._scopes[1]}
         raise InputError(
             f"{comparison.offset}: there is no column {column!r}",
-            hint=suggest_column(column, names),
+            hint=format_column_hint(column, names),
         )
 
 

@@ -61,7 +61,7 @@ class QualityReporter:
             if quality is None:
                 continue
 
-            is_hopeless = pilot.record_failed_pilot(ws, quality)
+            is_hopeless = pilot.block_if_hopeless(ws, quality)
             if is_hopeless and extractor == ws.extractor:
                 self._part.is_hopeless = True
             self._part.reports[extractor] = quality

@@ -73,7 +73,7 @@ class NewRows(NamedTuple):
     rows: Iterable[SourceRow | Finding]
 
 
-def explain_closed_source(task: Task, data: Path) -> str:
+def find_addition_obstacle(task: Task, data: Path) -> str:
     """Return why no rows can be added to the source of a task; empty if rows can be added.
 
     The source must be a CSV, JSON lines or .xlsx file that the workspace stores.
@@ -93,7 +93,7 @@ def explain_closed_source(task: Task, data: Path) -> str:
 
 def can_add_rows(task: Task, data: Path) -> bool:
     """Return whether rows can be added to the source of a task."""
-    return not explain_closed_source(task, data)
+    return not find_addition_obstacle(task, data)
 
 
 def add_rows(
@@ -152,7 +152,7 @@ def _add_new_rows(ws: WorkspaceSession, new_rows: NewRows, report: AdditionRepor
         ConfigurationError: The source was changed meanwhile, or the disk is full.
     """
     task = ws.task
-    reason = explain_closed_source(task, ws.data)
+    reason = find_addition_obstacle(task, ws.data)
     if reason or not isinstance(task, UserTask):
         raise InputError(
             f"rows cannot be added to {task.name}: {reason}; nothing was changed",
@@ -178,7 +178,7 @@ def _make_adder(task: UserTask, new_rows: NewRows, report: AdditionReport) -> "_
     """Open the source of a task, and match the columns of new rows; see `_RowAdder`."""
     declaration = task.user_file.declaration
     source = open_source(None, declaration, Path(task.record.path))
-    assert isinstance(source, FileSource)  # noqa: S101 - `explain_closed_source` checked it
+    assert isinstance(source, FileSource)  # noqa: S101 - `find_addition_obstacle` checked it
     return _RowAdder(source, new_rows, declaration.keys, report)
 
 

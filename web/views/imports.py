@@ -213,7 +213,7 @@ def render_add(
         elif ws.tasks and task:
             values["preselected_task"] = NEW_TASK
             if isinstance(ws.task, UserTask):
-                values["row_refusal"] = row_additions.explain_closed_source(ws.task, ws.data)
+                values["row_refusal"] = row_additions.find_addition_obstacle(ws.task, ws.data)
                 values["row_source"] = capitalize_first(str(ws.task.source_hint))
         if number is not None:
             upload = app_state.uploads.get(number)
