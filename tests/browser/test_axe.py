@@ -117,11 +117,7 @@ def test_axe_finds_no_violation_on_any_view(
             f"/add?task=new&number={new_number}",
         ):
             reader.go(path)
-            tab.wait_for_load_state()
-            if path in {"/", "/?state=tagged"} or "task=" in path:
-                # Parts of the page are loaded later.
-                tab.wait_for_timeout(400)
-
+            reader.wait_until_loaded()
             for scheme, size in LOOKS:
                 tab.emulate_media(color_scheme=scheme)
                 tab.set_viewport_size(size)
