@@ -466,8 +466,8 @@ class RowTarget:
     ) -> None:
         """Insert, update or delete one row of the table.
 
-        Does nothing if the row exists, `overwrite` is not set, and its text fields equal no answer
-        of `stored_answers`. Fields of other kinds are not compared.
+        An existing row is changed if `overwrite` is set, or if its text fields equal those of an
+        answer in `stored_answers`. Other rows stay. Fields of other kinds are not compared.
 
         Args:
             tx: The caller's transaction.
@@ -488,7 +488,8 @@ class RowTarget:
         row = tx.execute(select(*compared_columns).where(is_row)).first()
 
         own_texts = {tuple(answer.cells[name] for name in text_fields) for answer in stored_answers}
-        if row is not None and not overwrite and tuple(row) not in own_texts:
+        # Without a text field nothing is compared, and the row only shows that it exists.
+        if row is not None and not overwrite and tuple(row)[: len(text_fields)] not in own_texts:
             return
 
         preferred_answer = self._select_preferred(new_answers)

@@ -151,3 +151,26 @@ def test_tables_of_people_are_added_for_people_alone(notes_workspace: Workspace)
     notes_workspace.import_people(2)
     assert "experts" in read_schema(notes_workspace)
     assert notes_workspace.state_counts("experts") == {"untagged": 2}
+
+
+def test_a_record_without_texts_is_rolled_back(
+    notes_workspace: Workspace, outside_server: Outside
+) -> None:
+    """A record whose fields are all numbers is deleted with its answer, like other records."""
+    outside_server.answerer = lambda _: {"stars": 2}
+    create_orders(notes_workspace, "a")
+    columns = "order_id INTEGER, provider TEXT, model TEXT, stars INTEGER, created_at TEXT"
+    run_sql(notes_workspace, f"CREATE TABLE order_ai ({columns})")
+    text = write_declaration(
+        {"stars": "int"},
+        prompt="{t}",
+        items=QUERY,
+        extra_arguments=['write_to="order_ai.order_id"'],
+    )
+    notes_workspace.write_file("tasks/notes.py", text)
+    notes_workspace.run_commands(*ROUND)
+    query = "SELECT stars FROM order_ai"
+    assert run_sql(notes_workspace, query) == [(2,)]
+
+    notes_workspace.run_command("rollback", "notes@1")
+    assert run_sql(notes_workspace, query) == []
