@@ -232,9 +232,11 @@ def batch_poll(
 
 
 def _poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
-    """Return in a line the downloaded, failed and waiting batches, and the next command.
+    """Return a line about the batches of a poll, which ends with the next command.
 
-    If there is no such batch, the line says so without a next command.
+    It has the number of downloaded batches, then each failed batch with its reason, then the number
+    of batches that are not over. Without any of these the line says that no batch was downloaded,
+    or that no batch is at Gemini, and has no next command.
     """
     parts = []
     if report.downloaded:

@@ -42,9 +42,15 @@ def prices() -> CommandReport:
 
 
 def _price_cells(price_row: Mapping[str, Any]) -> list[object]:
-    """Return a model's cells: name, use, USD per 1M tokens in/out, limits, and its last day.
+    """Return the nine cells of a model in the table of prices.
 
-    A missing RPM, TPM or RPD is "none".
+    They are in this order:
+
+    - the name and the use
+    - the live price and the batch price, each as "in/out" in USD per 1M tokens
+    - the limits RPM, TPM and RPD, each "none" if it is missing
+    - the limit of enqueued tokens
+    - the last day of the model, None if it is unknown
     """
     cells: list[object] = [price_row["model"], price_row["use"]]
     for mode in ("live", "batch"):

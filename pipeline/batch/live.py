@@ -213,13 +213,14 @@ class _LiveRun:
             self._throttle.stop(error)
 
     async def _next_call(self) -> PendingCall | None:
-        """Return the next call that may be made; wait for a call, and prepare batches.
+        """Return the next call that may be made now; wait until there is one.
 
-        A batch is prepared if no queued call may be made now.
+        If no queued call may be made now and rows may be left, a batch is prepared, which queues its
+        calls. Otherwise the method waits while calls are queued or running or batches are closing.
 
         Returns:
-            The call, or None if the run is stopped, or if no call is queued or running, no batch is
-            closing and no row is left.
+            The call, removed from the queue. None if the run is stopped, or if nothing is queued,
+            running or closing and no row is left.
 
         Raises:
             UnavailableError: The deadline of the run is over.

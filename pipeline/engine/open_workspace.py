@@ -88,17 +88,22 @@ def _open_session(
     whole: bool,
     adopted_tasks: list[ShippedTask] | None,
 ) -> WorkspaceSession:
-    """Make the folder, update the schema, record the task, and return the session.
+    """Make the folder, update the schema, record the user task, and return the session.
 
-    Writes the folder's marker if it is missing or names another workspace.
+    The folder and its marker are also written by a reading command. The marker is written if it is
+    missing or names another workspace. Reading does not record a new user task.
 
     Args:
-        whole: The command is about the whole workspace; an unused task is replaced.
-        adopted_tasks: Tasks whose tables were just found adopted; None checks all.
+        whole: The command is about the whole workspace. It creates no tables of a task. A task that
+            was never used here is replaced: people by the first used task, any other by people.
+        adopted_tasks: Tasks whose tables were just found adopted and are not checked again. None
+            checks the tables of all used tasks.
 
     Raises:
-        ConfigurationError: The task or the backend does not fit the workspace.
-        InconsistentError: Reading, and tables of a task are missing.
+        ConfigurationError: The task was never used here and `access` or `whole` does not allow a
+            first use, the folder belongs to another database, or the workspace is bound to another
+            backend.
+        InconsistentError: `access` is READ, and tables of a task are missing.
     """
     make_directory(settings.data)
     marker = workspace.read_marker(settings.data)

@@ -206,13 +206,17 @@ def reload_person(
     problem: str = "",
     took_s: float | None = None,
 ) -> AddedExpert:
-    """Return a person as the database has it now, with the given `problem` and `took_s`.
+    """Read a person again by the username of `saved`; return a copy of `saved` with the new values.
 
-    Username, id and notes are those of `saved`. Name, tags, score, parking and due state are read.
+    Name, tags, score, parking and due state are read from the database. Username, id and notes stay
+    those of `saved`. Nothing is written.
 
     Args:
-        problem: Why there are no tags.
-        took_s: Duration of the call in seconds, or None if no call was made.
+        problem: Why there are no tags; stored in the copy.
+        took_s: Duration of the call in seconds, or None if no call was made; stored in the copy.
+
+    Raises:
+        InputError: The person was deleted or renamed.
     """
     with store.read() as tx:
         row = table.find_person(tx, saved.username)

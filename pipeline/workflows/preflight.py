@@ -316,11 +316,12 @@ def estimate_plan(
 
 
 def _add_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
-    """Return an estimate with that of decisions about the closed fields of the same rows.
+    """Return a copy of an estimate that also covers deciding the closed fields of the same rows.
 
-    For a mixed task the other fields are asked after them, in the recommended mode or by batch, and
-    the estimate contains both. A proposal for people is added. Decisions are absent, with the
-    reason, if no field is closed. Nothing is added if no user declared the task.
+    For a task with other fields, too, the added estimate includes asking these afterwards, in the
+    recommended mode, or by batch if no mode is recommended. A sentence that proposes this mode to a
+    person is added. Without closed fields, the mode is absent and has the reason. A shipped task's
+    estimate is returned unchanged.
     """
     task = ws.task
     if task.user_file is None:

@@ -74,9 +74,14 @@ class NewRows(NamedTuple):
 
 
 def find_addition_obstacle(task: Task, data: Path) -> str:
-    """Return why no rows can be added to the source of a task; empty if rows can be added.
+    """Return why no rows can be added to the source of a task; "" if rows can be added.
 
-    The source must be a CSV, JSON lines or .xlsx file that the workspace stores.
+    The reasons: it is no user task, its rows come from a query, its rows are not in a file of the
+    workspace's folder of row files, or the file is not CSV, JSON lines or .xlsx. Only the path is
+    checked, not whether the file exists.
+
+    Args:
+        data: The workspace's folder.
     """
     if not isinstance(task, UserTask):
         return f"{task.name} is no task of a user"

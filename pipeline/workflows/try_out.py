@@ -298,12 +298,12 @@ def confirm_cost(planned_calls: Sequence[PlannedCalls]) -> float:
 
 
 def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
-    """Confirm the cost, ask about some rows and judge the replies without storing them.
+    """Confirm the cost, ask about some rows, and judge the replies; no answer is stored.
 
-    In a session for decisions, the open fields of a mixed task are asked afterwards, about the rows
-    whose closed fields were decided. Replies of dead live runs are sealed first. Errors of calls,
-    and of the task's own code that judges, are stored in the report. A row without an outcome stays
-    "not asked".
+    In a session that decides closed fields, the rows whose closed fields were decided are asked for
+    their open fields afterwards. Before anything is asked, the replies of live runs whose process
+    died are sealed. Errors of calls, and of judging code in the task's file, do not raise: they are
+    in the report. A row without an outcome is reported as "not asked".
 
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
@@ -561,15 +561,16 @@ def _select_rows(
     size: int,
     seed: int | None,
 ) -> Sequence[str]:
-    """Return the ids of up to `size` rows to try: the first claimable rows, or a random draw.
+    """Return the ids of at most `size` rows to try.
 
-    Claimable rows are open, not claimed and not parked. A draw is made if there is a seed, or if no
-    row is claimable. It draws from rows that are open or have an answer of `extractor`.
+    Without a seed these are the first claimable rows: open, not claimed and not parked. With a
+    seed, or if no row is claimable, rows are drawn at random from all rows that are open or have an
+    answer of the version. The ids are then in the order of the draw.
 
     Args:
-        extractor: Version whose answered rows may be drawn.
-        size: Number of rows.
-        seed: Seed of the draw; None takes the claimable rows, or else the default seed.
+        extractor: Version (`task@n/model`) whose answered rows may be drawn.
+        size: Largest number of rows.
+        seed: Seed of the draw. If None and no row is claimable, DEFAULT_PILOT_SEED is the seed.
     """
     if seed is None:
         open_ids = tx.execute(claiming.select_claimable(tx, task).limit(size)).scalars().all()
