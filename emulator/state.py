@@ -216,8 +216,8 @@ class EngineState:
     def finish_upload(self, upload: Row) -> Row:
         """End an upload: its row in `files` becomes a finished file; return the updated row.
 
-        The row keeps its id and gets the size and the SHA-256 of the received bytes. The bytes are on
-        disk when this returns. If no size was declared, any size is accepted.
+        The row keeps its id and gets the size and the SHA-256 of the received bytes. The bytes are
+        on disk when this returns. If no size was declared, any size is accepted.
 
         Args:
             upload: The row of the upload.

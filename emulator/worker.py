@@ -64,10 +64,10 @@ class BatchWorker:
     def _process_batch(self, batch: Row) -> None:
         """Answer a batch: move it to RUNNING, write its result file, and move it to SUCCEEDED.
 
-        Nothing is changed if another host works on the batch, or if it can no longer run. Otherwise the
-        batch is RUNNING first, and part files of dead hosts are deleted. The answers are written to a
-        part file, which becomes the result file. If the batch ends meanwhile or this worker stops, the
-        part file is deleted and the state of the batch stays.
+        Nothing is changed if another host works on the batch, or if it can no longer run. Otherwise
+        the batch is RUNNING first, and part files of dead hosts are deleted. The answers are
+        written to a part file, which becomes the result file. If the batch ends meanwhile or this
+        worker stops, the part file is deleted and the state of the batch stays.
 
         Raises:
             OSError: The input file is missing, or the answers cannot be written. The part file may

@@ -154,8 +154,8 @@ def _is_pair(report: AccuracyReport) -> bool:
 def _version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterator[str]:
     """Yield a line with the number of labelled and measured rows, then a line for each version.
 
-    A version's line has its label A or B, its name, and its cost for 1,000 rows. Accuracy is not
-    in these lines. If they exist, these counts follow:
+    A version's line has its label A or B, its name, and its cost for 1,000 rows. Accuracy is not in
+    these lines. If they exist, these counts follow:
 
     - labelled rows that the version leaves out, by reason
     - doubtful rows, of the rows with confidence

@@ -218,8 +218,8 @@ class UploadStore:
     def finish(self, upload: Upload, import_report: ImportReport | None = None) -> None:
         """Delete the folder of an upload with its file, and set the upload's import report.
 
-        The preview of the upload is removed in any case, and the upload stays registered. The findings
-        and groups of the given report are emptied, because they contain values of rows.
+        The preview of the upload is removed in any case, and the upload stays registered. The
+        findings and groups of the given report are emptied, because they contain values of rows.
 
         Args:
             import_report: The report to set, changed in place; None if the file was not imported.

@@ -157,7 +157,7 @@ def estimate_late_moves(
 
 
 def describe_due_move(batch: BatchRow, settings: Settings, now: datetime) -> str:
-    """Return when `tag` or `work` moves a late batch to another mode, as words; "" if they never do.
+    """Return, in words, when `tag` or `work` moves a batch to another mode; "" if never.
 
     The words are "moved to MODE in DURATION" before that time, and afterwards "`tag` or `work`
     moves it to MODE now". If a submitted batch is being cancelled, the stored reason of the cancel

@@ -215,8 +215,9 @@ class _LiveRun:
     async def _next_call(self) -> PendingCall | None:
         """Return the next call that may be made now; wait until there is one.
 
-        If no queued call may be made now and rows may be left, a batch is prepared, which queues its
-        calls. Otherwise the method waits while calls are queued or running or batches are closing.
+        If no queued call may be made now and rows may be left, a batch is prepared, which queues
+        its calls. Otherwise the method waits while calls are queued or running or batches are
+        closing.
 
         Returns:
             The call, removed from the queue. None if the run is stopped, or if nothing is queued,

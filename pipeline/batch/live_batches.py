@@ -108,12 +108,13 @@ class LiveBatches:
     def _prepare_next(self) -> Prepared | StopReason:
         """Prepare a batch of rows that are to be asked again, or else a batch of new rows.
 
-        If there are rows to ask again, their list is emptied first. New rows are also taken if no batch
-        of the rows to ask again is possible. The number of the first batch becomes the run's number.
+        If there are rows to ask again, their list is emptied first. New rows are also taken if no
+        batch of the rows to ask again is possible. The number of the first batch becomes the run's
+        number.
 
         Returns:
-            The batch, whose rows are claimed and whose lock is held, or the reason why no batch of new
-            rows is possible.
+            The batch, whose rows are claimed and whose lock is held, or the reason why no batch of
+            new rows is possible.
         """
         preparation = self._preparation
         prepared: Prepared | StopReason | None = None

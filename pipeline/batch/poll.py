@@ -204,8 +204,8 @@ class _Poll:
         - `stops_at_first` is set and a batch is over.
         - An error stops the poll, such as a daily quota, or `poll_patience` seconds without a
           successful look. The error is not raised: it is stored as `stopped` in the report.
-        - `wait` is false. On the local engine a poll that downloads results goes on for LOCAL_LOOK_S
-          seconds before it ends.
+        - `wait` is false. On the local engine a poll that downloads results goes on for
+          LOCAL_LOOK_S seconds before it ends.
 
         Raises:
             KeyRefusedError: The API refuses the key.

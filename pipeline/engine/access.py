@@ -74,20 +74,20 @@ def check_access(
     *,
     is_whole_workspace: bool = False,
 ) -> AllowedAccess:
-    """Check whether a command may use the workspace; ask a person if need be, write nothing.
+    """Check whether a command may use the workspace, and ask a person if need be; write nothing.
 
-    A person is asked before tables or columns are added to another program's database, and before
-    a workspace goes on without its folder. A folder in a file's place, and a missing database of a
-    folder with sealed files, are allowed here and refused later. A user task with rows of its own
-    turns WRITE into CREATE.
+    A person is asked before tables or columns are added to another program's database, and before a
+    workspace goes on without its folder. If the file of a user task brings its rows, WRITE counts
+    as CREATE. Two faults are not reported here but when the folder is opened: a file in the place
+    of the folder, and a missing database of a folder with sealed files.
 
     Args:
         confirm: Asks a person a question; returns the answer.
         is_whole_workspace: The command is about the whole workspace and adds no tables of a task.
 
     Returns:
-        A line about a new workspace ("" if there is one), and the adopted shipped tasks if they are
-        known.
+        A line about a new workspace ("" if there is one), and the adopted shipped tasks (None if
+        they are not known).
 
     Raises:
         ConfigurationError: There is no workspace and `access` creates none, its folder or database

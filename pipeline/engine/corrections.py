@@ -107,7 +107,11 @@ def _plain_reason(reason: str) -> str:
 
 
 def _format_typed_value(value: Any) -> str:
-    """Return a value as `parse_typed_fields` reads it: a plain text or list, else JSON."""
+    """Return a value as text that `parse_typed_fields` reads back.
+
+    A text is returned as it is, and a list of texts is joined by commas. Any other value, and a
+    text that is empty, has outer spaces or has signs with a meaning there, is returned as JSON.
+    """
     is_list = isinstance(value, list) and all(isinstance(member, str) for member in value)
     members = value if is_list else [value]
     forbidden_signs = _LIST_SIGNS if is_list else _TEXT_SIGNS

@@ -38,10 +38,11 @@ class _Candidate(NamedTuple):
 
 
 def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declaration) -> TaskRecord:
-    """Return a record with the examples of its version, drawn now if the version is unused.
+    """Return a copy of a task's record with examples for its version, drawn at random from labelled rows.
 
-    Up to MAX_EXAMPLES rows are drawn. A declaration without `examples="corrections"` gets none.
-    Nothing is stored.
+    Stored examples of the version are kept if the version was used; otherwise up to MAX_EXAMPLES
+    rows are drawn now. A record whose declaration does not have `examples="corrections"` is
+    returned unchanged. Nothing is stored.
     """
     if not declaration.draws_examples:
         return record
@@ -75,10 +76,10 @@ def describe_missing_examples(record: TaskRecord, declaration: Declaration) -> l
 def _read_candidates(
     tx: Connection, record: TaskRecord, declaration: Declaration
 ) -> list[_Candidate]:
-    """Return the rows whose labels of all fields fit the declaration.
+    """Return the rows that can be drawn as examples: all fields are labelled, and the answer is valid.
 
-    Rows that changed since they were labelled are left out, unless all of them did: then the prompt
-    has other columns now.
+    Rows that changed since they were labelled are left out. If all of them changed, none is left
+    out, because then the prompt has other columns now.
     """
     rows = UserTask(record).rows
     field_names = declaration.answer.model_fields.keys()

@@ -204,7 +204,7 @@ def read_judgements(
     are ignored. A judgement is INVALID if the reply does not answer each question.
 
     Raises:
-        ValueError, KeyError: A line is not JSON, or has no `key`.
+        ValueError: A line is not JSON.
     """
     requests_by_key: dict[str, dict[str, Any]] = {}
     for line in request_lines:

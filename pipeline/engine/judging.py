@@ -321,13 +321,15 @@ def write_judged_replies(
     provenance: Provenance,
     now: datetime,
 ) -> WriteResult:
-    """Write answers and failed attempts, end the rows' claims, and park rows that must stop.
+    """Store answers and failed attempts, end the rows' claims, and park rows that must not be asked again.
 
-    Runs in the caller's transaction. The task's revision grows if a row took an answer. Copies have
-    no claim; their end is recorded. Without a batch number no claim is ended.
+    Runs in the caller's transaction. Partial answers are stored, too. If a row took an answer, the
+    change of the task's rows is recorded. Only the claims of `provenance.batch_number` are ended;
+    without a batch number no claim is ended. A copied reply has no claim, so only its end is
+    recorded.
 
     Returns:
-        The result of `TaskAnswers.write`, with all rows that are parked now.
+        The result of `TaskAnswers.write`, with the reasons of all rows that are parked now.
 
     Raises:
         StateConflictError: The batch no longer claims a row.

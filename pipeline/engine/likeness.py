@@ -182,10 +182,13 @@ def is_mixed_up(
 
 
 def _is_suspicious(likeness: Likeness, earlier: Likeness | None) -> bool:
-    """Return whether answers are less alike their rows than right answers would be.
+    """Return whether significantly fewer answers are alike their rows than right answers would be.
 
     Args:
-        earlier: Stored answers of the task, which are better than chance; None without any.
+        likeness: The likeness of the tested answers.
+        earlier: The likeness of stored answers, from which the expected share of alike answers is
+            taken. None compares the share of answers that are placed at their own row with
+            EXPECTED_SHARE.
     """
     if earlier is None:
         probability = _binomial_tail(

@@ -44,14 +44,15 @@ def open_workspace(
     end.
 
     Args:
+        access: READ creates no tables, WRITE creates no workspace, CREATE may create both.
         confirm: Asks a person a question; returns the answer. By default nobody agrees.
-        is_whole_workspace: The command is about the whole workspace. A task that was never used
-            here is replaced by people.
+        is_whole_workspace: The command is about the whole workspace. It creates no tables of a
+            task. A task that was never used here is replaced by a used task or by people.
 
     Raises:
-        ConfigurationError: There is no workspace for an `access` that makes none, or a person did
-            not agree to additions; or the workspace is bound to another backend than the settings
-            name, its folder belongs to another database, or a link leads out of it.
+        ConfigurationError: There is no workspace and `access` creates none, a person did not agree
+            to additions, the workspace is bound to another backend than the settings name, its
+            folder belongs to another database, or a link leads out of it.
         InconsistentError: `access` is READ, and tables of a task are missing.
     """
     check_links(settings.data)
@@ -218,18 +219,19 @@ def _prepare_tables(
     whole: bool,
     adopted_tasks: list[ShippedTask] | None,
 ) -> list[ShippedTask]:
-    """Update the schema and adopt the tables of shipped tasks; return these tasks.
+    """Update the schema, and adopt the tables of the used shipped tasks; return these tasks.
 
-    A reading command and a command about the `whole` workspace create no table of a task. A line
+    Reading, and for the whole workspace, no table of a task is created for a first use. A line
     about each change of tables is printed.
 
     Args:
         marker: The folder's marker; a folder with sealed files must belong to the database.
+        whole: The command is about the whole workspace.
         adopted_tasks: Tasks whose tables were just found adopted and are not checked again.
 
     Raises:
-        ConfigurationError: The folder belongs to another database, or the task was never used.
-        InconsistentError: Reading, and tables of a task are missing.
+        ConfigurationError: The folder belongs to another database, or the task was never used here.
+        InconsistentError: `access` is READ, and tables of a task are missing.
     """
     makes_tables = access is not Access.READ and not whole
     sealing_marker = marker if workspace.has_sealed_files(settings.data) else None

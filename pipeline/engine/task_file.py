@@ -118,16 +118,15 @@ def _find_module_file(declaration: Declaration) -> Path | None:
 
 
 def find_task_file(task_setting: str, data: Path) -> Path | None:
-    """Return the absolute path of the file that `TASK=` names.
+    """Return the absolute path of the file that `TASK=` names; None if there is no task of that name.
+
+    A task that Python code handed over, or a built-in task, has no file of its own: the path by
+    which it is known is returned, which may be `<Python: name>`.
 
     Args:
-        task_setting: Path of a file, or a name: `tasks/<name>.py` is looked for in the current folder,
-            then in the workspace.
+        task_setting: Path of a file, or a name: `tasks/<name>.py` is looked for in the current
+            folder, then in the workspace.
         data: Folder of the workspace.
-
-    Returns:
-        The path; for tasks handed over by Python code and built-in tasks the path they are known
-        by, which may be `<Python: name>`. The path is None if there is no task of that name.
 
     Raises:
         InputError: `task_setting` is a path, and there is no such file.
@@ -156,10 +155,11 @@ def find_task_file(task_setting: str, data: Path) -> Path | None:
 
 
 def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = False) -> Declaration:
-    """Return the checked declaration of a path; a file runs once per process.
+    """Return the checked declaration of a task by its path; run its file if that was not done before.
 
-    `forget_loaded_files` makes it run again. A path that the user named in this command is recorded
-    as confirmed for the workspace. The declaration gets the name of the file if it has no name.
+    A file runs once per process; `forget_loaded_files` makes it run again. A file that the user
+    named in this command is recorded as confirmed for the workspace. A declaration without a name
+    gets the name of its file.
 
     Args:
         is_recorded: The path is from the database, which others may have changed.

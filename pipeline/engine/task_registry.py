@@ -120,9 +120,9 @@ def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
 def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task of the TASK setting is registered, else None.
 
-    TASK is a name, or the path of a file. If it is the path of a registered task, its file is
-    loaded, because the file may declare another task now. A file that cannot be loaded counts as
-    the task that was registered from it.
+    TASK may be a name. If it is the path of a registered task's file, the file is loaded and the
+    name that it declares now is returned, if that is registered from this file, too. If the file
+    cannot be loaded, the name of the first task that was registered from it is returned.
     """
     setting = settings.task
     path_by_name = {
@@ -200,8 +200,8 @@ def list_planned_views(settings: Settings) -> list[str]:
 def check_first_use(settings: Settings, store: Store) -> bool:
     """Check that the task of TASK can be registered, without adding anything to the database.
 
-    A built-in task is not checked, because the tables that it reads are adopted first. A query of
-    the database is not checked if there is no database.
+    The file is loaded. For a built-in task no more is checked, because the tables that it reads are
+    adopted first; neither is a query of a database that does not exist.
 
     Returns:
         Whether the task brings its rows: it does not query the workspace's database.

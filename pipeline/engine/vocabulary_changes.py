@@ -59,10 +59,11 @@ def find_vocabulary_change(
     former_document: Mapping[str, Any],
     declaration: Declaration,
 ) -> VocabularyChange | None:
-    """Return how vocabularies changed since a fingerprint document.
+    """Return how the vocabularies changed since a fingerprint document; None if something else changed.
 
-    The change has a fault for each reason why stored answers may be invalid, or answers to another
-    question. None if there are none, or if another member or the file of a vocabulary changed.
+    The change contains new names, added terms, and faults: reasons why stored answers may be
+    invalid or answer another question. None is also returned if there are no vocabularies, or if a
+    vocabulary has another file.
     """
     document = to_fingerprint_document(declaration)
     former_files = former_document.get(MEMBER, {})

@@ -333,8 +333,8 @@ class _SchemaConverter:
     def _convert_mapping(self, node: dict[str, Any], field_path: str) -> dict[str, Any]:
         """Return the schema of a mapping as a schema of a list of key-value pairs.
 
-        The result has `type` ARRAY, and as `items` an object with the key and the value, both required.
-        Bounds on the number of entries become bounds on the length of the list.
+        The result has `type` ARRAY, and as `items` an object with the key and the value, both
+        required. Bounds on the number of entries become bounds on the length of the list.
 
         Args:
             node: The JSON schema of the mapping, with `additionalProperties`.

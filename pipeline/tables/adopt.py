@@ -335,8 +335,8 @@ class TableSpec:
         PostgreSQL, or if the table had an id column of its own.
 
         Raises:
-            ConfigurationError: A constraint or trigger of the table's owner refuses the id of a row.
-                The message names the row.
+            ConfigurationError: A constraint or trigger of the table's owner refuses the id of a
+                row. The message names the row.
         """
         table = quote_identifier(tx, self.name)
         if not (is_sqlite(tx) and has_index(tx, self.name, self._index_name("own_id"))):
