@@ -139,7 +139,7 @@ def _correct_chunk(
     editor_name: str,
     edited_at: datetime,
 ) -> None:
-    """Correct rows as part of a report's bulk edit; add changed, unchanged and refused rows to the report.
+    """Correct rows as part of a report's bulk edit, and add the counts to the report.
 
     Runs in the caller's transaction. Refused rows raise nothing.
 

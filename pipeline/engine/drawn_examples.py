@@ -38,7 +38,7 @@ class _Candidate(NamedTuple):
 
 
 def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declaration) -> TaskRecord:
-    """Return a copy of a task's record with examples for its version, drawn at random from labelled rows.
+    """Return a copy of a task's record with examples, drawn at random from labelled rows.
 
     Stored examples of the version are kept if the version was used; otherwise up to MAX_EXAMPLES
     rows are drawn now. A record whose declaration does not have `examples="corrections"` is
@@ -76,7 +76,7 @@ def describe_missing_examples(record: TaskRecord, declaration: Declaration) -> l
 def _read_candidates(
     tx: Connection, record: TaskRecord, declaration: Declaration
 ) -> list[_Candidate]:
-    """Return the rows that can be drawn as examples: all fields are labelled, and the answer is valid.
+    """Return the rows with a valid answer whose fields are all labelled, in any order.
 
     Rows that changed since they were labelled are left out. If all of them changed, none is left
     out, because then the prompt has other columns now.

@@ -321,7 +321,7 @@ def write_judged_replies(
     provenance: Provenance,
     now: datetime,
 ) -> WriteResult:
-    """Store answers and failed attempts, end the rows' claims, and park rows that must not be asked again.
+    """Store answers and failed attempts, end claims, and park rows that must stop.
 
     Runs in the caller's transaction. Partial answers are stored, too. If a row took an answer, the
     change of the task's rows is recorded. Only the claims of `provenance.batch_number` are ended;

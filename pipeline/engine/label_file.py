@@ -430,10 +430,11 @@ def _describe_refusal(
     *,
     error: FindableError,
 ) -> Iterator[LabelFault]:
-    """Yield the faults of a row whose labels were refused, each with the field as column ("" if unknown).
+    """Yield the faults of a row whose labels were refused.
 
-    For an invalid answer, each label is validated on its own, so each wrong label has a fault. If
-    the row has no answer yet and labels of required fields are missing, that is the only fault.
+    The column of a fault is the name of the field, or "". If the answer is invalid, each label is
+    validated on its own, so each wrong label has a fault. If the row has no answer yet and labels
+    of required fields are missing, that is the only fault.
 
     Args:
         row: The labels of the row, and its line.

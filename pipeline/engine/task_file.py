@@ -118,10 +118,10 @@ def _find_module_file(declaration: Declaration) -> Path | None:
 
 
 def find_task_file(task_setting: str, data: Path) -> Path | None:
-    """Return the absolute path of the file that `TASK=` names; None if there is no task of that name.
+    """Return the path of the file that `TASK=` names; None if there is no such task.
 
-    A task that Python code handed over, or a built-in task, has no file of its own: the path by
-    which it is known is returned, which may be `<Python: name>`.
+    The path is absolute. A task that Python code handed over, or a built-in task, has no file of
+    its own: the path by which it is known is returned, which may be `<Python: name>`.
 
     Args:
         task_setting: Path of a file, or a name: `tasks/<name>.py` is looked for in the current
@@ -155,7 +155,7 @@ def find_task_file(task_setting: str, data: Path) -> Path | None:
 
 
 def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = False) -> Declaration:
-    """Return the checked declaration of a task by its path; run its file if that was not done before.
+    """Return the checked declaration of a task by its path; run its file if needed.
 
     A file runs once per process; `forget_loaded_files` makes it run again. A file that the user
     named in this command is recorded as confirmed for the workspace. A declaration without a name

@@ -58,7 +58,7 @@ def find_missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
 
 
 def with_default_task(settings: Settings, *, allow_several: bool = False) -> Settings:
-    """Return the settings with the default task if TASK= is not set, else unchanged. Writes nothing.
+    """Return the settings, with the default task if TASK= is not set; write nothing.
 
     The default is people. In a workspace without people it is the only other task. Without a
     workspace, or with an outdated schema, the settings are returned unchanged.
@@ -113,7 +113,7 @@ def list_user_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ...]":
 
 
 def with_used_task(settings: Settings, store: Store) -> Settings:
-    """Return a copy of the settings with the first used task in place of people, if people is not used.
+    """Return settings with the first used task in place of people, if people is not used.
 
     The settings are returned unchanged if TASK= names a task, if the database does not exist or has
     an outdated schema, or if no task is used.

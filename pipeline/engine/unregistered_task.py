@@ -80,7 +80,7 @@ class UnregisteredTask(UserTask):
         display: Progress,
         should_list_refused: bool,
     ) -> Sequence[str]:
-        """Read a source to its end, hold its first rows in memory, and return the ids of these rows.
+        """Read a source to its end, hold its first rows in memory, and return their ids.
 
         Empty rows are not held. `row_count` grows by all rows that are not empty. A report about
         the source is printed. Nothing is written.

@@ -24,7 +24,7 @@ class UserExport(TaskExport):
     rows: UserRows
 
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
-        """Return the rows of the task, each with its state and answer, or a row for each member of a list.
+        """Return the rows to export: each with its state and answer, or one per list member.
 
         Rows that are no longer in their source are left out, unless `gone` is set or the row filter
         asks for their state or names ids. With `options.extractor` all answers are of this version.

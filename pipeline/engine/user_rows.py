@@ -275,7 +275,7 @@ class UserRows(TaskRows):
         *,
         timeout_s: float | None = None,  # noqa: ARG002 - a single query
     ) -> tuple[int, datetime | None]:
-        """Return the number of rows that changed after they were answered, and the time of the first change.
+        """Return how many rows changed after they were answered, and the time of the first.
 
         Empty rows, and rows that are no longer in the source, do not count. The time is None if no
         row changed.

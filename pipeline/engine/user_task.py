@@ -483,7 +483,7 @@ class UserTask(Task):
         return f"{self.version_label}/{model_name.removeprefix('models/')}"
 
     def with_open_rows(self, *, has_partial_answer: bool | None) -> "UserTask":
-        """Return a copy of the task in which only some rows are open; the task itself if nothing changes.
+        """Return the task, copied if needed, with only some of its rows open.
 
         The rows of a mixed task are asked in two requests: about the closed fields, then about the
         others.

@@ -59,7 +59,7 @@ def find_vocabulary_change(
     former_document: Mapping[str, Any],
     declaration: Declaration,
 ) -> VocabularyChange | None:
-    """Return how the vocabularies changed since a fingerprint document; None if something else changed.
+    """Return how vocabularies changed since a fingerprint document; None if more changed.
 
     The change contains new names, added terms, and faults: reasons why stored answers may be
     invalid or answer another question. None is also returned if there are no vocabularies, or if a

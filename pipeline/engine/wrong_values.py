@@ -31,7 +31,7 @@ def find_wrong_value(
     reason: str,
     answer: dict[str, Any],
 ) -> WrongValue | None:
-    """Return the value that makes an answer invalid, with a message and a corrected value of its field.
+    """Return the value that makes an answer invalid, a message and a corrected value.
 
     In the corrected value, each value that is not allowed is replaced by the most similar allowed
     one.
