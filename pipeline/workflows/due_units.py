@@ -161,9 +161,10 @@ def is_pilot_clear(tx: Connection, ws: WorkspaceSession) -> bool:
 
 
 def is_index_stale(ws: WorkspaceSession, *, exact: bool) -> bool:
-    """Return whether entries differ from the build in service, or there is no build for them.
+    """Return whether the index needs a build: entries differ from the build in service.
 
-    False without entries. Completes the promotion of a dead process first, which writes.
+    True also if there are entries and no build; false if there are no entries. If a process died
+    while it promoted a build, the promotion is completed first, which writes.
 
     Args:
         exact: As in `count_stale`.
