@@ -623,11 +623,12 @@ class Workspace:
         *,
         holds_asking_lock: bool,
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
-        """Open the workspace for one call; a `Task` and its rows are passed to the engine.
+        """Return the opened workspace for one call, as a context manager.
 
-        Tasks that earlier calls passed are forgotten, unless another thread asks at the moment: it
-        may read them and their rows at any time. A task in a path is made absolute. Without a task,
-        the settings' default is used.
+        A `Task` and its rows are registered for this process. Tasks that earlier calls registered
+        are forgotten, unless another thread asks at the moment, because it may still read them. If
+        `task` is a path, it is made absolute. Without a task, the default task of the settings is
+        used.
 
         Args:
             task: The task.
