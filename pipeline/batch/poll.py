@@ -197,8 +197,9 @@ class _Poll:
     def follow(self, *, wait: bool, stops_at_first: bool, bar: ProgressBar) -> None:
         """Look at the followed batches again and again, with growing pauses, until the poll ends.
 
-        A batch that is over is downloaded or counted. Before each further round, batches that were
-        submitted meanwhile are followed, too. The poll ends after a look if one of these is true:
+        A poll that downloads also downloads the results of batches that are over. Before each
+        further round, batches that were submitted meanwhile are followed, too. The poll ends after
+        a look if one of these is true:
 
         - No batch needs another look: each is over, unknown to the API, or has a lasting error.
         - `stops_at_first` is set and a batch is over.

@@ -101,9 +101,8 @@ def _open_session(
             checks the tables of all used tasks.
 
     Raises:
-        ConfigurationError: The task was never used here and `access` or `whole` does not allow a
-            first use, the folder belongs to another database, or the workspace is bound to another
-            backend.
+        ConfigurationError: `access` is READ and the task was never used here, the folder belongs to
+            another database, or the workspace is bound to another backend.
         InconsistentError: `access` is READ, and tables of a task are missing.
     """
     make_directory(settings.data)
@@ -230,7 +229,8 @@ def _prepare_tables(
         adopted_tasks: Tasks whose tables were just found adopted and are not checked again.
 
     Raises:
-        ConfigurationError: The folder belongs to another database, or the task was never used here.
+        ConfigurationError: The folder belongs to another database, or `access` is READ and the task
+            was never used here.
         InconsistentError: `access` is READ, and tables of a task are missing.
     """
     makes_tables = access is not Access.READ and not whole

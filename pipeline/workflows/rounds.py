@@ -272,7 +272,7 @@ class TagRounds:
         submit_report: SubmitReport,
         selection: Selection,
     ) -> TagStop:
-        """Return why a submission left rows unsent, with their number; an empty stop if none is left.
+        """Return why a submission left rows unsent, with their number; an empty stop if none.
 
         The reason is a full API, else a budget. If the API refused a batch, the rows of all
         prepared batches count, and the claimable rows, unless the limit of the selection is used
@@ -523,7 +523,7 @@ class TagRounds:
             self._has_successful_batch = True
 
     def ingest(self, batch_number: int | None = None) -> int:
-        """Ingest downloaded batches, and write quality reports; return how many batches were ingested.
+        """Ingest downloaded batches, write quality reports, and return the number of batches.
 
         The report gets their summaries, and the held batches, which are not ingested. Quality
         reports are written also after an error, unless the last ones are recent.

@@ -269,7 +269,7 @@ class _RowAdder:
                 yield values
 
     def _convert_row(self, row: SourceRow) -> dict[str, Any] | None:
-        """Return the values of a row as its source stores them; None if a value does not fit its column.
+        """Return the values of a row as its source stores them; None if a value does not fit.
 
         The values are texts for CSV, else typed values. A row that does not fit becomes a finding
         of the report.

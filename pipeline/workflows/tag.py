@@ -183,7 +183,7 @@ def _confirm_mixed_cost(
     *,
     repeats_answers: bool,
 ) -> None:
-    """Print the cost of asking the other fields of a mixed task, and confirm the cost of both requests.
+    """Print the cost of the other fields of a mixed task, and confirm the cost of both requests.
 
     A person is asked as in `WorkspaceSession.confirm_cost`. The other fields are estimated for all
     open rows, in the recommended mode or by batch.
@@ -342,11 +342,11 @@ def _print_tag_estimate(
     report: TagReport,
     open_work: Sequence[str],
 ) -> None:
-    """Print resumed work, the rows to send with mode and cost, and the rows that are not asked again.
+    """Print resumed work, the rows to send with mode and cost, and answered rows.
 
     Also printed are late moves, warnings, and the proposal of decisions if these are cheaper. If
-    nothing is to be sent, the line about the rows is left out. Rows that are not asked again are
-    those with an answer of the version in use; their cost is printed, too.
+    nothing is to be sent, the line about the rows is left out. Answered rows are those with an
+    answer of the version in use, which are not asked again; their cost is printed, too.
 
     Args:
         ws: The workspace.

@@ -179,10 +179,10 @@ class TagReport:
     def raise_first_error(
         self, labels: TaskLabels, display: Progress, *, strict: bool = False
     ) -> None:
-        """Raise the error that stopped the command, if any; warn of other errors and failed batches.
+        """Raise the error that stopped the command, and warn of others and of failed batches.
 
-        Failed batches are warned of unless all batches failed, which is an error. Gates are checked
-        only if no error is raised.
+        Nothing is raised if there is no such error. Failed batches are warned of unless all batches
+        failed, which is an error. Gates are checked only if no error is raised.
 
         Args:
             labels: Labels of the task.

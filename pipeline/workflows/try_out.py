@@ -282,7 +282,7 @@ def _needs_two_requests(ws: WorkspaceSession) -> bool:
 
 
 def confirm_cost(planned_calls: Sequence[PlannedCalls]) -> float:
-    """Print the rows and estimate of each planned request; confirm the total cost, and return it in USD.
+    """Print rows and estimates of planned calls; confirm the total cost and return it in USD.
 
     A person is asked if the cost is above CONFIRM_ABOVE.
 
@@ -416,7 +416,7 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
 
 
 def _ask_open_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> LiveReport:
-    """Ask about open rows by live calls, and store the answers; return the report of the last calls.
+    """Ask about open rows by live calls, store the answers, and return the last report.
 
     In a session that decides closed fields, the closed fields of a mixed task are asked first. If
     that is stopped or interrupted, the other fields are not asked.

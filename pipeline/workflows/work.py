@@ -190,7 +190,7 @@ class WorkPass:
             self.failures.append(live_report.stopped)
 
     def submit(self) -> None:
-        """Prepare open rows and send batches, as far as the units "prepare" and "send" are selected.
+        """Prepare open rows if "prepare" is selected, and send batches if "send" is.
 
         During an unfinished run of decisions, only rows whose closed fields are decided are
         prepared. See `_submit_open_rows`.
@@ -265,7 +265,7 @@ class WorkPass:
             self.figures["out_of_money"] = report.out_of_money
 
     def embed(self) -> None:
-        """Embed the new texts of the task's index, block by block, and add a phrase with their number.
+        """Embed the new texts of the task's index, and add a phrase with their number.
 
         Does nothing if the unit "embed" is not selected, the task has no index, or the index is up
         to date; in a pass for a single block the last is not checked. A block that another process

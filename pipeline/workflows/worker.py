@@ -228,7 +228,7 @@ class _Worker:
         app.task(self._run_job, name="unit")
 
     async def run(self, options: dict[str, Any], start_message: str) -> None:
-        """Run and create jobs until a signal arrives; reconnect if the connection to the database is lost.
+        """Run and create jobs until a signal arrives; reconnect to the database if needed.
 
         At the same time, jobs for due units are created. The start and each lost connection are
         printed; the next connection is tried SURVEY_PAUSE_S seconds later. A job that does not end
@@ -280,7 +280,7 @@ class _Worker:
             self._running_worker.cancel()
 
     async def _survey(self) -> None:
-        """Create jobs for the due units of all tasks, and retry jobs of dead workers, until cancelled.
+        """Create jobs for all due units, and retry jobs of dead workers, until cancelled.
 
         Both are repeated after SURVEY_PAUSE_S seconds. Errors of findable and Procrastinate are
         printed and do not end it.
@@ -340,7 +340,7 @@ class _Worker:
         *,
         existing_locks: Collection[str | None] = (),
     ) -> None:
-        """Create a job for a unit, which runs at `run_at`; do nothing if the unit has a waiting job.
+        """Create a job that runs a unit at `run_at`, unless the unit has a waiting job.
 
         Jobs of index units have a lower priority than jobs about rows.
 
