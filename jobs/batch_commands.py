@@ -228,10 +228,10 @@ def batch_poll(
     def check() -> None:
         print_errors_and_raise(report.list_errors(labels))
 
-    return CommandReport(report.document(), _poll_message(report, labels), check)
+    return CommandReport(report.document(), _format_poll_message(report, labels), check)
 
 
-def _poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
+def _format_poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
     """Return a line about the batches of a poll, which ends with the next command.
 
     It has the number of downloaded batches, then each failed batch with its reason, then the number

@@ -30,7 +30,7 @@ def prices() -> CommandReport:
     document = [price_row | {"unit": "USD per 1M tokens"} for price_row in price_rows]
 
     headers = ("model", "use", "live", "batch", "RPM", "TPM", "RPD", "enqueued", "until")
-    output: list[Any] = [TextTable(headers, [_price_cells(row) for row in price_rows])]
+    output: list[Any] = [TextTable(headers, [_make_price_cells(row) for row in price_rows])]
     units = "live, batch: USD per 1M tokens in/out"
     periods = "RPM, RPD: requests a minute, a day; TPM: tokens a minute"
     notes = (
@@ -41,7 +41,7 @@ def prices() -> CommandReport:
     return CommandReport(document, output)
 
 
-def _price_cells(price_row: Mapping[str, Any]) -> list[object]:
+def _make_price_cells(price_row: Mapping[str, Any]) -> list[object]:
     """Return the nine cells of a model in the table of prices.
 
     They are in this order:

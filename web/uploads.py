@@ -215,7 +215,7 @@ class UploadStore:
         del self._uploads[number]
         shutil.rmtree(upload.path.parent, ignore_errors=True)
 
-    def finish(self, upload: Upload, import_report: ImportReport | None = None) -> None:
+    def end_upload(self, upload: Upload, import_report: ImportReport | None = None) -> None:
         """Delete the folder of an upload with its file, and set the upload's import report.
 
         The preview of the upload is removed in any case, and the upload stays registered. The

@@ -202,7 +202,7 @@ class _LiveRun:
         """
         try:
             await self._count_other_calls()
-            while (call := await self._next_call()) is not None:
+            while (call := await self._wait_for_call_to_make()) is not None:
                 started_call = await self._throttle.acquire(call.prompt_tokens)
                 if started_call is not None:
                     call_work = self._calls.make_call(call, started_call)
@@ -212,7 +212,7 @@ class _LiveRun:
         except Exception as error:  # noqa: BLE001 - raised again when the running calls have ended
             self._throttle.stop(error)
 
-    async def _next_call(self) -> PendingCall | None:
+    async def _wait_for_call_to_make(self) -> PendingCall | None:
         """Return the next call that may be made now; wait until there is one.
 
         If no queued call may be made now and rows may be left, a batch is prepared, which queues

@@ -72,7 +72,7 @@ def open_workspace(
             store,
             display,
             access,
-            whole=is_whole_workspace,
+            is_whole_workspace=is_whole_workspace,
             adopted_tasks=allowed.adopted_tasks,
         )
         with contextlib.closing(session) as opened:
@@ -86,7 +86,7 @@ def _open_session(
     display: Progress,
     access: Access,
     *,
-    whole: bool,
+    is_whole_workspace: bool,
     adopted_tasks: list[ShippedTask] | None,
 ) -> WorkspaceSession:
     """Make the folder, update the schema, record the user task, and return the session.
@@ -95,8 +95,9 @@ def _open_session(
     missing or names another workspace. Reading does not record a new user task.
 
     Args:
-        whole: The command is about the whole workspace. It creates no tables of a task. A task that
-            was never used here is replaced: people by the first used task, any other by people.
+        is_whole_workspace: The command is about the whole workspace. It creates no tables of a
+            task. A task that was never used here is replaced: people by the first used task, any
+            other by people.
         adopted_tasks: Tasks whose tables were just found adopted and are not checked again. None
             checks the tables of all used tasks.
 
@@ -107,7 +108,7 @@ def _open_session(
     """
     make_directory(settings.data)
     marker = workspace.read_marker(settings.data)
-    if whole:
+    if is_whole_workspace:
         settings = with_used_task(settings, store)
     used_tasks = _prepare_tables(
         settings,
@@ -115,10 +116,10 @@ def _open_session(
         marker,
         display,
         access,
-        whole=whole,
+        is_whole_workspace=is_whole_workspace,
         adopted_tasks=adopted_tasks,
     )
-    if whole and not _is_task_used(settings, store, used_tasks):
+    if is_whole_workspace and not _is_task_used(settings, store, used_tasks):
         settings = with_people(settings)
     if names_user_task(settings):
         settings = _record_user_task(settings, store, display, can_write=access is not Access.READ)
@@ -215,7 +216,7 @@ def _prepare_tables(
     display: Progress,
     access: Access,
     *,
-    whole: bool,
+    is_whole_workspace: bool,
     adopted_tasks: list[ShippedTask] | None,
 ) -> list[ShippedTask]:
     """Update the schema, and adopt the tables of the used shipped tasks; return these tasks.
@@ -225,7 +226,7 @@ def _prepare_tables(
 
     Args:
         marker: The folder's marker; a folder with sealed files must belong to the database.
-        whole: The command is about the whole workspace.
+        is_whole_workspace: The command is about the whole workspace.
         adopted_tasks: Tasks whose tables were just found adopted and are not checked again.
 
     Raises:
@@ -233,7 +234,7 @@ def _prepare_tables(
             was never used here.
         InconsistentError: `access` is READ, and tables of a task are missing.
     """
-    makes_tables = access is not Access.READ and not whole
+    makes_tables = access is not Access.READ and not is_whole_workspace
     sealing_marker = marker if workspace.has_sealed_files(settings.data) else None
     # Opening a SQLite store would create its file.
     if sealing_marker is not None and store.path is not None and not store.path.exists():
@@ -255,7 +256,7 @@ def _prepare_tables(
         if not makes_tables and not has_tasks:
             lookup_settings = with_people(settings)
             used_tasks = used_shipped_tasks(tx, lookup_settings)
-        if not makes_tables and not whole:
+        if not makes_tables and not is_whole_workspace:
             _check_task_used(settings, used_tasks)
 
         used_tables = [task.load_tables() for task in used_tasks]

@@ -175,7 +175,7 @@ def _read_rate(cell: object) -> tuple[float | None, str]:
 
 
 @lru_cache
-def export_columns_among(names: tuple[str, ...]) -> frozenset[str]:
+def filter_export_columns(names: tuple[str, ...]) -> frozenset[str]:
     """Return those of a file's column names that our own export added.
 
     These are the tags and the score. If the file has a score, `state`, `reason` and
@@ -213,7 +213,7 @@ def read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> So
     person = validate_row(_split_whole_name(cells), line=row.line_number)
     if isinstance(person, Finding):
         return person
-    export_columns = export_columns_among(tuple(extra_cells))
+    export_columns = filter_export_columns(tuple(extra_cells))
     user_cells = {name: cell for name, cell in extra_cells.items() if name not in export_columns}
     return person._replace(extra_cells=user_cells)
 

@@ -149,7 +149,7 @@ def move_batch(
     tag_rounds = TagRounds(ws)
     if not _is_moved(ws, batch):
         _check_movable(ws, batch)
-        _begin(ws, tag_rounds, batch, mode)
+        _begin_move(ws, tag_rounds, batch, mode)
         _wait_and_ingest(ws, tag_rounds, number)
         tag_rounds.ask_moved_rows()
     report = tag_rounds.complete_report()
@@ -183,7 +183,7 @@ def _check_movable(ws: WorkspaceSession, batch: BatchRow) -> None:
     move.check_movable(ws, batch, open_mode)
 
 
-def _begin(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: Mode) -> None:
+def _begin_move(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: Mode) -> None:
     """Confirm the move of a batch to a mode, and begin it.
 
     A batch at the API is cancelled there. If the batch is not at the API, only the mode of its move

@@ -313,10 +313,10 @@ def estimate_plan(
         echo_costs=echo_costs,
         late_move=late_move,
     )
-    return _add_decide_mode(ws, preflight)
+    return _with_decide_mode(ws, preflight)
 
 
-def _add_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
+def _with_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
     """Return a copy of an estimate that also covers deciding the closed fields of the same rows.
 
     For a task with other fields, too, the added estimate includes asking these afterwards, in the

@@ -117,7 +117,7 @@ def render_rows_page(request: Request, query: RowQueryParameters) -> HTMLRespons
             ws,
             "rows",
             is_part=False,
-            source=describe_source(ws),
+            source=describe_row_source(ws),
             **values,
         )
 
@@ -322,7 +322,7 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
     }
 
 
-def describe_source(ws: WorkspaceSession) -> str:
+def describe_row_source(ws: WorkspaceSession) -> str:
     """Return "from SOURCE · version N" of a user task; "" for a shipped task.
 
     SOURCE is the file or folder name of the task's rows, or "a query". N is the version of the
