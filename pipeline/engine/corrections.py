@@ -479,8 +479,8 @@ def mark_reviewed(
 ) -> None:
     """Mark the preferred answer of a row as reviewed, or remove the mark.
 
-    A new answer of the row is not reviewed. A correction without a mark counts as reviewed by its
-    author, but its mark labels all fields.
+    The mark makes all fields of the answer labels. It does not pass to a new answer of the row. A
+    correction counts as reviewed by its author without a mark.
 
     Args:
         row_name: Id or name of the row.

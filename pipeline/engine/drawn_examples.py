@@ -123,9 +123,10 @@ def _list_closed_fields(declaration: Declaration) -> list[str]:
 def _draw_spread(
     candidates: Sequence[_Candidate], closed_fields: Sequence[str], *, seed: str
 ) -> list[_Candidate]:
-    """Draw up to MAX_EXAMPLES candidates, in turns from groups of equal values in closed fields.
+    """Draw up to MAX_EXAMPLES candidates, so that the values of closed fields differ.
 
-    The seed decides the order, so an equal seed draws the same rows.
+    Candidates with equal values in the closed fields are a group, and the groups take turns. The
+    order is random by the seed; an equal seed draws the same rows.
     """
 
     def hash_row(candidate: _Candidate) -> bytes:

@@ -102,11 +102,11 @@ class Provenance:
 def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
     """Return the provenance of a batch's replies: number, version, model, fingerprint and mode.
 
-    A model outside the table of models gets its prices from the settings, or no price if the batch
-    had none.
+    If the model is not in the table of models, it is made with the prices of the settings, or
+    without a price if the batch was made without one.
 
     Raises:
-        ConfigurationError: The model had a price when the batch was made, and has none now.
+        ConfigurationError: The model is no longer in the table, and the batch had its price.
     """
     model = models.load_models(settings.models_file).get(batch.model)
     if model is None and (settings.prices or not batch.priced_on):

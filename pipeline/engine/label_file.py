@@ -130,7 +130,10 @@ def correct_by_file(
     editor_name: str,
     is_dry: bool = False,
 ) -> LabelFileReport:
-    """Correct and confirm answers by the labels of a file, in one transaction.
+    """Correct and confirm answers by the labels of a file, all in one transaction.
+
+    An answer that differs from its labels is corrected; one that agrees is confirmed. If one label
+    is refused, nothing is stored.
 
     Args:
         path: A CSV, JSON, JSON lines, .xlsx or Parquet file with the key columns of the task.

@@ -149,8 +149,11 @@ class WorkspaceSession:
     def model(self) -> Model:
         """Return the model that answers.
 
-        The setting MODEL wins over the task's own model. The local engine ignores the task's model.
-        A session for decisions has the decision model.
+        In a session that decides closed fields it is the decision model. Otherwise it is that of
+        the setting MODEL, else the task's own model, which the local engine ignores.
+
+        Raises:
+            ConfigurationError: The model does not exist, is shut down, or does not fit the backend.
         """
         if self.is_deciding:
             return self.decision_model

@@ -100,10 +100,10 @@ def parse_python_path(path: Path) -> str:
 
 
 def _find_module_file(declaration: Declaration) -> Path | None:
-    """Return the file of the imported module that declares a task, else None.
+    """Return the file of the module that declares a task of Python code; None if there is none.
 
-    The file is None if the class of the answer is from a script or notebook, or if the module has
-    no task, or several tasks and this is not its `task`.
+    The module is that of the answer's class. None is returned for a script or notebook, for a
+    module without a task, and for a module with several tasks of which `task` is another.
     """
     module = sys.modules.get(declaration.answer.__module__)
     file = str(getattr(module, "__file__", None))
@@ -223,15 +223,14 @@ def register_python_task(
     *,
     keep_registered: bool = False,
 ) -> Path:
-    """Register a task object of Python code for this process, and return its path.
+    """Register a task object of Python code for this process, and return the path that names it.
+
+    The path is the file of the module that declares the task, else `<Python: name>`.
 
     Args:
         rows: Rows that replace the task's `items`; None keeps them.
-        keep_registered: Leave a task that is already registered under the path, and its rows, as
+        keep_registered: If a task is registered under the path already, leave it and its rows as
             they are.
-
-    Returns:
-        The file of the module that declares the task, else `<Python: name>`.
 
     Raises:
         InputError: The task is not valid, or has neither a name nor a file.

@@ -27,10 +27,11 @@ class UserExport(TaskExport):
         """Return the rows to export: each with its state and answer, or one per list member.
 
         Rows that are no longer in their source are left out, unless `gone` is set or the row filter
-        asks for their state or names ids. With `options.extractor` all answers are of this version.
-        Otherwise they are of the preferred version, or of several versions if the task prefers
-        versions by row or several models answered under the prompt version, and a correction
-        replaces a model's answer.
+        asks for their state or names ids.
+
+        With `options.extractor` all answers are of this version. Otherwise a correction replaces a
+        model's answer. The other answers are of the preferred version, or of several versions if
+        the task prefers versions by row or several models answered under the prompt version.
 
         Returns:
             The rows, which are read when iterated, and the counts of their versions.

@@ -107,9 +107,16 @@ def _find_faults(
     current_terms: TermTexts,
     new_names: Mapping[str, str],
 ) -> Iterator[str]:
-    """Yield a fault for each former term that is no answer now, or has other texts.
+    """Yield a fault for each former term that stored answers may not have any more.
 
-    A term that several former terms became has the texts of one of them.
+    These are faults: the term has no present name, it is a heading now, or its description or
+    parent changed. If several former terms have one present name, the texts of one of them are
+    enough.
+
+    Args:
+        former_terms: Description and parent of each former term.
+        current_terms: Description and parent of each present term.
+        new_names: Present names by former names.
     """
     headings = {parent for _, parent in current_terms.values()}
     former_headings = {parent for _, parent in former_terms.values()}
