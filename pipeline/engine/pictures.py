@@ -381,9 +381,9 @@ def register_heic() -> bool:
 def _convert_to_8_bits(image: "Image") -> "Image":
     """Return an image as RGB with 8 bits per channel, or as RGBA if it has transparency.
 
-    Greyscale images of 16 bits are divided to 8 bits; if their levels span less than
-    NARROW_RANGE_SHARE of the range, they are stretched to the full range instead. Images of
-    integers (`I`) and floats (`F`) are always stretched.
+    The levels of a 16-bit greyscale image are scaled from all 16 bits to 8 bits. If they span less
+    than NARROW_RANGE_SHARE of the 16 bits, they are stretched to the full range of 8 bits instead.
+    The levels of images of integers (`I`) and floats (`F`) are always stretched.
     """
     is_16_bit = image.mode.startswith("I;16")
     if not is_16_bit and image.mode not in ("I", "F"):
