@@ -170,13 +170,19 @@ def _parse_options(
 
 
 def _parse_object(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: int) -> SchemaNode:
-    """Add the properties: first those in `propertyOrdering`, then the others.
+    """Return a copy of an object's node with its parsed properties as `members`.
 
-    Names in `propertyOrdering` that are not properties are ignored.
+    The properties in `propertyOrdering` come first, then the others. Names in `propertyOrdering`
+    that are not properties are ignored. `required` is only checked here.
+
+    Args:
+        schema: The schema of the object.
+        path: Path of the schema for error messages.
+        depth: Depth of the object; its properties are one deeper.
 
     Raises:
-        ApiError: 400, if there is no property, a required property is missing, or a property is
-            invalid.
+        ApiError: 400, if there is no property, if `required` names something that is not a
+            property, or if the schema of a property is invalid.
     """
     properties = schema.get("properties") or {}
     if not properties:

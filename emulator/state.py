@@ -214,10 +214,17 @@ class EngineState:
         )
 
     def finish_upload(self, upload: Row) -> Row:
-        """Turn an upload into a file, which is on disk when this returns; return its row.
+        """End an upload: its row in `files` becomes a finished file; return the updated row.
+
+        The row keeps its id and gets the size and the SHA-256 of the received bytes. The bytes are
+        on disk when this returns. If no size was declared, any size is accepted.
+
+        Args:
+            upload: The row of the upload.
 
         Raises:
-            ApiError: 400, if the number of bytes is not the declared number.
+            ApiError: 400, if the number of received bytes is not the declared number. Nothing is
+                changed.
         """
         with self.blob_path("file", upload["id"]).open("rb") as file:
             size = os.fstat(file.fileno()).st_size

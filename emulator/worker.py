@@ -62,14 +62,16 @@ class BatchWorker:
             self.wake.wait(_POLL_INTERVAL_S)
 
     def _process_batch(self, batch: Row) -> None:
-        """Answer a batch, publish its result file and move it to SUCCEEDED.
+        """Answer a batch: move it to RUNNING, write its result file, and move it to SUCCEEDED.
 
-        Part files of dead hosts are deleted first. Returns early if another host works on the
-        batch, if the batch ended meanwhile, or if this worker stops. No partial file remains then,
-        unless an error is raised.
+        Nothing is changed if another host works on the batch, or if it can no longer run. Otherwise
+        the batch is RUNNING first, and part files of dead hosts are deleted. The answers are
+        written to a part file, which becomes the result file. If the batch ends meanwhile or this
+        worker stops, the part file is deleted and the state of the batch stays.
 
         Raises:
-            OSError: The input file is missing, or the results cannot be written.
+            OSError: The input file is missing, or the answers cannot be written. The part file may
+                remain.
         """
         results_path = self._state.blob_path("results", batch["id"])
         part_path = results_path.with_name(f"{results_path.name}.{os.getpid()}.part")

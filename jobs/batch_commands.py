@@ -228,13 +228,15 @@ def batch_poll(
     def check() -> None:
         print_errors_and_raise(report.list_errors(labels))
 
-    return CommandReport(report.document(), _poll_message(report, labels), check)
+    return CommandReport(report.document(), _format_poll_message(report, labels), check)
 
 
-def _poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
-    """Return in a line the downloaded, failed and waiting batches, and the next command.
+def _format_poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
+    """Return a line about the batches of a poll, which ends with the next command.
 
-    If there is no such batch, the line says so without a next command.
+    It has the number of downloaded batches, then each failed batch with its reason, then the number
+    of batches that are not over. Without any of these the line says that no batch was downloaded,
+    or that no batch is at Gemini, and has no next command.
     """
     parts = []
     if report.downloaded:

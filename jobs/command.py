@@ -257,21 +257,25 @@ def open_configured_workspace(
     is_whole_workspace: bool = False,
     may_span_tasks: bool = False,
 ) -> "Iterator[WorkspaceSession]":
-    """Open the workspace that the settings name for a `with` block.
+    """Open the workspace that the settings name for a `with` block, and ask the person if need be.
 
-    Questions are put to a person at the terminal, unless `--yes` answers them. If no task is given
-    and `access` is not "create", a missing task setting is replaced by a default task of the
-    workspace.
+    Questions are put to a person at the terminal; `--yes` answers them. If neither `task_name` nor
+    TASK= names a task, a default task of the workspace is taken, except with the access "create".
 
     Args:
-        access: See `Command.access` and `Command.dry_access`. "look" creates nothing: if a task
-            name is given or the task is a user task, and there is no workspace, an empty temporary
-            workspace is opened. "sync" writes for a user task, and only reads for a built-in task.
+        access: One of these:
+
+            - "read", "write" and "create" open it as `Access` describes.
+            - "sync" writes for a user task, and reads for a built-in task.
+            - "look" reads if the session has a built-in task that TASK= or the default names. For a
+              user task, or with `task_name`, it opens an empty temporary workspace if there is
+              none, else the workspace as `open_read_only` does.
         settings: The settings, instead of those of options, environment and `.env`.
-        task_name: The task of the session, instead of the setting.
-        is_whole_workspace: The command is about the whole workspace, even if its task was never
-            used there.
-        may_span_tasks: If no task is set, the command may be about several tasks.
+        task_name: The task of the session, whatever TASK= names.
+        is_whole_workspace: The command is about the whole workspace: it creates no tables of a
+            task, and a task that was never used there is replaced by a used task or by people.
+        may_span_tasks: The first task is the default if there are several tasks and no people;
+            otherwise this is an error.
 
     Raises:
         InputError, ConfigurationError: As `open_workspace` and `with_default_task`.

@@ -120,7 +120,7 @@ def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
     if not report.versions:
         return f"no version of {report.task} has answers; nothing was measured"
 
-    output: list[Output] = [*_version_lines(report, labels)]
+    output: list[Output] = [*_iterate_version_lines(report, labels)]
     if report.fields:
         output.append(_field_table(report))
         if _is_pair(report):
@@ -151,11 +151,15 @@ def _is_pair(report: AccuracyReport) -> bool:
     return len(report.versions) > 1
 
 
-def _version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterator[str]:
-    """Yield a line with the labelled and measured rows, then a line for each version.
+def _iterate_version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterator[str]:
+    """Yield a line with the number of labelled and measured rows, then a line for each version.
 
-    The line of a version has its cost for 1,000 rows. It also has the labelled rows that it leaves
-    out, its doubtful rows, and the labels that correct its own values, if there are any.
+    A version's line has its label A or B, its name, and its cost for 1,000 rows. Accuracy is not in
+    these lines. If they exist, these counts follow:
+
+    - labelled rows that the version leaves out, by reason
+    - doubtful rows, of the rows with confidence
+    - labels that correct values of this version itself, which make it look worse
     """
     yield (
         f"{plural(report.labelled_rows, labels.singular, labels.plural)} labelled, "

@@ -30,7 +30,7 @@ def prices() -> CommandReport:
     document = [price_row | {"unit": "USD per 1M tokens"} for price_row in price_rows]
 
     headers = ("model", "use", "live", "batch", "RPM", "TPM", "RPD", "enqueued", "until")
-    output: list[Any] = [TextTable(headers, [_price_cells(row) for row in price_rows])]
+    output: list[Any] = [TextTable(headers, [_make_price_cells(row) for row in price_rows])]
     units = "live, batch: USD per 1M tokens in/out"
     periods = "RPM, RPD: requests a minute, a day; TPM: tokens a minute"
     notes = (
@@ -41,10 +41,16 @@ def prices() -> CommandReport:
     return CommandReport(document, output)
 
 
-def _price_cells(price_row: Mapping[str, Any]) -> list[object]:
-    """Return a model's cells: name, use, USD per 1M tokens in/out, limits, and its last day.
+def _make_price_cells(price_row: Mapping[str, Any]) -> list[object]:
+    """Return the nine cells of a model in the table of prices.
 
-    A missing RPM, TPM or RPD is "none".
+    They are in this order:
+
+    - the name and the use
+    - the live price and the batch price, each as "in/out" in USD per 1M tokens
+    - the limits RPM, TPM and RPD, each "none" if it is missing
+    - the limit of enqueued tokens
+    - the last day of the model, None if it is unknown
     """
     cells: list[object] = [price_row["model"], price_row["use"]]
     for mode in ("live", "batch"):

@@ -162,7 +162,7 @@ def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     due retries without an outcome, and the models. A task with versions also has its version, pilot
     and backfill.
     """
-    reasons = _reason_lines(document)
+    reasons = _list_reason_lines(document)
     lines = _limit_lines("reason", reasons, MAX_REASON_LINES, list_command=CommandHint("parked"))
 
     batch_counts = document["batches"].items()
@@ -186,7 +186,7 @@ def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _reason_lines(document: Mapping[str, Any]) -> list[str]:
+def _list_reason_lines(document: Mapping[str, Any]) -> list[str]:
     """Return a line for each reason of failed rows, then of rows whose text supports no answer."""
     failure_reasons = document.get("failures", {}).get("reasons", {})
     lines = [f"failed {count:,}: {reason}" for reason, count in failure_reasons.items()]

@@ -215,11 +215,14 @@ class UploadStore:
         del self._uploads[number]
         shutil.rmtree(upload.path.parent, ignore_errors=True)
 
-    def finish(self, upload: Upload, import_report: ImportReport | None = None) -> None:
-        """Delete the file of an upload; replace its preview by the import's report, if any.
+    def end_upload(self, upload: Upload, import_report: ImportReport | None = None) -> None:
+        """Delete the folder of an upload with its file, and set the upload's import report.
 
-        The upload stays registered. The findings of the report are deleted, because they contain
-        values of rows.
+        The preview of the upload is removed in any case, and the upload stays registered. The
+        findings and groups of the given report are emptied, because they contain values of rows.
+
+        Args:
+            import_report: The report to set, changed in place; None if the file was not imported.
         """
         if import_report is not None:
             import_report.findings.clear()

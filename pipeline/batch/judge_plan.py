@@ -96,11 +96,11 @@ def draw_sample(
 ) -> list[str]:
     """Return the ids of a random sample of rows whose answers can be judged, in ascending order.
 
-    Answers that were judged before are drawn too, so a command that was killed draws the same rows
-    again. Memory use is constant.
+    Rows whose answers were judged before can be drawn, too. So a command that is repeated after a
+    crash draws the same rows. Memory use does not grow with the table.
 
     Args:
-        field_names: A row is drawn if its answer has a value to judge in one of these fields.
+        field_names: A row can be drawn if its answer has a value to judge in one of these fields.
         size: The number of rows, or all rows if there are fewer.
         seed: An equal seed draws the same rows.
     """

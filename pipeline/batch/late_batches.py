@@ -157,9 +157,14 @@ def estimate_late_moves(
 
 
 def describe_due_move(batch: BatchRow, settings: Settings, now: datetime) -> str:
-    """Return when a waiting batch is moved, in words; "" if it never is.
+    """Return, in words, when `tag` or `work` moves a batch to another mode; "" if never.
 
-    A batch that is being cancelled gets the reason of the cancel.
+    The words are "moved to MODE in DURATION" before that time, and afterwards "`tag` or `work`
+    moves it to MODE now". If a submitted batch is being cancelled, the stored reason of the cancel
+    is returned instead, or "" without a reason.
+
+    Args:
+        settings: The settings with `move_to`, the other mode, and `move_after`.
     """
     if batch.cancel_asked_at is not None and batch.state is BatchState.SUBMITTED:
         return batch.reason or ""

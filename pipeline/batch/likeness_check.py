@@ -52,9 +52,15 @@ def _read_sampled_pairs(
     batch: BatchRow,
     results: ResultFile,
 ) -> list[WordPair]:
-    """Return the pairs of MAX_PAIRS lines in a row, which begin at a random line.
+    """Return the words of the answers and rows of a random part of a batch.
 
-    Equal results give the same lines. A row without exactly one answer has no pair.
+    The part is MAX_PAIRS consecutive rows in the order of the batch's requests, or all rows if
+    there are fewer. Their replies are looked up in the result file by key. A row with no reply,
+    several replies or a reply that is not an answer has no pair.
+
+    Args:
+        batch: The batch; the hash of its result is the seed, so equal results give the same rows.
+        results: The result file of the batch.
     """
     randomness = random.Random(batch.result_sha256)  # noqa: S311 - it must be repeatable
     line_before = randomness.randrange(max(1, batch.requests - MAX_PAIRS + 1))

@@ -202,7 +202,7 @@ class _LiveRun:
         """
         try:
             await self._count_other_calls()
-            while (call := await self._next_call()) is not None:
+            while (call := await self._wait_for_call_to_make()) is not None:
                 started_call = await self._throttle.acquire(call.prompt_tokens)
                 if started_call is not None:
                     call_work = self._calls.make_call(call, started_call)
@@ -212,14 +212,16 @@ class _LiveRun:
         except Exception as error:  # noqa: BLE001 - raised again when the running calls have ended
             self._throttle.stop(error)
 
-    async def _next_call(self) -> PendingCall | None:
-        """Return the next call that may be made; wait for a call, and prepare batches.
+    async def _wait_for_call_to_make(self) -> PendingCall | None:
+        """Return the next call that may be made now; wait until there is one.
 
-        A batch is prepared if no queued call may be made now.
+        If no queued call may be made now and rows may be left, a batch is prepared, which queues
+        its calls. Otherwise the method waits while calls are queued or running or batches are
+        closing.
 
         Returns:
-            The call, or None if the run is stopped, or if no call is queued or running, no batch is
-            closing and no row is left.
+            The call, removed from the queue. None if the run is stopped, or if nothing is queued,
+            running or closing and no row is left.
 
         Raises:
             UnavailableError: The deadline of the run is over.

@@ -106,12 +106,15 @@ class LiveBatches:
         return open_batch, prepared.requests
 
     def _prepare_next(self) -> Prepared | StopReason:
-        """Prepare a batch of rows to ask again, or else of new rows.
+        """Prepare a batch of rows that are to be asked again, or else a batch of new rows.
 
-        The list of rows to ask again is emptied. The first batch gives the run its number.
+        If there are rows to ask again, their list is emptied first. New rows are also taken if no
+        batch of the rows to ask again is possible. The number of the first batch becomes the run's
+        number.
 
         Returns:
-            The batch, which is claimed and locked, or the reason why no batch is possible.
+            The batch, whose rows are claimed and whose lock is held, or the reason why no batch of
+            new rows is possible.
         """
         preparation = self._preparation
         prepared: Prepared | StopReason | None = None

@@ -197,16 +197,16 @@ class _Poll:
     def follow(self, *, wait: bool, stops_at_first: bool, bar: ProgressBar) -> None:
         """Look at the followed batches again and again, with growing pauses, until the poll ends.
 
-        Before each further round, batches that were submitted meanwhile are followed too. The poll
-        ends if:
+        A poll that downloads also downloads the results of batches that are over. Before each
+        further round, batches that were submitted meanwhile are followed, too. The poll ends after
+        a look if one of these is true:
 
-        - no batch is to be looked at again: each is over, unknown to the API, or has a lasting
-          error
-        - `stops_at_first` is set and a batch is over
-        - an error stops it, such as a daily quota or no successful look for `poll_patience`
-          seconds; it is set as the report's `stopped`
-        - `wait` is false, after one look; the local engine is looked at for LOCAL_LOOK_S seconds
-          instead if results are downloaded
+        - No batch needs another look: each is over, unknown to the API, or has a lasting error.
+        - `stops_at_first` is set and a batch is over.
+        - An error stops the poll, such as a daily quota, or `poll_patience` seconds without a
+          successful look. The error is not raised: it is stored as `stopped` in the report.
+        - `wait` is false. On the local engine a poll that downloads results goes on for
+          LOCAL_LOOK_S seconds before it ends.
 
         Raises:
             KeyRefusedError: The API refuses the key.

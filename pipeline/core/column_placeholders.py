@@ -52,9 +52,14 @@ def find_column(name: str, columns: Iterable[str]) -> str | None:
 
 
 def format_column_hint(name: str, columns: Iterable[str]) -> str:
-    """Return a hint that lists columns, and the column most similar to a name; "" without columns.
+    """Return a hint that lists the columns and suggests one of them; "" if there are no columns.
 
-    At most MAX_LISTED_COLUMNS columns are listed.
+    At most MAX_LISTED_COLUMNS columns are listed, then `…`. The suggestion is the column most
+    similar to the name; it is left out if no column is similar enough.
+
+    Args:
+        name: The name that is not a column.
+        columns: The columns that exist.
     """
     all_columns = list(columns)
     if not all_columns:

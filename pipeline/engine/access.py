@@ -74,20 +74,20 @@ def check_access(
     *,
     is_whole_workspace: bool = False,
 ) -> AllowedAccess:
-    """Check whether a command may use the workspace; ask a person if need be, write nothing.
+    """Check whether a command may use the workspace, and ask a person if need be; write nothing.
 
-    A person is asked before tables or columns are added to another program's database, and before
-    a workspace goes on without its folder. A folder in a file's place, and a missing database of a
-    folder with sealed files, are allowed here and refused later. A user task with rows of its own
-    turns WRITE into CREATE.
+    A person is asked before tables or columns are added to another program's database, and before a
+    workspace goes on without its folder. If the file of a user task brings its rows, WRITE counts
+    as CREATE. Two faults are not reported here but when the folder is opened: a file in the place
+    of the folder, and a missing database of a folder with sealed files.
 
     Args:
         confirm: Asks a person a question; returns the answer.
         is_whole_workspace: The command is about the whole workspace and adds no tables of a task.
 
     Returns:
-        A line about a new workspace ("" if there is one), and the adopted shipped tasks if they are
-        known.
+        A line about a new workspace ("" if there is one), and the adopted shipped tasks (None if
+        they are not known).
 
     Raises:
         ConfigurationError: There is no workspace and `access` creates none, its folder or database
@@ -104,8 +104,12 @@ def check_access(
         additions = _PlannedAdditions([], [], [])
         adopted_tasks = None
         if tx is not None:
-            additions = _plan_table_additions(tx, settings, access, whole=is_whole_workspace)
-            adopted_tasks = _find_adopted_tasks(tx, settings, access, whole=is_whole_workspace)
+            additions = _plan_table_additions(
+                tx, settings, access, is_whole_workspace=is_whole_workspace
+            )
+            adopted_tasks = _find_adopted_tasks(
+                tx, settings, access, is_whole_workspace=is_whole_workspace
+            )
 
     # A folder whose database is missing is refused later, when its marker is checked.
     is_database_lost = (
@@ -239,7 +243,7 @@ def _plan_table_additions(
     settings: Settings,
     access: Access,
     *,
-    whole: bool,
+    is_whole_workspace: bool,
 ) -> _PlannedAdditions:
     """Return the tables, views and columns that a command would add; writes nothing.
 
@@ -247,10 +251,12 @@ def _plan_table_additions(
     in a workspace they are listed only if a table or view is added.
 
     Args:
-        whole: The command is about the whole workspace, and makes no tables of a task.
+        is_whole_workspace: The command is about the whole workspace, and makes no tables of a task.
     """
     can_write = access is not Access.READ
-    lookup_settings = settings_for_lookup(tx, settings, makes_tables=can_write and not whole)
+    lookup_settings = settings_for_lookup(
+        tx, settings, makes_tables=can_write and not is_whole_workspace
+    )
     is_ours = schema.is_workspace(tx)
     used_tables = [task.load_tables() for task in used_shipped_tasks(tx, lookup_settings)]
     adoption_plan = list[str]()
@@ -288,14 +294,14 @@ def _find_adopted_tasks(
     settings: Settings,
     access: Access,
     *,
-    whole: bool,
+    is_whole_workspace: bool,
 ) -> list[ShippedTask] | None:
     """Return the shipped tasks that are used here, if all their tables are adopted.
 
     Returns:
         None if this is no workspace, no shipped task is used, or one has tables to adopt.
     """
-    makes_tables = access is not Access.READ and not whole
+    makes_tables = access is not Access.READ and not is_whole_workspace
     lookup_settings = settings_for_lookup(tx, settings, makes_tables=makes_tables)
     tasks = used_shipped_tasks(tx, lookup_settings) if schema.is_workspace(tx) else []
     is_adopted = all(task.load_tables().is_adopted(tx, lookup_settings) for task in tasks)

@@ -62,12 +62,13 @@ def set_field_of_rows(
     editor_name: str,
     progress: ProgressBar,
 ) -> BulkEditReport:
-    """Set a field of the answer to each row of a filter, and record that as a bulk edit.
+    """Set a field of the answer of each row that matches a filter; record that as a bulk edit.
 
-    Each chunk of rows is a transaction. Refused rows are counted and stay as they were. If the same
-    edit was interrupted before, it continues under its number.
+    Each chunk of rows is a transaction of its own. Refused rows are counted in the report and stay
+    as they were. If the same edit was interrupted before, it continues under its number.
 
     Args:
+        change: The field, its new value and the filter.
         editor_name: Name of the editor.
         progress: Gets the number of rows that were visited.
 
@@ -113,10 +114,10 @@ def read_bulk_edits(store: Store, task: Task) -> list[BulkEdit]:
 
 
 def iterate_row_ids(store: Store, task: Task, row_filter: RowFilter) -> Iterator[list[str]]:
-    """Yield the ids of the rows of a filter in chunks, each read in a new transaction.
+    """Yield the ids of the rows that match a filter, in chunks; each is read in a new transaction.
 
-    Rows that leave the filter meanwhile do not move the others, because a chunk begins after the
-    last row of the chunk before.
+    A chunk begins after the last row of the chunk before. So a row that no longer matches does not
+    make another row be skipped.
     """
     options = RowListOptions(CHUNK_ROWS, row_filter, fields=(), within_s=None)
     while True:
@@ -138,12 +139,13 @@ def _correct_chunk(
     editor_name: str,
     edited_at: datetime,
 ) -> None:
-    """Correct rows as a part of the report's bulk edit, and count them in the report.
+    """Correct rows as part of a report's bulk edit, and add the counts to the report.
 
-    Runs in the caller's transaction.
+    Runs in the caller's transaction. Refused rows raise nothing.
 
     Args:
         changes: New values by field, or the number of the edit to undo, by row id.
+        report: The report of the bulk edit; it is changed.
     """
     corrected = corrections.correct_rows(
         tx, task, changes, bulk_edit=report.number, editor_name=editor_name, edited_at=edited_at

@@ -138,7 +138,10 @@ class QuestionLines:
         )
 
     def _make_block(self, part: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a part of a prompt as a block of a decision's input."""
+        """Return a part of a prompt, a text or an image, as a block of a decision's input.
+
+        An image has the media resolution of the task's declaration, if that sets one.
+        """
         if "text" in part:
             return {"type": "text", "text": part["text"]}
         inline_data = part["inlineData"]

@@ -23,8 +23,8 @@ def read_confidence_sources(
 ) -> dict[str, list[JudgedAnswer]]:
     """Return the answers of rows from which a correction takes confidences, by row id.
 
-    They are all corrections, newest first, and then the answer of a model that counts without
-    them. A row without answers is left out.
+    The list of a row has all its corrections, newest first, and then its preferred model answer. A
+    row without answers is left out.
     """
     sources_by_id = {}
     answers_by_id = read_applied_answers(tx, preference.task, row_ids)

@@ -107,7 +107,11 @@ def _plain_reason(reason: str) -> str:
 
 
 def _format_typed_value(value: Any) -> str:
-    """Return a value as `parse_typed_fields` reads it: a plain text or list, else JSON."""
+    """Return a value as text that `parse_typed_fields` reads back.
+
+    A text is returned as it is, and a list of texts is joined by commas. Any other value, and a
+    text that is empty, has outer spaces or has signs with a meaning there, is returned as JSON.
+    """
     is_list = isinstance(value, list) and all(isinstance(member, str) for member in value)
     members = value if is_list else [value]
     forbidden_signs = _LIST_SIGNS if is_list else _TEXT_SIGNS
@@ -475,8 +479,8 @@ def mark_reviewed(
 ) -> None:
     """Mark the preferred answer of a row as reviewed, or remove the mark.
 
-    A new answer of the row is not reviewed. A correction without a mark counts as reviewed by its
-    author, but its mark labels all fields.
+    The mark makes all fields of the answer labels. It does not pass to a new answer of the row. A
+    correction counts as reviewed by its author without a mark.
 
     Args:
         row_name: Id or name of the row.

@@ -38,10 +38,11 @@ class _Candidate(NamedTuple):
 
 
 def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declaration) -> TaskRecord:
-    """Return a record with the examples of its version, drawn now if the version is unused.
+    """Return a copy of a task's record with examples, drawn at random from labelled rows.
 
-    Up to MAX_EXAMPLES rows are drawn. A declaration without `examples="corrections"` gets none.
-    Nothing is stored.
+    Stored examples of the version are kept if the version was used; otherwise up to MAX_EXAMPLES
+    rows are drawn now. A record whose declaration does not have `examples="corrections"` is
+    returned unchanged. Nothing is stored.
     """
     if not declaration.draws_examples:
         return record
@@ -75,10 +76,10 @@ def describe_missing_examples(record: TaskRecord, declaration: Declaration) -> l
 def _read_candidates(
     tx: Connection, record: TaskRecord, declaration: Declaration
 ) -> list[_Candidate]:
-    """Return the rows whose labels of all fields fit the declaration.
+    """Return the rows with a valid answer whose fields are all labelled, in any order.
 
-    Rows that changed since they were labelled are left out, unless all of them did: then the prompt
-    has other columns now.
+    Rows that changed since they were labelled are left out. If all of them changed, none is left
+    out, because then the prompt has other columns now.
     """
     rows = UserTask(record).rows
     field_names = declaration.answer.model_fields.keys()
@@ -122,9 +123,10 @@ def _list_closed_fields(declaration: Declaration) -> list[str]:
 def _draw_spread(
     candidates: Sequence[_Candidate], closed_fields: Sequence[str], *, seed: str
 ) -> list[_Candidate]:
-    """Draw up to MAX_EXAMPLES candidates, in turns from groups of equal values in closed fields.
+    """Draw up to MAX_EXAMPLES candidates, so that the values of closed fields differ.
 
-    The seed decides the order, so an equal seed draws the same rows.
+    Candidates with equal values in the closed fields are a group, and the groups take turns. The
+    order is random by the seed; an equal seed draws the same rows.
     """
 
     def hash_row(candidate: _Candidate) -> bytes:

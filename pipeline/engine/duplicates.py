@@ -41,17 +41,18 @@ def find_duplicates(
     extractor: str,
     planned_requests: Sequence[PlannedRequest],
 ) -> EarlierRequests:
-    """Find running requests and stored answers with the same inputs as planned requests.
+    """Return the running requests and the stored answers with the same inputs as planned requests.
 
     A stored answer counts only if it has the task's fingerprint and is valid for the row. Writes
     nothing.
 
     Args:
-        extractor: The version (label and model) that asks.
+        extractor: The version (`task@n/model`) that asks.
+        planned_requests: The requests that are about to be made.
 
     Returns:
-        The ids of rows whose input a running request asks, and a judged copy of a stored answer by
-        row id. Other rows are in neither.
+        The ids of the rows whose input a running request asks, and for other rows a copy of a
+        stored answer by row id. A row without either is in neither.
     """
     rows = [request.row for request in planned_requests]
     states_by_hash = claims.find_duplicate_inputs(
@@ -126,19 +127,20 @@ def copy_to_duplicates(
     provenance: Provenance,
     now: datetime,
 ) -> set[str]:
-    """Copy answers to open rows with equal inputs, and park rows that equal a parked row.
+    """Copy answers to open rows with equal inputs, and park open rows that equal a parked row.
 
-    Call it in the transaction that wrote `judgements`. Only rows that can be claimed now, with an
-    unchanged input, are changed. Each row validates the copied answer; a row for which the answer
-    is invalid gets a failed attempt.
+    Call it in the transaction that wrote `judgements`. Only rows that can be claimed now, and whose
+    input did not change, are written. A copied answer is validated for its row; if it is invalid,
+    the row gets a failed attempt.
 
     Args:
         judgements: Judged replies that were just written.
         write_result: Result of writing them.
-        open_ids_by_hash: Open rows by input hash; None looks up the equals of parked rows only.
+        open_ids_by_hash: Open rows by input hash. None looks up only rows that equal a parked row,
+            so that no answer is copied to other rows.
 
     Returns:
-        The ids of the rows that got an answer, a failed attempt or were parked.
+        The ids of the rows that got an answer or a failed attempt, or were parked.
     """
     if open_ids_by_hash is None:
         parked_hashes = [
@@ -199,11 +201,12 @@ def _copy_answer(
 ) -> JudgedReply | None:
     """Return a stored answer as the judged reply of a row; None if the row cannot use it.
 
-    Unusable are unreadable answers and answers that are invalid for the row. Writes nothing.
+    A row cannot use an answer that is unreadable or invalid for the row. Writes nothing.
 
     Args:
-        is_own: The answer is of the row itself. Then it is also unusable if it was applied before
-            or is empty, because the row is asked again.
+        stored: The stored answer, of this row or of one with the same input.
+        is_own: The answer is of this row. Then it is also not used if it is empty or was applied
+            before, because the row is to be asked again.
     """
     answer = responses.parse_stored_answer(stored.answer, task.prompt.stored_answer_model)
     if answer is None:

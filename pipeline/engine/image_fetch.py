@@ -58,7 +58,7 @@ def fetch_image(
     resolve: Callable[[str, int], Sequence[str]] = _resolve_host,
     connect: Callable[[str, str, int, float], socket.socket] = _connect_tls,
 ) -> bytes:
-    """Return the content of a public https address; up to MAX_REDIRECTS redirects are followed.
+    """Return the content of a public https address; follow at most MAX_REDIRECTS redirects.
 
     Args:
         timeout_s: Limit for all redirects together, in seconds.

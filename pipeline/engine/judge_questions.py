@@ -200,8 +200,11 @@ def read_judgements(
 ) -> list[Judgement]:
     """Return a judgement for each request that has a result line, in the order of the results.
 
-    The first line of a key counts. Unknown keys are ignored. A reply without an answer to each
-    question is INVALID.
+    Of several result lines with the same key only the first counts. Result lines with unknown keys
+    are ignored. A judgement is INVALID if the reply does not answer each question.
+
+    Raises:
+        ValueError: A line is not JSON.
     """
     requests_by_key: dict[str, dict[str, Any]] = {}
     for line in request_lines:

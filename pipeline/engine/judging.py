@@ -102,11 +102,11 @@ class Provenance:
 def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
     """Return the provenance of a batch's replies: number, version, model, fingerprint and mode.
 
-    A model outside the table of models gets its prices from the settings, or no price if the batch
-    had none.
+    If the model is not in the table of models, it is made with the prices of the settings, or
+    without a price if the batch was made without one.
 
     Raises:
-        ConfigurationError: The model had a price when the batch was made, and has none now.
+        ConfigurationError: The model is no longer in the table, and the batch had its price.
     """
     model = models.load_models(settings.models_file).get(batch.model)
     if model is None and (settings.prices or not batch.priced_on):
@@ -321,13 +321,15 @@ def write_judged_replies(
     provenance: Provenance,
     now: datetime,
 ) -> WriteResult:
-    """Write answers and failed attempts, end the rows' claims, and park rows that must stop.
+    """Store answers and failed attempts, end claims, and park rows that must stop.
 
-    Runs in the caller's transaction. The task's revision grows if a row took an answer. Copies have
-    no claim; their end is recorded. Without a batch number no claim is ended.
+    Runs in the caller's transaction. Partial answers are stored, too. If a row took an answer, the
+    change of the task's rows is recorded. Only the claims of `provenance.batch_number` are ended;
+    without a batch number no claim is ended. A copied reply has no claim, so only its end is
+    recorded.
 
     Returns:
-        The result of `TaskAnswers.write`, with all rows that are parked now.
+        The result of `TaskAnswers.write`, with the reasons of all rows that are parked now.
 
     Raises:
         StateConflictError: The batch no longer claims a row.

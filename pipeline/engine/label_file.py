@@ -130,7 +130,10 @@ def correct_by_file(
     editor_name: str,
     is_dry: bool = False,
 ) -> LabelFileReport:
-    """Correct and confirm answers by the labels of a file, in one transaction.
+    """Correct and confirm answers by the labels of a file, all in one transaction.
+
+    An answer that differs from its labels is corrected; one that agrees is confirmed. If one label
+    is refused, nothing is stored.
 
     Args:
         path: A CSV, JSON, JSON lines, .xlsx or Parquet file with the key columns of the task.
@@ -216,14 +219,15 @@ def _store_bulk_edit(
 
 
 def _match_columns(task: Task, source: FileSource) -> _LabelColumns:
-    """Return which columns have the key and the fields; columns of an export are ignored.
+    """Return which columns of a file have the key and the fields, and which are ignored.
 
-    A field may have the prefix `answer_`. If a column of the rows has the name of the field, an
-    export gives the field this prefix, and the column is that of the rows.
+    Ignored columns are other columns of an export. The column of a field may be called
+    `answer_FIELD`. If the file has both names, `answer_FIELD` is taken, because then the other
+    column is of the rows.
 
     Raises:
-        LabelFileError: A column has no such name.
-        InputError: A key column, or every field, is missing.
+        LabelFileError: A column is neither a key, nor a field, nor a column of an export.
+        InputError: A key column is missing, or there is no field at all.
     """
     names = [name for name in source.names if name]
     key = _find_key_columns(task, names, source.path)
@@ -254,7 +258,13 @@ def _match_columns(task: Task, source: FileSource) -> _LabelColumns:
 
 
 def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[str]:
-    """Return the columns with the parts of a row's key.
+    """Return the columns of a file that contain the keys of its rows.
+
+    If the task has no key columns, this is the first of the file's columns that names rows.
+
+    Args:
+        names: The columns of the file.
+        path: The file, for the message.
 
     Raises:
         InputError: A key column is missing.
@@ -304,7 +314,11 @@ def _read_labelled_rows(
     source: FileSource,
     columns: _LabelColumns,
 ) -> tuple[list[_LabelledRow], list[LabelFault]]:
-    """Return the rows of the file with a label, and its faulty lines; rows without are left out."""
+    """Read the rows of a file that have a label; return them, and the faults of faulty lines.
+
+    Rows without a label are left out. Unreadable rows, and rows with labels but without a key, are
+    faults.
+    """
     parse_value = _ValueParser(task)
     labelled_rows: list[_LabelledRow] = []
     faults: list[LabelFault] = []
@@ -357,7 +371,11 @@ class _ValueParser:
 
 
 def _iterate_candidates(cell: Any) -> Iterator[Any]:
-    """Yield a cell as its own value, as a text, as JSON, and as a list, if it can be read so."""
+    """Yield the values that a cell can mean, the most literal first.
+
+    A text is yielded as text, as JSON, as a list separated by semicolons or commas, and as a truth
+    value. Any other cell is yielded as it is, and then as text, unless it is a list or an object.
+    """
     if not isinstance(cell, str):
         yield cell
         if isinstance(cell, list | dict):
@@ -415,7 +433,16 @@ def _describe_refusal(
     *,
     error: FindableError,
 ) -> Iterator[LabelFault]:
-    """Yield why the labels of a row were refused; the column of a fault is the name of a field."""
+    """Yield the faults of a row whose labels were refused.
+
+    The column of a fault is the name of the field, or "". If the answer is invalid, each label is
+    validated on its own, so each wrong label has a fault. If the row has no answer yet and labels
+    of required fields are missing, that is the only fault.
+
+    Args:
+        row: The labels of the row, and its line.
+        error: The error of the row.
+    """
     if isinstance(error, RefusedRowError):
         yield LabelFault(row.line, "", error.reason)
         return
@@ -449,7 +476,11 @@ def _describe_refusal(
 
 
 def _count_edits(report: LabelFileReport, planned: PlannedEdits) -> None:
-    """Count corrected and confirmed rows, and changed values by field, in a report."""
+    """Add the counts of planned edits to a report.
+
+    Counted are unchanged, corrected and confirmed rows, rows that had no answer before, and changed
+    values by field.
+    """
     report.unchanged = len(planned.unchanged_ids)
     for new_edit in planned.new_edits.values():
         before = new_edit.edit.before

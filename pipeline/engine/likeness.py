@@ -148,16 +148,22 @@ def is_mixed_up(
     *,
     seed: str,
 ) -> bool:
-    """Return whether the words of answers show that they are about other rows than their own.
+    """Return whether the words of answers show that they belong to other rows.
 
-    They do if the answers share rare words with their own rows no more than with shuffled rows,
-    although earlier answers do, or if most of the placed answers belong to other rows. Fewer than
-    MIN_PAIRS pairs are not tested, and false is returned.
+    An answer is alike a row if they share a rare word. The steps in this order:
+
+    1. False if there are fewer than MIN_PAIRS pairs, if most answers are alike their own rows, or
+       if they are more alike their own rows than shuffled rows.
+    2. With at least MIN_PAIRS earlier pairs: false if these are not more alike their own rows than
+       shuffled rows, because then words show nothing for this task. Else true if significantly
+       fewer answers are alike their own rows than among the earlier answers.
+    3. With fewer earlier pairs: of the answers whose row can be recognized by words that occur
+       nowhere else, true if significantly too few are recognized at their own row.
 
     Args:
-        read_earlier_pairs: Returns pairs of earlier answers. It is called only if the answers are
-            no better than chance.
-        seed: Seed of the shuffles.
+        pairs: The words of each answer and of its row.
+        read_earlier_pairs: Returns pairs of stored answers. It is called only after step 1.
+        seed: Seed of the shuffles; equal seeds give equal results.
     """
     if len(pairs) < MIN_PAIRS:
         return False
@@ -176,10 +182,13 @@ def is_mixed_up(
 
 
 def _is_suspicious(likeness: Likeness, earlier: Likeness | None) -> bool:
-    """Return whether answers are less alike their rows than right answers would be.
+    """Return whether significantly fewer answers are alike their rows than right answers would be.
 
     Args:
-        earlier: Stored answers of the task, which are better than chance; None without any.
+        likeness: The likeness of the tested answers.
+        earlier: The likeness of stored answers, from which the expected share of alike answers is
+            taken. None compares the share of answers that are placed at their own row with
+            EXPECTED_SHARE.
     """
     if earlier is None:
         probability = _binomial_tail(

@@ -44,14 +44,15 @@ def open_workspace(
     end.
 
     Args:
+        access: READ creates no tables, WRITE creates no workspace, CREATE may create both.
         confirm: Asks a person a question; returns the answer. By default nobody agrees.
-        is_whole_workspace: The command is about the whole workspace. A task that was never used
-            here is replaced by people.
+        is_whole_workspace: The command is about the whole workspace. It creates no tables of a
+            task. A task that was never used here is replaced by a used task or by people.
 
     Raises:
-        ConfigurationError: There is no workspace for an `access` that makes none, or a person did
-            not agree to additions; or the workspace is bound to another backend than the settings
-            name, its folder belongs to another database, or a link leads out of it.
+        ConfigurationError: There is no workspace and `access` creates none, a person did not agree
+            to additions, the workspace is bound to another backend than the settings name, its
+            folder belongs to another database, or a link leads out of it.
         InconsistentError: `access` is READ, and tables of a task are missing.
     """
     check_links(settings.data)
@@ -71,7 +72,7 @@ def open_workspace(
             store,
             display,
             access,
-            whole=is_whole_workspace,
+            is_whole_workspace=is_whole_workspace,
             adopted_tasks=allowed.adopted_tasks,
         )
         with contextlib.closing(session) as opened:
@@ -85,24 +86,29 @@ def _open_session(
     display: Progress,
     access: Access,
     *,
-    whole: bool,
+    is_whole_workspace: bool,
     adopted_tasks: list[ShippedTask] | None,
 ) -> WorkspaceSession:
-    """Make the folder, update the schema, record the task, and return the session.
+    """Make the folder, update the schema, record the user task, and return the session.
 
-    Writes the folder's marker if it is missing or names another workspace.
+    The folder and its marker are also written by a reading command. The marker is written if it is
+    missing or names another workspace. Reading does not record a new user task.
 
     Args:
-        whole: The command is about the whole workspace; an unused task is replaced.
-        adopted_tasks: Tasks whose tables were just found adopted; None checks all.
+        is_whole_workspace: The command is about the whole workspace. It creates no tables of a
+            task. A task that was never used here is replaced: people by the first used task, any
+            other by people.
+        adopted_tasks: Tasks whose tables were just found adopted and are not checked again. None
+            checks the tables of all used tasks.
 
     Raises:
-        ConfigurationError: The task or the backend does not fit the workspace.
-        InconsistentError: Reading, and tables of a task are missing.
+        ConfigurationError: `access` is READ and the task was never used here, the folder belongs to
+            another database, or the workspace is bound to another backend.
+        InconsistentError: `access` is READ, and tables of a task are missing.
     """
     make_directory(settings.data)
     marker = workspace.read_marker(settings.data)
-    if whole:
+    if is_whole_workspace:
         settings = with_used_task(settings, store)
     used_tasks = _prepare_tables(
         settings,
@@ -110,10 +116,10 @@ def _open_session(
         marker,
         display,
         access,
-        whole=whole,
+        is_whole_workspace=is_whole_workspace,
         adopted_tasks=adopted_tasks,
     )
-    if whole and not _is_task_used(settings, store, used_tasks):
+    if is_whole_workspace and not _is_task_used(settings, store, used_tasks):
         settings = with_people(settings)
     if names_user_task(settings):
         settings = _record_user_task(settings, store, display, can_write=access is not Access.READ)
@@ -210,23 +216,25 @@ def _prepare_tables(
     display: Progress,
     access: Access,
     *,
-    whole: bool,
+    is_whole_workspace: bool,
     adopted_tasks: list[ShippedTask] | None,
 ) -> list[ShippedTask]:
-    """Update the schema and adopt the tables of shipped tasks; return these tasks.
+    """Update the schema, and adopt the tables of the used shipped tasks; return these tasks.
 
-    A reading command and a command about the `whole` workspace create no table of a task. A line
+    Reading, and for the whole workspace, no table of a task is created for a first use. A line
     about each change of tables is printed.
 
     Args:
         marker: The folder's marker; a folder with sealed files must belong to the database.
+        is_whole_workspace: The command is about the whole workspace.
         adopted_tasks: Tasks whose tables were just found adopted and are not checked again.
 
     Raises:
-        ConfigurationError: The folder belongs to another database, or the task was never used.
-        InconsistentError: Reading, and tables of a task are missing.
+        ConfigurationError: The folder belongs to another database, or `access` is READ and the task
+            was never used here.
+        InconsistentError: `access` is READ, and tables of a task are missing.
     """
-    makes_tables = access is not Access.READ and not whole
+    makes_tables = access is not Access.READ and not is_whole_workspace
     sealing_marker = marker if workspace.has_sealed_files(settings.data) else None
     # Opening a SQLite store would create its file.
     if sealing_marker is not None and store.path is not None and not store.path.exists():
@@ -248,7 +256,7 @@ def _prepare_tables(
         if not makes_tables and not has_tasks:
             lookup_settings = with_people(settings)
             used_tasks = used_shipped_tasks(tx, lookup_settings)
-        if not makes_tables and not whole:
+        if not makes_tables and not is_whole_workspace:
             _check_task_used(settings, used_tasks)
 
         used_tables = [task.load_tables() for task in used_tasks]

@@ -173,7 +173,10 @@ def _open_regular_file(path: str, flags: int) -> int:
 
 
 def inspect_image(content: bytes) -> Picture:
-    """Decode an image completely; return its MIME type, upright size and time, if it has one.
+    """Decode an image completely; return its MIME type, width, height and time of taking.
+
+    Width and height are those of the upright image: its EXIF orientation is applied. The time of
+    taking is read from EXIF, and is None if EXIF has no valid time.
 
     Raises:
         PictureError: The bytes are not an image that can be opened, or the image is blank.
@@ -376,10 +379,11 @@ def register_heic() -> bool:
 
 
 def _convert_to_8_bits(image: "Image") -> "Image":
-    """Return an image in RGB, or in RGBA if it is transparent; more bits are scaled.
+    """Return an image as RGB with 8 bits per channel, or as RGBA if it has transparency.
 
-    A greyscale of 16 bits keeps its levels. If it uses a narrow range, that range is stretched, as
-    are the ranges of integers and floats.
+    The levels of a 16-bit greyscale image are scaled from all 16 bits to 8 bits. If they span less
+    than NARROW_RANGE_SHARE of the 16 bits, they are stretched to the full range of 8 bits instead.
+    The levels of images of integers (`I`) and floats (`F`) are always stretched.
     """
     is_16_bit = image.mode.startswith("I;16")
     if not is_16_bit and image.mode not in ("I", "F"):

@@ -149,8 +149,11 @@ class WorkspaceSession:
     def model(self) -> Model:
         """Return the model that answers.
 
-        The setting MODEL wins over the task's own model. The local engine ignores the task's model.
-        A session for decisions has the decision model.
+        In a session that decides closed fields it is the decision model. Otherwise it is that of
+        the setting MODEL, else the task's own model, which the local engine ignores.
+
+        Raises:
+            ConfigurationError: The model does not exist, is shut down, or does not fit the backend.
         """
         if self.is_deciding:
             return self.decision_model
@@ -423,10 +426,11 @@ class WorkspaceSession:
         self.store.close()
 
     def announce_backend(self) -> None:
-        """Print once which backend works: the first upload notice, or that nothing is uploaded.
+        """Print, once per session, which backend works; further calls print nothing.
 
-        Prints nothing if it was called before, if no request is the first upload, or if the
-        settings name the local engine.
+        For Gemini this is the notice of the first upload, if the next request is the first upload.
+        For the local engine it is that nothing is uploaded, unless the settings name the local
+        engine.
         """
         if not self.should_announce_backend:
             return
@@ -479,10 +483,10 @@ class WorkspaceSession:
         )
 
     def _find_model(self, name: str, *, kind: ModelKind) -> Model:
-        """Return a model by name, and print a warning once if it is about to be shut down.
+        """Return a model by name, and warn once if it will be shut down soon.
 
-        Models are remembered by name and kind. With Gemini, a model that generates text and is not
-        in the table is looked up at the API.
+        A model that was returned before is returned again. With Gemini, a model that generates text
+        and is not in the table is looked up at the API.
 
         Raises:
             ConfigurationError: There is no such model, it is shut down or has another kind, or it

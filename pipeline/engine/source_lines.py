@@ -47,11 +47,12 @@ def locate_member(
     index: int | None = None,
     line: int | None = None,
 ) -> str:
-    """Return the file, and the line of a member of its task, for an error message.
+    """Return the file and line of a keyword argument of a task, as text for an error message.
 
     Args:
-        member: Name of a keyword argument; the first call with it counts.
-        index: Element of the member's list, for the line of that element.
+        path: The task's file.
+        member: Name of the keyword argument; the first call with it counts.
+        index: If the argument is a list, the line of this element is returned.
         line: Line to use if the file has no such argument; None returns only the file.
     """
     keywords = (node for node in _find_nodes(path, ast.keyword) if node.arg == member)

@@ -100,10 +100,10 @@ def parse_python_path(path: Path) -> str:
 
 
 def _find_module_file(declaration: Declaration) -> Path | None:
-    """Return the file of the imported module that declares a task, else None.
+    """Return the file of the module that declares a task of Python code; None if there is none.
 
-    The file is None if the class of the answer is from a script or notebook, or if the module has
-    no task, or several tasks and this is not its `task`.
+    The module is that of the answer's class. None is returned for a script or notebook, for a
+    module without a task, and for a module with several tasks of which `task` is another.
     """
     module = sys.modules.get(declaration.answer.__module__)
     file = str(getattr(module, "__file__", None))
@@ -118,16 +118,15 @@ def _find_module_file(declaration: Declaration) -> Path | None:
 
 
 def find_task_file(task_setting: str, data: Path) -> Path | None:
-    """Return the absolute path of the file that `TASK=` names.
+    """Return the path of the file that `TASK=` names; None if there is no such task.
+
+    The path is absolute. A task that Python code handed over, or a built-in task, has no file of
+    its own: the path by which it is known is returned, which may be `<Python: name>`.
 
     Args:
-        task_setting: Path of a file, or a name: `tasks/<name>.py` is looked for in the current folder,
-            then in the workspace.
+        task_setting: Path of a file, or a name: `tasks/<name>.py` is looked for in the current
+            folder, then in the workspace.
         data: Folder of the workspace.
-
-    Returns:
-        The path; for tasks handed over by Python code and built-in tasks the path they are known
-        by, which may be `<Python: name>`. The path is None if there is no task of that name.
 
     Raises:
         InputError: `task_setting` is a path, and there is no such file.
@@ -156,10 +155,11 @@ def find_task_file(task_setting: str, data: Path) -> Path | None:
 
 
 def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = False) -> Declaration:
-    """Return the checked declaration of a path; a file runs once per process.
+    """Return the checked declaration of a task by its path; run its file if needed.
 
-    `forget_loaded_files` makes it run again. A path that the user named in this command is recorded
-    as confirmed for the workspace. The declaration gets the name of the file if it has no name.
+    A file runs once per process; `forget_loaded_files` makes it run again. A file that the user
+    named in this command is recorded as confirmed for the workspace. A declaration without a name
+    gets the name of its file.
 
     Args:
         is_recorded: The path is from the database, which others may have changed.
@@ -223,15 +223,14 @@ def register_python_task(
     *,
     keep_registered: bool = False,
 ) -> Path:
-    """Register a task object of Python code for this process, and return its path.
+    """Register a task object of Python code for this process, and return the path that names it.
+
+    The path is the file of the module that declares the task, else `<Python: name>`.
 
     Args:
         rows: Rows that replace the task's `items`; None keeps them.
-        keep_registered: Leave a task that is already registered under the path, and its rows, as
+        keep_registered: If a task is registered under the path already, leave it and its rows as
             they are.
-
-    Returns:
-        The file of the module that declares the task, else `<Python: name>`.
 
     Raises:
         InputError: The task is not valid, or has neither a name nor a file.

@@ -68,9 +68,12 @@ def parse_task_file(text: str, path: Path, columns: Mapping[str, str]) -> Writte
 
 
 def _read_parts(text: str, path: Path, columns: Mapping[str, str]) -> WrittenTask:
-    """Return the parts of a file, whatever else it contains. The file is not run.
+    """Return the parts of a task file that `render_task_file` wrote; other code in it is ignored.
+
+    The file is parsed, not run. Nothing is read from the disk.
 
     Args:
+        text: The content of the file.
         columns: Columns of its rows, among which the text column is searched.
 
     Raises:

@@ -232,16 +232,14 @@ class TaskExport(ABC):
         answered_versions: Sequence[str],
         options: ExportOptions,
     ) -> str | None:
-        """Choose the most preferred version to export among the versions that have answers.
+        """Return the most preferred version with answers; None if there is none.
 
-        The versions of `options.prefer` come first, then those of the task's label, then others.
-        Corrections are chosen only if `options.extractor` names them.
+        The versions of `options.prefer` come first, then those of the task's label, then others. If
+        `options.extractor` is set, only its versions are considered. Corrections are chosen only
+        then.
 
         Args:
             answered_versions: The versions that have answers.
-
-        Returns:
-            The version; None if there is none.
 
         Raises:
             InputError: `options.extractor` has no answers.

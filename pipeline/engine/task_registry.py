@@ -98,11 +98,12 @@ def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
 
 
 def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
-    """Return a record whose path is the file that came with a copied workspace, if there is one.
+    """Return a task's record, with the path of the task file that is used now.
 
-    The workspace or its parent folder has a file `tasks/NAME.py`, and the recorded file does not
-    exist, or is a `tasks/NAME.py` outside of these folders: the original of a copy.
-    A file that the TASK setting names is not replaced.
+    In a copied workspace that is `tasks/NAME.py` in the workspace or its parent folder, if the
+    recorded file does not exist, or is the `tasks/NAME.py` of another place, from which the
+    workspace was copied. Otherwise, and for the file that the TASK setting names, the record is
+    returned unchanged.
     """
     path = Path(record.path)
     if task_file.parse_python_path(path) or Path(settings.task).resolve() == path:
@@ -120,9 +121,9 @@ def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
 def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task of the TASK setting is registered, else None.
 
-    TASK is a name, or the path of a file. If it is the path of a registered task, its file is
-    loaded, because the file may declare another task now. A file that cannot be loaded counts as
-    the task that was registered from it.
+    TASK may be a name. If it is the path of a registered task's file, the file is loaded and the
+    name that it declares now is returned, if that is registered from this file, too. If the file
+    cannot be loaded, the name of the first task that was registered from it is returned.
     """
     setting = settings.task
     path_by_name = {
@@ -200,8 +201,8 @@ def list_planned_views(settings: Settings) -> list[str]:
 def check_first_use(settings: Settings, store: Store) -> bool:
     """Check that the task of TASK can be registered, without adding anything to the database.
 
-    A built-in task is not checked, because the tables that it reads are adopted first. A query of
-    the database is not checked if there is no database.
+    The file is loaded. For a built-in task no more is checked, because the tables that it reads are
+    adopted first; neither is a query of a database that does not exist.
 
     Returns:
         Whether the task brings its rows: it does not query the workspace's database.
@@ -468,8 +469,9 @@ def save_record(
 ) -> TaskRecord:
     """Register a task as its file declares it, update its views, and return the stored record.
 
-    Writes only if the record differs in more than its time; then also the fingerprint. A change of
-    the index makes the index outdated. Prints lines about changes after the transaction.
+    Nothing is written if the record differs only in its time. Otherwise its fingerprint is stored,
+    too. If the index of the task changed, its index becomes outdated. Lines about changes are
+    printed after the transaction.
 
     Args:
         columns: Kinds of the source's columns, by name.

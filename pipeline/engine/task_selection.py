@@ -45,7 +45,10 @@ def used_shipped_tasks(tx: Connection, settings: Settings) -> list[ShippedTask]:
 
 
 def find_missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
-    """Return the missing tables and views of the used shipped tasks by name: "table" or "view"."""
+    """Return the missing tables and views of the used shipped tasks.
+
+    The keys of the mapping are their names, and the values are "table" or "view".
+    """
     kinds_by_name = {}
     for task in used_shipped_tasks(tx, settings):
         for name, columns in task.load_tables().list_made_columns(tx, settings).items():
@@ -55,14 +58,13 @@ def find_missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
 
 
 def with_default_task(settings: Settings, *, allow_several: bool = False) -> Settings:
-    """Return the settings with the default task if TASK= is not set. Writes nothing.
+    """Return the settings, with the default task if TASK= is not set; write nothing.
 
-    Commands, the page and Python all use this function. The default is people, except in a
-    workspace without people: there it is the only other task. Without a workspace, or with an
-    outdated schema, the settings are returned unchanged.
+    The default is people. In a workspace without people it is the only other task. Without a
+    workspace, or with an outdated schema, the settings are returned unchanged.
 
     Args:
-        allow_several: Take the first of several tasks.
+        allow_several: If there are no people and several tasks, take the first instead of raising.
 
     Raises:
         InputError: There are no people, and several tasks; the message lists them.
@@ -111,10 +113,10 @@ def list_user_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ...]":
 
 
 def with_used_task(settings: Settings, store: Store) -> Settings:
-    """Return the settings with the first used task, if none was named and people is not used.
+    """Return settings with the first used task in place of people, if people is not used.
 
-    The settings are returned unchanged if the database does not exist, has an outdated schema, or
-    has no used task.
+    The settings are returned unchanged if TASK= names a task, if the database does not exist or has
+    an outdated schema, or if no task is used.
     """
     is_named = "task" in settings.sources or settings.task != BUILT_IN_TASKS[0]
     if is_named or not (store.path is None or store.path.exists()):

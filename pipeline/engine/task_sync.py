@@ -50,9 +50,10 @@ def sync_task(
 ) -> None:
     """Register changes of a task's file, and sync the stored rows with their source.
 
-    A row file that did not change is not synced; queries and rows with images always are. Prints
-    notes, a report of the sync, and the numbers of stale answers, and of answers without a choice
-    of the newest terms, that are not asked again.
+    Queries and rows with images are always synced; a row file only if it changed. Notes and a
+    report of the sync are printed. So are two counts of answered rows that are not asked again:
+    those that changed after their answer, and those answered before the vocabulary got its newest
+    terms.
 
     Raises:
         InputError: The file or the source is invalid; stored rows stay as they were.
@@ -183,10 +184,10 @@ def print_sync_report(
     *,
     list_hint: str,
 ) -> None:
-    """Print the counts of a sync, an unusable row, and the first refused rows.
+    """Print the counts of a sync, an example of an unusable row, and the first refused rows.
 
-    The counts go to `say`, the rest to `warn`. At most MAX_LISTED_REFUSED_ROWS refused rows are
-    printed. Counts of 0 are not printed.
+    The counts are a message; the rest are warnings. At most MAX_LISTED_REFUSED_ROWS refused rows
+    are printed, then how many there are. Counts of 0 are not printed.
 
     Args:
         list_hint: Says how to list all refused rows; printed if there are more.

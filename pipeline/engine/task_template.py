@@ -193,7 +193,8 @@ def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
         used_names: Case-folded names of the fields before.
 
     Raises:
-        InputError: The name, kind or choices are invalid.
+        InputError: The name, kind or choices are invalid, or a choice contains a comma and a next
+            field.
     """
     name_text, colon, kind = (part.strip() for part in definition.partition(":"))
     if "|" in kind:

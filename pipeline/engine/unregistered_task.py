@@ -80,16 +80,17 @@ class UnregisteredTask(UserTask):
         display: Progress,
         should_list_refused: bool,
     ) -> Sequence[str]:
-        """Read a source to its end, keep the first rows that are not empty, and return their ids.
+        """Read a source to its end, hold its first rows in memory, and return their ids.
 
-        Prints a report. Counts all rows that are not empty in `row_count`. Writes nothing.
+        Empty rows are not held. `row_count` grows by all rows that are not empty. A report about
+        the source is printed. Nothing is written.
 
         Args:
             store: The workspace's store, which knows forgotten rows.
-            max_rows: Maximum number of kept rows.
-            display: Prints a report about the source.
-            should_list_refused: Print each refused row while reading; else the first three at the
-                end.
+            max_rows: Maximum number of rows to hold.
+            display: Prints the report.
+            should_list_refused: Print each refused row while reading; otherwise the first ones at
+                the end.
 
         Raises:
             InputError: The source cannot be read.

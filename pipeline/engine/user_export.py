@@ -24,13 +24,20 @@ class UserExport(TaskExport):
     rows: UserRows
 
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
-        """Return each row with its state and answer, or the members of a list field.
+        """Return the rows to export: each with its state and answer, or one per list member.
 
         Rows that are no longer in their source are left out, unless `gone` is set or the row filter
-        asks for their state or names ids. The answers are of a single version, or of several if the
-        task prefers versions by row, or if several models answered under the prompt version. A
-        correction replaces a model's answer. With `options.extractor` the answers are of one
-        version only.
+        asks for their state or names ids.
+
+        With `options.extractor` all answers are of this version. Otherwise a correction replaces a
+        model's answer. The other answers are of the preferred version, or of several versions if
+        the task prefers versions by row or several models answered under the prompt version.
+
+        Returns:
+            The rows, which are read when iterated, and the counts of their versions.
+
+        Raises:
+            InputError: `options.extractor` has no answers.
         """
         row_filter = options.row_filter or RowFilter()
         include_missing = options.gone or row_filter.state == GONE_STATE or bool(row_filter.ids)

@@ -275,10 +275,13 @@ class UserRows(TaskRows):
         *,
         timeout_s: float | None = None,  # noqa: ARG002 - a single query
     ) -> tuple[int, datetime | None]:
-        """Return the number of rows that changed after their answer, and the time of the first.
+        """Return how many rows changed after they were answered, and the time of the first.
 
         Empty rows, and rows that are no longer in the source, do not count. The time is None if no
         row changed.
+
+        Args:
+            timeout_s: Not used.
         """
         columns = self.subquery.c
         is_stale = self.is_answered(current_input=False) & ~self.is_answered(current_input=True)
@@ -293,9 +296,10 @@ class UserRows(TaskRows):
         return row_count, first_changed_at
 
     def count_outgrown(self, tx: Connection) -> int:
-        """Count the rows with an answer, but none that could have the newest terms.
+        """Return the number of answered rows whose answers could not yet have the newest terms.
 
-        Empty rows, and rows that are no longer in the source, do not count.
+        A row does not count if one of its answers was asked with these terms. Empty rows, and rows
+        that are no longer in the source, do not count.
         """
         if not self.record.outgrown:
             return 0
@@ -369,12 +373,15 @@ class UserRows(TaskRows):
         few_rows: bool = False,
         models_only: bool = False,
     ) -> ColumnElement[bool]:
-        """Return the condition that a row has an answer by the current versions or by a person.
+        """Return the SQL condition that a row has an answer by the current versions or by a person.
 
-        A selected row needs an answer by this version. If answers are rows of another program's
-        table, a row there by this provider and model counts too, except for a selected row. If
-        `current_input` is set, such a row counts if another program wrote it; a row that a stored
-        answer wrote counts only if that answer is to the row's present input.
+        Two cases differ:
+
+        - A row of the selection that is asked now needs an answer by this version.
+        - If answers are written to another program's table, a row of this provider and model there
+          counts as an answer, too. With `current_input` it counts only if another program wrote it;
+          a row that we wrote counts by its stored answer. For a row of the selection it does not
+          count.
 
         Args:
             current_input: Count only answers to the row's present input.
@@ -698,11 +705,11 @@ class _GridBuilder:
         return f"{quoted_name} CONTAINS 'word'"
 
     def _answer_conditions(self, word: str) -> list[ColumnElement[bool]]:
-        """Return a condition for each field: the preferred answer contains the word in a value.
+        """Return SQL conditions of which one must be true if the preferred answer contains a word.
 
-        Offsets of quotations and names of members are not searched. Their values are joined only if
-        the JSON text of the answer has the word, which is much faster. JSON escapes no letter or
-        digit of ASCII; an answer is always searched for any other word.
+        Values of fields are searched; offsets of quotations and names of members are not. For a
+        word of ASCII letters and digits, all is one condition that first searches the JSON text,
+        which is much faster. For any other word there is a condition for each field.
         """
         conditions = []
         for field, kind in self._field_kinds.items():

@@ -101,13 +101,14 @@ class UserAnswers(TaskAnswers):
         answer: "BaseModel",
         row: Mapping[str, Any],
     ) -> "tuple[BaseModel | None, str]":
-        """Locate the answer's quotations in the row and run the file's check.
+        """Locate the answer's quotations in the row, and run the check of the task's file.
 
         Returns:
-            The answer with located quotations and "", or None and the reason.
+            The answer with located quotations and "", or None and the reason why it is invalid.
 
         Raises:
-            ConfigurationError: The check failed, or returned something other than a text or None.
+            ConfigurationError: The check raised an error, or returned something other than a text
+                or None.
         """
         quoted_column = self.rows.record.words.get("quotes_in")
         if quoted_column is not None:
@@ -142,17 +143,18 @@ class UserAnswers(TaskAnswers):
         extractor: str,
         now: datetime,
     ) -> WriteResult:
-        """Choose the answers that may be applied, and write them to the table of `write_to=`.
+        """Choose the answers that rows take, and write these to the table or column of `write_to=`.
 
-        Locks the rows. A row takes an answer if this version has not answered it yet; if the task
-        permits refreshing, an answer to the row's former input does not count. An answer to a
-        former input is not applied if it can be judged only with the row. It is never written to
-        another program's table. There, a new answer replaces an answer to an older input.
+        The rows are locked in the caller's transaction. The caller stores the answers themselves.
 
-        The caller stores the answers themselves.
+        - A row takes an answer if this version has not answered it yet. If the task permits
+          refreshing, an answer to the row's former input does not count as answered.
+        - An answer to a former input is not taken if it can be judged only with the row. It is
+          never written to another program's table.
+        - In another program's table, a new answer replaces an answer to an older input.
 
         Args:
-            extractor: The version (label and model) of all answers.
+            extractor: The version (`task@n/model`) of all answers.
 
         Returns:
             The rows that took their answer, and the rows whose input changed after the request.
@@ -481,10 +483,14 @@ class UserTask(Task):
         return f"{self.version_label}/{model_name.removeprefix('models/')}"
 
     def with_open_rows(self, *, has_partial_answer: bool | None) -> "UserTask":
-        """Return the task in which only rows with, or without, a partial answer are open.
+        """Return the task, copied if needed, with only some of its rows open.
 
         The rows of a mixed task are asked in two requests: about the closed fields, then about the
-        others. None means all rows.
+        others.
+
+        Args:
+            has_partial_answer: Whether the open rows have an answer to the closed fields; None
+                means that all rows can be open.
         """
         if has_partial_answer is self.rows.has_partial_answer:
             return self

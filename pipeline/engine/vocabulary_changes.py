@@ -59,10 +59,11 @@ def find_vocabulary_change(
     former_document: Mapping[str, Any],
     declaration: Declaration,
 ) -> VocabularyChange | None:
-    """Return how vocabularies changed since a fingerprint document.
+    """Return how vocabularies changed since a fingerprint document; None if more changed.
 
-    The change has a fault for each reason why stored answers may be invalid, or answers to another
-    question. None if there are none, or if another member or the file of a vocabulary changed.
+    The change contains new names, added terms, and faults: reasons why stored answers may be
+    invalid or answer another question. None is also returned if there are no vocabularies, or if a
+    vocabulary has another file.
     """
     document = to_fingerprint_document(declaration)
     former_files = former_document.get(MEMBER, {})
@@ -106,9 +107,16 @@ def _find_faults(
     current_terms: TermTexts,
     new_names: Mapping[str, str],
 ) -> Iterator[str]:
-    """Yield a fault for each former term that is no answer now, or has other texts.
+    """Yield a fault for each former term that stored answers may not have any more.
 
-    A term that several former terms became has the texts of one of them.
+    These are faults: the term has no present name, it is a heading now, or its description or
+    parent changed. If several former terms have one present name, the texts of one of them are
+    enough.
+
+    Args:
+        former_terms: Description and parent of each former term.
+        current_terms: Description and parent of each present term.
+        new_names: Present names by former names.
     """
     headings = {parent for _, parent in current_terms.values()}
     former_headings = {parent for _, parent in former_terms.values()}

@@ -31,9 +31,10 @@ def find_wrong_value(
     reason: str,
     answer: dict[str, Any],
 ) -> WrongValue | None:
-    """Return the value that a reason is about, and what the field could have instead.
+    """Return the value that makes an answer invalid, a message and a corrected value.
 
-    Each wrong value is replaced by the most similar allowed value.
+    In the corrected value, each value that is not allowed is replaced by the most similar allowed
+    one.
 
     Args:
         reason: Why the answer is invalid: a path such as `products.1`, a colon and a message.

@@ -27,7 +27,7 @@ from pipeline.experts.person_rows import (
     ANSWER_COLUMNS,
     EXPECTED_HEADERS,
     LAYOUT,
-    export_columns_among,
+    filter_export_columns,
     read_person_row,
 )
 from pipeline.experts.table import HEADERS, USERNAME
@@ -93,7 +93,7 @@ def _describe_unread_columns(mapping: ColumnMapping) -> Iterator[str]:
     Ignored are columns that MAP= leaves out, and columns that our own export added. If they include
     tags or scores, a note says how to change tags. Nothing is yielded without such columns.
     """
-    export_columns = export_columns_among((*mapping.kept_names, *mapping.ignored_names))
+    export_columns = filter_export_columns((*mapping.kept_names, *mapping.ignored_names))
     stored_columns = [name for name in mapping.kept_names if name not in export_columns]
     ignored_columns = [
         *mapping.ignored_names,

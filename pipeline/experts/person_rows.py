@@ -175,12 +175,16 @@ def _read_rate(cell: object) -> tuple[float | None, str]:
 
 
 @lru_cache
-def export_columns_among(names: tuple[str, ...]) -> frozenset[str]:
-    """Return the column names, out of these, that our own export added to a file.
+def filter_export_columns(names: tuple[str, ...]) -> frozenset[str]:
+    """Return those of a file's column names that our own export added.
 
-    These are tags and scores. `state`, `reason` and `tags_confidence` are included only if the file
-    has scores. If the file also has `row_state`, `row_reason` or `answer_tags_confidence`, the
-    export added that column, and the shorter name belongs to the user.
+    These are the tags and the score. If the file has a score, `state`, `reason` and
+    `tags_confidence` are returned too. If the user's file had a column of such a name already, the
+    export named its own column `row_state`, `row_reason` or `answer_tags_confidence`. So if the
+    file has the long name, the long name is returned instead of the short name.
+
+    Args:
+        names: All column names of the file; case, spaces and signs are ignored.
     """
     folded_names = {fold_name(name) for name in names}
     added_names = set(ANSWER_COLUMNS)
@@ -209,7 +213,7 @@ def read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> So
     person = validate_row(_split_whole_name(cells), line=row.line_number)
     if isinstance(person, Finding):
         return person
-    export_columns = export_columns_among(tuple(extra_cells))
+    export_columns = filter_export_columns(tuple(extra_cells))
     user_cells = {name: cell for name, cell in extra_cells.items() if name not in export_columns}
     return person._replace(extra_cells=user_cells)
 

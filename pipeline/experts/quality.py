@@ -211,11 +211,11 @@ def _read_english_texts(tx: Connection, ids: list[str]) -> list[tuple[str, Seque
 
 
 def _find_tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
-    """Return the tags that are unlike their text, once per person.
+    """Return the tags that do not fit the text of their person.
 
-    Such a tag shares no term or root with its text, and more than the share MAX_NEARER_TEXTS_SHARE
-    of all texts is nearer to it than its own. The encoder is loaded only if some tag shares no
-    term.
+    Such a tag shares no term or root with its person's text, and many other texts fit it better: of
+    all texts, a share of more than MAX_NEARER_TEXTS_SHARE is nearer to it. A tag of several persons
+    can be in the list several times. The encoder is loaded only if some tag shares no term.
 
     Args:
         texts: Text and tags of each person.

@@ -18,7 +18,7 @@ from pipeline.core.text import join_first, neutralize_formula, plural
 from pipeline.engine.task_parts import RowFault, RowFaults
 from pipeline.experts import table
 from pipeline.experts.conditions import compile_people_where
-from pipeline.experts.person_rows import export_columns_among
+from pipeline.experts.person_rows import filter_export_columns
 from pipeline.experts.rates import format_rate
 from pipeline.experts.score import score
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id
@@ -232,7 +232,7 @@ def read_extra_column_names(tx: Connection) -> list[str]:
     for refused in row_store.refused_rows(tx, table.TASK):
         refused_names |= dict.fromkeys(refused.cells)
 
-    table_names = {*HEADERS, *HEADERS.values(), *export_columns_among(tuple(refused_names))}
+    table_names = {*HEADERS, *HEADERS.values(), *filter_export_columns(tuple(refused_names))}
     names |= dict.fromkeys(name for name in refused_names if name not in table_names)
     return list(names)
 

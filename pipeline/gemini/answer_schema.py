@@ -100,7 +100,15 @@ def drop_properties(
     response_schema: Mapping[str, Any],
     member_names: Collection[str],
 ) -> dict[str, Any]:
-    """Return a copy of a response schema without some properties of the answer."""
+    """Return a copy of an object's schema without the named properties.
+
+    Their names are also removed from `required` and `propertyOrdering`. Nested objects are not
+    searched, and unknown names are ignored.
+
+    Args:
+        response_schema: The schema of a whole answer; it is not changed.
+        member_names: Names of the properties to leave out.
+    """
     schema = dict(response_schema)
     schema["properties"] = {
         name: node
@@ -323,9 +331,14 @@ class _SchemaConverter:
         return schema
 
     def _convert_mapping(self, node: dict[str, Any], field_path: str) -> dict[str, Any]:
-        """Return the members of an ARRAY schema of key-value pairs that expresses a mapping.
+        """Return the schema of a mapping as a schema of a list of key-value pairs.
 
-        Bounds on the number of members become bounds of the list.
+        The result has `type` ARRAY, and as `items` an object with the key and the value, both
+        required. Bounds on the number of entries become bounds on the length of the list.
+
+        Args:
+            node: The JSON schema of the mapping, with `additionalProperties`.
+            field_path: Path of the field for error messages.
 
         Raises:
             TypeError: The dialect cannot express the keys or the values.

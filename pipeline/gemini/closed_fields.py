@@ -347,15 +347,20 @@ def _read_list(
     branches: Sequence[Mapping[str, Any]],
     instructions: str,
 ) -> ClosedField | None:
-    """Return the closed field of a list; None if its items are not choices or bounded numbers.
+    """Return the closed field of a list of choices or bounded numbers, or None.
 
-    None also if the items are truth values or may be null, have more than MAX_QUESTIONS values, or
-    if the field has two kinds of lists. An optional list is answered with a list, which may be empty.
+    Each possible item becomes a question: is it in the list? None is returned in these cases:
+
+    - The field has no list, or several kinds of lists.
+    - Its items are not choices or bounded numbers, may be null, or are true and false.
+    - Its items have more than MAX_QUESTIONS values.
+
+    The answer to an optional list is a list too, never null; it may be empty.
 
     Args:
-        name: The name of the field in the answer's model.
-        member: The name of the field in a reply.
-        branches: The alternatives of the field's node, without null.
+        name: The field's name in the answer's model.
+        member: The field's name in a reply.
+        branches: The alternative schemas of the field, without null.
         instructions: The question about the field.
     """
     lists = [branch for branch in branches if branch.get("type") != "null"]

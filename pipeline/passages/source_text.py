@@ -25,14 +25,15 @@ def make_document_with_source_text(
     document: ColumnElement[Any],
     text: ColumnElement[str],
 ) -> ColumnElement[Any]:
-    """Return the SQL expression of an evidence document with `source_text`.
+    """Return an SQL expression: the evidence document with the passage's text as `source_text`.
 
-    This is the whole text if it has at most MAX_SOURCE_CHARS characters, else the part around the
-    first quotation. A document of another shape, or with a `source_text`, is not changed. Neither
-    is a document whose text is NULL.
+    The text is whole if it has at most MAX_SOURCE_CHARS characters. A longer text is cut to the
+    part around the first quotation. The expression gives the document unchanged if the text is
+    NULL, if the document has a `source_text`, or if it has no offsets of a first quotation. No
+    query is run.
 
     Args:
-        tx: A connection to the database that will run the query.
+        tx: Connection that decides the dialect of the expression.
         document: The evidence: JSON text on SQLite, jsonb on PostgreSQL.
         text: The text of the passage.
     """

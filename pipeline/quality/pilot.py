@@ -124,12 +124,12 @@ def waive_required_pilot(ws: WorkspaceSession) -> None:
 def block_if_hopeless(ws: WorkspaceSession, quality: QualityReport) -> bool:
     """Record a failed pilot if a report is hopeless and the task needs pilots.
 
-    From then on no row is asked until a pilot passes or is waived. A gate that is missed by less
-    stops nothing.
+    A report is hopeless if it misses a gate by at least HOPELESS_MISS on enough rows. The failed
+    pilot blocks all further rows of the version until a pilot passes or is waived. While a pilot is
+    unfinished nothing is recorded, because that pilot gets its own verdict.
 
     Returns:
-        Whether the report is hopeless and the task needs pilots. Nothing is recorded while a pilot
-        is unfinished, and True is returned all the same.
+        Whether the report is hopeless and the task needs pilots, even if nothing was recorded.
     """
     if not ws.task.needs_pilot or not quality.is_hopeless:
         return False

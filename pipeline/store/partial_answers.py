@@ -36,13 +36,15 @@ def insert_partial_answers(
     fingerprint: str | None,
     now: datetime,
 ) -> None:
-    """Insert partial answers; they replace those of the same version to the same inputs.
+    """Insert partial answers, and delete earlier ones of the same task, version and inputs.
 
-    Runs in the caller's transaction.
+    Runs in the caller's transaction. Nothing happens without new answers.
 
     Args:
-        extractor: The version that decided.
-        fingerprint: The declaration that was asked.
+        extractor: Version (`task@n/model`) that gave the answers.
+        batch: Number of the batch that asked, or None.
+        fingerprint: Fingerprint of the declaration that was asked, or None.
+        now: Time of the answers.
     """
     shared_columns: dict[str, Any] = {
         "task": task,

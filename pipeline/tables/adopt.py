@@ -331,11 +331,12 @@ class TableSpec:
     def _number_rows(self, tx: Connection) -> None:
         """Write a number as id into each row without an id, if findable added the id column.
 
-        Does nothing for other tables, and on PostgreSQL. The numbers follow the largest id, in the
-        order of SQLite's rowid.
+        The numbers follow the largest id, in the order of SQLite's rowid. Nothing is done on
+        PostgreSQL, or if the table had an id column of its own.
 
         Raises:
-            ConfigurationError: A rule of the table's owner refuses a row; the error names it.
+            ConfigurationError: A constraint or trigger of the table's owner refuses the id of a
+                row. The message names the row.
         """
         table = quote_identifier(tx, self.name)
         if not (is_sqlite(tx) and has_index(tx, self.name, self._index_name("own_id"))):

@@ -160,9 +160,10 @@ def _make_view_query(
 
 
 def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
-    """Return the SQL expressions of an answer's key, fields, version and time, by column name.
+    """Return the SQL expressions of an answer by column name, in the order of the columns.
 
-    They are in this order. The time is text with `+00:00` on SQLite.
+    The columns are the key columns of the row, then a column for each field of the task, then the
+    version and the time of the answer. On SQLite the time is text that ends with `+00:00`.
     """
     is_file = is_sqlite(tx)
     make_cell = _make_sqlite_cell if is_file else _make_server_cell

@@ -369,10 +369,12 @@ def _make_answers_query(
 def _make_columns_of_unexported_answers(
     task: TaskRecord, items: RowTable
 ) -> list[ColumnElement[Any]]:
-    """Return two columns for a query of rows: `_OTHER_VERSION` and `_CORRECTION`.
+    """Return two SQL columns that name other answers of a row, for rows without an exported answer.
 
-    They are the version of a row's newest model answer, and `person` if the row has a correction. A
-    column is NULL if there is no such answer. Answers that are erased or not applied do not count.
+    - `_OTHER_VERSION`: the version of the row's newest model answer; NULL if it has none.
+    - `_CORRECTION`: `person` if the row has a correction; NULL if it has none.
+
+    Answers that are erased or not applied do not count, and neither do such corrections.
     """
     key = items.table.c[KEY_COLUMN]
     of_row = (

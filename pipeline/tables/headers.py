@@ -96,15 +96,15 @@ def make_column_names(count: int) -> list[str]:
 
 
 def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int) -> list[Record]:
-    """Return the first records of CSV lines that are not blank, with cells without outer spaces.
+    """Parse CSV lines; return at most the first MAX_SAMPLED_RECORDS + 1 records that are not empty.
 
-    At most MAX_SAMPLED_RECORDS + 1 records are returned. If the CSV reader fails, the records
-    before the error are returned.
+    A record is empty if all its cells are empty or spaces; it is left out. Cells are stripped of
+    outer spaces. At a line that the CSV reader refuses, parsing ends without an error.
 
     Args:
         lines: The lines.
         delimiter: The character between two cells.
-        first_line: The number of the first line, from 1.
+        first_line: The number of the first line, from 1; records are numbered from it.
     """
     records = list[Record]()
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)

@@ -464,21 +464,21 @@ class RowTarget:
         *,
         overwrite: bool,
     ) -> None:
-        """Insert, update or delete one row of the table.
+        """Insert, update or delete one row of the table, so that it shows the preferred new answer.
 
-        An existing row is changed if `overwrite` is set, or if its text fields equal those of an
-        answer in `stored_answers`. Other rows stay. Fields of other kinds are not compared.
+        A row that another program changed is left alone, unless `overwrite` is set: one whose text
+        fields are equal to none of `stored_answers`. Fields of other kinds are not compared.
 
         Args:
             tx: The caller's transaction.
             row_key: The row's id, provider and model, by column.
             stored_answers: The answers that the row may show now.
-            new_answers: The row must show the preferred of these answers, which are by the
-                version's label. An empty mapping deletes the row.
-            overwrite: Also replace a row that shows none of the stored answers.
+            new_answers: The answers from which the preferred one is taken, by the label of their
+                version. If there are none, the row is deleted.
+            overwrite: Also change a row that another program changed.
 
         Raises:
-            RefusedRowError: A rule of the table refuses the change.
+            RefusedRowError: A constraint or trigger of the table refuses the change.
         """
         table = self.table
         # Only texts are compared: a database may spell JSON and numbers differently.

@@ -64,11 +64,11 @@ def tag_new_person(
     mapping: str,
     mode: Mode = Mode.LIVE,
 ) -> AddedExpert:
-    """Add the person of a JSON document, and tag the person by a live call if there is a bio.
+    """Store the person of a JSON document; if there is a bio, make a live call for the tags.
 
-    Without a bio no call is made. A failed call raises nothing: the result has its reason, and the
-    person stays due or is parked. If nothing was asked, the reason is stored with the due person.
-    Ctrl-C warns whether the person has tags.
+    If no tags come, nothing is raised: the result has the reason as `problem`, and the person stays
+    due or is parked. If the call was not made at all, the reason is also stored with the due
+    person.
 
     Args:
         ws: The workspace.
@@ -79,7 +79,8 @@ def tag_new_person(
 
     Raises:
         InputError, ConfigurationError, UnavailableError: As `store_person`; no person was added.
-        KeyboardInterrupt: Ctrl-C during the call; the person is stored.
+        KeyboardInterrupt: Ctrl-C during the call. The person is stored, and a warning says whether
+            with tags.
     """
     saved = store_person(ws, data, name=document_name, mapping=mapping)
     if not saved.is_due:
@@ -120,10 +121,10 @@ def tag_new_person(
 
 
 def _explain_missing_tags(live_report: LiveReport) -> str:
-    """Return why a call for one person gave no answer; empty if there is an answer.
+    """Return why a call for one person gave no answer; "" if it did, or if no reason is known.
 
-    The order is: the error that stopped the run, the first failure, the reason why nothing was
-    asked. Empty if the report has none of them.
+    The reason is the error that stopped the run, else the first failure, else why nothing was
+    asked.
     """
     # The reply may arrive just after the deadline.
     if live_report.answered:
@@ -149,7 +150,7 @@ def store_person(
     as_given: bool = False,
     patience_s: float | None = None,
 ) -> AddedExpert:
-    """Store the person of a JSON document without a call, and mark a person with a bio as due.
+    """Store the person of a JSON document, and mark a person with a bio as due; make no call.
 
     Both are one transaction. Prints how the document was read, and warns of each value that is
     changed.
@@ -161,11 +162,11 @@ def store_person(
         mapping: The setting MAP.
         reason: Why the person is due.
         as_given: Refuse a document if one of its values would be changed.
-        patience_s: How long to wait for another writer, or None for the usual time.
+        patience_s: How many seconds to wait for another writer; None for the usual time.
 
     Raises:
         InputError: The document is not a single person, a name in it is ambiguous, the bio is too
-            long for the model, or the username exists already.
+            long for the model, the username exists already, or `as_given` refuses the document.
         ConfigurationError: There is a bio, but no key is set or the model does not exist.
         UnavailableError: Another process writes for longer than `patience_s`.
     """
@@ -206,13 +207,17 @@ def reload_person(
     problem: str = "",
     took_s: float | None = None,
 ) -> AddedExpert:
-    """Return a person as the database has it now, with the given `problem` and `took_s`.
+    """Read a person again by the username of `saved`; return a copy of `saved` with the new values.
 
-    Username, id and notes are those of `saved`. Name, tags, score, parking and due state are read.
+    Name, tags, score, parking and due state are read from the database. Username, id and notes stay
+    those of `saved`. Nothing is written.
 
     Args:
-        problem: Why there are no tags.
-        took_s: Duration of the call in seconds, or None if no call was made.
+        problem: Why there are no tags; stored in the copy.
+        took_s: Duration of the call in seconds, or None if no call was made; stored in the copy.
+
+    Raises:
+        InputError: The person was deleted or renamed.
     """
     with store.read() as tx:
         row = table.find_person(tx, saved.username)

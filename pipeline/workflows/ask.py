@@ -125,19 +125,21 @@ def parse_new_task(
 ) -> UnwrittenTask:
     """Return a task for a file or a SELECT after checking its name and options; write nothing.
 
-    The rows are not checked, and no query is run.
+    A file is opened for its columns. Its rows are not checked, and no query is run.
 
     Args:
         name: Name of the task.
         items: Path of a file, or a SELECT.
-        data: Folder of the workspace in which the name must be free. If None, no name is checked.
+        data: Folder of the workspace in which the name must be free. If None, the name is not
+            checked.
         reading: How a file is read.
         source: Address of the database of a SELECT.
         choice: Columns that a person named.
 
     Raises:
-        InputError: The name is invalid or taken, the file cannot be read, an option does not fit
-            the items, or `source` has a password, which would be in the task's file.
+        InputError: The name is invalid or taken, the file cannot be read, `source` is given for a
+            file or `reading` for a SELECT, or `source` has a password, which would be in the task's
+            file.
     """
     if data is not None:
         check_task_name(name)
@@ -178,15 +180,15 @@ def parse_question(
 ) -> UnwrittenTask:
     """Return the task of a question after checking it; write nothing.
 
-    Reads a file or rows to guess their columns, so the result has a draft. A query is read later:
-    its result has no draft, and whether its name is free is not checked.
+    A file or rows of Python are read to guess their columns; the result then has a draft. A query
+    is not run here: its result has no draft, and it is not checked whether its name is free.
 
     Args:
         items: Path of a file, a SELECT, or rows of Python.
         question: The question.
         fields: Fields of an answer, parsed or as the setting FIELDS.
-        name: Name under which the question is stored; empty for a trial. The file of the same
-            question may exist already.
+        name: Name under which the question is stored; empty for a trial. A file of this name is
+            accepted if it has the same question.
         data: Folder of the workspace.
         reading: How a file is read.
         source: Address of the database of a SELECT.
@@ -217,9 +219,14 @@ def parse_question(
 
 
 def name_question(task: UnwrittenTask, name: str, *, data: Path) -> UnwrittenTask:
-    """Return a question about a file under a name, under which it can be stored; write nothing.
+    """Return a question about a file with a name under which it can be stored; write nothing.
 
-    Reads the file to guess its columns. The file of the same question may exist already.
+    The file is read to guess its columns. A task file of this name is accepted if it has the same
+    question.
+
+    Args:
+        name: The name.
+        data: Folder of the workspace.
 
     Raises:
         InputError: The name is invalid or taken, or there is no row or column to ask about.
@@ -265,10 +272,10 @@ def ask_question(
     mode: str = Mode.LIVE.value,
     should_list_refused: bool = False,
 ) -> AskReport:
-    """Ask about the first rows with a text; only the cost is stored.
+    """Ask about the first rows that are not empty, and judge the replies; only the cost is stored.
 
-    Prints the columns, confirms the cost, makes live calls and judges the replies. The report has
-    an estimate for all rows.
+    Prints the columns, confirms the cost and makes live calls. The report has the answers and an
+    estimate for all rows.
 
     Args:
         ws: The workspace.
@@ -329,20 +336,20 @@ def save_question(
 ) -> SavedQuestion:
     """Confirm the cost of the first rows and write the task's file; ask nothing.
 
-    If the file of the same question exists, nothing is confirmed or written: a killed command
-    resumes. The task is not registered here.
+    If the file of the same question exists already, nothing is confirmed or written, so a killed
+    command can go on. The task is not registered here.
 
     Args:
         ws: The workspace.
         new: The question.
-        size: How many rows are asked later.
-        mode: One of SINGLE_ROW_MODES, in which they are asked.
-        should_list_refused: Warn of every refused row. Otherwise three are named later, when the task
-            reads its rows.
+        size: How many rows will be asked.
+        mode: The mode in which they will be asked, one of SINGLE_ROW_MODES.
+        should_list_refused: Warn of every refused row now. Otherwise three are named later, when
+            the task reads its rows.
 
     Returns:
-        The draft, the names of the answer fields, and the confirmed cost; None as the cost if the
-        file existed.
+        The draft, the names of the answer fields, and the confirmed cost in USD; None as the cost
+        if the file existed.
 
     Raises:
         InputError: There is no text column or no row with a text, the name is taken, or the cost
@@ -405,11 +412,11 @@ def ask_saved(
     size: int,
     mode: str = Mode.LIVE.value,
 ) -> AskReport:
-    """Ask about the first rows of a stored question; the answers are stored as its task's.
+    """Sync the rows of a stored question, ask about the first rows, and store the answers.
 
-    Prepares the task first, which syncs its rows. Rows that were asked before are not asked again,
-    and their stored outcome is reported. Sets the session's agreed cost to that of the question;
-    without it the cost is confirmed.
+    Rows that were asked before are not asked again; the report has their stored outcome. The cost
+    that was confirmed for the question becomes the session's agreed cost. If there is none, the
+    cost is confirmed here.
 
     Args:
         ws: The workspace, with the task of the question.
@@ -510,9 +517,11 @@ def estimate_all(
     row_count: int,
     try_report: TryReport,
 ) -> Preflight | None:
-    """Return the estimate for all rows, from the replies about the first rows.
+    """Return the estimate for all rows of a task, from the replies about its first rows.
 
-    If the local engine answered, the estimate also has that of Gemini's model, from counted tokens.
+    In a session that decides closed fields, other modes are estimated from the requests about the
+    first rows instead. If the local engine answered, the estimate also contains one for Gemini's
+    model.
 
     Args:
         ws: The workspace.
@@ -563,14 +572,15 @@ def _estimate_from_requests(
 
 
 def _plan_of_all(settings: Settings, row_count: int, usages: Sequence[Usage]) -> BatchPlan:
-    """Return the plan for all rows, from the token counts of some of them.
+    """Return the plan for all rows, from the mean token counts of some rows.
 
-    Each row counts as a request. The bytes of the files are not planned.
+    Each row counts as a request. The number of batches follows from rows and prompt tokens, not
+    from the size of the files.
 
     Args:
         settings: Limits of a batch: rows and prompt tokens.
         row_count: Number of all rows.
-        usages: Tokens of some rows.
+        usages: Tokens of some rows; at least one.
     """
     token_sums = [sum(tokens) for tokens in zip(*usages, strict=True)]
     usage = Usage(*(round(token_sum * row_count / len(usages)) for token_sum in token_sums))

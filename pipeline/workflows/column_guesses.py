@@ -64,12 +64,12 @@ def guess_columns(
     rows: Iterable[SourceRow | Finding],
     choice: ColumnChoice = GUESS_ALL_COLUMNS,
 ) -> TableGuess:
-    """Return key, text and image columns of a table: chosen by a person, else guessed.
+    """Return the key, the text or image column, and the other sent columns of a table.
 
-    A single text or image column is sent, and the other columns that a person named. Texts are
-    guessed from the first MAX_SAMPLE_ROWS rows; a key is checked in all rows. If no column can be
-    the key, it is HASH_KEY. The result's notes say for key, text and sent columns how they were
-    found.
+    Columns that a person named are taken; the others are guessed. One text or image column is sent,
+    and the further columns that a person named. The text is guessed from the first MAX_SAMPLE_ROWS
+    rows. A guessed key has no value twice in all rows; if no column can be the key, it is HASH_KEY.
+    The notes of the result say how key, text and sent columns were chosen.
 
     Args:
         columns: Kinds of the columns, by name.
@@ -233,10 +233,11 @@ def _guess_text(
     images: Sequence[str],
     cells: Mapping[str, Sequence[str]],
 ) -> tuple[str, str]:
-    """Return the column to ask about, and the reason as a phrase for the note.
+    """Return the column to ask about, and the reason as a phrase.
 
-    The order is: the first image column if no column has words, a column with the name of a text,
-    the column with the longest texts on average. Columns with letters go before other free columns.
+    It is the first that exists of these: the first image column, if no column has letters; a column
+    that has the name of a text; the column with the longest texts on average. Columns without
+    letters are compared only if no column has letters.
 
     Args:
         free: Columns that can be the text.
@@ -331,9 +332,10 @@ def _choose_key(
     *,
     may_be_blank: bool,
 ) -> tuple[str, str]:
-    """Return the first column that can be the key, else HASH_KEY, and the line that says why.
+    """Return the first column that can be the key, and a line that says why; else HASH_KEY.
 
-    The line about HASH_KEY has the faults of at most MAX_KEY_FAULTS_SHOWN columns.
+    A column can be the key if no value is in it twice and no cell is blank. The line about HASH_KEY
+    has the faults of at most MAX_KEY_FAULTS_SHOWN columns.
 
     Args:
         names: Columns to check, the most likely first.
@@ -411,9 +413,9 @@ def _are_images(texts: Iterable[str]) -> bool:
 
 
 def _make_prompt_name(column: str, columns: Iterable[str], role: str) -> str:
-    """Return the name of a column in a prompt: `Review_Text` for `Review Text`.
+    """Return the name of a column for use in braces in a prompt: `Review_Text` for `Review Text`.
 
-    Characters that a prompt cannot name become `_`, and a name that begins with a digit gets a `_`
+    Characters that are not allowed there become `_`. A name that begins with a digit gets a `_`
     before it.
 
     Args:
@@ -422,7 +424,7 @@ def _make_prompt_name(column: str, columns: Iterable[str], role: str) -> str:
         role: Why the column is sent, as a phrase for the message.
 
     Raises:
-        InputError: The column has no letter, or a prompt would name another column like it.
+        InputError: The column's name has no letter, or in a prompt it could also be another column.
     """
     name = (
         column

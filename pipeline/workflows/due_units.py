@@ -48,12 +48,13 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
     The order is:
 
     - the next unit of each open batch; held batches are left out
-    - "ask": due rows, rows of ended moves, or rows of an unfinished run of decisions
-    - "prepare": other open rows, unless a pilot blocks them
-    - "fill", later: rows of a user task are synced
+    - "ask": rows are due, a moved batch left rows open, or a run of decisions is unfinished
+    - "prepare": other rows are open and no pilot blocks them
+    - "fill", later: the rows of a user task are synced
     - units of the index, unless a batch is downloaded and not ingested
 
-    "prepare" and the "ask" of decisions are due later if quota or budget has no room.
+    If quota or budget has no room, "prepare" is due only later; so is the "ask" of decisions
+    without room in a budget.
 
     Args:
         ws: The workspace.
@@ -106,9 +107,10 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
 
 
 def _iterate_index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
-    """Yield the blocks of texts to embed, else the build of a stale index.
+    """Yield a unit for each block of texts to embed; if there is none, a unit to build the index.
 
-    Nothing if the task has no index or it is up to date. With Gemini only the first block is due.
+    Nothing is yielded if the task has no index or the index is up to date. With Gemini only the
+    first block is yielded.
     """
     if not ws.is_indexed or not is_index_stale(ws, exact=False):
         return
@@ -161,9 +163,10 @@ def is_pilot_clear(tx: Connection, ws: WorkspaceSession) -> bool:
 
 
 def is_index_stale(ws: WorkspaceSession, *, exact: bool) -> bool:
-    """Return whether entries differ from the build in service, or there is no build for them.
+    """Return whether the index needs a build: entries differ from the build in service.
 
-    False without entries. Completes the promotion of a dead process first, which writes.
+    True also if there are entries and no build; false if there are no entries. If a process died
+    while it promoted a build, the promotion is completed first, which writes.
 
     Args:
         exact: As in `count_stale`.

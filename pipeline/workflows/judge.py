@@ -126,7 +126,7 @@ class JudgeReport:
         }
 
     def check(self) -> None:
-        """Raise the error that ended the run early; a budget is no error.
+        """Raise the error that ended the run early, if there is one; a used-up budget is no error.
 
         Raises:
             KeyboardInterrupt: The run was interrupted.
@@ -141,11 +141,13 @@ class JudgeReport:
 
 
 def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
-    """Judge the answers of a sample or of all rows; print the estimate before anything is spent.
+    """Judge the answers of a sample or of all rows by a decision model, and store probabilities.
 
-    Stores a probability for each value. Waits until no other process judges the task, and stores
-    the replies of killed runs first. The report also has the supported shares of all judged answers
-    of the selection. With `options.dry` the report has only the estimate, and nothing is stored.
+    Before anything is spent, the estimate is printed and confirmed. Waits until no other process
+    judges the task, and stores the replies of killed runs first. If there are new judgements, a
+    quality report is written. The result also has the shares of supported answers among all judged
+    answers of the selected rows. With `options.dry` it has only the estimate, and nothing is asked
+    or stored.
 
     Raises:
         InputError: A field does not exist, the task sends images, or the cost was not confirmed;
@@ -187,9 +189,10 @@ def _measure_selection(
     report: JudgeReport,
     selection: JudgeSelection,
 ) -> None:
-    """Fill in the report's shares, doubtful rows and next command; refresh the task's views.
+    """Set the report's supported shares, doubtful rows and next command; update the task's views.
 
-    The views get columns for the judged fields. Doubtful rows are counted over the whole task.
+    The shares are those of the selection; doubtful rows are counted in the whole task. The views
+    get columns for the judged fields.
     """
     with ws.store.read() as tx:
         report.supported = _measure_support(tx, ws.task, selection)
@@ -289,10 +292,10 @@ def _ask(
     report: JudgeReport,
     selection: JudgeSelection,
 ) -> None:
-    """Confirm the cost, record the run and ask; the report gets the live run.
+    """Confirm the cost, record the run, and ask by live calls; the live run is added to the report.
 
-    An unfinished run is continued instead of a new record. The run ends if all rows were asked, or
-    if a budget has no room: then the report has the budget's error, and nothing is raised. It stays
+    If there is an unfinished run, it is continued. The run ends if all rows were asked or a budget
+    has no room; the budget's error is then stored in the report, and not raised. The run stays
     unfinished if it was interrupted or the service failed.
 
     Raises:
@@ -340,9 +343,10 @@ def _ask(
 
 
 def _end_unfinished_run(ws: WorkspaceSession) -> bool:
-    """End the run of a killed command that left no row; return whether there was such a run.
+    """End an unfinished run of judging in the database; return whether there was one.
 
-    Nothing is written without such a run.
+    Call it if no row is left to judge: the run is of a killed command. Nothing is written without
+    such a run.
     """
     with ws.store.read() as tx:
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)

@@ -96,11 +96,11 @@ def recommend_mode(
     items: int,
     deadline_s: float | None = None,
 ) -> tuple[str | None, str]:
-    """Return the mode that fits best, and the reason.
+    """Return the mode that fits best, and the reason; None as the mode if a person must choose.
 
-    It is the cheapest mode that ends before the deadline; if costs are equal, the fastest. If no
-    mode ends in time, it is the fastest mode. An unknown duration counts as endless. Absent modes
-    are left out. A mode without room in a budget is recommended only if no mode has room.
+    Absent modes, and modes without room in a budget if another has room, are left out. Of the
+    others it is the cheapest mode that ends before the deadline; of equal costs, the fastest. If no
+    mode ends in time, it is the fastest mode. An unknown duration counts as endless.
 
     Args:
         ways: Estimates by mode.
@@ -108,8 +108,8 @@ def recommend_mode(
         deadline_s: Seconds from now, or None for no deadline.
 
     Returns:
-        The mode is None if there is no row to ask, or if a person must decide first: an available
-        mode is refused.
+        The mode is None if there is no row to ask, or if an available mode is refused; then the
+        reason is that of the refusal.
     """
     if not items:
         return None, "no row is open"

@@ -76,12 +76,13 @@ class MovePlan:
 def plan_move(
     ws: WorkspaceSession, number: int, mode: Mode, *, budget_usd: float | None = None
 ) -> MovePlan:
-    """Return the costs of the move of a batch of any task; nothing is sent or written.
+    """Return the costs of moving a batch of any task to a mode; nothing is sent or written.
 
-    If the local engine answers, the costs are those of the model that a key would use, and budgets
-    are not checked.
+    On the local engine, the costs are those of Gemini's model, and budgets are not checked.
+    Otherwise a budget without room does not raise: its message is the plan's `refusal`.
 
     Args:
+        number: The number of the batch.
         budget_usd: The most that the move may spend; None for the budget of an unfinished `tag`.
 
     Raises:
@@ -104,7 +105,10 @@ def plan_move(
 def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:
     """Set the session's budget: the given amount from now on, else that of an unfinished `tag`.
 
-    Without either, the session's budget stays.
+    If there is neither, the session keeps its budget.
+
+    Args:
+        budget_usd: The given amount, or None.
 
     Raises:
         InputError: The amount is negative or NaN.
@@ -120,13 +124,14 @@ def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:
 def move_batch(
     ws: WorkspaceSession, number: int, mode: Mode, *, budget_usd: float | None = None
 ) -> MoveReport:
-    """Cancel a batch of any task, wait until it is over, and ask its other rows in a mode.
+    """Cancel a batch of any task, wait until it is over, and ask its unanswered rows in a mode.
 
-    Prints both costs and asks to confirm them before anything is changed. A command that was
-    stopped continues without a question, unless it names another mode. If the move is complete,
-    only its report is returned.
+    Before anything is changed, the costs of both modes are printed and confirmed. If the command
+    was stopped, the same command goes on without a question; with another mode it asks again. If
+    the move is complete, only its report is returned.
 
     Args:
+        number: The number of the batch.
         budget_usd: The most that this command may spend; None for the budget of an unfinished
             `tag`.
 
@@ -144,7 +149,7 @@ def move_batch(
     tag_rounds = TagRounds(ws)
     if not _is_moved(ws, batch):
         _check_movable(ws, batch)
-        _begin(ws, tag_rounds, batch, mode)
+        _begin_move(ws, tag_rounds, batch, mode)
         _wait_and_ingest(ws, tag_rounds, number)
         tag_rounds.ask_moved_rows()
     report = tag_rounds.complete_report()
@@ -178,10 +183,11 @@ def _check_movable(ws: WorkspaceSession, batch: BatchRow) -> None:
     move.check_movable(ws, batch, open_mode)
 
 
-def _begin(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: Mode) -> None:
-    """Confirm a move and begin it: cancel a sent batch at the API, or change the mode of others.
+def _begin_move(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: Mode) -> None:
+    """Confirm the move of a batch to a mode, and begin it.
 
-    A move that is open in this mode is not confirmed again, and a line says so.
+    A batch at the API is cancelled there. If the batch is not at the API, only the mode of its move
+    is changed. If its move to this mode was begun before, a line says so and nothing is done.
 
     Raises:
         InputError: Nobody confirmed; nothing was changed.

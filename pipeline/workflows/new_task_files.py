@@ -93,13 +93,13 @@ def write_task_file(data: Path, store: Store, new: UnwrittenTask) -> TaskDraft:
 
 
 def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
-    """Write a question about a file into the workspace as a task with a copy of its file.
+    """Write a task file for a question into the workspace, with a copy of the question's row file.
 
-    The task is registered and its rows are read at once. If that fails, the task's file and the
-    copy are deleted.
+    The task is also registered and its rows are stored. If that fails, the task file and the copy
+    are deleted again.
 
     Returns:
-        The draft with the paths of the task's file and of the copy.
+        The draft with the paths of the task file and of the copy.
 
     Raises:
         InputError: The name is invalid or taken, or the rows are not in a file; nothing was
@@ -144,9 +144,9 @@ def _copy_sealed(source_file: Path, target_path: Path) -> None:
 
 
 def draft_task(store: Store | None, new: UnwrittenTask) -> TaskDraft:
-    """Guess the columns of a task's items; write nothing.
+    """Return the draft of a task, with the guessed columns of its rows; write nothing.
 
-    Reads a sample of the rows, and all rows to check the key. A query is run.
+    A sample of the rows is read, and all rows to check the key. A query is run.
 
     Args:
         store: The workspace's database; may be None unless the items are a query of it.
@@ -193,10 +193,14 @@ def _draft_of_query(store: Store | None, new: UnwrittenTask) -> TaskDraft:
 
 
 def draft_question(store: Store | None, new: UnwrittenTask) -> TaskDraft:
-    """Return the draft of a question if it has a row and a column that can be asked about.
+    """Return the draft of a question; check that it has a row and a column to ask about.
 
-    Such a column has a text or images, or was chosen as the text. If a field of the answer is a
-    quote, images alone are not enough.
+    Such a column has texts or images, or was chosen as the text. If a field of the answer is a
+    quote, a text column is needed. Nothing is written.
+
+    Args:
+        store: As for `draft_task`.
+        new: The question.
 
     Raises:
         InputError: There is no row, or no column to ask about; or as `draft_task`.
@@ -238,10 +242,11 @@ def _relative_path(folder: Path, path: Path) -> str:
 
 
 def write_new_file(path: Path, text: str, data: Path) -> None:
-    """Write the file of a task atomically, and sync it to disk; never replace a file.
+    """Write a new task file, which is on disk when this returns; an existing file is not replaced.
 
-    A missing folder is created. A file in the workspace's folder is recorded as trusted, until it
-    is changed.
+    The file appears with its whole content or not at all. Its folder is created, but not the
+    parents of the folder. If the file is in the workspace's folder, its content is recorded as
+    trusted.
 
     Args:
         data: Folder of the workspace.
@@ -272,12 +277,14 @@ def write_new_file(path: Path, text: str, data: Path) -> None:
 
 
 def suggest_task_name(source: str, data: Path | None = None) -> str:
-    """Return a suggested name of a task about a file or query: the file's name, else "mine".
+    """Return a suggested name for a task about a file or query.
+
+    It is made from the file's name; for a query, or a file without a usable name, it is "mine".
 
     Args:
         source: Path of the file, or the query.
-        data: Folder of the workspace. A number is added to a name whose task file exists there or
-            in the current folder. Without a folder, this is not checked.
+        data: Folder of the workspace. If a task file of the name exists there or in the current
+            folder, a number is added. None does not check that.
     """
     file_name = ""
     if not is_query(source):

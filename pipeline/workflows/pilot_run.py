@@ -28,16 +28,17 @@ def ensure_pilot_passed(
     limit: int | None = None,
     is_confirmed: bool = True,
 ) -> TagReport | None:
-    """Ensure that no pilot stops the rest of the rows; with a `size`, run a pilot if needed.
+    """Check that no pilot blocks the other rows; with a `size`, run a pilot if one is needed.
 
-    Returns None if no pilot blocks the version. With a `size`, also if no row is open and no pilot
-    is unfinished. Without a `size`, a blocking pilot is ignored if no row is open.
+    - If no pilot blocks the version, nothing is run.
+    - Without a `size`, a blocking pilot is an error, unless no row is open.
+    - With a `size`, a pilot is run, unless no row is open and no pilot is unfinished.
 
     Args:
         ws: The workspace.
-        size: Rows of the pilot, or None to run no pilot. A size makes a pilot required.
+        size: Rows of the pilot, or None to run no pilot. With a size, a missing pilot blocks, too.
         skip: Waive an open pilot first.
-        compulsory: If there is no size, a pilot must have passed, unless `skip` is set.
+        compulsory: Without a size, a missing pilot blocks, too, unless `skip` is set.
         limit: Upper limit of `size`.
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
@@ -77,10 +78,10 @@ def run_pilot(
     seed: int | None,
     is_confirmed: bool = False,
 ) -> TagReport:
-    """Ask about a random sample, wait for the answers, judge them and record the verdict.
+    """Ask about a random sample by batch, wait for the answers, judge them and record the verdict.
 
-    Syncs the rows first. An unfinished pilot resumes, unless another size or seed is given. Writes
-    a quality report. Batches are used, without live calls.
+    The rows are synced first. An unfinished pilot is continued, unless another size or seed is
+    given. A quality report is written.
 
     Args:
         ws: The workspace.
@@ -89,11 +90,11 @@ def run_pilot(
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
     Returns:
-        The report; its `drawn` is the pilot and its `asked` the rows of the sample.
+        The report; its `drawn` is the pilot and its `asked` the number of rows of the sample.
 
     Raises:
         InputError: No row is open, or the estimate was not confirmed.
-        RemoteError, ConfigurationError: The pilot was stopped; the next run resumes it.
+        RemoteError, ConfigurationError: The pilot was stopped; the next run continues it.
         GateError: No reply came, or no row got an answer. A failed gate raises nothing.
     """
     rounds.prepare_task(ws)
@@ -179,11 +180,14 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: b
 
 
 def _find_sample_error(task: Task, tag_rounds: TagRounds) -> FindableError | None:
-    """Return why the rounds of a sample stopped early, or None if they may go on.
+    """Return the error because of which the rounds of a sample must stop; None if they may go on.
 
-    Errors of polls and failed batches come first, but if every batch failed and no row of the
-    sample is open, they are ignored: all rows were parked. Then, if rows are open, an exhausted
-    budget or an API without room.
+    The first that applies is returned:
+
+    1. an error of a poll, or a failed batch; not if every batch failed and no row is open, because
+       then all rows were parked
+    2. an exhausted budget, if rows are open
+    3. an API without room for batches, if rows are open
     """
     report = tag_rounds.report
     has_open_rows = tag_rounds.count_claimable() > 0

@@ -181,9 +181,9 @@ def estimate_tagging(
 ) -> Preflight:
     """Sync the rows, and return the estimates of all modes; nothing is sent.
 
-    Replies of dead live runs are ingested. If the local engine is in use, the result includes the
-    estimate for Gemini's model, or a warning is printed if that cannot be made. If no row is open,
-    only the first estimate is returned.
+    Replies of live runs whose process died are ingested. With the local engine, the result also
+    contains the estimate for Gemini's model; if that cannot be made, a warning is printed. If no
+    row is open, it is left out.
 
     Args:
         limit: Estimate at most this many rows, or None for all.
@@ -264,17 +264,18 @@ def estimate_plan(
     deadline_s: float | None = None,
     is_pilot_waived: bool = False,
 ) -> Preflight:
-    """Return the estimates of all modes for a plan, and the recommended mode.
+    """Return the estimates of all modes for a plan, and the recommended mode; nothing is written.
 
-    Reads budgets, quotas and past durations; nothing is written. If they apply, the result also has
-    the costs of row codes, of late moves and of decisions.
+    Budgets, quotas and past durations are read. If the task uses them, the result also has the
+    costs of row codes, of late moves and of decisions. In a session that decides closed fields, it
+    has only the mode decide.
 
     Args:
-        ws: The workspace. A session for decisions has the mode decide only.
+        ws: The workspace.
         plan: The rows, with their tokens.
         deadline_s: Seconds from now, or None for no deadline.
-        is_pilot_waived: No pilot stops the rows. Otherwise a blocking pilot refuses the mode batch,
-            and no mode is recommended.
+        is_pilot_waived: No pilot blocks the rows. Otherwise a blocking pilot refuses the mode
+            batch, and no mode is recommended.
     """
     model = ws.model
     estimator = _PlanEstimator.from_workspace(ws, plan, is_pilot_waived=is_pilot_waived)
@@ -312,15 +313,16 @@ def estimate_plan(
         echo_costs=echo_costs,
         late_move=late_move,
     )
-    return _add_decide_mode(ws, preflight)
+    return _with_decide_mode(ws, preflight)
 
 
-def _add_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
-    """Return an estimate with that of decisions about the closed fields of the same rows.
+def _with_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
+    """Return a copy of an estimate that also covers deciding the closed fields of the same rows.
 
-    For a mixed task the other fields are asked after them, in the recommended mode or by batch, and
-    the estimate contains both. A proposal for people is added. Decisions are absent, with the
-    reason, if no field is closed. Nothing is added if no user declared the task.
+    For a task with other fields, too, the added estimate includes asking these afterwards, in the
+    recommended mode, or by batch if no mode is recommended. A sentence that proposes this mode to a
+    person is added. Without closed fields, the mode is absent and has the reason. A shipped task's
+    estimate is returned unchanged.
     """
     task = ws.task
     if task.user_file is None:
@@ -354,9 +356,10 @@ def _add_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
 
 
 def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
-    """Return the estimate of decisions about the rows of a plan, without those decided already.
+    """Return the estimate of deciding the closed fields of a plan's rows, in the mode decide.
 
-    The prompts are the same texts as in the plan, and the questions are added.
+    Rows that are decided already are left out. The prompts have the tokens of the plan, and the
+    tokens of the questions are added. Past decisions correct the tokens.
     """
     decide_ws = ws.for_decisions()
     lines = closed_questions.QuestionLines(ws.task, decide_ws.model)
@@ -446,10 +449,11 @@ class _PlanEstimator:
             )
 
     def estimate_calls(self, mode: Mode) -> ModeEstimate:
-        """Return the estimate of live calls by a mode.
+        """Return the estimate of live calls in a mode: cost, duration, warnings.
 
-        The duration comes from measured calls, or the usual duration of a call, and from the
-        limits; it is at least one call. Flex is absent if it does not serve the model.
+        The duration follows from the measured or usual duration of a call, the calls at the same
+        time and the limits. It is None if nothing is known. Flex is absent if it does not serve the
+        model.
 
         Args:
             mode: Live, flex or decide.
@@ -598,11 +602,11 @@ class _PlanEstimator:
         refused: str = "",
         absent: str = "",
     ) -> ModeEstimate:
-        """Return an estimate with its cost; warn if a budget or the spending cap is exceeded.
+        """Return an estimate with its cost; add warnings about a budget and the spending cap.
 
-        The mode is affordable if the budget has room for the cost with its reserve. The warning
-        about the budget comes first. An unknown price costs 0 and sets the share of a live call's
-        price.
+        The mode is affordable if the budget has room for the cost and its reserve. The warning
+        about the budget comes first. If the model has no price, the cost is 0, and `unpriced_share`
+        is the mode's share of the price of a live call.
 
         Args:
             mode: The mode.

@@ -623,11 +623,12 @@ class Workspace:
         *,
         holds_asking_lock: bool,
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
-        """Open the workspace for one call; a `Task` and its rows are passed to the engine.
+        """Return the opened workspace for one call, as a context manager.
 
-        Tasks that earlier calls passed are forgotten, unless another thread asks at the moment: it
-        may read them and their rows at any time. A task in a path is made absolute. Without a task,
-        the settings' default is used.
+        A `Task` and its rows are registered for this process. Tasks that earlier calls registered
+        are forgotten, unless another thread asks at the moment, because it may still read them. If
+        `task` is a path, it is made absolute. Without a task, the default task of the settings is
+        used.
 
         Args:
             task: The task.
@@ -816,10 +817,11 @@ class Answers(RowCollection, Generic[A_co]):
         ws: WorkspaceSession,
         tx: Connection,
     ) -> tuple[str | None, answers.VersionPreference]:
-        """Return the version to read (None: the answer that counts), and the preference.
+        """Return the version to read, and the preference of versions.
 
-        The preferred versions of a user task count if no version is requested or set. Otherwise the
-        preference has no order of versions.
+        If the user task has preferred versions and no version is requested or set, the version is
+        None and the preference is the task's. Otherwise the version is that of `_choose_version`,
+        and the preference has no order of versions.
 
         Raises:
             InputError: The requested version never had an answer.
@@ -842,9 +844,10 @@ def _choose_version(
 ) -> str | None:
     """Return the version whose answers are read, chosen as an export does.
 
-    The order is: the requested version, the version of the settings, and for a user task without
-    preferred versions its declared version. If the latter two have no answers yet, they are
-    returned too: then there are no answers, because older answers have another model.
+    It is the first of these: the requested version; the version of the settings; for a user task
+    without preferred versions, its declared version; else the most preferred version with answers.
+    A version of the settings, and a declared version, are returned even if they have no answers
+    yet.
 
     Args:
         settings: The settings of the workspace.

@@ -36,11 +36,11 @@ class QualityReporter:
         self._unreported_extractors[extractor] = None
 
     def write(self, *, is_last: bool) -> None:
-        """Write the quality report of each extractor with new answers.
+        """Write the quality report of each version with new answers.
 
         Does nothing if reports are off, if there are no new answers, or if the previous reports are
-        too recent. If the task needs pilots, answers that fail a gate by far are recorded as a
-        failed pilot, and the rounds stop if they are of the extractor in use.
+        too recent. If the task needs pilots and a report is hopeless, a failed pilot is recorded,
+        which blocks the version. If it is the version in use, the rounds stop, too.
 
         Args:
             is_last: Write the reports however recent the previous reports are.

@@ -39,9 +39,9 @@ class ChangeTrial(NamedTuple):
 
 
 def read_written_task(task: Task) -> WrittenTask | None:
-    """Return the parts of a task's file, or None if findable cannot write that file again.
+    """Return the parts of a task's file, or None if findable did not write that file.
 
-    That is so if the task has no file, the file cannot be read, or a person wrote or edited it.
+    None also if the task has no file, if the file cannot be read, or if a person edited it.
     """
     if not isinstance(task, UserTask) or task.user_file.path is None:
         return None
@@ -54,10 +54,11 @@ def read_written_task(task: Task) -> WrittenTask | None:
 
 
 def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> ChangeTrial:
-    """Ask a changed question about a few rows, without storing an answer.
+    """Ask a changed question about a few rows; no answer is stored.
 
-    Labelled rows are drawn first, then other rows with a present answer. Without such rows, the
-    first rows are asked.
+    The rows are labelled rows first, then other rows with an answer of the present version. If
+    there is no such answer, they are the first rows. The result compares the new answers with the
+    present ones and with labels, and has an estimate for all rows.
 
     Args:
         ws: The workspace, with the present task.

@@ -50,9 +50,10 @@ API_DOWN_REASON = "all batches failed at the API, so no more rows were sent"
 
 
 def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: bool = True) -> None:
-    """Prepare for requests: sync rows, recover dead runs, abandon outdated batches.
+    """Prepare a task for requests: sync its rows, and clear up after dead and outdated work.
 
-    Nothing is sent. Replies of dead live runs are ingested.
+    Replies of live runs whose process died are ingested, and batches that are outdated are
+    abandoned. Nothing is sent.
 
     Args:
         ws: The workspace.
@@ -139,22 +140,23 @@ class TagRounds:
             return claiming.count_claimable(tx, self._ws.task)
 
     def advance(self, *, wait: bool) -> None:
-        """Submit; with `wait` also poll, ingest and submit again until nothing more can be done.
+        """Submit open rows once; with `wait` also poll, ingest and submit again until all is done.
 
-        With `wait`, downloaded batches are ingested first. Failed rows are sent again after all
-        batches are over. If the API had no room, the next submission follows the first batch that
-        ends. Returns early if an error stops a poll, or if a batch needs a person.
+        With `wait`, downloaded batches are ingested first, and failed rows are submitted again
+        after all batches are over. If the API has no room, the next submission follows the first
+        batch that ends. The method returns early if an error stops a poll, or if a batch needs a
+        person.
 
-        No more rows are sent if all batches fail at the API, or if the answers fail a gate by far:
-        a short outage must not use up the tries of all rows. The report gets the reason. With
-        `wait`, the method still waits for open batches.
+        If all batches fail at the API, or if the answers fail a gate by far, no more rows are
+        submitted, so that a short outage does not use up the attempts of all rows. The report gets
+        the reason. With `wait`, the method still waits for open batches then.
 
         Args:
-            wait: Wait for batches. Otherwise return after one submit.
+            wait: Wait for batches. Otherwise return after one submission.
 
         Raises:
             RemoteError, ConfigurationError, InputError: As the steps raise them; the next command
-                resumes.
+                continues.
         """
         if wait and self.list_batches(BatchState.DOWNLOADED):
             self.ingest()
@@ -176,10 +178,10 @@ class TagRounds:
             self.ask_moved_rows()
 
     def _collect_until_room(self) -> int:
-        """Collect until no batch is at the API; return how many batches were ingested.
+        """Wait for the batches at the API and ingest them; return how many were ingested.
 
-        Waits for each batch to end. Ends earlier if polling stopped, or after the first batch if
-        the API had no room.
+        This ends when no batch is at the API. It ends earlier if polling stopped, if rows of a
+        moved batch could not be asked, or after the first ingested batch if the API had no room.
         """
         ingested_count = 0
         while self.list_batches(*API_STATES):
@@ -223,17 +225,18 @@ class TagRounds:
         should_send: bool = True,
         batch_number: int | None = None,
     ) -> SubmitReport:
-        """Send waiting batches, and prepare and send open rows within budgets and limits.
+        """Send prepared batches, and prepare and send open rows within budgets and limits.
 
-        Forgets which batches failed before. The report gets the reason if rows are held back. An
-        exhausted budget returns an empty report and raises nothing.
+        The report gets the new batches, and the reason if rows are held back. A used-up budget
+        raises nothing: the report has its error, and the result is empty. Failures of earlier
+        batches no longer count for the stop of the rounds.
 
         Args:
             is_confirmed: A person confirmed the cost before; otherwise the person is asked.
-            should_wait: Return with the report's reason, instead of an error, if the API accepts no
-                more batches while a batch is submitted.
+            should_wait: If the API accepts no more batches while one is submitted, return with the
+                report's reason instead of an error.
             should_send: Send batches; otherwise only prepare them.
-            batch_number: Send only this waiting batch, and new batches.
+            batch_number: Of the prepared batches, send only this one; new batches are sent anyway.
 
         Raises:
             RemoteError, ConfigurationError: As `submit.submit_batches`.
@@ -269,10 +272,11 @@ class TagRounds:
         submit_report: SubmitReport,
         selection: Selection,
     ) -> TagStop:
-        """Return why a submit left rows open, with their number; an empty stop if none is left open.
+        """Return why a submission left rows unsent, with their number; an empty stop if none.
 
-        A full API goes before a budget. If the API refused a batch, all prepared rows wait for it,
-        and the open rows unless the limit is used up.
+        The reason is a full API, else a budget. If the API refused a batch, the rows of all
+        prepared batches count, and the claimable rows, unless the limit of the selection is used
+        up.
         """
         rows_without_room = submit_report.no_room
         if submit_report.full_api_error:
@@ -291,17 +295,20 @@ class TagRounds:
         return TagStop()
 
     def ask_live(self, mode: Mode, *, request_count: int | None = None) -> LiveReport:
-        """Ask every open row by live calls, and store the answers; return the report of the calls.
+        """Ask every open row by live calls, up to the remaining limit, and store the answers.
 
-        The report is empty if no row is open. Asks at most the remaining limit; the rounds must
-        have no `row_ids`. An error that stops the run (daily quota, budget, service down) is stored
-        in the returned report and not raised, and so is an interrupt. Its samples of failures have
-        the names of rows, not ids. The report of the command gets the calls and the number of
-        unasked rows. Writes a quality report unless the run was interrupted.
+        An error that stops the run (daily quota, budget, service down) is not raised: it is in the
+        returned report, and so is an interrupt. The command's report gets the live run and the
+        number of unasked rows. Unless the run was interrupted, a quality report is written. The
+        rounds must have no `row_ids`.
 
         Args:
             mode: Live, flex, priority or decide.
             request_count: Requests of the rows, for the progress; None if each row is a request.
+
+        Returns:
+            The report of the calls; empty if no row is open. Its samples of failures have the names
+            of rows, not ids.
 
         Raises:
             InputError: The task has no rows, or flex does not serve the model.
@@ -367,13 +374,14 @@ class TagRounds:
             return claiming.count_partly_answered(tx, self._ws.task)
 
     def ask_moved_rows(self) -> bool:
-        """Ask the rows that moved batches left open in the modes of their moves.
+        """Ask the rows that moved batches left open, each in the mode of its batch's move.
 
-        Only batches that are over are looked at. The rows count in no limit. A move ends when none
-        of its rows is open.
+        Only moved batches that are over are looked at. The rows do not count for the limit. A move
+        is ended in the database when none of its rows is open.
 
         Returns:
-            False if a live run was stopped or interrupted, also before; the report has the reason.
+            False if a live run for moved rows was stopped or interrupted, now or at an earlier
+            call; the report has the reason.
 
         Raises:
             FindableError: As `submit.submit_batches`, for a move to another batch.
@@ -390,13 +398,13 @@ class TagRounds:
         return True
 
     def _ask_rows_of_move(self, batch: BatchRow, mode: Mode) -> bool:
-        """Ask the open rows of one moved batch in the mode of the move, and print how many.
+        """Ask the open rows of a moved batch in the mode of the move, and print how many.
 
         The report gets the mode, and the new batches or the number of answered rows.
 
         Returns:
-            False if the live run was stopped or interrupted; the report has the budget or the live
-            run. True also if no row is open.
+            False if the live run was stopped or interrupted; then the report has the budget's
+            error, or the live run. True otherwise, also if no row is open.
 
         Raises:
             FindableError: As `submit.submit_batches`, for the mode batch.
@@ -475,11 +483,11 @@ class TagRounds:
         batch_number: int | None = None,
         should_download: bool = True,
     ) -> None:
-        """Poll the batches at the API, and record failed batches in the report.
+        """Look at the batches at the API, and record failed batches in the report.
 
-        A batch failed if it ended without success, even if it has a result. A batch that a person
-        cancelled did not fail. The report's last poll is replaced. During the wait, batches that
-        are older than MOVE_AFTER are moved.
+        A batch failed if it ended without success, even if it has a result; one that a person
+        cancelled did not fail. The report's last poll is replaced by this one. During the wait,
+        batches that are older than MOVE_AFTER are moved.
 
         Args:
             wait: Poll until the first batch ends; otherwise look once.
@@ -515,10 +523,13 @@ class TagRounds:
             self._has_successful_batch = True
 
     def ingest(self, batch_number: int | None = None) -> int:
-        """Ingest all downloaded batches, or only `batch_number`; return how many were ingested.
+        """Ingest downloaded batches, write quality reports, and return the number of batches.
 
-        Adds their summaries to the report. Writes quality reports on the new answers, also after an
-        error, but not too often. Held batches are noted in the report.
+        The report gets their summaries, and the held batches, which are not ingested. Quality
+        reports are written also after an error, unless the last ones are recent.
+
+        Args:
+            batch_number: Ingest only this batch; None ingests all.
 
         Raises:
             InconsistentError, ConfigurationError, RemoteError: As `ingest.ingest_batches`; the
@@ -551,10 +562,10 @@ class TagRounds:
         ]
 
     def _note_ingested(self, summary: IngestSummary) -> None:
-        """Note that an extractor has new answers, and whether its batch succeeded after all.
+        """Note the new answers of a batch for the next quality report.
 
-        A batch that failed at the API succeeded after all if no request is missing. It leaves the
-        report's failed batches.
+        If the batch failed at the API but no reply is missing, it is removed from the failed
+        batches of the report, and counts as a success.
         """
         batch = summary.batch
         self.quality_reporter.note_answers(batch.extractor)
@@ -565,11 +576,11 @@ class TagRounds:
             self._has_successful_batch = True
 
     def complete_report(self) -> TagReport:
-        """Complete the report, write the last quality reports, and end finished runs.
+        """Complete and return the report; write the last quality reports, and end finished runs.
 
-        Counts open rows, rows in open batches, parked rows and the spending. Deletes partially
-        written reports of dead processes. If no row is open, claimed or in a batch, the unfinished
-        `tag` run and the backfill of this version are ended in the database.
+        Open rows, rows in open batches, parked rows and the spending are counted. Partly written
+        reports of dead processes are deleted. If no row is open, claimed or in a batch, the
+        unfinished `tag` run and the backfill of this version are ended in the database.
 
         A finished backfill gets a quality report even without new answers: the process that
         ingested its answers may have died before its report.
@@ -610,9 +621,10 @@ class TagRounds:
         return report
 
     def _count_open_rows(self) -> None:
-        """Set the report's open rows and rows in open batches, and limit its other counts to them.
+        """Set the report's open, waiting and unasked rows, and its rows in open batches.
 
-        Clears the reason in the report if no row is open or prepared, unless all batches failed.
+        The number of rows in the stop reason is at most that of the unsent rows. If no row is
+        unsent, the stop reason is cleared, unless all batches failed.
         """
         report = self.report
         report.left = self._count_left_rows()
@@ -667,8 +679,8 @@ def ingest_all(
         accepted_number: Ingest this batch even if it is held.
 
     Returns:
-        The completed report, and the error of a batch that cannot be ingested instead of raising
-        it.
+        The completed report, and a list with the error that stopped ingesting; empty without an
+        error. The error is not raised.
 
     Raises:
         InputError: The accepted batch is not held.
@@ -685,11 +697,12 @@ def ingest_all(
 
 
 def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
-    """Update the progress bar with the replies, and note silence, waits, failures and cost.
+    """Show the number of replies in a progress bar, with a note about the live run.
 
-    A silence below MIN_SHOWN_SILENCE_S, waits below MIN_SHOWN_WAIT_S, endless waits and costs below
-    MIN_SHOWN_COST_USD are not shown. The note has the number of failures and their newest reason,
-    cut to MAX_SHOWN_REASON_CHARS.
+    The note has the calls at the same time and, if they are worth it: a failure of Gemini or else a
+    silence, a wait for the API, the number of failures with the newest reason, and the cost.
+    Silences below MIN_SHOWN_SILENCE_S, waits below MIN_SHOWN_WAIT_S, endless waits and costs below
+    MIN_SHOWN_COST_USD are not shown. Reasons are cut to MAX_SHOWN_REASON_CHARS.
     """
     notes = [f"{live_report.max_parallel_calls} at once"]
     if live_report.service_failure:

@@ -74,9 +74,14 @@ class NewRows(NamedTuple):
 
 
 def find_addition_obstacle(task: Task, data: Path) -> str:
-    """Return why no rows can be added to the source of a task; empty if rows can be added.
+    """Return why no rows can be added to the source of a task; "" if rows can be added.
 
-    The source must be a CSV, JSON lines or .xlsx file that the workspace stores.
+    The reasons: it is no user task, its rows come from a query, its rows are not in a file of the
+    workspace's folder of row files, or the file is not CSV, JSON lines or .xlsx. Only the path is
+    checked, not whether the file exists.
+
+    Args:
+        data: The workspace's folder.
     """
     if not isinstance(task, UserTask):
         return f"{task.name} is no task of a user"
@@ -117,14 +122,14 @@ def add_rows(
 
 
 def add_row(ws: WorkspaceSession, texts: Mapping[str, str]) -> str:
-    """Append one row to the source file of the session's task, sync the rows, and return its key.
+    """Append a row to the source file of the session's task, sync the rows, and return its key.
 
     Args:
         ws: The workspace, open for writing.
         texts: The text of each column.
 
     Raises:
-        TakenError: A row with this key exists; nothing was changed. An equal row counts as well.
+        TakenError: A row with this key, or an equal row, exists; nothing was changed.
         InputError: The task's source cannot get rows, or a text does not fit its column, which is
             the error's `field`; nothing was changed.
         ConfigurationError: The source was changed meanwhile, or the disk is full.
@@ -141,11 +146,14 @@ def add_row(ws: WorkspaceSession, texts: Mapping[str, str]) -> str:
 
 
 def _add_new_rows(ws: WorkspaceSession, new_rows: NewRows, report: AdditionReport) -> list[str]:
-    """Add rows unless the report is of a dry run; return the keys of the added rows.
+    """Append new rows to the task's source and sync the rows; return the keys of the added rows.
 
-    Replaces the source, then syncs the rows. Waits for other commands that add rows to the task.
-    Rows that cannot be added are findings of the report. A dry run writes nothing, fills in the
-    report and returns no key.
+    The report gets the counts, and a finding for each row that cannot be added. A dry run only
+    fills in the report and returns no key. Waits for other commands that add rows to the task.
+
+    Args:
+        new_rows: The rows.
+        report: The report to fill in; it says whether the run is dry.
 
     Raises:
         InputError: The task's source cannot get rows, or the rows lack a key column.
@@ -244,7 +252,8 @@ class _RowAdder:
     def iterate_new_rows(self) -> Iterator[dict[str, Any]]:
         """Yield the values of each new row by column, and collect its key in `added_keys`.
 
-        The report counts all rows; rows that do not fit become its findings.
+        `added_keys` is emptied first. The report counts all, added and unchanged rows; a row that
+        does not fit becomes a finding of the report and is not yielded.
         """
         self.added_keys.clear()
         for row in self._new_rows.rows:
@@ -260,9 +269,10 @@ class _RowAdder:
                 yield values
 
     def _convert_row(self, row: SourceRow) -> dict[str, Any] | None:
-        """Return the values of a row as its source stores them: texts for CSV, else typed values.
+        """Return the values of a row as its source stores them; None if a value does not fit.
 
-        Returns None if a value does not fit its column; the row is rejected in the report.
+        The values are texts for CSV, else typed values. A row that does not fit becomes a finding
+        of the report.
         """
         values: dict[str, Any] = {}
         for name, name_in_file in self._name_in_file.items():
@@ -281,12 +291,13 @@ class _RowAdder:
         return values
 
     def _is_new(self, line_number: int, values: Mapping[str, Any]) -> bool:
-        """Return whether the source and earlier new rows lack a row; remember it if so.
+        """Return whether neither the source nor an earlier new row has this row; remember it if so.
 
-        An equal row counts as unchanged. A row with a blank key, or with a present key and other
-        values, is rejected in the report.
+        An equal row is counted as unchanged in the report. A row with a blank key, or with the key
+        of another row, becomes a finding of the report.
 
         Args:
+            line_number: Line of the row, for the finding.
             values: The values of the row, as the source stores them.
         """
         key = self._key_of(values)
@@ -327,9 +338,13 @@ def _hash_row(values: Mapping[str, Any], columns: Mapping[str, str]) -> str:
 
 
 def _replace_source(adder: _RowAdder, report: AdditionReport) -> None:
-    """Write the source with the new rows to a part file, and replace the source by it.
+    """Replace the source by a copy with the new rows at its end; it is on disk when this returns.
 
-    The source is unchanged if there is no new row.
+    If there is no new row, the source is not changed.
+
+    Args:
+        adder: Gives the source and the new rows.
+        report: Counts the added rows.
 
     Raises:
         InputError: The source cannot store the rows.

@@ -61,11 +61,12 @@ class RowSelection:
 
 
 def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> RowSelection | None:
-    """Store the rows of a condition as a selection, and let the session ask only these.
+    """Store the rows of a condition as a selection, and let the session ask only these rows.
 
-    Nothing is asked yet: the selection begins with `begin_selection`, or `leave_selection` deletes
-    it. Replaces earlier selections that were not begun, and the session's task. Prints the number
-    of rows, the version, and how many rows are left out.
+    The session's task is replaced by one whose open rows are the selected ones. Nothing is asked or
+    begun yet: `begin_selection` begins the run, or `leave_selection` deletes the selection. Earlier
+    selections that were not begun are deleted. A line with the numbers of selected and left out
+    rows and the version is printed.
 
     Args:
         ws: The session; its rows are synced.
@@ -73,7 +74,7 @@ def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> R
         limit: Select at most this many rows.
 
     Returns:
-        The selection, or None if an unfinished run with this condition is continued.
+        The selection. None if the session continues an unfinished run with this condition.
 
     Raises:
         InputError: The condition is invalid, no row of it can be asked, another condition's run is
@@ -126,9 +127,10 @@ def _require_user_task(task: Task) -> UserTask:
 def _store_rows(
     ws: WorkspaceSession, task: UserTask, selection: RowSelection, *, limit: int | None
 ) -> None:
-    """Store the rows of a condition that can be asked, and fill in the selection's counts.
+    """Store the rows of a condition that can be asked, and add their counts to the selection.
 
-    At most `limit` rows are stored; rows after them are not counted. Each page is committed.
+    Rows are read in chunks, and each chunk is committed. After `limit` stored rows no more are read
+    or counted.
     """
     remaining = limit
     for row_ids in iterate_row_ids(ws.store, task, RowFilter(where=selection.condition)):
@@ -150,9 +152,12 @@ def _store_rows(
 def _split_rows(
     tx: Connection, task: UserTask, row_ids: list[str], left_out: Counter[str]
 ) -> tuple[list[str], list[str]]:
-    """Return the open rows and the answered rows that can be asked.
+    """Return the ids of the open rows, and of the answered rows that can be asked again.
 
-    The others are counted in `left_out` by reason: corrected, in a batch, or not askable.
+    The other rows are counted in `left_out` by reason: corrected, in a batch, or not askable.
+
+    Args:
+        left_out: Counts by reason; they are increased.
     """
     open_ids = claiming.filter_claimable(tx, task, row_ids)
     corrected_ids = answers.find_corrected(tx, task.name, row_ids)
@@ -266,9 +271,9 @@ def begin_selection(
 ) -> int:
     """Begin the run of a selection after its cost was confirmed; return the run's number.
 
-    An unfinished run without a condition ends. A new version is recorded with the task, so that its
-    answers count, and the task's views are made again; changes of views are printed. Runs in the
-    caller's transaction.
+    An unfinished `tag` run without a condition is ended. If answered rows are selected, their new
+    version is recorded with the task, so that its answers count, and the task's views are made
+    again; changes of views are printed. Runs in the caller's transaction.
 
     Args:
         started_at: Since when the spending of the run counts.
@@ -316,9 +321,9 @@ def begin_selection(
 
 
 def describe_unfinished(ws: WorkspaceSession) -> list[str]:
-    """Return a line about the unfinished selection that the session continues, with its open rows.
+    """Return a line about the unfinished selection that the session continues; else an empty list.
 
-    The list is empty if there is no such selection.
+    The line has its version, its number of open rows and its condition.
     """
     if not has_selection(ws.task):
         return []

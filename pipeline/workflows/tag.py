@@ -37,8 +37,8 @@ from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 def switch_to_new_version(ws: WorkspaceSession) -> None:
     """Replace the session's task by a new version: VERSION if set, else the next number.
 
-    Changes nothing if an unfinished backfill already asks under a new version and VERSION is not
-    set: the same command resumes it. Nothing is written.
+    The task stays if it is already the new version of an unfinished backfill and VERSION is not
+    set, so that the same command continues it. Nothing is written.
 
     Raises:
         InputError: The task has only one version.
@@ -61,13 +61,13 @@ def switch_to_new_version(ws: WorkspaceSession) -> None:
 def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """Ask about every open row; print estimate, mode and reason before anything is spent.
 
-    The order is: sync rows, resume the budget, check or run the pilot, estimate, confirm, and ask
+    The steps are: sync rows, resume the budget, check or run the pilot, estimate, confirm, and ask
     in the chosen mode. With `where`, only the rows of the condition are asked. An unfinished run of
-    decisions continues in its mode, unless the options have a mode or a condition.
+    decisions continues in its mode, unless the options have a mode, a condition or a backfill.
 
-    Returns early if no row is open, no batch is open, and no pilot is to be resumed. The run is
-    stored, and ended if no row can be asked any more or the limit or budget is used up. Errors of a
-    live run and of polls are in the report.
+    If no row is open, no batch is open and no pilot is to be continued, nothing is asked. Otherwise
+    a run is stored. It is ended if no row can be asked any more, or if its limit or budget is used
+    up. Errors of a live run and of polls are not raised: they are in the report.
 
     Raises:
         InputError: The task has no rows, or the estimate was not confirmed; nothing was started.
@@ -121,13 +121,17 @@ def _tag_mixed_rows(
 ) -> TagReport:
     """Decide the closed fields of the open rows, then ask the other fields of these rows.
 
-    The other fields are asked in the cheapest mode that ends in time. Both requests of a row count
-    in the same run and its budget, and their cost is confirmed together. The report is that of the
-    other fields, with the decisions as `decided`. If the decisions are stopped, the other fields
-    are not asked, and the report is that of the decisions.
+    The other fields are asked in the cheapest mode that ends in time. The cost of both requests is
+    confirmed together, and both belong to the same run and its budget.
 
     Args:
+        selection: The rows to ask; None for all open rows.
         open_work: Descriptions of the batches and runs that were open when the command started.
+
+    Returns:
+        The report about the other fields, with the decisions as `decided`. If the decisions are
+        stopped or the budget is used up, the other fields are not asked, and it is the report about
+        the decisions.
 
     Raises:
         FindableError: As `tag_rows`.
@@ -179,9 +183,13 @@ def _confirm_mixed_cost(
     *,
     repeats_answers: bool,
 ) -> None:
-    """Print what the other fields of a mixed task may cost, and confirm the cost of both requests.
+    """Print the cost of the other fields of a mixed task, and confirm the cost of both requests.
+
+    A person is asked as in `WorkspaceSession.confirm_cost`. The other fields are estimated for all
+    open rows, in the recommended mode or by batch.
 
     Args:
+        decide_estimate: The estimate of the decisions.
         repeats_answers: Answered rows are asked again, which is always confirmed.
 
     Raises:
@@ -213,13 +221,19 @@ def _tag_open_rows(
     selection: RowSelection | None,
     open_work: Sequence[str],
 ) -> TagReport:
-    """Ask about the open rows of a prepared task in the mode of the options; see `tag_rows`.
+    """Ask about the open rows of a prepared task in the mode of the options, as a run.
 
-    Resumes the budget, checks the pilot, prints and confirms the estimate, records the run, asks,
-    and ends the run if it is over. A run of a backfill is ended only by `complete_report`.
+    The budget is resumed, the pilot checked, the estimate printed and confirmed, and the run
+    recorded. Then the rows are asked, and the run ends if it is over. If there is nothing to ask
+    and no open batch, only the report is returned. A run of a backfill is ended only by
+    `complete_report`.
 
     Args:
+        selection: The rows to ask; None for all open rows.
         open_work: Descriptions of the batches and runs that were open when the command started.
+
+    Raises:
+        FindableError: As `tag_rows`.
     """
     tag_rounds = TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
@@ -268,10 +282,10 @@ def _complete_run(
     tag_rounds: TagRounds,
     run_number: int | None,
 ) -> TagReport:
-    """Complete and return the report of the rounds.
+    """Complete and return the report of the rounds; end the run in the database if it is over.
 
-    The run ends if no row of it can be asked, or its limit or budget is used up. A backfill ends
-    elsewhere.
+    A run is over if no row of it can be asked, or if its limit or budget is used up. The run of a
+    backfill is not ended here.
 
     Args:
         run_number: The run; None if no run was begun.
@@ -294,10 +308,11 @@ def _confirm_cost(
     *,
     repeats_answers: bool,
 ) -> None:
-    """Ask a person to confirm the estimated cost if it is high.
+    """Confirm the estimated cost, as `WorkspaceSession.confirm_cost` does.
 
-    A backfill, asking answered rows again, and an automatic mode that is not the cheapest, are
-    always confirmed. The cost includes prepared batches, and for the mode batch late moves.
+    A person is asked in any case about a backfill, about asking answered rows again, and about an
+    automatic mode that is not the cheapest. The cost includes prepared batches, and for the mode
+    batch late moves.
 
     Args:
         mode: The chosen mode.
@@ -327,10 +342,11 @@ def _print_tag_estimate(
     report: TagReport,
     open_work: Sequence[str],
 ) -> None:
-    """Print resumed work, the rows to send with mode and cost, warnings, and answered rows.
+    """Print resumed work, the rows to send with mode and cost, and answered rows.
 
-    The rows line is left out if nothing is to be sent. Answered rows are those of the version in
-    use, with their cost.
+    Also printed are late moves, warnings, and the proposal of decisions if these are cheaper. If
+    nothing is to be sent, the line about the rows is left out. Answered rows are those with an
+    answer of the version in use, which are not asked again; their cost is printed, too.
 
     Args:
         ws: The workspace.
@@ -369,12 +385,15 @@ def _print_tag_estimate(
 
 
 def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) -> tuple[str, str]:
-    """Return the mode and the reason for it.
+    """Return the mode of a run, and the reason for it.
 
-    A backfill is always by batch. Otherwise a requested mode is used. The mode is also batch if
-    there is no request to make while batches are open, or no row to ask, or if batches are open and
-    no mode is recommended. In all other cases it is the recommended mode, or batch if there is no
-    recommendation.
+    The first rule that applies decides:
+
+    1. A backfill is by batch.
+    2. A requested mode is used.
+    3. Without a row to ask, it is batch. So it is if batches are open and either no request is to
+       be made or no mode is recommended.
+    4. It is the recommended mode, or batch without a recommendation.
 
     Args:
         estimate: The estimate of the open rows.
@@ -392,11 +411,11 @@ def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) 
 
 
 def _resume_budget(ws: WorkspaceSession, options: TagOptions, *, is_new_run: bool) -> datetime:
-    """Set the session's budget, and return the time since which the spending of this run counts.
+    """Set the session's budget; return the time since which the spending of the run counts.
 
-    The budget of the options comes first, then that of an unfinished `tag` run, which is printed.
-    The time is the start of the unfinished run, or now. A start in the future is corrected in the
-    database. A backfill sets no budget and returns now.
+    The budget is that of the options, else that of the unfinished `tag` run, which is printed. The
+    time is the start of the unfinished run, or now without one. A start in the future is corrected
+    in the database. A backfill sets no budget and returns now.
 
     Args:
         is_new_run: The run that begins does not continue the unfinished run.
@@ -430,10 +449,11 @@ def _begin_run(
     estimate: Preflight,
     selection: RowSelection | None,
 ) -> int:
-    """Insert a run, or resume the unfinished run of the same mode; return its number.
+    """Record a new run, or continue the unfinished run of the same mode; return its number.
 
-    A resumed run gets the budget of the options, if they have one. An unfinished backfill under
-    another version is ended, and a new run begins. With a selection, its run begins.
+    A continued run gets the budget of the options, if they have one. An unfinished backfill under
+    another version is ended, and a new run begins. With a selection, `begin_selection` begins its
+    run.
 
     Args:
         tag_rounds: Gives the start of the spending and the mode.
@@ -490,12 +510,15 @@ def _ask_rows(
     *,
     request_count: int,
 ) -> None:
-    """Run the pilot if the options have one, then ask in the mode of the report.
+    """Run the pilot if the options have one, then ask the open rows in the mode of the report.
 
-    Mode batch submits, and with `wait` polls and ingests until the end. A backfill first collects
-    finished batches. The other modes make live calls. If a budget stops a live run, the report says
-    so and has no error. If `wait` is set, open batches are collected after a live run that was not
-    interrupted, without asking new rows.
+    - In mode batch the rows are submitted; with `wait` the batches are polled and ingested until
+      the end. A backfill first collects finished batches.
+    - In other modes the rows are asked by live calls. With `wait`, open batches are collected
+      afterwards without asking new rows, unless the live run was interrupted.
+
+    If a budget stops a live run, the report has it as the reason to stop, and the live run has no
+    error.
 
     Args:
         request_count: Estimated requests of the open rows, for the progress of live calls.
@@ -545,11 +568,11 @@ def _ask_rows(
 
 
 def _is_run_over(ws: WorkspaceSession, report: TagReport, options: TagOptions) -> bool:
-    """Return whether a `tag` run ends: no row can be asked, or limit or budget is used up.
+    """Return whether a `tag` run ends now.
 
-    A run of selected rows ends only if none of them can be asked. Other runs go on if rows are in
-    batches or wait for room at the API, or if a live run was cut off for another reason than the
-    budget.
+    It goes on if rows are in batches, if rows wait for room at the API, or if a live run was cut
+    off by something other than the budget. Otherwise it ends if no row is open, if the budget is
+    used up, or if it had a limit. A run of selected rows then ends only if none of them is open.
     """
     is_cut_off = report.unasked and not report.out_of_money
     if report.under_way or report.no_room or is_cut_off:

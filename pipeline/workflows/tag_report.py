@@ -162,6 +162,9 @@ class TagReport:
 
         The order is: the error of the live run, the errors of the last poll, all failed batches if
         no batch succeeded, and held batches. Failed gates are not included.
+
+        Args:
+            labels: Labels of the task, for messages.
         """
         errors = list[FindableError]()
         if self.live is not None and self.live.stopped is not None:
@@ -176,10 +179,10 @@ class TagReport:
     def raise_first_error(
         self, labels: TaskLabels, display: Progress, *, strict: bool = False
     ) -> None:
-        """Warn of failed batches and gates, and raise the error that stopped the command.
+        """Raise the error that stopped the command, and warn of others and of failed batches.
 
-        Failed batches are warned of, unless all batches failed. Gates are checked only if no error
-        is raised.
+        Nothing is raised if there is no such error. Failed batches are warned of unless all batches
+        failed, which is an error. Gates are checked only if no error is raised.
 
         Args:
             labels: Labels of the task.

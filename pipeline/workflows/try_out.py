@@ -213,10 +213,14 @@ class PlannedRows(NamedTuple):
 
 
 def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
-    """Build the requests of some rows in the given order and estimate their cost; ask nothing.
+    """Build the requests of some rows in the given order, and estimate their cost; ask nothing.
 
-    Rows in any state are planned. Ids without a row are left out. The cost is that of live calls,
+    The rows may be in any state; ids without a row are left out. The cost is that of live calls,
     corrected by past answers.
+
+    Args:
+        ws: The workspace.
+        row_ids: Ids of the rows.
 
     Raises:
         InputError: There is no row to ask about.
@@ -278,7 +282,7 @@ def _needs_two_requests(ws: WorkspaceSession) -> bool:
 
 
 def confirm_cost(planned_calls: Sequence[PlannedCalls]) -> float:
-    """Print the number of rows and the estimates, confirm the cost, and return it in USD.
+    """Print rows and estimates of planned calls; confirm the total cost and return it in USD.
 
     A person is asked if the cost is above CONFIRM_ABOVE.
 
@@ -298,12 +302,12 @@ def confirm_cost(planned_calls: Sequence[PlannedCalls]) -> float:
 
 
 def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
-    """Confirm the cost, ask about some rows and judge the replies without storing them.
+    """Confirm the cost, ask about some rows, and judge the replies; no answer is stored.
 
-    In a session for decisions, the open fields of a mixed task are asked afterwards, about the rows
-    whose closed fields were decided. Replies of dead live runs are sealed first. Errors of calls,
-    and of the task's own code that judges, are stored in the report. A row without an outcome stays
-    "not asked".
+    In a session that decides closed fields, the rows whose closed fields were decided are asked for
+    their open fields afterwards. Before anything is asked, the replies of live runs whose process
+    died are sealed. Errors of calls, and of judging code in the task's file, do not raise: they are
+    in the report. A row without an outcome is reported as "not asked".
 
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
@@ -336,11 +340,17 @@ def _try_planned_rows(
     report: TryReport,
     partial_answers: dict[str, PartialAnswer],
 ) -> None:
-    """Ask a session about planned rows, and write the outcomes into the rows of the report.
+    """Ask about planned rows, and write the outcomes into the rows of the report.
+
+    If the task's own code cannot judge a reply, or if the calls are stopped, the report gets the
+    error; nothing is raised.
 
     Args:
-        partial_answers: The decided fields of a mixed task by row id. Decisions add theirs, and
-            the replies about the other fields are joined with them.
+        planned: The requests, and the session that asks.
+        row_ids: The rows to ask.
+        report: The report; it is changed.
+        partial_answers: The decided fields of a mixed task by row id. Decisions add theirs, and the
+            replies about the other fields are joined with them.
     """
     ws = planned.ws
     live_report = _ask_live(ws, row_ids, mode=Mode.TRIAL)
@@ -366,11 +376,11 @@ def _try_planned_rows(
 
 
 def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
-    """Ask about the open rows among some rows by live calls, and store the answers.
+    """Ask about those of some rows that are open, by live calls, and store the answers.
 
-    The rows are claimed before the first call, so a killed command resumes with the open rows. The
-    cost is confirmed unless the session has an agreed cost. Nothing is asked if no row is open.
-    Errors of calls are stored in the report.
+    The rows are claimed before the first call, so a killed command goes on with the open rows. The
+    cost is confirmed unless the session has an agreed cost. If no row is open, nothing is asked.
+    Errors of calls are not raised: they are in the report.
 
     Returns:
         All given rows with their stored outcome, including rows that were answered before.
@@ -406,10 +416,10 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
 
 
 def _ask_open_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> LiveReport:
-    """Ask about open rows and store the answers; return the report of the last calls.
+    """Ask about open rows by live calls, store the answers, and return the last report.
 
-    In a session for decisions, the closed fields of a mixed task are asked first. If that is
-    stopped, the other fields are not asked.
+    In a session that decides closed fields, the closed fields of a mixed task are asked first. If
+    that is stopped or interrupted, the other fields are not asked.
     """
     if not _needs_two_requests(ws):
         return _ask_live(ws, row_ids, mode=Mode.DECIDE if ws.is_deciding else Mode.LIVE)
@@ -437,12 +447,12 @@ def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], *, mode: Mode) -> Li
 def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     """Return a copy of a row with its newest stored outcome and the cost of all its requests.
 
-    Only requests under the task's version count. The outcome, reason, answer and tokens are those
-    of the newest request. The cost and the number of calls are totals of all requests. A request
-    without a reply is "lost".
+    Only requests under the task's version count. Outcome, reason, answer and tokens are those of
+    the newest request. Cost and number of calls are sums over all requests. A missing reply is
+    "lost".
 
-    If a request is unfinished, the outcome is "claimed", and nothing else is changed. A row
-    without any request is not changed.
+    If a request is unfinished, only the outcome is changed, to "claimed". Without a request nothing
+    is changed.
     """
     stored_requests = [
         request
@@ -483,17 +493,20 @@ def _judge_row(
 ) -> PartialAnswer | None:
     """Judge the reply of a row, and write outcome, answer and cost into `tried_row`.
 
-    Calls, tokens, time and cost are added to those of an earlier reply. Without a reply the row is
-    "lost", or refused, with the trial's reason. Nothing is stored in the workspace.
+    Calls, tokens, time and cost are added to those of an earlier reply. Without a reply the outcome
+    is "lost" or "refused", with the reason of the trial. Nothing is stored in the workspace.
 
     Args:
+        tried_row: The row of the report; it is changed.
+        task_row: The row as it was asked.
+        trial: The reply, or why there is none.
         partial_answer: The decided fields, which are joined with the reply.
 
     Returns:
         The decided fields if the reply is a decision about a mixed task, else None.
 
     Raises:
-        FindableError: The task's own code cannot judge the reply; the row is "not judged".
+        FindableError: The task's own code cannot judge the reply; the outcome is "not judged".
     """
     tried_row.calls += 1
     tried_row.seconds = round(tried_row.seconds + trial.seconds, 3)
@@ -533,13 +546,14 @@ def _judge_row(
 
 
 def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
-    """Sync the rows with their source; if the question changed, switch to its draft instead.
+    """Sync the rows with their source; if the question changed, return a session with its draft.
 
-    The question changed if its declaration differs under a version that has answers. The rows are
-    then not synced.
+    The question changed if its declaration differs under a version that has answers. Then the rows
+    are not synced, and the present session stays as it is.
 
     Returns:
-        The same session and "", or a session with the draft and the label of the changed version.
+        The same session and "", or a copy with the draft as task, and the label of the changed
+        version.
     """
     try:
         ws.sync_rows()
@@ -561,15 +575,16 @@ def _select_rows(
     size: int,
     seed: int | None,
 ) -> Sequence[str]:
-    """Return the ids of up to `size` rows to try: the first claimable rows, or a random draw.
+    """Return the ids of at most `size` rows to try.
 
-    Claimable rows are open, not claimed and not parked. A draw is made if there is a seed, or if no
-    row is claimable. It draws from rows that are open or have an answer of `extractor`.
+    Without a seed these are the first claimable rows: open, not claimed and not parked. With a
+    seed, or if no row is claimable, rows are drawn at random from all rows that are open or have an
+    answer of the version. The ids are then in the order of the draw.
 
     Args:
-        extractor: Version whose answered rows may be drawn.
-        size: Number of rows.
-        seed: Seed of the draw; None takes the claimable rows, or else the default seed.
+        extractor: Version (`task@n/model`) whose answered rows may be drawn.
+        size: Largest number of rows.
+        seed: Seed of the draw. If None and no row is claimable, DEFAULT_PILOT_SEED is the seed.
     """
     if seed is None:
         open_ids = tx.execute(claiming.select_claimable(tx, task).limit(size)).scalars().all()
@@ -605,15 +620,16 @@ def compare_sides(
     is_draft_loaded: bool = False,
     labelled: bool = False,
 ) -> ComparisonReport:
-    """Compare the answers of two sides on a random sample; ask only if a side is the draft.
+    """Compare the answers of two sides on a random sample; ask only for a side that is the draft.
 
-    The sample is drawn from rows with an answer of each stored version. Answers of the draft are
-    asked by live calls and not stored; before, the rows are synced unless the question changed.
-    Answers to labelled rows are compared with their labels.
+    A side is a stored version, or the draft: the current question. The sample is drawn from rows
+    that have an answer of each stored version. For the draft, the rows are synced unless the
+    question changed, and asked by live calls; these answers are not stored. The report also
+    compares answers with labels.
 
     Args:
         ws: The workspace.
-        texts: The sides: a version (`2` or `task@2`), or DRAFT_SIDE for the current question.
+        texts: The sides: a version (`2` or `task@2`), or DRAFT_SIDE for the draft.
         size: Rows of the sample.
         seed: Seed of the draw.
         is_draft_loaded: The session's task is the draft already.

@@ -66,9 +66,10 @@ UNTRIED_CANCELS = {
 
 
 def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
-    """Ask about the invented rows, delete their workspace, and return the measured values.
+    """Ask about invented rows in a subfolder's workspace, delete it, and return what was measured.
 
-    Runs under a lock. If a step fails, the subfolder stays and the next run resumes.
+    Waits for other processes that do the same. If a step fails, the subfolder stays, and the next
+    call goes on with it.
 
     Returns:
         JSON members: backend, models, list lag in seconds, cost in USD, and the measurements as

@@ -61,9 +61,9 @@ class WorkPass:
         self._is_index_stale = False
 
     def attempt(self, *steps: Callable[[], object]) -> bool:
-        """Run all steps, and record the FindableError of each step that fails.
+        """Run all steps in order; a step that raises FindableError does not prevent the next.
 
-        A failed step does not prevent the next. Other errors are raised.
+        The errors are added to `failures`. Other errors are raised at once.
 
         Returns:
             Whether all steps succeeded.
@@ -77,11 +77,11 @@ class WorkPass:
         return len(self.failures) == failures_before
 
     def collect(self) -> None:
-        """Poll, download and ingest batches; if a step fails, the others still run.
+        """Poll, download and ingest batches as far as the units are selected.
 
-        Polls only if the unit "look" or "download" is selected, and ingests only for "ingest". Adds
-        phrases for downloaded, ingested and failed batches. Errors of polls, and failed batches,
-        become failures; unclear creates do not.
+        "look" or "download" polls and downloads, and "ingest" ingests. If a step fails, the others
+        still run. Phrases for downloaded, ingested and failed batches are added. Errors of polls,
+        failed batches and held batches are added to `failures`; unclear creates are not.
         """
         labels = self.ws.task.labels
         tag_rounds = self.tag_rounds
@@ -119,9 +119,10 @@ class WorkPass:
         self.tag_rounds.poll(wait=False, batch_number=self.number, should_download=should_download)
 
     def ask_due_rows(self) -> None:
-        """Ask about due rows by live calls, and record the counts and the error that stopped them.
+        """Ask about due rows by live calls, and store the answers.
 
-        Does nothing if the unit "ask" is not selected, or if no row is due.
+        Does nothing if the unit "ask" is not selected, or if no row is due. The counts are added to
+        the figures and phrases. An error that stops the calls is added to `failures`.
         """
         if "ask" not in self.units:
             return
@@ -143,9 +144,10 @@ class WorkPass:
             self.failures.append(live_report.stopped)
 
     def ask_moved_rows(self) -> None:
-        """Ask the rows that moved batches left open, and record the error that stopped it.
+        """Ask the rows that moved batches left open.
 
-        Does nothing if the unit "ask" is not selected.
+        Does nothing if the unit "ask" is not selected. An error that stops a live run is added to
+        `failures`.
 
         Raises:
             KeyboardInterrupt: The live run was interrupted.
@@ -164,10 +166,11 @@ class WorkPass:
             return decisions.is_decide_run_open(tx, self.ws.task)
 
     def decide_rows(self) -> None:
-        """Continue an unfinished run of decisions, and record the error that stopped it.
+        """Continue an unfinished run of decisions.
 
-        Does nothing if the unit "ask" is not selected, or if the unfinished `tag` is no such run.
-        An exhausted budget is recorded in the figures, with the open rows, and is no failure.
+        Does nothing if the unit "ask" is not selected, or if there is no such run. An error that
+        stops it is added to `failures`. A used-up budget is no failure: it is added to the figures,
+        with the number of open rows.
 
         Raises:
             KeyboardInterrupt: The live run was interrupted.
@@ -187,10 +190,10 @@ class WorkPass:
             self.failures.append(live_report.stopped)
 
     def submit(self) -> None:
-        """Submit open rows as `_submit_open_rows`.
+        """Prepare open rows if "prepare" is selected, and send batches if "send" is.
 
         During an unfinished run of decisions, only rows whose closed fields are decided are
-        submitted.
+        prepared. See `_submit_open_rows`.
 
         Raises:
             FindableError: As `TagRounds.submit`.
@@ -208,10 +211,10 @@ class WorkPass:
     def _submit_open_rows(self) -> None:
         """Prepare open rows within the budget, and send prepared batches.
 
-        Does nothing unless the unit "prepare" or "send" is selected. Only "prepare" prepares new
-        rows, and only "send" sends. Open rows are not prepared if a pilot is missing or failed; the
-        figures give the reason. The price is confirmed if no cost is agreed. An exhausted budget is
-        not an error: the next pass submits what the budget allows.
+        New rows are prepared only if the unit "prepare" is selected, and batches are sent only if
+        "send" is. If a pilot is missing or failed, no new rows are prepared, and the figures have
+        the reason. If no cost is agreed, the price is confirmed. A used-up budget is no error: it
+        is in the figures, and the next pass submits what the budget allows.
 
         Raises:
             FindableError: As `TagRounds.submit`.
@@ -262,10 +265,11 @@ class WorkPass:
             self.figures["out_of_money"] = report.out_of_money
 
     def embed(self) -> None:
-        """Embed the new texts of an index block by block; each block is embedded by one process.
+        """Embed the new texts of the task's index, and add a phrase with their number.
 
         Does nothing if the unit "embed" is not selected, the task has no index, or the index is up
-        to date. A pass for a single block does not check that.
+        to date; in a pass for a single block the last is not checked. A block that another process
+        embeds is left to it.
         """
         if "embed" not in self.units or not self.ws.is_indexed:
             return
@@ -280,8 +284,8 @@ class WorkPass:
     def update_index(self) -> None:
         """Complete the promotion of a dead process, and build the index if it is stale.
 
-        Needs the unit "promote" for the former and "build" for the latter. Does nothing if the task
-        has no index.
+        The unit "promote" must be selected for the former, and "build" for the latter. Does nothing
+        if the task has no index. A phrase about a build is added.
         """
         if not self.ws.is_indexed:
             return
@@ -295,9 +299,10 @@ class WorkPass:
             self.phrases.append(f"index built with {build.build_index(self.ws).count:,} entries")
 
     def describe_waits(self, due_units: Sequence[DueUnit]) -> None:
-        """Add a line to the figures for each batch that is slow, with the time of its next look.
+        """Add a line about each slow batch of the task to the figure `slow`.
 
-        Does nothing with the local engine.
+        A line has the wait so far, and when the batch is looked at next. With the local engine
+        nothing is added.
 
         Args:
             due_units: The units of the task that are due now or later.
@@ -325,9 +330,9 @@ class WorkPass:
             self.figures["slow"] = lines
 
     def summarize(self) -> None:
-        """Add the figures of the rounds that are not empty, and warn of failed gates.
+        """Add the figures and phrases of the rounds that are not empty, and warn of failed gates.
 
-        A failed gate that keeps open rows from being sent becomes a failure.
+        A failed gate that keeps open rows from being sent is added to `failures`.
         """
         report = self.tag_rounds.report
         members = report.document()

@@ -46,16 +46,17 @@ def run_due_units(
 ) -> WorkPass:
     """Run the due units of the task in use once, within budgets and the agreed cost.
 
-    The order is: collect batches, embed, prepare the task, ask due rows, continue decisions,
-    submit, update the index, complete the report. Rows are asked and submitted only if the task
-    could be prepared; so are decisions. The start of an unfinished `tag` is corrected, and its
-    budget becomes the session's. Errors of units are stored in the result and not raised.
+    The order is: collect batches, embed, prepare the task, ask due rows, ask rows of moved batches,
+    continue decisions, submit, update the index, complete the report. If the task cannot be
+    prepared, nothing is asked, decided or submitted. Errors of units are not raised: they are in
+    the result. The budget of an unfinished `tag` becomes the session's; a start of it in the future
+    is corrected.
 
     Args:
         ws: The workspace.
         units: Run only these units.
-        number: Run only the units of this batch or block of texts, or all if None. The report is
-            then completed only after "ingest".
+        number: Run only the units of this batch or block of texts, or all if None. With a number,
+            the report is completed only for "ingest".
     """
     work_pass = WorkPass(ws, units, number)
     budget.correct_tag_start(ws)
@@ -102,7 +103,7 @@ def run_pass(
 ) -> WorkReport:
     """Run the due units of each task once; if a task cannot be opened, the others still run.
 
-    After a failure, the task's next units do not shorten the pause.
+    Errors are not raised: they are in the report.
 
     Args:
         open_workspace: Opens the workspace for a task.
@@ -110,7 +111,8 @@ def run_pass(
         units: Run only these units.
 
     Returns:
-        The report, with all errors, and the seconds until the next unit is due.
+        The report, with what was done, all errors, and the seconds until the next unit is due.
+        Units of a task that failed do not shorten these seconds.
     """
     report = WorkReport({"did": [], "failures": [], "tasks": {}, "next": []})
     document = report.document

@@ -62,7 +62,7 @@ def run_worker(
 ) -> None:
     """Run jobs until SIGTERM or SIGINT, and print a line of JSON for each.
 
-    Ends the process directly, with status 0, if jobs still run after the grace period.
+    If jobs still run after the grace period, the process ends at once with status 0.
 
     Args:
         settings: The settings.
@@ -228,11 +228,11 @@ class _Worker:
         app.task(self._run_job, name="unit")
 
     async def run(self, options: dict[str, Any], start_message: str) -> None:
-        """Run and defer jobs until a signal arrives; reconnect if the database goes away.
+        """Run and create jobs until a signal arrives; reconnect to the database if needed.
 
-        A survey defers due units meanwhile. Prints the start and each lost connection; the next
-        connection is tried SURVEY_PAUSE_S seconds later. A job that does not end in time is left as
-        a killed process leaves it.
+        At the same time, jobs for due units are created. The start and each lost connection are
+        printed; the next connection is tried SURVEY_PAUSE_S seconds later. A job that does not end
+        in time after the signal is left as a killed process leaves it.
 
         Args:
             options: Queues and concurrency, as Procrastinate takes them.
@@ -280,10 +280,10 @@ class _Worker:
             self._running_worker.cancel()
 
     async def _survey(self) -> None:
-        """Defer the due units of all tasks and retry the jobs of dead workers, until cancelled.
+        """Create jobs for all due units, and retry jobs of dead workers, until cancelled.
 
-        Repeats after SURVEY_PAUSE_S seconds. Errors of findable and Procrastinate are printed, and
-        the next survey follows.
+        Both are repeated after SURVEY_PAUSE_S seconds. Errors of findable and Procrastinate are
+        printed and do not end it.
         """
         from procrastinate.exceptions import ProcrastinateException
 
@@ -296,10 +296,10 @@ class _Worker:
             await asyncio.sleep(SURVEY_PAUSE_S)
 
     async def _defer_due_units(self) -> None:
-        """Defer the due units of all tasks that have no job yet.
+        """Create a job for each due unit of all tasks that has none yet.
 
-        Units that are due later get a job for that time. If a task already has a job that updates
-        its index, index units are left out. The workspace is read in threads.
+        A unit that is due later gets a job for that time. If a task has a job that updates its
+        index, its index units are left out. The workspace is read in threads.
         """
         loop = asyncio.get_running_loop()
         jobs = list(await self._app.job_manager.list_jobs_async())
@@ -318,7 +318,7 @@ class _Worker:
                 await self._defer(due_unit, run_at, existing_locks=existing_locks)
 
     async def _retry_stalled_jobs(self) -> None:
-        """Retry the jobs of dead workers; delete a job whose unit was deferred again meanwhile.
+        """Retry the jobs of dead workers; if a unit has a new job meanwhile, delete the old one.
 
         A worker is dead if it has had no heartbeat for STALLED_S seconds.
         """
@@ -340,13 +340,13 @@ class _Worker:
         *,
         existing_locks: Collection[str | None] = (),
     ) -> None:
-        """Create the job of a unit, to run at `run_at`, unless it has a job that waits.
+        """Create a job that runs a unit at `run_at`, unless the unit has a waiting job.
 
-        Index units get a lower priority than units about rows.
+        Jobs of index units have a lower priority than jobs about rows.
 
         Args:
             due_unit: The unit.
-            run_at: Time of the database server.
+            run_at: Time by the clock of the database server.
             existing_locks: Locks of jobs that exist already.
         """
         from procrastinate.exceptions import AlreadyEnqueued

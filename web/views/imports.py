@@ -382,7 +382,7 @@ def _start_import(app_state: AppState, upload: Upload) -> None:
         with open_workspace(settings, display, access=Access.WRITE) as ws:
             report = _find_importer(app_state, upload.task)["run"](ws, upload.path, options)
         report.check()
-        app_state.uploads.finish(upload, report)
+        app_state.uploads.end_upload(upload, report)
         return {"summary": report.summary}
 
     _start_step(app_state, upload, "import", run)
@@ -488,7 +488,7 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
         # The prices of the trial are lower than the price that is checked before rows are asked.
         upload.mode_choices = []
         upload.created_task = name
-        app_state.uploads.finish(upload)
+        app_state.uploads.end_upload(upload)
         with app_state.open_to_read(name, display) as ws:
             estimate = preflight.estimate_open_rows(ws, limit=None, deadline_s=None)
         upload.mode_choices = list_mode_choices(estimate)

@@ -81,7 +81,17 @@ def _find_support_shares(
     *,
     now: datetime,
 ) -> Sequence[Mapping[str, Any]]:
-    """Return the supported shares of the newest report, or of a later `judge` of this page."""
+    """Return the newest shares of supported answers: of a report, or of a `judge` that ended later.
+
+    The result is empty if there are neither. A `judge` without shares is ignored. Of several that
+    ended after the report, the last one in the list counts.
+
+    Args:
+        report: The newest quality report, or None.
+        work_documents: Background works of this page. Those that are no finished `judge` are
+            ignored; `ended_s` is the number of seconds since the end.
+        now: Time from which `ended_s` counts back.
+    """
     shares: Sequence[Mapping[str, Any]] = []
     reported_at = None
     if report is not None:

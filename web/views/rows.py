@@ -117,7 +117,7 @@ def render_rows_page(request: Request, query: RowQueryParameters) -> HTMLRespons
             ws,
             "rows",
             is_part=False,
-            source=describe_source(ws),
+            source=describe_row_source(ws),
             **values,
         )
 
@@ -322,8 +322,12 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
     }
 
 
-def describe_source(ws: WorkspaceSession) -> str:
-    """Return the source and the version of a user task's rows, or "" for a shipped task."""
+def describe_row_source(ws: WorkspaceSession) -> str:
+    """Return "from SOURCE · version N" of a user task; "" for a shipped task.
+
+    SOURCE is the file or folder name of the task's rows, or "a query". N is the version of the
+    task's declaration.
+    """
     record = getattr(ws.task, "record", None)
     if record is None or ws.task.subject in {IMAGES_TASK, PASSAGES_TASK}:
         return ""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.experts.person_rows import export_columns_among
+from pipeline.experts.person_rows import filter_export_columns
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from pipeline.experts.person_rows import export_columns_among
 )
 def test_columns_of_our_export_are_known(names: tuple[str, ...], added_names: set[str]) -> None:
     """Probabilities, states and reasons are ours only in a file with scores."""
-    assert export_columns_among(names) == added_names
+    assert filter_export_columns(names) == added_names
