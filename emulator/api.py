@@ -384,6 +384,8 @@ class Api:
     def _start_upload(self, request: ApiRequest) -> Response:
         """Create an upload session, and return its URL in a header.
 
+        A declared size that is not a number counts as not declared.
+
         Raises:
             ApiError: 400, if the command is not "start" or the declared size is too large.
         """

@@ -115,7 +115,7 @@ def _add_term_lists(schema: Any, lists_by_name: Mapping[str, str]) -> None:
 
 
 def _parse_schema(schema: Mapping[str, Any], name: str, path: str, depth: int) -> SchemaNode:
-    """Return the value that a schema asks for, and check all schemas inside it.
+    """Check a schema and all schemas inside it, and return its node with the nodes inside.
 
     Args:
         name: Words of the property name.
@@ -218,7 +218,7 @@ def _parse_array(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: 
 
 
 def _parse_scalar(node: SchemaNode, schema: Mapping[str, Any], path: str) -> SchemaNode:
-    """Add choices, format and bounds of a text, a number or a boolean.
+    """Return a copy of a node with choices, format and bounds of a text, a number or a boolean.
 
     If a text has no choices, the terms that its description lists are the choices.
     Lengths in the description count only if the schema has no such length. Bounds of a number in
@@ -257,9 +257,10 @@ def _add_number_bounds(
     described_bounds: Mapping[str, float],
     path: str,
 ) -> SchemaNode:
-    """Add the bounds of a number; those of an INTEGER are rounded inwards.
+    """Return a copy of a node with the bounds of a number, which are inclusive or None.
 
-    `described_bounds` are exclusive. They are ignored if they contradict the bounds of the schema.
+    The bounds of an INTEGER are rounded inwards. `described_bounds` are exclusive. They are ignored
+    if they contradict the bounds of the schema.
 
     Raises:
         ApiError: 400, if no number is within the bounds.
@@ -298,7 +299,9 @@ def _add_sizes(
     max_size: float | None,
     path: str,
 ) -> SchemaNode:
-    """Add the bounds of a list or a text, as integers; None means 0 and unlimited.
+    """Return a copy of a node with the bounds of a list or a text, as integers.
+
+    A `min_size` of None means 0, a `max_size` of None unlimited.
 
     Raises:
         ApiError: 400, if the bounds contradict each other or the minimum is too large.

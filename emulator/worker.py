@@ -97,8 +97,8 @@ class BatchWorker:
     def _write_answers(self, batch: Row, input_file: BinaryIO, part_path: Path) -> int | None:
         """Write the answer lines of a batch, shuffled as those of the live service.
 
-        Saves the progress every `_PROGRESS_INTERVAL_S`. A request that is refused gets a line with
-        its error.
+        Saves the counts of answers and errors in the batch's row every `_PROGRESS_INTERVAL_S`. A
+        request that is refused gets a line with its error.
 
         Args:
             input_file: The open request file.

@@ -199,9 +199,9 @@ def nest_texts(form: Mapping[str, str]) -> Texts:
 
 
 def parse_texts(shape: FieldShape, texts: Texts, path: str = ROOT_NAME) -> Any:
-    """Return the value of the texts of a form. A text is never read as another field.
+    """Return the value of the texts of a form.
 
-    An empty text of an optional value is None. Elements of a list without any text are left out.
+    A blank text of an optional value is None. Elements of a list without any text are left out.
 
     Args:
         shape: The shape of the value.

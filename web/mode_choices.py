@@ -68,6 +68,7 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
 
 
 def _describe_mode(estimate: Preflight, mode: str) -> str:
+    """Return how a mode answers; for decisions about a mixed task, with the fields of each mode."""
     if mode != Mode.DECIDE:
         return _MODE_DESCRIPTIONS[mode]
     if not estimate.is_mixed:

@@ -81,10 +81,10 @@ def get_next(request: Request, task: str) -> dict[str, Any]:
 
 @router.post("/api/tasks/{task}/next", status_code=202)
 def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONResponse:
-    """Start the next step.
+    """Start the next step in the background, and return its work with 202.
 
-    `step` is the next step that the client expects; another step is refused with 409. `cost` is
-    the estimate in USD that the client accepted.
+    `step` is the next step that the client expects. If the next step is another, or has no button,
+    the request is refused with 409. `cost` is the estimate in USD that the client accepted.
     """
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
