@@ -520,9 +520,9 @@ def _ask_output(report: "AskReport", mode: str) -> list[Any]:
 def _estimate_output(estimate: "Preflight", row_count: int, asked_mode: str) -> list[Any]:
     """Return a line with the cost of all rows in each available mode, and warnings.
 
-    Decisions are left out if a row would need a second request for its other fields. If the local
-    engine answered, the costs are those of the model that a key would use. Each warning is a
-    function that prints on standard error.
+    Decisions about a mixed task are left out unless `asked_mode` is decide, because each row needs
+    a second request for its other fields. If the local engine answered, the costs are those of the
+    model that a key would use. Each warning is a function that prints on standard error.
     """
     priced_estimate = estimate.with_key or estimate
     mode_estimates = {

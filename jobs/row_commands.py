@@ -427,9 +427,9 @@ def correct(
             ws, file, options=read_options, editor_name=editor_name, is_dry=dry
         )
     if item is None and undo is not None:
-        return label_output.undo_many(ws, undo, editor_name=editor_name)
+        return label_output.undo_bulk_edit(ws, undo, editor_name=editor_name)
     if item is None:
-        return label_output.list_many(ws)
+        return label_output.list_bulk_edits(ws)
 
     change: Document | int | None = undo
     if set_ is not None:

@@ -128,9 +128,9 @@ def _print_try(report: TryReport, labels: TaskLabels) -> None:
 
 
 def _print_request(request: Mapping[str, Any]) -> None:
-    """Print the prompt of a request, with its attachments, or with its closed questions.
+    """Print the prompt of a request with its attachments; for decisions also the questions.
 
-    Long texts are cut. An attachment is printed as its media type and size.
+    Long texts of the prompt are cut. An attachment is printed as its media type and size.
     """
     if "questions" in request:
         blocks = request["input"]

@@ -274,7 +274,7 @@ class Calibration:
 
 
 def load_calibration(tx: Connection, version: str) -> Calibration:
-    """Measure how far past estimates of a version were off, from its measured batches.
+    """Return the calibration of a version's estimates, from the counts of its measured batches.
 
     The error is that of cost estimates, or of token estimates if all estimated costs are 0.
 

@@ -134,9 +134,10 @@ class LateMove:
 def estimate_late_moves(
     ws: WorkspaceSession, tx: Connection, new_rows_usd: float
 ) -> LateMove | None:
-    """Return what MOVE_AFTER does, and the price of moving the waiting and prepared batches.
+    """Return when and to which mode MOVE_AFTER moves batches, and the price of moving all of them.
 
-    Batches of the task and the version in use count, unless they are being cancelled.
+    These are the prepared and submitted batches of the task and the version in use, unless they are
+    being cancelled, and the batches of new rows.
 
     Args:
         new_rows_usd: Price of the rows that are not in a batch yet, in the mode MOVE_TO.

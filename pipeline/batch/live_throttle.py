@@ -346,10 +346,10 @@ class LiveThrottle:
     def note_failure(self, error: RemoteError, *, started_s: float, row_id: str) -> None:
         """Note a failure of the service: all calls wait, and the run stops if nothing succeeds.
 
-        The pause begins with the second failure in a row and doubles up to MAX_PAUSE_S. The run
-        stops after MAX_PARALLEL_FAILURES failures in a row, if the time since the first is over
-        `patience_s`. Two failures count as a single failure if their calls ran in parallel, or if
-        they are about the same row, because that row may be the cause.
+        Failures count until a call is answered. The pause begins with the second failure and
+        doubles up to MAX_PAUSE_S. The run stops after MAX_PARALLEL_FAILURES failures, if the time
+        since the first is over `patience_s`. Two failures count as a single failure if their calls
+        ran in parallel, or if they are about the same row, because that row may be the cause.
 
         Args:
             started_s: Monotonic time at which the call started.

@@ -153,7 +153,10 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _describe_verdict(report: dict[str, Any]) -> str:
-    """Return how many checks of a report passed, failed, and had too few rows."""
+    """Return how many checks of a report passed, failed, had too few rows or nothing to measure.
+
+    Counts of 0 are left out, except the passed checks.
+    """
     gates = report["gates"]
     passed = sum(gate["passed"] is True for gate in gates)
     failed = sum(gate["passed"] is False for gate in gates)

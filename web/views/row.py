@@ -121,7 +121,8 @@ def render_row(request: Request, query: RowPageParameters) -> HTMLResponse:
 def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
     """Render the place of a row in the list from which it was opened, if it is counted in time.
 
-    `late` in the query also looks for the neighbours. Both may take SORT_TIMEOUT_S.
+    With `late` in the query, the links to the neighbours are rendered, too. Each search may take
+    SORT_TIMEOUT_S.
     """
     with get_app_state(request).open_to_read(query.task) as ws:
         with ws.store.read() as tx:
@@ -354,7 +355,7 @@ def _find_neighbours(
 
 
 def _list_links(ws: WorkspaceSession, query: RowPageQuery, row_id: str | None) -> dict[str, Any]:
-    """Return the addresses of the row, its list, its place there and its neighbours there.
+    """Return the addresses of the row, its list and its place there, and its neighbours there.
 
     Args:
         ws: The workspace.

@@ -250,9 +250,10 @@ def _list_run_work(
     run: run_summary.Run,
     task: str,
 ) -> list[dict[str, Any]]:
-    """Return the work on a run: cancelling it, asking rows again, and a running live run.
+    """Return the documents of the work on a run, in the order of `job_documents`.
 
-    Only the last MAX_DISPLAYED_WORK documents are returned, in the order of `job_documents`.
+    Work on a run cancels it or asks rows of its task again. For a live run that is not over, it is
+    also a running command that asks rows of the task. Only the last MAX_DISPLAYED_WORK are returned.
     """
     kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
     kinds.append(ASK_WORK_KIND.format(task))
