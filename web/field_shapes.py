@@ -283,7 +283,7 @@ def _parse_number(shape: FieldShape, text: str, path: str) -> int | float:
 
 
 def _describe_number(shape: FieldShape) -> str:
-    """Return an instruction with the accepted kind of number and its bounds, if any."""
+    """Return an instruction such as "type a whole number from 1 to 5"; bounds may be missing."""
     instruction = "type a number"
     if shape.is_whole:
         instruction = "type a whole number"

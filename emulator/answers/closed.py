@@ -56,7 +56,7 @@ def weigh_statement(instructions: str, text: str) -> float:
 def weigh_options(meanings: Mapping[str, str], text: str) -> dict[str, float]:
     """Return a positive weight for each option, by the similarity of its words to the text.
 
-    An option that denies, such as "none of these", has a constant low weight.
+    An option with a negation, such as "none of these", has a constant low weight.
 
     Args:
         meanings: What each option means, by option; may be empty.

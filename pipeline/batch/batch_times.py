@@ -74,13 +74,16 @@ class BatchWait:
         }
 
     def describe(self, *, checked_at: datetime | None = None) -> str:
-        """Return that the batch is slow or of another key, and what happens when.
+        """Return in words that the batch is slow or was created with another key.
+
+        For a slow batch the text has the time of the next check and of its expiry, for another key
+        the way out.
 
         Args:
             checked_at: When the batch is looked at again; None if that is not known.
 
         Returns:
-            "" if the batch is neither.
+            The text; "" if the batch is neither slow nor of another key.
         """
         notes = []
         if self.is_slow:

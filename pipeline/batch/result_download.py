@@ -198,8 +198,9 @@ def _download_best_result(
         best_path: Gets the download with the most requests.
 
     Returns:
-        False, after a warning, if the batch did not succeed or a person cancelled it and its
-        result does not exist, or if it was cancelled and no download is usable.
+        True if the file at `best_path` is the result. False, after a warning, in two cases: the
+        result does not exist, and the batch did not succeed or a person cancelled it; or no
+        download is usable, and a person cancelled the batch.
 
     Raises:
         MissingError: The batch succeeded and was not cancelled, but its result does not exist.

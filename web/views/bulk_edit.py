@@ -324,7 +324,10 @@ def _work_values(
 
 
 def _list_refusals(ws: WorkspaceSession, work: BackgroundJob | None) -> Sequence[tuple[str, str]]:
-    """Return (name, reason) of the refused rows of finished work; empty without a result."""
+    """Return (name, reason) of the rows that a finished edit refused; empty without a result.
+
+    A row that does not exist any more has its id as name.
+    """
     if work is None or work.result is None:
         return ()
     refusals = work.result["refusals"]

@@ -150,7 +150,7 @@ def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
 
 @router.post("/parts/row", include_in_schema=False)
 def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> HTMLResponse:
-    """Review, correct, ask or forget a row; render the row, with the error if any.
+    """Review, correct, ask or forget a row; render the row, with the error if it is refused.
 
     The form's `act` is "review", "unreview", "name", "correct" or "forget"; any other form asks the
     row again. Asking and forgetting run in the background. The message about a correction is

@@ -327,7 +327,10 @@ def _file_path(data: FilePath, number: int, kind: str) -> FilePath:
 
 
 def _count_outcomes(run: run_summary.Run) -> dict[str, int]:
-    """Return the number of requests by outcome; they add up to all requests."""
+    """Return the number of requests by label: answered, each kind of failure, and open if any are.
+
+    The label of open requests says whether the run is over.
+    """
     open_label = "not answered yet"
     if run.batch.is_finished:
         open_label = "open, to be asked again"
