@@ -60,9 +60,9 @@ def correct_by_file(
 def _count_lines(report: LabelFileReport, task: Task) -> list[str]:
     """Return the counts of corrected, confirmed and unchanged labelled rows, as lines.
 
-    Further lines name the ignored columns, the changed values of each field, the rows that had no
-    answer, and the number of the stored edit with the command that undoes it. A line without such
-    columns, values, rows or edit is left out.
+    A line before them names the ignored columns. Lines after them have the number of changed values
+    of each field, the number of rows that had no answer, and the stored edit with the command that
+    undoes it. Each of these lines is left out if there is nothing to count.
     """
     lines = []
     if report.ignored_columns:

@@ -520,7 +520,7 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
 
 
 def _probability_lines(report: QualityReport) -> list[str]:
-    """Return lines with the shares of supported answers, and with the calibration of each field.
+    """Return lines with the shares of supported answers, then with the calibration of each field.
 
     A report without probabilities has no such lines.
     """

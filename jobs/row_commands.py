@@ -355,8 +355,8 @@ def _edit_tags(
 def _report_merges(report: Document) -> CommandReport:
     """Return the report of a merge or its undoing: the merges and the number of changed people.
 
-    The output also has a note for each rule that existed already, and a warning about rows that
-    kept their tags because the database refused the change.
+    A note names each rule that existed already. If the database refused changes, a warning says how
+    many rows kept their tags.
     """
     output: list[Any] = []
     for old_tag, new_tag in report["same"]:

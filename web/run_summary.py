@@ -80,8 +80,8 @@ def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
 def make_run(tx: Connection, parts: Sequence[BatchRow]) -> Run:
     """Return a run of these batches, which are sorted by number and not empty.
 
-    A failed batch has no result file, so its outcomes are counted from the stored errors. No more
-    requests count as failed than were not answered. The other requests are open.
+    The outcomes of a failed batch are counted from the stored errors, because it has no result
+    file. The failed requests are at most those without an answer. The other requests are open.
     """
     # Trials are not combined.
     batch = next(iter(batches.combine_runs(parts)), parts[0])

@@ -143,8 +143,8 @@ class Vocabulary:
     def _add_term(self, row: _VocabularyRow) -> None:
         """Add a term with its parents and aliases.
 
-        A name is unambiguous if neither it nor an equal alias has a mark. Such a name is an alias
-        as well, is added to `unambiguous_names`, and gives an alias for a person who does it:
+        A name is unambiguous if neither it nor an equal alias has a mark. Such a name is added to
+        `unambiguous_names` and becomes an alias. It also gives an alias for a person who does it:
         "hydrology" gives "hydrologist".
         """
         name = row.name

@@ -354,9 +354,10 @@ def find_dead_batches(store: Store, locks: Locks) -> list[BatchRow]:
 def seal_dead_batches(ws: WorkspaceSession) -> None:
     """Seal the replies of all live batches whose process is dead, and end dead trials and judgements.
 
-    Batches of all tasks are included, and no answer is ingested. Trials get their outcomes and cost
-    stored, judging batches also their probabilities; the files of both are deleted, also if a
-    process died between both steps. A batch that another process locks meanwhile is skipped.
+    Batches of all tasks are included, and no answer is ingested. The cost of a trial is stored with
+    its outcomes, that of a judging batch with its probabilities. Then the files of both are
+    deleted, also files that an earlier process should have deleted. A batch that another process
+    locks meanwhile is skipped.
     """
     for batch in find_dead_batches(ws.store, ws.locks):
         with (

@@ -136,8 +136,8 @@ def estimate_late_moves(
 ) -> LateMove | None:
     """Return when and to which mode MOVE_AFTER moves batches, and the price of moving all of them.
 
-    These are the prepared and submitted batches of the task and the version in use, unless they are
-    being cancelled, and the batches of new rows.
+    These are the batches of new rows, and the prepared, submitting and submitted batches of the
+    task and the version in use. Batches that are being cancelled are left out.
 
     Args:
         new_rows_usd: Price of the rows that are not in a batch yet, in the mode MOVE_TO.

@@ -332,9 +332,11 @@ class LiveThrottle:
     def note_refusal(self, error: ThrottledError) -> None:
         """Note a 429: later calls wait for the quota.
 
-        The run stops in three cases: the quota is that of the day; 429s last longer than
-        `poll_patience` (flex: at least one hour) without a success; or it is the second 429 of the
-        run, and the policy stops then.
+        The run stops in three cases:
+
+        - The quota is that of the day.
+        - 429s last longer than `poll_patience` without a success; in flex, at least one hour.
+        - It is the second 429 of the run, and the policy stops then.
         """
         self.rate_limiter.note_refusal(error.retry_after_s)
         self._throttled_count += 1

@@ -121,9 +121,9 @@ def _seal_result(
 ) -> None:
     """Move a batch to downloaded and give the result its final name, in one transaction.
 
-    The batch's `reason` is set only if the batch did not succeed. Renaming inside the
-    transaction keeps a process that lost the lock from replacing the file, and the state is
-    committed only when the file is on disk.
+    The batch's `reason` is set only if the batch did not succeed. The file is renamed inside the
+    transaction. So the state is committed only when the file is on disk, and a process that lost
+    the lock cannot replace the file.
 
     Args:
         draft: The downloaded file, synced to disk under a temporary name.
@@ -198,9 +198,9 @@ def _download_best_result(
         best_path: Gets the download with the most requests.
 
     Returns:
-        True if the file at `best_path` is the result. False, after a warning, in two cases: the
-        result does not exist, and the batch did not succeed or a person cancelled it; or no
-        download is usable, and a person cancelled the batch.
+        True if the file at `best_path` is the result. False, after a warning, if a person cancelled
+        the batch and no download is usable. False, too, if the result does not exist, unless
+        MissingError is raised.
 
     Raises:
         MissingError: The batch succeeded and was not cancelled, but its result does not exist.

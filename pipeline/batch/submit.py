@@ -388,7 +388,8 @@ class _Submission:
         """Set the report's count of sent requests, and the count of rows that a limit held back.
 
         Rows are counted as held back only if preparing stopped at a budget or at the quota of
-        queued tokens, and at most as many as are claimable now. A budget goes before the quota.
+        queued tokens. They are counted for the budget if it stopped at both. The count is at most
+        the number of claimable rows.
 
         Args:
             announced_requests: The requests of the plan without earlier batches.

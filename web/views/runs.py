@@ -276,9 +276,10 @@ def _run_values(
 ) -> dict[str, Any]:
     """Return a run as JSON members, with the values that templates add.
 
-    These are `ways_out` of a held run, `outcomes` (answered, failed and open requests), `files`
-    (number and kind of each sealed file), `is_over`, `icon`, `can_cancel`, and `word`: the state,
-    or "cancelled", or "being cancelled" while the page cancels it.
+    These are the number, `took` (its age), `ways_out` of a held run, `outcomes` (answered, failed
+    and open requests), `files` (number and kind of each sealed file), `is_over`, `icon` and
+    `can_cancel`. `word` is the state, or "cancelled", or "being cancelled" while the page cancels
+    the run.
     """
     cancelling = [
         app_state.running.get_newest(CANCEL_WORK_KIND.format(part.number)) for part in run.parts
