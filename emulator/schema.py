@@ -69,7 +69,7 @@ class SchemaNode:
 
 
 def parse_response_schema(config: Mapping[str, Any], system: str = "") -> SchemaNode:
-    """Return the value that a generation config asks for.
+    """Return the node of the response schema of a generation config.
 
     Args:
         system: The system instruction, which may list the terms that texts can have.
@@ -153,7 +153,7 @@ def _parse_options(
     path: str,
     depth: int,
 ) -> SchemaNode:
-    """Add the alternatives of `anyOf`; an alternative of type NULL makes the value nullable.
+    """Return a copy of a node with the alternatives of `anyOf`; a NULL makes the value nullable.
 
     Raises:
         ApiError: 400, if all alternatives are NULL, or an alternative is invalid.
@@ -201,7 +201,9 @@ def _parse_object(node: SchemaNode, schema: Mapping[str, Any], path: str, depth:
 
 
 def _parse_array(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: int) -> SchemaNode:
-    """Add the items and the bounds of their number; by default they have the list's description.
+    """Return a copy of a node with the node of its items and the bounds of their number.
+
+    Items without a description have that of the list.
 
     Raises:
         ApiError: 400, if the items are missing or invalid, or the bounds contradict each other.

@@ -353,7 +353,11 @@ def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) ->
 
 
 def _estimate_basis(calibration: Calibration, guess_note: str) -> str:
-    """Return in words how token counts were estimated, and the error of past estimates if known."""
+    """Return in words how token counts were estimated, and the error of past estimates if known.
+
+    Args:
+        guess_note: The text to return if no answer has measured the counts.
+    """
     basis = guess_note
     if calibration.answers:
         basis = f"measured on {plural(calibration.answers, 'answer')}"

@@ -70,6 +70,11 @@ class _QuotationColorer:
         """Return a copy of an object with hues; its first short text is the topic of its members.
 
         The answer itself has no topic. An object without a short text has the topic of its parent.
+
+        Args:
+            members: The object.
+            field_name: The nearest field that contains the object; "" for the answer itself.
+            topic: The topic of the parent, or "".
         """
         member_topic = ""
         if field_name:

@@ -136,6 +136,9 @@ class _ValueFiller:
 
         If the text supports no option, the value is null if that is allowed, else the value of the
         first option. If an option is a number, options that are texts are not tried.
+
+        Args:
+            sentence: Sentence that the value is about; empty for the whole text.
         """
         has_number = any(option.kind == "NUMBER" for option in node.options)
         for option in node.options:
@@ -152,6 +155,9 @@ class _ValueFiller:
         A schema without a maximum allows DEFAULT_MAX_ENTRIES, or as many as its minimum if that is
         larger. If the entries are fewer than the minimum, unused choices follow, then values that
         may be repeated or null. Entries from the text count as used.
+
+        Args:
+            sentence: Sentence that the list is about; empty for the whole text.
         """
         item_node = node.items or node
         max_entries = node.max_size

@@ -269,7 +269,7 @@ def _read_rows_version(ws: WorkspaceSession, counts: status.StatusCounts) -> str
 def render_next(request: Request, task: str) -> HTMLResponse:
     """Render the button of the next step with its cost, or nothing if there is no button.
 
-    The price of a step that asks rows syncs them with their source first.
+    To price a step that asks rows, the rows are synced with their source first.
     """
     with get_app_state(request).open_to_read(task) as ws:
         report = status.read_status(ws)

@@ -150,6 +150,7 @@ def act_on_batch(
     """Start to cancel a run or to ask its failed rows again; render the run and any error.
 
     A form with the `act` "retry" asks at most MAX_CHOSEN_ROWS of the rows; any other form cancels.
+    The run of the batch `number` may be of another task than the page, whose task is `task`.
     """
     app_state = get_app_state(request)
     error_message = ""
@@ -185,7 +186,7 @@ def _render_batch(
     *,
     error_message: str = "",
 ) -> HTMLResponse:
-    """Render the run of a batch on the page of a task.
+    """Render the run of a batch, which may be of any task, on the page of a task.
 
     At most MAX_NAMED_ROWS of its rows are named. If the run is over, at most MAX_CHOSEN_ROWS failed
     rows can be asked again, for the displayed cost.
