@@ -237,7 +237,7 @@ def _answer_request(request: dict[str, Any], model: Model) -> dict[str, Any]:
 def _try_lock(file: BinaryIO) -> bool:
     """Lock a file until it is closed; return False if another process has locked it.
 
-    Windows has no such locks. Two hosts may do the same work there.
+    On Windows it returns True without a lock, so two hosts may do the same work there.
     """
     try:
         import fcntl

@@ -138,7 +138,7 @@ def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> Command
 
 
 def _measure_cells(row: Mapping[str, Any]) -> list[object]:
-    """Return a row of the table of `measure`: each measure with its 95 % interval.
+    """Return a row of the table of a measured search: each measure with its 95 % interval.
 
     The first cells are system, type and number of queries. The last two cells are the share of weak
     queries, and the best share of words with its interval. A cell is "" if the system has no such

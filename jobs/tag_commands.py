@@ -136,7 +136,7 @@ def _print_tag_report(
     """Print the pilot, the answers and the rows in open batches, and the next command.
 
     If nothing was asked, a line says so. `next_command` is at the end of the last line. It is left
-    out if the command was stopped early.
+    out if an error, a budget or a person stopped the command.
     """
     if report.pilot is not None:
         Terminal().say(pilot_line(report.pilot))

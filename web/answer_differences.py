@@ -78,7 +78,7 @@ def compare_answers(
     first: Mapping[str, Any],
     second: Mapping[str, Any],
 ) -> list[FieldDifference]:
-    """Return each field of two answers with its differing parts.
+    """Return each field of two answers with the parts of both values, and whether these are equal.
 
     The fields of the first answer come first. A field that an answer lacks counts as None there.
     """

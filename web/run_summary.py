@@ -54,8 +54,8 @@ class Run:
     def icon(self) -> str:
         """Return the name of the icon: "runs" for an open run, or how the run went.
 
-        A failed batch, or failures without an answer, are "bad". Some failures are "warn", and no
-        failure is "ok". A cancelled run is "warn".
+        A cancelled run is "warn". A run whose batch failed is "bad", and so is a run with failures
+        and without any answer. A run with failures and answers is "warn", any other run "ok".
         """
         if self.is_cancelled:
             return "warn"
@@ -146,7 +146,9 @@ def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[st
     """Return a run as JSON members: its summary, state changes and errors.
 
     The state changes (`moves`) of its first and last batch are sorted by time. The errors
-    (`reasons`) are those of all batches, the most frequent first.
+    (`reasons`) are those of all batches, the most frequent first. Other members are `is_over`, the
+    names of rows whose answers are `unapplied` or `outdated`, the `other_versions` that answered,
+    and the count `left_out_values`.
     """
     accounts = [summarize_batch(tx, task, part.number) for part in run.parts]
     events: list[dict[str, Any]] = []

@@ -153,12 +153,12 @@ def cancel_duplicates(
     """Record and cancel each remote batch with a name of this batch that was not adopted.
 
     Does nothing while the create of the batch is unclear, because reconciliation may adopt such a
-    batch. Prints a warning for each duplicate that was cancelled or could not be cancelled. The
-    next look tries the latter again; no error is raised.
+    batch. Prints a warning for each duplicate that was cancelled or could not be cancelled. No
+    error is raised if a cancel fails; the next call tries it again.
 
     Args:
-        listing: Remote batches to search for duplicates; duplicates recorded earlier and not
-            cancelled yet are cancelled anyway.
+        listing: Remote batches to search for duplicates. Duplicates that were recorded earlier are
+            cancelled even if they are not in it.
     """
     with ws.store.write() as tx:
         batch = batches.get_batch(tx, number)

@@ -152,9 +152,8 @@ def _seal_result(
 def _mark_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch) -> None:
     """Move a batch without a result to failed, and release its rows without charging them.
 
-    Stores the outcome MISSING for each claimed row, in one transaction. Rows that failed in
-    this way too often are parked. Rows of a batch that a person cancels are not counted for
-    that.
+    Stores the outcome MISSING for each claimed row, in one transaction. Rows that failed in this
+    way too often are parked. If a person cancelled the batch, this failure does not count for that.
 
     Raises:
         StateConflictError: Another process has moved the batch. Nothing was changed.

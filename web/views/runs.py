@@ -103,7 +103,8 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
     """Return the newest MAX_LISTED_RUNS runs of all tasks except trials, newest first.
 
     Each run is a document of `_run_values`, with the progress of a running live run in `live`.
-    `wait_note` says that a batch is slow or of another key, and what happens when.
+    `wait_note` says that a batch is slow or of another key, and what happens when. It is "" for
+    other batches. `commonest_failure` is the most frequent reason of its failures, or "".
     """
     status_report = status.read_status(ws)
     progress_by_number = {run["number"]: run for run in status_report.live_runs}
