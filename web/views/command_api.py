@@ -123,6 +123,11 @@ def start_command(
     page_command.needs_write_access(form, task)
 
     def run(display: BackgroundJob) -> Any:
+        """Check the price of a new build of the index, then run the command; return its document.
+
+        Raises:
+            FindableError: The build costs more than `cost`, or the command failed.
+        """
         if command == INDEX_COMMAND and not form.get("rollback"):
             with app_state.open_to_read(task) as ws:
                 ws.agreed_usd = cost

@@ -95,7 +95,8 @@ def render_row_page(request: Request, query: RowPageParameters) -> HTMLResponse:
 def begin_review(request: Request, task: str) -> RedirectResponse:
     """Redirect to the first doubtful row, else to the first row that is not reviewed.
 
-    The row is opened from the list of such rows. If no row is left, redirect to the list of rows.
+    The address has the filter of such rows, so that the row's page leads to the next of them. If no
+    row is left, redirect to the list of all rows.
     """
     with get_app_state(request).open_to_read(task) as ws:
         for parameters in ({"doubtful": "yes"}, {"reviewed": "no"}):
@@ -208,7 +209,7 @@ def _render_row(
     correction: CorrectionResult | None = None,
     editor: str = "",
 ) -> HTMLResponse:
-    """Render the state of a row, or a message if this page has forgotten the row.
+    """Render the state of a row, or a message if the row was deleted by this page ("forget").
 
     Args:
         error_message: An error to display with the row; "" for none.
@@ -532,6 +533,7 @@ def start_asking(
             )
 
     def run(display: BackgroundJob) -> dict[str, Any]:
+        """Sync the rows, then ask the reopened rows; return how many were answered and asked."""
         with app_state.open_to_write(task, display) as ws:
             ws.sync_rows()
             report = ask_single_rows(ws, open_ids)
