@@ -122,8 +122,8 @@ def read_waits(
 ) -> dict[int, BatchWait]:
     """Return the wait of each submitted batch that is not over at the API, by batch number.
 
-    Live batches, batches in other states and batches that are over are left out. Callers leave out
-    the local engine.
+    Live batches, batches in other states and batches that are over are left out. Batches of the
+    local engine must not be in `open_batches`.
     """
     waits = {}
     times_by_model: dict[str, list[RemoteTimes]] = {}

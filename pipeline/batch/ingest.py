@@ -461,8 +461,9 @@ class _BatchIngest:
         asked again if its reply was refused or invalid and the row is still claimable. It counts as
         called unless it has no reply and no reason of its own in `no_reply_reasons`.
 
-        The rows with the same inputs are `copied_ids`, without those that are still open. Such a
-        row is parked with the reason of its row of the page, or else got a copied answer.
+        The rows with the same inputs are `copied_ids`, without those that are still open. The
+        outcome of such a row has the reason for which it was parked with its row of the page. It has
+        no reason if the row got a copied answer.
 
         Args:
             copied_ids: Rows with duplicate inputs that were changed in this transaction.

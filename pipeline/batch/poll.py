@@ -264,8 +264,8 @@ class _Poll:
         """Look at a batch and return its state in words; record an error instead of raising it.
 
         A batch that the API does not know, or does not show to this key, is added to the report's
-        `gone`. All other errors are kept in `check_errors` until a look succeeds. The first transient
-        error of a batch is printed. A success ends the time of failures.
+        `gone`. Any other error is kept in `check_errors` until a look at the batch succeeds. The
+        first transient error of a batch is printed. A successful look sets `failing_since` to None.
 
         Returns:
             "" after an error.

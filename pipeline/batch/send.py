@@ -500,7 +500,7 @@ class _Send(NamedTuple):
         return f"its row, {row_name}, {next_step}"
 
     def _file_refusal(self, batch: BatchRow, error: errors.RefusedError) -> errors.RefusedError:
-        """Return the error that a whole file was refused, with the effect of the next submit.
+        """Return the error that a whole file was refused; its hint says what the next submit does.
 
         Args:
             batch: The stored batch after the refusal. If it has MAX_REFUSALS refusals, the message

@@ -153,7 +153,9 @@ def submit_batches(
     Raises:
         BudgetError: A budget has no room for any request.
         RemoteError: The API refused a batch, or its create stays unclear.
-        ConfigurationError: There is no usable key, or the cost was not confirmed.
+        ConfigurationError: There is no usable key, or the model's price is unknown and nobody at a
+            terminal can confirm it.
+        InputError: A person did not confirm the cost, or it is above the amount agreed to before.
     """
     with ws.store.read() as tx:
         earlier_batches = batches.batches_in_states(
