@@ -118,7 +118,8 @@ def _explain_nothing_judged(report: JudgeReport, labels: TaskLabels) -> str:
     """Return a line that says why no row was asked.
 
     The reason is that no answer has a value to judge, that all rows were left out, or that all
-    values were judged before. The line also has a next command, except if rows were left out.
+    values were judged before. The line names a command that judges more or shows the status, if one
+    helps.
     """
     if not report.selected:
         return (

@@ -35,8 +35,9 @@ def weigh_statement(instructions: str, text: str) -> float:
     """Return the probability, 0 to 1, that the answer to a yes/no question is yes.
 
     It grows with the similarity of the question's subject to the text. The subject is the tagged
-    sections of the instructions, else their texts in quotation marks, else all of them. The
-    probability is reversed if the most similar sentence denies a subject without a negation.
+    sections of the instructions, else their texts in quotation marks, else all of them. If the text
+    is similar to a subject without a negation, but the most similar sentence has a negation, the
+    result is 1 minus the probability.
     """
     subjects = [content for _, content in find_tagged_sections(instructions) if content.strip()]
     if not subjects:

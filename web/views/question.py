@@ -59,10 +59,10 @@ def render_question(request: Request, task: str) -> HTMLResponse:
 
 
 def _drop_outdated_change(app_state: AppState, ws: WorkspaceSession) -> None:
-    """Forget a used change of the task's question, or the trial of a change to an outdated file.
+    """Forget a used change of a question; forget a trial if the task's file has changed since.
 
-    A file is outdated if it was written since the trial. The typed texts of its change stay, with a
-    message. Any other change stays as it is, and so does every change while its step runs.
+    The typed texts of the tried change stay, with a message. Any other change stays as it is, and
+    so does every change while its step runs.
     """
     task = ws.settings.task
     change = app_state.question_changes.get(task)
