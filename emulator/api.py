@@ -384,6 +384,8 @@ class Api:
     def _start_upload(self, request: ApiRequest) -> Response:
         """Create an upload session, and return its URL in a header.
 
+        A declared size that is not a number counts as not declared.
+
         Raises:
             ApiError: 400, if the command is not "start" or the declared size is too large.
         """
@@ -413,8 +415,8 @@ class Api:
         The bytes of a request that breaks off are removed again.
 
         Raises:
-            ApiError: 404 if there is no such session, 400 if a command is unknown, the offset is
-                not the size so far, or the final size is not the declared size.
+            ApiError: 404, there is no such session. 400, a command is unknown, the offset is not
+                the size so far, or the final size is not the declared size.
         """
         upload = await run_in_threadpool(self._state.get_upload, request.query["upload_id"])
         command_header = request.headers.get("x-goog-upload-command", "")

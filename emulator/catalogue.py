@@ -133,14 +133,15 @@ class Quotas:
         self._daily_requests: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     def admit(self, model: Model, *, requests: int, tokens: int) -> None:
-        """Count a call of a model, unless it exceeds a limit.
+        """Count a call of a model, unless it exceeds a limit of the minute or of the Pacific day.
 
         Args:
             requests: Requests, or texts to embed, in the call.
             tokens: Input tokens in the call.
 
         Raises:
-            ApiError: 429 that names each exceeded limit. The call is not counted.
+            ApiError: 429 that names each exceeded limit, and a delay of at most a minute. The call
+                is not counted.
         """
         with self._lock:
             now_s = time.time()

@@ -138,7 +138,9 @@ def _build_document(
     - A list of objects with `name` and `quotes`, and no members that concepts lack, asks for
       concepts.
     - Any other schema is filled from the last turn of the user. Earlier turns are examples.
-    - The code of a row is copied from the last line of the prompt, which is then ignored.
+
+    If the schema asks for a row code, it is copied from the last line of the prompt. The line is
+    then ignored.
 
     Args:
         images: Measures of the request's media. Concepts ignore them.

@@ -216,8 +216,9 @@ def _measure_blob(mime_type: str, base64_text: str) -> ImageFeatures | None:
 def _find_main_colours(image: "PillowImage") -> tuple[str, ...]:
     """Return the names of the colours of an RGB image, by falling area.
 
-    At most `_MAX_COLOURS`, each with at least `_MIN_COLOUR_SHARE` of the area. If no colour has
-    this share, only the largest is returned. Dark pixels are black, and pale pixels white or grey.
+    There are at most `_MAX_COLOURS`, each with at least `_MIN_COLOUR_SHARE` of the area. If no
+    colour has this share, only the largest is returned. Dark pixels are black, and pale pixels
+    white or grey.
     """
     import numpy as np
 

@@ -238,7 +238,7 @@ def _parse_document(message_type: str, document: bytes, path: str) -> dict[str, 
 
 
 def _parse_fields(message_type: str, document: Mapping[str, Any], *, path: str) -> dict[str, Any]:
-    """Parse each member of a message, and leave out members that are null.
+    """Return the checked members of a message by camelCase name, without members that are null.
 
     Raises:
         FieldError: A member is unknown, or a value does not fit its field.
@@ -257,7 +257,7 @@ def _parse_fields(message_type: str, document: Mapping[str, Any], *, path: str) 
 
 
 def _parse_scalar(scalar_type: str, value: Any, *, path: str) -> object:
-    """Check one scalar; an integer may be a string of digits, as in protobuf's JSON form.
+    """Check and return a scalar; an integer may be a string of digits, as in protobuf's JSON form.
 
     Returns:
         The value, converted to int if `scalar_type` is "integer".

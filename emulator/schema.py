@@ -69,7 +69,7 @@ class SchemaNode:
 
 
 def parse_response_schema(config: Mapping[str, Any], system: str = "") -> SchemaNode:
-    """Return the value that a generation config asks for.
+    """Return the node of the response schema of a generation config.
 
     Args:
         system: The system instruction, which may list the terms that texts can have.
@@ -115,7 +115,7 @@ def _add_term_lists(schema: Any, lists_by_name: Mapping[str, str]) -> None:
 
 
 def _parse_schema(schema: Mapping[str, Any], name: str, path: str, depth: int) -> SchemaNode:
-    """Return the value that a schema asks for, and check all schemas inside it.
+    """Check a schema and all schemas inside it, and return its node with the nodes inside.
 
     Args:
         name: Words of the property name.
@@ -153,7 +153,7 @@ def _parse_options(
     path: str,
     depth: int,
 ) -> SchemaNode:
-    """Add the alternatives of `anyOf`; an alternative of type NULL makes the value nullable.
+    """Return a copy of a node with the alternatives of `anyOf`; a NULL makes the value nullable.
 
     Raises:
         ApiError: 400, if all alternatives are NULL, or an alternative is invalid.
@@ -207,7 +207,9 @@ def _parse_object(node: SchemaNode, schema: Mapping[str, Any], path: str, depth:
 
 
 def _parse_array(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: int) -> SchemaNode:
-    """Add the items and the bounds of their number; by default they have the list's description.
+    """Return a copy of a node with the node of its items and the bounds of their number.
+
+    Items without a description have that of the list.
 
     Raises:
         ApiError: 400, if the items are missing or invalid, or the bounds contradict each other.
@@ -224,7 +226,7 @@ def _parse_array(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: 
 
 
 def _parse_scalar(node: SchemaNode, schema: Mapping[str, Any], path: str) -> SchemaNode:
-    """Add choices, format and bounds of a text, a number or a boolean.
+    """Return a copy of a node with choices, format and bounds of a text, a number or a boolean.
 
     If a text has no choices, the terms that its description lists are the choices.
     Lengths in the description count only if the schema has no such length. Bounds of a number in
@@ -263,9 +265,10 @@ def _add_number_bounds(
     described_bounds: Mapping[str, float],
     path: str,
 ) -> SchemaNode:
-    """Add the bounds of a number; those of an INTEGER are rounded inwards.
+    """Return a copy of a node with the bounds of a number, which are inclusive or None.
 
-    `described_bounds` are exclusive. They are ignored if they contradict the bounds of the schema.
+    The bounds of an INTEGER are rounded inwards. `described_bounds` are exclusive. They are ignored
+    if they contradict the bounds of the schema.
 
     Raises:
         ApiError: 400, if no number is within the bounds.
@@ -304,7 +307,9 @@ def _add_sizes(
     max_size: float | None,
     path: str,
 ) -> SchemaNode:
-    """Add the bounds of a list or a text, as integers; None means 0 and unlimited.
+    """Return a copy of a node with the bounds of a list or a text, as integers.
+
+    A `min_size` of None means 0, a `max_size` of None unlimited.
 
     Raises:
         ApiError: 400, if the bounds contradict each other or the minimum is too large.

@@ -171,7 +171,9 @@ class EngineState:
         size: int | None,
         mime_type: str,
     ) -> str:
-        """Create an empty upload, and return its session id, which is the credential of chunks.
+        """Store the row and the empty file of an upload, and return its session id.
+
+        Chunks need no other credential than the session id.
 
         Args:
             description: `File` message of the request.

@@ -99,8 +99,8 @@ class BatchWorker:
     def _write_answers(self, batch: Row, input_file: BinaryIO, part_path: Path) -> int | None:
         """Write the answer lines of a batch, shuffled as those of the live service.
 
-        Saves the progress every `_PROGRESS_INTERVAL_S`. A request that is refused gets a line with
-        its error.
+        Saves the counts of answers and errors in the batch's row every `_PROGRESS_INTERVAL_S`. A
+        request that is refused gets a line with its error.
 
         Args:
             input_file: The open request file.
@@ -239,7 +239,7 @@ def _answer_request(request: dict[str, Any], model: Model) -> dict[str, Any]:
 def _try_lock(file: BinaryIO) -> bool:
     """Lock a file until it is closed; return False if another process has locked it.
 
-    Windows has no such locks. Two hosts may do the same work there.
+    On Windows it returns True without a lock, so two hosts may do the same work there.
     """
     try:
         import fcntl

@@ -152,7 +152,7 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
 
     Args:
         ws: The workspace.
-        limit: Most rows to ask, or None for all.
+        limit: The largest number of rows to ask, or None for all.
 
     Raises:
         InputError: The task has no rows at all.

@@ -49,7 +49,8 @@ class CommandGroup(click.Group):
     ) -> click.Command | None:
         """Import the module of a command and return the command; None if the name is unknown.
 
-        Also sets the form of hints, and reads variables that lack our prefix.
+        The form of hints is set to that of the command. After make, variables of the environment
+        that lack our prefix are copied to names with the prefix.
         """
         from jobs.command import ClickCommand
 

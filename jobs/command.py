@@ -109,7 +109,7 @@ class ClickCommand(click.Command):
             raise click.MissingParameter(message, ctx=error.ctx, param=error.param) from None
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run the command and print its report; then raise the error that it ends with, if any.
+        """Run the command and print its report; if the command ends with an error, raise it then.
 
         With `--json` only the JSON document is printed on standard output, else the text. The hint
         for the next command is printed last, if there was no error. A command without a report

@@ -224,7 +224,7 @@ def _is_flag_set(name: str, arguments: Sequence[str]) -> bool:
 def _open_closed_streams() -> None:
     """Open the null device for each standard stream that the caller has closed.
 
-    Also makes standard output write characters that its encoding lacks as escapes.
+    Standard output is set to write characters that its encoding lacks as escapes.
     """
     for stream_name, flags, mode in (
         ("stdin", os.O_RDONLY, "r"),

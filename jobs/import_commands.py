@@ -488,12 +488,11 @@ def ask(
 
 
 def _ask_output(report: "AskReport", mode: str) -> list[Any]:
-    """Return a table of the answers, the estimate for all rows if any, and the calls' cost.
+    """Return a table of the answers, the estimate for all rows, and the cost of the calls.
 
-    The estimate has decisions about a mixed task only if the mode is decide. A row without an
-    answer shows its problem. The last line says whether answers were stored.
-
-    Warnings of the estimate are functions that print on standard error.
+    A row without an answer shows its problem. The estimate is left out if the report has none; it
+    has decisions about a mixed task only if `mode` is decide. Its warnings are functions that print
+    on standard error. The last line says whether answers were stored.
     """
     answers = report.answers
     # Answers have problems instead of fields if the row was not answered.
@@ -520,9 +519,9 @@ def _ask_output(report: "AskReport", mode: str) -> list[Any]:
 def _estimate_output(estimate: "Preflight", row_count: int, asked_mode: str) -> list[Any]:
     """Return a line with the cost of all rows in each available mode, and warnings.
 
-    Decisions are left out if a row would need a second request for its other fields. If the local
-    engine answered, the costs are those of the model that a key would use. Each warning is a
-    function that prints on standard error.
+    Decisions about a mixed task are left out unless `asked_mode` is decide, because each row needs
+    a second request for its other fields. If the local engine answered, the costs are those of the
+    model that a key would use. Each warning is a function that prints on standard error.
     """
     priced_estimate = estimate.with_key or estimate
     mode_estimates = {

@@ -220,7 +220,7 @@ def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _format_state(state: str | None, parked_reason: str | None) -> str:
     """Return the state of a row for people, with the reason if the row is parked.
 
-    No state is "unknown", and `no_bio` has an explanation.
+    A state of None is "unknown", and `no_bio` has an explanation.
     """
     label = state or "unknown"
     if state == "no_bio":

@@ -117,7 +117,9 @@ def _report_lines(report: JudgeReport, labels: TaskLabels) -> Output:
 def _explain_nothing_judged(report: JudgeReport, labels: TaskLabels) -> str:
     """Return a line that says why no row was asked.
 
-    Nothing can be judged, all rows were left out, or all values were judged before.
+    The reason is that no answer has a value to judge, that all rows were left out, or that all
+    values were judged before. The line names a command that judges more or shows the status, if one
+    helps.
     """
     if not report.selected:
         return (

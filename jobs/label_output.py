@@ -29,6 +29,9 @@ def correct_by_file(
 ) -> CommandReport:
     """Correct and confirm answers by a file of labels; with `is_dry`, only check and count.
 
+    The report has the counts and the next command. It warns if the file has the columns of an
+    export and confirms values, because a person may not have looked at them.
+
     Raises:
         InputError: The file has faults; nothing was changed.
     """
@@ -55,7 +58,12 @@ def correct_by_file(
 
 
 def _count_lines(report: LabelFileReport, task: Task) -> list[str]:
-    """Return the lines with the counts of a report."""
+    """Return the counts of corrected, confirmed and unchanged labelled rows, as lines.
+
+    A line before them names the ignored columns. Lines after them have the number of changed values
+    of each field, the number of rows that had no answer, and the stored edit with the command that
+    undoes it. Each of these lines is left out if there is nothing to count.
+    """
     lines = []
     if report.ignored_columns:
         names = join_first(report.ignored_columns, MAX_LISTED_COLUMNS)
@@ -80,8 +88,8 @@ def _count_lines(report: LabelFileReport, task: Task) -> list[str]:
     return lines
 
 
-def undo_many(ws: WorkspaceSession, number: int, *, editor_name: str) -> CommandReport:
-    """Undo an edit of many rows.
+def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> CommandReport:
+    """Undo an edit of many rows; report the counts, and a table of the refused rows with reasons.
 
     Raises:
         InputError: There is no such edit, or the editor's name is invalid.
@@ -100,8 +108,11 @@ def undo_many(ws: WorkspaceSession, number: int, *, editor_name: str) -> Command
     return CommandReport(asdict(report), output)
 
 
-def list_many(ws: WorkspaceSession) -> CommandReport:
-    """List the edits of many rows of the task."""
+def list_bulk_edits(ws: WorkspaceSession) -> CommandReport:
+    """List the edits of many rows of the task: number, editor, time, fields, rows, and if undone.
+
+    If there is none, the report is a line that says how the edits of a single row are listed.
+    """
     edits = bulk_edits.read_bulk_edits(ws.store, ws.task)
     documents = [edit._asdict() for edit in edits]
     if not edits:

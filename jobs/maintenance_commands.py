@@ -520,7 +520,10 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
 
 
 def _probability_lines(report: QualityReport) -> list[str]:
-    """Return the shares of supported answers, and the calibration of each field, if any."""
+    """Return lines with the shares of supported answers, then with the calibration of each field.
+
+    A report without probabilities has no such lines.
+    """
     lines = [share.line for share in report.supported]
     lines += [f"calibration, {line}" for line in describe_calibrations(report.calibrations)]
     return lines

@@ -223,7 +223,7 @@ Output = str | TextTable | Callable[[], object] | list[Any]
 
 
 def print_all(output: Output) -> None:
-    """Print lines and tables one below the other; functions are called and print themselves."""
+    """Print lines and tables in order; a function is called instead, and prints by itself."""
     if isinstance(output, str):
         print_line(output)
     elif isinstance(output, TextTable):

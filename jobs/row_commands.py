@@ -355,8 +355,8 @@ def _edit_tags(
 def _report_merges(report: Document) -> CommandReport:
     """Return the report of a merge or its undoing: the merges and the number of changed people.
 
-    The output also has a note for each rule that existed already, and a warning about rows that
-    kept their tags because the database refused the change.
+    A note names each rule that existed already. If the database refused changes, a warning says how
+    many rows kept their tags.
     """
     output: list[Any] = []
     for old_tag, new_tag in report["same"]:
@@ -427,9 +427,9 @@ def correct(
             ws, file, options=read_options, editor_name=editor_name, is_dry=dry
         )
     if item is None and undo is not None:
-        return label_output.undo_many(ws, undo, editor_name=editor_name)
+        return label_output.undo_bulk_edit(ws, undo, editor_name=editor_name)
     if item is None:
-        return label_output.list_many(ws)
+        return label_output.list_bulk_edits(ws)
 
     change: Document | int | None = undo
     if set_ is not None:

@@ -138,10 +138,11 @@ def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> Command
 
 
 def _measure_cells(row: Mapping[str, Any]) -> list[object]:
-    """Return a row of the table of `measure`: each measure with its 95 % interval.
+    """Return a row of the table of a measured search: each measure with its 95 % interval.
 
     The first cells are system, type and number of queries. The last two cells are the share of weak
-    queries and the best share of words with its interval, or "" if the system has none.
+    queries, and the best share of words with its interval. A cell is "" if the system has no such
+    share.
     """
     cells: list[object] = [row["system"], row["type"], row["queries"]]
     for measure_name in MEASURES:
@@ -276,8 +277,8 @@ def _print_hit(collection: "IndexedTask", hit: "Hit") -> None:
     """Print one hit on a terminal.
 
     The heading has its rank, name and details. Lines below it show the best sentence with matching
-    words in bold, the matching tags, and the reason why the entry was returned, unless these are
-    empty.
+    words in bold, the matching tags, and the reason why the entry was returned. An empty line is
+    left out.
     """
     name, details = format_hit_heading(collection, hit)
     details_text = f"  {_shorten_cell(', '.join(details))}" if details else ""

@@ -136,7 +136,7 @@ def _print_tag_report(
     """Print the pilot, the answers and the rows in open batches, and the next command.
 
     If nothing was asked, a line says so. `next_command` is at the end of the last line. It is left
-    out if the command was stopped early.
+    out if an error, a budget or a person stopped the command.
     """
     if report.pilot is not None:
         Terminal().say(pilot_line(report.pilot))
@@ -158,11 +158,11 @@ def _print_tag_report(
 
 
 def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[str]:
-    """Return lines about decided fields, ingested answers, and the live run or open batches.
+    """Return lines about decided fields, stored answers, and the live run or open batches.
 
-    There is at least one line. Decided fields have a line only if some were decided; it is the only
-    line if nothing else was asked. Ingested answers have no line if nothing was ingested and there
-    is a live run or an open batch.
+    There is at least one line. If fields were decided, the first line is about them; it is the only
+    line if the other fields were not asked. The line about stored answers is left out if no batch
+    was ingested, and a live run or an open batch has a line.
     """
     live_report = report.live
     lines = []
@@ -264,9 +264,9 @@ def _list_failures(live_report: LiveReport) -> list[str]:
 def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
     """Print the waiting batches, the estimate of each mode, and the recommended mode.
 
-    If no row is open, print this instead of the estimate and the recommendation. If the local
-    engine would answer, print the estimate of the model that a key would use. A late batch's move
-    and a proposal of decisions, or the reason against it, have lines of their own.
+    If no row is open, a line says so instead of the estimate and the recommendation. If the local
+    engine would answer, the estimate is that of the model that a key would use. Further lines are
+    about the move of late batches, and about decisions: a proposal, or the reason against it.
     """
     if estimate.waiting.items:
         waiting = estimate.waiting.describe_rows(labels)
@@ -353,7 +353,11 @@ def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) ->
 
 
 def _estimate_basis(calibration: Calibration, guess_note: str) -> str:
-    """Return in words how token counts were estimated, and the error of past estimates if known."""
+    """Return in words how token counts were estimated, and the error of past estimates if known.
+
+    Args:
+        guess_note: The text to return if no answer has measured the counts.
+    """
     basis = guess_note
     if calibration.answers:
         basis = f"measured on {plural(calibration.answers, 'answer')}"

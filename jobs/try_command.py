@@ -128,9 +128,9 @@ def _print_try(report: TryReport, labels: TaskLabels) -> None:
 
 
 def _print_request(request: Mapping[str, Any]) -> None:
-    """Print the prompt of a request, with its attachments, or with its closed questions.
+    """Print the prompt of a request with its attachments; for decisions also the questions.
 
-    Long texts are cut. An attachment is printed as its media type and size.
+    Long texts of the prompt are cut. An attachment is printed as its media type and size.
     """
     if "questions" in request:
         blocks = request["input"]
@@ -149,9 +149,9 @@ def _print_request(request: Mapping[str, Any]) -> None:
 
 
 def _accuracy_lines(accuracy: Sequence[FieldComparison]) -> Iterator[str]:
-    """Yield for each labelled field how often it is right; for two sides also which is better.
+    """Yield a line for each labelled field: in how many labelled rows it is right, and the share.
 
-    A share has its interval.
+    The share has its interval. For two sides the line has both, and a verdict line follows.
     """
     for comparison in accuracy:
         sides = zip(SIDE_LETTERS, comparison.shares, strict=False)

@@ -272,7 +272,7 @@ def _unknown_variable_error(
     *,
     prefix: str,
 ) -> InputError:
-    """Return the error about an unknown variable, with the most similar known name if any.
+    """Return the error about an unknown variable; it suggests a similar known name if there is one.
 
     Args:
         prefix: The prefix with which the variable was typed; the suggestion has it, too.

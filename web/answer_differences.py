@@ -44,12 +44,14 @@ def compare_versions(
     first_version: str,
     second_version: str,
 ) -> VersionComparison | None:
-    """Compare the newest answers of two versions to a row; None if the row has only one version.
+    """Compare the newest answers of two versions to a row; None if fewer versions answered it.
+
+    Forgotten answers do not count.
 
     Args:
         answers: The answers to the row with `extractor`, `answer` and `forgotten`, oldest first.
-        first_version: A version; the default is the version before the newest.
-        second_version: A version; the default is the newest version.
+        first_version: A version. If it did not answer the row, the version before the newest.
+        second_version: A version. If it did not answer the row, the newest version.
     """
     newest_answers: dict[str, Any] = {}
     for answer in answers:
@@ -76,7 +78,7 @@ def compare_answers(
     first: Mapping[str, Any],
     second: Mapping[str, Any],
 ) -> list[FieldDifference]:
-    """Return each field of two answers with its differing parts.
+    """Return each field of two answers with the parts of both values, and whether these are equal.
 
     The fields of the first answer come first. A field that an answer lacks counts as None there.
     """
@@ -92,9 +94,10 @@ def compare_answers(
 
 
 def _compare_values(first: Any, second: Any) -> tuple[list[TextPart], list[TextPart]]:
-    """Return the parts of two values in their order, which are members of two lists, or words.
+    """Return the parts of two values, in order and marked as same, removed or added.
 
-    If a value has over MAX_COMPARED_TOKENS members or words, each value is a single part.
+    The compared parts are the members of two lists, or the words of other values. If a value has
+    over MAX_COMPARED_TOKENS members or words, each value is a single part.
     """
     if isinstance(first, list) and isinstance(second, list):
         first_tokens = _split_list(first)

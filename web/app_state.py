@@ -207,8 +207,8 @@ class AppState:
         """Open the workspace for the length of a block, with `task` or the default task.
 
         Task files are not loaded, so a request can name only tasks that the workspace has. The
-        session ends its work early if `stop_event` is set, or that of the background work that is
-        its display.
+        session ends its work early if `self.stop_event` is set. If `display` is background work,
+        the stop event of that work counts instead.
 
         Args:
             task: The task, or None for the default task.
@@ -254,7 +254,7 @@ class AppState:
     async def save_person(self, body: bytes) -> add_expert.AddedExpert:
         """Save the person in a JSON body, untagged. People are saved one after another.
 
-        Waits at most `within_s` seconds for other people to be saved.
+        Waits at most `self.within_s` seconds for other people to be saved.
 
         Raises:
             RequestRefusedError: 503, other people took too long to save; this person is not saved.

@@ -27,10 +27,10 @@ def _iterate_columns(expression: Expression) -> Iterator[str]:
 
 
 def join_chosen(conditions: Iterable[str]) -> list[str]:
-    """Return a condition per column, which is true if any condition of the column is.
+    """Join the conditions on the same column by OR; return one condition for each column.
 
-    Conditions on several columns and invalid conditions stay alone. The conditions are in
-    parentheses, in the order of their first use, and without duplicates.
+    A condition on several columns, or an invalid condition, is not joined. Each given condition is
+    in parentheses. They keep the order of their first use, without duplicates.
     """
     groups: dict[str, list[str]] = {}
     for condition in dict.fromkeys(conditions):

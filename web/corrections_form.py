@@ -102,6 +102,7 @@ def make_quick_choices(editors: Mapping[str, FieldEditor]) -> list[QuickChoice]:
     """Return the choices of the first closed field, in their order; empty without such a field.
 
     A closed field is a checkbox or has a list of choices. True and false are labelled yes and no.
+    The choice that equals the texts in the form of the field is marked as chosen.
     """
     for name, editor in editors.items():
         choices: list[tuple[str, str]] = []

@@ -199,9 +199,9 @@ def nest_texts(form: Mapping[str, str]) -> Texts:
 
 
 def parse_texts(shape: FieldShape, texts: Texts, path: str = ROOT_NAME) -> Any:
-    """Return the value of the texts of a form. A text is never read as another field.
+    """Return the value of the texts of a form.
 
-    An empty text of an optional value is None. Elements of a list without any text are left out.
+    A blank text of an optional value is None. Elements of a list without any text are left out.
 
     Args:
         shape: The shape of the value.
@@ -283,7 +283,7 @@ def _parse_number(shape: FieldShape, text: str, path: str) -> int | float:
 
 
 def _describe_number(shape: FieldShape) -> str:
-    """Return an instruction with the accepted kind of number and its bounds, if any."""
+    """Return an instruction such as "type a whole number from 1 to 5"; bounds may be missing."""
     instruction = "type a number"
     if shape.is_whole:
         instruction = "type a whole number"

@@ -40,9 +40,9 @@ class ModeChoice:
 def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
     """Return the possible modes of an estimate with cost, duration and price with a key.
 
-    A mode that is not available, or that a person must allow first, is in the list with the reason.
-    One mode is recommended; it is "batch" if the estimate recommends none. The price with a key is
-    None unless the local engine is used.
+    The cost includes that of waiting batches. A mode that is not available, or that a person must
+    allow first, is in the list with the reason. One mode is recommended; it is "batch" if the
+    estimate recommends none. The price with a key is None unless the local engine is used.
     """
     choices = []
     for mode, way in estimate.possible_ways.items():
@@ -68,6 +68,7 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
 
 
 def _describe_mode(estimate: Preflight, mode: str) -> str:
+    """Return how a mode answers; for decisions about a mixed task, with the fields of each mode."""
     if mode != Mode.DECIDE:
         return _MODE_DESCRIPTIONS[mode]
     if not estimate.is_mixed:

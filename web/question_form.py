@@ -178,12 +178,12 @@ def read_question_form(form: Mapping[str, str], columns: Sequence[str]) -> Quest
 
 
 def parse_answer_fields(typed: QuestionForm) -> tuple[AnswerField, ...]:
-    """Return the fields of an answer, and write the message about each invalid field.
+    """Return the fields of an answer; add a message about each invalid field to `typed.messages`.
 
     A field without any text is left out. Without fields, an answer is a single text.
 
     Raises:
-        InputError: A field is invalid; `typed.messages` contains the messages.
+        InputError: A field is invalid. The error has the message and the prefix of the first.
     """
     fields = list[AnswerField]()
     for typed_field in typed.fields:

@@ -31,7 +31,9 @@ class _QuotationColorer:
         self._hues: dict[str, int] = {}
 
     def add_hues(self, value: Any, *, field_name: str, topic: str) -> Any:
-        """Return a copy of a value in which each quotation has a `hue`.
+        """Return a copy of a value in which each quotation has a `hue`; add its mark to `marks`.
+
+        Quotations with the same topic, or without a topic in the same field, have the same hue.
 
         Args:
             value: A value of an answer, of any depth.
@@ -47,7 +49,7 @@ class _QuotationColorer:
         return value
 
     def _add_hue(self, quotation: Mapping[str, Any], name: str) -> dict[str, Any]:
-        """Return a copy of a quotation with the `hue` of its name, and add its mark.
+        """Return a copy of a quotation with the `hue` of its name; add its mark to `marks`.
 
         A new name gets the next hue. A quotation without whole numbers as offsets has no mark.
         """
@@ -68,6 +70,11 @@ class _QuotationColorer:
         """Return a copy of an object with hues; its first short text is the topic of its members.
 
         The answer itself has no topic. An object without a short text has the topic of its parent.
+
+        Args:
+            members: The object.
+            field_name: The nearest field that contains the object; "" for the answer itself.
+            topic: The topic of the parent, or "".
         """
         member_topic = ""
         if field_name:

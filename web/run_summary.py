@@ -54,8 +54,8 @@ class Run:
     def icon(self) -> str:
         """Return the name of the icon: "runs" for an open run, or how the run went.
 
-        A failed batch, or failures without an answer, are "bad". Some failures are "warn", and no
-        failure is "ok". A cancelled run is "warn".
+        A cancelled run is "warn". A run whose batch failed is "bad", and so is a run with failures
+        and without any answer. A run with failures and answers is "warn", any other run "ok".
         """
         if self.is_cancelled:
             return "warn"
@@ -80,8 +80,8 @@ def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
 def make_run(tx: Connection, parts: Sequence[BatchRow]) -> Run:
     """Return a run of these batches, which are sorted by number and not empty.
 
-    A failed batch has no result file, so its outcomes are counted from the stored errors. No more
-    requests count as failed than were not answered. The other requests are open.
+    The outcomes of a failed batch are counted from the stored errors, because it has no result
+    file. The failed requests are at most those without an answer. The other requests are open.
     """
     # Trials are not combined.
     batch = next(iter(batches.combine_runs(parts)), parts[0])
@@ -146,7 +146,9 @@ def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[st
     """Return a run as JSON members: its summary, state changes and errors.
 
     The state changes (`moves`) of its first and last batch are sorted by time. The errors
-    (`reasons`) are those of all batches, the most frequent first.
+    (`reasons`) are those of all batches, the most frequent first. Other members are `is_over`, the
+    names of rows whose answers are `unapplied` or `outdated`, the `other_versions` that answered,
+    and the count `left_out_values`.
     """
     accounts = [summarize_batch(tx, task, part.number) for part in run.parts]
     events: list[dict[str, Any]] = []

@@ -32,7 +32,10 @@ def summarize_work(work: Mapping[str, Any]) -> str:
 
 
 def _summarize_judge(result: Mapping[str, Any]) -> str:
-    """Return how many answers were judged, why others were not, and the cost."""
+    """Return the counts of judged answers, and of others by the reason why they were not judged.
+
+    The cost follows the judged answers, and at the end the reason if the command was stopped.
+    """
     if not result["selected"]:
         return "Nothing to judge: no answer of a generating model has a value."
 

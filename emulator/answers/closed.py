@@ -32,11 +32,12 @@ def choose_text(prompt: str) -> str:
 
 
 def weigh_statement(instructions: str, text: str) -> float:
-    """Return the probability of a yes/no question, 0 to 1.
+    """Return the probability, 0 to 1, that the answer to a yes/no question is yes.
 
-    It grows with the similarity of the question's subject to the text: its tagged sections, else
-    its texts in quotation marks, else all of it. If the most similar sentence contains a negation,
-    and the subject has none, the answer is reversed.
+    It grows with the similarity of the question's subject to the text. The subject is the tagged
+    sections of the instructions, else their texts in quotation marks, else all of them. If the text
+    is similar to a subject without a negation, but the most similar sentence has a negation, the
+    result is 1 minus the probability.
     """
     subjects = [content for _, content in find_tagged_sections(instructions) if content.strip()]
     if not subjects:
@@ -56,7 +57,7 @@ def weigh_statement(instructions: str, text: str) -> float:
 def weigh_options(meanings: Mapping[str, str], text: str) -> dict[str, float]:
     """Return a positive weight for each option, by the similarity of its words to the text.
 
-    An option that denies, such as "none of these", has a constant low weight.
+    An option with a negation, such as "none of these", has a constant low weight.
 
     Args:
         meanings: What each option means, by option; may be empty.
@@ -77,9 +78,9 @@ def weigh_options(meanings: Mapping[str, str], text: str) -> dict[str, float]:
 def weigh_levels(meanings: Mapping[str, str], instructions: str, text: str) -> dict[str, float]:
     """Return a positive weight for each level of a score.
 
-    If all levels are whole numbers, they are weighed by their distance from the number of the text
-    that fits the question best, or from their middle. Other levels are weighed by the similarity of
-    their words.
+    If all levels are whole numbers, a level weighs more the nearer it is to the number of the text
+    that fits the question best. Without a number in their range, the middle of the levels counts
+    instead. Other levels are weighed by the similarity of their words.
 
     Args:
         meanings: What each level means, by its index.

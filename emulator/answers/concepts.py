@@ -103,8 +103,8 @@ def extract_concepts(text: str, *, min_count: int = 4, max_count: int = 14) -> l
 
     Args:
         min_count: If there are fewer phrases, other words of the text become concepts.
-        max_count: Most concepts; limits `min_count`, too. The number also depends on the number of
-            phrases.
+        max_count: The largest number of concepts, even if `min_count` is larger. A text with few
+            phrases gets fewer.
 
     Returns:
         Dicts with name, type, aliases, confidence (0.5 to 0.95) and quotes. A quote is a slice of
@@ -189,7 +189,7 @@ def _iter_runs(readable_text: str) -> Iterator[list[re.Match[str]]]:
 
 
 def _trim_run(run: Sequence[re.Match[str]]) -> Sequence[re.Match[str]]:
-    """Cut vague words off the start of a run, and vague words and adjectives off its end.
+    """Return a run without vague words at its start, and without these and adjectives at its end.
 
     Words of the kind "tail" are cut off the end of a run of more than `_MAX_WORDS_WITH_TAIL` words.
     If more than `_MAX_PHRASE_WORDS` words remain, only the last `_CUT_PHRASE_WORDS` are returned,
@@ -263,7 +263,7 @@ def _add_single_words(text: str, phrases: list[_Phrase], *, min_count: int) -> N
     """Append words of a text to `phrases` until there are `min_count`, if possible.
 
     Words without a letter are left out. Words of less than `_MIN_NAME_CHARS` come last. A stop word
-    is used only if no phrase is chosen.
+    is appended only while `phrases` is empty.
     """
     if len(phrases) >= min_count:
         return
@@ -293,7 +293,8 @@ def _build_concept(
     """Return the concept of a phrase: name, type, aliases, confidence and quotes.
 
     The quotes are sentences that contain the phrase; sentences with the chosen spelling are first.
-    The first letter of the name is lower case if it was only seen at the start of a sentence.
+    If the first quote begins with the name, and the name has no later capital, its first letter
+    becomes lower case.
 
     Args:
         sentences: Start and end offsets of the sentences.
@@ -360,8 +361,8 @@ def _comparison_key(word: str) -> tuple[str, ...]:
 def _is_stop_word(lower_word: str) -> bool:
     """Return whether a word separates phrases.
 
-    These are stop words, verbs, adverbs, contractions, numbers and single characters. Words of
-    other kinds in the lists do not separate phrases, whatever their form.
+    These are stop words, verbs, adverbs, contractions, numbers and single characters. A word that
+    only looks like one of these is no separator if the lists give it another kind than "front".
     """
     straight_word = lower_word.replace("\u2019", "'")
     kinds = _get_kinds(straight_word.removesuffix("'s")) | _get_kinds(singularize(lower_word))

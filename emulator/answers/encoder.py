@@ -69,7 +69,7 @@ class _EncodedWord(NamedTuple):
 
 
 def encode(texts: Sequence[str], *, encoder: str = "semantic") -> "NDArray[np.float32]":
-    """Return float32 (len(texts), 768), rows of unit length in the order of `texts`.
+    """Return the vectors of texts, float32 (len(texts), 768), of unit length and in their order.
 
     Without texts the array has no rows.
 
@@ -128,7 +128,7 @@ def get_word_meaning(word: str) -> "NDArray[np.float32]":
 
 
 def _encode_semantic(word_counts: Sequence[Counter[str]]) -> "NDArray[np.float32]":
-    """Return (n, 768): 256 dimensions of meaning, then 512 of hashed stems.
+    """Return the vectors of n texts, (n, 768): 256 dimensions of meaning, then 512 of hashed stems.
 
     Both parts are scaled so that `_MEANING_SHARE` of a similarity is from the meaning.
     """

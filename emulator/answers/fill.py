@@ -109,9 +109,9 @@ class _ValueFiller:
     def fill(self, node: SchemaNode, sentence: str = "") -> Any:
         """Return the best value for a schema.
 
-        If there is no text, a nullable value is None. If the text has no value, it is None for a
-        nullable value, else the smallest allowed value. A value that is taken from the text counts
-        as used.
+        If there is no text, or the text has no value, a nullable value is None. Any other value is
+        then the first choice, or the smallest that is allowed. A value from the text counts as
+        used.
 
         Args:
             sentence: Sentence that the value is about; empty for the whole text.
@@ -135,7 +135,10 @@ class _ValueFiller:
         """Return the value of the first option that the text supports.
 
         If the text supports no option, the value is null if that is allowed, else the value of the
-        first option. A text is not tried next to a number, because it would be the number in words.
+        first option. If an option is a number, options that are texts are not tried.
+
+        Args:
+            sentence: Sentence that the value is about; empty for the whole text.
         """
         has_number = any(option.kind == "NUMBER" for option in node.options)
         for option in node.options:
@@ -149,9 +152,12 @@ class _ValueFiller:
     def _fill_list(self, node: SchemaNode, sentence: str) -> list[Any]:
         """Return different entries that the text supports, at most as many as the schema allows.
 
-        If the schema has no maximum, it is DEFAULT_MAX_ENTRIES or its larger minimum. If the
-        entries are fewer than the minimum, unused choices follow, then values that may be repeated
-        or null. Entries from the text count as used.
+        A schema without a maximum allows DEFAULT_MAX_ENTRIES, or as many as its minimum if that is
+        larger. If the entries are fewer than the minimum, unused choices follow, then values that
+        may be repeated or null. Entries from the text count as used.
+
+        Args:
+            sentence: Sentence that the list is about; empty for the whole text.
         """
         item_node = node.items or node
         max_entries = node.max_size

@@ -111,7 +111,7 @@ def tag_text(text: str, *, min_count: int = 0, max_count: int = 8) -> list[str]:
         text: Text of any length; a short first line is its title.
         min_count: If the text has fewer domains, broader terms are added, then terms of similar
             meaning.
-        max_count: Most domains.
+        max_count: The largest number of domains.
     """
     if not text.strip():
         return []

@@ -133,13 +133,14 @@ def _list_meanings(node: SchemaNode) -> list[list[str]]:
 
 
 def find_numbers(node: SchemaNode, text: str, *, has_fallback: bool) -> list[float]:
-    """Return the numbers of a text within the bounds, without duplicates.
+    """Return the numbers of a text that fit a schema, in order and without duplicates.
 
-    Numbers come first if the words around them are similar to the name of the value. Dates are
-    skipped, and only the first `MAX_COMPARED` numbers are read. Whole numbers are ints.
+    A number fits if it is within the bounds, and the words around it are similar to the name of the
+    value. Dates are skipped, and only the first `MAX_COMPARED` numbers are read. Whole numbers are
+    ints.
 
     Args:
-        has_fallback: Append the other numbers, too.
+        has_fallback: Append the other numbers within the bounds, whatever the words around them.
     """
     undated_text = _DATE.sub(lambda match: " " * len(match[0]), text)
     fitting_numbers: list[float] = []
@@ -298,9 +299,10 @@ def get_fallback_value(node: SchemaNode) -> Any:
 
 
 def _get_smallest_number(node: SchemaNode) -> float:
-    """Return the minimum; without a minimum 0, or a negative maximum. A whole number is an int.
+    """Return the smallest number that a schema allows. A whole number is an int.
 
-    The number is rounded up to two decimals if the maximum allows it.
+    Without a minimum it is 0, or the maximum if that is negative. The number is rounded up to two
+    decimals if the maximum allows it.
     """
     number: float = 0
     if node.minimum is not None:

@@ -143,8 +143,8 @@ class Vocabulary:
     def _add_term(self, row: _VocabularyRow) -> None:
         """Add a term with its parents and aliases.
 
-        A name is unambiguous if neither it nor an equal alias has a mark. Such a name is an alias
-        as well, is added to `unambiguous_names`, and gives an alias for a person who does it:
+        A name is unambiguous if neither it nor an equal alias has a mark. Such a name is added to
+        `unambiguous_names` and becomes an alias. It also gives an alias for a person who does it:
         "hydrology" gives "hydrologist".
         """
         name = row.name
@@ -259,8 +259,8 @@ class Vocabulary:
         """Return the aliases in a text from left to right; they neither overlap nor cross breaks.
 
         The longest alias at each position counts. Skipped phrases give no hit, and phrases that
-        begin an aside give a hit whose name begins with "-". Aliases for texts about software are
-        left out in other texts, and the reverse.
+        begin an aside give a hit whose name begins with "-". Aliases that are only for texts about
+        software are left out in other texts. Aliases that are not for such texts are left out there.
 
         Args:
             is_foreign: Whether the text is in another language than English.
@@ -288,9 +288,9 @@ class Vocabulary:
     ) -> tuple[int, _Alias]:
         """Return the longest alias at a position, with the number of its words.
 
-        An alias with a required spelling must be spelled so. If no alias fits, the ending of a
-        compound is tried in a text of another language. The number of words is 1 then, and the name
-        is empty if no ending fits.
+        An alias with a required spelling must be spelled so. If no alias fits, the number of words
+        is 1. The name is then that of the ending of a compound in a text of another language, and
+        empty if no ending fits. In such a text, phrases in the list "friends" are no aliases.
 
         Args:
             is_foreign: Try aliases and compounds of other languages, too.

@@ -177,9 +177,9 @@ def seal_replies(
 ) -> None:
     """Seal the replies of a live batch as its result file: state asking to downloaded.
 
-    The caller has the lock of the batch. A last line without a line end is cut off. A missing file
-    is sealed as an empty result, unless it was renamed already. The state is not changed if the
-    batch is no longer asked. Nothing is ingested.
+    The caller has the lock of the batch. A last line without a line end is cut off. If there is no
+    file of replies, the result file of a killed process is sealed, or else an empty result. Nothing
+    is ingested. If the batch is in any other state than asking, its state and result file stay.
 
     Args:
         patience_s: How long to wait for another writer, or None for the time of other commands.
@@ -282,7 +282,8 @@ def store_judgements(
         patience_s: How long to wait for another writer; None for the default of all commands.
 
     Returns:
-        For the row of each reply why it was not judged; empty if it was judged.
+        Why the row of each reply was not judged, by row id; "" if it was judged. The mapping is
+        empty if nothing was stored because of the state.
     """
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
@@ -353,9 +354,10 @@ def find_dead_batches(store: Store, locks: Locks) -> list[BatchRow]:
 def seal_dead_batches(ws: WorkspaceSession) -> None:
     """Seal the replies of all live batches whose process is dead, and end dead trials and judgements.
 
-    Batches of all tasks are included, and nothing is ingested. A batch that another process locks
-    meanwhile is skipped. Also deletes files of trials whose process died after it had accounted for
-    them.
+    Batches of all tasks are included, and no answer is ingested. The cost of a trial is stored with
+    its outcomes, that of a judging batch with its probabilities. Then the files of both are
+    deleted, also files that an earlier process should have deleted. A batch that another process
+    locks meanwhile is skipped.
     """
     for batch in find_dead_batches(ws.store, ws.locks):
         with (

@@ -74,13 +74,16 @@ class BatchWait:
         }
 
     def describe(self, *, checked_at: datetime | None = None) -> str:
-        """Return that the batch is slow or of another key, and what happens when.
+        """Return in words that the batch is slow or was created with another key.
+
+        For a slow batch the text has the time of the next check and of its expiry, for another key
+        the way out.
 
         Args:
             checked_at: When the batch is looked at again; None if that is not known.
 
         Returns:
-            "" if the batch is neither.
+            The text; "" if the batch is neither slow nor of another key.
         """
         notes = []
         if self.is_slow:
@@ -119,8 +122,8 @@ def read_waits(
 ) -> dict[int, BatchWait]:
     """Return the wait of each submitted batch that is not over at the API, by batch number.
 
-    Live batches, batches in other states and batches that are over are left out. Callers leave out
-    the local engine.
+    Live batches, batches in other states and batches that are over are left out. Batches of the
+    local engine must not be in `open_batches`.
     """
     waits = {}
     times_by_model: dict[str, list[RemoteTimes]] = {}

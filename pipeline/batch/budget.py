@@ -274,7 +274,7 @@ class Calibration:
 
 
 def load_calibration(tx: Connection, version: str) -> Calibration:
-    """Measure how far past estimates of a version were off, from its measured batches.
+    """Return the calibration of a version's estimates, from the counts of its measured batches.
 
     The error is that of cost estimates, or of token estimates if all estimated costs are 0.
 
@@ -360,9 +360,9 @@ def find_quota_refusal(
 ) -> str:
     """Return why the API would refuse a batch now; "" if it should accept it.
 
-    The reason is the number of other batches at the API, MAX_ACTIVE_BATCHES or more, or the prompt
-    tokens queued for the model together with this batch. Submitting and submitted batches of all
-    tasks are at the API. A batch is never held back for its tokens if no other batch is at the API.
+    It would refuse the batch if MAX_ACTIVE_BATCHES others are at the API, or if too many prompt
+    tokens would be queued for the model together with this batch. Submitting and submitted batches
+    of all tasks are at the API. A batch is never held back for its tokens if no other batch is at the API.
     Cancelled batches count until the API says that they are over; the reason names them.
     """
     active_batches = [

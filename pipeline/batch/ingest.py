@@ -296,9 +296,9 @@ class _BatchIngest:
     ) -> None:
         """Hold the batch if its result provably gives replies to the wrong requests.
 
-        Misplaced replies to control requests prove it, and answers of a model of Gemini that are no
-        more like their own rows than like other rows. Live batches are not examined, nor is a batch
-        that a person accepted. Nothing is stored before, so a process that
+        Misplaced replies to control requests prove it. So do answers that are no more like their
+        own rows than like other rows, unless the local engine gave them. Live batches are not
+        examined, nor is a batch that a person accepted. Nothing is stored before, so a process that
         dies here examines the same file again.
 
         Raises:
@@ -457,12 +457,13 @@ class _BatchIngest:
     ) -> Iterator[RowOutcome]:
         """Yield the outcome of each row of a page, then of the rows with the same inputs.
 
-        A row of the page has no reason if its answer was applied. It may be asked again if its
-        reply was refused or invalid and the row is still claimable. It counts as called unless it
-        has no reply and no reason of its own in `no_reply_reasons`.
+        A row of the page has no reason if its answer was applied, or is a partial answer. It may be
+        asked again if its reply was refused or invalid and the row is still claimable. It counts as
+        called unless it has no reply and no reason of its own in `no_reply_reasons`.
 
-        The rows with the same inputs are `copied_ids`, without those that are still open. Such a
-        row is parked with the reason of its row of the page, or else got a copied answer.
+        The rows with the same inputs are `copied_ids`, without those that are still open. The
+        outcome of such a row has the reason for which it was parked with its row of the page. It has
+        no reason if the row got a copied answer.
 
         Args:
             copied_ids: Rows with duplicate inputs that were changed in this transaction.
@@ -498,8 +499,8 @@ class _BatchIngest:
         """Return the judgement of a request without a line in the result; its outcome is MISSING.
 
         In a batch of the Batch API the row is charged only if the batch succeeded and nobody asked
-        to cancel it; a cancelled batch is also forgiven. In a live batch the row is never charged.
-        It is forgiven unless its call may have been lost after it was paid for.
+        to cancel it. If somebody asked to cancel it, the row is also forgiven. In a live batch the
+        row is never charged. It is forgiven unless its call may have been paid for and then lost.
         """
         batch = self.batch
         if self._is_live:

@@ -214,8 +214,8 @@ class JudgeBatches(LiveBatches):
     def _seal_and_ingest(self, open_batch: OpenLiveBatch) -> None:
         """Store the probabilities and the cost of a batch, and count its rows in the report.
 
-        The batch is then ingested and has no files. Judged and failed rows are counted, but no row
-        that was not asked or whose call was interrupted.
+        The batch is then ingested and has no files. Judged and failed rows are counted. Rows that
+        were not asked, or whose call was interrupted, are not.
         """
         reasons_by_id = store_judgements(
             self._ws,

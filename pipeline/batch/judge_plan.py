@@ -48,7 +48,9 @@ def read_answer_pages(
     *,
     after: str = "",
 ) -> Iterator[Sequence[JudgedAnswer]]:
-    """Yield the counting answers of models to the selected rows by row id, page by page.
+    """Yield the model answers that count for the selected rows, page by page, by row id.
+
+    A row is left out if a correction counts for it, or if it has no answer.
 
     Args:
         after: Begin after the row with this id.

@@ -40,7 +40,7 @@ class JudgedRows:
         return cls(**json.loads(encoded_options or "{}"))
 
     def command(self, task: Task) -> CommandHint:
-        """Return the command with these options; defaults are left out."""
+        """Return the `judge` command of a task with these options; defaults are left out."""
         options: dict[str, Any] = {}
         if self.fields:
             options["fields"] = self.fields

@@ -101,8 +101,8 @@ class LateBatches:
     def _find_refusal(self, batch: BatchRow, mode: Mode, estimate: MoveEstimate) -> str:
         """Return why a move cannot begin without a person; "" if it can.
 
-        The model is not served by flex, the other mode costs more than `max_usd`, or a budget has
-        no room.
+        It cannot begin if the model is not served by flex, the other mode costs more than
+        `max_usd`, or a budget has no room.
         """
         ws = self._ws
         if mode is Mode.FLEX and not ws.model.flex:
@@ -134,9 +134,10 @@ class LateMove:
 def estimate_late_moves(
     ws: WorkspaceSession, tx: Connection, new_rows_usd: float
 ) -> LateMove | None:
-    """Return what MOVE_AFTER does, and the price of moving the waiting and prepared batches.
+    """Return when and to which mode MOVE_AFTER moves batches, and the price if it moves all.
 
-    Batches of the task and the version in use count, unless they are being cancelled.
+    The price is that of the new rows, and of the prepared, submitting and submitted batches of the
+    task and the version in use. Batches that are being cancelled are left out.
 
     Args:
         new_rows_usd: Price of the rows that are not in a batch yet, in the mode MOVE_TO.

@@ -26,8 +26,8 @@ def find_unlike_answers(tx: Connection, task: Task, batch: BatchRow, results: Re
     """Return what shows that answers are about other rows than their own; "" if nothing does.
 
     Compares the words of up to MAX_PAIRS answers of the result with the texts of their rows.
-    Batches with fewer than `likeness.MIN_PAIRS` answers are not tested, nor are versions whose
-    earlier answers are no more like their rows than like shuffled rows. A task with row codes is
+    Batches with fewer than `likeness.MIN_PAIRS` answers are not tested. Versions are not tested if
+    their earlier answers, too, are no more like their rows than like shuffled rows. A task with row codes is
     not tested either, because each of its answers is checked.
     """
     if task.prompt.has_echo:

@@ -161,7 +161,7 @@ class _LiveRun:
         """Run until all rows are asked or the run is stopped; return the report.
 
         If no row was answered and the last call failed because of the service, that failure is the
-        report's `stopped`. Errors of the product are in the report.
+        report's `stopped`. So is any FindableError that stopped the run; it is not raised.
 
         Raises:
             ConfigurationError: There is no usable key, or the engine cannot start.
@@ -313,9 +313,10 @@ class _LiveRun:
     async def _finish(self) -> None:
         """End the running calls, then seal and ingest all open batches.
 
-        If the run was not stopped, refusals that no answer settled give their rows up uncharged.
-        Rows with a copied answer are added to the report. An error of a batch stops the run and is
-        kept for the report, but an interrupted run ignores a batch that it cannot write.
+        If the run was not stopped, rows whose request was refused before any answer arrived are
+        given up, and not charged. Rows with a copied answer count as answered in the report. An
+        error of a batch stops the run and is kept for the report, but an interrupted run ignores a
+        batch that it cannot write.
         """
         await self._end_running_calls()
         if not self._throttle.is_stopped:

@@ -210,8 +210,8 @@ class LiveBatches:
         """Count answered and failed rows; queue the rows that may be asked again.
 
         All rows without an applied answer are excluded from later batches of new rows. A single
-        batch queues no row. The reply of a queued row is not counted any more. A row that is not
-        queued counts as failed if it was called, and not at all otherwise.
+        batch queues no row. The reply of a queued row is taken off the report's `replies`. A row
+        that is not queued counts as failed if it was called, and not at all otherwise.
         """
         for outcome in outcomes:
             if not outcome.reason:

@@ -100,7 +100,11 @@ class LiveCalls:
     # The queue
 
     def add(self, open_batch: OpenLiveBatch, planned_requests: Sequence[PlannedRequest]) -> None:
-        """Queue the requests of a batch; give up a request that exceeds the tokens of a minute."""
+        """Queue the requests of a batch.
+
+        The row of a request that exceeds the limit of tokens in a minute is given up instead, with
+        this reason, and its call is not made.
+        """
         for request in planned_requests:
             call = PendingCall(request, open_batch)
             if self._throttle.rate_limiter.fits(call.prompt_tokens):

@@ -2,7 +2,7 @@
 
 A failed row is charged in batch/live_calls.py. Failures of the service are handled here:
 
-- All calls wait longer after each failure in a row.
+- All calls wait longer after each further failure without a success between.
 - Calls are made one at a time while no reply arrives.
 - The run stops if no call succeeds for RETRY_FOR seconds (flex: one hour), or on a daily quota.
 """
@@ -34,7 +34,7 @@ from pipeline.store import batches
 MAX_LIVE_CALLS = 64
 # If no call succeeds for this time while calls are running, calls are made one at a time.
 STALL_S = 30.0
-# After this many failures in a row calls are made one at a time, and the run may stop.
+# After this many failures without a success calls are made one at a time, and the run may stop.
 MAX_PARALLEL_FAILURES = 3
 MAX_PAUSE_S = 60.0
 # How often a waiting call checks the limits again, and replies are synced to disk.
@@ -126,7 +126,7 @@ class LiveThrottle:
         self._has_warned_of_quota = False
         # The error of the last call, or None if it succeeded.
         self.last_failure: RemoteError | None = None
-        # Failures in a row. Calls that ran in parallel and fail together count as a single failure.
+        # Failures since the last success. Calls that ran in parallel and fail together count as a single failure.
         self._failure_count = 0
         self._failed_at = -math.inf
         self._failed_row = ""
@@ -332,8 +332,11 @@ class LiveThrottle:
     def note_refusal(self, error: ThrottledError) -> None:
         """Note a 429: later calls wait for the quota.
 
-        The run stops if the quota is that of the day, if 429s last longer than `poll_patience`
-        without a success (flex: at least one hour), or at the second 429 if the policy says so.
+        The run stops in three cases:
+
+        - The quota is that of the day.
+        - 429s last longer than `poll_patience` without a success; in flex, at least one hour.
+        - It is the second 429 of the run, and the policy stops then.
         """
         self.rate_limiter.note_refusal(error.retry_after_s)
         self._throttled_count += 1
@@ -346,10 +349,10 @@ class LiveThrottle:
     def note_failure(self, error: RemoteError, *, started_s: float, row_id: str) -> None:
         """Note a failure of the service: all calls wait, and the run stops if nothing succeeds.
 
-        The pause begins with the second failure in a row and doubles up to MAX_PAUSE_S. The run
-        stops after MAX_PARALLEL_FAILURES failures in a row, if the time since the first is over
-        `patience_s`. Two failures count as a single failure if their calls ran in parallel, or if
-        they are about the same row, because that row may be the cause.
+        Failures count until a call is answered. The pause begins with the second failure and
+        doubles up to MAX_PAUSE_S. The run stops after MAX_PARALLEL_FAILURES failures, if the time
+        since the first is over `patience_s`. Two failures count as a single failure if their calls
+        ran in parallel, or if they are about the same row, because that row may be the cause.
 
         Args:
             started_s: Monotonic time at which the call started.

@@ -101,9 +101,10 @@ def list_open_moves(tx: Connection, number: int | None = None) -> dict[int, Mode
 
 
 def list_ended_moves(tx: Connection, task: Task, extractor: str) -> list[tuple[BatchRow, Mode]]:
-    """Return the ended batches of a version with an open move, with its mode, oldest first.
+    """Return the ended batches of a version that have an open move, each with the move's mode.
 
-    A batch of another version is left out: its rows cannot be asked as they were.
+    The oldest is first. Batches of another task or version are left out, because their rows cannot
+    be asked as they were.
     """
     ended_moves = []
     for number, mode in list_open_moves(tx).items():
@@ -115,7 +116,10 @@ def list_ended_moves(tx: Connection, task: Task, extractor: str) -> list[tuple[B
 
 
 def list_waiting_moves(tx: Connection, task: Task, extractor: str) -> list[WaitingMove]:
-    """Return the moves of a version whose batch is over and has open rows, oldest first."""
+    """Return the moves of a version whose batch is over and has open rows, oldest first.
+
+    Each has the number of its batch, its mode, and the number of these rows.
+    """
     waiting_moves = []
     for batch, mode in list_ended_moves(tx, task, extractor):
         row_count = len(list_remaining_rows(tx, task, batch.number))

@@ -264,8 +264,8 @@ class _Poll:
         """Look at a batch and return its state in words; record an error instead of raising it.
 
         A batch that the API does not know, or does not show to this key, is added to the report's
-        `gone`. All other errors are kept in `check_errors` until a look succeeds. The first transient
-        error of a batch is printed. A success ends the time of failures.
+        `gone`. Any other error is kept in `check_errors` until a look at the batch succeeds. The
+        first transient error of a batch is printed. A successful look sets `failing_since` to None.
 
         Returns:
             "" after an error.
@@ -344,8 +344,8 @@ class _Poll:
     def _should_wait_for_result(self, batch: BatchRow, remote: RemoteBatch) -> bool:
         """Return whether a batch that succeeded without naming a result may still name it.
 
-        False for a batch that did not succeed, has a result, or was given up by a person. The
-        first look stores and prints when the wait began. It ends after UNNAMED_RESULT_WAIT.
+        It is false for a batch that did not succeed, has a result, or was given up by a person. The
+        first look stores when the wait began, and prints when it ends: UNNAMED_RESULT_WAIT later.
         """
         is_succeeded = remote.state is RemoteState.SUCCEEDED
         if not is_succeeded or remote.has_result or is_given_up(batch):
@@ -445,8 +445,8 @@ class _Poll:
 def _find_changes(batch: BatchRow, remote: RemoteBatch, *, now: datetime) -> dict[str, object]:
     """Return the columns of a batch that a look at the remote batch changes, by name.
 
-    They are its state and finished requests at the API, when it was first seen running, and its
-    lifetime in seconds if it is over.
+    They are its state and finished requests at the API, and the time when it was first seen
+    running. If it is over, its lifetime in seconds follows. Columns with equal values are left out.
     """
     columns: dict[str, object] = {
         "remote_word": remote.state_name,

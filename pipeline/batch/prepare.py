@@ -369,8 +369,9 @@ class Preparation:
     ) -> None:
         """Insert the row of the batch, and claim its rows unless it is a trial.
 
-        Runs in the caller's transaction. The first batch of a live run gives the run its number.
-        Batches for the Batch API, trials and single batches belong to no run.
+        Runs in the caller's transaction. A batch of a live run gets the run's number, which is that
+        of the run's first batch. Batches for the Batch API, trials and single batches belong to no
+        run.
 
         Args:
             name: The path of the file, relative to the workspace.

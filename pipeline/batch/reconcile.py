@@ -153,12 +153,12 @@ def cancel_duplicates(
     """Record and cancel each remote batch with a name of this batch that was not adopted.
 
     Does nothing while the create of the batch is unclear, because reconciliation may adopt such a
-    batch. Prints a warning for each duplicate that was cancelled or could not be cancelled. The
-    next look tries the latter again; no error is raised.
+    batch. Prints a warning for each duplicate that was cancelled or could not be cancelled. No
+    error is raised if a cancel fails; the next call tries it again.
 
     Args:
-        listing: Remote batches to search for duplicates; duplicates recorded earlier and not
-            cancelled yet are cancelled anyway.
+        listing: Remote batches to search for duplicates. Duplicates that were recorded earlier are
+            cancelled even if they are not in it.
     """
     with ws.store.write() as tx:
         batch = batches.get_batch(tx, number)
@@ -215,9 +215,9 @@ def _record_duplicates(
 def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
     """Record and cancel all duplicates in the remote list, of batches of all tasks.
 
-    Reads the list only while a batch is submitted, or while a batch may have a duplicate: a
-    duplicate is not cancelled yet, or a create call was lost and the search for its batch has
-    not ended. If the list cannot be read, nothing is changed; this is printed if a duplicate is
+    Reads the list only while a batch is submitted or suspected of a duplicate. It is suspected if a
+    known duplicate is not cancelled yet, or if a create call was lost and the search for its batch
+    has not ended. If the list cannot be read, nothing is changed; this is printed if a batch is
     suspected. Ends the search for batches that are old enough.
     """
     with ws.store.read() as tx:
@@ -262,8 +262,8 @@ def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
 def _end_duplicate_search(ws: WorkspaceSession, batch: BatchRow) -> None:
     """Record that no more duplicates are expected, if the batch left the API and is old enough.
 
-    Does nothing while the batch is submitted, within LATE_DUPLICATE_WINDOW after its last
-    create call, or while one of its duplicates is not cancelled.
+    It is old enough LATE_DUPLICATE_WINDOW after its last create call. Nothing is recorded before,
+    while the batch is submitted, or while one of its duplicates is not cancelled.
     """
     with ws.store.write() as tx:
         now = ws.now()

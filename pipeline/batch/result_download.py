@@ -121,9 +121,9 @@ def _seal_result(
 ) -> None:
     """Move a batch to downloaded and give the result its final name, in one transaction.
 
-    The batch's `reason` is set only if the batch did not succeed. Renaming inside the
-    transaction keeps a process that lost the lock from replacing the file, and the state is
-    committed only when the file is on disk.
+    The batch's `reason` is set only if the batch did not succeed. The file is renamed inside the
+    transaction. So the state is committed only when the file is on disk, and a process that lost
+    the lock cannot replace the file.
 
     Args:
         draft: The downloaded file, synced to disk under a temporary name.
@@ -152,9 +152,8 @@ def _seal_result(
 def _mark_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch) -> None:
     """Move a batch without a result to failed, and release its rows without charging them.
 
-    Stores the outcome MISSING for each claimed row, in one transaction. Rows that failed in
-    this way too often are parked. Rows of a batch that a person cancels are not counted for
-    that.
+    Stores the outcome MISSING for each claimed row, in one transaction. Rows that failed in this
+    way too often are parked. If a person cancelled the batch, this failure does not count for that.
 
     Raises:
         StateConflictError: Another process has moved the batch. Nothing was changed.
@@ -198,8 +197,9 @@ def _download_best_result(
         best_path: Gets the download with the most requests.
 
     Returns:
-        False, after a warning, if the batch did not succeed or a person cancelled it and its
-        result does not exist, or if it was cancelled and no download is usable.
+        True if the file at `best_path` is the result. False, after a warning, if a person cancelled
+        the batch and no download is usable. False, too, if the result does not exist, unless
+        MissingError is raised.
 
     Raises:
         MissingError: The batch succeeded and was not cancelled, but its result does not exist.

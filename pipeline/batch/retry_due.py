@@ -97,7 +97,7 @@ class RetryThreads:
         threading.Thread(target=self._repeat, name="due-rounds", daemon=True).start()
 
     def submit(self, ids: list[str] | None = None) -> Future[None]:
-        """Ask about these rows, or all due rows, when a thread is free.
+        """Start to ask about these rows, or all due rows, when a thread is free; return the future.
 
         Errors are ignored: the rows stay due, with the reason in the database. After `stop` nothing
         is asked, and the returned future is complete.

@@ -165,9 +165,10 @@ class _Send(NamedTuple):
     def _create_batch(self) -> SendOutcome | ReconcileResult | None:
         """Upload the file if needed, commit the intent, and call create once.
 
-        Checks quota and budgets first. If this process has not tried a prepared batch before, it
-        adopts a remote batch that another copy of the workspace created from the same file, and
-        creates nothing. A created batch is stored as submitted, and its name is printed.
+        Checks quota and budgets first. Before the first try of a prepared batch in this process,
+        the remote list is searched for a batch that another copy of the workspace created from the
+        same file. If there is one, it is adopted, and nothing is created. A created batch is stored
+        as submitted, and its name is printed.
 
         Returns:
             CREATED, ADOPTED or REBUILD, or a result after which the list must be read again, or
@@ -499,7 +500,7 @@ class _Send(NamedTuple):
         return f"its row, {row_name}, {next_step}"
 
     def _file_refusal(self, batch: BatchRow, error: errors.RefusedError) -> errors.RefusedError:
-        """Return the error that a whole file was refused, with the effect of the next submit.
+        """Return the error that a whole file was refused; its hint says what the next submit does.
 
         Args:
             batch: The stored batch after the refusal. If it has MAX_REFUSALS refusals, the message

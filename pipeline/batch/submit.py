@@ -66,7 +66,11 @@ class SubmitReport:
 
     @property
     def summary(self) -> str:
-        """Return the outcome of each batch in words, and how many rows each limit stopped."""
+        """Return in words the outcome of each batch, and the rows that are not in a batch.
+
+        These got the answer of an equal row, or are held back by a budget or by the API's quota.
+        The text is empty if there is neither.
+        """
         parts = [", ".join(f"batch {number} {outcome}" for number, outcome in self.sent.items())]
         if self.shared:
             parts.append(f"{plural(self.shared, 'row')} got the answer of an equal row")
@@ -123,9 +127,9 @@ def submit_batches(
     ws: WorkspaceSession,
     selection: Selection,
     *,
-    agreed: bool = False,
-    patient: bool = False,
-    sends: bool = True,
+    is_confirmed: bool = False,
+    should_report_full_api: bool = False,
+    should_send: bool = True,
     number: int | None = None,
 ) -> SubmitReport:
     """Send the batches that an earlier run left, then batches of the selected claimable rows.
@@ -134,11 +138,12 @@ def submit_batches(
     unclear create go first. Returns at once if there is neither a row nor an earlier batch.
 
     Args:
-        agreed: A person confirmed the cost already; tokens are not counted, and nothing is printed.
-        patient: Return with the report's `full_api_error` set, instead of an error, if the API
-            accepts no more batches while a batch of the task is submitted. A daily quota is raised
-            anyway.
-        sends: Send batches. If false, new batches are only prepared.
+        is_confirmed: A person confirmed the cost already; tokens are not counted, and no plan is
+            printed.
+        should_report_full_api: If the API accepts no more batches while a batch of the task is
+            submitted, set the report's `full_api_error` and return, instead of raising the error.
+            The error of a daily quota is raised anyway.
+        should_send: Send batches. If false, new batches are only prepared.
         number: Of the batches that an earlier run left, send only this batch. New batches are sent
             too.
 
@@ -148,7 +153,9 @@ def submit_batches(
     Raises:
         BudgetError: A budget has no room for any request.
         RemoteError: The API refused a batch, or its create stays unclear.
-        ConfigurationError: There is no usable key, or the cost was not confirmed.
+        ConfigurationError: There is no usable key, or the model's price is unknown and nobody at a
+            terminal can confirm it.
+        InputError: A person did not confirm the cost, or it is above the amount agreed to before.
     """
     with ws.store.read() as tx:
         earlier_batches = batches.batches_in_states(
@@ -158,7 +165,7 @@ def submit_batches(
             task=ws.task.name,
         )
         prepared_plan = add_prepared_batches(tx, ws.task, BatchPlan())
-    if agreed:
+    if is_confirmed:
         # Requests, tokens and cost of the new rows are not counted.
         new_count = _count_new_rows(ws.store, ws.task, selection)
         plan = replace(prepared_plan, items=prepared_plan.items + new_count)
@@ -170,7 +177,7 @@ def submit_batches(
 
     # A missing key, or an engine that cannot start, is reported before anything is written.
     ws.ensure_client()
-    if not agreed:
+    if not is_confirmed:
         announcement = (
             describe_plan(ws, plan) if plan.items else "sending batches of an earlier run"
         )
@@ -179,11 +186,11 @@ def submit_batches(
 
     new_rows = plan.items - prepared_plan.items
     # Without a token count it is unknown which rows share a request.
-    new_requests = new_rows if agreed else plan.requests - prepared_plan.requests
+    new_requests = new_rows if is_confirmed else plan.requests - prepared_plan.requests
     # Batches with an unclear create go first.
     earlier_batches.sort(key=lambda batch: batch.state is BatchState.PREPARED)
     earlier_numbers = [batch.number for batch in earlier_batches]
-    submission = _Submission(ws, report, should_send=sends)
+    submission = _Submission(ws, report, should_send=should_send)
     try:
         submission.send(earlier for earlier in earlier_numbers if number in (None, earlier))
         submission.send_new(selection, new_requests, has_new_rows=bool(new_rows))
@@ -192,7 +199,7 @@ def submit_batches(
         with ws.store.read() as tx:
             submitted = batches.batches_in_states(tx, BatchState.SUBMITTED, task=ws.task.name)
         # The end of a submitted batch makes room for the rest.
-        if not patient or is_daily or not submitted:
+        if not should_report_full_api or is_daily or not submitted:
             raise
         ws.display.say(f"the other batches wait until a batch ends: {error.message}")
         report.full_api_error = error
@@ -383,7 +390,8 @@ class _Submission:
         """Set the report's count of sent requests, and the count of rows that a limit held back.
 
         Rows are counted as held back only if preparing stopped at a budget or at the quota of
-        queued tokens, and at most as many as are claimable now. A budget goes before the quota.
+        queued tokens. They are counted for the budget if it stopped at both. The count is at most
+        the number of claimable rows.
 
         Args:
             announced_requests: The requests of the plan without earlier batches.

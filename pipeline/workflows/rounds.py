@@ -251,9 +251,9 @@ class TagRounds:
             submit_report = submit.submit_batches(
                 self._ws,
                 selection,
-                agreed=is_confirmed,
-                patient=should_wait,
-                sends=should_send,
+                is_confirmed=is_confirmed,
+                should_report_full_api=should_wait,
+                should_send=should_send,
                 number=batch_number,
             )
         except BudgetError as error:
@@ -420,7 +420,9 @@ class TagRounds:
         ws.display.say(f"batch {batch.number}: asking its other {row_count} by {mode}")
         selection = Selection(row_ids=row_ids, includes_moved=True)
         if mode is Mode.BATCH:
-            submit_report = submit.submit_batches(ws, selection, agreed=True, patient=True)
+            submit_report = submit.submit_batches(
+                ws, selection, is_confirmed=True, should_report_full_api=True
+            )
             self.report.submitted += submit_report.created_batches
             self.report.items += submit_report.items
             return True

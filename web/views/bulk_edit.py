@@ -63,9 +63,10 @@ def render_bulk_edit_work(request: Request, query: BulkEditParameters) -> HTMLRe
 def start_bulk_edit(request: Request, query: BulkEditParameters, form: FormFields) -> Response:
     """Start to set the field, or to undo the bulk edit with the number `undo` of the form.
 
-    The form's `count` is the number of rows that the person saw; if it has changed, or a part of the
-    form is wrong, the form is rendered again with the message, and nothing starts. Otherwise the
-    name of the editor is stored in a cookie, and the page is loaded again.
+    The form's `count` is the number of rows that the person saw. If the number has changed, or a
+    part of the form is wrong, nothing starts, and the form is rendered again with the message.
+    Otherwise the name of the editor is stored in a cookie, and the browser is redirected to the
+    page.
     """
     app_state = get_app_state(request)
     texts = nest_texts(form)
@@ -324,7 +325,10 @@ def _work_values(
 
 
 def _list_refusals(ws: WorkspaceSession, work: BackgroundJob | None) -> Sequence[tuple[str, str]]:
-    """Return (name, reason) of the refused rows of finished work; empty without a result."""
+    """Return (name, reason) of the rows that a finished edit refused; empty without a result.
+
+    A row that does not exist any more has its id as name.
+    """
     if work is None or work.result is None:
         return ()
     refusals = work.result["refusals"]

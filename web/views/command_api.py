@@ -81,10 +81,10 @@ def get_next(request: Request, task: str) -> dict[str, Any]:
 
 @router.post("/api/tasks/{task}/next", status_code=202)
 def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONResponse:
-    """Start the next step.
+    """Start the next step in the background, and return its work with 202.
 
-    `step` is the next step that the client expects; another step is refused with 409. `cost` is
-    the estimate in USD that the client accepted.
+    `step` is the next step that the client expects. If the next step is another, or has no button,
+    the request is refused with 409. `cost` is the estimate in USD that the client accepted.
     """
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
@@ -123,6 +123,11 @@ def start_command(
     page_command.needs_write_access(form, task)
 
     def run(display: BackgroundJob) -> Any:
+        """Check the price of a new build of the index, then run the command; return its document.
+
+        Raises:
+            FindableError: The build costs more than `cost`, or the command failed.
+        """
         if command == INDEX_COMMAND and not form.get("rollback"):
             with app_state.open_to_read(task) as ws:
                 ws.agreed_usd = cost
@@ -269,7 +274,7 @@ def _read_rows_version(ws: WorkspaceSession, counts: status.StatusCounts) -> str
 def render_next(request: Request, task: str) -> HTMLResponse:
     """Render the button of the next step with its cost, or nothing if there is no button.
 
-    The price of a step that asks rows syncs them with their source first.
+    To price a step that asks rows, the rows are synced with their source first.
     """
     with get_app_state(request).open_to_read(task) as ws:
         report = status.read_status(ws)

@@ -192,7 +192,7 @@ def render_add(
     task: str | None = None,
     number: int | None = None,
 ) -> HTMLResponse:
-    """Render the upload form and the form for a person, or the state of upload `number`.
+    """Render the forms for a file, a person and a row of the task, or the state of upload `number`.
 
     The task only selects the kind of upload, so the workspace need not have it yet. An unknown
     number is refused with 404.
@@ -244,8 +244,9 @@ def render_import(request: Request, number: int) -> HTMLResponse:
 def act_on_import(request: Request, number: int, form: FormFields) -> HTMLResponse:
     """Start the step of the pressed button; render the upload, with the error if it is refused.
 
-    A form with `question` tries the question, a form with `keep` creates the task, a form with
-    `ask` asks all rows of the created task, and any other form imports the file.
+    The form's members decide: `question` tries the question, `keep` creates the task, and `ask`
+    asks all rows of the created task. Any other form imports the file. While another step of the
+    upload runs, no step but `ask` is started.
     """
     app_state = get_app_state(request)
     upload = app_state.uploads.get(number)

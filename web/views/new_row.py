@@ -38,8 +38,9 @@ class NewRowForm:
 
 @router.post("/parts/new-row", include_in_schema=False)
 def add_row(request: Request, task: str, form: FormFields) -> HTMLResponse:
-    """Add a row; render an empty form, or the typed texts with the reason beside its field.
+    """Add a row; render an empty form with a link to the row, or the typed texts with the reason.
 
+    The reason is beside its field, or above the form if it is about no field.
     The text of a column is the form's field `column.NAME`.
     """
     app_state = get_app_state(request)

@@ -42,7 +42,11 @@ RECENT_JUDGE_S = 120.0
 
 @router.get("/quality", include_in_schema=False)
 def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
-    """Render the newest report, samples, parked rows, and the tags of people."""
+    """Render the quality of a task: the newest report with gates and samples, and parked rows.
+
+    The page also lists the newest MAX_REPORTS reports, the pilots, the shares of supported answers,
+    background work, and for people the counts of tags.
+    """
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         subject = ws.settings.task
@@ -163,7 +167,10 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _describe_verdict(report: dict[str, Any]) -> str:
-    """Return how many checks of a report passed, failed, and had too few rows."""
+    """Return how many checks of a report passed, failed, had too few rows or nothing to measure.
+
+    Counts of 0 are left out, except the passed checks.
+    """
     gates = report["gates"]
     passed = sum(gate["passed"] is True for gate in gates)
     failed = sum(gate["passed"] is False for gate in gates)

@@ -59,10 +59,10 @@ def render_question(request: Request, task: str) -> HTMLResponse:
 
 
 def _drop_outdated_change(app_state: AppState, ws: WorkspaceSession) -> None:
-    """Forget a change that is used; forget the trial of a change whose file has changed since.
+    """Forget a used change of a question; forget a trial if the task's file has changed since.
 
-    The typed change then stays, with a message. Any other change stays with its trial, also while
-    its step runs: a page can be loaded again at any time.
+    The typed texts of the tried change stay, with a message. Any other change stays as it is, and
+    so does every change while its step runs.
     """
     task = ws.settings.task
     change = app_state.question_changes.get(task)
@@ -103,9 +103,9 @@ def render_change_result(request: Request, task: str) -> HTMLResponse:
 def act_on_question(request: Request, task: str, form: FormFields) -> HTMLResponse:
     """Start the step of the pressed button; render the form, with the error if it is refused.
 
-    A form with `discard` forgets the change, a form with `question` tries a change, a form with
-    `use` writes it into the task's file, and a form with `ask` asks all rows. A refused form is
-    rendered as it was typed, and leaves the trial of another tab as it is.
+    The form's members decide: `discard` forgets the change, `question` tries a change, `use` writes
+    it into the task's file, and `ask` asks all rows once it is used. A refused form is rendered as
+    it was typed, and leaves the trial of another tab as it is.
     """
     app_state = get_app_state(request)
     change = app_state.question_changes.get(task)
@@ -248,8 +248,9 @@ def _start_using(
 def _question_values(app_state: AppState, ws: WorkspaceSession) -> dict[str, Any]:
     """Return the variables of the templates of a question and of its change.
 
-    If a person wrote the task's file, or the page is read-only, they also describe the question,
-    the prompt and the fields of the file, or the reason why it cannot be read.
+    If the question cannot be edited here, because a person wrote the task's file or the page is
+    read-only, they also describe the file: its question, prompt and fields, or why it cannot be
+    read.
 
     Raises:
         RequestRefusedError: 404, the task has no file.

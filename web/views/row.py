@@ -95,7 +95,8 @@ def render_row_page(request: Request, query: RowPageParameters) -> HTMLResponse:
 def begin_review(request: Request, task: str) -> RedirectResponse:
     """Redirect to the first doubtful row, else to the first row that is not reviewed.
 
-    The row is opened from the list of such rows. If no row is left, redirect to the list of rows.
+    The address has the filter of such rows, so that the row's page leads to the next of them. If no
+    row is left, redirect to the list of all rows.
     """
     with get_app_state(request).open_to_read(task) as ws:
         for parameters in ({"doubtful": "yes"}, {"reviewed": "no"}):
@@ -121,7 +122,8 @@ def render_row(request: Request, query: RowPageParameters) -> HTMLResponse:
 def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
     """Render the place of a row in the list from which it was opened, if it is counted in time.
 
-    `late` in the query also looks for the neighbours. Both may take SORT_TIMEOUT_S.
+    With `late` in the query, the links to the neighbours are rendered, too. Each search may take
+    SORT_TIMEOUT_S.
     """
     with get_app_state(request).open_to_read(query.task) as ws:
         with ws.store.read() as tx:
@@ -149,7 +151,7 @@ def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
 
 @router.post("/parts/row", include_in_schema=False)
 def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> HTMLResponse:
-    """Review, correct, ask or forget a row; render the row, with the error if any.
+    """Review, correct, ask or forget a row; render the row, with the error if it is refused.
 
     The form's `act` is "review", "unreview", "name", "correct" or "forget"; any other form asks the
     row again. Asking and forgetting run in the background. The message about a correction is
@@ -207,7 +209,7 @@ def _render_row(
     correction: CorrectionResult | None = None,
     editor: str = "",
 ) -> HTMLResponse:
-    """Render the state of a row, or a message if this page has forgotten the row.
+    """Render the state of a row, or a message if the row was deleted by this page ("forget").
 
     Args:
         error_message: An error to display with the row; "" for none.
@@ -354,7 +356,7 @@ def _find_neighbours(
 
 
 def _list_links(ws: WorkspaceSession, query: RowPageQuery, row_id: str | None) -> dict[str, Any]:
-    """Return the addresses of the row, its list, its place there and its neighbours there.
+    """Return the addresses of the row, its list and its place there, and its neighbours there.
 
     Args:
         ws: The workspace.
@@ -531,6 +533,7 @@ def start_asking(
             )
 
     def run(display: BackgroundJob) -> dict[str, Any]:
+        """Sync the rows, then ask the reopened rows; return how many were answered and asked."""
         with app_state.open_to_write(task, display) as ws:
             ws.sync_rows()
             report = ask_single_rows(ws, open_ids)

@@ -23,8 +23,9 @@ def make_row_heading(
 ) -> dict[str, str]:
     """Return the `title` of a row, a `subtitle` with its other name, and the `picture` address.
 
-    A person's title is the full name, an image's title its file name. Subtitle and picture may be
-    "". Only an image that can be opened has a picture.
+    The title is the name of the row. It is the full name of a person, if there is one, and the file
+    name of an image. Subtitle and picture are "" if there is none. Only an image that can be opened
+    has a picture.
     """
     title = row["name"]
     row_id = row["item"]

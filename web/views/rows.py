@@ -218,10 +218,11 @@ def _find_differ_address(query: RowQuery, task: str, versions: Sequence[str]) ->
 
 
 def _count_rows(ws: WorkspaceSession, query: RowQuery) -> RowCounts:
-    """Count the selected rows in COUNT_TIMEOUT_S.
+    """Return the counts of the selected rows, by state, tag, version and field value.
 
     The values of a field with chosen values are counted without this choice, so that more values
-    can be chosen. In the time that is left, this is done for as many fields as possible.
+    can be chosen. Counting ends after COUNT_TIMEOUT_S; fields that are left then keep the counts of
+    the selected rows, or have none.
     """
     timer = WorkTimer(is_in_thread=ws.store.path is not None)
     counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)

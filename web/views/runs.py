@@ -103,7 +103,8 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
     """Return the newest MAX_LISTED_RUNS runs of all tasks except trials, newest first.
 
     Each run is a document of `_run_values`, with the progress of a running live run in `live`.
-    `wait_note` says that a batch is slow or of another key, and what happens when.
+    `wait_note` says that a batch is slow or of another key, and what happens when. It is "" for
+    other batches. `commonest_failure` is the most frequent reason of its failures, or "".
     """
     status_report = status.read_status(ws)
     progress_by_number = {run["number"]: run for run in status_report.live_runs}
@@ -150,6 +151,7 @@ def act_on_batch(
     """Start to cancel a run or to ask its failed rows again; render the run and any error.
 
     A form with the `act` "retry" asks at most MAX_CHOSEN_ROWS of the rows; any other form cancels.
+    The run of the batch `number` may be of another task than the page, whose task is `task`.
     """
     app_state = get_app_state(request)
     error_message = ""
@@ -185,7 +187,7 @@ def _render_batch(
     *,
     error_message: str = "",
 ) -> HTMLResponse:
-    """Render the run of a batch on the page of a task.
+    """Render the run of a batch, which may be of any task, on the page of a task.
 
     At most MAX_NAMED_ROWS of its rows are named. If the run is over, at most MAX_CHOSEN_ROWS failed
     rows can be asked again, for the displayed cost.
@@ -250,9 +252,10 @@ def _list_run_work(
     run: run_summary.Run,
     task: str,
 ) -> list[dict[str, Any]]:
-    """Return the work on a run: cancelling it, asking rows again, and a running live run.
+    """Return the documents of the work on a run, in the order of `job_documents`.
 
-    Only the last MAX_DISPLAYED_WORK documents are returned, in the order of `job_documents`.
+    Work on a run cancels it or asks rows of its task again. For a live run that is not over, it is
+    also a running command that asks rows of the task. Only the last MAX_DISPLAYED_WORK are returned.
     """
     kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
     kinds.append(ASK_WORK_KIND.format(task))
@@ -275,9 +278,10 @@ def _run_values(
 ) -> dict[str, Any]:
     """Return a run as JSON members, with the values that templates add.
 
-    These are `ways_out` of a held run, `outcomes` (answered, failed and open requests), `files`
-    (number and kind of each sealed file), `is_over`, `icon`, `can_cancel`, and `word`: the state,
-    or "cancelled", or "being cancelled" while the page cancels it.
+    These are the number, `took` (its age), `ways_out` of a held run, `outcomes` (answered, failed
+    and open requests), `files` (number and kind of each sealed file), `is_over`, `icon` and
+    `can_cancel`. `word` is the state, or "cancelled", or "being cancelled" while the page cancels
+    the run.
     """
     cancelling = [
         app_state.running.get_newest(CANCEL_WORK_KIND.format(part.number)) for part in run.parts
@@ -326,7 +330,10 @@ def _file_path(data: FilePath, number: int, kind: str) -> FilePath:
 
 
 def _count_outcomes(run: run_summary.Run) -> dict[str, int]:
-    """Return the number of requests by outcome; they add up to all requests."""
+    """Return the number of requests by label: answered, each kind of failure, and open if any are.
+
+    The label of open requests says whether the run is over.
+    """
     open_label = "not answered yet"
     if run.batch.is_finished:
         open_label = "open, to be asked again"
