@@ -81,7 +81,7 @@ def kill_after_decisions(workspace: Workspace, server: Outside, count: int) -> N
         while len(server.decisions) < count:
             assert time.monotonic() < deadline, running.read_output()
             assert not running.is_finished(), running.read_output()
-            time.sleep(0.002)
+            time.sleep(0.01)
         running.signal(signal.SIGKILL)
         assert running.wait().code == KILLED
 
@@ -150,6 +150,7 @@ def requests_by_number(server: Outside, numbers: set[int]) -> dict[int, dict[str
     return requests
 
 
+@pytest.mark.timeout(1800)
 def test_ten_kills_between_ask_and_export_lose_nothing(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
