@@ -116,9 +116,9 @@ def answer_decision(decision: Decision) -> dict[str, Any]:
 def _answer_question(question: Question, text: str) -> dict[str, Any]:
     """Return the answer to a question about a text, with the confidence in it.
 
-    A noul, which asks yes or no, has the probability of yes, from MIN_NOUL to MAX_NOUL. A choice has
-    its most probable option, and a score the mean of its levels by their probabilities. Both have
-    the probabilities of all options.
+    A noul, which asks yes or no, has the probability of yes, from MIN_NOUL to MAX_NOUL. A choice
+    has its most probable option, and a score the mean of its levels by their probabilities. Both
+    have the probabilities of all options.
     """
     if question.type == "noul":
         probability = closed.weigh_statement(question.instructions, text)

@@ -112,8 +112,8 @@ def batch_submit(
     to interrupt: no row is asked twice, and a batch with a lost create reply is found again. If
     the task or --pilot demands a pilot, it is asked first and must pass its gates.
 
-    Asks for confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD). Rows beyond a budget
-    are not sent, and the command then ends with an error.
+    Asks for confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD). Rows beyond a
+    budget are not sent, and the command then ends with an error.
     """
     labels = ws.task.labels
     if dry:

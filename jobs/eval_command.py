@@ -41,10 +41,10 @@ def evaluate(
     """Measure versions on labelled rows of TASK, or the search with QUERIES and QRELS.
 
     Without files: prints how often the answers of one or two versions are right, for each field
-    with a 95 % interval, and whether a difference is shown (exact sign test). A field that `correct`
-    sets is a label; a reviewed answer labels all its fields. Reads stored answers and asks nothing.
-    Corrected rows are not asked again by later versions: the last line has the command that asks
-    them without storing answers, and prints the same verdict.
+    with a 95 % interval, and whether a difference is shown (exact sign test). A field that
+    `correct` sets is a label; a reviewed answer labels all its fields. Reads stored answers and
+    asks nothing. Corrected rows are not asked again by later versions: the last line has the
+    command that asks them without storing answers, and prints the same verdict.
 
     With QUERIES (JSON lines) and QRELS (TREC judgements): embeds the questions, and prints nDCG@10,
     MRR, P@5 and R@10 with 95 % intervals, for each rank and for a fixed BM25 over the same rows.
@@ -132,7 +132,8 @@ def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
         )
         output.append(
             f"{version_name} was not asked about {rows_text}, because corrected {labels.plural} "
-            "are not asked again; the next command asks them, stores no answer, and prints the verdict"
+            "are not asked again; the next command asks them, stores no answer, "
+            "and prints the verdict"
         )
     if report.missing_labels:
         rows_text = plural(

@@ -1,4 +1,4 @@
-"""Variables of make and options of `findable`: check them, read settings, and set the form of hints.
+"""Variables of make and options of `findable`: check them, read settings, set the form of hints.
 
 An unknown variable is refused, because a mistyped LIMIT= would ask about all people. These are
 known:

@@ -1,1 +1,1 @@
-"""The pipeline: what happens to rows, requests, batches and answers, without a terminal in sight."""
+"""The pipeline: what happens to rows, requests, batches and answers, without a terminal."""

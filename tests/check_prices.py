@@ -1,8 +1,8 @@
 """`make check-prices`: compare the table of models with the packages genai-prices and litellm.
 
-Both packages collect prices of many providers and are released every few days. The first argument is
-the folder into which pip installed them. Each difference is printed in a line, with its reason if
-the reason is known.
+Both packages collect prices of many providers and are released every few days. The first argument
+is the folder into which pip installed them. Each difference is printed in a line, with its reason
+if the reason is known.
 """
 
 import json

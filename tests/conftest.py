@@ -194,8 +194,8 @@ def begun(
 ) -> Callable[[Callable[[], None]], None]:
     """A function that prepares a test's folder and emulator by calling another function.
 
-    That function is called once in a process, and later tests get copies of its folder. The journal,
-    settings and faults of the emulator are not copied.
+    That function is called once in a process, and later tests get copies of its folder. The
+    journal, settings and faults of the emulator are not copied.
     """
 
     def begin(prepare: Callable[[], None]) -> None:

@@ -1,8 +1,8 @@
 """The modules of the product, what they import, and how many statements they have.
 
-A room is a folder below `pipeline/`, a loose module there, `jobs`, `web` or `emulator`. An arrow leads
-from a room to another room that it imports when it runs. Imports inside functions count, imports
-under `TYPE_CHECKING` do not. `findable.py` is above all rooms, and its arrows count.
+A room is a folder below `pipeline/`, a loose module there, `jobs`, `web` or `emulator`. An arrow
+leads from a room to another room that it imports when it runs. Imports inside functions count,
+imports under `TYPE_CHECKING` do not. `findable.py` is above all rooms, and its arrows count.
 """
 
 import ast
@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[1]
 # The module that Python code of users imports.
 ABOVE = "findable"
 TOPS = ("pipeline", "jobs", "web", "emulator")
-# Floors from the top to the bottom. A room imports only rooms of lower floors and its own libraries.
+# Floors from the top to the bottom. A room imports only rooms of lower floors and its own
+# libraries.
 FLOORS = (
     {ABOVE: ""},
     {"jobs": "click rich"},

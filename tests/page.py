@@ -74,8 +74,8 @@ def served(
 ) -> Result:
     """Run the command `web` in this process until a reader returns.
 
-    The reader replaces the browser that the command opens. It gets a client and the address with the
-    token. Its error is raised again.
+    The reader replaces the browser that the command opens. It gets a client and the address with
+    the token. Its error is raised again.
     """
     errors: list[BaseException] = []
 

@@ -1,8 +1,9 @@
 """Measure how readable the code is, and compare each package with `readability.toml`.
 
-`make check` fails if a figure of a package is worse than both its goal and its recorded value. `make house` prints the
-figures, and with SET=1 records those that improved. The goals are the level of procrastinate, sqlite-utils, datasette,
-starlette and httpx, counted in the same way; test code may have twice as much of everything.
+`make check` fails if a figure of a package is worse than both its goal and its recorded value.
+`make house` prints the figures, and with SET=1 records those that improved. The goals are the level
+of procrastinate, sqlite-utils, datasette, starlette and httpx, counted in the same way; test code
+may have twice as much of everything.
 """
 
 import ast
@@ -49,18 +50,21 @@ TESTS_FACTOR = 2
 
 # A name that consists only of these words does not say what it contains.
 PRONOUNS = """
-    one ones some mine ours own others other there here theirs more most least few each every everyone everything
-    what which why who whom whose how where when then thus since until of at by but beside besides behind about among
-    near with without within between above below both all any none nothing alone together again anew once twice often
-    late still alike aside apart elsewhere over off on up down out in to only else even same such many much several
-    enough so not do did was has is had be been being be these those this that it its them they their always never ever
-    already yet too also later early around inside outside front back away along across through fewer less rest
+    one ones some mine ours own others other there here theirs more most least few each every
+    everyone everything what which why who whom whose how where when then thus since until of at by
+    but beside besides behind about among near with without within between above below both all any
+    none nothing alone together again anew once twice often late still alike aside apart elsewhere
+    over off on up down out in to only else even same such many much several enough so not do did
+    was has is had be been being be these those this that it its them they their always never ever
+    already yet too also later early around inside outside front back away along across through
+    fewer less rest
 """
 BARE_VERBS = """
-    said told found known given kept wanted made shown named asked seen done taken left gone going came begun began
-    meant held chosen drawn lost tried put took noted used written listed counted judged opened stands stood standing
-    telling tells says say tell lacking wrong plain whole holds fits takes gives works makes look looks looked ready due
-    usual odd likely actual near brought begins ends ended ending waits touched grown dropped proven goes does lies
+    said told found known given kept wanted made shown named asked seen done taken left gone going
+    came begun began meant held chosen drawn lost tried put took noted used written listed counted
+    judged opened stands stood standing telling tells says say tell lacking wrong plain whole holds
+    fits takes gives works makes look looks looked ready due usual odd likely actual near brought
+    begins ends ended ending waits touched grown dropped proven goes does lies
 """
 EMPTY_WORDS = frozenset(PRONOUNS.split()) | frozenset(BARE_VERBS.split())
 
@@ -152,7 +156,7 @@ class _Counts:
                 self.prose.append(token.string.lstrip("# "))
 
     def _add_messages(self, tree: ast.Module) -> None:
-        """Add the texts of at least MIN_MESSAGE_WORDS words; a value in a text is a pair of braces."""
+        """Add texts of at least MIN_MESSAGE_WORDS words; a value in a text is a pair of braces."""
         parts = set[ast.AST]()
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):

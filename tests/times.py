@@ -1,7 +1,8 @@
 """Measure the processor time of tests and files, as a plugin of pytest for `make test`.
 
-The time of a test is that of its worker while the test runs, of the processes that this worker waits for, and of the
-commands that a loaded process (`tests.acceptance.loaded`) forks for it. The PostgreSQL server is not measured.
+The time of a test is that of its worker while the test runs, of the processes that this worker
+waits for, and of the commands that a loaded process (`tests.acceptance.loaded`) forks for it. The
+PostgreSQL server is not measured.
 """
 
 import json
@@ -42,7 +43,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the folder of a test and its processor time to its last report, which goes to the main process."""
+    """Add a test's folder and processor time to its last report, which goes to the main process."""
     report = yield
     if call.when == "teardown":
         folder = str(getattr(item, "funcargs", {}).get("tmp_path", ""))
@@ -79,7 +80,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def read_command_times() -> Counter[str]:
     """Return the processor time of all commands by the folder of their test, in seconds.
 
-    A command's own folder is any folder below that of its test, so its time is counted for all its parents.
+    A command's own folder is any folder below that of its test, so its time is counted for all its
+    parents.
     """
     command_times: Counter[str] = Counter()
     path = Path(os.environ[RUN]) / COMMAND_TIMES

@@ -91,7 +91,7 @@ def to_html(text: object, task: str = "") -> Markup:
 
 
 def describe_setting(text: str) -> str:
-    """Return the description of a setting, with the names of other settings as the page has them."""
+    """Return the description of a setting, with other settings named as on the page."""
     return _SETTING_NAME.sub(
         lambda match: f"“{match[0].lower().replace('_', ' ')}”",
         to_plain_text(text),

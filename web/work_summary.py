@@ -57,7 +57,8 @@ def _summarize_judge(result: Mapping[str, Any]) -> str:
 def _summarize_rounds(result: Mapping[str, Any]) -> str:
     """Return the counts, the cost and the reason of open rows of a report in rounds.
 
-    Counts of 0 are left out, except answered and open rows. The reason is left out if no row is open.
+    Counts of 0 are left out, except answered and open rows. The reason is left out if no row is
+    open.
     """
     live_failures = (result["live"] or {}).get("failed", {})
     counts = [

@@ -260,7 +260,8 @@ class Vocabulary:
 
         The longest alias at each position counts. Skipped phrases give no hit, and phrases that
         begin an aside give a hit whose name begins with "-". Aliases that are only for texts about
-        software are left out in other texts. Aliases that are not for such texts are left out there.
+        software are left out in other texts. Aliases that are not for such texts are left out
+        there.
 
         Args:
             is_foreign: Whether the text is in another language than English.

@@ -331,7 +331,10 @@ def _read_judgements(data: Path, batch: BatchRow) -> list[Judgement]:
 
 
 def _remove_files(data: Path, batch: BatchRow) -> None:
-    """Delete the files of a batch that claims no rows; the replies last, because they mark a deletion to finish."""
+    """Delete the files of a batch that claims no rows.
+
+    The replies are deleted last, because they mark a deletion to finish.
+    """
     request = sealed_request(data, batch)
     if files.is_sealed(request, batch.request_sha256):
         request.unlink()
@@ -352,7 +355,7 @@ def find_dead_batches(store: Store, locks: Locks) -> list[BatchRow]:
 
 
 def seal_dead_batches(ws: WorkspaceSession) -> None:
-    """Seal the replies of all live batches whose process is dead, and end dead trials and judgements.
+    """Seal the replies of live batches whose process is dead, and end dead trials and judgements.
 
     Batches of all tasks are included, and no answer is ingested. The cost of a trial is stored with
     its outcomes, that of a judging batch with its probabilities. Then the files of both are

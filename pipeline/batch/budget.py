@@ -362,8 +362,8 @@ def find_quota_refusal(
 
     It would refuse the batch if MAX_ACTIVE_BATCHES others are at the API, or if too many prompt
     tokens would be queued for the model together with this batch. Submitting and submitted batches
-    of all tasks are at the API. A batch is never held back for its tokens if no other batch is at the API.
-    Cancelled batches count until the API says that they are over; the reason names them.
+    of all tasks are at the API. A batch is never held back for its tokens if no other batch is at
+    the API. Cancelled batches count until the API says that they are over; the reason names them.
     """
     active_batches = [
         active

@@ -33,9 +33,8 @@ MAX_TRIES = 3
 def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint]:
     """Cancel one batch, of any task; return the result in words, and the next command.
 
-    Asks to confirm before a batch is given up that the API does not show, or whose result is lost or
-    held.
-    A prepared batch is given up without a question.
+    Asks to confirm before a batch is given up that the API does not show, or whose result is lost
+    or held. A prepared batch is given up without a question.
 
     Raises:
         InputError: There is no such batch, it is over, or giving it up was not confirmed.

@@ -462,8 +462,8 @@ class _BatchIngest:
         called unless it has no reply and no reason of its own in `no_reply_reasons`.
 
         The rows with the same inputs are `copied_ids`, without those that are still open. The
-        outcome of such a row has the reason for which it was parked with its row of the page. It has
-        no reason if the row got a copied answer.
+        outcome of such a row has the reason for which it was parked with its row of the page. It
+        has no reason if the row got a copied answer.
 
         Args:
             copied_ids: Rows with duplicate inputs that were changed in this transaction.

@@ -27,8 +27,8 @@ def find_unlike_answers(tx: Connection, task: Task, batch: BatchRow, results: Re
 
     Compares the words of up to MAX_PAIRS answers of the result with the texts of their rows.
     Batches with fewer than `likeness.MIN_PAIRS` answers are not tested. Versions are not tested if
-    their earlier answers, too, are no more like their rows than like shuffled rows. A task with row codes is
-    not tested either, because each of its answers is checked.
+    their earlier answers, too, are no more like their rows than like shuffled rows. A task with row
+    codes is not tested either, because each of its answers is checked.
     """
     if task.prompt.has_echo:
         return ""

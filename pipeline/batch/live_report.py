@@ -90,7 +90,8 @@ class LiveReport:
         """Count a row that failed and is not asked again in this run.
 
         The reason is counted up to its first colon. The first MAX_FAILURE_SAMPLES rows are kept as
-        samples. A call that the user interrupted is counted as INTERRUPTED_REASON, without a sample.
+        samples. A call that the user interrupted is counted as INTERRUPTED_REASON, without a
+        sample.
         """
         if self.interrupted and reason.endswith(INTERRUPTED_REASON):
             self.failed[INTERRUPTED_REASON] += 1

@@ -126,7 +126,8 @@ class LiveThrottle:
         self._has_warned_of_quota = False
         # The error of the last call, or None if it succeeded.
         self.last_failure: RemoteError | None = None
-        # Failures since the last success. Calls that ran in parallel and fail together count as a single failure.
+        # Failures since the last success. Calls that ran in parallel and fail together count as a
+        # single failure.
         self._failure_count = 0
         self._failed_at = -math.inf
         self._failed_row = ""

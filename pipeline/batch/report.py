@@ -233,7 +233,8 @@ def _cost_entries(
 
     A batch counts on the day of its create call, a duplicate on the day it was found. A duplicate
     has only its estimate, as a cost that is perhaps lost. Batches of a live run share the key of
-    the run, and batches of a mode in GROUP_KEYS share its key. Batches that were never sent are left out.
+    the run, and batches of a mode in GROUP_KEYS share its key. Batches that were never sent are
+    left out.
 
     Args:
         subjects: Task name to the name that users type.

@@ -281,7 +281,7 @@ def unreadable_reason(path: Path) -> str:
 
 
 def list_parquet_files(path: Path) -> list[Path]:
-    """Return the file at a path, or the sorted Parquet files below a folder; empty if none exist."""
+    """Return the file at a path, or the sorted Parquet files below a folder; empty without any."""
     if path.is_file():
         return [path]
     return sorted(path.rglob("*.parquet"))

@@ -154,7 +154,8 @@ def redact(text: str, *keys: str) -> str:
 def redact_document(data: bytes, key: str) -> bytes:
     """Return the bytes of a JSON document without the key.
 
-    A key of less than `MIN_REDACTED_KEY_CHARS` characters stays, because it may also be a word of the text.
+    A key of less than `MIN_REDACTED_KEY_CHARS` characters stays, because it may also be a word of
+    the text.
     """
     if len(key) >= MIN_REDACTED_KEY_CHARS:
         return data.replace(key.encode(), b"***")
@@ -169,8 +170,8 @@ _NULL_HANDLER = logging.NullHandler()
 def keep_out_of_logs(key: str) -> None:
     """Remove the key and upload sessions from all further log records of `REDACTED_LOGGERS`.
 
-    Keys of less than `MIN_REDACTED_KEY_CHARS` characters are not removed. The handling lasts until the process
-    ends.
+    Keys of less than `MIN_REDACTED_KEY_CHARS` characters are not removed. The handling lasts until
+    the process ends.
     """
     if len(key) >= MIN_REDACTED_KEY_CHARS:
         _redacted_keys.add(key)

@@ -227,7 +227,7 @@ def parse_labels(text: str) -> tuple[str, ...]:
 
 
 def parse_confirmed_values(text: str) -> tuple[str, ...]:
-    """Return words separated by blanks or commas, with passwords masked and without a final slash."""
+    """Return words separated by blanks or commas, with masked passwords and no final slash."""
     words = re.split(r"[\s,]+", text.strip())
     return tuple(mask_password(word).rstrip("/") for word in words if word)
 

@@ -10,8 +10,8 @@ class WorkTimer:
     """The time that work has taken since the timer was made.
 
     Work in this thread has its computing time, because other programs may use the processor
-    meanwhile. It has at least a twentieth of the time that passes, because it may wait for a disk. Work
-    on a server has the time that passes.
+    meanwhile. It has at least a twentieth of the time that passes, because it may wait for a disk.
+    Work on a server has the time that passes.
     """
 
     def __init__(self, *, is_in_thread: bool) -> None:

@@ -1,8 +1,8 @@
 """Judge replies, and write answers and failed attempts into the database.
 
-A `JudgedReply` is the outcome of one request. `write_judged_replies` is the only function that writes
-answers and failed attempts. It runs in the caller's transaction and also ends the row's claim: the
-row is then answered, parked or open again.
+A `JudgedReply` is the outcome of one request. `write_judged_replies` is the only function that
+writes answers and failed attempts. It runs in the caller's transaction and also ends the row's
+claim: the row is then answered, parked or open again.
 """
 
 import json

@@ -404,7 +404,7 @@ def _find_rows(
     labelled_rows: Sequence[_LabelledRow],
     columns: _LabelColumns,
 ) -> tuple[dict[str, _LabelledRow], list[LabelFault]]:
-    """Return the labelled rows by the ids of their rows, and faults of unknown and repeated keys."""
+    """Return the labelled rows by row id, and faults of unknown and repeated keys."""
     key_column = ", ".join(columns.key)
     existing_ids = task.rows.table(tx).filter_ids(tx, [row.name for row in labelled_rows])
     rows_by_id: dict[str, _LabelledRow] = {}

@@ -358,8 +358,9 @@ _DEFAULT_QUESTION = "What does each row say, in which tone, and with which point
 _FILE_TEMPLATE = '''\
 """{question}"""
 
-# A task of findable, made for {what}. It runs as it is; change the question above, the answer and the prompt.
-# If answers are stored already, raise `version` below with each change; then all rows are asked about again.
+# A task of findable, made for {what}. It runs as it is; change the question above, the answer and
+# the prompt. If answers are stored already, raise `version` below with each change; then all rows
+# are asked about again.
 
 {imports}
 

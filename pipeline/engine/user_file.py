@@ -48,7 +48,7 @@ class UserFile:
         *,
         is_change_accepted: bool,
     ) -> None:
-        """Check that the subject was asked with the present declaration, unless a change is accepted.
+        """Check that the subject was asked with this declaration, unless a change is accepted.
 
         Earlier declarations whose vocabularies had fewer terms are accepted, too.
 

@@ -575,7 +575,7 @@ class _GridBuilder:
         )
 
     def _listed_name(self, name: str) -> str:
-        """Return the name of a column about the answer; it has a prefix if a column has the name."""
+        """Return the name of a column about the answer, with a prefix if the name is taken."""
         return f"answer_{name}" if name in self._columns else name
 
     def _make_columns(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:

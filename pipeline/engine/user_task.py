@@ -90,7 +90,7 @@ class UserAnswers(TaskAnswers):
         *,
         input_hash: str,
     ) -> "tuple[BaseModel | None, str]":
-        """Check an answer as `TaskAnswers.judge` does, and refuse values that no database can store."""
+        """Check an answer as `TaskAnswers.judge` does; refuse values that no database can store."""
         reason = find_unstorable_reason(answer)
         if reason:
             return None, reason

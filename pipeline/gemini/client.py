@@ -2,7 +2,8 @@
 
 Creating a batch is not idempotent, and the API takes no key of ours. So `create_batch` makes
 exactly one attempt, and its error says whether a batch may exist. All other calls but `generate`
-and `decide` are repeated. `transport` runs the calls; `remote` and `responses` read the raw replies.
+and `decide` are repeated. `transport` runs the calls; `remote` and `responses` read the raw
+replies.
 """
 
 import asyncio

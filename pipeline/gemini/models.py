@@ -40,7 +40,8 @@ ThinkingLevel = Literal["MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"]
 MAX_FILE_BYTES = 2 * 1000**3
 # Batches of a project at the same time (rate limits page, copy of 2026-01).
 MAX_ACTIVE_BATCHES = 100
-# The API aims to end a batch in 24 h, and ends each batch after 48 h (Batch API guide, read 2026-11).
+# The API aims to end a batch in 24 h, and ends each batch after 48 h (Batch API guide, read
+# 2026-11).
 TARGET_BATCH_AGE = timedelta(hours=24)
 MAX_BATCH_AGE = timedelta(hours=48)
 # Texts in an embedding call. This is customary, and the API refuses more (read 2026-11).

@@ -135,10 +135,10 @@ def measure_search(
         qrels: TREC judgements.
 
     Returns:
-        A dict {system, type, queries, figures, weak, share} per query type and system. If there are at
-        least two types, each type follows after "all". `figures` has the mean of each measure and
-        the ends of its 95 % interval. `weak` is the share of queries whose first ten hits are all
-        weak, or None if this is unknown. `share` is None except for "hybrid": {used, best, low,
+        A dict {system, type, queries, figures, weak, share} per query type and system. If there are
+        at least two types, each type follows after "all". `figures` has the mean of each measure
+        and the ends of its 95 % interval. `weak` is the share of queries whose first ten hits are
+        all weak, or None if this is unknown. `share` is None except for "hybrid": {used, best, low,
         high}, the share of words of the build, and the best share on these queries with the ends of
         its 95 % interval.
 

@@ -171,9 +171,9 @@ class _HitDescriber:
     def _explain_hit(self, hit: Hit, row: int, words_by_term: Mapping[str, str]) -> str:
         """Return why an entry was found, for example "words: water, law; close in meaning".
 
-        "untagged" and "weak" come first. The words are the matching words of the query. "close in meaning" is
-        added if the similarity reaches the floor or the build has no floor, and the hit is not
-        weak. It is also the reason if there is no other reason.
+        "untagged" and "weak" come first. The words are the matching words of the query. "close in
+        meaning" is added if the similarity reaches the floor or the build has no floor, and the hit
+        is not weak. It is also the reason if there is no other reason.
         """
         matching_words = dict.fromkeys(
             word for term, word in words_by_term.items() if row in self.rows_by_term[term]

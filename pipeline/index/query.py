@@ -261,8 +261,8 @@ def build_measured_queries(
 ) -> Iterator[SearchQuery]:
     """Yield a query for each typed query; all are embedded together before the first is yielded.
 
-    Hits of these queries get no reasons. Unlike in `build_typed_query`, a query without terms has no hits
-    by words.
+    Hits of these queries get no reasons. Unlike in `build_typed_query`, a query without terms has
+    no hits by words.
 
     Args:
         ws: The workspace, whose backend embeds.

@@ -124,7 +124,7 @@ def iterate_chunks(
     format_: str,
     options: ExportOptions = DEFAULT_OPTIONS,
 ) -> Iterator[bytes]:
-    """Yield the bytes that `export_answers` writes, from a single snapshot that stays open meanwhile.
+    """Yield the bytes that `export_answers` writes, from one snapshot that stays open meanwhile.
 
     Without rows, the bytes are those of a file without rows.
 

@@ -259,7 +259,8 @@ def _to_live_run(
     """Return the progress of a live run for JSON: {number, items, done, eta_s, state}.
 
     `items` and `done` count requests. `eta_s` is the estimated remaining time in seconds. It is
-    None before the first reply, and once the replies are sealed. `state` is "under way" or "killed".
+    None before the first reply, and once the replies are sealed. `state` is "under way" or
+    "killed".
 
     Args:
         batch: The combined batch of the run.

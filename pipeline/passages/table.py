@@ -2,7 +2,8 @@
 
 The tables are made by findable or belong to another program. Ids have the type of the table; the
 engine sees text. In a `PassagesShape` a value takes its type from its place: text, numbers and
-None go out, and cells that come in are read with `parse_json_cell` (JSON) and `cell_to_text` (text).
+None go out, and cells that come in are read with `parse_json_cell` (JSON) and `cell_to_text`
+(text).
 
 - Passages are read in place. An index is added only if no index finds a row by its id.
 - Missing columns are added to a table of concepts.
@@ -215,7 +216,7 @@ class _Passages(TaskTables):
         tx: Connection,
         settings: Settings = DEFAULT_SETTINGS,
     ) -> dict[str, tuple[str, ...]]:
-        """Return the tables, with the view if it is to be made; see `TaskTables.list_made_columns`."""
+        """Return the tables, with the view if it is made; see `TaskTables.list_made_columns`."""
         tables = dict(super().list_made_columns(tx, settings))
         if settings.task == "passages":
             tables[VIEW] = ()

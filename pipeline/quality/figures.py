@@ -27,7 +27,8 @@ from pipeline.store.database import Connection
 T = TypeVar("T")
 Number = TypeVar("Number", int, float)
 Unit = Literal["share", "mean", "count", "USD", "characters", "bits"]
-# The value of a figure, and the number of measured items. The value is missing if nothing was measured.
+# The value of a figure, and the number of measured items. The value is missing if nothing was
+# measured.
 FigureValue = tuple[float | None, int]
 # Preferred members at the start of a random choice.
 MAX_PREFERRED = 10

@@ -410,7 +410,8 @@ class Session:
 def _check_address(url: URL) -> None:
     """Check that the driver can build a connection from a URL; nothing is connected.
 
-    Values of options such as sslmode are not checked. Messages quote nothing that may be a password.
+    Values of options such as sslmode are not checked. Messages quote nothing that may be a
+    password.
 
     Raises:
         ConfigurationError: The host or the database contains an `@`, or the driver refuses the URL.

@@ -533,5 +533,5 @@ class TaskTables:
         tx: Connection,
         settings: Settings = DEFAULT_SETTINGS,
     ) -> list[Table]:
-        """Return the definitions for a server of all tables; see `TableSpec.make_server_definition`."""
+        """Return a server's definitions of all tables; see `TableSpec.make_server_definition`."""
         return [spec.make_server_definition(tx) for spec in self.make_specs(tx, settings)]

@@ -219,7 +219,7 @@ def has_confidence_columns(tx: Connection, task: TaskRecord, fields: Collection[
 
 
 def name_confidence_columns(other_names: Iterable[str], fields: Sequence[str]) -> dict[str, str]:
-    """Return the names of the columns of fields' confidences, such as `tone_confidence`, by field."""
+    """Return the names of the columns with confidences, such as `tone_confidence`, by field."""
     suffixed_names = {field: f"{field}{CONFIDENCE_SUFFIX}" for field in fields}
     column_names = name_added_columns(other_names, suffixed_names.values(), "answer_")
     return {

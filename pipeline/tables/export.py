@@ -1,8 +1,8 @@
 """Write rows as CSV, JSON lines, a JSON list, .xlsx or Parquet, in constant memory.
 
 Pieces of CSV and JSON never split a row. Exported answers are columns of the row that they belong
-to, or a row for each member of a list. Parquet needs pyarrow, an optional package. A Parquet file is
-valid only if its last bytes were written.
+to, or a row for each member of a list. Parquet needs pyarrow, an optional package. A Parquet file
+is valid only if its last bytes were written.
 """
 
 import json

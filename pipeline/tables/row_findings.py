@@ -21,7 +21,8 @@ from pipeline.tables.csv_records import CUT_MARK, MAX_CUT_CELL
 MAX_EXCERPT_CHARS = 80
 # Characters before the first unsound character that a finding shows.
 _EXCERPT_CONTEXT_CHARS = 20
-# Undecodable bytes are read as the lone surrogates U+DC80 to U+DCFF (see `pipeline.tables.text_file`).
+# Undecodable bytes are read as the lone surrogates U+DC80 to U+DCFF (see
+# `pipeline.tables.text_file`).
 _FIRST_BAD_BYTE = 0xDC00
 _LAST_BAD_BYTE = 0xDCFF
 # Unicode categories of control characters, line and paragraph separators, and lone surrogates.

@@ -80,7 +80,8 @@ class Preflight:
     deadline_s: float | None = None
     # Prepared batches of an earlier run, which are sent too.
     waiting: BatchPlan = field(default_factory=BatchPlan)
-    # Part of the cost by mode that pays for row codes, in USD; empty if the task has no `echo=True`.
+    # Part of the cost by mode that pays for row codes, in USD; empty if the task has no
+    # `echo=True`.
     echo_costs: Mapping[str, float] = field(default_factory=dict)
     # What MOVE_AFTER may do, or None.
     late_move: LateMove | None = None

@@ -231,8 +231,8 @@ class Workspace:
             InputError: There is no text, a column does not exist, or `fields` is invalid; nothing
                 was asked.
             ConfigurationError: A key is missing, or a budget has no room.
-            FindableError: The calls ended early; see `TryReport.check`. It is raised after the calls.
-                With a name, the task's file and the answers so far are stored then.
+            FindableError: The calls ended early; see `TryReport.check`. It is raised after the
+                calls. With a name, the task's file and the answers so far are stored then.
         """
         new_task = ask.parse_question(
             rows,

@@ -75,7 +75,7 @@ def line(
     off_days: int = 0,
     **options: Any,
 ) -> Command:
-    """Return a command; `{home}` in its words is the folder of the day, which contains `inputs_noun`."""
+    """Return a command; `{home}` in its words is the folder of the day, with `inputs_noun`."""
     return Command(verb, arguments, options, repeated_codes, engine or {}, off_days)
 
 

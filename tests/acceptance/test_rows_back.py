@@ -94,7 +94,7 @@ def read_back(path: Path) -> list[dict[str, Any]]:
 
 
 def test_no_export_replaces_the_source_of_a_task(workspace: Workspace) -> None:
-    """A task's own row file is refused as a target, also with OVERWRITE=1 and for a list of rows."""
+    """A task's own row file is no target, also with OVERWRITE=1 and for a list of rows."""
     put_table(workspace, "csv")
     workspace.task = "tickets"
     arguments = ['key="Ticket Nr."']

@@ -1,4 +1,4 @@
-"""Flows from a file to a table while Gemini fails, the page's server dies, or another tab changes."""
+"""Flows from a file to a table while Gemini fails, the server dies, or another tab changes."""
 
 import csv
 import io

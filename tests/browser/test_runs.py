@@ -1,4 +1,4 @@
-"""Runs are shown as they end: failed, retried, cancelled or stopped, each on the page of its task."""
+"""Runs are shown as they end: failed, retried, cancelled or stopped, on the page of their task."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,8 +1,8 @@
 """Record the output of the commands in README.md and docs/, in blocks of `$ make …`.
 
-`python -m tests.docs.recordings` (of `make docs`) runs the commands and writes changed blocks. Times
-and remote names are ignored. Each page runs on the local engine in its own folder, which has the
-sample and the files of blocks `cat > file`. A shell runs the lines of other programs.
+`python -m tests.docs.recordings` (of `make docs`) runs the commands and writes changed blocks.
+Times and remote names are ignored. Each page runs on the local engine in its own folder, which has
+the sample and the files of blocks `cat > file`. A shell runs the lines of other programs.
 
 All other commands of README.md and the tutorial run as well, without a recording.
 """

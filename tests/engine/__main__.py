@@ -3,7 +3,8 @@
 `python -m tests.engine FOLDER OWNER` loads the engine and listens at FOLDER/socket as long as the
 process OWNER lives. Each connection is an engine, which is a fork of this process:
 
-- The client sends a JSON line with `root` (the folder of its state), `settings`, `faults` and `port`.
+- The client sends a JSON line with `root` (the folder of its state), `settings`, `faults` and
+  `port`.
 - The engine answers with a JSON line with its `url` and `pid`. It ends when the connection ends.
 - The name and the lines of each create are written to `root`/creates.jsonl.
 - The control paths are `/_emu/` with faults, settings, clock, journal and batches.

@@ -7,7 +7,8 @@ A fault has a word, for example `hang`, and applies to one of these:
 - a line of a result file, or a live answer
 - a batch at its create
 
-The tables below list all words. A script names a word, its arguments, and the requests that it hits.
+The tables below list all words. A script names a word, its arguments, and the requests that it
+hits.
 """
 
 import asyncio
@@ -138,7 +139,10 @@ class Exchange:
     async def cut(self, reply: Reply, *, end_offset: int) -> None:
         """Send the first bytes of a reply without its length, and close."""
         content_type = reply.headers.get("content-type", JSON)
-        head = f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {content_type}\r\nConnection: close\r\n\r\n"
+        head = (
+            f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {content_type}\r\n"
+            "Connection: close\r\n\r\n"
+        )
         self._transport.write(head.encode("latin-1") + reply.body[:end_offset])
         await self.drop()
 

@@ -49,8 +49,8 @@ class Clock:
 class State(state.EngineState):
     """The batches and files, in the form that clients see.
 
-    The fate of a batch is the decision of the script at its create. It is stored in a file, so that it
-    survives a killed process.
+    The fate of a batch is the decision of the script at its create. It is stored in a file, so that
+    it survives a killed process.
     """
 
     def __init__(

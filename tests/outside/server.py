@@ -42,9 +42,9 @@ class Troubles:
     shed: float = 0.0
     # Share of the other flex calls that are served as standard.
     downgraded: float = 0.0
-    # Faults of the next decisions, in order; "" is no fault. "503", "429" and "400" refuse the call,
-    # "drop" cuts the connection before the decision, and "lost" after it. "blocked" blocks the
-    # prompt, and "unknown" gives the first answer a type that no client knows.
+    # Faults of the next decisions, in order; "" is no fault. "503", "429" and "400" refuse the
+    # call, "drop" cuts the connection before the decision, and "lost" after it. "blocked" blocks
+    # the prompt, and "unknown" gives the first answer a type that no client knows.
     decision_faults: list[str] = field(default_factory=list)
     # Codes of the refused calls.
     codes: tuple[int, ...] = (500, 429, 408)

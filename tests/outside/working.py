@@ -13,8 +13,8 @@ from tests.outside.telling import Manner
 Results = Callable[[Sequence[str]], bytes]
 
 
-# A function from the replies of a batch, in the order of its requests, to the replies under the same
-# keys. A request without a reply has its error.
+# A function from the replies of a batch, in the order of its requests, to the replies under the
+# same keys. A request without a reply has its error.
 Mixing = Callable[[list[Json]], list[Json]]
 
 

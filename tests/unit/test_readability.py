@@ -51,7 +51,7 @@ def test_each_figure_counts_its_construct(tmp_path: Path) -> None:
 def test_messages_are_texts_of_several_words_that_are_no_docstring_and_no_sql(
     tmp_path: Path,
 ) -> None:
-    """An f-string is read as a whole; short texts, docstrings and statements of SQL are left out."""
+    """An f-string is read as a whole; short texts, docstrings and SQL are left out."""
     path = tmp_path / "sample.py"
     path.write_text(
         '"""The docstring of a module is not a message."""\n'

@@ -155,7 +155,8 @@ def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> 
 
     The form's `act` is "review", "unreview", "name", "correct" or "forget"; any other form asks the
     row again. Asking and forgetting run in the background. The message about a correction is
-    displayed next to its field. The editor's name is stored in a cookie, unless the form is refused.
+    displayed next to its field. The editor's name is stored in a cookie, unless the form is
+    refused.
     """
     app_state = get_app_state(request)
     key = query.key

@@ -255,7 +255,8 @@ def _list_run_work(
     """Return the documents of the work on a run, in the order of `job_documents`.
 
     Work on a run cancels it or asks rows of its task again. For a live run that is not over, it is
-    also a running command that asks rows of the task. Only the last MAX_DISPLAYED_WORK are returned.
+    also a running command that asks rows of the task. Only the last MAX_DISPLAYED_WORK are
+    returned.
     """
     kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
     kinds.append(ASK_WORK_KIND.format(task))

@@ -14,10 +14,12 @@ class Answer(BaseModel):
     wish: Literal[
         "replacement", "refund", "delivery", "invoice", "return", "cancellation", "nothing"
     ] = Field(
-        description="replacement: something is broken or leaks; refund: money back; delivery: where or when it arrives"
+        description="replacement: something is broken or leaks; refund: money back; "
+        "delivery: where or when it arrives"
     )
     urgency: Literal["high", "normal", "low"] = Field(
-        description="high: it must be done now or today, or it leaks; normal: a wish; low: thanks, or a question"
+        description="high: it must be done now or today, or it leaks; normal: a wish; "
+        "low: thanks, or a question"
     )
     due: date | None = Field(
         default=None, description="The day by which it must be done, where the message names one"

@@ -42,7 +42,8 @@ task = Task(
     answer=Answer,
     items="invoices.jsonl",
     key=["vendor", "number"],
-    prompt="Invoice {number} of {vendor}, as it was scanned. Braces such as {} or {1} are only braces.\n\n{scan}",
+    prompt="Invoice {number} of {vendor}, as it was scanned. "
+    "Braces such as {} or {1} are only braces.\n\n{scan}",
     check=check,
     version=3,
     label="{vendor} {number}",

@@ -21,9 +21,11 @@ task = Task(
     answer=Answer,
     items="""
         WITH housed AS (
-            SELECT objects.id, title, note, name AS room, "select" FROM objects LEFT JOIN rooms ON rooms.id = room
+            SELECT objects.id, title, note, name AS room, "select" FROM objects LEFT JOIN rooms ON
+            rooms.id = room
         )
-        SELECT id, title, note, room, "select" FROM housed WHERE title NOT LIKE '%:%' ORDER BY title DESC;
+        SELECT id, title, note, room, "select" FROM housed WHERE title NOT LIKE '%:%' ORDER BY title
+        DESC;
     """,
     prompt="{title} ({room}, {select})\n{note}",
     quotes_in="note",

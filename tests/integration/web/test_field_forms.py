@@ -71,7 +71,7 @@ def _read_answer(page: Page) -> dict[str, Any]:
 
 @pytest.mark.sampled(0)
 def test_inputs_have_the_shapes_of_the_fields(page: Page) -> None:
-    """There are a select, a number, a checkbox, lines, a quotation and objects with their values."""
+    """A form has a select, a number, a checkbox, lines, a quotation and objects with values."""
     html = page.get("/row", params=ROW).text
 
     def find(pattern: str) -> str:

@@ -19,7 +19,7 @@ from tests.page import Page
 def test_counts_and_sorting_have_time(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counts have 3 seconds and sorting has more; counts that take longer are said to be missing."""
+    """Counts have 3 seconds and sorting has more; the page says if counts are missing."""
     monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace).ran("tag-live")
     limits = []

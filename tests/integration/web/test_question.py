@@ -82,7 +82,8 @@ def test_a_trial_is_measured_on_corrected_rows_before_it_is_used(page: Page) -> 
     """Present and new answers are counted against corrections, beside the button that uses them."""
     create_task(page)
     body = {"value": "praise", "count": 7, "who": "Bea"}
-    # The local engine's answers differ by row, so some rows are set to one value and some to another.
+    # The local engine's answers differ by row, so some rows are set to one value and some to
+    # another.
     for value in ("praise", "blame"):
         path = "/api/tasks/kettles/items/set"
         response = page.post(path, params={"field": "tone"}, json={**body, "value": value})

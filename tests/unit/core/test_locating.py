@@ -7,7 +7,8 @@ from pipeline.core.locate import SearchableText
 TEXT = (
     "We train a convolutional neural network (CNN) on Image-\u00adNet."
     " The \ufb01ne-tuned  model\u2019s accuracy is 95.2%."
-    "\nIt does not converge quickly \u2014 stra\u00dfe \u0130stanbul, cafe\u0301; 机器学习模型很好。"
+    "\nIt does not converge quickly \u2014 "
+    "stra\u00dfe \u0130stanbul, cafe\u0301; 机器学习模型很好。"
 )
 
 

@@ -33,7 +33,7 @@ def test_confidence_of_another_value_is_not_taken() -> None:
 
 
 def test_first_source_with_a_confidence_of_the_value_counts() -> None:
-    """Earlier corrections come before the model; a field without confidence there is the model's."""
+    """Earlier corrections come before the model; a field that they lack is the model's."""
     correction, kept = make_answer("person", {**CALM, "tone": "loud"}, place=0.6)
     newer, confidences = make_answer("tickets@2/model", CALM, tone=0.8, place=0.95)
     sources = [correction, newer]

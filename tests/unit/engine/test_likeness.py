@@ -96,7 +96,7 @@ def test_largest_sample(kind: str) -> None:
 
 
 def test_few_answers_and_weak_tasks_are_not_tested() -> None:
-    """Fewer than 50 answers, and versions whose earlier answers were like chance, are not tested."""
+    """Fewer than 50 answers, and versions with earlier answers like chance, are not tested."""
     pairs = rotate(make_pairs("quotation", 60, 1))
     assert not is_mixed_up(pairs[:49], list, seed="x")
     weak_pairs = make_pairs("unrelated", 100, 2)

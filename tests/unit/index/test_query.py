@@ -20,7 +20,10 @@ from tests.unit.index.toy import comparisons
             SearchQuery("rivers and tide tables", ("tide tables",), ("water law",)),
         ),
         ('e-mail - 12" vinyl, C++ --', SearchQuery('e-mail - 12" vinyl, C++ --')),
-        ("«droit de l'eau» -fiscal", SearchQuery("droit de l'eau", ("droit de l'eau",), ("fiscal",))),
+        (
+            "«droit de l'eau» -fiscal",
+            SearchQuery("droit de l'eau", ("droit de l'eau",), ("fiscal",)),
+        ),
         ("-мёд 蜂 -蜜", SearchQuery("蜂", (), ("мёд", "蜜"))),
         ("🐝", SearchQuery("🐝")),
         ('"a" -the "a" law -the', SearchQuery("a a law", ("a",), ("the",))),

@@ -53,7 +53,7 @@ def test_error_rolls_back_rows_and_tables(store: Store) -> None:
 
 
 def test_reader_keeps_its_snapshot(store: Store) -> None:
-    """A reader does not see later writes and does not block writers; it cannot write on a server."""
+    """A reader sees no later writes and blocks no writers; it cannot write on a server."""
     with store.read() as tx:
         note_count = tx.execute(text("SELECT count(*) FROM notes")).scalar()
         with store.write() as writer:

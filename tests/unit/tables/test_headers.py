@@ -38,13 +38,9 @@ name,city|Ann,Rome|Bob,Oslo
 ,text|ann,foo|bob,bar
 id,text,|1,foo,|2,bar,
 id;text;city|1;Late, cold;Rome|2;x, y;Oslo
-Timestamp,How satisfied are you with the boat?,Why?|2026-01-01 10:00,5,It was fast|2026-01-02 11:00,4,No
-Q1,Q2,Q3|yes,no,yes|no,no,yes
-email,name|a@b.org,Ann|c@d.org,Bob
-"Review text","Stars (1-5)"|"x, y",3|"z",4
-id\ttext|1\tfoo, bar|2\tbaz, qux
-id,text,n|1,foo|2,bar
-year,text|2019,a|2020,b
+Timestamp,How satisfied are you with the boat?,Why?|2026-01-01 10:00,5,It was fast|2026-01-02
+11:00,4,No Q1,Q2,Q3|yes,no,yes|no,no,yes email,name|a@b.org,Ann|c@d.org,Bob "Review text","Stars
+(1-5)"|"x, y",3|"z",4 id\ttext|1\tfoo, bar|2\tbaz, qux id,text,n|1,foo|2,bar year,text|2019,a|2020,b
 id,text|1,foo
 """.strip().split("\n")
 REFUSED = {
