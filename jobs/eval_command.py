@@ -60,6 +60,7 @@ def evaluate(
                 "nothing was measured"
             )
         return evaluate_search(ws, queries, qrels)
+    # One file of judged questions alone does not mean that labels are to be measured.
     if queries is not None or qrels is not None:
         missing_name = "queries"
         if qrels is None:

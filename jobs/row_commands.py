@@ -426,11 +426,13 @@ def correct(
         return label_output.correct_by_file(
             ws, file, options=read_options, editor_name=editor_name, is_dry=dry
         )
+    # Without an item, the command is about edits of many rows.
     if item is None and undo is not None:
         return label_output.undo_bulk_edit(ws, undo, editor_name=editor_name)
     if item is None:
         return label_output.list_bulk_edits(ws)
 
+    # An edit is either a number to undo, or the new values.
     change: Document | int | None = undo
     if set_ is not None:
         change = corrections.parse_typed_fields(ws.task, set_)
@@ -474,6 +476,7 @@ def _check_correct_options(
     exclusive_options = dict(actions)
     exclusive_options["file"] = rows["file"]
     names = [name for name, value in exclusive_options.items() if value is not None]
+    # A file names its rows itself.
     if rows["item"] is not None and rows["file"] is not None:
         names = ["item", "file"]
     if len(names) > 1:

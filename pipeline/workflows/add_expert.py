@@ -162,7 +162,7 @@ def store_person(
         mapping: The setting MAP.
         reason: Why the person is due.
         as_given: Refuse a document if one of its values would be changed.
-        patience_s: How many seconds to wait for another writer; None for the usual time.
+        patience_s: How many seconds to wait for another writer; if None, the usual time.
 
     Raises:
         InputError: The document is not a single person, a name in it is ambiguous, the bio is too
@@ -210,7 +210,7 @@ def reload_person(
     """Read a person again by the username of `saved`; return a copy of `saved` with the new values.
 
     Name, tags, score, parking and due state are read from the database. Username, id and notes stay
-    those of `saved`. Nothing is written.
+    those of `saved`. It writes nothing.
 
     Args:
         problem: Why there are no tags; stored in the copy.

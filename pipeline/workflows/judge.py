@@ -345,7 +345,7 @@ def _ask(
 def _end_unfinished_run(ws: WorkspaceSession) -> bool:
     """End an unfinished run of judging in the database; return whether there was one.
 
-    Call it if no row is left to judge: the run is of a killed command. Nothing is written without
+    Call it if no row is left to judge: the run is of a killed command. It writes nothing without
     such a run.
     """
     with ws.store.read() as tx:

@@ -83,7 +83,7 @@ def plan_move(
 
     Args:
         number: The number of the batch.
-        budget_usd: The most that the move may spend; None for the budget of an unfinished `tag`.
+        budget_usd: The most that the move may spend; if None, the budget of an unfinished `tag`.
 
     Raises:
         InputError, RemoteError: As `move_batch` for a batch that cannot be moved.
@@ -132,7 +132,7 @@ def move_batch(
 
     Args:
         number: The number of the batch.
-        budget_usd: The most that this command may spend; None for the budget of an unfinished
+        budget_usd: The most that this command may spend; if None, the budget of an unfinished
             `tag`.
 
     Raises:

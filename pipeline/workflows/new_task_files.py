@@ -196,7 +196,7 @@ def draft_question(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     """Return the draft of a question; check that it has a row and a column to ask about.
 
     Such a column has texts or images, or was chosen as the text. If a field of the answer is a
-    quote, a text column is needed. Nothing is written.
+    quote, a text column is needed. It writes nothing.
 
     Args:
         store: As for `draft_task`.

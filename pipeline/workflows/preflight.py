@@ -182,9 +182,9 @@ def estimate_tagging(
 ) -> Preflight:
     """Sync the rows, and return the estimates of all modes; nothing is sent.
 
-    Replies of live runs whose process died are ingested. With the local engine, the result also
-    contains the estimate for Gemini's model; if that cannot be made, a warning is printed. If no
-    row is open, it is left out.
+    Replies of live runs whose process died are ingested. If the local engine answers, the
+    result also contains the estimate for Gemini's model; if that cannot be made, a warning is
+    printed. If no row is open, it is left out.
 
     Args:
         limit: Estimate at most this many rows, or None for all.

@@ -53,7 +53,7 @@ def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: boo
     """Prepare a task for requests: sync its rows, and clear up after dead and outdated work.
 
     Replies of live runs whose process died are ingested, and batches that are outdated are
-    abandoned. Nothing is sent.
+    abandoned. It sends nothing.
 
     Args:
         ws: The workspace.

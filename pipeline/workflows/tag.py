@@ -38,7 +38,7 @@ def switch_to_new_version(ws: WorkspaceSession) -> None:
     """Replace the session's task by a new version: VERSION if set, else the next number.
 
     The task stays if it is already the new version of an unfinished backfill and VERSION is not
-    set, so that the same command continues it. Nothing is written.
+    set, so that the same command continues it. It writes nothing.
 
     Raises:
         InputError: The task has only one version.
@@ -103,7 +103,7 @@ def _tag_prepared_rows(
     """Ask about the open rows in the mode of the options; see `tag_rows`.
 
     Args:
-        selection: The rows that are asked; None for all open rows, or for a continued selection.
+        selection: The rows that are asked; if None, all open rows, or a continued selection.
         open_work: Descriptions of the batches and runs that were open when the command started.
     """
     if options.mode != Mode.DECIDE:
@@ -125,7 +125,7 @@ def _tag_mixed_rows(
     confirmed together, and both belong to the same run and its budget.
 
     Args:
-        selection: The rows to ask; None for all open rows.
+        selection: The rows to ask; if None, all open rows.
         open_work: Descriptions of the batches and runs that were open when the command started.
 
     Returns:
@@ -229,7 +229,7 @@ def _tag_open_rows(
     `complete_report`.
 
     Args:
-        selection: The rows to ask; None for all open rows.
+        selection: The rows to ask; if None, all open rows.
         open_work: Descriptions of the batches and runs that were open when the command started.
 
     Raises:
@@ -458,7 +458,7 @@ def _begin_run(
     Args:
         tag_rounds: Gives the start of the spending and the mode.
         estimate: Gives the rows and the estimated cost of the new run.
-        selection: The rows of the new run; None for all open rows.
+        selection: The rows of the new run; if None, all open rows.
 
     Raises:
         StateConflictError: Another process selected rows meanwhile; nothing was asked.

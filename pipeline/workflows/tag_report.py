@@ -190,7 +190,7 @@ class TagReport:
             strict: A failed gate is an error.
 
         Raises:
-            KeyboardInterrupt: The live run was interrupted. Nothing is printed.
+            KeyboardInterrupt: The live run was interrupted. No line is printed.
             FindableError: The first of `list_errors`, after warnings about the others.
             GateError: As `check_gates`.
         """

@@ -301,7 +301,7 @@ class WorkPass:
     def describe_waits(self, due_units: Sequence[DueUnit]) -> None:
         """Add a line about each slow batch of the task to the figure `slow`.
 
-        A line has the wait so far, and when the batch is looked at next. With the local engine
+        A line has the wait so far, and when the batch is looked at next. If the local engine answers,
         nothing is added.
 
         Args:
