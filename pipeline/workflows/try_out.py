@@ -494,7 +494,8 @@ def _judge_row(
     """Judge the reply of a row, and write outcome, answer and cost into `tried_row`.
 
     Calls, tokens, time and cost are added to those of an earlier reply. If there is no reply, the
-    outcome is "lost" or "refused", with the reason of the trial. Nothing is stored in the workspace.
+    outcome is "lost" or "refused", with the reason of the trial. Nothing is stored in the
+    workspace.
 
     Args:
         tried_row: The row of the report; it is changed.

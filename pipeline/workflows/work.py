@@ -301,8 +301,8 @@ class WorkPass:
     def describe_waits(self, due_units: Sequence[DueUnit]) -> None:
         """Add a line about each slow batch of the task to the figure `slow`.
 
-        A line has the wait so far, and when the batch is looked at next. If the local engine answers,
-        nothing is added.
+        A line has the wait so far, and when the batch is looked at next. If the local engine
+        answers, nothing is added.
 
         Args:
             due_units: The units of the task that are due now or later.
