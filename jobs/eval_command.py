@@ -9,6 +9,7 @@ from jobs.output import Output, TextTable
 from jobs.search_commands import evaluate_search
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
@@ -96,7 +97,9 @@ def _choose_next_command(report: AccuracyReport, labels: TaskLabels) -> CommandH
             versions[report.present_index] = DRAFT_SIDE
             sides = dict(zip("ab", versions, strict=True))
         row_count = report.measured_rows + report.unasked_rows
-        return labels.command("try", labelled=True, **sides, n=min(row_count, MAX_TRIED_ROWS))
+        mode = Mode.DECIDE.value if report.is_present_decided else None
+        tried_count = min(row_count, MAX_TRIED_ROWS)
+        return labels.command("try", labelled=True, **sides, mode=mode, n=tried_count)
     if report.missing_labels:
         return CommandHint("web")
     return None

@@ -472,8 +472,6 @@ def ask(
         with open_configured_workspace("write", task_name=name) as ws:
             report = ask_workflow.ask_saved(ws, saved_question, size=n, mode=mode)
             next_command: CommandHint | None = status.read_status(ws).next_command
-            if mode == Mode.DECIDE and next_command is not None and next_command.command == "tag":
-                next_command = ws.task.labels.command("tag", mode=mode)
     else:
         options = {"from": from_, **read_options.given, "source": source, "q": q, "fields": fields}
         options |= {"text": text, "key": key, "with": with_}

@@ -95,6 +95,9 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
     Raises:
         InputError: There is no such edit, or the editor's name is invalid.
     """
+    undone_numbers = [
+        edit.number for edit in bulk_edits.read_bulk_edits(ws.store, ws.task) if edit.is_undone
+    ]
     with ws.display.bar("undo", None) as progress:
         report = bulk_edits.undo_bulk_edit(
             ws.store, ws.task, ws.now, number, editor_name=editor_name, progress=progress
@@ -103,6 +106,8 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
         f"edit {number} of many rows undone: {report.changed:,} changed back, "
         f"{report.unchanged:,} unchanged, {report.refused:,} refused"
     )
+    if number in undone_numbers and not report.changed:
+        message = f"edit {number} of many rows was undone before; nothing was changed"
     output: list[Any] = [message]
     if report.refusals:
         output.append(TextTable(("row", "reason"), report.refusals))

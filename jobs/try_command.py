@@ -10,6 +10,7 @@ from jobs.options import COUNT, TEXT, CommandReport, Parameter, Seed, SingleRowM
 from jobs.output import print_line, print_text
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.states import Mode
 from pipeline.core.text import format_probability, format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
@@ -98,12 +99,12 @@ def try_(
         mode=mode,
         labelled=labelled,
     )
-    print_report = partial(_print_try, try_report, ws.task.labels)
+    print_report = partial(_print_try, try_report, ws.task.labels, mode=mode)
     document = {**try_report.document, "placeholder": ws.has_placeholder_answers}
     return CommandReport(document, print_report, try_report.check)
 
 
-def _print_try(report: TryReport, labels: TaskLabels) -> None:
+def _print_try(report: TryReport, labels: TaskLabels, *, mode: str) -> None:
     """Print the system instruction, then each tried row with its request and reply, then totals.
 
     The last lines say how often the answers to labelled rows are right, and the cost.
@@ -124,7 +125,7 @@ def _print_try(report: TryReport, labels: TaskLabels) -> None:
     print_text("")
     for line in _accuracy_lines(report.accuracy):
         print_line(line)
-    print_line(_format_try_total(report, labels))
+    print_line(_format_try_total(report, labels, mode=mode))
 
 
 def _print_request(request: Mapping[str, Any]) -> None:
@@ -191,8 +192,10 @@ def _print_tried_outcome(row: TriedRow) -> None:
         print_text(_cut_text(row.reply), indent=INDENT)
 
 
-def _format_try_total(report: TryReport, labels: TaskLabels) -> str:
+def _format_try_total(report: TryReport, labels: TaskLabels, *, mode: str) -> str:
     """Return the count, version and cost of a try; with a valid answer also the next step.
+
+    The next step has the mode of the try if rows were asked by decisions.
 
     For the draft of a stored version, the next step includes a new version number.
     """
@@ -201,6 +204,8 @@ def _format_try_total(report: TryReport, labels: TaskLabels) -> str:
     total = f"{row_count} tried with {report.extractor}, {format_usd(report.cost)}"
     message = f"{total}; no answer was stored"
     next_step = str(labels.ask_command)
+    if mode == Mode.DECIDE:
+        next_step = str(labels.command("tag", mode=mode))
     if report.draft_of:
         version_number = report.draft_of.partition("@")[2]
         message = f"draft of version {version_number}: {message}"

@@ -469,7 +469,8 @@ def find_first_accepted_value(
     """Return the first candidate value that a field accepts, unchanged.
 
     If it accepts none, the first of the candidates with the deepest fault is returned: a list with
-    a wrong member rather than a text in the place of a list. No error is raised.
+    a wrong member, or with too many members, rather than a text in the place of a list. No error is
+    raised.
 
     Args:
         answer: The model of the answer.
@@ -479,17 +480,20 @@ def find_first_accepted_value(
     from pydantic import TypeAdapter, ValidationError
 
     kind: Any = TypeAdapter(answer.model_fields[field].rebuild_annotation())
-    fault_depths = []
+    # The depth of each candidate's first fault, and whether its type is right there.
+    faults: list[tuple[int, bool]] = []
     for candidate in readings:
         try:
             kind.validate_json(json.dumps(candidate))
         except ValidationError as error:
-            fault_depths.append(len(error.errors()[0]["loc"]))
+            first_error = error.errors()[0]
+            has_type = not first_error["type"].endswith("_type")
+            faults.append((len(first_error["loc"]), has_type))
         except Exception:  # noqa: BLE001 - a validator of a user can raise anything
-            fault_depths.append(0)
+            faults.append((0, False))
         else:
             return candidate
-    return readings[fault_depths.index(max(fault_depths))]
+    return readings[faults.index(max(faults))]
 
 
 def is_query(items: str) -> bool:

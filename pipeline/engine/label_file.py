@@ -143,13 +143,19 @@ def correct_by_file(
 
     Raises:
         LabelFileError: A row, column or value of the file is wrong; nothing was changed.
-        InputError: The file cannot be read, lacks the key or a field, or the name is invalid.
+        InputError: The file cannot be read, has no label, lacks the key or a field, or the name is
+            invalid.
         ConfigurationError: Code of the task's file failed.
     """
     editor_name = corrections.normalize_editor_name(editor_name)
     source = FileSource(path, options)
     columns = _match_columns(task, source)
     labelled_rows, faults = _read_labelled_rows(task, source, columns)
+    if not labelled_rows and not faults:
+        raise InputError(
+            f"{path} has no label; {UNCHANGED_MESSAGE}",
+            hint=f"fill cells of {join_first(list(columns.fields_by_column))}",
+        )
     report = LabelFileReport(
         str(path),
         labelled=len(labelled_rows),

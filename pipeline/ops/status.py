@@ -109,6 +109,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
             now=ws.now(),
         )
         waiting_moves = list_waiting_moves(tx, task, ws.extractor)
+        is_decided = batches.has_decisions(tx, task.name, task.version_label)
 
     if waits_by_number:
         document["waiting"] = [wait.document for wait in waits_by_number.values()]
@@ -132,6 +133,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         is_waiting_for_quota=is_waiting_for_quota,
         held_number=held_numbers[0] if held_numbers else None,
         waiting_move=waiting_moves[0] if waiting_moves else None,
+        is_decided=is_decided,
     )
     document["next"] = str(next_command or "")
 
@@ -561,6 +563,7 @@ def _choose_next_command(
     is_waiting_for_quota: bool,
     held_number: int | None,
     waiting_move: WaitingMove | None,
+    is_decided: bool,
 ) -> CommandHint | None:
     """Return the command for the most urgent condition, or None if there is nothing to do.
 
@@ -578,8 +581,10 @@ def _choose_next_command(
         is_waiting_for_quota: An unsent batch waits until submitted batches end.
         held_number: A batch of the task that is held, if there is any.
         waiting_move: A move whose rows wait to be asked in another mode, if there is any.
+        is_decided: Rows were asked by decisions under this version, so the other rows are, too.
     """
     task = ws.task
+    ask_command = _choose_ask_command(document, task, is_decided=is_decided)
     words = task.labels
     index = document["index"] or {"count": 0, "behind": 0}
     example_query = ws.indexed_task.example_question if ws.is_indexed else ""
@@ -591,7 +596,7 @@ def _choose_next_command(
     # The command of the first condition that is met.
     commands = (
         (document.get("task_file"), task.labels.command("doctor")),
-        (batch_counts["stopped"], _choose_ask_command(document, task)),
+        (batch_counts["stopped"], ask_command),
         (batch_counts["downloaded"], _choose_batch_command(document, task, "batch-ingest")),
         (is_waiting_for_quota, _choose_batch_command(document, task, "batch-poll")),
         (unsent_count, _choose_batch_command(document, task, "batch-submit")),
@@ -599,7 +604,7 @@ def _choose_next_command(
         (held_number, words.command("batch-poll", again=held_number)),
         (waiting_move, waiting_move and waiting_move.command),
         (counts.total == 0, fill_command),
-        (counts.open, _choose_ask_command(document, task)),
+        (counts.open, ask_command),
         (counts.done and index["behind"], words.command("index")),
         (counts.parked, words.command("parked")),
         (index["count"], words.command("search", q=example_query)),
@@ -631,11 +636,14 @@ def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) ->
     return CommandHint(step, task=task.subject)
 
 
-def _choose_ask_command(document: Mapping[str, Any], task: Task) -> CommandHint:
+def _choose_ask_command(
+    document: Mapping[str, Any], task: Task, *, is_decided: bool
+) -> CommandHint:
     """Return the command for open rows.
 
     A task that needs a pilot gets its backfill command after a passed or waived pilot, else its
-    pilot command. Other tasks get `tag`, with the size of a pilot that is unfinished or failed.
+    pilot command. Other tasks get `tag`, with the size of a pilot that is unfinished or failed, or
+    with the mode if decisions answered other rows.
     """
     pilot = document.get("pilot")
     verdict = pilot["verdict"] if pilot else None
@@ -643,7 +651,10 @@ def _choose_ask_command(document: Mapping[str, Any], task: Task) -> CommandHint:
         pilot_size = None
         if pilot and verdict in {None, "failed"}:
             pilot_size = pilot["size"]
-        return task.labels.command("tag", pilot=pilot_size)
+        mode = None
+        if is_decided and pilot_size is None:
+            mode = Mode.DECIDE.value
+        return task.labels.command("tag", pilot=pilot_size, mode=mode)
 
     command = "backfill" if verdict in {"passed", "waived"} else "pilot"
     return CommandHint(f"{task.labels.plural}-{command}")

@@ -16,6 +16,7 @@ from pipeline.core.errors import InputError
 from pipeline.engine.task import Task
 from pipeline.quality.intervals import compute_wilson_interval
 from pipeline.store import answers, labels
+from pipeline.store.batches import has_decisions
 from pipeline.store.database import Connection
 from pipeline.store.labels import RowLabel, VersionAnswer, is_label_value
 
@@ -202,6 +203,8 @@ class AccuracyReport:
     present_index: int | None = None
     # Labelled rows that only this version did not answer. A trial can ask them.
     unasked_rows: int = 0
+    # Decisions answered rows under this version.
+    is_present_decided: bool = False
 
     @property
     def missing_labels(self) -> int:
@@ -273,6 +276,7 @@ def measure_versions(
                 row_id not in sides[index] and all(row_id in side for side in other_sides)
                 for row_id in read_valid_labels(tx, task)
             )
+            report.is_present_decided = has_decisions(tx, task.name, task.version_label)
     return report
 
 

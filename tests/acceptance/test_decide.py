@@ -127,6 +127,16 @@ def test_closed_task_goes_from_rows_to_export_by_decisions(
     assert len(outside_server.decisions) == 12
 
 
+def test_next_commands_continue_by_decisions(served_tickets: Workspace) -> None:
+    """After rows were decided, `tag`, `status` and `try` name the mode for the other rows."""
+    declare(served_tickets, CLOSED_FIELDS, 6)
+    tag_run = served_tickets.run_command("tag", mode="decide", limit=3)
+    assert "tag --task tickets --mode decide" in tag_run.output
+    assert served_tickets.read_json("status")["next"].endswith("tag --task tickets --mode decide")
+    try_run = served_tickets.run_command("try", mode="decide", n=1)
+    assert "tag --task tickets --mode decide" in try_run.output
+
+
 @pytest.mark.alike
 def test_export_has_the_answers_of_both_models(tickets: Workspace) -> None:
     """Rows that a generating model answered first are exported beside the decided rows."""

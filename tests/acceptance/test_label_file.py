@@ -16,7 +16,7 @@ FIELDS = {
     "tone": "Literal['praise', 'blame']",
     "urgent": "bool",
     "stars": "int | None = None",
-    "topics": "list[Literal['lid', 'price', 'hum']]",
+    "topics": "list[Literal['lid', 'price', 'hum']] = Field(max_length=3)",
 }
 ANSWER = {"tone": "blame", "urgent": False, "stars": 1, "topics": ["lid"]}
 ROW_COUNT = 8
@@ -34,6 +34,7 @@ def _notes_workspace(workspace: Workspace, outside_server: Outside) -> Workspace
     lines = "".join(f"{number},note <{number}>\n" for number in range(1, ROW_COUNT + 1))
     workspace.write_file("tasks/notes.csv", f"id,text\n{lines}")
     text = write_declaration(FIELDS, prompt="{text}", items="notes.csv")
+    text = text.replace("import BaseModel\n", "import BaseModel, Field\n")
     workspace.write_file("tasks/notes.py", text)
     workspace.run_command("tag", mode="live", limit=ROW_COUNT - 1)
     return workspace
@@ -112,6 +113,8 @@ def test_file_corrects_and_confirms(notes_workspace: Workspace, kind: str) -> No
 
     workspace.run_command("correct", undo=report["number"], who="ada")
     assert (_answers(workspace), _label_counts(workspace)) == (before, {})
+    second_undo = workspace.run_command("correct", undo=report["number"], who="ada").stdout
+    assert "edit 1 of many rows was undone before; nothing was changed" in second_undo
 
 
 def test_file_with_faults_changes_nothing(notes_workspace: Workspace) -> None:
@@ -144,6 +147,11 @@ def test_file_with_faults_changes_nothing(notes_workspace: Workspace) -> None:
     assert "has no column 'id' with the keys of the rows; nothing was changed" in error
     path.write_text("id,text\n1,praise\n")
     assert "no column with labels" in workspace.run_command("correct", file=path, code=2).stderr
+    path.write_text("id,tone\n1,\n")
+    assert "has no label; nothing was" in workspace.run_command("correct", file=path, code=2).stderr
+    path.write_text('id,topics\n1,"lid, price, hum, lid"\n')
+    error = workspace.run_command("correct", file=path, code=2).stderr
+    assert "line 2, column topics: topics must have at most 3" in error
     assert _label_counts(workspace) == {}
     assert workspace.read_json("correct") == []
 
