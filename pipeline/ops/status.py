@@ -296,7 +296,7 @@ def _describe_open_batch(
     A remote batch has its remote state and its age, and what happens if it is slow or was created
     with another key. A held batch has the reason of the hold and the commands that end it. A live
     run has its progress and the estimated remaining time. If its process is dead, the line names
-    the command that continues it.
+    the command that continues it, if there is one.
 
     Args:
         stopped_numbers: Numbers of runs whose process is dead.
@@ -324,7 +324,8 @@ def _describe_open_batch(
         command = next_command
         if batch.task != ws.task.name:
             command = ws.find_task(batch.task).labels.command("tag")
-        return f"live run {live_run['number']} stopped, {progress}: `{command}` continues it"
+        line = f"live run {live_run['number']} stopped, {progress}"
+        return line if command is None else f"{line}: `{command}` continues it"
 
     line = f"live run {live_run['number']}, {progress}"
     if live_run["eta_s"] is not None:
@@ -346,18 +347,16 @@ def _read_waits(
 def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     """Return a line for each open batch and live run of the task in use, oldest first.
 
-    Held batches are left out, because no command continues them.
+    Held batches are left out, because no command continues them. No line names the command that
+    continues a run, because the caller continues it.
     """
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
     stopped_numbers = {batch.run or batch.number for batch in dead_batches}
     with ws.store.read() as tx:
         task_batches = batches.batches_in_states(tx, task=ws.task.name)
         waits_by_number = _read_waits(ws, tx, task_batches)
-    tag_command = ws.task.labels.command("tag")
     return [
-        _describe_open_batch(
-            ws, batch, stopped_numbers, tag_command, waits_by_number.get(batch.number)
-        )
+        _describe_open_batch(ws, batch, stopped_numbers, None, waits_by_number.get(batch.number))
         for batch in batches.combine_runs(task_batches)
         if not (batch.is_finished or batch.is_held)
     ]
