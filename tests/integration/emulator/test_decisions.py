@@ -71,7 +71,7 @@ def test_options_of_any_text_and_number_are_answered(caller: Caller) -> None:
     ("body", "path"),
     [
         (decision(NOUL, input=""), "input"),
-        (decision(NOUL, input=[{"type": "image", "data": ""}]), "input"),
+        (decision(NOUL, input=[{"type": "audio", "data": ""}]), "input"),
         (decision(NOUL, input=3), "input"),
         (decision(questions={}), "questions"),
         (decision(questions={str(number): NOUL for number in range(1_001)}), "questions"),

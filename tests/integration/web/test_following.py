@@ -63,5 +63,5 @@ def test_work_is_displayed_with_its_own_task_alone(
     with Page(workspace) as page:
         page.post("/api/doctor", params={"task": "reviews"}, json={})
         page.settle()
-        assert "doctor reviews" in page.get(STATE, params={"task": "reviews"}).text
-        assert "doctor" not in page.get(STATE, params={"task": "experts"}).text
+        assert "Checking everything" in page.get(STATE, params={"task": "reviews"}).text
+        assert "Checking" not in page.get(STATE, params={"task": "experts"}).text

@@ -47,7 +47,7 @@ def test_a_run_says_that_gemini_fails(
         work = page.post("/api/tasks/reviews/next", params=params).json()
         deadline = time.monotonic() + LONG_S
         state = ""
-        while not re.search(r'class="warn">\d+ at once, Gemini fails \(', state):
+        while not re.search(r'class="warn">· \d+ at once, Gemini fails \(', state):
             assert time.monotonic() < deadline, state
             state = page.get("/parts/state", params={"task": "reviews"}).text
         page.post(f"/api/work/{work['number']}/stop")
