@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.batch import batch_files, report
 from pipeline.batch.batch_times import BatchWait, read_waits
@@ -13,7 +13,7 @@ from pipeline.batch.budget import find_quota_refusal
 from pipeline.batch.held_batches import describe_ways_out
 from pipeline.batch.judge_runs import find_unfinished_judgement
 from pipeline.batch.late_batches import describe_due_move, find_move_time
-from pipeline.batch.move import WaitingMove, list_waiting_moves
+from pipeline.batch.move import list_waiting_moves
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
@@ -23,9 +23,11 @@ from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.index.builds import Builds, count_stale
+from pipeline.ops.next_command import StatusCounts, choose_next_command
 from pipeline.quality.report import REPORTS_FOLDER, read_report_documents
 from pipeline.store import answer_counts, answers, batches, claims, money, workspace
 from pipeline.store.batches import BatchRow
+from pipeline.store.confidences import has_decisions
 from pipeline.store.database import Connection
 from pipeline.tables.row_table import REFUSED_STATE
 
@@ -45,20 +47,6 @@ OPTIONAL_MEMBERS = (
     "task_file",
     "judge",
 )
-
-
-class StatusCounts(NamedTuple):
-    """Row counts of a task, by state."""
-
-    total: int
-    done: int
-    open: int
-    unaskable: int
-    claimed: int
-    parked: int
-    refused: int = 0
-    # Rows that are no longer in their source. They are not in the total.
-    gone: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,7 +97,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
             now=ws.now(),
         )
         waiting_moves = list_waiting_moves(tx, task, ws.extractor)
-        is_decided = batches.has_decisions(tx, task.name, task.version_label)
+        is_decided = has_decisions(tx, task.name, task.version_label)
 
     if waits_by_number:
         document["waiting"] = [wait.document for wait in waits_by_number.values()]
@@ -125,7 +113,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         batch.task == task.name and batch.way.claims_rows for batch in dead_batches
     )
     counts = _to_status_counts(document[ws.settings.task], document["gone"])
-    next_command = _choose_next_command(
+    next_command = choose_next_command(
         ws,
         document,
         counts,
@@ -551,109 +539,3 @@ def _is_waiting_for_quota(
     if any(batch.tries and batch.upload for batch in prepared_batches):
         return True
     return bool(prepared_batches and find_quota_refusal(tx, prepared_batches[0], settings, now=now))
-
-
-def _choose_next_command(
-    ws: WorkspaceSession,
-    document: Mapping[str, Any],
-    counts: StatusCounts,
-    batch_counts: Mapping[str, int],
-    *,
-    is_waiting_for_quota: bool,
-    held_number: int | None,
-    waiting_move: WaitingMove | None,
-    is_decided: bool,
-) -> CommandHint | None:
-    """Return the command for the most urgent condition, or None if there is nothing to do.
-
-    The order is: check a file with a syntax error, continue dead runs, ingest, poll or submit
-    batches, download a held result again, complete a move, fill a task without rows, ask open
-    rows, update the index, show parked rows, search, export.
-
-    If an unsent batch waits for quota, the command is `batch-poll`, not `batch-submit`. If the task
-    has no rows and the document names other tasks, the command is `status` of the first of them,
-    not the command that fills the task.
-
-    Args:
-        document: The document of `status --json`.
-        batch_counts: Batches of the task by state. "stopped" counts the batches of dead processes.
-        is_waiting_for_quota: An unsent batch waits until submitted batches end.
-        held_number: A batch of the task that is held, if there is any.
-        waiting_move: A move whose rows wait to be asked in another mode, if there is any.
-        is_decided: Rows were asked by decisions under this version, so the other rows are, too.
-    """
-    task = ws.task
-    ask_command = _choose_ask_command(document, task, is_decided=is_decided)
-    words = task.labels
-    index = document["index"] or {"count": 0, "behind": 0}
-    example_query = ws.indexed_task.example_question if ws.is_indexed else ""
-    fill_command = task.fill_hint.step
-    if document["others"]:
-        fill_command = CommandHint("status", task=document["others"][0])
-    unsent_count = batch_counts["submitting"] or batch_counts["prepared"]
-
-    # The command of the first condition that is met.
-    commands = (
-        (document.get("task_file"), task.labels.command("doctor")),
-        (batch_counts["stopped"], ask_command),
-        (batch_counts["downloaded"], _choose_batch_command(document, task, "batch-ingest")),
-        (is_waiting_for_quota, _choose_batch_command(document, task, "batch-poll")),
-        (unsent_count, _choose_batch_command(document, task, "batch-submit")),
-        (batch_counts["submitted"], _choose_batch_command(document, task, "batch-poll")),
-        (held_number, words.command("batch-poll", again=held_number)),
-        (waiting_move, waiting_move and waiting_move.command),
-        (counts.total == 0, fill_command),
-        (counts.open, ask_command),
-        (counts.done and index["behind"], words.command("index")),
-        (counts.parked, words.command("parked")),
-        (index["count"], words.command("search", q=example_query)),
-        (counts.done and words.next_command.command == "export", words.next_command),
-    )
-    return next((command for condition, command in commands if condition), None)
-
-
-def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) -> CommandHint:
-    """Return the command that continues a batch: its pilot, its backfill, or a single step.
-
-    The pilot is chosen if it has no verdict yet. A backfill exists only for tasks that need a
-    pilot.
-
-    Args:
-        step: The command for a batch that is part of neither.
-    """
-    pilot = document.get("pilot")
-    is_pilot_running = pilot is not None and pilot["verdict"] is None
-    if not task.needs_pilot:
-        if pilot and is_pilot_running:
-            return task.labels.command("tag", pilot=pilot["size"])
-        return task.labels.command(step)
-
-    if is_pilot_running:
-        return CommandHint(f"{task.labels.plural}-pilot")
-    if document["backfill"] is not None:
-        return CommandHint(f"{task.labels.plural}-backfill")
-    return CommandHint(step, task=task.subject)
-
-
-def _choose_ask_command(
-    document: Mapping[str, Any], task: Task, *, is_decided: bool
-) -> CommandHint:
-    """Return the command for open rows.
-
-    A task that needs a pilot gets its backfill command after a passed or waived pilot, else its
-    pilot command. Other tasks get `tag`, with the size of a pilot that is unfinished or failed, or
-    with the mode if decisions answered other rows.
-    """
-    pilot = document.get("pilot")
-    verdict = pilot["verdict"] if pilot else None
-    if not task.needs_pilot:
-        pilot_size = None
-        if pilot and verdict in {None, "failed"}:
-            pilot_size = pilot["size"]
-        mode = None
-        if is_decided and pilot_size is None:
-            mode = Mode.DECIDE.value
-        return task.labels.command("tag", pilot=pilot_size, mode=mode)
-
-    command = "backfill" if verdict in {"passed", "waived"} else "pilot"
-    return CommandHint(f"{task.labels.plural}-{command}")

@@ -16,7 +16,7 @@ from pipeline.core.errors import InputError
 from pipeline.engine.task import Task
 from pipeline.quality.intervals import compute_wilson_interval
 from pipeline.store import answers, labels
-from pipeline.store.batches import has_decisions
+from pipeline.store.confidences import has_decisions
 from pipeline.store.database import Connection
 from pipeline.store.labels import RowLabel, VersionAnswer, is_label_value
 

@@ -113,20 +113,6 @@ def _unknown_state_message(number: int, state: str) -> str:
     return f"batch {number} has an unknown state: {state!r}"
 
 
-def has_decisions(tx: Connection, task: str, version_label: str) -> bool:
-    """Return whether rows were asked under a prompt version of a task by decisions.
-
-    Args:
-        version_label: The prompt version, such as `reviews@1`; its answers may be of any model.
-    """
-    query = select(batches.c.number).where(
-        batches.c.task == task,
-        batches.c.way == Mode.DECIDE,
-        batches.c.extractor.startswith(f"{version_label}/", autoescape=True),
-    )
-    return tx.execute(query.limit(1)).first() is not None
-
-
 def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
     """Return batches, with those of each live run combined into one batch.
 

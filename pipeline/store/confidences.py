@@ -25,11 +25,12 @@ from sqlalchemy import (
     update,
 )
 
+from pipeline.core.states import Mode
 from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, VersionPreference, is_preferred
 from pipeline.store.database import cached_in_snapshot, select_matching
 from pipeline.store.least_probability import LeastProbability
 from pipeline.store.reviews import is_reviewed_answer
-from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers
+from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers, batches
 
 # Expression for the least probability of an answer's fields; NULL without any.
 LEAST_PROBABILITY = LeastProbability(answers.c.confidences)
@@ -163,6 +164,20 @@ def select_confident_ids(preference: VersionPreference) -> Select[Any]:
         answers.c.confidences.is_not(None),
         is_preferred(preference),
     )
+
+
+def has_decisions(tx: Connection, task: str, version_label: str) -> bool:
+    """Return whether rows were asked under a prompt version of a task by decisions.
+
+    Args:
+        version_label: The prompt version, such as `reviews@1`; its answers may be of any model.
+    """
+    query = select(batches.c.number).where(
+        batches.c.task == task,
+        batches.c.way == Mode.DECIDE,
+        batches.c.extractor.startswith(f"{version_label}/", autoescape=True),
+    )
+    return tx.execute(query.limit(1)).first() is not None
 
 
 @cached_in_snapshot

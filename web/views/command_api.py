@@ -17,7 +17,7 @@ from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.vectors import Embedder
-from pipeline.ops import status
+from pipeline.ops import next_command, status
 from pipeline.quality.pilot import plan_next_pilot
 from pipeline.store import workspace
 from pipeline.workflows import preflight
@@ -263,7 +263,7 @@ def render_state(request: Request, task: str, seen: str = "") -> HTMLResponse:
     return response
 
 
-def _read_rows_version(ws: WorkspaceSession, counts: status.StatusCounts) -> str:
+def _read_rows_version(ws: WorkspaceSession, counts: next_command.StatusCounts) -> str:
     """Return a text that differs after rows were asked, answered, corrected or imported."""
     with ws.store.read() as tx:
         position = workspace.last_row_change(tx, ws.task.name)

@@ -1,0 +1,130 @@
+"""The next command that a person should type, by the state of a task."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pipeline.batch.move import WaitingMove
+from pipeline.core.command_hint import CommandHint
+from pipeline.core.states import Mode
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
+
+
+class StatusCounts(NamedTuple):
+    """Row counts of a task, by state."""
+
+    total: int
+    done: int
+    open: int
+    unaskable: int
+    claimed: int
+    parked: int
+    refused: int = 0
+    # Rows that are no longer in their source. They are not in the total.
+    gone: int = 0
+
+
+def choose_next_command(
+    ws: WorkspaceSession,
+    document: Mapping[str, Any],
+    counts: StatusCounts,
+    batch_counts: Mapping[str, int],
+    *,
+    is_waiting_for_quota: bool,
+    held_number: int | None,
+    waiting_move: WaitingMove | None,
+    is_decided: bool,
+) -> CommandHint | None:
+    """Return the command for the most urgent condition, or None if there is nothing to do.
+
+    The order is: check a file with a syntax error, continue dead runs, ingest, poll or submit
+    batches, download a held result again, complete a move, fill a task without rows, ask open
+    rows, update the index, show parked rows, search, export.
+
+    If an unsent batch waits for quota, the command is `batch-poll`, not `batch-submit`. If the task
+    has no rows and the document names other tasks, the command is `status` of the first of them,
+    not the command that fills the task.
+
+    Args:
+        document: The document of `status --json`.
+        batch_counts: Batches of the task by state. "stopped" counts the batches of dead processes.
+        is_waiting_for_quota: An unsent batch waits until submitted batches end.
+        held_number: A batch of the task that is held, if there is any.
+        waiting_move: A move whose rows wait to be asked in another mode, if there is any.
+        is_decided: Rows were asked by decisions under this version, so the other rows are, too.
+    """
+    task = ws.task
+    ask_command = _choose_ask_command(document, task, is_decided=is_decided)
+    words = task.labels
+    index = document["index"] or {"count": 0, "behind": 0}
+    example_query = ws.indexed_task.example_question if ws.is_indexed else ""
+    fill_command = task.fill_hint.step
+    if document["others"]:
+        fill_command = CommandHint("status", task=document["others"][0])
+    unsent_count = batch_counts["submitting"] or batch_counts["prepared"]
+
+    # The command of the first condition that is met.
+    commands = (
+        (document.get("task_file"), task.labels.command("doctor")),
+        (batch_counts["stopped"], ask_command),
+        (batch_counts["downloaded"], _choose_batch_command(document, task, "batch-ingest")),
+        (is_waiting_for_quota, _choose_batch_command(document, task, "batch-poll")),
+        (unsent_count, _choose_batch_command(document, task, "batch-submit")),
+        (batch_counts["submitted"], _choose_batch_command(document, task, "batch-poll")),
+        (held_number, words.command("batch-poll", again=held_number)),
+        (waiting_move, waiting_move and waiting_move.command),
+        (counts.total == 0, fill_command),
+        (counts.open, ask_command),
+        (counts.done and index["behind"], words.command("index")),
+        (counts.parked, words.command("parked")),
+        (index["count"], words.command("search", q=example_query)),
+        (counts.done and words.next_command.command == "export", words.next_command),
+    )
+    return next((command for condition, command in commands if condition), None)
+
+
+def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) -> CommandHint:
+    """Return the command that continues a batch: its pilot, its backfill, or a single step.
+
+    The pilot is chosen if it has no verdict yet. A backfill exists only for tasks that need a
+    pilot.
+
+    Args:
+        step: The command for a batch that is part of neither.
+    """
+    pilot = document.get("pilot")
+    is_pilot_running = pilot is not None and pilot["verdict"] is None
+    if not task.needs_pilot:
+        if pilot and is_pilot_running:
+            return task.labels.command("tag", pilot=pilot["size"])
+        return task.labels.command(step)
+
+    if is_pilot_running:
+        return CommandHint(f"{task.labels.plural}-pilot")
+    if document["backfill"] is not None:
+        return CommandHint(f"{task.labels.plural}-backfill")
+    return CommandHint(step, task=task.subject)
+
+
+def _choose_ask_command(
+    document: Mapping[str, Any], task: Task, *, is_decided: bool
+) -> CommandHint:
+    """Return the command for open rows.
+
+    A task that needs a pilot gets its backfill command after a passed or waived pilot, else its
+    pilot command. Other tasks get `tag`, with the size of a pilot that is unfinished or failed, or
+    with the mode if decisions answered other rows.
+    """
+    pilot = document.get("pilot")
+    verdict = pilot["verdict"] if pilot else None
+    if not task.needs_pilot:
+        pilot_size = None
+        if pilot and verdict in {None, "failed"}:
+            pilot_size = pilot["size"]
+        mode = None
+        if is_decided and pilot_size is None:
+            mode = Mode.DECIDE.value
+        return task.labels.command("tag", pilot=pilot_size, mode=mode)
+
+    command = "backfill" if verdict in {"passed", "waived"} else "pilot"
+    return CommandHint(f"{task.labels.plural}-{command}")
