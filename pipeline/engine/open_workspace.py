@@ -16,7 +16,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.shipped_task import ShippedTask, shipped_tasks
 from pipeline.engine.task_selection import (
     find_missing_tables,
-    list_user_tasks,
+    list_registered_tasks,
     names_user_task,
     settings_for_lookup,
     used_shipped_tasks,
@@ -130,7 +130,7 @@ def _open_session(
         now = store.make_clock(tx)
         shipped_tasks_here = [task.make_task(tx, settings) for task in used_tasks]
         tasks = [task for task in shipped_tasks_here if task is not None]
-        tasks.extend(list_user_tasks(tx, settings))
+        tasks.extend(list_registered_tasks(tx, settings))
     if marker is None or marker.workspace_id != workspace_row.workspace_id:
         location = store.address
         if store.path is not None and not settings.database_url:

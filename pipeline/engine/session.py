@@ -300,7 +300,7 @@ class WorkspaceSession:
         from pipeline.engine import task_registry
 
         with self.store.read() as tx:
-            user_tasks = task_registry.list_user_tasks(tx, self.settings)
+            user_tasks = task_registry.list_registered_tasks(tx, self.settings)
         self.replace_task(next(task for task in user_tasks if task.name == self.task.name))
 
     def replace_task(self, task: Task) -> None:

@@ -271,7 +271,7 @@ def _load_task_file(path: Path, data: Path, trusted: tuple[str, ...]) -> Declara
     Raises:
         InputError, ConfigurationError: See `load_declaration`.
     """
-    with _naming_lines(path):
+    with _errors_with_lines(path):
         source = path.read_bytes()
 
     # Confirm the bytes that run, even if the file changes meanwhile.
@@ -308,7 +308,7 @@ def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration
             lists all faults with their lines.
     """
     faults = list[Fault]()
-    with _naming_lines(path):
+    with _errors_with_lines(path):
         try:
             names = _run_task_file(path, source)
             declaration = _find_declaration(names, path)
@@ -433,7 +433,7 @@ def _find_declaration(names: dict[str, Any], path: Path) -> Declaration:
 
 
 @contextmanager
-def _naming_lines(path: Path) -> Iterator[None]:
+def _errors_with_lines(path: Path) -> Iterator[None]:
     """Convert errors of reading and running a file to InputError with the line of the file.
 
     SystemExit is converted, too. A FindableError that did not come from a line of the file passes
@@ -501,7 +501,7 @@ def _find_example_faults(declaration: Declaration, path: Path) -> Iterator[Fault
         InputError: Code of the task's file failed on an example.
     """
     for index, example in enumerate(declaration.example_pairs):
-        with _naming_lines(path):
+        with _errors_with_lines(path):
             reason = _check_example(declaration, example)
         if reason:
             location = locate_member(path, "examples", index=index)

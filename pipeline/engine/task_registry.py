@@ -75,7 +75,7 @@ INDEX_OPTIONS = ("index", "label")
 # ---- looking up tasks
 
 
-def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
+def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
     In a copied workspace, the file `tasks/NAME.py` that came with it replaces the recorded file.

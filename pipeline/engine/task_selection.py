@@ -102,14 +102,14 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
     )
 
 
-def list_user_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ...]":
+def list_registered_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ...]":
     """Return the user tasks that are recorded in this workspace."""
     if not workspace.list_tasks(tx):
         return ()
 
     from pipeline.engine import task_registry
 
-    return task_registry.list_user_tasks(tx, settings)
+    return task_registry.list_registered_tasks(tx, settings)
 
 
 def with_used_task(settings: Settings, store: Store) -> Settings:

@@ -398,7 +398,7 @@ def build_mask(
     """
     masks = []
     column_paths = find_column_paths(index.read_metadata(0))
-    conditions = _filter_conditions(collection, options, column_paths)
+    conditions = _make_conditions(collection, options, column_paths)
     if conditions:
         filter_mask = np.zeros(index.row_count, dtype=bool)
         all_conditions = Junction(requires_all=True, parts=tuple(conditions))
@@ -411,7 +411,7 @@ def build_mask(
     return np.logical_and.reduce(masks) if masks else None
 
 
-def _filter_conditions(
+def _make_conditions(
     collection: "IndexedTask",
     options: SearchOptions,
     columns: Mapping[str, Sequence[str]],

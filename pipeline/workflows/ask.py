@@ -544,7 +544,7 @@ def estimate_all(
     if ws.is_deciding and closed_questions.is_mixed(ws.task):
         estimate = _estimate_from_requests(generating_ws, row_ids, row_count)
     else:
-        measured_plan = _plan_of_all(ws.settings, row_count, measured_usages)
+        measured_plan = _plan_all_rows(ws.settings, row_count, measured_usages)
         estimate = preflight.estimate_plan(ws, measured_plan)
         estimate = replace(estimate, known=Calibration(answers=len(measured_usages)))
         if ws.is_deciding:
@@ -568,10 +568,10 @@ def _estimate_from_requests(
         usages = [
             request.usage for request in builder.plan_requests(tx, ws.task.rows.read(tx, row_ids))
         ]
-    return preflight.estimate_plan(ws, _plan_of_all(ws.settings, row_count, usages))
+    return preflight.estimate_plan(ws, _plan_all_rows(ws.settings, row_count, usages))
 
 
-def _plan_of_all(settings: Settings, row_count: int, usages: Sequence[Usage]) -> BatchPlan:
+def _plan_all_rows(settings: Settings, row_count: int, usages: Sequence[Usage]) -> BatchPlan:
     """Return the plan for all rows, from the mean token counts of some rows.
 
     Each row counts as a request. The number of batches follows from rows and prompt tokens, not

@@ -28,7 +28,7 @@ from pipeline.engine.task_file import (
     is_in_workspace,
     make_python_path,
 )
-from pipeline.engine.task_registry import list_user_tasks, register_if_new
+from pipeline.engine.task_registry import list_registered_tasks, register_if_new
 from pipeline.engine.task_sync import sync_task
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
@@ -126,7 +126,7 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     try:
         register_if_new(ws.store, settings, may_write=True, display=ws.display)
         with ws.store.read() as tx:
-            task = next(task for task in list_user_tasks(tx, settings) if task.name == name)
+            task = next(task for task in list_registered_tasks(tx, settings) if task.name == name)
         sync_task(ws.store, ws.locks, task, settings, now=ws.now(), display=ws.display)
     except BaseException:
         draft.path.unlink(missing_ok=True)
