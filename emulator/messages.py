@@ -259,6 +259,10 @@ def _parse_fields(message_type: str, document: Mapping[str, Any], *, path: str) 
 def _parse_scalar(scalar_type: str, value: Any, *, path: str) -> object:
     """Check and return a scalar; an integer may be a string of digits, as in protobuf's JSON form.
 
+    Args:
+        scalar_type: string, bytes (in base64), bool or integer. Any other word means a number. A
+            float without a fraction is a valid integer.
+
     Returns:
         The value, converted to int if `scalar_type` is "integer".
 

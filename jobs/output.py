@@ -196,10 +196,11 @@ def print_text(text: str, *, indent: str = "") -> None:
 
 
 def print_marked(*pieces: str, indent: int = 0) -> None:
-    """Print pieces as a paragraph on a terminal, every second piece in bold.
+    """Print pieces as a paragraph, every second piece in bold.
 
     The paragraph is wrapped at the width of the terminal, and all of its lines are indented by
-    `indent` blanks. Control characters are escaped.
+    `indent` blanks. If the output is not a terminal, it has 80 columns and nothing is bold. Control
+    characters are escaped.
     """
     from rich.console import Console
     from rich.padding import Padding

@@ -55,10 +55,11 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
 
     - submitting: resolve the unclear create first, then continue as prepared or submitted.
     - prepared: give the batch up.
-    - submitted: ask the API to cancel. If the API does not know the batch, ask a person, send a
-      cancel anyway, and give the batch up.
-    - downloaded, but the result was lost or changed, or the batch is held: ask a person, then give
-      the batch up.
+    - held, in any later state: ask a person, then give the batch up. The API is not asked.
+    - downloaded, but the result was lost or changed: the same.
+    - submitted: ask the API to cancel.
+    - submitted, but the API does not know the batch: ask a person, send a cancel in case the batch
+      is only hidden, and give it up.
 
     Raises:
         InputError: The batch is in another state, or a person did not confirm.

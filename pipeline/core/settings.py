@@ -397,7 +397,8 @@ class Settings:
 
         Args:
             backend: gemini or local.
-            lag_s: Measured delay of the list of batches in seconds; LIST_LAG becomes at least this.
+            lag_s: Measured delay of the list of batches in seconds. LIST_LAG is raised to it,
+                unless LIST_LAG was set.
         """
         local_defaults: dict[str, Any] = {}
         if backend == "local":

@@ -219,6 +219,8 @@ def _rename_in_value(
 
     Args:
         node: The node of the JSON schema that describes the value; {} if nothing does.
+        new_names: New names by former name, for each vocabulary file of the schema; {} for a file
+            without renamed terms.
     """
     for choice in (*node.get("anyOf", ()), *node.get("oneOf", ())):
         value = _rename_in_value(value, choice, new_names)

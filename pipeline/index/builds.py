@@ -481,8 +481,9 @@ def count_stale(
 ) -> int:
     """Return how many entries are missing in an index, outdated, or deleted from the database.
 
-    Returns 0 without comparing entries if no command has changed the collection since the build. An
-    unchanged entry whose text the model refused does not count.
+    Returns 0 without comparing entries if neither a command nor the ranking groups changed the
+    collection since the build. An entry whose text the model refused counts only if its text
+    changed.
 
     Args:
         collection: The collection of the index.

@@ -163,7 +163,8 @@ class Embedder:
     ) -> tuple[int, int, float]:
         """Return how many texts are not cached, their estimated tokens, and their price in USD.
 
-        Reads all entries and advances the progress bar. Embeds nothing.
+        Reads all entries and advances the progress bar. Embeds nothing. An equal text on another
+        page of entries counts again, so the price is an upper estimate.
         """
         text_count = 0
         tokens = 0

@@ -120,7 +120,11 @@ def _measure_probabilities(
 ) -> tuple[list[SupportedShare], list[Calibration]]:
     """Return the shares of supported answers of a version, and the calibration of each field.
 
-    Both are empty if no answer of the version has a probability.
+    The calibration is that of the task's preferred answers, of any version. Both lists are empty if
+    no answer of the version has a probability.
+
+    Args:
+        version: The version of the shares; None for all versions.
     """
     if not has_confidences(tx, task.name):
         return [], []

@@ -21,11 +21,12 @@ def make_row_heading(
     task: str,
     columns: Sequence[tuple[str, str]],
 ) -> dict[str, str]:
-    """Return the `title` of a row, a `subtitle` with its other name, and the `picture` address.
+    """Return the `title` and `subtitle` of a row, and the address of its `picture`.
 
     The title is the name of the row. It is the full name of a person, if there is one, and the file
-    name of an image. Subtitle and picture are "" if there is none. Only an image that can be opened
-    has a picture.
+    name of an image. The subtitle is the username of a person with a full name, and in other tasks
+    the row's id if it differs from the name. An image has none. Subtitle and picture are "" if
+    there is none. Only an image that can be opened has a picture.
     """
     title = row["name"]
     row_id = row["item"]

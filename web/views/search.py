@@ -76,8 +76,8 @@ class SearchParameters(BaseModel):
 def render_search(request: Request, query: Annotated[SearchParameters, Query()]) -> HTMLResponse:
     """Render the best matches, or the error of the search with its status.
 
-    If Gemini does not answer, words alone rank the rows, and the page says so. An error is
-    displayed with status 200 if nothing was searched for.
+    If Gemini does not answer, words alone rank the rows, and the page says so. Without a query the
+    page has only the form; an error of opening the index is then displayed with status 200.
     """
     values: dict[str, Any] = {
         "search": None,
