@@ -68,7 +68,11 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
 
 
 def _describe_mode(estimate: Preflight, mode: str) -> str:
-    """Return how a mode answers; for decisions about a mixed task, with the fields of each mode."""
+    """Return a sentence on how a mode answers.
+
+    For the mode `decide` of a mixed task, it also names the fields that are decided, and the mode
+    that asks for the other fields.
+    """
     if mode != Mode.DECIDE:
         return _MODE_DESCRIPTIONS[mode]
     if not estimate.is_mixed:

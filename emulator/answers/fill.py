@@ -109,9 +109,9 @@ class _ValueFiller:
     def fill(self, node: SchemaNode, sentence: str = "") -> Any:
         """Return the best value for a schema.
 
-        If there is no text, or the text has no value, a nullable value is None. Any other value is
-        then the first choice, or the smallest that is allowed. A value from the text counts as
-        used.
+        A value that is found in the text is recorded as used, so that later calls prefer other
+        values. If no value is found, the result is None if the schema is nullable, else the first
+        choice or the smallest allowed value. An object is filled member by member.
 
         Args:
             sentence: Sentence that the value is about; empty for the whole text.

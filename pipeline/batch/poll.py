@@ -365,19 +365,20 @@ class _Poll:
         return now - batch.over_at < UNNAMED_RESULT_WAIT
 
     def _find_stop_error(self, waiting: list[int], *, wait: bool) -> errors.RemoteError | None:
-        """Return the error that ends this poll now, or None.
+        """Return the error that ends this poll now, or None if the poll goes on.
 
-        While a batch is waiting, only errors of waiting batches count:
+        If `waiting` is not empty, only errors of its batches count:
 
         - a daily quota, which is a throttle with a reset time, ends the poll at once
-        - any other error ends it if `wait` is false, or if the poll is out of patience
+        - any other error ends it if `wait` is false, or if the poll is out of patience; the last
+          such error is returned
 
-        If no batch is waiting, the first lasting error of any batch is returned.
+        If `waiting` is empty, the first lasting error of any batch is returned.
 
         Args:
-            waiting: Numbers of the submitted batches that are looked at again. Batches with a
-                lasting error, or unknown to the API, are not in it.
-            wait: The poll looks until all batches are over, instead of once.
+            waiting: Numbers of the submitted batches that the poll will check again. A batch that
+                has a lasting error, or that the API does not know, is not in it.
+            wait: The poll repeats its checks until all batches are over, instead of checking once.
         """
         waiting_errors = [
             self.check_errors[number] for number in waiting if number in self.check_errors

@@ -219,15 +219,18 @@ def _prepare_tables(
     is_whole_workspace: bool,
     adopted_tasks: list[ShippedTask] | None,
 ) -> list[ShippedTask]:
-    """Update the schema, and adopt the tables of the used shipped tasks; return these tasks.
+    """Update the schema and the tables of the used shipped tasks; return these tasks.
 
-    Reading, and for the whole workspace, no table of a task is created for a first use. A line
-    about each change of tables is printed.
+    A missing table of such a task is created, and an existing table is adopted. A line about each
+    change of tables is printed. If `access` is READ, or the command is about the whole workspace, a
+    task that was never used here gets no tables. If `access` is READ, an old schema is still
+    updated.
 
     Args:
         marker: The folder's marker; a folder with sealed files must belong to the database.
         is_whole_workspace: The command is about the whole workspace.
-        adopted_tasks: Tasks whose tables were just found adopted and are not checked again.
+        adopted_tasks: Tasks whose tables were just found adopted and are not checked again. If
+            None, the used shipped tasks are looked up and their tables are checked.
 
     Raises:
         ConfigurationError: The folder belongs to another database, or `access` is READ and the task

@@ -434,10 +434,10 @@ def _find_declaration(names: dict[str, Any], path: Path) -> Declaration:
 
 @contextmanager
 def _errors_with_lines(path: Path) -> Iterator[None]:
-    """Convert errors of reading and running a file to InputError with the line of the file.
+    """Convert the errors of a `with` block that reads and runs a file to InputError.
 
-    SystemExit is converted, too. A FindableError that did not come from a line of the file passes
-    unchanged.
+    The message names the line of the file, if it is known. SystemExit is converted, too. A
+    FindableError that did not come from a line of the file passes unchanged.
     """
     file_hint = f"correct {path}"
     try:

@@ -78,9 +78,10 @@ INDEX_OPTIONS = ("index", "label")
 def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
-    In a copied workspace, the file `tasks/NAME.py` that came with it replaces the recorded file.
-    Registered shipped tasks are included. A task whose run over selected rows is unfinished asks
-    only these rows. The backend is the workspace's, else that of the settings.
+    In a copied workspace, the path of the file `tasks/NAME.py` that came with it replaces the
+    recorded path. Registered shipped tasks are included. If a task's run over selected rows is
+    unfinished, the returned task is limited to these rows. The tasks use the backend of the
+    workspace; if it has none, that of the settings.
     """
     records = workspace.list_tasks(tx)
     backend = settings.effective_backend

@@ -463,10 +463,11 @@ def _write_extra_cells(
 
 
 def _read_stored_rows(tx: Connection, people: Sequence[SoundRow]) -> dict[str, Mapping[Any, Any]]:
-    """Return the stored rows of people, by the username in the file. New people have no row.
+    """Return the stored rows of people, by the username in the file. New people are left out.
 
-    The username column of an adopted table may ignore case. Its match then counts, because the
-    database would refuse to insert the person. An exact match takes precedence.
+    If the username column of an adopted table ignores case, a stored username in another case is
+    a match, too, because the database would refuse to insert the person. An exact match takes
+    precedence.
     """
     usernames = {person.key for person in people}
     rows = table.read_rows_by_username(tx, list(usernames))

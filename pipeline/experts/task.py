@@ -161,10 +161,10 @@ class ExpertsRows(TaskRows):
         *,
         within_s: float | None = None,
     ) -> Iterator[str]:
-        """Yield the ids of people whose tags a model gave for an earlier biography.
+        """Yield the ids of people whose biography changed after a model tagged them.
 
-        Tags that a person or another program wrote or changed are excluded, and so are parked
-        people.
+        People whose tags were written or changed by a person or another program are left out, and
+        so are parked people.
 
         Args:
             tx: Transaction.

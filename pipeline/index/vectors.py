@@ -273,7 +273,8 @@ class Embedder:
     ) -> Vectors | RefusedError:
         """Wait for the limits and return the vectors of texts, or the refusal of a faulty text.
 
-        Such a refusal is returned, not raised, because it must not end the other calls.
+        A refusal with HTTP status 400 means a faulty text. It is returned, not raised, because it
+        must not end the other calls.
 
         Args:
             embed: The backend's function.
@@ -281,7 +282,7 @@ class Embedder:
             tokens: Their estimated tokens.
 
         Raises:
-            RefusedError: The API refused the call for another reason, for example the key.
+            RefusedError: The refusal has another status, for example because of the key.
         """
 
         def embed_once() -> Vectors | RefusedError:

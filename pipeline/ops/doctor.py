@@ -317,10 +317,10 @@ def _check_derived_values(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
-    """Run each task's own check of its written rows, and yield its findings.
+    """Run each task's own check of the rows in its tables, and yield the findings.
 
-    Adds the task's summary and figures to `report.row_summaries`. Tasks without such a check are
-    skipped.
+    Adds the task's summary and figures to `report.row_summaries` before its findings are yielded.
+    A task that has no such check is skipped.
     """
     for task in report.ws.tasks:
         with report.ws.store.read() as tx:

@@ -59,15 +59,15 @@ class RestoreReport:
 
 
 def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
-    """Restore the backup in `source` into the new folder DATA; copy its tables to a set server.
+    """Restore the backup in `source` into the folder DATA, and its tables into the database.
 
     The hash of every file is checked. Batches that were not sent yet are marked, so that the next
     submit searches for them at the API first. The folder DATA appears when it is complete. Its
     missing parent folders are created.
 
-    DATA and DATABASE_URL come from `settings`. With DATABASE_URL, the server's database gets the
-    tables, and DATA gets only the files. If a killed restore has already copied the tables to the
-    server, they are not copied again, and `RestoreReport.rows` is empty.
+    DATA and DATABASE_URL come from `settings`. If DATABASE_URL is set, its server gets the tables,
+    and DATA gets only the files. If a killed restore has already copied the tables to the server,
+    they are not copied again, and `RestoreReport.rows` is empty.
 
     Raises:
         InputError: `source` is not a backup, or DATA is not empty, is inside `source`, or cannot

@@ -281,15 +281,17 @@ def _describe_open_batch(
 ) -> str:
     """Return a line about a batch or live run that is not over, with its progress and times.
 
-    A remote batch has its remote state and its age, and what happens if it is slow or was created
-    with another key. A held batch has the reason of the hold and the commands that end it. A live
-    run has its progress and the estimated remaining time. If its process is dead, the line names
-    the command that continues it, if there is one.
+    The line depends on the kind:
+
+    - a held batch: the reason of the hold and the commands that end it
+    - another batch: its rows, its state (remote, if known), its age, a move that is due, and `wait`
+    - a live run: its progress and the estimated remaining time
+    - a live run whose process is dead: its progress and the command that continues it, if any
 
     Args:
-        stopped_numbers: Numbers of runs whose process is dead.
-        next_command: The command that continues a run of the task in use. Runs of other tasks are
-            continued by `tag`.
+        stopped_numbers: Numbers of live runs whose process is dead.
+        next_command: The command that continues a dead run of the session's task. For a run of
+            another task the line names that task's `tag` command.
         wait: How long a submitted batch has waited at the API; None for all others.
     """
     now = ws.now()

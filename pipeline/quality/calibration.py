@@ -59,7 +59,12 @@ class Calibration(NamedTuple):
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the calibration as JSON members; shares are None if there are too few answers."""
+        """Return the calibration as JSON members.
+
+        They are `field`, `answers`, `needed` (how many more answers are needed), `probability`
+        (the mean), `right` (the share of unchanged answers), and `low` and `high`, the ends of the
+        interval of `right`. If there are too few answers, the last four are None.
+        """
         document: dict[str, Any] = {
             "field": self.name,
             "answers": self.answers,
@@ -81,7 +86,8 @@ class Calibration(NamedTuple):
 def describe_calibrations(calibrations: Iterable[Calibration]) -> list[str]:
     """Return a line for each measured field, then lines for the fields with too few answers.
 
-    Fields that lack the same number of answers share a line.
+    Fields with the same number of answers share such a line. It says how many they have, and how
+    many more are needed.
     """
     lines = []
     names_by_count: dict[int, list[str]] = {}
@@ -100,7 +106,9 @@ def describe_calibrations(calibrations: Iterable[Calibration]) -> list[str]:
 
 
 def calibrate(name: str, outcomes: Iterable[tuple[float, bool]]) -> Calibration:
-    """Return the number of a field's answers, of unchanged answers, and their mean probability.
+    """Return the number of a field's answers, of unchanged answers, and the mean probability.
+
+    The mean is over all answers, and 0 if there are none.
 
     Args:
         name: The name of the field.
@@ -124,12 +132,13 @@ def measure_calibration(
 ) -> list[Calibration]:
     """Compare the probabilities of each field with people's labels; sorted by the field's name.
 
-    A row counts if it was labelled for the input of its preferred answer of a model.
+    Each row counts with its preferred answer of a model. It is left out if it has no label, or if
+    its label is for another input than that answer.
 
     Args:
         tx: A transaction, only read.
         preference: The order of preference among the answers of models; corrections are labels.
-        field_names: Fields with a probability in any answer. They are returned without labels, too.
+        field_names: Fields that are returned even if no label exists for them, then with 0 answers.
     """
     outcomes: dict[str, list[tuple[float, bool]]] = {name: [] for name in field_names}
     row_labels = read_labels(tx, preference.task)
@@ -150,11 +159,11 @@ def _compare_row(
     *,
     preference: VersionPreference,
 ) -> Iterable[tuple[str, tuple[float, bool]]]:
-    """Yield (field, (probability, is unchanged)) for each labelled field of a model's answer.
+    """Yield (field, (probability, is unchanged)) for each field with a probability and a label.
 
-    Of several answers to the row the preferred answer of a model counts, among answers of equal
-    preference the newest. Nothing is yielded if there is none, or if the row was labelled for
-    another input.
+    A field is unchanged if its value is that of the label. Only the preferred answer of a model to
+    the row counts; among answers of equal preference it is the newest. If there is no such answer,
+    or the label is for another input, this yields nothing.
     """
     model_answers = [answer for answer in row_answers if answer.version != PERSON]
     if not model_answers:

@@ -25,8 +25,8 @@ CLOSED_ANSWER_GATES = "same=off"
 def read_effective_gates(ws: WorkspaceSession) -> dict[str, Figure | None]:
     """Return the gates of the session's task by name, with their bounds; None if a gate is off.
 
-    The task's file overrides the default bounds, and GATES overrides the file. It may name gates of
-    other tasks of the workspace, because it can be set in `.env`; these are ignored.
+    The task's file overrides the default bounds, and GATES overrides the file. GATES can be set in
+    `.env` for all tasks, so it may name gates of other tasks of the workspace; these are ignored.
 
     Raises:
         ConfigurationError: A setting is malformed or names an unknown gate.
@@ -70,12 +70,15 @@ def write_report(
 
     Args:
         ws: The session.
-        extractor: `task@n/model`, or `task@n` for all models. The default is the prompt version
-            in use. If it has no answers and VERSION= is not set, it is the last version that has.
-        notes: Notes for the beginning of the report.
+        extractor: `task@n/model`, or `task@n` for all models. If None, the prompt version in use
+            is measured. If that has no answers and VERSION= is not set, the last version with
+            answers is measured.
+        notes: Notes for the beginning of the report. Notes about placeholder answers of the local
+            engine precede them.
 
     Returns:
-        The report, or None if there is neither an answer nor a reply; nothing is written then.
+        The report. It is None if there is no answer and no figure was measured on anything, such
+        as a reply or a parked row; no file is written then.
 
     Raises:
         ConfigurationError: The gates of the task or of GATES are malformed.

@@ -167,8 +167,9 @@ class TaskMeasure(NamedTuple):
 def read_figures(path: Path) -> tuple[Figure, ...]:
     """Return the figures of a TSV file in its order, and then the figures of usage.
 
-    The first line is skipped. Its columns are name, unit, low, high, minimum items, description and
-    reason of the bounds.
+    The first line is skipped. The columns of the file are name, unit, low, high, minimum items,
+    description and reason of the bounds. An empty bound means no bound, and empty minimum items
+    mean 0.
     """
     with path.open(encoding="utf-8", newline="") as file:
         _, *rows = csv.reader(file, delimiter="\t")
@@ -229,10 +230,10 @@ def list_values(name: str, lengths: Mapping[int, int]) -> dict[str, FigureValue]
 
 
 def format_value(value: float | None, unit: Unit, *, bound: float | None = None) -> str:
-    """Return a value with its unit, rounded to two decimals, or "-" for a missing value.
+    """Return a value with its unit, rounded to two decimals, or "-" if the value is None.
 
-    Amounts below 1 USD have six decimals. If the rounded value would look like another `bound`, it
-    gets more decimals.
+    A share is in percent, and an amount of money begins with `$`. An amount below 1 USD has six
+    decimals. If the value differs from `bound` but both would look equal, it gets more decimals.
     """
     if value is None:
         return "-"
@@ -247,7 +248,8 @@ def format_value(value: float | None, unit: Unit, *, bound: float | None = None)
 def _format_value(value: float, unit: Unit, digits: int) -> str:
     """Return a value with its unit, rounded to a number of digits after the decimal point.
 
-    Amounts below 1 USD get four digits more.
+    A share is multiplied by 100 and shown in percent. An amount of 0 USD is `$0`; one below 1 USD
+    gets four digits more. A whole count, or whole number of characters, has no decimal point.
     """
     if unit == "share":
         return f"{_format_number(100 * value, digits)} %"
@@ -273,9 +275,13 @@ def mean(histogram: Mapping[int, int]) -> float | None:
 
 
 def compute_percentile(histogram: Mapping[Number, int], share: float) -> Number | None:
-    """Return the smallest value that at least this share of {value: count} does not exceed.
+    """Return the smallest value such that at least a share of all values are not above it.
 
     Returns None if the histogram is empty.
+
+    Args:
+        histogram: How often each value occurs.
+        share: The share, from 0 to 1.
     """
     min_count = share * sum(histogram.values())
     cumulative_count = 0
@@ -399,7 +405,7 @@ def _judge_figure(
     """Return a figure with a verdict, or with the reason for no verdict.
 
     There is no verdict if `gate` is None, if nothing was measured, or if fewer items were measured
-    than the gate requires. With a verdict, the figure has the bounds of `gate`.
+    than the gate requires. A figure with a verdict has the bounds of `gate`.
 
     Args:
         gate: The figure with its effective bounds; None if the gate is off, or if the figure has no
@@ -425,6 +431,9 @@ def apply_gate_settings(
     other_gates: Collection[str] = (),
 ) -> dict[str, Figure | None]:
     """Return the gates by name with the bounds that settings define; None if a gate is off.
+
+    A gate that no setting names has its default bounds. A figure without default bounds is returned
+    only if a setting names it.
 
     Args:
         figures: The figures of the task; figures without bounds are no gates, unless they may be
@@ -470,16 +479,18 @@ def _split_gates(text: str, place: str) -> Iterator[tuple[str, str]]:
 
 
 def _replace_bounds(gate: Figure, text: str, place: str) -> Figure | None:
-    """Return a gate with the bounds in a text: a number, or `low..high`. For "off" return None.
+    """Return a copy of a gate with the bounds in a text, or None if the text is "off".
 
-    A number replaces the only bound of a gate with one bound. In `low..high` a missing number
-    removes that bound.
+    The text is a number or `low..high`. A number replaces the only bound of the gate; if the gate
+    has no bound, it becomes the low bound if the figure may be bounded, else the high bound. A
+    number that is missing in `low..high` removes that bound.
 
     Args:
         place: The place of the setting, for messages.
 
     Raises:
-        ConfigurationError: The text is malformed, does not fit the gate, or has low > high.
+        ConfigurationError: The text is malformed, names no bound, is a single number for a gate
+            with two bounds, has low > high, or a share is not between 0 and 1.
     """
     if text.lower() == "off":
         return None

@@ -100,10 +100,11 @@ def compare_with_labels(
     row_labels: Mapping[str, RowLabel],
     sides: Sequence[Mapping[str, Mapping[str, Any]]],
 ) -> list[FieldComparison]:
-    """Return how many labels of each field each side has right, on rows that all sides answered.
+    """Return for each field how many labels each side has right, and how many there are.
 
-    For two sides, also how many only A, and only B, has right. Fields are in the order in which the
-    labels first name them.
+    Only rows that all sides answered count; a field without a label in these rows is left out. For
+    two sides the result also has how many labels only A, and only B, has right; for one side both
+    are 0. Fields are in the order in which the labels first name them.
 
     Args:
         row_labels: Labels by row id.
@@ -133,7 +134,11 @@ def compare_with_labels(
 
 
 def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str, Any]]:
-    """Return comparisons as JSON members: `a`, and for two sides `b` and the paired comparison."""
+    """Return comparisons as JSON: a document for each field, in the same order.
+
+    The members are `field` and `a`, the share of A. For two sides they are also `b`,
+    `only_a_right`, `only_b_right`, `p` (the chance) and `verdict`.
+    """
     documents = []
     for comparison in comparisons:
         document: dict[str, Any] = {
@@ -229,10 +234,14 @@ def measure_versions(
 ) -> AccuracyReport:
     """Compare stored answers with the labels of a task; ask nothing.
 
+    Only labelled rows to which all measured versions have an answer count. If the version in use is
+    measured, the report also counts the labelled rows that only it has not answered. If there are
+    no answers, the report has no versions.
+
     Args:
         tx: A transaction, only read.
-        texts: The versions A and B: a number, a prompt version or a version. Without any, the two
-            versions with answers that began last are measured, or the only one.
+        texts: The versions A and B: a number, a prompt version or a version. If all are None or
+            empty, the two versions with answers that began last are measured, or the only one.
         doubtful_below: An answer with a confidence below it is doubtful.
 
     Raises:
@@ -283,7 +292,8 @@ def measure_versions(
 def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> list[str]:
     """Return the versions to measure, A before B; see `measure_versions`.
 
-    The list is empty if no version has answers and `texts` names none.
+    If `texts` names none, these are the last two versions with answers, or the only one. The list
+    is then empty if no version has answers. A number in `texts` becomes `task@number`.
 
     Raises:
         InputError: A version has no answers, or both are the same version.
@@ -324,10 +334,13 @@ def _read_measured_answers(
 ) -> dict[str, VersionAnswer]:
     """Return a version's answers to labelled rows by row id, and set `measured.left_out`.
 
-    `left_out` counts the labelled rows that are left out, by reason. A row is left out if it is an
-    example of the version's prompt, if the version has no answer to it, or if the answer is to
-    another input than the label. If no answer is to the label's input, the prompt has other columns
-    now, so all count.
+    `left_out` counts the labelled rows that are left out, by reason, without zero counts. A row is
+    left out for one of these reasons:
+
+    - It is an example of the version's prompt.
+    - The version has no answer to it.
+    - The answer is to another input than the label. If this is true of all answers, the columns of
+      the prompt have changed, and no row is left out for this reason.
     """
     stored_answers = labels.read_version_answers(tx, task.name, measured.version, list(row_labels))
     changed_ids: Collection[str] = {
@@ -372,9 +385,10 @@ def _count_own_corrections(
 def count_agreement(
     answer_pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
 ) -> dict[str, int]:
-    """Return in how many pairs both answers have the same value, by field.
+    """Return {field: number of pairs in which both answers have the same value}.
 
-    A field that only one of the answers has does not agree.
+    The fields are those of all answers. A pair in which only one answer, or none, has the field is
+    not counted.
     """
     agreement = dict.fromkeys(_field_names(answer_pairs), 0)
     for field_name in agreement:

@@ -119,8 +119,8 @@ class _FieldTally:
     def add(self, item_id: str, answer_json: str) -> None:
         """Count an answer and the values of its fields, and offer it to the random sample.
 
-        Also counts equal answers, and fields whose text is the word "null" instead of a null.
-        Answers with a quotation that only resembles the text are preferred in the sample.
+        It also counts equal answers, the answers in which a text is the word "null", and these
+        answers by field. The sample prefers answers with a quotation that only resembles the text.
         """
         answer = json.loads(answer_json)
         self.answer_count += 1
@@ -138,8 +138,9 @@ class _FieldTally:
     def _count(self, path: str, value: Any) -> None:
         """Count a value of a field: as a quotation if it is a dict, else as a value.
 
-        None also counts as missing, and a number is added to the field's sum. If a field has more
-        than MAX_BARS distinct values, further values are not counted.
+        None also counts as missing, and a number is added to the field's sum. When a field has more
+        than MAX_BARS distinct values, new distinct values are no longer counted; the known values
+        still are.
         """
         if isinstance(value, dict):
             self.quotes[path] += 1
@@ -165,7 +166,8 @@ class _FieldTally:
 def _iterate_leaf_values(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (path, value) of each field in an answer.
 
-    A quotation is a single value. The length of a list comes before its members.
+    The path of a member of an object is `path.name`. A list yields its length as `path-count`, and
+    then its members under the path of the list. A quotation is yielded whole, as a dict.
     """
     if isinstance(value, list):
         yield f"{path}-count", len(value)
@@ -183,9 +185,10 @@ def _read_samples(
     task: Task,
     chosen_answers: Sequence[tuple[str, str]],
 ) -> Iterator[Sample]:
-    """Yield a sample for each (row id, answer in JSON), with the row's name and shortened text.
+    """Yield a sample for each (row id, answer in JSON), in their order.
 
-    Rows that no longer exist are left out.
+    It has the row's id and name, the row's text and the answer, both shortened. Rows that no longer
+    exist are left out.
     """
     ids = [item_id for item_id, _ in chosen_answers]
     names = task.rows.table(tx).read_names(tx, ids)

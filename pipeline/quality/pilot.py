@@ -35,8 +35,8 @@ def plan_next_pilot(
 ) -> tuple[int, int, list[str]]:
     """Return size, seed and row ids of the next pilot of a version; nothing is written.
 
-    Size and seed default to those of an unfinished pilot, else to DEFAULT_PILOT_SIZE and
-    DEFAULT_PILOT_SEED. The ids are drawn as in `draw_pilot`.
+    If size or seed is None, it is that of the version's newest pilot if this is unfinished, else
+    DEFAULT_PILOT_SIZE or DEFAULT_PILOT_SEED. The ids are drawn as in `draw_pilot`.
     """
     newest_pilot = runs.find_newest_pilot(tx, extractor)
     if newest_pilot is not None and newest_pilot.ended_at is None:
@@ -52,8 +52,9 @@ def plan_next_pilot(
 def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed: int) -> list[str]:
     """Return the ids of at most `size` random rows for a pilot, in the order of the draw.
 
-    They are drawn from rows that are open or have an answer of this version. So the same seed gives
-    the same rows while these are answered. Memory does not grow with the table.
+    They are drawn from all rows that are open or have an answer of this version. A row that gets an
+    answer stays in the draw, so the same seed draws the same rows again. Memory does not grow with
+    the table.
     """
     open_ids = task.rows.table(tx).select_open_rows()
     # An item with an answer that was not applied is in both queries.

@@ -77,9 +77,10 @@ class QualityReport(NamedTuple):
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether a failed share misses its bound by at least HOPELESS_MISS, not by chance.
+        """Whether a share misses the bound of its gate by at least HOPELESS_MISS.
 
-        Chance is excluded by at least MIN_HOPELESS_ITEMS items.
+        Only shares that were measured on at least MIN_HOPELESS_ITEMS items count, so that the miss
+        is not due to chance. Failed gates of other units do not count.
         """
         for gate in self.failed:
             if gate.figure.unit == "share" and gate.items >= MIN_HOPELESS_ITEMS:
@@ -90,7 +91,7 @@ class QualityReport(NamedTuple):
 
     @property
     def error(self) -> GateError | None:
-        """An error with the failed gates, or None if no gate failed.
+        """An error that names the failed gates, to be raised by the caller; None if none failed.
 
         Answers and report are stored in both cases.
         """
@@ -122,9 +123,10 @@ class QualityReport(NamedTuple):
 
     @property
     def line(self) -> str:
-        """The result of all gates on a line, with the names of failed gates.
+        """The result of all gates on a line: how many passed, or how many failed and their names.
 
-        It is `all 3 gates passed, 1 not judged`, for example.
+        The number of gates that were not judged is added, if there are any, for example `all 3
+        gates passed, 1 not judged`. If no gate was judged, the line says so.
         """
         judged_count = sum(gate.passed is not None for gate in self.gates)
         suffix = ""
@@ -337,8 +339,8 @@ def delete_partial_reports(data: Path, task: str) -> None:
 def list_report_files_by_name(data: Path, task: str) -> dict[str, list[Path]]:
     """Return the existing files (.json and .md) of each report of a task by the report's name.
 
-    The oldest report is first. If the process died while it wrote a report, a file is missing.
-    Names without microseconds were written by earlier versions.
+    The oldest report is first. If the process died while it wrote a report, only one of the two
+    files is listed. Reports of earlier versions, without microseconds in the name, are included.
     """
     pattern = re.compile(
         rf"({re.escape(task)}-\d{{8}}T\d{{6}}(?:\d{{6}})?Z-[0-9a-f]{{6}})\.(md|json)",

@@ -129,12 +129,13 @@ def add_support(
     shares: Sequence[SupportedShare],
     gates: Mapping[str, Figure | None],
 ) -> QualityFigures:
-    """Return a copy of figures, to which the shares of supported answers and a table are added.
+    """Return a copy of `quality` with the shares of supported answers as figures and as a table.
 
-    A gate of such a share is also added if nothing was judged, without a value, so that the report
-    says so.
+    The table is left out if there are no shares. If a gate demands a share that is not in `shares`,
+    its figure is added without a value, so that the report says that nothing was measured.
 
     Args:
+        shares: The shares, for all fields together and for each field.
         gates: The effective gates by name.
     """
     values: dict[str, FigureValue] = {}

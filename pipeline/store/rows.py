@@ -462,9 +462,10 @@ class FileRefusals:
         tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, is_of_file))
 
     def add(self, refused: Collection[RefusedRow]) -> None:
-        """Insert further refused rows of the file, in their order, after all rows of the task.
+        """Insert refused rows of the file into `rows`, at positions after all rows of the task.
 
-        Their ids are numbered through all calls, from 1 in each file.
+        They keep their order. Their ids are numbered from 1 for each object of this class, and a
+        further call continues the numbers.
         """
         last_n = self._tx.execute(_select_last_n(self._task)).scalar() or 0
         records = list[dict[str, Any]]()

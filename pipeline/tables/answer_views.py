@@ -466,10 +466,13 @@ def _make_key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
 def _make_sqlite_cell(kind: str, name: str, document: str) -> str:
     """Return SQL for a member of a JSON object, as a column of a kind, in SQLite.
 
-    A missing member is NULL. A text column also shows numbers, lists and objects as text, and true
-    and false as `true` and `false`; dates and times are text. An integer or boolean is NULL for a
-    value of another type. A real may be stored as a number or as a text with a number; it is NULL
-    for other values and if it is infinite. A JSON column shows any value as JSON, and null as NULL.
+    A missing member and null are NULL in a column of any kind. Otherwise the kind decides:
+
+    - text, date or time: the text. Numbers, lists and objects are shown as text, and booleans as
+      `true` and `false`.
+    - integer or boolean: the value, or NULL for a value of another type.
+    - real: a number, or the number in a text. Any other value, or an infinite number, is NULL.
+    - JSON: any value, as JSON.
 
     Args:
         kind: Kind of the column.

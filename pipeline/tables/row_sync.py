@@ -232,9 +232,9 @@ class RowSync:
     ) -> None:
         """Convert a page of rows, stage them for the transaction, and count them in the report.
 
-        Forgotten rows are left out and counted. Images are inspected if the task has images. A row
-        whose id was staged before is staged again: with the next id if its id is a hash, else as a
-        refused row.
+        Forgotten rows are left out and counted. Images are inspected if the task has images. If
+        the id of a row was staged before, an id that is a hash gets the next suffix. A row with
+        any other id is staged as a refused row.
 
         Args:
             staged_rows: The rows of the source that were read so far.

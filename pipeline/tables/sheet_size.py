@@ -164,8 +164,9 @@ class SheetSize:
     def _note_misread_cell(self) -> None:
         """Note the current cell if the library reads it otherwise than it is shown.
 
-        A cell with an error, or a formula without a value, goes into `blank_places`. A number that
-        is shown as percent or money goes into `unitless_places`. Each list has at most
+        The library reads an error, and a formula without a stored value, as blank: the place, such
+        as `B2`, goes into `blank_places`. It reads a number that is shown as percent or money as a
+        plain number: the place goes into `unitless_places`. Each list has at most
         MAX_NOTED_PLACES.
         """
         kind = self._cell.get("t", "n")

@@ -302,11 +302,15 @@ def _collect_values_by_key(
     *,
     overwrite: bool,
 ) -> tuple[dict[_Key, Any], dict[_Key, list[Any]]]:
-    """Return the value to write, and the former values to replace, each by the key of the row.
+    """Return {key: value to write} and {key: former values that it may replace}.
 
-    Rows whose key the table cannot store as it is are left out. So is an answer whose field is
-    None, unless `overwrite` is set or the row has former answers. Former values that are None or
-    equal the new value are left out.
+    Both have the same keys; a list of former values may be empty. Former values that are None or
+    equal the new value are left out. Rows whose key the table cannot store as it is are left out.
+    A row whose value is None is kept only if `overwrite` is set or the row has former answers.
+
+    Args:
+        former_answers: The former answers as JSON, by the id of the row.
+        overwrite: Keep rows whose value is None.
     """
     values: dict[_Key, Any] = {}
     former_values: dict[_Key, list[Any]] = {}

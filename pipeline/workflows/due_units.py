@@ -165,8 +165,9 @@ def is_pilot_clear(tx: Connection, ws: WorkspaceSession) -> bool:
 def is_index_stale(ws: WorkspaceSession, *, exact: bool) -> bool:
     """Return whether the index needs a build: entries differ from the build in service.
 
-    True also if there are entries and no build; false if there are no entries. If a process died
-    while it promoted a build, the promotion is completed first, which writes.
+    If there are no entries, the result is false, even if a build has deleted entries. If there are
+    entries and no build, it is true. This may write: if a process died while it promoted a build,
+    the promotion is completed first.
 
     Args:
         exact: As in `count_stale`.

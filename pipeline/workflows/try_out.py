@@ -578,9 +578,10 @@ def _select_rows(
 ) -> Sequence[str]:
     """Return the ids of at most `size` rows to try.
 
-    Without a seed these are the first claimable rows: open, not claimed and not parked. With a
-    seed, or if no row is claimable, rows are drawn at random from all rows that are open or have an
-    answer of the version. The ids are then in the order of the draw.
+    If `seed` is None, these are the first claimable rows: open, not claimed and not parked. They
+    can be fewer than `size`. If a seed is given, or no row is claimable, the ids are drawn at
+    random, in the order of the draw. The draw takes open rows, also claimed or parked ones, and
+    rows with an answer of the version.
 
     Args:
         extractor: Version (`task@n/model`) whose answered rows may be drawn.

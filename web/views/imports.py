@@ -245,8 +245,9 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
     """Start the step of the pressed button; render the upload, with the error if it is refused.
 
     The form's members decide: `question` tries the question, `keep` creates the task, and `ask`
-    asks all rows of the created task. Any other form imports the file. While another step of the
-    upload runs, no step but `ask` is started.
+    asks all rows of the created task, if there is one. Any other form imports the file. While a
+    step of the upload runs, the page says that nothing was changed; only `ask` can start then, and
+    a typed question is kept.
     """
     app_state = get_app_state(request)
     upload = app_state.uploads.get(number)

@@ -194,9 +194,10 @@ def _list_choices(
 
 
 def _list_confidence_links(ws: WorkspaceSession, query: RowQuery, task: str) -> list[_FilterLink]:
-    """Return the links that filter by doubt and sort the least certain rows first.
+    """Return the links that show only doubtful rows, and a link that sorts uncertain rows first.
 
-    The list is empty if the task has no confidence. Only some tables can be sorted by confidence.
+    The list is empty if the task has no confidence. The sorting link is missing if the task's table
+    cannot be sorted by confidence.
     """
     with ws.store.read() as tx:
         if not has_confidences(tx, ws.task.name):
