@@ -172,8 +172,8 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
 def _submit_message(ws: WorkspaceSession, report: SubmitReport) -> str:
     """Return in a line which batches were sent, or why no batch was sent, and the next command.
 
-    If there was no open row, the line says so. If rows of a cancelled batch then still wait to be
-    asked by another mode, such as live, the line names them and the command that asks them. Reads
+    If there was no open row, the line says so. But if rows of an ended batch still wait to be asked
+    by another mode, such as live, the line names this batch and the command that asks them. Reads
     the database.
     """
     labels = ws.task.labels

@@ -37,10 +37,10 @@ def invalid_placeholders(template: str | None, columns: Iterable[str]) -> dict[s
 
 
 def find_column(name: str, columns: Iterable[str]) -> str | None:
-    """Return the column that a placeholder means, or None.
+    """Return the column that a placeholder means, or None if there is none or several.
 
-    It is the column of the same name, else the only column whose name has the same letters and
-    digits. So `{job_title}` means `Job Title`, because a placeholder contains no blanks.
+    It is the column of the same name. If there is none, it is the only column whose name has the
+    same letters and digits: `{job_title}` means `Job Title`, because a placeholder has no blanks.
     """
     all_columns = list(columns)
     if name in all_columns:

@@ -38,9 +38,9 @@ class CommandForm:
     def format_command(self, command: str, options: Mapping[str, Any]) -> str:
         """Return a command as it is typed, with its options and the places of the workspace.
 
-        Given options have priority over the places. Without a program it is a make command. Else
-        variables come first, then the program and the command, then arguments without a name, then
-        named options.
+        An option that is given replaces the place of the same name. If the form has no program, the
+        result is a make command. If it has one, variables come first, then the program and the
+        command, then arguments without a name, then named options.
         """
         options = {
             **options,
@@ -58,9 +58,12 @@ class CommandForm:
     def format_option(self, name: str, value: Any, command: str = "") -> str:
         """Return an option with its value, or its name alone if the value is None.
 
-        Without a program it is `NAME=value` as for make. With a program it is an argument without a
-        name, a variable `FINDABLE_NAME=value`, a switch `--name` or `--no-name` for a bool, or
-        `--name value`.
+        If the form has no program, this is `NAME=value` as for make. If it has a program, it is:
+
+        - the value alone, for an argument without a name
+        - `FINDABLE_NAME=value`, for a setting that is no common option and was not typed as one
+        - `--name` or `--no-name`, for a bool
+        - `--name value`, or `-n value` for a name of one letter, for all others
 
         Args:
             command: The command whose arguments have no name; "" means the form's own command.

@@ -166,9 +166,10 @@ class Declaration(Generic[A_co]):
         return declaration
 
     def _iterate_checks(self) -> Iterator[tuple[Any, str, str]]:
-        """Yield (is_faulty, message, hint) for each check of members without a simple type.
+        """Yield (is_faulty, message, hint) for each check of members, also for passed checks.
 
-        Checks answer, version, items and their options, key, check, examples and images.
+        It checks answer, version, image_side, items and their options, prompt, key, check, examples
+        and images. `is_faulty` can be any value; its truth counts.
         """
         answer: Any = self.answer
         items: Any = self.items
@@ -259,8 +260,8 @@ class Declaration(Generic[A_co]):
     def _iterate_parameter_checks(self) -> Iterator[tuple[Any, str, str]]:
         """Yield (is_faulty, message, hint) for each check of names and parameters.
 
-        Checks name and table (unless built in), media_resolution, max_output_tokens, temperature,
-        thinking and gates.
+        Passed checks are yielded, too. It checks media_resolution, max_output_tokens, temperature,
+        thinking and gates; name and table also, unless the task is built in.
         """
         for member, value in (
             () if self._is_built_in else (("name", self.name), ("table", self.table))

@@ -61,11 +61,11 @@ class _Word(NamedTuple):
 def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
     """Return in which kind of word a quotation differs most gravely from text[start:end].
 
-    A slice that begins or ends inside a word is extended. If words at the quotation's ends are
-    missing in the slice, they are compared with the words next to it.
+    A slice that begins or ends inside a word is extended to the whole word. If words at an end of
+    the quotation are missing in the slice, they are compared with the words of the text next to it.
 
     Returns:
-        NEGATION, else NUMBER, else NAME, or "" if quotation and text differ in none of them.
+        The first of NEGATION, NUMBER and NAME in which quotation and text differ; "" if none.
     """
     before = normalize_visible_text(text[max(0, start - MAX_BOUNDARY_DISTANCE) : start])
     slice_ = normalize_visible_text(text[start:end])
@@ -175,10 +175,10 @@ def _iterate_difference_kinds(
     quote_words: Sequence[_Word],
     text_words: Sequence[_Word],
 ) -> Iterator[str]:
-    """Yield NUMBER, NEGATION and NAME if two differing parts disagree in these.
+    """Yield those of NUMBER, NEGATION and NAME in which two parts differ.
 
-    Yields nothing if the parts differ in blanks only. A word that is the negated form of another
-    word counts as a negation.
+    It yields nothing if the parts differ in blanks only. They differ in negation if they have
+    different numbers of negations, or if a word of one is the negated form of a word of the other.
     """
     quote_numbers = _forms_of_kind(quote_words, NUMBER)
     text_numbers = _forms_of_kind(text_words, NUMBER)
@@ -203,10 +203,11 @@ def _forms_of_kind(words: Sequence[_Word], kind: str) -> list[str]:
 
 
 def _is_negated(first_word: str, second_word: str) -> bool:
-    """Return whether one of two words resembles the other with a negative prefix or suffix.
+    """Return whether one of two words is like the other with a negative prefix or suffix.
 
-    The likeness without the prefix or suffix must be higher than with it, and higher than
-    MIN_WORD_LIKENESS. Stems shorter than MIN_STEM_CHARS do not count.
+    The prefix or suffix is removed from one word, and the rest must have at least MIN_STEM_CHARS.
+    The likeness of this rest to the other word, with or without a positive suffix, must be above
+    MIN_WORD_LIKENESS, and above the likeness of the two whole words.
     """
     min_likeness = max(Indel.normalized_similarity(first_word, second_word), MIN_WORD_LIKENESS)
     for negated, positive in ((first_word, second_word), (second_word, first_word)):

@@ -148,8 +148,8 @@ def new_part_path(path: Path) -> Path:
 def is_abandoned(part: Path) -> bool:
     """Return whether the process that wrote a part file is no longer alive.
 
-    The id of the process is in the name of the file. False if the name has none, on Windows, and
-    for a live process of another user.
+    The id of the process is in the name of the file. The result is false if the name has no id, if
+    the process is alive but another user's, and always on Windows.
     """
     name_match = re.fullmatch(rf".+\.([0-9a-f]+)-[0-9a-f]{{10}}{re.escape(PART_SUFFIX)}", part.name)
     # On Windows, os.kill cannot check a process without a signal.
@@ -303,7 +303,8 @@ def require_utf8_path(path: Path) -> None:
 def replace_link(path: Path, target: Path) -> None:
     """Make `path` a link to `target` in one rename; it is durable when this returns.
 
-    A file or link at `path` is replaced. A link that remained after a kill is removed.
+    A file or link at `path` is replaced. The temporary link beside it is removed, also if the
+    rename fails.
 
     Raises:
         OSError: The link cannot be made; `path` is unchanged.

@@ -106,7 +106,8 @@ class FoldedText:
 def is_boundary(text: str, offset: int) -> bool:
     """Return whether a word can begin or end at an offset.
 
-    Both ends of the text are boundaries. A letter and its marks are never separated.
+    This is so at both ends of the text, beside a character that is not part of words, and beside
+    a letter of a script without spaces. It is never so between a letter and its marks.
     """
     if not 0 < offset < len(text):
         return True
@@ -148,10 +149,10 @@ def _is_outside_words(char: str) -> bool:
 
 
 def _fold_word(word: str, offset: int) -> Iterator[tuple[Iterable[int], Iterable[int], str]]:
-    """Yield the units of a word that fold together: start offsets, end offsets, folded text.
+    """Yield (start offsets, end offsets, folded text) of each unit of a word, in order.
 
-    The offsets are those in the original text, one for each folded character. An ASCII word is a
-    single unit.
+    A unit is a character with its marks, or the whole of an ASCII word. There is an offset for each
+    folded character: where the character or its unit begins and ends in the original text.
 
     Args:
         offset: Offset of the word in the original text.
@@ -180,10 +181,10 @@ def _joins_previous(char: str) -> bool:
 
 @lru_cache(maxsize=65_536)
 def _fold_unit(unit: str) -> str:
-    """Return a character with its marks in its folded form, without blanks.
+    """Return the folded form of a character with its marks, without blanks.
 
-    Invisible characters are dropped, lookalikes replaced and case folded. The form is NFKD, or NFD
-    if NFKD would contain a blank.
+    Invisible characters are dropped, lookalikes are replaced, and case is folded. The form is NFKD.
+    If NFKD would contain a blank, it is NFD.
     """
     folded = _drop_invisible(unit)
     form: Literal["NFD", "NFKD"] = "NFKD"

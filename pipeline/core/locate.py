@@ -69,8 +69,9 @@ def _has_letters(text: str) -> bool:
 def make_context(text: str, start: int, end: int, *, max_chars: int) -> str:
     """Return at most `max_chars` characters around text[start:end], whole words if possible.
 
-    The spare characters are divided between both sides. White space at the ends is removed. If
-    text[start:end] is longer, return its beginning.
+    The spare characters are divided between both sides; if the text is too short on one side, the
+    other side gets more. White space at the ends is removed. If text[start:end] has more than
+    `max_chars`, only its beginning is returned.
     """
     spare = max_chars - (end - start)
     if spare <= 0:
@@ -89,7 +90,10 @@ def make_context(text: str, start: int, end: int, *, max_chars: int) -> str:
 
 
 def _shorten_to_word(text: str, start: int, end: int, *, min_end: int) -> str:
-    """Return text[start:end], shortened to the end of a word if one is at or after `min_end`."""
+    """Return text[start:end], shortened to the last end of a word from `min_end` to `end`.
+
+    If there is no such end of a word, text[start:end] is returned unchanged.
+    """
     word_end = end
     while word_end > min_end and not is_boundary(text, word_end):
         word_end -= 1
@@ -147,10 +151,11 @@ class SearchableText:
     def locate(self, quote: str, *, occurrence: int = 0) -> list[Location]:
         """Return the location of a quotation, or a location for each piece between omissions.
 
-        The quotation is searched verbatim, then in pieces, then by likeness. A location by likeness
-        is rejected if it differs in a number, a negation or a name. Returns an empty list if the
-        quotation or a piece is not found, if it has no letters, or if it has more than MAX_PIECES
-        pieces.
+        The quotation is first searched as it is, apart from white space, case, look and outer
+        punctuation. If it is not found and has omissions, each of its pieces is searched; if it has
+        none, it is searched by likeness. A location by likeness is rejected if it differs in a
+        number, a negation or a name. The list is empty if the quotation or one of its pieces is not
+        found or has no letters, or if there are more than MAX_PIECES pieces.
 
         Args:
             quote: The quotation as the model wrote it.
@@ -234,11 +239,13 @@ class SearchableText:
             yield self._folded.original_span(start, start + len(phrase))
 
     def _find_similar(self, quote: str) -> Location | None:
-        """Return the words with the highest likeness to a quotation, or None.
+        """Return the location of the words with the highest likeness to a quotation, or None.
 
-        The result is None if the likeness is below MIN_LIKENESS, if the folded quotation is shorter
-        than MIN_SIMILAR_CHARS or longer than MAX_SIMILAR_CHARS, or if the slice is much longer than
-        it.
+        The result is None in each of these cases:
+
+        - The likeness is below MIN_LIKENESS.
+        - The folded quotation has fewer than MIN_SIMILAR_CHARS or more than MAX_SIMILAR_CHARS.
+        - The slice has more than MAX_LENGTH_FACTOR times the characters of the quotation.
         """
         text = self._folded.text
         phrase = _strip_punctuation(FoldedText(quote).text)
@@ -293,9 +300,10 @@ class SearchableText:
         *,
         must_be_whole: bool,
     ) -> Location | None:
-        """Return an occurrence among spans of whole words, else among all spans.
+        """Return the location of an occurrence among the spans of whole words, or None.
 
-        Returns None without spans.
+        If no span is of whole words, the occurrence is one among all spans, unless `must_be_whole`
+        is set. The result is None if there is no span to choose from.
 
         Args:
             spans: Start and end offsets in ascending order.

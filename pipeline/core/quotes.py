@@ -111,9 +111,10 @@ class _OptionalQuote:
 
 
 def _make_quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
-    """Return the core schema of a text, or of a text or None, as the schema of a quotation.
+    """Return the core schema of a quotation, made from that of a text or an optional text.
 
-    It validates by `_validate_quotation`, and writes a located quotation to JSON as it is stored.
+    The schema validates by `_validate_quotation`, and writes a located quotation to JSON as it is
+    stored.
 
     Args:
         schema: The core schema of the field's type.
@@ -245,13 +246,12 @@ class _Source:
 
 
 def _locate_quotations(value: Any, path: str, source: _Source, formats: frozenset[str]) -> Any:
-    """Return a value in which all quotations are replaced by the slices of the text they match.
+    """Return a value in which each quotation is replaced by the slice of the text it matches.
 
-    A text or model without a located quotation is returned as the same object.
-
-    Lists, mappings, models and dataclasses are searched, too; a list or mapping is copied. A plain
-    str is a quotation if the field allows no plain text, because validators and defaults can make a
-    str of a Quote.
+    Lists, mappings, models and dataclasses are searched, too. The given value is not changed: a
+    list or mapping is always copied, a model or dataclass only if one of its fields changes. A
+    plain str is a quotation if the field allows no plain text, because validators and defaults can
+    make a str of a Quote.
 
     Args:
         path: Path of the value in the answer, for messages.
@@ -284,8 +284,8 @@ def _locate_quotations(value: Any, path: str, source: _Source, formats: frozense
 def _locate_quotations_in_fields(value: Any, path: str, source: _Source) -> Any:
     """Return a model or a dataclass with the quotations in its fields located.
 
-    A value without located quotations, and a value of another type, is the same object. Otherwise
-    it is a copy, which is not validated again.
+    If a field changes, the result is a copy, which is not validated again. If no field changes, or
+    the value is of another type, the value itself is returned.
 
     Raises:
         _MissingError: A required quotation is not in the text.
@@ -308,12 +308,13 @@ def _locate_quotations_in_fields(value: Any, path: str, source: _Source) -> Any:
 def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) -> Quote | None:
     """Return the slice of the text that a quotation matches, with its offsets and likeness.
 
-    The result is None if an optional quotation is missing or is in several pieces. Equal quotations
-    of a list get successive occurrences.
+    If a quotation is not in the text, or is in several pieces, the result is None if it is
+    optional. Equal quotations of a list get successive occurrences. A quotation that was located
+    before keeps its likeness.
 
     Raises:
-        _MissingError: A required quotation is not in the text, or is in several pieces. The message
-            names a different number, negation or name.
+        _MissingError: A required quotation is not in the text, or is in several pieces. If only a
+            number, a negation or a name differs, the message says so.
     """
     text = source.text
     locations = text.locate(str(quote), occurrence=source.next_occurrence(path, str(quote)))

@@ -115,8 +115,9 @@ class RowCounts(NamedTuple):
     def document(self) -> dict[str, Any]:
         """Return the counts as a JSON document for programs.
 
-        `total` is always there. States, tags and versions that are None, and empty fields and
-        `gone`, are left out.
+        `total` is always there. `states`, `tags` and `versions` are lists of {value, count}, and
+        are left out if they are None. `fields` has a list of {value, count, where} for each field.
+        `fields` and `gone` are left out if they are empty.
         """
         document: dict[str, Any] = {"total": self.total}
         counts_by_name = {"states": self.states, "tags": self.tags, "versions": self.versions}

@@ -39,7 +39,8 @@ def _parse_amount(
 ) -> Decimal:
     """Return the sum of numbers with their units, such as 2h30m, in the unit of size 1.
 
-    Larger units must come first. Case and blanks inside a number do not matter.
+    Larger units must come first, and each unit only once. Upper case and blanks inside a number do
+    not matter.
 
     Args:
         text: The amount. A single number may have no unit.

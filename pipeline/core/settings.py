@@ -414,10 +414,10 @@ class Settings:
 
     @property
     def confirmed_database_url(self) -> Secret:
-        """Return the database URL; without a setting it is `findable.db` in the workspace.
+        """Return the URL of the database; if none is set, it is `findable.db` in the folder DATA.
 
         Raises:
-            ConfigurationError: Only `.env` names it, and nobody confirmed it.
+            ConfigurationError: `.env` set the URL, and nobody confirmed it.
         """
         if self.database_url and self.sources.get("database_url") == DOTENV:
             trust.require_confirmed(
@@ -440,8 +440,8 @@ class Settings:
         Google's address and an address from Python code need no confirmation.
 
         Raises:
-            ConfigurationError: It is not Google's, and nobody confirmed it; or only `.env` names
-                it, and the key is from elsewhere.
+            ConfigurationError: The address needs a confirmation and nobody confirmed it, or `.env`
+                set the address but not the key.
         """
         server = self.base_url or Secret.url(GOOGLE_URL)
         source = self.sources.get("base_url", "")
@@ -480,7 +480,7 @@ def load_settings(
     """Return the settings of the environment and `.env`, and the source of each value.
 
     An empty value counts as not set. If a setting has several variables, the first variable with a
-    value counts, also if it is only in `.env`.
+    value counts, even if that value is in `.env` and a later variable is in the environment.
 
     Args:
         environ: Environment, such as `os.environ`; it takes precedence.

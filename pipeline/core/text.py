@@ -59,9 +59,9 @@ def format_usd(amount: float) -> str:
 
 
 def format_object(instance: Any) -> str:
-    """Return an object on a line, as its `__repr__`: its class, and its plain non-empty values.
+    """Return an object on a line for its `__repr__`, such as `Class(name='a', count=2)`.
 
-    Plain values are texts and numbers; others, and 0 and "", are left out. A long line is
+    Only values that are texts or numbers are shown; 0, "" and False are left out. A long line is
     shortened.
 
     Args:
@@ -98,9 +98,10 @@ def join_first(names: Sequence[str], max_names: int = 3) -> str:
 
 
 def remove_markup(text: str) -> str:
-    """Return a phrase on a line, without mark-up, entities and invisible characters.
+    """Return a phrase on a line, without mark-up and invisible characters, entities decoded.
 
-    Only a single layer of entities is decoded.
+    An entity is decoded once, so `&amp;lt;` becomes `&lt;`. The text of a link stays; its address
+    is removed. White space is collapsed, and a bullet at the start is removed.
     """
     import html
 
@@ -131,8 +132,8 @@ _LOOKALIKES = str.maketrans("аеорсуіјѕһьвгԁɡıοαριυντεκ"
 def neutralize_tags(data: str, *, names: Iterable[str]) -> str:
     """Return a text in which "<" is replaced by "(" if it opens one of our tags.
 
-    So are characters that look like "<", and entities for it. A tag is ours if its first letters
-    are those of a name, in similar letters; other tags stay.
+    Characters that look like "<", and entities for it, are replaced in the same way. A tag is ours
+    if it begins like one of the names, also in letters that look alike. All other tags stay.
 
     Args:
         names: The names of our tags.
@@ -189,7 +190,8 @@ def format_markdown_code(
     """Return a text as Markdown code, for a line, a list or a table cell.
 
     It contains no mark-up: a backtick becomes U+FFFD, and a bar a broken bar. An empty text becomes
-    a blank. Without `bold`, blanks at the ends are removed.
+    a blank. If `bold` is empty, blanks at the ends are removed. If it is not, each bold part and
+    each part between them is code of its own.
 
     Args:
         max_chars: Maximum length of each part; None means no limit.

@@ -63,8 +63,8 @@ def require_confirmed(
 def confirm(value: str, data: Path) -> None:
     """Record that a person confirmed a value, or that findable itself wrote the file of a hash.
 
-    Writes a file in the user's state folder, unless the value is confirmed already. If that fails,
-    the value is confirmed for this process only.
+    Writes a file in the user's state folder, unless the value is confirmed already. If the file
+    cannot be written, no error is raised, and the value is confirmed for this process only.
 
     Args:
         value: Address of a server or database, path of a task's file, or hash of a file.

@@ -169,14 +169,15 @@ def _find_nearest(text: str, names_by_form: Mapping[str, str]) -> str:
 def read_terms(path: Path, label: str) -> tuple[Term, ...]:
     """Read and check a vocabulary file, and return its terms in its order.
 
-    A parent gets the spelling of the term that it names.
+    The parent of a term gets the spelling that the term of this name has in its own line.
 
     Args:
         label: Name of the file in messages.
 
     Raises:
-        InputError: The file cannot be read, has no header or no terms, or has faults. Then the
-            message lists them with their lines.
+        InputError: The file cannot be read, has no header or no terms, or has faults: repeated
+            terms, wrong parents or too many terms. The message has a line for each of the first
+            faults.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -264,7 +265,10 @@ def _parse_line(row: Mapping[str | None, Any], line: int, label: str) -> Term | 
 
 
 def _find_repeated_terms(terms: Sequence[Term]) -> Iterator[str]:
-    """Yield a fault for each term that is repeated, and each alias that has two meanings."""
+    """Yield a fault for each repeated term, then for each alias that is also another term's.
+
+    Terms and aliases are compared in their folded form. A fault is a text with the line.
+    """
     terms_by_form = dict[str, Term]()
     for term in terms:
         earlier_term = terms_by_form.setdefault(fold_term(term.name), term)
@@ -284,7 +288,13 @@ def _find_repeated_terms(terms: Sequence[Term]) -> Iterator[str]:
 
 
 def _find_parent_faults(terms: Sequence[Term], names_by_form: Mapping[str, str]) -> Iterator[str]:
-    """Yield a fault for each parent that is no term, has a parent itself, or is below itself."""
+    """Yield a fault for each term whose parent is no term, has a parent itself, or is below it.
+
+    A term that is its own parent is such a fault, too. A fault is a text with the line.
+
+    Args:
+        names_by_form: The names of all terms, by their folded form.
+    """
     parents = {term.name: term.parent for term in terms}
     for term in terms:
         if not term.parent:
@@ -305,9 +315,10 @@ def _find_parent_faults(terms: Sequence[Term], names_by_form: Mapping[str, str])
 
 
 def _find_size_faults(terms: Sequence[Term]) -> Iterator[str]:
-    """Yield a fault for each parent, or for no parent, with more than MAX_OPTIONS terms.
+    """Yield a fault for each parent with more than MAX_OPTIONS terms below it.
 
-    Nothing is yielded if the file has at most MAX_OPTIONS terms that are no parents.
+    The terms without a parent are counted as a group, too. If at most MAX_OPTIONS terms of the file
+    are no parents, this yields nothing.
     """
     term_counts = Counter(term.parent for term in terms)
     heading_count = len(term_counts.keys() - {""})
@@ -323,10 +334,10 @@ def _find_size_faults(terms: Sequence[Term]) -> Iterator[str]:
 
 
 def describe_terms(file: str, terms: Sequence[Mapping[str, Any]]) -> str:
-    """Return the terms of a vocabulary as text for a model, a line for each, below their headings.
+    """Return the terms of a vocabulary as text for a model, a line for each term.
 
-    The first line names the file. A term is `- term: description (also: aliases)`. A term with
-    narrower terms is their heading, without a dash.
+    The first line names the file. A term is `- term: description (also: aliases)`. A term that has
+    narrower terms is a line without a dash, and its narrower terms follow it.
     """
     terms_by_parent: dict[str, list[Mapping[str, Any]]] = {}
     for term in terms:
@@ -362,9 +373,9 @@ Vocabularies = dict[str, Sequence[Mapping[str, Any]]]
 
 
 def separate_vocabularies(schema: Any) -> tuple[Any, Vocabularies]:
-    """Return a copy of a JSON schema without terms, and its vocabularies' terms by file name.
+    """Return a copy of a JSON schema without the terms, and {file name: terms} of the vocabularies.
 
-    A node with a vocabulary keeps the name of its file, and loses its `enum`.
+    In the copy, a node with a vocabulary has only the name of the file, and no `enum`.
     """
     if isinstance(schema, list):
         members, vocabularies = separate_vocabularies(dict(enumerate(schema)))

@@ -264,9 +264,9 @@ class _Parser:
         return tuple(values)
 
     def _parse_column(self) -> str:
-        """Parse a column: a name between double quotes, or words before a keyword or sign.
+        """Parse the name of a column: a name between double quotes, or several plain words.
 
-        Several words are joined by one blank.
+        The words, which may be numbers, end before a keyword or sign, and are joined by one blank.
 
         Raises:
             InputError: There is no column.

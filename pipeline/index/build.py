@@ -100,9 +100,10 @@ def build_index(
 
 
 def roll_back_index(ws: WorkspaceSession) -> IndexReport:
-    """Put the previous build of the task in use back in service, and record that.
+    """Put the newest intact older build of the task in use back in service, and record that.
 
-    Waits for the index lock. Writes to the database. No text is embedded.
+    Waits for the index lock, and corrects the link `current` first. Writes to the database. It
+    embeds no text.
 
     Raises:
         InputError: There is no previous build.
@@ -146,6 +147,10 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
 
     INDEX_UNTAGGED and INDEX_COLUMNS are recorded, too, if they are set. Writes in its own
     transaction.
+
+    Args:
+        lock: The index lock, which the caller holds.
+        reason: Text that is recorded with the build, for example `rolled back`.
 
     Raises:
         LockLostError: The index lock was lost; nothing is written.
@@ -202,10 +207,12 @@ class _IndexBuilder:
         self._embedded_count = 0
 
     def _choose_share(self, words: str) -> float | None:
-        """Return the share of words that a user chose now, or before for the same embedding model.
+        """Return the share of words that a user chose, or None if the user chose no number.
 
-        Returns:
-            None for the default, or if the share is to be the best.
+        Args:
+            words: The user's choice: a number as text, BEST_SHARE or DEFAULT_SHARE. If it is "", an
+                earlier choice stays: the share that was chosen for the build in service, if that
+                build has the same embedding model.
 
         Raises:
             InputError: `words` is not a number from 0 to 1.
@@ -222,7 +229,7 @@ class _IndexBuilder:
     def build(self) -> IndexReport:
         """Embed missing texts, write a build, verify it, check the gates and promote it.
 
-        Texts that the model refused in earlier runs are tried again. Without entries
+        Texts that the model refused in earlier runs are tried again. If there are no entries,
         `_delete_index` deletes all builds or raises. Waits for the index lock after the texts are
         embedded. If the service fails to embed the meaningless queries, the build gets no floor.
 
@@ -377,7 +384,8 @@ class _IndexBuilder:
     def _make_ranking(self) -> Ranking:
         """Return the task's ranking with the share of words of this build.
 
-        It is the chosen share, else the task's for the local engine, else GEMINI_WORD_SHARE.
+        If a share was chosen, it is that share. If not, it is the task's own share if the local
+        engine embeds, and GEMINI_WORD_SHARE if Gemini embeds.
         """
         ranking = self._ws.indexed_task.ranking
         if self._share is not None:
@@ -389,10 +397,10 @@ class _IndexBuilder:
     def _iterate_entry_pages(
         self, entries: Iterable[Entry], bar: ProgressBar
     ) -> Iterator[EntryPage]:
-        """Yield entries with keys and vectors, without entries that the model refused.
+        """Yield (entries, their keys, their vectors) page by page, without refused entries.
 
-        Embeds entries that are new since the first step, and entries with damaged vectors, and
-        advances the progress bar.
+        Entries that are new since the first step, and entries with damaged vectors, are embedded
+        now. The progress bar advances by all entries, also the refused ones.
 
         Raises:
             RemoteError: An embedding call failed, or the model refused a text in this step.
@@ -432,9 +440,9 @@ class _IndexBuilder:
         return [entry for entry, key in zip(page, keys, strict=True) if key not in refused_keys]
 
     def _find_refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
-        """Return the texts that the model refused in this run, keyed by the id of their entry.
+        """Return the hash of each text that the model refused in this run, and why, by entry id.
 
-        Reads all entries of the snapshot, but only if a text was refused.
+        If no text was refused, it reads no entries. If one was, it reads all of the snapshot.
         """
         reasons_by_key = self._embedder.refusal_reasons
         if not reasons_by_key:

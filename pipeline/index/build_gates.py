@@ -67,9 +67,9 @@ def read_gate_queries(data: Path, collections: "Iterable[IndexedTask]") -> list[
 def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool) -> None:
     """Compare a staged build with the build in service on judged queries, and save the figures.
 
-    The figures are written to the staged manifest and printed. If no comparison is possible, the
-    reason is printed, also if a file of judged queries is invalid. Without a file of judged queries
-    or a build in service nothing happens.
+    The figures are written to the staged manifest and printed. If no comparison is possible, for
+    example because a file of judged queries is invalid, only the reason is printed. It does nothing
+    if there is no file of judged queries, or no build in service.
 
     Args:
         ws: The workspace.
@@ -127,12 +127,12 @@ def _compare_with_current(
 ) -> "tuple[int, NDArray[Any], NDArray[Any]] | str":
     """Measure the staged build and the build in service on the judged queries.
 
-    Nothing is embedded by a paid call.
+    It makes no paid call.
 
     Returns:
-        The number of the build in service, and MAIN_MEASURE for each query of the staged build and
-        of the build in service. Or a text: fewer than MIN_JUDGED_QUERIES queries are judged, or
-        their embedding would cost.
+        The number of the build in service, the MAIN_MEASURE of each query in the staged build, and
+        the same in the build in service. If they cannot be compared, the reason as a text: fewer
+        than MIN_JUDGED_QUERIES queries are judged, or to embed them would cost money.
 
     Raises:
         InputError: A file of queries or judgements is invalid, no query is judged, or no build is

@@ -167,10 +167,10 @@ class Index(AbstractContextManager["Index"]):
         *,
         limit: int = -1,
     ) -> dict[int, float]:
-        """Return the BM25 score by row of entries that contain a query term, best first.
+        """Return {row: BM25 score} of the entries that contain at least one query term, best first.
 
         Args:
-            query_terms: Terms; a repeated term counts each time. No terms give no entries.
+            query_terms: Terms; a repeated term counts each time. If empty, so is the result.
             limit: Maximum number of entries; -1 means all.
         """
         terms_by_count = defaultdict[int, list[str]](list)
@@ -201,8 +201,8 @@ class Index(AbstractContextManager["Index"]):
         """Return the rows of the entries that contain every term, in any group of fields.
 
         Args:
-            required_terms: If empty, all candidates are returned.
-            candidate_rows: Rows to look at; empty means all entries.
+            required_terms: The terms. If empty, all candidate rows in the build are returned.
+            candidate_rows: Rows that may be returned. If empty, these are all rows of the build.
         """
         fts_query = " AND ".join(map(_quote, dict.fromkeys(required_terms)))
         if fts_query:

@@ -312,8 +312,9 @@ class Builds:
     def find_link_correction(self, store: Store) -> int | None:
         """Return the number of the build that the link should point at, or None if it is correct.
 
-        This is the existing build that the database promoted last. If the database does not know
-        the linked build, it is an older copy, and the link is correct.
+        The link should point at the existing build that the database promoted last. If the database
+        does not know the linked build, the database is an older copy, and the link is correct. A
+        `current` that is not a link to a build counts as missing.
         """
         with store.read() as tx:
             records = tx.execute(
@@ -341,10 +342,10 @@ class Builds:
         return None if last_number == linked_number else last_number
 
     def correct_link(self, store: Store) -> None:
-        """Set the link to the build that the database promoted last, if it differs.
+        """Set the link `current` to the build that `find_link_correction` returns.
 
-        Missing links in DATA are made first. Foreign files in their places stay until the next
-        promotion.
+        It does nothing if the link is correct. Missing links in DATA are made before the link is
+        set. Foreign files in their places stay until the next promotion.
         """
         number = self.find_link_correction(store)
         if number is None:

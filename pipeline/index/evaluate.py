@@ -81,9 +81,9 @@ def rank_by_bm25(
 ) -> list[list[str]]:
     """Return for each query the names of at most `depth` texts that share a word with it.
 
-    The best text is first; equal texts keep their order. This is a fixed baseline: Okapi BM25 as
-    Lucene computes it, by bm25s, over stems of folded words and character pairs of scripts without
-    spaces, with stop words and without tuning. A repeated word of a query counts each time.
+    The best text is first; texts with equal scores keep their order. This is a fixed baseline:
+    Okapi BM25 as Lucene computes it, by bm25s, over stems of folded words and character pairs of
+    scripts without spaces. Stop words count, and so does each repetition of a word of a query.
     """
     import bm25s
     import numpy as np

@@ -171,9 +171,13 @@ class _HitDescriber:
     def _explain_hit(self, hit: Hit, row: int, words_by_term: Mapping[str, str]) -> str:
         """Return why an entry was found, for example "words: water, law; close in meaning".
 
-        "untagged" and "weak" come first. The words are the matching words of the query. "close in
-        meaning" is added if the similarity reaches the floor or the build has no floor, and the hit
-        is not weak. It is also the reason if there is no other reason.
+        The reasons are, in this order:
+
+        - untagged
+        - weak
+        - words: the words of the query whose terms the entry contains
+        - close in meaning: the hit has a similarity, is not weak, and reaches the floor if the
+          build has one. This is also the reason if there is no other.
         """
         matching_words = dict.fromkeys(
             word for term, word in words_by_term.items() if row in self.rows_by_term[term]
@@ -212,8 +216,9 @@ def make_hits(
         index: The build in which the entries were ranked.
         collection: Its collection, which names texts and tags.
         ranked: The entries, best first.
-        query: The query by which they were ranked. Without terms `is_weak` is None. Without
-            `words_by_term` the hits get no reasons, snippets and tags.
+        query: The query by which they were ranked. If its `terms` are None, or the build has no
+            floor, `is_weak` is None. If its `words_by_term` is None, the hits get no reasons,
+            snippets and tags.
     """
     rows = ranked.rows.tolist()
     distinct_terms = list(dict.fromkeys(query.terms or ()))
@@ -261,9 +266,10 @@ def find_best_snippet(
     texts: Iterable[str],
     weights: Mapping[str, float],
 ) -> Snippet:
-    """Return the sentence whose distinct terms have the largest sum of weights.
+    """Return the sentence whose distinct terms have the largest sum of weights, cut and marked.
 
-    This is the first sentence if no sentence contains a term, and empty if there is no sentence.
+    The first of equally good sentences is returned, so the first of all if none contains a term.
+    The snippet is empty if there is no sentence.
 
     Args:
         texts: Texts to search.
@@ -303,6 +309,8 @@ def _make_snippet(
 ) -> Snippet:
     """Cut a sentence to at most MAX_SNIPPET_CHARS plus ellipses, and mark its visible terms.
 
+    The marks are offsets in the returned text, with its ellipses. Overlapping marks are merged.
+
     Args:
         spans: Start, end and term of each term in the sentence.
         weights: Weight of each term; the heaviest term stays visible.
@@ -331,8 +339,8 @@ def _cut_range(
 ) -> tuple[int, int]:
     """Return the start and end offset of the visible part of a sentence.
 
-    A long sentence is cut at spaces if possible: a little before its heaviest term, and
-    MAX_SNIPPET_CHARS later.
+    A sentence of at most MAX_SNIPPET_CHARS is visible as a whole. A longer sentence is cut a little
+    before its heaviest term, and at most MAX_SNIPPET_CHARS later; at spaces, if there are any near.
     """
     cut_start = 0
     cut_end = len(sentence)
@@ -358,9 +366,9 @@ def _cut_range(
 
 
 def _merge_marks(marks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return marks in ascending order, overlapping marks merged into a single mark.
+    """Return (start, end) of marks in ascending order, overlapping marks merged into one.
 
-    Character pairs of scripts without spaces overlap.
+    Marks that only touch stay separate. Character pairs of scripts without spaces overlap.
     """
     merged_marks: list[tuple[int, int]] = []
     for start, end in sorted(marks):

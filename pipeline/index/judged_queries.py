@@ -61,10 +61,10 @@ def read_judged_queries(queries_path: Path, qrels_path: Path) -> JudgedQueries:
 
 
 def read_queries(path: Path) -> list[JudgedQuery]:
-    """Read the distinct queries of a JSON lines file in their order.
+    """Read the queries of a JSON lines file in their order; an equal query is returned once.
 
     Raises:
-        InputError: The file is unreadable, a line is invalid, or two queries have the same id.
+        InputError: The file is unreadable, a line is invalid, or different queries have one id.
     """
     queries: dict[str, JudgedQuery] = {}
     for location, line in _read_numbered_lines(path):
@@ -117,10 +117,11 @@ def _parse_judged_query(location: str, line: str) -> JudgedQuery:
 
 
 def read_grades(path: Path) -> dict[str, dict[str, int]]:
-    """Read a TREC file and return the grades by query id and name; "#" begins a comment line.
+    """Read a TREC file and return {query id: {name: grade}}; "#" begins a comment line.
 
     Raises:
-        InputError: The file is unreadable, a line is invalid, or a name has two grades.
+        InputError: The file is unreadable, a line is invalid, or a name has two different grades
+            for a query.
     """
     grades: dict[str, dict[str, int]] = {}
     for location, line in _read_numbered_lines(path):

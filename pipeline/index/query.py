@@ -81,7 +81,8 @@ def parse_query(typed_query: str) -> SearchQuery:
     """Split a query into words, quoted phrases and exclusions; white space is collapsed.
 
     A phrase is in quotation marks that begin a word. An excluded word or phrase follows a hyphen
-    that begins a word; other hyphens are part of the text.
+    that begins a word; other hyphens are part of the text. The text of the result also has the
+    words of the phrases, but not the exclusions. Equal phrases or exclusions are returned once.
 
     Raises:
         InputError: The query is empty, too long, not valid text or only exclusions, or a quotation
@@ -206,7 +207,8 @@ def build_typed_query(
 ) -> SearchQuery:
     """Parse a typed query, select the entries that may be hits, and embed the query.
 
-    For phrases see `_select_entries`. Without ranking by vectors nothing is embedded.
+    For phrases see `_select_entries`. If entries are ranked by words only, it embeds nothing, and
+    the query has no vector.
 
     Args:
         ws: The workspace, whose backend embeds.
@@ -299,11 +301,13 @@ def _select_entries(
     options: SearchOptions,
     query: SearchQuery,
 ) -> SearchQuery:
-    """Return a query with the entries that may be hits, and those that come first.
+    """Return a copy of a query with the entries that may be hits, and those that come first.
 
-    If a query has only phrases, its hits must contain them. If it has other words, too, entries
-    with all phrases come first, and all other entries that pass may follow. If no entry that passes
-    contains all phrases, they become `missing_phrases` and are ignored.
+    Only entries that pass the filters and exclusions may be hits. The phrases decide further:
+
+    - If no such entry contains all phrases, they become `missing_phrases` and are ignored.
+    - If the query has only phrases, its hits must contain all of them.
+    - If it has other words, too, entries with all phrases come first. The others may follow.
 
     Raises:
         InputError: A filter is invalid, or a phrase contains no word.
@@ -418,7 +422,8 @@ def _make_conditions(
 ) -> list[Expression]:
     """Return the conditions of TAG=, MIN_SCORE= and WHERE=, parsed; all must be true.
 
-    A tag must be in any of the columns of tags or answers.
+    Each tag must be in at least one of the columns of tags or answers. The list is empty if none of
+    the options is set.
 
     Args:
         columns: The columns of the entries, by name.
@@ -463,9 +468,10 @@ def _make_conditions(
 
 
 def find_column_paths(metadata: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Return the JSON path of each column of an entry.
+    """Return {column: JSON path} of an entry.
 
-    A column that is an object, for example `answer`, is replaced by its members as `answer.name`.
+    A column that is an object, for example `answer`, is left out. Its members are columns of their
+    own, such as `answer.name`, and come last.
     """
     paths = {name: (name,) for name, cell in metadata.items() if not isinstance(cell, dict)}
     nested_paths = dict[str, tuple[str, ...]]()
@@ -482,8 +488,9 @@ def find_matching_rows(
 ) -> Iterator[int]:
     """Yield the numbers of the rows for which a condition is true.
 
-    A condition may also name a nested column by its short name, and the other columns of the
-    source. The columns of the source come first.
+    A condition may name a nested column by its short name, such as `name` for `answer.name`. It may
+    also name columns of the source that are not in the metadata. If several columns have the same
+    short name, the column of the source row is meant.
 
     Args:
         index: The build; its database gets the functions that the SQL needs.

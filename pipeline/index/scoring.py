@@ -41,11 +41,11 @@ def rank_entries(
     *,
     word_share: float | None = None,
 ) -> RankedEntries:
-    """Return the `k` best entries for a query by words, by vectors or by both, as it says.
+    """Return the `k` best entries for a query, ranked by words, by vectors or by both.
 
-    Ranking by words only returns entries that contain a term. Fewer than `k` are returned if fewer
-    pass the query's mask. Equal entries are in row order. The query's preferred entries precede all
-    others, whatever their scores.
+    `query.rank` decides how they are ranked. A ranking by words returns only entries that contain a
+    term. Fewer than `k` are returned if fewer pass the query's mask. Entries with equal scores are
+    in row order. The query's preferred entries precede all others, whatever their scores.
 
     Args:
         index: The build to search.
@@ -77,10 +77,11 @@ def _rank_passing(
 ) -> RankedEntries:
     """Return the `k` best of the entries in a mask, best first.
 
-    A query without a vector ranks by words, a query of the rank VECTORS by vectors, all others by
-    both.
+    A query without a vector ranks by words, a query of the rank VECTORS by vectors, and any other
+    query by both.
 
     Args:
+        mask: The entries that may be returned; None means all.
         word_share: Share of words in the score by both.
     """
     terms = query.terms or ()
@@ -100,9 +101,9 @@ def _rank_passing(
 
 
 def _concatenate(first: RankedEntries, second: RankedEntries) -> RankedEntries:
-    """Return the entries of two results of the same ranking as one.
+    """Return a result with the entries of `first`, then those of `second`, in their order.
 
-    Word scores or similarities are None if one of the results has none.
+    Its word scores are None if those of one result are None; so are its similarities.
     """
     word_scores = None
     if first.word_scores is not None and second.word_scores is not None:
@@ -160,11 +161,15 @@ def _rank_by_both(
     *,
     word_share: float,
 ) -> RankedEntries:
-    """Return the `k` best entries by the weighted sum of the normalised scores of both sides.
+    """Return the `k` best entries by the weighted sum of their normalised scores, best first.
 
-    The best entries of each side are candidates: `k`, and at least MIN_FUSED_ENTRIES. Equal entries
-    are in row order. Terms that most entries contain are left out, because vectors rank better than
-    such words. An untagged row has no vector; its similarity counts as the mean.
+    A sum has the score by words and the similarity. The candidates are the best entries by words
+    and the best by vectors, of each the larger of `k` and MIN_FUSED_ENTRIES. Entries with equal
+    sums are in row order. Terms that most entries contain are left out, because vectors rank better
+    than such words. An untagged row has no vector: its similarity is NaN and counts as the mean.
+
+    Args:
+        word_share: Weight of the words, from 0 to 1; the vectors have the rest.
     """
     depth = max(k, MIN_FUSED_ENTRIES)
     scores_by_row = _score_best_rows(

@@ -42,8 +42,8 @@ class SearchSettings(TypedDict, total=False):
 def make_search_options(k: int = 10, **arguments: Unpack[SearchSettings]) -> SearchOptions:
     """Validate the arguments of a search and return them as options.
 
-    A text of tags is split at commas; blank tags are dropped. Without `rank` words and vectors both
-    count.
+    A text of tags is split at commas; blank tags are dropped. If `rank` is not given, entries are
+    ranked by words and vectors.
 
     Args:
         k: Maximum number of hits.
@@ -196,7 +196,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     def search_similar(self, row_name: str, options: SearchOptions) -> SearchReport:
         """Return the entries most similar to a given entry by their vectors, without that entry.
 
-        Nothing is embedded, because the vector is in the build. The hits have no reasons for words.
+        It embeds nothing, because the vector is in the build. The hits have no reasons for words.
         The report has the number of stale entries.
 
         Args:
@@ -264,9 +264,10 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         k: int,
         word_shares: Sequence[float],
     ) -> Iterator[list[list[str]]]:
-        """Yield for each query the names of the `k` best entries by each share of words.
+        """Yield for each query a list that has, for each share, the names of the `k` best entries.
 
-        Queries are embedded once for all shares, in pages of MAX_EMBED_TEXTS.
+        The shares keep their order, and the best entry is first. Queries are embedded once for all
+        shares, in pages of MAX_EMBED_TEXTS.
 
         Raises:
             InputError: A query is invalid.

@@ -173,7 +173,11 @@ def fold_text(text: str) -> str:
 
 
 def split_words(text: str) -> Iterator[str]:
-    """Yield the folded words of a text; character pairs of scripts that have no spaces."""
+    """Yield the folded words of a text in order; a text of a script without spaces is split.
+
+    Such a text is yielded as overlapping pairs of characters; a single character is yielded as it
+    is.
+    """
     for run in fold_text(text).translate(_WORD_CHARACTERS).split():
         for part in _UNSPACED_SCRIPT.split(run):
             if len(part) > 1 and is_unspaced(part):

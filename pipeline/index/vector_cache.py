@@ -268,8 +268,8 @@ class VectorCache:
     def delete(self, keys: Sequence[bytes]) -> int:
         """Delete vectors and marks of refused texts by key, and return their number.
 
-        On SQLite their bytes are overwritten, because vectors can reveal forgotten texts. Without
-        keys nothing is opened.
+        On SQLite their bytes are overwritten, because vectors can reveal forgotten texts. If there
+        are no keys, it opens nothing and returns 0.
         """
         if not keys:
             return 0

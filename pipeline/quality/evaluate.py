@@ -73,8 +73,8 @@ def write_report(
         extractor: `task@n/model`, or `task@n` for all models. If None, the prompt version in use
             is measured. If that has no answers and VERSION= is not set, the last version with
             answers is measured.
-        notes: Notes for the beginning of the report. Notes about placeholder answers of the local
-            engine precede them.
+        notes: Notes for the beginning of the report. If the answers are placeholders of the local
+            engine, notes about that are added.
 
     Returns:
         The report. It is None if there is no answer and no figure was measured on anything, such
