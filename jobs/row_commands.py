@@ -498,8 +498,9 @@ def _check_correct_options(
 def _correction_output(row_name: str, report: Document, ws: WorkspaceSession) -> list[Any]:
     """Return the output of a correction, or of a list of corrections.
 
-    A line says which edit was stored, or that nothing changed, unless edits are only listed. The
-    fields of the answer follow, and a table of all edits if there are edits.
+    A line says which edit was stored, or that nothing changed, and the next command if the index is
+    now outdated. If edits are only listed, there is no such line. The fields of the answer follow,
+    and a table of all edits if there are any.
     """
     output: list[Any] = []
     if "edit" in report:

@@ -140,7 +140,7 @@ class Declaration(Generic[A_co]):
         """Validate all members, and report all faults together.
 
         Faults are unknown, missing or wrongly typed members, and names that are invalid as names of
-        tables. Without members, as for an unpickled declaration, nothing is validated.
+        tables. If there are no members, as for an unpickled declaration, it validates nothing.
 
         Raises:
             DeclarationError: There is a fault.

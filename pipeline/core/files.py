@@ -118,7 +118,8 @@ def resolve_stored_path(folder: Path, name: str) -> Path:
     This is the only way from a name in a database or in a manifest to a file.
 
     Raises:
-        InconsistentError: The name is absolute, contains a NUL, or leads out of the folder.
+        InconsistentError: The name is empty or absolute, contains a NUL, or leads out of the
+            folder, also by a link.
     """
     relative_path = Path(name)
     stored_path = folder / name
@@ -324,7 +325,7 @@ def move_aside(path: Path) -> str | None:
     """Rename `path` to the first free `<name>.bak-<n>`, with n from 1, and return the new name.
 
     Returns:
-        None if there is nothing at `path`; nothing is renamed then.
+        The new name; None if there is nothing at `path`, so that nothing is renamed.
     """
     if not os.path.lexists(path):
         return None

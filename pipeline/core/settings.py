@@ -393,7 +393,9 @@ class Settings:
         return self.backend or ("gemini" if self.api_key else "local")
 
     def for_backend(self, backend: str, *, lag_s: float = 0.0) -> "Settings":
-        """Return these settings with the defaults of a backend; values that were set stay.
+        """Return a copy of these settings with the defaults of a backend.
+
+        Settings that were set keep their values. Only `local` has defaults of its own.
 
         Args:
             backend: gemini or local.

@@ -485,12 +485,13 @@ class WorkspaceSession:
     def _find_model(self, name: str, *, kind: ModelKind) -> Model:
         """Return a model by name, and warn once if it will be shut down soon.
 
-        A model that was returned before is returned again. With Gemini, a model that generates text
-        and is not in the table is looked up at the API.
+        A model that was returned before is returned again. If the backend is Gemini, a model that
+        generates text and is not in the table is looked up at the API.
 
         Raises:
             ConfigurationError: There is no such model, it is shut down or has another kind, or it
                 needs the local engine.
+            RemoteError: The API cannot be reached.
         """
         from pipeline.gemini.models import UnknownModelError, find_model
 

@@ -210,9 +210,8 @@ class _IndexBuilder:
         """Return the share of words that a user chose, or None if the user chose no number.
 
         Args:
-            words: The user's choice: a number as text, BEST_SHARE or DEFAULT_SHARE. If it is "", an
-                earlier choice stays: the share that was chosen for the build in service, if that
-                build has the same embedding model.
+            words: A number as text, BEST_SHARE or DEFAULT_SHARE. If it is "", the share that was
+                chosen for the build in service stays, if that has the same embedding model.
 
         Raises:
             InputError: `words` is not a number from 0 to 1.
@@ -291,6 +290,9 @@ class _IndexBuilder:
         """Embed all texts that are not cached, and count them in `_embedded_count`.
 
         Shows the progress. If the backend is paid, a price of a cent or more is printed first.
+
+        Raises:
+            FindableError: A call failed. Vectors of earlier calls are in the cache.
         """
         ws = self._ws
         entries = ws.indexed_task.read_entries
@@ -440,9 +442,10 @@ class _IndexBuilder:
         return [entry for entry, key in zip(page, keys, strict=True) if key not in refused_keys]
 
     def _find_refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
-        """Return the hash of each text that the model refused in this run, and why, by entry id.
+        """Return {entry id: hash and reason} of the texts that the model refused in this run.
 
-        If no text was refused, it reads no entries. If one was, it reads all of the snapshot.
+        If no text was refused, it reads no entries. If one was, it reads all entries of the
+        snapshot.
         """
         reasons_by_key = self._embedder.refusal_reasons
         if not reasons_by_key:

@@ -77,7 +77,7 @@ def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool
         worse_ok: Print a warning instead of raising if the build is worse.
 
     Raises:
-        GateError: The build is worse by more than chance.
+        GateError: The build is worse by more than chance, and `worse_ok` is not set.
         InconsistentError: The manifest of the build in service cannot be read.
     """
     judged_dir = ws.data / JUDGED_FOLDER / ws.indexed_task.folder
@@ -198,7 +198,8 @@ def check_recall(task: Task, display: Progress, staged: StagedBuild, *, worse_ok
         worse_ok: Print a warning instead of raising if the recall is too low.
 
     Raises:
-        GateError: The lower end of the interval of recall@10 is below MIN_RECALL.
+        GateError: The lower end of the interval of recall@10 is below MIN_RECALL, and `worse_ok` is
+            not set.
     """
     import numpy as np
 

@@ -114,7 +114,7 @@ class _HitDescriber:
         score: float,
         similarity: float | None,
     ) -> Hit:
-        """Return an entry as a hit with its metadata and weakness.
+        """Return an entry as a hit with its metadata and whether it is weak or untagged.
 
         Reason, snippet and matching tags are added only if the query has `words_by_term`.
 

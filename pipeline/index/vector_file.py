@@ -225,9 +225,9 @@ def find_nearest_in_blocks(
 ) -> tuple[Vectors, NDArray[np.int64]]:
     """Return similarities and row numbers, (queries, k), of the rows nearest to each query.
 
-    Scans all blocks exactly. The best rows are first. If there are fewer than `k` rows, the places
-    at the end have no meaning. A thousand queries take as long as some dozens of single queries,
-    because faiss multiplies matrices.
+    Scans all blocks exactly. The best rows are first. If the blocks have fewer than `k` rows in
+    all, the last places of each query have no meaning. A thousand queries take as long as some
+    dozens of single queries, because faiss multiplies matrices.
 
     Args:
         queries: Array float32 (queries, dim).

@@ -271,10 +271,10 @@ class Embedder:
         texts: Sequence[str],
         tokens: int,
     ) -> Vectors | RefusedError:
-        """Wait for the limits and return the vectors of texts, or the refusal of a faulty text.
+        """Wait for the limits and return the vectors of texts, or the refusal of the call.
 
-        A refusal with HTTP status 400 means a faulty text. It is returned, not raised, because it
-        must not end the other calls.
+        A refusal with HTTP status 400 is returned, not raised: one of the texts can be its cause,
+        and it must not end the other calls.
 
         Args:
             embed: The backend's function.

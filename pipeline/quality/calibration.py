@@ -86,8 +86,8 @@ class Calibration(NamedTuple):
 def describe_calibrations(calibrations: Iterable[Calibration]) -> list[str]:
     """Return a line for each measured field, then lines for the fields with too few answers.
 
-    Fields with the same number of answers share such a line. It says how many they have, and how
-    many more are needed.
+    Fields with too few answers share a line if they have the same number; it says how many they
+    have and how many more are needed.
     """
     lines = []
     names_by_count: dict[int, list[str]] = {}

@@ -100,7 +100,7 @@ def compare_with_labels(
     row_labels: Mapping[str, RowLabel],
     sides: Sequence[Mapping[str, Mapping[str, Any]]],
 ) -> list[FieldComparison]:
-    """Return for each field how many labels each side has right, and how many there are.
+    """Return for each field how many labels each side has right, of how many compared labels.
 
     Only rows that all sides answered count; a field without a label in these rows is left out. For
     two sides the result also has how many labels only A, and only B, has right; for one side both

@@ -138,9 +138,9 @@ class _FieldTally:
     def _count(self, path: str, value: Any) -> None:
         """Count a value of a field: as a quotation if it is a dict, else as a value.
 
-        None also counts as missing, and a number is added to the field's sum. When a field has more
-        than MAX_BARS distinct values, new distinct values are no longer counted; the known values
-        still are.
+        A None also counts as missing, and a number is added to the field's sum. When a field has
+        more than MAX_BARS distinct values, new distinct values are no longer counted; the known
+        values still are.
         """
         if isinstance(value, dict):
             self.quotes[path] += 1
