@@ -97,7 +97,7 @@ def _choose_next_command(report: AccuracyReport, labels: TaskLabels) -> CommandH
             versions[report.present_index] = DRAFT_SIDE
             sides = dict(zip("ab", versions, strict=True))
         row_count = report.measured_rows + report.unasked_rows
-        mode = Mode.DECIDE.value if report.is_present_decided else None
+        mode = Mode.DECIDE.value if report.present_uses_decisions else None
         tried_count = min(row_count, MAX_TRIED_ROWS)
         return labels.command("try", labelled=True, **sides, mode=mode, n=tried_count)
     if report.missing_labels:

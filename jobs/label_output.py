@@ -47,7 +47,7 @@ def correct_by_file(
             "delete their lines from the file"
         )
         output.append(partial(Terminal().warn, message))
-    # After a check the file is stored; after that the index is outdated, or labels are measured.
+    # A checked file is stored next. A stored file outdates the index; without one, `eval` is next.
     hint = None
     if report.is_dry and (report.corrected or report.confirmed):
         hint = ws.task.labels.command("correct", file=path)

@@ -465,7 +465,7 @@ def validate_answer(
 
 
 def find_first_accepted_value(
-    answer: "type[BaseModel]", field: str, readings: Sequence[Any]
+    answer: "type[BaseModel]", field: str, candidates: Sequence[Any]
 ) -> Any:
     """Return the first candidate value that a field accepts, unchanged.
 
@@ -476,14 +476,14 @@ def find_first_accepted_value(
     Args:
         answer: The model of the answer.
         field: Name of a field of the model.
-        readings: At least one candidate value.
+        candidates: At least one candidate value.
     """
     from pydantic import TypeAdapter, ValidationError
 
     kind: Any = TypeAdapter(answer.model_fields[field].rebuild_annotation())
     # The depth of each candidate's first fault, and whether its type is right there.
     faults: list[tuple[int, bool]] = []
-    for candidate in readings:
+    for candidate in candidates:
         try:
             kind.validate_json(json.dumps(candidate))
         except ValidationError as error:
@@ -494,7 +494,7 @@ def find_first_accepted_value(
             faults.append((0, False))
         else:
             return candidate
-    return readings[faults.index(max(faults))]
+    return candidates[faults.index(max(faults))]
 
 
 def is_query(items: str) -> bool:

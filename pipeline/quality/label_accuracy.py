@@ -209,7 +209,7 @@ class AccuracyReport:
     # Labelled rows that only this version did not answer. A trial can ask them.
     unasked_rows: int = 0
     # Decisions answered rows under this version.
-    is_present_decided: bool = False
+    present_uses_decisions: bool = False
 
     @property
     def missing_labels(self) -> int:
@@ -285,7 +285,7 @@ def measure_versions(
                 row_id not in sides[index] and all(row_id in side for side in other_sides)
                 for row_id in read_valid_labels(tx, task)
             )
-            report.is_present_decided = has_decisions(tx, task.name, task.version_label)
+            report.present_uses_decisions = has_decisions(tx, task.name, task.version_label)
     return report
 
 

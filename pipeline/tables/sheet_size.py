@@ -33,7 +33,7 @@ class SheetSize:
 
     The shared texts are added first, then a sheet. `blank_places` are the cells (such as "B7") that
     are read as blank because they have an error, or a formula without a computed value.
-    `unitless_places` are the cells with a number that is shown as percent or money.
+    `percent_or_money_places` are the cells with a number that is shown as percent or money.
     """
 
     def __init__(self, path: Path, money_styles: Collection[str]) -> None:
@@ -44,7 +44,7 @@ class SheetSize:
             money_styles: The styles, as cells name them, that show numbers as percent or money.
         """
         self.blank_places = list[str]()
-        self.unitless_places = list[str]()
+        self.percent_or_money_places = list[str]()
         self._path = path
         self._money_styles = money_styles
         # Bytes of each shared text, by its index.
@@ -166,7 +166,7 @@ class SheetSize:
 
         The library reads an error, and a formula without a stored value, as blank: the place, such
         as `B2`, goes into `blank_places`. It reads a number that is shown as percent or money as a
-        plain number: the place goes into `unitless_places`. Each list has at most
+        plain number: the place goes into `percent_or_money_places`. Each list has at most
         MAX_NOTED_PLACES.
         """
         kind = self._cell.get("t", "n")
@@ -174,7 +174,7 @@ class SheetSize:
         if kind == "e" or (self._has_formula and not self._has_value):
             places = self.blank_places
         elif self._has_value and kind == "n" and self._cell.get("s") in self._money_styles:
-            places = self.unitless_places
+            places = self.percent_or_money_places
         if places is not None and len(places) < MAX_NOTED_PLACES:
             places.append(self._cell.get("r", ""))
 

@@ -192,10 +192,10 @@ def _describe_misread_cells(rows: SheetRows, size: SheetSize) -> list[str]:
     notes = list[str]()
     if rows.merged:
         notes.append(f"merged areas: {len(rows.merged):,}; each cell has the value of its area")
-    if size.unitless_places:
+    if size.percent_or_money_places:
         notes.append(
             "read as plain numbers (0.075, not 7.5 %), but displayed as percent or money: "
-            f"{join_first(size.unitless_places)}",
+            f"{join_first(size.percent_or_money_places)}",
         )
     if size.blank_places:
         notes.append(
