@@ -188,10 +188,10 @@ def correct_tag_start(ws: WorkspaceSession) -> None:
     """
     with ws.store.read() as tx:
         tag_run = runs.find_unfinished_run(tx, ws.task.name, mode=runs.TAG)
-    now = ws.now()
-    if tag_run is not None and tag_run.started_at > now:
+    current_time = ws.now()
+    if tag_run is not None and tag_run.started_at > current_time:
         with ws.store.write() as tx:
-            runs.set_start(tx, tag_run.number, started_at=now)
+            runs.set_start(tx, tag_run.number, started_at=current_time)
 
 
 def resume_judge_budget(ws: WorkspaceSession, budget_usd: float | None) -> datetime:

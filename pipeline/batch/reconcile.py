@@ -266,8 +266,8 @@ def _end_duplicate_search(ws: WorkspaceSession, batch: BatchRow) -> None:
     while the batch is submitted, or while one of its duplicates is not cancelled.
     """
     with ws.store.write() as tx:
-        now = ws.now()
-        age = now - (batch.create_sent_at or now)
+        current_time = ws.now()
+        age = current_time - (batch.create_sent_at or current_time)
         is_submitted = batch.state is BatchState.SUBMITTED
         if age <= LATE_DUPLICATE_WINDOW or is_submitted:
             return

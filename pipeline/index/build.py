@@ -201,7 +201,9 @@ class _IndexBuilder:
         self._builds = Builds(ws.data, ws.indexed_task.folder)
         self._embedder = Embedder(ws)
         # Queries that choose the share of words, if it is to be the best.
-        self._share_queries = read_share_queries(ws) if words == BEST_SHARE else None
+        self._share_queries = (
+            read_share_queries(ws.data, ws.indexed_task) if words == BEST_SHARE else None
+        )
         # The chosen share of words, or None for the default.
         self._share = self._choose_share(words)
         self._embedded_count = 0

@@ -29,6 +29,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.ranking import BM25_B, BM25_K1, RankMode
 from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import IndexedTask
 from pipeline.index.build_reader import Index
 from pipeline.index.builds import Builds
 from pipeline.index.hits import Hit
@@ -252,14 +253,14 @@ def _warn_about_unknown_names(
         )
 
 
-def read_share_queries(ws: WorkspaceSession) -> JudgedQueries:
+def read_share_queries(data: Path, indexed_task: IndexedTask) -> JudgedQueries:
     """Return the judged queries of the collection in use, which choose the share of words.
 
     Raises:
         InputError: A file is missing or invalid, or fewer than MIN_JUDGED_QUERIES queries are
             judged.
     """
-    judged_dir = ws.data / JUDGED_FOLDER / ws.indexed_task.folder
+    judged_dir = data / JUDGED_FOLDER / indexed_task.folder
     qrels_path = judged_dir / QRELS_FILE
     if not (judged_dir / QUERIES_FILE).exists():
         raise InputError(
