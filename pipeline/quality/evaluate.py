@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pipeline.core.settings import Settings
 from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.shipped_task import find_shipped_task
 from pipeline.engine.task import Task
@@ -22,7 +23,9 @@ LOCAL_EVIDENCE_NOTE = (
 CLOSED_ANSWER_GATES = "same=off"
 
 
-def read_effective_gates(ws: WorkspaceSession) -> dict[str, Figure | None]:
+def read_effective_gates(
+    task: Task, settings: Settings, *, tasks: Sequence[Task]
+) -> dict[str, Figure | None]:
     """Return the gates of the session's task by name, with their bounds; None if a gate is off.
 
     The task's file overrides the default bounds, and GATES overrides the file. GATES can be set in
@@ -32,19 +35,19 @@ def read_effective_gates(ws: WorkspaceSession) -> dict[str, Figure | None]:
         ConfigurationError: A setting is malformed or names an unknown gate.
     """
     # Most rows may have the same choice, which says nothing about the quality of the answers.
-    default_gates = CLOSED_ANSWER_GATES if ws.task.prompt.is_closed else ""
-    settings = {
+    default_gates = CLOSED_ANSWER_GATES if task.prompt.is_closed else ""
+    bounds_by_source = {
         "the default bounds": default_gates,
-        f"gates= of the task {ws.task.name}": ws.task.gates,
-        "GATES": ws.settings.gates or "",
+        f"gates= of the task {task.name}": task.gates,
+        "GATES": settings.gates or "",
     }
     other_gates: set[str] = set()
-    if ws.settings.gates:
-        for task in ws.tasks:
-            other_gates |= {figure.name for figure in _measure_of(task).figures}
-            other_gates |= {figure.name for figure in support.list_support_gates(task)}
-    own_figures = [*_measure_of(ws.task).figures, *support.list_support_gates(ws.task)]
-    return figures.apply_gate_settings(own_figures, settings, other_gates=other_gates)
+    if settings.gates:
+        for other_task in tasks:
+            other_gates |= {figure.name for figure in _measure_of(other_task).figures}
+            other_gates |= {figure.name for figure in support.list_support_gates(other_task)}
+    own_figures = [*_measure_of(task).figures, *support.list_support_gates(task)]
+    return figures.apply_gate_settings(own_figures, bounds_by_source, other_gates=other_gates)
 
 
 def _measure_of(task: Task) -> TaskMeasure:
@@ -101,7 +104,7 @@ def write_report(
         if evidence_share is not None:
             notes = [*notes, LOCAL_EVIDENCE_NOTE]
     quality = quality._replace(notes=[*notes, *quality.notes])
-    gates = read_effective_gates(ws)
+    gates = read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
     quality = support.add_support(quality, support_shares, gates)
 
     gates_text = ",".join(filter(None, (ws.task.gates, ws.settings.gates)))

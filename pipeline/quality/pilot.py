@@ -6,16 +6,17 @@ the sample, so an interrupted pilot resumes with the same items.
 
 import hashlib
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from itertools import chain
+from pathlib import Path
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
-from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.quality.report import QualityReport
 from pipeline.store import answers, runs
-from pipeline.store.database import Connection, stream_rows
+from pipeline.store.database import Connection, Store, stream_rows
 from pipeline.store.runs import PilotVerdict
 
 # Items of a pilot, so that a failing share of 1 % is two items.
@@ -112,17 +113,21 @@ def find_blocking_reason(tx: "Connection", extractor: str, *, compulsory: bool =
     return ""
 
 
-def waive_required_pilot(ws: WorkspaceSession) -> None:
+def waive_required_pilot(
+    store: Store, task: Task, *, extractor: str, now: Callable[[], datetime]
+) -> None:
     """Record that all items may be asked without a pilot of the version in use.
 
     Does nothing if they may be asked already.
     """
-    with ws.store.write() as tx:
-        if find_blocking_reason(tx, ws.extractor, compulsory=ws.task.needs_pilot):
-            runs.waive_pilot(tx, ws.task.name, ws.extractor, now=ws.now())
+    with store.write() as tx:
+        if find_blocking_reason(tx, extractor, compulsory=task.needs_pilot):
+            runs.waive_pilot(tx, task.name, extractor, now=now())
 
 
-def block_if_hopeless(ws: WorkspaceSession, quality: QualityReport) -> bool:
+def block_if_hopeless(
+    store: Store, task: Task, *, data: Path, quality: QualityReport, now: Callable[[], datetime]
+) -> bool:
     """Record a failed pilot if a report is hopeless and the task needs pilots.
 
     A report is hopeless if it misses a gate by at least HOPELESS_MISS on enough rows. The failed
@@ -132,13 +137,13 @@ def block_if_hopeless(ws: WorkspaceSession, quality: QualityReport) -> bool:
     Returns:
         Whether the report is hopeless and the task needs pilots, even if nothing was recorded.
     """
-    if not ws.task.needs_pilot or not quality.is_hopeless:
+    if not task.needs_pilot or not quality.is_hopeless:
         return False
 
-    report_path = str(quality.path.relative_to(ws.data))
+    report_path = str(quality.path.relative_to(data))
     version = str(quality.document["extractor"])
-    with ws.store.write() as tx:
-        runs.fail_pilot(tx, ws.task.name, version, report=report_path, now=ws.now())
+    with store.write() as tx:
+        runs.fail_pilot(tx, task.name, version, report=report_path, now=now())
     return True
 
 

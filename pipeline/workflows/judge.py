@@ -161,7 +161,7 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
         )
     field_names = _choose_fields(ws.task, options.rows.fields)
     # A wrong GATES is reported before anything is spent.
-    evaluate.read_effective_gates(ws)
+    evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
     judge_ws = ws.for_decisions()
     if options.dry:
         return _plan_report(judge_ws, options, field_names)[0]

@@ -50,7 +50,7 @@ def ensure_pilot_passed(
         InputError, RemoteError, ConfigurationError: As `run_pilot`.
     """
     if skip:
-        pilot.waive_required_pilot(ws)
+        pilot.waive_required_pilot(ws.store, ws.task, extractor=ws.extractor, now=ws.now)
 
     with ws.store.read() as tx:
         is_required = size is not None or (compulsory and not skip)

@@ -61,7 +61,9 @@ class QualityReporter:
             if quality is None:
                 continue
 
-            is_hopeless = pilot.block_if_hopeless(ws, quality)
+            is_hopeless = pilot.block_if_hopeless(
+                ws.store, ws.task, data=ws.data, quality=quality, now=ws.now
+            )
             if is_hopeless and extractor == ws.extractor:
                 self._part.is_hopeless = True
             self._part.reports[extractor] = quality

@@ -264,7 +264,7 @@ def _tag_open_rows(
         # The confirmed cost contains the price of moving every batch.
         tag_rounds.late_batches.max_usd = math.inf
         if options.skip_pilot:
-            pilot.waive_required_pilot(ws)
+            pilot.waive_required_pilot(ws.store, ws.task, extractor=ws.extractor, now=ws.now)
         run_number = _begin_run(ws, options, tag_rounds, estimate, selection)
 
     _ask_rows(ws, options, tag_rounds, request_count=estimate.plan.requests)

@@ -178,7 +178,7 @@ def try_task(
         ConfigurationError: No key, model or gate of that name.
     """
     # Invalid gates are refused before anything is spent.
-    evaluate.read_effective_gates(ws)
+    evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
     ws, draft_of = _sync_or_load_draft(ws)
     ws = open_in_mode(ws, mode)
     with ws.store.read() as tx:
