@@ -5,7 +5,7 @@
 - Budgets are checked in the transaction that starts a batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -21,7 +21,7 @@ from pipeline.gemini.models import MAX_ACTIVE_BATCHES, MAX_BATCH_AGE, Model, loa
 from pipeline.gemini.usage import Usage
 from pipeline.store import batches, money, runs
 from pipeline.store.batches import BatchRow
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, Store
 
 # Our choice: a budget keeps this share of an estimate free until an error of estimates is measured.
 # It is never shown as an error of the estimate.
@@ -180,17 +180,17 @@ def read_current_budgets(ws: WorkspaceSession, running: Budget | None = None) ->
     return Budgets(tuple(active_budgets), now)
 
 
-def correct_tag_start(ws: WorkspaceSession) -> None:
+def correct_tag_start(store: Store, task: Task, *, now: Callable[[], datetime]) -> None:
     """Set the start of an unfinished `tag` to now if a wrong clock recorded it in the future.
 
     Otherwise its budget would not count batches that are sent before that time. Writes nothing in
     all other cases.
     """
-    with ws.store.read() as tx:
-        tag_run = runs.find_unfinished_run(tx, ws.task.name, mode=runs.TAG)
-    current_time = ws.now()
+    with store.read() as tx:
+        tag_run = runs.find_unfinished_run(tx, task.name, mode=runs.TAG)
+    current_time = now()
     if tag_run is not None and tag_run.started_at > current_time:
-        with ws.store.write() as tx:
+        with store.write() as tx:
             runs.set_start(tx, tag_run.number, started_at=current_time)
 
 

@@ -86,7 +86,7 @@ class LateBatches:
     def _move_if_allowed(self, batch: BatchRow, mode: Mode, remote: RemoteBatch) -> None:
         """Print a move and begin it, or print why it cannot begin without a person."""
         ws = self._ws
-        estimate = estimate_move(ws, batch, mode)
+        estimate = estimate_move(batch, mode, model=ws.model, now=ws.now())
         refusal = self._find_refusal(batch, mode, estimate)
         if refusal:
             command = CommandHint("batch-move", batch=batch.number, to=mode.value)
@@ -150,7 +150,7 @@ def estimate_late_moves(
         return None
     mode = Mode(settings.move_to)
     waiting_usd = sum(
-        estimate_move(ws, batch, mode).other_mode_usd
+        estimate_move(batch, mode, model=ws.model, now=ws.now()).other_mode_usd
         for batch in batches.batches_in_states(tx, *budget.QUEUED_STATES, task=ws.task.name)
         if batch.cancel_asked_at is None and batch.extractor == ws.extractor
     )

@@ -6,7 +6,9 @@
 - A batch may succeed in spite of the cancel. Its result is downloaded like any other.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from pipeline.batch import budget
@@ -19,11 +21,12 @@ from pipeline.core.text import format_usd, plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
+from pipeline.gemini.models import Model
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.usage import Usage, calculate_cost
 from pipeline.store import answers, batches, marks
 from pipeline.store.batches import BatchRow
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, Store
 
 # Modes in which the rows of a batch can be asked instead.
 MOVE_MODES = (Mode.FLEX, Mode.LIVE, Mode.BATCH)
@@ -60,10 +63,10 @@ class WaitingMove(NamedTuple):
         return CommandHint("batch-move", batch=self.batch_number, to=self.mode.value)
 
 
-def estimate_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> MoveEstimate:
+def estimate_move(batch: BatchRow, mode: Mode, *, model: Model, now: datetime) -> MoveEstimate:
     """Estimate both costs from the estimated tokens of the batch."""
     usage = Usage(batch.estimated_in, batch.estimated_out)
-    other_mode_usd = calculate_cost(ws.model, usage, mode.tier, day=ws.now().date())
+    other_mode_usd = calculate_cost(model, usage, mode.tier, day=now.date())
     return MoveEstimate(batch.estimated_cost, other_mode_usd)
 
 
@@ -164,7 +167,7 @@ def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
             f"{ws.model.name} is not available in flex; nothing was changed",
             hint=f"{OptionHint(to='live')} asks at full price",
         )
-    estimate = estimate_move(ws, batch, mode)
+    estimate = estimate_move(batch, mode, model=ws.model, now=ws.now())
     ws.display.say(describe_move(batch, mode, estimate))
     refusal = find_budget_refusal(ws, batch, estimate)
     if refusal:
@@ -202,18 +205,22 @@ def begin_move(
         ws.client.cancel_batch(batch.remote_name or "")
 
 
-def change_move_mode(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
+def change_move_mode(
+    store: Store, batch: BatchRow, *, mode: Mode, now: Callable[[], datetime]
+) -> None:
     """Change the mode of the open move of a batch that is over."""
-    with ws.store.write() as tx:
-        marks.record_move(tx, batch.number, mode=mode, reason=f"{MOVED_REASON}{mode}", now=ws.now())
+    with store.write() as tx:
+        marks.record_move(tx, batch.number, mode=mode, reason=f"{MOVED_REASON}{mode}", now=now())
 
 
-def end_move_if_done(ws: WorkspaceSession, number: int, mode: Mode) -> bool:
+def end_move_if_done(
+    store: Store, task: Task, *, number: int, mode: Mode, now: Callable[[], datetime]
+) -> bool:
     """End the move of an ended batch if none of its rows is open; return whether it is ended."""
-    with ws.store.write() as tx:
-        if list_remaining_rows(tx, ws.task, number):
+    with store.write() as tx:
+        if list_remaining_rows(tx, task, number):
             return False
-        marks.end_move(tx, number, mode=mode, now=ws.now())
+        marks.end_move(tx, number, mode=mode, now=now())
     return True
 
 

@@ -20,7 +20,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, Store
 
 # States of remote batches that give no answers.
 USELESS_STATES = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.EXPIRED})
@@ -256,17 +256,17 @@ def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
     }
     for number in sorted(created_batches.keys() & (suspects | unrecorded_numbers)):
         cancel_duplicates(ws, number, listing)
-        _end_duplicate_search(ws, created_batches[number])
+        _end_duplicate_search(ws.store, created_batches[number], now=ws.now)
 
 
-def _end_duplicate_search(ws: WorkspaceSession, batch: BatchRow) -> None:
+def _end_duplicate_search(store: Store, batch: BatchRow, *, now: Callable[[], datetime]) -> None:
     """Record that no more duplicates are expected, if the batch left the API and is old enough.
 
     It is old enough LATE_DUPLICATE_WINDOW after its last create call. Nothing is recorded before,
     while the batch is submitted, or while one of its duplicates is not cancelled.
     """
-    with ws.store.write() as tx:
-        current_time = ws.now()
+    with store.write() as tx:
+        current_time = now()
         age = current_time - (batch.create_sent_at or current_time)
         is_submitted = batch.state is BatchState.SUBMITTED
         if age <= LATE_DUPLICATE_WINDOW or is_submitted:

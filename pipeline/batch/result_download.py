@@ -18,6 +18,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.states import BatchState, Outcome, RemoteState
 from pipeline.engine.judging import JudgedReply, provenance_of
 from pipeline.engine.session import WorkspaceSession
+from pipeline.gemini.client import Client
 from pipeline.gemini.control_requests import CONTROL_KEYS
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.requests import make_request_key
@@ -282,7 +283,9 @@ def _download_best(
     latest = Download()
     for remaining_tries in reversed(range(MAX_DOWNLOADS)):
         try:
-            latest = _download_once(ws, batch, remote, latest_path)
+            latest = _download_once(
+                ws.client, ws.store, batch=batch, remote=remote, path=latest_path
+            )
         except errors.MissingError:
             if best.matched_requests < 0:
                 raise
@@ -301,7 +304,7 @@ def _download_best(
 
 
 def _download_once(
-    ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch, path: Path
+    client: Client, store: Store, *, batch: BatchRow, remote: RemoteBatch, path: Path
 ) -> Download:
     """Download the result to a path and count the batch's requests in it.
 
@@ -312,17 +315,17 @@ def _download_once(
         MissingError: The result does not exist.
     """
     try:
-        body = _write_result(ws, batch, remote, path)
+        body = _write_result(client, batch, remote=remote, path=path)
     except errors.IncompleteError as error:
         return Download(body=f"only a part ({error.message})")
     with ResultFile(path) as results:
-        key_count = results.count_present_keys(_request_keys(ws.store, batch))
+        key_count = results.count_present_keys(_request_keys(store, batch))
         if results.is_truncated:
             body = "a file that ends inside a line"
         return Download(not results.is_truncated, key_count, body)
 
 
-def _write_result(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch, path: Path) -> str:
+def _write_result(client: Client, batch: BatchRow, *, remote: RemoteBatch, path: Path) -> str:
     """Write the result of a batch to a path, one line per request with its key.
 
     Takes inline results from `remote`, or else downloads the result file.
@@ -337,7 +340,7 @@ def _write_result(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch, pa
     if remote.inline_results:
         write_inline_results(path, remote.inline_results)
     else:
-        ws.client.download(remote.result_file or "", path)
+        client.download(remote.result_file or "", path)
     body = describe_body(path)
     rewrite_as_lines(path, task_name=batch.task)
     return body
@@ -375,7 +378,9 @@ def restore_result(ws: WorkspaceSession, batch: BatchRow, path: Path) -> None:
         with ws.locks.try_lock(lock_of(number)) as lock:
             if lock is None:
                 return
-            _write_result(ws, batch, ws.client.get_batch(batch.remote_name or ""), part)
+            _write_result(
+                ws.client, batch, remote=ws.client.get_batch(batch.remote_name or ""), path=part
+            )
             if files.hash_file(part) != batch.result_sha256:
                 raise errors.MissingError("the API sent other bytes")
             files.rename_sealed(files.sync_part(part), path)

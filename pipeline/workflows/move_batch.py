@@ -93,11 +93,15 @@ def plan_move(
     _set_budget(ws, budget_usd)
     gemini_ws = with_gemini_model(ws)
     if gemini_ws is None:
-        estimate = move.estimate_move(ws, batch, mode)
+        estimate = move.estimate_move(batch, mode, model=ws.model, now=ws.now())
         return MovePlan(batch, mode, estimate, move.find_budget_refusal(ws, batch, estimate))
 
-    cancelled_usd = move.estimate_move(gemini_ws, batch, Mode.BATCH).other_mode_usd
-    other_mode_usd = move.estimate_move(gemini_ws, batch, mode).other_mode_usd
+    cancelled_usd = move.estimate_move(
+        batch, Mode.BATCH, model=gemini_ws.model, now=gemini_ws.now()
+    ).other_mode_usd
+    other_mode_usd = move.estimate_move(
+        batch, mode, model=gemini_ws.model, now=gemini_ws.now()
+    ).other_mode_usd
     estimate = move.MoveEstimate(cancelled_usd, other_mode_usd, gemini_ws.model.name)
     return MovePlan(batch, mode, estimate, refusal="")
 
@@ -203,7 +207,7 @@ def _begin_move(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mo
 
     if batch.state is not BatchState.SUBMITTED:
         move.confirm_move(ws, batch, mode)
-        move.change_move_mode(ws, batch, mode)
+        move.change_move_mode(ws.store, batch, mode=mode, now=ws.now)
         return
 
     try:

@@ -68,7 +68,7 @@ def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: boo
     if fills:
         ws.sync_rows()
     # Invalid gates are refused before anything is spent.
-    evaluate.read_effective_gates(ws)
+    evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
     ingest.recover_dead_runs(ws)
     submit.abandon_outdated_batches(ws)
     with ws.store.read() as tx:
@@ -394,7 +394,7 @@ class TagRounds:
         for batch, mode in ended_moves:
             if not self._ask_rows_of_move(batch, mode):
                 return False
-            move.end_move_if_done(ws, batch.number, mode)
+            move.end_move_if_done(ws.store, ws.task, number=batch.number, mode=mode, now=ws.now)
         return True
 
     def _ask_rows_of_move(self, batch: BatchRow, mode: Mode) -> bool:

@@ -423,7 +423,7 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions, *, is_new_run: boo
     if options.backfill:
         return ws.now()
 
-    correct_tag_start(ws)
+    correct_tag_start(ws.store, ws.task, now=ws.now)
     with ws.store.read() as tx:
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=runs.TAG)
     if is_new_run:

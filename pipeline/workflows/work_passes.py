@@ -59,7 +59,7 @@ def run_due_units(
             the report is completed only for "ingest".
     """
     work_pass = WorkPass(ws, units, number)
-    budget.correct_tag_start(ws)
+    budget.correct_tag_start(ws.store, ws.task, now=ws.now)
     with ws.store.read() as tx:
         ws.budget = budget.find_unfinished_tag_budget(tx, ws.task) or ws.budget
 
