@@ -98,7 +98,7 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
         _delete_leftovers(find_leftovers(ws.data, ws.store), report)
     if (ws.data / "index").is_dir():
         with contextlib.nullcontext() if dry else ws.lock(INDEX_LOCK):
-            _clean_builds(ws, cutoff, report)
+            _clean_builds(ws.data, ws.indexed_tasks, cutoff=cutoff, report=report)
             report.vectors = delete_unneeded_vectors(ws, before=cutoff, dry=dry)
     _clean_reports(ws.data, ws.store, ws.tasks, cutoff, report)
     return report
@@ -289,15 +289,17 @@ def _seal_hashes(data: Path, batch: BatchRow) -> str | None:
         return writer.seal().sha256 if line_count else None
 
 
-def _clean_builds(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
+def _clean_builds(
+    data: Path, indexed_tasks: Sequence[IndexedTask], *, cutoff: datetime, report: CleanReport
+) -> None:
     """Delete builds that are not in service and are damaged or from before `cutoff`.
 
     Leftovers of killed builds and index folders of tasks that are no longer indexed are deleted
     too. All are added to `report.builds` and `report.litter`. If `report.dry`, nothing is deleted.
     """
-    folders = [collection.folder for collection in ws.indexed_tasks]
+    folders = [collection.folder for collection in indexed_tasks]
     for folder in folders:
-        builds = Builds(ws.data, folder)
+        builds = Builds(data, folder)
         report.litter += [path.name for path in builds.find_leftovers()]
         manifests = builds.read_manifests()
         old_numbers = [
@@ -309,7 +311,7 @@ def _clean_builds(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -
         if not report.dry:
             builds.delete_leftovers()
             builds.delete(old_numbers)
-    _delete_leftovers(find_orphaned_folders(ws.data, folders), report)
+    _delete_leftovers(find_orphaned_folders(data, folders), report)
 
 
 def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dry: bool) -> int:

@@ -227,9 +227,9 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
 
             if message:
                 yield _create_file_finding(
-                    ws,
+                    ws.find_task(batch.task),
                     batch,
-                    message,
+                    message=message,
                     is_request_file=is_request_file,
                     is_forgetting=is_forgetting,
                 )
@@ -265,12 +265,7 @@ def _compare_requests_with_claims(data: Path, store: Store, batch: BatchRow) -> 
 
 
 def _create_file_finding(
-    ws: WorkspaceSession,
-    batch: BatchRow,
-    message: str,
-    *,
-    is_request_file: bool,
-    is_forgetting: bool,
+    task: Task, batch: BatchRow, *, message: str, is_request_file: bool, is_forgetting: bool
 ) -> RowFault:
     """Return the finding for a sealed file that is missing, changed or wrong.
 
@@ -282,7 +277,7 @@ def _create_file_finding(
         is_request_file: False for a result file and for the file of line hashes.
         is_forgetting: Whether an interrupted `forget` may explain changed files of ended batches.
     """
-    step_hint = ws.find_task(batch.task).labels.command
+    step_hint = task.labels.command
     is_contradiction = True
     if batch.is_finished:
         consequence = "it is the record of requests and replies; no command needs it any more"

@@ -13,6 +13,7 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import KeyRefusedError, MissingError
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowFault
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.ops.doctor_report import DoctorReport, create_notice
@@ -42,7 +43,7 @@ def check_backend(report: DoctorReport) -> Iterator[RowFault]:
         RemoteError: The backend cannot be reached.
     """
     ws = report.ws
-    if not _has_backend(ws):
+    if not _has_backend(ws.backend, is_bound=ws.is_bound):
         return
 
     remote_batches = ws.client.list_batches()
@@ -67,7 +68,9 @@ def check_backend(report: DoctorReport) -> Iterator[RowFault]:
             yield from _check_submitted_batch(ws, batch, prefixes)
         elif batch.state is BatchState.SUBMITTING:
             is_listed = not prefixes.isdisjoint(listed_prefixes)
-            yield _create_unclear_create_notice(ws, batch, is_listed=is_listed)
+            yield _create_unclear_create_notice(
+                ws.find_task(batch.task), batch, is_listed=is_listed
+            )
 
     batches_by_prefix = dict[str, BatchRow]()
     for batch in local_batches:
@@ -80,7 +83,12 @@ def check_backend(report: DoctorReport) -> Iterator[RowFault]:
         if owner is None:
             yield _record_unknown_batch(report, remote_batch)
         else:
-            yield from _check_duplicate(ws, remote_batch, owner, cancelled_duplicates)
+            yield from _check_duplicate(
+                ws.find_task(owner.task),
+                owner,
+                remote_batch=remote_batch,
+                cancelled_duplicates=cancelled_duplicates,
+            )
 
 
 def check_models(report: DoctorReport) -> Iterator[RowFault]:
@@ -92,7 +100,7 @@ def check_models(report: DoctorReport) -> Iterator[RowFault]:
         ConfigurationError, RemoteError: The backend refused a request or cannot be reached.
     """
     ws = report.ws
-    if report.backend_error is not None or not _has_backend(ws):
+    if report.backend_error is not None or not _has_backend(ws.backend, is_bound=ws.is_bound):
         return
 
     for setting in ("model", "embedding_model"):
@@ -107,9 +115,9 @@ def check_models(report: DoctorReport) -> Iterator[RowFault]:
             )
 
 
-def _has_backend(ws: WorkspaceSession) -> bool:
+def _has_backend(backend: str, *, is_bound: bool) -> bool:
     """Return False if the workspace uses the local engine and has never started it."""
-    return ws.backend != "local" or ws.is_bound
+    return backend != "local" or is_bound
 
 
 def _check_submitted_batch(
@@ -164,12 +172,7 @@ def _check_submitted_batch(
         )
 
 
-def _create_unclear_create_notice(
-    ws: WorkspaceSession,
-    batch: BatchRow,
-    *,
-    is_listed: bool,
-) -> RowFault:
+def _create_unclear_create_notice(task: Task, batch: BatchRow, *, is_listed: bool) -> RowFault:
     """Return the notice for a batch whose create call has no recorded reply.
 
     Args:
@@ -180,7 +183,7 @@ def _create_unclear_create_notice(
         f"a run was killed while it created batch {batch.number}, "
         f"which {listed} in the remote list",
         "its rows are not asked again until this is clear",
-        ws.find_task(batch.task).labels.command("batch-submit"),
+        task.labels.command("batch-submit"),
     )
 
 
@@ -204,10 +207,7 @@ def _record_unknown_batch(report: DoctorReport, remote_batch: RemoteBatch) -> Ro
 
 
 def _check_duplicate(
-    ws: WorkspaceSession,
-    remote_batch: RemoteBatch,
-    owner: BatchRow,
-    cancelled_duplicates: Collection[str],
+    task: Task, owner: BatchRow, *, remote_batch: RemoteBatch, cancelled_duplicates: Collection[str]
 ) -> Iterator[RowFault]:
     """Yield a finding if a remote batch is a duplicate of `owner` that was not cancelled.
 
@@ -221,7 +221,7 @@ def _check_duplicate(
     if is_adopted or remote_batch.name in cancelled_duplicates:
         return
 
-    poll_hint = ws.find_task(owner.task).labels.command("batch-poll")
+    poll_hint = task.labels.command("batch-poll")
     yield RowFault(
         f"{remote_batch.name} is a second remote batch of batch {owner.number}",
         "the same rows are paid for twice",

@@ -120,7 +120,10 @@ def export_answers(
 
 
 def iterate_chunks(
-    ws: WorkspaceSession,
+    store: Store,
+    task: Task,
+    *,
+    settings: Settings,
     format_: str,
     options: ExportOptions = DEFAULT_OPTIONS,
 ) -> Iterator[bytes]:
@@ -136,12 +139,11 @@ def iterate_chunks(
         InputError: The format or an option is invalid.
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
-    task = ws.task
     row_word = "row" if options.rows else task.export.row_noun
     format_ = _choose_format(task, None, format_, row_word=row_word)
     _check_options(task, options)
-    with ws.store.read() as tx:
-        export_rows = task.export.read_rows(tx, _apply_preferences(ws.settings, ws.task, options))
+    with store.read() as tx:
+        export_rows = task.export.read_rows(tx, _apply_preferences(settings, task, options))
         yield from export_rows.encode_rows(export_rows.rows, format_, FormulaGuard())
 
 

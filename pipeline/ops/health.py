@@ -4,6 +4,7 @@ import socket
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from pipeline.batch.queue_limit import read_queue_limit
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN_STATES, BatchState
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.store import batches, money
 from pipeline.store.batches import BatchRow
 
@@ -137,7 +139,7 @@ def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]
         {(task_name, state): count for state, count in row_counts.items()},
     )
 
-    yield from _measure_batches(ws, open_batches)
+    yield from _measure_batches(ws.task, open_batches, now=ws.now())
 
     queued_tokens = sum(batch.estimated_in for batch in queued_batches if batch.model == model_name)
     yield (
@@ -154,16 +156,14 @@ def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]
 
 
 def _measure_batches(
-    ws: WorkspaceSession,
-    open_batches: Iterable[BatchRow],
+    task: Task, open_batches: Iterable[BatchRow], *, now: datetime
 ) -> Iterator[tuple[Metric, MetricValues]]:
     """Yield the number and greatest age of `open_batches` by state, and the ingest lag.
 
     Ages and lags are in seconds. The lag is the longest time since a downloaded batch ended at the
     API. It is 0 if no batch waits for its ingest.
     """
-    task_name = ws.task.subject
-    now = ws.now()
+    task_name = task.subject
     counts_by_state = Counter[str]()
     max_ages_s = defaultdict[tuple[str, ...], float](float)
     lags_s = list[float]()

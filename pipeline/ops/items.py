@@ -315,7 +315,7 @@ def read_newest_requests(
             limit=limit,
             task=None if all_tasks else ws.task.name,
         )
-        names = _read_row_names(ws, tx, requests)
+        names = _read_row_names(tx, requests, find_task=ws.find_task)
         if raw:
             requests = _add_sealed_lines(tx, requests, ws.data)
     return [
@@ -325,9 +325,7 @@ def read_newest_requests(
 
 
 def _read_row_names(
-    ws: WorkspaceSession,
-    tx: Connection,
-    requests: Sequence[dict[str, Any]],
+    tx: Connection, requests: Sequence[dict[str, Any]], *, find_task: Callable[[str], Task]
 ) -> dict[tuple[str, str], str]:
     """Return the names of the rows that some requests are about, by (task, row id).
 
@@ -336,7 +334,7 @@ def _read_row_names(
     names: dict[tuple[str, str], str] = {}
     for task_name in dict.fromkeys(request["task"] for request in requests):
         row_ids = [request["item"] for request in requests if request["task"] == task_name]
-        names_by_id = ws.find_task(task_name).rows.table(tx).read_names(tx, row_ids)
+        names_by_id = find_task(task_name).rows.table(tx).read_names(tx, row_ids)
         names |= {(task_name, row_id): name for row_id, name in names_by_id.items()}
     return names
 

@@ -1,7 +1,7 @@
 """Report the state of the workspace and the next command, from the database and the files alone."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from pipeline.core.states import BatchState, Mode, is_unsupported
 from pipeline.core.text import plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
+from pipeline.engine.task import IndexedTask, Task
 from pipeline.index.builds import Builds, count_stale
 from pipeline.ops.next_command import StatusCounts, choose_next_command
 from pipeline.quality.report import REPORTS_FOLDER, read_report_documents
@@ -29,6 +29,7 @@ from pipeline.store import answer_counts, answers, batches, claims, money, works
 from pipeline.store.batches import BatchRow
 from pipeline.store.confidences import has_decisions
 from pipeline.store.database import Connection
+from pipeline.store.locks import Locks
 from pipeline.tables.row_table import REFUSED_STATE
 
 MAX_REASON_CHARACTERS = 200
@@ -89,7 +90,9 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         document = _read_document(ws, tx, all_batches, parked_rows, exact=exact)
         reasons = answer_counts.failed_reasons(tx, task.name, task.rows.own_prompt_version or None)
         task_batches = [batch for batch in all_batches if batch.task == task.name]
-        waits_by_number = _read_waits(ws, tx, all_batches)
+        waits_by_number = _read_waits(
+            tx, all_batches, backend=ws.backend, settings=ws.settings, now=ws.now
+        )
         is_waiting_for_quota = _is_waiting_for_quota(
             tx,
             task_batches,
@@ -177,16 +180,22 @@ def _read_document(
     stale = task.rows.count_stale(tx, timeout_s=None if exact else STALE_COUNT_TIMEOUT_S)
     counts_by_state, gone_count = task.rows.table(tx).count_states_and_missing(tx)
 
+    index_document = None
+    if ws.is_indexed:
+        index_document = _describe_index(
+            tx, task, data=ws.data, indexed_task=ws.indexed_task, exact=exact
+        )
+
     document: dict[str, Any] = {
         ws.settings.task: counts_by_state,
         "batches": _count_by_state(all_batches),
-        "index": _describe_index(ws, tx, exact=exact) if ws.is_indexed else None,
+        "index": index_document,
         "twins": [_to_twin(duplicate) for duplicate in batches.list_duplicates(tx)],
         "moves": _list_move_times(all_batches, ws.settings),
         "gone": gone_count,
         "stale": stale and _to_stale_rows(task, *stale),
         "partly_answered": claiming.count_partly_answered(tx, task),
-        "doubtful": _describe_doubtful(ws, tx),
+        "doubtful": _describe_doubtful(tx, task, settings=ws.settings),
         "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
         "spent": _sum_spent(tx, all_batches),
         "unpriced": report.count_unpriced_models(all_batches),
@@ -198,7 +207,7 @@ def _read_document(
         "due": report.list_due_rows(tx, task),
         **report.describe_version(tx, task, ws.settings.model),
         "task_file": _describe_file_fault(task),
-        "judge": _describe_judgement(ws, tx),
+        "judge": _describe_judgement(tx, task, locks=ws.locks),
         "others": [
             other.subject
             for other in ws.tasks
@@ -210,12 +219,12 @@ def _read_document(
     }
 
 
-def _describe_judgement(ws: WorkspaceSession, tx: Connection) -> dict[str, Any] | None:
+def _describe_judgement(tx: Connection, task: Task, *, locks: Locks) -> dict[str, Any] | None:
     """Return {state, next} of a run of `judge` that did not end, for JSON.
 
     `state` is "under way" or "killed". None if there is no such run.
     """
-    judgement = find_unfinished_judgement(tx, ws.locks, ws.task)
+    judgement = find_unfinished_judgement(tx, locks, task)
     if judgement is None:
         return None
     return {
@@ -324,14 +333,17 @@ def _describe_open_batch(
 
 
 def _read_waits(
-    ws: WorkspaceSession,
     tx: Connection,
     all_batches: Sequence[BatchRow],
+    *,
+    backend: str,
+    settings: Settings,
+    now: Callable[[], datetime],
 ) -> dict[int, BatchWait]:
     """Return the waits of submitted batches by number; empty with the local engine."""
-    if ws.backend == "local":
+    if backend == "local":
         return {}
-    return read_waits(tx, all_batches, settings=ws.settings, now=ws.now())
+    return read_waits(tx, all_batches, settings=settings, now=now())
 
 
 def describe_open_batches(ws: WorkspaceSession) -> list[str]:
@@ -344,7 +356,9 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     stopped_numbers = {batch.run or batch.number for batch in dead_batches}
     with ws.store.read() as tx:
         task_batches = batches.batches_in_states(tx, task=ws.task.name)
-        waits_by_number = _read_waits(ws, tx, task_batches)
+        waits_by_number = _read_waits(
+            tx, task_batches, backend=ws.backend, settings=ws.settings, now=ws.now
+        )
     return [
         _describe_open_batch(ws, batch, stopped_numbers, None, waits_by_number.get(batch.number))
         for batch in batches.combine_runs(task_batches)
@@ -393,13 +407,13 @@ def _to_stale_rows(task: Task, count: int, since: datetime | None) -> dict[str, 
     }
 
 
-def _describe_doubtful(ws: WorkspaceSession, tx: Connection) -> dict[str, Any] | None:
+def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dict[str, Any] | None:
     """Return {count, answered, below, hint} of doubtful rows, for JSON.
 
     `answered` counts the rows whose preferred answer has a confidence. None if no row has one. The
     hint is empty if no row is doubtful.
     """
-    grid = ws.task.rows.grid(tx)
+    grid = task.rows.grid(tx)
     counts = grid.count_doubtful(tx)
     if counts is None:
         return None
@@ -407,11 +421,11 @@ def _describe_doubtful(ws: WorkspaceSession, tx: Connection) -> dict[str, Any] |
     hint = ""
     if counts.doubtful_rows:
         condition = f"{grid.doubtful_name} = true"
-        hint = str(ws.task.labels.command("items", where=condition))
+        hint = str(task.labels.command("items", where=condition))
     return {
         "count": counts.doubtful_rows,
         "answered": counts.rows_with_confidence,
-        "below": ws.settings.doubtful,
+        "below": settings.doubtful,
         "hint": hint,
     }
 
@@ -424,7 +438,9 @@ def _to_twin(duplicate: Mapping[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _describe_index(ws: WorkspaceSession, tx: Connection, *, exact: bool) -> dict[str, Any]:
+def _describe_index(
+    tx: Connection, task: Task, *, data: Path, indexed_task: IndexedTask, exact: bool
+) -> dict[str, Any]:
     """Return the build in service of the task's index, for JSON.
 
     Args:
@@ -443,25 +459,23 @@ def _describe_index(ws: WorkspaceSession, tx: Connection, *, exact: bool) -> dic
         "build": None,
         "built_at": None,
     }
-    builds = Builds(ws.data, ws.indexed_task.folder)
+    builds = Builds(data, indexed_task.folder)
     try:
-        build_document = _describe_build(ws, tx, builds, exact=exact)
+        build_document = _describe_build(
+            tx, task, indexed_task=indexed_task, builds=builds, exact=exact
+        )
     except FindableError as error:
         document["problem"] = error.message
     else:
         if build_document is not None:
             return build_document
 
-    document["behind"] = count_stale(ws.indexed_task, tx, None)
+    document["behind"] = count_stale(indexed_task, tx, None)
     return document
 
 
 def _describe_build(
-    ws: WorkspaceSession,
-    tx: Connection,
-    builds: Builds,
-    *,
-    exact: bool,
+    tx: Connection, task: Task, *, indexed_task: IndexedTask, builds: Builds, exact: bool
 ) -> dict[str, Any] | None:
     """Return the build in service as in `_describe_index`, or None if there is no build.
 
@@ -473,8 +487,8 @@ def _describe_build(
         return None
 
     with builds.open_current() as index:
-        stale_count = count_stale(ws.indexed_task, tx, index, exact=exact)
-    names = ws.task.rows.table(tx).read_names(tx, list(manifest.refused))
+        stale_count = count_stale(indexed_task, tx, index, exact=exact)
+    names = task.rows.table(tx).read_names(tx, list(manifest.refused))
     refused = [
         {"name": names.get(entry_id, entry_id), "reason": refused_text.reason}
         for entry_id, refused_text in manifest.refused.items()
