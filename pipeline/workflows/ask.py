@@ -41,6 +41,7 @@ from pipeline.engine.task_template import (
 from pipeline.engine.unregistered_task import UnregisteredTask
 from pipeline.engine.user_task import UserTask
 from pipeline.gemini.usage import Usage
+from pipeline.store.database import Store
 from pipeline.tables.cells import list_rows
 from pipeline.tables.dataframes import ResultTable
 from pipeline.tables.source import FileSource
@@ -379,13 +380,13 @@ def save_question(
     )
     trial_ws = open_in_mode(trial_ws, mode)
     planned_calls = try_out.plan_calls(trial_ws, row_ids)
-    _check_budget(ws, planned_calls)
+    _check_budget(ws.store, planned_calls)
     agreed_usd = try_out.confirm_cost(planned_calls)
     write_new_file(draft.path, text, ws.data)
     return SavedQuestion(draft, field_names, agreed_usd)
 
 
-def _check_budget(ws: WorkspaceSession, planned_calls: Sequence[PlannedCalls]) -> None:
+def _check_budget(store: Store, planned_calls: Sequence[PlannedCalls]) -> None:
     """Refuse calls for which a budget has no room, with the reserve for the error of the estimate.
 
     Args:
@@ -396,7 +397,7 @@ def _check_budget(ws: WorkspaceSession, planned_calls: Sequence[PlannedCalls]) -
         BudgetError: A budget has no room.
     """
     cost = sum(planned.rows.cost for planned in planned_calls)
-    with ws.store.read() as tx:
+    with store.read() as tx:
         for trial_ws, _ in planned_calls:
             budgets = budget.read_current_budgets(trial_ws)
             reserve = budget.load_calibration(tx, trial_ws.extractor).reserve

@@ -1,13 +1,16 @@
 """List the units of a task that are due now or later."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from pipeline.batch import budget
 from pipeline.batch.move import list_ended_moves
+from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, remote_state
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.engine.task_selection import names_user_task
 from pipeline.index import vectors
 from pipeline.index.builds import count_stale, open_synced_builds
@@ -71,7 +74,10 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         )
         # A held batch waits for a person.
         open_batches = [batch for batch in open_batches if not batch.is_held]
-        batch_units = [_choose_batch_unit(ws, tx, batch) for batch in open_batches]
+        batch_units = [
+            _choose_batch_unit(tx, batch, task=ws.task, settings=ws.settings, now=ws.now)
+            for batch in open_batches
+        ]
         yield from batch_units
 
         has_ended_moves = bool(list_ended_moves(tx, ws.task, ws.extractor))
@@ -87,7 +93,7 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         elif undecided_count:
             has_room = budget.read_current_budgets(ws).remaining_usd(tx, estimate_error=0.0) != 0
             yield DueUnit("ask", name, 0.0 if has_room else max_pause_s)
-        if new_count and is_pilot_clear(tx, ws):
+        if new_count and is_pilot_clear(tx, ws.task, extractor=ws.extractor):
             is_quota_full = (
                 budget.count_remaining_quota_tokens(tx, ws.model, ws.settings, now=ws.now()) == 0
             )
@@ -127,7 +133,9 @@ def _iterate_index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
         yield DueUnit("embed", name, number=block_number)
 
 
-def _choose_batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUnit:
+def _choose_batch_unit(
+    tx: Connection, batch: BatchRow, *, task: Task, settings: Settings, now: Callable[[], datetime]
+) -> DueUnit:
     """Return the next unit of an open batch: ingest, send, download or look (a poll).
 
     - downloaded: ingest now.
@@ -135,8 +143,7 @@ def _choose_batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) ->
     - submitted and over: download now, or after `poll_most` if it has no result yet.
     - submitted and running: look after a share of its age, between `poll_first` and `poll_most`.
     """
-    settings = ws.settings
-    name = ws.task.subject
+    name = task.subject
     number = batch.number
     max_pause_s = settings.poll_most
     if batch.state is BatchState.DOWNLOADED:
@@ -144,22 +151,22 @@ def _choose_batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) ->
 
     if batch.state is not BatchState.SUBMITTED:
         is_prepared = batch.state is BatchState.PREPARED
-        has_no_quota = is_prepared and budget.find_quota_refusal(tx, batch, settings, now=ws.now())
+        has_no_quota = is_prepared and budget.find_quota_refusal(tx, batch, settings, now=now())
         return DueUnit("send", name, max_pause_s if has_no_quota else 0.0, number)
 
     if remote_state(batch.remote_word).is_final:
         # A batch that was over at an earlier poll has no result file yet.
         return DueUnit("download", name, max_pause_s if batch.over_at else 0.0, number)
 
-    now = ws.now()
-    age_s = (now - (batch.submitted_at or now)).total_seconds()
+    current_time = now()
+    age_s = (current_time - (batch.submitted_at or current_time)).total_seconds()
     poll_pause_s = max(settings.poll_first, POLL_SHARE_OF_AGE * age_s)
     return DueUnit("look", name, min(max_pause_s, poll_pause_s), number)
 
 
-def is_pilot_clear(tx: Connection, ws: WorkspaceSession) -> bool:
+def is_pilot_clear(tx: Connection, task: Task, *, extractor: str) -> bool:
     """Return whether no pilot stops open rows. A task that needs pilots needs a passed pilot."""
-    return not pilot.find_blocking_reason(tx, ws.extractor, compulsory=ws.task.needs_pilot)
+    return not pilot.find_blocking_reason(tx, extractor, compulsory=task.needs_pilot)
 
 
 def is_index_stale(ws: WorkspaceSession, *, exact: bool) -> bool:

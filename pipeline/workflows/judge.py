@@ -6,7 +6,9 @@
 - A run is recorded with its budget until it has ended, as a run of `tag`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
@@ -31,7 +33,7 @@ from pipeline.gemini.usage import NO_USAGE, calculate_cost, describe_cost
 from pipeline.quality import evaluate
 from pipeline.quality.support import SupportedShare, SupportTally
 from pipeline.store import runs
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, Store
 
 ALL_ASKED_REASON = "all rows were asked"
 
@@ -176,8 +178,8 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
             _ask(judge_ws, options, report, selection)
             has_new_judgements = report.judged > 0
         else:
-            has_new_judgements = _end_unfinished_run(ws)
-        _measure_selection(ws, report, selection)
+            has_new_judgements = _end_unfinished_run(ws.store, ws.task, now=ws.now)
+        _measure_selection(ws.store, ws.task, report=report, selection=selection)
     # `qc` and the page show the newest report.
     if has_new_judgements:
         evaluate.write_report(ws)
@@ -185,29 +187,27 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
 
 
 def _measure_selection(
-    ws: WorkspaceSession,
-    report: JudgeReport,
-    selection: JudgeSelection,
+    store: Store, task: Task, *, report: JudgeReport, selection: JudgeSelection
 ) -> None:
     """Set the report's supported shares, doubtful rows and next command; update the task's views.
 
     The shares are those of the selection; doubtful rows are counted in the whole task. The views
     get columns for the judged fields.
     """
-    with ws.store.read() as tx:
-        report.supported = _measure_support(tx, ws.task, selection)
-        grid = ws.task.rows.grid(tx)
+    with store.read() as tx:
+        report.supported = _measure_support(tx, task, selection)
+        grid = task.rows.grid(tx)
         doubt_counts = grid.count_doubtful(tx)
         report.doubtful = doubt_counts.doubtful_rows if doubt_counts else 0
     if report.doubtful:
         condition = f"{grid.doubtful_name} = true"
-        report.next_command = ws.task.labels.command("items", where=condition)
+        report.next_command = task.labels.command("items", where=condition)
     elif report.supported:
-        report.next_command = ws.task.labels.command("qc")
+        report.next_command = task.labels.command("qc")
 
     # A command that ended a killed run stored its probabilities without these columns.
     judged_fields = [share.field for share in report.supported if share.field is not None]
-    ws.task.own_tables.refresh_views(ws.store, judged_fields)
+    task.own_tables.refresh_views(store, judged_fields)
 
 
 def _choose_fields(task: Task, names_text: str) -> tuple[str, ...]:
@@ -342,17 +342,17 @@ def _ask(
             runs.end_run(tx, run_number, reason=reason, now=ws.now())
 
 
-def _end_unfinished_run(ws: WorkspaceSession) -> bool:
+def _end_unfinished_run(store: Store, task: Task, *, now: Callable[[], datetime]) -> bool:
     """End an unfinished run of judging in the database; return whether there was one.
 
     Call it if no row is left to judge: the run is of a killed command. It writes nothing without
     such a run.
     """
-    with ws.store.read() as tx:
-        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
+    with store.read() as tx:
+        unfinished_run = runs.find_unfinished_run(tx, task.name, mode=Mode.JUDGE)
     if unfinished_run is not None:
-        with ws.store.write() as tx:
-            runs.end_run(tx, unfinished_run.number, reason=ALL_ASKED_REASON, now=ws.now())
+        with store.write() as tx:
+            runs.end_run(tx, unfinished_run.number, reason=ALL_ASKED_REASON, now=now())
     return unfinished_run is not None
 
 

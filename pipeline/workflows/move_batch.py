@@ -8,8 +8,10 @@ from pipeline.core.errors import FindableError, MissingError
 from pipeline.core.settings import Budget
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.store import batches, marks
 from pipeline.store.batches import BatchRow
+from pipeline.store.database import Store
 from pipeline.workflows import rounds
 from pipeline.workflows.preflight import with_gemini_model
 from pipeline.workflows.rounds import TagRounds
@@ -151,10 +153,10 @@ def move_batch(
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
     tag_rounds = TagRounds(ws)
-    if not _is_moved(ws, batch):
+    if not _is_moved(ws.store, batch):
         _check_movable(ws, batch)
         _begin_move(ws, tag_rounds, batch, mode)
-        _wait_and_ingest(ws, tag_rounds, number)
+        _wait_and_ingest(ws.store, ws.task, tag_rounds=tag_rounds, number=number)
         tag_rounds.ask_moved_rows()
     report = tag_rounds.complete_report()
     with ws.store.read() as tx:
@@ -175,9 +177,9 @@ def _open_task(ws: WorkspaceSession, number: int) -> tuple[WorkspaceSession, Bat
     return ws, batch
 
 
-def _is_moved(ws: WorkspaceSession, batch: BatchRow) -> bool:
+def _is_moved(store: Store, batch: BatchRow) -> bool:
     """Return whether the move of a batch is complete, so that there is nothing left to do."""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         return marks.read_moves(tx).get(batch.number) == marks.MOVE_COMPLETED
 
 
@@ -222,7 +224,7 @@ def _begin_move(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mo
     tag_rounds.late_batches.begin_move(batch, mode, remote)
 
 
-def _wait_and_ingest(ws: WorkspaceSession, tag_rounds: TagRounds, number: int) -> None:
+def _wait_and_ingest(store: Store, task: Task, *, tag_rounds: TagRounds, number: int) -> None:
     """Wait until the API reports that a batch is over, and ingest its result.
 
     Returns as soon as the batch is ingested or failed. If it is so at the start, nothing is polled
@@ -232,7 +234,7 @@ def _wait_and_ingest(ws: WorkspaceSession, tag_rounds: TagRounds, number: int) -
         FindableError: The wait was stopped, or the result cannot be ingested.
     """
     while True:
-        with ws.store.read() as tx:
+        with store.read() as tx:
             batch = batches.get_batch(tx, number)
         if batch.state in ENDED_STATES:
             return
@@ -241,6 +243,6 @@ def _wait_and_ingest(ws: WorkspaceSession, tag_rounds: TagRounds, number: int) -
             continue
 
         tag_rounds.poll(wait=True, batch_number=number)
-        errors: list[FindableError] = tag_rounds.report.poll.last.list_errors(ws.task.labels)
+        errors: list[FindableError] = tag_rounds.report.poll.last.list_errors(task.labels)
         if errors:
             raise errors[0]

@@ -432,13 +432,13 @@ class Workspace:
         row_filter = RowFilter(words, **filters)
         list_options = RowListOptions(PAGE, row_filter, None, sort, fields, within_s=None)
 
-        def matching_rows(ws: WorkspaceSession, tx: Connection) -> Iterator[dict[str, Any]]:
-            for page in ws.task.rows.grid(tx).read_pages(tx, list_options):
+        def matching_rows(tx: Connection, task_in_use: Task) -> Iterator[dict[str, Any]]:
+            for page in task_in_use.rows.grid(tx).read_pages(tx, list_options):
                 yield from page.document["items"]
 
         def work(ws: WorkspaceSession) -> ResultTable[dict[str, Any]]:
             with ws.store.read() as tx:
-                return ResultTable(islice(matching_rows(ws, tx), limit))
+                return ResultTable(islice(matching_rows(tx, ws.task), limit))
 
         return self._run(work, task)
 
@@ -717,7 +717,7 @@ class Workspace:
             ):
                 ws.stop_event = stop_event
                 ws.sleep = interruptible_sleep
-                ws.ask_person = partial(_refuse_cost, ws)
+                ws.ask_person = partial(_refuse_cost, ws.settings.confirm_above)
                 return work(ws)
 
         with ThreadPoolExecutor(1) as pool:
@@ -732,11 +732,10 @@ class Workspace:
                     stop_event.set()
 
 
-def _refuse_cost(ws: WorkspaceSession, _question: str) -> bool:
+def _refuse_cost(confirm_above: float, _question: str) -> bool:
     """Raise InputError instead of asking a person to confirm a cost."""
     raise InputError(
-        f"the estimate is above CONFIRM_ABOVE (${ws.settings.confirm_above:g}); "
-        "nothing was started",
+        f"the estimate is above CONFIRM_ABOVE (${confirm_above:g}); nothing was started",
         hint="set a higher confirm_above=…, or limit the cost by tag(…, budget=…)",
     )
 
@@ -788,7 +787,7 @@ class Answers(RowCollection, Generic[A_co]):
             # Corrections count only if no version was requested.
             is_default = self._extractor is None
             with ws.store.read() as tx:
-                version, preference = self._select_version(ws, tx)
+                version, preference = self._select_version(tx, ws.task, settings=ws.settings)
 
             last_key = ""
             while True:
@@ -813,9 +812,7 @@ class Answers(RowCollection, Generic[A_co]):
                 last_key = page[-1][0]
 
     def _select_version(
-        self,
-        ws: WorkspaceSession,
-        tx: Connection,
+        self, tx: Connection, task: Task, *, settings: Settings
     ) -> tuple[str | None, answers.VersionPreference]:
         """Return the version to read, and the preference of versions.
 
@@ -826,14 +823,13 @@ class Answers(RowCollection, Generic[A_co]):
         Raises:
             InputError: The requested version never had an answer.
         """
-        task = ws.task
-        version = _choose_version(ws.settings, ws.task, tx, self._extractor)
+        version = _choose_version(settings, task, tx, self._extractor)
         is_preference_declared = (
             isinstance(task, UserTask)
             and bool(task.record)
             and bool(task.answers.preferred_versions)
         )
-        is_version_set = ws.settings.version_of(task.name, task.version_label)
+        is_version_set = settings.version_of(task.name, task.version_label)
         if is_preference_declared and self._extractor is None and not is_version_set:
             return None, task.answers.preference(tx)
         return version, answers.VersionPreference(task.name)

@@ -21,6 +21,7 @@ from pipeline.engine.user_task import UserTask
 from pipeline.quality.label_accuracy import FieldComparison
 from pipeline.quality.pilot import DEFAULT_PILOT_SEED
 from pipeline.store import answers, workspace
+from pipeline.store.database import Store
 from pipeline.workflows import ask, try_out
 from pipeline.workflows.preflight import Preflight
 
@@ -146,14 +147,11 @@ def write_change(data: Path, present: WrittenTask, change: WrittenTask) -> None:
 
 
 def plan_change(
-    ws: WorkspaceSession,
-    present: WrittenTask,
-    question: str,
-    fields: Sequence[AnswerField],
+    store: Store, task: Task, *, present: WrittenTask, question: str, fields: Sequence[AnswerField]
 ) -> WrittenTask:
     """Return the parts of a file with a changed question and fields, under an unused version."""
     version = present.version + 1
-    with ws.store.read() as tx:
-        while workspace.newest_fingerprint(tx, ws.task.name, version) is not None:
+    with store.read() as tx:
+        while workspace.newest_fingerprint(tx, task.name, version) is not None:
             version += 1
     return present._replace(question=question, fields=tuple(fields), version=version)

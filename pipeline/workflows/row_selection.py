@@ -26,7 +26,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
 from pipeline.store import answers, claims, runs, selections, workspace
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, Store
 from pipeline.store.task_record import PARTIAL_VERSIONS_KEY, TaskRecord
 from pipeline.tables.answer_views import make_views
 from pipeline.workflows import preflight
@@ -99,7 +99,7 @@ def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> R
         selections.delete_unconfirmed(tx, task.name)
         run = selections.add_selection(tx, task.name, condition, now=ws.now())
     selection = RowSelection(run, condition)
-    _store_rows(ws, task, selection, limit=limit)
+    _store_rows(ws.store, task, selection=selection, limit=limit)
     if not selection.row_count:
         with ws.store.write() as tx:
             selections.delete_unconfirmed(tx, task.name)
@@ -125,7 +125,7 @@ def _require_user_task(task: Task) -> UserTask:
 
 
 def _store_rows(
-    ws: WorkspaceSession, task: UserTask, selection: RowSelection, *, limit: int | None
+    store: Store, task: UserTask, *, selection: RowSelection, limit: int | None
 ) -> None:
     """Store the rows of a condition that can be asked, and add their counts to the selection.
 
@@ -133,8 +133,8 @@ def _store_rows(
     or counted.
     """
     remaining = limit
-    for row_ids in iterate_row_ids(ws.store, task, RowFilter(where=selection.condition)):
-        with ws.store.write() as tx:
+    for row_ids in iterate_row_ids(store, task, RowFilter(where=selection.condition)):
+        with store.write() as tx:
             open_ids, answered_ids = _split_rows(tx, task, row_ids, selection.left_out)
             selected_ids = [*open_ids, *answered_ids][:remaining]
             selections.add_rows(tx, selection.run, selected_ids)
@@ -320,20 +320,20 @@ def begin_selection(
     return selection.run
 
 
-def describe_unfinished(ws: WorkspaceSession) -> list[str]:
-    """Return a line about the unfinished selection that the session continues; else an empty list.
+def describe_unfinished(store: Store, task: Task) -> list[str]:
+    """Return a line about the unfinished selection of a task; else an empty list.
 
     The line has its version, its number of open rows and its condition.
     """
-    if not has_selection(ws.task):
+    if not has_selection(task):
         return []
-    with ws.store.read() as tx:
-        run = selections.find_unfinished_selection(tx, ws.task.name)
-        open_count = claiming.count_claimable(tx, ws.task)
+    with store.read() as tx:
+        run = selections.find_unfinished_selection(tx, task.name)
+        open_count = claiming.count_claimable(tx, task)
     if run is None:
         return []
     rows_text = plural(open_count, "open row")
-    return [f"{ws.task.version_label}, {rows_text} of {run.condition!r}"]
+    return [f"{task.version_label}, {rows_text} of {run.condition!r}"]
 
 
 def has_selection(task: Task) -> bool:
@@ -341,11 +341,11 @@ def has_selection(task: Task) -> bool:
     return isinstance(task, UserTask) and task.rows.selection_run is not None
 
 
-def has_open_rows(ws: WorkspaceSession) -> bool:
+def has_open_rows(store: Store, task: Task) -> bool:
     """Return whether a selected row can be asked."""
-    with ws.store.read() as tx:
-        task = ws.task.with_open_rows(has_partial_answer=None)
-        return claiming.count_claimable(tx, task) > 0
+    with store.read() as tx:
+        open_task = task.with_open_rows(has_partial_answer=None)
+        return claiming.count_claimable(tx, open_task) > 0
 
 
 def estimate_selection(

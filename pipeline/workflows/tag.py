@@ -20,10 +20,12 @@ from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN_STATES, Mode
 from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.gemini.usage import describe_cost
 from pipeline.ops import status
 from pipeline.quality import pilot
 from pipeline.store import answers, runs
+from pipeline.store.database import Store
 from pipeline.workflows import decisions, preflight, rounds, row_selection
 from pipeline.workflows.decisions import open_decisions
 from pipeline.workflows.pilot_run import ensure_pilot_passed
@@ -74,7 +76,10 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         GateError: A pilot failed, is not over, or is required and missing; answers are stored.
         RemoteError, ConfigurationError: As the steps raise them; finished steps are kept.
     """
-    open_work = [*status.describe_open_batches(ws), *row_selection.describe_unfinished(ws)]
+    open_work = [
+        *status.describe_open_batches(ws),
+        *row_selection.describe_unfinished(ws.store, ws.task),
+    ]
     rounds.prepare_task(ws)
     ws.announce_placeholders()
     with ws.store.read() as tx:
@@ -291,7 +296,11 @@ def _complete_run(
         run_number: The run; None if no run was begun.
     """
     report = tag_rounds.complete_report()
-    if run_number is None or options.backfill or not _is_run_over(ws, report, options):
+    if (
+        run_number is None
+        or options.backfill
+        or not _is_run_over(ws.store, ws.task, report=report, options=options)
+    ):
         return report
 
     reason = report.out_of_money or "nobody is left"
@@ -567,7 +576,7 @@ def _ask_rows(
             report.stop = live_stop
 
 
-def _is_run_over(ws: WorkspaceSession, report: TagReport, options: TagOptions) -> bool:
+def _is_run_over(store: Store, task: Task, *, report: TagReport, options: TagOptions) -> bool:
     """Return whether a `tag` run ends now.
 
     It goes on if rows are in batches, if rows wait for room at the API, or if a live run was cut
@@ -577,6 +586,6 @@ def _is_run_over(ws: WorkspaceSession, report: TagReport, options: TagOptions) -
     is_cut_off = report.unasked and not report.out_of_money
     if report.under_way or report.no_room or is_cut_off:
         return False
-    if row_selection.has_selection(ws.task):
-        return not row_selection.has_open_rows(ws)
+    if row_selection.has_selection(task):
+        return not row_selection.has_open_rows(store, task)
     return bool(report.out_of_money) or options.limit is not None or not report.left

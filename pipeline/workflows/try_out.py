@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, budget, live
@@ -29,6 +30,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskRow
 from pipeline.gemini import requests
+from pipeline.gemini.models import Model
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, describe_cost
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.label_accuracy import (
@@ -250,7 +252,10 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
         usage += request.usage
     likely_usage = calibration.applied(usage, count=len(planned_requests))
     return PlannedRows(
-        builder.sent_form, planned_requests, tried_rows, _live_cost(ws, likely_usage)
+        builder.sent_form,
+        planned_requests,
+        tried_rows,
+        _live_cost(likely_usage, model=ws.model, now=ws.now()),
     )
 
 
@@ -271,14 +276,14 @@ def plan_calls(ws: WorkspaceSession, row_ids: Sequence[str]) -> list[PlannedCall
         InputError: There is no row to ask about.
     """
     sessions = [ws]
-    if _needs_two_requests(ws):
+    if _needs_two_requests(ws.task, is_deciding=ws.is_deciding):
         sessions.append(decisions.open_other_fields(ws))
     return [PlannedCalls(session, plan_rows(session, row_ids)) for session in sessions]
 
 
-def _needs_two_requests(ws: WorkspaceSession) -> bool:
-    """Return whether a session asks the closed fields of a mixed task, and others are left."""
-    return ws.is_deciding and closed_questions.is_mixed(ws.task)
+def _needs_two_requests(task: Task, *, is_deciding: bool) -> bool:
+    """Return whether the closed fields of a mixed task are asked, and others are left."""
+    return is_deciding and closed_questions.is_mixed(task)
 
 
 def confirm_cost(planned_calls: Sequence[PlannedCalls]) -> float:
@@ -313,7 +318,7 @@ def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
         InputError: There is no row to ask about, or the estimate was not confirmed.
     """
     batch_files.seal_dead_batches(ws)
-    if _needs_two_requests(ws):
+    if _needs_two_requests(ws.task, is_deciding=ws.is_deciding):
         # Both sessions share the client.
         ws.ensure_client()
     planned_calls = plan_calls(ws, row_ids)
@@ -421,7 +426,7 @@ def _ask_open_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> LiveReport:
     In a session that decides closed fields, the closed fields of a mixed task are asked first. If
     that is stopped or interrupted, the other fields are not asked.
     """
-    if not _needs_two_requests(ws):
+    if not _needs_two_requests(ws.task, is_deciding=ws.is_deciding):
         return _ask_live(ws, row_ids, mode=Mode.DECIDE if ws.is_deciding else Mode.LIVE)
 
     decide_ws = decisions.open_undecided_rows(ws)
@@ -478,9 +483,9 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     )
 
 
-def _live_cost(ws: WorkspaceSession, usage: Usage) -> float:
+def _live_cost(usage: Usage, *, model: Model, now: datetime) -> float:
     """Return the cost of tokens in USD, at today's standard price of the model."""
-    return calculate_cost(ws.model, usage, STANDARD, day=ws.now().date())
+    return calculate_cost(model, usage, STANDARD, day=now.date())
 
 
 def _judge_row(
@@ -523,7 +528,7 @@ def _judge_row(
     tried_row.tokens_out += reply.usage.answer + reply.usage.thoughts
     tried_row.outcome = OUTCOME_NOT_JUDGED
     tried_row.reply = reply.text or reply.excerpt
-    tried_row.cost += _live_cost(ws, reply.usage)
+    tried_row.cost += _live_cost(reply.usage, model=ws.model, now=ws.now())
     tried_row.confidences |= reply.confidences
     is_decision = ws.model.kind == "decide" and reply.outcome is Outcome.ANSWERED
     if is_decision and closed_questions.is_mixed(ws.task):

@@ -9,6 +9,7 @@ import contextlib
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pipeline.batch.batch_files import sealed_request, sealed_result
@@ -29,6 +30,7 @@ from pipeline.gemini.usage import calculate_cost, describe_cost
 from pipeline.index import build
 from pipeline.store import batches, marks, money
 from pipeline.store.batches import BatchRow
+from pipeline.store.database import Store
 from pipeline.workflows import preflight, rounds
 from pipeline.workflows.rounds import TagRounds
 
@@ -160,7 +162,9 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         raise errors[0]
     measurements["the batch"] = f"finished after {ws.monotonic() - started_at_s:.0f} s"
 
-    measurements |= _measure_control_requests(check_ws)
+    measurements |= _measure_control_requests(
+        check_ws.data, check_ws.store, backend=check_ws.backend
+    )
     with check_ws.store.read() as tx:
         row_count, answered_count, *_ = check_ws.task.rows.table(tx).count_states(tx).values()
         spent_usd = money.sum_spending(tx).known_usd
@@ -220,20 +224,20 @@ def _describe_api_facts(backend: str, sent_batches: Iterable[BatchRow]) -> dict[
     return {"times of a batch": times_text, **UNTRIED_FACTS}
 
 
-def _measure_control_requests(check_ws: WorkspaceSession) -> dict[str, str]:
+def _measure_control_requests(data: Path, store: Store, *, backend: str) -> dict[str, str]:
     """Return whether the API does what control requests rely on, as texts by fact.
 
     These facts are assumed without a check: the keys of control requests come back, and an enum
     with one value is kept to in a batch. Both are "not met" if the local engine answered.
 
     Args:
-        check_ws: The workspace with the invented rows.
+        data: Directory of the workspace with the invented rows.
     """
     facts = ("keys of control requests in a result", "an enum with one value in a batch")
-    if check_ws.backend == "local":
+    if backend == "local":
         return dict.fromkeys(facts, "not met")
 
-    with check_ws.store.read() as tx:
+    with store.read() as tx:
         ingested_batches = batches.batches_in_states(tx, BatchState.INGESTED)
     reply_count = 0
     nonce_count = 0
@@ -242,8 +246,8 @@ def _measure_control_requests(check_ws: WorkspaceSession) -> dict[str, str]:
         if not batch.control_requests:
             continue
         request_count += batch.control_requests
-        nonces = read_nonces(sealed_request(check_ws.data, batch))
-        with ResultFile(sealed_result(check_ws.data, batch)) as results:
+        nonces = read_nonces(sealed_request(data, batch))
+        with ResultFile(sealed_result(data, batch)) as results:
             for key, replies in find_control_replies(results).items():
                 reply_count += bool(replies)
                 nonce_count += any(is_own_nonce(reply, nonces.get(key)) for reply in replies)

@@ -228,7 +228,7 @@ class WorkPass:
 
         with ws.store.read() as tx:
             askable_count = claiming.count_claimable(tx, ws.task)
-            may_ask = is_pilot_clear(tx, ws)
+            may_ask = is_pilot_clear(tx, ws.task, extractor=ws.extractor)
         # Batches of the pilot itself go on; new rows wait for a person.
         if askable_count and not may_ask:
             self.figures["left"] = askable_count

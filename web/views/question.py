@@ -173,7 +173,9 @@ def _start_trial(app_state: AppState, task: str, typed: QuestionForm) -> None:
         if present is None:
             raise RequestRefusedError(409, "the task's file is edited in an editor")
         question = typed.question.replace("\r\n", "\n")
-        planned = question_change.plan_change(ws, present, question, fields)
+        planned = question_change.plan_change(
+            ws.store, ws.task, present=present, question=question, fields=fields
+        )
     if planned._replace(version=present.version).render() == present.render():
         raise InputError("change the question or a field first", field="question")
     change = QuestionChange(typed, present=present)
