@@ -33,7 +33,9 @@ from pipeline.core.progress import Progress
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskLabels
+from pipeline.store.database import Store
 from pipeline.workflows import move_batch, rounds, tag_report
 from pipeline.workflows.move_batch import MoveReport
 from pipeline.workflows.pilot_run import ensure_pilot_passed
@@ -141,7 +143,7 @@ def batch_submit(
     if remaining_limit == 0:
         message = f"the pilot asked all rows of the limit. Next: {labels.command('batch-submit')}"
     else:
-        message = _submit_message(ws, submit_report)
+        message = _submit_message(ws.store, ws.task, extractor=ws.extractor, report=submit_report)
     return CommandReport(submit_report.document(ws.model, dry=False), message)
 
 
@@ -165,21 +167,21 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
         message = f"would submit {description}; no batch was written or sent"
     else:
         ws.check_has_rows()
-        message = _submit_message(ws, planned_report)
+        message = _submit_message(ws.store, ws.task, extractor=ws.extractor, report=planned_report)
     return CommandReport(planned_report.document(ws.model, dry=True), message)
 
 
-def _submit_message(ws: WorkspaceSession, report: SubmitReport) -> str:
+def _submit_message(store: Store, task: Task, *, extractor: str, report: SubmitReport) -> str:
     """Return in a line which batches were sent, or why no batch was sent, and the next command.
 
     If there was no open row, the line says so. But if rows of an ended batch still wait to be asked
     by another mode, such as live, the line names this batch and the command that asks them. Reads
     the database.
     """
-    labels = ws.task.labels
+    labels = task.labels
     if not report.plan.items and not report.sent:
-        with ws.store.read() as tx:
-            waiting_moves = move.list_waiting_moves(tx, ws.task, ws.extractor)
+        with store.read() as tx:
+            waiting_moves = move.list_waiting_moves(tx, task, extractor)
         for waiting_move in waiting_moves[:1]:
             rows = plural(waiting_move.row_count, labels.singular, labels.plural)
             return (
@@ -289,7 +291,7 @@ def batch_ingest(
 
     output: list[Any] = [_ingest_output(summary) for summary in summaries]
     if not failures and (summaries or not report.held):
-        output.append(_after_ingest_line(ws, summaries))
+        output.append(_after_ingest_line(labels, summaries, is_indexed=ws.is_indexed))
 
     def check() -> None:
         for summary in summaries:
@@ -301,7 +303,9 @@ def batch_ingest(
     return CommandReport(documents, output, check)
 
 
-def _after_ingest_line(ws: WorkspaceSession, summaries: list[IngestSummary]) -> str:
+def _after_ingest_line(
+    labels: TaskLabels, summaries: list[IngestSummary], *, is_indexed: bool
+) -> str:
     """Return the line with the next command; without summaries, that nothing was ingested.
 
     If requests failed, the line also has the command that asks their rows again.
@@ -309,17 +313,15 @@ def _after_ingest_line(ws: WorkspaceSession, summaries: list[IngestSummary]) -> 
     if not summaries:
         return "nothing to ingest: no batch is downloaded"
 
-    labels = ws.task.labels
-    line = f"Next: {_command_after_answers(ws)}"
+    line = f"Next: {_command_after_answers(labels, is_indexed=is_indexed)}"
     if any(_failed_counts(summary) for summary in summaries):
         line += f"; {labels.ask_command} asks the failed rows again"
     return line
 
 
-def _command_after_answers(ws: WorkspaceSession) -> CommandHint:
+def _command_after_answers(labels: TaskLabels, *, is_indexed: bool) -> CommandHint:
     """Return the next command after new answers; an index comes before an export."""
-    labels = ws.task.labels
-    if ws.is_indexed and labels.next_command.command == "export":
+    if is_indexed and labels.next_command.command == "export":
         return labels.command("index")
     return labels.next_command
 
@@ -453,13 +455,23 @@ def batch_move(
         if tag_report_of_move.stop.budget_error is not None:
             raise tag_report_of_move.stop.budget_error
 
-    return CommandReport(move_report.document(), _move_message(ws, move_report, labels), check)
+    return CommandReport(
+        move_report.document(),
+        _move_message(ws.task, move_report, is_indexed=ws.is_indexed, labels=labels),
+        check,
+    )
 
 
-def _move_message(ws: WorkspaceSession, move_report: MoveReport, labels: TaskLabels) -> str:
+def _move_message(
+    task: Task, move_report: MoveReport, *, is_indexed: bool, labels: TaskLabels
+) -> str:
     """Return how a moved batch ended, how its other rows were asked, and the next command.
 
     The next command polls a new batch, else asks the open rows, else uses the answers.
+
+    Args:
+        task: The task in use.
+        labels: Labels of the task of the batch.
     """
     batch = move_report.batch
     report = move_report.report
@@ -475,7 +487,7 @@ def _move_message(ws: WorkspaceSession, move_report: MoveReport, labels: TaskLab
     if move_report.left:
         parts.append(f"{move_report.left:,} still open")
 
-    next_command = _command_after_answers(ws)
+    next_command = _command_after_answers(task.labels, is_indexed=is_indexed)
     if report.submitted:
         next_command = labels.command("batch-poll")
     elif move_report.left:

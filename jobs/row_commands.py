@@ -41,11 +41,13 @@ from pipeline.core.row_listing import RowFilter
 from pipeline.core.text import plural
 from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.engine.task_parts import ExportOptions
 from pipeline.experts import tags as expert_tags
 from pipeline.experts.tags import Document
 from pipeline.ops import export as row_export
 from pipeline.ops import items as row_items
+from pipeline.store.database import Store
 
 MAX_CELL_CHARS = 60
 # As in the table of a search.
@@ -118,7 +120,7 @@ def items(
         )
         return CommandReport(asdict(export_report), message)
     if counts:
-        return _count_rows(ws, row_filter)
+        return _count_rows(ws.store, ws.task, row_filter=row_filter)
 
     page = row_items.read_page(
         ws.store,
@@ -142,12 +144,12 @@ def items(
     return CommandReport(page.document, output)
 
 
-def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
+def _count_rows(store: Store, task: Task, *, row_filter: RowFilter) -> CommandReport:
     """Return a report with the counts of a filter's rows: all, by state, tag and version.
 
     There is no time limit. Tags or versions that were not counted have no lines.
     """
-    counts = row_items.count_rows(ws.store, ws.task, row_filter, within_s=None)
+    counts = row_items.count_rows(store, task, row_filter, within_s=None)
     rows = [("all", "", counts.total)]
     for kind, counts_by_name in (
         ("state", counts.states),
@@ -349,7 +351,9 @@ def _edit_tags(
         editor_name=who or _system_user(),
         expected_state=history["state"],
     )
-    return CommandReport(report, _correction_output(username, report, ws))
+    return CommandReport(
+        report, _correction_output(ws.task, username, report=report, is_indexed=ws.is_indexed)
+    )
 
 
 def _report_merges(report: Document) -> CommandReport:
@@ -430,7 +434,7 @@ def correct(
     if item is None and undo is not None:
         return label_output.undo_bulk_edit(ws, undo, editor_name=editor_name)
     if item is None:
-        return label_output.list_bulk_edits(ws)
+        return label_output.list_bulk_edits(ws.store, ws.task)
 
     # An edit is either a number to undo, or the new values.
     change: Document | int | None = undo
@@ -446,13 +450,15 @@ def correct(
             editor_name=editor_name,
             confirms_values=set_ is not None,
         )
-        return CommandReport(report, _correction_output(item, report, ws))
+        return CommandReport(
+            report, _correction_output(ws.task, item, report=report, is_indexed=ws.is_indexed)
+        )
     if reviewed is not None:
         corrections.mark_reviewed(
             ws.store, ws.task, ws.now, item, editor_name=editor_name, is_reviewed=reviewed
         )
     report = corrections.read_history(ws.store, ws.task, item)
-    output = _correction_output(item, report, ws)
+    output = _correction_output(ws.task, item, report=report, is_indexed=ws.is_indexed)
     if reviewed is not None:
         output.insert(0, f"{item}: {'marked as reviewed' if reviewed else 'mark removed'}")
     return CommandReport(report, output)
@@ -495,7 +501,9 @@ def _check_correct_options(
         )
 
 
-def _correction_output(row_name: str, report: Document, ws: WorkspaceSession) -> list[Any]:
+def _correction_output(
+    task: Task, row_name: str, *, report: Document, is_indexed: bool
+) -> list[Any]:
     """Return the output of a correction, or of a list of corrections.
 
     A line says which edit was stored, or that nothing changed, and the next command if the index is
@@ -510,8 +518,8 @@ def _correction_output(row_name: str, report: Document, ws: WorkspaceSession) ->
             message = f"edit {report['edit']} stored"
         if is_confirmed and report["edits"][-1]["undoes"] is None:
             message += ": the answer has these values, which are confirmed now"
-        if report["edit"] and ws.is_indexed:
-            message += f". Next: {CommandHint('index', task=ws.task.subject)}"
+        if report["edit"] and is_indexed:
+            message += f". Next: {CommandHint('index', task=task.subject)}"
         output.append(f"{row_name}: {message}")
 
     fields = [(name, to_display_value(value)) for name, value in report["answer"].items()]
