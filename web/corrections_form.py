@@ -10,6 +10,7 @@ from pipeline.core.quotes import MISSING_QUOTE_REASON
 from pipeline.engine import corrections
 from pipeline.engine.corrections import InvalidAnswerError
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from web.errors import to_line
 from web.field_shapes import (
     FieldShape,
@@ -56,9 +57,7 @@ class FieldEditor:
 
 
 def make_editors(
-    ws: WorkspaceSession,
-    answer: Mapping[str, Any],
-    result: CorrectionResult | None,
+    task: Task, answer: Mapping[str, Any], *, result: CorrectionResult | None
 ) -> dict[str, FieldEditor]:
     """Return the forms of an answer's fields by name.
 
@@ -71,11 +70,11 @@ def make_editors(
             was refused, the submitted texts.
     """
     try:
-        shapes = make_shapes(ws.task.prompt.answer_model)
+        shapes = make_shapes(task.prompt.answer_model)
     except FindableError:
         return {}
 
-    values = ws.task.answers.to_model_answer(answer)
+    values = task.answers.to_model_answer(answer)
     editors = {}
     for name, shape in shapes.items():
         if name not in values:

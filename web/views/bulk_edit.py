@@ -13,7 +13,9 @@ from starlette.responses import Response
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine import bulk_edits, corrections
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.store.bulk_edits import list_bulk_edits
+from pipeline.store.database import Store
 from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.corrections_form import MISSING_NAME_MESSAGE
@@ -149,7 +151,7 @@ def _parse_value(app_state: AppState, query: BulkEditQuery, texts: Texts) -> Any
         InputError: There is no such field, or a text does not have its shape.
     """
     with app_state.open_to_read(query.task) as ws:
-        shape = _read_shapes(ws).get(query.field)
+        shape = _read_shapes(ws.task).get(query.field)
     if shape is None:
         raise InputError("choose a field", field="field")
     return parse_texts(shape, texts)
@@ -168,9 +170,9 @@ def _start_setting(
     """
     with app_state.open_to_write(query.task) as ws:
         editor_name = corrections.normalize_editor_name(edit.who)
-        if query.field not in _read_shapes(ws):
+        if query.field not in _read_shapes(ws.task):
             raise InputError("choose a field", field="field")
-        row_count = _count_rows(ws, query)
+        row_count = _count_rows(ws.store, ws.task, query=query)
         task = ws.settings.task
     if edit.count != row_count:
         raise RequestRefusedError(
@@ -246,13 +248,13 @@ def _start_work(
     return app_state.running.start(kind, run, task=task)
 
 
-def _read_shapes(ws: WorkspaceSession) -> dict[str, FieldShape]:
-    return make_shapes(ws.task.prompt.answer_model)
+def _read_shapes(task: Task) -> dict[str, FieldShape]:
+    return make_shapes(task.prompt.answer_model)
 
 
-def _count_rows(ws: WorkspaceSession, query: BulkEditQuery) -> int:
-    with ws.store.read() as tx:
-        return ws.task.rows.grid(tx).count_listed(tx, query.row_filter)
+def _count_rows(store: Store, task: Task, *, query: BulkEditQuery) -> int:
+    with store.read() as tx:
+        return task.rows.grid(tx).count_listed(tx, query.row_filter)
 
 
 def _render_bulk_edit(
@@ -273,7 +275,7 @@ def _render_bulk_edit(
     app_state = get_app_state(request)
     with app_state.open_to_read(query.task) as ws:
         task = ws.settings.task
-        shapes = _read_shapes(ws)
+        shapes = _read_shapes(ws.task)
         shape = shapes.get(query.field)
         if shape is not None and texts is None:
             texts = empty_texts(shape)
@@ -284,7 +286,7 @@ def _render_bulk_edit(
             "bulk_edit.html",
             ws,
             "rows",
-            row_count=_count_rows(ws, query),
+            row_count=_count_rows(ws.store, ws.task, query=query),
             filter_chips=list_filter_chips(query.list_query, task),
             list_address=query.address("/", task),
             field_links=[
@@ -317,14 +319,16 @@ def _work_values(
     return {
         "work": document,
         "work_address": query.address("/parts/set", task, field=[query.field]),
-        "refusals": _list_refusals(ws, work),
+        "refusals": _list_refusals(ws.store, ws.task, work=work),
         "earlier_edits": earlier_edits[::-1],
         "form_address": query.address("/set", task, field=[query.field]),
         "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
     }
 
 
-def _list_refusals(ws: WorkspaceSession, work: BackgroundJob | None) -> Sequence[tuple[str, str]]:
+def _list_refusals(
+    store: Store, task: Task, *, work: BackgroundJob | None
+) -> Sequence[tuple[str, str]]:
     """Return (name, reason) of the rows that a finished edit refused; empty without a result.
 
     A row that does not exist any more has its id as name.
@@ -332,6 +336,6 @@ def _list_refusals(ws: WorkspaceSession, work: BackgroundJob | None) -> Sequence
     if work is None or work.result is None:
         return ()
     refusals = work.result["refusals"]
-    with ws.store.read() as tx:
-        names = ws.task.rows.table(tx).read_names(tx, [row_id for row_id, _ in refusals])
+    with store.read() as tx:
+        names = task.rows.table(tx).read_names(tx, [row_id for row_id, _ in refusals])
     return [(names.get(row_id, row_id), to_plain_reason(reason)) for row_id, reason in refusals]

@@ -16,10 +16,12 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.index.vectors import Embedder
 from pipeline.ops import next_command, status
 from pipeline.quality.pilot import plan_next_pilot
 from pipeline.store import workspace
+from pipeline.store.database import Store
 from pipeline.workflows import preflight
 from web.app_state import AppState
 from web.background_work import BackgroundJob, BackgroundWork
@@ -235,7 +237,7 @@ def render_state(request: Request, task: str, seen: str = "") -> HTMLResponse:
         document = report.document
         work_documents = list_displayed_work(app_state.running, ws.settings.task)
         is_busy = any(work["state"] == "running" for work in work_documents)
-        rows_version = _read_rows_version(ws, report.counts)
+        rows_version = _read_rows_version(ws.store, ws.task, counts=report.counts)
         response = render_page(
             request,
             "parts/state.html",
@@ -263,10 +265,10 @@ def render_state(request: Request, task: str, seen: str = "") -> HTMLResponse:
     return response
 
 
-def _read_rows_version(ws: WorkspaceSession, counts: next_command.StatusCounts) -> str:
+def _read_rows_version(store: Store, task: Task, *, counts: next_command.StatusCounts) -> str:
     """Return a text that differs after rows were asked, answered, corrected or imported."""
-    with ws.store.read() as tx:
-        position = workspace.last_row_change(tx, ws.task.name)
+    with store.read() as tx:
+        position = workspace.last_row_change(tx, task.name)
     return short_hash(f"{position} {counts}")
 
 

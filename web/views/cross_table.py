@@ -9,8 +9,9 @@ from fastapi.responses import HTMLResponse
 from pydantic import Field
 
 from pipeline.core.row_listing import FieldCount
-from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.ops import items
+from pipeline.store.database import Store
 from web import charts, conditions
 from web.render import get_app_state, render_page
 from web.row_query import RowQuery
@@ -50,18 +51,20 @@ def render_cross_table(request: Request, query: CrossQueryParameters) -> HTMLRes
             ws,
             "rows",
             query=query,
-            table=_count_cells(ws, query),
+            table=_count_cells(ws.store, ws.task, task_name=ws.settings.task, query=query),
         )
 
 
-def _count_cells(ws: WorkspaceSession, query: CrossQuery) -> dict[str, Any] | None:
+def _count_cells(
+    store: Store, task: Task, *, task_name: str, query: CrossQuery
+) -> dict[str, Any] | None:
     """Return the headings and cells of the table; None if a field is missing or time is short.
 
     The rows with each value of the field `down` are counted by their values of `across`.
     """
     deadline = time.monotonic() + COUNT_TIMEOUT_S
     row_filter = query.row_filter
-    fields = items.count_rows(ws.store, ws.task, row_filter, within_s=COUNT_TIMEOUT_S).fields
+    fields = items.count_rows(store, task, row_filter, within_s=COUNT_TIMEOUT_S).fields
     if query.down not in fields or query.across not in fields:
         return None
 
@@ -72,12 +75,12 @@ def _count_cells(ws: WorkspaceSession, query: CrossQuery) -> dict[str, Any] | No
             return None
         parts = filter(None, [row_filter.where, f"({value.condition})"])
         value_filter = row_filter._replace(where=" AND ".join(parts))
-        counts = items.count_rows(ws.store, ws.task, value_filter, within_s=seconds_left)
+        counts = items.count_rows(store, task, value_filter, within_s=seconds_left)
         if counts.tags is None and counts.versions is None:
             return None
         across_counts = counts.fields.get(query.across, ())
         counts_by_value.append((value, {count.condition: count.items for count in across_counts}))
-    return _make_table(query, ws.settings.task, fields[query.across], counts_by_value)
+    return _make_table(query, task_name, fields[query.across], counts_by_value)
 
 
 def _make_table(

@@ -224,7 +224,7 @@ def render_add(
             ws,
             max_bytes=MAX_FILE_BYTES,
             person_fields=PERSON_FIELDS,
-            **make_new_row_variables(ws),
+            **make_new_row_variables(ws.data, ws.task),
             **values,
         )
 

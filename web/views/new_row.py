@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from pipeline.core.errors import FindableError, InputError
-from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
 from pipeline.workflows import row_additions
 from web.errors import to_line
@@ -45,7 +46,7 @@ def add_row(request: Request, task: str, form: FormFields) -> HTMLResponse:
     """
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
-        names = list_columns(ws)
+        names = list_columns(ws.data, ws.task)
     texts = {name: form.get(f"{FIELD_PREFIX}{name}", "") for name in names}
     new_row = NewRowForm(texts)
     try:
@@ -61,7 +62,12 @@ def add_row(request: Request, task: str, form: FormFields) -> HTMLResponse:
         new_row = NewRowForm(added_key=key, added_address=address)
 
     with app_state.open_to_read(task) as ws:
-        return render_page(request, "parts/new_row.html", ws, **make_new_row_variables(ws, new_row))
+        return render_page(
+            request,
+            "parts/new_row.html",
+            ws,
+            **make_new_row_variables(ws.data, ws.task, new_row=new_row),
+        )
 
 
 def _check_columns(form: Mapping[str, str], names: Collection[str]) -> None:
@@ -73,13 +79,12 @@ def _check_columns(form: Mapping[str, str], names: Collection[str]) -> None:
         raise InputError("the columns have changed; nothing was added. Check the form")
 
 
-def list_columns(ws: WorkspaceSession) -> list[str]:
+def list_columns(data: Path, task: Task) -> list[str]:
     """Return the columns of a task's source that a form has a field for; the key comes first.
 
     A form has none if no row can be added to the task, or if it would have too many fields.
     """
-    task = ws.task
-    if not isinstance(task, UserTask) or not row_additions.can_add_rows(task, ws.data):
+    if not isinstance(task, UserTask) or not row_additions.can_add_rows(task, data):
         return []
     keys = [name for name, _ in task.record.key if name in task.record.columns]
     names = [*keys, *(name for name in task.record.columns if name not in keys)]
@@ -87,7 +92,7 @@ def list_columns(ws: WorkspaceSession) -> list[str]:
 
 
 def make_new_row_variables(
-    ws: WorkspaceSession, new_row: NewRowForm | None = None
+    data: Path, task: Task, *, new_row: NewRowForm | None = None
 ) -> dict[str, Any]:
     """Return the variables of the template `parts/new_row.html`.
 
@@ -96,13 +101,13 @@ def make_new_row_variables(
     """
     columns: Mapping[str, str] = {}
     keys: list[str] = []
-    if isinstance(ws.task, UserTask):
-        columns = ws.task.record.columns
-        keys = [name for name, _ in ws.task.record.key]
+    if isinstance(task, UserTask):
+        columns = task.record.columns
+        keys = [name for name, _ in task.record.key]
     return {
         "new_row": new_row or NewRowForm(),
         "row_fields": [
             (name, name in keys, columns[name] in SHORT_KINDS or name in keys)
-            for name in list_columns(ws)
+            for name in list_columns(data, task)
         ],
     }

@@ -13,12 +13,13 @@ from fastapi.responses import HTMLResponse
 from pipeline.batch.judge_runs import DEFAULT_SAMPLE_ROWS
 from pipeline.core.quotes import to_display_value
 from pipeline.core.text import plural
-from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.experts import tags
 from pipeline.ops import items
 from pipeline.quality.figures import format_value
 from pipeline.quality.report import read_report_documents
 from pipeline.store import runs
+from pipeline.store.database import Store
 from web import charts
 from web.app_state import PEOPLE_TASK
 from web.render import get_app_state, render_page
@@ -66,8 +67,8 @@ def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
             samples=_sample_values(newest_report) if newest_report else [],
             reports=[{**report, "summary": _describe_verdict(report)} for report in reports],
             verdict=_describe_verdict(newest_report or {"gates": []}),
-            pilot_numbers=_pilot_numbers(ws),
-            parked_groups=_group_parked(ws),
+            pilot_numbers=_pilot_numbers(ws.store, ws.task),
+            parked_groups=_group_parked(ws.store, ws.task),
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
             max_listed_tags=MAX_LISTED_TAGS,
             may_judge=not (app_state.access.readonly or ws.task.prompt.sends_images),
@@ -199,20 +200,20 @@ def _format_target(low: float | None, high: float | None, unit: Any) -> str:
     return ""
 
 
-def _pilot_numbers(ws: WorkspaceSession) -> dict[str, int]:
+def _pilot_numbers(store: Store, task: Task) -> dict[str, int]:
     """Return the number of the task's pilots by the name of their report."""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         return {
             PurePath(pilot.report).stem: pilot.number
             for pilot in runs.list_pilots(tx)
-            if pilot.task == ws.task.name and pilot.size and pilot.report
+            if pilot.task == task.name and pilot.size and pilot.report
         }
 
 
-def _group_parked(ws: WorkspaceSession) -> list[tuple[str, list[str], int]]:
+def _group_parked(store: Store, task: Task) -> list[tuple[str, list[str], int]]:
     """Return (reason, first row names, row count) of the parked rows, the largest group first."""
     names_by_reason: dict[str, list[str]] = {}
-    for parked_row in items.list_parked(ws.store, ws.task):
+    for parked_row in items.list_parked(store, task):
         names_by_reason.setdefault(parked_row.reason, []).append(parked_row.name)
 
     largest_first = sorted(names_by_reason.items(), key=lambda group: -len(group[1]))

@@ -271,7 +271,7 @@ def _row_values(
     columns = _text_columns(row.pop("columns"), task)
     history = corrections.read_history(ws.store, ws.task, key)
     answer, marks = color_quotations(history["answer"])
-    editors = make_editors(ws, history["answer"], correction)
+    editors = make_editors(ws.task, history["answer"], result=correction)
     with ws.store.read() as tx:
         preference = ws.task.answers.preference(tx)
         review = read_review(tx, row_id, preference=preference)

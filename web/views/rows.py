@@ -12,6 +12,7 @@ from starlette.responses import Response
 from pipeline.core.row_listing import RowCounts
 from pipeline.core.work_timer import WorkTimer
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.engine.task_parts import ExportOptions
 from pipeline.engine.user_rows import UNUSABLE_REASON_COLUMN
 from pipeline.images.table_names import TASK as IMAGES_TASK
@@ -19,6 +20,7 @@ from pipeline.images.task import render_thumbnail
 from pipeline.ops import export, items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage
 from pipeline.store.confidences import has_confidences
+from pipeline.store.database import Store
 from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.row_table import REFUSED_STATE
 from web import charts, columns, conditions
@@ -119,7 +121,7 @@ def render_rows_page(request: Request, query: RowQueryParameters) -> HTMLRespons
             ws,
             "rows",
             is_part=False,
-            source=describe_row_source(ws),
+            source=describe_row_source(ws.task),
             **values,
         )
 
@@ -139,7 +141,7 @@ def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
     """Render the facets, the charts of answer fields, and the number of the selected rows."""
     with get_app_state(request).open_to_read(query.task) as ws:
         task = ws.settings.task
-        counts = _count_rows(ws, query)
+        counts = _count_rows(ws.store, ws.task, query=query)
         field_facets = build_field_facets(counts.fields, query, task)
         return render_page(
             request,
@@ -155,7 +157,7 @@ def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
             query=query,
             max_facet_values=MAX_FACET_VALUES,
             review_links=_list_choices(query, task, "reviewed", REVIEW_LABELS),
-            confidence_links=_list_confidence_links(ws, query, task),
+            confidence_links=_list_confidence_links(ws.store, ws.task, query=query, task_name=task),
             differ_address=_find_differ_address(query, task, list(counts.versions or {})),
             is_counted=counts.versions is not None or counts.tags is not None,
             labels=COLUMN_LABELS,
@@ -195,20 +197,22 @@ def _list_choices(
     return links
 
 
-def _list_confidence_links(ws: WorkspaceSession, query: RowQuery, task: str) -> list[_FilterLink]:
+def _list_confidence_links(
+    store: Store, task: Task, *, query: RowQuery, task_name: str
+) -> list[_FilterLink]:
     """Return the links that show only doubtful rows, and a link that sorts uncertain rows first.
 
     The list is empty if the task has no confidence. The sorting link is missing if the task's table
     cannot be sorted by confidence.
     """
-    with ws.store.read() as tx:
-        if not has_confidences(tx, ws.task.name):
+    with store.read() as tx:
+        if not has_confidences(tx, task.name):
             return []
-        sort_name = ws.task.rows.grid(tx).least_confidence_name
+        sort_name = task.rows.grid(tx).least_confidence_name
 
-    links = _list_choices(query, task, "doubtful", DOUBT_LABELS)
+    links = _list_choices(query, task_name, "doubtful", DOUBT_LABELS)
     if sort_name:
-        links += _list_choices(query, task, "sort", {sort_name: "least certain first"})
+        links += _list_choices(query, task_name, "sort", {sort_name: "least certain first"})
     return links
 
 
@@ -220,15 +224,15 @@ def _find_differ_address(query: RowQuery, task: str, versions: Sequence[str]) ->
     return query.address("/", task, differ=model_versions[-2:])
 
 
-def _count_rows(ws: WorkspaceSession, query: RowQuery) -> RowCounts:
+def _count_rows(store: Store, task: Task, *, query: RowQuery) -> RowCounts:
     """Return the counts of the selected rows, by state, tag, version and field value.
 
     The values of a field with chosen values are counted without this choice, so that more values
     can be chosen. Counting ends after COUNT_TIMEOUT_S; fields that are left then keep the counts of
     the selected rows, or have none.
     """
-    timer = WorkTimer(is_in_thread=ws.store.path is not None)
-    counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)
+    timer = WorkTimer(is_in_thread=store.path is not None)
+    counts = items.count_rows(store, task, query.row_filter, within_s=COUNT_TIMEOUT_S)
     fields = dict(counts.fields)
     for column in dict.fromkeys(filter(None, map(conditions.find_column, query.only))):
         seconds_left = COUNT_TIMEOUT_S - timer.seconds
@@ -236,7 +240,7 @@ def _count_rows(ws: WorkspaceSession, query: RowQuery) -> RowCounts:
             break
         other_choices = conditions.without_columns(query.only, [column])
         row_filter = query.model_copy(update={"only": other_choices}).row_filter
-        field_counts = items.count_rows(ws.store, ws.task, row_filter, within_s=seconds_left).fields
+        field_counts = items.count_rows(store, task, row_filter, within_s=seconds_left).fields
         if column in field_counts:
             fields[column] = field_counts[column]
     return counts._replace(fields=fields)
@@ -262,7 +266,7 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
     their quotations and cut to MAX_PASSAGE_CHARS if they have none.
     """
     task = ws.settings.task
-    page = _read_page(ws, query)
+    page = _read_page(ws.store, ws.task, task_name=task, query=query)
     layout = "table"
     if task in {IMAGES_TASK, PASSAGES_TASK} and query.state != REFUSED_STATE:
         layout = task
@@ -326,14 +330,14 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
     }
 
 
-def describe_row_source(ws: WorkspaceSession) -> str:
+def describe_row_source(task: Task) -> str:
     """Return "from SOURCE · version N" of a user task; "" for a shipped task.
 
     SOURCE is the file or folder name of the task's rows, or "a query". N is the version of the
     task's declaration.
     """
-    record = getattr(ws.task, "record", None)
-    if record is None or ws.task.subject in {IMAGES_TASK, PASSAGES_TASK}:
+    record = getattr(task, "record", None)
+    if record is None or task.subject in {IMAGES_TASK, PASSAGES_TASK}:
         return ""
     source = "a query"
     if not record.is_query:
@@ -354,7 +358,7 @@ class _RowsPage(NamedTuple):
     available_names: Sequence[str]
 
 
-def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
+def _read_page(store: Store, task: Task, *, task_name: str, query: RowQuery) -> _RowsPage:
     """Read a page of the selected rows with the columns that the query or the task names.
 
     Without named columns, the page has the task's usual and extra columns, without versions, and
@@ -363,9 +367,8 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
     Raises:
         InputError: A parameter of the query is invalid.
     """
-    task_name = ws.settings.task
-    with ws.store.read() as tx:
-        grid = ws.task.rows.grid(tx)
+    with store.read() as tx:
+        grid = task.rows.grid(tx)
 
     confidence_columns = {
         *grid.confidence_names.values(),
@@ -389,8 +392,8 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
         name: grid.confidence_names[name] for name in column_names if name in grid.confidence_names
     }
     page = items.read_page(
-        ws.store,
-        ws.task,
+        store,
+        task,
         query.row_filter,
         limit=PAGE_PASSAGES if task_name == PASSAGES_TASK else PAGE_ROWS,
         after=query.after or None,
@@ -405,8 +408,8 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
     available_names = [
         name for name in (*grid.value_makers, *grid.extra_names) if name not in state_names
     ]
-    with ws.store.read() as tx:
-        names = ws.task.rows.table(tx).read_names(tx, [row.id for row in page.items])
+    with store.read() as tx:
+        names = task.rows.table(tx).read_names(tx, [row.id for row in page.items])
 
     rows = [
         {

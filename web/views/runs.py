@@ -14,6 +14,7 @@ from pipeline.batch.report import COST_KEYS, BatchSummary, make_batch_summary
 from pipeline.core.errors import FindableError
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.ops import status
 from pipeline.store import answers, batches
 from pipeline.store.batches import BatchRow
@@ -303,15 +304,15 @@ def _run_values(
         "can_cancel": is_api_batch and not (is_over or is_cancelling or run.is_cancelled),
         "icon": run.icon,
         "word": word,
-        "ways_out": _describe_ways_out(ws, run.batch),
+        "ways_out": _describe_ways_out(ws.find_task(run.batch.task), run.batch),
     }
 
 
-def _describe_ways_out(ws: WorkspaceSession, batch: BatchRow) -> str:
+def _describe_ways_out(task: Task, batch: BatchRow) -> str:
     """Return the commands that end the hold of a batch, in words; "" if it is not held."""
     if not batch.is_held:
         return ""
-    return str(describe_ways_out(batch.number, ws.find_task(batch.task).labels))
+    return str(describe_ways_out(batch.number, task.labels))
 
 
 def _list_files(data: FilePath, run: run_summary.Run) -> list[tuple[int, str]]:
