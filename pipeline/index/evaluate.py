@@ -152,7 +152,9 @@ def measure_search(
     collection = ws.indexed_task
     weak_by_system = dict[str, list[bool]]()
     with Builds(ws.data, collection.folder).open_current() as index:
-        check_embedding_model(ws, index.manifest)
+        check_embedding_model(
+            ws.task, index.manifest, model_name=ws.embedding_model.name, dim=ws.settings.dim
+        )
         texts_by_name = dict[str, str]()
         for row in range(index.row_count):
             document = index.read_metadata(row)

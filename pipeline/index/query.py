@@ -383,7 +383,9 @@ def _embed_queries(
     """
     if options.rank is RankMode.WORDS:
         return [None] * len(texts)
-    check_embedding_model(ws, index.manifest)
+    check_embedding_model(
+        ws.task, index.manifest, model_name=ws.embedding_model.name, dim=ws.settings.dim
+    )
     return embed_queries(ws, texts, cache)
 
 

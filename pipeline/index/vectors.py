@@ -15,6 +15,7 @@ from pipeline.core.progress import ProgressBar
 from pipeline.core.ranking import Entry
 from pipeline.core.states import STANDARD
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.gemini.embed import add_task_prefix, embed_locally, max_embedding_bytes
 from pipeline.gemini.models import MAX_EMBED_BYTES, MAX_EMBED_TEXTS, UNLIMITED_RATES
 from pipeline.gemini.rate_limiter import PACED_BURST_S, RateLimiter
@@ -93,20 +94,20 @@ def embed_queries(
     return cache.fetch_or_add(keys, add_vectors)
 
 
-def check_embedding_model(ws: WorkspaceSession, build_manifest: Manifest) -> None:
+def check_embedding_model(
+    task: Task, build_manifest: Manifest, *, model_name: str, dim: int
+) -> None:
     """Check that a build has vectors of the embedding model and width in use.
 
     Raises:
         ConfigurationError: The model or the width differs.
     """
-    model = ws.embedding_model.name
-    dim = ws.settings.dim
-    if (build_manifest.model, build_manifest.dim) == (model, dim):
+    if (build_manifest.model, build_manifest.dim) == (model_name, dim):
         return
     raise ConfigurationError(
         f"the index has vectors of {build_manifest.model} with {build_manifest.dim} dimensions, "
-        f"but the settings name {model} with {dim} dimensions; nothing was searched",
-        hint=f"run `{ws.task.labels.command('index')}`, or set "
+        f"but the settings name {model_name} with {dim} dimensions; nothing was searched",
+        hint=f"run `{task.labels.command('index')}`, or set "
         f"FINDABLE_EMBEDDING_MODEL={build_manifest.model} FINDABLE_DIM={build_manifest.dim}",
     )
 
