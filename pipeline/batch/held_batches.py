@@ -110,7 +110,7 @@ def _record_acceptance(ws: WorkspaceSession, number: int) -> None:
     """
     with ws.store.write() as tx:
         batch = batches.get_batch(tx, number)
-        _check_task(ws, batch)
+        _check_task(ws.task, batch, batch_task=ws.find_task(batch.task))
         # An earlier command may have died after it accepted the batch.
         if batch.state is BatchState.DOWNLOADED and batch.held == "":
             return
@@ -130,7 +130,8 @@ def download_held_result(ws: WorkspaceSession, number: int) -> str:
         RemoteError: The API cannot send the result, or another process works on the batch.
     """
     with ws.store.read() as tx:
-        _check_task(ws, batches.get_batch(tx, number))
+        batch = batches.get_batch(tx, number)
+        _check_task(ws.task, batch, batch_task=ws.find_task(batch.task))
     lock_name = lock_of(number)
     with ws.locks.try_lock(lock_name) as lock:
         if lock is None:
@@ -159,18 +160,17 @@ def download_held_result(ws: WorkspaceSession, number: int) -> str:
     return "the API sent another result, which replaced the old result"
 
 
-def _check_task(ws: WorkspaceSession, batch: BatchRow) -> None:
+def _check_task(task: Task, batch: BatchRow, *, batch_task: Task) -> None:
     """Refuse a batch of another task.
 
     Raises:
         InputError: The batch belongs to another task.
     """
-    if batch.task == ws.task.name:
+    if batch.task == task.name:
         return
-    other_task = ws.find_task(batch.task)
     raise InputError(
-        f"batch {batch.number} belongs to the task {other_task.subject}; nothing was changed",
-        hint=f"name the task: `{other_task.labels.command('status')}`",
+        f"batch {batch.number} belongs to the task {batch_task.subject}; nothing was changed",
+        hint=f"name the task: `{batch_task.labels.command('status')}`",
     )
 
 
