@@ -179,7 +179,11 @@ def worker(
 
     if setup:
         with open_configured_workspace("write", is_whole_workspace=True) as ws:
-            document = {"made": job_worker.create_job_tables(ws)}
+            document = {
+                "made": job_worker.create_job_tables(
+                    ws.store, ws.tasks, settings=ws.settings, confirm=ws.confirm
+                )
+            }
         message = f"the schema {job_worker.JOB_SCHEMA} exists"
         return CommandReport(document, message, hint=CommandHint("worker"))
 
@@ -417,7 +421,9 @@ def remove_tables(
     tables of people, passages and images are deleted if findable created them. The folder of the
     workspace stays.
     """
-    report = table_removal.remove_findable_tables(ws, should_abandon_batches=give_up)
+    report = table_removal.remove_findable_tables(
+        ws.store, confirm=ws.confirm, should_abandon_batches=give_up
+    )
     tables = plural(len(report.tables), "table")
     views = plural(len(report.views), "view")
     indexes = plural(len(report.indexes), "index", "indexes")
@@ -572,7 +578,9 @@ def unpark(
     Rows with tags that another program wrote as text stay unchanged.
     """
     labels = ws.task.labels
-    names = row_items.unpark_rows(ws, name=expert or passage, all_rows=all_)
+    names = row_items.unpark_rows(
+        ws.store, ws.task, name=expert or passage, all_rows=all_, confirm=ws.confirm
+    )
     document = {"unparked": names}
     if not names:
         return CommandReport(document, f"no {labels.singular} to unpark")

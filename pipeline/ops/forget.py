@@ -11,7 +11,7 @@
 import contextlib
 import csv
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -321,7 +321,7 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[
             ws.data, ws.task, tx, [row.row_id for row in named_rows.values() if row.row_id]
         )
     if is_new:
-        _confirm(ws, names)
+        _confirm(ws.task, names, confirm=ws.confirm)
 
     row_ids = []
     with ws.store.write() as tx:
@@ -367,12 +367,12 @@ def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[s
     return named_rows
 
 
-def _confirm(ws: WorkspaceSession, names: Sequence[str]) -> None:
+def _confirm(task: Task, names: Sequence[str], *, confirm: Callable[[str], None]) -> None:
     """Ask the user to confirm; raise InputError if they do not."""
     subject = repr(names[0])
     if len(names) > 1:
-        subject = f"{len(names):,} {ws.task.labels.plural} ({join_first(names, MAX_LISTED_NAMES)})"
-    ws.confirm(
+        subject = f"{len(names):,} {task.labels.plural} ({join_first(names, MAX_LISTED_NAMES)})"
+    confirm(
         f"Forget {subject} for good: row, answers, lines in sealed files, vectors, "
         "and older builds?",
     )

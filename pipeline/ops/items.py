@@ -490,7 +490,9 @@ def list_parked(store: Store, task: Task) -> list[ParkedRow]:
     ]
 
 
-def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> list[str]:
+def unpark_rows(
+    store: Store, task: Task, *, name: str | None, all_rows: bool, confirm: Callable[[str], None]
+) -> list[str]:
     """Unpark a row, or all parked rows after the user confirmed it, and return their names.
 
     The names are sorted. Rows that are being forgotten stay parked. If no row can be unparked, the
@@ -507,12 +509,11 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> li
     if (name is None) == (not all_rows):
         raise InputError(
             "name one row, or choose all; nothing was changed",
-            hint=f"`{ws.task.labels.command('parked')}` lists them; {OptionHint(all=True)} "
+            hint=f"`{task.labels.command('parked')}` lists them; {OptionHint(all=True)} "
             "chooses all",
         )
 
-    task = ws.task
-    with ws.store.read() as tx:
+    with store.read() as tx:
         row_ids = None if name is None else [task.rows.id_of(tx, name)]
         unparkable_ids = claims.list_unparkable_ids(
             tx,
@@ -524,11 +525,8 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> li
         return []
 
     if all_rows:
-        ws.confirm(
-            f"Let {len(unparkable_ids)} parked {task.labels.plural} be asked again?",
-            unchanged_text="nothing was changed",
-        )
-    with ws.store.write() as tx:
+        confirm(f"Let {len(unparkable_ids)} parked {task.labels.plural} be asked again?")
+    with store.write() as tx:
         unparked_ids = claims.unpark(
             tx,
             task.name,

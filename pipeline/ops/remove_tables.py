@@ -3,22 +3,21 @@
 A person confirms first. One transaction removes all of them. The files of the workspace stay.
 """
 
+from collections.abc import Callable
+
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import join_first, plural
-from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.shipped_task import shipped_tasks
 from pipeline.store import batches
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, Store
 from pipeline.tables.removal import RemovableObjects, count_rows, drop_tables, list_removable
 
 MAX_LISTED_NAMES = 5
 
 
 def remove_findable_tables(
-    ws: WorkspaceSession,
-    *,
-    should_abandon_batches: bool = False,
+    store: Store, *, confirm: Callable[[str], None], should_abandon_batches: bool = False
 ) -> RemovableObjects:
     """Ask a person, then drop all tables, views and indexes that findable made; return them.
 
@@ -34,7 +33,7 @@ def remove_findable_tables(
             changed.
     """
     index_names = {task.adoption_index for task in shipped_tasks()}
-    with ws.store.read() as tx:
+    with store.read() as tx:
         removable = list_removable(tx, index_names)
         _check_batches(tx, should_abandon_batches=should_abandon_batches)
         row_counts = {
@@ -43,13 +42,13 @@ def remove_findable_tables(
             if not table_name.startswith("findable_")
         }
 
-    ws.confirm(
-        f"Remove {_describe_removable(removable, row_counts)} from {ws.store.display_name}? "
+    confirm(
+        f"Remove {_describe_removable(removable, row_counts)} from {store.display_name}? "
         "All answers and costs that findable stores there are lost.",
     )
 
     # Another process may have added tables or batches while the person was asked.
-    with ws.store.write() as tx:
+    with store.write() as tx:
         removable = list_removable(tx, index_names)
         _check_batches(tx, should_abandon_batches=should_abandon_batches)
         drop_tables(tx, removable)

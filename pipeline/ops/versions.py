@@ -15,6 +15,7 @@ from pipeline.batch import ingest
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
+from pipeline.core.settings import Settings
 from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
@@ -115,7 +116,9 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
         FindableError: A reply of a killed run cannot be ingested.
     """
     with ws.store.read() as tx:
-        task, summaries = _find_versions(tx, name, ws)
+        task, summaries = _find_versions(
+            tx, name, task=ws.task, tasks=ws.tasks, settings=ws.settings
+        )
     # Batches of killed commands must not count as running.
     ingest.recover_dead_runs(replace(ws, task=task))
     with ws.store.read() as tx:
@@ -189,9 +192,7 @@ def _read_conditions(tx: Connection, task_name: str) -> dict[str, str]:
 
 
 def _find_versions(
-    tx: Connection,
-    name: str,
-    ws: WorkspaceSession,
+    tx: Connection, name: str, *, task: Task, tasks: Sequence[Task], settings: Settings
 ) -> tuple[Task, list[VersionSummary]]:
     """Return a task and its versions of a name, with or without a model.
 
@@ -199,19 +200,19 @@ def _find_versions(
     nothing is found, the first of them, or the task in use, is returned without versions.
     """
     task_name = name.partition("@")[0]
-    named_tasks = [task for task in ws.tasks if task.name == task_name]
-    if "task" in ws.settings.sources:
-        named_tasks = [ws.task]
+    named_tasks = [named_task for named_task in tasks if named_task.name == task_name]
+    if "task" in settings.sources:
+        named_tasks = [task]
 
-    for task in named_tasks or ws.tasks:
+    for searched_task in named_tasks or tasks:
         summaries = [
             summary
-            for summary in _read_versions(tx, task)
+            for summary in _read_versions(tx, searched_task)
             if name in {summary.counts.extractor, summary.counts.label}
         ]
         if summaries:
-            return task, summaries
-    return next(iter(named_tasks), ws.task), []
+            return searched_task, summaries
+    return next(iter(named_tasks), task), []
 
 
 def _check_can_roll_back(

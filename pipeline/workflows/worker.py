@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -29,6 +29,7 @@ from pipeline.core.settings import Settings
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.ops import health
 from pipeline.store import schema
 from pipeline.store.database import Store
@@ -97,7 +98,9 @@ def run_worker(
         os._exit(0)
 
 
-def create_job_tables(ws: WorkspaceSession) -> bool:
+def create_job_tables(
+    store: Store, tasks: Sequence[Task], *, settings: Settings, confirm: Callable[[str], None]
+) -> bool:
     """Create the tables of jobs unless they exist; return whether they were created.
 
     They are in a schema of their own. Asks a person first if the database has tables of another
@@ -107,17 +110,17 @@ def create_job_tables(ws: WorkspaceSession) -> bool:
         InputError: The workspace is an SQLite file, or the person did not confirm.
         ConfigurationError: Procrastinate is not installed.
     """
-    app = _create_app(ws.settings, 1)
-    if _is_set_up(ws.store):
+    app = _create_app(settings, 1)
+    if _is_set_up(store):
         return False
 
-    with ws.store.read() as tx:
+    with store.read() as tx:
         foreign_tables = set(schema.other_tables(tx))
-        for task in ws.tasks:
+        for task in tasks:
             foreign_tables -= {table.name for table in task.own_tables.make_server_tables(tx)}
     if foreign_tables:
-        ws.confirm(
-            f"Create the schema {JOB_SCHEMA} in {ws.store.display_name}, which has tables of "
+        confirm(
+            f"Create the schema {JOB_SCHEMA} in {store.display_name}, which has tables of "
             "another program?",
         )
 
