@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine import bulk_edits, corrections
-from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.store.bulk_edits import list_bulk_edits
 from pipeline.store.database import Store
@@ -57,7 +56,9 @@ def render_bulk_edit_work(request: Request, query: BulkEditParameters) -> HTMLRe
     """Render the progress or the result of the newest edit of many rows."""
     app_state = get_app_state(request)
     with app_state.open_to_read(query.task) as ws:
-        values = _work_values(request, ws, query)
+        values = _work_values(
+            request, query, store=ws.store, task=ws.task, task_name=ws.settings.task
+        )
         return render_page(request, "parts/bulk_edit_work.html", ws, "rows", is_part=True, **values)
 
 
@@ -279,7 +280,9 @@ def _render_bulk_edit(
         shape = shapes.get(query.field)
         if shape is not None and texts is None:
             texts = empty_texts(shape)
-        values = _work_values(request, ws, query)
+        values = _work_values(
+            request, query, store=ws.store, task=ws.task, task_name=ws.settings.task
+        )
         values["editor"] = who or values["editor"]
         return render_page(
             request,
@@ -302,26 +305,23 @@ def _render_bulk_edit(
 
 
 def _work_values(
-    request: Request,
-    ws: WorkspaceSession,
-    query: BulkEditQuery,
+    request: Request, query: BulkEditQuery, *, store: Store, task: Task, task_name: str
 ) -> dict[str, Any]:
     """Return the variables of the running or latest edit of many rows, and of the stored edits.
 
     Stored edits are in `earlier_edits`, the newest first. `editor` is the name in the cookie.
     """
-    task = ws.settings.task
-    work = get_app_state(request).running.get_newest(BULK_EDIT_WORK_KIND.format(task))
+    work = get_app_state(request).running.get_newest(BULK_EDIT_WORK_KIND.format(task_name))
     # Read after the work, so that an edit that has ended is among them.
     document = None if work is None else work.document
-    with ws.store.read() as tx:
-        earlier_edits = list_bulk_edits(tx, task)
+    with store.read() as tx:
+        earlier_edits = list_bulk_edits(tx, task_name)
     return {
         "work": document,
-        "work_address": query.address("/parts/set", task, field=[query.field]),
-        "refusals": _list_refusals(ws.store, ws.task, work=work),
+        "work_address": query.address("/parts/set", task_name, field=[query.field]),
+        "refusals": _list_refusals(store, task, work=work),
         "earlier_edits": earlier_edits[::-1],
-        "form_address": query.address("/set", task, field=[query.field]),
+        "form_address": query.address("/set", task_name, field=[query.field]),
         "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
     }
 

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 
 from pipeline.core.declaration import Declaration
 from pipeline.core.errors import FindableError, InputError
-from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.engine.task_template import CHOICES_KIND
 from pipeline.engine.user_task import UserTask
 from pipeline.quality import label_accuracy
@@ -54,30 +54,34 @@ def render_question(request: Request, task: str) -> HTMLResponse:
     """Render the question and the fields of a task; 404 if its task has no file."""
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
-        _drop_outdated_change(app_state, ws)
-        return render_page(request, "question.html", ws, **_question_values(app_state, ws))
+        _drop_outdated_change(app_state, ws.task, task_name=ws.settings.task)
+        return render_page(
+            request,
+            "question.html",
+            ws,
+            **_question_values(app_state, ws.task, task_name=ws.settings.task),
+        )
 
 
-def _drop_outdated_change(app_state: AppState, ws: WorkspaceSession) -> None:
+def _drop_outdated_change(app_state: AppState, task: Task, *, task_name: str) -> None:
     """Forget a used change of a question; forget a trial if the task's file has changed since.
 
     The typed texts of the tried change stay, with a message. Any other change stays as it is, and
     so does every change while its step runs.
     """
-    task = ws.settings.task
-    change = app_state.question_changes.get(task)
+    change = app_state.question_changes.get(task_name)
     if change is None or change.is_busy:
         return
 
     if change.is_used:
-        del app_state.question_changes[task]
+        del app_state.question_changes[task_name]
         return
-    written_task = question_change.read_written_task(ws.task)
+    written_task = question_change.read_written_task(task)
     is_outdated = change.present is not None and (
         written_task is None or written_task.render() != change.present.render()
     )
     if is_outdated:
-        app_state.question_changes[task] = QuestionChange(
+        app_state.question_changes[task_name] = QuestionChange(
             change.typed, error_message=OUTDATED_MESSAGE
         )
 
@@ -90,7 +94,7 @@ def render_change_result(request: Request, task: str) -> HTMLResponse:
     """
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
-        values = _question_values(app_state, ws)
+        values = _question_values(app_state, ws.task, task_name=ws.settings.task)
         if not values["change"].is_used:
             return render_page(request, "parts/change_result.html", ws, **values)
         response = render_page(request, "parts/change.html", ws, **values)
@@ -150,7 +154,7 @@ def _render_change(
     """
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
-        values = _question_values(app_state, ws)
+        values = _question_values(app_state, ws.task, task_name=ws.settings.task)
         if typed is not None:
             values["typed"] = typed
         values["error_message"] = error_message or values["error_message"]
@@ -247,7 +251,7 @@ def _start_using(
     change.work = app_state.running.start(f"change {task}", run, task=task)
 
 
-def _question_values(app_state: AppState, ws: WorkspaceSession) -> dict[str, Any]:
+def _question_values(app_state: AppState, task: Task, *, task_name: str) -> dict[str, Any]:
     """Return the variables of the templates of a question and of its change.
 
     If the question cannot be edited here, because a person wrote the task's file or the page is
@@ -257,12 +261,11 @@ def _question_values(app_state: AppState, ws: WorkspaceSession) -> dict[str, Any
     Raises:
         RequestRefusedError: 404, the task has no file.
     """
-    task = ws.task
     if not isinstance(task, UserTask) or task.user_file.path is None:
-        raise RequestRefusedError(404, f"the question of {ws.settings.task!r} is part of findable")
+        raise RequestRefusedError(404, f"the question of {task_name!r} is part of findable")
 
     written_task = question_change.read_written_task(task)
-    change = app_state.question_changes.get(ws.settings.task)
+    change = app_state.question_changes.get(task_name)
     has_change = change is not None
     if change is None:
         typed = show_question(written_task) if written_task is not None else QuestionForm()

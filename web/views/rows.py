@@ -10,8 +10,8 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.responses import Response
 
 from pipeline.core.row_listing import RowCounts
+from pipeline.core.settings import Settings
 from pipeline.core.work_timer import WorkTimer
-from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import ExportOptions
 from pipeline.engine.user_rows import UNUSABLE_REASON_COLUMN
@@ -114,7 +114,7 @@ def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> I
 def render_rows_page(request: Request, query: RowQueryParameters) -> HTMLResponse:
     """Render a page of a task's rows, below the state of the task."""
     with get_app_state(request).open_to_read(query.task) as ws:
-        values = _list_values(ws, query)
+        values = _list_values(ws.store, ws.task, settings=ws.settings, query=query)
         return render_page(
             request,
             "rows.html",
@@ -130,7 +130,7 @@ def render_rows_page(request: Request, query: RowQueryParameters) -> HTMLRespons
 def render_rows(request: Request, query: RowQueryParameters) -> HTMLResponse:
     """Render the list of selected rows; htmx then shows its address in the browser."""
     with get_app_state(request).open_to_read(query.task) as ws:
-        values = _list_values(ws, query)
+        values = _list_values(ws.store, ws.task, settings=ws.settings, query=query)
         response = render_page(request, "parts/rows.html", ws, "rows", is_part=True, **values)
         response.headers["hx-replace-url"] = query.position_address("/", ws.settings.task)
     return response
@@ -258,21 +258,23 @@ def get_thumbnail(
     return Response(thumbnail, media_type="image/jpeg")
 
 
-def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
+def _list_values(
+    store: Store, task: Task, *, settings: Settings, query: RowQuery
+) -> dict[str, Any]:
     """Read a page of rows; return the variables of the template `parts/rows.html`.
 
     Columns without a value on the page are left out, unless the query names the columns. Images and
     passages have a layout of their own, except in the list of refused rows. Passages are read with
     their quotations and cut to MAX_PASSAGE_CHARS if they have none.
     """
-    task = ws.settings.task
-    page = _read_page(ws.store, ws.task, task_name=task, query=query)
+    task_name = settings.task
+    page = _read_page(store, task, task_name=task_name, query=query)
     layout = "table"
-    if task in {IMAGES_TASK, PASSAGES_TASK} and query.state != REFUSED_STATE:
-        layout = task
+    if task_name in {IMAGES_TASK, PASSAGES_TASK} and query.state != REFUSED_STATE:
+        layout = task_name
     if layout == PASSAGES_TASK:
         for row in page.rows:
-            passage = read_quoted_passage(ws.settings, ws.store, ws.task, row["id"])
+            passage = read_quoted_passage(settings, store, task, row["id"])
             row["passage"] = passage_values(passage, max_chars=MAX_PASSAGE_CHARS)
 
     empty_names = []
@@ -289,7 +291,7 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
             make_label=_column_label,
             make_address=lambda names, pinned: query.address(
                 "/",
-                task,
+                task_name,
                 fields=[",".join(names)],
                 pin=[pinned] if pinned else [],
             ),
@@ -297,35 +299,35 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
     cleared_filters: dict[str, Sequence[str]] = {name: () for name, _ in query.filter_pairs}
     next_address = None
     if page.last_row:
-        next_address = query.address("/", task, after=[page.last_row])
+        next_address = query.address("/", task_name, after=[page.last_row])
     return {
         "layout": layout,
-        "doubt_threshold": ws.settings.doubtful,
+        "doubt_threshold": settings.doubtful,
         "has_row_pages": query.state != REFUSED_STATE,
         "query": query,
         "rows": page.rows,
-        "headers": [_column_header(query, task, page, name) for name in displayed_names],
+        "headers": [_column_header(query, task_name, page, name) for name in displayed_names],
         "column_choices": column_choices,
         "usual_columns_address": (
-            query.address("/", task, fields=(), pin=()) if query.fields or query.pin else None
+            query.address("/", task_name, fields=(), pin=()) if query.fields or query.pin else None
         ),
         "empty_labels": [_column_label(name) for name in empty_names],
         "is_wide": len(displayed_names) > columns.MAX_NARROW_COLUMNS,
         "pinned_name": query.pin if query.pin in displayed_names else "",
-        "filter_chips": list_filter_chips(query, task),
+        "filter_chips": list_filter_chips(query, task_name),
         "next_address": next_address,
-        "first_address": query.address("/", task) if query.after else None,
+        "first_address": query.address("/", task_name) if query.after else None,
         "export_addresses": [
-            (label, query.address(f"/items.{format_}", task))
+            (label, query.address(f"/items.{format_}", task_name))
             for format_, label in EXPORT_LABELS.items()
         ],
-        "list_address": query.position_address("/parts/rows", task),
+        "list_address": query.position_address("/parts/rows", task_name),
         "rows_changed_event": ROWS_CHANGED_EVENT,
-        "facets_address": query.address("/parts/facets", task),
-        "unfiltered_address": query.address("/", task, **cleared_filters),
+        "facets_address": query.address("/parts/facets", task_name),
+        "unfiltered_address": query.address("/", task_name, **cleared_filters),
         "has_filters": bool(query.filter_pairs),
-        "row_address": query.address("/row", task),
-        "bulk_edit_address": query.address("/set", task),
+        "row_address": query.address("/row", task_name),
+        "bulk_edit_address": query.address("/set", task_name),
         "kept_pairs": [pair for pair in query.pairs if pair[0] not in {"find", "where"}],
     }
 
