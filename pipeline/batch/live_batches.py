@@ -169,7 +169,7 @@ class LiveBatches:
             if self._mode is Mode.TRIAL:
                 store_trial_outcomes(self._ws, open_batch.number, patience_s=self._write_timeout_s)
             else:
-                self._seal_and_ingest(open_batch)
+                self._store_outcomes(open_batch)
         finally:
             open_batch.lock.release()
         if not self._policy.is_single_batch:
@@ -181,7 +181,7 @@ class LiveBatches:
         """Return how long to wait for another writer; None is the time of other commands."""
         return INTERRUPTED_WRITE_TIMEOUT_S if self._report.interrupted else None
 
-    def _seal_and_ingest(self, open_batch: OpenLiveBatch) -> None:
+    def _store_outcomes(self, open_batch: OpenLiveBatch) -> None:
         """Seal and ingest the replies of a batch, and count its outcomes in the report.
 
         A row without a reply and without a reason of its own gets the reason why the run stopped.
