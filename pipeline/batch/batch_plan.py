@@ -7,7 +7,7 @@
 
 Terms of this module:
 
-- A claimable row is not empty, and it is neither claimed nor answered nor parked.
+- A claimable row is neither empty, claimed, answered nor parked.
 - A control request is an invented request whose right reply is known. It shows whether a result
   gives replies to the wrong requests.
 - A moved row was in a batch that was cancelled so that another mode asks its rows.
@@ -326,9 +326,9 @@ class Selection:
 def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar) -> BatchPlan:
     """Return how many requests, batches, tokens and USD a submit of the selected rows needs.
 
-    Only claimable rows count: not empty, claimed, answered or parked. Every request is built, its
-    tokens are estimated without the API, and the progress is shown. Nothing is written. Money and
-    tokens that budgets and quotas have left are ignored.
+    Only claimable rows count: they are neither empty, claimed, answered nor parked. Every request
+    is built, its tokens are estimated without the API, and the progress is shown. Nothing is
+    written. It does not matter what budgets and quotas have left.
 
     Returns:
         The plan. Its `items` counts all rows, also rows that would get a copied answer or share a
@@ -398,9 +398,9 @@ def read_request_pages(
     has up to LOOKUP_PAGE_REQUESTS requests or about LOOKUP_PAGE_BYTES bytes, so memory use is
     constant. `selection.limit` is not applied.
 
-    Only claimable rows are read: not empty, claimed, answered or parked. A trial that names its
-    rows reads them in any state. Rows of a batch that was cancelled so that another mode asks them
-    are left out, unless the selection includes them or `mode` is TRIAL.
+    Only claimable rows are read: they are neither empty, claimed, answered nor parked. A trial that
+    names its rows reads them in any state. Rows of a batch that was cancelled so that another mode
+    asks them are left out, unless the selection includes them or `mode` is TRIAL.
 
     Args:
         mode: Only TRIAL makes a difference.

@@ -95,8 +95,8 @@ class BatchWait:
     def _describe_slowness(self, checked_at: datetime | None) -> str:
         """Return in words that the batch takes longer than the ended batches like it.
 
-        If there are too few of these, the text names Google's target time instead. It ends with the
-        time at which the batch expires or should have expired.
+        If there are too few of these, the text names Google's target time instead. The text ends
+        with the time at which the batch expires or should have expired.
 
         Args:
             checked_at: When the batch is looked at again; None leaves that out.

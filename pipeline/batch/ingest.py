@@ -416,9 +416,9 @@ class _BatchIngest:
     ) -> None:
         """Store the outcomes of a page in one transaction, with copies for duplicate inputs.
 
-        Open rows with the same input as an answered row get a copied answer. If the row is parked,
-        they are parked, too. Values that were left out of full answers are counted in an event of
-        the batch.
+        Other open rows with the same input as an answered row get a copied answer. Those with the
+        input of a row that is parked now are parked, too. Values that were left out of full answers
+        are counted in an event of the batch.
 
         Adds to `fields_with_confidences` the fields whose answers have a probability. For a live
         batch, adds the outcomes of the rows to `row_outcomes`.

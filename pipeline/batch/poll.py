@@ -350,7 +350,7 @@ class _Poll:
     def _defer_unnamed_result(self, batch: BatchRow, remote: RemoteBatch) -> bool:
         """Put off the end of a batch that succeeded but whose result the API does not name yet.
 
-        The first call stores the present time as the begin of the wait, and prints when the wait
+        The first call stores the present time as the start of the wait, and prints when the wait
         ends: UNNAMED_RESULT_WAIT later. Later calls only compare the time.
 
         Returns:

@@ -265,10 +265,10 @@ def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
 
 
 def _end_duplicate_search(ws: WorkspaceSession, batch: BatchRow) -> None:
-    """Record that no more duplicates of a batch are expected, if it is old enough.
+    """Record that no more duplicates are expected, if the batch left the API and is old enough.
 
-    It is old enough LATE_DUPLICATE_WINDOW after its last create call. Nothing is recorded while the
-    batch is submitted, or while one of its duplicates is not cancelled.
+    It is old enough LATE_DUPLICATE_WINDOW after its last create call. Nothing is recorded before,
+    while the batch is submitted, or while one of its duplicates is not cancelled.
     """
     with ws.store.write() as tx:
         now = ws.now()

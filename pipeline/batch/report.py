@@ -365,9 +365,9 @@ def list_single_row_failures(tx: Connection, task: Task) -> list[dict[str, Any]]
 def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, Any]:
     """Return the version of a task and a model for JSON, with its newest pilot and backfill.
 
-    A pilot is a small sample that is asked and reviewed before all rows are asked. A backfill is a
-    run that asks all rows under this version. The model is not looked up, so an unknown name is
-    accepted.
+    A pilot is a small sample that is asked first, to check the quality of its answers. A backfill
+    is a run that asks all rows under this version. The model is not looked up, so an unknown name
+    is accepted.
 
     Returns:
         `extractor`, which is the version, `pilot` (None without a pilot) and `backfill` (None if no

@@ -339,7 +339,7 @@ class _Submission:
         Returns if no request is left. Fills the report's `shared`, `prepared` and `sent`.
 
         Args:
-            selection: The rows of the first round; its limit is replaced by `max_requests`.
+            selection: The rows to send. Its limit and its excluded ids are replaced in each round.
             max_requests: The number of requests that was announced to the person.
             has_new_rows: There are open rows. They are prepared even if `max_requests` is 0,
                 because each may get the answer of a row with the same input.
