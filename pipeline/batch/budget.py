@@ -158,7 +158,8 @@ def read_current_budgets(ws: WorkspaceSession, running: Budget | None = None) ->
     """Return the budgets that limit this command now: its own, and the budget of the day.
 
     Args:
-        running: The budget of an unfinished `tag`, which replaces the budget of this command.
+        running: The budget of an unfinished `tag`, which replaces the budget of this command,
+            `ws.budget`.
 
     Returns:
         No budgets if none is set. The budget of the day starts at midnight US/Pacific.

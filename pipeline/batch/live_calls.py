@@ -337,6 +337,6 @@ class LiveCalls:
         self._count_reply(call.batch)
 
     def _count_reply(self, open_batch: OpenLiveBatch) -> None:
-        """Count a request that needs no more calls."""
+        """Count a request that needs no more calls, in its batch and in the report."""
         open_batch.open_requests -= 1
         self._report.replies += 1

@@ -62,14 +62,14 @@ class WaitingMove(NamedTuple):
 
 
 def estimate_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> MoveEstimate:
-    """Estimate both costs from the estimated tokens of the batch."""
+    """Estimate what it costs to move a batch to another mode, from its estimated tokens."""
     usage = Usage(batch.estimated_in, batch.estimated_out)
     other_mode_usd = calculate_cost(ws.model, usage, mode.tier, day=ws.now().date())
     return MoveEstimate(batch.estimated_cost, other_mode_usd)
 
 
 def describe_move(batch: BatchRow, mode: Mode, estimate: MoveEstimate) -> str:
-    """Return both costs of a move in words."""
+    """Return in words what the cancelled batch and the other mode may cost."""
     text = (
         f"batch {batch.number}: cancelled, it may still cost up to "
         f"{format_usd(estimate.cancelled_usd)}; asking its {plural(batch.requests, 'row')} by "

@@ -167,10 +167,12 @@ class _Send(NamedTuple):
     def _create_batch(self) -> SendOutcome | ReconcileResult | None:
         """Upload the file if needed, commit the intent, and call create once.
 
-        Checks quota and budgets first. Before the first try of a prepared batch in this process,
-        the remote list is searched for a batch that another copy of the workspace created from the
-        same file. If there is one, it is adopted, and nothing is created. A created batch is stored
-        as submitted, and its name is printed.
+        Checks quota and budgets first. A created batch is stored as submitted, and its name is
+        printed.
+
+        Before this process sends a prepared batch for the first time, the remote list is searched
+        for a batch that another copy of the workspace created from the same file. If there is one,
+        it is adopted, and nothing is created.
 
         Returns:
             CREATED, ADOPTED or REBUILD, or a result after which the list must be read again, or
