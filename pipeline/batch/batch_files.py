@@ -1,8 +1,13 @@
 """The files and the lock of a batch, and the unsealed replies of live batches.
 
-A live reply is written before its call slot is free, so `kill -9` loses no reply. A partly written
-last line is cut off. The process that asks a live batch has the batch's lock; if the lock is free,
-the process is dead, and another process seals the replies.
+- A live batch is sent as single API calls. Each reply is appended to its reply file before the call
+  slot is free, so `kill -9` loses no reply.
+- To seal the reply file is to sync it, give it the name of a result file, and record its hash.
+- The process that sends a live batch has the lock of the batch. If the lock is free, the process is
+  dead, and another process seals the replies.
+- A trial is a live batch that tests a prompt. It claims no rows, and its answers are not stored.
+- A judging batch asks a decision model how probable the values of stored answers are. It claims no
+  rows either.
 """
 
 import contextlib
@@ -141,11 +146,15 @@ class OpenLiveBatch:
         )
 
     def append_reply(self, line: bytes) -> None:
-        """Append the line of a reply; it is not synced to disk.
+        """Append one reply to the reply file without syncing it to disk.
+
+        If the write fails, the file is truncated to the replies before.
+
+        Args:
+            line: The reply as a JSON line, with its line end.
 
         Raises:
-            ConfigurationError: The line could not be written. A part of it is cut off, so the file
-                ends with the line before.
+            ConfigurationError: The line could not be written, for example because the disk is full.
         """
         unwritten = memoryview(line)
         try:
@@ -175,14 +184,20 @@ def seal_replies(
     *,
     patience_s: float | None = None,
 ) -> None:
-    """Seal the replies of a live batch as its result file: state asking to downloaded.
+    """Seal the reply file of a live batch as its result file, and move the batch to downloaded.
 
-    The caller has the lock of the batch. A last line without a line end is cut off. If there is no
-    file of replies, the result file of a killed process is sealed, or else an empty result. Nothing
-    is ingested. If the batch is in any other state than asking, its state and result file stay.
+    The caller has the lock of the batch. An incomplete last line is deleted from the file. Without
+    a reply file, the result file that a killed process left is sealed, or else an empty file. No
+    answer is ingested. If the state of the batch is not asking, neither the batch nor its result
+    file changes.
 
     Args:
-        patience_s: How long to wait for another writer, or None for the time of other commands.
+        now: The clock.
+        patience_s: The longest wait for another writer of the database; None means the default of
+            all commands.
+
+    Raises:
+        UnavailableError: Another process wrote to the database for the whole time.
     """
     replies_path = part_path(data, number)
     sealed_path = result_path(data, number)
@@ -210,16 +225,15 @@ def seal_replies(
 def store_trial_outcomes(
     ws: WorkspaceSession, number: int, *, patience_s: float | None = None
 ) -> None:
-    """Store the outcomes and the cost of a trial, and delete its request and reply files.
+    """Store the outcome counts and the cost of a trial, and delete its request and reply files.
 
-    The state of its batch changes from asking to ingested. Its answers are not stored. Requests
-    without a reply count as missing.
-
-    If the batch is in any other state than asking, nothing is stored. Its files are deleted also
-    then.
+    A trial tests a prompt: its answers are not stored. The batch moves from asking to ingested.
+    Requests without a reply count as missing. If the batch is in another state, only its files are
+    deleted. The caller has the lock of the batch.
 
     Args:
-        patience_s: How long to wait for another writer; None for the default of all commands.
+        patience_s: The longest wait for another writer of the database; None means the default of
+            all commands.
     """
     replies_path = part_path(ws.data, number)
     with ws.store.read() as tx:
@@ -249,9 +263,18 @@ def store_trial_outcomes(
 def _make_account(
     batch: BatchRow, replies: Sequence[ParsedReply], provenance: Provenance, now: datetime
 ) -> dict[str, Any]:
-    """Return outcomes, tokens, calls and cost in USD of a batch's replies, by column name.
+    """Return the columns to store when a batch ends: outcomes, tokens, calls and cost in USD.
 
-    Requests without a reply count as missing. There are at least as many calls as replies.
+    `missing` is the number of requests without a reply. `calls` is the recorded number of calls, or
+    the number of replies if that is larger.
+
+    Args:
+        replies: The replies of the batch. A request has at most one.
+        provenance: Gives the model and the mode, which determine the prices.
+        now: Its day determines the prices.
+
+    Returns:
+        Column name to number.
     """
     outcome_counts = Counter(reply.outcome for reply in replies)
     account: dict[str, Any] = {
@@ -274,16 +297,18 @@ def store_judgements(
 ) -> dict[str, str]:
     """Store the probabilities and the cost of a judging batch, and delete its files.
 
-    The state of its batch changes from asking to ingested in the same transaction. Requests without
-    a reply count as missing; their answers get no probability. If the batch is in any other state
-    than asking, nothing is stored, and the files are deleted.
+    A judging batch asks a decision model how probable the values of stored answers are. The
+    probabilities are stored with these answers. The batch moves from asking to ingested in the same
+    transaction. Requests without a reply count as missing. If the batch is in another state, only
+    its files are deleted. The caller has the lock of the batch.
 
     Args:
-        patience_s: How long to wait for another writer; None for the default of all commands.
+        patience_s: The longest wait for another writer of the database; None means the default of
+            all commands.
 
     Returns:
-        Why the row of each reply was not judged, by row id; "" if it was judged. The mapping is
-        empty if nothing was stored because of the state.
+        For each reply, the row id and why the reply gave no probability; "" if it gave some. Rows
+        without a reply are not in the mapping. It is empty if the batch was in another state.
     """
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
@@ -309,12 +334,12 @@ def store_judgements(
 
 
 def _read_judgements(data: Path, batch: BatchRow) -> list[Judgement]:
-    """Return the judgements of the replies that arrived, in the order of their arrival.
+    """Return the judgements in the reply file of a judging batch, in the order of their arrival.
 
-    They are empty if there is no file of replies. A partly written last line is cut off.
+    An incomplete last line is deleted from the file. Without a reply file the list is empty.
 
     Raises:
-        InconsistentError: The request file was changed.
+        InconsistentError: The request file is missing or was changed.
     """
     replies_path = part_path(data, batch.number)
     if not replies_path.exists():
@@ -331,9 +356,10 @@ def _read_judgements(data: Path, batch: BatchRow) -> list[Judgement]:
 
 
 def _remove_files(data: Path, batch: BatchRow) -> None:
-    """Delete the files of a batch that claims no rows.
+    """Delete the request file and the reply file of a batch that claims no rows.
 
-    The replies are deleted last, because they mark a deletion to finish.
+    A request file that was changed stays. The reply file is deleted last: while it exists, a later
+    command finishes the deletion.
     """
     request = sealed_request(data, batch)
     if files.is_sealed(request, batch.request_sha256):
@@ -342,7 +368,7 @@ def _remove_files(data: Path, batch: BatchRow) -> None:
 
 
 def _cut_to_whole_lines(path: Path) -> None:
-    """Cut off a last line without a line end."""
+    """Truncate a file after its last line end."""
     with path.open("rb+") as file:
         file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
 
@@ -355,12 +381,17 @@ def find_dead_batches(store: Store, locks: Locks) -> list[BatchRow]:
 
 
 def seal_dead_batches(ws: WorkspaceSession) -> None:
-    """Seal the replies of live batches whose process is dead, and end dead trials and judgements.
+    """End the live batches of all tasks whose process is dead, because nobody has their lock.
 
-    Batches of all tasks are included, and no answer is ingested. The cost of a trial is stored with
-    its outcomes, that of a judging batch with its probabilities. Then the files of both are
-    deleted, also files that an earlier process should have deleted. A batch that another process
-    locks meanwhile is skipped.
+    - For a trial, a test of a prompt, the outcome counts and the cost are stored.
+    - For a judging batch, which asks for the probabilities of stored answers, these and the cost
+      are stored.
+    - For any other live batch, the replies are sealed as its result file. They are not ingested
+      here.
+
+    The files of trials and judging batches are deleted. Such files are also deleted if an earlier
+    process ended the batch but died before it deleted them. A batch that another process locks
+    meanwhile is skipped.
     """
     for batch in find_dead_batches(ws.store, ws.locks):
         with (

@@ -4,6 +4,13 @@
 - A row is skipped if its input is already asked about, and gets a copy if it was answered.
 - Requests are built page by page, so memory use is constant.
 - Nothing here writes to the database or a file, or calls the API.
+
+Terms of this module:
+
+- A claimable row is neither empty, claimed, answered nor parked.
+- A control request is an invented request whose right reply is known. It shows whether a result
+  gives replies to the wrong requests.
+- A moved row was in a batch that was cancelled so that another mode asks its rows.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -133,16 +140,20 @@ class RequestDraft:
         tx: Connection,
         requests: Sequence[PlannedRequest],
     ) -> tuple[list[PlannedRequest], StopReason | None]:
-        """Add requests to the draft until the file or a limit is full.
+        """Add requests to the draft, in their order, until the file or another limit is full.
 
-        A request whose input was answered before gets a copied answer in `copied_answers` instead.
-        A request is skipped if its input is already asked about, in a running batch or call or
-        earlier in this draft. Both count as seen. With `asks_each` every request is added.
+        Each request is handled in one of these ways, and is then counted in `seen_rows`:
+
+        - If its input was answered before, its row gets a copied answer in `copied_answers`.
+        - If a running batch, a live call or an earlier request of this draft has the same input, it
+          is skipped. Its row stays open.
+        - Otherwise it is added. If the draft's `asks_each` is set, every request is added.
+
+        The caller writes the added requests to the file.
 
         Returns:
-            The requests that were added, and why the draft ends before the rest; None if all
-            requests were seen. The request that did not fit is not counted as seen. If `max_rows`
-            is reached, the reason is NO_ROWS_LEFT.
+            The added requests, and why the next request was not handled; None if all were handled.
+            The reason is NO_ROWS_LEFT if the draft has `max_rows` requests already.
         """
         earlier = EarlierRequests()
         if not self.asks_each:
@@ -159,7 +170,7 @@ class RequestDraft:
             ):
                 if self.max_rows is not None and len(self.row_claims) >= self.max_rows:
                     return added, StopReason.NO_ROWS_LEFT
-                stop_reason = self._add_to_file(request)
+                stop_reason = self._count_in_file(request)
                 if stop_reason is not None:
                     return added, stop_reason
                 added.append(request)
@@ -187,10 +198,11 @@ class RequestDraft:
         self.counted_usage = NO_USAGE
         self.expected_usage = NO_USAGE
 
-    def _add_to_file(self, request: PlannedRequest) -> StopReason | None:
-        """Count a request as part of the file; return why it does not fit, without counting it.
+    def _count_in_file(self, request: PlannedRequest) -> StopReason | None:
+        """Count a request in the file's totals if it fits, else return why it does not fit.
 
-        The first request of a file may exceed the limits of a file, but not a budget or a quota.
+        Only the totals change. The first request of a file may exceed the limits of a file, but not
+        a budget or a quota.
 
         Returns:
             None if it was counted, FULL at a limit of the file (requests, bytes, expected prompt
@@ -220,13 +232,14 @@ class RequestDraft:
         return stop_reason
 
     def find_exceeded_limit(self, usage: Usage, *, slack: float = 0.0) -> StopReason | None:
-        """Return which limit a file with this expected usage exceeds: budget, quota or None.
+        """Return which limit a file with this expected usage exceeds: BUDGET, QUOTA or None.
 
-        The reserve for the error of estimates is added to the cost. The budget is checked first.
-        Nothing is changed.
+        The cost is compared with the money that the budgets have left, after the reserve for the
+        error of estimates is added to it. The budget is checked before the quota. Nothing is
+        changed.
 
         Args:
-            slack: The share of the budget by which the file may exceed it.
+            slack: The share of the remaining money by which the cost may exceed it.
         """
         if self.budget_usd is not None:
             reserved_cost = self.price(usage) * (1 + self.calibration.reserve)
@@ -280,9 +293,10 @@ class BatchPlan:
         return f"{rows}, {plural(self.requests, 'request')}"
 
     def describe(self, labels: TaskLabels) -> str:
-        """Return rows, batches and tokens in words, without the price of the rows.
+        """Return rows, requests, batches and tokens in words, without the total cost.
 
-        Control requests are named with their price, if there are any.
+        Only the cost of control requests is named, if there are any. These are invented requests
+        that show whether replies are mixed up.
         """
         answer_tokens = self.usage.answer + self.usage.thoughts
         tokens = f"about {self.usage.prompt:,} tokens in and {answer_tokens:,} out"
@@ -310,11 +324,15 @@ class Selection:
 
 
 def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar) -> BatchPlan:
-    """Return the plan of a submit of the selected claimable rows, ignoring budgets and quotas.
+    """Return how many requests, batches, tokens and USD a submit of the selected rows needs.
 
-    Builds every request and shows the progress; nothing is written. `items` counts all rows, also
-    rows that would get a copied answer or share a request. `requests`, bytes, tokens and cost count
-    only requests that would be sent.
+    Only claimable rows count: they are neither empty, claimed, answered nor parked. Every request
+    is built, its tokens are estimated without the API, and the progress is shown. Nothing is
+    written. It does not matter what budgets and quotas have left.
+
+    Returns:
+        The plan. Its `items` counts all rows, also rows that would get a copied answer or share a
+        request. `requests`, bytes, tokens and cost count only requests that would be sent.
     """
     full_files = 0
     size = 0
@@ -374,16 +392,18 @@ def read_request_pages(
     *,
     after: str | None = None,
 ) -> Iterator[list[PlannedRequest]]:
-    """Yield the requests of the selected rows, page by page.
+    """Build the requests of the selected rows, and yield them page by page.
 
-    They are in the order of the task's rows, or in the order of the named rows. Reads only
-    claimable rows: open, not claimed and not parked. A trial that names its rows reads them in any
-    state. Rows that wait for a move are left out, unless the selection includes them or
-    the batch is a trial. `selection.limit` is not applied. A page ends at LOOKUP_PAGE_REQUESTS
-    requests or LOOKUP_PAGE_BYTES bytes, so memory use is constant.
+    The requests are in the order of the task's rows, or of the ids that the selection names. A page
+    has up to LOOKUP_PAGE_REQUESTS requests or about LOOKUP_PAGE_BYTES bytes, so memory use is
+    constant. `selection.limit` is not applied.
+
+    Only claimable rows are read: they are neither empty, claimed, answered nor parked. A trial that
+    names its rows reads them in any state. Rows of a batch that was cancelled so that another mode
+    asks them are left out, unless the selection includes them or `mode` is TRIAL.
 
     Args:
-        mode: TRIAL also reads named rows that are not claimable; all other modes are equal here.
+        mode: Only TRIAL makes a difference.
         after: Begin after the row with this id. A trial that names its rows ignores it.
     """
     task = ws.task
@@ -423,12 +443,13 @@ def _read_named_rows(
     *,
     after: str | None,
 ) -> Iterator[RowsById]:
-    """Yield named rows in their order, page by page; only claimable rows, except in a trial.
+    """Yield the named rows that are claimable, by id and in their order, page by page.
 
-    Rows that do not exist are left out. Each page is read when it is requested.
+    A trial gets all named rows, claimable or not. Rows that do not exist are left out. Each page is
+    read from the database when it is requested.
 
     Args:
-        after: Begin after this one of the named rows. A trial ignores it.
+        after: Begin after this id, which must be among `row_ids`. A trial ignores it.
     """
     is_trial = mode is Mode.TRIAL
     first_index = 0

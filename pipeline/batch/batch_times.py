@@ -74,16 +74,16 @@ class BatchWait:
         }
 
     def describe(self, *, checked_at: datetime | None = None) -> str:
-        """Return in words that the batch is slow or was created with another key.
+        """Return a note that the batch is slow, that another API key created it, or both.
 
-        For a slow batch the text has the time of the next check and of its expiry, for another key
-        the way out.
+        For a slow batch the note has the time of the next check and of the batch's expiry. For
+        another key it says to set that key or to give up the batch.
 
         Args:
             checked_at: When the batch is looked at again; None if that is not known.
 
         Returns:
-            The text; "" if the batch is neither slow nor of another key.
+            The note; "" if the batch is neither slow nor of another key.
         """
         notes = []
         if self.is_slow:
@@ -93,7 +93,10 @@ class BatchWait:
         return "; ".join(notes)
 
     def _describe_slowness(self, checked_at: datetime | None) -> str:
-        """Return with which batches or target the batch is compared, and when it expires.
+        """Return in words that the batch takes longer than the ended batches like it.
+
+        If there are too few of these, the text names Google's target time instead. The text ends
+        with the time at which the batch expires or should have expired.
 
         Args:
             checked_at: When the batch is looked at again; None leaves that out.
@@ -122,8 +125,11 @@ def read_waits(
 ) -> dict[int, BatchWait]:
     """Return the wait of each submitted batch that is not over at the API, by batch number.
 
-    Live batches, batches in other states and batches that are over are left out. Batches of the
-    local engine must not be in `open_batches`.
+    Live batches, batches in other states, and batches that the API reported as over are left out.
+
+    Args:
+        open_batches: The batches to look at. The local engine's batches must not be among them,
+            because they would be compared with times of the API.
     """
     waits = {}
     times_by_model: dict[str, list[RemoteTimes]] = {}
@@ -150,15 +156,17 @@ def measure_wait(
     is_of_other_key: bool,
     now: datetime,
 ) -> BatchWait:
-    """Return how long a batch has waited, and after how long it is slow.
+    """Return how long a batch has waited at the API, and from what age on it is slow.
 
-    The limits come from the ended batches with a similar number of requests. With fewer than
-    MIN_LIKE_BATCHES of them, TARGET_BATCH_AGE is the limit. A creation time in the future was
-    recorded by a wrong clock, and counts as now.
+    The batch is slow if it takes longer than 95 of 100 ended batches with a similar number of
+    requests. This is measured for the whole time, and for the time until a batch runs. With fewer
+    than MIN_LIKE_BATCHES of them, it is slow after TARGET_BATCH_AGE. A creation time in the future
+    was recorded by a wrong clock, and counts as now.
 
     Args:
         times: Times of ended batches of the same model.
-        is_of_other_key: The batch was created with another key than the key in use.
+        is_of_other_key: The batch was created with another key than the key in use. It is only
+            copied to the result.
     """
     sent_at = min(now, batch.create_sent_at or batch.submitted_at or batch.created_at)
     like_times = [like for like in times if _is_like(batch.requests, like.requests)]

@@ -65,11 +65,12 @@ class Budgets:
         """Return each budget with its remaining amount in USD, which is negative if it is passed.
 
         Spending since the budget's start counts: known costs, costs of lost calls, and estimates of
-        running batches.
+        batches that are not over.
 
         Args:
-            estimate_error: Relative error added to the estimates of running batches.
-            excluded_batch: Do not count this batch and the prepared batches after it.
+            estimate_error: Relative error added to the estimates of batches that are not over.
+            excluded_batch: The number of a batch that is about to start. Neither this batch nor
+                prepared batches with a higher number count.
         """
         remaining = []
         for budget in self.budgets:
@@ -157,7 +158,8 @@ def read_current_budgets(ws: WorkspaceSession, running: Budget | None = None) ->
     """Return the budgets that limit this command now: its own, and the budget of the day.
 
     Args:
-        running: The budget of an unfinished `tag`, which replaces the budget of this command.
+        running: The budget of an unfinished `tag`, which replaces the budget of this command,
+            `ws.budget`.
 
     Returns:
         No budgets if none is set. The budget of the day starts at midnight US/Pacific.
@@ -195,13 +197,16 @@ def correct_tag_start(store: Store, task: Task, *, now: Callable[[], datetime]) 
 
 
 def resume_judge_budget(ws: WorkspaceSession, budget_usd: float | None) -> datetime:
-    """Set the session's budget for judging, and return since when the spending counts.
+    """Set `ws.budget` for a `judge` command, and return since when the spending counts.
 
-    That is the start of the task's unfinished run that judges answers, or now. If this command has
-    no budget, the budget of the unfinished run is used and printed. Without both, no budget is set.
+    The budget is that of this command, else that of the task's unfinished `judge` run, which is
+    then printed. Without both, `ws.budget` stays as it is. Nothing is stored in the database.
 
     Args:
         budget_usd: The budget of this command, in USD; None without one.
+
+    Returns:
+        The start of the unfinished run, or now if there is none.
     """
     with ws.store.read() as tx:
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
@@ -274,14 +279,15 @@ class Calibration:
 
 
 def load_calibration(tx: Connection, version: str) -> Calibration:
-    """Return the calibration of a version's estimates, from the counts of its measured batches.
+    """Return the factors that correct the estimates of a version, measured by its ended batches.
 
-    The error is that of cost estimates, or of token estimates if all estimated costs are 0.
+    A counted prompt token is one that was estimated from the text before the batch was sent.
 
     Returns:
-        Billed tokens per counted prompt token, tokens per answer, the relative error of estimates
-        and the number of answers. The default calibration if fewer than MIN_CALIBRATION_ANSWERS
-        answers were measured.
+        Billed per counted prompt tokens, tokens per answer, the mean relative error of past cost
+        estimates, and the number of answers. If all estimated costs are 0, it is the error of token
+        estimates. The default calibration if fewer than MIN_CALIBRATION_ANSWERS answers were
+        measured.
     """
     counted_tokens = 0.0
     answer_count = 0
@@ -360,10 +366,11 @@ def find_quota_refusal(
 ) -> str:
     """Return why the API would refuse a batch now; "" if it should accept it.
 
-    It would refuse the batch if MAX_ACTIVE_BATCHES others are at the API, or if too many prompt
-    tokens would be queued for the model together with this batch. Submitting and submitted batches
-    of all tasks are at the API. A batch is never held back for its tokens if no other batch is at
-    the API. Cancelled batches count until the API says that they are over; the reason names them.
+    It refuses the batch if MAX_ACTIVE_BATCHES others are at the API, or if too many prompt tokens
+    would be queued for the batch's model together with this batch. Submitting and submitted batches
+    of all tasks are at the API. If no other batch of any model is there, a batch of any size may be
+    tried, and the result is "". A cancelled batch counts until the API says that it is over; the
+    reason names it.
     """
     active_batches = [
         active
@@ -389,7 +396,14 @@ def find_quota_refusal(
 
 
 def describe_cancelled(queued_batches: Sequence[BatchRow]) -> str:
-    """Return which cancelled batches still hold quota, and until when; "" if none does."""
+    """Return which batches are cancelled but still use queued tokens; "" if none is cancelled.
+
+    The text has the time of the cancel, the tokens, and the time at which the API ends the batch at
+    the latest.
+
+    Args:
+        queued_batches: Batches at the API.
+    """
     parts = []
     for batch in queued_batches:
         if batch.cancel_asked_at is None:

@@ -1,5 +1,8 @@
 """Cancel a batch: ask the API to cancel it, or give it up if nothing was created.
 
+- To give up a batch is to move it to failed and to release its rows, which can be asked again.
+- A held batch is downloaded, but its result gives replies to the wrong requests, so nothing of it
+  is stored.
 - `batch-poll` reads the effect of a cancel at the API. The batch may still succeed; its result is
   then downloaded.
 - A cancel waits for no other process. A poll that downloads the result, or a submit that uploads
@@ -33,13 +36,14 @@ MAX_TRIES = 3
 def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint]:
     """Cancel one batch, of any task; return the result in words, and the next command.
 
-    Asks to confirm before a batch is given up that the API does not show, or whose result is lost
-    or held. A prepared batch is given up without a question.
+    A prepared batch is given up: it moves to failed, and its rows can be asked again. A submitted
+    batch is cancelled at the API. A person must confirm before a batch is given up that the API
+    does not show, whose result is lost, or that is held because its replies are mixed up.
 
     Raises:
-        InputError: There is no such batch, it is over, or giving it up was not confirmed.
-        RemoteError: The API cannot be reached, or another process creates the batch. Nothing was
-            changed.
+        InputError: There is no such batch, it is over, or a person did not confirm.
+        RemoteError: The API cannot be reached or refuses the cancel, or another process creates the
+            batch. The batch is not cancelled.
         StateConflictError: Another process moved the batch in each of MAX_TRIES tries.
     """
     with ws.store.read() as tx:
@@ -51,20 +55,20 @@ def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint
 
 
 def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
-    """Do the steps that the state of the batch needs; return the result, and the next command.
+    """Do what the state of a batch needs to cancel it; return the result, and the next command.
 
-    - submitting: resolve the unclear create first, then continue as prepared or submitted.
     - prepared: give the batch up.
-    - held, in any later state: ask a person, then give the batch up. The API is not asked.
-    - downloaded, but the result was lost or changed: the same.
-    - submitted: ask the API to cancel.
-    - submitted, but the API does not know the batch: ask a person, send a cancel in case the batch
-      is only hidden, and give it up.
+    - submitting: resolve the unclear create first, then continue as prepared or submitted.
+    - submitted: ask the API to cancel. If the API does not know the batch, ask a person, send a
+      cancel in case the batch is only hidden, and give it up.
+    - downloaded, with a lost or changed result file: ask a person, and give the batch up.
+    - downloaded and held, because its replies are mixed up: ask a person, and give the batch up.
 
     Raises:
         InputError: The batch is in another state, or a person did not confirm.
-        RemoteError: The API cannot be reached, or another process creates the batch.
-        StateConflictError: Another process has moved the batch.
+        RemoteError: The API cannot be reached or refuses the cancel, or another process creates the
+            batch.
+        StateConflictError: Another process has moved the batch to another state.
     """
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
@@ -115,8 +119,8 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
     """Search the remote list until an unclear create is resolved, and return the batch.
 
     Sleeps between two searches, without the lock. The batch is then submitted if it was found, or
-    prepared if nothing was created. A batch that another process moved meanwhile is returned in its
-    state.
+    prepared if nothing was created. If another process changed the state of the batch meanwhile,
+    the batch is returned in that state.
 
     Raises:
         RemoteError: Another process creates the batch, or the API cannot be reached.
@@ -146,16 +150,16 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandH
     """Record that a person cancels this batch, then ask the API to cancel it if it is not over.
 
     The record comes first: a poll that sees the batch cancelled must know that a person did it,
-    because then no row is charged. A batch that is over is recorded too: if its result cannot be
-    downloaded, a poll may now give it up. The batch stays submitted. If the API refuses, the record
-    is undone.
+    because then no row is charged. The cancel of a batch that is over is recorded, too: if its
+    result cannot be downloaded, a poll may now give it up. The batch stays submitted. If the call
+    of the cancel fails, the record is undone.
 
     Returns:
         The result in words, and the next command.
 
     Raises:
         MissingError: The API does not know the batch.
-        RemoteError: The API cannot be reached.
+        RemoteError: The API cannot be reached, or refuses the cancel.
     """
     remote_name = batch.remote_name or ""
     remote = ws.client.get_batch(remote_name)
@@ -181,16 +185,20 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandH
 
 
 def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str, CommandHint]:
-    """Move a batch to failed and release its rows; return the result, and the next command.
+    """Move a batch to failed and release its rows, uncharged; return the result and next step.
 
-    Records lost or damaged request and result files as cleaned, so that later checks do not report
-    them. Deletes the upload of a prepared batch.
+    Its request and result files stay. If one of them is lost or damaged, the batch is recorded as a
+    batch whose files were deleted, so that later checks do not report it. The upload of a prepared
+    batch is deleted.
 
     Args:
         reason: Stored as the reason of the batch.
 
+    Returns:
+        The result in words, and the next command.
+
     Raises:
-        StateConflictError: Another process has moved the batch.
+        StateConflictError: Another process has moved the batch to another state.
     """
     with ws.store.write() as tx:
         released_rows = abandon_batch(tx, batch, reason=reason, now=ws.now())

@@ -121,9 +121,11 @@ def _record_acceptance(ws: WorkspaceSession, number: int) -> None:
 def download_held_result(ws: WorkspaceSession, number: int) -> str:
     """Download the result of a held batch again, under its lock; return the effect in words.
 
-    Other bytes replace the result file, and the hold ends. The same bytes change nothing. The
-    database names the new file before the file has its name: after a kill between both,
-    `batch-poll` downloads the same bytes again.
+    A batch is held if its result gives replies to the wrong requests. Other bytes replace the
+    result file, and the hold ends. The same bytes change nothing.
+
+    The new hash is committed before the file is replaced. If the process is killed between the two,
+    the file counts as damaged, and `batch-poll` downloads it again.
 
     Raises:
         InputError: There is no such batch of the task, or it is not held.

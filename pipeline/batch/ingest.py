@@ -5,6 +5,13 @@
   looked up by key. So memory use is constant, and rows that are written together are stored
   together.
 - Each page is one transaction. A killed ingest continues after the last page that was committed.
+
+Kinds of failed requests:
+
+- A charged failure counts against its row, which is parked after too many of them.
+- An uncharged failure is the service's fault. A row is parked if too many of them follow each
+  other.
+- A forgiven failure never counts, for example after a person cancelled the batch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,19 +81,22 @@ def ingest_batches(
 ) -> Iterator[IngestSummary]:
     """Ingest the task's downloaded batches and yield a summary of each batch that was ingested.
 
-    First the reply files of dead live runs of all tasks are completed. Unless `is_live_only`, the
-    iterator finally waits for batches that another process ingests. A batch that cannot be
-    ingested stays downloaded, and the other batches are ingested before the error is raised. If
-    several batches fail, the last error is raised, and the others are printed.
+    First the live batches of all tasks whose process died are ended, and their replies are sealed.
+    Then each downloaded batch is ingested, except those that another process has locked. Unless
+    `is_live_only`, the iterator finally waits for the locked batches.
+
+    A batch that cannot be ingested stays downloaded, and the other batches are still ingested. When
+    the iterator ends, one error is raised, and other errors are printed. A HeldBatchError is raised
+    only if there is no other error, and it is never printed.
 
     Args:
         is_live_only: Ingest live batches only, and wait for no other process.
         number: Ingest this batch only.
 
     Raises:
-        HeldBatchError: A batch is held, and no other error is raised.
-        FindableError: A batch could not be ingested, or was ingested and all its requests failed in
-            the same way. It is raised when the iterator ends.
+        HeldBatchError: A batch is held, because its result gives replies to the wrong requests.
+        FindableError: A batch could not be ingested. Or it was ingested, and all its requests
+            failed in the same way.
     """
     failures: dict[int, FindableError] = {}
     seal_dead_batches(ws)
@@ -160,15 +170,17 @@ def ingest_live_batch(
     Args:
         no_reply_reasons: Row id to the reason why the row got no reply.
         default_reason: Reason of all other rows without a reply.
-        patience_s: How long to wait for another writer, or None for the time of other commands.
+        patience_s: The longest wait for another writer of the database; None means the default of
+            all commands.
 
     Returns:
-        The outcomes of the rows of the batch, and of rows with the same inputs that got a copied
-        answer or were parked. No outcomes if the batch is not downloaded any more.
+        The outcomes of the rows of the batch, then of other rows with the same inputs that got a
+        copied answer or were parked. Empty if the batch is not downloaded any more.
 
     Raises:
         ConfigurationError: The task's declaration is not that of the batch.
-        InconsistentError: The result file was changed, or the outcomes do not add up.
+        InconsistentError: The result file was changed, or not every request has exactly one
+            outcome.
     """
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
@@ -180,11 +192,11 @@ def ingest_live_batch(
 
 
 def recover_dead_runs(ws: WorkspaceSession) -> None:
-    """Ingest the replies of live runs whose process is dead, and release all their other rows.
+    """End the live runs whose process is dead: ingest their replies, and release the other rows.
 
-    Also releases claims that ended batches of any task left. The replies of the task's own batches
-    are ingested; other tasks' replies are only sealed. Writes nothing if there is nothing to
-    recover.
+    Only the task's own replies are ingested; those of other tasks are sealed. Rows of any task are
+    also released if they are still claimed by a batch that is already failed or ingested. Writes
+    nothing if there is nothing to recover.
 
     Raises:
         FindableError: A batch could not be ingested; the others were.
@@ -212,7 +224,7 @@ class _BatchIngest:
     # Filled for a live batch only.
     row_outcomes: list[RowOutcome] = field(default_factory=list)
     # Fields with confidences in the answers that this process stored.
-    confident_fields: set[str] = field(default_factory=set)
+    fields_with_confidences: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Derive the task and whether the batch was asked live."""
@@ -222,15 +234,18 @@ class _BatchIngest:
     def run(self) -> IngestSummary:
         """Store the outcome of each request, move the batch to ingested, and return its summary.
 
-        Each page of claims is a transaction of its own. Rows with the same input as a row of the
-        batch get a copied answer. Requests that a killed ingest stored are not stored again. Shows
-        the progress, except for a live batch. Prints how many values of answers were left out.
+        Each page of claims is a transaction of its own. Open rows with the same input as a row of
+        the batch get a copied answer. Requests that a killed ingest stored are not stored again.
+        Shows the progress, except for a live batch. Prints how many values were left out because an
+        answer had more values than its field may have.
 
         Raises:
             ConfigurationError: The task's declaration is not that of the batch, and
                 `accept_changed` is not set.
-            HeldBatchError: The batch is held; nothing of it was stored.
-            InconsistentError: The result file was changed, or the outcomes do not add up.
+            HeldBatchError: The batch is held, because its result gives replies to the wrong
+                requests; nothing of it was stored.
+            InconsistentError: The result file was changed, or not every request has exactly one
+                outcome.
         """
         ws = self.ws
         batch = self.batch
@@ -275,8 +290,8 @@ class _BatchIngest:
             )
             self._mark_ingested(results, control_cost)
             # The next command that writes does this if the process dies here.
-            if self.confident_fields:
-                self.task.own_tables.refresh_views(ws.store, self.confident_fields)
+            if self.fields_with_confidences:
+                self.task.own_tables.refresh_views(ws.store, self.fields_with_confidences)
             examples = results.collect_anomaly_examples()
 
         with ws.store.read() as tx:
@@ -298,8 +313,8 @@ class _BatchIngest:
 
         Misplaced replies to control requests prove it. So do answers that are no more like their
         own rows than like other rows, unless the local engine gave them. Live batches are not
-        examined, nor is a batch that a person accepted. Nothing is stored before, so a process that
-        dies here examines the same file again.
+        examined, nor is a batch that a person accepted. This must run before an answer of the batch
+        is stored. If the process is killed here, the next ingest examines the result again.
 
         Raises:
             HeldBatchError: The batch is held now.
@@ -319,9 +334,9 @@ class _BatchIngest:
     def _claim_pages(self) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
         """Yield the claims of the batch, page by page, with the rows' contexts by row id.
 
-        A page has up to PAGE_REQUESTS claims in the order of their lines. Contexts are empty if the
-        task judges a reply without its row. Each page is read when it is requested, so claims that
-        ended meanwhile are not in it.
+        A page has up to PAGE_REQUESTS claims in the order of their lines. Contexts are the rows,
+        and are read only if the task needs a row to validate its answer; else they are empty. Each
+        page is read when it is requested, so claims that ended meanwhile are not in it.
         """
         last_line = 0
         while True:
@@ -347,12 +362,13 @@ class _BatchIngest:
         contexts: Mapping[str, Any],
         model: Model,
     ) -> list[JudgedReply]:
-        """Return the judgement of each claim of a page, in its order; nothing is written.
+        """Validate the replies to a page's claims, and return the outcome of each claim, in order.
 
-        A claim without a line in the result is judged by `_judge_missing`.
+        Nothing is written. A claim without a line in the result gets the outcome of
+        `_judge_missing`.
 
         Args:
-            contexts: Row id to the row, for tasks that judge a reply with its row.
+            contexts: Row id to the row, for tasks that need the row to validate its answer.
             model: The model that replied.
         """
         keys = [make_request_key(self.batch.task, claim.item_id) for claim in page]
@@ -398,19 +414,23 @@ class _BatchIngest:
         duplicate_inputs: OpenIdsByHash,
         provenance: Provenance,
     ) -> None:
-        """Store the judgements of a page in one transaction, with copies for duplicate inputs.
+        """Store the outcomes of a page in one transaction, with copies for duplicate inputs.
 
-        Values of answers that were left out are counted in an event of the batch. Fields with
-        confidences are added to `confident_fields`. For a live batch, the outcomes of the rows are
-        added to `row_outcomes`.
+        Other open rows with the same input as an answered row get a copied answer. Those with the
+        input of a row that is parked now are parked, too. Values that were left out of full answers
+        are counted in an event of the batch.
+
+        Adds to `fields_with_confidences` the fields whose answers have a probability. For a live
+        batch, adds the outcomes of the rows to `row_outcomes`.
 
         Args:
+            judgements: The validated replies of the page.
             duplicate_inputs: Input hash to the open rows with this input.
         """
         now = self.ws.now
         for judgement in judgements:
             if judgement.answer is not None:
-                self.confident_fields.update(judgement.confidences)
+                self.fields_with_confidences.update(judgement.confidences)
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             write_result = write_judged_replies(
                 tx,
@@ -455,18 +475,23 @@ class _BatchIngest:
         duplicate_inputs: OpenIdsByHash,
         copied_ids: set[str],
     ) -> Iterator[RowOutcome]:
-        """Yield the outcome of each row of a page, then of the rows with the same inputs.
+        """Yield the outcome of each row of a page, then of other rows with the same inputs.
 
-        A row of the page has no reason if its answer was applied, or is a partial answer. It may be
-        asked again if its reply was refused or invalid and the row is still claimable. It counts as
-        called unless it has no reply and no reason of its own in `no_reply_reasons`.
+        A row of the page:
 
-        The rows with the same inputs are `copied_ids`, without those that are still open. The
-        outcome of such a row has the reason for which it was parked with its row of the page. It
-        has no reason if the row got a copied answer.
+        - Its reason is "" if its answer was applied, or is a partial answer that other questions
+          complete.
+        - It may be asked again if its reply was refused or invalid and the row is still claimable.
+        - It was called, unless it has no reply and no reason in `no_reply_reasons`.
+
+        Another row: its reason is "" if it got a copied answer, else the reason for which it was
+        parked together with its row of the page. A row that is still open is left out.
 
         Args:
-            copied_ids: Rows with duplicate inputs that were changed in this transaction.
+            judgements: The validated replies of the page.
+            write_result: Which of their rows took an answer, are blocked, or were parked.
+            copied_ids: Other rows with the same inputs that got an answer or a failed attempt, or
+                were parked.
         """
         judged_ids = [judgement.claim.item_id for judgement in judgements]
         open_ids = set(claiming.filter_claimable(tx, self.task, [*judged_ids, *copied_ids]))
@@ -496,11 +521,15 @@ class _BatchIngest:
             yield RowOutcome(row_id, park_reasons.get(row_id, ""))
 
     def _judge_missing(self, claim: RowClaim) -> JudgedReply:
-        """Return the judgement of a request without a line in the result; its outcome is MISSING.
+        """Return the outcome MISSING of a request without a line in the result.
 
-        In a batch of the Batch API the row is charged only if the batch succeeded and nobody asked
-        to cancel it. If somebody asked to cancel it, the row is also forgiven. In a live batch the
-        row is never charged. It is forgiven unless its call may have been paid for and then lost.
+        A charged failure counts against the row. An uncharged failure counts only if it is
+        repeated, and a forgiven failure never counts.
+
+        - Batch API: charged if the batch succeeded and nobody asked to cancel it. Forgiven if
+          somebody asked to cancel it.
+        - Live batch: never charged. Forgiven, unless the call may have been paid for and its reply
+          was lost.
         """
         batch = self.batch
         if self._is_live:

@@ -67,7 +67,8 @@ class IngestSummary:
         """Return the error to raise if all requests failed in the same way, else None.
 
         The hint depends on the kind: check billing for an account failure, change the model or
-        request for a final error, else try again later. An account failure charged no row.
+        request for a final error, else try again later. For an account failure the message says
+        that no row was charged.
         """
         common = self.common_error
         if common is None:
@@ -152,11 +153,11 @@ class _FailureGroups:
     excerpt_by_code: dict[int | None, str] = field(default_factory=dict)
 
     def add_attempts(self, tx: Connection, number: int) -> None:
-        """Read and group the failed attempts of a batch.
+        """Read the failed attempts of a batch and add them to the groups.
 
-        Groups by outcome and by the reason before its first colon, with the error code if there is
-        one. Keeps the first MAX_EXAMPLES attempts of each group, and the first excerpt of each
-        code.
+        The group of an attempt is its outcome, and its reason up to the first colon with the error
+        code, if it has a code. The first MAX_EXAMPLES attempts of each group become its examples.
+        Also keeps the first excerpt of each error code.
         """
         for outcome, reason, code, row_id, excerpt in answers.attempts_of_batch(tx, number):
             self.excerpt_by_code.setdefault(code, excerpt or "")
@@ -190,14 +191,17 @@ class _FailureGroups:
 def _find_common_error(
     batch: BatchRow, excerpt_by_code: Mapping[int | None, str]
 ) -> ParsedReply | None:
-    """Return the error that every request of a batch ended with, or None.
+    """Return the error with which every request of a batch ended; None without such an error.
 
     It is None for a live batch, if a request was not refused, if the error codes differ, or if
-    there is no code. The error of a batch with a single request counts only if it is about the
-    account.
+    there is no code. If the batch has a single request, it is None unless the error is about the
+    account (billing or permissions).
 
     Args:
         excerpt_by_code: Error code (None: no error line) of the failed attempts, to an excerpt.
+
+    Returns:
+        The error as a reply with its code and excerpt.
     """
     has_all_refused = batch.refused == batch.requests
     if batch.way is not Mode.BATCH or not has_all_refused or len(excerpt_by_code) != 1:

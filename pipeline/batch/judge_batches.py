@@ -1,5 +1,8 @@
 """The batches of a live run that judges answers.
 
+To judge an answer is to ask a decision model how probable it is that the row's text supports each
+of its values.
+
 - A batch has sealed requests about some answers. Its replies are appended to a file, as those of
   all live batches. It claims no row.
 - When its requests have replies, their probabilities and the cost are stored in one transaction,
@@ -77,6 +80,8 @@ class JudgeBatches(LiveBatches):
     def _prepare_next(self) -> Prepared | StopReason:
         """Seal the next requests, and record their batch; return it, or why there is none.
 
+        The requests begin after the rows that were asked in this run.
+
         Raises:
             InconsistentError: Another process took the budget or the lock in each of MAX_TRIES
                 tries.
@@ -96,9 +101,10 @@ class JudgeBatches(LiveBatches):
         )
 
     def _fill_draft(self, tx: Connection) -> _Draft:
-        """Return the next requests that fit a live batch and all budgets, and why it ends there.
+        """Return a draft with the next requests, as many as a live batch and all budgets allow.
 
-        They begin after the rows that were asked in this run.
+        They begin after the rows that were asked in this run. The draft's `stop_reason` says why it
+        has no further request. Nothing is written.
         """
         draft = self._new_draft(tx)
         for request in self._planner.plan_requests(tx, after=self._last_id):
@@ -125,6 +131,7 @@ class JudgeBatches(LiveBatches):
         return _Draft(calibration, budget_usd)
 
     def _price(self, usage: Usage) -> float:
+        """Return the price of `usage` in USD, at today's rates."""
         ws = self._ws
         return calculate_cost(ws.model, usage, Mode.JUDGE.tier, day=ws.now().date())
 
@@ -144,13 +151,15 @@ class JudgeBatches(LiveBatches):
     def _add_batch(self, draft: _Draft) -> Prepared:
         """Seal the requests of a draft and record their batch in one transaction.
 
-        After an error the lock is released, and nothing is recorded.
+        Budgets are checked again in this transaction. After an error the batch is not recorded and
+        its lock is released. Its request file is deleted if the row of the batch could not be
+        inserted.
 
         Returns:
-            The batch, with its lock, which the caller releases.
+            The batch with its lock, which the caller must release.
 
         Raises:
-            StateConflictError: Another process took the budget or the lock.
+            StateConflictError: Another process spent the money or has the lock.
         """
         with contextlib.ExitStack() as on_error:
             with self._ws.store.write() as tx:
@@ -211,11 +220,12 @@ class JudgeBatches(LiveBatches):
             priced_on=ws.model.priced_on.isoformat() if ws.model.has_price else "",
         )
 
-    def _seal_and_ingest(self, open_batch: OpenLiveBatch) -> None:
+    def _store_outcomes(self, open_batch: OpenLiveBatch) -> None:
         """Store the probabilities and the cost of a batch, and count its rows in the report.
 
-        The batch is then ingested and has no files. Judged and failed rows are counted. Rows that
-        were not asked, or whose call was interrupted, are not.
+        The batch is then ingested, and its files are deleted. Rows that got a probability count as
+        answered, and other rows as failed. Rows that were not asked, or whose call was interrupted,
+        are not counted.
         """
         reasons_by_id = store_judgements(
             self._ws,

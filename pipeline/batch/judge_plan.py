@@ -1,6 +1,10 @@
 """Select the answers that a decision model judges, and build the requests about them.
 
-- Only the answer that counts for a row is judged, and never a correction.
+To judge an answer is to ask a decision model how probable it is that the row's text supports each
+of its values.
+
+- Of the answers to a row, only the one that counts is judged: that of the preferred version. If a
+  person corrected the row, the correction counts, and the row is left out.
 - A field is judged if it has a value, and no probability of a model that answered it by a decision.
 - A row that changed after its answer is left out, because its text may support another answer.
 - Nothing here writes to the database or a file, or calls the API.
@@ -48,9 +52,10 @@ def read_answer_pages(
     *,
     after: str = "",
 ) -> Iterator[Sequence[JudgedAnswer]]:
-    """Yield the model answers that count for the selected rows, page by page, by row id.
+    """Yield the answers of the selected rows that can be judged, page by page, by row id.
 
-    A row is left out if a correction counts for it, or if it has no answer.
+    Each row has at most one: the answer of a model in its preferred version. A row without an
+    answer, or with a person's correction, is left out.
 
     Args:
         after: Begin after the row with this id.
@@ -76,7 +81,11 @@ def list_judgeable_values(
     """Return the values of an answer that a decision model can judge, by field.
 
     A field is left out if it has no value, or if a decision model answered it. Fields that were
-    judged before are included. The values have the form in which a model gives them.
+    judged before are included. The values are as in a model's reply, before they were converted to
+    be stored.
+
+    Args:
+        field_names: Only these fields.
     """
     values = task.answers.to_model_answer(json.loads(answer.answer))
     judgeable_values = {}
@@ -96,15 +105,15 @@ def draw_sample(
     size: int,
     seed: int,
 ) -> list[str]:
-    """Return the ids of a random sample of rows whose answers can be judged, in ascending order.
+    """Return the ids of a random sample of the task's rows whose answers can be judged, sorted.
 
     Rows whose answers were judged before can be drawn, too. So a command that is repeated after a
     crash draws the same rows. Memory use does not grow with the table.
 
     Args:
         field_names: A row can be drawn if its answer has a value to judge in one of these fields.
-        size: The number of rows, or all rows if there are fewer.
-        seed: An equal seed draws the same rows.
+        size: The number of rows. If there are fewer, all are returned.
+        seed: An equal seed draws the same rows, if the same rows can be drawn.
     """
 
     def iterate_ids() -> Iterator[str]:
@@ -140,8 +149,9 @@ class JudgePlanner:
     def plan_requests(self, tx: Connection, *, after: str = "") -> Iterator[PlannedRequest]:
         """Yield a request for each selected answer with an unjudged value, in order of row id.
 
-        Its values are counted in `question_count`. An answer whose row is gone or changed, or whose
-        request is too long, gets no request and is counted in `left_out`.
+        While it is iterated, the values in the requests are added to `question_count`. An answer
+        whose row is gone or changed, or whose request would be too long, gets no request and is
+        added to `left_out`.
 
         Args:
             after: Begin after the row with this id.
@@ -176,9 +186,14 @@ class JudgePlanner:
         values: Mapping[str, Any],
         prompt_text: str,
     ) -> PlannedRequest | None:
-        """Return the request about an answer, and count its questions.
+        """Return the request that asks about each value of an answer, and count its questions.
 
-        If it is too long, it is counted in `left_out`, and None is returned.
+        If the request is too long, the answer is counted in `left_out` instead, and None is
+        returned.
+
+        Args:
+            values: The values to ask about, by field.
+            prompt_text: The text of the answer's row.
         """
         questions = judge_questions.build_support_questions(values, self._descriptions)
         try:

@@ -21,8 +21,8 @@ FINGERPRINT_BYTES = 8
 def compute_key_fingerprint(tx: Connection, settings: Settings) -> str | None:
     """Return the fingerprint of the key in use; None without a key and with the local engine.
 
-    It is a hex text that is equal only for the same key in the same workspace. The key cannot be
-    computed from it, and nothing is stored.
+    It is a hex text that is made with the workspace's id, so it is equal only for the same key in
+    the same workspace. The key cannot be computed from it. Nothing is stored.
     """
     workspace_row = workspace.get_workspace(tx)
     backend = workspace_row.backend or settings.effective_backend

@@ -1,4 +1,8 @@
-"""Move a batch that is older than MOVE_AFTER to the mode MOVE_TO, with nobody at the keyboard."""
+"""Move a batch that is older than MOVE_AFTER to the mode MOVE_TO, with nobody at the keyboard.
+
+To move a batch is to cancel it and to ask its unanswered rows in another mode, flex or live. The
+commands `tag` and `work` do it while they wait for batches.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,9 +22,13 @@ from pipeline.store.database import Connection
 
 
 def find_move_time(batch: BatchRow, settings: Settings) -> datetime | None:
-    """Return when `tag` or `work` moves a submitted batch; None if they never do.
+    """Return when a submitted batch is old enough that its rows are asked in another mode.
 
-    A batch that is being cancelled is not moved again.
+    `tag` and `work` do this MOVE_AFTER seconds after the batch was created. The time may be past.
+
+    Returns:
+        None without MOVE_AFTER, for a batch that is not at the API, and for one that is being
+        cancelled.
     """
     created_at = batch.create_sent_at
     is_waiting = batch.way is Mode.BATCH and batch.state is BatchState.SUBMITTED
@@ -44,11 +52,14 @@ class LateBatches:
         self._handled_batches = set[int]()
 
     def move_if_late(self, batch: BatchRow, remote: RemoteBatch) -> None:
-        """Begin the move of a waiting batch if it is older than MOVE_AFTER.
+        """Cancel a batch that waits longer than MOVE_AFTER, to ask its rows in another mode.
 
-        If an earlier process recorded the move of the batch, the API is asked again to cancel it.
-        Does nothing if a person cancelled the batch, if it asks as another version, or if this
-        process handled it before. If the cost or the model prevents the move, that is printed.
+        The new mode, MOVE_TO, is recorded with the cancel. If the cost or the model prevents that,
+        it is printed. If an earlier process recorded it already, only the call to the API is
+        repeated.
+
+        Each batch is handled once in a process. Nothing is done for a batch that a person
+        cancelled, or whose version is not the version in use.
 
         Raises:
             RemoteError: The API could not be asked to cancel.
@@ -75,7 +86,7 @@ class LateBatches:
         self._handled_batches.add(number)
 
     def begin_move(self, batch: BatchRow, mode: Mode, remote: RemoteBatch) -> None:
-        """Record a move and ask the API to cancel the batch.
+        """Record that another mode asks the rows of a batch, and cancel the batch at the API.
 
         Raises:
             RemoteError: The API could not be asked to cancel; a later command asks again.
@@ -84,7 +95,12 @@ class LateBatches:
         move.begin_move(self._ws, batch, mode, remote=remote)
 
     def _move_if_allowed(self, batch: BatchRow, mode: Mode, remote: RemoteBatch) -> None:
-        """Print a move and begin it, or print why it cannot begin without a person."""
+        """Print the costs of a move and begin it, or print why a person must begin it.
+
+        Args:
+            mode: The mode in which the rows are asked then.
+            remote: The batch as the API reported it.
+        """
         ws = self._ws
         estimate = estimate_move(batch, mode, model=ws.model, now=ws.now())
         refusal = self._find_refusal(batch, mode, estimate)
@@ -99,10 +115,10 @@ class LateBatches:
         self.begin_move(batch, mode, remote)
 
     def _find_refusal(self, batch: BatchRow, mode: Mode, estimate: MoveEstimate) -> str:
-        """Return why a move cannot begin without a person; "" if it can.
+        """Return why a batch cannot be moved to another mode without a person; "" if it can.
 
-        It cannot begin if the model is not served by flex, the other mode costs more than
-        `max_usd`, or a budget has no room.
+        It cannot if flex does not serve the model, if the rows cost more than `self.max_usd` in the
+        other mode, or if a budget has too little left.
         """
         ws = self._ws
         if mode is Mode.FLEX and not ws.model.flex:
@@ -134,9 +150,9 @@ class LateMove:
 def estimate_late_moves(
     ws: WorkspaceSession, tx: Connection, new_rows_usd: float
 ) -> LateMove | None:
-    """Return when and to which mode MOVE_AFTER moves batches, and the price if it moves all.
+    """Return what MOVE_AFTER can do: its time, the other mode, and the price of all rows in it.
 
-    The price is that of the new rows, and of the prepared, submitting and submitted batches of the
+    These are the new rows, and the rows of the prepared, submitting and submitted batches of the
     task and the version in use. Batches that are being cancelled are left out.
 
     Args:

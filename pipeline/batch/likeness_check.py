@@ -23,12 +23,16 @@ from pipeline.store.database import Connection
 
 
 def find_unlike_answers(tx: Connection, task: Task, batch: BatchRow, results: ResultFile) -> str:
-    """Return what shows that answers are about other rows than their own; "" if nothing does.
+    """Return in words why answers seem to be about other rows than their own; "" if they do not.
 
-    Compares the words of up to MAX_PAIRS answers of the result with the texts of their rows.
-    Batches with fewer than `likeness.MIN_PAIRS` answers are not tested. Versions are not tested if
-    their earlier answers, too, are no more like their rows than like shuffled rows. A task with row
-    codes is not tested either, because each of its answers is checked.
+    Compares the words of up to MAX_PAIRS answers of the result with the texts of their rows. They
+    are suspicious if they have no more in common than answers and shuffled rows.
+
+    Nothing is tested, and the result is "", in these cases:
+
+    - The result has fewer than `likeness.MIN_PAIRS` answers.
+    - Earlier answers of the same version are no more like their rows either, so words show nothing.
+    - The task has row codes, with which each answer is checked by itself.
     """
     if task.prompt.has_echo:
         return ""
@@ -52,7 +56,7 @@ def _read_sampled_pairs(
     batch: BatchRow,
     results: ResultFile,
 ) -> list[WordPair]:
-    """Return the words of the answers and rows of a random part of a batch.
+    """Return the words of the answers and rows of a part of a batch, from a random line on.
 
     The part is MAX_PAIRS consecutive rows in the order of the batch's requests, or all rows if
     there are fewer. Their replies are looked up in the result file by key. A row with no reply,

@@ -8,6 +8,7 @@
   ingests the batches in threads.
 - The next command seals the replies that a dead process left (`ingest.recover_dead_runs`). Rows
   without a reply are open again.
+- A run with `RunPolicy.is_single_batch` asks about a few rows in one batch, and no row again.
 """
 
 import asyncio
@@ -42,9 +43,10 @@ def ask_rows(
 ) -> LiveReport:
     """Ask about the selected open rows in live batches; ingest each batch when it is complete.
 
-    A trial also asks about named rows that are not open. It stores only its cost; its replies are
-    in the report. A row whose answer is invalid or refused is asked again while it stays open,
-    except in a single batch. Ctrl-C stops the run and is not raised; the report says `interrupted`.
+    A trial, which tests a prompt, also asks about named rows that are not open. It stores only
+    outcome counts and cost; its replies are in the report. A row whose answer is invalid or refused
+    is asked again while it stays open, unless the policy allows only a single batch. Ctrl-C stops
+    the run and is not raised; the report says `interrupted`.
 
     Args:
         selection: The rows to ask about.
@@ -103,10 +105,10 @@ def judge_answers(
 
 @contextlib.contextmanager
 def _handling_signals(handle: Callable[[], None]) -> Iterator[None]:
-    """Call `handle` in the event loop for each SIGINT and SIGTERM during a block.
+    """Call `handle` in the event loop for each SIGINT and SIGTERM while this context is active.
 
     Only the main thread gets signals; in other threads nothing is changed. Ignored signals stay
-    ignored. The handlers of before are restored at the end.
+    ignored. The earlier handlers are restored at the end.
     """
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -160,12 +162,14 @@ class _LiveRun:
     def run_to_end(self) -> LiveReport:
         """Run until all rows are asked or the run is stopped; return the report.
 
-        If no row was answered and the last call failed because of the service, that failure is the
-        report's `stopped`. So is any FindableError that stopped the run; it is not raised.
+        A FindableError that stops the run is not raised: it is the report's `stopped`. If no row
+        was answered and the last call failed because of the service, this failure is `stopped`,
+        too.
 
         Raises:
-            ConfigurationError: There is no usable key, or the engine cannot start.
-            Exception: An error that is not a FindableError.
+            ConfigurationError: Before the run, because there is no usable key or the engine cannot
+                start.
+            Exception: An error that is not a FindableError stopped the run.
         """
         # A missing key or an engine that cannot start is reported before anything is written.
         self._ws.ensure_client()
@@ -197,8 +201,8 @@ class _LiveRun:
     async def _start_calls(self) -> None:
         """Start the queued calls as the limits allow, until no row is left or the run is stopped.
 
-        If a budget has no room, the run is stopped with its error, unless it is a single batch. All
-        errors stop the run and are not raised.
+        All errors stop the run and are not raised. If a budget has too little left for further
+        rows, its error stops the run; a run with a single batch ends without an error then.
         """
         try:
             await self._count_other_calls()
@@ -215,9 +219,9 @@ class _LiveRun:
     async def _wait_for_call_to_make(self) -> PendingCall | None:
         """Return the next call that may be made now; wait until there is one.
 
-        If no queued call may be made now and rows may be left, a batch is prepared, which queues
-        its calls. Otherwise the method waits while calls are queued or running or batches are
-        closing.
+        If no queued call may be made now, and another batch may be possible, that batch is prepared
+        and its requests are queued. Otherwise the method waits while calls are queued or running or
+        batches are closing.
 
         Returns:
             The call, removed from the queue. None if the run is stopped, or if nothing is queued,
@@ -313,10 +317,12 @@ class _LiveRun:
     async def _finish(self) -> None:
         """End the running calls, then seal and ingest all open batches.
 
-        If the run was not stopped, rows whose request was refused before any answer arrived are
-        given up, and not charged. Rows with a copied answer count as answered in the report. An
-        error of a batch stops the run and is kept for the report, but an interrupted run ignores a
-        batch that it cannot write.
+        If the run was not stopped, but no call was answered, the rows whose request got a 400 are
+        given up, uncharged: every request may be at fault.
+
+        An error of a batch stops the run and becomes the report's `stopped`. An interrupted run
+        drops the error that the database is not available; the next command ingests the batch.
+        Rows with a copied answer are added to the report's `answered`.
         """
         await self._end_running_calls()
         if not self._throttle.is_stopped:
@@ -337,9 +343,10 @@ class _LiveRun:
         self.report.answered += self._batches.copied_rows
 
     async def _end_running_calls(self) -> None:
-        """Wait for running calls until the deadline, then cancel them.
+        """Wait for running calls until the throttle's deadline, then cancel them.
 
-        Cancelled calls get INTERRUPTED_WRITE_TIMEOUT_S to end.
+        The deadline is that of the run; an interrupt shortens it to GRACE_S. Cancelled calls
+        get INTERRUPTED_WRITE_TIMEOUT_S to end.
         """
         while self._throttle.running_calls:
             remaining_s = self._throttle.deadline - self._ws.monotonic()

@@ -2,6 +2,8 @@
 
 All functions block, so the event loop of the run calls them in threads. The replies of a batch are
 synced to disk once a second. They are sealed and ingested when each request of the batch has one.
+
+A run with `RunPolicy.is_single_batch` has one batch at most, and asks no row again.
 """
 
 import os
@@ -81,11 +83,14 @@ class LiveBatches:
         return self.end_of_rows is None or bool(self._retry_ids)
 
     def open_next(self) -> tuple[OpenLiveBatch, Sequence[PlannedRequest]] | None:
-        """Prepare the next batch, which is claimed and locked; return it with its requests.
+        """Prepare the next batch and return it with its requests; None if no batch is possible.
 
-        If no batch is possible, None is returned, and the reason is kept as `end_of_rows` until a
-        batch is closed. A single batch keeps the reason in the report, and no second batch is
-        possible.
+        Its rows are claimed, and this process has its lock. If none is possible, `end_of_rows` has
+        the reason. The end of a batch clears the reason, because failed rows may then be open again
+        and money be free.
+
+        If the run may have a single batch only, the reason is also the report's `idle_reason`, and
+        no second batch is possible.
         """
         is_single_batch = self._policy.is_single_batch
         prepared = self._prepare_next()
@@ -108,9 +113,8 @@ class LiveBatches:
     def _prepare_next(self) -> Prepared | StopReason:
         """Prepare a batch of rows that are to be asked again, or else a batch of new rows.
 
-        If there are rows to ask again, their list is emptied first. New rows are also taken if no
-        batch of the rows to ask again is possible. The number of the first batch becomes the run's
-        number.
+        The list of rows to ask again is emptied, even if no batch of them is possible. The number
+        of the first batch becomes the run's number.
 
         Returns:
             The batch, whose rows are claimed and whose lock is held, or the reason why no batch of
@@ -155,10 +159,13 @@ class LiveBatches:
     def close(self, open_batch: OpenLiveBatch) -> None:
         """Seal and ingest the replies of a batch, count its outcomes, and release its lock.
 
-        A trial stores only its cost, and its files are deleted. Rows without a reply get the error
-        that stopped the run as their reason, or "interrupted", or NOT_ASKED_REASON. An interrupted
-        run waits INTERRUPTED_WRITE_TIMEOUT_S at most for another writer. The lock is released after
-        an error too.
+        A row without a reply keeps the reason that its call gave. Otherwise its reason is the
+        message of the error that stopped the run, else "interrupted" after an interrupt, else
+        NOT_ASKED_REASON. A trial, which tests a prompt, stores only its outcome counts and cost,
+        and its files are deleted.
+
+        An interrupted run waits INTERRUPTED_WRITE_TIMEOUT_S at most for another writer of the
+        database. The lock is released after an error, too.
 
         Raises:
             FindableError: The batch could not be sealed or ingested.
@@ -169,7 +176,7 @@ class LiveBatches:
             if self._mode is Mode.TRIAL:
                 store_trial_outcomes(self._ws, open_batch.number, patience_s=self._write_timeout_s)
             else:
-                self._seal_and_ingest(open_batch)
+                self._store_outcomes(open_batch)
         finally:
             open_batch.lock.release()
         if not self._policy.is_single_batch:
@@ -178,10 +185,10 @@ class LiveBatches:
 
     @property
     def _write_timeout_s(self) -> float | None:
-        """Return how long to wait for another writer; None is the time of other commands."""
+        """Return the longest wait for another writer; None means the default of all commands."""
         return INTERRUPTED_WRITE_TIMEOUT_S if self._report.interrupted else None
 
-    def _seal_and_ingest(self, open_batch: OpenLiveBatch) -> None:
+    def _store_outcomes(self, open_batch: OpenLiveBatch) -> None:
         """Seal and ingest the replies of a batch, and count its outcomes in the report.
 
         A row without a reply and without a reason of its own gets the reason why the run stopped.
@@ -207,11 +214,12 @@ class LiveBatches:
         report.run = min(open_batch.number, report.run or open_batch.number)
 
     def _count_outcomes(self, outcomes: list[RowOutcome]) -> None:
-        """Count answered and failed rows; queue the rows that may be asked again.
+        """Count answered and failed rows in the report; queue the rows that may be asked again.
 
-        All rows without an applied answer are excluded from later batches of new rows. A single
-        batch queues no row. The reply of a queued row is taken off the report's `replies`. A row
-        that is not queued counts as failed if it was called, and not at all otherwise.
+        All rows without an applied answer are excluded from later batches of new rows. A row is
+        queued if it may be asked again, unless the run has a single batch. For a queued row that
+        was called, the report's `replies` is reduced by 1. A row that is not queued counts as
+        failed if it was called, and not at all otherwise.
         """
         for outcome in outcomes:
             if not outcome.reason:
@@ -245,10 +253,11 @@ class LiveBatches:
                 self._record_calls(open_batch)
 
     def _record_calls(self, open_batch: OpenLiveBatch) -> None:
-        """Store the number and duration of a batch's calls in its row, if their number changed.
+        """Store in a batch's row how many calls it made and the sum of their durations.
 
-        The calls count for today's quota. An interrupted run waits INTERRUPTED_WRITE_TIMEOUT_S at
-        most.
+        Does nothing if the number of calls is stored already. The calls count for today's quota. An
+        interrupted run waits INTERRUPTED_WRITE_TIMEOUT_S at most for another writer of the
+        database.
         """
         if open_batch.calls == open_batch.recorded_calls:
             return
@@ -266,14 +275,15 @@ class LiveBatches:
         open_batch.recorded_calls = calls
 
     def read_other_calls(self) -> tuple[list[tuple[float, int]], int]:
-        """Return the calls that other batches made in the last minute, and all calls of this day.
+        """Return the recent calls of batches that are not open here, and count today's calls.
 
-        Batches of the model count, of this and of other processes. The times of their calls are
-        estimated.
+        They count for the rate limits of the model. Batches of all processes are included. Without
+        rate limits nothing is read, and the result is [] and 0.
 
         Returns:
-            Monotonic time and prompt tokens of each call, and the number of today's calls with
-            those of the open batches. Without rate limits nothing is counted: [] and 0.
+            First, for each call in the last minute of a batch that is not open in this run, its
+            estimated monotonic time and its prompt tokens. Second, the number of all calls of this
+            day, with those of the open batches, also if they are not recorded yet.
         """
         ws = self._ws
         if all(limit is None for limit in ws.limits):
@@ -311,9 +321,13 @@ def _spread_evenly(
     window_start: datetime,
     now: datetime,
 ) -> Iterator[datetime]:
-    """Yield assumed times of the calls of a batch, ascending: evenly spread, within the window.
+    """Yield the assumed times of a batch's calls since `window_start`, ascending.
 
-    Times more than one window in the future are left out.
+    The calls are spread evenly from the start to the end of the batch, or to `now` if it is
+    running. Times up to one minute after `now` are yielded, too; later times are left out.
+
+    Args:
+        window_start: One minute before `now`; earlier times are left out.
     """
     finished_at = past_calls.finished_at or now
     interval = (finished_at - past_calls.started_at) / past_calls.call_count

@@ -102,8 +102,8 @@ class LiveCalls:
     def add(self, open_batch: OpenLiveBatch, planned_requests: Sequence[PlannedRequest]) -> None:
         """Queue the requests of a batch.
 
-        The row of a request that exceeds the limit of tokens in a minute is given up instead, with
-        this reason, and its call is not made.
+        A request with more tokens than the limit per minute is not queued. Its row is given up,
+        with a reason that names the tokens and the limit.
         """
         for request in planned_requests:
             call = PendingCall(request, open_batch)
@@ -133,12 +133,15 @@ class LiveCalls:
     # A call
 
     async def make_call(self, call: PendingCall, started_call: StartedCall) -> None:
-        """Make a call, append its reply to the result file of its batch, and count it.
+        """Make a call, append its reply to the reply file of its batch, and count it.
 
         The reply is in the file, but not synced, when this returns. Its cost is added to the
         report. A trial also keeps the reply in the report. After an error of the API the call is
-        repeated later, or its row is given up, or the run stops. A cancelled call gives its row up,
-        as a call that may be paid for.
+        repeated later, or its row is given up, or the run stops. If the call is cancelled, its row
+        is given up, and the call counts as one that may have been paid for.
+
+        Args:
+            started_call: The entry of the rate limiter for this call.
 
         Raises:
             LockLostError: Another process took over the batch; the call was not made.
@@ -205,16 +208,18 @@ class LiveCalls:
     ) -> None:
         """Decide after a failed call: repeat it, give its row up, or stop the run.
 
-        - A 429: the call is repeated first, after the pause that the throttle sets.
+        - A 429: the call becomes the next call, after the pause that the throttle sets.
         - A lasting refusal, such as a bad key: the run stops.
-        - Another 400: the row is charged if a call of this run was answered. Before the first
-          answer it is kept, and MAX_INITIAL_400S of them stop the run.
+        - Any other refusal, usually a 400: if a call of this run was answered, the row is charged,
+          so the failure counts against it. Before the first answer the refusal is kept, and
+          MAX_INITIAL_400S kept refusals stop the run.
         - A failure of the service: the call is repeated after a pause. Its row is given up after
           too many calls without any reply, or after the throttle's patience.
 
-        A call that was certainly not paid for is not counted any more.
+        A call that was certainly not paid for is taken off the batch's number of calls.
 
         Args:
+            started_call: The entry of the rate limiter for this call.
             started_at: Monotonic time at which the call started.
         """
         self._uncount_unpaid_call(call, started_call, error)
@@ -239,10 +244,10 @@ class LiveCalls:
         started_call: StartedCall,
         error: errors.RemoteError,
     ) -> None:
-        """Take back the count of a call that was certainly not paid for, or not counted by quota.
+        """Take back the count of a call that was certainly not paid for, or that no quota counted.
 
-        A refused or unsent call, or a call with status 503, is not counted as paid for. A throttled
-        or unsent call is withdrawn from the rate limiter.
+        A refused or unsent call, or a call with status 503, is taken off the batch's number of
+        calls. A throttled or unsent call is withdrawn from the rate limiter.
         """
         is_unpaid = isinstance(error, errors.RefusedError | errors.NotSentError)
         if is_unpaid or error.code == OVERLOADED_CODE:
@@ -254,10 +259,9 @@ class LiveCalls:
         """Queue a call again after a failure of the service, or give its row up.
 
         The row is given up after `max_unanswered_calls` calls without any reply, or if its calls
-        have failed for longer than the throttle's patience.
-
-        The pause doubles each time, with jitter. It is at least the time that the service asked
-        for, and never more than MAX_PAUSE_S.
+        have failed for longer than the throttle's patience. The pause before the next call doubles
+        each time, with jitter. It is longer if the service asked for more, but never longer than
+        MAX_PAUSE_S.
         """
         now = self._ws.monotonic()
         call.failures += 1
@@ -279,10 +283,10 @@ class LiveCalls:
     # Rows without a reply
 
     def _settle_refusals(self) -> None:
-        """Charge the rows whose requests got a 400, because other requests were answered.
+        """Charge the rows whose requests were refused, because another request was answered.
 
-        Appends each refusal as the reply to its call, so the ingest charges the row. The kept
-        refusals are emptied.
+        To charge a row is to count the failure against it. Each kept refusal is appended to the
+        reply file of its batch, and the ingest charges the row. Then no refusal is kept any more.
         """
         refusals = self._unsettled_refusals
         self._unsettled_refusals = []
@@ -302,7 +306,7 @@ class LiveCalls:
             self._count_reply(call.batch)
 
     def give_up_refused(self) -> None:
-        """Give up the rows whose requests got a 400, uncharged, because no request was answered.
+        """Give up the rows whose requests were refused, uncharged, because no request was answered.
 
         The refusals may be the fault of every request.
         """
@@ -333,6 +337,6 @@ class LiveCalls:
         self._count_reply(call.batch)
 
     def _count_reply(self, open_batch: OpenLiveBatch) -> None:
-        """Count a request that needs no more calls."""
+        """Count a request that needs no more calls, in its batch and in the report."""
         open_batch.open_requests -= 1
         self._report.replies += 1

@@ -140,7 +140,8 @@ class LiveThrottle:
         """Start no more calls, and keep the first error for the report.
 
         An OSError is kept as a ConfigurationError. Another error that is not a FindableError is
-        kept in `unexpected_error`, to be raised when the running calls have ended.
+        kept in `unexpected_error`, to be raised when the running calls have ended. Nothing is
+        raised here.
 
         Args:
             error: The reason, or None if a person interrupted the run.
@@ -164,7 +165,8 @@ class LiveThrottle:
     async def acquire(self, tokens: int) -> StartedCall | None:
         """Wait until a call may start, and count it for the rate limits.
 
-        Sets the report's `pause_s` and `max_parallel_calls` meanwhile.
+        Meanwhile the report's `pause_s` is the seconds until the limits allow the call, and its
+        `max_parallel_calls` the number of calls that may run at once.
 
         Args:
             tokens: Estimated prompt tokens of the call. They fit into a minute.
@@ -258,7 +260,7 @@ class LiveThrottle:
         self._warn_of_daily_quota()
 
     def _warn_of_daily_quota(self) -> None:
-        """Warn once in a run when DAILY_QUOTA_WARNING_SHARE of the day's requests are used."""
+        """Print a warning once in a run when DAILY_QUOTA_WARNING_SHARE of the quota is used."""
         max_requests = self._ws.limits.rpd
         if max_requests is None or self._has_warned_of_quota:
             return
@@ -331,13 +333,14 @@ class LiveThrottle:
         self._failing_since = math.inf
 
     def note_refusal(self, error: ThrottledError) -> None:
-        """Note a 429: later calls wait for the quota.
+        """Note a 429: the rate limiter delays later calls, and the run may stop.
 
-        The run stops in three cases:
-
+        It stops in three cases:
         - The quota is that of the day.
-        - 429s last longer than `poll_patience` without a success; in flex, at least one hour.
-        - It is the second 429 of the run, and the policy stops then.
+        - 429s last longer than the setting `poll_patience` without a success; in flex, at least one
+          hour.
+        - It is the second 429 of the run, and the run's policy stops at the second, because a
+          person waits for it.
         """
         self.rate_limiter.note_refusal(error.retry_after_s)
         self._throttled_count += 1
@@ -350,10 +353,13 @@ class LiveThrottle:
     def note_failure(self, error: RemoteError, *, started_s: float, row_id: str) -> None:
         """Note a failure of the service: all calls wait, and the run stops if nothing succeeds.
 
-        Failures count until a call is answered. The pause begins with the second failure and
-        doubles up to MAX_PAUSE_S. The run stops after MAX_PARALLEL_FAILURES failures, if the time
-        since the first is over `patience_s`. Two failures count as a single failure if their calls
-        ran in parallel, or if they are about the same row, because that row may be the cause.
+        Failures are counted until a call is answered. A failure is not counted if its call started
+        before the last counted failure, because both have the same cause, or if it is about the
+        same row, because that row may be the cause.
+
+        From the second counted failure on, all calls pause; the pause doubles up to MAX_PAUSE_S.
+        The run stops if MAX_PARALLEL_FAILURES failures are counted, and if the first was more than
+        `patience_s` ago.
 
         Args:
             started_s: Monotonic time at which the call started.

@@ -1,6 +1,7 @@
 """Move the rows of a batch to another mode: cancel the batch, and list the rows that it lacks.
 
 - The journal records the mode before the API is asked to cancel, so any later command continues.
+  From then on the batch has an open move, until none of its rows is open.
 - The rows stay claimed until `get` reports that the batch is over. Then its answers are ingested,
   and the rows without an answer are open.
 - A batch may succeed in spite of the cancel. Its result is downloaded like any other.
@@ -64,14 +65,14 @@ class WaitingMove(NamedTuple):
 
 
 def estimate_move(batch: BatchRow, mode: Mode, *, model: Model, now: datetime) -> MoveEstimate:
-    """Estimate both costs from the estimated tokens of the batch."""
+    """Estimate what it costs to move a batch to another mode, from its estimated tokens."""
     usage = Usage(batch.estimated_in, batch.estimated_out)
     other_mode_usd = calculate_cost(model, usage, mode.tier, day=now.date())
     return MoveEstimate(batch.estimated_cost, other_mode_usd)
 
 
 def describe_move(batch: BatchRow, mode: Mode, estimate: MoveEstimate) -> str:
-    """Return both costs of a move in words."""
+    """Return in words what the cancelled batch and the other mode may cost."""
     text = (
         f"batch {batch.number}: cancelled, it may still cost up to "
         f"{format_usd(estimate.cancelled_usd)}; asking its {plural(batch.requests, 'row')} by "
@@ -104,10 +105,14 @@ def list_open_moves(tx: Connection, number: int | None = None) -> dict[int, Mode
 
 
 def list_ended_moves(tx: Connection, task: Task, extractor: str) -> list[tuple[BatchRow, Mode]]:
-    """Return the ended batches of a version that have an open move, each with the move's mode.
+    """Return the ended batches whose rows another mode must still ask, each with this mode.
 
-    The oldest is first. Batches of another task or version are left out, because their rows cannot
-    be asked as they were.
+    They have an open move: they were cancelled for another mode, and that is not completed. All
+    their rows may be answered nevertheless. The oldest batch is first. Batches of another task or
+    version are left out, because their rows cannot be asked as they were.
+
+    Args:
+        extractor: The version.
     """
     ended_moves = []
     for number, mode in list_open_moves(tx).items():
@@ -119,9 +124,13 @@ def list_ended_moves(tx: Connection, task: Task, extractor: str) -> list[tuple[B
 
 
 def list_waiting_moves(tx: Connection, task: Task, extractor: str) -> list[WaitingMove]:
-    """Return the moves of a version whose batch is over and has open rows, oldest first.
+    """Return those batches of `list_ended_moves` that have open rows, and count these rows.
 
-    Each has the number of its batch, its mode, and the number of these rows.
+    They are batches of a version that were cancelled so that another mode asks their rows. The
+    oldest is first.
+
+    Args:
+        extractor: The version.
     """
     waiting_moves = []
     for batch, mode in list_ended_moves(tx, task, extractor):
@@ -140,8 +149,9 @@ def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
 def find_budget_refusal(ws: WorkspaceSession, batch: BatchRow, estimate: MoveEstimate) -> str:
     """Return why a budget does not allow a move; "" if all budgets allow it.
 
-    The price of the other mode counts with the reserve for the error of estimates. The budgets
-    count the batch itself until it is ingested.
+    To move a batch is to cancel it and ask its rows in another mode. The price in that mode must
+    fit, with the reserve for the error of estimates. Until the batch is ingested, budgets also
+    count the batch itself, so both costs must fit.
     """
     with ws.store.read() as tx:
         reserve = budget.load_calibration(tx, batch.extractor).reserve
@@ -156,7 +166,10 @@ def find_budget_refusal(ws: WorkspaceSession, batch: BatchRow, estimate: MoveEst
 
 
 def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
-    """Print both costs of a move, check them against the budgets, and ask to confirm them.
+    """Print what moving a batch to another mode costs, check budgets, and ask to confirm.
+
+    The costs are what the cancelled batch may still cost, and the price of all its rows in the
+    other mode. Nothing is changed.
 
     Raises:
         BudgetError: A budget has no room for the other mode.
@@ -225,10 +238,13 @@ def end_move_if_done(
 
 
 def check_movable(ws: WorkspaceSession, batch: BatchRow, mode: Mode | None) -> None:
-    """Check that a batch can be moved, or that its move can be continued.
+    """Check that the rows of a batch can be asked in another mode.
+
+    A batch can be moved if it is submitted. If it is over, only an open move of it can be
+    continued. Nothing is changed.
 
     Args:
-        mode: The mode of its open move, or None.
+        mode: The mode of the batch's open move, which an earlier command began; None without one.
 
     Raises:
         InputError: The batch is live, of another version, not sent, or over without an open move.

@@ -1,6 +1,8 @@
 """Follow batches at the API until each is over and its result is sealed.
 
 - A batch moves from submitted to downloaded or failed.
+- A look at a batch is one `get` call about it. A batch is over if the API will not change it any
+  more.
 - Only `get` decides whether a batch still exists, never its absence from a list.
 - No lock is held while a poll waits, so a poll of a whole day blocks no other process.
 - An error of one batch does not stop the others. Unclear creates are left to `batch-submit`.
@@ -104,11 +106,13 @@ def poll_batches(
 ) -> PollReport:
     """Look at the task's submitted batches, and seal the results of those that are over.
 
-    A batch with an unclear create is only reported as `unclear`; if a process works on it, that
-    process is printed instead. Also downloads lost results of downloaded batches again, and cancels
-    duplicate batches. Shows the progress. Ends early if no look succeeds for `poll_patience`
-    seconds or a daily quota is used up; the error is in the report's `stopped`. Nothing is
-    ingested.
+    A batch with an unclear create may or may not exist at the API. It is only added to the report's
+    `unclear`; if a process works on it, that process is printed instead. Also downloads lost
+    results of downloaded batches again, and cancels duplicate batches. Shows the progress. Nothing
+    is ingested.
+
+    Ends early if no look succeeds for as many seconds as the setting `poll_patience`, or if a daily
+    quota is used up; the error is the report's `stopped`.
 
     Args:
         wait: Look until all batches are over, instead of once.
@@ -197,16 +201,16 @@ class _Poll:
     def follow(self, *, wait: bool, stops_at_first: bool, bar: ProgressBar) -> None:
         """Look at the followed batches again and again, with growing pauses, until the poll ends.
 
-        A poll that downloads also downloads the results of batches that are over. Before each
+        If the poll downloads, a look at a batch that is over downloads its result. Before each
         further round, batches that were submitted meanwhile are followed, too. The poll ends after
-        a look if one of these is true:
+        a round if one of these is true:
 
         - No batch needs another look: each is over, unknown to the API, or has a lasting error.
         - `stops_at_first` is set and a batch is over.
-        - An error stops the poll, such as a daily quota, or `poll_patience` seconds without a
-          successful look. The error is not raised: it is stored as `stopped` in the report.
-        - `wait` is false. On the local engine a poll that downloads results goes on for
-          LOCAL_LOOK_S seconds before it ends.
+        - An error ends the poll, such as a daily quota, or `poll_patience` seconds without a
+          successful look. It is not raised: it is the report's `stopped`.
+        - `wait` is false. With the local engine, a poll that downloads first goes on for up to
+          LOCAL_LOOK_S seconds, because batches run only while a command looks at them.
 
         Raises:
             KeyRefusedError: The API refuses the key.
@@ -241,8 +245,8 @@ class _Poll:
         """Look once at each followed batch and show the progress.
 
         Batches that left the state submitted count as done and are not looked at. Batches with a
-        lasting error, or unknown to the API, are skipped. Stops after a look if the poll is out of
-        patience.
+        lasting error, or unknown to the API, are skipped. Ends early if no look has succeeded for
+        `poll_patience` seconds.
 
         Raises:
             KeyRefusedError: The API refuses the key.
@@ -299,10 +303,12 @@ class _Poll:
     def _check_batch(self, batch: BatchRow) -> str:
         """Store the remote state of a batch, download its result if it is over; return the state.
 
-        The state is stored if it changed, and its finished requests are counted in `done_counts`.
-        A state of an unknown kind is printed once and counts as running. `on_waiting` is called
-        with a batch that is not over. A batch that is over is not downloaded if the poll downloads
-        nothing, or while the batch may still name its result.
+        The state is stored if it changed, and its finished requests are counted in `done_counts`. A
+        state of an unknown kind is printed once and counts as running. `on_waiting` is called with
+        a batch that is not over.
+
+        Nothing is downloaded if the poll downloads nothing, or if the batch succeeded but the API
+        does not name its result yet.
 
         Returns:
             The API's state in lower case, with the age of a cancel, and with the number of the
@@ -332,7 +338,7 @@ class _Poll:
 
         if not remote.state.is_final:
             self.on_waiting(batch, remote)
-        is_settled = remote.state.is_final and not self._should_wait_for_result(batch, remote)
+        is_settled = remote.state.is_final and not self._defer_unnamed_result(batch, remote)
         if is_settled and self.should_download:
             download_result(ws, number, remote)
         state = (remote.state_name or "no state").lower().rpartition("state_")[2]
@@ -341,11 +347,15 @@ class _Poll:
             state += f", asked to cancel {waited} ago"
         return state if len(self.done_counts) == 1 else f"batch {number}: {state}"
 
-    def _should_wait_for_result(self, batch: BatchRow, remote: RemoteBatch) -> bool:
-        """Return whether a batch that succeeded without naming a result may still name it.
+    def _defer_unnamed_result(self, batch: BatchRow, remote: RemoteBatch) -> bool:
+        """Put off the end of a batch that succeeded but whose result the API does not name yet.
 
-        It is false for a batch that did not succeed, has a result, or was given up by a person. The
-        first look stores when the wait began, and prints when it ends: UNNAMED_RESULT_WAIT later.
+        The first call stores the present time as the start of the wait, and prints when the wait
+        ends: UNNAMED_RESULT_WAIT later. Later calls only compare the time.
+
+        Returns:
+            Whether the batch is put off. False if it did not succeed, if its result is named, if a
+            person cancelled it, or after UNNAMED_RESULT_WAIT.
         """
         is_succeeded = remote.state is RemoteState.SUCCEEDED
         if not is_succeeded or remote.has_result or is_given_up(batch):
@@ -367,18 +377,19 @@ class _Poll:
     def _find_stop_error(self, waiting: list[int], *, wait: bool) -> errors.RemoteError | None:
         """Return the error that ends this poll now, or None if the poll goes on.
 
-        If `waiting` is not empty, only errors of its batches count:
+        While batches are waiting, only the errors of their last looks count:
 
-        - a daily quota, which is a throttle with a reset time, ends the poll at once
-        - any other error ends it if `wait` is false, or if the poll is out of patience; the last
-          such error is returned
+        - A daily quota ends the poll at once.
+        - Any other error ends the poll if it looks only once, or if no look has succeeded for
+          `poll_patience` seconds. If there are several, the error of the last batch is returned.
 
-        If `waiting` is empty, the first lasting error of any batch is returned.
+        If no batch is waiting, the first lasting error of any batch is returned; transient errors
+        are ignored.
 
         Args:
-            waiting: Numbers of the submitted batches that the poll will check again. A batch that
+            waiting: Numbers of the submitted batches that the poll will look at again. A batch that
                 has a lasting error, or that the API does not know, is not in it.
-            wait: The poll repeats its checks until all batches are over, instead of checking once.
+            wait: The poll looks until all batches are over, instead of once.
         """
         waiting_errors = [
             self.check_errors[number] for number in waiting if number in self.check_errors
@@ -444,10 +455,11 @@ class _Poll:
 
 
 def _find_changes(batch: BatchRow, remote: RemoteBatch, *, now: datetime) -> dict[str, object]:
-    """Return the columns of a batch that a look at the remote batch changes, by name.
+    """Return the database columns of a batch that a look at the remote batch changes, by name.
 
     They are its state and finished requests at the API, and the time when it was first seen
-    running. If it is over, its lifetime in seconds follows. Columns with equal values are left out.
+    running. If it is over, its lifetime in seconds is added. Columns with equal values are left
+    out.
     """
     columns: dict[str, object] = {
         "remote_word": remote.state_name,

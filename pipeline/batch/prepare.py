@@ -6,6 +6,13 @@
   the claim, so a process that lost the lock cannot write into another process's file.
 - Live batches have small files, which are written in that transaction.
 - Nothing here calls the API.
+
+Terms of this module:
+
+- A single batch asks about a few rows at once, outside of a run.
+- A trial is a live batch that tests a prompt. It claims no rows.
+- A control request is an invented request whose right reply is known. It shows whether a result
+  gives replies to the wrong requests.
 """
 
 import contextlib
@@ -62,16 +69,16 @@ def prepare_batches(
     """Write, seal and claim request files for the selected rows, as far as budgets allow.
 
     Deletes leftover request files first. Prepares batch after batch until no row is left or a limit
-    stops it; nothing is sent. Starts again if another process changed its rows, and keeps the
-    batches prepared until then.
+    stops it; nothing is sent. If another process took rows or a lock that a batch needs, the
+    preparation begins again; the batches prepared until then stay.
 
     Returns:
         The numbers of the batches, why no further batch was prepared, and how many rows got a
         copied answer instead.
 
     Raises:
-        InconsistentError: There is a result file without a batch, or the rows changed MAX_TRIES
-            times.
+        InconsistentError: The folder has a result file without a batch, so the database is an older
+            copy. Or another process took rows of a batch MAX_TRIES times.
         StateConflictError, LockLostError: Another process interfered in each of MAX_TRIES tries.
     """
     preparation = Preparation(ws, selection, bar)
@@ -97,10 +104,12 @@ def prepare_batches(
 def _delete_unknown_request_files(data: Path, store: Store) -> None:
     """Delete request files without a batch, which a process left that died before its claim.
 
-    Drafts and sealed request files in the batch folder are deleted. Files of known batches stay.
+    These are drafts and sealed request files in the batch folder. Files of known batches stay. The
+    caller has the lock PREPARE_LOCK, so no other process is writing a draft.
 
     Raises:
-        InconsistentError: There is a result file without a batch. Nothing was deleted.
+        InconsistentError: There is a result file without a batch, so the database is older than the
+            folder. Nothing was deleted.
     """
     folder = data / BATCHES_FOLDER
     # A write transaction keeps other processes from claiming a file before it is deleted.
@@ -148,7 +157,7 @@ def acquire_batch_lock(locks: Locks, number: int) -> Lock:
 
 @dataclass
 class Preparation:
-    """Prepares the selected rows batch after batch; each call of `next` prepares one batch."""
+    """Prepares batches of the selected rows; each call of `prepare_next` prepares one batch."""
 
     ws: WorkspaceSession
     selection: Selection
@@ -167,10 +176,10 @@ class Preparation:
     def prepare_next(self) -> Prepared | StopReason:
         """Prepare and claim the next batch, or return why no batch is possible.
 
-        Each batch begins after the last row of the batch before, so claimed rows are not read again
-        and again. If no row is left there, all open rows are read once more. Waits for other
-        processes that prepare, unless `is_single_batch`. A trial removes its rows from the
-        selection, because it does not claim them.
+        A batch begins after the last row of the batch before, so claimed rows are not read again
+        and again. If no row is left there, this call reads all open rows from the first on. Waits
+        for other processes that prepare, unless `is_single_batch`. A trial removes its rows from
+        the selection, because it does not claim them.
 
         Raises:
             InconsistentError: The rows changed MAX_TRIES times while their requests were written.
@@ -235,8 +244,13 @@ class Preparation:
     def _write_draft(self, tx: Connection, after: str | None) -> RequestDraft | StopReason:
         """Fill a draft with rows after a row id; seal the file of a batch for the Batch API.
 
-        The file also gets its control requests. The requests of a live batch stay in memory. Copied
-        answers are stored on the way, in transactions of their own, and the progress is shown.
+        The file also gets its control requests. The requests of a live batch stay in memory. Shows
+        the progress. Rows whose input was answered before get a copied answer, which is stored in a
+        write transaction of its own.
+
+        Args:
+            tx: A read transaction.
+            after: Begin after the row with this id; None begins with the first row.
 
         Returns:
             The draft, or why it has no request: a limit, or NO_ROWS_LEFT.
@@ -269,10 +283,11 @@ class Preparation:
         return draft if draft.row_claims else stop_reason
 
     def _add_control_lines(self, draft: RequestDraft, file: files.SealedFile) -> None:
-        """Replace the file of a draft by a file with its control requests, and move its claims.
+        """Write the file of a draft again with its two control requests.
 
-        The first control request is the second line, and the other is the last line. The number of
-        rows is known only now, so the file is copied.
+        Control requests show whether a result gives replies to the wrong requests. One is the
+        second line and the other the last line, so the line numbers of all claims but the first
+        grow by 1. The file is copied, because the number of its rows was not known before.
         """
         first_control, last_control = draft.control_requests
         try:
@@ -421,9 +436,9 @@ class Preparation:
     def _new_draft(self, tx: Connection) -> RequestDraft:
         """Return an empty draft with the limits of now: rows, quota and budget.
 
-        The quota of queued tokens limits only batches for the Batch API. Rows that earlier batches
-        of this preparation have are taken from the selection's limit. Trials and single batches ask
-        about each row, even if another row has the same input.
+        The rows of earlier batches of this preparation are subtracted from the selection's limit.
+        The quota of queued tokens limits only batches for the Batch API. Trials and single batches
+        ask about each row, even if another row has the same input.
         """
         ws = self.ws
         calibration = budget.load_calibration(tx, ws.extractor)

@@ -1,12 +1,12 @@
 """Learn how many tokens the API really lets a model queue.
 
-Gemini documents a window of queued tokens per model and tier, but refuses batches far below it at
+Gemini documents a limit of queued tokens per model and tier, but refuses batches far below it at
 times. The limit is computed from the recorded create calls of a model and a key, so nothing else is
 stored:
 
 - A refusal below the limit lowers the limit to the tokens that were queued without the batch, but
   at least to half of the tokens that would have been queued.
-- A batch that is accepted near the limit raises the limit again, up to the documented window.
+- A batch that is accepted near the limit raises the limit again, up to the documented limit.
 - Refusals older than LEARNING_WINDOW are forgotten.
 """
 
@@ -25,7 +25,7 @@ from pipeline.store.database import Connection
 LEARNING_WINDOW = timedelta(days=7)
 # Our choice: after a success, the limit is this many times the tokens that were queued.
 SUCCESS_GROWTH = 1.25
-# Our choice: the limit is never lower than this share of the documented window, because other
+# Our choice: the limit is never lower than this share of the documented limit, because other
 # causes can refuse batches, too.
 MIN_LIMIT_SHARE = 0.01
 
@@ -35,7 +35,7 @@ class QueueLimit(NamedTuple):
 
     # The limit to use.
     tokens: int | None
-    # The documented window.
+    # The documented limit.
     documented_tokens: int | None
 
     @property
@@ -62,9 +62,9 @@ def read_queue_limit(
 ) -> QueueLimit:
     """Return how many prompt tokens may be queued for a model with the key in use.
 
-    It is the documented window of the model and the tier. If the API refused a batch because of a
-    full queue within LEARNING_WINDOW, it is the limit that `learn_limit` computes. A model without
-    a documented window is unlimited.
+    It is the documented limit of the model and the tier. If the API refused a batch within the last
+    LEARNING_WINDOW, because too many tokens were queued, it is the limit that `learn_limit`
+    computes. A model without a documented limit is unlimited.
     """
     documented_tokens = model.max_enqueued_tokens(settings.tier)
     documented_limit = QueueLimit(documented_tokens, documented_tokens)
@@ -80,15 +80,19 @@ def read_queue_limit(
 
 
 def learn_limit(tries: Iterable[CreateTry], documented_tokens: int, *, since: datetime) -> int:
-    """Return the limit of queued prompt tokens that the tries show, at most the documented window.
+    """Return the limit of queued prompt tokens that the create calls show.
 
-    A refusal lowers it to the tokens that were queued without the batch, or to half of the tokens
-    with the batch if that is more. A success raises it to SUCCESS_GROWTH times the tokens that were
-    queued then. It never falls below MIN_LIMIT_SHARE of the window.
+    It begins with the documented limit, and each call can change it, in their order:
+
+    - A refusal by a full queue lowers it to the largest of three numbers: the tokens that were
+      queued without the refused batch, half of the tokens with it, and MIN_LIMIT_SHARE of the
+      documented limit. A refusal above the documented limit, or before `since`, is ignored.
+    - A success raises it to SUCCESS_GROWTH times the tokens that were queued then, but not above
+      the documented limit.
 
     Args:
-        tries: The tries of a model and a key, oldest first.
-        since: Refusals before this time are ignored.
+        tries: The create calls of a model and a key, oldest first.
+        documented_tokens: The documented limit.
     """
     min_limit = documented_tokens * MIN_LIMIT_SHARE
     limit = float(documented_tokens)
@@ -106,7 +110,7 @@ def learn_limit(tries: Iterable[CreateTry], documented_tokens: int, *, since: da
         if create_try.is_created:
             queued[create_try.batch] = create_try
             limit = max(limit, total_tokens * SUCCESS_GROWTH)
-        # Above the documented window a refusal is expected.
+        # Above the documented limit a refusal is expected.
         elif (
             create_try.outcome == batches.QUEUE_FULL
             and create_try.sent_at >= since

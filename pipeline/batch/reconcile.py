@@ -57,17 +57,20 @@ def reconcile_create(
     batch: BatchRow,
     listing: Sequence[RemoteBatch] | None = None,
 ) -> ReconcileResult:
-    """Search the whole remote list for any try of a submitting batch, and adopt the oldest.
+    """Search the remote list for the batch of an unclear create, and adopt it.
 
-    A remote batch that may give answers is preferred to an older failed, cancelled or expired
-    batch. The adopted batch is stored as submitted, and its name is printed. The others are
-    recorded as duplicates and cancelled. If none is found, nothing is written.
+    If several remote batches have the name of a try of this batch, the oldest that did not fail,
+    expire or get cancelled is adopted, or else the oldest. It is stored as the submitted batch, and
+    its name is printed. The others are recorded as duplicates and cancelled. If none is found,
+    nothing is written.
 
-    The list proves absence only if it is read late enough: after its lag, and after the create's
-    time-out if the end of the create is unknown. Recorded times may come from a wrong clock, so the
-    time is measured by the monotonic clock from this process's first search.
+    The list proves that nothing was created only if it is read late enough after this process's
+    first search: the lag of the list, and also the create's time-out if nobody recorded how the
+    create ended. This is measured by the monotonic clock, because recorded times may come from a
+    wrong clock.
 
     Args:
+        batch: A batch in state submitting.
         listing: A list that was read before; it proves no absence. None reads the list now.
 
     Returns:
@@ -215,10 +218,12 @@ def _record_duplicates(
 def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
     """Record and cancel all duplicates in the remote list, of batches of all tasks.
 
-    Reads the list only while a batch is submitted or suspected of a duplicate. It is suspected if a
-    known duplicate is not cancelled yet, or if a create call was lost and the search for its batch
-    has not ended. If the list cannot be read, nothing is changed; this is printed if a batch is
-    suspected. Ends the search for batches that are old enough.
+    A duplicate is a second remote batch of a batch. The list is read only while a batch is
+    submitted or suspected. A batch is suspected if a known duplicate of it is not cancelled yet. It
+    is also suspected for at least LATE_DUPLICATE_WINDOW after a create call without a reply,
+    because the call may have created a remote batch.
+
+    If the list cannot be read, nothing is changed; this is printed if a batch is suspected.
     """
     with ws.store.read() as tx:
         duplicates = batches.list_duplicates(tx)
@@ -276,9 +281,9 @@ def _end_duplicate_search(store: Store, batch: BatchRow, *, now: Callable[[], da
 
 
 def _may_have_duplicate(batch: BatchRow) -> bool:
-    """Return whether a create call of the batch was lost and its search has not ended.
+    """Return whether a create call of the batch got no reply and its search has not ended.
 
-    A call was lost if the batch has more tries than known remote batches.
+    A call got no reply if the batch has more tries than known remote batches.
     """
     known_creates = 1 if batch.remote_name else 0
     return batch.tries > known_creates and not batch.twins_checked

@@ -138,9 +138,10 @@ def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
 
 
 def make_batch_summary(batch: BatchRow, *, now: datetime) -> BatchSummary:
-    """Return a batch with its age, and its actual or estimated cost.
+    """Return a batch with its age and its cost.
 
-    The cost is actual if the batch has one. A failed batch that was never created costs 0.
+    The cost is the actual cost if it is stored, else the estimated cost. A failed batch that was
+    never created costs 0. The age of a batch that is over ends with the batch.
     """
     age = (batch.ended_at or now) - batch.created_at
     if batch.cost is not None:
@@ -185,10 +186,10 @@ def summarize_costs(
     """Return the spending, for JSON, from a single snapshot of the database.
 
     Args:
-        tasks: Tasks whose names are replaced by the names that users type. The spending of all
-            other tasks is counted, too.
+        tasks: Their stored names are replaced by the names that users type. The spending of all
+            other tasks is included under their stored names.
         group_key: The group of a row: one of COST_KEYS.
-        task_name: The name of the only task to count, or None for all tasks.
+        task_name: The stored name of the only task to count, or None for all tasks.
 
     Returns:
         `by`, which is the group key, `rows` in the order of their keys (numbers by value, before
@@ -232,9 +233,12 @@ def _cost_entries(
     """Yield the cost of each batch that was sent, then of each duplicate.
 
     A batch counts on the day of its create call, a duplicate on the day it was found. A duplicate
-    has only its estimate, as a cost that is perhaps lost. Batches of a live run share the key of
-    the run, and batches of a mode in GROUP_KEYS share its key. Batches that were never sent are
-    left out.
+    has only its estimate, as a cost that is perhaps lost. Batches that were never sent are left
+    out. The key of a batch is its number, except:
+
+    - All batches of a live run have the number of its first batch.
+    - All trials, which test prompts, have the key "trials".
+    - All batches that judge answers have the key "judge".
 
     Args:
         subjects: Task name to the name that users type.
@@ -277,8 +281,8 @@ def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
 
     Models are in the order of the table, and those of the user's file come last. Prices are in USD
     per million tokens, as `in` and `out` of live calls and of batches. `use` is "answers", "embeds"
-    or "decides" for the models of the settings, else None. Only the answering model has the rate
-    limits of the settings instead of the catalogue's.
+    or "decides" for the models of the settings, else None. Rate limits are those of the catalogue.
+    For the model that answers, limits that the settings have replace them.
     """
     settings = settings.for_backend(settings.effective_backend)
     uses = {
@@ -316,10 +320,11 @@ def _price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:
     return {"in": prompt_price, "out": answer_price}
 
 
-def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
+def list_single_row_failures(tx: Connection, task: Task) -> list[dict[str, Any]]:
     """Return the rows that failed when they were asked alone, for JSON, oldest first.
 
-    Rows that were answered, parked or removed since then are included. Writes nothing.
+    Such a row is due: it waits to be asked again. Rows that were answered, parked or removed since
+    then are included, too. Writes nothing.
 
     Returns:
         For each row the name that users know, the time of its first failure, the reason, its number
@@ -360,11 +365,14 @@ def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
 def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, Any]:
     """Return the version of a task and a model for JSON, with its newest pilot and backfill.
 
-    The model is not looked up, so an unknown name is accepted.
+    A pilot is a small sample that is asked first, to check the quality of its answers. A backfill
+    is a run that asks all rows under this version. The model is not looked up, so an unknown name
+    is accepted.
 
     Returns:
-        `extractor`, `pilot` (None without a pilot) and `backfill` (None if no backfill of the task
-        is unfinished); no members if the version has no pilot and needs none.
+        `extractor`, which is the version, `pilot` (None without a pilot) and `backfill` (None if no
+        backfill of the task is unfinished). No members if the version has no pilot, and the task
+        may be asked without one.
     """
     # The model is not looked up, because an unknown model must not stop a status.
     version = f"{task.version_label}/{model_name.removeprefix('models/')}"

@@ -130,7 +130,7 @@ def _seal_result(
         draft: The downloaded file, synced to disk under a temporary name.
 
     Raises:
-        StateConflictError: Another process has moved the batch.
+        StateConflictError: Another process has moved the batch to another state.
     """
     end_reason = _describe_ending(remote)
     path = result_path(data, batch.number)
@@ -153,11 +153,13 @@ def _seal_result(
 def _mark_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch) -> None:
     """Move a batch without a result to failed, and release its rows without charging them.
 
-    Stores the outcome MISSING for each claimed row, in one transaction. Rows that failed in this
-    way too often are parked. If a person cancelled the batch, this failure does not count for that.
+    Stores the outcome MISSING for each claimed row, in one transaction. A row that failed in this
+    way too often in a row is parked. If the batch was cancelled, its failures do not count towards
+    that.
 
     Raises:
-        StateConflictError: Another process has moved the batch. Nothing was changed.
+        StateConflictError: Another process has moved the batch to another state. Nothing was
+            changed.
     """
     is_cancelled_by_hand = batch.cancel_asked_at is not None
     reason = _describe_ending(remote, has_lost_result=True)
@@ -187,25 +189,28 @@ def _download_best_result(
     remote: RemoteBatch,
     best_path: Path,
 ) -> bool:
-    """Download the result to `best_path`; return false if it is missing or not needed.
+    """Download the result to `best_path`; return whether it is there to be sealed.
 
-    A file with fewer requests than the API counted (than were asked, if it gives no count) is
-    downloaded again. A file that was cut may look whole if it came without a length, or if it
-    has lines twice. The best file is used even if requests are missing; a warning is printed
-    then.
+    A file with fewer requests than expected is downloaded again, up to MAX_DOWNLOADS times. As many
+    requests are expected as the API counted. If it counted none, all requests of a batch that
+    succeeded are expected. The file with the most requests is used; a warning says how many are
+    missing.
+
+    A file is usable if it has a request of the batch and does not end inside a line. In a batch
+    that a person cancelled it may end inside a line. In a batch that did not succeed it may be
+    empty. A file that was cut between two lines looks whole.
 
     Args:
         best_path: Gets the download with the most requests.
 
     Returns:
-        True if the file at `best_path` is the result. False, after a warning, if a person cancelled
-        the batch and no download is usable. False, too, if the result does not exist, unless
-        MissingError is raised.
+        False, after a warning, in two cases: the result of a batch that was cancelled or did not
+        succeed does not exist, or a person cancelled the batch and no file is usable.
 
     Raises:
-        MissingError: The batch succeeded and was not cancelled, but its result does not exist.
-        UnavailableError: No download is usable: it is provably cut, or has no request of the
-            batch. Its rows would be charged although their answers exist at the API.
+        MissingError: The batch succeeded and no person cancelled it, but its result does not exist.
+        UnavailableError: No file is usable, and no person cancelled the batch. Its rows would be
+            charged although their answers exist at the API.
     """
     is_abandoned = is_given_up(batch)
     is_succeeded = remote.state is RemoteState.SUCCEEDED
@@ -331,7 +336,7 @@ def _write_result(client: Client, batch: BatchRow, *, remote: RemoteBatch, path:
     Takes inline results from `remote`, or else downloads the result file.
 
     Returns:
-        A description of the received file.
+        What kind of file was received, in words, for messages.
 
     Raises:
         IncompleteError: Only a part was received.
@@ -405,8 +410,8 @@ def _describe_ending(remote: RemoteBatch, *, has_lost_result: bool = False) -> s
     """Return how a batch ended, in words, with the API's error.
 
     Args:
-        has_lost_result: No result was downloaded. It changes only the words for a batch that
-            succeeded.
+        has_lost_result: No result was downloaded. Then the words for a batch that succeeded say
+            that it has no result, or that its result is not available.
     """
     description = str(remote.state)
     if remote.state is RemoteState.SUCCEEDED and has_lost_result:

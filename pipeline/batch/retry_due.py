@@ -36,15 +36,16 @@ def ask_single_rows(
     patience_s: float = RATE_LIMIT_TIMEOUT_S,
     deadline_s: float = math.inf,
 ) -> LiveReport:
-    """Ask about single rows outside of a run: the open rows among `row_ids`, or all due rows.
+    """Ask about single rows in live calls outside of a run; return the report.
 
-    A due row is an open row whose last attempt was made alone and failed, or whose first attempt
-    was postponed. Without `row_ids`, dead runs are recovered first. A row that fails again stays
-    due, with its new reason. In this command it is not asked again after a call without a reply.
-    Errors of the run are in the report.
+    Without `row_ids` these are the task's due rows: open rows that were asked alone before and got
+    no reply, or whose first attempt was postponed. Dead runs are recovered first then.
+
+    A row that gets no reply is not asked again by this command. It becomes or stays due, with its
+    new reason. Errors of the run are in the report.
 
     Args:
-        row_ids: The rows, or None for all due rows.
+        row_ids: The open rows among these are asked; None asks all due rows.
         mode: The mode of the calls.
         patience_s: Stop if a rate limit makes a call wait longer than this.
         deadline_s: Stop after this time, without waiting for running calls.

@@ -1,8 +1,8 @@
 """Create exactly one remote batch per batch, although a create call may lose its reply.
 
 - prepared -> submitting is committed before the single create call.
-- A clear refusal moves the batch back to prepared. A refused line charges its row; the second
-  refusal of a whole file gives up the batch.
+- A clear refusal moves the batch back to prepared. A refused line charges its row, so the failure
+  counts against it; the second refusal of a whole file gives up the batch.
 - After an unclear create the batch stays submitting until `batch/reconcile.py` finds its remote
   batch or proves that there is none. Only then is create called again.
 """
@@ -71,13 +71,14 @@ class SendOutcome(StrEnum):
 def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
     """Move a prepared or unclear batch to submitted; return the outcome.
 
-    Waits in this call until an unclear create is resolved, without the lock of the batch. Calls
-    create again if the remote list proves that nothing was created, until MAX_UNCLEAR_CREATES calls
-    stayed unclear. Prints the holder of the lock if another process has it.
+    Waits in this call until an unclear create is resolved, without the lock of the batch. If the
+    remote list proves that nothing was created, create is called again, unless MAX_UNCLEAR_CREATES
+    calls of this function stayed unclear. Prints the holder of the lock if another process has it.
 
     Returns:
-        TAKEN_BY_OTHER_PROCESS if another process has the lock, or if the batch is neither prepared
-        nor submitting. REBUILD if one line was refused and the batch was given up.
+        CREATED, or ADOPTED if a remote batch of an earlier create was found. REBUILD if one line
+        was refused and the batch was given up. TAKEN_BY_OTHER_PROCESS if another process has the
+        lock, or if the batch is neither prepared nor submitting.
 
     Raises:
         QuotaFullError: The API would refuse the batch now, by our own count.
@@ -86,7 +87,8 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
         KeyRefusedError, MissingError, SchemaRefusedError: A person must change something. The batch
             is prepared again.
         InconsistentError: The request file was changed.
-        StateConflictError, LockLostError: Other processes moved the batch in MAX_CONFLICTS tries.
+        StateConflictError, LockLostError: Other processes moved the batch to another state in each
+            of MAX_CONFLICTS tries.
     """
     unclear_creates = 0
     is_first = True
@@ -133,8 +135,8 @@ class _Send(NamedTuple):
         list, and created only if the list proves that nothing was created.
 
         Args:
-            may_create: False if too many creates were unclear already. Then a submitting batch is
-                not created again. It has no effect on a prepared batch.
+            may_create: False if too many creates were unclear already. Then a submitting batch that
+                is not in the list is not created; a prepared batch is.
 
         Returns:
             The outcome, or a result after which the list must be read again, or None if the create
@@ -165,10 +167,12 @@ class _Send(NamedTuple):
     def _create_batch(self) -> SendOutcome | ReconcileResult | None:
         """Upload the file if needed, commit the intent, and call create once.
 
-        Checks quota and budgets first. Before the first try of a prepared batch in this process,
-        the remote list is searched for a batch that another copy of the workspace created from the
-        same file. If there is one, it is adopted, and nothing is created. A created batch is stored
-        as submitted, and its name is printed.
+        Checks quota and budgets first. A created batch is stored as submitted, and its name is
+        printed.
+
+        Before this process sends a prepared batch for the first time, the remote list is searched
+        for a batch that another copy of the workspace created from the same file. If there is one,
+        it is adopted, and nothing is created.
 
         Returns:
             CREATED, ADOPTED or REBUILD, or a result after which the list must be read again, or
@@ -249,14 +253,19 @@ class _Send(NamedTuple):
         return SendOutcome.CREATED
 
     def _find_created_elsewhere(self, display_name: str) -> list[RemoteBatch]:
-        """Return remote batches of this prepared batch, which a newer copy of the database created.
+        """Return remote batches that another copy of this workspace created from this batch.
 
-        Reads the whole remote list. Warns if the list has other batches of this workspace that the
-        database does not know: another file under this number, or a number not yet used here.
+        There are some if the database was restored from a backup that is older than their create.
+        Reads the whole remote list. Warns if the list has further batches of this workspace that
+        the database does not contain: another file under this number, or a number not yet used
+        here.
+
+        Args:
+            display_name: The name under which the batch would be created.
 
         Returns:
-            Remote batches with this batch's name that may give answers. Failed, cancelled and
-            expired batches are left out. Empty if the list cannot be read.
+            Remote batches with this batch's name. Failed, cancelled and expired batches are left
+            out, because they give no answers. Empty if the list cannot be read.
         """
         try:
             listing = self.ws.client.list_batches()
@@ -294,11 +303,14 @@ class _Send(NamedTuple):
         return [remote for remote in own_batches if remote.state not in USELESS_STATES]
 
     def _commit_intent(self, display_name: str, *, should_create: bool) -> BatchRow:
-        """Commit that a create with this name follows, and return the batch, now submitting.
+        """Commit the state submitting, with this name of the remote batch, and return the batch.
 
         A batch that was submitting already records that its last try created nothing. A prepared
-        batch must still fit the budgets. The quota is checked for both. The fingerprint of the key
-        is recorded if a create call follows.
+        batch must still fit the budgets. The quota is checked for both.
+
+        Args:
+            should_create: A create call follows, so the fingerprint of the key is recorded. False
+                if a remote batch was found and is adopted instead.
 
         Raises:
             QuotaFullError, BudgetError: A limit no longer allows the batch. Nothing is changed.
@@ -382,7 +394,7 @@ class _Send(NamedTuple):
           the upload is deleted.
         - A refused line: its row is charged, the batch is given up, its upload is deleted and a
           warning is printed.
-        - A refused file: the batch is prepared again, or given up at refusal number MAX_REFUSALS.
+        - A refused file: the batch is prepared again; after MAX_REFUSALS refusals it is given up.
           Its upload is deleted, and the error is raised.
 
         Returns:
@@ -484,10 +496,11 @@ class _Send(NamedTuple):
             ws.display.warn(f"batch {batch.number} waits: {cancelled_text}")
 
     def _charge_line(self, tx: Connection, batch: BatchRow, claim: RowClaim, reason: str) -> str:
-        """Charge the row of a refused line; return its name and its next step in words.
+        """Charge the row of a refused line; return one text with its name and its next step.
 
-        Stores the outcome REFUSED in the caller's transaction. The row may be parked by this; open
-        rows with the same input are then parked too.
+        To charge the row is to count the failure against it, by the outcome REFUSED. The row may be
+        parked by this; open rows with the same input are then parked too. Runs in the caller's
+        transaction.
         """
         ws = self.ws
         provenance = Provenance(batch.number, batch.extractor, ws.model, batch.fingerprint)

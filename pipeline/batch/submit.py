@@ -66,10 +66,10 @@ class SubmitReport:
 
     @property
     def summary(self) -> str:
-        """Return in words the outcome of each batch, and the rows that are not in a batch.
+        """Return in words the outcome of each batch, and the number of rows that are in no batch.
 
-        These got the answer of an equal row, or are held back by a budget or by the API's quota.
-        The text is empty if there is neither.
+        Such rows got the answer of an equal row, or are held back by a budget or by the API's quota
+        of queued tokens. The text is "" without batches and such rows.
         """
         parts = [", ".join(f"batch {number} {outcome}" for number, outcome in self.sent.items())]
         if self.shared:
@@ -144,8 +144,8 @@ def submit_batches(
             submitted, set the report's `full_api_error` and return, instead of raising the error.
             The error of a daily quota is raised anyway.
         should_send: Send batches. If false, new batches are only prepared.
-        number: Of the batches that an earlier run left, send only this batch. New batches are sent
-            too.
+        number: Of the batches that an earlier run left, send only this batch. It does not limit new
+            batches.
 
     Returns:
         The report, with the plan and the outcome of each batch.
@@ -155,7 +155,7 @@ def submit_batches(
         RemoteError: The API refused a batch, or its create stays unclear.
         ConfigurationError: There is no usable key, or the model's price is unknown and nobody at a
             terminal can confirm it.
-        InputError: A person did not confirm the cost, or it is above the amount agreed to before.
+        InputError: A person did not confirm the cost, or it is above `ws.agreed_usd`.
     """
     with ws.store.read() as tx:
         earlier_batches = batches.batches_in_states(
@@ -208,9 +208,10 @@ def submit_batches(
 
 
 def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
-    """Return rows, batches and tokens of a plan in words, with price and date of the prices.
+    """Return rows, batches and tokens of a plan in words, with the cost and the prices' date.
 
-    The cost of row codes is named if the task has `echo`.
+    If the task has `echo`, each answer must repeat a code of its row; the text then names the part
+    of the cost that is for these codes.
     """
     cost = describe_cost(ws.model, plan.cost, usage_tier=ws.settings.tier)
     price_date = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
@@ -317,10 +318,11 @@ class _Submission:
     stop_reasons: set[StopReason] = field(default_factory=set)
 
     def send(self, numbers: Iterable[int]) -> None:
-        """Send the batches with these numbers in this order, and record each outcome.
+        """Send the batches with these numbers in this order, and record each outcome in the report.
 
-        Does nothing if nothing is to be sent. A batch with a refused line is noted for a new batch.
-        An error ends the loop.
+        Does nothing if the submit only prepares. A batch with a refused line is noted, so that its
+        other requests go into a new batch. An error of a batch is raised, and the following batches
+        are not sent.
         """
         if not self.should_send:
             return
@@ -333,12 +335,12 @@ class _Submission:
     def send_new(self, selection: Selection, max_requests: int, *, has_new_rows: bool) -> None:
         """Prepare and send batches of at most as many requests as were announced.
 
-        The other requests of a batch with a refused line are sent in a new batch, without the rows
-        that were refused. Returns if no request is left. Fills the report's `shared`, `prepared`
-        and `sent`.
+        If a line of a batch was refused, another round prepares its other requests in a new batch.
+        Returns if no request is left. Fills the report's `shared`, `prepared` and `sent`.
 
         Args:
-            max_requests: The requests that were announced; also the limit of the first round.
+            selection: The rows to send. Its limit and its excluded ids are replaced in each round.
+            max_requests: The number of requests that was announced to the person.
             has_new_rows: There are open rows. They are prepared even if `max_requests` is 0,
                 because each may get the answer of a row with the same input.
 
@@ -394,7 +396,8 @@ class _Submission:
         the number of claimable rows.
 
         Args:
-            announced_requests: The requests of the plan without earlier batches.
+            announced_requests: The requests of new rows in the plan; those of batches that an
+                earlier run left are not included.
             earlier_numbers: Batches that existed before this submit.
 
         Raises:

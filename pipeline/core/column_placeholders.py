@@ -39,8 +39,12 @@ def invalid_placeholders(template: str | None, columns: Iterable[str]) -> dict[s
 def find_column(name: str, columns: Iterable[str]) -> str | None:
     """Return the column that a placeholder means, or None if there is none or several.
 
-    It is the column of the same name. If there is none, it is the only column whose name has the
-    same letters and digits: `{job_title}` means `Job Title`, because a placeholder has no blanks.
+    It is the column of the same name. If there is none, it is the only column whose name is the
+    same if case does not matter and blanks and punctuation count as `_`. For example `{job_title}`
+    means `Job Title`, because a placeholder has no blanks.
+
+    Args:
+        name: The name in the braces.
     """
     all_columns = list(columns)
     if name in all_columns:

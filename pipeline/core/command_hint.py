@@ -36,11 +36,18 @@ class CommandForm:
     typed_settings: Collection[str] = ()
 
     def format_command(self, command: str, options: Mapping[str, Any]) -> str:
-        """Return a command as it is typed, with its options and the places of the workspace.
+        """Return a command with its options as a person types it, for the same workspace.
 
-        An option that is given replaces the place of the same name. If the form has no program, the
-        result is a make command. If it has one, variables come first, then the program and the
-        command, then arguments without a name, then named options.
+        The options in `places`, such as DATA, select the workspace. They are added to each command;
+        an option of the same name in `options` replaces them.
+
+        Without a `program` the result is a command of make. With one, it is: variables of the
+        environment, the program, the command, the arguments that have no name, and the named
+        options.
+
+        Args:
+            command: The name of the command, such as "tag".
+            options: The value of each option by its name in lower case.
         """
         options = {
             **options,
@@ -56,17 +63,19 @@ class CommandForm:
         return " ".join([*variables, self.program, command, *arguments])
 
     def format_option(self, name: str, value: Any, command: str = "") -> str:
-        """Return an option with its value, or its name alone if the value is None.
+        """Return an option as a person types it: its name with its value, or alone for None.
 
-        If the form has no program, this is `NAME=value` as for make. If it has a program, it is:
+        Without a `program` this is `NAME=value`, as for make. With one, it is the first that
+        applies:
 
-        - the value alone, for an argument without a name
-        - `FINDABLE_NAME=value`, for a setting that is no common option and was not typed as one
+        - the value alone, if the command takes this argument without a name
+        - `FINDABLE_NAME=value`, if it is a setting, unless every command has it as an option or the
+          running command was typed with it as an option
         - `--name` or `--no-name`, for a bool
-        - `--name value`, or `-n value` for a name of one letter, for all others
+        - `--name value`, or `-n value` for a name of one letter
 
         Args:
-            command: The command whose arguments have no name; "" means the form's own command.
+            command: The command that gets the option; "" means the running command.
         """
         if not self.program:
             return f"{name.upper()}=" + ("" if value is None else quote_for_shell(value))

@@ -356,11 +356,14 @@ def _unknown_member_error(name: str) -> InputError:
 
 
 def _check_member(member: Field[Any], value: Any) -> tuple[Any, InputError | None]:
-    """Return a member's value and None, or its default and an error about the value.
+    """Check that a member has a value of its type; return the value, and an error or None.
 
-    The error says that the value is missing or has a wrong type; it is not raised. Types of members
-    that have checks of their own are not checked. The default of a required member is "-" here, so
-    that further checks can run.
+    With an error, the value is the member's default instead, or "-" for a required member, so that
+    further checks can run. The error says that the value is missing or has a wrong type. It is not
+    raised. Types of members that have checks of their own are not checked.
+
+    Args:
+        value: The value, or MISSING.
     """
     default = "-" if member.default is MISSING else member.default
     if value is MISSING:
@@ -412,7 +415,11 @@ def json_schema(kind: type, *, by_alias: bool = True) -> Mapping[str, Any]:
     """Return the JSON schema of an answer's model, with each model in the place of its `$ref`.
 
     Recursive models keep their `$ref`. Descriptions of fields stay, but the docstrings of models
-    are removed.
+    are removed. The result is cached and must not be changed.
+
+    Args:
+        kind: The model, or another type that pydantic can validate.
+        by_alias: Name fields by their alias, if they have one, instead of by their own name.
     """
     from pydantic import TypeAdapter
 
@@ -469,8 +476,9 @@ def find_first_accepted_value(
 ) -> Any:
     """Return the first candidate value that a field accepts, unchanged.
 
-    If it accepts none, the first of the candidates with the deepest fault is returned: a list with
-    a wrong member, or with too many members, rather than a text in the place of a list. No error is
+    If it accepts none, the candidate that is nearest to a valid value is returned: the one whose
+    first fault is nested deepest, such as a list with a wrong member rather than a text in the
+    place of a list. Of equally deep faults, a value of the right type is nearer. No error is
     raised.
 
     Args:

@@ -59,13 +59,14 @@ class _Word(NamedTuple):
 
 
 def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
-    """Return in which kind of word a quotation differs most gravely from text[start:end].
+    """Return in what a quotation and text[start:end] differ: a negation, a number or a name.
 
     A slice that begins or ends inside a word is extended to the whole word. If words at an end of
     the quotation are missing in the slice, they are compared with the words of the text next to it.
 
     Returns:
-        The first of NEGATION, NUMBER and NAME in which quotation and text differ; "" if none.
+        NEGATION if they differ in a negation, else NUMBER, else NAME; "" if they differ in none of
+        these.
     """
     before = normalize_visible_text(text[max(0, start - MAX_BOUNDARY_DISTANCE) : start])
     slice_ = normalize_visible_text(text[start:end])
@@ -130,7 +131,7 @@ def _split_words(text: str) -> Iterator[_Word]:
 
 @cache
 def _classify_character(char: str) -> str:
-    """Return the kind of a character for _TOKEN.
+    """Return the kind of a character, as the pattern _TOKEN needs it.
 
     "d" is a digit, "l" a letter, "u" a letter of a script without blanks, "s" a sign of numbers,
     "." a separator of digits, " " any other character. Hyphen and apostrophe are themselves.
@@ -177,8 +178,9 @@ def _iterate_difference_kinds(
 ) -> Iterator[str]:
     """Yield those of NUMBER, NEGATION and NAME in which two parts differ.
 
-    It yields nothing if the parts differ in blanks only. They differ in negation if they have
-    different numbers of negations, or if a word of one is the negated form of a word of the other.
+    They differ in negation if they have different numbers of negations, or if a word of one is the
+    negated form of a word of the other. If the words of both, written without blanks, are the same
+    and no word is a number, nothing is yielded.
     """
     quote_numbers = _forms_of_kind(quote_words, NUMBER)
     text_numbers = _forms_of_kind(text_words, NUMBER)
@@ -203,11 +205,12 @@ def _forms_of_kind(words: Sequence[_Word], kind: str) -> list[str]:
 
 
 def _is_negated(first_word: str, second_word: str) -> bool:
-    """Return whether one of two words is like the other with a negative prefix or suffix.
+    """Return whether one word looks like the other with a negative prefix or suffix.
 
-    The prefix or suffix is removed from one word, and the rest must have at least MIN_STEM_CHARS.
-    The likeness of this rest to the other word, with or without a positive suffix, must be above
-    MIN_WORD_LIKENESS, and above the likeness of the two whole words.
+    For example unhappy and happy, or hopeless and hopeful. The prefix or suffix is removed, and the
+    rest, of at least MIN_STEM_CHARS, is compared with the other word, also without its positive
+    suffix such as -ful. Their similarity must be above MIN_WORD_LIKENESS, and above that of the
+    whole words.
     """
     min_likeness = max(Indel.normalized_similarity(first_word, second_word), MIN_WORD_LIKENESS)
     for negated, positive in ((first_word, second_word), (second_word, first_word)):

@@ -94,12 +94,13 @@ class SealedWriter:
 
 
 def resolve_target(path: Path) -> Path:
-    """Return the file that is written or replaced for a path given by a user; follows links.
+    """Return the real path of a file to write or replace, for a path given by a user.
 
-    A rename would replace a device by a regular file, so devices and the like are refused.
+    Links are followed. The file need not exist. A rename would replace a device by a regular file,
+    so devices and the like are refused.
 
     Raises:
-        InputError: The path is not a regular file, or its links form a loop.
+        InputError: The path is a directory, a device or the like, or its links form a loop.
     """
     hint = "give the path of a file; `findable export -` writes to standard output"
     try:

@@ -106,8 +106,9 @@ class FoldedText:
 def is_boundary(text: str, offset: int) -> bool:
     """Return whether a word can begin or end at an offset.
 
-    This is so at both ends of the text, beside a character that is not part of words, and beside
-    a letter of a script without spaces. It is never so between a letter and its marks.
+    This is so at both ends of the text, beside a character that is not part of words, and beside a
+    letter of a script without spaces, such as Chinese. It is never so between a letter and its
+    marks.
     """
     if not 0 < offset < len(text):
         return True
@@ -151,8 +152,9 @@ def _is_outside_words(char: str) -> bool:
 def _fold_word(word: str, offset: int) -> Iterator[tuple[Iterable[int], Iterable[int], str]]:
     """Yield (start offsets, end offsets, folded text) of each unit of a word, in order.
 
-    A unit is a character with its marks, or the whole of an ASCII word. There is an offset for each
-    folded character: where the character or its unit begins and ends in the original text.
+    A unit of an ASCII word is the whole word. A unit of another word is a letter with its marks.
+    The offsets are those in the original text, one for each character of the folded text: in an
+    ASCII word of the character itself, else of the unit.
 
     Args:
         offset: Offset of the word in the original text.
@@ -181,10 +183,11 @@ def _joins_previous(char: str) -> bool:
 
 @lru_cache(maxsize=65_536)
 def _fold_unit(unit: str) -> str:
-    """Return the folded form of a character with its marks, without blanks.
+    """Return the folded form of a character with its marks, for comparisons.
 
-    Invisible characters are dropped, lookalikes are replaced, and case is folded. The form is NFKD.
-    If NFKD would contain a blank, it is NFD.
+    Invisible characters are dropped, lookalikes are replaced, and case is folded. The form is NFKD;
+    for a mark without a letter, of which NFKD would make a blank with a mark, it is NFD. The result
+    has no blanks.
     """
     folded = _drop_invisible(unit)
     form: Literal["NFD", "NFKD"] = "NFKD"

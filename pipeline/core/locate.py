@@ -149,18 +149,23 @@ class SearchableText:
         return FoldedText(self.text)
 
     def locate(self, quote: str, *, occurrence: int = 0) -> list[Location]:
-        """Return the location of a quotation, or a location for each piece between omissions.
+        """Return where a quotation is in the text: one location, or one for each of its pieces.
 
-        The quotation is first searched as it is, apart from white space, case, look and outer
-        punctuation. If it is not found and has omissions, each of its pieces is searched; if it has
-        none, it is searched by likeness. A location by likeness is rejected if it differs in a
-        number, a negation or a name. The list is empty if the quotation or one of its pieces is not
-        found or has no letters, or if there are more than MAX_PIECES pieces.
+        The quotation is first searched as a whole. White space, case, equivalent characters (such
+        as different quotation marks) and punctuation at its ends may differ. If it is not found and
+        contains omissions such as "…" or "[...]", each piece between them is searched. If it
+        contains none, the most similar slice is searched; it is rejected if it differs in a number,
+        a negation or a name.
 
         Args:
             quote: The quotation as the model wrote it.
-            occurrence: Index of the verbatim occurrence to return. The last occurrence is returned
-                if there are fewer. Pieces are always found at their first occurrence.
+            occurrence: Index of the occurrence to return, if the whole quotation is in the text
+                more than once. The last occurrence is returned if there are fewer. Pieces are
+                always found at their first occurrence.
+
+        Returns:
+            The list is empty if the quotation or one of its pieces is not found or has no letters,
+            or if there are more than MAX_PIECES pieces.
         """
         if not _has_letters(quote):
             return []
@@ -206,7 +211,14 @@ class SearchableText:
         return find_meaning_difference(quote, self._plain_text, location.start, location.end)
 
     def _find_exact(self, quote: str, *, occurrence: int) -> Location | None:
-        """Return a verbatim location, else by look, else by look without outer punctuation."""
+        """Return where a quotation is in the text, as it is or by white space and case, or None.
+
+        The latter is tried with the punctuation at the ends of the quotation, then without it. A
+        quotation shorter than MIN_PART_CHARS, or without its punctuation, must be whole words.
+
+        Args:
+            occurrence: Index of the occurrence; the last is returned if there are fewer.
+        """
         stripped_quote = quote.strip()
         folded_quote = FoldedText(quote).text
         verbatim_spans = (
@@ -300,15 +312,15 @@ class SearchableText:
         *,
         must_be_whole: bool,
     ) -> Location | None:
-        """Return the location of an occurrence among the spans of whole words, or None.
+        """Return the location of the span that is a given occurrence, or None if there is no span.
 
-        If no span is of whole words, the occurrence is one among all spans, unless `must_be_whole`
-        is set. The result is None if there is no span to choose from.
+        Spans of whole words are preferred: other spans are counted only if there is no such span,
+        and not at all if `must_be_whole` is set.
 
         Args:
             spans: Start and end offsets in ascending order.
             method: How the spans were found, for the location.
-            occurrence: Index of the span; the last span is returned if there are fewer.
+            occurrence: Index among the counted spans; the last span is returned if there are fewer.
             must_be_whole: Exclude spans that begin or end inside a word.
         """
         all_spans = list(spans)
@@ -347,7 +359,7 @@ def _find_all(text: str, phrase: str) -> Iterator[int]:
 def _word_boundaries(text: str, offset: int, side: int) -> list[int]:
     """Return offsets of word beginnings (side 0) or ends (side 1), nearest first.
 
-    There are at most NEAREST. They are at most REACH characters from `offset`.
+    There are at most MAX_BOUNDARY_CANDIDATES, up to MAX_BOUNDARY_DISTANCE characters from `offset`.
     """
     min_offset = max(offset - MAX_BOUNDARY_DISTANCE, side)
     max_offset = min(offset + MAX_BOUNDARY_DISTANCE, len(text) - 1 + side)

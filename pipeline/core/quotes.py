@@ -113,8 +113,8 @@ class _OptionalQuote:
 def _make_quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
     """Return the core schema of a quotation, made from that of a text or an optional text.
 
-    The schema validates by `_validate_quotation`, and writes a located quotation to JSON as it is
-    stored.
+    The schema validates by `_validate_quotation`. In JSON, a located quotation is written as a dict
+    with quote, start and end, by `_to_stored_quotation`.
 
     Args:
         schema: The core schema of the field's type.
@@ -147,7 +147,7 @@ def _make_quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
 
 
 def _validate_quotation(value: Any, handler: Any) -> Quote:
-    """Return a quotation from a text, a quotation or a stored quotation.
+    """Return a Quote made from a text, a Quote, or a stored quotation (quote, start and end).
 
     Args:
         handler: Pydantic's validation of the text; it raises for an invalid text.
@@ -246,12 +246,14 @@ class _Source:
 
 
 def _locate_quotations(value: Any, path: str, source: _Source, formats: frozenset[str]) -> Any:
-    """Return a value in which each quotation is replaced by the slice of the text it matches.
+    """Return a copy of a value with the slice of the row's text in the place of each quotation.
 
     Lists, mappings, models and dataclasses are searched, too. The given value is not changed: a
-    list or mapping is always copied, a model or dataclass only if one of its fields changes. A
-    plain str is a quotation if the field allows no plain text, because validators and defaults can
-    make a str of a Quote.
+    list or mapping is always copied, a model or dataclass only if one of its fields changes. An
+    optional quotation that is not in the text becomes None.
+
+    A str that is no Quote also counts as a quotation if the field allows only quotations as texts,
+    because a validator or a default can make a str of a Quote.
 
     Args:
         path: Path of the value in the answer, for messages.
@@ -309,8 +311,8 @@ def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) 
     """Return the slice of the text that a quotation matches, with its offsets and likeness.
 
     If a quotation is not in the text, or is in several pieces, the result is None if it is
-    optional. Equal quotations of a list get successive occurrences. A quotation that was located
-    before keeps its likeness.
+    optional. `source` counts equal quotations of a list, so these get successive occurrences of the
+    text. A quotation that was located before keeps its likeness.
 
     Raises:
         _MissingError: A required quotation is not in the text, or is in several pieces. If only a

@@ -182,9 +182,10 @@ def keep_out_of_logs(key: str) -> None:
 
 @cache
 def _install_redacting_record_factory() -> None:
-    """Replace the factory of log records so that records of REDACTED_LOGGERS have no keys.
+    """Replace the factory of log records so that records of REDACTED_LOGGERS have no API keys.
 
-    Call it once per process. The message of such a record is formatted at once.
+    Arguments of such a record are put into its message first, because they can contain a key.
+    Further calls do nothing.
     """
     create_record = logging.getLogRecordFactory()
 

@@ -116,8 +116,9 @@ class RowCounts(NamedTuple):
         """Return the counts as a JSON document for programs.
 
         `total` is always there. `states`, `tags` and `versions` are lists of {value, count}, and
-        are left out if they are None. `fields` has a list of {value, count, where} for each field.
-        `fields` and `gone` are left out if they are empty.
+        are left out if they are None. `fields` has for each field a list of {value, count, where};
+        `where` is the WHERE= condition that lists these rows. `gone` is the number of rows that
+        left their source. `fields` and `gone` are left out if they are empty or 0.
         """
         document: dict[str, Any] = {"total": self.total}
         counts_by_name = {"states": self.states, "tags": self.tags, "versions": self.versions}

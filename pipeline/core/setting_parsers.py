@@ -37,7 +37,7 @@ def _parse_amount(
     *,
     must_be_integer: bool = False,
 ) -> Decimal:
-    """Return the sum of numbers with their units, such as 2h30m, in the unit of size 1.
+    """Return the sum of numbers with their units: 2h30m is 9000 if h is 3600 and m is 60.
 
     Larger units must come first, and each unit only once. Upper case and blanks inside a number do
     not matter.
@@ -241,7 +241,7 @@ def parse_preference(text: str) -> tuple[str, ...]:
 
 
 def parse_column_names(text: str) -> tuple[str, ...]:
-    """Return the different names of columns in a list with commas, in its order.
+    """Return the names of columns in a list with commas, each once, in its order.
 
     `none` means no column.
 

@@ -399,8 +399,8 @@ class Settings:
 
         Args:
             backend: gemini or local.
-            lag_s: Measured delay of the list of batches in seconds. LIST_LAG is raised to it,
-                unless LIST_LAG was set.
+            lag_s: Measured seconds until a new batch is in the list of batches. With either
+                backend, LIST_LAG is raised to it, unless LIST_LAG was set.
         """
         local_defaults: dict[str, Any] = {}
         if backend == "local":
@@ -416,7 +416,10 @@ class Settings:
 
     @property
     def confirmed_database_url(self) -> Secret:
-        """Return the URL of the database; if none is set, it is `findable.db` in the folder DATA.
+        """The URL of the database; without a setting it is `findable.db` in the folder DATA.
+
+        If `.env` set it, a person must confirm it once for the workspace, at the terminal or by
+        FINDABLE_TRUST, because a stranger may have written that file.
 
         Raises:
             ConfigurationError: `.env` set the URL, and nobody confirmed it.
@@ -437,8 +440,9 @@ class Settings:
 
     @property
     def confirmed_server(self) -> Secret:
-        """Return the address of the API, to which the key is sent.
+        """The address of the API, to which the key is sent.
 
+        A person must confirm it once for the workspace, at the terminal or by FINDABLE_TRUST.
         Google's address and an address from Python code need no confirmation.
 
         Raises:

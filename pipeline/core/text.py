@@ -61,8 +61,8 @@ def format_usd(amount: float) -> str:
 def format_object(instance: Any) -> str:
     """Return an object on a line for its `__repr__`, such as `Class(name='a', count=2)`.
 
-    Only values that are texts or numbers are shown; 0, "" and False are left out. A long line is
-    shortened.
+    Only texts and numbers are shown, and of these only values that are true: 0, "" and False are
+    left out. A long line is shortened.
 
     Args:
         instance: A dict, a named tuple, or an object with attributes.
@@ -130,10 +130,12 @@ _LOOKALIKES = str.maketrans("аеорсуіјѕһьвгԁɡıοαριυντεκ"
 
 
 def neutralize_tags(data: str, *, names: Iterable[str]) -> str:
-    """Return a text in which "<" is replaced by "(" if it opens one of our tags.
+    """Return a text in which "<" is replaced by "(" if it begins one of our tags.
 
-    Characters that look like "<", and entities for it, are replaced in the same way. A tag is ours
-    if it begins like one of the names, also in letters that look alike. All other tags stay.
+    So data in a prompt cannot begin or end the part that we marked by tags. Opening and closing
+    tags are replaced, also with a character that looks like "<" or with an entity for it. A tag is
+    ours if its name begins like one of the names, also in letters that look alike. All other tags
+    stay.
 
     Args:
         names: The names of our tags.
@@ -190,11 +192,11 @@ def format_markdown_code(
     """Return a text as Markdown code, for a line, a list or a table cell.
 
     It contains no mark-up: a backtick becomes U+FFFD, and a bar a broken bar. An empty text becomes
-    a blank. If `bold` is empty, blanks at the ends are removed. If it is not, each bold part and
-    each part between them is code of its own.
+    a blank. With bold parts, the text is a sequence of pieces of code, bold and not bold in turn,
+    such as "`a`**`b`**`c`". Without bold parts, blanks at the ends are removed.
 
     Args:
-        max_chars: Maximum length of each part; None means no limit.
+        max_chars: Maximum length of each piece; None means no limit.
         bold: (start, end) of bold parts, ascending and separate.
     """
     cuts = sorted({0, len(text), *chain.from_iterable(bold)})

@@ -61,10 +61,11 @@ def require_confirmed(
 
 
 def confirm(value: str, data: Path) -> None:
-    """Record that a person confirmed a value, or that findable itself wrote the file of a hash.
+    """Record that a value is confirmed for a workspace: nobody is asked about it any more.
 
     Writes a file in the user's state folder, unless the value is confirmed already. If the file
-    cannot be written, no error is raised, and the value is confirmed for this process only.
+    cannot be written, no error is raised, and the value is confirmed for this process only. The
+    caller asked a person, or wrote the confirmed file itself.
 
     Args:
         value: Address of a server or database, path of a task's file, or hash of a file.

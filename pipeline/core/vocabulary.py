@@ -169,7 +169,8 @@ def _find_nearest(text: str, names_by_form: Mapping[str, str]) -> str:
 def read_terms(path: Path, label: str) -> tuple[Term, ...]:
     """Read and check a vocabulary file, and return its terms in its order.
 
-    The parent of a term gets the spelling that the term of this name has in its own line.
+    A parent may be written in another case or form than the term that it names; the result has it
+    as the term is written.
 
     Args:
         label: Name of the file in messages.
@@ -265,9 +266,10 @@ def _parse_line(row: Mapping[str | None, Any], line: int, label: str) -> Term | 
 
 
 def _find_repeated_terms(terms: Sequence[Term]) -> Iterator[str]:
-    """Yield a fault for each repeated term, then for each alias that is also another term's.
+    """Yield a text with the line for each repeated term, then for each wrong alias.
 
-    Terms and aliases are compared in their folded form. A fault is a text with the line.
+    An alias is wrong if it is also the name or an alias of another term. Terms and aliases are
+    compared in their folded form.
     """
     terms_by_form = dict[str, Term]()
     for term in terms:
@@ -288,9 +290,10 @@ def _find_repeated_terms(terms: Sequence[Term]) -> Iterator[str]:
 
 
 def _find_parent_faults(terms: Sequence[Term], names_by_form: Mapping[str, str]) -> Iterator[str]:
-    """Yield a fault for each term whose parent is no term, has a parent itself, or is below it.
+    """Yield a text with the line for each term whose parent is wrong.
 
-    A term that is its own parent is such a fault, too. A fault is a text with the line.
+    A parent must be a term of the file and have no parent itself. A term that is its own parent or
+    grandparent is reported as a circle.
 
     Args:
         names_by_form: The names of all terms, by their folded form.
@@ -315,10 +318,10 @@ def _find_parent_faults(terms: Sequence[Term], names_by_form: Mapping[str, str])
 
 
 def _find_size_faults(terms: Sequence[Term]) -> Iterator[str]:
-    """Yield a fault for each parent with more than MAX_OPTIONS terms below it.
+    """Yield a text for each parent with more than MAX_OPTIONS terms below it.
 
-    The terms without a parent are counted as a group, too. If at most MAX_OPTIONS terms of the file
-    are no parents, this yields nothing.
+    The terms without a parent are counted as a group, too. Nothing is yielded if the whole file has
+    at most MAX_OPTIONS terms that can be an answer. Headings, which are parents, cannot.
     """
     term_counts = Counter(term.parent for term in terms)
     heading_count = len(term_counts.keys() - {""})

@@ -204,7 +204,7 @@ def _read_document(
         "model": ws.settings.model,
         "workspace": str(ws.data),
         "workspace_id": workspace_row.workspace_id,
-        "due": report.list_due_rows(tx, task),
+        "due": report.list_single_row_failures(tx, task),
         **report.describe_version(tx, task, ws.settings.model),
         "task_file": _describe_file_fault(task),
         "judge": _describe_judgement(tx, task, locks=ws.locks),
