@@ -1,4 +1,8 @@
-"""Select the doubtful rows of a task: of a low probability, and not seen by a person."""
+"""Select the doubtful rows of a task.
+
+A row is doubtful if its preferred answer has a field whose confidence (the stored probability that
+the field is right) is below the task's threshold, and no person has reviewed the answer.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
