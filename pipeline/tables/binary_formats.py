@@ -1,8 +1,7 @@
 """Recognise files that are neither text nor a table by their first bytes.
 
-The names of the files do not matter.
-
-Parquet files and spreadsheets are not known here: callers recognise them before.
+The names of the files do not matter. Parquet files and spreadsheets are not known here: callers
+recognise them before.
 """
 
 from collections.abc import Mapping

@@ -119,7 +119,10 @@ def _to_integer(value: Any) -> int | None:
 
 
 def _to_time_text(value: Any) -> str | None:
-    """Return a time in the format in which both databases sort times."""
+    """Return a time as UTC text, such as `2024-05-01 10:00:00.000000+00:00`, or None for others.
+
+    Both databases sort such texts by time.
+    """
     time = to_utc_time(value)
     if time is None:
         return None

@@ -87,7 +87,7 @@ class ColumnLayout:
 
     @cached_property
     def columns_by_known_name(self) -> dict[str, str]:
-        """Return the columns by all their names, folded; own names take precedence."""
+        """Return the columns by all their known names, folded; own names take precedence."""
         columns: dict[str, str] = {}
         for column in self.columns:
             for name in KNOWN_COLUMN_NAMES.get(column, ()):
@@ -412,7 +412,7 @@ def _find_chosen_name(
 
 
 def list_names(names: Sequence[str]) -> str:
-    """Return the first names, safe to print."""
+    """Return the first twelve names, separated by commas and safe to print."""
     return ", ".join(make_excerpt(name) for name in names[:_MAX_LISTED_NAMES])
 
 

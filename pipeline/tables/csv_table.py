@@ -403,7 +403,8 @@ def repeats_header(cells: Sequence[object], names: Sequence[str]) -> bool:
 def name_cells(names: Sequence[str], fields: Sequence[str]) -> dict[str, str]:
     """Return the cells of a refused row by column; long cells are cut and marked.
 
-    A cell without a name, or beyond the header, is named by its number, such as `column_3`.
+    A cell whose column has no name, or that is beyond the header, is named by its number, such as
+    `column_3` for the third cell. Missing cells are left out.
     """
     cells = dict[str, str]()
     for index, cell in enumerate(fields):
@@ -436,7 +437,7 @@ def _fold_names(names: Sequence[str]) -> list[str]:
 
 
 def _parse_header_names(lines: list[str], delimiter: str) -> tuple[list[str], int]:
-    """Return the names in a header and the number of its lines; no names if it is broken."""
+    """Return (names in a header, number of its lines); ([], 0) if its quotes are broken."""
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     with contextlib.suppress(csv.Error):
         names = list(map(_join_lines, next(reader)))

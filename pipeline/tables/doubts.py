@@ -69,7 +69,7 @@ class RowDoubts(NamedTuple):
         return and_(answers.is_answered(self.task, self.item_id), is_certain)
 
     def make_cell(self) -> JsonCell:
-        """Return the cell of WHERE=: true, false, or nothing without an answer."""
+        """Return the cell `doubtful` of WHERE=: true, false, or nothing without an answer."""
         document = case(
             (self.make_condition(is_doubtful=True), _DOUBTFUL_JSON),
             (answers.is_answered(self.task, self.item_id), _CERTAIN_JSON),

@@ -29,8 +29,12 @@ from pipeline.store.rows import NO_HASH
 from pipeline.store.schema import answers, to_utc_time
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables import workbook
-from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, name_confidence_columns
-from pipeline.tables.answer_views import name_added_columns as named_beside
+from pipeline.tables.answer_views import (
+    ANSWERED_AT,
+    EXTRACTOR,
+    name_added_columns,
+    name_confidence_columns,
+)
 from pipeline.tables.cells import (
     import_pyarrow,
     parse_json_cell,
@@ -292,13 +296,13 @@ def read_answer_rows(
     answer_kinds = {name: kind for name, kind in task.key if name not in sources}
     answer_kinds |= dict(task.fields)
     answer_kinds |= {EXTRACTOR: "text", ANSWERED_AT: "time", **cost_kinds}
-    answer_names = named_beside(sources, answer_kinds, "answer_")
+    answer_names = name_added_columns(sources, answer_kinds, "answer_")
     field_names = [name for name, _ in task.fields]
     confidence_names = name_confidence_columns(
         [*sources, *answer_names.values()],
         list_confident_fields(tx, task.name, tuple(field_names)),
     )
-    state_names = named_beside(
+    state_names = name_added_columns(
         [*sources, *answer_names.values(), *confidence_names.values()],
         (STATE_COLUMN, REASON_COLUMN),
         "row_",

@@ -34,7 +34,12 @@ from pipeline.tables.row_findings import (
 )
 from pipeline.tables.row_import import MAX_KEPT_FINDINGS
 from pipeline.tables.source import CURSOR_STATE, read_rows_by_id
-from pipeline.tables.stored_values import _is_empty, _stored_value, hash_input, parse_stored_values
+from pipeline.tables.stored_values import (
+    has_only_blanks,
+    hash_input,
+    parse_stored_values,
+    to_stored_value,
+)
 
 # Rows in memory.
 PAGE_ROWS = 2_000
@@ -404,7 +409,9 @@ class RowSync:
 
         get_value = row.values.get
         values = {
-            name: value if value.__class__ is str and kind != "json" else _stored_value(value, kind)
+            name: value
+            if value.__class__ is str and kind != "json"
+            else to_stored_value(value, kind)
             for name, kind in self.record.columns.items()
             if (value := get_value(name)) is not None
         }
@@ -430,12 +437,12 @@ class RowSync:
             return self._record_refusal(finding), values
 
         words = self.record.words
-        has_no_input = _is_empty(values, words.get("images") or words["asked"])
+        has_no_input = has_only_blanks(values, words.get("images") or words["asked"])
         stored_row = {
             "item_id": row_id,
             "line": row.line_number,
             "row": json_bytes.decode(),
-            "is_empty": has_no_input or _is_empty(values, words["quoted"]),
+            "is_empty": has_no_input or has_only_blanks(values, words["quoted"]),
             "input_hash": hash_input(values, words["asked"]),
             "seen": None,
             "unusable": None,

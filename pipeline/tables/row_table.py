@@ -24,10 +24,7 @@ from sqlalchemy import (
 )
 
 from pipeline.store import claims
-from pipeline.store.database import select_matching as among_values
-from pipeline.store.database import (
-    stream_rows,
-)
+from pipeline.store.database import select_matching, stream_rows
 from pipeline.store.rows import count_refused
 from pipeline.tables.column_needs import IdColumnFacts
 
@@ -63,7 +60,7 @@ class RowStates(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the names of the states of rows in the source, in the order of counts."""
+        """Return the names of the states of rows in the source, in the order of reports."""
         other_names = (name for name, _ in self.extra_states)
         done_name, _ = self.answered_state
         pending_name, _ = self.pending_state
@@ -197,7 +194,8 @@ class RowTable:
         query = select(*columns).where(*conditions)
         if locked:
             query = query.with_for_update()
-        return among_values(tx, query, self.table.c[self.id_column], self.ids.to_native_ids(ids))
+        id_column = self.table.c[self.id_column]
+        return select_matching(tx, query, id_column, self.ids.to_native_ids(ids))
 
     def read_rows(
         self,

@@ -101,7 +101,8 @@ class TargetColumn(NamedTuple):
 def parse_target(write_to: str) -> TargetColumn | None:
     """Parse the value of `write_to=`; return None if it does not name a column.
 
-    The value is `schema.table.column=field`. Schema and field may be left out and are None then.
+    For example, `people.note=summary` names the column `note` of the table `people` and the field
+    `summary`. A schema may precede the table. Schema and field may be left out and are None then.
     Names in quotation marks may contain any character. The database is not read.
     """
     before_field, _, field = write_to.rpartition("=")
@@ -592,7 +593,8 @@ def parse_row_target(write_to: str | None) -> TargetColumn | None:
     """Parse the value of `write_to=` as a table that gets a row for each answer.
 
     Returns:
-        The column for the row id, or None if `write_to=` is not given or names a field.
+        The table and its column for the row id, as in `tags.person_id`. None if `write_to=` is not
+        given, names no column, or names a field.
     """
     target = parse_target(write_to or "")
     if target is None or target.field is not None:
