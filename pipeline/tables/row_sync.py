@@ -105,7 +105,10 @@ class RowSyncReport:
 
     @property
     def summary(self) -> str:
-        """The counts in words; the empty text if no row is new, changed or faulty."""
+        """The counts in words, except unchanged rows; "" if no other row was counted.
+
+        Rows without anything to ask about are only mentioned beside new or changed rows.
+        """
         counts = {
             "new": self.new,
             "changed": self.changed,

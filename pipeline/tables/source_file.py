@@ -180,7 +180,8 @@ class SourceFile:
     def read_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each faulty row, in the order of the file.
 
-        Each call reads the file again, to its end. A sheet is not read again: it is in memory.
+        Each call reads the file again, to its end. A sheet is not read again: it is in memory. A
+        finding describes why its row is rejected.
 
         Raises:
             InputError: The file cannot be read, or is damaged so that its next rows are uncertain.

@@ -174,8 +174,11 @@ class _Compiler(ABC):
     def make_condition(self, expression: Expression) -> ColumnElement[bool]:
         """Return the SQL condition of an expression; see `compile_where`.
 
-        All values in a cell are compared, except the empty text. `null` is true if there is no such
-        value. `!=` is true if no value is equal; all other comparisons are true if any value fits.
+        All values in a cell are compared, at any depth, except the empty text. `null` is true if
+        there is no such value. `!=` is true if no value is equal; all other comparisons are true if
+        any value fits. Except for `null`, the condition is NULL if the cell has no such value, or
+        if all operands are of one kind and the cell has no value of this kind. So `tone != 'warm'`
+        is not met by a row without a tone. The negation of NULL is NULL.
 
         Raises:
             InputError: The expression names an unknown column.
