@@ -242,10 +242,10 @@ class TableSpec:
     def make_server_definition(self, tx: Connection) -> Table:
         """Return the definition that the table of an SQLite file gets on a PostgreSQL server.
 
-        Used to move a workspace to a server. The result has the columns of `definition` that exist
-        in the file. Columns that only the file has are left out, so their values do not move. The
-        id and the column of `reference`, which contains ids of another table, become text if the
-        file does not store them as whole numbers. Makes no table.
+        Used to copy a workspace's SQLite file to a server. The result has the columns of
+        `definition` that exist in the file. Columns that only the file has are left out, so their
+        values are not copied. The id and the column of `reference`, which contains ids of another
+        table, become text if the file does not store them as whole numbers. Makes no table.
         """
         existing_columns = read_columns(tx, self.name)
         id_names = {"id"}
