@@ -45,7 +45,7 @@ def select_claimable(
     Args:
         after: Only rows after this row id.
     """
-    query = task.rows.table(tx).select_open_rows(names=names, after=after)
+    query = task.rows.table(tx).select_unanswered_rows(names=names, after=after)
     *_, row_id = query.selected_columns
     unavailable = _claimed_or_parked(task).where(asks.c.item_id == row_id)
     return query.where(~unavailable.exists())

@@ -57,7 +57,7 @@ def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed:
     answer stays in the draw, so the same seed draws the same rows again. Memory does not grow with
     the table.
     """
-    open_ids = task.rows.table(tx).select_open_rows()
+    open_ids = task.rows.table(tx).select_unanswered_rows()
     # An item with an answer that was not applied is in both queries.
     answered_ids = answers.answered_ids(task.name, extractor)
 

@@ -1,7 +1,8 @@
 """Make the tables of a task, or adopt tables that another program made.
 
 A `TableSpec` contains the requirements of a task on a table, `TaskTables` those on all its tables.
-Adoption adds columns and indexes.
+To adopt a table means to check it and to add the columns and indexes that findable needs. The
+marker index of a task is made last, so its existence proves that the adoption was completed.
 
 - Existing values never change, except that rows without an id get numbers if the id column is new.
   A second adoption changes nothing.
@@ -69,7 +70,7 @@ class TableSpec:
     indexed_columns: tuple[str, ...] = ()
     # Name and remaining SQL of the index that is made last. The table is adopted if it exists.
     marker_index: tuple[str, str] | None = None
-    # Column with ids of another table, and which ids that table has.
+    # Column that refers to rows of another table by their ids, and which ids that table has.
     reference: tuple[str, IdColumnFacts] | None = None
     # Raises ConfigurationError if an existing table is unsuitable for another reason.
     check_suitability: Callable[[Connection, ReflectedColumns], None] = field(
@@ -124,10 +125,13 @@ class TableSpec:
     def adopt(self, tx: Connection, *, is_first: bool) -> list[str]:
         """Make the table, or add to an existing table the columns and indexes that it lacks.
 
-        An existing table is checked first. If `id` is among `indexed_columns`, and this is the
-        first adoption, an index is missing or `adds_columns` is set, then its rows without an id
-        get numbers (only if findable added the id column on SQLite) and all ids are checked. The
-        marker index is made last.
+        An existing table is checked before it is changed. Then missing columns are added, then
+        indexes, and last the `marker_index`, whose existence proves a complete adoption.
+
+        The ids of an existing table are checked, too, if the spec has `id` among `indexed_columns`
+        and one of these is true: `is_first`, an index is missing, or the spec has `adds_columns`.
+        Before this check, rows without an id get numbers, but only on SQLite and only if findable
+        added the id column.
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
@@ -176,6 +180,10 @@ class TableSpec:
 
         All added columns may be NULL. Nothing happens without names. Runs in the caller's
         transaction.
+
+        Args:
+            tx: The caller's transaction.
+            names: Columns of `definition` that the table lacks; the database refuses others.
         """
         table = quote_identifier(tx, self.name)
         for name in names:
@@ -187,10 +195,10 @@ class TableSpec:
             tx.execute(text(f"CREATE UNIQUE INDEX {index} ON {table} (id)"))
 
     def _add_indexes(self, tx: Connection, names: Sequence[str]) -> None:
-        """Make an index for each named column, in place of an index of the same name.
+        """Make an index for each named column, then the marker index if it is missing.
 
-        Then makes the marker index, if the spec has one and it does not exist. Runs in the caller's
-        transaction.
+        An index of the same name is dropped before, because it may be left from an earlier table. A
+        spec without `marker_index` gets no marker index. Runs in the caller's transaction.
         """
         table = quote_identifier(tx, self.name)
         for name in names:
@@ -206,9 +214,12 @@ class TableSpec:
     def describe_adoption(self, tx: Connection) -> list[str]:
         """Return what `adopt` would add to an existing table, in at most one line. Writes nothing.
 
+        Callers ask only for tables that are not adopted. So an index is named for each spec with a
+        `marker_index`, without looking whether the marker index exists.
+
         Returns:
-            An empty list if the table does not exist or lacks nothing. A table with a
-            `marker_index` always lacks an index, also if that index exists.
+            One line such as "the column id and an index to `people`". An empty list if the table
+            does not exist or lacks nothing.
 
         Raises:
             ConfigurationError: The table cannot be adopted.
@@ -229,11 +240,12 @@ class TableSpec:
         return [f"{' and '.join(additions)} to `{self.name}`"]
 
     def make_server_definition(self, tx: Connection) -> Table:
-        """Return the definition that a table of an SQLite file gets on a PostgreSQL server.
+        """Return the definition that the table of an SQLite file gets on a PostgreSQL server.
 
-        It has the columns of `definition` that exist in the file; other columns of the file are
-        left out. Ids and the column of `reference` become text if they are not whole numbers. Makes
-        no table.
+        Used to copy a workspace's SQLite file to a server. The result has the columns of
+        `definition` that exist in the file. Columns that only the file has are left out, so their
+        values are not copied. The id and the column of `reference`, which contains ids of another
+        table, become text if the file does not store them as whole numbers. Makes no table.
         """
         existing_columns = read_columns(tx, self.name)
         id_names = {"id"}
@@ -285,8 +297,12 @@ class TableSpec:
     def _describe_misfits(self, tx: Connection, columns: ReflectedColumns) -> list[str]:
         """Return for each column of an unsuitable type a phrase with its type and its need.
 
-        Only existing columns are checked that the table must have. A column of `reference` must
-        store ids, of the kind of the other table's ids or text.
+        Columns that the spec does not need are not checked, nor are missing columns. The column of
+        `reference` must store ids, either of the same kind as the other table's ids or as text.
+
+        Args:
+            tx: The transaction that read the columns; its dialect decides which types fit.
+            columns: The existing columns of the table.
         """
         reference_name, referred_ids = self.reference or ("", IdColumnFacts())
         needs: dict[str, str] = {}
@@ -331,8 +347,8 @@ class TableSpec:
     def _number_rows(self, tx: Connection) -> None:
         """Write a number as id into each row without an id, if findable added the id column.
 
-        The numbers follow the largest id, in the order of SQLite's rowid. Nothing is done on
-        PostgreSQL, or if the table had an id column of its own.
+        The numbers follow the largest id, in the order of SQLite's rowid. Nothing is done if the
+        table had an id column of its own, or on PostgreSQL.
 
         Raises:
             ConfigurationError: A constraint or trigger of the table's owner refuses the id of a
@@ -430,7 +446,7 @@ def _make_server_column(
         tx: The transaction that reads the SQLite file.
         column: The column as findable makes it.
         existing_column: The reflected column of the SQLite file.
-        is_id: The column contains ids of this or another table.
+        is_id: The column contains ids, either of this table or of the table that it refers to.
     """
     is_integer = describe_id_column(tx, existing_column).kind == "whole numbers"
     column_type = column.type
@@ -474,9 +490,13 @@ class TaskTables:
 
         Runs in the caller's transaction. A second call changes nothing.
 
+        Args:
+            tx: The caller's transaction.
+            settings: Settings that `make_specs` reads.
+
         Returns:
             A line for the user on each existing table that was adopted for the first time or got
-            new columns.
+            new columns. New tables have no line.
 
         Raises:
             ConfigurationError: A table cannot be adopted. The caller must roll back.
@@ -492,8 +512,8 @@ class TaskTables:
         """Return what `adopt` would add to existing tables, in one line per table. Writes nothing.
 
         Returns:
-            An empty list if the tables were adopted already. Tables that do not exist, or lack
-            nothing, have no line.
+            An empty list if the tables are adopted, see `is_adopted`. Tables that do not exist, or
+            lack nothing, have no line.
 
         Raises:
             ConfigurationError: A table cannot be adopted.

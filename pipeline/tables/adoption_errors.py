@@ -49,7 +49,7 @@ def write_each(
     """Write rows together; if the table refuses them, write row by row to name the refused row.
 
     Each attempt is a savepoint. If the table accepts each row alone, all rows are written. Database
-    errors that are no refusal pass unchanged.
+    errors that are no refusal, see `is_constraint_error`, are raised unchanged.
 
     Args:
         tx: The caller's transaction.
@@ -83,8 +83,9 @@ def write_each(
 def is_constraint_error(error: exc.DBAPIError) -> bool:
     """Return whether a rule of the table stopped a statement.
 
-    Rules are constraints, column types, generated columns, triggers that raise on PostgreSQL, and
-    SQLite's foreign keys without a unique key.
+    Rules are constraints, column types, generated columns, triggers that raise an error, and
+    SQLite's foreign keys without a unique key. All other errors, such as a lost connection or a
+    full disk, are no rule.
     """
     if isinstance(error, exc.IntegrityError | exc.DataError):
         return True

@@ -6,15 +6,16 @@
 Both are views over `findable_answers`, so they always show the stored answers. Rules for columns:
 
 - A field has a typed column if all its values are of the same plain kind. A date or time is text.
-  All other fields (lists, objects, quotations, unions) are JSON. Module `column_values` finds the
-  kinds.
+  All other fields (lists, objects, quotations, unions) are JSON. A quotation is a text of the row
+  that is stored with its place in it. Module `column_values` finds the kinds.
 - A missing value is NULL. So is a value of another kind in a column of numbers or truth values.
 - A source column is called `source_…` if another column has its name.
 - A field with confidences has a column `FIELD_confidence`, or `answer_FIELD_confidence` if another
   column has this name.
 - If a view is made again, its existing columns keep their positions.
 
-Each view of findable contains a mark, which distinguishes it from views of other programs.
+Each view of findable contains a mark: a comment with findable's name and a hash of the view's
+query. It distinguishes the view from views of other programs, and shows whether it is current.
 """
 
 import re
@@ -88,10 +89,11 @@ def view_names_of(task: TaskRecord) -> tuple[str, str]:
 
 
 def check_view_columns(task: TaskRecord) -> None:
-    """Check the key columns and fields of a task as column names of its views.
+    """Check that the key columns and fields of a task can be column names of its views.
 
-    Case does not distinguish names. A key column and a field are also compared with the columns
-    that every answer has, and with the system columns of PostgreSQL.
+    All these names must differ, from each other, from the columns `extractor` and `answered_at`
+    that every answer has, and from the system columns of PostgreSQL. Case does not distinguish
+    names. No database is read.
 
     Raises:
         InputError: Two columns would have the same name in a database, or a name is longer than
@@ -127,14 +129,14 @@ def _make_view_query(
 
     The view of all answers has the key, fields, version and time of each answer. The view of rows
     has them for the preferred answer of each row, and also the task's source columns except the
-    key, under free names; a column without a free name is left out. Confidences of fields come
-    last. Rows without an answer are in neither view.
+    key. A source column whose name is taken is called `source_…`, see `name_added_columns`.
+    Confidences of fields come last. Rows without an answer are in neither view.
 
     Args:
         tx: The transaction in which the view will be made.
         task: The task with the answers.
         per_version: Select the answer of each version instead of rows with their preferred answers.
-        existing_names: Columns that come first, in this order.
+        existing_names: Columns of the existing view; they come first, in this order.
     """
     columns = _make_answer_columns(tx, task)
     preference = VersionPreference.of_task(
@@ -259,7 +261,8 @@ def are_views_made(tx: Connection, task: TaskRecord) -> bool:
 def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     """Make both views of a task, or replace them with their current definitions.
 
-    Existing views are made again even if they are current. Runs in the caller's transaction.
+    Existing views are made again even if they are current; `are_views_made` returns whether they
+    are. Runs in the caller's transaction.
 
     Returns:
         One line for the user if at least one of the views did not exist, else an empty list.
@@ -281,9 +284,10 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
 
 
 def _make_view_queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Select[Any]]]:
-    """Yield name and current query of the view of all answers, then of the view of rows.
+    """Yield (name, SELECT) of the view of all answers, then of the view of rows.
 
-    Columns that exist in a view keep their positions.
+    The SELECTs follow from the task as it is declared now. Columns that exist in a view of the
+    database keep their positions.
     """
     for name, per_version in zip(view_names_of(task), (True, False), strict=True):
         existing_names = list(read_columns(tx, name))
@@ -315,8 +319,9 @@ def is_view_made(tx: Connection, name: str, query: Select[Any], *, origin: str) 
 def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> bool:
     """Make or replace a view, with a mark that contains the hash of its query.
 
-    Views of other programs that use this view are kept. On SQLite the mark is a comment in the
-    view's SQL, on PostgreSQL it is the comment of the view.
+    The view is made again even if it is current; `is_view_made` compares the hash. Other programs'
+    views on this view stay. On SQLite the mark is a comment in the view's SQL, on PostgreSQL it is
+    the comment of the view.
 
     Args:
         tx: The caller's transaction, which must be rolled back after an error.
@@ -329,7 +334,7 @@ def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> 
         changed then.
 
     Raises:
-        ConfigurationError: A view of another program uses columns that change.
+        ConfigurationError: On PostgreSQL, columns change that a view of another program uses.
     """
     if _is_name_taken(_read_mark(tx, name)):
         return False
@@ -353,11 +358,13 @@ def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> 
 
 
 def _read_mark(tx: Connection, name: str) -> str | None:
-    """Return the comment of a table or view, which is findable's mark on its own views.
+    """Return the comment of a table or view; on findable's own views this comment is the mark.
+
+    A comment of another program is returned, too, so callers check how it begins.
 
     Returns:
-        The first comment in the object's SQL on SQLite, any comment of the object on PostgreSQL. An
-        empty text if the object has no comment, or None if there is no such object.
+        The first comment in the object's SQL on SQLite, the comment of the object on PostgreSQL. An
+        empty text if the object has no comment. None if there is no such object.
     """
     if is_sqlite(tx):
         query = text(
@@ -440,9 +447,10 @@ def source_column_expression(
 
 
 def _make_key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
-    """Return the SQL expression for a key column of an answer, computed from its row id.
+    """Return the SQL text for a key column of an answer, computed from its row id.
 
-    A value that is no whole number is NULL in an integer column of PostgreSQL; SQLite casts it.
+    A value that is no whole number is NULL in an integer column of PostgreSQL. SQLite casts it to
+    an integer, so `abc` becomes 0.
 
     Args:
         kind: Kind of the key column.
@@ -470,14 +478,15 @@ def _make_sqlite_cell(kind: str, name: str, document: str) -> str:
 
     - text, date or time: the text. Numbers, lists and objects are shown as text, and booleans as
       `true` and `false`.
-    - integer or boolean: the value, or NULL for a value of another type.
+    - integer: a whole number; NULL for a value of another type.
+    - boolean: 1 or 0; NULL for a value of another type.
     - real: a number, or the number in a text. Any other value, or an infinite number, is NULL.
     - JSON: any value, as JSON.
 
     Args:
         kind: Kind of the column.
         name: Member of the object.
-        document: SQL of the JSON object.
+        document: SQL of the column with the JSON object.
     """
     path = _literal(f'$."{name}"')
     cell = f"json_extract({document}, {path})"
@@ -505,15 +514,18 @@ def _make_sqlite_cell(kind: str, name: str, document: str) -> str:
 def _make_server_cell(kind: str, name: str, document: str) -> str:
     """Return SQL for a member of a JSON object, as a column of a kind, in PostgreSQL.
 
-    A missing member is NULL. A text column shows any value as text; dates and times are text. An
-    integer or boolean is NULL for a value of another type. A real may be stored as a number or as a
-    text with a number; it is NULL for other values and if it is too large, and 0 if it is too
-    small. A JSON column shows any value as jsonb, and null as NULL.
+    A missing member and null are NULL in a column of any kind. Otherwise the kind decides:
+
+    - text, date or time: any value, as text.
+    - integer or boolean: the value, or NULL for a value of another type.
+    - real: a number, or the number in a text. Any other value, or a number too large for float8, is
+      NULL. A number that is too close to 0 is 0.
+    - JSON: any value, as jsonb.
 
     Args:
         kind: Kind of the column.
         name: Member of the object.
-        document: SQL of the JSON object.
+        document: SQL of the column with the JSON object.
     """
     document = f"{document}::jsonb"
     member = _literal(name)
@@ -542,17 +554,19 @@ def name_added_columns(
     names: Iterable[str],
     prefix: str,
 ) -> dict[str, str]:
-    """Return names for columns that are added to a table, different from its column names.
+    """Choose names for columns that are added to a table, so that all column names differ.
 
-    Case does not distinguish names. A name is cut to MAX_COLUMN_BYTES.
+    For example, `tone` becomes `source_tone` if the table has a column `tone` and the prefix is
+    `source_`. Case does not distinguish names. A name is cut to MAX_COLUMN_BYTES.
 
     Args:
-        existing_names: Columns that keep their names.
+        existing_names: Columns of the table, which keep their names.
         names: The columns to add.
-        prefix: Put before a name that is taken, up to three times, until no other column has it.
+        prefix: Put before a name once, twice or three times if the table, or a column added before,
+            has the name.
 
     Returns:
-        Column names by `names`, in their order. A column without a free name is left out.
+        Chosen names by `names`, in their order. A column without a free name is left out.
     """
     taken_names = {name.casefold() for name in existing_names}
     column_names = dict[str, str]()

@@ -1,4 +1,8 @@
-"""Recognise files that are no table by their first bytes, whatever their name is."""
+"""Recognise files that are neither text nor a table by their first bytes.
+
+The names of the files do not matter. Parquet files and spreadsheets are not known here: callers
+recognise them before.
+"""
 
 from collections.abc import Mapping
 
@@ -34,10 +38,10 @@ _MAX_CONTROL_SHARE = 0.1
 
 
 def find_binary_format(start: bytes, *, is_wide_text: bool) -> str:
-    """Return the format of a file that is neither text nor a table, such as "a WebP image".
+    """Return the format of a file that is not text, such as "a WebP image"; "" for text.
 
-    The format follows from the file's first bytes. A file with many control characters, and in no
-    known format, is "a binary file". The result is "" if the file may be text or a table.
+    The format follows from the file's first bytes. A file in no known format is "a binary file" if
+    it has many control characters, else text. Parquet and spreadsheets are no known formats here.
 
     Args:
         start: The first bytes of the file.

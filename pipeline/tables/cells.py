@@ -1,6 +1,7 @@
-"""Convert cells of any database, file or library to text, numbers, lists and plain JSON values.
+"""Convert cells of any database, file or library to text, numbers, lists and plain values.
 
-The kinds of columns are text, integer, real, boolean and json. pandas and pyarrow are optional
+The kinds of columns are text, integer, real, boolean and json. A plain value is a value that JSON
+can express: None, a truth value, number, text, list or dict. pandas and pyarrow are optional
 extras. Neither is imported if the object of another library lists its rows itself.
 """
 
@@ -62,7 +63,10 @@ def to_prompt_text(value: Any) -> str:
 
 
 def iterate_texts(value: Any) -> Iterator[str]:
-    """Yield all texts, numbers and booleans in a value as texts; of a quotation its text."""
+    """Yield all texts, numbers and booleans in a value as texts, at any depth.
+
+    A quotation, which is a text stored with its place in the row, gives its text only.
+    """
     for _, leaf in iterate_leaves(value):
         if is_quotation(leaf):
             yield str(leaf["quote"])
@@ -71,7 +75,7 @@ def iterate_texts(value: Any) -> Iterator[str]:
 
 
 def find_cell_text(cells: Mapping[str, Any], name: str) -> str:
-    """Return the text of the cell whose column has a name or a similar name; "" if it is missing.
+    """Return the text of the cell whose column has a name or a similar name; "" without it.
 
     The texts of a list are separated by commas.
     """
@@ -97,9 +101,12 @@ def parse_number(cell: Any) -> float | None:
 
 
 def parse_text_list(cell: Any) -> list[str] | None:
-    """Return the texts of the JSON list in a cell.
+    """Parse the JSON list in a cell to a list of texts.
 
-    Elements that are not texts are returned as JSON.
+    For example, the cell `["a", 2]` gives "a" and "2": elements that are no texts become JSON.
+
+    Args:
+        cell: A text, bytes or NULL, as a database stores a list.
 
     Returns:
         The texts; an empty list if the cell is blank, `null` or NULL; None if it is not a JSON
@@ -141,7 +148,7 @@ def to_plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
 def to_plain_value(value: Any) -> Any:
     """Convert a value of a database driver or a library to a plain JSON value.
 
-    - None, truth values, texts and whole numbers stay as they are.
+    - None, truth values, texts, whole numbers and finite floats stay as they are.
     - Members of mappings, lists and tuples are converted, too; tuples become lists.
     - Dates and times become ISO text.
     - Decimal numbers, UUIDs, infinity and other objects become text.
@@ -192,10 +199,11 @@ def find_value_kind(value: Any) -> str | None:
 
 
 def merge_kinds(first_kind: str | None, second_kind: str | None) -> str | None:
-    """Return the kind of column that stores values of two kinds.
+    """Return the kind of column that can store values of both kinds.
 
-    None means that nothing is known of a kind, so the other kind is returned. Integer and real
-    give real, json and any kind give json, and all other pairs give text.
+    Two equal kinds give this kind. None stands for a column without values so far, and gives the
+    other kind. Of different kinds, integer and real give real, json and any other kind give json,
+    and all other pairs give text.
     """
     if first_kind is None or second_kind is None or first_kind == second_kind:
         return first_kind or second_kind
@@ -231,7 +239,9 @@ def describe_binary_columns(names: Iterable[str]) -> str:
 def drop_binary_columns(
     rows: Sequence[Mapping[str, Any]],
 ) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
-    """Return copies of rows without the columns that contain binary bytes, but no text in any row.
+    """Return copies of rows without binary columns.
+
+    A column is binary if a row has bytes in it that are not text, and no row has a text in it.
 
     Returns:
         The copies, and the names of the removed columns in the order in which bytes were found.
@@ -252,10 +262,10 @@ def drop_binary_columns(
 
 
 def list_rows(data: Any) -> list[Mapping[str, Any]]:
-    """Return the rows of an iterable of mappings, an Arrow table, or a pandas or polars data frame.
+    """Return the rows of an iterable of mappings, an Arrow table, or a data frame, as dicts.
 
-    An index of pandas is left out, and names become texts. With pyarrow a missing value is None.
-    Without it a missing value of pandas is NaN.
+    The data frame is one of pandas or polars. An index of pandas is left out, and names become
+    texts. With pyarrow a missing value is None. Without it a missing value of pandas is NaN.
 
     Raises:
         InputError: The object is of another type, or a row is not a mapping.
@@ -290,8 +300,8 @@ def _without_index_columns(row: Mapping[Any, Any]) -> dict[str, Any]:
 def list_arrow_rows(batch: Any) -> list[dict[str, Any]]:
     """Return the rows of an Arrow table or record batch.
 
-    A time that Python cannot represent is ISO text, or a number with its unit. Python's times have
-    microseconds, and years from 1 to 9999.
+    Values are those of Python, except times that Python cannot represent: they have nanoseconds or
+    a year outside 1 to 9999. Such a time is ISO text, or a number with its unit, such as `5 ns`.
     """
     try:
         rows: list[dict[str, Any]] = batch.to_pylist()
@@ -305,8 +315,9 @@ def list_arrow_rows(batch: Any) -> list[dict[str, Any]]:
 def _convert_arrow_scalar(cell: Any) -> Any:
     """Return the Python value of an Arrow scalar.
 
-    A time that Python cannot represent becomes ISO text. A duration, and a time that Arrow cannot
-    write either, becomes a number with its unit. Nested values are converted element by element.
+    A time that Python cannot represent becomes ISO text. If a duration cannot be represented, or
+    Arrow cannot write the time either, it becomes a number with its unit, such as `5 ns`. Nested
+    values are converted element by element.
     """
     try:
         return cell.as_py()

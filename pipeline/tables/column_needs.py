@@ -67,10 +67,10 @@ class ColumnNeed(Enum):
     def find_misfit(self, tx: Connection, column: Column[Any]) -> str | None:
         """Return None if a reflected column can store the values of this need, else a phrase.
 
-        The phrase names the values that the column must store, for messages. A column is suitable
-        if it returns a stored value unchanged. A computed column never is. On SQLite any other
-        column is suitable, except that ids need text or numbers; on PostgreSQL the type must be in
-        the list of this need.
+        The phrase names the values that the column must store, for messages. A computed column is
+        never suitable. On SQLite any other column is suitable, except that ids need a text or
+        number column. On PostgreSQL the column's type must be in the list of this need, and for
+        FRACTION also have enough decimal places.
         """
         description, server_types = self.value
         if column.computed is not None:
@@ -176,10 +176,12 @@ def make_new_ids(
 ) -> Sequence[int | str] | None:
     """Return ids for new rows of a table, or None if the database generates ids itself.
 
-    The ids are random UUIDs as text if the column stores no whole numbers, or is an SQLite column
-    of whole numbers that contains texts. Otherwise they are ascending numbers that no row has had.
-    The database generates ids if a column of whole numbers has a default or AUTOINCREMENT. Nothing
-    is written.
+    The first rule that applies decides; nothing is written:
+
+    1. A column of texts or UUIDs gets random UUIDs as text.
+    2. A column of whole numbers with a default or AUTOINCREMENT gets None.
+    3. An SQLite column of whole numbers that contains texts gets random UUIDs as text.
+    4. Other columns get ascending numbers above all numbers that rows have or had.
 
     Args:
         tx: The caller's transaction.

@@ -1,5 +1,8 @@
 """Find the column kinds of answer fields, and convert their JSON values to column values.
 
+A kind is text, integer, real, boolean, date, time or json. A quotation is a text of the row that an
+answer cites; it is stored as an object with its place in the row.
+
 `find_unstorable_reason` finds values that one of the two databases could not store unchanged.
 """
 
@@ -36,9 +39,9 @@ _FORMAT_KINDS = {
 def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
     """Return (field, column kind) for each field of an answer's model, in the model's order.
 
-    Lists, objects, and fields of several types are "json". A field that may also be None has the
-    kind of its other values. Texts with the format of a date or time have a kind of their own. A
-    decimal number is "real".
+    The kind is "text", "integer", "real" (also for decimal numbers), "boolean", "date" or "time".
+    It is "json" for lists, objects, quotations, and fields of several types. A field that may also
+    be None has the kind of its other values.
     """
     schema = answer.model_json_schema(mode="serialization", by_alias=False)
     definitions = schema.get("$defs", {})
@@ -60,8 +63,9 @@ def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
 def _find_kind_of_schema(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     """Return the kind of a column for the values of a JSON schema.
 
-    A reference is followed. Null is not counted as a kind. The kind is JSON for lists, objects and
-    quotations, and if the schema allows values of several kinds.
+    A `$ref` is followed into the definitions. Null is not counted as a kind. The kind is JSON for
+    lists, objects and quotations (texts cited from the row), and if the schema allows values of
+    several kinds.
     """
     if "$ref" in schema:
         return _find_kind_of_schema(definitions[schema["$ref"].rpartition("/")[2]], definitions)
@@ -115,7 +119,10 @@ def _to_integer(value: Any) -> int | None:
 
 
 def _to_time_text(value: Any) -> str | None:
-    """Return a time in the format in which both databases sort times."""
+    """Return a time as UTC text, such as `2024-05-01 10:00:00.000000+00:00`, or None for others.
+
+    Both databases sort such texts by time.
+    """
     time = to_utc_time(value)
     if time is None:
         return None
@@ -135,7 +142,7 @@ _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def find_unstorable_reason(answer: "BaseModel") -> str:
-    """Return why a database could not store an answer unchanged; "" if both databases can.
+    """Return why an answer cannot be stored unchanged; "" if SQLite and PostgreSQL both can.
 
     The reason names the first place with a lone surrogate, NUL, a whole number of more than 64
     bits, or a number that is infinite or NaN. Nested names and values are checked, too. An answer
@@ -163,10 +170,10 @@ def _format_path(path: Iterable[str | int]) -> str:
 
 
 def _find_unstorable_part(value: Any) -> str:
-    """Return why a plain value cannot be stored in both databases; "" if it can.
+    """Return why a text or number cannot be stored in both databases; "" if it can.
 
     Checks texts for NUL and lone surrogates, whole numbers for 64 bits, and floats for finiteness.
-    Other values can always be stored.
+    All other values give "": members of lists and objects are not checked here.
     """
     if isinstance(value, str):
         match = INVALID_TEXT.search(value)

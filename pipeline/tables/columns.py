@@ -1,10 +1,11 @@
 """Map the names in a file to the columns of a task.
 
-A name is matched in this order:
+A known name of a column is its own name, its label, or a name that `column_names.toml` lists for it
+in a dozen languages. A name in the file is matched in this order:
 
-1. MAP= names it.
+1. MAP= assigns it to a column, as `bio=Kurzbiografie` assigns `Kurzbiografie` to `bio`.
 2. It is a column's own name or label.
-3. It is in `column_names.toml`, which lists names in a dozen languages.
+3. It is another known name of a column.
 
 Names are compared by their letters and digits only. A name that is merely similar to a known name
 is not matched; a note shows the MAP= that would match it.
@@ -86,7 +87,7 @@ class ColumnLayout:
 
     @cached_property
     def columns_by_known_name(self) -> dict[str, str]:
-        """Return the columns by all their names, folded; own names take precedence."""
+        """Return the columns by all their known names, folded; own names take precedence."""
         columns: dict[str, str] = {}
         for column in self.columns:
             for name in KNOWN_COLUMN_NAMES.get(column, ()):
@@ -155,10 +156,12 @@ class ColumnMapping:
         )
 
     def _match_known_names(self, columns: Sequence[str]) -> None:
-        """Match each of these columns to the name in the file that is a known name of it.
+        """Match each column to the one name in the file that is a known name of this column.
 
-        Names that are matched already are not considered. A note lists the matched names. A column
-        that several names could mean is not matched, and a note shows the MAP= to use.
+        Known names are the column's own name, its label and its names in `column_names.toml`. Names
+        that are matched already are not considered. A note lists the matched names. If several
+        names in the file are known names of the column, none is matched, and a note shows the MAP=
+        to use.
         """
         columns_by_name: dict[str, str] = {}
         for column in columns:
@@ -182,10 +185,11 @@ class ColumnMapping:
         self._add_note("matched by other names", columns_by_name)
 
     def _note_similar_names(self, columns: Sequence[str]) -> None:
-        """Add a note for each name in the file that is similar to a known name of these columns.
+        """Add a note for names in the file that are similar to known names of these columns.
 
-        Names that mean a column are skipped. Only the first similar name of a column is noted, and
-        put into `similar_names`. Nothing is matched.
+        The note shows the MAP= that would match the name. Names that mean a column are skipped.
+        Only the first similar name of a column is noted, and put into `similar_names`. Nothing is
+        matched.
         """
         columns_by_known_name = {
             name: column
@@ -248,13 +252,18 @@ class ColumnMapping:
         ]
 
     def map_row(self, row: SourceRow) -> SourceRow | Finding:
-        """Return a row with its values by column, or the finding that rejects it.
+        """Rename the values of a row from the file's names to the layout's columns.
 
-        A name that means no column of the layout is kept under its own name, and is added to
-        `kept_names`. A name of a column that MAP= assigns to another name is skipped, and is added
-        to `ignored_names`. A column of `columns_kept_twice` is also kept under the file's name if
-        that is not its own name. A row is rejected if two of its names mean the same column, even
-        with equal or blank values, or if it has text that cannot be stored.
+        - A name that means no column keeps its value under the file's name, and is added to
+          `kept_names`.
+        - A name of a column for which MAP= chose another name, or no name, is left out, and is
+          added to `ignored_names`. For example, MAP=bio=Text ignores the file's column `bio`.
+        - The value of a column in the layout's `columns_kept_twice` is stored a second time under
+          the file's name, if the file does not use the column's own name or label.
+
+        Returns:
+            The renamed row; or the finding that rejects it, because two of its names mean the same
+            column (even with equal or blank values), or because a text cannot be stored.
         """
         values: dict[str, Any] = {}
         for name, cell in row.values.items():
@@ -284,13 +293,15 @@ class ColumnMapping:
 
 
 def parse_map(text: str) -> dict[str, str]:
-    """Parse the value of MAP=, such as `bio=Kurzbiografie,username=Mail`.
+    """Parse the value of MAP=, which assigns names in a file to columns, to a dict.
 
-    A pair that contains a comma is in quotation marks, as in CSV. Blank pairs are skipped. The last
-    of two pairs of a column counts.
+    For example, `bio=Kurzbiografie,username=` gives {"bio": "Kurzbiografie", "username": ""}. Pairs
+    are separated by commas. As in CSV, a pair may be in quotation marks and then contain commas.
+    Blank pairs are skipped. The last of two pairs of a column counts.
 
     Returns:
-        Names in the file by column, both unchecked; the name is empty in `bio=`.
+        Names in the file by column, both unchecked. The name is empty for a pair like `username=`,
+        which means that the column is not read.
 
     Raises:
         InputError: A pair has no equals sign or no column.
@@ -327,7 +338,8 @@ def _resolve_chosen_names(
 ) -> dict[str, str]:
     """Return the pairs of MAP= with the layout's columns and the names as the file spells them.
 
-    A column may be given by any known name. Case, accents and punctuation do not matter.
+    The user may give a column by any of its known names (own name, label, or a name in
+    `column_names.toml`). Case, accents and punctuation do not matter in columns and names.
 
     Args:
         file_names: The names in the file.
@@ -400,7 +412,7 @@ def _find_chosen_name(
 
 
 def list_names(names: Sequence[str]) -> str:
-    """Return the first names, safe to print."""
+    """Return the first twelve names, separated by commas and safe to print."""
     return ", ".join(make_excerpt(name) for name in names[:_MAX_LISTED_NAMES])
 
 

@@ -1,9 +1,9 @@
-"""Feed the lines of a CSV file to `csv.reader`, and cut the cells of records above the size limit.
+"""Feed the lines of a CSV file to `csv.reader`, and cut the cells of over-long records.
 
 `csv.reader` keeps a whole record in memory. If a line were cut anywhere, the quotes of its cells
 would no longer pair, and the next rows would be read as part of a cell. So a record above the limit
 is read to its own end: its quotes are tracked, and only the first characters of each cell are
-passed on.
+passed on. To pass on means to give text to `csv.reader`.
 """
 
 import re
@@ -124,10 +124,11 @@ class CsvLines:
         return self._file.readline(self._max_record)
 
     def _read_long_record(self, text: str) -> str:
-        """Read an over-long record to its end, and return the rest of it with cut cells.
+        """Read an over-long record to its end, and return it from `text` on, with cut cells.
 
-        Counts the record's lines. The end of the file also ends the record. The result ends in a
-        line break, and in a closing quote if the last cell has one.
+        The lines before `text`, in `lines`, were passed on already and are not returned. Counts the
+        lines that are read. The end of the file also ends the record. The result ends in a line
+        break, after a closing quote if the last cell has one.
 
         Args:
             text: The line of the record that was read last, and is not yet in `lines`.
@@ -180,10 +181,11 @@ class _CellCutter:
         return "".join(self._process_token(token[0]) for token in self._tokens.finditer(text))
 
     def _process_token(self, token: str) -> str:
-        """Update the state by a quote, a delimiter or a text; return the part that is passed on.
+        """Update the state by one token; return the part of it that is passed on to the reader.
 
-        A closing quote is passed on later, with the next token, because it may be half of a doubled
-        quote. A delimiter outside quotes begins a new cell.
+        The token is a quote, a delimiter, or a text between these. Of a cell, and of the record,
+        only the first characters are passed on. A closing quote is passed on later, with the next
+        token, because it may be half of a doubled quote. A delimiter outside quotes begins a cell.
         """
         closing_quote = ""
         if self._is_after_quote and token != _QUOTE:

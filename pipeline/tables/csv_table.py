@@ -1,4 +1,9 @@
-"""Read a CSV table: its delimiter, its header, its rows, and a finding for each faulty record."""
+"""Read a CSV table: its delimiter, header and rows, and findings for faulty records.
+
+A record is one row of cells as `csv.reader` splits it; with quotes it can span lines. A finding
+describes why a record is rejected. A known name is a column name that the caller recognizes; it
+proves that a record is the header.
+"""
 
 import contextlib
 import csv
@@ -53,7 +58,8 @@ class CsvTable:
         Args:
             text_file: The file.
             header_line: The line of the header, from 1, or 0 without a header; None searches it.
-            is_known_column: Returns whether a name is a known column.
+            is_known_column: Returns whether a name is a known column, which proves that a record is
+                the header. None if there are no known columns.
 
         Raises:
             InputError: The file has no header, or is not text.
@@ -77,20 +83,21 @@ class CsvTable:
     ) -> list[str]:
         """Choose the delimiter of a CSV file, and return the names of its columns.
 
+        For example, the first line `id;text` gives the delimiter `;` and the names `id` and `text`.
         The header is the first record that is not blank, or the record on the line of `HEADER=`.
-        The delimiter with the most known names is chosen, then the delimiter with the most names;
-        names with a quotation mark count less. With `HEADER=none` there is no header: the delimiter
-        that splits the first records evenly is chosen, and names are made up. Also sets how many
-        lines precede the first row, and whether blanks after a delimiter are skipped.
+        The delimiter that gives the most known names is chosen, else the delimiter that gives the
+        most names; a header that then contains quotation marks comes last. With `HEADER=none` the
+        delimiter that splits the first records evenly is chosen, and names are made up. Also sets
+        how many lines precede the first row, and whether blanks after a delimiter are skipped.
 
         Args:
-            is_known_column: Returns whether a name is known.
-            has_known_names: Whether a known name proves that the record is the header.
+            is_known_column: Returns whether a name is known, or whether it is not empty.
+            has_known_names: `is_known_column` knows names, so that a known name proves the header.
 
         Raises:
             InputError: The file is empty or is not text, the header's quotes are not paired, or the
                 first record is certainly not a header. The last check is skipped if `HEADER=` is
-                given.
+                given or a name is known.
         """
         lines_before = max(0, (self._header_line or 1) - 1)
         with self._text_file.open() as file:
@@ -140,16 +147,16 @@ class CsvTable:
         return names
 
     def _find_header_line(self, head: Sequence[str]) -> int:
-        """Return the index of the first line that is neither blank nor an announced delimiter.
+        """Return the index of the first line in `head` that is neither blank nor like `sep=;`.
 
-        An announced delimiter is a line such as `sep=;`.
+        Spreadsheets announce the delimiter by a line like `sep=;` above the header.
 
         Args:
-            head: The first lines of the file; the first is the line of `HEADER=` if that is given.
+            head: Lines of the file, from the line that `HEADER=` names, or else from the first.
 
         Raises:
-            InputError: There is no such line, the line is not text, it is not the line of
-                `HEADER=`, or the file is an SQLite database.
+            InputError: There is no such line, the line that `HEADER=` names is blank or like
+                `sep=;`, the found line is not text, or the file is an SQLite database.
         """
         line_texts = [line.strip().strip("\ufeff").casefold() for line in head]
         header_index = next(
@@ -182,14 +189,15 @@ class CsvTable:
         line_number: int,
         first_lines: Sequence[str],
     ) -> None:
-        """Raise InputError if the first record is certainly not a header by any delimiter.
+        """Raise InputError if the first record is certainly a title, a comment or a row of values.
 
-        At most the first records of `head` are compared, by the chosen delimiter first.
+        The lines are split by each delimiter in turn, the chosen one first. One delimiter by which
+        the first record is certainly no header is enough. Only the first records are compared.
 
         Args:
-            head: Lines that begin with the first record.
-            line_number: The number of its line.
-            first_lines: Lines that the error shows.
+            head: Lines from the first record on.
+            line_number: The number of the first of these lines, from 1.
+            first_lines: First lines of the file, which the error shows.
         """
         other_delimiters = [mark for mark in _DELIMITERS if mark != self.delimiter]
         for delimiter in (self.delimiter, *other_delimiters):
@@ -199,17 +207,18 @@ class CsvTable:
                 records = records[:-1]
 
             is_current_delimiter = delimiter == self.delimiter
-            fault = find_header_fault(records, is_certain_table=is_current_delimiter)
+            fault = find_header_fault(records, has_certain_cells=is_current_delimiter)
             if fault is not None:
                 raise make_header_error(
                     self._text_file.path, fault, [text.strip() for text in first_lines]
                 )
 
     def _make_names(self, head: Sequence[str]) -> list[str]:
-        """Set the delimiter that splits the records evenly, and return the names column_1, ….
+        """Set the delimiter of a table without header, and return the names column_1, ….
 
-        If several delimiters do so, or no delimiter, the delimiter with the most cells in the first
-        record is chosen. The last record is not compared, because it may be cut.
+        A delimiter fits if all records have the same number of cells by it, and at least two. Of
+        the fitting delimiters, or of all if none fits, the delimiter that gives the first record
+        most cells is chosen. The last record is not compared, because it may be cut.
         """
 
         def rank(delimiter: str) -> tuple[bool, int]:
@@ -276,16 +285,22 @@ class CsvTable:
         lines: CsvLines,
         reader: Iterator[list[str]],
     ) -> tuple[list[str] | None, str]:
-        """Read the next record; backslashes before quotes are escapes if it fits the header so.
+        r"""Read the next record as CSV; if it looks wrong, try `\"` as a quote within a cell.
 
-        A record of one line that fits, an over-long record, and a record without such backslashes
-        are returned as they are. If the record fits the header both with and without escapes,
-        escapes are read only if the next line is a row then. Otherwise a cell's end that was read
-        as a quote would pair with a quote of a later row. If escapes do not help, the record is
-        read again without them.
+        CSV doubles a quote within a cell, but some databases write `\"`. So a record that contains
+        `\"` is read a second time with `\"` as such a quote, unless the first reading gave a single
+        line with the header's number of fields, or the record is over-long. The second reading is
+        returned in two cases:
+
+        - Only it has the header's number of fields.
+        - Both have it, but the second ends on an earlier line, and the next line has it, too. So
+          the first reading joined several rows to one record, because a quote stayed open.
+
+        In all other cases the record is read again without escapes, and that reading is returned.
 
         Returns:
-            The fields, or None at the end of the file; and the reader's error, or the empty text.
+            The fields, or None at the end of the file or if the reader failed; and the reader's
+            error, or the empty text.
         """
         fields, error = _next_fields(reader)
         is_fit = fields is not None and len(fields) == len(self.names)
@@ -327,8 +342,9 @@ class CsvTable:
     def _reject_broken_record(self, lines: CsvLines, error: str) -> Finding:
         """Return the finding for a record that `csv.reader` refused.
 
-        The reason is a line break outside quotes, a text after a closing quote, or the record's
-        length. The finding contains the cells as a lenient reader splits them.
+        Its reason is a line break outside quotes, a text after a closing quote, or the record's
+        length, and names the lines that are left out. It contains the cells as a lenient reader
+        splits them.
 
         Args:
             lines: The lines, at the end of the record.
@@ -387,7 +403,8 @@ def repeats_header(cells: Sequence[object], names: Sequence[str]) -> bool:
 def name_cells(names: Sequence[str], fields: Sequence[str]) -> dict[str, str]:
     """Return the cells of a refused row by column; long cells are cut and marked.
 
-    A cell without a name, or beyond the header, is named by its number, such as `column_3`.
+    A cell whose column has no name, or that is beyond the header, is named by its number, such as
+    `column_3` for the third cell. Missing cells are left out.
     """
     cells = dict[str, str]()
     for index, cell in enumerate(fields):
@@ -420,7 +437,7 @@ def _fold_names(names: Sequence[str]) -> list[str]:
 
 
 def _parse_header_names(lines: list[str], delimiter: str) -> tuple[list[str], int]:
-    """Return the names in a header and the number of its lines; no names if it is broken."""
+    """Return (names in a header, number of its lines); ([], 0) if its quotes are broken."""
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     with contextlib.suppress(csv.Error):
         names = list(map(_join_lines, next(reader)))

@@ -1,4 +1,8 @@
-"""Select the doubtful rows of a task: of a low probability, and not seen by a person."""
+"""Select the doubtful rows of a task.
+
+A row is doubtful if its preferred answer has a field whose confidence (the stored probability that
+the field is right) is below the task's threshold, and no person has reviewed the answer.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -65,7 +69,7 @@ class RowDoubts(NamedTuple):
         return and_(answers.is_answered(self.task, self.item_id), is_certain)
 
     def make_cell(self) -> JsonCell:
-        """Return the cell of WHERE=: true, false, or nothing without an answer."""
+        """Return the cell `doubtful` of WHERE=: true, false, or nothing without an answer."""
         document = case(
             (self.make_condition(is_doubtful=True), _DOUBTFUL_JSON),
             (answers.is_answered(self.task, self.item_id), _CERTAIN_JSON),

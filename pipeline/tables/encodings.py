@@ -1,8 +1,9 @@
-"""Detect the encoding of a text file: by a byte order mark, as UTF-8 or UTF-16, or as a code page.
+"""Detect the encoding of a text file: UTF-8, UTF-16 or a code page.
 
 A code page is guessed by the letters beyond ASCII, because each language has a few frequent such
 letters. Files of spreadsheets are mostly in cp1252, so another code page is chosen only if the
-letters fit a language of it clearly better.
+letters fit a language of it clearly better. A score is the natural logarithm of a probability. A
+character is strange in a language if it hardly occurs there; its probability is 1 in 2,000.
 """
 
 import codecs
@@ -193,9 +194,10 @@ def check_encoding(path: Path, name: str) -> str:
 
 
 def _detect_utf_16(start: bytes) -> str:
-    """Return the codec of UTF-16 without a byte order mark; empty if the bytes are not UTF-16.
+    """Return "utf-16-le" or "utf-16-be" for UTF-16 without a byte order mark, else "".
 
-    More than a third of the high bytes must be NUL, and no low byte.
+    Each character has a high and a low byte, in the order of the codec. More than a third of the
+    high bytes must be NUL, as for Latin letters, and none of the low bytes may be NUL.
     """
     even_bytes = start[::2]
     odd_bytes = start[1::2]
@@ -210,9 +212,10 @@ def _detect_utf_16(start: bytes) -> str:
 
 
 def _iterate_lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield each line that is not ASCII: its number, its first bytes, and whether it is UTF-8.
+    """Yield (line number, first bytes, is valid UTF-8) for each line that is not ASCII.
 
-    A line that is longer than a chunk is yielded once for each chunk that is not ASCII.
+    Lines are numbered from 1. A line that is longer than a chunk is yielded once for each chunk
+    that is not ASCII.
     """
     # The decoder keeps a character that is cut in two at the end of a chunk.
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -235,10 +238,10 @@ class _Language(NamedTuple):
 
 @cache
 def _load_languages() -> Sequence[_Language]:
-    """Return the languages of `encodings.toml`.
+    """Return the languages of `encodings.toml`, with the probabilities of their letters.
 
-    Each alphabet is ordered by frequency. By Zipf's law the n-th letter's probability is
-    proportional to 1/n.
+    The file lists the letters beyond ASCII of each language by frequency, the commonest first. By
+    Zipf's law the n-th letter's probability is proportional to 1/n. The file is parsed once.
     """
     languages = list[_Language]()
     for codec, alphabets in tomllib.loads(_ALPHABETS_TOML).items():
@@ -256,9 +259,10 @@ def _load_languages() -> Sequence[_Language]:
 def guess_code_page(text: bytes) -> str:
     """Return the code page that fits a text best, or cp1252 if no other page is clearly better.
 
-    Different words beyond ASCII are scored by the letters of each language. cp1252 is returned if
-    there are no such words. If no language fits, or a Latin page has long runs of bytes beyond
-    ASCII, East Asian encodings are tried; the result is then such an encoding or cp1252.
+    The distinct words with bytes beyond ASCII are scored by the letters of each language. cp1252 is
+    returned if there are no such words. If no language fits, or a Latin page fits best but the
+    words have long runs of bytes beyond ASCII, East Asian encodings are tried: the result is then
+    one of these, or cp1252 if none fits.
     """
     words_beyond_ascii = dict.fromkeys(word for word in _WORD.findall(text) if not word.isascii())
     words = [
@@ -305,8 +309,8 @@ def _count_bytes_in_runs(word: bytes) -> int:
 def _score_word(word: bytes, language: _Language) -> float:
     """Return the logarithm of the probability of a word in a language.
 
-    Only characters beyond ASCII count. In an alphabet that is not Latin, an ASCII character after
-    such a letter lowers the score.
+    It is the sum over the characters beyond ASCII. In an alphabet that is not Latin, each ASCII
+    character that follows a character beyond ASCII lowers the score.
     """
     letters = word.decode(language.codec, "replace")
     score = 0.0
@@ -328,10 +332,17 @@ def _score_character(
 ) -> float:
     """Return the logarithm of the probability of a character beyond ASCII in a language.
 
-    It depends on the characters before and after it, which are empty at the ends of a word. A
-    capital after a small letter counts as strange. The score is lower after a letter that is
-    unusual before it: a letter beyond ASCII in a Latin alphabet, an ASCII letter in another
-    alphabet.
+    - A sign that is no letter is scored by `_score_sign`.
+    - A letter of the language has its probability; a letter that foreign words bring into any Latin
+      text has a small one; any other letter, or a capital after a small letter, is strange.
+    - A letter of a Latin alphabet is less probable after another letter beyond ASCII. A letter of
+      another alphabet is less probable after an ASCII letter.
+
+    Args:
+        character: The character.
+        previous_letter: The character before it; empty at the beginning of the word.
+        next_letter: The character after it; empty at the end of the word.
+        language: The letters of the language.
     """
     if not character.isalpha():
         return _score_sign(character, previous_letter, next_letter)
@@ -352,8 +363,14 @@ def _score_character(
 def _score_sign(sign: str, previous_letter: str, next_letter: str) -> float:
     """Return the logarithm of the probability of a character beyond ASCII that is not a letter.
 
-    An invalid byte, a combining mark, an opening `¿` or `¡` after a letter, and a sign between two
-    letters that is not punctuation count as strange.
+    Strange, and so least probable, are an invalid byte, a combining mark, an opening `¿` or `¡`
+    after a letter, and a sign between two letters that is not punctuation. Punctuation is the most
+    probable, and other signs are in between. The language does not matter.
+
+    Args:
+        sign: The character.
+        previous_letter: The character before it; empty at the beginning of the word.
+        next_letter: The character after it; empty at the end of the word.
     """
     category = unicodedata.category(sign)
     is_late_opening_mark = sign in "¿¡" and previous_letter.isalpha()

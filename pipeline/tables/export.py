@@ -2,7 +2,8 @@
 
 Pieces of CSV and JSON never split a row. Exported answers are columns of the row that they belong
 to, or a row for each member of a list. Parquet needs pyarrow, an optional package. A Parquet file
-is valid only if its last bytes were written.
+is valid only if its last bytes were written. A quotation is a text of the row that an answer cites,
+stored with its place in the row. A confidence is the stored probability that a field is right.
 """
 
 import json
@@ -28,8 +29,12 @@ from pipeline.store.rows import NO_HASH
 from pipeline.store.schema import answers, to_utc_time
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables import workbook
-from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, name_confidence_columns
-from pipeline.tables.answer_views import name_added_columns as named_beside
+from pipeline.tables.answer_views import (
+    ANSWERED_AT,
+    EXTRACTOR,
+    name_added_columns,
+    name_confidence_columns,
+)
 from pipeline.tables.cells import (
     import_pyarrow,
     parse_json_cell,
@@ -81,7 +86,8 @@ def encode_rows(
     """Return the bytes of a file with these rows, in pieces.
 
     No row is read before the first piece is requested. A piece of CSV, JSON or JSON lines never
-    splits a row. A file without rows has a header or is an empty list; JSON lines are empty then.
+    splits a row. Without rows, CSV, .xlsx and Parquet have only the column names, JSON is `[]`, and
+    JSON lines are empty.
 
     Args:
         rows: The rows by column.
@@ -138,13 +144,13 @@ def encode_csv(
 def to_spreadsheet_cell(value: Any, *, texts: bool) -> str | float:
     """Return a value as a cell of CSV or .xlsx.
 
-    A number stays a number, because it cannot be a formula. A quotation becomes its text without
-    its location. Lists and objects become JSON. Dates and times become ISO 8601 text, truth values
-    `true` or `false`, and None the empty text.
+    A number stays a number, because it cannot be a formula. A quotation, which is stored as a text
+    with its place in the row, becomes this text alone. Lists and objects become JSON. Dates and
+    times become ISO 8601 text, truth values `true` or `false`, and None the empty text.
 
     Args:
-        value: A plain value.
-        texts: Join a list of texts by semicolons.
+        value: A plain value, date or time.
+        texts: Join a list, whose members are texts, by "; " instead of writing JSON.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
@@ -217,9 +223,13 @@ def _encode_parquet(
 def _to_parquet_value(value: Any, kind: str) -> Any:
     """Return a value as a Parquet column of this kind accepts it.
 
-    None, whole numbers, truth values, dates and times stay as they are. A column of texts gets a
-    list of texts, with one text for a value that is no list. A real that is no number becomes None.
-    All other values become text.
+    The kind decides, except that None stays None:
+
+    - integer, boolean, date, time: the value as it is.
+    - TEXTS_KIND, a column of lists of texts: the list with all members as texts. A value that is no
+      list becomes a list of one text.
+    - real: the number, or None if it is no finite number.
+    - all other kinds: the value as text, lists and objects as JSON.
     """
     if value is None or kind in {"integer", "boolean", "date", "time"}:
         return value
@@ -246,27 +256,33 @@ def read_answer_rows(
 ) -> ExportedRows:
     """Return an iterator of a task's rows with states and answers, in the source's order.
 
-    Rows without an answer are included, with None. The source's columns come first, under their own
-    names. A key that is no source column, the fields, version and time follow, then the confidences
-    of fields if an answer of the task has any; `answer_` precedes a name that is taken. The state
-    and the reason come last. The reason says why a row is refused, parked or unusable. A refused
-    row has its cells as they were read.
+    Rows without an answer are included, with None. The columns are, in this order:
+
+    1. the source's columns, under their own names; a refused row has its cells as they were read;
+    2. the key if it is no source column, the answer's fields, its version, time, tokens and cost;
+    3. the confidence of each field, if any answer of the task has confidences;
+    4. the state, and the reason why the row is refused, parked or unusable, else None.
+
+    If a name is taken, `answer_` precedes it, and `row_` precedes the state or reason.
 
     Args:
         tx: The transaction in which the rows are read, while the caller iterates.
         task: The task.
         items: The table with the rows.
-        is_answer: Condition that is met by at most one answer of each row.
+        is_answer: SQL condition on `findable_answers` that selects the exported answer of each row,
+            such as the preferred one. At most one answer of a row may meet it.
         field: Make a row for each member of this list in the answer. `list.inner` makes a row for
             each member of the list `inner` in the members. None makes a row for each row of the
             source.
         cost: Add the tokens and the cost of the answer, which are repeated for each member.
         conditions: Conditions on `items` that a row must meet.
         include_missing: Include rows that are no longer in the source.
-        version_label: Label under which rows count as parked; empty means any version.
-        is_single_version: `is_answer` is met by answers of one version only. A row with such an
-            answer is answered. The reason names other versions and corrections, and a row that has
-            only those gets the state OTHER_VERSION_STATE.
+        version_label: Prompt version (`task@n`) whose parking gives the reason of a parked row;
+            empty means any version.
+        is_single_version: The export has the answers of one version only. Its states and reasons
+            are then those of this version. A row with an answer of it is answered. A row that has
+            only answers of other versions, or a correction, gets the state OTHER_VERSION_STATE, and
+            the reason names these.
 
     Returns:
         The rows by column, and the kinds of the columns in their order.
@@ -280,13 +296,13 @@ def read_answer_rows(
     answer_kinds = {name: kind for name, kind in task.key if name not in sources}
     answer_kinds |= dict(task.fields)
     answer_kinds |= {EXTRACTOR: "text", ANSWERED_AT: "time", **cost_kinds}
-    answer_names = named_beside(sources, answer_kinds, "answer_")
+    answer_names = name_added_columns(sources, answer_kinds, "answer_")
     field_names = [name for name, _ in task.fields]
     confidence_names = name_confidence_columns(
         [*sources, *answer_names.values()],
         list_confident_fields(tx, task.name, tuple(field_names)),
     )
-    state_names = named_beside(
+    state_names = name_added_columns(
         [*sources, *answer_names.values(), *confidence_names.values()],
         (STATE_COLUMN, REASON_COLUMN),
         "row_",
@@ -369,12 +385,13 @@ def _make_answers_query(
 def _make_columns_of_unexported_answers(
     task: TaskRecord, items: RowTable
 ) -> list[ColumnElement[Any]]:
-    """Return two SQL columns that name other answers of a row, for rows without an exported answer.
+    """Return two SQL columns that name other answers of a row than the exported one.
 
     - `_OTHER_VERSION`: the version of the row's newest model answer; NULL if it has none.
     - `_CORRECTION`: `person` if the row has a correction; NULL if it has none.
 
-    Answers that are erased or not applied do not count, and neither do such corrections.
+    Answers and corrections that are erased or not applied do not count. The columns matter if the
+    exported version has no answer to the row; `_make_single_version_cells` reads them.
     """
     key = items.table.c[KEY_COLUMN]
     of_row = (
@@ -396,13 +413,20 @@ def _make_columns_of_unexported_answers(
 def _make_single_version_cells(
     stored_row: RowMapping, own_reason: str | None
 ) -> dict[str, str | None]:
-    """Return the state and the reason of a row in an export of a single version.
+    """Return the state and the reason that replace a row's own in an export of one version.
 
-    Empty if the row's own state and reason are true for that version, too.
+    - With an answer of that version the state is answered. If the row also has a correction, which
+      the export does not contain, the reason says so.
+    - With only a correction, an answer of another version, or another program's answer, the state
+      is OTHER_VERSION_STATE. The reason names that answer, then the row's own reason if it has one.
+    - All other rows, and rows that are gone or refused, keep their own: the result is empty.
 
     Args:
         stored_row: The row with the columns of `_make_columns_of_unexported_answers`.
-        own_reason: Why the row is unusable or parked under the version of the file.
+        own_reason: Why the row is unusable, or parked under the exported version.
+
+    Returns:
+        The cells to replace, by STATE_COLUMN and REASON_COLUMN.
     """
     is_corrected = stored_row[_CORRECTION] is not None
     correction_text = "corrected by a person; an export of one version has no corrections"
@@ -453,10 +477,10 @@ def _read_source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> Ex
 def _read_answer_cells(
     stored_row: RowMapping, task: TaskRecord, cost_names: Iterable[str]
 ) -> ExportedRow:
-    """Return the key of a row, and the fields, version, time and cost of its answer.
+    """Return the key of a row, and the fields, version, time and cost of its answer, by name.
 
-    Without an answer all cells except the key are None; a refused row has no key either. If the key
-    has several columns, each of them gets the whole row id.
+    Without an answer all cells except the key are None; a refused row has no key either. Each key
+    column gets the whole row id. Callers use this cell only for a key that is no source column.
 
     Args:
         stored_row: The row with its answer.
@@ -492,10 +516,10 @@ def _confidence_cells(stored_row: RowMapping, column_names: Mapping[str, str]) -
 
 
 def _find_state_reason(stored_row: RowMapping, parked_reasons: Mapping[str, str]) -> str | None:
-    """Return why a row is refused, unusable or parked, or None if it is not.
+    """Return why a row is refused, unusable or parked; None if it is none of these.
 
-    The reason for a refused row begins with its line in the source. The reason for an unusable row
-    takes precedence over the reason for parking it.
+    The reason for a refused row begins with its line in the source, as in `line 7: missing id`. The
+    reason for an unusable row takes precedence over the reason for parking it.
 
     Args:
         stored_row: The row with its state.

@@ -1,4 +1,9 @@
-"""Turn each member of a list into a row of an export."""
+"""Turn each member of a list into a row of an export.
+
+For example, a row with `id` 1 and `places` [{"name": "Rome"}, {"name": "Bonn"}] becomes two rows:
+`id` 1 with `name` Rome, and `id` 1 with `name` Bonn. The parts of an object in a member become
+columns with joined names, such as `birth_year`.
+"""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -21,11 +26,12 @@ def split_lists(
     list_column: str,
     inner_lists: Sequence[str],
 ) -> ExportedRows:
-    """Split each row into a row for each member of a list; the members' columns replace the list.
+    """Split each row into a row for each member of a list, with the members' columns instead.
 
-    Reads all rows once to find the columns of the members, and again while the result is iterated.
-    A row without members is left out. A member's column gets the list's name as a prefix if another
-    column has its name.
+    The columns of the members are in the place of the list. A member's column gets the list's name
+    as a prefix, such as `places_name`, if another column has its name. A row without members is
+    left out. Reads all rows once to find the columns of the members, and again while the result is
+    iterated.
 
     Args:
         read_rows: Reads the rows from the start.
@@ -75,8 +81,8 @@ def _find_member_kinds(
 ) -> dict[str, str | None]:
     """Return the kinds of the members' values by name; the kind is None if all values are None.
 
-    Reads all rows. The name of an object that is None in some members, and has parts in others, is
-    left out.
+    Reads all rows. Objects in members give a kind for each of their parts, such as `birth_year`. If
+    such an object is None in other members, there is no column for the object itself (`birth`).
     """
     kinds: dict[str, str | None] = {}
     for row in rows:
@@ -147,14 +153,16 @@ def _flatten(
     prefix: str = "",
     parent: str = "",
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the values of an object and of all objects in it, with joined names.
+    """Yield (name, value) for the values of an object and of all objects in it.
 
-    Names are joined by `_`. An empty object and a list are values.
+    Names of nested values are joined by `_`, except that a value with the name of its own object is
+    called like the object: {"place": {"place": "Rome", "year": 1}} gives `place` and `place_year`.
+    An empty object and a list are values.
 
     Args:
         document: The object.
-        prefix: Joined names of the objects around it.
-        parent: Name of the object itself. A value of the same name gets the prefix as its name.
+        prefix: Joined names of the object and the objects around it; empty for the outermost.
+        parent: Name of the object itself; empty for the outermost.
     """
     for name, value in document.items():
         full_name = name

@@ -1,6 +1,8 @@
 """Count and filter rows by facets: versions, texts in answers, and field values.
 
-A `GridFacet` splits a cell into words. Field values are counted only if a field has few of them.
+A facet is a property by which a list of rows can be narrowed, shown with the number of rows. A
+`GridFacet` splits a cell of the row into words, such as its tags. Field values are counted only if
+a field has few of them. WHERE= is the text filter that a user writes, such as `age >= 30`.
 """
 
 import json
@@ -70,10 +72,14 @@ class FieldTally:
     def add(self, values: Sequence[Any]) -> None:
         """Count the values of more rows, except None and "".
 
-        If the field has lists, the members of the lists are counted and must be texts. The field is
-        not countable for good after a value of another type (an object, a list in a list, a text
-        in a field with lists), or after more than 12 different values without lists that are not
-        all numbers.
+        From the first list on, the members of lists are counted, and must be texts. `is_countable`
+        becomes False for good in two cases:
+
+        - A value has another type: an object, a list in a list, or a text beside lists.
+        - The field has no lists, and more than 12 different values that are not all numbers.
+
+        Args:
+            values: The field's value in each answer; None if the answer lacks it.
         """
         self.has_lists = self.has_lists or any(isinstance(value, list) for value in values)
         if self.has_lists and {*map(type, values)} <= {list, type(None)}:
@@ -99,7 +105,8 @@ class FieldTally:
         equal size, in ascending order.
 
         Args:
-            name: Name of the field, for the conditions that select the rows with a value.
+            name: Name of the field. Each count has a WHERE= text with this name, such as
+                `tone = 'warm'`, that selects the rows with the value.
 
         Returns:
             An empty list if the values are not countable, or if a value outside of lists has more

@@ -1,7 +1,10 @@
 """List, filter and count the rows of a task, page by page.
 
 A page starts after the last row of the page before, by its sort values, so earlier rows are not
-read again. Refused rows of a task are listed from `findable_rows` if its table lacks them.
+read again. Refused rows of a task are listed from `findable_rows` if its table lacks them. A cell
+is a column of the table that is read for each row; the listed values are made of cells, or are
+read separately. A facet is a property with few values, such as tags, by which rows are counted. A
+row is doubtful if a field of its answer has a low probability and no person reviewed it.
 """
 
 import contextlib
@@ -85,7 +88,8 @@ class Grid:
     default_names: Sequence[str]
     # Expressions that are searched for words.
     searched_cells: Sequence[ColumnElement[Any]]
-    # Returns more conditions that a row contains a word; one of them must be met.
+    # Returns more conditions by which a row mentions a word, such as a word in its answer. A row
+    # matches the word if a searched cell contains it, or if one of these conditions is met.
     mention_conditions: Callable[[str], Sequence[ColumnElement[bool]]] = lambda _word: ()
     # Compiles the text of WHERE=, or None if the rows have no columns for it.
     compile_where: Callable[[str], ColumnElement[bool]] | None = None
@@ -132,8 +136,8 @@ class Grid:
           stored refused rows is returned; sort order and columns are ignored then.
         - Rows that are no longer in the source are left out, unless their state, their ids or
           `options.only` request them.
-        - `options.only` lists a single row with all columns. Columns of other states are left out
-          of it if they are None.
+        - `options.only` lists a single row with all columns. Columns that lists show only for some
+          states (`names_by_state`) are left out of this row if they are None.
 
         Raises:
             InputError: The options name an unknown row, state, column or sort order, sorting takes
@@ -258,13 +262,14 @@ class Grid:
     ) -> ListedRow:
         """Return a row of `_read_rows` with its listed values.
 
-        The values are in the order of `names`. A value that is not made of cells, and is not in
-        `more_values`, is None. The hash and time of the row's input are added if they are cells.
+        A value is made of the row's cells if `value_makers` has its name. Else it is taken from
+        `more_values`, or None. The result also has the hash of the row's input, and the time of its
+        last change, if the grid reads the cells INPUT_HASH_COLUMN and CHANGED_AT_COLUMN.
 
         Args:
             row: Id, state and cells.
-            names: Names of the values to list.
-            more_values: Values that are not made of cells.
+            names: Names of the values to list, in their order.
+            more_values: Values that are not made of cells, by name.
             optional_names: Values that are left out if they are None.
         """
         row_id, state, *row_cells = row
@@ -298,11 +303,11 @@ class Grid:
     ) -> RowPosition | None:
         """Return the place of a row, from 1, in the list that the options select, and its length.
 
-        The options' limit and position are ignored.
+        The filter and the sort order of the options count; their limit and position are ignored.
 
         Returns:
-            A position without a place if the row exists but is not in the list. None if counting
-            takes longer than `options.within_s` seconds.
+            The place and the length. The place is None if the row exists but is not in the list.
+            The whole result is None if counting takes longer than `options.within_s` seconds.
 
         Raises:
             InputError: The options are invalid, or there is no such row.
@@ -325,9 +330,14 @@ class Grid:
         return RowPosition(int(earlier_count) + 1 if own_count else None, total)
 
     def count_doubtful(self, tx: Connection) -> DoubtCounts | None:
-        """Return how many listed rows are doubtful, and how many have an answer with a confidence.
+        """Return how many rows are doubtful, and how many have an answer with a confidence.
 
-        Returns None if no preferred answer of a listed row has a confidence.
+        A row is doubtful if a field of its preferred answer has a probability below
+        `doubts.threshold` and no person reviewed the answer. All rows of a list without a filter
+        count, so rows that are no longer in the source do not.
+
+        Returns:
+            Both numbers; None if no preferred answer of these rows has a confidence.
         """
         if self.doubts is None or not has_confidences(tx, self.table.task):
             return None
@@ -365,13 +375,14 @@ class Grid:
     def make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter, all of which a row must meet.
 
-        Each word must occur in a searched cell, or meet a condition of `mention_conditions`. Then
-        follow WHERE=, the state, each tag, the ids, the review, the differing versions, the version
-        and the score. A row without a score never meets a condition on the score. Parts of the
-        filter that are not set add no condition.
+        Each word of the filter must be in one of `searched_cells`, or meet one of the word's
+        `mention_conditions` (further places such as the answer). Then follow WHERE=, the state,
+        each tag, the ids, and the conditions on answers: review, doubt, differing versions, version
+        and score. Parts of the filter that are not set add no condition.
 
         Raises:
-            InputError: The rows have no such state, tags, versions or scores, or WHERE= is invalid.
+            InputError: The rows have no such state, or none of the tags, reviews, confidences,
+                versions or scores that the filter asks for; or WHERE= is invalid.
         """
         conditions: list[ColumnElement[bool]] = []
         for word in row_filter.words:
@@ -409,8 +420,9 @@ class Grid:
     ) -> list[ColumnElement[bool]]:
         """Return a filter's conditions on review, doubt, differing versions, version and score.
 
-        Rows without a score meet no condition on the score. Parts of the filter that are not set
-        add no condition.
+        The doubt is whether a row is doubtful. The differing versions are two versions that must
+        have answered the row differently. Rows without a score meet no condition on the score.
+        Parts of the filter that are not set add no condition.
 
         Raises:
             InputError: The rows have no reviews, confidences, versions or scores.
@@ -453,8 +465,8 @@ class Grid:
         - If refused rows are requested and the table does not contain them, the task's stored
           refused rows are counted.
         - A count without any filter includes the stored refused rows.
-        - Tags, versions and field values are None or empty if the rows have no facet, if the table
-          has more than 100,000 rows, or if counting them takes longer than `within_s` seconds.
+        - Tags and versions are None, and field values are empty, if the rows have no such facet, if
+          the table has more than 100,000 rows, or if counting takes longer than `within_s` seconds.
 
         Raises:
             InputError: The filter is invalid; see `make_conditions`.
@@ -513,7 +525,7 @@ class Grid:
         conditions: Sequence[ColumnElement[bool]],
         within_s: float | None,
     ) -> tuple[dict[str, int] | None, dict[str, int] | None, dict[str, list[FieldCount]]]:
-        """Return the numbers of rows by tag and by version, and by value of each answer field.
+        """Return (rows by tag, rows by version, counts of values by answer field).
 
         Only the 50 commonest tags and versions are returned. The tags or versions are None if the
         rows have no such facet. All rows that meet the conditions are read.
@@ -546,13 +558,14 @@ class Grid:
         timer: WorkTimer,
         within_s: float | None,
     ) -> tuple[list[Counter[str]], dict[str, list[FieldCount]]]:
-        """Count the words of facets and the values of fields.
+        """Count the words of facets (tags, versions) and the values of answer fields.
 
         A word is counted once per row. Rows without an answer add no field values.
 
         Args:
-            row_pages: Pages of rows with the cells of all facets; the first is the answer.
-            facets: The facets of the cells.
+            row_pages: Pages of rows; a row has a cell for each facet. If the grid has answer
+                fields, the first cell of each row is its answer as JSON, or None.
+            facets: The facets of the cells, in the same order.
             timer: Measures the time since the first page was requested.
             within_s: Seconds after which SlowError is raised, or None for no limit.
 
@@ -610,9 +623,10 @@ class Grid:
     def _select_names(self, options: RowListOptions) -> Sequence[str]:
         """Return the names of the values to list for each row.
 
-        A list of a single row shows all columns. If no columns are requested, the default names are
-        listed with the names of the requested state, and with the doubtful fields if the filter is
-        about doubt. Requested names lose repetitions.
+        A list of a single row (`options.only`) shows all columns. If no columns are requested, the
+        default names are listed, then those of the requested state (`names_by_state`), then the
+        column with the doubtful fields if the filter selects doubtful rows. If columns are
+        requested, only these are listed, each once.
 
         Raises:
             InputError: There is no value of a requested name.
@@ -642,10 +656,10 @@ class Grid:
         return tuple(dict.fromkeys(requested_names))
 
     def _is_about_doubt(self, row_filter: RowFilter) -> bool:
-        """Return whether a filter selects rows by doubt; always False without a doubt column.
+        """Return whether a list with this filter should show the column with the doubtful fields.
 
-        It does so if it asks for doubtful rows, or if WHERE= compares the doubt of rows. A filter
-        for rows without doubt is not about doubt.
+        It should if the filter asks for doubtful rows, or if WHERE= compares `doubtful`. It should
+        not if the filter asks for rows that are not doubtful, or if there is no such column.
         """
         if not self.doubtful_fields_name:
             return False
@@ -678,10 +692,11 @@ def _require(facet: T | None, noun: str) -> T:
 
 
 def make_refused_grid(task: str) -> Grid:
-    """Return the grid of the refused rows of a task whose table does not contain them.
+    """Return the grid of a task's refused rows, if the task's table does not contain them.
 
-    It reads the rows that `findable_rows` stores as refused. They list their line in the source,
-    the reason, and their cells, and are in the state "refused". It has no sort orders and facets.
+    The grid reads the rows that `findable_rows` stores as refused. Each lists its line in the
+    source, the reason, and its cells, and is in the state "refused". The grid has no sort orders
+    and no facets. Nothing is read yet.
     """
     columns = stored_rows.c
     query = select(columns.item_id, columns.n, columns.seen, columns.unusable, columns.row)

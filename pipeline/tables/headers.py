@@ -5,7 +5,8 @@ A first row is refused only in these cases:
 - It is a title or comment: narrower than all rows below, and above a row of names.
 - It contains a value of the same series as the values below it, such as a date or a row number.
 
-Years and other numbers may be names of columns.
+Years and other numbers may be names of columns. "Certainly" means that one of these cases applies:
+in doubt the first row is accepted as the header. A fault is the reason for refusing it.
 """
 
 import contextlib
@@ -96,10 +97,12 @@ def make_column_names(count: int) -> list[str]:
 
 
 def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int) -> list[Record]:
-    """Parse CSV lines; return at most the first MAX_SAMPLED_RECORDS + 1 records that are not empty.
+    """Parse CSV lines, and return the first records that are not empty.
 
-    A record is empty if all its cells are empty or spaces; it is left out. Cells are stripped of
-    outer spaces. At a line that the CSV reader refuses, parsing ends without an error.
+    For example, the lines `id;text` and `1;Hi ` from line 1 on give (1, [id, text]) and (2, [1,
+    Hi]). At most MAX_SAMPLED_RECORDS + 1 records are returned. A record is empty if all its cells
+    are empty or spaces. Cells are stripped of outer spaces. At a line that the CSV reader refuses,
+    parsing ends without an error.
 
     Args:
         lines: The lines.
@@ -122,7 +125,7 @@ def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int) -> l
 def find_header_fault(
     records: Sequence[Record],
     *,
-    is_certain_table: bool = True,
+    has_certain_cells: bool = True,
 ) -> HeaderFault | None:
     """Return why the first record is certainly not a header; None if it may be a header.
 
@@ -130,10 +133,11 @@ def find_header_fault(
 
     Args:
         records: The first records of the table.
-        is_certain_table: Whether the cells are certain, as in a sheet or if the first line was
-            split by its delimiter. Then a wide row of names below a single cell is a header.
+        has_certain_cells: The borders of the cells are certain, as in a sheet, or in CSV that is
+            split by the delimiter of its header. Then three names below a single cell are enough
+            to take the cell for a title.
     """
-    title_fault = _find_title_fault(records, is_certain_table=is_certain_table)
+    title_fault = _find_title_fault(records, has_certain_cells=has_certain_cells)
     return title_fault or _find_data_row_fault(records)
 
 
@@ -162,14 +166,23 @@ def make_header_error(path: object, fault: HeaderFault, lines: Iterable[str]) ->
     return InputError(message, hint=f"{choices}; in a task's file set header=")
 
 
-def _find_title_fault(records: Sequence[Record], *, is_certain_table: bool) -> HeaderFault | None:
+def _find_title_fault(records: Sequence[Record], *, has_certain_cells: bool) -> HeaderFault | None:
     """Return the fault if the first records are certainly titles or comments above a header.
 
-    The fault has the header's line. None means that the first record may be the header.
+    A title has a single filled cell, a comment begins with `#`. The fault has the line of the
+    header. None means that the first record may be the header.
 
-    Two columns or more, and a row of different names, must follow. All rows from it on must have
-    the same width. Further evidence is needed: a blank line above the names, values below a name,
-    or certain cells and many names. Without it None is returned.
+    The record below the titles must be a row of two or more different names, and it and all records
+    below must have the same number of cells. In addition, one of these must be true:
+
+    - A blank line is above the names.
+    - A column has a name, and only numbers, dates, mail addresses or UUIDs below it.
+    - `has_certain_cells` is set, and only the first cell of each title is filled. In addition there
+      are three names or more, or the first title is a comment with fewer cells than the header.
+
+    Args:
+        records: The first records of the table.
+        has_certain_cells: The borders of the cells are certain; see `find_header_fault`.
     """
     title_count = 0
     while title_count < len(records) and _can_be_title(records[title_count]):
@@ -194,7 +207,7 @@ def _find_title_fault(records: Sequence[Record], *, is_certain_table: bool) -> H
     is_narrow = all(len(title.filled_cells) == 1 and title.cells[0] for title in titles)
     is_wide = len(names) >= _MIN_COLUMNS_BELOW_TITLE or (is_comment and len(first_cells) < width)
     has_gap = header.line_number > titles[-1].line_number + 1
-    is_title_by_shape = is_certain_table and is_narrow and is_wide
+    is_title_by_shape = has_certain_cells and is_narrow and is_wide
     if not (has_gap or _is_above_values(header, rows) or is_title_by_shape):
         return None
 
@@ -250,11 +263,16 @@ def _is_above_values(header: Record, rows: Sequence[Record]) -> bool:
 def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
     """Return why the first record is certainly a row of data; None if it may be a header.
 
-    None is returned as well if there are fewer than two columns, fewer than two rows below, or rows
-    of another width. The first record is a row of data in three cases: a column continues its whole
-    number in order and the record has a word; a column has only dates, mail addresses or UUIDs; the
-    first column has different whole numbers, the first of which is no year, and another column has
-    only sentences.
+    It is a row of data in three cases, which look at all records with the first among them:
+
+    - A column has consecutive whole numbers from the first record on, such as 1, 2, 3, and the
+      first record also has a cell that is no number.
+    - All cells of a column are dates, all are mail addresses, or all are UUIDs.
+    - The first column has whole numbers that all differ, the first one is no year, and another
+      column has a sentence (four words or more) in each record.
+
+    None is also returned if there are fewer than two columns, fewer than two records below, or
+    records with different numbers of cells.
     """
     first_record, *rows = records or [Record(1, ())]
     width = len(first_record.cells)

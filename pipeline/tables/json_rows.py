@@ -100,16 +100,18 @@ def _reject_long_row(text_file: TextFile, line_number: int, text: str) -> Findin
 
 
 def _skip_long_element(file: TextIO, text: str, *, max_chars: int) -> tuple[int, str] | None:
-    """Read to the end of an element of a JSON list that is longer than the limit.
+    """Read to the end of an over-long object or list in a JSON list, without storing it.
 
     Args:
         file: The file, after `text`.
-        text: The text that was read, from the element on.
+        text: The text that was read, from the element on. It is longer than `max_chars`, but may
+            contain the end of a shorter element that is invalid.
         max_chars: The largest number of characters of an element.
 
     Returns:
-        The number of the element's line breaks, and the text that was read after it. None if
-        the element is not an object or list, is not longer than the limit, or does not end.
+        The number of the element's line breaks, and the text that was read after it. None if the
+        element cannot be skipped: it is not an object or list, is not longer than the limit, or
+        does not end.
     """
     depth = 0
     is_in_string = False
@@ -140,7 +142,9 @@ def _skip_long_element(file: TextIO, text: str, *, max_chars: int) -> tuple[int,
 
 
 def _find_element(text: str, offset: int) -> tuple[int, int, int]:
-    """Return the offsets of the next element of a JSON list.
+    """Return the offsets of the next element of a JSON list, which begins at or after `offset`.
+
+    For example, in `[7, {"a": 1}]` from offset 3 on they are 4, 12 and 13.
 
     Returns:
         Its start, its end, and the offset after the comma or bracket that follows it. Start and end

@@ -1,4 +1,8 @@
-"""Read the rows of a file by the columns of a layout, with a finding for each faulty row."""
+"""Read the rows of a file by the columns of a layout, with a finding for each faulty row.
+
+A layout lists the columns that a task imports. The key column identifies a row: the first valid row
+of a key is imported, and later ones are rejected. A finding describes why a row is rejected.
+"""
 
 import sqlite3
 import weakref
@@ -82,7 +86,12 @@ class MappedFile(SourceFile):
     def _check_key_column(self, path: Path, map_names: Mapping[str, str]) -> None:
         """Raise InputError if no name in the file means the key column.
 
-        The hint shows the import with the MAP= of a similar name, if there is one.
+        If a name in the file is similar, the hint is the import command with a MAP= that assigns
+        this name to the key column.
+
+        Args:
+            path: The file.
+            map_names: Names in the file by column, from MAP=, which the hint repeats.
         """
         layout = self.layout
         if self.mapping.find_file_name(layout.key):
@@ -144,11 +153,11 @@ class MappedFile(SourceFile):
         options: ImportOptions,
         report_class: type[ReportT],
     ) -> tuple[Self, ReportT]:
-        """Open a file for an import, and return it with a new report. No rows are imported.
+        """Open a file for an import, and return (file, new report). No rows are imported.
 
         The report has the options of the import, the matched columns, and the file's format and
-        encoding. It has the list `notes` of the file itself, so notes that are added during reading
-        are in the report, too.
+        encoding. Its list `notes` is that of the file, so notes that are added to the file during
+        reading are in the report, too.
 
         Raises:
             InputError: The file cannot be read; see `__init__`.
@@ -207,10 +216,10 @@ class MappedFile(SourceFile):
         self.notes += self.final_notes()
 
     def _register_key(self, outcome: SoundRow | Finding) -> SoundRow | Finding:
-        """Store the key of a row or finding, and return it.
+        """Return a row or finding unchanged, or reject a row whose key an earlier row has.
 
-        A row with the key of an earlier valid row gives the finding for a repeated key instead. The
-        key of a rejected row does not count as a repetition.
+        Only valid rows count as earlier rows: after a rejected row, a row with its key is accepted.
+        The keys of both are stored in a temporary file, and `has_key` finds both.
         """
         if isinstance(outcome, Finding):
             if outcome.key:

@@ -114,9 +114,9 @@ def _parse_partition_value(text: str) -> int | str | None:
 
 
 def _find_binary_columns(table: Any) -> set[str]:
-    """Return the columns of a Parquet file that contain bytes that are not text.
+    """Return the names of the columns of a Parquet file that contain bytes that are not text.
 
-    Reads all rows of the columns of bytes, unless each of these columns has such bytes earlier.
+    Reads the columns of bytes, row by row, until each of them has such bytes or the file ends.
     """
     candidate_names = [field.name for field in table.schema_arrow if "binary" in str(field.type)]
     binary_names = set[str]()

@@ -75,9 +75,9 @@ def read_object_kind(tx: Connection, table: str, schema: str | None = None) -> s
     Names are compared without case on SQLite. PostgreSQL searches `schema`, or its search path.
 
     Returns:
-        "table", "view", or another word of the database, such as "virtual" or a letter of
-        PostgreSQL; or None if there is no such object. On SQLite the result is None if a schema is
-        given.
+        "table", also for a partitioned table, or "view", also for a materialized view. For other
+        objects the database's own word, such as "virtual" on SQLite or a letter like "S" on
+        PostgreSQL. None if there is no such object, or on SQLite if a schema is given.
     """
     if is_sqlite(tx):
         if schema:
@@ -182,8 +182,13 @@ def find_unique_keys(tx: Connection, table: Table) -> list[set[str]]:
 def _iterate_keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
     """Yield lists of column names: of the primary key, then unique constraints, then indexes.
 
-    Reads the catalogue step by step, as far as the caller iterates. Leaves out partial indexes,
-    indexes of expressions and, if `unique`, indexes that are not unique.
+    Reads the catalogue step by step, as far as the caller iterates. Leaves out partial indexes and
+    indexes of expressions.
+
+    Args:
+        tx: The transaction that reads.
+        table: A reflected table.
+        unique: Also leave out indexes that are not unique.
     """
     inspector = _inspector(tx)
     # The inspector caches by the exact type of a name; `read_columns` asks with a plain str.

@@ -34,10 +34,11 @@ class RemovableObjects:
 
 
 def list_removable(tx: Connection, marker_indexes: Collection[str]) -> RemovableObjects:
-    """Return which tables, views and indexes findable made. Only reads the database.
+    """Return which tables, views and indexes findable made, and which tables are kept.
 
-    Its tables begin with `findable_` or were recorded as created. Its views have its mark. Only
-    indexes on other tables are listed; they begin with `findable_` or are in `marker_indexes`.
+    Findable's tables begin with `findable_` or were recorded as created; all others are kept. Its
+    views have its mark, see `answer_views`. Its indexes are listed only if they are on kept tables;
+    they begin with `findable_` or are in `marker_indexes`. Only reads the database.
 
     Args:
         tx: The transaction that reads.
@@ -72,8 +73,8 @@ def count_rows(tx: Connection, name: str) -> int:
 def drop_tables(tx: Connection, removed: RemovableObjects) -> None:
     """Drop the tables, views and indexes of findable, and on a server the worker's schema.
 
-    The worker's schema is dropped with all objects in it. Runs in the caller's transaction, which
-    must be rolled back after an error.
+    The worker's schema of PostgreSQL has the tables of background jobs; it is dropped with all
+    objects in it. Runs in the caller's transaction, which must be rolled back after an error.
 
     Raises:
         ConfigurationError: An object of another program depends on a dropped object.

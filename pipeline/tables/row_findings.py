@@ -1,6 +1,6 @@
 """Rows of a source, findings about them, checks of keys and texts, and rows to store.
 
-- A `Finding` describes a fault; it rejects the row or only mentions a change.
+- A `Finding` describes a fault of a row; its kind says whether the row is rejected or imported.
 - A `SoundRow` is imported. A rejected row is stored as a refused row.
 """
 
@@ -105,7 +105,8 @@ def find_unsound_text(
     """Return the finding for the first text of a row that cannot be stored; None if all can be.
 
     A text that contains NUL or invalid UTF-8 cannot be stored. Names of columns and nested names
-    and values are checked, too. The finding shows the text from shortly before the fault.
+    and values are checked, too. The finding rejects the row, and shows the text from 20 characters
+    before the fault.
 
     Args:
         line: The line of the row.

@@ -1,7 +1,8 @@
 """Import the rows of a file in one transaction, and report a finding for each faulty row.
 
-All sound rows are imported, or none. A CSV report of all findings is sealed right before the
-commit. The findings themselves are made in `row_findings`.
+All sound rows are imported, or none. A finding is a fault of a row, made in `row_findings`; it
+rejects the row, says that the row was changed, or asks the user to look at it. A CSV report of all
+findings is sealed right before the commit.
 """
 
 import contextlib
@@ -146,10 +147,10 @@ class ImportReport:
     def add_findings(self, findings: Iterable[Finding], report_file: SealedWriter | None) -> None:
         """Count and group findings, write them to the report file, and keep the first thousand.
 
-        They are added in the order of their lines, without the cells of their rows.
+        They are sorted by their lines first, and their cells are removed.
 
         Args:
-            findings: The findings.
+            findings: The findings, in any order.
             report_file: An open CSV file with its header, or None.
         """
         without_cells = (finding._replace(cells={}) for finding in findings)
@@ -195,10 +196,12 @@ class ImportReport:
             )
 
     def check(self) -> None:
-        """Raise InputError if the import changed nothing because of its rows.
+        """Raise InputError if the import failed as a whole; called when the report is complete.
+
+        An import whose rows were all in the table before, unchanged, did not fail.
 
         Raises:
-            InputError: `strict` refused the file, or no row of it is in the table now.
+            InputError: `strict` refused the file, or not a single row of the file is in the table.
         """
         rejected_count = self.counts[FindingKind.REJECTED]
         changed_count = self.counts[FindingKind.CHANGED]
@@ -287,8 +290,9 @@ def import_rows(
 ) -> None:
     """Write the sound and refused rows of a file in one transaction, and fill the report.
 
-    - The refused rows of the task from an earlier file of the same name are replaced.
-    - An import event is recorded if rows were written.
+    - Rejected rows are stored as refused rows. They replace the refused rows of the task from an
+      earlier file of the same name.
+    - An import event is recorded if rows were added or updated.
     - If `strict` refuses the file, or no row of it is in the table, the transaction is rolled back.
       The report and its file are complete then, too.
     - A dry run reads only: it counts and fills the report and its file.
@@ -305,8 +309,8 @@ def import_rows(
         now: The time of the import event.
         max_page_rows: The maximum number of rows in a page.
         long_text_column: The column with long texts, by which pages are limited in memory.
-        list_missing: Returns the keys of rows that the file lacks; called after all rows were
-            written.
+        list_missing: Returns the keys of rows of the table that the file lacks; called after all
+            rows were written. The report lists these keys.
 
     Raises:
         InputError: The file cannot be read to its end, or the report file cannot be written.
@@ -373,16 +377,16 @@ def split_into_blocks(
     size_of: Callable[[T], int],
     max_page_size: int = MAX_BLOCK_CHARS,
 ) -> Iterator[list[T]]:
-    """Yield pages of rows, limited by their number and by the sum of their sizes.
+    """Yield lists of consecutive rows, limited by the number and the summed size of the rows.
 
-    A page ends with the row that reaches `max_rows`, or by which the sum exceeds `max_page_size`.
-    The last page may be empty, so at least one page is yielded.
+    A list ends with the row that reaches `max_rows`, or by which the sum exceeds `max_page_size`.
+    The last list may be empty, so at least one list is yielded.
 
     Args:
         rows: The rows.
-        max_rows: The maximum number of rows in a page.
+        max_rows: The maximum number of rows in a list.
         size_of: Returns the size of a row.
-        max_page_size: Size that only the last row of a page may exceed.
+        max_page_size: Sum of sizes that only the last row of a list may exceed.
     """
     page: list[T] = []
     page_size = 0

@@ -1,4 +1,4 @@
-"""Format a row as a line of CSV or of JSON lines, and convert values to the kinds of columns."""
+"""Format a row as a line of CSV or JSON lines, and convert values to the kinds of columns."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ _BOOLEAN_BY_TEXT = {"true": True, "false": False}
 
 
 def format_line(cells: Sequence[str] | Mapping[str, Any], *, delimiter: str = ",") -> str:
-    """Return a line that ends in a line feed: JSON for a mapping, else CSV with all cells quoted.
+    """Return a line with a line feed at its end: JSON for a mapping, else CSV in full quotes.
 
     Raises:
         ValueError: The mapping contains NaN or infinity.
@@ -30,8 +30,13 @@ def format_line(cells: Sequence[str] | Mapping[str, Any], *, delimiter: str = ",
 def convert_value(value: Any, kind: str) -> Any:
     """Return a value as a column of this kind stores it; a blank text is None.
 
-    The text of a whole number, number or truth value is parsed if the kind needs it. In a column of
-    texts all values become text. A JSON column keeps the value.
+    - integer, real, boolean: the value, parsed from its text, such as 7 from "7".
+    - text: the value as text, such as "true" for True.
+    - json: the value as it is.
+
+    Args:
+        value: A value that a user gave, of any type.
+        kind: "text", "integer", "real", "boolean" or "json".
 
     Raises:
         ValueError: The value does not fit the kind; the message says what the column contains.

@@ -26,9 +26,18 @@ def iterate_selected(
 ) -> Iterator[R]:
     """Yield the records whose rows meet a filter, in their order and in constant memory.
 
-    Without a filter all records are yielded. A record without a row id is of a refused row. If
-    refused rows are requested, and the table does not contain them, only such records are yielded;
-    else no such record.
+    - Without a filter all records are yielded.
+    - If the filter requests refused rows, and the table does not contain them, the records without
+      a row id are yielded, because these are the refused rows.
+    - With any other filter, the row ids are looked up in the table, and records without a row id
+      are left out.
+
+    Args:
+        tx: The transaction that reads.
+        grid: The list of the rows, which defines the conditions of the filter.
+        records: The records, such as exported rows.
+        row_filter: The filter; None for all records.
+        get_row_id: Returns the row id of a record; None for a refused row.
 
     Raises:
         InputError: The filter is invalid; see `Grid.make_conditions`.

@@ -3,7 +3,8 @@
 The rows are stored in `findable_rows`, each as a JSON object, and are read without the source. The
 source is read to its end before anything is written, and the images of each row are inspected. So a
 source that breaks off writes nothing and marks no row as gone. Changes are written in one
-transaction.
+transaction. To stage a row means to store it in a temporary table until then. A forgotten row is a
+row that a user erased; it is not stored again.
 """
 
 import contextlib
@@ -33,7 +34,12 @@ from pipeline.tables.row_findings import (
 )
 from pipeline.tables.row_import import MAX_KEPT_FINDINGS
 from pipeline.tables.source import CURSOR_STATE, read_rows_by_id
-from pipeline.tables.stored_values import _is_empty, _stored_value, hash_input, parse_stored_values
+from pipeline.tables.stored_values import (
+    has_only_blanks,
+    hash_input,
+    parse_stored_values,
+    to_stored_value,
+)
 
 # Rows in memory.
 PAGE_ROWS = 2_000
@@ -99,7 +105,10 @@ class RowSyncReport:
 
     @property
     def summary(self) -> str:
-        """The counts in words; the empty text if no row is new, changed or faulty."""
+        """The counts in words, except unchanged rows; "" if no other row was counted.
+
+        Rows without anything to ask about are only mentioned beside new or changed rows.
+        """
         counts = {
             "new": self.new,
             "changed": self.changed,
@@ -204,8 +213,10 @@ class RowSync:
     def convert_rows(self, source: Iterable[SourceRow | Finding]) -> Iterator[_StoredRow]:
         """Yield each row of a source as it would be stored; refused rows go to the report.
 
-        A row with the key of an earlier row is refused, as in `run`. Equal rows whose id is a hash
-        are all yielded with the same id. The keys are kept in a temporary file.
+        Nothing is stored: only the ids are kept, in a temporary file, to find repeated keys. A row
+        with the key of an earlier row is refused, as in `run`. If the task has no key, the id is a
+        hash of the row. Then equal rows are all yielded, and they have the same id here: the
+        suffixes `-2`, `-3`, … that distinguish them are only given by `run`.
         """
         with contextlib.closing(sqlite3.connect("")) as connection:
             connection.execute(_FIRST_LINES_DDL)
@@ -232,9 +243,10 @@ class RowSync:
     ) -> None:
         """Convert a page of rows, stage them for the transaction, and count them in the report.
 
-        Forgotten rows are left out and counted. Images are inspected if the task has images. If
-        the id of a row was staged before, an id that is a hash gets the next suffix. A row with
-        any other id is staged as a refused row.
+        Forgotten rows are left out and counted. Images are inspected if the task has images. If the
+        id of a row was staged before, the row is either staged with the next suffix (`hash-2`,
+        `hash-3`, …), if its id is a hash, or else it is staged as a refused row. Findings of the
+        page are staged as refused rows, too.
 
         Args:
             staged_rows: The rows of the source that were read so far.
@@ -278,10 +290,11 @@ class RowSync:
         images: Sequence[str],
         inspect: InspectImages,
     ) -> None:
-        """Inspect the images of all rows that are not refused, and set their hash and image state.
+        """Inspect the images of all rows that are not refused, and change these rows accordingly.
 
-        Reads the states of the last inspections. Also sets the reason why a row's image cannot be
-        asked about, or None.
+        Sets the row's input hash, which then also covers the contents of its images; the state for
+        the next inspection; and the reason why an image cannot be asked about, or None. Reads the
+        states of the last inspections from the database.
 
         Args:
             converted_rows: The rows, with their values by column; the rows are changed.
@@ -307,10 +320,14 @@ class RowSync:
             )
 
     def _drop_forgotten_rows(self, rows: Sequence[_StoredRow]) -> list[_StoredRow]:
-        """Count rows with forgotten ids; return those that must not be dropped, with new ids.
+        """Count rows with forgotten ids in the report; return those that are kept, with new ids.
 
-        The first row with such an id is the forgotten row. If ids are hashes, further rows with the
-        id are other, equal rows and are returned. Otherwise they count as forgotten, too.
+        The first row with such an id is the row that the user erased. If ids are hashes, further
+        rows with the id are other, equal rows: they are returned with the next suffix. Otherwise
+        they count as forgotten, too.
+
+        Args:
+            rows: Rows whose ids are all forgotten.
         """
         equal_rows = list[_StoredRow]()
         for row in rows:
@@ -395,7 +412,9 @@ class RowSync:
 
         get_value = row.values.get
         values = {
-            name: value if value.__class__ is str and kind != "json" else _stored_value(value, kind)
+            name: value
+            if value.__class__ is str and kind != "json"
+            else to_stored_value(value, kind)
             for name, kind in self.record.columns.items()
             if (value := get_value(name)) is not None
         }
@@ -421,12 +440,12 @@ class RowSync:
             return self._record_refusal(finding), values
 
         words = self.record.words
-        has_no_input = _is_empty(values, words.get("images") or words["asked"])
+        has_no_input = has_only_blanks(values, words.get("images") or words["asked"])
         stored_row = {
             "item_id": row_id,
             "line": row.line_number,
             "row": json_bytes.decode(),
-            "is_empty": has_no_input or _is_empty(values, words["quoted"]),
+            "is_empty": has_no_input or has_only_blanks(values, words["quoted"]),
             "input_hash": hash_input(values, words["asked"]),
             "seen": None,
             "unusable": None,
@@ -437,8 +456,9 @@ class RowSync:
         """Make the id of a row from its key columns.
 
         The id is the text of a single column (a whole number in decimal), a JSON array of several
-        columns, or half a hash of all values if the task has no key columns. There is no id if a
-        key column is missing or blank, or if the id is longer than MAX_KEY_BYTES.
+        columns, or the first 32 digits of a SHA-256 of all values if the task has no key columns.
+        There is no id if a key column is missing or blank, or if the id is longer than
+        MAX_KEY_BYTES.
 
         Returns:
             The id and two empty texts; or an empty text, why the row has no id, and the column.

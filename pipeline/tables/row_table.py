@@ -1,4 +1,4 @@
-"""Read the rows of a task in the database: their cells, names, states, and open rows.
+"""Read the rows of a task in the database: cells, names, states, and unanswered rows.
 
 The table is findable's own or another program's. Ids are text here, and are compared in the type of
 the id column.
@@ -24,10 +24,7 @@ from sqlalchemy import (
 )
 
 from pipeline.store import claims
-from pipeline.store.database import select_matching as among_values
-from pipeline.store.database import (
-    stream_rows,
-)
+from pipeline.store.database import select_matching, stream_rows
 from pipeline.store.rows import count_refused
 from pipeline.tables.column_needs import IdColumnFacts
 
@@ -63,7 +60,7 @@ class RowStates(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the names of the states of rows in the source, in the order of counts."""
+        """Return the names of the states of rows in the source, in the order of reports."""
         other_names = (name for name, _ in self.extra_states)
         done_name, _ = self.answered_state
         pending_name, _ = self.pending_state
@@ -110,8 +107,10 @@ class RowTable:
     def state_expression(self) -> ColumnElement[str]:
         """The name of a row's state, as an SQL expression.
 
-        The first condition that is met decides: gone, refused, answered, claimed, parked, an extra
-        state, pending, else the default state. Claims and parked rows are looked up row by row.
+        The first condition that is met decides: gone, refused, answered, claimed, parked, one of
+        the task's own `states.extra_states`, pending. A row that meets none is in the state
+        `states.default_state`. Claims and parked rows are looked up for each row by correlated
+        subqueries, which is fast if few rows are read.
         """
         states = self.states
         is_claimed = _is_selected(self.item_id, claims.claimed_ids(self.task))
@@ -142,16 +141,17 @@ class RowTable:
         query = select(func.count()).select_from(self.table).where(*conditions)
         return tx.execute(query).scalar_one()
 
-    def select_open_rows(
+    def select_unanswered_rows(
         self,
         *,
         names: Sequence[str] = (),
         after: str | None = None,
     ) -> Select[Any]:
-        """Return the SELECT of all rows that may be asked about, in the order of asking.
+        """Return the SELECT of all rows that meet `is_open`, in the order of asking.
 
-        Claimed and parked rows are included. Nothing is read yet. The last result column is
-        `item_id`, the row id as text.
+        These are rows without an answer that have something to ask about. Claimed and parked rows
+        are included: callers that claim rows leave them out. Nothing is read yet. The last result
+        column is `item_id`, the row id as text.
 
         Args:
             names: Columns that precede the row id in the result.
@@ -194,7 +194,8 @@ class RowTable:
         query = select(*columns).where(*conditions)
         if locked:
             query = query.with_for_update()
-        return among_values(tx, query, self.table.c[self.id_column], self.ids.to_native_ids(ids))
+        id_column = self.table.c[self.id_column]
+        return select_matching(tx, query, id_column, self.ids.to_native_ids(ids))
 
     def read_rows(
         self,

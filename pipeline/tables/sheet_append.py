@@ -98,7 +98,8 @@ def _insert_rows(
 ) -> bytes:
     """Return the XML of a sheet with new rows below its last row.
 
-    A value whose column has no name is left out, and so is the size that the sheet states.
+    A value whose column has no name is left out. The element `dimension`, with the sheet's old
+    size, is removed, because programs that trust it would not read the new rows.
 
     Raises:
         InputError: The sheet has no element for rows, or no room for more rows.

@@ -1,4 +1,4 @@
-"""Refuse a sheet that needs too much memory, before the library that reads it loads its cells.
+"""Refuse a sheet that needs too much memory, before the reading library loads its cells.
 
 A workbook of 300 KB may unpack to gigabytes, and the library keeps a shared text once for each cell
 that has it. So the XML is parsed chunk by chunk, and the memory that the library would need is
@@ -147,7 +147,7 @@ class SheetSize:
             self._check_cell_count()
 
     def _check_cell_count(self) -> None:
-        """Raise InputError if the area up to the last cell has more than MAX_CELLS cells."""
+        """Raise InputError if the rows times the columns, from A1 on, exceed MAX_CELLS."""
         cell_count = self._row_count * self._column_count
         if cell_count <= MAX_CELLS:
             return
@@ -179,10 +179,11 @@ class SheetSize:
             places.append(self._cell.get("r", ""))
 
     def _count_text(self, text: str) -> None:
-        """Add the bytes of a text in an element to the counted memory.
+        """Add the bytes of a text in an XML element to the counted memory.
 
-        A cell's reference to a shared text counts the bytes of that text. The bytes of a text
-        outside cells are also added to the size of the last shared text.
+        If the text is the index of a shared text in a cell, the bytes of that shared text are
+        counted. Before the first cell, the text belongs to the shared text that was begun last: its
+        bytes are also added to that text's size. Also notes whether the current cell has a value.
 
         Raises:
             InputError: The limit on bytes is exceeded.

@@ -279,8 +279,11 @@ class QuerySource:
     ) -> str:
         """Return the query for the rows to read, and set `is_part`, `read` and `notes`.
 
-        Without an earlier value of the cursor all rows are read: `is_part` is false, and no note is
-        set. See `_narrow_query` for errors.
+        The cursor is a column whose values grow, such as a time of change. If a value of the last
+        reading is known, the query returns only rows from this value on: `is_part` is True, and a
+        note says so. Otherwise the query returns all rows: `is_part` is False, without a note.
+        `read`, the state to record for the next reading, is set in both cases. See `_narrow_query`
+        for errors.
         """
         self.is_part = cursor.min_value is not None
         narrowed_query = _narrow_query(store, query, cursor, timeout_s=timeout_s)
@@ -325,8 +328,9 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
     """Return the query for the rows from the cursor's value on, and set the cursor's next value.
 
     Runs up to two queries. The greatest value is read before the rows, so that rows which arrive
-    meanwhile are read again the next time. The query is returned unchanged if all rows are read. So
-    is a query without the cursor's column: the caller reports missing columns together.
+    meanwhile are read again the next time. The query is returned unchanged if the cursor has no
+    value yet, so that all rows are read. A query without the cursor's column is returned unchanged,
+    too: the caller reports missing columns together.
 
     Raises:
         InputError: The cursor's column is NULL in a row, so changes of the row would be missed.
@@ -381,7 +385,7 @@ def read_rows_by_id(
     *,
     as_text: bool,
 ) -> Iterator[SourceRow]:
-    """Run a task's query for the rows with some ids, and yield these rows as the query orders them.
+    """Run a task's query for the rows with some ids, and yield these rows in the query's order.
 
     The rows are numbered from 1. Ids that the query does not return are skipped. A row whose key
     occurs twice is yielded twice.
@@ -435,6 +439,10 @@ def _make_key_condition(record: TaskRecord, item_id: str, *, as_text: bool) -> s
 def open_other_database(source: str, folder: Path) -> Iterator[Store]:
     """Open another database for reading, and close it after the block.
 
+    A FindableError of the opening or of the block is raised again as the same class, with a message
+    that says that it is about `source=`. InputErrors, and errors of other classes, are raised
+    unchanged.
+
     Args:
         source: The address of the database, or `$` and the name of the variable that contains it.
             The variable is in the environment or in `.env`.
@@ -442,10 +450,7 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
 
     Raises:
         InputError: The variable is not set, or the source is a file instead of an address.
-            InputErrors of the block pass unchanged.
-        FindableError: The database cannot be opened, or the block raised a FindableError. The
-            class is kept, and the message says that it is about `source=`. All other errors of the
-            block pass unchanged.
+        FindableError: The database cannot be opened.
     """
     address = source
     if source.startswith("$"):

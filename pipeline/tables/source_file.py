@@ -1,4 +1,4 @@
-"""Read the rows of a CSV, JSON, JSON lines, .xlsx or Parquet file by their names in the file.
+"""Read the rows of a CSV, JSON, JSON lines, .xlsx or Parquet file by the names in the file.
 
 Text files and Parquet are read with constant memory. A folder of Parquet files is read as one
 table. A faulty row becomes a finding with its line, and the next rows are read.
@@ -180,7 +180,8 @@ class SourceFile:
     def read_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each faulty row, in the order of the file.
 
-        Each call reads the file again, to its end. A sheet is not read again: it is in memory.
+        Each call reads the file again, to its end. A sheet is not read again: it is in memory. A
+        finding describes why its row is rejected.
 
         Raises:
             InputError: The file cannot be read, or is damaged so that its next rows are uncertain.
@@ -282,14 +283,20 @@ class SourceFile:
     def _detect_format(self, start: bytes, default: str) -> str:
         """Return the format by the first bytes of the file and its suffix.
 
-        Parquet and .xlsx are recognized by their first bytes. A text that begins with `[` or `{` is
-        JSON, except a .csv whose start could be a header. It is JSON lines if its first line is an
-        object, or if the suffix is that of JSON lines and the line is no lone `{`. All other texts
-        have the format of the suffix.
+        - Parquet and .xlsx are recognized by their first bytes.
+        - A text that begins with `[` or `{` is JSON or JSON lines. A .csv file must begin like a
+          JSON object or list of objects, because `[a],[b]` could be a header.
+        - Such a text is JSON lines if its first line is a whole object, or if it begins with `{`,
+          has the suffix of JSON lines, and the first line is not `{` alone. Else it is JSON.
+        - All other texts have the format of the suffix.
+
+        Args:
+            start: The first bytes of the file.
+            default: The format if the suffix names none.
 
         Raises:
-            InputError: The file is empty, is an .xls or has a password, is a document or an image,
-                or is not JSON or Parquet though its suffix says so.
+            InputError: The file is empty, is an .xls or a workbook with a password, is a document,
+                image or other binary file, or is not JSON or Parquet though its suffix says so.
         """
         if start.startswith(_PARQUET_SIGNATURE):
             return "parquet"

@@ -47,7 +47,7 @@ def hash_input(values: Mapping[str, Any], asked_columns: Sequence[str]) -> str:
     return hashlib.sha256(orjson.dumps(asked_values, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _stored_value(value: Any, kind: str) -> Any:
+def to_stored_value(value: Any, kind: str) -> Any:
     """Return a plain value as a column of a kind stores it.
 
     Values of a JSON column, lists and objects become JSON. Whole numbers beyond 64 bits become
@@ -60,8 +60,8 @@ def _stored_value(value: Any, kind: str) -> Any:
     return value
 
 
-def _is_empty(values: Mapping[str, Any], columns: Sequence[str]) -> bool:
-    """Return whether a row has only None and blank texts in some columns; False for no columns."""
+def has_only_blanks(values: Mapping[str, Any], columns: Sequence[str]) -> bool:
+    """Return whether a row has only None and blank texts in these columns; False for no columns."""
     if not columns:
         return False
     return all(_is_blank(values.get(name)) for name in columns)

@@ -54,7 +54,7 @@ class TextFile:
 
 
 def find_line_end(text: str) -> str:
-    """Return the line end of a text: a carriage return if the first line ends with one alone."""
+    r"""Return the line end of a text: "\r" if the first line ends with that alone, else "\n"."""
     line_end = re.search("\r\n?|\n", text)
     return "\r" if line_end is not None and line_end[0] == "\r" else "\n"
 

@@ -53,10 +53,13 @@ def contains_word(
 
 
 def make_spellings(word: str) -> dict[str, None]:
-    """Return, as keys, the spellings of a word that a database's lower() may leave in a text.
+    """Return the spellings of a word to search for in texts that a database's lower() changed.
 
     SQLite's lower() changes ASCII letters only, so other letters are tried as given, in lower,
-    upper and title case. Accents are tried composed and decomposed.
+    upper and title case: `Öl` gives `Öl` and `öl`. Accents are tried composed and decomposed.
+
+    Returns:
+        The spellings as keys of a dict, in order and without repetitions; the values are None.
     """
     spellings: dict[str, None] = {}
     for cased_word in (word, word.lower(), word.upper(), word.title()):

@@ -162,19 +162,23 @@ class _Compiler(ABC):
         *,
         is_ordered: bool,
     ) -> ColumnElement[Any]:
-        """Return an expression for a folded text, as far as the comparison needs it.
+        """Return an SQL expression for a text without differences of case.
 
         Args:
             text: The text to fold.
-            values: The folded values that the text is compared with.
+            values: The folded values that the text is compared with; an implementation may fold
+                only as far as a comparison with these needs it.
             is_ordered: The comparison is `<`, `<=`, `>` or `>=`.
         """
 
     def make_condition(self, expression: Expression) -> ColumnElement[bool]:
         """Return the SQL condition of an expression; see `compile_where`.
 
-        All values in a cell are compared, except the empty text. `null` is true if there is no such
-        value. `!=` is true if no value is equal; all other comparisons are true if any value fits.
+        All values in a cell are compared, at any depth, except the empty text. `null` is true if
+        there is no such value. `!=` is true if no value is equal; all other comparisons are true if
+        any value fits. Except for `null`, the condition is NULL if the cell has no such value, or
+        if all operands are of one kind and the cell has no value of this kind. So `tone != 'warm'`
+        is not met by a row without a tone. The negation of NULL is NULL.
 
         Raises:
             InputError: The expression names an unknown column.
@@ -206,11 +210,16 @@ class _Compiler(ABC):
         comparison: Comparison,
         values: _CellValues,
     ) -> Iterator[ColumnElement[bool]]:
-        """Yield the condition that a value in a cell fits, for each kind of compared values.
+        """Yield the condition that a value in a cell fits, for each kind of operands.
 
-        The kinds are texts, truth values and numbers, in this order; a kind without a compared
-        value is left out. The condition is NULL for a value of another kind. Infinite numbers
-        become the largest float.
+        The operands of a comparison are the values after its operator: `x IN ('a', 3)` gives a
+        condition for the text `a`, then one for the number 3. The order is texts, truth values,
+        numbers. A kind without operands gives no condition. Each condition is NULL for a cell value
+        that is not of its kind. Infinite operands become the largest float.
+
+        Args:
+            comparison: The comparison with its operands.
+            values: The values in the compared cell.
         """
         texts = [_fold_value(value) for value in comparison.values if isinstance(value, str)]
         truths = [_fold_value(value) for value in comparison.values if isinstance(value, bool)]
@@ -240,10 +249,17 @@ class _Compiler(ABC):
         value: ColumnElement[Any],
         operands: Sequence[Any],
     ) -> ColumnElement[bool]:
-        """Return the condition that a value fits the operands, which are all of its kind.
+        """Return the condition that a value fits the operands of a comparison.
 
-        `contains` and the ordering operators use the first operand only. `!=` is true if the value
-        equals no operand, and all other operators if it equals any operand.
+        - `=`, also for IN: the value equals one of the operands.
+        - `!=`: the value equals none of the operands.
+        - `contains`: the value contains the first operand.
+        - `<`, `<=`, `>`, `>=`: the value is compared with the first operand.
+
+        Args:
+            comparison: The comparison with the operator.
+            value: Expression for a value of a cell.
+            operands: The expressions to compare with, all of the same kind as the value.
         """
         if comparison.operator == "contains":
             return self.text_position(value, operands[0]) > 0  # type: ignore[no-any-return]
@@ -338,16 +354,17 @@ class _ServerCompiler(_Compiler):
         *,
         is_ordered: bool,
     ) -> ColumnElement[Any]:
-        """Return an expression for a folded text, as far as the comparison needs it.
+        """Return an SQL expression for a text without differences of case.
 
-        PostgreSQL has no case folding, so letters are replaced: the text is normalized to NFKD, its
-        letters are replaced, and the result is normalized to NFC. A single translate() replaces all
-        letters that become one letter. Letters that become several have one replace() each. For
-        equality only letters of the compared values are replaced.
+        PostgreSQL has no Unicode case folding. So the expression normalizes the text to NFKD,
+        replaces letters by their case foldings (`A` by `a`, `ß` by `ss`), and normalizes to NFC.
 
-        For an ordered comparison, a CASE of each row uses lower() alone if the text is ASCII. The
-        result then has the collation "C". Versions before 13 use only lower(), replace the letter
-        ß, and always have the collation "C".
+        - For `=`, `!=` and `contains`, only letters whose folding begins with a letter of `values`
+          are replaced: all other letters differ from the values anyway.
+        - If `is_ordered`, all letters are replaced. A text of ASCII gets only lower(), which is
+          faster. The result has the collation "C", which compares by code points.
+        - PostgreSQL 12 and older versions cannot normalize. The expression is lower() there, with
+          `ß` replaced by `ss`, and always has the collation "C".
 
         Args:
             text: The text to fold.

@@ -1,7 +1,9 @@
 """Read a sheet of an .xlsx file, and write an .xlsx file.
 
 The value of a cell with a formula is the value that the spreadsheet program computed last. The
-value of merged cells is read in each of them.
+value of merged cells is read in each of them. A part is a file within the zip archive of an .xlsx
+file, such as a sheet. A known column is a name that the caller recognizes as a column of its task;
+it proves that a row is the header.
 """
 
 import re
@@ -184,7 +186,7 @@ def read_sheet(
 
 
 def _describe_misread_cells(rows: SheetRows, size: SheetSize) -> list[str]:
-    """Return a note for each kind of cells that are read otherwise than a spreadsheet shows them.
+    """Return a note for each kind of cells that are not read as a spreadsheet shows them.
 
     The kinds are merged cells, numbers that are shown as percent or money, and cells with errors or
     formulas without a value. The list is empty if there are no such cells.
@@ -247,7 +249,7 @@ def _open_sheet(
                 "save it again, or save it as CSV",
             )
 
-    size = SheetSize(path, _find_money_styles(archive))
+    size = SheetSize(path, _find_percent_or_money_styles(archive))
     for part_name in archive.namelist():
         if part_name.lower().endswith("sharedstrings.xml"):
             size.add_part(archive, part_name)
@@ -302,7 +304,7 @@ def _find_header(
     header: int | None,
     is_known_column: Callable[[str], bool] | None,
 ) -> int:
-    """Return the index, from 0, of the header's row, or of the first row of data without a header.
+    """Return the index, from 0, of the header's row; without a header of the first row of data.
 
     It is the row `header` (from 1), or the first filled row if `header` is 0 or None.
 
@@ -362,9 +364,10 @@ def _check_header(
     first_index: int,
     is_known_column: Callable[[str], bool] | None,
 ) -> None:
-    """Raise InputError if the first filled row of a sheet is certainly not a header.
+    """Raise InputError if the first filled row is a title, a comment or a row of values.
 
-    Nothing is checked if `is_known_column` knows one of its names. The error shows the first lines.
+    Only certain cases are refused, see `headers`. None is refused if `is_known_column` knows a name
+    of the row. The error shows the first lines of the sheet.
 
     Args:
         path: The workbook.
@@ -399,7 +402,7 @@ def _plain_cell(cell: Any) -> Any:
 
 
 def find_sheet_part(archive: ZipFile, sheet_name: str) -> str:
-    """Return the name of the part of a workbook with the cells of a sheet.
+    """Return the name of the part with the cells of a sheet, such as `xl/worksheets/a.xml`.
 
     Raises:
         StopIteration, KeyError, ParseError: The workbook does not name such a part.
@@ -414,7 +417,7 @@ def find_sheet_part(archive: ZipFile, sheet_name: str) -> str:
     return f"xl/{target.removeprefix('/').removeprefix('xl/')}"
 
 
-def _find_money_styles(archive: ZipFile) -> Collection[str]:
+def _find_percent_or_money_styles(archive: ZipFile) -> Collection[str]:
     """Return the indexes, as texts, of cell styles that show numbers as percent or money.
 
     Reads the part with the styles; the result is empty if the workbook has none.

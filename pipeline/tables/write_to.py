@@ -5,6 +5,9 @@
   comparison ignores case or zeros.
 - `table.column`: the table gets one row per row id, provider and model, with the answer of the
   preferred version. Rows of other programs are not changed, and no second row is added to them.
+
+The former answers of a row are the answers that the column may show from earlier writes. They
+distinguish values that findable wrote from values of other programs.
 """
 
 import json
@@ -98,7 +101,8 @@ class TargetColumn(NamedTuple):
 def parse_target(write_to: str) -> TargetColumn | None:
     """Parse the value of `write_to=`; return None if it does not name a column.
 
-    The value is `schema.table.column=field`. Schema and field may be left out and are None then.
+    For example, `people.note=summary` names the column `note` of the table `people` and the field
+    `summary`. A schema may precede the table. Schema and field may be left out and are None then.
     Names in quotation marks may contain any character. The database is not read.
     """
     before_field, _, field = write_to.rpartition("=")
@@ -127,7 +131,8 @@ class CheckedTarget(NamedTuple):
 def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
     """Check the column and the field that `write_to=` of a task names, and return them.
 
-    Only reads the database.
+    The result also has the field's kind, and the table's columns for the task's key. Only reads the
+    database.
 
     Raises:
         InputError: The column, its table or the field does not exist, the table is findable's own,
@@ -181,7 +186,8 @@ def _check_key_columns(
         The name of each key column with its ids, in the order of the key.
 
     Raises:
-        InputError: A column cannot store ids, or no unique key of the table is within the key.
+        InputError: A column cannot store ids, or the key does not identify a row: all columns of at
+            least one unique key of the table must be among the key columns.
     """
     names = [name for name, _ in task.key]
     key_columns = {name: columns[fold_column_name(tx, name)] for name in names}
@@ -229,22 +235,25 @@ def write_column(
     former_answers: Mapping[str, Sequence[str]] = MappingProxyType({}),
     should_overwrite: bool = False,
 ) -> None:
-    """Write a field of each answer into the column that the task names, if the column is NULL.
+    """Write a field of each answer into the column that the task names, if the cell is NULL.
 
-    An answer without the field writes nothing, unless it replaces another value. An answer whose
-    row does not exist in the table is skipped. Keys are compared by their bytes.
+    - A cell with the value of one of the row's `former_answers` is replaced, too. Any cell is
+      replaced with `should_overwrite`. All other cells keep their values.
+    - If the answer lacks the field, NULL replaces such a cell.
+    - An answer whose row does not exist in the table is skipped. Keys are compared by their bytes.
+    - All written cells are read again, because a trigger can discard a value without an error.
 
     Args:
         tx: The caller's transaction, which must be rolled back after an error.
         task: The task with `write_to=`.
         rows: The answers.
-        former_answers: Earlier answers as JSON, by row id. A cell with the value of a former answer
-            is replaced, too.
-        should_overwrite: Replace any value, also by NULL.
+        former_answers: Earlier answers as JSON, by row id.
+        should_overwrite: Replace cells with any value.
 
     Raises:
         InputError: The column cannot take the field; see `check_column_target`.
-        RefusedRowError: A rule of the table refuses a value, or a cell is still NULL afterwards.
+        RefusedRowError: A rule of the table refuses a value, or the cell of an existing row is
+            still NULL although the answer has a value.
     """
     target = check_column_target(tx, task)
     values, former_values = _collect_values_by_key(
@@ -302,15 +311,19 @@ def _collect_values_by_key(
     *,
     overwrite: bool,
 ) -> tuple[dict[_Key, Any], dict[_Key, list[Any]]]:
-    """Return {key: value to write} and {key: former values that it may replace}.
+    """Return ({key: value to write}, {key: former values that it may replace}).
 
-    Both have the same keys; a list of former values may be empty. Former values that are None or
-    equal the new value are left out. Rows whose key the table cannot store as it is are left out.
-    A row whose value is None is kept only if `overwrite` is set or the row has former answers.
+    No database is read. Both have the same keys; a list of former values may be empty. Former
+    values that are None or equal the new value are left out. Answers whose key the table cannot
+    store as it is are left out. An answer without a value is kept, to write NULL, only if
+    `overwrite` is set or the row has former answers.
 
     Args:
+        task: The task with the key.
+        target: The checked column, field and key columns.
+        rows: The answers to write.
         former_answers: The former answers as JSON, by the id of the row.
-        overwrite: Keep rows whose value is None.
+        overwrite: Keep answers without a value.
     """
     values: dict[_Key, Any] = {}
     former_values: dict[_Key, list[Any]] = {}
@@ -419,8 +432,10 @@ class RowTarget:
         """Insert, update or delete rows of the table so that each shows the preferred answer.
 
         There is a row for each row id and each model that answered it. If only a person answered,
-        the model is PERSON. A row whose answers are all removed is deleted. A row whose texts equal
-        no stored answer was changed by another program, and is left alone.
+        the model is PERSON. The shown answer is a person's, else that of the most preferred version
+        of this model. A row whose answers are all removed is deleted. A row is left alone if its
+        text fields equal those of no stored answer, because another program changed it then. A row
+        that another program deleted is inserted again.
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
@@ -470,8 +485,10 @@ class RowTarget:
     ) -> None:
         """Insert, update or delete one row of the table, so that it shows the preferred new answer.
 
-        A row that another program changed is left alone, unless `overwrite` is set: one whose text
-        fields are equal to none of `stored_answers`. Fields of other kinds are not compared.
+        The row is deleted if there are no new answers, inserted if the table lacks it, else
+        updated. Unless `overwrite` is set, a row whose text fields are equal to none of
+        `stored_answers` is left alone, because another program changed it. Fields of other kinds
+        are not compared.
 
         Args:
             tx: The caller's transaction.
@@ -511,10 +528,13 @@ class RowTarget:
                 tx.execute(insert(table).values({**values, **row_key}))
 
     def _select_preferred(self, answers: Mapping[str, _TimedCells]) -> _TimedCells | None:
-        """Return the preferred of the answers, which are by the version's label, or None if empty.
+        """Return the preferred answer, or None without answers.
 
-        A person's answer comes first, then the preferred versions in their order, then the rest.
-        The newest answer decides among the rest.
+        A person's answer comes first, then the preferred versions in their order, then the rest, of
+        which the newest is preferred.
+
+        Args:
+            answers: The answers by the label of their version (`task@n`, or PERSON).
         """
         if not answers:
             return None
@@ -528,10 +548,13 @@ class RowTarget:
         return answers[max(answers, key=rank)]
 
     def _group_by_row(self, answers: Sequence[TargetValue]) -> _AnswersByRow:
-        """Return answers with column values: by row id and model, then by the version's label.
+        """Return {(row id, model): {version label: answer}}, with the fields as column values.
 
-        A person's answer is among those of each model that answered the row. If no model answered
+        A person's answer is repeated under each model that answered the row. If no model answered
         it, its model is PERSON. The last of two answers of a version counts.
+
+        Args:
+            answers: The answers with their fields as JSON.
         """
         grouped: _AnswersByRow = {}
         for answer in answers:
@@ -570,7 +593,8 @@ def parse_row_target(write_to: str | None) -> TargetColumn | None:
     """Parse the value of `write_to=` as a table that gets a row for each answer.
 
     Returns:
-        The column for the row id, or None if `write_to=` is not given or names a field.
+        The table and its column for the row id, as in `tags.person_id`. None if `write_to=` is not
+        given, names no column, or names a field.
     """
     target = parse_target(write_to or "")
     if target is None or target.field is not None:
@@ -579,7 +603,7 @@ def parse_row_target(write_to: str | None) -> TargetColumn | None:
 
 
 def check_row_target(tx: Connection, target: RowTarget) -> None:
-    """Check that a table exists and has the columns for a row per answer. Only reads the database.
+    """Check that a table exists and has the columns for a row per answer. Writes nothing.
 
     Raises:
         InputError: The table does not exist or lacks a column, or the task's key has several
