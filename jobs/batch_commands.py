@@ -35,7 +35,6 @@ from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskLabels
-from pipeline.store.database import Store
 from pipeline.workflows import move_batch, rounds, tag_report
 from pipeline.workflows.move_batch import MoveReport
 from pipeline.workflows.pilot_run import ensure_pilot_passed
@@ -143,7 +142,7 @@ def batch_submit(
     if remaining_limit == 0:
         message = f"the pilot asked all rows of the limit. Next: {labels.command('batch-submit')}"
     else:
-        message = _submit_message(ws.store, ws.task, extractor=ws.extractor, report=submit_report)
+        message = _submit_message(ws, submit_report)
     return CommandReport(submit_report.document(ws.model, dry=False), message)
 
 
@@ -167,21 +166,21 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
         message = f"would submit {description}; no batch was written or sent"
     else:
         ws.check_has_rows()
-        message = _submit_message(ws.store, ws.task, extractor=ws.extractor, report=planned_report)
+        message = _submit_message(ws, planned_report)
     return CommandReport(planned_report.document(ws.model, dry=True), message)
 
 
-def _submit_message(store: Store, task: Task, *, extractor: str, report: SubmitReport) -> str:
+def _submit_message(ws: WorkspaceSession, report: SubmitReport) -> str:
     """Return in a line which batches were sent, or why no batch was sent, and the next command.
 
     If there was no open row, the line says so. But if rows of an ended batch still wait to be asked
     by another mode, such as live, the line names this batch and the command that asks them. Reads
     the database.
     """
-    labels = task.labels
+    labels = ws.task.labels
     if not report.plan.items and not report.sent:
-        with store.read() as tx:
-            waiting_moves = move.list_waiting_moves(tx, task, extractor)
+        with ws.store.read() as tx:
+            waiting_moves = move.list_waiting_moves(tx, ws.task, ws.extractor)
         for waiting_move in waiting_moves[:1]:
             rows = plural(waiting_move.row_count, labels.singular, labels.plural)
             return (
@@ -468,10 +467,6 @@ def _move_message(
     """Return how a moved batch ended, how its other rows were asked, and the next command.
 
     The next command polls a new batch, else asks the open rows, else uses the answers.
-
-    Args:
-        task: The task in use.
-        labels: Labels of the task of the batch.
     """
     batch = move_report.batch
     report = move_report.report
@@ -487,6 +482,7 @@ def _move_message(
     if move_report.left:
         parts.append(f"{move_report.left:,} still open")
 
+    # `labels` are those of the task of the batch, which may be another than the task in use.
     next_command = _command_after_answers(task.labels, is_indexed=is_indexed)
     if report.submitted:
         next_command = labels.command("batch-poll")

@@ -14,7 +14,6 @@ from pipeline.engine import bulk_edits, label_file
 from pipeline.engine.label_file import LabelFileReport
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.store.database import Store
 
 # Columns without labels that a line names.
 MAX_LISTED_COLUMNS = 8
@@ -115,15 +114,15 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
     return CommandReport(asdict(report), output)
 
 
-def list_bulk_edits(store: Store, task: Task) -> CommandReport:
+def list_bulk_edits(ws: WorkspaceSession) -> CommandReport:
     """List the edits of many rows of the task: number, editor, time, fields, rows, and if undone.
 
     If there is none, the report is a line that says how the edits of a single row are listed.
     """
-    edits = bulk_edits.read_bulk_edits(store, task)
+    edits = bulk_edits.read_bulk_edits(ws.store, ws.task)
     documents = [edit._asdict() for edit in edits]
     if not edits:
-        command = task.labels.command("correct", item="KEY")
+        command = ws.task.labels.command("correct", item="KEY")
         return CommandReport(documents, f"no edit of many rows; `{command}` lists those of a row")
     rows = [
         (

@@ -47,7 +47,6 @@ from pipeline.experts import tags as expert_tags
 from pipeline.experts.tags import Document
 from pipeline.ops import export as row_export
 from pipeline.ops import items as row_items
-from pipeline.store.database import Store
 
 MAX_CELL_CHARS = 60
 # As in the table of a search.
@@ -120,7 +119,7 @@ def items(
         )
         return CommandReport(asdict(export_report), message)
     if counts:
-        return _count_rows(ws.store, ws.task, row_filter=row_filter)
+        return _count_rows(ws, row_filter)
 
     page = row_items.read_page(
         ws.store,
@@ -144,12 +143,12 @@ def items(
     return CommandReport(page.document, output)
 
 
-def _count_rows(store: Store, task: Task, *, row_filter: RowFilter) -> CommandReport:
+def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
     """Return a report with the counts of a filter's rows: all, by state, tag and version.
 
     There is no time limit. Tags or versions that were not counted have no lines.
     """
-    counts = row_items.count_rows(store, task, row_filter, within_s=None)
+    counts = row_items.count_rows(ws.store, ws.task, row_filter, within_s=None)
     rows = [("all", "", counts.total)]
     for kind, counts_by_name in (
         ("state", counts.states),
@@ -434,7 +433,7 @@ def correct(
     if item is None and undo is not None:
         return label_output.undo_bulk_edit(ws, undo, editor_name=editor_name)
     if item is None:
-        return label_output.list_bulk_edits(ws.store, ws.task)
+        return label_output.list_bulk_edits(ws)
 
     # An edit is either a number to undo, or the new values.
     change: Document | int | None = undo

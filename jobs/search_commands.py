@@ -17,16 +17,13 @@ from jobs.output import Output, TextTable, print_marked, print_text
 from jobs.variables import find_similar_name, format_suggestion
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.progress import Progress
 from pipeline.core.ranking import RankMode
 from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
 from pipeline.index import build, evaluate
 from pipeline.index.evaluate import MEASURES
 from pipeline.index.hits import format_hit_heading, hit_to_document
 from pipeline.ops import items
-from pipeline.store.database import Store
 
 if TYPE_CHECKING:
     from pipeline.engine.task import IndexedTask
@@ -79,13 +76,11 @@ def index(
     for moved_name in report.moved_aside:
         ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
     if report.refused:
-        _warn_of_refused_texts(ws.store, ws.task, display=ws.display, refusals=report.refused)
+        _warn_of_refused_texts(ws, report.refused)
     return CommandReport(asdict(report), _format_index_report(ws, report))
 
 
-def _warn_of_refused_texts(
-    store: Store, task: Task, *, display: Progress, refusals: Mapping[str, str]
-) -> None:
+def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
     """Warn that the embedding model refused texts, which are not in the index.
 
     The warning has their number, the names of the first rows, and the first reason.
@@ -93,12 +88,12 @@ def _warn_of_refused_texts(
     Args:
         refusals: The reasons by row id; at least one.
     """
-    with store.read() as tx:
-        names_by_id = task.rows.table(tx).read_names(tx, list(refusals))
+    with ws.store.read() as tx:
+        names_by_id = ws.task.rows.table(tx).read_names(tx, list(refusals))
     row_names = join_first([names_by_id.get(row_id, row_id) for row_id in refusals])
     first_reason = next(iter(refusals.values()))
     text_count = plural(len(refusals), "text is", "texts are")
-    display.warn(f"{text_count} not in the index: {row_names} ({first_reason})")
+    ws.display.warn(f"{text_count} not in the index: {row_names} ({first_reason})")
 
 
 def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str:
@@ -217,7 +212,7 @@ def search(
             ]
 
     if unindexed_tags:
-        _warn_unindexed_tags(ws.store, ws.task, display=ws.display, tag_names=unindexed_tags)
+        _warn_unindexed_tags(ws, unindexed_tags)
     return CommandReport(documents, _search_output(collection, report.hits, documents))
 
 
@@ -242,18 +237,16 @@ def _search_warnings(report: "SearchReport", labels: "TaskLabels") -> Iterator[s
         yield "no good match; closest results:"
 
 
-def _warn_unindexed_tags(
-    store: Store, task: Task, *, display: Progress, tag_names: Sequence[str]
-) -> None:
+def _warn_unindexed_tags(ws: WorkspaceSession, tag_names: Sequence[str]) -> None:
     """Print a warning for each tag that the index lacks, with the database's most similar tag.
 
     Counts the tags of all rows.
     """
-    tag_counts = items.count_rows(store, task).tags or {}
+    tag_counts = items.count_rows(ws.store, ws.task).tags or {}
     for tag_name in tag_names:
         message = f"no entry of the index has the tag {tag_name!r}"
         question = format_suggestion(find_similar_name(tag_name, tag_counts))
-        display.warn(f"{message}{question}")
+        ws.display.warn(f"{message}{question}")
 
 
 def _search_output(
