@@ -102,7 +102,7 @@ def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> Chang
             for row in report.items
         ]
     assert report is not None  # noqa: S101 - the draft was asked
-    ask.check_judged(report)
+    ask.check_any_reply_validated(report)
     row_ids = [row.id for row in report.items]
     estimate = ask.estimate_all(draft_ws, row_ids, row_count, report)
     return ChangeTrial(pairs, estimate, row_count, accuracy)
