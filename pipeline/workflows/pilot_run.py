@@ -180,7 +180,7 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: b
             API has no room.
     """
     tag_rounds = TagRounds(ws, row_ids=row_ids, should_report=False)
-    tag_rounds.submit(is_confirmed=is_confirmed, should_wait=True)
+    tag_rounds.submit(is_confirmed=is_confirmed, should_report_full_api=True)
     has_claimed_rows = True
     while has_claimed_rows:
         tag_rounds.advance(wait=True)

@@ -161,7 +161,8 @@ class TagReport:
         """Return the errors that stopped the command early, the most important first.
 
         The order is: the error of the live run, the errors of the last poll, all failed batches if
-        no batch succeeded, and held batches. Failed gates are not included.
+        no batch succeeded, and held batches, whose replies seem to belong to other rows. Failed
+        gates are not included.
 
         Args:
             labels: Labels of the task, for messages.
@@ -181,8 +182,8 @@ class TagReport:
     ) -> None:
         """Raise the error that stopped the command, and warn of others and of failed batches.
 
-        Nothing is raised if there is no such error. Failed batches are warned of unless all batches
-        failed, which is an error. Gates are checked only if no error is raised.
+        If only some batches failed, there is a warning for each. If all failed, that is the error.
+        Gates are checked only if no error is raised.
 
         Args:
             labels: Labels of the task.
@@ -192,7 +193,8 @@ class TagReport:
         Raises:
             KeyboardInterrupt: The live run was interrupted. No line is printed.
             FindableError: The first of `list_errors`, after warnings about the others.
-            GateError: As `check_gates`.
+            GateError: A gate failed, and `strict` is set or the answers miss it by far and rows are
+                open.
         """
         if self.live is not None and self.live.interrupted:
             raise KeyboardInterrupt

@@ -245,7 +245,7 @@ class WorkPass:
         is_agreed = not has_new_rows or ws.agreed_usd is not None
         submit_report = tag_rounds.submit(
             is_confirmed=is_agreed,
-            should_wait=True,
+            should_report_full_api=True,
             should_send=should_send,
             batch_number=self.number,
         )
