@@ -41,9 +41,9 @@ def serve_health(
 ) -> None:
     """Start a daemon thread that serves /healthz, /readyz and /metrics, and return.
 
-    /healthz always replies 200. /readyz replies 200 or 503. A page whose function raises
-    FindableError replies 503 with the error's message. Other paths reply 404. Requests are not
-    logged.
+    /healthz always replies 200. /readyz replies 200 if `is_ready` returns True, else 503. A page
+    whose function raises FindableError replies 503 with the error's message. Other paths reply 404.
+    Requests are not logged.
 
     Args:
         server_socket: A bound and listening socket, which the server takes over.
@@ -157,10 +157,10 @@ def _measure_batches(
     ws: WorkspaceSession,
     open_batches: Iterable[BatchRow],
 ) -> Iterator[tuple[Metric, MetricValues]]:
-    """Yield the number and greatest age of `open_batches` by state, and the ingest lag.
+    """Yield the number and greatest age of `open_batches` by state, and the lag of ingesting.
 
-    Ages and lags are in seconds. The lag is the longest time since a downloaded batch ended at the
-    API. It is 0 if no batch waits for its ingest.
+    Ages and lags are in seconds. The lag is how long the oldest downloaded batch has waited since
+    it ended at the API. It is 0 if no batch waits for its ingest.
     """
     task_name = ws.task.subject
     now = ws.now()

@@ -78,9 +78,10 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     are those of the task in use, and `open_batches` are those of all tasks.
 
     Args:
-        exact: Find changes by other programs too. Otherwise the index is only compared with rows if
-            a command has changed them, and the count of stale rows is left out if it takes longer
-            than STALE_COUNT_TIMEOUT_S.
+        exact: Find changes by other programs, too. Otherwise the index is compared with the rows
+            only if a command changed rows since the build, and the number of stale rows, which
+            changed after their answer, is left out if counting takes longer than
+            STALE_COUNT_TIMEOUT_S.
     """
     task = ws.task
     with ws.store.read() as tx:
@@ -169,7 +170,7 @@ def _read_document(
 
     Args:
         parked_rows: Id, reason and time of each parked row of the task.
-        exact: As in `read_status`.
+        exact: Find changes by other programs, too, without a time limit.
     """
     task = ws.task
     workspace_row = workspace.get_workspace(tx)
@@ -231,7 +232,10 @@ def _describe_file_fault(task: Task) -> str:
 
 
 def _list_move_times(all_batches: Sequence[BatchRow], settings: Settings) -> list[dict[str, Any]]:
-    """Return {batch, to, at} of each waiting batch that MOVE_AFTER moves, for JSON."""
+    """Return {batch, to, at} of each batch at the API that MOVE_AFTER will move, for JSON.
+
+    `to` is the mode in which its rows are asked then, and `at` the time.
+    """
     moves = []
     for batch in all_batches:
         move_time = find_move_time(batch, settings)
@@ -248,9 +252,9 @@ def _to_live_run(
 ) -> dict[str, Any]:
     """Return the progress of a live run for JSON: {number, items, done, eta_s, state}.
 
-    `items` and `done` count requests. `eta_s` is the estimated remaining time in seconds. It is
-    None before the first reply, and once the replies are sealed. `state` is "under way" or
-    "killed".
+    `items` and `done` count requests, although the member is named after rows. `eta_s` is the
+    estimated remaining time in seconds. It is None before the first reply, and after the last.
+    `state` is "under way" or "killed".
 
     Args:
         batch: The combined batch of the run.
@@ -283,7 +287,8 @@ def _describe_open_batch(
 
     The line depends on the kind:
 
-    - a held batch: the reason of the hold and the commands that end it
+    - a held batch, whose replies seem to belong to other rows: the reason and the commands that end
+      the hold
     - another batch: its rows, its state (remote, if known), its age, a move that is due, and `wait`
     - a live run: its progress and the estimated remaining time
     - a live run whose process is dead: its progress and the command that continues it, if any
@@ -337,8 +342,8 @@ def _read_waits(
 def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     """Return a line for each open batch and live run of the task in use, oldest first.
 
-    Held batches are left out, because no command continues them. No line names the command that
-    continues a run, because the caller continues it.
+    Held batches, whose replies seem to belong to other rows, are left out, because they wait for a
+    person. The lines name no command that continues a run of this task, because the caller does.
     """
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
     stopped_numbers = {batch.run or batch.number for batch in dead_batches}
@@ -394,10 +399,12 @@ def _to_stale_rows(task: Task, count: int, since: datetime | None) -> dict[str, 
 
 
 def _describe_doubtful(ws: WorkspaceSession, tx: Connection) -> dict[str, Any] | None:
-    """Return {count, answered, below, hint} of doubtful rows, for JSON.
+    """Return {count, answered, below, hint} of doubtful rows; None without confidences.
 
-    `answered` counts the rows whose preferred answer has a confidence. None if no row has one. The
-    hint is empty if no row is doubtful.
+    - `count`: rows whose preferred answer has a confidence below the setting DOUBTFUL
+    - `answered`: rows whose preferred answer has a confidence
+    - `below`: the setting DOUBTFUL
+    - `hint`: the command that lists the doubtful rows; empty if there are none
     """
     grid = ws.task.rows.grid(tx)
     counts = grid.count_doubtful(tx)
@@ -463,7 +470,7 @@ def _describe_build(
     *,
     exact: bool,
 ) -> dict[str, Any] | None:
-    """Return the build in service as in `_describe_index`, or None if there is no build.
+    """Return the members of `_describe_index` for the build in service; None without a build.
 
     Raises:
         FindableError: The build is damaged.
@@ -530,8 +537,9 @@ def _is_waiting_for_quota(
 ) -> bool:
     """Return whether an unsent batch waits until submitted batches of its task free their quota.
 
-    Either the API has refused the batch before, or it would refuse the batch by our own count.
-    False if no batch of the task is submitted, or if a create call is unclear.
+    That is if the API has refused a prepared batch before, or if it would refuse the oldest one by
+    our own count. False if no batch of the task is submitted. Also False if it is unclear whether
+    the API created a batch, because the next submission must find out first.
     """
     states = {batch.state for batch in task_batches}
     if BatchState.SUBMITTED not in states or BatchState.SUBMITTING in states:
