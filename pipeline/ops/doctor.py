@@ -363,7 +363,7 @@ def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _read_again_command(task: Task) -> CommandHint:
-    """Return the command that reads the corrected source of a task again."""
+    """Return the command that reads the source of a task again, after it was corrected."""
     if task.user_file is not None:
         return task.labels.command("tag")
     return task.fill_hint.step

@@ -1,4 +1,4 @@
-"""Write the rows of a task, from a single snapshot, to a sealed file or to the caller in chunks."""
+"""Write the rows of a task, from one snapshot, to a file or to the caller in chunks."""
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -172,7 +172,7 @@ def _choose_format(task: Task, path: Path | None, format_: str | None, *, row_wo
 
 
 def _apply_preferences(settings: Settings, task: Task, options: ExportOptions) -> ExportOptions:
-    """Return the options with the task's preferred versions and the setting VERSION.
+    """Return the options with the task's preferred versions, and with the setting VERSION.
 
     The setting is ignored if the options have a version or `best`, or if the task cannot export a
     single version.

@@ -39,7 +39,7 @@ def _find_sealed_files(
     together with its file of line hashes.
 
     Raises:
-        InconsistentError: The database names another file.
+        InconsistentError: The database has another file name for the batch than its number gives.
     """
     sealed_files = [
         *clean.list_sealed_files(data, batch),

@@ -1,4 +1,4 @@
-"""Serve a worker's health and metrics by HTTP: /healthz, /readyz, and /metrics for Prometheus."""
+"""Serve a worker's health and metrics by HTTP: /healthz, /readyz, and Prometheus' /metrics."""
 
 import socket
 import threading

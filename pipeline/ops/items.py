@@ -1,4 +1,4 @@
-"""List, count and export the rows of a task, show one row, unpark rows and reopen answered rows."""
+"""List, count and export the rows of a task, show one, unpark rows and reopen answered ones."""
 
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -123,7 +123,7 @@ def find_position(
     sort: str | None = None,
     within_s: float | None = None,
 ) -> RowPosition | None:
-    """Return the place of a row in a list; None if counting takes more than `within_s` seconds.
+    """Return the place of a row in a list; None if counting takes more than `within_s`.
 
     Raises:
         InputError: The row id, a state, sort order, column or condition is invalid.
@@ -368,10 +368,10 @@ def _add_sealed_lines(
 
 
 def _is_stale(listed_row: ListedRow | None, answer_rows: Sequence[dict[str, Any]]) -> bool | None:
-    """Return whether the row's input changed after its last applied answer.
+    """Return whether the row's input changed after its newest answer in force.
 
-    None if that is unknown: the row is not in its table, has no hash of its input, or has no
-    applied answer. Erased answers do not count.
+    None if that is unknown: the row is not in its table, has no hash of its input, or has no answer
+    in force. Erased answers do not count.
     """
     applied_rows = [
         answer_row

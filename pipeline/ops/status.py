@@ -1,4 +1,4 @@
-"""Report the state of the workspace and the next command, from the database and the files alone."""
+"""Report the state of the workspace and the next command, from database and files alone."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -333,7 +333,10 @@ def _read_waits(
     tx: Connection,
     all_batches: Sequence[BatchRow],
 ) -> dict[int, BatchWait]:
-    """Return the waits of submitted batches by number; empty with the local engine."""
+    """Return how long each submitted batch has waited at the API, by number of the batch.
+
+    Empty with the local engine.
+    """
     if ws.backend == "local":
         return {}
     return read_waits(tx, all_batches, settings=ws.settings, now=ws.now())
@@ -424,7 +427,10 @@ def _describe_doubtful(ws: WorkspaceSession, tx: Connection) -> dict[str, Any] |
 
 
 def _to_twin(duplicate: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {batch, remote_name, estimated_cost, is_over} of a duplicate batch, for JSON."""
+    """Return {batch, remote_name, estimated_cost, is_over} of a second remote batch of a batch.
+
+    `is_over` is True if it was cancelled.
+    """
     columns = ("batch", "remote_name", "estimated_cost")
     document = {column: duplicate[column] for column in columns}
     document["is_over"] = duplicate["cancelled_at"] is not None
@@ -513,7 +519,9 @@ def _count_by_state(all_batches: Sequence[BatchRow]) -> dict[str, int]:
 def _sum_spent(tx: Connection, all_batches: Sequence[BatchRow]) -> dict[str, float]:
     """Return {actual, estimated, lost} in USD, for JSON.
 
-    `estimated` is the cost of running requests and of lost replies, without unsent batches.
+    - `actual`: cost of the batches
+    - `lost`: estimated cost of requests that may have been paid for and got no reply
+    - `estimated`: `lost` and the estimated cost of running batches, without unsent ones
     """
     actual_cost = sum((batch.cost or 0.0 for batch in all_batches), 0.0)
     unsent_cost = sum(

@@ -181,7 +181,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
 
 
 def _read_conditions(tx: Connection, task_name: str) -> dict[str, str]:
-    """Return the conditions of the versions that `tag --where` made, by prompt version.
+    """Return the condition of each prompt version that `tag --where` made, by version.
 
     The version of the task's file is never one of them: `ask`, the page and other commands may have
     asked rows under it, too.

@@ -27,7 +27,10 @@ POLL_SHARE_OF_AGE = 0.5
 
 
 class DueUnit(NamedTuple):
-    """A unit of a task that is due now or later."""
+    """A step of a task that a worker can take now or later.
+
+    For example: poll a batch, prepare requests, or build the index.
+    """
 
     unit: str
     task: str

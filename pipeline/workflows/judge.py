@@ -145,8 +145,8 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
     """Ask a decision model whether texts support stored answers; store the probabilities.
 
     The answers are those of a sample or of all rows. First this waits until no other process judges
-    the task, and stores the replies of judging runs that were killed. Then it prints the estimate
-    and confirms it. If there are new probabilities, a quality report is written. The report has the
+    the task, and stores the replies of runs that were killed. Then it prints the estimate and
+    confirms it. If there are new probabilities, a quality report is written. The report has the
     share of supported answers, with those that earlier commands judged.
 
     With `options.dry` the report has only the estimate, and nothing is asked, waited for or stored.

@@ -55,7 +55,10 @@ class ModeEstimate:
         return f"about {duration_in_words(self.seconds)}"
 
     def is_cheaper_than(self, other: "ModeEstimate") -> bool:
-        """Return whether this mode is available, and its price is known and lower."""
+        """Return whether this mode is available and costs less than another one.
+
+        False if the price of one of them is unknown.
+        """
         has_prices = not self.unpriced_share and not other.unpriced_share
         return not self.absent and has_prices and self.cost < other.cost
 

@@ -50,7 +50,7 @@ class MoveReport:
 
 @dataclass(frozen=True)
 class MovePlan:
-    """A move that was not begun."""
+    """The costs of a move that was not begun, and whether a budget allows it."""
 
     batch: BatchRow
     mode: Mode
@@ -95,7 +95,7 @@ def plan_move(
 
     Raises:
         InputError: The batch does not exist, is not sent or is over, consists of live calls, or is
-            of another version.
+            of another version; or the budget is negative or NaN.
         RemoteError: The database does not show whether the batch was created at the API.
     """
     ws, batch = _open_task(ws, number)
@@ -138,11 +138,11 @@ def move_batch(
 ) -> MoveReport:
     """Cancel a batch of any task, wait until it is over, and ask its unanswered rows in a mode.
 
-    Before anything is changed, the rows are synced, and the costs of the cancelled batch and of
-    asking its rows again are printed and confirmed. If this command was stopped, the same command
-    continues the move without confirming it again. If it names another mode than the open move, it
-    confirms the new costs and changes the mode. If the move is complete, only its report is
-    returned.
+    Before anything is changed, the costs of the cancelled batch and of asking its rows again are
+    printed and confirmed. The rows are not synced with their source. If this command was stopped,
+    the same command continues the move without confirming it again. If it names another mode than
+    the open move, it confirms the new costs and changes the mode. If the move is complete, only its
+    report is returned.
 
     Args:
         ws: The workspace, with any task.

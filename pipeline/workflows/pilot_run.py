@@ -38,7 +38,8 @@ def ensure_pilot_passed(
     A version is blocked if its pilot failed or is unfinished, or if it needs a pilot and has none.
     It needs one with a `size`, or with `compulsory` and not `skip`.
 
-    1. With `skip`, the blocking pilot of the version is waived first.
+    1. With `skip`, a pilot that blocks the version, or that is missing although the task needs
+       pilots, is waived first.
     2. If the version is not blocked, nothing is run.
     3. Without a `size`, a blocked version raises if it has open rows.
     4. With a `size`, a pilot is run, or an unfinished one is continued. If there is neither an open
@@ -47,7 +48,7 @@ def ensure_pilot_passed(
     Args:
         ws: The workspace, with the version in use.
         size: Number of rows of the pilot, or None to run no pilot.
-        skip: Record in the database that the version needs no pilot.
+        skip: Record in the database that a person waived the pilot.
         compulsory: The version needs a pilot even without a `size`.
         limit: Upper limit of `size`.
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.

@@ -142,7 +142,7 @@ class Preflight:
         }
 
     def _decide_document(self) -> dict[str, Any] | None:
-        """Return the estimate of decisions as JSON members, or None if there is none."""
+        """Return the estimate of the mode decide as JSON members, or None if there is none."""
         estimate = self.ways.get(Mode.DECIDE) or self.decide
         if estimate is None:
             return None
@@ -154,7 +154,10 @@ class Preflight:
 
     @property
     def is_dear(self) -> bool:
-        """Return whether the recommended mode costs more than another available mode."""
+        """Return whether the recommended mode costs more than the cheapest available mode.
+
+        A difference up to MIN_DEARER_USD does not count. False if no mode is recommended.
+        """
         if self.recommended is None:
             return False
         available_costs = [estimate.cost for estimate in self.ways.values() if not estimate.absent]
@@ -162,7 +165,7 @@ class Preflight:
 
     @property
     def possible_ways(self) -> Mapping[str, ModeEstimate]:
-        """Return the estimates by mode, with that of decisions if they are possible."""
+        """Return the estimates by mode, with that of the mode decide if it is possible."""
         if self.decide is None or self.decide.absent:
             return self.ways
         return {**self.ways, Mode.DECIDE.value: self.decide}
@@ -501,7 +504,7 @@ class _PlanEstimator:
         )
 
     def estimate_decisions(self) -> Preflight:
-        """Return the estimate of a session for decisions, which has no other mode."""
+        """Return the estimate for a session that asks a decision model: only the mode decide."""
         model = self.ws.model
         return Preflight(
             plan=self.plan,
@@ -515,7 +518,7 @@ class _PlanEstimator:
         )
 
     def _usual_call_s(self, mode: Mode) -> float | None:
-        """Return how long a call usually takes, or None if that is unknown (local engine)."""
+        """Return how many seconds a call usually takes; None for the local engine."""
         if self.ws.model.local:
             return None
         if mode is Mode.FLEX:

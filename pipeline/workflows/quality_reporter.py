@@ -20,7 +20,7 @@ class QualityReporter:
 
         Args:
             ws: The workspace.
-            part: Gets the reports.
+            part: The part of the command's report that gets the quality reports.
             is_enabled: Write reports at all.
         """
         self._ws = ws

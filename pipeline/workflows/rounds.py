@@ -205,9 +205,10 @@ class TagRounds:
 
     @property
     def is_stopped(self) -> bool:
-        """Return whether the last poll did not reach the API, or a batch needs a person.
+        """Return whether the last poll could not go on, or a batch needs a person.
 
-        A batch needs a person if the API does not know it, or if its create is unclear.
+        A poll cannot go on if the API is down for too long or a daily quota is used up. A batch
+        needs a person if the API does not know it, or if it is unclear whether the API created it.
         """
         poll_report = self.report.poll.last
         return bool(poll_report.stopped or poll_report.gone or poll_report.unclear)

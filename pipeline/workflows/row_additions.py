@@ -108,7 +108,9 @@ def add_rows(
 ) -> AdditionReport:
     """Append the new rows of a file to the source file of the session's task, and sync the rows.
 
-    Columns are matched by their names. A column that the file lacks is blank in the new rows.
+    Columns are matched by their names. A column that the file lacks is blank in the new rows. Rows
+    that the source has already are counted as unchanged. Rows that cannot be added become findings
+    of the report, and the others are added.
 
     Raises:
         InputError: The task's source cannot get rows, the file cannot be read, or it lacks a key

@@ -287,9 +287,10 @@ def begin_selection(
 ) -> int:
     """Begin the run of a selection after its cost was confirmed; return the run's number.
 
-    The task's unfinished `tag` run is ended, if there is one. If answered rows are selected, their
-    new version is recorded with the task, so that its answers count, and the task's database views
-    are made again; the changes of views are printed. Runs in the caller's transaction.
+    The task's unfinished `tag` run of all open rows is ended, if there is one. If answered rows are
+    selected, their new version is recorded with the task, so that its answers count, and the task's
+    database views are made again; the changes of views are printed. Runs in the caller's
+    transaction.
 
     Args:
         started_at: Since when the spending of the run counts.
@@ -337,7 +338,7 @@ def begin_selection(
 
 
 def describe_unfinished(ws: WorkspaceSession) -> list[str]:
-    """Return a line about the unfinished selection that the session continues; else an empty list.
+    """Return a line about the unfinished selection that the session continues, if there is one.
 
     The line has its version, its number of open rows and its condition.
     """

@@ -122,12 +122,12 @@ class TagReport:
 
     @property
     def has_only_decided(self) -> bool:
-        """Return whether a mixed task was stopped before its other fields were asked."""
+        """Return whether only the closed fields of a mixed task were asked, because of a stop."""
         return self.decided is not None and self.decided is self.live
 
     @property
     def _live_answered_rows(self) -> int:
-        """Return how many rows a live run answered; rows with closed fields only do not count."""
+        """Return how many rows a live run answered; rows with only closed fields do not count."""
         if self.live is None or self.has_only_decided:
             return 0
         return self.live.answered

@@ -237,7 +237,7 @@ def _measure_control_requests(check_ws: WorkspaceSession) -> dict[str, str]:
 
     A control request allows a single value for its answer. The replies are read from the result
     files of the ingested batches. A text is such as "2 of 2", or "not met" if the local engine
-    answered, which makes no control requests.
+    answered.
 
     Args:
         check_ws: The workspace with the invented rows.

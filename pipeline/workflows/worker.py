@@ -197,7 +197,7 @@ class _JsonLog(NoProgress):
 
 
 class _Worker:
-    """Defers due units as jobs, and runs jobs in threads."""
+    """Creates jobs for due units, and runs jobs in threads."""
 
     def __init__(
         self,
