@@ -1,8 +1,8 @@
 """Add a new person and tag the person at once with a live call.
 
 The transaction that stores the person also marks the person as due. If the process dies before the
-call, the next command asks about the person. A due person has a bio and no tags yet, and is asked
-about by the next command that asks.
+call, the next command asks about the person. A person is due if there is a bio that no call was
+made for yet, or whose last call failed.
 """
 
 from collections.abc import Sequence
