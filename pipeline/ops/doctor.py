@@ -4,6 +4,8 @@
 - A finding is a contradiction if stored data are wrong, else a notice.
 - No check changes stored data. The commands named in the hints repair the findings.
 - Checks read whole files and request every submitted batch, so they are too slow for a loop.
+
+A sealed file is a request or result file of a batch whose SHA-256 is in the database.
 """
 
 import contextlib

@@ -1,4 +1,8 @@
-"""List, count and export the rows of a task, show one, unpark rows and reopen answered ones."""
+"""List, count and export the rows of a task, show one, unpark rows and reopen answered ones.
+
+A sealed file is a request or result file of a batch whose SHA-256 is in the database. An answer is
+applied, or in force, if the task's table shows it.
+"""
 
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -244,7 +248,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         - `answers` (with `forgotten`: whether the answer was erased, and `confidences` by field as
           {probability, model, judged}) and `attempts`, oldest first, each with all stored columns
         - `index`: `indexed`, `up_to_date` and `build`, or None if the task has no index
-        - `requests`, newest first, as `request_history.list_requests_of_row` returns them; `cost`:
+        - `requests`, newest first, each with its batch, outcome, tokens, cost and answer; `cost`:
           their sum in USD, with unknown costs as 0
 
     Raises:

@@ -1,4 +1,8 @@
-"""The next command that a person should type, by the state of a task."""
+"""The next command that a person should type, by the state of a task.
+
+A pilot is a random sample of rows that is asked first. A backfill asks all open rows by batch under
+one version, if necessary over several days.
+"""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

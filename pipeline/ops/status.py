@@ -1,4 +1,10 @@
-"""Report the state of the workspace and the next command, from database and files alone."""
+"""Report the state of the workspace and the next command, from database and files alone.
+
+- A held batch is not ingested, because its replies seem to belong to other rows.
+- A row is stale if its input changed after its answer, and doubtful if its answer has a low
+  confidence.
+- A live run is a series of live batches of one command; it is killed if its process is dead.
+"""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence

@@ -80,7 +80,10 @@ def tag_new_person(
         mode: Live or priority.
 
     Raises:
-        InputError, ConfigurationError, UnavailableError: As `store_person`; no person was added.
+        InputError: The document is not one person who can be added, for example because the
+            username exists; no person was added.
+        ConfigurationError: There is a bio, but no key is set or the model does not exist.
+        UnavailableError: Another process writes to the database for too long.
         KeyboardInterrupt: Ctrl-C during the call. The person is stored; tags are stored only if the
             reply was stored before. A warning says whether there are tags.
     """

@@ -234,8 +234,9 @@ class Workspace:
             InputError: There is no text, a column does not exist, or `fields` is invalid; nothing
                 was asked.
             ConfigurationError: A key is missing, or a budget has no room.
-            FindableError: The calls ended early; see `TryReport.check`. It is raised after the
-                calls. With a name, the task's file and the answers so far are stored then.
+            FindableError: A quota was used up or the service is down, so that the calls ended
+                early. It is raised after the calls. With a name, the task's file and the answers so
+                far are stored then.
         """
         new_task = ask.parse_question(
             rows,
@@ -314,7 +315,8 @@ class Workspace:
         Raises:
             InputError: The row does not exist, or there is no row to try; nothing was asked.
             ConfigurationError: A key is missing, or a budget has no room.
-            FindableError: The calls ended early; see `TryReport.check`.
+            FindableError: A quota was used up or the service is down, so that the calls ended
+                early.
         """
         work = partial(try_out.try_task, size=n, name=item, seed=seed, mode=mode)
         report = self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)

@@ -118,7 +118,7 @@ def _tag_prepared_rows(
         open_work: Descriptions of the batches and runs that were open when the command started.
 
     Raises:
-        FindableError: As `tag_rows`.
+        FindableError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
     if options.mode != Mode.DECIDE:
         return _tag_open_rows(ws, options, selection, open_work)
@@ -150,7 +150,7 @@ def _tag_mixed_rows(
         the first.
 
     Raises:
-        FindableError: As `tag_rows`.
+        FindableError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
     if not options.skip_pilot:
         ensure_pilot_passed(ws)
@@ -251,7 +251,7 @@ def _tag_open_rows(
         open_work: Descriptions of the batches and runs that were open when the command started.
 
     Raises:
-        FindableError: As `tag_rows`.
+        FindableError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
     tag_rounds = TagRounds(ws, limit=options.limit)
     report = tag_rounds.report

@@ -1,6 +1,8 @@
 """Report on a command that asks in rounds: counts, cost, quality, reason of open rows.
 
-The report also raises the error that stopped the command, and warns of failed batches and gates.
+The report also raises the error that stopped the command, and warns of failed batches and gates. A
+held batch is not ingested, because its replies seem to belong to other rows. A moved batch was
+cancelled, and its unanswered rows are asked in another mode.
 """
 
 from dataclasses import dataclass, field
@@ -91,7 +93,7 @@ class TagReport:
     items: int = 0
     poll: PollPart = field(default_factory=PollPart)
     ingested: list[IngestSummary] = field(default_factory=list)
-    # The errors of batches that wait for a person.
+    # The errors of held batches, which wait for a person.
     held: list[HeldBatchError] = field(default_factory=list)
     # Rows that got the stored answer of an equal row.
     shared: int = 0

@@ -493,7 +493,7 @@ class _Worker:
             return _is_set_up(ws.store) and not self._stopping.is_set()
 
     def metrics(self) -> bytes:
-        """Return the figures of all tasks and the errors by unit; see `health.render_metrics`.
+        """Return the figures of all tasks and the errors by unit, in the format of Prometheus.
 
         Opens the workspace for reading once for each task.
         """
