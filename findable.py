@@ -22,7 +22,9 @@ _PACKAGES = ("pipeline", "jobs", "web", "emulator")
 
 
 def _check_not_hidden() -> None:
-    """Check that Python finds our packages, and not others with the same names.
+    """Check that Python finds findable's packages, and not others with the same names.
+
+    These are `pipeline`, `jobs`, `web` and `emulator`, which must be beside this file.
 
     Raises:
         ImportError: Another package of such a name comes first, or the package is missing; the
@@ -106,12 +108,12 @@ def open(  # noqa: A001 - other libraries have an `open`, too
 ) -> "Workspace":
     """Return the workspace in a folder; open and create nothing yet.
 
-    Settings come from the environment and `.env`, as for commands.
+    Settings come from the keyword arguments, the environment and `.env`, as for commands.
 
     Args:
-        data: The folder, or None for the folder that is set.
+        data: The folder, or None for the folder of the setting DATA.
         quiet: Print only warnings.
-        yes: Agree to create our tables in another program's database.
+        yes: Agree to create findable's tables in another program's database.
         settings: Settings by their lower-case names, which override the others: `backend="local"`.
 
     Raises:

@@ -133,7 +133,7 @@ def batch_submit(
         ws.display.say(pilot_line(pilot_report))
 
     remaining_limit = tag_rounds.remaining_rows()
-    submit_report = tag_rounds.submit(is_confirmed=False, should_wait=False)
+    submit_report = tag_rounds.submit(is_confirmed=False, should_report_full_api=False)
     budget_error = tag_rounds.complete_report().stop.budget_error
     if budget_error is not None:
         raise budget_error

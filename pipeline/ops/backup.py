@@ -1,18 +1,18 @@
 """Back up a workspace into a folder while other commands use it, and restore it from there.
 
-    manifest.json        the SHA-256 of each file of the backup; written last
-    findable.db          one snapshot of the database, in one file
-    batches/             the sealed files that the database names
-    index/vectors.sqlite the cached vectors, so that `make index` rebuilds the index at no cost
-    reports/             the reports on answers
-    tasks/               the files of user tasks
-    sources/             the rows of tasks that are stored as text
-    local-engine…        the state of the local engine, if the workspace uses it
+manifest.json the SHA-256 of each file of the backup; written last findable.db one snapshot of the
+database, in one file batches/ the sealed files that the database names index/vectors.sqlite the
+cached vectors, so that `make index` rebuilds the index at no cost reports/ the reports on answers
+tasks/ the files of user tasks sources/ the rows of tasks that are stored as text local-engine… the
+state of the local engine, if the workspace uses it
 
 - Sealed files are copied after the database. They never change, so they agree with it.
 - The folder gets its name only when it is complete.
 - A database on a server is backed up by the server's own programs.
 - A backup can be restored into an empty PostgreSQL database, which moves a workspace from SQLite.
+
+- A sealed file is a request or result file of a batch whose SHA-256 is in the database. It is
+  needed until its batch is over.
 """
 
 import contextlib
@@ -65,12 +65,13 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
     """Copy the workspace into the new folder `target`; the copy is on disk when this returns.
 
     The manifest with the hash of each file is written last. Missing parent folders are created. If
-    the database is on a server, nothing is copied, and the report has the commands to type.
+    the database is on a server, nothing at all is copied: the report has the shell commands that
+    back up the database and the files.
 
     Raises:
         InputError: `target` exists already.
-        InconsistentError: A sealed file that is still needed is missing or changed, or is wrongly
-            named; no backup was made.
+        InconsistentError: A sealed file that is still needed is missing or changed, or the database
+            has another name for it than its batch number gives; no backup was made.
     """
     target = Path(target).absolute()
     if os.path.lexists(target):
@@ -132,7 +133,7 @@ def rename_folder(staging: Path, folder: Path) -> None:
 
 
 def copy_file(source: Path, target: Path) -> str:
-    """Copy one file and return the SHA-256 of the written bytes; they are on disk then.
+    """Copy one file and return the SHA-256 of the written bytes, which are on disk then.
 
     Raises:
         FileNotFoundError: The source does not exist.
@@ -152,7 +153,7 @@ def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
 
     Raises:
         InconsistentError: A sealed file that is still needed is missing or changed, or the database
-            names another file.
+            has another name for it than its batch number gives.
     """
     hashes = dict[str, str]()
     with open_vector_cache(ws).open_snapshot() as vectors_tx:
@@ -198,12 +199,19 @@ def _copy_database(source: Any, target: Path) -> str:
 def _copy_sealed_files(data: Path, display: Progress, staging: Path) -> dict[str, str]:
     """Copy the sealed files of all batches in the copied database; return their hashes by name.
 
-    Reads `findable.db` in `staging`, which must be copied before. A missing file of a batch that is
-    over or cleaned is left out.
+    Reads `findable.db` in `staging`, which must be copied before. Files of batches that are not
+    over must be complete and unchanged. Of the other batches, files that are missing are left out,
+    and files that were changed are copied with a warning.
+
+    Args:
+        data: The workspace's folder.
+        display: Prints the warnings.
+        staging: Folder of the backup.
 
     Raises:
-        InconsistentError: A file that is still needed is missing or changed, any other file is
-            removed meanwhile, or the database names another file.
+        InconsistentError: A file of a batch that is not over is missing or changed, a file
+            disappears while it is copied, or the database has another name for a file than its
+            batch number gives.
     """
     copied_url = f"sqlite:///{staging / DATABASE_FILE}"
     with closing(Store(copied_url)) as copied_store, copied_store.open_foreign_snapshot() as tx:
@@ -234,7 +242,8 @@ def _copy_sealed_file(
 ) -> str:
     """Copy one sealed file and return the SHA-256 of the copy.
 
-    A changed file that no command needs is copied as it is, and a warning is shown.
+    If the file was changed after it was sealed, and no later command needs it, the changed file is
+    copied with a warning.
 
     Args:
         name: Path of the file relative to DATA, and of the copy relative to `staging`.

@@ -1,7 +1,10 @@
-"""Delete files that are no longer needed: sealed files of old batches, old builds, leftovers.
+"""Delete files that are no longer needed: files of old batches, old builds, leftovers.
 
-- Accounts stay, with the hashes and sizes of deleted files. A sealed file with the hash of each of
-  their lines stays too, so that copies of requests and replies can be verified.
+- A sealed file is a request or result file of a batch whose SHA-256 is in the database.
+- A part file is an unfinished file that a process writes before it renames it.
+- When the files of a batch are deleted, their hashes and sizes stay in the database. A new sealed
+  file with the hash of each of their lines stays too, so that copies of requests and replies can be
+  verified.
 - The removal of a batch's files is recorded before they are deleted, so no check reports them as
   missing. After a killed run the next run continues.
 """
@@ -70,7 +73,7 @@ class CleanReport:
 
     @property
     def is_empty(self) -> bool:
-        """True when there was nothing to remove."""
+        """Return whether there was nothing to remove."""
         return not any(
             (self.files, self.builds, self.reports, self.litter, self.locks, self.vectors),
         )
@@ -79,16 +82,20 @@ class CleanReport:
 def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
     """Delete unneeded files that are older than KEEP_DAYS, and leftovers of killed processes.
 
-    Deletes the sealed files and lock files of batches that are over, part files, builds that are
-    not in service, vectors of texts that no row has, and quality reports except those of pilots. A
-    batch's files are recorded as removed first, and the hashes of their lines stay. The step of
-    builds and vectors is skipped if there is no index folder.
+    - Of batches that are over: request, result and lock files. Before, the removal is recorded in
+      the database, and a file with the hash of each of their lines is written, which stays.
+    - Quality reports, except those that belong to pilots.
+    - Builds that are not in service, and cached vectors of texts that no row has. Both are skipped
+      if there is no index folder.
+    - Part files, and batch files without a record, that killed processes left, of any age.
 
     Args:
-        dry: Only report them, without a lock.
+        ws: The workspace.
+        dry: Delete nothing and take no lock; the report names what would be deleted.
 
     Raises:
-        InconsistentError: The database names another file than expected for an old batch.
+        InconsistentError: The database has another file name for an old batch than its number
+            gives; nothing was deleted.
     """
     report = CleanReport(ws.settings.keep_days, dry)
     cutoff = ws.now() - timedelta(days=ws.settings.keep_days)
@@ -138,7 +145,8 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
     only reported.
 
     Raises:
-        InconsistentError: The database names another file than expected. All files are still there.
+        InconsistentError: The database has another file name for a batch than its number gives. All
+            files are still there.
     """
     with ws.store.read() as tx:
         all_batches = batches.batches_in_states(tx)
@@ -169,11 +177,16 @@ def _clean_batch(
 ) -> None:
     """Record that a batch's files are removed, then delete them; only count if `report.dry`.
 
-    A new file with the hashes of their lines is sealed before. If a file was changed after it was
-    sealed, print a warning, add the file to `report.changed`, and keep all files of the batch. A
-    recorded batch without files is skipped.
+    The order is: seal a new file with the hashes of their lines, record the removal, delete the
+    files. If a file was changed after it was sealed, a warning is printed, the file is added to
+    `report.changed`, and all files of the batch stay. If the removal was recorded by a killed run,
+    the remaining files are deleted. If none remains, nothing is counted.
 
     Args:
+        ws: The workspace.
+        batch: The batch, which is over.
+        batch_files: Its sealed files, which may be missing.
+        report: The report to fill in.
         is_recorded: The database already records that the files are removed.
     """
     existing_files = [file for file in batch_files if file.path.is_file()]
@@ -231,7 +244,7 @@ class SealedFile(NamedTuple):
 
 
 def hashes_path(data: Path, number: int) -> Path:
-    """Return the path of the line hashes of a batch that was cleaned."""
+    """Return the path of the file with the line hashes of a batch whose files were deleted."""
     return data / BATCHES_FOLDER / f"{number:06d}-hashes.jsonl"
 
 
@@ -240,16 +253,19 @@ def list_sealed_files(
     batch: BatchRow,
     cleaned_hashes: Mapping[int, str] = MappingProxyType({}),
 ) -> list[SealedFile]:
-    """Return the recorded sealed files of a batch; if it was cleaned, the file of line hashes.
+    """Return the sealed files of a batch: its request and result file.
 
-    Files without a recorded hash are left out. The returned files may be missing on disk.
+    If `clean` deleted these, it is the file with the hashes of their lines instead. Files without a
+    recorded hash are left out. The returned files may be missing on disk.
 
     Args:
-        cleaned_hashes: Hashes of the files of line hashes by batch number, as
-            `marks.cleaned_batches` returns them. By default the batch counts as not cleaned.
+        data: The workspace's folder.
+        batch: The batch.
+        cleaned_hashes: For each batch that was cleaned, the SHA-256 of its file of line hashes, as
+            `marks.cleaned_batches` returns them. By default no batch was cleaned.
 
     Raises:
-        InconsistentError: The database names another file.
+        InconsistentError: The database has another file name for the batch than its number gives.
     """
     if batch.number in cleaned_hashes:
         path = hashes_path(data, batch.number)
@@ -275,7 +291,7 @@ def _seal_hashes(data: Path, batch: BatchRow) -> str | None:
         The SHA-256 of the file, or None if there are no lines. No file is written then.
 
     Raises:
-        InconsistentError: The database names another file.
+        InconsistentError: The database has another file name for the batch than its number gives.
     """
     line_count = 0
     with files.SealedWriter(hashes_path(data, batch.number)) as writer:
@@ -292,7 +308,7 @@ def _seal_hashes(data: Path, batch: BatchRow) -> str | None:
 def _clean_builds(
     data: Path, indexed_tasks: Sequence[IndexedTask], *, cutoff: datetime, report: CleanReport
 ) -> None:
-    """Delete builds that are not in service and are damaged or from before `cutoff`.
+    """Delete builds that are not in service, if they are damaged or older than `cutoff`.
 
     Leftovers of killed builds and index folders of tasks that are no longer indexed are deleted
     too. All are added to `report.builds` and `report.litter`. If `report.dry`, nothing is deleted.
@@ -321,7 +337,7 @@ def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dr
 
     Args:
         before: Keep vectors that were stored since this time, because their rows may be newer than
-            the snapshot. With None no vector is kept for its age.
+            the snapshot. With None, vectors of any age are deleted.
         dry: Only count them.
 
     Returns:
@@ -355,14 +371,17 @@ def _read_entry_texts(tx: Connection, collections: Iterable[IndexedTask]) -> Ite
 def find_unrecorded_files(
     data: Path, store: Store, remote_numbers: Collection[int] = ()
 ) -> list[Path]:
-    """Return the files of sent batches that are missing from the database, sorted by name.
+    """Return the files of batches that were sent but are not in the database, sorted by name.
 
-    The database is then probably an older copy. A result file proves that its batch was sent,
-    because a batch is in the database before it has a result. A request file alone may be left by a
-    run that died before it claimed rows. Part files are left out.
+    If there are any, the database is probably an older copy. A result file shows that its batch was
+    sent, because a batch is in the database before it has a result. A request file alone shows that
+    only if the API has a batch of its number; otherwise a run may have died before it claimed rows.
+    Part files are left out.
 
     Args:
-        remote_numbers: Batch numbers that remote batches have. Their request files count as sent.
+        data: The workspace's folder.
+        store: The database.
+        remote_numbers: Numbers in the names of batches at the API.
     """
     batch_files = []
     for path in sorted((data / BATCHES_FOLDER).glob("*")):
@@ -384,11 +403,12 @@ def find_unrecorded_files(
 def find_leftovers(data: Path, store: Store, remote_numbers: Collection[int] = ()) -> list[Path]:
     """Return leftover files of killed processes: part files, then batch files without a record.
 
-    Looks in DATA, in the folder of batches and in the folder of quality reports. Recorded sealed
-    files, files of unknown batches and files that a running process may be writing are left out.
+    Looks in DATA, in the folder of batches and in the folder of quality reports. Left out are
+    recorded sealed files, the files of `find_unrecorded_files`, and files that a running process
+    may be writing.
 
     Args:
-        remote_numbers: As in `find_unrecorded_files`.
+        remote_numbers: Numbers in the names of batches at the API.
     """
     with store.read() as tx:
         all_batches = batches.batches_in_states(tx)
@@ -421,14 +441,14 @@ def _find_abandoned_parts(data: Path) -> Iterator[Path]:
 
 
 def _is_leftover(path: Path, awaited_numbers: Collection[int]) -> bool:
-    """Return whether a file of the batch folder that has no record can be deleted.
+    """Return whether a file of the batch folder that the database does not know can be deleted.
 
-    Files whose names are not names of batch files must stay. A whole file can be deleted. A part
-    file can be deleted if its name has no process id, or if the process ended.
+    It cannot if its name is not that of a batch file, if it is the result file of an awaited batch,
+    whole or a part, or if it is a part file whose process still runs. Any other file can.
 
     Args:
-        awaited_numbers: Numbers of batches whose result file may be written now. Only the result
-            file of such a batch, whole or a part, must stay; its other files need not.
+        path: The file.
+        awaited_numbers: Numbers of batches whose result file may be written now.
     """
     match = BATCH_FILE_NAME.fullmatch(path.name)
     if match is None:

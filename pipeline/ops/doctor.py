@@ -1,8 +1,11 @@
 """Check that the workspace is consistent in itself and with the backend.
 
 - CHECKS lists the checks in their order. Each check yields findings with a consequence and a hint.
+- A finding is a contradiction if stored data are wrong, else a notice.
 - No check changes stored data. The commands named in the hints repair the findings.
 - Checks read whole files and request every submitted batch, so they are too slow for a loop.
+
+A sealed file is a request or result file of a batch whose SHA-256 is in the database.
 """
 
 import contextlib
@@ -58,9 +61,10 @@ WorkspaceCheck = Callable[[DoctorReport], Iterator[RowFault]]
 def check_workspace(ws: WorkspaceSession) -> DoctorReport:
     """Run all checks of CHECKS in their order and return their findings.
 
-    A check that raises FindableError adds that error as a finding. If any finding exists after the
-    check of states, the later checks are skipped, because they rely on the database and the states.
-    The message that names the backend in use is not printed. Nothing is raised for a finding.
+    A check that raises FindableError adds that error as a finding, and nothing is raised. If there
+    is a finding after the second check ("states"), the later checks are skipped, because they rely
+    on an intact database with known states. The line that names the backend in use is not printed
+    during the checks.
     """
     report = DoctorReport(ws)
     ws.should_announce_backend = False
@@ -82,8 +86,8 @@ def check_workspace(ws: WorkspaceSession) -> DoctorReport:
 def _describe_failed_check(report: DoctorReport, error: FindableError) -> RowFault:
     """Return the finding for a check that raised an error.
 
-    A ConfigurationError or RemoteError gives only a notice, and the first of them is saved as
-    `report.backend_error`. Any other error gives a contradiction.
+    A ConfigurationError or RemoteError gives only a notice that the backend was not compared, and
+    the first of them is saved as `report.backend_error`. Any other error gives a contradiction.
     """
     hint = error.hint or ""
     if isinstance(error, ConfigurationError | RemoteError):
@@ -122,9 +126,10 @@ def _create_query_check(
 
 
 def _check_batches(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield a finding for each batch fault: state, claims and stored outcomes disagree.
+    """Yield a finding for each batch whose state, claims and stored outcomes disagree.
 
-    Trials are left out. Batches with a rolled back version are checked without their stored counts.
+    Batches that claim no rows (trials and judgements) are left out. If answers of a batch were
+    deleted by a rollback, its stored outcomes are not compared.
     """
     # All counts come from one snapshot, because a batch may end during the check.
     with report.ws.store.read() as tx:
@@ -195,7 +200,7 @@ def _find_batch_faults(
 def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
     """Check that sealed files are unchanged and that request files ask about the claimed rows.
 
-    Yields a finding for each missing, changed or wrongly named file of all batches except trials.
+    Yields a finding for each missing, changed or wrongly named file of all batches that claim rows.
     The requests of batches that are over are not compared, because their rows are not claimed.
     """
     ws = report.ws
@@ -242,7 +247,7 @@ def _compare_requests_with_claims(data: Path, store: Store, batch: BatchRow) -> 
     batch. Returns "" if both agree. A line without a key agrees with no row.
 
     Raises:
-        InconsistentError: The database names another request file.
+        InconsistentError: The database has another name for the file than the batch number gives.
     """
     with store.read() as tx:
         claimed_rows = claims.claimed_rows(tx, batch.number)
@@ -269,8 +274,8 @@ def _create_file_finding(
 ) -> RowFault:
     """Return the finding for a sealed file that is missing, changed or wrong.
 
-    It is a contradiction, unless the batch is over and `is_forgetting`. Consequence and hint depend
-    on whether the batch is over, and on the kind of file.
+    It is a contradiction, unless the batch is over and an interrupted `forget` may explain the
+    fault. Consequence and hint depend on whether the batch is over, and on the kind of file.
 
     Args:
         message: The fault of the file.
@@ -329,7 +334,7 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield a notice for each task that has rows which cannot be asked about.
+    """Yield a notice for each task that has refused rows, which cannot be asked.
 
     The notice has the number of the rows and the messages of the first MAX_REFUSED_EXAMPLES.
     """
@@ -355,7 +360,7 @@ def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _read_again_command(task: Task) -> CommandHint:
-    """Return the command that reads the corrected source of a task again."""
+    """Return the command that reads the source of a task again, after it was corrected."""
     if task.user_file is not None:
         return task.labels.command("tag")
     return task.fill_hint.step
@@ -470,8 +475,16 @@ def _check_index_state(
 ) -> Iterator[RowFault]:
     """Check that a build has the settings' model and width and is not from a newer database.
 
-    Another model or width is only a notice. A position in the build above that of the database is a
-    contradiction, because the database is then an older copy.
+    The position of the database is a counter that grows with each change of rows, and a build has
+    the position that it was read at. A build with a higher position than the database is a
+    contradiction, because the database is then an older copy. Another model or width is only a
+    notice.
+
+    Args:
+        settings: The settings, with the embedding model and the width of vectors.
+        store: The database.
+        current_build: Manifest of the build in service.
+        rebuild_hint: The command that builds the index again.
     """
     model = settings.embedding_model
     dim = settings.dim
@@ -512,7 +525,9 @@ def _check_vectors(report: DoctorReport) -> Iterator[RowFault]:
 def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a contradiction for each file of an unknown batch, and a notice for each leftover.
 
-    Uses `report.unknown_numbers`, which the check of the backend fills. Nothing is deleted.
+    A file of an unknown batch shows that a batch was sent that is not in the database. A leftover
+    is a file of a killed process. Uses `report.unknown_numbers`, which the check of the backend
+    fills. Nothing is deleted.
     """
     ws = report.ws
     restore_hint = CommandHint("restore", from_="…")

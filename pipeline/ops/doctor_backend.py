@@ -33,10 +33,15 @@ def list_task_batches(tx: Connection) -> list[BatchRow]:
 def check_backend(report: DoctorReport) -> Iterator[RowFault]:
     """Compare the batches of this workspace with the backend's list; yield each difference.
 
-    Requests each SUBMITTED batch, yields a notice for each SUBMITTING batch, and yields a finding
-    for each remote batch that is unknown here or a duplicate. Trials and remote batches of other
-    workspaces are left out. Adds to `report.unknown_numbers` the numbers of remote batches that the
-    database does not contain. Yields nothing if the workspace has no backend yet.
+    - SUBMITTED batch: it is requested; a finding if the backend does not have it, or has another
+      batch under its name.
+    - SUBMITTING batch: always a notice, because no reply of its create call is recorded.
+    - Remote batch of this workspace that the database does not have: a finding, and its number is
+      added to `report.unknown_numbers`.
+    - Second remote batch of one batch that was not cancelled: a finding.
+
+    Trials and remote batches of other workspaces are left out. Yields nothing if the workspace has
+    no backend yet.
 
     Raises:
         ConfigurationError: The backend refused the API key.
@@ -92,7 +97,7 @@ def check_backend(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def check_models(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield a notice for each configured model that the backend does not know.
+    """Ask the backend for each configured model; yield a notice if it does not know the model.
 
     Yields nothing if an earlier check could not reach the backend, or if there is no backend yet.
 
@@ -116,7 +121,7 @@ def check_models(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _has_backend(backend: str, *, is_bound: bool) -> bool:
-    """Return False if the workspace uses the local engine and has never started it."""
+    """Return whether the backend can be asked: not if its local engine was never started."""
     return backend != "local" or is_bound
 
 
@@ -125,13 +130,16 @@ def _check_submitted_batch(
     batch: BatchRow,
     prefixes: Collection[str],
 ) -> Iterator[RowFault]:
-    """Request a submitted batch; yield a finding if it is missing or has another batch's name.
+    """Request a submitted batch; yield a contradiction if the backend does not have it.
 
-    A batch that another key created is a finding, too. All findings are contradictions. For a
-    missing batch that the API may still list late, the hint is to wait.
+    It is also a contradiction if the batch belongs to another key, or if its display name is that
+    of another batch. For a missing batch that the API may still list late, the hint is to wait.
 
     Args:
-        prefixes: The display names of the batch's tries, without the suffix of the try.
+        ws: The workspace.
+        batch: The batch.
+        prefixes: The display names under which this batch may have been created. A create call may
+            be repeated under another name with another ending, and the ending is cut off here.
 
     Raises:
         KeyRefusedError: The API refuses the key.

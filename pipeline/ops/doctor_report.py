@@ -63,7 +63,7 @@ class DoctorReport:
         }
 
     def raise_errors(self) -> None:
-        """Raise an error if a finding is a contradiction, or if the backend was not reachable.
+        """Raise an error if a finding is a contradiction, or else if the backend was not compared.
 
         Raises:
             InconsistentError: At least one finding contradicts the stored data.

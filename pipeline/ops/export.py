@@ -1,4 +1,4 @@
-"""Write the rows of a task, from a single snapshot, to a sealed file or to the caller in chunks."""
+"""Write the rows of a task, from one snapshot, to a file or to the caller in chunks."""
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,14 +60,15 @@ def export_answers(
 ) -> ExportReport:
     """Write the rows of the task in use to a file, or to the caller if there is no path.
 
-    The version of the rows and the number of rows of each version are printed. If there are no
-    rows, no file is written, a message is printed, and the report's `path` is None.
+    Afterwards lines are printed: the exported version, the number of rows of each version, and the
+    number of changed cells. If there are no rows, no file is written, a message is printed, and the
+    report's `path` is None.
 
     Args:
         path: The file, which appears when it is complete. If it is None, `write_chunk` gets the
             chunks.
-        format_: An export format. The default is that of the path's ending. If there is no path,
-            it is the task's first format.
+        format_: An export format. The default is that of the path's ending. If there is no path, it
+            is the task's first format.
         options: The exported rows and columns. If no version is set, the setting VERSION is used.
         overwrite: Replace an existing file.
         raw: Write cells of CSV unchanged, without an apostrophe in front of formulas.
@@ -127,13 +128,17 @@ def iterate_chunks(
     format_: str,
     options: ExportOptions = DEFAULT_OPTIONS,
 ) -> Iterator[bytes]:
-    """Yield the bytes that `export_answers` writes, from one snapshot that stays open meanwhile.
+    """Yield the bytes of an export, from one snapshot that stays open meanwhile; print nothing.
 
-    Without rows, the bytes are those of a file without rows.
+    They are the bytes that `export_answers` writes without `raw`. Without rows, the bytes are those
+    of a file without rows.
 
     Args:
-        format_: An export format.
-        options: As in `export_answers`.
+        store: The database of the workspace.
+        task: The task whose rows are exported.
+        settings: VERSION and the other settings of the export.
+        format_: An export format, such as "csv".
+        options: The exported rows and columns. If no version is set, the setting VERSION is used.
 
     Raises:
         InputError: The format or an option is invalid.
@@ -171,7 +176,7 @@ def _choose_format(task: Task, path: Path | None, format_: str | None, *, row_wo
 
 
 def _apply_preferences(settings: Settings, task: Task, options: ExportOptions) -> ExportOptions:
-    """Return the options with the task's preferred versions and the setting VERSION.
+    """Return the options with the task's preferred versions, and with the setting VERSION.
 
     The setting is ignored if the options have a version or `best`, or if the task cannot export a
     single version.
@@ -288,12 +293,14 @@ def check_target(path: Path, store: Store, *, overwrite: bool) -> None:
     """Check that a file can be created at a path; write nothing.
 
     Args:
+        path: The path.
+        store: The database, which knows the sources of all tasks.
         overwrite: Accept an existing file.
 
     Raises:
-        InputError: The folder does not exist, the file exists and must not be overwritten, or the
-            file is the source of a task or in a folder that is one: its rows would be lost, and all
-            be asked again.
+        InputError: The folder does not exist; the file exists and must not be overwritten; the file
+            is the source of a task's rows, which would be lost; or the path is in a folder whose
+            files are a task's source, so that the new file would be read as rows.
     """
     target = resolve_target(path)
     with store.read() as tx:
@@ -319,7 +326,7 @@ def check_target(path: Path, store: Store, *, overwrite: bool) -> None:
 
 
 def write_file(path: Path, chunks: Iterable[bytes]) -> int:
-    """Write chunks to a file that appears at `path` when it is complete; return their number.
+    """Write chunks to a file that appears at `path` when it is complete; return how many chunks.
 
     An existing file is replaced. Part files of killed runs are deleted first.
 

@@ -1,5 +1,8 @@
 """Remove rows everywhere in the workspace: row, answers, vectors, and lines of sealed files.
 
+- A sealed file is a request or result file of a batch whose SHA-256 is in the database.
+- The journal is a table of the database: it has an open erasure for each row whose `forget` is not
+  complete.
 - Every step can be repeated. After a killed run the same command continues, even if the row itself
   is already deleted.
 - A sealed file is rewritten next to the old file. Its new hash is committed before the new file
@@ -93,8 +96,9 @@ class _NamedRow(NamedTuple):
 def split_names(store: Store, task: Task, texts: Sequence[str]) -> list[str]:
     """Split typed texts at commas into stripped names, and drop blank names.
 
-    A text with commas stays whole if a row of the task in use, an unfinished erasure or a record of
-    the engine has this name.
+    A text with commas stays whole if it is the name of a row of the task in use, of a row whose
+    `forget` is unfinished, or of a deleted row that still has claims, answers or attempts in the
+    database.
     """
     names = []
     with store.read() as tx:
@@ -110,9 +114,9 @@ def read_names(task: Task, path: Path) -> list[str]:
     """Read the names of rows from a CSV file with a name column, or from a text file.
 
     If the first line has a cell that is a name column of the task, the cells below are returned. If
-    the header also has `kind` and `reason`, the file is an import's report, and only its missing
-    rows are returned. In any other file, each line is a name. Names are stripped, and blank names
-    are left out. Nothing is compared with the database.
+    the header also has `kind` and `reason`, the file is an import's report, and only the rows that
+    it lists as missing in the imported file are returned. In any other file, each line is a name.
+    Names are stripped, and blank names are left out. Nothing is compared with the database.
 
     Raises:
         InputError: The file cannot be read as UTF-8, or contains no name.
@@ -168,18 +172,19 @@ def _read_name_column(
 def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     """Delete named rows of the task in use and everything about them, after a confirmation.
 
-    A run that was interrupted after its confirmation continues without a question. The steps are:
+    If the run is killed, the same command continues without a question. The steps are:
 
-    - Journal and park the rows.
+    - Record in the journal that the rows are being forgotten, and park them.
     - End the live runs of killed processes; the files of trials and judgements are deleted.
     - With the local engine, delete the remote batches of the rows if any batch is open, else all
       files of the engine.
-    - Delete files that killed processes left, and files of unknown batches.
+    - Delete files that killed processes left, and files of batches that the database does not have.
     - Rewrite the sealed files of all batches that may have asked about the rows, without their
       lines. If a row was an example in a prompt, the requests of that version lose all examples.
     - Delete the rows, erase their records, and delete the refused rows of these names.
     - Delete quality reports that may contain a row as a sample.
-    - Rebuild the index if it may contain a row, and delete all other builds.
+    - Rebuild the index if it may contain a row, which may need calls to embed texts, and delete all
+      other builds.
     - Delete unneeded cached vectors, compact the database, and close the journal entries.
 
     Names shorter than MIN_ERASED_NAME_CHARACTERS are not erased from reasons and notes.
@@ -187,7 +192,8 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     Raises:
         InputError: A name is unknown, a row is in a running batch, or the user did not confirm. The
             workspace is unchanged.
-        InconsistentError: A sealed file was changed, or the database names another file.
+        InconsistentError: A sealed file was changed, or the database has another name for it than
+            its batch number gives.
         ConfigurationError: The database refuses to delete a row; nothing was changed.
         RemoteError: The API is needed and cannot be reached. Completed steps stay, and the next run
             continues.
@@ -266,7 +272,10 @@ def _delete_orphaned_indexes(ws: WorkspaceSession) -> None:
 
 
 def _compact_database(store: Store, tasks: Sequence[Task], display: Progress) -> None:
-    """Compact the database, or print a warning if tables of another program forbid it."""
+    """Compact the database, so that deleted rows leave its file.
+
+    If the database has tables of another program, it is not compacted, and a warning is printed.
+    """
     table_names = []
     with store.read() as tx:
         for task in tasks:
@@ -288,7 +297,7 @@ def _format_erasure_name(task: Task, name: str) -> str:
 
 
 def _is_known_name(tx: Connection, task: Task, name: str) -> bool:
-    """Return whether a row has this name, or the journal or a record of the engine mentions it."""
+    """Return whether a row, an open erasure, or a record about a deleted row has this name."""
     with contextlib.suppress(InputError):
         return bool(task.rows.id_of(tx, name))
 
@@ -299,12 +308,12 @@ def _is_known_name(tx: Connection, task: Task, name: str) -> bool:
 def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]:
     """Check all rows, ask the user, then journal and park the rows that are to be forgotten.
 
-    The rows are parked and journaled in one transaction. If an earlier run has already journaled
-    all names, the user is not asked again.
+    A journal entry says that a row is being forgotten; entry and parking are one transaction. If an
+    earlier run already has entries for all names, the user is not asked again.
 
     Returns:
-        The ids to forget, with ids that earlier runs journaled for the names, and whether any named
-        row was already deleted.
+        The ids to forget, and whether any named row was already deleted. The ids are those of this
+        run and those of earlier, unfinished runs for the same names.
 
     Raises:
         InputError: A name is unknown, a row is in a running batch, or the user did not confirm.
@@ -336,8 +345,9 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[
 def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[str, _NamedRow]:
     """Return the row of each name, by name.
 
-    A name without a row is accepted if the journal or a record of the engine knows it. Its id is
-    then "" if the journal has it, else the name itself.
+    A name without a row is accepted if an earlier `forget` journaled it, or if claims, answers or
+    attempts have it as row id. In the first case the returned id is "", because the journal has it.
+    In the second case it is the name itself.
 
     Raises:
         InputError: A name is unknown, or a row is in a batch that is not over.
@@ -368,7 +378,7 @@ def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[s
 
 
 def _confirm(task: Task, names: Sequence[str], *, confirm: Callable[[str], None]) -> None:
-    """Ask the user to confirm; raise InputError if they do not."""
+    """Ask the user to confirm that the named rows are forgotten; raise InputError if not."""
     subject = repr(names[0])
     if len(names) > 1:
         subject = f"{len(names):,} {task.labels.plural} ({join_first(names, MAX_LISTED_NAMES)})"
@@ -388,7 +398,8 @@ def _begin_row(
 ) -> None:
     """Journal that a row is being forgotten, which parks it, in the caller's transaction.
 
-    If the row exists, its deletion is tried first and undone.
+    If the row exists, it is first deleted in a savepoint that is rolled back, to see whether the
+    database allows it.
 
     Args:
         name: The typed name of the row.
@@ -471,10 +482,10 @@ def _may_contain_sample(paths: Sequence[Path], row_ids: Collection[str]) -> bool
 
 
 def _rebuild_index(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetReport) -> None:
-    """Build the index again if it may contain one of the rows, and delete all other builds.
+    """Build the index again if it may contain a forgotten row, and delete all other builds.
 
     Waits for the index lock. If no entry of the task remains, all builds are deleted instead. If
-    the index cannot contain a row, the build in service stays. Leftovers of killed builds are
+    the index contains none of the rows, the build in service stays. Leftovers of killed builds are
     deleted. The number of a new build is set in `report.build`.
 
     Raises:
@@ -508,7 +519,7 @@ def _rebuild_index(ws: WorkspaceSession, row_ids: Collection[str], report: Forge
 def _may_contain_entries(builds: Builds, row_ids: Collection[str]) -> bool:
     """Return whether the build in service has an entry of one of the rows, or cannot be read.
 
-    Without a build it is False.
+    Without a build it is False. An unreadable build may contain any row.
     """
     with contextlib.suppress(FindableError):
         if builds.read_current_manifest() is None:

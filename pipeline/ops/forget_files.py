@@ -1,4 +1,8 @@
-"""Remove the lines of forgotten rows from sealed files."""
+"""Remove the lines of forgotten rows from sealed files.
+
+A sealed file is a request or result file of a batch, or the file with their line hashes that
+`clean` left; its SHA-256 is in the database.
+"""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +39,7 @@ def _find_sealed_files(
     together with its file of line hashes.
 
     Raises:
-        InconsistentError: The database names another file.
+        InconsistentError: The database has another file name for the batch than its number gives.
     """
     sealed_files = [
         *clean.list_sealed_files(data, batch),
@@ -57,7 +61,7 @@ def check_sealed_files(data: Path, task: Task, tx: Connection, row_ids: Sequence
     """Raise InconsistentError if a sealed file that may have lines about the rows was changed.
 
     Reads the existing files of all batches that may have asked about the rows. The check is skipped
-    while any row of the workspace is being forgotten.
+    while any `forget` of the workspace is unfinished, because it may have rewritten files.
     """
     # A killed run may have recorded a hash before its file; `drop_lines` checks those files.
     if marks.open_erasures(tx):
@@ -83,7 +87,7 @@ def drop_lines(
 ) -> dict[str, int]:
     """Rewrite the sealed files of a batch without the lines about some rows of its task.
 
-    Files that do not exist are skipped.
+    Files that do not exist are skipped. The new hashes are recorded in the database.
 
     Args:
         cleaned_hashes: Hashes of the files of line hashes, as `marks.cleaned_batches` returns them.
@@ -123,14 +127,18 @@ def _drop_lines_of_file(
 ) -> int:
     """Rewrite a sealed file without the lines of some keys; return the number of deleted lines.
 
-    Lines without a readable key are deleted too. The new hash is committed before the new file
-    replaces the old file. A file without such lines stays as it is. A killed run may have committed
-    the new hash already; then only the file is replaced.
+    Lines without a readable key are deleted too, and the lines that stay are edited. If no line is
+    deleted or changed by that, the file stays as it is. The new hash is committed before the new
+    file replaces the old file. If a killed run has committed the new hash already, only the file is
+    replaced.
 
     Args:
+        store: The database.
+        batch: The batch of the file.
+        file: The file, with its recorded hash.
         name: The file's name in the error message.
         forgotten_keys: Request keys of the rows to forget.
-        edit_line: Changes the lines that stay; None changes nothing.
+        edit_line: Returns the new text of a line that stays; None keeps the lines.
 
     Raises:
         InconsistentError: The file, or its record, was changed.
@@ -171,7 +179,7 @@ def _record_new_hash(
     old_sha256: str,
     draft: files.SealedFile,
 ) -> None:
-    """Commit the hash and size of a rewritten file.
+    """Commit the new hash and size of a rewritten file.
 
     Raises:
         InconsistentError: The record of the file changed meanwhile.

@@ -1,4 +1,4 @@
-"""Serve a worker's health and metrics by HTTP: /healthz, /readyz, and /metrics for Prometheus."""
+"""Serve a worker's health and metrics by HTTP: /healthz, /readyz, and Prometheus' /metrics."""
 
 import socket
 import threading
@@ -43,9 +43,9 @@ def serve_health(
 ) -> None:
     """Start a daemon thread that serves /healthz, /readyz and /metrics, and return.
 
-    /healthz always replies 200. /readyz replies 200 or 503. A page whose function raises
-    FindableError replies 503 with the error's message. Other paths reply 404. Requests are not
-    logged.
+    /healthz always replies 200. /readyz replies 200 if `is_ready` returns True, else 503. A page
+    whose function raises FindableError replies 503 with the error's message. Other paths reply 404.
+    Requests are not logged.
 
     Args:
         server_socket: A bound and listening socket, which the server takes over.
@@ -158,10 +158,10 @@ def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]
 def _measure_batches(
     task: Task, open_batches: Iterable[BatchRow], *, now: datetime
 ) -> Iterator[tuple[Metric, MetricValues]]:
-    """Yield the number and greatest age of `open_batches` by state, and the ingest lag.
+    """Yield the number and greatest age of `open_batches` by state, and the lag of ingesting.
 
-    Ages and lags are in seconds. The lag is the longest time since a downloaded batch ended at the
-    API. It is 0 if no batch waits for its ingest.
+    Ages and lags are in seconds. The lag is how long the oldest downloaded batch has waited since
+    it ended at the API. It is 0 if no batch waits for its ingest.
     """
     task_name = task.subject
     counts_by_state = Counter[str]()

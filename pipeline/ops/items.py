@@ -1,4 +1,8 @@
-"""List, count and export the rows of a task, show one row, unpark rows and reopen answered rows."""
+"""List, count and export the rows of a task, show one, unpark rows and reopen answered ones.
+
+A sealed file is a request or result file of a batch whose SHA-256 is in the database. An answer is
+applied, or in force, if the task's table shows it.
+"""
 
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -57,8 +61,9 @@ def read_page(
 
     Args:
         after: Id of the row before the page. The default is the first page.
-        sort: A column; as in `RowListOptions`.
-        fields: Names of the listed columns; as in `RowListOptions`.
+        sort: Column to sort by, with `-` before it in descending order; None for the order of the
+            rows.
+        fields: Names of the listed columns, or None for the default ones.
         within_s: Time limit for sorting by a column without an index.
 
     Raises:
@@ -91,11 +96,17 @@ def read_neighbours(
     The row itself need not meet the filter.
 
     Args:
-        sort: A column; as in `RowListOptions`.
-        within_s: Time limit for sorting by a column without an index.
+        store: The database.
+        task: The task in use.
+        row_id: Id of the row.
+        row_filter: The rows of the list.
+        sort: Column to sort by, with `-` before it in descending order.
+        within_s: Raise if sorting by a column without an index takes more seconds; None never
+            raises.
 
     Raises:
-        InputError: As in `read_page`.
+        InputError: A row id, state, sort order, column or condition is invalid, or sorting takes
+            too long.
     """
     options = RowListOptions(1, row_filter, row_id, sort=sort, fields=(), within_s=within_s)
     with store.read() as tx:
@@ -116,10 +127,10 @@ def find_position(
     sort: str | None = None,
     within_s: float | None = None,
 ) -> RowPosition | None:
-    """Return the place of a row in a list; None if counting takes more than `within_s` seconds.
+    """Return the place of a row in a list; None if counting takes more than `within_s`.
 
     Raises:
-        InputError: As in `read_page`.
+        InputError: The row id, a state, sort order, column or condition is invalid.
     """
     options = RowListOptions(1, row_filter, sort=sort, within_s=within_s)
     with store.read() as tx:
@@ -156,19 +167,19 @@ def write_csv(
     sort: str | None = None,
     fields: Sequence[str] | None = None,
 ) -> ExportReport:
-    """Write rows to a CSV file as `iterate_csv_lines` yields them; it appears when complete.
+    """Write rows to a CSV file with a header, which appears when it is complete.
 
     Args:
         overwrite: Replace an existing file.
-        sort: A column; as in `RowListOptions`.
-        fields: Names of the columns; as in `RowListOptions`.
+        sort: Column to sort by, with `-` before it in descending order.
+        fields: Names of the columns, or None for the default ones.
 
     Returns:
         The path and the number of written rows.
 
     Raises:
-        InputError: As in `iterate_csv_lines`, or the file cannot be written, or exists and must not
-            be overwritten.
+        InputError: A state, sort order, column or condition is invalid, or the file cannot be
+            written, or exists and must not be overwritten.
     """
     check_target(path, store, overwrite=overwrite)
     line_count = write_file(
@@ -191,8 +202,8 @@ def iterate_csv_lines(
     The state is the last column. All lines are from a single snapshot, which stays open meanwhile.
 
     Args:
-        sort: A column; as in `RowListOptions`.
-        fields: Names of the columns; as in `RowListOptions`.
+        sort: Column to sort by, with `-` before it in descending order.
+        fields: Names of the columns, or None for the default ones.
 
     Raises:
         InputError: A state, sort order, column or condition is invalid.
@@ -233,11 +244,11 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
 
         - `task`, `item` (the row's id), `name`, `state`, `parked` (the reason, or None)
         - `columns`: the row's values; `changed_at`: the last change of the input
-        - `stale`: the row changed after its answer, or None if unknown
+        - `stale`: whether the row's input changed after its answer, or None if that is unknown
         - `answers` (with `forgotten`: whether the answer was erased, and `confidences` by field as
           {probability, model, judged}) and `attempts`, oldest first, each with all stored columns
         - `index`: `indexed`, `up_to_date` and `build`, or None if the task has no index
-        - `requests`, newest first, as `request_history.list_requests_of_row` returns them; `cost`:
+        - `requests`, newest first, each with its batch, outcome, tokens, cost and answer; `cost`:
           their sum in USD, with unknown costs as 0
 
     Raises:
@@ -346,9 +357,8 @@ def _add_sealed_lines(
 ) -> list[dict[str, Any]]:
     """Return the requests with `wire` added: the lines about their row in the sealed files.
 
-    `wire` has the first line of the request file and all lines of the result file, as `_read_wire`
-    returns them. If lines are missing, it has the reason. Files that `clean` deleted are a reason
-    of their own.
+    `wire` has the request line and all reply lines of the row. If there is none, it has the reason,
+    for example that `clean` deleted the file.
     """
     cleaned_batches = marks.cleaned_batches(tx)
     requests_with_wire = []
@@ -360,10 +370,10 @@ def _add_sealed_lines(
 
 
 def _is_stale(listed_row: ListedRow | None, answer_rows: Sequence[dict[str, Any]]) -> bool | None:
-    """Return whether the row's input changed after its last applied answer.
+    """Return whether the row's input changed after its newest answer in force.
 
-    None if that is unknown: the row is not in its table, has no hash of its input, or has no
-    applied answer. Erased answers do not count.
+    None if that is unknown: the row is not in its table, has no hash of its input, or has no answer
+    in force. Erased answers do not count.
     """
     applied_rows = [
         answer_row
@@ -481,7 +491,7 @@ class ParkedRow:
 
 
 def list_parked(store: Store, task: Task) -> list[ParkedRow]:
-    """Return every parked row of the task, longest first."""
+    """Return every parked row of the task, those parked longest first."""
     with store.read() as tx:
         parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version)
         names = task.rows.table(tx).read_names(tx, [row_id for row_id, _, _ in parked_rows])
@@ -538,11 +548,11 @@ def unpark_rows(
 
 
 def reopen_rows(store: Store, task: Task, row_ids: Sequence[str]) -> list[str]:
-    """Open rows for new requests; return the ids of the claimable rows among them afterwards.
+    """Make rows open again, so that they are asked anew; return the ids of the open ones.
 
-    All given rows are unparked. Claimed rows and rows with a manual correction are not changed
-    further. The answers of the other rows are removed from their rows; they stay stored, but are no
-    longer applied. One transaction, without a confirmation.
+    All given rows are unparked. Rows that are claimed, or have a correction by a person, are not
+    changed otherwise. The answers of the other rows are removed from the task's table, but stay
+    stored as answers that are not in force. One transaction, without a confirmation.
     """
     with store.write() as tx:
         claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=row_ids)

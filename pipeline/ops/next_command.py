@@ -1,4 +1,8 @@
-"""The next command that a person should type, by the state of a task."""
+"""The next command that a person should type, by the state of a task.
+
+A pilot is a random sample of rows that is asked first. A backfill asks all open rows by batch under
+one version, if necessary over several days.
+"""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -37,21 +41,26 @@ def choose_next_command(
 ) -> CommandHint | None:
     """Return the command for the most urgent condition, or None if there is nothing to do.
 
-    The order is: check a file with a syntax error, continue dead runs, ingest, poll or submit
-    batches, download a held result again, complete a move, fill a task without rows, ask open
-    rows, update the index, show parked rows, search, export.
-
-    If an unsent batch waits for quota, the command is `batch-poll`, not `batch-submit`. If the task
-    has no rows and the document names other tasks, the command is `status` of the first of them,
-    not the command that fills the task.
+    The order is: check a task file with a syntax error, continue dead runs, ingest, poll or submit
+    batches, download the result of a held batch again, complete a move, fill a task without rows,
+    ask open rows, update the index, show parked rows, search, export. If an unsent batch waits for
+    quota, the command is `batch-poll`, not `batch-submit`. If the task has no rows and the document
+    names other tasks, the command is `status` of the first of them, not the command that fills the
+    task.
 
     Args:
+        ws: The workspace, with the task in use.
         document: The document of `status --json`.
-        batch_counts: Batches of the task by state. "stopped" counts the batches of dead processes.
+        counts: Row counts of the task.
+        batch_counts: Batches of the task by state, without held ones. "stopped" counts the batches
+            of dead processes.
         is_waiting_for_quota: An unsent batch waits until submitted batches end.
-        held_number: A batch of the task that is held, if there is any.
-        waiting_move: A move whose rows wait to be asked in another mode, if there is any.
-        is_decided: Rows were asked by decisions under this version, so the other rows are, too.
+        held_number: A batch of the task that is not ingested because its replies seem to belong to
+            other rows, if there is any.
+        waiting_move: A cancelled batch whose rows wait to be asked in another mode, if there is
+            any.
+        is_decided: Rows of this version were asked in the mode decide, so the command asks the open
+            rows in this mode, too.
     """
     task = ws.task
     ask_command = _choose_ask_command(document, task, is_decided=is_decided)
@@ -84,13 +93,15 @@ def choose_next_command(
 
 
 def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) -> CommandHint:
-    """Return the command that continues a batch: its pilot, its backfill, or a single step.
+    """Return the command that continues a batch: of its pilot or backfill, or a single step.
 
-    The pilot is chosen if it has no verdict yet. A backfill exists only for tasks that need a
-    pilot.
+    It is the pilot if the newest pilot of the task has no verdict yet. Only a task that needs a
+    pilot can have a backfill.
 
     Args:
-        step: The command for a batch that is part of neither.
+        document: The document of `status --json`.
+        task: The task.
+        step: The command of the single step, such as "batch-poll".
     """
     pilot = document.get("pilot")
     is_pilot_running = pilot is not None and pilot["verdict"] is None
@@ -109,11 +120,17 @@ def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) ->
 def _choose_ask_command(
     document: Mapping[str, Any], task: Task, *, is_decided: bool
 ) -> CommandHint:
-    """Return the command for open rows.
+    """Return the command that asks the open rows of a task.
 
-    A task that needs a pilot gets its backfill command after a passed or waived pilot, else its
-    pilot command. Other tasks get `tag`, with the size of a pilot that is unfinished or failed, or
-    with the mode if decisions answered other rows.
+    For a task that needs a pilot, it is the backfill command if a pilot passed or was waived, else
+    the pilot command. For any other task, it is `tag`. If its newest pilot is unfinished or failed,
+    `tag` gets the size of that pilot. Otherwise, if rows of the version were asked in the mode
+    decide, it gets that mode.
+
+    Args:
+        document: The document of `status --json`.
+        task: The task.
+        is_decided: Rows of this version were asked in the mode decide.
     """
     pilot = document.get("pilot")
     verdict = pilot["verdict"] if pilot else None

@@ -77,7 +77,7 @@ def _describe_removable(removable: RemovableObjects, row_counts: dict[str, int])
 
 
 def _check_batches(tx: Connection, *, should_abandon_batches: bool) -> None:
-    """Raise InputError if batches are running, unless the caller gives them up."""
+    """Raise InputError if batches are not over, unless the caller gives them up."""
     if should_abandon_batches:
         return
 

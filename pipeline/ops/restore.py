@@ -59,19 +59,21 @@ class RestoreReport:
 
 
 def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
-    """Restore the backup in `source` into the folder DATA, and its tables into the database.
+    """Restore the backup in `source` into the folder DATA, which appears when it is complete.
 
-    The hash of every file is checked. Batches that were not sent yet are marked, so that the next
-    submit searches for them at the API first. The folder DATA appears when it is complete. Its
-    missing parent folders are created.
+    The hash of every file is checked. Missing parent folders of DATA are created. Without
+    DATABASE_URL, DATA has the database as an SQLite file. With DATABASE_URL, the tables are copied
+    to that server, and DATA gets only the other files. If a killed restore has already copied the
+    tables, they are not copied again, and `RestoreReport.rows` is empty. Batches that were not sent
+    when the backup was made are marked, so that the next submit searches for them at the API first.
 
-    DATA and DATABASE_URL come from `settings`. If DATABASE_URL is set, its server gets the tables,
-    and DATA gets only the files. If a killed restore has already copied the tables to the server,
-    they are not copied again, and `RestoreReport.rows` is empty.
+    Args:
+        settings: The settings, which have DATA and DATABASE_URL.
+        source: Folder of the backup.
 
     Raises:
-        InputError: `source` is not a backup, or DATA is not empty, is inside `source`, or cannot
-            be created.
+        InputError: `source` is not a backup, or DATA is not empty, is inside `source`, or cannot be
+            created.
         ConfigurationError: The database is not PostgreSQL, or has tables of findable already.
         InconsistentError: The backup is damaged; nothing was changed.
     """
@@ -192,11 +194,11 @@ def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -
 
 
 def _mark_unsent_batches(path: Path) -> list[int]:
-    """Migrate and check a restored database, and mark the create of unsent batches as unclear.
+    """Migrate and check a restored database, and mark its unsent batches as perhaps created.
 
-    Unsent batches are PREPARED or SUBMITTING. Such a batch may have been created after the backup
-    was made. The next submit therefore searches the whole remote list for it before anything is
-    sent.
+    Unsent batches are PREPARED or SUBMITTING. Such a batch may have been created at the API after
+    the backup was made. The next submit therefore searches the whole remote list for it before
+    anything is sent.
 
     Args:
         path: The SQLite file, which is migrated to the current schema.
@@ -237,9 +239,10 @@ def _mark_unsent_batches(path: Path) -> list[int]:
 def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[Store | None]:
     """Yield the server's database of the settings; None if DATABASE_URL is not set.
 
-    If the database has tables, they must be from a killed restore of the same backup into the same
-    folder, unchanged since. `restore_report.database` is then set to the address. Otherwise the
-    database has no tables of findable. The database is closed afterwards.
+    The database must have no tables of findable, or those of a killed restore of the same backup
+    into the same folder that nobody changed since. In the second case `restore_report.database` is
+    set to the address, which tells the caller not to copy the tables again. The database is closed
+    afterwards.
 
     Raises:
         ConfigurationError: The database is not on a server, or has other tables of findable.
@@ -294,7 +297,8 @@ def _copy_tables_to_server(
     """Create all tables on a server and copy a restored workspace's rows, in one transaction.
 
     Copies findable's own tables, the tables of all tasks and the cached vectors. Sets `rows` and
-    `database` of the report. An event is recorded after all tables are copied.
+    `database` of the report. Last, an event is recorded that shows a later restore that the tables
+    are complete.
 
     Args:
         settings: The settings of the restore; their DATA and DATABASE_URL are replaced.

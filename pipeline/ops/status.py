@@ -1,4 +1,10 @@
-"""Report the state of the workspace and the next command, from the database and the files alone."""
+"""Report the state of the workspace and the next command, from database and files alone.
+
+- A held batch is not ingested, because its replies seem to belong to other rows.
+- A row is stale if its input changed after its answer, and doubtful if its answer has a low
+  confidence.
+- A live run is a series of live batches of one command; it is killed if its process is dead.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -79,9 +85,10 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     are those of the task in use, and `open_batches` are those of all tasks.
 
     Args:
-        exact: Find changes by other programs too. Otherwise the index is only compared with rows if
-            a command has changed them, and the count of stale rows is left out if it takes longer
-            than STALE_COUNT_TIMEOUT_S.
+        exact: Find changes by other programs, too. Otherwise the index is compared with the rows
+            only if a command changed rows since the build, and the number of stale rows, which
+            changed after their answer, is left out if counting takes longer than
+            STALE_COUNT_TIMEOUT_S.
     """
     task = ws.task
     with ws.store.read() as tx:
@@ -172,7 +179,7 @@ def _read_document(
 
     Args:
         parked_rows: Id, reason and time of each parked row of the task.
-        exact: As in `read_status`.
+        exact: Find changes by other programs, too, without a time limit.
     """
     task = ws.task
     workspace_row = workspace.get_workspace(tx)
@@ -240,7 +247,10 @@ def _describe_file_fault(task: Task) -> str:
 
 
 def _list_move_times(all_batches: Sequence[BatchRow], settings: Settings) -> list[dict[str, Any]]:
-    """Return {batch, to, at} of each waiting batch that MOVE_AFTER moves, for JSON."""
+    """Return {batch, to, at} of each batch at the API that MOVE_AFTER will move, for JSON.
+
+    `to` is the mode in which its rows are asked then, and `at` the time.
+    """
     moves = []
     for batch in all_batches:
         move_time = find_move_time(batch, settings)
@@ -257,9 +267,9 @@ def _to_live_run(
 ) -> dict[str, Any]:
     """Return the progress of a live run for JSON: {number, items, done, eta_s, state}.
 
-    `items` and `done` count requests. `eta_s` is the estimated remaining time in seconds. It is
-    None before the first reply, and once the replies are sealed. `state` is "under way" or
-    "killed".
+    `items` and `done` count requests, although the member is named after rows. `eta_s` is the
+    estimated remaining time in seconds. It is None before the first reply, and after the last.
+    `state` is "under way" or "killed".
 
     Args:
         batch: The combined batch of the run.
@@ -292,7 +302,8 @@ def _describe_open_batch(
 
     The line depends on the kind:
 
-    - a held batch: the reason of the hold and the commands that end it
+    - a held batch, whose replies seem to belong to other rows: the reason and the commands that end
+      the hold
     - another batch: its rows, its state (remote, if known), its age, a move that is due, and `wait`
     - a live run: its progress and the estimated remaining time
     - a live run whose process is dead: its progress and the command that continues it, if any
@@ -340,7 +351,10 @@ def _read_waits(
     settings: Settings,
     now: Callable[[], datetime],
 ) -> dict[int, BatchWait]:
-    """Return the waits of submitted batches by number; empty with the local engine."""
+    """Return how long each submitted batch has waited at the API, by number of the batch.
+
+    Empty with the local engine.
+    """
     if backend == "local":
         return {}
     return read_waits(tx, all_batches, settings=settings, now=now())
@@ -349,8 +363,8 @@ def _read_waits(
 def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     """Return a line for each open batch and live run of the task in use, oldest first.
 
-    Held batches are left out, because no command continues them. No line names the command that
-    continues a run, because the caller continues it.
+    Held batches, whose replies seem to belong to other rows, are left out, because they wait for a
+    person. The lines name no command that continues a run of this task, because the caller does.
     """
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
     stopped_numbers = {batch.run or batch.number for batch in dead_batches}
@@ -408,10 +422,12 @@ def _to_stale_rows(task: Task, count: int, since: datetime | None) -> dict[str, 
 
 
 def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dict[str, Any] | None:
-    """Return {count, answered, below, hint} of doubtful rows, for JSON.
+    """Return {count, answered, below, hint} of doubtful rows; None without confidences.
 
-    `answered` counts the rows whose preferred answer has a confidence. None if no row has one. The
-    hint is empty if no row is doubtful.
+    - `count`: rows whose preferred answer has a confidence below the setting DOUBTFUL
+    - `answered`: rows whose preferred answer has a confidence
+    - `below`: the setting DOUBTFUL
+    - `hint`: the command that lists the doubtful rows; empty if there are none
     """
     grid = task.rows.grid(tx)
     counts = grid.count_doubtful(tx)
@@ -431,7 +447,10 @@ def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dic
 
 
 def _to_twin(duplicate: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {batch, remote_name, estimated_cost, is_over} of a duplicate batch, for JSON."""
+    """Return {batch, remote_name, estimated_cost, is_over} of a second remote batch of a batch.
+
+    `is_over` is True if it was cancelled.
+    """
     columns = ("batch", "remote_name", "estimated_cost")
     document = {column: duplicate[column] for column in columns}
     document["is_over"] = duplicate["cancelled_at"] is not None
@@ -477,7 +496,7 @@ def _describe_index(
 def _describe_build(
     tx: Connection, task: Task, *, indexed_task: IndexedTask, builds: Builds, exact: bool
 ) -> dict[str, Any] | None:
-    """Return the build in service as in `_describe_index`, or None if there is no build.
+    """Return the members of `_describe_index` for the build in service; None without a build.
 
     Raises:
         FindableError: The build is damaged.
@@ -520,7 +539,9 @@ def _count_by_state(all_batches: Sequence[BatchRow]) -> dict[str, int]:
 def _sum_spent(tx: Connection, all_batches: Sequence[BatchRow]) -> dict[str, float]:
     """Return {actual, estimated, lost} in USD, for JSON.
 
-    `estimated` is the cost of running requests and of lost replies, without unsent batches.
+    - `actual`: cost of the batches
+    - `lost`: estimated cost of requests that may have been paid for and got no reply
+    - `estimated`: `lost` and the estimated cost of running batches, without unsent ones
     """
     actual_cost = sum((batch.cost or 0.0 for batch in all_batches), 0.0)
     unsent_cost = sum(
@@ -544,8 +565,9 @@ def _is_waiting_for_quota(
 ) -> bool:
     """Return whether an unsent batch waits until submitted batches of its task free their quota.
 
-    Either the API has refused the batch before, or it would refuse the batch by our own count.
-    False if no batch of the task is submitted, or if a create call is unclear.
+    That is if the API has refused a prepared batch before, or if it would refuse the oldest one by
+    our own count. False if no batch of the task is submitted. Also False if it is unclear whether
+    the API created a batch, because the next submission must find out first.
     """
     states = {batch.state for batch in task_batches}
     if BatchState.SUBMITTED not in states or BatchState.SUBMITTING in states:

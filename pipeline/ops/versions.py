@@ -3,6 +3,8 @@
 - A rollback is a single transaction. Costs stay in the history of batches.
 - Versions whose answers another program wrote can be rolled back too.
 - If no answer of the local engine is left afterwards, the workspace is no longer bound to it.
+
+- A version is the extractor `task@n/model`, and a label is `task@n`, which means all its models.
 """
 
 from collections.abc import Callable, Sequence
@@ -101,14 +103,16 @@ def read_all_versions(ws: WorkspaceSession) -> list[VersionSummary]:
 def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
     """Delete the answers and records of a version after the user confirmed it.
 
-    Replies of killed runs are ingested first. The counts of each version are printed before the
-    question. The deletion is one transaction, and waits for other rollbacks. The workspace is then
-    unbound from the local engine if no request is left. If no version has the name, the user is not
-    asked and no answer is deleted. After a deletion, `next_command` of the report builds the index
-    again, if the task has one.
+    Replies of killed runs are ingested first. The counts of each deleted version are printed before
+    the question. The deletion is one transaction, and waits for other rollbacks. If no request of
+    any task is left then, the workspace is unbound from the local engine. After a deletion,
+    `next_command` of the report builds the index again, if the task has one. An unknown name raises
+    nothing: the report has no versions, and the user is not asked.
 
     Args:
-        name: A label, which means all its models, or a version with its model (`label/model`).
+        ws: The workspace.
+        name: A label (`task@n`), which means all its models, or a version with its model
+            (`task@n/model`).
 
     Raises:
         InputError: A batch of the version is running, the version is of a person or of another
@@ -149,8 +153,8 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
 def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     """Return every version of a task that has answers or was started in the workspace.
 
-    Versions of other programs are first, by label and model. The workspace's own versions follow,
-    oldest first.
+    First come versions that the workspace never asked, because another program wrote their answers,
+    by label and model. The versions that it asked follow, oldest first.
     """
     started_counts = {counts.extractor: counts for counts in answers.list_versions(tx, task.name)}
     if task.versions is not None:
@@ -180,7 +184,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
 
 
 def _read_conditions(tx: Connection, task_name: str) -> dict[str, str]:
-    """Return the conditions of the versions that `tag --where` made, by prompt version.
+    """Return the condition of each prompt version that `tag --where` made, by version.
 
     The version of the task's file is never one of them: `ask`, the page and other commands may have
     asked rows under it, too.
@@ -194,10 +198,18 @@ def _read_conditions(tx: Connection, task_name: str) -> dict[str, str]:
 def _find_versions(
     tx: Connection, name: str, *, task: Task, tasks: Sequence[Task], settings: Settings
 ) -> tuple[Task, list[VersionSummary]]:
-    """Return a task and its versions of a name, with or without a model.
+    """Return the versions with a name, and their task.
 
     The search covers the task of TASK=, else the task that the name begins with, else all tasks. If
-    nothing is found, the first of them, or the task in use, is returned without versions.
+    no version has the name, the list is empty, and the task is the one of TASK= or of the name,
+    else the task in use.
+
+    Args:
+        tx: A transaction.
+        name: A label (`task@n`), or a version with its model (`task@n/model`).
+        task: The task of TASK=, or the task in use if TASK= is not set.
+        tasks: All tasks of the workspace.
+        settings: The settings, which know if TASK= is set.
     """
     task_name = name.partition("@")[0]
     named_tasks = [named_task for named_task in tasks if named_task.name == task_name]
@@ -220,11 +232,12 @@ def _check_can_roll_back(
     task: Task,
     summaries: Sequence[VersionSummary],
 ) -> None:
-    """Raise InputError if versions cannot be rolled back.
+    """Raise InputError if one of the versions cannot be rolled back; not without versions.
 
-    They cannot if a batch of them is not over, if they are corrections by people, or if they are
-    rows without a version. If one of them decided closed fields whose rows wait for their other
-    fields, batches of all versions count. Without versions nothing is raised.
+    A version cannot be rolled back if a batch of it is not over, if it consists of corrections by
+    people, or if it is that of rows without a version. If a version has answers to the closed
+    fields of rows whose other fields are not answered yet, open batches of any version of the task
+    prevent the rollback, because they may need these fields.
     """
     versions = {summary.counts.extractor for summary in summaries}
     labels = {summary.counts.label for summary in summaries}
@@ -269,11 +282,12 @@ def _delete_version(
     *,
     now: datetime,
 ) -> None:
-    """Delete the rows, answers and attempts of a version, and add their numbers to the report.
+    """Delete the answers and attempts of a version, and what they wrote into the task's table.
 
-    A table row of another program loses its answer instead of being deleted. Rows that the
-    version's attempts parked are no longer parked. Rows that somebody changed after the answer was
-    written stay. Runs in the caller's transaction.
+    A table row that the version created is deleted. A table row of another program only loses its
+    answer. Rows that somebody changed after the answer was written stay. Rows that attempts of the
+    version parked are no longer parked. The numbers are added to the report. Runs in the caller's
+    transaction.
     """
     if task.versions is not None:
         row_count = task.versions.roll_back(tx, counts.label, model=counts.model)

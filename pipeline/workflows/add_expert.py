@@ -1,7 +1,8 @@
 """Add a new person and tag the person at once with a live call.
 
 The transaction that stores the person also marks the person as due. If the process dies before the
-call, the next command asks about the person.
+call, the next command asks about the person. A person is due if there is a bio that no call was
+made for yet, or whose last call failed.
 """
 
 from collections.abc import Sequence
@@ -66,21 +67,25 @@ def tag_new_person(
 ) -> AddedExpert:
     """Store the person of a JSON document; if there is a bio, make a live call for the tags.
 
-    If no tags come, nothing is raised: the result has the reason as `problem`, and the person stays
-    due or is parked. If the call was not made at all, the reason is also stored with the due
-    person.
+    If no tags come, nothing is raised: the result has the reason as `problem`. The person then
+    stays due, so that the next command asks again, or is parked if the failure rules out another
+    try. If the call was not made at all, the reason is also recorded in the database, as an attempt
+    of the person's row. A person without a bio is only stored.
 
     Args:
         ws: The workspace.
         data: The JSON document.
         document_name: Name of the document in messages.
-        mapping: The setting MAP.
+        mapping: The setting MAP, which assigns names of the document to columns.
         mode: Live or priority.
 
     Raises:
-        InputError, ConfigurationError, UnavailableError: As `store_person`; no person was added.
-        KeyboardInterrupt: Ctrl-C during the call. The person is stored, and a warning says whether
-            with tags.
+        InputError: The document is not one person who can be added, for example because the
+            username exists; no person was added.
+        ConfigurationError: There is a bio, but no key is set or the model does not exist.
+        UnavailableError: Another process writes to the database for too long.
+        KeyboardInterrupt: Ctrl-C during the call. The person is stored; tags are stored only if the
+            reply was stored before. A warning says whether there are tags.
     """
     saved = store_person(ws, data, name=document_name, mapping=mapping)
     if not saved.is_due:
@@ -152,21 +157,23 @@ def store_person(
 ) -> AddedExpert:
     """Store the person of a JSON document, and mark a person with a bio as due; make no call.
 
-    Both are one transaction. Prints how the document was read, and warns of each value that is
-    changed.
+    Person and mark are written in one transaction. A person without a bio gets no mark, and no key
+    is needed. Prints how the document was read, and a warning for each value that was changed to
+    fit its column.
 
     Args:
         ws: The workspace.
         data: The JSON document.
         name: Name of the document in messages.
-        mapping: The setting MAP.
-        reason: Why the person is due.
-        as_given: Refuse a document if one of its values would be changed.
+        mapping: The setting MAP, which assigns names of the document to columns.
+        reason: Why the person is due, as recorded in the database and shown by commands.
+        as_given: Raise instead of changing a value.
         patience_s: How many seconds to wait for another writer; if None, the usual time.
 
     Raises:
         InputError: The document is not a single person, a name in it is ambiguous, the bio is too
-            long for the model, the username exists already, or `as_given` refuses the document.
+            long for the model, the username exists already, or `as_given` is set and a value would
+            be changed.
         ConfigurationError: There is a bio, but no key is set or the model does not exist.
         UnavailableError: Another process writes for longer than `patience_s`.
     """
@@ -207,17 +214,20 @@ def reload_person(
     problem: str = "",
     took_s: float | None = None,
 ) -> AddedExpert:
-    """Read a person again by the username of `saved`; return a copy of `saved` with the new values.
+    """Read a stored person anew; return a copy of `saved` with the values of the database.
 
-    Name, tags, score, parking and due state are read from the database. Username, id and notes stay
+    First and last name, tags, score, parking and due state are read. Username, id and notes stay
     those of `saved`. It writes nothing.
 
     Args:
+        store: The database.
+        task: The people task.
+        saved: The person as stored before; it is found by its username.
         problem: Why there are no tags; stored in the copy.
         took_s: Duration of the call in seconds, or None if no call was made; stored in the copy.
 
     Raises:
-        InputError: The person was deleted or renamed.
+        InputError: No person has this username any more.
     """
     with store.read() as tx:
         row = table.find_person(tx, saved.username)
@@ -243,9 +253,10 @@ def reload_person(
 
 
 def _check_bio_fits(person: SoundRow, max_tokens: int | None) -> None:
-    """Refuse a bio that has more tokens than the model takes, by estimate.
+    """Raise if a bio has more tokens than the model accepts; the tokens are estimated.
 
     Args:
+        person: The person, whose bio may be empty.
         max_tokens: The model's limit, or None for no limit.
 
     Raises:
@@ -262,9 +273,10 @@ def _check_bio_fits(person: SoundRow, max_tokens: int | None) -> None:
 
 
 def _insert_person(tx: Connection, person: SoundRow) -> str:
-    """Insert a person with its extra columns in the caller's transaction; return the row id.
+    """Insert a person in the caller's transaction; return the row id.
 
-    Also records that rows of the people task changed.
+    Cells of the document that have no column in the table are stored beside it. The change of the
+    people's rows is recorded, so that the search index counts as outdated.
 
     Raises:
         TakenError: The username exists already.

@@ -39,9 +39,10 @@ class AnsweredRow(Generic[A_co]):
     def document(self) -> dict[str, Any]:
         """Return a flat row: key columns, fields of the answer, extractor and time.
 
-        If the row is empty or lacks the key columns, the key is in the column `key`. Texts, numbers
-        and dates keep their types. Other values have their JSON form: a quotation is {quote, start,
-        end}.
+        Texts, numbers, booleans and dates of the answer keep their types. Fields of any other type
+        have their JSON form: a quotation is {quote, start, end}. If `row` has no key columns,
+        because it was removed from the source or the task is built in, the key is in the column
+        `key`.
         """
         json_fields = self.answer.model_dump(mode="json")
 

@@ -3,6 +3,8 @@
 - A question without a name is a trial: its task runs in memory, and only its cost is recorded.
 - A question with a name is stored: its task's file is written first. Then the first rows are
   claimed and asked as rows of that task, and their answers are stored.
+- A draft is the task's file before it is written, with the columns that were guessed for it.
+- A refused row is a row of the source that cannot be asked, such as a row without a key.
 
 No file is overwritten. Only the text column is sent, and the columns that a person named.
 `workflows/column_guesses.py` guesses the columns, and `workflows/new_task_files.py` writes the
@@ -86,13 +88,14 @@ class AskReport:
 
     @property
     def answers(self) -> ResultTable[dict[str, Any]]:
-        """Return a row for each asked row: its key and fields, or the problem without an answer."""
+        """Return a row for each asked row: its key and its answer, or its key and a problem."""
         return ResultTable(self._iterate_answer_rows())
 
     def _iterate_answer_rows(self) -> Iterator[dict[str, Any]]:
-        """Yield a row for each asked row: its key and the fields of the answer, or the problem.
+        """Yield a dict for each asked row: its key and the fields of the answer, or the problem.
 
-        The problem has the outcome and the reason. The key has the name of the key column.
+        The key is under the name of the key column. Without an answer, the only other member is
+        `problem`, a text such as "outcome: reason".
         """
         key_name = self.draft.guess.key
         for row in self.tried.items:
@@ -124,9 +127,10 @@ def parse_new_task(
     source: str = "",
     choice: ColumnChoice = GUESS_ALL_COLUMNS,
 ) -> UnwrittenTask:
-    """Return a task for a file or a SELECT after checking its name and options; write nothing.
+    """Return a task without a question, for a file or a SELECT; write nothing.
 
-    A file is opened for its columns. Its rows are not checked, and no query is run.
+    Name and options are checked. A file is opened for its columns. Its rows are not checked, and no
+    query is run.
 
     Args:
         name: Name of the task.
@@ -135,7 +139,7 @@ def parse_new_task(
             checked.
         reading: How a file is read.
         source: Address of the database of a SELECT.
-        choice: Columns that a person named.
+        choice: Columns that a person named as text, key or further sent columns.
 
     Raises:
         InputError: The name is invalid or taken, the file cannot be read, `source` is given for a
@@ -181,24 +185,25 @@ def parse_question(
 ) -> UnwrittenTask:
     """Return the task of a question after checking it; write nothing.
 
-    A file or rows of Python are read to guess their columns; the result then has a draft. A query
-    is not run here: its result has no draft, and it is not checked whether its name is free.
+    A file or rows of Python are read to guess their columns, and the result has a draft of the
+    task's file with these columns. A SELECT is not run here: its result has no draft, and it is not
+    checked whether its name is free.
 
     Args:
         items: Path of a file, a SELECT, or rows of Python.
         question: The question.
         fields: Fields of an answer, parsed or as the setting FIELDS.
-        name: Name under which the question is stored; empty for a trial. A file of this name is
-            accepted if it has the same question.
+        name: Name under which the question is stored, or "" for a trial, which is not stored. A
+            task file of this name is accepted if it has the same question.
         data: Folder of the workspace.
         reading: How a file is read.
         source: Address of the database of a SELECT.
-        choice: Columns that a person named.
+        choice: Columns that a person named as text, key or further sent columns.
 
     Raises:
         InputError: The question has no letter or digit, `fields` is invalid, the name is invalid or
-            taken, rows of Python have a name, the file or a column does not exist, or there is no
-            row or column to ask about.
+            taken, a name is given for rows of Python, the file or a column does not exist, or there
+            is no row or column to ask about.
     """
     if not any(map(str.isalnum, question)):
         raise InputError(
@@ -220,12 +225,14 @@ def parse_question(
 
 
 def name_question(task: UnwrittenTask, name: str, *, data: Path) -> UnwrittenTask:
-    """Return a question about a file with a name under which it can be stored; write nothing.
+    """Return a copy of a question about a file or rows with a name to store it; write nothing.
 
-    The file is read to guess its columns. A task file of this name is accepted if it has the same
-    question.
+    The rows are read again to guess the columns of the new draft. A task file of this name is
+    accepted if it has the same question.
 
     Args:
+        task: The question. If it is about a SELECT, it must have a `source`, because the
+            workspace's database is not used here.
         name: The name.
         data: Folder of the workspace.
 
@@ -241,13 +248,19 @@ def name_question(task: UnwrittenTask, name: str, *, data: Path) -> UnwrittenTas
 
 
 def _make_task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> UnwrittenTask:
-    """Return the task of a file, a SELECT or rows of Python, without its question.
+    """Return the task of a file, a SELECT or rows of Python, still without its question.
 
     The name is not checked.
 
+    Args:
+        items: Path of a file, a SELECT, or rows of Python.
+        name: Name of the task; "" for rows of Python.
+        reading: How a file is read.
+        source: Address of the database of a SELECT.
+
     Raises:
-        InputError: Options for files, or a name, were given for rows of Python; or as
-            `parse_new_task`.
+        InputError: Options for files, or a name, were given for rows of Python. For the other
+            kinds, as `parse_new_task`: an option does not fit, or `source` has a password.
     """
     if isinstance(items, str | Path):
         return parse_new_task(name, str(items), data=None, reading=reading, source=source)
@@ -273,22 +286,23 @@ def ask_question(
     mode: str = Mode.LIVE.value,
     should_list_refused: bool = False,
 ) -> AskReport:
-    """Ask about the first rows that are not empty, and judge the replies; only the cost is stored.
+    """Ask about the first rows that are not empty, as a trial: only the cost is stored.
 
-    Prints the columns, confirms the cost and makes live calls. The report has the answers and an
-    estimate for all rows.
+    Prints the columns, confirms the cost, makes live calls and validates the replies. The report
+    has the answers and an estimate for all rows.
 
     Args:
         ws: The workspace.
         new_task: The question.
         size: How many rows are asked.
         mode: One of SINGLE_ROW_MODES.
-        should_list_refused: Warn of every refused row; otherwise of three.
+        should_list_refused: Warn of every row that cannot be asked, such as a row without a key;
+            otherwise of three.
 
     Raises:
         InputError: There is no text column or no row with a text, or the cost was not confirmed.
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
-        FindableError: No reply was judged; the error that ended the calls.
+        FindableError: No reply was validated; the error that ended the calls.
     """
     draft = new_task.draft or draft_question(ws.store, new_task)
     _print_columns(ws.display, draft)
@@ -304,7 +318,7 @@ def ask_question(
     trial_ws.announce_placeholders()
 
     try_report = try_out.try_rows(trial_ws, row_ids)
-    check_judged(try_report)
+    check_any_reply_validated(try_report)
 
     row_count = cast(UnregisteredTask, trial_ws.task).row_count
     return AskReport(
@@ -337,16 +351,15 @@ def save_question(
 ) -> SavedQuestion:
     """Confirm the cost of the first rows and write the task's file; ask nothing.
 
-    If the file of the same question exists already, nothing is confirmed or written, so a killed
-    command can go on. The task is not registered here.
+    If a file with the same question exists already, nothing is confirmed or written: a command that
+    was killed after writing goes on from there. The task is not registered here.
 
     Args:
         ws: The workspace.
         new: The question.
         size: How many rows will be asked.
         mode: The mode in which they will be asked, one of SINGLE_ROW_MODES.
-        should_list_refused: Warn of every refused row now. Otherwise three are named later, when
-            the task reads its rows.
+        should_list_refused: Warn of every row that cannot be asked. If false, this warns of none.
 
     Returns:
         The draft, the names of the answer fields, and the confirmed cost in USD; None as the cost
@@ -387,11 +400,14 @@ def save_question(
 
 
 def _check_budget(store: Store, planned_calls: Sequence[PlannedCalls]) -> None:
-    """Refuse calls for which a budget has no room, with the reserve for the error of the estimate.
+    """Raise if a budget has no room for the cost of planned calls and its reserve.
+
+    The reserve is a share of the cost that covers the error of the estimate, as past estimates
+    showed it.
 
     Args:
-        ws: The workspace whose spending counts.
-        planned_calls: The calls, with the sessions that would ask.
+        store: The database with the spending so far.
+        planned_calls: The calls, each with the session that would make them.
 
     Raises:
         BudgetError: A budget has no room.
@@ -413,22 +429,22 @@ def ask_saved(
     size: int,
     mode: str = Mode.LIVE.value,
 ) -> AskReport:
-    """Sync the rows of a stored question, ask about the first rows, and store the answers.
+    """Sync a stored question's rows, ask the open ones of the first rows, and store answers.
 
-    Rows that were asked before are not asked again; the report has their stored outcome. The cost
-    that was confirmed for the question becomes the session's agreed cost. If there is none, the
-    cost is confirmed here.
+    Rows that are answered, parked or claimed are not asked again, and the report has their stored
+    outcome. The cost that was confirmed for the question becomes the session's agreed cost. If
+    there is none, the cost is confirmed here.
 
     Args:
         ws: The workspace, with the task of the question.
         saved_question: The stored question.
-        size: How many rows are asked.
+        size: How many of the rows with a text are looked at.
         mode: One of SINGLE_ROW_MODES.
 
     Raises:
         InputError: There is no row to ask about, or the cost was not confirmed.
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
-        FindableError: No reply was judged; the error that ended the calls.
+        FindableError: No reply was validated; the error that ended the calls.
     """
     rounds.prepare_task(ws)
     ws = open_in_mode(ws, mode)
@@ -438,7 +454,7 @@ def ask_saved(
     ws.announce_placeholders()
 
     try_report = try_out.ask_and_store(ws, row_ids)
-    check_judged(try_report)
+    check_any_reply_validated(try_report)
     return AskReport(
         saved_question.draft,
         is_kept=True,
@@ -458,17 +474,17 @@ def _open_in_memory(
     display: Progress,
     should_list_refused: bool,
 ) -> tuple[WorkspaceSession, Sequence[str]]:
-    """Return a session with the draft's task over its first rows in memory, and their ids.
+    """Return a session whose task is a draft over its first rows in memory, and the rows' ids.
 
-    Nothing is written. Refused rows are printed.
+    The source is read to its end. Nothing is written. Rows that cannot be asked are printed.
 
     Args:
         ws: The workspace.
         new: The question.
-        draft: Draft of its file.
-        size: How many rows are read into memory.
-        display: Prints the names of refused rows.
-        should_list_refused: Name every refused row; otherwise three.
+        draft: Draft of its task file.
+        size: How many rows are held; rows that are empty or cannot be asked do not count.
+        display: Prints the rows that cannot be asked.
+        should_list_refused: Print all of them; otherwise three.
 
     Raises:
         InputError: No row has a text.
@@ -503,10 +519,10 @@ def _print_columns(display: Progress, draft: TaskDraft) -> None:
         display.say(note)
 
 
-def check_judged(try_report: TryReport) -> None:
-    """Raise the error that ended the calls if no reply was judged.
+def check_any_reply_validated(try_report: TryReport) -> None:
+    """Raise the error that ended the calls if no reply was validated.
 
-    Does nothing if a reply was judged, or if no error ended the calls.
+    Does nothing if a reply was validated, even as invalid, or if no error ended the calls.
     """
     if all(row.outcome in try_out.UNJUDGED_OUTCOMES for row in try_report.items):
         try_report.check()
@@ -520,9 +536,10 @@ def estimate_all(
 ) -> Preflight | None:
     """Return the estimate for all rows of a task, from the replies about its first rows.
 
-    In a session that decides closed fields, other modes are estimated from the requests about the
-    first rows instead. If the local engine answered, the estimate also contains one for Gemini's
-    model.
+    No request is sent. The mean tokens of the replies are extended to all rows. If the session asks
+    closed fields of a decision model (the mode decide), the modes of a generating model are
+    estimated from the requests about the first rows instead, because the replies do not show their
+    tokens. If the local engine answered, the estimate also contains one for Gemini's model.
 
     Args:
         ws: The workspace.
@@ -563,7 +580,15 @@ def _estimate_from_requests(
     row_ids: Sequence[str],
     row_count: int,
 ) -> Preflight:
-    """Return the estimate for all rows, from the counted tokens of the requests about some."""
+    """Return the estimate for all rows, from the counted tokens of requests about some of them.
+
+    The requests are built and not sent.
+
+    Args:
+        ws: The session whose model would be asked.
+        row_ids: The rows whose requests are built.
+        row_count: Number of all rows.
+    """
     builder = RequestBuilder(ws.task, ws.model)
     with ws.store.read() as tx:
         usages = [

@@ -5,6 +5,8 @@
 - A key has a value in every row and no value twice, whatever its name is.
 - If no column can be the key, the key is a hash of the row.
 - Columns that a person named come first.
+
+A finding is a row that could not be read, with its fault.
 """
 
 import csv
@@ -66,19 +68,22 @@ def guess_columns(
 ) -> TableGuess:
     """Return the key, the text or image column, and the other sent columns of a table.
 
-    Columns that a person named are taken; the others are guessed. One text or image column is sent,
-    and the further columns that a person named. The text is guessed from the first MAX_SAMPLE_ROWS
-    rows. A guessed key has no value twice in all rows; if no column can be the key, it is HASH_KEY.
-    The notes of the result say how key, text and sent columns were chosen.
+    Columns that a person named are taken, and the others are guessed. One text or image column is
+    sent, and the further columns that a person named. The text is guessed from the first
+    MAX_SAMPLE_ROWS rows. A guessed key has no value twice in all rows, and at most a few blank
+    cells. If no column can be the key, it is HASH_KEY, which means a hash of the row. The notes of
+    the result are lines to print about the choice of key, text and sent columns.
 
     Args:
         columns: Kinds of the columns, by name.
-        rows: The rows; they are read several times. Findings are skipped.
+        rows: The rows; they are read several times. Findings, which are rows with a fault, are
+            skipped.
         choice: Columns that a person named.
 
     Raises:
         InputError: There is no column, a chosen column does not exist or cannot be a key, no column
-            is left for the text, or a prompt cannot name a column that is sent.
+            is left for the text, or the name of a sent column cannot be made into a placeholder of
+            a prompt.
     """
     if not columns:
         raise InputError("the table has no rows and no columns; nothing was written")
@@ -154,7 +159,11 @@ def guess_columns(
 
 
 def _list_likely_keys(key_candidates: Sequence[str]) -> list[str]:
-    """Return the columns whose names suggest a key, the most likely first."""
+    """Return the columns whose names suggest a key, the most likely first.
+
+    First the usual names of keys in several languages, then names with a suffix such as `_id`, then
+    names such as `name` or `url`.
+    """
     usual_names = _find_columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
     with_suffix = [name for name in key_candidates if _KEY_SUFFIX.search(name)]
     fallback_names = _find_columns_named(key_candidates, _FALLBACK_KEY_NAMES)
@@ -164,8 +173,8 @@ def _list_likely_keys(key_candidates: Sequence[str]) -> list[str]:
 def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoice:
     """Return a choice with the column names as the table spells them.
 
-    A text of several other columns is split at its commas, unless it is the name of a column. Blank
-    and repeated names are dropped.
+    `more_columns` may be a single text of names with commas between them. It is split, unless the
+    whole text is the name of one column. Blank and repeated names are dropped.
 
     Raises:
         InputError: The table has no such column.
@@ -191,7 +200,10 @@ def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoic
 
 
 def _resolve_column(name: str, columns: Iterable[str], option: str) -> str:
-    """Return the column that a name means, as the table spells it.
+    """Return the column that a typed name means, as the table spells it.
+
+    It is the column of exactly this name, else the only one with the same letters and digits
+    without regard to case, blanks and punctuation.
 
     Args:
         name: Name as a person typed it.
@@ -235,12 +247,14 @@ def _guess_text(
 ) -> tuple[str, str]:
     """Return the column to ask about, and the reason as a phrase.
 
-    It is the first that exists of these: the first image column, if no column has letters; a column
-    that has the name of a text; the column with the longest texts on average. Columns without
-    letters are compared only if no column has letters.
+    The rules in this order:
+
+    1. If no free column has letters, the first image column.
+    2. The first column with letters whose name is a usual name of a text.
+    3. The column with the longest texts on average, among those with letters if there are any.
 
     Args:
-        free: Columns that can be the text.
+        free: Columns that are not images, not the key, and not named as further sent columns.
         wordy: The free columns that have letters.
         images: Columns with image names.
         cells: Texts of the sampled cells, by column.
@@ -300,7 +314,8 @@ def _describe_chosen_key(
 ) -> str:
     """Return the line about a key that a person chose, with its fault if it has one.
 
-    A key with a fault is accepted; rows without a key or with a repeated key are refused later.
+    All rows are read. A key with blank or repeated values is accepted: the line says that such rows
+    are refused, which happens later.
 
     Args:
         key: The column, or HASH_KEY for a hash of the row.
@@ -308,7 +323,7 @@ def _describe_chosen_key(
         rows: All rows.
 
     Raises:
-        InputError: The column cannot be a key.
+        InputError: The column is neither text nor whole numbers, or its name is reserved.
     """
     if key == HASH_KEY:
         return f"key: a hash of each row ({OptionHint(key=HASH_KEY)})"
@@ -334,13 +349,14 @@ def _choose_key(
 ) -> tuple[str, str]:
     """Return the first column that can be the key, and a line that says why; else HASH_KEY.
 
-    A column can be the key if no value is in it twice and no cell is blank. The line about HASH_KEY
-    has the faults of at most MAX_KEY_FAULTS_SHOWN columns.
+    A column can be the key if no value is in it twice and it has no blank cell, or with
+    `may_be_blank` only a few. HASH_KEY means a hash of each row, and its line has the faults of at
+    most MAX_KEY_FAULTS_SHOWN columns.
 
     Args:
         names: Columns to check, the most likely first.
-        rows: All rows.
-        may_be_blank: Accept a key that is blank in a few rows.
+        rows: All rows, which are read once for each checked column.
+        may_be_blank: Accept a few blank cells, as `_find_key_fault` counts them.
     """
     faults = list[str]()
     for name in names:
@@ -363,19 +379,20 @@ def _find_key_fault(
     *,
     may_be_blank: bool,
 ) -> tuple[str, int]:
-    """Return why a column cannot be the key, and in how many rows it is blank.
+    """Return why a column cannot be the key ("" if it can), and its number of blank cells.
 
-    Reads rows until a value is repeated.
+    A repeated value, too many blank cells, or no value at all are faults. Reads rows until a value
+    is repeated.
 
     Args:
         name: The column.
-        rows: All rows; findings are skipped.
-        may_be_blank: Accept blank cells if at least MIN_KEYS_BESIDE_BLANK rows have a key: one in
-            ROWS_PER_BLANK_KEY, and at least one.
+        rows: All rows; findings, which are rows with a fault, are skipped.
+        may_be_blank: Accept blank cells: one for every ROWS_PER_BLANK_KEY different values, and at
+            least one, but none if there are fewer than MIN_KEYS_BESIDE_BLANK values.
 
     Returns:
-        An empty reason if the column can be the key; rows in which it is blank are refused then. If
-        there is a reason, the number may be 0.
+        The fault as a phrase such as "is blank on line 3", and the number of blank cells. If there
+        is a fault, the number has no meaning.
     """
     keys = set[str]()
     blank_lines = list[int]()
@@ -413,7 +430,7 @@ def _are_images(texts: Iterable[str]) -> bool:
 
 
 def _make_prompt_name(column: str, columns: Iterable[str], role: str) -> str:
-    """Return the name of a column for use in braces in a prompt: `Review_Text` for `Review Text`.
+    """Return a column's name for use in braces in a prompt: `Review_Text` for `Review Text`.
 
     Characters that are not allowed there become `_`. A name that begins with a digit gets a `_`
     before it.
@@ -424,7 +441,8 @@ def _make_prompt_name(column: str, columns: Iterable[str], role: str) -> str:
         role: Why the column is sent, as a phrase for the message.
 
     Raises:
-        InputError: The column's name has no letter, or in a prompt it could also be another column.
+        InputError: The column's name has no letter, or with the replaced characters the name could
+            also mean another column.
     """
     name = (
         column

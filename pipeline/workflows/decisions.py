@@ -1,4 +1,10 @@
-"""Open sessions that ask closed questions of the decision model, and continue their runs."""
+"""Open sessions that ask closed questions of the decision model, and continue their runs.
+
+- A decision model answers a question with a fixed choice, such as yes or no, by probabilities. Such
+  an answer is a decision.
+- A closed field of an answer is one that a decision can answer. The other fields are open.
+- A mixed task has closed fields and open fields. A generating model is asked about the open ones.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,10 +27,10 @@ SINGLE_ROW_MODES = (Mode.LIVE.value, Mode.DECIDE.value)
 
 
 def open_decisions(ws: WorkspaceSession) -> WorkspaceSession:
-    """Return a session that asks the closed fields of the task in use as decisions.
+    """Return a session that asks the decision model about the closed fields of the task in use.
 
     Raises:
-        InputError: Decisions cannot answer any field of the task; nothing was asked.
+        InputError: The task has no closed field; nothing was asked.
     """
     if not closed_questions.list_closed_fields(ws.task):
         raise _no_closed_field_error(closed_questions.explain_open_field(ws.task))
@@ -34,7 +40,7 @@ def open_decisions(ws: WorkspaceSession) -> WorkspaceSession:
 def open_other_fields(decide_ws: WorkspaceSession) -> WorkspaceSession:
     """Return a session that asks the open fields of a mixed task by its generating model.
 
-    It shares the open client, if there is one.
+    The session shares the client of `decide_ws`, if it is open.
     """
     other_ws = replace(decide_ws, is_deciding=False, task=decide_ws.task.with_open_fields())
     if "client" in vars(decide_ws):
@@ -43,10 +49,10 @@ def open_other_fields(decide_ws: WorkspaceSession) -> WorkspaceSession:
 
 
 def check_decidable(fields: Sequence[AnswerField]) -> None:
-    """Refuse a new question of which decisions cannot answer any field.
+    """Raise if a decision model can answer no field of a new question.
 
     Raises:
-        InputError: No field is closed; nothing was asked.
+        InputError: No field is a choice or yes and no; nothing was asked.
     """
     open_fields = [field for field in fields if not field.choices and field.kind != "bool"]
     if len(open_fields) == len(fields):
@@ -55,7 +61,7 @@ def check_decidable(fields: Sequence[AnswerField]) -> None:
 
 
 def _no_closed_field_error(reason: str) -> InputError:
-    """Return the error for a task of which decisions cannot answer any field."""
+    """Return the error for a task without closed fields, with the reason."""
     option = OptionHint(mode="decide")
     return InputError(
         f"{reason}; nothing was asked",
@@ -64,9 +70,10 @@ def _no_closed_field_error(reason: str) -> InputError:
 
 
 def open_undecided_rows(ws: WorkspaceSession) -> WorkspaceSession:
-    """Return a session that asks the closed fields of the rows that lack them as decisions.
+    """Return a session that asks the decision model about open rows without these answers.
 
-    Of a closed task these are all open rows. The session shares the client, which is opened now.
+    These are the open rows whose closed fields have no answer yet. If the task has no other fields,
+    they are all open rows. The session shares the client, which is opened now.
 
     Raises:
         ConfigurationError: There is no usable key, or the engine cannot start.
@@ -79,7 +86,7 @@ def open_undecided_rows(ws: WorkspaceSession) -> WorkspaceSession:
 
 
 def continue_decide_run(ws: WorkspaceSession) -> LiveReport:
-    """Ask the rows that an unfinished run of decisions left open.
+    """Ask the decision model about the rows that an unfinished `tag` left open.
 
     Raises:
         ConfigurationError: There is no usable key, or the engine cannot start.
@@ -88,7 +95,10 @@ def continue_decide_run(ws: WorkspaceSession) -> LiveReport:
 
 
 def is_decide_run_open(tx: Connection, task: Task) -> bool:
-    """Return whether the unfinished `tag` of a task asks by decisions, under its version."""
+    """Return whether a task has an unfinished `tag` that asks the decision model.
+
+    Only a `tag` under the task's present version counts.
+    """
     if task.user_file is None:
         return False
     unfinished_run = runs.find_unfinished_run(tx, task.name, mode=runs.TAG)
@@ -99,8 +109,8 @@ def open_in_mode(ws: WorkspaceSession, mode: str) -> WorkspaceSession:
     """Return the session that asks a few rows in a mode: live or decide.
 
     Raises:
-        InputError: There is no such mode, or decisions cannot answer a field of the task; nothing
-            was asked.
+        InputError: There is no such mode for a few rows, or the mode is decide and the task has no
+            closed field; nothing was asked.
     """
     if mode not in SINGLE_ROW_MODES:
         raise InputError(

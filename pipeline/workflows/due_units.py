@@ -1,4 +1,8 @@
-"""List the units of a task that are due now or later."""
+"""List the units of a task that are due now or later.
+
+A unit is one step that a worker can take: the next step of a batch ("send", "look", "download",
+"ingest"), or "ask", "prepare", "fill", "embed" or "build" for the task.
+"""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -26,7 +30,10 @@ POLL_SHARE_OF_AGE = 0.5
 
 
 class DueUnit(NamedTuple):
-    """A unit of a task that is due now or later."""
+    """A step of a task that a worker can take now or later.
+
+    For example: poll a batch, prepare requests, or build the index.
+    """
 
     unit: str
     task: str
@@ -46,18 +53,20 @@ class DueUnit(NamedTuple):
 
 
 def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[DueUnit]:
-    """Yield the units of the task in use that are due now or later, as the database shows them.
+    """Yield the steps of the task in use that are due now or later, as the database shows them.
 
     The order is:
 
-    - the next unit of each open batch; held batches are left out
-    - "ask": rows are due, a moved batch left rows open, or a run of decisions is unfinished
-    - "prepare": other rows are open and no pilot blocks them
+    - the next step of each open batch, except that batches that are held until a person decides are
+      left out
+    - "ask" (live calls): rows are due, the batch of a move ended with unanswered rows, or an
+      unfinished `tag` asks a decision model about closed fields
+    - "prepare" (write request files): other rows are open and no pilot blocks them
     - "fill", later: the rows of a user task are synced
-    - units of the index, unless a batch is downloaded and not ingested
+    - "embed" or "build" of the index, unless a batch is downloaded and not ingested
 
-    If quota or budget has no room, "prepare" is due only later; so is the "ask" of decisions
-    without room in a budget.
+    Each unit has the seconds until it is due. Without room in the quota or a budget, "prepare" is
+    due only after `poll_most`, and so is the "ask" of a decision model without room in a budget.
 
     Args:
         ws: The workspace.
@@ -113,12 +122,12 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
 
 
 def _iterate_index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
-    """Yield a unit for each block of texts to embed; if there is none, a unit to build the index.
+    """Yield a unit for each block of texts to embed; if there is none, a unit "build".
 
     Nothing is yielded if the task has no index or the index is up to date. With Gemini only the
-    first block is yielded.
+    first block is yielded, because one process already reaches its rate limits.
     """
-    if not ws.is_indexed or not is_index_stale(ws, exact=False):
+    if not ws.is_indexed or not detect_stale_index(ws, exact=False):
         return
 
     name = ws.task.subject
@@ -136,12 +145,14 @@ def _iterate_index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
 def _choose_batch_unit(
     tx: Connection, batch: BatchRow, *, task: Task, settings: Settings, now: Callable[[], datetime]
 ) -> DueUnit:
-    """Return the next unit of an open batch: ingest, send, download or look (a poll).
+    """Return the next step of an open batch: ingest, send, download or look (a poll).
 
     - downloaded: ingest now.
-    - prepared or submitting: send now, or after `poll_most` if the quota is full.
-    - submitted and over: download now, or after `poll_most` if it has no result yet.
-    - submitted and running: look after a share of its age, between `poll_first` and `poll_most`.
+    - prepared or submitting: send now, but a prepared batch after `poll_most` if the quota is full.
+    - submitted and over at the API: download now, or after `poll_most` if an earlier poll found it
+      over, because then its result is not ready yet.
+    - submitted and running: look after POLL_SHARE_OF_AGE of its age, between `poll_first` and
+      `poll_most`.
     """
     name = task.subject
     number = batch.number
@@ -165,19 +176,25 @@ def _choose_batch_unit(
 
 
 def is_pilot_clear(tx: Connection, task: Task, *, extractor: str) -> bool:
-    """Return whether no pilot stops open rows. A task that needs pilots needs a passed pilot."""
+    """Return whether no pilot blocks the open rows of the version in use.
+
+    A pilot, which is a random sample that is asked first, blocks if it failed or is unfinished. If
+    the task needs pilots, a missing pilot blocks, too.
+    """
     return not pilot.find_blocking_reason(tx, extractor, compulsory=task.needs_pilot)
 
 
-def is_index_stale(ws: WorkspaceSession, *, exact: bool) -> bool:
-    """Return whether the index needs a build: entries differ from the build in service.
+def detect_stale_index(ws: WorkspaceSession, *, exact: bool) -> bool:
+    """Complete a promotion that died, then return whether the index needs a build.
 
-    If there are no entries, the result is false, even if a build has deleted entries. If there are
-    entries and no build, it is true. This may write: if a process died while it promoted a build,
-    the promotion is completed first.
+    It does if an entry was added, changed or deleted since the build in service, or if there is no
+    build. Without any entry in the database the result is false, even if the build in service still
+    contains entries.
 
     Args:
-        exact: As in `count_stale`.
+        ws: The workspace.
+        exact: Always compare all entries, which finds changes by other programs. Otherwise they are
+            compared only if a command changed rows since the build.
     """
     builds = open_synced_builds(ws)
     with ws.store.read() as tx:

@@ -1,5 +1,6 @@
 """Ask a decision model whether texts support stored answers, and store the probabilities.
 
+- A decision model answers a closed question with a probability instead of a text.
 - A sample is drawn by its seed from all rows whose answers can be judged. Answers that were judged
   before are drawn too and not asked again, so a killed command continues with the same sample.
 - One process judges a task at a time, because judging claims no rows.
@@ -128,7 +129,7 @@ class JudgeReport:
         }
 
     def check(self) -> None:
-        """Raise the error that ended the run early, if there is one; a used-up budget is no error.
+        """Raise the error that ended the run early, if there is one; not for a used-up budget.
 
         Raises:
             KeyboardInterrupt: The run was interrupted.
@@ -143,13 +144,14 @@ class JudgeReport:
 
 
 def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
-    """Judge the answers of a sample or of all rows by a decision model, and store probabilities.
+    """Ask a decision model whether texts support stored answers; store the probabilities.
 
-    Before anything is spent, the estimate is printed and confirmed. Waits until no other process
-    judges the task, and stores the replies of killed runs first. If there are new judgements, a
-    quality report is written. The result also has the shares of supported answers among all judged
-    answers of the selected rows. With `options.dry` it has only the estimate, and nothing is asked
-    or stored.
+    The answers are those of a sample or of all rows. First this waits until no other process judges
+    the task, and stores the replies of runs that were killed. Then it prints the estimate and
+    confirms it. If there are new probabilities, a quality report is written. The report has the
+    share of supported answers, with those that earlier commands judged.
+
+    With `options.dry` the report has only the estimate, and nothing is asked, waited for or stored.
 
     Raises:
         InputError: A field does not exist, the task sends images, or the cost was not confirmed;
@@ -189,10 +191,11 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
 def _measure_selection(
     store: Store, task: Task, *, report: JudgeReport, selection: JudgeSelection
 ) -> None:
-    """Set the report's supported shares, doubtful rows and next command; update the task's views.
+    """Add supported shares, doubtful rows and next command to a report; update the task's views.
 
-    The shares are those of the selection; doubtful rows are counted in the whole task. The views
-    get columns for the judged fields.
+    The shares are those of the selected answers. Doubtful rows, which have a confidence below
+    DOUBTFUL, are counted in the whole task. The database views of the task get columns for the
+    judged fields.
     """
     with store.read() as tx:
         report.supported = _measure_support(tx, task, selection)
@@ -239,8 +242,8 @@ def _plan_report(
 ) -> tuple[JudgeReport, JudgeSelection]:
     """Return the report with its estimate, and the selected answers; nothing is asked.
 
-    A sample is drawn by its seed; without a sample size all rows are selected. Rows without a
-    request are counted by reason. Past judgements correct the estimated cost.
+    A sample is drawn by its seed. Without a sample size, all rows are selected. Rows that cannot be
+    judged are counted by reason. The measured tokens of past judgements correct the estimated cost.
     """
     judged_rows = options.rows
     report = JudgeReport(ws.model.name, field_names, judged_rows.sample_rows, judged_rows.seed)
@@ -277,7 +280,7 @@ def _plan_report(
 
 
 def _announce(ws: WorkspaceSession, report: JudgeReport) -> None:
-    """Print the estimate."""
+    """Print the model, the number of rows and values to judge, and the estimated cost."""
     labels = ws.task.labels
     rows_text = plural(report.open_rows, labels.singular, labels.plural)
     cost_text = describe_cost(ws.model, report.estimated_cost, usage_tier=ws.settings.tier)
@@ -292,11 +295,12 @@ def _ask(
     report: JudgeReport,
     selection: JudgeSelection,
 ) -> None:
-    """Confirm the cost, record the run, and ask by live calls; the live run is added to the report.
+    """Confirm the cost, record the run, and ask by live calls; `report.live` is the live run.
 
     If there is an unfinished run, it is continued. The run ends if all rows were asked or a budget
-    has no room; the budget's error is then stored in the report, and not raised. The run stays
-    unfinished if it was interrupted or the service failed.
+    has no room. An error that ends it early is not raised but stored: that of a budget as
+    `report.budget_error`, an interrupt or an error of the service in `report.live`. The run stays
+    unfinished in the last two cases.
 
     Raises:
         InputError: The cost was not confirmed; nothing was asked.
@@ -343,10 +347,10 @@ def _ask(
 
 
 def _end_unfinished_run(store: Store, task: Task, *, now: Callable[[], datetime]) -> bool:
-    """End an unfinished run of judging in the database; return whether there was one.
+    """End the unfinished judging run of the task in the database; return whether there was one.
 
-    Call it if no row is left to judge: the run is of a killed command. It writes nothing without
-    such a run.
+    Call it only if no row is left to judge: the run is then of a command that was killed. Without
+    such a run nothing is written.
     """
     with store.read() as tx:
         unfinished_run = runs.find_unfinished_run(tx, task.name, mode=Mode.JUDGE)
@@ -361,7 +365,7 @@ def _measure_support(
     task: Task,
     selection: JudgeSelection,
 ) -> list[SupportedShare]:
-    """Return how many judged values of the selected answers are supported."""
+    """Return how many judged values of the selected answers are supported, by field."""
     tally = SupportTally()
     for page in read_answer_pages(tx, task, selection):
         for answer in page:

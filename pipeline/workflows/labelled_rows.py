@@ -1,4 +1,8 @@
-"""Draw labelled rows, on which a trial is compared with the labels."""
+"""Draw labelled rows, so that the answers of a trial can be compared with the labels.
+
+A label is the right value of a field of a row's answer, which a person set or confirmed. A trial
+asks about a few rows and stores no answer.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -27,7 +31,14 @@ def put_labelled_first(
     size: int,
     seed: int | None,
 ) -> list[str]:
-    """Return up to `size` row ids: a random draw of labelled rows, followed by other rows."""
+    """Return up to `size` row ids: a random draw of labelled rows, followed by other rows.
+
+    Args:
+        row_labels: The labelled rows, by row id.
+        other_ids: The other rows in their order; labelled ones among them are not repeated.
+        size: Largest number of ids.
+        seed: Seed of the draw; None means DEFAULT_PILOT_SEED.
+    """
     draw_seed = pilot.DEFAULT_PILOT_SEED if seed is None else seed
     labelled_ids = pilot.draw_row_ids(row_labels, size=size, seed=draw_seed)
     return list(dict.fromkeys([*labelled_ids, *other_ids]))[:size]
@@ -36,7 +47,7 @@ def put_labelled_first(
 def filter_answered(
     tx: Connection, task: Task, versions: Iterable[str], row_ids: list[str]
 ) -> set[str]:
-    """Return those of the rows that have an answer of each version."""
+    """Return those of the rows that have an answer of every one of some versions."""
     answered_ids = set(row_ids)
     for version in versions:
         answered_ids &= answers.newest_answers_of_version(tx, task.name, version, row_ids).keys()
@@ -44,7 +55,13 @@ def filter_answered(
 
 
 def read_sides(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]]:
-    """Return the answers of each side by row id; a text, which says why there is none, is not."""
+    """Return the answers of both sides of a comparison: for each side a dict by row id.
+
+    Rows for which a side has no answer, but a text that says why, are left out of its dict.
+
+    Args:
+        pairs: Each row with its `id` and the sides `a` and `b`.
+    """
     return [
         {pair["id"]: pair[side] for pair in pairs if not isinstance(pair[side], str)}
         for side in ("a", "b")

@@ -1,5 +1,9 @@
 """Recommend a mode: the cheapest that ends before the deadline, else the fastest.
 
+- A mode is absent if it is not available here, for example batches in the free tier.
+- A mode is affordable if all budgets have room for it.
+- A mode is refused if a person must decide first, for example because a pilot failed.
+
 An unknown duration is None. The estimates come from `workflows/preflight.py`.
 """
 
@@ -51,7 +55,10 @@ class ModeEstimate:
         return f"about {duration_in_words(self.seconds)}"
 
     def is_cheaper_than(self, other: "ModeEstimate") -> bool:
-        """Return whether this mode is available, and its price is known and lower."""
+        """Return whether this mode is available and costs less than another one.
+
+        False if the price of one of them is unknown.
+        """
         has_prices = not self.unpriced_share and not other.unpriced_share
         return not self.absent and has_prices and self.cost < other.cost
 
@@ -75,7 +82,7 @@ class ModeEstimate:
         )
 
     def document(self, count_name: str) -> dict[str, Any]:
-        """Return the estimate as JSON members; unknown figures are null.
+        """Return the estimate as JSON members, without `absent`; unknown figures are null.
 
         Args:
             count_name: Member name of the count: batches or calls.
@@ -96,20 +103,23 @@ def recommend_mode(
     items: int,
     deadline_s: float | None = None,
 ) -> tuple[str | None, str]:
-    """Return the mode that fits best, and the reason; None as the mode if a person must choose.
+    """Return the mode to use and the reason, from the estimates of all modes.
 
-    Absent modes, and modes without room in a budget if another has room, are left out. Of the
-    others it is the cheapest mode that ends before the deadline; of equal costs, the fastest. If no
-    mode ends in time, it is the fastest mode. An unknown duration counts as endless.
+    1. Modes that are not available (`absent`) are left out.
+    2. If any of the others is `refused`, no mode is returned, because a person must decide first.
+    3. Modes that no budget has room for are left out, unless that leaves none.
+    4. Of the rest it is the cheapest mode that ends before the deadline. If costs are equal, it is
+       the faster one.
+    5. If no mode ends in time, it is the fastest mode. An unknown duration counts as endless.
 
     Args:
         ways: Estimates by mode.
-        items: Rows to ask.
+        items: Number of rows to ask.
         deadline_s: Seconds from now, or None for no deadline.
 
     Returns:
-        The mode is None if there is no row to ask, or if an available mode is refused; then the
-        reason is that of the refusal.
+        Mode and reason. The mode is None if there is no row to ask, or if a mode is refused, with
+        the reason of the refusal.
     """
     if not items:
         return None, "no row is open"

@@ -1,4 +1,8 @@
-"""Move a batch by hand: cancel it, wait until it is over, store its answers, ask the other rows."""
+"""Move a batch by hand: cancel it, wait, store its answers, and ask the other rows.
+
+A move is recorded with the mode in which the other rows are asked. It is open until no row of the
+batch is left to ask, and then complete.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -48,7 +52,7 @@ class MoveReport:
 
 @dataclass(frozen=True)
 class MovePlan:
-    """A move that was not begun."""
+    """The costs of a move that was not begun, and whether a budget allows it."""
 
     batch: BatchRow
     mode: Mode
@@ -80,15 +84,21 @@ def plan_move(
 ) -> MovePlan:
     """Return the costs of moving a batch of any task to a mode; nothing is sent or written.
 
-    On the local engine, the costs are those of Gemini's model, and budgets are not checked.
-    Otherwise a budget without room does not raise: its message is the plan's `refusal`.
+    The costs are that of the cancelled batch and that of asking its rows again in the mode. On the
+    local engine, they are those of Gemini's model, and budgets are not checked. Otherwise a budget
+    without room does not raise: its message is the plan's `refusal`.
 
     Args:
+        ws: The workspace, with any task.
         number: The number of the batch.
-        budget_usd: The most that the move may spend; if None, the budget of an unfinished `tag`.
+        mode: The mode of the calls that would ask the rows again.
+        budget_usd: The most that the move may spend; if None, the budget of the task's unfinished
+            `tag` command.
 
     Raises:
-        InputError, RemoteError: As `move_batch` for a batch that cannot be moved.
+        InputError: The batch does not exist, is not sent or is over, consists of live calls, or is
+            of another version; or the budget is negative or NaN.
+        RemoteError: The database does not show whether the batch was created at the API.
     """
     ws, batch = _open_task(ws, number)
     _check_movable(ws, batch)
@@ -109,11 +119,13 @@ def plan_move(
 
 
 def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:
-    """Set the session's budget: the given amount from now on, else that of an unfinished `tag`.
+    """Set the session's budget: the given amount, else that of the task's unfinished `tag`.
 
-    If there is neither, the session keeps its budget.
+    A given amount counts the spending from now on, that of a `tag` the spending since its start. If
+    there is neither, the session keeps its budget.
 
     Args:
+        ws: The session, which is changed.
         budget_usd: The given amount, or None.
 
     Raises:
@@ -132,14 +144,18 @@ def move_batch(
 ) -> MoveReport:
     """Cancel a batch of any task, wait until it is over, and ask its unanswered rows in a mode.
 
-    Before anything is changed, the costs of both modes are printed and confirmed. If the command
-    was stopped, the same command goes on without a question; with another mode it asks again. If
-    the move is complete, only its report is returned.
+    Before anything is changed, the costs of the cancelled batch and of asking its rows again are
+    printed and confirmed. The rows are not synced with their source. If this command was stopped,
+    the same command continues the move without confirming it again. If it names another mode than
+    the open move, it confirms the new costs and changes the mode. If the move is complete, only its
+    report is returned.
 
     Args:
+        ws: The workspace, with any task.
         number: The number of the batch.
-        budget_usd: The most that this command may spend; if None, the budget of an unfinished
-            `tag`.
+        mode: The mode of the calls that ask the rows again.
+        budget_usd: The most that this command may spend; if None, the budget of the task's
+            unfinished `tag` command.
 
     Raises:
         InputError: The batch cannot be moved, or nobody confirmed; nothing was changed.
@@ -169,7 +185,11 @@ def move_batch(
 
 
 def _open_task(ws: WorkspaceSession, number: int) -> tuple[WorkspaceSession, BatchRow]:
-    """Return a session with the task of a batch in use, and the batch."""
+    """Return a session whose task is that of a batch, and the batch.
+
+    Raises:
+        InputError: There is no such batch, or its task cannot be used.
+    """
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
     if batch.task != ws.task.name:
@@ -184,16 +204,28 @@ def _is_moved(store: Store, batch: BatchRow) -> bool:
 
 
 def _check_movable(ws: WorkspaceSession, batch: BatchRow) -> None:
+    """Check that a batch can be moved, or that its open move can be continued.
+
+    Raises:
+        InputError: It is not sent or is over, consists of live calls, or is of another version.
+        RemoteError: It is unclear whether the batch was created at the API.
+    """
     with ws.store.read() as tx:
         open_mode = move.find_move_mode(tx, batch.number)
     move.check_movable(ws, batch, open_mode)
 
 
 def _begin_move(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: Mode) -> None:
-    """Confirm the move of a batch to a mode, and begin it.
+    """Confirm the move of a batch to a mode, record it, and ask the API to cancel the batch.
 
-    A batch at the API is cancelled there. If the batch is not at the API, only the mode of its move
-    is changed. If its move to this mode was begun before, a line says so and nothing is done.
+    If the batch is over already, its open move gets the new mode after the confirmation, and
+    nothing is sent. If its move to this very mode is open, a line says so and nothing is done.
+
+    Args:
+        ws: The workspace, with the task of the batch.
+        tag_rounds: The rounds of this command, which remember that the batch is moved.
+        batch: A batch that can be moved.
+        mode: The mode of the calls that will ask its rows.
 
     Raises:
         InputError: Nobody confirmed; nothing was changed.
@@ -227,8 +259,8 @@ def _begin_move(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mo
 def _wait_and_ingest(store: Store, task: Task, *, tag_rounds: TagRounds, number: int) -> None:
     """Wait until the API reports that a batch is over, and ingest its result.
 
-    Returns as soon as the batch is ingested or failed. If it is so at the start, nothing is polled
-    or ingested.
+    Returns as soon as the batch is ingested or failed. If the batch is ingested or failed at the
+    start, nothing is polled.
 
     Raises:
         FindableError: The wait was stopped, or the result cannot be ingested.

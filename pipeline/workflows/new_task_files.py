@@ -1,8 +1,10 @@
 """Write the file of a new task from a table or a query, and check its name.
 
 - No file is overwritten.
-- A file in the workspace's folder is trusted until it is changed.
-- The draft of a task has its guessed columns; `workflows/column_guesses.py` guesses them.
+- A file in the workspace's folder is run only if its content is recorded as trusted. The files that
+  are written here are recorded.
+- The draft of a task is its file before it is written: path, rows and guessed columns.
+  `workflows/column_guesses.py` guesses the columns.
 """
 
 import hashlib
@@ -78,12 +80,12 @@ class UnwrittenTask(NamedTuple):
 
 
 def write_task_file(data: Path, store: Store, new: UnwrittenTask) -> TaskDraft:
-    """Guess the columns of the items, and write the file of the task; return its draft.
+    """Guess the columns of a new task's rows, and write the task's file; return its draft.
 
     Nothing is registered or sent.
 
     Raises:
-        InputError: A task of this name was used in the workspace, the items cannot be read, or the
+        InputError: A task of this name was used in the workspace, the rows cannot be read, or the
             file exists or cannot be written.
     """
     check_name_is_unused(store, new.name)
@@ -93,10 +95,10 @@ def write_task_file(data: Path, store: Store, new: UnwrittenTask) -> TaskDraft:
 
 
 def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
-    """Write a task file for a question into the workspace, with a copy of the question's row file.
+    """Write a question's task file into the workspace, with a copy of the question's row file.
 
-    The task is also registered and its rows are stored. If that fails, the task file and the copy
-    are deleted again.
+    The task is also registered in the database, and its rows are stored there. If registering or
+    storing fails, the task file and the copy are deleted again.
 
     Returns:
         The draft with the paths of the task file and of the copy.
@@ -136,7 +138,7 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
 
 
 def _copy_sealed(source_file: Path, target_path: Path) -> None:
-    """Copy a file into the workspace as a sealed file."""
+    """Copy a file into the workspace; it appears with its whole content, or not at all."""
     with files.SealedWriter(target_path) as writer, source_file.open("rb") as reader:
         while chunk := reader.read(COPY_CHUNK_BYTES):
             writer.write(chunk)
@@ -144,16 +146,17 @@ def _copy_sealed(source_file: Path, target_path: Path) -> None:
 
 
 def draft_task(store: Store | None, new: UnwrittenTask) -> TaskDraft:
-    """Return the draft of a task, with the guessed columns of its rows; write nothing.
+    """Return the draft of a task's file, with the guessed columns of its rows; write nothing.
 
     A sample of the rows is read, and all rows to check the key. A query is run.
 
     Args:
-        store: The workspace's database; may be None unless the items are a query of it.
+        store: The workspace's database; needed only if the rows are a query without a `source`.
         new: The task.
 
     Raises:
-        InputError: The items cannot be read, or a prompt cannot name their text column.
+        InputError: The rows cannot be read, or the name of their text column cannot be made into a
+            placeholder of a prompt.
     """
     if new.table is None:
         return _draft_of_query(store, new)
@@ -168,7 +171,7 @@ def draft_task(store: Store | None, new: UnwrittenTask) -> TaskDraft:
 
 
 def _draft_of_query(store: Store | None, new: UnwrittenTask) -> TaskDraft:
-    """Run a query, and return the draft with the guessed columns of its rows.
+    """Run the query of a task, and return the draft with the guessed columns of its rows.
 
     A relative path of an SQLite file becomes relative to the folder of the task's file.
 
@@ -176,7 +179,7 @@ def _draft_of_query(store: Store | None, new: UnwrittenTask) -> TaskDraft:
         store: The workspace's database, which is queried if the task has no `source`.
 
     Raises:
-        InputError: The query fails, or as `guess_columns`.
+        InputError: The query fails, or no key, text or prompt can be made of its columns.
     """
     folder = new.path.parent
     source = new.source
@@ -193,17 +196,18 @@ def _draft_of_query(store: Store | None, new: UnwrittenTask) -> TaskDraft:
 
 
 def draft_question(store: Store | None, new: UnwrittenTask) -> TaskDraft:
-    """Return the draft of a question; check that it has a row and a column to ask about.
+    """Return the draft of a question's file; check that it has a row and column to ask about.
 
-    Such a column has texts or images, or was chosen as the text. If a field of the answer is a
-    quote, a text column is needed. It writes nothing.
+    Such a column has texts or images, or was chosen as the text by a person. If a field of the
+    answer is a quote, a text column is needed. It writes nothing.
 
     Args:
-        store: As for `draft_task`.
+        store: The workspace's database; needed only if the rows are a query without a `source`.
         new: The question.
 
     Raises:
-        InputError: There is no row, or no column to ask about; or as `draft_task`.
+        InputError: There is no row, no column to ask about, or no text column for a quote; or the
+            rows cannot be read.
     """
     draft = draft_task(store, new)
     guess = draft.guess
@@ -242,13 +246,15 @@ def _relative_path(folder: Path, path: Path) -> str:
 
 
 def write_new_file(path: Path, text: str, data: Path) -> None:
-    """Write a new task file, which is on disk when this returns; an existing file is not replaced.
+    """Write a new task file, on disk when this returns; an existing file is not replaced.
 
     The file appears with its whole content or not at all. Its folder is created, but not the
-    parents of the folder. If the file is in the workspace's folder, its content is recorded as
-    trusted.
+    parents of the folder. A file in the workspace's folder is run only if its hash is recorded in
+    the user's state folder; for such a path the hash is recorded first.
 
     Args:
+        path: The file to write.
+        text: Its content.
         data: Folder of the workspace.
 
     Raises:
@@ -300,7 +306,7 @@ def suggest_task_name(source: str, data: Path | None = None) -> str:
 
 
 def check_task_name(name: str) -> None:
-    """Refuse a name that a task cannot have; the hint suggests a similar name.
+    """Raise for a name that a task cannot have; the hint suggests a similar valid name.
 
     Raises:
         InputError: The name is malformed, reserved or of a built-in task.
@@ -315,7 +321,7 @@ def check_task_name(name: str) -> None:
 
 
 def check_name_is_free(name: str, data: Path, *, path: Path | None = None, text: str = "") -> None:
-    """Refuse a name whose task file exists in the current folder or in the workspace.
+    """Raise for a name whose task file exists in the current folder or in the workspace.
 
     Args:
         name: Name of the task.
@@ -335,7 +341,7 @@ def check_name_is_free(name: str, data: Path, *, path: Path | None = None, text:
 
 
 def check_name_is_unused(store: Store, name: str, *, path: Path | None = None) -> None:
-    """Refuse a name of a task that is registered in the workspace, unless its file is at `path`.
+    """Raise for a name of a registered task of the workspace, unless its file is at `path`.
 
     Raises:
         InputError: A task of this name was used here.

@@ -1,4 +1,9 @@
-"""Ask about a random sample of rows, judge the answers, and record the verdict."""
+"""Ask about a random sample of rows, validate the answers, and record the verdict.
+
+Such a sample is a pilot. Its verdict is "passed" if its quality report meets all gates. A pilot
+that failed or is unfinished blocks all other rows of its version until another one passes, or a
+person waives it.
+"""
 
 from collections.abc import Sequence
 
@@ -28,26 +33,34 @@ def ensure_pilot_passed(
     limit: int | None = None,
     is_confirmed: bool = True,
 ) -> TagReport | None:
-    """Check that no pilot blocks the other rows; with a `size`, run a pilot if one is needed.
+    """Raise if a pilot blocks the open rows of the version; with a `size`, run a pilot instead.
 
-    - If no pilot blocks the version, nothing is run.
-    - Without a `size`, a blocking pilot is an error, unless no row is open.
-    - With a `size`, a pilot is run, unless no row is open and no pilot is unfinished.
+    A version is blocked if its pilot failed or is unfinished, or if it needs a pilot and has none.
+    It needs one with a `size`, or with `compulsory` and not `skip`.
+
+    1. With `skip`, a pilot that blocks the version, or that is missing although the task needs
+       pilots, is waived first.
+    2. If the version is not blocked, nothing is run.
+    3. Without a `size`, a blocked version raises if it has open rows.
+    4. With a `size`, a pilot is run, or an unfinished one is continued. If there is neither an open
+       row nor an unfinished pilot, nothing is run.
 
     Args:
-        ws: The workspace.
-        size: Rows of the pilot, or None to run no pilot. With a size, a missing pilot blocks, too.
-        skip: Waive an open pilot first.
-        compulsory: Without a size, a missing pilot blocks, too, unless `skip` is set.
+        ws: The workspace, with the version in use.
+        size: Number of rows of the pilot, or None to run no pilot.
+        skip: Record in the database that a person waived the pilot.
+        compulsory: The version needs a pilot even without a `size`.
         limit: Upper limit of `size`.
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
     Returns:
-        The report of the pilot, or None if no pilot was run.
+        The report of the pilot that was run and passed, or None if no pilot was run.
 
     Raises:
-        GateError: A pilot failed, is not over, or is required and missing.
-        InputError, RemoteError, ConfigurationError: As `run_pilot`.
+        GateError: The version is blocked, or the pilot that was run failed its gates or got no
+            answer.
+        InputError: The estimate of the pilot was not confirmed.
+        RemoteError, ConfigurationError: The pilot was stopped; the next run continues it.
     """
     if skip:
         pilot.waive_required_pilot(ws.store, ws.task, extractor=ws.extractor, now=ws.now)
@@ -78,24 +91,26 @@ def run_pilot(
     seed: int | None,
     is_confirmed: bool = False,
 ) -> TagReport:
-    """Ask about a random sample by batch, wait for the answers, judge them and record the verdict.
+    """Ask about a random sample by batch, wait for the answers, and record the verdict.
 
     The rows are synced first. An unfinished pilot is continued, unless another size or seed is
-    given. A quality report is written.
+    given. When all rows of the sample are answered or parked, a quality report is written, and the
+    pilot is recorded as passed or failed.
 
     Args:
         ws: The workspace.
-        size: Rows of the sample, or None for the default.
-        seed: Seed of the draw, or None for the default.
+        size: Rows of the sample; if None, as the unfinished pilot, else the default.
+        seed: Seed of the draw; if None, as the unfinished pilot, else the default.
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
     Returns:
-        The report; its `drawn` is the pilot and its `asked` the number of rows of the sample.
+        The report, also of a pilot that failed its gates. Its `drawn` is the pilot and its `asked`
+        the number of rows of the sample.
 
     Raises:
         InputError: No row is open, or the estimate was not confirmed.
         RemoteError, ConfigurationError: The pilot was stopped; the next run continues it.
-        GateError: No reply came, or no row got an answer. A failed gate raises nothing.
+        GateError: No reply came, so the pilot stays unfinished; or no reply was a valid answer.
     """
     rounds.prepare_task(ws)
     with ws.store.read() as tx:
@@ -138,10 +153,11 @@ def run_pilot(
 
 
 def _record_verdict(ws: WorkspaceSession, pilot_row: PilotRow, quality: QualityReport) -> bool:
-    """End a pilot with its verdict and report path; return whether the version has answers.
+    """End a pilot with its verdict and report path; return whether its version has answers.
 
-    The verdict is "passed" if the gates passed and there is an answer, else "failed". Writes in its
-    own transaction.
+    The verdict is "passed" if the gates passed and there is an answer, else "failed". Gates also
+    pass if there are too few answers to judge, so the caller needs to know whether there is any.
+    Writes in its own transaction.
     """
     with ws.store.write() as tx:
         has_answers = answer_counts.count_answered(tx, ws.task.name, ws.extractor) > 0
@@ -153,18 +169,19 @@ def _record_verdict(ws: WorkspaceSession, pilot_row: PilotRow, quality: QualityR
 
 
 def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: bool) -> TagReport:
-    """Run rounds until each row of a sample is answered or parked, without quality reports.
+    """Send and ingest batches until each row of a sample is answered or parked.
 
-    Waits for batches, and for rows that another process claimed.
+    Waits for batches, and for rows that another process claimed. No quality report is written.
 
     Args:
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
     Raises:
-        FindableError: The first error that stopped the rounds while rows of the sample are open.
+        FindableError: A poll or a batch failed, or rows of the sample are open and a budget or the
+            API has no room.
     """
     tag_rounds = TagRounds(ws, row_ids=row_ids, should_report=False)
-    tag_rounds.submit(is_confirmed=is_confirmed, should_wait=True)
+    tag_rounds.submit(is_confirmed=is_confirmed, should_report_full_api=True)
     has_claimed_rows = True
     while has_claimed_rows:
         tag_rounds.advance(wait=True)
@@ -180,14 +197,14 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: b
 
 
 def _find_sample_error(task: Task, tag_rounds: TagRounds) -> FindableError | None:
-    """Return the error because of which the rounds of a sample must stop; None if they may go on.
+    """Return the error because of which asking a sample must stop, or None to go on.
 
     The first that applies is returned:
 
-    1. an error of a poll, or a failed batch; not if every batch failed and no row is open, because
-       then all rows were parked
-    2. an exhausted budget, if rows are open
-    3. an API without room for batches, if rows are open
+    1. The error of a poll or of a failed batch. It is ignored if every batch failed and no row is
+       open, because then all rows of the sample were parked and the sample is done.
+    2. If rows are open, an exhausted budget.
+    3. If rows are open, an API without room for batches.
     """
     report = tag_rounds.report
     has_open_rows = tag_rounds.count_claimable() > 0

@@ -6,6 +6,10 @@ No request is sent, and no key is needed.
 - Durations come from past batches and calls of this workspace.
 - Limits come from the tier and the settings; their use today counts the calls of all processes.
 - `workflows/mode_choice.py` recommends a mode.
+- The mode decide asks a decision model about the closed fields of an answer: those with a fixed
+  choice, which it answers with probabilities. A mixed task has closed fields and others.
+- Row codes (`echo=True`) are codes that each reply repeats, which shows that it is about its row.
+- A late move (MOVE_AFTER) cancels a batch that takes too long, and asks its rows in another mode.
 
 An unknown figure is None and not guessed: a duration that was not measured, or a limit that Google
 does not publish.
@@ -138,7 +142,7 @@ class Preflight:
         }
 
     def _decide_document(self) -> dict[str, Any] | None:
-        """Return the estimate of decisions as JSON members, or None if there is none."""
+        """Return the estimate of the mode decide as JSON members, or None if there is none."""
         estimate = self.ways.get(Mode.DECIDE) or self.decide
         if estimate is None:
             return None
@@ -150,7 +154,10 @@ class Preflight:
 
     @property
     def is_dear(self) -> bool:
-        """Return whether the recommended mode costs more than another available mode."""
+        """Return whether the recommended mode costs more than the cheapest available mode.
+
+        A difference up to MIN_DEARER_USD does not count. False if no mode is recommended.
+        """
         if self.recommended is None:
             return False
         available_costs = [estimate.cost for estimate in self.ways.values() if not estimate.absent]
@@ -158,15 +165,16 @@ class Preflight:
 
     @property
     def possible_ways(self) -> Mapping[str, ModeEstimate]:
-        """Return the estimates by mode, with that of decisions if they are possible."""
+        """Return the estimates by mode, with that of the mode decide if it is possible."""
         if self.decide is None or self.decide.absent:
             return self.ways
         return {**self.ways, Mode.DECIDE.value: self.decide}
 
     def plan_sent_rows(self, mode: str) -> tuple[BatchPlan, float]:
-        """Return the plan and cost (USD) of all rows to send in a mode, with prepared batches.
+        """Return the plan and cost (USD) of all rows to send in a mode, and of prepared batches.
 
-        The tokens and bytes of the prepared batches are not added to the plan.
+        Rows, requests, batches and cost of the prepared batches are added, but not their tokens and
+        bytes.
         """
         plan = replace(
             self.plan,
@@ -180,13 +188,14 @@ class Preflight:
 def estimate_tagging(
     ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None
 ) -> Preflight:
-    """Sync the rows, and return the estimates of all modes; nothing is sent.
+    """Sync the rows, and return the estimates of all modes for the open rows; nothing is sent.
 
-    Replies of live runs whose process died are ingested. If the local engine answers, the
-    result also contains the estimate for Gemini's model; if that cannot be made, a warning is
-    printed. If no row is open, it is left out.
+    First the replies of live runs whose process died are ingested. If the model is that of the
+    local engine and rows are open, the result also contains the estimate for Gemini's model as
+    `with_key`. If that one cannot be made, a warning is printed instead.
 
     Args:
+        ws: The workspace.
         limit: Estimate at most this many rows, or None for all.
         deadline_s: Seconds from now, or None for no deadline.
 
@@ -213,10 +222,9 @@ def estimate_tagging(
 
 
 def with_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
-    """Return a session with the model that a key would use, or None if it has such a model.
+    """Return a session with Gemini's default model, or None if the session has no local model.
 
-    The session is only for estimates. None is returned unless the model is that of the local
-    engine.
+    The session is only for estimates: what the same rows would cost with a key.
     """
     if not ws.model.local:
         return None
@@ -235,15 +243,16 @@ def estimate_open_rows(
     deadline_s: float | None,
     is_pilot_waived: bool = False,
 ) -> Preflight:
-    """Count the tokens of all claimable rows, and return the estimates of all modes.
+    """Count the tokens of the open rows, and return the estimates of all modes.
 
-    Claimable rows are open, not claimed and not parked. Shows the progress; nothing is written.
+    Open rows are not empty, claimed, answered or parked. The requests are built and not sent. Shows
+    the progress; nothing is written.
 
     Args:
         ws: The workspace.
         limit: Estimate at most this many rows, or None for all.
         deadline_s: Seconds from now, or None for no deadline.
-        is_pilot_waived: No pilot stops the rows.
+        is_pilot_waived: Ignore a pilot that blocks the rows.
 
     Raises:
         InputError: A request cannot be sent; the message names its row.
@@ -265,18 +274,20 @@ def estimate_plan(
     deadline_s: float | None = None,
     is_pilot_waived: bool = False,
 ) -> Preflight:
-    """Return the estimates of all modes for a plan, and the recommended mode; nothing is written.
+    """Return the estimates of all modes for a plan, and the best mode; nothing is written.
 
-    Budgets, quotas and past durations are read. If the task uses them, the result also has the
-    costs of row codes, of late moves and of decisions. In a session that decides closed fields, it
-    has only the mode decide.
+    Budgets, quotas and past durations are read. The result also has what applies of these: the part
+    of the cost that pays for row codes, which each reply repeats; the cost of moving late batches
+    to another mode (MOVE_AFTER); and the estimate of the mode decide, which asks a decision model
+    about fields with a fixed choice. If the session itself is one of the mode decide, the result
+    has only that mode.
 
     Args:
         ws: The workspace.
         plan: The rows, with their tokens.
         deadline_s: Seconds from now, or None for no deadline.
-        is_pilot_waived: No pilot blocks the rows. Otherwise a blocking pilot refuses the mode
-            batch, and no mode is recommended.
+        is_pilot_waived: Ignore a pilot that blocks the rows. Otherwise a blocking pilot refuses the
+            mode batch, and no mode is recommended.
     """
     model = ws.model
     estimator = _PlanEstimator.from_workspace(ws, plan, is_pilot_waived=is_pilot_waived)
@@ -318,12 +329,12 @@ def estimate_plan(
 
 
 def _with_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
-    """Return a copy of an estimate that also covers deciding the closed fields of the same rows.
+    """Return an estimate with the mode decide added, and a sentence that proposes it.
 
-    For a task with other fields, too, the added estimate includes asking these afterwards, in the
-    recommended mode, or by batch if no mode is recommended. A sentence that proposes this mode to a
-    person is added. Without closed fields, the mode is absent and has the reason. A shipped task's
-    estimate is returned unchanged.
+    The mode decide asks a decision model about the closed fields, those with a fixed choice. If the
+    task has other fields, too, the added estimate includes asking these afterwards in the
+    recommended mode, or by batch if no mode is recommended. If the task has no closed field, the
+    mode is absent and has the reason. For a built-in task, the estimate is returned unchanged.
     """
     task = ws.task
     if task.user_file is None:
@@ -357,10 +368,11 @@ def _with_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
 
 
 def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
-    """Return the estimate of deciding the closed fields of a plan's rows, in the mode decide.
+    """Return the estimate of asking a decision model about the closed fields of a plan's rows.
 
-    Rows that are decided already are left out. The prompts have the tokens of the plan, and the
-    tokens of the questions are added. Past decisions correct the tokens.
+    Rows whose closed fields are answered already are left out. The prompts have the tokens of the
+    plan, and the tokens of the questions are added. The measured tokens of past decisions correct
+    the sum.
     """
     decide_ws = ws.for_decisions()
     lines = closed_questions.QuestionLines(ws.task, decide_ws.model)
@@ -417,7 +429,7 @@ class _PlanEstimator:
         """Read budgets, quotas, past durations and the state of the pilot in one transaction.
 
         Args:
-            is_pilot_waived: Do not read the pilot; no pilot stops the rows.
+            is_pilot_waived: Ignore a pilot that blocks the rows.
 
         Raises:
             ConfigurationError: A budget is set, but the price of the model is unknown.
@@ -457,7 +469,7 @@ class _PlanEstimator:
         model.
 
         Args:
-            mode: Live, flex or decide.
+            mode: Live, flex or decide; no other mode.
         """
         model = self.ws.model
         call_s = self.call_durations_s[mode] or self._usual_call_s(mode)
@@ -492,7 +504,7 @@ class _PlanEstimator:
         )
 
     def estimate_decisions(self) -> Preflight:
-        """Return the estimate of a session for decisions, which has no other mode."""
+        """Return the estimate for a session that asks a decision model: only the mode decide."""
         model = self.ws.model
         return Preflight(
             plan=self.plan,
@@ -506,7 +518,7 @@ class _PlanEstimator:
         )
 
     def _usual_call_s(self, mode: Mode) -> float | None:
-        """Return how long a call usually takes, or None if that is unknown (local engine)."""
+        """Return how many seconds a call usually takes; None for the local engine."""
         if self.ws.model.local:
             return None
         if mode is Mode.FLEX:
@@ -514,10 +526,11 @@ class _PlanEstimator:
         return USUAL_DECISION_S if mode is Mode.DECIDE else USUAL_CALL_S
 
     def _list_daily_quota_warnings(self) -> list[str]:
-        """Return a warning if live calls would use up most of the daily quota, or exceed it.
+        """Return a warning if live calls would use most of the daily quota, or exceed it.
 
-        Most is DAILY_QUOTA_WARNING_SHARE. The calls that were made today count. Empty without a
-        daily quota.
+        Most is DAILY_QUOTA_WARNING_SHARE. The calls that were made today count, too. If the quota
+        is exceeded, the warning says when the remaining calls are made. Otherwise, and without a
+        daily quota, the list is empty.
         """
         daily_quota = self.ws.limits.rpd
         if daily_quota is None:
@@ -539,9 +552,10 @@ class _PlanEstimator:
     def estimate_batch(self) -> ModeEstimate:
         """Return the estimate of the mode batch.
 
-        Batches are sent in turns if the API has no room for all of them at once; this is a warning,
-        and multiplies the duration. The free tier has no batches, so the mode is absent. A blocking
-        pilot refuses the mode.
+        If the API has no room for all batches at once, they are sent one group after another: the
+        duration is that of a batch times the number of groups, and a warning says so. The free tier
+        has no batches, so there the mode is absent, except on the local engine. A blocking pilot
+        refuses the mode.
         """
         tier = self.ws.settings.tier
         plan = self.plan
@@ -582,7 +596,9 @@ class _PlanEstimator:
         return max(1, min(MAX_ACTIVE_BATCHES, batches_for_tokens))
 
     def _likely_batch_s(self) -> float | None:
-        """Return the time in which nine of ten past batches ended, else Google's maximum.
+        """Return in how many seconds a batch ends: as nine of ten past ones, else Google's maximum.
+
+        At least MIN_MEASURED_BATCHES past batches are needed.
 
         Returns:
             `None` for the local engine without enough past batches.
@@ -603,11 +619,12 @@ class _PlanEstimator:
         refused: str = "",
         absent: str = "",
     ) -> ModeEstimate:
-        """Return an estimate with its cost; add warnings about a budget and the spending cap.
+        """Return a mode's estimate with its cost; add warnings about budget and spending cap.
 
-        The mode is affordable if the budget has room for the cost and its reserve. The warning
-        about the budget comes first. If the model has no price, the cost is 0, and `unpriced_share`
-        is the mode's share of the price of a live call.
+        The mode is affordable if the budget has room for the cost and its reserve, a share that
+        covers the error of the estimate. The warning about the budget comes first. If the price of
+        the model is unknown, the cost is 0, and `unpriced_share` is the price of the mode as a
+        share of the price of a live call, for example 0.5.
 
         Args:
             mode: The mode.

@@ -118,17 +118,18 @@ class Workspace:
     ) -> PeopleImportReport:
         """Import people as `findable import`, and warn of each group of rejected rows.
 
-        Rows of Python are written to a temporary file first, without columns of bytes. The
-        workspace is created if needed.
+        A group has the rows that were rejected for the same reason. Rows of Python are written to a
+        temporary file first, without columns of bytes. The workspace is created if needed.
 
         Args:
             people: The path of a file, a list of dicts, a data frame or an Arrow table.
-            mapping: The setting MAP.
+            mapping: The setting MAP, which assigns columns of the file to columns of people.
             strict: Import nothing if a row is rejected.
             report: Path of a file for all findings.
             sheet: Sheet of the file.
             encoding: Encoding of the file.
-            header: Header line of the file.
+            header: Line of the header, from 1, or "none"; empty for the first line that is not
+                blank.
 
         Raises:
             InputError: People cannot be read, or no row was imported.
@@ -175,9 +176,9 @@ class Workspace:
 
         Args:
             task: The task.
-            items: Rows that replace the rows of a `Task`.
+            items: Rows that replace those of `task`, which must be a `Task` object then.
             limit: Estimate at most this many rows.
-            settings: Other settings.
+            settings: Other settings, by their lower-case names.
 
         Raises:
             InputError: The task has no rows, or a request cannot be sent.
@@ -214,7 +215,8 @@ class Workspace:
         Args:
             rows: The path of a file, a SELECT, a list of dicts, a data frame or an Arrow table.
             question: The question.
-            fields: Fields of an answer; empty for the default.
+            fields: Fields of an answer, such as `tone: praise|blame; reason: quote`; empty for a
+                single text field `answer`.
             name: Name of the task to write.
             n: How many rows are asked.
             text: Column that is sent; empty to guess it.
@@ -222,17 +224,19 @@ class Workspace:
             with_: Other columns that are sent.
             sheet: Sheet of the file.
             encoding: Encoding of the file.
-            header: Header line of the file.
+            header: Line of the header, from 1, or "none"; empty for the first line that is not
+                blank.
             refused: Warn of every row that cannot be asked about; otherwise of three.
-            mode: "decide" asks closed fields as questions of a decision model.
-            settings: Other settings.
+            mode: "decide" asks a decision model about the fields that have a fixed choice.
+            settings: Other settings, by their lower-case names.
 
         Raises:
             InputError: There is no text, a column does not exist, or `fields` is invalid; nothing
                 was asked.
             ConfigurationError: A key is missing, or a budget has no room.
-            FindableError: The calls ended early; see `TryReport.check`. It is raised after the
-                calls. With a name, the task's file and the answers so far are stored then.
+            FindableError: A quota was used up or the service is down, so that the calls ended
+                early. It is raised after the calls. With a name, the task's file and the answers so
+                far are stored then.
         """
         new_task = ask.parse_question(
             rows,
@@ -304,14 +308,15 @@ class Workspace:
             n: How many rows are asked.
             item: Ask only the row of this key or name.
             seed: Draw the rows at random with this seed.
-            items: Rows that replace the rows of a `Task`.
-            mode: "decide" asks closed fields as questions of a decision model.
-            settings: Other settings.
+            items: Rows that replace those of `task`, which must be a `Task` object then.
+            mode: "decide" asks a decision model about the fields that have a fixed choice.
+            settings: Other settings, by their lower-case names.
 
         Raises:
             InputError: The row does not exist, or there is no row to try; nothing was asked.
             ConfigurationError: A key is missing, or a budget has no room.
-            FindableError: The calls ended early; see `TryReport.check`.
+            FindableError: A quota was used up or the service is down, so that the calls ended
+                early.
         """
         work = partial(try_out.try_task, size=n, name=item, seed=seed, mode=mode)
         report = self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)
@@ -336,15 +341,16 @@ class Workspace:
             task: The task.
             mode: The mode; "auto" chooses it.
             wait: Wait until the answers of all batches are stored.
-            budget: Most that the call may spend, in USD. Also confirms estimates above
-                CONFIRM_ABOVE.
+            budget: Most that the call may spend, in USD. Without a budget, an estimate above the
+                setting CONFIRM_ABOVE raises.
             limit: Ask at most this many rows.
-            items: Rows that replace the rows of a `Task`.
+            items: Rows that replace those of `task`, which must be a `Task` object then.
             strict: A failed quality gate is an error; otherwise a warning.
-            settings: Other settings.
+            settings: Other settings, by their lower-case names.
 
         Raises:
-            InputError: The task has no rows, or the estimate is high and there is no budget.
+            InputError: The task has no rows, or the estimate is above CONFIRM_ABOVE and there is no
+                budget.
             ConfigurationError: The declaration changed under the same version, or a key is missing.
             RemoteError: Gemini cannot be reached; finished steps are kept.
             GateError: A quality gate failed and is an error; the answers are stored.
@@ -411,11 +417,13 @@ class Workspace:
 
         Args:
             task: The task.
-            find: Words that a row must have; a text is split at its spaces.
+            find: Words that must all be in the row; a text is split at its spaces.
             sort: Column to sort by; with `-` before it in descending order.
             fields: Columns to return.
             limit: Return at most this many rows.
-            filters: `state`, `tags`, `extractor`, `min_score`, `max_score` and `where`.
+            filters: `state` (text), `tags` (list; the row has all), `extractor` (`task@n` or
+                `task@n/model`), `min_score` and `max_score` (numbers), `where` (condition as for
+                the command), or another member of `RowFilter`.
 
         Raises:
             InputError: A filter, state, column or condition is invalid.
@@ -623,19 +631,18 @@ class Workspace:
         *,
         holds_asking_lock: bool,
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
-        """Return the opened workspace for one call, as a context manager.
+        """Open the workspace for one call; return the session as a context manager.
 
-        A `Task` and its rows are registered for this process. Tasks that earlier calls registered
-        are forgotten, unless another thread asks at the moment, because it may still read them. If
-        `task` is a path, it is made absolute. Without a task, the default task of the settings is
-        used.
+        A `Task` object and its rows are registered for this process. The tasks that earlier calls
+        registered are forgotten first. If another thread is in a call that asks, it may still read
+        them, so they are kept, and a registered `Task` keeps its rows.
 
         Args:
-            task: The task.
-            items: Rows that replace the rows of a `Task`.
+            task: The task. A path is made absolute; None means the default task of the settings.
+            items: Rows that replace those of `task`, which must be a `Task` object then.
             call_settings: Settings of this call.
             access: How the workspace is opened.
-            holds_asking_lock: The caller has the lock for calls that ask.
+            holds_asking_lock: The caller is the call that asks, so no other thread does.
 
         Raises:
             InputError: Rows were given without a `Task`, or a setting is invalid.
@@ -682,16 +689,17 @@ class Workspace:
         """Open the workspace in a separate thread, and return the result of `work`.
 
         The caller's thread may have an event loop, and live calls need their own. Ctrl-C stops the
-        work in an orderly way: the stop event is set, sleeps end, and this waits for the result.
-        Errors of `work` are raised here. A cost that would need a person's consent is refused.
+        work in an orderly way: the work is told to stop, its pauses end, and this waits for it.
+        Errors of `work` are raised here. A cost that would need a person's consent raises
+        InputError.
 
         Args:
             work: Called with the opened workspace.
             task: The task.
-            items: Rows that replace the rows of a `Task`.
+            items: Rows that replace those of `task`, which must be a `Task` object then.
             call_settings: Settings of this call.
             access: How the workspace is opened.
-            is_exclusive: Wait for other calls of this process that ask.
+            is_exclusive: The work asks a model: wait until no other thread of this process does.
 
         Raises:
             KeyboardInterrupt: The work was interrupted.
@@ -763,7 +771,7 @@ class Answers(RowCollection, Generic[A_co]):
 
         Opens the workspace for reading until the iteration ends, and reads page by page.
         Corrections by people are included only if no version was requested. A row that left its
-        source is empty.
+        source is an empty dict.
 
         Raises:
             InputError: An answer does not fit the task's current model (the message names it), or
@@ -814,11 +822,12 @@ class Answers(RowCollection, Generic[A_co]):
     def _select_version(
         self, tx: Connection, task: Task, *, settings: Settings
     ) -> tuple[str | None, answers.VersionPreference]:
-        """Return the version to read, and the preference of versions.
+        """Return the version whose answers are read, and the order of preference among versions.
 
-        If the user task has preferred versions and no version is requested or set, the version is
-        None and the preference is the task's. Otherwise the version is that of `_choose_version`,
-        and the preference has no order of versions.
+        If the user task declares preferred versions, no version was requested in the call, and none
+        is set in the settings, the version is None: the answers of all versions are read, and the
+        task's order decides which counts for a row. Otherwise it is the version of
+        `_choose_version`, with an order without any preferred version.
 
         Raises:
             InputError: The requested version never had an answer.
@@ -838,7 +847,7 @@ class Answers(RowCollection, Generic[A_co]):
 def _choose_version(
     settings: Settings, task: Task, tx: Connection, extractor: str | None
 ) -> str | None:
-    """Return the version whose answers are read, chosen as an export does.
+    """Return the version whose answers are read, by the same rules as an export.
 
     It is the first of these: the requested version; the version of the settings; for a user task
     without preferred versions, its declared version; else the most preferred version with answers.
@@ -852,7 +861,8 @@ def _choose_version(
         extractor: The requested version, or None for the default.
 
     Returns:
-        None if each row has a single answer that counts (people); "" if there are no answers.
+        None for a task whose exports have no choice of version, because each row has a single
+        answer that counts (people). "" if there are no answers.
 
     Raises:
         InputError: The requested version never had an answer.

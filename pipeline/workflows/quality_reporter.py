@@ -20,7 +20,7 @@ class QualityReporter:
 
         Args:
             ws: The workspace.
-            part: Gets the reports.
+            part: The part of the command's report that gets the quality reports.
             is_enabled: Write reports at all.
         """
         self._ws = ws
@@ -32,15 +32,17 @@ class QualityReporter:
         self._unreported_extractors: dict[str, None] = {}
 
     def note_answers(self, extractor: str) -> None:
-        """Note that an extractor has new answers, which the next reports judge."""
+        """Note that a version has new answers, so that the next `write` makes a report about it."""
         self._unreported_extractors[extractor] = None
 
     def write(self, *, is_last: bool) -> None:
         """Write the quality report of each version with new answers.
 
         Does nothing if reports are off, if there are no new answers, or if the previous reports are
-        too recent. If the task needs pilots and a report is hopeless, a failed pilot is recorded,
-        which blocks the version. If it is the version in use, the rounds stop, too.
+        too recent. A report is hopeless if its answers miss a gate by far, on enough rows. If the
+        task needs pilots and a report is hopeless, a failed pilot is recorded, which blocks further
+        rows of the version. If that is the version in use, `is_hopeless` is set in the command's
+        report, and the command sends no more rows.
 
         Args:
             is_last: Write the reports however recent the previous reports are.

@@ -55,11 +55,11 @@ def read_written_task(task: Task) -> WrittenTask | None:
 
 
 def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> ChangeTrial:
-    """Ask a changed question about a few rows; no answer is stored.
+    """Ask a changed question about a few rows; only the cost is stored.
 
-    The rows are labelled rows first, then other rows with an answer of the present version. If
-    there is no such answer, they are the first rows. The result compares the new answers with the
-    present ones and with labels, and has an estimate for all rows.
+    The rows are rows with a person's label first, then other rows with an answer of the present
+    version. If there is no such answer, they are the first rows. The result compares the new
+    answers with the present ones and with labels, and has an estimate for all rows.
 
     Args:
         ws: The workspace, with the present task.
@@ -70,7 +70,7 @@ def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> Chang
         InputError: The change is invalid, there is no row to ask about, or the cost was not
             confirmed.
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
-        FindableError: No reply was judged; the error that ended the calls.
+        FindableError: No reply was validated; the error that ended the calls.
     """
     declaration = task_file.load_declaration_source(
         change.render().encode(), ws.task.name, change.draft.path
@@ -103,7 +103,7 @@ def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> Chang
             for row in report.items
         ]
     assert report is not None  # noqa: S101 - the draft was asked
-    ask.check_judged(report)
+    ask.check_any_reply_validated(report)
     row_ids = [row.id for row in report.items]
     estimate = ask.estimate_all(draft_ws, row_ids, row_count, report)
     return ChangeTrial(pairs, estimate, row_count, accuracy)
@@ -117,7 +117,7 @@ def write_change(data: Path, present: WrittenTask, change: WrittenTask) -> None:
     Args:
         data: Folder of the workspace. A file in it is recorded as trusted.
         present: Parts of the file as they were displayed.
-        change: The changed parts, with the next version.
+        change: The changed parts, which already have the next version.
 
     Raises:
         ChangedMeanwhileError: The file differs from `present`; nothing was changed.
@@ -149,7 +149,10 @@ def write_change(data: Path, present: WrittenTask, change: WrittenTask) -> None:
 def plan_change(
     store: Store, task: Task, *, present: WrittenTask, question: str, fields: Sequence[AnswerField]
 ) -> WrittenTask:
-    """Return the parts of a file with a changed question and fields, under an unused version."""
+    """Return a task file's parts with a changed question and fields, under an unused version.
+
+    The version is the next number that the database does not know. It writes nothing.
+    """
     version = present.version + 1
     with store.read() as tx:
         while workspace.newest_fingerprint(tx, task.name, version) is not None:

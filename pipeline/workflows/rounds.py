@@ -1,5 +1,9 @@
 """Poll, ingest and submit in rounds until no row is open, or a reason to stop is found.
 
+- A batch is held if its replies seem to belong to other rows. It is ingested only if a person
+  accepts it.
+- A batch is moved if it was cancelled, and its unanswered rows are to be asked in another mode.
+
 The database stores the state of every round. If the process dies, the next command resumes.
 """
 
@@ -52,12 +56,13 @@ API_DOWN_REASON = "all batches failed at the API, so no more rows were sent"
 def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: bool = True) -> None:
     """Prepare a task for requests: sync its rows, and clear up after dead and outdated work.
 
-    Replies of live runs whose process died are ingested, and batches that are outdated are
-    abandoned. It sends nothing.
+    Replies of live runs whose process died are ingested. Batches that were prepared for an earlier
+    declaration, or for a thinking level that the model does not accept, are given up. It sends
+    nothing.
 
     Args:
         ws: The workspace.
-        may_be_empty: Accept a task without rows. A task with open batches is accepted anyway.
+        may_be_empty: Accept a task without any row. A task with open batches is accepted anyway.
         fills: Sync the rows of a user task with their source.
 
     Raises:
@@ -78,7 +83,10 @@ def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: boo
 
 
 class TagRounds:
-    """The rounds of one command and their report; `complete_report` comes after the last round."""
+    """The rounds of one command and their report.
+
+    Call `complete_report` after the last round.
+    """
 
     def __init__(
         self,
@@ -130,9 +138,9 @@ class TagRounds:
             return batches.batches_in_states(tx, *states, task=self._ws.task.name)
 
     def count_claimable(self) -> int:
-        """Return how many rows are claimable, of the selected rows if there is a selection.
+        """Return how many rows are open, of the selected rows if there is a selection.
 
-        Claimable rows are open, not claimed and not parked. The limit is not applied.
+        Open rows are not empty, claimed, answered or parked. The limit is not applied.
         """
         with self._ws.store.read() as tx:
             if self._row_ids is not None:
@@ -140,16 +148,17 @@ class TagRounds:
             return claiming.count_claimable(tx, self._ws.task)
 
     def advance(self, *, wait: bool) -> None:
-        """Submit open rows once; with `wait` also poll, ingest and submit again until all is done.
+        """Send open rows by batch; with `wait` also poll, ingest and send again until all is done.
 
-        With `wait`, downloaded batches are ingested first, and failed rows are submitted again
-        after all batches are over. If the API has no room, the next submission follows the first
-        batch that ends. The method returns early if an error stops a poll, or if a batch needs a
-        person.
+        First the rows that moved batches left open are asked. With `wait`, downloaded batches are
+        ingested before that, and rows that failed are sent again after all batches are over. If the
+        API has no room, the next submission follows the first batch that ends. The method returns
+        early if a poll did not reach the API, or if a batch needs a person: the API does not know
+        it, or it is unclear whether it was created.
 
-        If all batches fail at the API, or if the answers fail a gate by far, no more rows are
-        submitted, so that a short outage does not use up the attempts of all rows. The report gets
-        the reason. With `wait`, the method still waits for open batches then.
+        If all batches fail at the API, or if the answers miss a gate by far, no more rows are sent,
+        so that a short outage does not use up the attempts of all rows. The report gets the reason.
+        With `wait`, the method still waits for open batches then.
 
         Args:
             wait: Wait for batches. Otherwise return after one submission.
@@ -162,7 +171,7 @@ class TagRounds:
             self.ingest()
 
         while self._update_stop_reason() and self.ask_moved_rows():
-            submit_report = self.submit(should_wait=wait)
+            submit_report = self.submit(should_report_full_api=wait)
             ingested_count = self._collect_until_room() if wait else 0
 
             has_unsent_rows = self.count_claimable() or self.list_batches(BatchState.PREPARED)
@@ -180,8 +189,9 @@ class TagRounds:
     def _collect_until_room(self) -> int:
         """Wait for the batches at the API and ingest them; return how many were ingested.
 
-        This ends when no batch is at the API. It ends earlier if polling stopped, if rows of a
-        moved batch could not be asked, or after the first ingested batch if the API had no room.
+        This ends when no batch is at the API. If the last submission left rows because the API had
+        no room, it ends after the first ingested batch. It also ends if polling stopped, or if rows
+        of a moved batch could not be asked.
         """
         ingested_count = 0
         while self.list_batches(*API_STATES):
@@ -195,9 +205,10 @@ class TagRounds:
 
     @property
     def is_stopped(self) -> bool:
-        """Return whether the last poll did not reach the API, or a batch needs a person.
+        """Return whether the last poll could not go on, or a batch needs a person.
 
-        A batch needs a person if the API does not know it, or if its create is unclear.
+        A poll cannot go on if the API is down for too long or a daily quota is used up. A batch
+        needs a person if the API does not know it, or if it is unclear whether the API created it.
         """
         poll_report = self.report.poll.last
         return bool(poll_report.stopped or poll_report.gone or poll_report.unclear)
@@ -205,8 +216,8 @@ class TagRounds:
     def _update_stop_reason(self) -> bool:
         """Return whether more may be sent; if not, record the reason in the report.
 
-        No more may be sent if batches failed at the API and none succeeded since the last submit,
-        or if the answers fail a gate by far.
+        No more may be sent if since the last submission batches failed at the API and none
+        succeeded, or if the answers miss a gate by far.
         """
         report = self.report
         if self._failed_batches and not self._has_successful_batch:
@@ -221,25 +232,28 @@ class TagRounds:
         self,
         *,
         is_confirmed: bool = True,
-        should_wait: bool,
+        should_report_full_api: bool,
         should_send: bool = True,
         batch_number: int | None = None,
     ) -> SubmitReport:
         """Send prepared batches, and prepare and send open rows within budgets and limits.
 
-        The report gets the new batches, and the reason if rows are held back. A used-up budget
-        raises nothing: the report has its error, and the result is empty. Failures of earlier
-        batches no longer count for the stop of the rounds.
+        The command's report gets the new batches, and the reason if rows are not sent. A used-up
+        budget raises nothing: the command's report has its error, and the result is empty. Only
+        batches that fail after this submission stop the rounds.
 
         Args:
             is_confirmed: A person confirmed the cost before; otherwise the person is asked.
-            should_wait: If the API accepts no more batches while one is submitted, return with the
-                report's reason instead of an error.
+            should_report_full_api: If the API accepts no more batches while one is submitted,
+                return with the reason in the report, instead of raising.
             should_send: Send batches; otherwise only prepare them.
             batch_number: Of the prepared batches, send only this one; new batches are sent anyway.
 
         Raises:
-            RemoteError, ConfigurationError: As `submit.submit_batches`.
+            RemoteError: The API refused a batch, or it is unclear whether it created one.
+            ConfigurationError: There is no usable key, or the price is unknown and nobody can
+                confirm it.
+            InputError: The cost was not confirmed.
         """
         report = self.report
         self._failed_batches.clear()
@@ -252,7 +266,7 @@ class TagRounds:
                 self._ws,
                 selection,
                 is_confirmed=is_confirmed,
-                should_report_full_api=should_wait,
+                should_report_full_api=should_report_full_api,
                 should_send=should_send,
                 number=batch_number,
             )
@@ -274,9 +288,9 @@ class TagRounds:
     ) -> TagStop:
         """Return why a submission left rows unsent, with their number; an empty stop if none.
 
-        The reason is a full API, else a budget. If the API refused a batch, the rows of all
-        prepared batches count, and the claimable rows, unless the limit of the selection is used
-        up.
+        The reason is a full API, else a budget. If the API refused a batch as one too many, the
+        number is that of the rows in prepared batches plus the open rows. The open rows do not
+        count if the limit of the command is used up.
         """
         rows_without_room = submit_report.no_room
         if submit_report.full_api_error:
@@ -299,8 +313,8 @@ class TagRounds:
 
         An error that stops the run (daily quota, budget, service down) is not raised: it is in the
         returned report, and so is an interrupt. The command's report gets the live run and the
-        number of unasked rows. Unless the run was interrupted, a quality report is written. The
-        rounds must have no `row_ids`.
+        number of unasked rows. Unless the run was interrupted, a quality report is written. Call it
+        only for rounds without `row_ids`, because it asks all open rows.
 
         Args:
             mode: Live, flex, priority or decide.
@@ -311,7 +325,8 @@ class TagRounds:
             of rows, not ids.
 
         Raises:
-            InputError: The task has no rows, or flex does not serve the model.
+            InputError: The task has no rows, or the mode is flex and the model is not available in
+                it.
             ConfigurationError: No key is set, or the model does not exist; nothing was asked.
         """
         ws = self._ws
@@ -369,22 +384,22 @@ class TagRounds:
         return live_report
 
     def _count_partly_answered(self) -> int:
-        """Return how many open rows have only their closed fields."""
+        """Return how many open rows have answers to their closed fields, but not to the others."""
         with self._ws.store.read() as tx:
             return claiming.count_partly_answered(tx, self._ws.task)
 
     def ask_moved_rows(self) -> bool:
-        """Ask the rows that moved batches left open, each in the mode of its batch's move.
+        """Ask the open rows of moved batches that are over, each in the mode of its batch's move.
 
-        Only moved batches that are over are looked at. The rows do not count for the limit. A move
-        is ended in the database when none of its rows is open.
+        A batch is moved if it was cancelled so that its rows are asked in another mode. The rows do
+        not count for the limit. A move is ended in the database when none of its rows is open.
 
         Returns:
             False if a live run for moved rows was stopped or interrupted, now or at an earlier
             call; the report has the reason.
 
         Raises:
-            FindableError: As `submit.submit_batches`, for a move to another batch.
+            RemoteError, ConfigurationError: A move to another batch could not be sent.
         """
         ws = self._ws
         if self._is_move_stopped:
@@ -407,7 +422,7 @@ class TagRounds:
             error, or the live run. True otherwise, also if no row is open.
 
         Raises:
-            FindableError: As `submit.submit_batches`, for the mode batch.
+            RemoteError, ConfigurationError: The mode is batch, and the new batch could not be sent.
         """
         ws = self._ws
         with ws.store.read() as tx:
@@ -452,7 +467,7 @@ class TagRounds:
         self._limit = 0
 
     def remaining_rows(self) -> int | None:
-        """Return how many new requests the limit still allows, or None without a limit.
+        """Return how many more requests the limit allows, or None without a limit.
 
         Requests of all batches of the task since the command started count, also those of other
         processes.
@@ -467,7 +482,7 @@ class TagRounds:
         return max(0, self._limit - asked_count)
 
     def collect(self, *, wait: bool) -> int:
-        """Poll the batches at the API and ingest the downloaded batches; return how many.
+        """Poll the batches at the API, ingest the downloaded ones, and return the number of these.
 
         Does not poll if no batch is at the API.
 
@@ -485,11 +500,12 @@ class TagRounds:
         batch_number: int | None = None,
         should_download: bool = True,
     ) -> None:
-        """Look at the batches at the API, and record failed batches in the report.
+        """Look at the task's batches at the API, download results, and record failed batches.
 
-        A batch failed if it ended without success, even if it has a result; one that a person
-        cancelled did not fail. The report's last poll is replaced by this one. During the wait,
-        batches that are older than MOVE_AFTER are moved.
+        A batch that the API failed, expired or cancelled counts as failed, even if it has a partial
+        result, unless a person cancelled it. The report's last poll is replaced by this one, which
+        has the error of an API that could not be reached. During the wait, batches that are older
+        than the setting MOVE_AFTER are moved.
 
         Args:
             wait: Poll until the first batch ends; otherwise look once.
@@ -527,15 +543,16 @@ class TagRounds:
     def ingest(self, batch_number: int | None = None) -> int:
         """Ingest downloaded batches, write quality reports, and return the number of batches.
 
-        The report gets their summaries, and the held batches, which are not ingested. Quality
-        reports are written also after an error, unless the last ones are recent.
+        Held batches, whose replies seem to belong to other rows, are not ingested: the report gets
+        their errors. The report also gets the summaries of the others. Quality reports are written
+        also after an error, unless the last ones are recent.
 
         Args:
             batch_number: Ingest only this batch; None ingests all.
 
         Raises:
-            InconsistentError, ConfigurationError, RemoteError: As `ingest.ingest_batches`; the
-                other batches were ingested.
+            InconsistentError, ConfigurationError, RemoteError: A batch could not be ingested; the
+                other batches were.
         """
         ingested = self.report.ingested
         count_before = len(ingested)
@@ -556,7 +573,7 @@ class TagRounds:
         return len(ingested) - count_before
 
     def _note_held_batches(self) -> None:
-        """Set the report's errors of held batches."""
+        """Set the report's list of held batches, which wait for a person, as they are now."""
         self.report.held = [
             HeldBatchError(batch, self._ws.task.labels)
             for batch in self.list_batches(BatchState.DOWNLOADED)
@@ -566,8 +583,8 @@ class TagRounds:
     def _note_ingested(self, summary: IngestSummary) -> None:
         """Note the new answers of a batch for the next quality report.
 
-        If the batch failed at the API but no reply is missing, it is removed from the failed
-        batches of the report, and counts as a success.
+        If the batch failed at the API after every request had a reply, it is removed from the
+        failed batches of the report, and counts as a success.
         """
         batch = summary.batch
         self.quality_reporter.note_answers(batch.extractor)
@@ -580,9 +597,10 @@ class TagRounds:
     def complete_report(self) -> TagReport:
         """Complete and return the report; write the last quality reports, and end finished runs.
 
-        Open rows, rows in open batches, parked rows and the spending are counted. Partly written
-        reports of dead processes are deleted. If no row is open, claimed or in a batch, the
-        unfinished `tag` run and the backfill of this version are ended in the database.
+        Open rows, rows in open batches, rows parked since the start, and the spending since the
+        start are counted. Partly written reports of dead processes are deleted. If no row is open,
+        claimed or in a batch, the unfinished `tag` run and the backfill of this version are ended
+        in the database.
 
         A finished backfill gets a quality report even without new answers: the process that
         ingested its answers may have died before its report.
@@ -623,10 +641,15 @@ class TagRounds:
         return report
 
     def _count_open_rows(self) -> None:
-        """Set the report's open, waiting and unasked rows, and its rows in open batches.
+        """Set the report's numbers of rows that are not answered, and correct its stop reason.
 
-        The number of rows in the stop reason is at most that of the unsent rows. If no row is
-        unsent, the stop reason is cleared, unless all batches failed.
+        - `left`: open rows, also those that this command leaves to another
+        - `under_way`: rows in open batches
+        - `waiting`: open rows that get the answer of an equal row in an open batch
+        - `unasked`: rows that a live run did not reach, at most `left`
+
+        The rows of the stop reason are at most the open and the prepared rows. If there are
+        neither, the stop reason is cleared, unless all batches failed.
         """
         report = self.report
         report.left = self._count_left_rows()
@@ -641,7 +664,7 @@ class TagRounds:
             report.stop = TagStop()
 
     def _count_left_rows(self) -> int:
-        """Return how many rows are claimable, also rows that this command leaves to another."""
+        """Return how many rows are open, also rows that this command leaves to another."""
         if self._row_ids is not None:
             return self.count_claimable()
         with self._ws.store.read() as tx:
@@ -651,7 +674,7 @@ class TagRounds:
             )
 
     def _count_waiting_rows(self) -> int:
-        """Return how many claimable rows get the answer of an equal row in an open batch."""
+        """Return how many open rows get the answer of an equal row in an open batch."""
         task = self._ws.task.with_open_rows(has_partial_answer=None)
         with self._ws.store.read() as tx:
             return count_waiting_rows(tx, task, self._ws.extractor)
@@ -678,7 +701,8 @@ def ingest_all(
     """Ingest every downloaded batch, and write quality reports on the answers.
 
     Args:
-        accepted_number: Ingest this batch even if it is held.
+        accepted_number: Ingest this batch even if it is held because its replies seem to belong to
+            other rows.
 
     Returns:
         The completed report, and a list with the error that stopped ingesting; empty without an
@@ -701,10 +725,11 @@ def ingest_all(
 def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     """Show the number of replies in a progress bar, with a note about the live run.
 
-    The note has the calls at the same time and, if they are worth it: a failure of Gemini or else a
-    silence, a wait for the API, the number of failures with the newest reason, and the cost.
-    Silences below MIN_SHOWN_SILENCE_S, waits below MIN_SHOWN_WAIT_S, endless waits and costs below
-    MIN_SHOWN_COST_USD are not shown. Reasons are cut to MAX_SHOWN_REASON_CHARS.
+    The note has the calls at the same time and, if they are worth it: a failure of Gemini, or else
+    how long no reply came; a wait for the API; the number of failures with the newest reason, and
+    the cost. Times without a reply below MIN_SHOWN_SILENCE_S, waits below MIN_SHOWN_WAIT_S, endless
+    waits and costs below MIN_SHOWN_COST_USD are not shown. Reasons are cut to
+    MAX_SHOWN_REASON_CHARS.
     """
     notes = [f"{live_report.max_parallel_calls} at once"]
     if live_report.service_failure:

@@ -108,7 +108,9 @@ def add_rows(
 ) -> AdditionReport:
     """Append the new rows of a file to the source file of the session's task, and sync the rows.
 
-    Columns are matched by their names. A column that the file lacks is blank in the new rows.
+    Columns are matched by their names. A column that the file lacks is blank in the new rows. Rows
+    that the source has already are counted as unchanged. Rows that cannot be added become findings
+    of the report, and the others are added.
 
     Raises:
         InputError: The task's source cannot get rows, the file cannot be read, or it lacks a key
@@ -126,12 +128,12 @@ def add_row(ws: WorkspaceSession, texts: Mapping[str, str]) -> str:
 
     Args:
         ws: The workspace, open for writing.
-        texts: The text of each column.
+        texts: The text of each column, which is converted to the column's kind.
 
     Raises:
         TakenError: A row with this key, or an equal row, exists; nothing was changed.
-        InputError: The task's source cannot get rows, or a text does not fit its column, which is
-            the error's `field`; nothing was changed.
+        InputError: The task's source cannot get rows, the key is blank, or a text cannot be
+            converted; the error's `field` is its column, and nothing was changed.
         ConfigurationError: The source was changed meanwhile, or the disk is full.
     """
     values = {name: text.replace("\r\n", "\n") for name, text in texts.items()}
@@ -148,10 +150,12 @@ def add_row(ws: WorkspaceSession, texts: Mapping[str, str]) -> str:
 def _add_new_rows(ws: WorkspaceSession, new_rows: NewRows, report: AdditionReport) -> list[str]:
     """Append new rows to the task's source and sync the rows; return the keys of the added rows.
 
+    A row that is in the source already, or cannot be added, is skipped, and the others are added.
     The report gets the counts, and a finding for each row that cannot be added. A dry run only
     fills in the report and returns no key. Waits for other commands that add rows to the task.
 
     Args:
+        ws: The workspace, whose task gets the rows.
         new_rows: The rows.
         report: The report to fill in; it says whether the run is dry.
 
@@ -183,7 +187,11 @@ def _add_new_rows(ws: WorkspaceSession, new_rows: NewRows, report: AdditionRepor
 
 
 def _make_adder(task: UserTask, new_rows: NewRows, report: AdditionReport) -> "_RowAdder":
-    """Open the source of a task, and match the columns of new rows; see `_RowAdder`."""
+    """Open the source of a task, read its keys, and return the selector of rows that it lacks.
+
+    Raises:
+        InputError: The source cannot get rows, or the new rows lack a key column.
+    """
     declaration = task.user_file.declaration
     source = open_source(None, declaration, Path(task.record.path))
     assert isinstance(source, FileSource)  # noqa: S101 - `find_addition_obstacle` checked it
@@ -247,13 +255,15 @@ class _RowAdder:
         }
 
     def _key_of(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the texts of a row's key columns, or of all columns if the key is a hash."""
         return tuple(to_prompt_text(values.get(name)).strip() for name in self._keys)
 
     def iterate_new_rows(self) -> Iterator[dict[str, Any]]:
         """Yield the values of each new row by column, and collect its key in `added_keys`.
 
-        `added_keys` is emptied first. The report counts all, added and unchanged rows; a row that
-        does not fit becomes a finding of the report and is not yielded.
+        Iterate only once, because the report counts the rows during the iteration: all, added and
+        unchanged ones. `added_keys` is emptied first. A row that does not fit becomes a finding of
+        the report and is not yielded.
         """
         self.added_keys.clear()
         for row in self._new_rows.rows:
@@ -271,8 +281,8 @@ class _RowAdder:
     def _convert_row(self, row: SourceRow) -> dict[str, Any] | None:
         """Return the values of a row as its source stores them; None if a value does not fit.
 
-        The values are texts for CSV, else typed values. A row that does not fit becomes a finding
-        of the report.
+        The values are texts for CSV, else converted to the kinds of the source's columns. A row
+        that does not fit becomes a finding of the report.
         """
         values: dict[str, Any] = {}
         for name, name_in_file in self._name_in_file.items():
@@ -329,25 +339,28 @@ class _RowAdder:
         *,
         key: str | None = None,
     ) -> None:
+        """Add a rejected row to the findings of the report."""
         finding = make_rejection(line_number, reason, value, column=column, key=key)
         self._report.add_findings([finding], None)
 
 
 def _hash_row(values: Mapping[str, Any], columns: Mapping[str, str]) -> str:
+    """Return a hash of the texts of a row's columns, in the order of `columns`."""
     return hash_text(to_compact_json([to_prompt_text(values.get(name)) for name in columns]))
 
 
 def _replace_source(adder: _RowAdder, report: AdditionReport) -> None:
-    """Replace the source by a copy with the new rows at its end; it is on disk when this returns.
+    """Replace the source by a copy with the new rows at its end, on disk when this returns.
 
     If there is no new row, the source is not changed.
 
     Args:
-        adder: Gives the source and the new rows.
-        report: Counts the added rows.
+        adder: Gives the source and yields the new rows, which are counted in the report.
+        report: The report whose number of added rows is read.
 
     Raises:
-        InputError: The source cannot store the rows.
+        InputError: A new row has a character that the source's encoding lacks, or the encoding
+            cannot be appended to.
         ConfigurationError: The source was changed meanwhile.
     """
     source = adder.source
@@ -380,7 +393,8 @@ def _iterate_with_lines(source: FileSource, rows: Iterable[Mapping[str, Any]]) -
     encoding of the source.
 
     Raises:
-        InputError: The text cannot be written in the encoding of the source.
+        InputError: The encoding of the source is UTF-16 or UTF-32, or lacks a character of a new
+            row.
     """
     encoding = source.encoding.removesuffix(_BOM_SUFFIX)
     if encoding.startswith(_WIDE_ENCODINGS):

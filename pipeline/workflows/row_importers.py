@@ -34,5 +34,13 @@ def make_import_options(
     report: Path | None,
     dry: bool,
 ) -> ImportOptions:
-    """Return the options of an import; see the fields of `ImportOptions`."""
+    """Return the options of an import from a file.
+
+    Args:
+        column_map: The setting MAP.
+        read_options: How the file is read.
+        strict: Import nothing if a row is rejected.
+        report: Path of a file for all findings, or None.
+        dry: Only report what the import would do.
+    """
     return ImportOptions(column_map, read_options, strict, report, dry)

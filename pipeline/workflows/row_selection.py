@@ -5,8 +5,9 @@
   other rows stay answered by their version, and the new answers come before the answers that they
   replace.
 
-The rows are listed before the estimate, and the run begins when its cost was confirmed. A killed
-run is continued by the same command, and by `tag` without a condition.
+A selection is the stored list of these rows. It is stored before the estimate, and its run begins
+when its cost was confirmed. A killed run is continued by the same command, and by `tag` without a
+condition.
 """
 
 from collections import Counter
@@ -61,24 +62,28 @@ class RowSelection:
 
 
 def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> RowSelection | None:
-    """Store the rows of a condition as a selection, and let the session ask only these rows.
+    """Store the ids of the rows that meet a condition, and let the session ask only these rows.
 
-    The session's task is replaced by one whose open rows are the selected ones. Nothing is asked or
-    begun yet: `begin_selection` begins the run, or `leave_selection` deletes the selection. Earlier
-    selections that were not begun are deleted. A line with the numbers of selected and left out
-    rows and the version is printed.
+    The rows are open rows, and answered rows that can be asked again. If there are answered rows,
+    all are asked under a new version, because the old answers stay. The session's task becomes one
+    in which only these rows are open. Earlier selections whose cost was not confirmed are deleted.
+    A line with the version and the numbers of selected and left out rows is printed.
+
+    Nothing is asked yet. Call `begin_selection` after the cost was confirmed, and `leave_selection`
+    in any case, which deletes a selection that was not confirmed.
 
     Args:
-        ws: The session; its rows are synced.
+        ws: The session, whose rows are synced; its task is replaced.
         condition: The condition; see `pipeline.core.where_parser`.
         limit: Select at most this many rows.
 
     Returns:
-        The selection. None if the session continues an unfinished run with this condition.
+        The selection, or None if the task in use already continues an unfinished run with this very
+        condition; then nothing is changed.
 
     Raises:
         InputError: The condition is invalid, no row of it can be asked, another condition's run is
-            not finished, or the task does not support conditions.
+            not finished, VERSION is not free, or the task is not a user's.
     """
     task = _require_user_task(ws.task)
     with ws.store.read() as tx:
@@ -115,6 +120,11 @@ def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> R
 
 
 def _require_user_task(task: Task) -> UserTask:
+    """Return the task as a user's task.
+
+    Raises:
+        InputError: The task is built in, so that rows cannot be selected by a condition.
+    """
     if isinstance(task, UserTask):
         return task
     raise InputError(
@@ -127,7 +137,7 @@ def _require_user_task(task: Task) -> UserTask:
 def _store_rows(
     store: Store, task: UserTask, *, selection: RowSelection, limit: int | None
 ) -> None:
-    """Store the rows of a condition that can be asked, and add their counts to the selection.
+    """Store the ids of a condition's rows that can be asked, and count them in the selection.
 
     Rows are read in chunks, and each chunk is committed. After `limit` stored rows no more are read
     or counted.
@@ -154,7 +164,8 @@ def _split_rows(
 ) -> tuple[list[str], list[str]]:
     """Return the ids of the open rows, and of the answered rows that can be asked again.
 
-    The other rows are counted in `left_out` by reason: corrected, in a batch, or not askable.
+    The other rows are counted in `left_out` by reason: corrected by a person; in a batch that is
+    not over; or parked, empty or gone from the source.
 
     Args:
         left_out: Counts by reason; they are increased.
@@ -191,19 +202,23 @@ def _nothing_selected_error(task: UserTask, selection: RowSelection) -> InputErr
 
 
 def _format_reasons(left_out: Counter[str]) -> str:
+    """Return the numbers of left out rows with their reasons, as a text; "" if there are none."""
     return ", ".join(f"{number:,} {reason}" for reason, number in left_out.items() if number)
 
 
 def _choose_label(
     tx: Connection, task: UserTask, selection: RowSelection, version: str | None
 ) -> str:
-    """Return the prompt version that asks the selected rows.
+    """Return the prompt version (`task@n`) under which the selected rows are asked.
 
-    It is the task's own if all rows are open, else VERSION, else the next free number. A free
-    number is above the version of the file and was never used.
+    If no selected row is answered, it is the task's own. Otherwise it is VERSION, or without it the
+    next free number. A number is free if it is above the version of the file and was never used.
 
     Args:
-        version: VERSION, such as "3" or "reviews@3", or None.
+        tx: A transaction.
+        task: The task of the session.
+        selection: The selection, with its counts.
+        version: The setting VERSION, such as "3" or "reviews@3", or None.
 
     Raises:
         InputError: VERSION is not a free number of the task.
@@ -245,6 +260,7 @@ def _with_partial_version(record: TaskRecord, label: str) -> TaskRecord:
 
 
 def _with_record(task: UserTask, record: TaskRecord) -> UserTask:
+    """Return a copy of a task that is declared by another record."""
     return type(task)(record, task.settings, task.provider)
 
 
@@ -271,9 +287,10 @@ def begin_selection(
 ) -> int:
     """Begin the run of a selection after its cost was confirmed; return the run's number.
 
-    An unfinished `tag` run without a condition is ended. If answered rows are selected, their new
-    version is recorded with the task, so that its answers count, and the task's views are made
-    again; changes of views are printed. Runs in the caller's transaction.
+    The task's unfinished `tag` run of all open rows is ended, if there is one. If answered rows are
+    selected, their new version is recorded with the task, so that its answers count, and the task's
+    database views are made again; the changes of views are printed. Runs in the caller's
+    transaction.
 
     Args:
         started_at: Since when the spending of the run counts.
@@ -321,7 +338,7 @@ def begin_selection(
 
 
 def describe_unfinished(store: Store, task: Task) -> list[str]:
-    """Return a line about the unfinished selection of a task; else an empty list.
+    """Return a line about the unfinished selection that the session continues, if there is one.
 
     The line has its version, its number of open rows and its condition.
     """
@@ -361,7 +378,8 @@ def estimate_selection(
         deadline_s: Seconds from now, or None for no deadline.
 
     Raises:
-        InputError: As `select_rows`.
+        InputError: The condition is invalid, no row of it can be asked, another condition's run is
+            not finished, or the task is not a user's.
     """
     ws.sync_rows()
     if condition and select_rows(ws, condition, limit=limit) is not None:
@@ -373,7 +391,10 @@ def estimate_selection(
 
 
 def leave_selection(ws: WorkspaceSession) -> None:
-    """Delete a selection that was not confirmed, and use the task as it is recorded."""
+    """Delete the session's selection if it was not confirmed, and use the recorded task again.
+
+    Does nothing in a session without a selection.
+    """
     if not has_selection(ws.task):
         return
     with ws.store.write() as tx:

@@ -1,4 +1,4 @@
-"""The tasks that ship with findable; the import registers them for all workspaces."""
+"""The tasks that come with findable: people, images and passages."""
 
 from pipeline.engine.shipped_task import register_shipped_tasks
 from pipeline.experts.registration import EXPERTS_TASK
@@ -10,5 +10,8 @@ SHIPPED_TASKS = (EXPERTS_TASK, IMAGES_TASK, PASSAGES_TASK)
 
 
 def register() -> None:
-    """Register the tasks; programs call it before they open a workspace."""
+    """Register the tasks that come with findable for all workspaces of this process.
+
+    Programs call it before they open a workspace.
+    """
     register_shipped_tasks(SHIPPED_TASKS)

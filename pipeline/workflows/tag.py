@@ -4,7 +4,11 @@
   stays unfinished until no row is open or the budget is used up.
 - A backfill asks by batch and under one version, if necessary over several days. Its run records
   the version, so that later commands resume under it.
-- A pilot asks about a small random sample, whose answers are judged. A killed pilot resumes.
+- A pilot asks about a small random sample, whose answers are checked against the gates before the
+  other rows are asked. A killed pilot resumes.
+- The mode decide asks a decision model about closed fields, those with a fixed choice. A mixed task
+  has closed fields and others, so each of its rows needs two requests.
+- A selection is the stored list of the rows of `WHERE=`.
 """
 
 import json
@@ -39,11 +43,11 @@ from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 def switch_to_new_version(ws: WorkspaceSession) -> None:
     """Replace the session's task by a new version: VERSION if set, else the next number.
 
-    The task stays if it is already the new version of an unfinished backfill and VERSION is not
-    set, so that the same command continues it. It writes nothing.
+    If a backfill is unfinished, VERSION is not set, and the task is already the new version of that
+    backfill, the task stays, so that the same command continues the backfill. It writes nothing.
 
     Raises:
-        InputError: The task has only one version.
+        InputError: The task is of a kind that cannot have several versions.
     """
     with ws.store.read() as tx:
         backfill = runs.find_unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
@@ -63,13 +67,14 @@ def switch_to_new_version(ws: WorkspaceSession) -> None:
 def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """Ask about every open row; print estimate, mode and reason before anything is spent.
 
-    The steps are: sync rows, resume the budget, check or run the pilot, estimate, confirm, and ask
-    in the chosen mode. With `where`, only the rows of the condition are asked. An unfinished run of
-    decisions continues in its mode, unless the options have a mode, a condition or a backfill.
+    The steps are: sync the rows, take over the budget of an unfinished `tag`, check or run the
+    pilot, estimate, confirm, record the run, and ask in the chosen mode. With `where`, only the
+    rows of the condition are asked. An unfinished run in the mode decide continues in this mode,
+    unless the options have a mode, a condition or a backfill.
 
-    If no row is open, no batch is open and no pilot is to be continued, nothing is asked. Otherwise
-    a run is stored. It is ended if no row can be asked any more, or if its limit or budget is used
-    up. Errors of a live run and of polls are not raised: they are in the report.
+    If there is no open row, no open batch and no unfinished pilot to continue, no run is recorded
+    and nothing is asked. A recorded run is ended if no row can be asked any more, or if its limit
+    or budget is used up. Errors of a live run and of polls are not raised: they are in the report.
 
     Raises:
         InputError: The task has no rows, or the estimate was not confirmed; nothing was started.
@@ -105,11 +110,20 @@ def _tag_prepared_rows(
     selection: RowSelection | None,
     open_work: Sequence[str],
 ) -> TagReport:
-    """Ask about the open rows in the mode of the options; see `tag_rows`.
+    """Ask about the open rows of a prepared task, in one step or two.
+
+    A mixed task in the mode decide needs two: a decision model is asked about the closed fields,
+    and then a generating model about the others.
 
     Args:
-        selection: The rows that are asked; if None, all open rows, or a continued selection.
+        ws: The workspace.
+        options: The options of the command, with the mode.
+        selection: The rows of `WHERE=`; None for all open rows, or if the run of a selection is
+            continued.
         open_work: Descriptions of the batches and runs that were open when the command started.
+
+    Raises:
+        FindableError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
     if options.mode != Mode.DECIDE:
         return _tag_open_rows(ws, options, selection, open_work)
@@ -124,22 +138,24 @@ def _tag_mixed_rows(
     selection: RowSelection | None,
     open_work: Sequence[str],
 ) -> TagReport:
-    """Decide the closed fields of the open rows, then ask the other fields of these rows.
+    """Ask a decision model about the closed fields of the rows, then ask the other fields.
 
-    The other fields are asked in the cheapest mode that ends in time. The cost of both requests is
-    confirmed together, and both belong to the same run and its budget.
+    The other fields are asked of a generating model, in the cheapest mode that ends in time. The
+    cost of both steps is confirmed together, and both belong to the same run and its budget.
 
     Args:
+        ws: The workspace.
+        options: The options of the command.
         selection: The rows to ask; if None, all open rows.
         open_work: Descriptions of the batches and runs that were open when the command started.
 
     Returns:
-        The report about the other fields, with the decisions as `decided`. If the decisions are
-        stopped or the budget is used up, the other fields are not asked, and it is the report about
-        the decisions.
+        The report of the second step, with the live run of the first as `decided`. If the first
+        step was stopped or used up the budget, there is no second step, and the report is that of
+        the first.
 
     Raises:
-        FindableError: As `tag_rows`.
+        FindableError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
     if not options.skip_pilot:
         ensure_pilot_passed(ws)
@@ -190,12 +206,12 @@ def _confirm_mixed_cost(
 ) -> None:
     """Print the cost of the other fields of a mixed task, and confirm the cost of both requests.
 
-    A person is asked as in `WorkspaceSession.confirm_cost`. The other fields are estimated for all
-    open rows, in the recommended mode or by batch.
+    A person is asked if the sum is above CONFIRM_ABOVE, or if answered rows are asked again. The
+    other fields are estimated for all open rows, in the recommended mode or by batch.
 
     Args:
         decide_estimate: The estimate of the decisions.
-        repeats_answers: Answered rows are asked again, which is always confirmed.
+        repeats_answers: Answered rows are asked again.
 
     Raises:
         InputError: The cost was not confirmed; nothing was started.
@@ -228,17 +244,19 @@ def _tag_open_rows(
 ) -> TagReport:
     """Ask about the open rows of a prepared task in the mode of the options, as a run.
 
-    The budget is resumed, the pilot checked, the estimate printed and confirmed, and the run
-    recorded. Then the rows are asked, and the run ends if it is over. If there is nothing to ask
-    and no open batch, only the report is returned. A run of a backfill is ended only by
-    `complete_report`.
+    The budget of an unfinished `tag` is taken over, the pilot checked, the estimate printed and
+    confirmed, and the run recorded. Then the rows are asked, and the run is ended in the database
+    if it is over. The run of a backfill is ended only if no row of the task is left. If there is
+    nothing to ask, no open batch and no unfinished pilot to continue, only the report is returned.
 
     Args:
+        ws: The workspace.
+        options: The options of the command.
         selection: The rows to ask; if None, all open rows.
         open_work: Descriptions of the batches and runs that were open when the command started.
 
     Raises:
-        FindableError: As `tag_rows`.
+        FindableError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
     tag_rounds = TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
@@ -260,7 +278,7 @@ def _tag_open_rows(
     if not (report.asked or has_open_batches or is_pilot_begun):
         return tag_rounds.complete_report()
 
-    report.mode, report.reason = _choose_mode(estimate, options, is_waiting=has_open_batches)
+    report.mode, report.reason = _choose_mode(estimate, options, has_open_batches=has_open_batches)
     run_number: int | None = None
     if report.asked or not options.backfill:
         _print_tag_estimate(ws, estimate, report, open_work)
@@ -289,8 +307,8 @@ def _complete_run(
 ) -> TagReport:
     """Complete and return the report of the rounds; end the run in the database if it is over.
 
-    A run is over if no row of it can be asked, or if its limit or budget is used up. The run of a
-    backfill is not ended here.
+    A run is over if no row of it can be asked any more, or if its limit or budget is used up. The
+    run of a backfill is ended only if no row of the task is left.
 
     Args:
         run_number: The run; None if no run was begun.
@@ -317,13 +335,17 @@ def _confirm_cost(
     *,
     repeats_answers: bool,
 ) -> None:
-    """Confirm the estimated cost, as `WorkspaceSession.confirm_cost` does.
+    """Confirm the estimated cost of a run, if a person must be asked.
 
-    A person is asked in any case about a backfill, about asking answered rows again, and about an
-    automatic mode that is not the cheapest. The cost includes prepared batches, and for the mode
-    batch late moves.
+    A person is asked if the cost is above CONFIRM_ABOVE, and in any case about a backfill, about
+    asking answered rows again, and about an automatic mode that is not the cheapest. The cost
+    includes prepared batches. For the mode batch it also includes asking all rows once more, if the
+    setting MOVE_AFTER may move late batches to another mode.
 
     Args:
+        ws: The workspace.
+        options: The options of the command.
+        estimate: The estimate of the open rows.
         mode: The chosen mode.
         repeats_answers: Answered rows are asked again.
 
@@ -353,9 +375,10 @@ def _print_tag_estimate(
 ) -> None:
     """Print resumed work, the rows to send with mode and cost, and answered rows.
 
-    Also printed are late moves, warnings, and the proposal of decisions if these are cheaper. If
-    nothing is to be sent, the line about the rows is left out. Answered rows are those with an
-    answer of the version in use, which are not asked again; their cost is printed, too.
+    Also printed are the price of moving late batches (MOVE_AFTER), warnings, and a proposal of the
+    mode decide if it is cheaper. If nothing is to be sent, the line about the rows is left out.
+    Answered rows are those with an answer of the version in use, which are not asked again; their
+    cost is printed, too.
 
     Args:
         ws: The workspace.
@@ -393,28 +416,32 @@ def _print_tag_estimate(
             )
 
 
-def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) -> tuple[str, str]:
+def _choose_mode(
+    estimate: Preflight, options: TagOptions, *, has_open_batches: bool
+) -> tuple[str, str]:
     """Return the mode of a run, and the reason for it.
 
     The first rule that applies decides:
 
     1. A backfill is by batch.
     2. A requested mode is used.
-    3. Without a row to ask, it is batch. So it is if batches are open and either no request is to
-       be made or no mode is recommended.
-    4. It is the recommended mode, or batch without a recommendation.
+    3. Without an open row, it is batch.
+    4. If batches are open and the open rows need no request, because they get answers of equal
+       rows, it is batch.
+    5. If batches are open and no mode is recommended, it is batch.
+    6. It is the recommended mode, or batch without a recommendation.
 
     Args:
         estimate: The estimate of the open rows.
         options: The options of the command.
-        is_waiting: Whether batches are open.
+        has_open_batches: Batches of the task are open; held ones do not count.
     """
     if options.backfill:
         return "batch", f"a backfill uses batch ({estimate.ways['batch'].duration_text})"
     if options.mode != "auto":
         return options.mode, f"{OptionHint(mode=options.mode)}"
     has_no_mode = estimate.recommended is None or not estimate.plan.requests
-    if not estimate.plan.items or (is_waiting and has_no_mode):
+    if not estimate.plan.items or (has_open_batches and has_no_mode):
         return "batch", "open batches are continued"
     return estimate.recommended or "batch", estimate.reason
 
@@ -422,12 +449,15 @@ def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) 
 def _resume_budget(ws: WorkspaceSession, options: TagOptions, *, is_new_run: bool) -> datetime:
     """Set the session's budget; return the time since which the spending of the run counts.
 
-    The budget is that of the options, else that of the unfinished `tag` run, which is printed. The
-    time is the start of the unfinished run, or now without one. A start in the future is corrected
-    in the database. A backfill sets no budget and returns now.
+    The budget is that of the options, else that of the unfinished `tag` run, which is printed. If
+    there is neither, the session keeps its budget. The time is the start of the unfinished run, or
+    now without one. If its start is in the future, it is corrected in the database. For a backfill,
+    no budget is set and the time is now.
 
     Args:
-        is_new_run: The run that begins does not continue the unfinished run.
+        ws: The session, whose budget is set.
+        options: The options of the command.
+        is_new_run: Ignore the unfinished run, because a selection begins a run of its own.
     """
     if options.backfill:
         return ws.now()
@@ -458,13 +488,15 @@ def _begin_run(
     estimate: Preflight,
     selection: RowSelection | None,
 ) -> int:
-    """Record a new run, or continue the unfinished run of the same mode; return its number.
+    """Record a new run, or continue the task's unfinished run of this kind; return its number.
 
-    A continued run gets the budget of the options, if they have one. An unfinished backfill under
-    another version is ended, and a new run begins. With a selection, `begin_selection` begins its
-    run.
+    The kinds are backfill and `tag`. A continued run gets the budget of the options, if they have
+    one. An unfinished backfill under another version is ended, and a new run begins. With a
+    selection, its own run begins, and an unfinished `tag` run is ended.
 
     Args:
+        ws: The workspace.
+        options: The options of the command.
         tag_rounds: Gives the start of the spending and the mode.
         estimate: Gives the rows and the estimated cost of the new run.
         selection: The rows of the new run; if None, all open rows.
@@ -519,7 +551,7 @@ def _ask_rows(
     *,
     request_count: int,
 ) -> None:
-    """Run the pilot if the options have one, then ask the open rows in the mode of the report.
+    """Run the pilot if `options.pilot` has a size, then ask the open rows in the report's mode.
 
     - In mode batch the rows are submitted; with `wait` the batches are polled and ingested until
       the end. A backfill first collects finished batches.
@@ -577,11 +609,14 @@ def _ask_rows(
 
 
 def _is_run_over(store: Store, task: Task, *, report: TagReport, options: TagOptions) -> bool:
-    """Return whether a `tag` run ends now.
+    """Return whether nothing is left to do for a `tag` run, so that it ends in the database.
 
-    It goes on if rows are in batches, if rows wait for room at the API, or if a live run was cut
-    off by something other than the budget. Otherwise it ends if no row is open, if the budget is
-    used up, or if it had a limit. A run of selected rows then ends only if none of them is open.
+    The first rule that applies decides:
+
+    1. It goes on if rows are in batches, if rows wait for room at the API, or if a live run left
+       rows for another reason than the budget.
+    2. A run of selected rows (WHERE) ends if none of these rows is open, and else goes on.
+    3. It ends if no row is open, if the budget is used up, or if the command had a limit.
     """
     is_cut_off = report.unasked and not report.out_of_money
     if report.under_way or report.no_room or is_cut_off:

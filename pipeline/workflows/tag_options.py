@@ -34,11 +34,11 @@ class TagOptions:
     backfill: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse invalid options, which would otherwise ask about all rows or silently about none.
+        """Raise for invalid options, which would otherwise ask about all rows or about none.
 
         Raises:
-            InputError: The mode does not exist, the limit is below 1, or the budget is negative or
-                NaN.
+            InputError: The mode does not exist, the limit is below 1, a pilot is combined with the
+                mode decide, or the budget is negative or NaN.
         """
         if self.mode not in MODES:
             raise InputError(

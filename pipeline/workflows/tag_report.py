@@ -1,6 +1,8 @@
 """Report on a command that asks in rounds: counts, cost, quality, reason of open rows.
 
-The report also raises the error that stopped the command, and warns of failed batches and gates.
+The report also raises the error that stopped the command, and warns of failed batches and gates. A
+held batch is not ingested, because its replies seem to belong to other rows. A moved batch was
+cancelled, and its unanswered rows are asked in another mode.
 """
 
 from dataclasses import dataclass, field
@@ -91,7 +93,7 @@ class TagReport:
     items: int = 0
     poll: PollPart = field(default_factory=PollPart)
     ingested: list[IngestSummary] = field(default_factory=list)
-    # The errors of batches that wait for a person.
+    # The errors of held batches, which wait for a person.
     held: list[HeldBatchError] = field(default_factory=list)
     # Rows that got the stored answer of an equal row.
     shared: int = 0
@@ -122,12 +124,12 @@ class TagReport:
 
     @property
     def has_only_decided(self) -> bool:
-        """Return whether a mixed task was stopped before its other fields were asked."""
+        """Return whether only the closed fields of a mixed task were asked, because of a stop."""
         return self.decided is not None and self.decided is self.live
 
     @property
     def _live_answered_rows(self) -> int:
-        """Return how many rows a live run answered; rows with closed fields only do not count."""
+        """Return how many rows a live run answered; rows with only closed fields do not count."""
         if self.live is None or self.has_only_decided:
             return 0
         return self.live.answered
@@ -161,7 +163,8 @@ class TagReport:
         """Return the errors that stopped the command early, the most important first.
 
         The order is: the error of the live run, the errors of the last poll, all failed batches if
-        no batch succeeded, and held batches. Failed gates are not included.
+        no batch succeeded, and held batches, whose replies seem to belong to other rows. Failed
+        gates are not included.
 
         Args:
             labels: Labels of the task, for messages.
@@ -181,8 +184,8 @@ class TagReport:
     ) -> None:
         """Raise the error that stopped the command, and warn of others and of failed batches.
 
-        Nothing is raised if there is no such error. Failed batches are warned of unless all batches
-        failed, which is an error. Gates are checked only if no error is raised.
+        If only some batches failed, there is a warning for each. If all failed, that is the error.
+        Gates are checked only if no error is raised.
 
         Args:
             labels: Labels of the task.
@@ -192,7 +195,8 @@ class TagReport:
         Raises:
             KeyboardInterrupt: The live run was interrupted. No line is printed.
             FindableError: The first of `list_errors`, after warnings about the others.
-            GateError: As `check_gates`.
+            GateError: A gate failed, and `strict` is set or the answers miss it by far and rows are
+                open.
         """
         if self.live is not None and self.live.interrupted:
             raise KeyboardInterrupt

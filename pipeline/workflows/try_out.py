@@ -1,11 +1,13 @@
 """Ask about a few rows by live calls, and show each request and reply to a person.
 
-If the question changed under a version that has answers, its draft is tried, on the rows as they
-were last read.
-
-A reply that is tried is judged and not stored. The workspace stores only a trial batch, which
-counts against all budgets and quotas, and its cost. So rows can be tried that are answered, parked
-or claimed. `ask_and_store` is the exception: it asks open rows and stores their answers.
+- A trial only validates the replies and stores no answer. The workspace stores a trial batch, which
+  counts against all budgets and quotas, and its cost. So rows can be tried that are answered,
+  parked or claimed.
+- `ask_and_store` is the exception: it asks open rows and stores their answers.
+- If the task's file changed under a version that has answers, the draft is tried: the task as the
+  file declares it now. Its rows are those that were last read.
+- The mode decide asks a decision model about the closed fields, those with a fixed choice. A mixed
+  task has closed fields and others.
 """
 
 import json
@@ -158,9 +160,9 @@ def try_task(
 ) -> TryReport:
     """Sync the rows, then ask about a few of them without storing answers.
 
-    Prints the number of rows and the estimate before anything is spent. If the question changed
-    under its version, the draft is tried and the rows are not synced. The report compares answers
-    to labelled rows with their labels.
+    Prints the number of rows and the estimate before anything is spent. If the task's file changed
+    under a version that has answers, the changed question is tried and the rows are not synced. The
+    report compares answers with the labels of people.
 
     Args:
         ws: The workspace.
@@ -177,7 +179,7 @@ def try_task(
     Raises:
         InputError: The row does not exist, there is no row to try, `labelled` is set and no row is
             labelled, or the estimate was not confirmed; nothing was asked.
-        ConfigurationError: No key, model or gate of that name.
+        ConfigurationError: No key is set, the model does not exist, or GATES is invalid.
     """
     # Invalid gates are refused before anything is spent.
     evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
@@ -269,8 +271,8 @@ class PlannedCalls(NamedTuple):
 def plan_calls(ws: WorkspaceSession, row_ids: Sequence[str]) -> list[PlannedCalls]:
     """Build the requests about some rows and estimate their cost; ask nothing.
 
-    If a mixed task is asked by decisions, the open fields of the rows are planned as well: as the
-    second element, in a session of their own.
+    The result has one element, or two for a mixed task in the mode decide: first the requests about
+    the closed fields, then those about the other fields, in a session of their own.
 
     Raises:
         InputError: There is no row to ask about.
@@ -282,7 +284,7 @@ def plan_calls(ws: WorkspaceSession, row_ids: Sequence[str]) -> list[PlannedCall
 
 
 def _needs_two_requests(task: Task, *, is_deciding: bool) -> bool:
-    """Return whether the closed fields of a mixed task are asked, and others are left."""
+    """Return whether a session asks a decision model, and the task also has other fields to ask."""
     return is_deciding and closed_questions.is_mixed(task)
 
 
@@ -307,12 +309,13 @@ def confirm_cost(planned_calls: Sequence[PlannedCalls]) -> float:
 
 
 def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
-    """Confirm the cost, ask about some rows, and judge the replies; no answer is stored.
+    """Confirm the cost, ask about some rows, and validate the replies; no answer is stored.
 
-    In a session that decides closed fields, the rows whose closed fields were decided are asked for
-    their open fields afterwards. Before anything is asked, the replies of live runs whose process
-    died are sealed. Errors of calls, and of judging code in the task's file, do not raise: they are
-    in the report. A row without an outcome is reported as "not asked".
+    In the mode decide, the rows of a mixed task whose closed fields got an answer are asked about
+    their other fields afterwards. Before anything is asked, the reply files of live runs whose
+    process died are closed, so that their cost counts. Errors of calls, and of validating code in
+    the task's file, do not raise: they are in the report. A row without an outcome is reported as
+    "not asked".
 
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
@@ -347,15 +350,15 @@ def _try_planned_rows(
 ) -> None:
     """Ask about planned rows, and write the outcomes into the rows of the report.
 
-    If the task's own code cannot judge a reply, or if the calls are stopped, the report gets the
-    error; nothing is raised.
+    If the task's own code fails to validate a reply, or if the calls are stopped, the report gets
+    the error; nothing is raised.
 
     Args:
         planned: The requests, and the session that asks.
         row_ids: The rows to ask.
         report: The report; it is changed.
-        partial_answers: The decided fields of a mixed task by row id. Decisions add theirs, and the
-            replies about the other fields are joined with them.
+        partial_answers: The answered closed fields of a mixed task, by row id. Replies of a
+            decision model are added. Replies about the other fields are joined with them.
     """
     ws = planned.ws
     live_report = _ask_live(ws, row_ids, mode=Mode.TRIAL)
@@ -365,7 +368,7 @@ def _try_planned_rows(
     for row_id, trial_outcome in live_report.trial_outcomes.items():
         tried_row = rows_by_id[row_id]
         try:
-            partial_answer = _judge_row(
+            partial_answer = _validate_row_reply(
                 ws,
                 tried_row,
                 planned.rows.requests[row_id].row,
@@ -383,9 +386,9 @@ def _try_planned_rows(
 def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     """Ask about those of some rows that are open, by live calls, and store the answers.
 
-    The rows are claimed before the first call, so a killed command goes on with the open rows. The
-    cost is confirmed unless the session has an agreed cost. If no row is open, nothing is asked.
-    Errors of calls are not raised: they are in the report.
+    The rows are claimed before the first call. After a kill, the same command asks the rows that
+    are still open. The cost is confirmed unless the session has an agreed cost. If no row is open,
+    nothing is asked. Errors of calls are not raised: they are in the report.
 
     Returns:
         All given rows with their stored outcome, including rows that were answered before.
@@ -423,8 +426,8 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
 def _ask_open_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> LiveReport:
     """Ask about open rows by live calls, store the answers, and return the last report.
 
-    In a session that decides closed fields, the closed fields of a mixed task are asked first. If
-    that is stopped or interrupted, the other fields are not asked.
+    In the mode decide, the closed fields of a mixed task are asked first. If that is stopped or
+    interrupted, the other fields are not asked.
     """
     if not _needs_two_requests(ws.task, is_deciding=ws.is_deciding):
         return _ask_live(ws, row_ids, mode=Mode.DECIDE if ws.is_deciding else Mode.LIVE)
@@ -488,7 +491,7 @@ def _live_cost(usage: Usage, *, model: Model, now: datetime) -> float:
     return calculate_cost(model, usage, STANDARD, day=now.date())
 
 
-def _judge_row(
+def _validate_row_reply(
     ws: WorkspaceSession,
     tried_row: TriedRow,
     task_row: TaskRow,
@@ -496,23 +499,25 @@ def _judge_row(
     *,
     partial_answer: PartialAnswer | None = None,
 ) -> PartialAnswer | None:
-    """Judge the reply of a row, and write outcome, answer and cost into `tried_row`.
+    """Validate the reply about a row, and write outcome, answer and cost into `tried_row`.
 
-    Calls, tokens, time and cost are added to those of an earlier reply. If there is no reply, the
-    outcome is "lost" or "refused", with the reason of the trial. Nothing is stored in the
-    workspace.
+    Calls, tokens, time and cost are added to those of an earlier reply about the row. If there is
+    no reply, the outcome is "lost" or "refused", with the reason of the trial. If a decision model
+    answered the closed fields of a mixed task, there is no outcome yet: these fields are returned,
+    to be joined with the reply about the other fields. Nothing is stored in the workspace.
 
     Args:
+        ws: The session that asked.
         tried_row: The row of the report; it is changed.
         task_row: The row as it was asked.
         trial: The reply, or why there is none.
-        partial_answer: The decided fields, which are joined with the reply.
+        partial_answer: The closed fields that an earlier call returned, or None.
 
     Returns:
-        The decided fields if the reply is a decision about a mixed task, else None.
+        The closed fields, if the reply is one of a decision model about a mixed task; else None.
 
     Raises:
-        FindableError: The task's own code cannot judge the reply; the outcome is "not judged".
+        FindableError: The task's own code fails to validate the reply; the outcome is "not judged".
     """
     tried_row.calls += 1
     tried_row.seconds = round(tried_row.seconds + trial.seconds, 3)
@@ -552,10 +557,10 @@ def _judge_row(
 
 
 def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
-    """Sync the rows with their source; if the question changed, return a session with its draft.
+    """Sync the rows with their source, or return a session for the task's changed file.
 
-    The question changed if its declaration differs under a version that has answers. Then the rows
-    are not synced, and the present session stays as it is.
+    The draft is the task as its file declares it now. It is used if the file differs under a
+    version that has answers. Then the rows are not synced, and the given session stays as it is.
 
     Returns:
         The same session and "", or a copy with the draft as task, and the label of the changed
@@ -583,15 +588,14 @@ def _select_rows(
 ) -> Sequence[str]:
     """Return the ids of at most `size` rows to try.
 
-    If `seed` is None, these are the first claimable rows: open, not claimed and not parked. They
-    can be fewer than `size`. If a seed is given, or no row is claimable, the ids are drawn at
-    random, in the order of the draw. The draw takes open rows, also claimed or parked ones, and
-    rows with an answer of the version.
+    If `seed` is None, these are the first open rows. They can be fewer than `size`. If a seed is
+    given, or no row is open, the ids are drawn at random, in the order of the draw. The draw is
+    among rows that are open, claimed or parked, and rows with an answer of the version.
 
     Args:
         extractor: Version (`task@n/model`) whose answered rows may be drawn.
         size: Largest number of rows.
-        seed: Seed of the draw. If None and no row is claimable, DEFAULT_PILOT_SEED is the seed.
+        seed: Seed of the draw. If None and no row is open, DEFAULT_PILOT_SEED is the seed.
     """
     if seed is None:
         open_ids = tx.execute(claiming.select_claimable(tx, task).limit(size)).scalars().all()
@@ -627,19 +631,20 @@ def compare_sides(
     is_draft_loaded: bool = False,
     labelled: bool = False,
 ) -> ComparisonReport:
-    """Compare the answers of two sides on a random sample; ask only for a side that is the draft.
+    """Compare the answers of two sides on a random sample; ask only if a side is the draft.
 
-    A side is a stored version, or the draft: the current question. The sample is drawn from rows
-    that have an answer of each stored version. For the draft, the rows are synced unless the
-    question changed, and asked by live calls; these answers are not stored. The report also
-    compares answers with labels.
+    A side is a stored version, or the draft: the question as the task's file has it now. The sample
+    is drawn from rows that have an answer of each stored version. For the draft, the rows are
+    synced unless the question changed, and asked by live calls; these answers are not stored. The
+    report also compares both sides with the labels of people.
 
     Args:
         ws: The workspace.
         texts: The sides: a version (`2` or `task@2`), or DRAFT_SIDE for the draft.
         size: Rows of the sample.
         seed: Seed of the draw.
-        is_draft_loaded: The session's task is the draft already.
+        is_draft_loaded: The task of `ws` is the draft, so neither the task's file nor its rows are
+            read.
         labelled: Draw labelled rows first.
 
     Raises:
@@ -710,7 +715,7 @@ def compare_sides(
 
 
 def _version_label(task: Task, text: str) -> str:
-    """Return the label of a version: `task@2` for "2"; a full label is returned unchanged.
+    """Return the prompt version of a text: `task@2` for "2"; a text with `@` stays unchanged.
 
     The version need not exist.
 

@@ -1,8 +1,13 @@
 """Check Gemini with five invented rows: a batch, a live call, decisions and embeddings.
 
 The rows are a task of a separate workspace in a subfolder of the current workspace. The subfolder
-is deleted at the end. If the command is killed, the next run resumes. The list lag (how late a new
-batch appears in the list) is stored in the current workspace, which then waits for twice as long.
+is deleted at the end. If the command is killed, the next run resumes.
+
+- The list lag is how late a new batch appears in the list of batches. It is stored in the current
+  workspace, which then waits for twice as long.
+- A control request is a request with a known answer, which shows whether the replies of a batch
+  came back under the right keys.
+- A fact is something about the API that findable relies on.
 """
 
 import contextlib
@@ -68,14 +73,15 @@ UNTRIED_CANCELS = {
 
 
 def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
-    """Ask about invented rows in a subfolder's workspace, delete it, and return what was measured.
+    """Ask invented rows in a separate workspace, and return what was measured about the API.
 
-    Waits for other processes that do the same. If a step fails, the subfolder stays, and the next
-    call goes on with it.
+    The separate workspace is in a subfolder, which is deleted at the end. Prints and confirms the
+    cost first. Waits for other processes that do the same. If a step fails, the subfolder stays,
+    and the next call goes on with it.
 
     Returns:
-        JSON members: backend, models, list lag in seconds, cost in USD, and the measurements as
-        texts.
+        JSON members: backend, models, `list_lag` (seconds until a new batch was in the list of
+        batches), cost in USD, and `facts`: the other measurements as texts.
 
     Raises:
         InputError: The cost was not confirmed; nothing was sent.
@@ -123,13 +129,17 @@ def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
 def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[str, Any]:
     """Ask four rows by batch and one by a live call, index all, and return the measurements.
 
-    Confirms the cost first, and waits for the batch. Measures control requests and decisions, too.
-    Records the list lag in the current workspace. Deletes the remote batches at the end. An error
-    of that deletion is ignored.
+    Confirms the cost first, and waits for the batch. Also measures the control requests of the
+    batch, whose answers are known, and makes calls of a decision model. Stores in the current
+    workspace how late the batch appeared in the list of batches. Deletes the remote batches at the
+    end, and ignores an error of that deletion.
 
     Args:
         ws: The current workspace.
         check_ws: The workspace with the invented rows.
+
+    Returns:
+        The JSON members of `verify_gemini`.
 
     Raises:
         InputError: The cost was not confirmed.
@@ -143,7 +153,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     tag_rounds = TagRounds(check_ws, limit=len(INVENTED_ROWS) - 1, should_report=False)
 
     _confirm_check_cost(check_ws)
-    list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(should_wait=False).sent)
+    list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(should_report_full_api=False).sent)
     if list_lag_s is not None:
         lag_text = f"after {list_lag_s:.1f} s" if list_lag_s else "at once"
         measurements["a new batch in the list"] = lag_text
@@ -186,12 +196,13 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         with contextlib.suppress(RemoteError):
             check_ws.client.delete(remote_name)
 
+    measurements["times of a batch"] = _describe_batch_duration(check_ws.backend, sent_batches)
     return {
         "backend": check_ws.backend,
         "models": [check_ws.model.name, check_ws.embedding_model.name],
         "list_lag": list_lag_s,
         "cost": round(spent_usd + decisions_usd, 6),
-        "facts": measurements | _describe_api_facts(check_ws.backend, sent_batches),
+        "facts": measurements | UNTRIED_FACTS,
     }
 
 
@@ -210,25 +221,27 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
     check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
 
 
-def _describe_api_facts(backend: str, sent_batches: Iterable[BatchRow]) -> dict[str, str]:
-    """Return for each fact about batches whether the API met it, with the reason, as texts.
+def _describe_batch_duration(backend: str, sent_batches: Iterable[BatchRow]) -> str:
+    """Return how long the API says that the batch took, as a text; else why that is not known.
 
-    Only the duration of a batch is measured; the other facts are UNTRIED_FACTS.
+    Args:
+        backend: The backend; the local engine has no such duration.
+        sent_batches: All batches that were sent; the last one of the mode batch counts.
     """
-    times_s = [batch.remote_s for batch in sent_batches if batch.way is Mode.BATCH]
-    times_text = "not met: the API does not say when the batch ended"
     if backend == "local":
-        times_text = "not met: the local engine answered"
-    elif times_s and times_s[-1] is not None:
-        times_text = f"met: {times_s[-1]:.0f} s by the API's clock"
-    return {"times of a batch": times_text, **UNTRIED_FACTS}
+        return "not met: the local engine answered"
+    times_s = [batch.remote_s for batch in sent_batches if batch.way is Mode.BATCH]
+    if times_s and times_s[-1] is not None:
+        return f"met: {times_s[-1]:.0f} s by the API's clock"
+    return "not met: the API does not say when the batch ended"
 
 
 def _measure_control_requests(data: Path, store: Store, *, backend: str) -> dict[str, str]:
-    """Return whether the API does what control requests rely on, as texts by fact.
+    """Return how many control requests came back, and how many kept to their enum, as texts.
 
-    These facts are assumed without a check: the keys of control requests come back, and an enum
-    with one value is kept to in a batch. Both are "not met" if the local engine answered.
+    A control request allows a single value for its answer. The replies are read from the result
+    files of the ingested batches. A text is such as "2 of 2", or "not met" if the local engine
+    answered.
 
     Args:
         data: Directory of the workspace with the invented rows.
@@ -256,12 +269,14 @@ def _measure_control_requests(data: Path, store: Store, *, backend: str) -> dict
 
 
 def _measure_decisions(check_ws: WorkspaceSession) -> tuple[dict[str, str], float]:
-    """Return whether decisions do what findable relies on, as texts by fact, and the cost in USD.
-
-    All facts are "not met" if the local engine answered.
+    """Ask a decision model about the invented rows; return the facts it showed, and the cost.
 
     Args:
         check_ws: The workspace with the invented rows.
+
+    Returns:
+        A text for each of DECISION_FACTS, and the cost in USD. With the local engine nothing is
+        asked: all texts are "not met", and the cost is 0.
     """
     if check_ws.backend == "local":
         return dict.fromkeys(DECISION_FACTS, "not met: the local engine answered"), 0.0
@@ -285,7 +300,7 @@ def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) 
         0.0 if the first list has them, or None if no batch has a remote name.
 
     Raises:
-        RemoteError: A batch is not in the list after MAX_LIST_LAG_S.
+        RemoteError: A batch is not in the list after MAX_LIST_LAG_S, or the list cannot be read.
     """
     started_at_s = check_ws.monotonic()
     with check_ws.store.read() as tx:

@@ -1,9 +1,12 @@
 """Run all due units of a task once: for cron, for a scheduler, and for parallel workers.
 
-A unit is the smallest piece of work that takes its lock and makes guarded state changes. A unit
-does nothing if another process was first. So any number of processes on any number of hosts may
-run units of one workspace at the same time, and die at any moment. A unit that fails does not
-prevent the others.
+- A unit is the smallest piece of work that takes its lock and makes guarded state changes: a step
+  of a batch, a block of texts to embed, or a step of the whole task.
+- A unit does nothing if another process was first. So any number of processes on any number of
+  hosts may run units of one workspace at the same time, and die at any moment.
+- A unit that fails does not prevent the others.
+- A row is due if its last live call failed or was postponed. A due row is asked alone and at once,
+  and other open rows are asked by batch.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -25,7 +28,7 @@ from pipeline.index import build, vectors
 from pipeline.index.builds import open_synced_builds
 from pipeline.store import batches
 from pipeline.workflows import decisions
-from pipeline.workflows.due_units import DueUnit, is_index_stale, is_pilot_clear
+from pipeline.workflows.due_units import DueUnit, detect_stale_index, is_pilot_clear
 from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.tag_report import batch_failed_error
 
@@ -77,11 +80,13 @@ class WorkPass:
         return len(self.failures) == failures_before
 
     def collect(self) -> None:
-        """Poll, download and ingest batches as far as the units are selected.
+        """Poll, download and ingest the batches, each if its unit is selected.
 
-        "look" or "download" polls and downloads, and "ingest" ingests. If a step fails, the others
-        still run. Phrases for downloaded, ingested and failed batches are added. Errors of polls,
-        failed batches and held batches are added to `failures`; unclear creates are not.
+        "look" polls, "download" polls and downloads, and "ingest" ingests. If a step fails, the
+        others still run. Phrases for downloaded, ingested and failed batches are added. Errors of
+        polls, failed batches and held batches, whose replies seem to belong to other rows, are
+        added to `failures`. A batch of which it is unclear whether the API created it is no
+        failure, because the next submission finds out.
         """
         labels = self.ws.task.labels
         tag_rounds = self.tag_rounds
@@ -114,15 +119,19 @@ class WorkPass:
             self.failures.append(batch_failed_error(batch_number, reason, labels))
 
     def _poll(self) -> None:
-        """Poll the batches at the API once; download results if that unit is selected."""
+        """Poll the batches at the API once; download results if the unit "download" is selected."""
         should_download = "download" in self.units
         self.tag_rounds.poll(wait=False, batch_number=self.number, should_download=should_download)
 
     def ask_due_rows(self) -> None:
         """Ask about due rows by live calls, and store the answers.
 
-        Does nothing if the unit "ask" is not selected, or if no row is due. The counts are added to
-        the figures and phrases. An error that stops the calls is added to `failures`.
+        A row is due if its last live call failed or was postponed. Does nothing if the unit "ask"
+        is not selected, or if no row is due. The counts are added to the figures and phrases. An
+        error that stops the calls is added to `failures`.
+
+        Raises:
+            KeyboardInterrupt: The calls were interrupted.
         """
         if "ask" not in self.units:
             return
@@ -146,7 +155,8 @@ class WorkPass:
     def ask_moved_rows(self) -> None:
         """Ask the rows that moved batches left open.
 
-        Does nothing if the unit "ask" is not selected. An error that stops a live run is added to
+        A batch is moved if it was cancelled so that its rows are asked in another mode. Does
+        nothing if the unit "ask" is not selected. An error that stops a live run is added to
         `failures`.
 
         Raises:
@@ -161,16 +171,17 @@ class WorkPass:
             self.failures.append(live_report.stopped)
 
     def _has_decide_run(self) -> bool:
-        """Return whether the unfinished `tag` of the task asks by decisions."""
+        """Return whether the task's unfinished `tag` asks a decision model about closed fields."""
         with self.ws.store.read() as tx:
             return decisions.is_decide_run_open(tx, self.ws.task)
 
     def decide_rows(self) -> None:
-        """Continue an unfinished run of decisions.
+        """Continue an unfinished `tag` that asks a decision model about closed fields.
 
-        Does nothing if the unit "ask" is not selected, or if there is no such run. An error that
-        stops it is added to `failures`. A used-up budget is no failure: it is added to the figures,
-        with the number of open rows.
+        Closed fields are those with a fixed choice. Does nothing if the unit "ask" is not selected,
+        or if there is no such `tag`. A phrase has the number of rows that got these fields. An
+        error that stops the calls is added to `failures`. A used-up budget is no failure: it is
+        added to the figures, with the number of open rows.
 
         Raises:
             KeyboardInterrupt: The live run was interrupted.
@@ -190,13 +201,14 @@ class WorkPass:
             self.failures.append(live_report.stopped)
 
     def submit(self) -> None:
-        """Prepare open rows if "prepare" is selected, and send batches if "send" is.
+        """Prepare open rows if the unit "prepare" is selected, and send batches if "send" is.
 
-        During an unfinished run of decisions, only rows whose closed fields are decided are
-        prepared. See `_submit_open_rows`.
+        During an unfinished `tag` in the mode decide, only rows whose closed fields were answered
+        by the decision model are prepared, to ask their other fields. If a pilot blocks the rows,
+        or the budget is used up, that is added to the figures.
 
         Raises:
-            FindableError: As `TagRounds.submit`.
+            FindableError: A batch could not be sent, or the price was not confirmed.
         """
         ws = self.ws
         task = ws.task
@@ -213,11 +225,12 @@ class WorkPass:
 
         New rows are prepared only if the unit "prepare" is selected, and batches are sent only if
         "send" is. If a pilot is missing or failed, no new rows are prepared, and the figures have
-        the reason. If no cost is agreed, the price is confirmed. A used-up budget is no error: it
-        is in the figures, and the next pass submits what the budget allows.
+        the reason. If the session has no agreed cost, a person at the terminal is asked if the
+        price must be confirmed, and without a person this is an error. A used-up budget is no
+        error: it is in the figures, and the next pass submits what the budget allows.
 
         Raises:
-            FindableError: As `TagRounds.submit`.
+            FindableError: A batch could not be sent, or the price was not confirmed.
         """
         ws = self.ws
         tag_rounds = self.tag_rounds
@@ -245,7 +258,7 @@ class WorkPass:
         is_agreed = not has_new_rows or ws.agreed_usd is not None
         submit_report = tag_rounds.submit(
             is_confirmed=is_agreed,
-            should_wait=True,
+            should_report_full_api=True,
             should_send=should_send,
             batch_number=self.number,
         )
@@ -268,12 +281,12 @@ class WorkPass:
         """Embed the new texts of the task's index, and add a phrase with their number.
 
         Does nothing if the unit "embed" is not selected, the task has no index, or the index is up
-        to date; in a pass for a single block the last is not checked. A block that another process
-        embeds is left to it.
+        to date. A pass for a single block embeds it without comparing the index first. A block that
+        another process embeds is left to it.
         """
         if "embed" not in self.units or not self.ws.is_indexed:
             return
-        self._is_index_stale = self.number is not None or is_index_stale(self.ws, exact=True)
+        self._is_index_stale = self.number is not None or detect_stale_index(self.ws, exact=True)
         if not self._is_index_stale:
             return
 
@@ -282,7 +295,7 @@ class WorkPass:
             self.phrases.append(f"{plural(embedded_count, 'text')} embedded")
 
     def update_index(self) -> None:
-        """Complete the promotion of a dead process, and build the index if it is stale.
+        """Complete the promotion of a build that a dead process began, and build a stale index.
 
         The unit "promote" must be selected for the former, and "build" for the latter. Does nothing
         if the task has no index. A phrase about a build is added.
@@ -295,14 +308,14 @@ class WorkPass:
             return
 
         has_embedded = "embed" in self.units
-        if self._is_index_stale or is_index_stale(self.ws, exact=not has_embedded):
+        if self._is_index_stale or detect_stale_index(self.ws, exact=not has_embedded):
             self.phrases.append(f"index built with {build.build_index(self.ws).count:,} entries")
 
     def describe_waits(self, due_units: Sequence[DueUnit]) -> None:
         """Add a line about each slow batch of the task to the figure `slow`.
 
-        A line has the wait so far, and when the batch is looked at next. If the local engine
-        answers, nothing is added.
+        A line has the time that the batch has waited at the API, and when it is polled next. If the
+        local engine answers, nothing is added.
 
         Args:
             due_units: The units of the task that are due now or later.

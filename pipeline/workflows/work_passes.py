@@ -46,17 +46,23 @@ def run_due_units(
 ) -> WorkPass:
     """Run the due units of the task in use once, within budgets and the agreed cost.
 
-    The order is: collect batches, embed, prepare the task, ask due rows, ask rows of moved batches,
-    continue decisions, submit, update the index, complete the report. If the task cannot be
-    prepared, nothing is asked, decided or submitted. Errors of units are not raised: they are in
-    the result. The budget of an unfinished `tag` becomes the session's; a start of it in the future
-    is corrected.
+    The order is:
+
+    1. Poll, download and ingest batches, and embed new texts.
+    2. Sync the rows and clear up after dead processes. If this fails, nothing is asked or sent.
+    3. Ask due rows and rows of moved batches by live calls, continue an unfinished `tag` in the
+       mode decide, and prepare and send batches.
+    4. Build a stale index, and complete the report.
+
+    Errors of units are not raised: they are in the result. The session gets the budget of the
+    task's unfinished `tag`. If this `tag` has a start in the future, the start is corrected in the
+    database.
 
     Args:
         ws: The workspace.
         units: Run only these units.
-        number: Run only the units of this batch or block of texts, or all if None. With a number,
-            the report is completed only for "ingest".
+        number: Run only units of this batch, or for the unit "embed" of this block of texts; None
+            for all. With a number, the report is completed only for "ingest".
     """
     work_pass = WorkPass(ws, units, number)
     budget.correct_tag_start(ws.store, ws.task, now=ws.now)
@@ -145,7 +151,7 @@ def run_pass(
 
 
 def _describe_pass(work_pass: WorkPass) -> list[str]:
-    """Return the phrases of a pass, and why rows wait; empty if there was nothing to do."""
+    """Return the phrases of a pass, and why rows or batches wait; empty if nothing was to do."""
     figures = work_pass.figures
     phrases = list(work_pass.phrases)
     stop_reason = figures.get("out_of_money") or figures.get("no_pilot")

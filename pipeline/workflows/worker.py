@@ -103,8 +103,8 @@ def create_job_tables(
 ) -> bool:
     """Create the tables of jobs unless they exist; return whether they were created.
 
-    They are in a schema of their own. Asks a person first if the database has tables of another
-    program.
+    They are in a schema of their own. A person is asked first if the database also has tables of
+    another program.
 
     Raises:
         InputError: The workspace is an SQLite file, or the person did not confirm.
@@ -200,7 +200,7 @@ class _JsonLog(NoProgress):
 
 
 class _Worker:
-    """Defers due units as jobs, and runs jobs in threads."""
+    """Creates jobs for due units, and runs jobs in threads."""
 
     def __init__(
         self,
@@ -231,11 +231,11 @@ class _Worker:
         app.task(self._run_job, name="unit")
 
     async def run(self, options: dict[str, Any], start_message: str) -> None:
-        """Run and create jobs until a signal arrives; reconnect to the database if needed.
+        """Run jobs, and create jobs for due units, until a signal arrives.
 
-        At the same time, jobs for due units are created. The start and each lost connection are
-        printed; the next connection is tried SURVEY_PAUSE_S seconds later. A job that does not end
-        in time after the signal is left as a killed process leaves it.
+        The start and each lost connection to the database are printed. After a lost connection, the
+        next one is tried SURVEY_PAUSE_S seconds later. A job that does not end in time after the
+        signal is abandoned. Its unit is found due again, as after a kill.
 
         Args:
             options: Queues and concurrency, as Procrastinate takes them.
@@ -285,8 +285,8 @@ class _Worker:
     async def _survey(self) -> None:
         """Create jobs for all due units, and retry jobs of dead workers, until cancelled.
 
-        Both are repeated after SURVEY_PAUSE_S seconds. Errors of findable and Procrastinate are
-        printed and do not end it.
+        This is repeated with a pause of SURVEY_PAUSE_S seconds. Errors of findable and
+        Procrastinate are printed and do not end it.
         """
         from procrastinate.exceptions import ProcrastinateException
 
@@ -301,8 +301,8 @@ class _Worker:
     async def _defer_due_units(self) -> None:
         """Create a job for each due unit of all tasks that has none yet.
 
-        A unit that is due later gets a job for that time. If a task has a job that updates its
-        index, its index units are left out. The workspace is read in threads.
+        A unit that is due later gets a job for that time. If a task has a job for a unit of its
+        index, waiting or running, its index units are left out. The workspace is read in threads.
         """
         loop = asyncio.get_running_loop()
         jobs = list(await self._app.job_manager.list_jobs_async())
@@ -372,7 +372,10 @@ class _Worker:
             await job.defer_async(unit=due_unit.unit, task=due_unit.task, number=due_unit.number)
 
     async def _run_job(self, unit: str, task: str, number: int | None) -> None:
-        """Run a unit in a thread; defer it again if it failed. Jobs store the parameters."""
+        """Run a unit in a thread; create a job that retries it if it failed.
+
+        Procrastinate calls this with the parameters that the job stores.
+        """
         due_unit = DueUnit(unit, task, number=number)
         loop = asyncio.get_running_loop()
         retry_at = await loop.run_in_executor(self._pool, self._run_unit, due_unit)
@@ -386,8 +389,9 @@ class _Worker:
         of the worker is printed as "stopped".
 
         Returns:
-            When a failed unit is retried: `poll_most` seconds later. None if it succeeded, was
-            stopped, or its workspace cannot be opened.
+            When a failed unit is retried: `poll_most` seconds later. None if it succeeded or was
+            stopped. Also None if its workspace could not be opened, because the next survey creates
+            a job for the unit if it is still due.
         """
         unit_members = due_unit.json_members
         started_at_s = time.monotonic()
@@ -432,7 +436,8 @@ class _Worker:
     ) -> Iterator[WorkspaceSession]:
         """Open the workspace for a task; its messages are lines of JSON with `log_members`.
 
-        Work in it ends when the worker stops, and its cost is confirmed if the worker agrees.
+        Work in it ends when the worker stops. If the worker was started with consent to costs, any
+        cost is agreed.
 
         Args:
             task: The name of the task.
@@ -467,7 +472,7 @@ class _Worker:
         task: str,
         should_index: bool,  # noqa: FBT001 - for an executor
     ) -> list[tuple[DueUnit, datetime]]:
-        """Return the units of a task, and when each is due by the database server's clock."""
+        """Return the due units of a task, and when each is due by the database server's clock."""
         with self._open_session(task, Access.WRITE, {"task": task}) as ws:
             # The server compares this time with its own clock.
             now = ws.now()
@@ -491,7 +496,7 @@ class _Worker:
             return _is_set_up(ws.store) and not self._stopping.is_set()
 
     def metrics(self) -> bytes:
-        """Return the figures of all tasks and the errors by unit; see `health.render_metrics`.
+        """Return the figures of all tasks and the errors by unit, in the format of Prometheus.
 
         Opens the workspace for reading once for each task.
         """
