@@ -359,7 +359,7 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
                 row_faults.add(fault_kind, [stripped_text(row["username"])])
             bar.show(row_number)
 
-    faults = row_faults.to_findings()
+    faults = row_faults.to_row_faults()
     if orphaned_ids:
         faults.append(_make_orphan_fault(orphaned_ids))
     return faults

@@ -455,7 +455,7 @@ def verify_quotes(
         "others": foreign_count,
         "faults": fault_count,
     }
-    return summary, figures, faults.to_findings()
+    return summary, figures, faults.to_row_faults()
 
 
 def _check_passages(
