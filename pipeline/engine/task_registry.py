@@ -452,8 +452,8 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
 def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) -> str | None:
     """Return the column that contains the quotations of answers, or None without quotations.
 
-    It is the column of `quotes_in=`, else `text`, else the only text column of the prompt;
-    `find_kind_faults` reports several.
+    It is the column of `quotes_in=`, else `text`, else the first text column of the prompt. In a
+    checked declaration that is the only one, because `find_kind_faults` reports several.
     """
     if declaration.quotes_in is not None:
         return find_column(declaration.quotes_in, columns)
@@ -479,8 +479,8 @@ def save_record(
     """Register a task as its file declares it, update its views, and return the stored record.
 
     Nothing is written if the record differs only in its time. Otherwise its fingerprint is stored,
-    too. If `index=` or `label=` changed, the search index becomes outdated. New and renamed terms
-    of a vocabulary are applied to stored answers. Lines about changes are printed after the
+    too. If `index=` or `label=` changed, the search index becomes outdated. Renamed terms of a
+    vocabulary are renamed in stored answers, too. Lines about changes are printed after the
     transaction.
 
     Args:

@@ -31,9 +31,13 @@ _TEXT_LIST_PATTERN = (
 
 
 def compile_people_where(tx: Connection, text: str, *, doubts: RowDoubts) -> ColumnElement[bool]:
-    """Return the condition of a WHERE= text on people.
+    """Return the SQL condition on the table of people that a WHERE= text means.
 
-    Names are columns, or `doubtful` if no column has this name.
+    Names are columns of people, other columns of imported files, or `doubtful` if no column has
+    this name.
+
+    Args:
+        doubts: Which people are doubtful: their tags have a low probability and nobody saw them.
 
     Raises:
         InputError: The text is invalid, or names a column that does not exist.
@@ -56,10 +60,10 @@ def compile_people_where(tx: Connection, text: str, *, doubts: RowDoubts) -> Col
 
 
 def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:
-    """Return an expression for a JSON document with the value of a column as its only member.
+    """Return an SQL expression for the JSON document `{"value": …}` of a column's cell.
 
-    Cells of another kind than the column, which another program wrote, are texts. Tags that are not
-    a list of texts are missing.
+    In a number column, a cell that is not a number, which another program wrote, becomes a text.
+    Tags become a list. If another program wrote tags that are not a list, the expression is NULL.
     """
     cell = table.experts.c[column]
     text_cell = strip_white_space(cell)
