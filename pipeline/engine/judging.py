@@ -109,9 +109,9 @@ class Provenance:
 def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
     """Return the origin of a batch's replies: number, version, model, fingerprint and mode.
 
-    The model and its prices are from the table of models. If the table does not have the model, it
-    gets the prices of the setting PRICES. Without that setting it has no price if the batch was
-    made without a price; otherwise an error is raised, because the replies must be paid.
+    The model and its prices are from the table of models. If the table does not have the model, the
+    setting PRICES gives its prices. If that is not set, either, the model has no price, unless the
+    batch was made with a price: then its cost cannot be computed, and an error is raised.
 
     Raises:
         ConfigurationError: The table no longer has the model, and its price is needed.

@@ -1,7 +1,7 @@
 """Open a workspace for a command: check access, prepare folder and tables, make the session.
 
-- Shipped tasks come with findable; the people task (`TASK=experts`) is the default. The tasks that
-  are not built in are user tasks.
+- Shipped tasks come with findable. The people task is the default, the first of BUILT_IN_TASKS.
+- The tasks that are not in BUILT_IN_TASKS are user tasks.
 - A shipped task is used in a workspace if its tables exist there, or if TASK= names it and the
   command may make them. To adopt an existing table is to add the columns that it lacks.
 - The backend is Gemini or the local engine. The first upload binds a workspace to its backend.

@@ -1,7 +1,7 @@
 """Find the tasks of a workspace, and choose the task of a command whose TASK= is not set.
 
-The people task (`TASK=experts`) is the default. A task is used in a workspace if its tables exist
-there, or if it is registered as a user's task is.
+The people task is the default: the first of BUILT_IN_TASKS. A task is used in a workspace if its
+tables exist there, or if it is registered as a user's task is.
 """
 
 import contextlib

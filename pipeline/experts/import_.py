@@ -90,9 +90,9 @@ class PeopleFile(MappedFile):
 def _describe_other_columns(mapping: ColumnMapping) -> Iterator[str]:
     """Yield notes on the columns of a file that are not columns of people.
 
-    A note lists the columns that are stored beside the table, another those that are ignored.
-    Ignored are columns that MAP= leaves out, and columns that our own export added. If they include
-    tags or scores, a note says how to change tags. Nothing is yielded without such columns.
+    A note lists the columns that are only stored, and another note those that are ignored. Ignored
+    are columns that MAP= leaves out, and columns that our own export added. If they include tags or
+    scores, a note says how to change tags. A file without such columns has no notes.
     """
     export_columns = filter_export_columns((*mapping.kept_names, *mapping.ignored_names))
     stored_columns = [name for name in mapping.kept_names if name not in export_columns]
@@ -292,14 +292,14 @@ def _describe_missing_people(
 
     For at most MAX_TYPED_USERNAMES people without a comma in a username, the command is
     `forget` with all usernames. Otherwise it is `forget` with a file that lists the people: the
-    report of the import. Without a report, the note first names the command that writes one.
-    Nothing is written here.
+    report of the import. If no report was written, the note first names the command that writes it.
+    This function writes no file.
 
     Args:
         path: The imported file.
         count: Number of missing people.
         usernames: The first of their usernames.
-        report: File with the findings of the import, if one was written.
+        report: File with the findings of the import; None if no report was written.
     """
     message = (
         f"{path} lacks {plural(count, 'person', 'people')} from earlier files "

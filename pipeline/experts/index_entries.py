@@ -96,8 +96,8 @@ def _word_field(column: str) -> str:
 def _index_text(metadata: Mapping[str, Any], column_texts: Mapping[str, str]) -> str:
     """Return `First Last. Title at Company. bio Skills: a, b. Domains: tag1, tag2.` of an entry.
 
-    `Skills` stands for the columns of `column_texts`, each as `NAME: TEXT.` in their order. Missing
-    parts are left out. If all are missing, returns the username.
+    `Skills` is an example of a column of `column_texts`; they follow in their order. Missing parts
+    are left out. If all are missing, returns the username.
 
     Args:
         metadata: The entry's part of `metadata.json`.
@@ -169,7 +169,7 @@ def _search_hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_columns(tx: Connection, names: Sequence[str]) -> None:
-    """Check that imported files had columns of these names beside the columns of people.
+    """Check that imported files had columns of these names that are not columns of people.
 
     Raises:
         InputError: No file had such a column; the hint suggests a similar name. Or the name is that

@@ -181,7 +181,7 @@ def filter_export_columns(names: tuple[str, ...]) -> frozenset[str]:
     These are the tags and the score. A file with a score is an export, so `state`, `reason` and
     `tags_confidence` are returned, too. But if it has `row_state`, `row_reason` or
     `answer_tags_confidence`, that column is returned, and the column with the short name is the
-    user's own: an export uses the long name only if the short one is taken.
+    user's own: an export uses the long name only if the short name is taken.
 
     Args:
         names: All column names of the file; case, spaces and signs are ignored.

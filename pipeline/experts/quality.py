@@ -90,8 +90,8 @@ def measure(
 
     Reads all people that the version tagged. The figures, by name, are numbers and shares such as
     tags per person, tags used once, parked people, and unsupported tags. A tag is unsupported if it
-    does not fit the text of its person. That is measured only on a seeded random sample of people
-    with English texts, and only from MIN_PEOPLE_TO_COMPARE people on; it may load the local
+    does not fit the text of its person. Their share is measured on a seeded random sample of people
+    with English texts, and only from MIN_PEOPLE_TO_COMPARE people on. This may load the local
     embedding model. Parked people of all versions count. The tables have the most used, the longest
     and the unsupported tags.
 

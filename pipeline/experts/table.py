@@ -187,9 +187,9 @@ class _Shape:
 
 
 def reflect_shape(tx: Connection) -> _Shape:
-    """Return in what the table of this database may differ from findable's own.
+    """Return the properties in which the table of this database may differ from findable's own.
 
-    That is the id column, the rule for new ids, and what is stored in place of NULL. The table is
+    They are the id column, the rule for new ids, and the values in place of NULL. The table is
     reflected once per connection: the shape is cached in `tx.info`, until `adopt` runs.
     """
     cached_shape: _Shape | None = tx.info.get(_Shape)

@@ -118,8 +118,8 @@ class ExpertsRows(TaskRows):
     def table(self, tx: Connection) -> RowTable:
         """Return the table of people.
 
-        With REFRESH=1 (`asks_stale_rows`), tagged people whose biography changed are open, too.
-        They are determined at the first call of this object; later changes are not seen.
+        If the task refreshes (`asks_stale_rows`), tagged people whose biography changed are open,
+        too. They are determined at the first call of this object; later changes are not seen.
         """
         people = table.people_table(tx)
         if not self.asks_stale_rows:

@@ -184,7 +184,7 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
     images with other bytes are unparked. Rows below the folder whose files were deleted are marked.
     An event is recorded if rows changed. REFRESH=1 inspects broken images again. Waits until no
     other import of images runs. A folder without images is no error here: the caller calls `check`
-    of the report, which raises one.
+    of the report, which raises it.
 
     Raises:
         InputError: `folder` is not a folder, or its name cannot be stored.
@@ -287,9 +287,9 @@ def _read_image(path: str) -> _ImageFile | str:
 def _find_rows(tx: Connection, image_files: Sequence[_ImageFile]) -> list[Row | None]:
     """Return the stored row of each file, in their order; None for a new file.
 
-    It is the row with the path of the file. If there is none, the file may have been moved: then it
-    is a row with the same hash, whose own file does not exist any more. Such a row is returned for
-    one file only.
+    It is the row with the path of the file. Otherwise the file may have been moved: then it is a
+    row with the same hash, whose own file does not exist any more. Such a row is returned for a
+    single file.
     """
     paths = [file.path for file in image_files]
     row_by_path = {row["path"]: row for row in _select_rows(tx, assets.c.path, paths)}
