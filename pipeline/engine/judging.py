@@ -353,7 +353,7 @@ def write_judged_replies(
     answered or parked. Without a batch number in `provenance` no claim is ended.
 
     Args:
-        judgements: At most one reply for each row.
+        judgements: Outcomes of requests, or copies of them for rows with equal inputs.
         provenance: Batch, version and model of all replies.
 
     Returns:

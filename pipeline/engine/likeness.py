@@ -9,10 +9,10 @@ of its row. Only rare words count, because every text has the frequent ones:
 
 The batch is mixed up if both conditions hold:
 
-1. Its answers are no more alike than answers of shuffled rows. This is a permutation test (Good,
-   Permutation, Parametric and Bootstrap Tests of Hypotheses, 3rd ed. 2005, ch. 3). Its shuffles
-   move all answers along a ring of rows in random order, so that no answer stays at its row.
-   One-sided p < 0.001 shows that answers are better than chance.
+1. Not more answers are alike the texts of their own rows than of shuffled rows. This is a
+   permutation test (Good, Permutation, Parametric and Bootstrap Tests of Hypotheses, 3rd ed. 2005,
+   ch. 3). Its shuffles move all answers along a ring of rows in random order, so that no answer
+   stays at its row. One-sided p < 0.001 shows that answers are better than chance.
 2. They should be more alike. Earlier answers show how alike right answers are; then fewer than half
    of that share is required, with p < 0.0005. Without earlier answers the placed answers show it:
    most belong to other rows, with p < 0.0005 by the binomial distribution.
@@ -85,12 +85,13 @@ def list_texts(value: Any) -> Iterator[str]:
 
 
 def measure_likeness(pairs: Sequence[WordPair]) -> Likeness:
-    """Compare the words of each answer with the words of all texts; pure.
+    """Compare the words of each answer with the words of all texts.
 
-    Two things are returned. First, for each answer the texts that have a rare word of it. A rare
-    word is in at most RARE_WORD_SHARE of the answers and of the texts. Second, how many answers
-    unique words place at a text, and how many of these at the text of their own row. A unique word
-    is in a single answer and a single text; MIN_PLACING_WORDS of them place an answer.
+    The result has two parts. First, for each answer the texts that share a rare word with it. A
+    rare word is in at most RARE_WORD_SHARE of the answers and of the texts. Second, how many
+    answers are placed at a text, and how many of these at the text of their own row. An answer is
+    placed at a text if they share MIN_PLACING_WORDS words that no other answer and no other text
+    has.
 
     Args:
         pairs: The words of each answer, and of the text of the row that it was returned for.

@@ -1,6 +1,12 @@
 """Parts of a task, and the types that a task exchanges with the rest of the program.
 
-`tx` is a connection inside a transaction of `pipeline.store`. The caller ends the transaction.
+- A prompt version (`task@n`, in names of parameters the label) is a state of prompt and schema.
+  Prompt version and model are a version (`task@n/model`). Corrections have the version `person`.
+- A row is open if it can be asked. A row is claimed while a batch asks it, and parked if it is not
+  asked again until a user unparks it.
+- An answer is applied if its row took it, and outdated if the row's input changed after the
+  request.
+- `tx` is a connection inside a transaction of `pipeline.store`. The caller ends the transaction.
 """
 
 import json
@@ -65,7 +71,8 @@ class WriteResult:
     applied: set[str] = field(default_factory=set)
     # Rows whose input changed after the request was made.
     outdated: set[str] = field(default_factory=set)
-    # Rows that can take no answer and are not asked again, with the reason.
+    # Rows whose answer the database refused or that can have none; they are parked, with the
+    # reason.
     blocked: dict[str, str] = field(default_factory=dict)
     # Blocked rows and rows that failed too often, with the reason. `write_judged_replies` fills it.
     parked: dict[str, str] = field(default_factory=dict)

@@ -193,8 +193,8 @@ def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
         used_names: Case-folded names of the fields before.
 
     Raises:
-        InputError: The name, kind or choices are invalid, or a choice contains a comma and a next
-            field.
+        InputError: The name, kind or choices are invalid, or a comma separates the choices from the
+            next field, in place of the semicolon.
     """
     name_text, colon, kind = (part.strip() for part in definition.partition(":"))
     if "|" in kind:
@@ -310,9 +310,9 @@ class _AnswerCode(NamedTuple):
 
 
 def _render_answer(fields: Sequence[AnswerField], text_column: str) -> _AnswerCode:
-    """Render the class `Answer`; return it with the name of its first field and an example answer.
+    """Render the class `Answer`; return it, the name of its first field and an example answer.
 
-    Both are used in other lines of the file.
+    Name and example are used in other lines of the file.
 
     Args:
         fields: At least one field.

@@ -1,4 +1,9 @@
-"""Rows of a user's task, and the grid that lists them."""
+"""Rows of a user's task, and the grid that lists them.
+
+- A row is stale if its input changed after its answer.
+- An answer is outgrown if a vocabulary got terms after it, which the answer could not have.
+- A selection is the set of rows that a run with a condition (`tag WHERE=`) asks.
+"""
 
 import dataclasses
 import json
