@@ -372,12 +372,8 @@ def _make_edit(
 ) -> NewEdit | None:
     """Return a validated edit of a row, or None if the answer has the new values already.
 
-    An edit without new values is returned if it changes which fields count as set by a person: an
-    undo, or a change with `confirms_values`. Nothing is stored.
-
-    Args:
-        change: New values by field, or the number of the edit to undo.
-        current: The stored rows, answers and edits.
+    The edit is also returned if it only changes which fields are labels: an undo, or a change with
+    `confirms_values`. Nothing is stored.
 
     Raises:
         InputError: The row, the field, the edit to undo or the new answer is invalid.
@@ -580,13 +576,13 @@ def _changed_answer(
 
 
 def _read_description(tx: Connection, task: Task, row_id: str) -> Document:
-    """Return the document of a row as it is stored now; see `_describe_answer`."""
+    """Return the document of a row; see `_describe_answer`."""
     answer = task.answers.read_current(tx, [row_id])[row_id]
     return _describe_answer(row_id, answer, edits.list_edits(tx, task.name, [row_id])[row_id])
 
 
 def _describe_answer(row_id: str, answer: Document, row_edits: Sequence[AnswerEdit]) -> Document:
-    """Return a document with a row's id, current answer, state and edits; see `read_history`.
+    """Return a document with a row's id, current answer, state and edits; see `history`.
 
     `state` is a hash of row id, answer and number of edits. Each edit has its changed fields.
     """

@@ -1,7 +1,7 @@
 """Correct and confirm the answers of many rows by a file of labels.
 
-Each line of the file has the key of a row and the right values of fields, its labels. A value that
-the answer has already is confirmed as right. A blank cell is no label.
+Each line of the file has the key of a row and the right values of fields. A value that the answer
+has already is confirmed. A blank cell is no label.
 
 A file is stored in one transaction, as one bulk edit, or not at all. So a killed command stores
 nothing, and the same file stored twice changes nothing the second time.
@@ -227,9 +227,9 @@ def _store_bulk_edit(
 def _match_columns(task: Task, source: FileSource) -> _LabelColumns:
     """Return which columns of a file have the key and the fields, and which are ignored.
 
-    Ignored are the other columns that an export has: columns of the rows, version, state, cost and
-    so on. The column of a field may be called `answer_FIELD`. If the file has `FIELD`, too, that is
-    a column of the rows and `answer_FIELD` is taken.
+    Ignored columns are other columns of an export. The column of a field may be called
+    `answer_FIELD`. If the file has both names, `answer_FIELD` is taken, because then the other
+    column is of the rows.
 
     Raises:
         LabelFileError: A column is neither a key, nor a field, nor a column of an export.
@@ -266,8 +266,7 @@ def _match_columns(task: Task, source: FileSource) -> _LabelColumns:
 def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[str]:
     """Return the columns of a file that contain the keys of its rows.
 
-    These are the key columns of the task. If the task has none, it is one column: the first of the
-    task's `name_columns`, such as `id`, that the file has.
+    If the task has no key columns, this is the first of the file's columns that names rows.
 
     Args:
         names: The columns of the file.
@@ -381,8 +380,7 @@ def _iterate_candidates(cell: Any) -> Iterator[Any]:
     """Yield the values that a cell can mean, the most literal first.
 
     A text is yielded as text, as JSON, as a list separated by semicolons or commas, and as a truth
-    value if it is `true` or `false` in any case. Any other cell is yielded as it is, and then as
-    text, unless it is a list or an object.
+    value. Any other cell is yielded as it is, and then as text, unless it is a list or an object.
     """
     if not isinstance(cell, str):
         yield cell
@@ -484,7 +482,7 @@ def _describe_refusal(
 
 
 def _count_edits(report: LabelFileReport, planned: PlannedEdits) -> None:
-    """Add the counts of planned edits to a report, which is changed.
+    """Add the counts of planned edits to a report.
 
     Counted are unchanged, corrected and confirmed rows, rows that had no answer before, and changed
     values by field.

@@ -1,8 +1,4 @@
-"""Columns, sort orders and WHERE= cells for the confidences of a user's rows.
-
-A confidence is the probability, as a decision model gave it, that the value of a field is right. A
-row is doubtful if a confidence is below the setting DOUBTFUL and no person saw the answer.
-"""
+"""Columns, sort orders and WHERE= cells for the confidences of a user's rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

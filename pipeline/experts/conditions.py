@@ -31,13 +31,9 @@ _TEXT_LIST_PATTERN = (
 
 
 def compile_people_where(tx: Connection, text: str, *, doubts: RowDoubts) -> ColumnElement[bool]:
-    """Return the SQL condition on the table of people that a WHERE= text means.
+    """Return the condition of a WHERE= text on people.
 
-    Names are columns of people, other columns of imported files, or `doubtful` if no column has
-    this name.
-
-    Args:
-        doubts: Which people are doubtful: their tags have a low probability and nobody saw them.
+    Names are columns, or `doubtful` if no column has this name.
 
     Raises:
         InputError: The text is invalid, or names a column that does not exist.

@@ -42,10 +42,10 @@ DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findabil
 
 
 def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
-    """Return the grid that lists people on the page and in `items`; the rows are read later.
+    """Return the grid of the list of people: its columns, search, sort orders and filters.
 
-    It has the columns, search, sort orders and filters. The search covers names, job title, company
-    and tags. People can be sorted by username and score, and filtered by score, tags and version.
+    The search covers names, job title, company and tags. People can be sorted by username and
+    score, and filtered by score, tags and version.
 
     Args:
         tx: A connection to the database that will run the queries.

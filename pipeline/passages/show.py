@@ -72,14 +72,13 @@ def make_passages_grid(
     *,
     doubt_threshold: float,
 ) -> Grid:
-    """Return the grid that lists passages; no query is run.
+    """Return the grid that lists passages.
 
-    Words are searched in id, source and text. Passages can be filtered by a type of their concepts
-    (as a tag), by a version and by a prompt version. WHERE= knows only `doubtful`. A row can list
-    the names of its concepts; those of a corrected passage are only the names of the correction.
+    Words are searched in id, source and text. The tags of a passage are the types of its concepts.
+    Each row can list the names of its concepts that count. Passages can be filtered by a version or
+    a prompt version. WHERE= knows only `doubtful`.
 
     Args:
-        items: The table of passages, whose open rows depend on the version in use.
         doubt_threshold: Confidence below which a field makes its passage doubtful.
     """
     column_names = ["id"]
