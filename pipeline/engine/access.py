@@ -4,6 +4,9 @@
 
 - A reading command makes no workspace, so a mistyped name makes nothing.
 - The first writing command in another program's database lists its additions and asks.
+
+A shipped task comes with findable. To adopt a table is to use a table that exists, usually another
+program's, and to add the columns and indexes that it lacks.
 """
 
 from collections.abc import Callable
@@ -49,7 +52,7 @@ class Access(Enum):
 class AllowedAccess(NamedTuple):
     """What `check_access` returns for a command that may go on."""
 
-    # Which workspace will be made; empty if there is one.
+    # Line that announces the workspace that will be made; empty if there is one.
     announcement: str = ""
     # The shipped tasks that are used here, if all their tables were found adopted.
     adopted_tasks: list[ShippedTask] | None = None
@@ -77,17 +80,20 @@ def check_access(
     """Check whether a command may use the workspace, and ask a person if need be; write nothing.
 
     A person is asked before tables or columns are added to another program's database, and before a
-    workspace goes on without its folder. If the file of a user task brings its rows, WRITE counts
-    as CREATE. Two faults are not reported here but when the folder is opened: a file in the place
-    of the folder, and a missing database of a folder with sealed files.
+    workspace whose folder is missing gets a new folder. WRITE counts as CREATE for a user task that
+    brings its rows from a file, from Python or from a database of its own.
+
+    Two faults pass this check and are reported when the folder is opened: a file in the place of
+    the folder, and a missing database of a folder that has files of batches or index builds.
 
     Args:
         confirm: Asks a person a question; returns the answer.
         is_whole_workspace: The command is about the whole workspace and adds no tables of a task.
 
     Returns:
-        A line about a new workspace ("" if there is one), and the adopted shipped tasks (None if
-        they are not known).
+        The line to print about a workspace that will be made ("" if it exists, or if one of the two
+        faults passed). Also the shipped tasks in use, if all their tables are adopted, so that the
+        caller need not check them again (else None).
 
     Raises:
         ConfigurationError: There is no workspace and `access` creates none, its folder or database
@@ -120,18 +126,18 @@ def check_access(
     if is_database_lost:
         return AllowedAccess()
 
-    has_file = False
+    brings_rows = False
     if not is_ours and names_user_task(settings):
         from pipeline.engine import task_registry
 
-        has_file = task_registry.check_first_use(settings, store)
-        # The task's file brings the rows, so a workspace can be created.
-        if access is Access.WRITE and has_file:
+        brings_rows = task_registry.check_first_use(settings, store)
+        # The task brings the rows, so a workspace can be created.
+        if access is Access.WRITE and brings_rows:
             access = Access.CREATE
 
     is_there = is_ours or (access is Access.WRITE and has_database)
     if access is not Access.CREATE and not is_there:
-        hint = _new_workspace_hint(settings, has_file=has_file)
+        hint = _new_workspace_hint(settings, brings_rows=brings_rows)
         raise _no_workspace_error(settings, store, additions.other_tables, hint)
 
     if access is Access.READ:
@@ -147,15 +153,15 @@ def check_access(
     return AllowedAccess(announcement, adopted_tasks)
 
 
-def _new_workspace_hint(settings: Settings, *, has_file: bool) -> object:
-    """Return the hint how to create a workspace for the task of the settings.
+def _new_workspace_hint(settings: Settings, *, brings_rows: bool) -> HintTemplate | str:
+    """Return the hint with the command that creates a workspace for the task of the settings.
 
     Args:
-        has_file: The rows of a user task come from a file, not from the workspace's database.
+        brings_rows: The rows of a user task do not come from the workspace's database.
     """
     if not names_user_task(settings):
         return NEW_WORKSPACE_HINT
-    if has_file:
+    if brings_rows:
         command = CommandHint("try", task=settings.task)
         return f"`{command}` creates a workspace and asks about a few rows"
     return NEW_WORKSPACE_FOR_QUERY_HINT
@@ -187,8 +193,12 @@ def _confirm_additions(
 ) -> None:
     """Ask a person whether tables and columns may be added to another program's database.
 
+    The question names the database and all additions. Nothing happens if the person agrees.
+
     Args:
-        is_ours: The database has a workspace already, so its own tables are not added.
+        agrees: Asks a person a question; returns the answer.
+        is_ours: The database has a workspace already. Otherwise the tables that findable makes in
+            every workspace are listed first.
 
     Raises:
         ConfigurationError: The person did not agree.
@@ -245,10 +255,10 @@ def _plan_table_additions(
     *,
     is_whole_workspace: bool,
 ) -> _PlannedAdditions:
-    """Return the tables, views and columns that a command would add; writes nothing.
+    """Return the tables, views and columns that a command would add; write nothing.
 
-    A new database gets no list of new tables. `other_tables` are the tables of other programs;
-    in a workspace they are listed only if a table or view is added.
+    The plan of an empty database is empty, because nobody has to be asked about it. The plan also
+    names the tables of other programs; in a workspace only if a table or view is added.
 
     Args:
         is_whole_workspace: The command is about the whole workspace, and makes no tables of a task.
@@ -318,7 +328,8 @@ def _no_workspace_error(
 
     Args:
         other_tables: Tables of another program; the message lists the first MAX_LISTED_TABLES.
-        hint: How to create a workspace; replaced if there are other tables.
+        hint: How to create a workspace. If there are other tables, the hint names commands that ask
+            before they add tables, instead.
     """
     location = str(settings.data)
     unchanged = "made"

@@ -65,7 +65,8 @@ def set_field_of_rows(
     """Set a field of the answer of each row that matches a filter; record that as a bulk edit.
 
     Each chunk of rows is a transaction of its own. Refused rows are counted in the report and stay
-    as they were. If the same edit was interrupted before, it continues under its number.
+    as they were. If the same editor began an edit with the same field, value and filter, and it was
+    interrupted, it continues under its number.
 
     Args:
         change: The field, its new value and the filter.
@@ -73,10 +74,12 @@ def set_field_of_rows(
         progress: Gets the number of rows that were visited.
 
     Returns:
-        The number of the bulk edit, and the counts of this call.
+        The number of the bulk edit, and how many rows this call changed, left unchanged and
+        refused.
 
     Raises:
         InputError: The field, the filter or the editor's name is invalid.
+        ConfigurationError: Code of the task's file failed; chunks before stay corrected.
     """
     editor_name = corrections.normalize_editor_name(editor_name)
     if change.field not in task.prompt.answer_model.model_fields:
@@ -116,8 +119,8 @@ def read_bulk_edits(store: Store, task: Task) -> list[BulkEdit]:
 def iterate_row_ids(store: Store, task: Task, row_filter: RowFilter) -> Iterator[list[str]]:
     """Yield the ids of the rows that match a filter, in chunks; each is read in a new transaction.
 
-    A chunk begins after the last row of the chunk before. So a row that no longer matches does not
-    make another row be skipped.
+    A chunk has up to CHUNK_ROWS ids and begins after the last row of the chunk before. So no row is
+    skipped if rows that were yielded no longer match.
     """
     options = RowListOptions(CHUNK_ROWS, row_filter, fields=(), within_s=None)
     while True:
@@ -139,13 +142,13 @@ def _correct_chunk(
     editor_name: str,
     edited_at: datetime,
 ) -> None:
-    """Correct rows as part of a report's bulk edit, and add the counts to the report.
+    """Correct a chunk of rows as part of a bulk edit, and add the counts to its report.
 
-    Runs in the caller's transaction. Refused rows raise nothing.
+    Runs in the caller's transaction. A refused row is left unchanged and counted, with its reason.
 
     Args:
         changes: New values by field, or the number of the edit to undo, by row id.
-        report: The report of the bulk edit; it is changed.
+        report: The report of the bulk edit, which has its number; it is changed.
     """
     corrected = corrections.correct_rows(
         tx, task, changes, bulk_edit=report.number, editor_name=editor_name, edited_at=edited_at
@@ -168,7 +171,7 @@ def undo_bulk_edit(
     editor_name: str,
     progress: ProgressBar,
 ) -> BulkEditReport:
-    """Undo all edits of a bulk edit, also of an interrupted one, and record that it was undone.
+    """Undo each edit of a bulk edit, also of an interrupted one, and record that it was undone.
 
     Each chunk of rows is a transaction. Fields that a later edit changed again keep their values.
     An undo that was interrupted continues when it is called again.
@@ -179,7 +182,8 @@ def undo_bulk_edit(
         progress: Gets the number of edits that were visited.
 
     Returns:
-        The counts of this call.
+        The number of the bulk edit, and how many rows this call changed, left unchanged and
+        refused.
 
     Raises:
         InputError: There is no such bulk edit, or the editor's name is invalid.

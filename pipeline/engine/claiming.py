@@ -1,7 +1,10 @@
 """Rows of a task that the next batch can claim, and the claims on them.
 
-A row is open if its table and its answers allow that it is asked. It can be claimed if it is open,
-and neither claimed nor parked.
+- A row is open if its table and its answers allow that it is asked.
+- A claim is the record that a batch asks a row under a version. It ends when the reply is stored.
+- A parked row is not asked again until a user unparks it, for example because it failed too often.
+- A row can be claimed if it is open, and neither claimed nor parked.
+- A due row was asked alone, got no reply, and is to be asked again soon.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,9 +79,10 @@ def claimable_rows(
 
 
 def filter_claimable(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[str]:
-    """Return those of the row ids that the next batch can claim, in the given order.
+    """Return those of the row ids that the next batch can claim, in the given order; only read.
 
-    They are open, and neither claimed nor parked.
+    These rows can be asked (open), no batch asks them now (claimed), and they were not stopped
+    after failures (parked).
     """
     askable_ids: set[str] = set()
     for page in split_into_pages(row_ids, claims.CLAIM_PAGE_ROWS):
@@ -120,18 +124,19 @@ def claim_rows(
     asks_each: bool,
     now: datetime,
 ) -> None:
-    """Claim all these rows for a batch under a version, or raise.
+    """Record that a batch asks all these rows under a version (their claims), or raise.
 
     Runs in the caller's transaction, which the caller rolls back after an error.
 
     Args:
-        version: The version (label and model) that asks.
+        version: The version (`task@n/model`) that asks.
         batch: Number of the batch.
-        asks_each: Claim duplicate inputs, too. Otherwise a row is refused if a row with the same
-            input is claimed under the version already.
+        asks_each: The batch asks each row itself, so rows with equal inputs can be claimed.
+            Otherwise a row is refused if a row with the same input is claimed under the version.
 
     Raises:
-        StateConflictError: A row is not open, is claimed or parked, or its input is claimed.
+        StateConflictError: A row is not open, is claimed or parked, or is refused because of its
+            input.
     """
     # All pages are checked before the first INSERT, while PostgreSQL still plans for the table
     # as it was.

@@ -1,8 +1,9 @@
 """Ask the closed fields of a task's answers as questions to a decision model.
 
 - A field is closed if its values can be listed: choices, yes or no, bounded whole numbers, and
-  lists of these. A decision model answers such fields with a probability each.
-- A task is closed if all its fields are closed, and mixed if some of them are.
+  lists of these. All other fields are open.
+- A decision model generates no text. It chooses a value of each closed field, with a probability.
+- A task is closed if all its fields are closed, and mixed if some fields are closed and some open.
 - Images of a row are sent as blocks of the input (`ImageContent` of google-genai 3.6.1).
 """
 
@@ -105,15 +106,19 @@ class QuestionLines:
         return decisions.estimate_decision_tokens("", self.questions)
 
     def build_line(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
-        """Build the line of a request and estimate its tokens.
+        """Build the request line with a row's prompt and all closed questions; estimate its tokens.
 
         System text and prompt are sent as a single text, or with images as blocks.
 
+        Args:
+            key: Key of the request, which its reply repeats.
+
         Returns:
-            The line without a line end, and the estimate. An answer has no tokens.
+            The line without a line end, and the estimated tokens of the request. The reply counts
+            as 0 tokens, because a decision model generates no text.
 
         Raises:
-            InputError: There are too many questions.
+            InputError: The task has more closed questions than a request may have.
         """
         blocks = [{"type": "text", "text": prompt.system}, *map(self._make_block, prompt.parts)]
         blocks = [block for block in blocks if block.get("text") != ""]
@@ -138,9 +143,9 @@ class QuestionLines:
         )
 
     def _make_block(self, part: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a part of a prompt, a text or an image, as a block of a decision's input.
+        """Convert a text or an image of a prompt to a block of a request to a decision model.
 
-        An image has the media resolution of the task's declaration, if that sets one.
+        The block of an image has the media resolution of the task's declaration, if that sets one.
         """
         if "text" in part:
             return {"type": "text", "text": part["text"]}

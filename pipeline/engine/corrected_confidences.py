@@ -1,5 +1,7 @@
 """Keep the confidences of the fields that a correction leaves as a model answered them.
 
+A confidence is the probability that the value of a field is right, as a decision model gave it.
+
 - A corrected field has no confidence, because a person set its value.
 - Any other field keeps the confidence that came with its value.
 - A field whose correction is undone has the value and the confidence of the model again.
@@ -21,10 +23,11 @@ def read_confidence_sources(
     *,
     preference: VersionPreference,
 ) -> dict[str, list[JudgedAnswer]]:
-    """Return the answers of rows from which a correction takes confidences, by row id.
+    """Return the answers of rows from which a new correction copies confidences, by row id.
 
-    The list of a row has all its corrections, newest first, and then its preferred model answer. A
-    row without answers is left out.
+    The list of a row has all its corrections, newest first, and then its preferred model answer.
+    Earlier corrections have confidences of the fields that they did not set. A row without answers
+    is left out.
     """
     sources_by_id = {}
     answers_by_id = read_applied_answers(tx, preference.task, row_ids)
@@ -41,14 +44,15 @@ def choose_kept_confidences(
     corrected_fields: Collection[str],
     sources: Iterable[JudgedAnswer],
 ) -> dict[str, FieldConfidence]:
-    """Return the confidences of a corrected answer, by field.
+    """Return the confidences that a corrected answer keeps, by field.
 
-    The confidence of a field is from the first source that has one for the same value.
+    A field that a person set has none. Any other field has the confidence of the first source that
+    has one for the same value; it is left out if there is no such source.
 
     Args:
-        values: The corrected answer.
+        values: The corrected answer, by field.
         corrected_fields: Fields that a person set.
-        sources: Answers from `read_confidence_sources`.
+        sources: The answers of the row from `read_confidence_sources`.
     """
     confidences: dict[str, FieldConfidence] = {}
     for source in sources:

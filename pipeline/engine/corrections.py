@@ -1,10 +1,12 @@
 """Manual corrections of an answer, field by field.
 
-- A corrected answer is stored as an answer of the extractor `person`. It is complete and passes the
+- A corrected answer is stored as an answer of the version `person`. It is complete and passes the
   validation of a model's answer. No ingest, rollback or other version changes it.
 - Every edit stays in the history with its author and time, and can be undone by its number.
 - Undoing an edit restores the fields that it changed, unless a later edit changed them again.
 - If all edits are undone, the preferred model answer counts again.
+- A field is a label if a person set its value or confirmed it as right.
+- The state of an answer is a hash. It shows whether the answer changed since an editor saw it.
 """
 
 import contextlib
@@ -109,8 +111,10 @@ def _plain_reason(reason: str) -> str:
 def _format_typed_value(value: Any) -> str:
     """Return a value as text that `parse_typed_fields` reads back.
 
-    A text is returned as it is, and a list of texts is joined by commas. Any other value, and a
-    text that is empty, has outer spaces or has signs with a meaning there, is returned as JSON.
+    A text is returned as it is, and a list of texts is joined by commas. Any other value is
+    returned as JSON. So is a text that is empty, has outer spaces, or has a sign that
+    `parse_typed_fields` would not read as text: a semicolon, quotation mark or bracket, or a comma
+    in a list.
     """
     is_list = isinstance(value, list) and all(isinstance(member, str) for member in value)
     members = value if is_list else [value]
@@ -169,19 +173,21 @@ def correct_answer(
         row_name: Id or name of the row.
         change: New values by field, or the number of the edit to undo.
         editor_name: Name of the editor.
-        expected_state: `state` that the editor saw, or None to skip the check for a conflict.
+        expected_state: Member `state` of the document (see `read_history`) that the editor saw, or
+            None to skip the check for a conflict.
         confirms_values: Also store an edit if the answer has these values and no person set them
-            before, so that they are labels.
+            before. The values then count as confirmed by the editor (labels).
 
     Returns:
-        The document of `history` after the edit, and `edit`: the number of the new edit, or None if
-        the answer already had these values and nothing was stored.
+        The document of `read_history` after the edit, and `edit`: the number of the new edit, or
+        None if the answer already had these values and nothing was stored.
 
     Raises:
         ChangedMeanwhileError: The answer is no longer in `expected_state`.
         InputError: The row, field, edit, editor or new answer is invalid, or the row is being
-            forgotten.
-        ConfigurationError: Code of the task's file failed.
+            deleted by `forget`.
+        RefusedRowError: A rule of another program's table refuses the answer.
+        ConfigurationError: Code of the task's file failed, or another program prevented a change.
     """
     with store.write() as tx:
         row_id = task.rows.id_of(tx, row_name)
@@ -272,6 +278,10 @@ def plan_edits(
         changes: New values by field, or the number of the edit to undo, by row id.
         editor_name: Name of the editor, from `normalize_editor_name`.
         confirms_values: Also make an edit if the answer has the values, and no person set them.
+
+    Returns:
+        Each row in one of three parts: its edit, its id if its answer is not changed, or the error
+        why it is refused, such as an unknown field or an invalid answer.
 
     Raises:
         ConfigurationError: Code of the task's file failed.
@@ -423,8 +433,15 @@ def store_edits(
 ) -> dict[str, FindableError]:
     """Store validated edits in the caller's transaction; return why rows were refused, by row id.
 
-    Nothing of a refused row is stored. Each write has a savepoint. If it is refused, the halves are
-    written on their own, until the refused rows are found.
+    Also updates the answers in tables of other programs, and unparks the rows. Nothing of a refused
+    row is stored. Each write has a savepoint. If it is refused, the halves are written on their
+    own, until the refused rows are found.
+
+    Args:
+        bulk_edit: Number of the bulk edit that the edits are part of.
+
+    Raises:
+        ConfigurationError: Another program prevented a change; the transaction must be rolled back.
     """
     if not new_edits:
         return {}
@@ -479,8 +496,9 @@ def mark_reviewed(
 ) -> None:
     """Mark the preferred answer of a row as reviewed, or remove the mark.
 
-    The mark makes all fields of the answer labels. It does not pass to a new answer of the row. A
-    correction counts as reviewed by its author without a mark.
+    The mark confirms all fields of the answer as right, so that they are labels. It does not pass
+    to a new answer of the row. A correction can be marked, too; without a mark it counts as
+    reviewed by its author.
 
     Args:
         row_name: Id or name of the row.
@@ -490,7 +508,8 @@ def mark_reviewed(
 
     Raises:
         ChangedMeanwhileError: The answer is no longer in `expected_state`.
-        InputError: The row or the name is invalid, the row has no answer, or it is being forgotten.
+        InputError: The row or the name is invalid, the row has no answer, or it is being deleted by
+            `forget`.
     """
     with store.write() as tx:
         row_id = task.rows.id_of(tx, row_name)
@@ -581,7 +600,8 @@ def parse_typed_fields(task: Task, text: str) -> Document:
 
     A value that begins with a quotation mark or a bracket is JSON. Any other value is read as text,
     as JSON (number, true, false, null) or as a list separated by commas: the first of these that
-    the field accepts. An empty value is an empty text, null or an empty list in the same way.
+    the field accepts. An empty value is the first that the field accepts of an empty text, null and
+    an empty list.
 
     Args:
         text: Assignments separated by semicolons; empty for no field.
@@ -701,7 +721,8 @@ def _validated_answer(
 ) -> Document:
     """Validate a corrected answer like an answer of a model, and return it as stored.
 
-    Members that are not fields are dropped. An answer with too many values is invalid.
+    Members that are not fields are dropped. An answer with more values than the task permits is
+    invalid; of a model's answer the surplus would be dropped.
 
     Args:
         row: The row, against which quotations and the task's `check` are tested.
@@ -756,11 +777,11 @@ def _changed_fields(edit: AnswerEdit) -> dict[str, tuple[Any, Any]]:
 
 
 def _undo_edit(answer: Document, edit: AnswerEdit) -> Document:
-    """Return an answer with the changes of an edit undone, except fields that changed since.
+    """Return an answer with the changes of an edit undone.
 
-    If a list changed since, the elements that the edit added are removed, and the elements that it
-    removed are inserted again at their former positions. A field that becomes None is dropped if
-    the answer before the edit did not have it.
+    A field that changed after the edit keeps its value. But if it is a list, the elements that the
+    edit added are removed, and those that it removed are inserted again at their former positions.
+    A field that becomes None is dropped if the answer before the edit did not have it.
     """
     restored = dict(answer)
     for name, (before, after) in _changed_fields(edit).items():

@@ -1,4 +1,10 @@
-"""Decide whether a changed declaration may be used under the same version."""
+"""Decide whether a changed declaration may be used under the same version.
+
+- A version is used if a row is claimed, answered or parked under it.
+- The fingerprint is the hash of everything in a declaration that determines its answers.
+- Outgrown fingerprints are those of the same version from when its vocabularies had fewer terms.
+- A partial version asked only selected rows again (`tag WHERE=`), and continues another version.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -57,8 +63,9 @@ def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord)
     - Former columns and fields follow the current columns and fields, because stored rows and
       answers have them.
     - The hash of the source stays only if the source would be read in the same way.
-    - The state of the cursor, the preferred and partial versions, the drawn examples and the
-      outgrown fingerprints stay.
+    - What only the database knows stays: how far `cursor=` has read the query, the preferred
+      versions, the versions that asked selected rows again, the drawn examples, and the
+      fingerprints from when the vocabularies had fewer terms.
     """
     if stored_record is None:
         return declared_record
@@ -97,17 +104,18 @@ def accept_declaration_change(
     *,
     accepted: bool,
 ) -> list[str]:
-    """Refuse a change of a task that would mix answers; record an accepted change as an event.
+    """Refuse a change that would mix answers to two questions under a version, unless accepted.
 
-    Runs in the caller's transaction, which stores the record. A version that was never used, or
-    whose fingerprint is the same, passes without an event. New and renamed terms of a vocabulary
-    are accepted, and stored answers get the new names.
+    A version that no row was asked under, or whose fingerprint is the same, passes. New and renamed
+    terms of a vocabulary pass, too; stored answers get the new names. A change of a used version
+    that passes or is accepted is recorded as an event. Runs in the caller's transaction, which
+    stores the record.
 
     Args:
         accepted: The user accepts a changed declaration under a version that was used.
 
     Returns:
-        Lines to print about an accepted change.
+        Lines to print about a recorded change; else empty.
 
     Raises:
         ConfigurationError: The file, the table prefix or the key differs.
@@ -176,7 +184,7 @@ def _describe_change(
 def _check_identity(stored_record: TaskRecord, declared_record: TaskRecord) -> None:
     """Raise ConfigurationError if file, table prefix or key differ from the stored record's.
 
-    Another file is accepted if the stored file does not exist any more.
+    Another file is accepted if the file of the stored record does not exist any more.
     """
     name = declared_record.name
     new_name_hint = "set another name='…' to start a new task"

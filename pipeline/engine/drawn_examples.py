@@ -40,9 +40,10 @@ class _Candidate(NamedTuple):
 def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declaration) -> TaskRecord:
     """Return a copy of a task's record with examples, drawn at random from labelled rows.
 
-    Stored examples of the version are kept if the version was used; otherwise up to MAX_EXAMPLES
-    rows are drawn now. A record whose declaration does not have `examples="corrections"` is
-    returned unchanged. Nothing is stored.
+    Up to MAX_EXAMPLES rows are drawn. A row must have a label, a value that a person set or
+    confirmed, of each field. The record is returned unchanged if it has examples of its version and
+    a row was asked under the version already, or if the declaration does not have
+    `examples="corrections"`. Nothing is stored.
     """
     if not declaration.draws_examples:
         return record
@@ -125,8 +126,9 @@ def _draw_spread(
 ) -> list[_Candidate]:
     """Draw up to MAX_EXAMPLES candidates, so that the values of closed fields differ.
 
-    Candidates with equal values in the closed fields are a group, and the groups take turns. The
-    order is random by the seed; an equal seed draws the same rows.
+    Candidates with equal values in the closed fields are a group, and the groups take turns.
+    Without closed fields there is a single group. The order is random by the seed; an equal seed
+    draws the same rows.
     """
 
     def hash_row(candidate: _Candidate) -> bytes:

@@ -1,8 +1,9 @@
 """Give rows with equal inputs the answer of one request.
 
 Rows with equal input hashes have the same prompt under a version. One row is asked. The others get
-a free copy of its answer, after each row validated the copy. If the answer is invalid for such a
-row, that row alone is charged at ingest. A later copy is dropped, and the row is asked.
+a free copy of its answer, after the copy was validated for each row. A copy that is invalid at
+ingest is a failed attempt that counts against its row alone (charged). A later copy is dropped
+without a charge, and the row is asked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,11 +28,11 @@ OpenIdsByHash = Mapping[str, Sequence[str]]
 
 
 class EarlierRequests(NamedTuple):
-    """What earlier requests mean for rows that are about to be asked."""
+    """Rows that need not be asked now, because earlier requests have their inputs."""
 
     # Rows whose input is in a request that has no reply yet.
     running_ids: frozenset[str] = frozenset()
-    # Copied answers by row id.
+    # Judged replies with a copied answer, not written yet, by row id.
     copied_answers: Mapping[str, JudgedReply] = {}
 
 
@@ -41,18 +42,19 @@ def find_duplicates(
     extractor: str,
     planned_requests: Sequence[PlannedRequest],
 ) -> EarlierRequests:
-    """Return the running requests and the stored answers with the same inputs as planned requests.
+    """Find rows of planned requests whose input was asked before; write nothing.
 
-    A stored answer counts only if it has the task's fingerprint and is valid for the row. Writes
-    nothing.
+    Equal inputs among the planned requests themselves are not found. An answer of another row, or
+    an answer of the row itself that was not applied to it, is copied if it has the task's
+    fingerprint and is valid for the row.
 
     Args:
         extractor: The version (`task@n/model`) that asks.
         planned_requests: The requests that are about to be made.
 
     Returns:
-        The ids of the rows whose input a running request asks, and for other rows a copy of a
-        stored answer by row id. A row without either is in neither.
+        The rows whose input is in a request without a reply, and the copies of stored answers for
+        other rows. A row whose input was not asked before is in neither.
     """
     rows = [request.row for request in planned_requests]
     states_by_hash = claims.find_duplicate_inputs(
@@ -105,7 +107,7 @@ def write_copied_answers(
     provenance: Provenance,
     now: datetime,
 ) -> int:
-    """Write copied answers to rows that are still open, in the caller's transaction.
+    """Write copied answers to rows that can still be claimed, in the caller's transaction.
 
     Returns:
         The number of rows that were written; rows that the database refused are parked instead.
@@ -127,17 +129,18 @@ def copy_to_duplicates(
     provenance: Provenance,
     now: datetime,
 ) -> set[str]:
-    """Copy answers to open rows with equal inputs, and park open rows that equal a parked row.
+    """End rows with equal inputs like the asked row: copy its answer to them, or park them.
 
     Call it in the transaction that wrote `judgements`. Only rows that can be claimed now, and whose
     input did not change, are written. A copied answer is validated for its row; if it is invalid,
-    the row gets a failed attempt.
+    the row gets a failed attempt. A row whose asked row was parked without an answer is parked with
+    the same reason.
 
     Args:
         judgements: Judged replies that were just written.
-        write_result: Result of writing them.
-        open_ids_by_hash: Open rows by input hash. None looks up only rows that equal a parked row,
-            so that no answer is copied to other rows.
+        write_result: Result of writing them; it names the rows that were parked.
+        open_ids_by_hash: The open rows that may be written, by input hash. If None, they are the
+            open rows with the input of a parked row, which are looked up here.
 
     Returns:
         The ids of the rows that got an answer or a failed attempt, or were parked.

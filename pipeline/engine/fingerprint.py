@@ -18,9 +18,10 @@ def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
     """Return the members of a declaration that determine its answers, as plain values for JSON.
 
     They are system text, prompt, schema, examples, model and its settings, and the settings of
-    images and of `echo` if the task uses them. The member `vocabulary` has the description and the
-    parent of each term by file, if the answer has vocabularies. Aliases and the order of the terms
-    do not count.
+    images and of `echo` if the task uses them. Of examples that are drawn from labelled rows only
+    the setting is a member. If the answer has vocabularies, the member `vocabulary` is a dict by
+    file; each member of it has (description, parent) by name of the term. Aliases and the order of
+    the terms do not count.
     """
     member_names: tuple[str, ...] = FINGERPRINT_MEMBERS
     if declaration.images:

@@ -60,6 +60,8 @@ def fetch_image(
 ) -> bytes:
     """Return the content of a public https address; follow at most MAX_REDIRECTS redirects.
 
+    Whether the content is an image is not checked.
+
     Args:
         timeout_s: Limit for all redirects together, in seconds.
         resolve: Returns the IP addresses of (host, port).
@@ -164,15 +166,15 @@ def _request_content(
 
     Args:
         parts: The URL.
-        deadline: The connection is cut at this time of the monotonic clock, in seconds.
+        deadline: Time of the monotonic clock, in seconds, at which the connection is cut.
 
     Returns:
-        The content, or the location of a redirect.
+        The content as bytes, or the location of a redirect as text.
 
     Raises:
         PictureError: The server refuses, or the content is too long or incomplete.
-        OSError, http.client.HTTPException, ValueError: The connection failed, or was cut.
-        TimeoutError: The content was complete only after the deadline.
+        OSError, http.client.HTTPException, ValueError: The connection failed, or was cut at the
+            deadline. The error is TimeoutError if the cut looks like the end of the content.
     """
     # The timeout of a socket does not limit a server that sends a byte at a time.
     cut_timer = threading.Timer(

@@ -1,5 +1,7 @@
 """Ask a decision model whether a row's text supports the values of an answer.
 
+- A decision model generates no text. It answers closed questions with a probability each.
+- A text supports a value if it states the value or clearly shows it.
 - Each value is a yes/no question; the input of all questions about an answer is the row's text, as
   it is prompted.
 - A list has a question for each member. The probability of its field is that of the least probable
@@ -64,14 +66,18 @@ def build_support_questions(
     values: Mapping[str, Any],
     descriptions: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return the questions about the values of an answer, by question id.
+    """Return the yes/no questions whether a text supports the values of an answer.
 
-    The id of a question is the name of its field, or `field[2]` for a member of a list. Missing and
-    empty values have no question.
+    A question is a dict as the API of decision models takes it: type, instructions and criteria.
+    Missing and empty values have no question.
 
     Args:
         values: The fields to judge, in the form in which a model gives them.
         descriptions: What a field means, by its name. A field without an entry has only its name.
+
+    Returns:
+        The questions by id. The id is the name of the field, or of a list `field[0]`, `field[1]`
+        and so on for its members.
     """
     questions: dict[str, Any] = {}
     for name, value in values.items():
@@ -90,7 +96,8 @@ def build_support_questions(
 def _list_values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield (question id, value) of a field: its value, or each member of a list.
 
-    Missing and empty values are left out.
+    The id is the name, or of a list `name[0]` and so on by index. Missing and empty values are left
+    out.
     """
     if isinstance(value, list):
         for index, member in enumerate(value):
@@ -110,9 +117,14 @@ def has_value(value: Any) -> bool:
 
 
 def _write_instructions(field_text: str, value: Any) -> str:
-    """Return the text of a question about a value and its quotations.
+    """Return the text of the question whether the row's text supports a value.
 
-    Both are between tags, with the notice that they are data. Empty members are left out.
+    The value and its quotations are between tags, with the notice that they are data.
+
+    Args:
+        field_text: Name and description of the field.
+        value: A single value, or an object. Empty members of an object are left out, and members
+            that are quotations are written apart from the others.
     """
     plain_parts: list[str] = []
     quotations: list[str] = []
@@ -169,7 +181,7 @@ def build_support_line(
 
     Args:
         task_name: The name of the task; it is part of the key.
-        answer_id: The id of the stored answer, which the line names.
+        answer_id: The id of the stored answer, which is a member of the line.
         model: The name of the decision model.
         prompt_text: The text of the row.
         questions: At least one question.
@@ -178,7 +190,7 @@ def build_support_line(
         The line without a line end, and the estimate.
 
     Raises:
-        InputError: There are too many questions, or the text is too long.
+        InputError: The questions are more than a request may have, or the text is too long.
     """
     request = decisions.build_decision_request(
         model=model,
@@ -201,7 +213,8 @@ def read_judgements(
     """Return a judgement for each request that has a result line, in the order of the results.
 
     Of several result lines with the same key only the first counts. Result lines with unknown keys
-    are ignored. A judgement is INVALID if the reply does not answer each question.
+    are ignored. A reply that does not answer each question gets the outcome INVALID. A failed
+    request keeps its own outcome and has no probabilities.
 
     Raises:
         ValueError: A line is not JSON.
@@ -221,9 +234,10 @@ def read_judgements(
 
 
 def _read_judgement(request: Mapping[str, Any], result_line: bytes) -> Judgement:
-    """Return the judgement of a result line; INVALID if a question has no answer.
+    """Return the judgement of a result line: its outcome, and the probability of each field.
 
-    The probability of a list is that of its least probable member.
+    The outcome is INVALID if a question has no answer. Only a reply that is ANSWERED has
+    probabilities. The probability of a list is that of its least probable member.
 
     Args:
         request: The document of the request line.

@@ -3,6 +3,13 @@
 A `JudgedReply` is the outcome of one request. `write_judged_replies` is the only function that
 writes answers and failed attempts. It runs in the caller's transaction and also ends the row's
 claim: the row is then answered, parked or open again.
+
+- A claim is the record that a batch asks a row under a version (`task@n/model`).
+- A failed attempt is charged if it counts against its row, and forgiven if it counts for nothing.
+- A parked row is not asked again until a user unparks it.
+- A decision model answers closed fields (choices, yes or no), a generating model all fields. The
+  fields of a mixed task are partly closed. A decision about them is stored as a partial answer
+  until a generating model has answered the other fields.
 """
 
 import json
@@ -74,7 +81,7 @@ class Provenance:
 
     # Batch number; None for copied answers.
     batch_number: int | None
-    # Version: label and model.
+    # Version: `task@n/model`.
     extractor: str
     model: Model
     # Fingerprint of the declaration in the prompt; None for a built-in task.
@@ -100,13 +107,14 @@ class Provenance:
 
 
 def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
-    """Return the provenance of a batch's replies: number, version, model, fingerprint and mode.
+    """Return the origin of a batch's replies: number, version, model, fingerprint and mode.
 
-    If the model is not in the table of models, it is made with the prices of the settings, or
-    without a price if the batch was made without one.
+    The model and its prices are from the table of models. If the table does not have the model, the
+    setting PRICES gives its prices. If that is not set, either, the model has no price, unless the
+    batch was made with a price: then its cost cannot be computed, and an error is raised.
 
     Raises:
-        ConfigurationError: The model is no longer in the table, and the batch had its price.
+        ConfigurationError: The table no longer has the model, and its price is needed.
     """
     model = models.load_models(settings.models_file).get(batch.model)
     if model is None and (settings.prices or not batch.priced_on):
@@ -135,18 +143,24 @@ def judge_lines(
     row: Any = None,
     is_changed: bool = False,
 ) -> JudgedReply:
-    """Judge the result lines of one key, in file order; return a single outcome.
+    """Judge the result lines of one request key, in file order; return a single outcome.
 
     A valid answer wins over failures, else the first failure counts. If valid answers differ, the
-    outcome is invalid, because nothing shows which of them is right. A decision about the closed
-    fields of a mixed task is a partial answer.
+    outcome is invalid, because nothing shows which of them is right. If a decision model answered
+    only the closed fields of the task, the outcome is a partial answer. Writes nothing.
 
     Args:
+        claim: The row that was asked, and the hash of its input.
         default: Returned if there is no line.
         model: The model that was asked.
-        partial_answer: The decided fields of the same input, if there are any.
+        partial_answer: The stored decision about closed fields of the same input, which is joined
+            with a reply about the other fields.
         row: The row, if the task needs it to judge an answer.
-        is_changed: The request was made from another declaration of the task.
+        is_changed: The request was made from another declaration of the task, so a reply need not
+            have a row code.
+
+    Raises:
+        ConfigurationError: A validator or `check` in the user's task file failed.
     """
     answer: JudgedReply | None = None
     failure: JudgedReply | None = None
@@ -187,17 +201,20 @@ def judge_reply(
 ) -> JudgedReply:
     """Judge one reply: a failure keeps its reason, any other reply must validate as an answer.
 
-    A failure of the key's account is charged to no row and forgiven. Surplus values are dropped
-    from an answer and counted. Writes nothing.
+    An error of billing or permissions of the API key's account counts neither against the row (not
+    charged) nor towards any limit (forgiven). Any other failure is charged to the row. Surplus
+    values are dropped from an answer and counted. Writes nothing.
 
     Args:
-        partial_answer: The decided fields of the same input, which are joined with a reply that
-            has none of them. The reply of the result is then the joined reply.
+        claim: The row that was asked, and the hash of its input.
+        partial_answer: The stored decision about closed fields of the same input. It is joined with
+            a reply that has none of these fields, and the joined text replaces that of the reply.
         row: The row, if the task needs it to judge an answer.
-        is_changed: The request was made from another declaration of the task.
+        is_changed: The request was made from another declaration of the task, so a reply need not
+            have a row code.
 
     Raises:
-        ConfigurationError: A validator in the user's task file failed.
+        ConfigurationError: A validator or `check` in the user's task file failed.
     """
     if reply.outcome is not Outcome.ANSWERED:
         is_account_failure = reply.is_account_failure
@@ -264,8 +281,12 @@ def _judge_partial_reply(
 def _join_fields(decided_fields: str, reply_text: str) -> str:
     """Return the JSON object with the members of two JSON objects; "" if they cannot be joined.
 
-    Objects that share a member cannot be joined: the reply is the whole answer then. The texts of
-    all members are unchanged.
+    They cannot be joined if the reply is not a JSON object, or has one of the decided fields and so
+    is a whole answer. The texts of all members are unchanged.
+
+    Args:
+        decided_fields: JSON object with the closed fields that a decision model decided.
+        reply_text: The text of a reply about the other fields.
     """
     try:
         members = json.loads(reply_text)
@@ -287,11 +308,12 @@ def _parse_answer(
 ) -> "tuple[BaseModel | None, str]":
     """Validate the text of a reply without its row code, and check the code.
 
-    A copied reply has the code of the row that was asked, so its code is not checked. The code may
-    be missing if the request was made from another declaration.
+    The row code is a short text that the model must repeat if the task has `echo`. A copied reply
+    has the code of the row that was asked, so its code is not checked. The code may be missing if
+    the request was made from another declaration.
 
     Returns:
-        The answer and "ok", or None and the reason.
+        The answer and "ok", or None and the reason why the reply is invalid.
     """
     answer_model = task.prompt.answer_model
     has_own_field = ECHO_FIELD in answer_model.model_fields
@@ -321,18 +343,27 @@ def write_judged_replies(
     provenance: Provenance,
     now: datetime,
 ) -> WriteResult:
-    """Store answers and failed attempts, end claims, and park rows that must stop.
+    """Store answers, partial answers and failed attempts, and end the claims of their rows.
 
-    Runs in the caller's transaction. Partial answers are stored, too. If a row took an answer, the
-    change of the task's rows is recorded. Only the claims of `provenance.batch_number` are ended;
-    without a batch number no claim is ended. A copied reply has no claim, so only its end is
-    recorded.
+    Runs in the caller's transaction. A claimed row is answered, parked or open again afterwards. It
+    is parked if it must not be asked again, for example because it failed too often. If a row took
+    an answer, the change of the task's rows is recorded, so that its index becomes outdated.
+
+    A copied reply (`claim.is_copy`) belongs to a row that no batch claims: the row is recorded as
+    answered or parked. Without a batch number in `provenance` no claim is ended.
+
+    Args:
+        judgements: Outcomes of requests, or copies of them for rows with equal inputs.
+        provenance: Batch, version and model of all replies.
 
     Returns:
-        The result of `TaskAnswers.write`, with the reasons of all rows that are parked now.
+        Rows that took their answer, rows whose input changed after the request, rows whose answer
+        the database refused, and all rows that are parked now with the reason.
 
     Raises:
-        StateConflictError: The batch no longer claims a row.
+        StateConflictError: The batch no longer claims a row, or the row of a copied reply is not
+            open any more.
+        ConfigurationError: Another process changed the task's vocabulary meanwhile.
     """
     answered = [judgement for judgement in judgements if judgement.answer is not None]
     unanswered = [judgement for judgement in judgements if judgement.answer is None]
@@ -416,6 +447,8 @@ def _claim_outcomes(
 ) -> claims.ClaimOutcomes:
     """Sort the claims of judged replies into answered, parked (with reason) and failed.
 
+    A failed claim is one whose row may be asked again.
+
     Args:
         parked: Reasons by row id; a parked row counts as parked even if it has an answer.
     """
@@ -441,10 +474,11 @@ def _write_answers(
     source: Provenance,
     at: datetime,
 ) -> WriteResult:
-    """Write answers through the task; rows that the database refuses are returned as blocked.
+    """Write answers to the task's rows; return which rows took them.
 
-    Each write has a savepoint. If it is refused, the halves of the list are written on their own,
-    until the refused rows are found.
+    Rows whose answer the database refuses are returned as `blocked`, with the reason. Each write
+    has a savepoint. If it is refused, the halves of the list are written on their own, until the
+    refused rows are found.
     """
     if not valid_answers:
         return WriteResult()
@@ -468,10 +502,11 @@ def _find_parked_reasons(
     *,
     source: Provenance,
 ) -> dict[str, str]:
-    """Return the reason by row id for failed rows that must not be asked again.
+    """Return why failed rows must not be asked again, by row id; other rows are left out.
 
-    A row is parked after a final error, after MAX_ATTEMPTS charged attempts, or after too many
-    failures of the service in a row; live and batch have their own limits. Reads the stored
+    A row must not be asked again after a charged error that the API calls final, after MAX_ATTEMPTS
+    attempts that were charged to it, or after too many failures of the service since the last
+    charged attempt: MAX_SERVICE_FAILURES batches, or MAX_LOST_CALLS live calls. Reads the stored
     attempts, so the failures have to be written before.
     """
     row_ids = [judgement.claim.item_id for judgement in failed]

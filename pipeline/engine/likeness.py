@@ -1,18 +1,18 @@
-"""Test whether the answers of a batch are about their own rows, by the words that both share.
+"""Find out whether a service returned the answers of a batch for wrong rows (mixed them up).
 
-A pair is an answer and the text of its row. Only rare words count, because every text has the
-frequent ones:
+The words that answers and the texts of their rows share show that. A pair is an answer and the text
+of its row. Only rare words count, because every text has the frequent ones:
 
-- An answer is *alike* if it shares a rare word with its row's text.
-- An answer is *placed* if it shares two words with one single text, and each of these words occurs
-  in no other answer and no other text. Two such words by chance are unlikely.
+- An answer is *alike* a text if both have a rare word.
+- An answer is *placed* at a text if the two share at least two words that no other answer and no
+  other text has. Two such words by chance are unlikely.
 
 The batch is mixed up if both conditions hold:
 
-1. Its answers are no more alike than answers of shuffled rows. This is a permutation test (Good,
-   Permutation, Parametric and Bootstrap Tests of Hypotheses, 3rd ed. 2005, ch. 3). Its shuffles
-   move all answers along a ring of rows in random order, so that no answer stays at its row.
-   One-sided p < 0.001 shows that answers are better than chance.
+1. Not more answers are alike the texts of their own rows than of shuffled rows. This is a
+   permutation test (Good, Permutation, Parametric and Bootstrap Tests of Hypotheses, 3rd ed. 2005,
+   ch. 3). Its shuffles move all answers along a ring of rows in random order, so that no answer
+   stays at its row. One-sided p < 0.001 shows that answers are better than chance.
 2. They should be more alike. Earlier answers show how alike right answers are; then fewer than half
    of that share is required, with p < 0.0005. Without earlier answers the placed answers show it:
    most belong to other rows, with p < 0.0005 by the binomial distribution.
@@ -57,7 +57,7 @@ class Likeness(NamedTuple):
 
     # For each answer the indexes of the texts that share a rare word with it.
     alike_texts: list[set[int]]
-    # Answers that are placed, and those of them that are placed at their own row.
+    # Answers that unique words place at a text, and those of them placed at their own row's text.
     placed_count: int
     own_placed_count: int
 
@@ -85,11 +85,16 @@ def list_texts(value: Any) -> Iterator[str]:
 
 
 def measure_likeness(pairs: Sequence[WordPair]) -> Likeness:
-    """Return which texts are alike each answer, and how many answers are placed at their own row.
+    """Compare the words of each answer with the words of all texts.
 
-    An answer is alike each text that shares a rare word with it. It is placed at a text that shares
-    MIN_PLACING_WORDS words with it, each of which occurs in no other answer and no other text. A
-    rare word occurs in at most RARE_WORD_SHARE of the answers and of the texts.
+    The result has two parts. First, for each answer the texts that share a rare word with it. A
+    rare word is in at most RARE_WORD_SHARE of the answers and of the texts. Second, how many
+    answers are placed at a text, and how many of these at the text of their own row. An answer is
+    placed at a text if they share MIN_PLACING_WORDS words that no other answer and no other text
+    has.
+
+    Args:
+        pairs: The words of each answer, and of the text of the row that it was returned for.
     """
     answers_by_word = _index_words([pair.answer_words for pair in pairs])
     texts_by_word = _index_words([pair.text_words for pair in pairs])
@@ -148,7 +153,7 @@ def is_mixed_up(
     *,
     seed: str,
 ) -> bool:
-    """Return whether the words of answers show that they belong to other rows.
+    """Return whether the words of a batch's answers show that they were returned for wrong rows.
 
     An answer is alike a row if they share a rare word. The steps in this order:
 
@@ -157,12 +162,13 @@ def is_mixed_up(
     2. With at least MIN_PAIRS earlier pairs: false if these are not more alike their own rows than
        shuffled rows, because then words show nothing for this task. Else true if significantly
        fewer answers are alike their own rows than among the earlier answers.
-    3. With fewer earlier pairs: of the answers whose row can be recognized by words that occur
-       nowhere else, true if significantly too few are recognized at their own row.
+    3. With fewer earlier pairs: true if, of the answers that unique words place at the text of a
+       row, significantly fewer than EXPECTED_SHARE are placed at their own row.
 
     Args:
-        pairs: The words of each answer and of its row.
-        read_earlier_pairs: Returns pairs of stored answers. It is called only after step 1.
+        pairs: The words of each answer, and of the text of the row that it was returned for.
+        read_earlier_pairs: Returns pairs of stored answers of earlier batches. It is called only
+            after step 1.
         seed: Seed of the shuffles; equal seeds give equal results.
     """
     if len(pairs) < MIN_PAIRS:
@@ -182,13 +188,13 @@ def is_mixed_up(
 
 
 def _is_suspicious(likeness: Likeness, earlier: Likeness | None) -> bool:
-    """Return whether significantly fewer answers are alike their rows than right answers would be.
+    """Return whether fewer answers fit their own rows than right answers would (p < 0.0005).
 
     Args:
         likeness: The likeness of the tested answers.
-        earlier: The likeness of stored answers, from which the expected share of alike answers is
-            taken. None compares the share of answers that are placed at their own row with
-            EXPECTED_SHARE.
+        earlier: The likeness of stored answers. The share of tested answers that are alike their
+            rows is compared with half of the share among the stored answers. If None, the share of
+            placed answers that are placed at their own row is compared with EXPECTED_SHARE.
     """
     if earlier is None:
         probability = _binomial_tail(

@@ -1,4 +1,11 @@
-"""Open a workspace for a command: check access, prepare folder and tables, make the session."""
+"""Open a workspace for a command: check access, prepare folder and tables, make the session.
+
+- Shipped tasks come with findable. The people task is the default, the first of BUILT_IN_TASKS.
+- The tasks that are not in BUILT_IN_TASKS are user tasks.
+- A shipped task is used in a workspace if its tables exist there, or if TASK= names it and the
+  command may make them. To adopt an existing table is to add the columns that it lacks.
+- The backend is Gemini or the local engine. The first upload binds a workspace to its backend.
+"""
 
 import contextlib
 import tempfile
@@ -47,12 +54,13 @@ def open_workspace(
         access: READ creates no tables, WRITE creates no workspace, CREATE may create both.
         confirm: Asks a person a question; returns the answer. By default nobody agrees.
         is_whole_workspace: The command is about the whole workspace. It creates no tables of a
-            task. A task that was never used here is replaced by a used task or by people.
+            task. If the task of the settings was never used here, the session has another task: one
+            that is used, or the people task.
 
     Raises:
         ConfigurationError: There is no workspace and `access` creates none, a person did not agree
-            to additions, the workspace is bound to another backend than the settings name, its
-            folder belongs to another database, or a link leads out of it.
+            to additions, answers of another backend than the settings name are stored, the folder
+            belongs to another database, or a link leads out of it.
         InconsistentError: `access` is READ, and tables of a task are missing.
     """
     check_links(settings.data)
@@ -96,8 +104,8 @@ def _open_session(
 
     Args:
         is_whole_workspace: The command is about the whole workspace. It creates no tables of a
-            task. A task that was never used here is replaced: people by the first used task, any
-            other by people.
+            task. A task of the settings that was never used here is replaced: the people task by
+            the first used task if TASK= is not set, any other task by the people task.
         adopted_tasks: Tasks whose tables were just found adopted and are not checked again. None
             checks the tables of all used tasks.
 
@@ -154,7 +162,7 @@ def _open_session(
 
 
 def _is_task_used(settings: Settings, store: Store, used_tasks: Sequence[ShippedTask]) -> bool:
-    """Return whether the task of the settings is recorded here, or is a used shipped task."""
+    """Return whether the task of the settings is recorded here, or is one of `used_tasks`."""
     if any(task.name == settings.task for task in used_tasks):
         return True
     if not names_user_task(settings):
@@ -187,10 +195,13 @@ def _record_user_task(
 
 
 def _check_backend(settings: Settings, bound_backend: str | None) -> None:
-    """Check that a workspace is not bound to another backend than the settings name.
+    """Check that the settings do not name another backend than the one a workspace is bound to.
+
+    Args:
+        bound_backend: The backend whose answers the workspace stores; None before the first upload.
 
     Raises:
-        ConfigurationError: It is.
+        ConfigurationError: They name another backend.
     """
     if bound_backend is None or settings.backend in {None, bound_backend}:
         return
@@ -221,15 +232,16 @@ def _prepare_tables(
 ) -> list[ShippedTask]:
     """Update the schema and the tables of the used shipped tasks; return these tasks.
 
-    A missing table of such a task is created, and an existing table is adopted. A line about each
-    change of tables is printed. If `access` is READ, or the command is about the whole workspace, a
-    task that was never used here gets no tables. If `access` is READ, an old schema is still
-    updated.
+    A missing table of such a task is created, and an existing table gets the columns that it lacks.
+    A line about each change of tables is printed. If `access` is READ, or the command is about the
+    whole workspace, a task that was never used here gets no tables. If `access` is READ, an old
+    schema is still updated.
 
     Args:
-        marker: The folder's marker; a folder with sealed files must belong to the database.
+        marker: The folder's marker. If the folder has files of batches or index builds, the
+            database must have the workspace that the marker names.
         is_whole_workspace: The command is about the whole workspace.
-        adopted_tasks: Tasks whose tables were just found adopted and are not checked again. If
+        adopted_tasks: Tasks whose tables were just found complete and are not checked again. If
             None, the used shipped tasks are looked up and their tables are checked.
 
     Raises:
@@ -305,9 +317,10 @@ def open_read_only(
 ) -> Iterator[WorkspaceSession]:
     """Open the workspace for a block; if there is none, open an empty temporary workspace.
 
-    For a built-in task the session's task is people and nothing is written. A user task may be
-    recorded in an existing workspace; in another program's database a person is asked first. Prints
-    that a temporary workspace is used; it is deleted after the block.
+    A temporary workspace is announced by a line, and deleted after the block. An existing workspace
+    is opened for reading, unless TASK= names a user task. Then the task is recorded in it if it was
+    never used; in another program's database a person is asked first. If TASK= names a built-in
+    task, whichever it is, the session of an existing workspace has the people task.
 
     Args:
         confirm: Asks a person a question; returns the answer.

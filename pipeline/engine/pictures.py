@@ -125,7 +125,7 @@ def read_file(
     *,
     should_read: Callable[[bytes], object] = lambda _head: True,
 ) -> tuple[bytes, Stamp] | None:
-    """Read a regular file, and return its bytes and stamp.
+    """Read a regular file; return its bytes and its stamp (size and times of change).
 
     Links are not followed, and the call never waits for a pipe.
 
@@ -133,7 +133,8 @@ def read_file(
         should_read: Returns from the first 16 bytes whether to read the file.
 
     Returns:
-        At most `MAX_IMAGE_BYTES` + 1 bytes, and the stamp, or None if the file is not wanted.
+        The first `MAX_IMAGE_BYTES` + 1 bytes, so that the caller sees that a file is too long, and
+        the stamp. None if `should_read` refused the file.
 
     Raises:
         NoFileError: The path is a folder, a device or a pipe.
@@ -179,7 +180,8 @@ def inspect_image(content: bytes) -> Picture:
     taking is read from EXIF, and is None if EXIF has no valid time.
 
     Raises:
-        PictureError: The bytes are not an image that can be opened, or the image is blank.
+        PictureError: The bytes are not an image that can be opened, or the image is blank: no frame
+            shows anything but white or black.
     """
     with _open_image(content) as image:
         mime_type = _MIME_TYPES[str(image.format)]
@@ -239,8 +241,8 @@ def to_sent_jpeg(content: bytes, *, max_side: int, quality: int = SENT_QUALITY) 
 def _find_visible_frame(image: "Image", side: int) -> "Image":
     """Return the first frame that is not blank, in RGB and at most `side` pixels wide and high.
 
-    The frame is on a white background, or on black if it is blank on white. Only the first
-    MAX_FRAMES frames are tried.
+    A frame is blank if it is completely white or black. A transparent frame is put on white, or on
+    black if it is blank on white. Only the first MAX_FRAMES frames are tried.
 
     Raises:
         PictureError: Each frame is blank on a white and on a black background.
@@ -411,10 +413,10 @@ def _read_exif(image: "Image") -> dict[int, Any]:
 
 
 def _parse_taken_at(exif: Mapping[int, Any]) -> datetime | None:
-    """Return when an image was taken, else when it was last changed, else None.
+    """Return when an image was taken (DateTimeOriginal), else changed (DateTime), else None.
 
-    The time has the offset to UTC if the tags contain a valid offset. An invalid time counts as
-    missing.
+    The time has the offset to UTC if the tags contain a valid offset. A time that cannot be parsed
+    is None.
     """
     time_text = str(exif.get(_TAKEN_AT_TAG) or exif.get(_CHANGED_AT_TAG) or "")[:19]
     utc_offset = str(exif.get(_UTC_OFFSET_TAG) or "")

@@ -16,9 +16,10 @@ from pipeline.tables.answer_views import (
 def store_preference(store: Store, name: str, settings: Settings, *, display: Progress) -> None:
     """Store PREFER_VERSIONS with a task, and update its views to show the preferred answers.
 
-    A changed preference is also recorded as a change of the task's rows. If PREFER_VERSIONS is not
-    set, only missing or outdated views are made. Writes nothing if the task does not exist or all
-    is up to date. Lines about new views are printed.
+    A changed preference is also recorded as a change of the task's rows. `PREFER_VERSIONS=none`
+    removes the stored preference. If PREFER_VERSIONS is not set, the stored preference stays, and
+    only missing or outdated views are made. Writes nothing if the task does not exist or all is up
+    to date. Lines about new views are printed.
 
     Args:
         store: The database.

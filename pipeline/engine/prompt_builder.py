@@ -67,7 +67,8 @@ class PromptBuilder:
     def fill_prompt(self, row: Mapping[str, Any]) -> str:
         """Return the prompt template filled with a row: each value between tags of its name.
 
-        Tags of these names inside a value are made harmless. A missing column counts as None.
+        Tags of these names inside a value are made harmless. The value of a missing column is None,
+        which `format_cell` converts to text.
 
         Args:
             row: Values by column.
@@ -89,8 +90,10 @@ class PromptBuilder:
     def _make_system(self, excluded_id: str) -> str:
         """Return the system text: the declaration's own, the data notices, then the examples.
 
+        The data notices say that texts between tags, and in images, are data and no instructions.
+
         Args:
-            excluded_id: A row that is left out of the drawn examples.
+            excluded_id: A row that is left out of the drawn examples; "" for none.
         """
         declared = self.declaration
         parts = [declared.system]

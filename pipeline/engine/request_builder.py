@@ -1,4 +1,8 @@
-"""Build the request lines of a task, and estimate their usage."""
+"""Build the request lines of a task, and estimate their usage.
+
+A closed field has values that can be listed. A decision model can decide it before a generating
+model is asked about the other, open fields.
+"""
 
 import json
 from collections.abc import Callable, Collection, Iterator
@@ -121,14 +125,16 @@ class RequestBuilder:
         return (self._questions or self.settings).build_line
 
     def plan_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
-        """Yield the requests about rows, in their order, without rows that cannot be asked.
+        """Yield the request about each row, in order, without rows that cannot be asked.
 
-        If the closed fields of a row's input are decided already, its request asks only about the
-        open fields. A row whose answers were cut short gets a larger token limit, up to the limit
-        of the model.
+        If a decision model decided the closed fields (choices, yes or no) of the same input before,
+        the request asks only about the other fields of the answer. Each answer of a row that the
+        token limit cut short multiplies the limit of its next request by TOKEN_LIMIT_FACTOR, up to
+        the limit of the model. Only reads.
 
         Raises:
             InputError: A row cannot be sent, or its request line is too long for a batch file.
+            ConfigurationError: The task's file changed during the command.
         """
         task = self.task
         decided_hashes = self._find_decided_inputs(tx, rows)
@@ -172,9 +178,10 @@ class RequestBuilder:
 
 
 def explain_schema_refusal(task: Task, error: RemoteError) -> RemoteError:
-    """Return an error of the API; if it refused the answer's schema, name its largest field.
+    """Return an error of the API to raise, with a hint if the API refused the answer's schema.
 
-    Any other error is returned unchanged. The hint has the field's share of the schema's length.
+    The hint names the largest field of the schema and its share of the schema's length. Any other
+    error is returned unchanged.
     """
     if not isinstance(error, SchemaRefusedError):
         return error

@@ -108,10 +108,11 @@ class RowConfidences:
         }
 
     def read_values(self, tx: Connection, row_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return the values of the columns by row id; rows without confidences are left out.
+        """Return the values of the columns by row id and column; read only.
 
-        They are the probability of each field, the least of them, whether the row is doubtful, and
-        its doubtful fields. Probabilities are rounded.
+        Rows without confidences are left out. The columns are the probability of each field (such
+        as `tone_confidence`), the least of them, whether the row is doubtful, and its doubtful
+        fields as a list of texts.
         """
         if not self.names:
             return {}
@@ -161,7 +162,7 @@ class RowConfidences:
 
         Args:
             expression: The parsed WHERE=.
-            columns: Names of columns, which have priority.
+            columns: Columns of the rows. A column such as `tone.confidence` means itself.
 
         Raises:
             InputError: A field has no confidence.

@@ -1,4 +1,8 @@
-"""The images of a task's rows: their state and their requests."""
+"""The images of a task's rows: their state and their requests.
+
+An image is usable if it can be sent. The state of an image says which file or address was read, the
+hash of its content, the stamp of the file (size and times), and why the image is unusable.
+"""
 
 import base64
 import hashlib
@@ -49,11 +53,13 @@ class RowImages:
     folder: Path
     # Maximum pixels of the longer side of a sent image.
     side: int
-    # Whether images of addresses are fetched again when rows are inspected.
+    # Whether images of addresses are fetched again when rows are inspected (REFRESH=1).
     refetches: bool = False
 
     def inspect(self, values: Mapping[str, Any], state_json: str | None) -> ImageInspection:
-        """Inspect the images of a row; unchanged images are not read again. Writes nothing.
+        """Read the images of a row and check that they can be sent; write nothing.
+
+        An image that is unchanged since the last inspection is not read again.
 
         Args:
             values: The row's values by column.
@@ -131,8 +137,9 @@ class RowImages:
             former_state: State of the last inspection; empty for a new image.
 
         Returns:
-            `named` (location), `sha256` (None if unread), `stamp` (of a file whose times can be
-            trusted, else None) and, if the image cannot be sent, `why`.
+            `named` (location), `sha256` (None if unread), `stamp` (size and times of the file; None
+            for an address, or a file written in the last two seconds) and, if the image cannot be
+            sent, `why`.
         """
         state: dict[str, Any] = {"named": location, "sha256": None, "stamp": None}
         was_usable = former_state.get("named") == location and not former_state.get("why")
@@ -152,8 +159,8 @@ class RowImages:
     def _is_unchanged(self, location: str, former_state: Mapping[str, Any]) -> bool:
         """Return whether an inspected image need not be read again.
 
-        An address needs a hash of its former content, and `refetches` must be off. A file needs the
-        stamp of the last inspection.
+        An address is not read again if it was read before, unless `refetches` is set. A file is not
+        read again if it has the size and times of the last inspection.
 
         Args:
             location: Path or address.

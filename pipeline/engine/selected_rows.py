@@ -8,10 +8,11 @@ from pipeline.store.database import Connection
 
 
 def with_unfinished_selection(tx: Connection, task: Task) -> Task:
-    """Return a task that asks only the selected rows of its unfinished run, under its version.
+    """Return a copy of a task in which only the selected rows of its unfinished run are open.
 
-    The task is returned unchanged without such a run, or if the run asks a former version of the
-    file.
+    The copy has the version of that run (`tag WHERE=`). The task itself is returned if it has no
+    unfinished run over selected rows, or if the run began before `version=` of the task's file was
+    raised.
     """
     run = selections.find_unfinished_selection(tx, task.name)
     if run is None or not isinstance(task, UserTask):

@@ -1,4 +1,8 @@
-"""The session of a command in an open workspace: store, tasks, client, models and confirmations."""
+"""The session of a command in an open workspace: store, tasks, client, models and confirmations.
+
+The backend is Gemini or the local engine, a server in this process that gives placeholder answers.
+The first upload binds a workspace to its backend, so that the answers of both are never mixed.
+"""
 
 import contextlib
 import sqlite3
@@ -85,13 +89,14 @@ class WorkspaceSession:
 
     @cached_property
     def client(self) -> "Client":
-        """Return the client of the backend, and announce the backend.
+        """Return the client of the backend; make it, and announce the backend, at the first use.
 
-        The local engine is started first, in this process. The client is closed with the session.
+        If the backend is the local engine, it is started first, in this process. The client is
+        closed with the session.
 
         Raises:
-            ConfigurationError: No key is set, the server is not confirmed, or the local engine
-                cannot start.
+            ConfigurationError: No API key is set, nobody confirmed an API address that is not
+                Google's, or the local engine cannot start.
         """
         from pipeline.gemini.client import Client
 
@@ -149,11 +154,13 @@ class WorkspaceSession:
     def model(self) -> Model:
         """Return the model that answers.
 
-        In a session that decides closed fields it is the decision model. Otherwise it is that of
-        the setting MODEL, else the task's own model, which the local engine ignores.
+        In a session that decides closed fields it is the decision model. Otherwise it is the first
+        of these: the setting MODEL if it is set, the model of the task, the default of MODEL. With
+        the local engine the model of the task is skipped.
 
         Raises:
             ConfigurationError: The model does not exist, is shut down, or does not fit the backend.
+            RemoteError: The API was asked about an unknown model and cannot be reached.
         """
         if self.is_deciding:
             return self.decision_model
@@ -310,12 +317,13 @@ class WorkspaceSession:
         self.task = task
 
     def enable_index(self) -> None:
-        """Sync the rows if possible, and mark the task as indexed by making its index folder.
+        """Sync the rows, and mark the task as indexed by making its index folder.
 
-        If the sync fails, rows of earlier syncs are indexed, with a warning.
+        If the sync fails, the task is marked in any case and a warning is printed: the rows as they
+        were read before are then indexed. Without `index=` in the task's file nothing is marked.
 
         Raises:
-            FindableError: The sync failed, and the task has no index.
+            FindableError: The sync failed, and the task was registered without `index=`.
         """
         try:
             self.sync_rows()
@@ -353,19 +361,21 @@ class WorkspaceSession:
         always_ask: bool = False,
         hint_suffix: str = "",
     ) -> None:
-        """Check that an estimated cost was agreed to, or ask a person.
+        """Check that an estimated cost was agreed to, or ask a person; return if it may be spent.
 
-        If an amount was agreed to before, only that amount is compared. Otherwise a person is asked
-        above CONFIRM_ABOVE, or if the price is unknown.
+        If an amount was agreed to before (`agreed_usd`), the estimate is only compared with it and
+        nobody is asked. Otherwise a person is asked if the estimate is above CONFIRM_ABOVE, or if
+        the model's price is unknown, whatever the estimate is.
 
         Args:
             estimated_usd: Estimate in USD.
             unchanged_text: Text of the error about what is unchanged.
-            always_ask: Ask about any cost.
+            always_ask: Ask about any cost, unless an amount was agreed to.
             hint_suffix: Text after the hint.
 
         Raises:
-            ConfigurationError: The model's price is unknown, and nobody at a terminal can confirm.
+            ConfigurationError: The model's price is unknown, and a budget or an agreed amount needs
+                it, or nobody at a terminal can confirm.
             InputError: The person did not confirm, or the estimate is above the agreed amount.
         """
         if not self.model.has_price:
@@ -428,9 +438,9 @@ class WorkspaceSession:
     def announce_backend(self) -> None:
         """Print, once per session, which backend works; further calls print nothing.
 
-        For Gemini this is the notice of the first upload, if the next request is the first upload.
-        For the local engine it is that nothing is uploaded, unless the settings name the local
-        engine.
+        For Gemini, the line says that rows leave this machine, if they never did before. For the
+        local engine, it says that answers are placeholders and why Gemini is not used. Nothing is
+        printed if the setting BACKEND chose the local engine.
         """
         if not self.should_announce_backend:
             return
@@ -467,8 +477,8 @@ class WorkspaceSession:
     def first_upload_notice(self) -> str:
         """Return the notice that the next request uploads rows or images for the first time, or "".
 
-        A bound workspace has uploaded rows before. Its task with images gets the notice until a
-        request of the task was sent. The local engine never gets it.
+        It is "" with the local engine. It is also "" if the workspace is bound to Gemini, because
+        rows were uploaded before; but a task with images gets the notice until its first request.
         """
         if self.backend == "local" or (self.is_bound and not self.task.prompt.sends_images):
             return ""
@@ -517,7 +527,10 @@ class WorkspaceSession:
         return model
 
     def _describe_model(self, name: str, *, unknown: ConfigurationError) -> Model:
-        """Return a model that is not in the table, as the API describes it.
+        """Ask the API about a model that is not in the table of models, and return it.
+
+        Args:
+            unknown: The error to raise if the API has no such model.
 
         Raises:
             ConfigurationError: `unknown`, if the API has no such model or it generates no text.

@@ -47,13 +47,15 @@ def locate_member(
     index: int | None = None,
     line: int | None = None,
 ) -> str:
-    """Return the file and line of a keyword argument of a task, as text for an error message.
+    """Return where a keyword argument of a task is, as text for a message: `tasks/a.py, line 7`.
+
+    The file is parsed, not run. A file that cannot be read or parsed has no such argument.
 
     Args:
         path: The task's file.
         member: Name of the keyword argument; the first call with it counts.
         index: If the argument is a list, the line of this element is returned.
-        line: Line to use if the file has no such argument; None returns only the file.
+        line: Line to use if the file has no such argument; with None the text is only the file.
     """
     keywords = (node for node in _find_nodes(path, ast.keyword) if node.arg == member)
     keyword = next(keywords, None)

@@ -41,7 +41,7 @@ def find_column_faults(
 ) -> Iterator[_MemberFault]:
     """Yield the faults of a declaration that concern the columns of its rows.
 
-    These are faults:
+    `columns` has the kinds of these columns (text, integer and so on) by name. These are faults:
 
     - The prompt, the index or the label has a column in braces whose name has characters other than
       letters, digits and _.
@@ -104,8 +104,12 @@ def find_kind_faults(
 ) -> Iterator[_MemberFault]:
     """Yield a fault for each unusable image column, and if the quoted column is not clear.
 
-    An image column must be a text and must not be in the prompt. The quoted column is clear if the
-    prompt has a single text column or a column `text`, or if `quotes_in=` is set.
+    An image column must contain texts and must not be in the prompt. If answers have quotations,
+    the column that they quote must be clear: `quotes_in=` is set, or the prompt has a single text
+    column or a text column `text`.
+
+    Args:
+        columns: Kinds of the columns of the rows (text, integer and so on) by name.
     """
     prompt_columns = match_columns(declaration.prompt_columns, columns)
     for name in match_columns(declaration.images, columns):

@@ -100,10 +100,11 @@ def parse_python_path(path: Path) -> str:
 
 
 def _find_module_file(declaration: Declaration) -> Path | None:
-    """Return the file of the module that declares a task of Python code; None if there is none.
+    """Return the file of the module that declares a task object; None if there is none.
 
-    The module is that of the answer's class. None is returned for a script or notebook, for a
-    module without a task, and for a module with several tasks of which `task` is another.
+    The module is that of the answer's class. The task must be the only one in the module, or the
+    one that is called `task` there, because only then can the file be loaded as a task's file. None
+    is also returned for a script or a notebook.
     """
     module = sys.modules.get(declaration.answer.__module__)
     file = str(getattr(module, "__file__", None))
@@ -120,8 +121,8 @@ def _find_module_file(declaration: Declaration) -> Path | None:
 def find_task_file(task_setting: str, data: Path) -> Path | None:
     """Return the path of the file that `TASK=` names; None if there is no such task.
 
-    The path is absolute. A task that Python code handed over, or a built-in task, has no file of
-    its own: the path by which it is known is returned, which may be `<Python: name>`.
+    The path is absolute. For a task that Python code handed over, or that is built in, it is the
+    path under which the task is registered in this process, such as `<Python: name>`.
 
     Args:
         task_setting: Path of a file, or a name: `tasks/<name>.py` is looked for in the current
@@ -157,12 +158,16 @@ def find_task_file(task_setting: str, data: Path) -> Path | None:
 def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = False) -> Declaration:
     """Return the checked declaration of a task by its path; run its file if needed.
 
-    A file runs once per process; `forget_loaded_files` makes it run again. A file that the user
-    named in this command is recorded as confirmed for the workspace. A declaration without a name
-    gets the name of its file.
+    A file runs once per process; `forget_loaded_files` makes it run again. A declaration without a
+    name gets the name of its file.
+
+    A file may be somebody else's code. If the user named it in this command, the user's state
+    folder records it as confirmed for the workspace. Otherwise a person is asked once. A file in
+    the workspace's folder, which may have come with it, always needs a confirmation of its content.
 
     Args:
-        is_recorded: The path is from the database, which others may have changed.
+        is_recorded: The path is from the database, which others may have changed, so the user did
+            not name it.
 
     Raises:
         InputError: The file cannot be read or run, or does not declare a single valid task. Or the
@@ -281,7 +286,7 @@ def _load_task_file(path: Path, data: Path, trusted: tuple[str, ...]) -> Declara
 
 
 def find_syntax_fault(path: Path) -> Fault | None:
-    """Return why a file cannot be read or is not Python, with its line; None if it is.
+    """Return why a file cannot be read or has a syntax error, with its line; None if it is valid.
 
     Its code is not run.
     """
@@ -296,7 +301,9 @@ def find_syntax_fault(path: Path) -> Fault | None:
 
 
 def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration:
-    """Run the source of a file and return its checked declaration.
+    """Run the source of a file, without asking for a confirmation; return its declaration.
+
+    The declaration is checked.
 
     Args:
         source: Python source, which need not be in a file.
@@ -338,9 +345,11 @@ def _check_declaration(
     path: Path,
     known_faults: Sequence[Fault] = (),
 ) -> Declaration:
-    """Return a valid declaration with a name; rows in its `items` are moved to memory.
+    """Check a declaration, and return it with its name; raise InputError if it has faults.
 
-    Examples are checked only if the class of the answer is valid.
+    If its `items` are rows instead of a query or a file, they are stored in `rows_by_task_path`,
+    and `items` of the returned declaration is MEMORY_ROWS. Examples are checked only if the class
+    of the answer is valid.
 
     Args:
         name: The name if the declaration has none; a reserved or malformed name is a fault.
@@ -437,7 +446,7 @@ def _errors_with_lines(path: Path) -> Iterator[None]:
     """Convert the errors of a `with` block that reads and runs a file to InputError.
 
     The message names the line of the file, if it is known. SystemExit is converted, too. A
-    FindableError that did not come from a line of the file passes unchanged.
+    FindableError that no line of the file caused passes unchanged.
     """
     file_hint = f"correct {path}"
     try:

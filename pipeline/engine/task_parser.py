@@ -68,9 +68,9 @@ def parse_task_file(text: str, path: Path, columns: Mapping[str, str]) -> Writte
 
 
 def _read_parts(text: str, path: Path, columns: Mapping[str, str]) -> WrittenTask:
-    """Return the parts of a task file that `render_task_file` wrote; other code in it is ignored.
+    """Return the parts of a task file that `render_task_file` wrote; other code is ignored.
 
-    The file is parsed, not run. Nothing is read from the disk.
+    The text is parsed, not run. `parse_task_file` catches the errors.
 
     Args:
         text: The content of the file.

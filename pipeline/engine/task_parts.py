@@ -1,6 +1,12 @@
 """Parts of a task, and the types that a task exchanges with the rest of the program.
 
-`tx` is a connection inside a transaction of `pipeline.store`. The caller ends the transaction.
+- A prompt version (`task@n`, in names of parameters the label) is a state of prompt and schema.
+  Prompt version and model are a version (`task@n/model`). Corrections have the version `person`.
+- A row is open if it can be asked. A row is claimed while a batch asks it, and parked if it is not
+  asked again until a user unparks it.
+- An answer is applied if its row took it, and outdated if the row's input changed after the
+  request.
+- `tx` is a connection inside a transaction of `pipeline.store`. The caller ends the transaction.
 """
 
 import json
@@ -65,7 +71,8 @@ class WriteResult:
     applied: set[str] = field(default_factory=set)
     # Rows whose input changed after the request was made.
     outdated: set[str] = field(default_factory=set)
-    # Rows that can take no answer and are not asked again, with the reason.
+    # Rows whose answer the database refused or that can have none; they are parked, with the
+    # reason.
     blocked: dict[str, str] = field(default_factory=dict)
     # Blocked rows and rows that failed too often, with the reason. `write_judged_replies` fills it.
     parked: dict[str, str] = field(default_factory=dict)
@@ -105,7 +112,7 @@ class TaskLabels(NamedTuple):
 
 
 class RowFault(NamedTuple):
-    """A finding about rows of a task."""
+    """A fault of rows of a task, or a notice about them."""
 
     message: str
     # Consequence of the fault.
@@ -140,10 +147,10 @@ class RowFaults(Counter[str]):
         if count and len(self._row_names[kind]) <= MAX_NAMED_ROWS:
             self._row_names[kind] |= dict.fromkeys(names)
 
-    def to_findings(self) -> list[RowFault]:
-        """Return a finding for each kind that occurred, in the order of `kinds`.
+    def to_row_faults(self) -> list[RowFault]:
+        """Return a fault for each kind that occurred, in the order of `kinds`.
 
-        It has the number of faults, and names up to MAX_NAMED_ROWS rows.
+        Its message has the number of faults of that kind, and names up to MAX_NAMED_ROWS rows.
         """
         faults = []
         for kind, details in self.kinds.items():
@@ -234,12 +241,13 @@ class TaskExport(ABC):
     ) -> str | None:
         """Return the most preferred version with answers; None if there is none.
 
-        The versions of `options.prefer` come first, then those of the task's label, then others. If
-        `options.extractor` is set, only its versions are considered. Corrections are chosen only
-        then.
+        The versions of `options.prefer` come first, then those of the task's current prompt
+        version, then others. If `options.extractor` names a version or a prompt version, only its
+        versions are considered. The version `person`, of corrections, is returned only if
+        `options.extractor` names it.
 
         Args:
-            answered_versions: The versions that have answers.
+            answered_versions: The versions (`task@n/model`) that have answers.
 
         Raises:
             InputError: `options.extractor` has no answers.
@@ -297,7 +305,7 @@ class OwnTables:
         self,
         tx: Connection,  # noqa: ARG002
     ) -> tuple[str, Mapping[str, int], Sequence[RowFault]] | None:
-        """Check all written rows; return a summary text, figures and findings.
+        """Check all written rows; return a summary text, figures by name and faults.
 
         Memory use does not depend on the number of rows. None means that there is no check.
         """

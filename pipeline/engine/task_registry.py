@@ -78,10 +78,10 @@ INDEX_OPTIONS = ("index", "label")
 def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
-    In a copied workspace, the path of the file `tasks/NAME.py` that came with it replaces the
-    recorded path. Registered shipped tasks are included. If a task's run over selected rows is
-    unfinished, the returned task is limited to these rows. The tasks use the backend of the
-    workspace; if it has none, that of the settings.
+    These are user tasks, and shipped tasks that are registered like them. In a copied workspace,
+    the path of the file `tasks/NAME.py` that came with it replaces the recorded path. If a run over
+    selected rows (`tag WHERE=`) is unfinished, only these rows of its task are open. The tasks use
+    the backend to which the workspace is bound; before its first upload, that of the settings.
     """
     records = workspace.list_tasks(tx)
     backend = settings.effective_backend
@@ -99,12 +99,17 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...
 
 
 def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
-    """Return a task's record, with the path of the task file that is used now.
+    """Return a task's record; in a copied workspace, with the path of the copied task file.
 
-    In a copied workspace that is `tasks/NAME.py` in the workspace or its parent folder, if the
-    recorded file does not exist, or is the `tasks/NAME.py` of another place, from which the
-    workspace was copied. Otherwise, and for the file that the TASK setting names, the record is
-    returned unchanged.
+    The file `tasks/NAME.py` may be copied with a workspace: it is in the workspace's folder or in
+    the folder that contains the workspace. Its path replaces the recorded path in two cases:
+
+    - The recorded file does not exist.
+    - The recorded file is a `tasks/NAME.py` outside the folder that contains the workspace: the
+      original of the copy.
+
+    A record is returned unchanged if TASK is the path of the recorded file, or if the task was
+    declared in Python.
     """
     path = Path(record.path)
     if task_file.parse_python_path(path) or Path(settings.task).resolve() == path:
@@ -122,9 +127,9 @@ def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
 def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task of the TASK setting is registered, else None.
 
-    TASK may be a name. If it is the path of a registered task's file, the file is loaded and the
-    name that it declares now is returned, if that is registered from this file, too. If the file
-    cannot be loaded, the name of the first task that was registered from it is returned.
+    TASK may be such a name. If it is the path of a file from which tasks were registered, the file
+    is loaded, and the name that it declares now is returned if it is one of these tasks. If the
+    file cannot be loaded, the name of the first of these tasks is returned.
     """
     setting = settings.task
     path_by_name = {
@@ -181,7 +186,7 @@ def _resolve_task_file(settings: Settings, registered_names: Sequence[str] = ())
 def _list_task_names(settings: Settings, registered_names: Sequence[str]) -> list[str]:
     """Return names of built-in and registered tasks and of files in tasks folders, once each.
 
-    The folders are in the current folder and in the workspace.
+    The folders are `tasks` in the current folder and in the workspace.
     """
     built_in_names = [task.name for task in shipped_tasks() if task.load_declaration]
 
@@ -202,11 +207,13 @@ def list_planned_views(settings: Settings) -> list[str]:
 def check_first_use(settings: Settings, store: Store) -> bool:
     """Check that the task of TASK can be registered, without adding anything to the database.
 
-    The file is loaded. For a built-in task no more is checked, because the tables that it reads are
-    adopted first; neither is a query of a database that does not exist.
+    The file is loaded, and its declaration, columns, views and target table are checked. The check
+    ends after the file is loaded in two cases: for a built-in task, because its tables are made
+    first, and for a query of the workspace's database if that does not exist.
 
     Returns:
-        Whether the task brings its rows: it does not query the workspace's database.
+        True if the task brings its rows: from a file, from Python, or from another database. False
+        if it queries the workspace's database.
 
     Raises:
         InputError, ConfigurationError: The first use would be refused.
@@ -317,8 +324,8 @@ def make_draft(
 ) -> Task:
     """Return a task with another declaration, about the registered rows; store nothing.
 
-    Name, key, columns and table prefix stay as registered. Examples are drawn from the corrections
-    that the database has now.
+    Name, key, columns and table prefix stay as registered. With `examples="corrections"`, examples
+    are drawn anew from the labelled rows that the database has now, also if the version was used.
 
     Raises:
         InputError: The declaration does not fit the registered columns.
@@ -409,11 +416,11 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
         - `gates`: The gates as a text, in the format of the GATES setting.
         - `answer_tokens`: The estimated tokens of an answer, with the row code of `echo`.
         - `closed`: Whether all fields of the answer are choices.
-        - `reading`: READING_VERSION.
+        - `reading`: READING_VERSION, the number of the rules by which sources are read.
         - `asked`: The columns of the prompt.
         - `quotes_in`: The column of quotations, or None.
-        - `quoted`: Columns that must contain text. This is the column of quotations if no answer is
-          valid without a quotation; otherwise the list is empty.
+        - `quoted`: Columns without whose text a row is not asked. This is the column of quotations
+          if no answer is valid without a quotation; otherwise the list is empty.
         - `images`: The columns of images. A declaration without images does not have this key.
         - `vocabulary`: True if the answer has vocabularies; else the key is missing.
     """
@@ -445,7 +452,8 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
 def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) -> str | None:
     """Return the column that contains the quotations of answers, or None without quotations.
 
-    It is the column of `quotes_in=`, else `text`, else the first text column of the prompt.
+    It is the column of `quotes_in=`, else `text`, else the first text column of the prompt. In a
+    checked declaration that is the only one, because `find_kind_faults` reports several.
     """
     if declaration.quotes_in is not None:
         return find_column(declaration.quotes_in, columns)
@@ -471,8 +479,9 @@ def save_record(
     """Register a task as its file declares it, update its views, and return the stored record.
 
     Nothing is written if the record differs only in its time. Otherwise its fingerprint is stored,
-    too. If the index of the task changed, its index becomes outdated. Lines about changes are
-    printed after the transaction.
+    too. If `index=` or `label=` changed, the search index becomes outdated. Renamed terms of a
+    vocabulary are renamed in stored answers, too. Lines about changes are printed after the
+    transaction.
 
     Args:
         columns: Kinds of the source's columns, by name.

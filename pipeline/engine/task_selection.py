@@ -1,4 +1,8 @@
-"""Find the tasks of a workspace, and choose the task of a command whose TASK= is not set."""
+"""Find the tasks of a workspace, and choose the task of a command whose TASK= is not set.
+
+The people task is the default: the first of BUILT_IN_TASKS. A task is used in a workspace if its
+tables exist there, or if it is registered as a user's task is.
+"""
 
 import contextlib
 from dataclasses import replace
@@ -23,7 +27,7 @@ def names_user_task(settings: Settings) -> bool:
 
 
 def with_people(settings: Settings) -> Settings:
-    """Return the settings with the task set to people."""
+    """Return the settings with the people task as their task."""
     return replace(settings, task=BUILT_IN_TASKS[0])
 
 
@@ -32,7 +36,7 @@ def settings_for_lookup(tx: Connection, settings: Settings, *, makes_tables: boo
 
     A shipped task is used if the settings name it or its tables exist. A command that makes no
     tables must find only tasks whose tables exist, so its task is left empty. If there is no
-    workspace yet, the task is people.
+    workspace yet, the task is the people task.
     """
     if makes_tables:
         return settings
@@ -45,10 +49,7 @@ def used_shipped_tasks(tx: Connection, settings: Settings) -> list[ShippedTask]:
 
 
 def find_missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
-    """Return the missing tables and views of the used shipped tasks.
-
-    The keys of the mapping are their names, and the values are "table" or "view".
-    """
+    """Return the missing tables and views of the used shipped tasks: "table" or "view" by name."""
     kinds_by_name = {}
     for task in used_shipped_tasks(tx, settings):
         for name, columns in task.load_tables().list_made_columns(tx, settings).items():
@@ -60,14 +61,16 @@ def find_missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
 def with_default_task(settings: Settings, *, allow_several: bool = False) -> Settings:
     """Return the settings, with the default task if TASK= is not set; write nothing.
 
-    The default is people. In a workspace without people it is the only other task. Without a
-    workspace, or with an outdated schema, the settings are returned unchanged.
+    The default is the people task. If its table is missing or has no row, the default is the only
+    other task of the workspace. Without another task, without a workspace, or with an outdated
+    schema, the settings are returned unchanged.
 
     Args:
-        allow_several: If there are no people and several tasks, take the first instead of raising.
+        allow_several: If there are several other tasks, take the first one instead of raising.
 
     Raises:
-        InputError: There are no people, and several tasks; the message lists them.
+        InputError: The table of people has no row, and the workspace has several other tasks. The
+            message lists them.
         ConfigurationError: A link leads out of the workspace.
     """
     if "task" in settings.sources:
@@ -113,7 +116,7 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ..
 
 
 def with_used_task(settings: Settings, store: Store) -> Settings:
-    """Return settings with the first used task in place of people, if people is not used.
+    """Return settings with the first used task in place of the people task, if that is not used.
 
     The settings are returned unchanged if TASK= names a task, if the database does not exist or has
     an outdated schema, or if no task is used.

@@ -33,9 +33,10 @@ def open_source(
     path: Path,
     cursor: QueryCursor | None = None,
 ) -> RowSource:
-    """Return the source of a task's rows, with its columns read.
+    """Return the source of a task's rows; its columns are read already, its rows when iterated.
 
-    The source is a query of `source=`, a query of `store`, rows in memory, or a file.
+    The source is a query of the database that `source=` names, a query of `store`, rows in memory,
+    or a file. It need not be closed.
 
     Args:
         store: The database of a query without `source=`.

@@ -55,6 +55,9 @@ def sync_task(
     those that changed after their answer, and those answered before the vocabulary got its newest
     terms.
 
+    Args:
+        locks: The workspace's locks between processes; the sync waits for that of the task's rows.
+
     Raises:
         InputError: The file or the source is invalid; stored rows stay as they were.
         ConfigurationError: The file declares another task now, conflicts with the stored record, or
@@ -157,8 +160,8 @@ def _sync_rows(
 ) -> None:
     """Sync the stored rows of a task with its source, and print notes and the report.
 
-    Waits for the lock of the task's rows. Images of rows are inspected. All changes are written in
-    a transaction.
+    New rows are inserted, changed rows updated, and vanished rows marked as gone, all in one
+    transaction. Images of rows are inspected. Waits for the lock of the task's rows.
 
     Raises:
         InputError: The source cannot be read to its end; nothing is written.
@@ -190,7 +193,7 @@ def print_sync_report(
     are printed, then how many there are. Counts of 0 are not printed.
 
     Args:
-        list_hint: Says how to list all refused rows; printed if there are more.
+        list_hint: Says how to list all refused rows; printed if more than the first are refused.
     """
     if report.summary:
         display.say(f"{record.name}: {report.summary}")

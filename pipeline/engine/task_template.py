@@ -193,8 +193,8 @@ def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
         used_names: Case-folded names of the fields before.
 
     Raises:
-        InputError: The name, kind or choices are invalid, or a choice contains a comma and a next
-            field.
+        InputError: The name, kind or choices are invalid, or a comma separates the choices from the
+            next field, in place of the semicolon.
     """
     name_text, colon, kind = (part.strip() for part in definition.partition(":"))
     if "|" in kind:
@@ -310,7 +310,9 @@ class _AnswerCode(NamedTuple):
 
 
 def _render_answer(fields: Sequence[AnswerField], text_column: str) -> _AnswerCode:
-    """Render the class `Answer`; return it with its first field and an example answer.
+    """Render the class `Answer`; return it, the name of its first field and an example answer.
+
+    Name and example are used in other lines of the file.
 
     Args:
         fields: At least one field.
@@ -411,7 +413,8 @@ def render_task_file(
     """Return the Python text of a file that declares a task; writes nothing.
 
     Args:
-        draft: Source of the rows and guessed columns.
+        draft: Source of the rows and guessed columns. The main text is the column that is last in
+            the prompt, and that quotations are from.
         question: System instruction, which is the docstring of the file.
         fields: Fields of the answer; if empty, summary, tone, points and a quotation. The quotation
             is left out if the main text cannot be quoted.
@@ -457,10 +460,10 @@ def render_task_file(
 
 
 def _default_fields(guess: TableGuess) -> list[AnswerField]:
-    """Return the default fields of an answer.
+    """Return the default fields of an answer: summary, tone, points and a quotation.
 
-    A field with the name of the key gets the prefix `answer_`. A quotation is left out if the main
-    text cannot be quoted.
+    A field with the name of the key column gets the prefix `answer_`. The quotation is left out if
+    the column of the main text has no texts, such as numbers.
     """
     key_name = fold_name(guess.key)
     fields = []

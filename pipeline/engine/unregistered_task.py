@@ -82,11 +82,11 @@ class UnregisteredTask(UserTask):
     ) -> Sequence[str]:
         """Read a source to its end, hold its first rows in memory, and return their ids.
 
-        Empty rows are not held. `row_count` grows by all rows that are not empty. A report about
-        the source is printed. Nothing is written.
+        Empty and refused rows are not held. `row_count` grows by all other rows of the source, held
+        or not. A report about the source is printed. Nothing is written.
 
         Args:
-            store: The workspace's store, which knows forgotten rows.
+            store: The workspace's store.
             max_rows: Maximum number of rows to hold.
             display: Prints the report.
             should_list_refused: Print each refused row while reading; otherwise the first ones at

@@ -24,17 +24,23 @@ class UserExport(TaskExport):
     rows: UserRows
 
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
-        """Return the rows to export: each with its state and answer, or one per list member.
+        """Return the rows to export, each with its state and its answer if it has one.
 
-        Rows that are no longer in their source are left out, unless `gone` is set or the row filter
-        asks for their state or names ids.
+        With `options.rows`, the name of a list field, a row is repeated for each member of that
+        list. Rows that are no longer in their source are left out, unless `options.gone` is set or
+        the row filter asks for their state or names ids.
 
-        With `options.extractor` all answers are of this version. Otherwise a correction replaces a
-        model's answer. The other answers are of the preferred version, or of several versions if
-        the task prefers versions by row or several models answered under the prompt version.
+        The answer of a row is chosen so:
+
+        - With `options.extractor`, only answers of this version or prompt version are exported.
+        - Otherwise a correction of the row comes first.
+        - If the task prefers versions (PREFER_VERSIONS), each row has its most preferred answer.
+        - Otherwise the answers are of one version (`choose_version`), and of all models that
+          answered under its prompt version.
 
         Returns:
-            The rows, which are read when iterated, and the counts of their versions.
+            The rows, which are read when iterated, and the number of answers by version. The member
+            `extractor` is None if the answers are of several versions.
 
         Raises:
             InputError: `options.extractor` has no answers.

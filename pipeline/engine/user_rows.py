@@ -1,4 +1,9 @@
-"""Rows of a user's task, and the grid that lists them."""
+"""Rows of a user's task, and the grid that lists them.
+
+- A row is stale if its input changed after its answer.
+- An answer is outgrown if a vocabulary got terms after it, which the answer could not have.
+- A selection is the set of rows that a run with a condition (`tag WHERE=`) asks.
+"""
 
 import dataclasses
 import json
@@ -122,8 +127,11 @@ class UserRows(TaskRows):
         """Return the stored rows as a table with states, sorted as in the source.
 
         A row is answered, open, empty, unusable (its image), refused or missing in the source. Only
-        rows with content and without an answer can be asked. If the task has a selection, or is
-        limited to rows with or without a partial answer, only those can be asked.
+        rows with content and without an answer (see `is_answered`) can be asked. With REFRESH=1
+        that includes rows whose answer is outdated: the input changed, if the task permits
+        refreshing, or the vocabulary got new terms. A task of a run over selected rows asks only
+        these. A task that is limited to rows with, or without, decided closed fields asks only
+        these.
         """
         columns = self.subquery.c
         is_answered = self.is_answered(
@@ -296,10 +304,10 @@ class UserRows(TaskRows):
         return row_count, first_changed_at
 
     def count_outgrown(self, tx: Connection) -> int:
-        """Return the number of answered rows whose answers could not yet have the newest terms.
+        """Return the number of rows that were answered before a vocabulary got its newest terms.
 
-        A row does not count if one of its answers was asked with these terms. Empty rows, and rows
-        that are no longer in the source, do not count.
+        A row does not count if one of its answers is newer. Empty rows, and rows that are no longer
+        in the source, do not count.
         """
         if not self.record.outgrown:
             return 0
@@ -373,20 +381,23 @@ class UserRows(TaskRows):
         few_rows: bool = False,
         models_only: bool = False,
     ) -> ColumnElement[bool]:
-        """Return the SQL condition that a row has an answer by the current versions or by a person.
+        """Return the SQL condition that a stored row has an answer that counts.
 
-        Two cases differ:
+        An answer counts if it was applied to the row and is by a person or by a current version:
+        the declared prompt version, or one that asked selected rows of it again. Two more rules:
 
-        - A row of the selection that is asked now needs an answer by this version.
-        - If answers are written to another program's table, a row of this provider and model there
-          counts as an answer, too. With `current_input` it counts only if another program wrote it;
-          a row that we wrote counts by its stored answer. For a row of the selection it does not
-          count.
+        - If `write_to=` names another program's table, a row of that table with the backend and the
+          model of this task counts as an answer. Its age is unknown. So with `current_input`, or
+          with `current_terms` after terms were added, the answer that is stored here decides
+          instead, if there is one.
+        - In a run over selected rows (`tag WHERE=`), only an answer by the version of this run, or
+          by a person, counts for a selected row.
 
         Args:
             current_input: Count only answers to the row's present input.
-            current_terms: Count only answers that could have all terms of the vocabularies.
-            few_rows: Look each row up, for a query about few rows.
+            current_terms: Count only answers that were asked with all present terms of the
+                vocabularies.
+            few_rows: Use a form that is faster for a query about few rows; the result is the same.
             models_only: Ignore the answers of persons.
         """
 
@@ -423,11 +434,13 @@ class UserRows(TaskRows):
     def _select_answer_ids(
         self, versions: Sequence[str], *, current_input: bool, current_terms: bool
     ) -> Select[tuple[int]]:
-        """Return a SELECT of the applied answers of some versions to a row of the subquery.
+        """Return a SELECT of the ids of the answers that were applied to a row, of some versions.
+
+        It is correlated: the row is that of the enclosing query over `self.subquery`.
 
         Args:
             current_input: Only answers to the row's present input.
-            current_terms: Only answers that could have all terms of the vocabularies.
+            current_terms: Only answers that were asked with all present terms of the vocabularies.
         """
         row_columns = self.subquery.c
         columns = answers_table.c
@@ -581,7 +594,8 @@ class _GridBuilder:
     def _make_columns(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         """Return a function for each listed column that takes a stored row and returns its value.
 
-        A made key and the reason of unusable images are columns too.
+        A key that is a hash of the row (`key="row"`), and the reason of unusable images, are
+        columns, too.
         """
 
         def read_value(name: str, row: Mapping[str, Any]) -> Any:
@@ -598,9 +612,10 @@ class _GridBuilder:
         return columns
 
     def _read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return version, fields, review and confidences of the preferred answer by row id.
+        """Return cells of the preferred answer, by row id and listed name.
 
-        Rows without an answer are left out.
+        They are its version, its fields, whether a person reviewed it, and its confidences. Rows
+        without an answer are left out.
         """
         stored_answers = answers.preferred_answers(
             tx,
@@ -623,7 +638,10 @@ class _GridBuilder:
         return values_by_id
 
     def _sort_expressions(self) -> dict[str, ColumnElement[Any]]:
-        """Return sort expressions by name, of all columns and of all fields without JSON."""
+        """Return sort expressions by name: all columns, and the fields with a single value.
+
+        Fields whose values are lists or objects are left out.
+        """
         expressions = {
             name: self._sort_expression(self._values, name, kind, is_field=False)
             for name, kind in self._record.columns.items()

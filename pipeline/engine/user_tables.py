@@ -43,9 +43,9 @@ class UserTables(OwnTables):
             make_views(tx, self.rows.record)
 
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
-        """Return a finding with the number of rows whose images cannot be sent, if there are any.
+        """Return a notice with the number of rows whose images cannot be sent; empty if none.
 
-        It names the first of these rows with its reason.
+        It names the first of these rows in the order of the source, with its reason. Only reads.
         """
         if not self.rows.image_columns:
             return []

@@ -143,21 +143,24 @@ class UserAnswers(TaskAnswers):
         extractor: str,
         now: datetime,
     ) -> WriteResult:
-        """Choose the answers that rows take, and write these to the table or column of `write_to=`.
+        """Decide which rows take their answer, and write these answers where `write_to=` says.
 
-        The rows are locked in the caller's transaction. The caller stores the answers themselves.
+        Without `write_to=` nothing is written: the caller stores the answers themselves. The rows
+        are locked in the caller's transaction.
 
-        - A row takes an answer if this version has not answered it yet. If the task permits
-          refreshing, an answer to the row's former input does not count as answered.
-        - An answer to a former input is not taken if it can be judged only with the row. It is
-          never written to another program's table.
-        - In another program's table, a new answer replaces an answer to an older input.
+        - A row takes an answer (it is applied) if the current version has not answered the row. If
+          the task permits refreshing, an answer to a former input of the row does not count.
+        - If the row's input changed after the request, the answer is outdated. A row does not take
+          an outdated answer if the task needs the row to judge it.
+        - An outdated answer is never written to the table or column of `write_to=`. There, a new
+          answer replaces an answer to a former input.
 
         Args:
             extractor: The version (`task@n/model`) of all answers.
+            now: Time of the answers in another program's table.
 
         Returns:
-            The rows that took their answer, and the rows whose input changed after the request.
+            The rows that took their answer, and the rows whose answer is outdated.
 
         Raises:
             ConfigurationError: Another process changed the vocabulary meanwhile.
@@ -228,7 +231,12 @@ class UserAnswers(TaskAnswers):
     ) -> None:
         """Write answers to the table or column that `write_to=` names, if it names any.
 
-        A column keeps the answers that a person corrected.
+        In a column, the answer of a row that a person corrected is not replaced. A table is synced
+        with the preferred answers, so corrections stay there, too.
+
+        Args:
+            values: The answers to write.
+            answers_by_id: All new answers, with the hash of the input that was asked.
         """
         row_ids = [value.item_id for value in values]
         if self.row_target is not None:
@@ -241,10 +249,11 @@ class UserAnswers(TaskAnswers):
             write_column(tx, self.rows.record, writable, former_answers=former_answers)
 
     def _changed_in_source(self, stored_values: Mapping[str, str]) -> set[str]:
-        """Return the rows for which the task's query gives other values by now.
+        """Return the ids of rows for which the task's query gives other values by now.
 
-        Only queries of the workspace's own database are run. They are run outside of the caller's
-        transaction, because a user's query must not be able to write.
+        Only a query of the workspace's own database is run; for any other source the result is
+        empty. The query has a connection of its own, because it must not be able to write in the
+        caller's transaction.
 
         Args:
             stored_values: Stored values as JSON, by row id.
@@ -485,12 +494,12 @@ class UserTask(Task):
     def with_open_rows(self, *, has_partial_answer: bool | None) -> "UserTask":
         """Return the task, copied if needed, with only some of its rows open.
 
-        The rows of a mixed task are asked in two requests: about the closed fields, then about the
-        others.
+        The rows of a mixed task are asked in two requests: a decision model is asked about the
+        closed fields (choices, yes or no), then a generating model about the others.
 
         Args:
-            has_partial_answer: Whether the open rows have an answer to the closed fields; None
-                means that all rows can be open.
+            has_partial_answer: True leaves only rows open whose closed fields are decided, False
+                only the others. None removes such a limit.
         """
         if has_partial_answer is self.rows.has_partial_answer:
             return self

@@ -59,11 +59,18 @@ def find_vocabulary_change(
     former_document: Mapping[str, Any],
     declaration: Declaration,
 ) -> VocabularyChange | None:
-    """Return how vocabularies changed since a fingerprint document; None if more changed.
+    """Return how a task's vocabularies changed since a fingerprint document.
 
     The change contains new names, added terms, and faults: reasons why stored answers may be
-    invalid or answer another question. None is also returned if there are no vocabularies, or if a
-    vocabulary has another file.
+    invalid or answer another question. Equal vocabularies give a change without renamed and added
+    terms.
+
+    Args:
+        former_document: The former members of the declaration, from `to_fingerprint_document`.
+
+    Returns:
+        None if anything besides the terms changed, such as the prompt or the file of a vocabulary,
+        or if the task has no vocabularies.
     """
     document = to_fingerprint_document(declaration)
     former_files = former_document.get(MEMBER, {})
@@ -109,9 +116,9 @@ def _find_faults(
 ) -> Iterator[str]:
     """Yield a fault for each former term that stored answers may not have any more.
 
-    These are faults: the term has no present name, it is a heading now, or its description or
-    parent changed. If several former terms have one present name, the texts of one of them are
-    enough.
+    These are faults: the term has no present name, it is a heading now (the parent of others), or
+    its description or parent changed. A term into which several former terms were merged must have
+    the description and parent of one of them.
 
     Args:
         former_terms: Description and parent of each former term.
@@ -143,11 +150,11 @@ def apply_vocabulary_change(
     *,
     former_fingerprint: str,
 ) -> list[str]:
-    """Rename terms in stored answers, and record the change as an event.
+    """Rename terms in stored answers of all versions, and record the change as an event.
 
-    Renamed answers are also recorded as a change of the task's rows. Without new terms, the answers
-    and batches of the former vocabulary count as asked with the present one. Runs in the caller's
-    transaction, which stores the record.
+    Renamed answers are also recorded as a change of the task's rows. If no term was added, the
+    stored answers and batches get the present fingerprint in place of the former one, so they count
+    as asked with the present vocabulary. Runs in the caller's transaction, which stores the record.
 
     Args:
         tx: The caller's transaction.

@@ -47,7 +47,8 @@ def check_links(data: Path) -> None:
     checked.
 
     Raises:
-        ConfigurationError: There is such a link, or the path is not valid UTF-8 or cannot be read.
+        ConfigurationError: A link leads out, or the path of the directory is not valid UTF-8 or
+            cannot be read.
     """
     with _translate_os_errors(data):
         if SURROGATES.search(str(data.absolute())):

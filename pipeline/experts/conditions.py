@@ -56,10 +56,10 @@ def compile_people_where(tx: Connection, text: str, *, doubts: RowDoubts) -> Col
 
 
 def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:
-    """Return an expression for a JSON document with the value of a column as its only member.
+    """Return an SQL expression for the JSON document `{"value": …}` of a column's cell.
 
-    Cells of another kind than the column, which another program wrote, are texts. Tags that are not
-    a list of texts are missing.
+    In a number column, a cell that is not a number, which another program wrote, becomes a text.
+    Tags become a list. If another program wrote tags that are not a list, the expression is NULL.
     """
     cell = table.experts.c[column]
     text_cell = strip_white_space(cell)

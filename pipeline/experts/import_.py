@@ -84,14 +84,15 @@ class PeopleFile(MappedFile):
 
     def final_notes(self) -> Iterator[str]:
         """Yield notes that list the columns that are not imported."""
-        yield from _describe_unread_columns(self.mapping)
+        yield from _describe_other_columns(self.mapping)
 
 
-def _describe_unread_columns(mapping: ColumnMapping) -> Iterator[str]:
-    """Yield notes on the columns that are only stored, and on those that are ignored.
+def _describe_other_columns(mapping: ColumnMapping) -> Iterator[str]:
+    """Yield notes on the columns of a file that are not columns of people.
 
-    Ignored are columns that MAP= leaves out, and columns that our own export added. If they include
-    tags or scores, a note says how to change tags. Nothing is yielded without such columns.
+    A note lists the columns that are only stored, and another note those that are ignored. Ignored
+    are columns that MAP= leaves out, and columns that our own export added. If they include tags or
+    scores, a note says how to change tags. A file without such columns has no notes.
     """
     export_columns = filter_export_columns((*mapping.kept_names, *mapping.ignored_names))
     stored_columns = [name for name in mapping.kept_names if name not in export_columns]
@@ -124,7 +125,7 @@ def read_person(
     *,
     document_name: str,
 ) -> tuple[SoundRow, list[str]]:
-    """Return the person in a JSON document, and notes on how it was read. Stores nothing.
+    """Return the person in a JSON document, and notes to print about it; store nothing.
 
     Args:
         data: The document: one JSON object, or a list that contains one.
@@ -169,7 +170,7 @@ def read_person(
             f"`{CommandHint('import')}` with this {OptionHint('map')} corrects "
             "people who are already stored",
         )
-    return person, [*notes, *_describe_unread_columns(mapping)]
+    return person, [*notes, *_describe_other_columns(mapping)]
 
 
 def _refuse(source_name: str, reason: str, *, field: str = "") -> InputError:
@@ -263,8 +264,8 @@ def _find_missing_usernames(
     """Yield the usernames of stored people who are not in the file, imported or rejected.
 
     If the file names no person who was stored before, nothing is yielded: the file is then an
-    addition, not a newer version of the stored list. Nothing is yielded either if the table has as
-    many people as the import counted.
+    addition, not a newer version of the stored list. If the table has only as many people as the
+    import counted, nobody is missing, and the table is not read.
 
     Args:
         file: The file, which was read to its end.
@@ -289,14 +290,16 @@ def _describe_missing_people(
 ) -> str:
     """Return a note on people who are not in the file, with the commands that remove them.
 
-    The note has a complete `forget` command for at most MAX_TYPED_USERNAMES people without a comma
-    in a username. For all others it names a file of their usernames.
+    For at most MAX_TYPED_USERNAMES people without a comma in a username, the command is
+    `forget` with all usernames. Otherwise it is `forget` with a file that lists the people: the
+    report of the import. If no report was written, the note first names the command that writes it.
+    This function writes no file.
 
     Args:
         path: The imported file.
         count: Number of missing people.
         usernames: The first of their usernames.
-        report: File of the import's findings, if one was written.
+        report: File with the findings of the import; None if no report was written.
     """
     message = (
         f"{path} lacks {plural(count, 'person', 'people')} from earlier files "
@@ -332,16 +335,17 @@ def _write_people(
 ) -> list[Finding]:
     """Insert new people, update changed people, store other cells, and count in the report.
 
-    Parked people with a new biography are released, except those in an open batch. A dry import
-    only counts. Tags are never written; an updated person gets a new score.
+    Parked people with a new biography are unparked, so that they are asked again, except people
+    that a batch asks now. A dry import only counts. Tags are never written; an updated person gets
+    a new score.
 
     Args:
         tx: The transaction of the import; only read in a dry import.
         people: A page of people of the file.
-        report: The report; its counts are added to.
+        report: The report, which says whether the import is dry; its counts are added to.
 
     Returns:
-        Findings on changed people whose tags stay those of the old text.
+        Findings on changed people whose tags stay, or will be, those of the old text.
     """
     stored_rows = _read_stored_rows(tx, people)
     new_people = [person for person in people if person.key not in stored_rows]
@@ -431,7 +435,7 @@ def _write_extra_cells(
     stored_rows: Mapping[str, Mapping[Any, Any]],
     report: ImportReport,
 ) -> set[str]:
-    """Store the cells of unknown columns; a dry import only compares them.
+    """Store the cells of columns that are not columns of people; a dry import only compares them.
 
     People without such cells are skipped.
 

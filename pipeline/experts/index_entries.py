@@ -1,4 +1,8 @@
-"""The indexes of people, and their entries."""
+"""The indexes of people, and their entries.
+
+An entry is a person in the search index. Its text is embedded as a vector, and words are searched
+in its fields. A person without an entry can only be found by words of the biography.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -53,7 +57,8 @@ def make_index_entry(
 ) -> Entry:
     """Return the index entry of a person: metadata, text to embed, and words by field.
 
-    The facts that make an entry outdated are the tags and the other cells.
+    `Entry.facts`, whose change makes a stored entry outdated besides a change of its texts, are the
+    tags and the extra cells.
 
     Args:
         cells: Cells in the order of `INDEXED_COLUMNS`.
@@ -91,7 +96,8 @@ def _word_field(column: str) -> str:
 def _index_text(metadata: Mapping[str, Any], column_texts: Mapping[str, str]) -> str:
     """Return `First Last. Title at Company. bio Skills: a, b. Domains: tag1, tag2.` of an entry.
 
-    Missing parts are left out. If all are missing, returns the username.
+    `Skills` is an example of a column of `column_texts`; they follow in their order. Missing parts
+    are left out. If all are missing, returns the username.
 
     Args:
         metadata: The entry's part of `metadata.json`.
@@ -163,11 +169,11 @@ def _search_hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_columns(tx: Connection, names: Sequence[str]) -> None:
-    """Check that imported files had other columns of these names.
+    """Check that imported files had columns of these names that are not columns of people.
 
     Raises:
-        InputError: There is no such column, and the hint suggests a similar name; or it is a column
-            of people, which is always indexed.
+        InputError: No file had such a column; the hint suggests a similar name. Or the name is that
+            of a column of people, which need not be named to be indexed.
     """
     stored_names = table.read_extra_column_names(tx)
     for name in names:
@@ -192,10 +198,13 @@ def make_people_index(
     includes_untagged: bool = False,
     text_columns: Sequence[str] = (),
 ) -> IndexedTask:
-    """Return the index of all tagged people; untagged people with a biography have only words.
+    """Return how people are indexed; read nothing.
+
+    All tagged people are entries. Untagged people with a biography are not entries, so no vector
+    is computed for them, and only words of their biographies find them.
 
     Args:
-        includes_untagged: Untagged people with a biography are entries, too.
+        includes_untagged: Untagged people with a biography are entries like tagged people.
         text_columns: Other columns of imported files that belong to the text.
     """
     condition = table.indexable if includes_untagged else table.tagged

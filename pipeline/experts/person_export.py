@@ -26,9 +26,9 @@ class ExpertsExport(TaskExport):
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return every person with the additional columns of imported files and the state.
 
-        Refused rows of imported files follow. With a filter, only the people and refused rows that
-        meet it are returned, and their number is unknown. Tags are those of the table, whatever
-        version gave them.
+        Refused rows of imported files follow. The rows are read when iterated. If
+        `options.row_filter` is set, only the people and refused rows that meet it are returned, and
+        the number of rows is unknown. Tags are those of the table, whatever version gave them.
         """
         from pipeline.experts.show import (
             encode_experts,

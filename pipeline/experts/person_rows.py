@@ -78,9 +78,9 @@ def validate_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Findin
     """Return the person that the cells of a row describe, or the finding that rejects the row.
 
     The only reason to reject a row is its username. An empty cell becomes None. A column that
-    `cells` does not contain keeps the value of an existing person. A currency in the rate is
-    stored as the currency if that is empty. Altered and dropped values are reported in
-    `SoundRow.findings`.
+    `cells` does not contain keeps the value of an existing person. If the cell of the currency is
+    empty, the currency in the cell of the rate is stored. Altered and dropped values are reported
+    in `SoundRow.findings`.
 
     Args:
         cells: Cells by table column: text, or any JSON value if the source is JSON. None and white
@@ -178,10 +178,10 @@ def _read_rate(cell: object) -> tuple[float | None, str]:
 def filter_export_columns(names: tuple[str, ...]) -> frozenset[str]:
     """Return those of a file's column names that our own export added.
 
-    These are the tags and the score. If the file has a score, `state`, `reason` and
-    `tags_confidence` are returned too. If the user's file had a column of such a name already, the
-    export named its own column `row_state`, `row_reason` or `answer_tags_confidence`. So if the
-    file has the long name, the long name is returned instead of the short name.
+    These are the tags and the score. A file with a score is an export, so `state`, `reason` and
+    `tags_confidence` are returned, too. But if it has `row_state`, `row_reason` or
+    `answer_tags_confidence`, that column is returned, and the column with the short name is the
+    user's own: an export uses the long name only if the short name is taken.
 
     Args:
         names: All column names of the file; case, spaces and signs are ignored.

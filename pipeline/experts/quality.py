@@ -86,16 +86,20 @@ def measure(
     task: Task,  # noqa: ARG001 - one task
     extractor: str | None,
 ) -> QualityFigures:
-    """Return the figures, tables and samples of the tags of an extractor.
+    """Return the quality figures, tables and samples of the tags of a version.
 
-    Reads all tagged people. Tags are compared with texts for a random sample of people with English
-    texts, and only if there are MIN_PEOPLE_TO_COMPARE people. The sample is seeded. Parked people
-    of all versions count. The tables have the most used, the longest and the unsupported tags.
+    Reads all people that the version tagged. The figures, by name, are numbers and shares such as
+    tags per person, tags used once, parked people, and unsupported tags. A tag is unsupported if it
+    does not fit the text of its person. Their share is measured on a seeded random sample of people
+    with English texts, and only from MIN_PEOPLE_TO_COMPARE people on. This may load the local
+    embedding model. Parked people of all versions count. The tables have the most used, the longest
+    and the unsupported tags.
 
     Args:
         tx: Transaction; it only reads.
         task: Ignored: there is one task for people.
-        extractor: `label/model`, a label for all its models, or None for all tags.
+        extractor: A version (`task@n/model`), a prompt version for all its models, or None for all
+            tags.
     """
     condition = table.tagged
     if extractor is not None:
@@ -161,7 +165,7 @@ def measure(
 
 
 def _count_tags(tx: Connection, condition: ColumnElement[bool]) -> _TagCounts:
-    """Count the tags of the people that meet a condition, and sample their ids.
+    """Count the tags of the people that meet a condition, and sample their ids; only read.
 
     A tag that a person has twice counts twice.
     """
@@ -213,9 +217,10 @@ def _read_english_texts(tx: Connection, ids: list[str]) -> list[tuple[str, Seque
 def _find_tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     """Return the tags that do not fit the text of their person.
 
-    Such a tag shares no term or root with its person's text, and many other texts fit it better: of
-    all texts, a share of more than MAX_NEARER_TEXTS_SHARE is nearer to it. A tag of several persons
-    can be in the list several times. The encoder is loaded only if some tag shares no term.
+    Such a tag shares no term or root with its person's text. Also, by the vectors of the local
+    embedding model, more than the share MAX_NEARER_TEXTS_SHARE of all texts is more similar to it
+    than that text. A tag of several people can be in the list several times. The model is loaded
+    only if some tag shares no term.
 
     Args:
         texts: Text and tags of each person.
@@ -259,8 +264,8 @@ def _is_in_text(term: str, text_terms: set[str]) -> bool:
 def _are_alike(tag_term: str, text_term: str) -> bool:
     """Return whether the term of a text is part of a tag's term, or both probably share a root.
 
-    Only a term of MIN_TERM_LETTERS letters or more counts as a part. They share a root if their
-    common prefix has more than MIN_TERM_LETTERS letters and at least the share
+    `keep` is part of `beekeep`; a part has at least MIN_TERM_LETTERS letters. Two terms share a
+    root if their common prefix has more than MIN_TERM_LETTERS letters and at least the share
     MIN_COMMON_PREFIX_SHARE of the longer term.
     """
     if len(text_term) >= MIN_TERM_LETTERS and text_term in tag_term:

@@ -53,10 +53,10 @@ _NUMBER = re.compile(
 def parse_rate(text: str) -> tuple[float | None, str | None]:
     """Return the hourly rate in a text, and the sign or code of its currency.
 
-    The rate is None if the text has not exactly one number in a known form, or if the number is out
-    of range. `1.234` alone has no rate, because its point may separate thousands or decimals. The
-    currency is None if the number is not in a known form, or has no currency or two. It is returned
-    as it is written.
+    The result is (None, None) if the text does not have a single number in a known form, or has two
+    currencies. `1.234` alone has no known form, because its point may separate thousands or
+    decimals. A number out of range gives no rate (None) with its currency. A missing currency is
+    None; otherwise it is returned as it is written.
     """
     rate_match = _RATE.fullmatch(text.strip())
     if rate_match is None:

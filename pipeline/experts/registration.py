@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _has_people_task(tx: "Connection", settings: "Settings") -> bool:
-    """Return whether this workspace has the task of people.
+    """Return whether this workspace has the people task (`TASK=experts`).
 
     Returns:
         True if the setting TASK selects it, if the table of people was adopted, or if the database
@@ -34,7 +34,7 @@ def _has_people_task(tx: "Connection", settings: "Settings") -> bool:
 
 
 def _make_task(tx: "Connection", settings: "Settings") -> "Task":
-    """Return the task of the experts subject, with the index that the workspace uses.
+    """Return the people task, with the index that the workspace uses.
 
     The index includes untagged people if the setting INDEX_UNTAGGED says so, and the columns of the
     setting INDEX_COLUMNS. If a setting is absent, the newest recorded choice of the workspace

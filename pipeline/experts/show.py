@@ -154,8 +154,9 @@ class ExportedPerson(NamedTuple):
 def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
     """Yield every person in the order of ids, then the refused rows of imported files.
 
-    A parked person has the reason. A refused row has the cells of its file, by column and by
-    header, and the message.
+    A person has the state, the cells of other columns, the probability of the tags, and the reason
+    if the person is parked. A refused row has the cells of its file, by column and by header, and
+    as reason the message why an import refused it.
     """
     people = table.people_table(tx)
     park_reasons = {
@@ -186,9 +187,10 @@ def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
 
 
 def _read_tag_probabilities(tx: Connection, people: Sequence[Row]) -> dict[str, float]:
-    """Return the probability of the tags of people by id.
+    """Return the probability, as a decision model judged it, that the tags of people are right.
 
-    People whose tags are not those of the judged answer are left out.
+    The result is by id. It is that of the preferred answer, so people whose tags are not those of
+    that answer (after merges of tags) are left out.
     """
     if not has_confidences(tx, table.TASK):
         return {}
@@ -224,8 +226,8 @@ def name_probability_column(tx: Connection, extra_columns: Sequence[str]) -> str
 def read_extra_column_names(tx: Connection) -> list[str]:
     """Return the names of additional columns of imported files, in the order of their import.
 
-    Columns that only refused rows have come last. Columns of the table, and columns that our own
-    export added, are left out of the latter.
+    Columns that only refused rows have come last. The columns of people in a refused row, and those
+    that our own export added, do not count.
     """
     names = dict.fromkeys(table.read_extra_column_names(tx))
     refused_names: dict[str, None] = {}
@@ -278,8 +280,8 @@ def encode_experts(
     ) -> dict[str, Any]:
         """Return the cells of a person by header; an empty cell is None.
 
-        Tags that are not a list are text. The cells of `text_columns` are text. State and reason
-        follow the additional columns.
+        Tags that are not a list are text. Rates and scores are text in formats that need it: both
+        in CSV, rates in Parquet. State and reason follow the additional columns.
         """
         tags = parse_text_list(row["tags"])
         cells: dict[str, Any] = {
@@ -337,8 +339,9 @@ REPLACEMENT_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     """Return the faults of all rows, and of answers or stored cells whose person is gone.
 
-    Scores are compared with their rows, and tags with the preferred answers after merges. Texts are
-    searched for invalid UTF-8. Reports progress on the display; writes nothing.
+    Scores are computed anew and compared. Tags are compared with those of the preferred answer, to
+    which the merges of tags in force are applied. Texts are searched for invalid UTF-8. The list is
+    empty if there is no fault. Reports progress on the display; writes nothing.
     """
     row_faults = RowFaults(FAULTS)
     applied_answers = {
@@ -359,7 +362,7 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
                 row_faults.add(fault_kind, [stripped_text(row["username"])])
             bar.show(row_number)
 
-    faults = row_faults.to_findings()
+    faults = row_faults.to_row_faults()
     if orphaned_ids:
         faults.append(_make_orphan_fault(orphaned_ids))
     return faults
@@ -389,8 +392,8 @@ def _find_faults(
 
     Args:
         row: Row of the table.
-        answer: Last applied answer as JSON, if any.
-        merge_rules: Tag merges in force.
+        answer: Preferred answer as JSON, if any.
+        merge_rules: New tag by old tag of the merges in force, which are applied to the answer.
     """
     if score(row) != parse_number(row["findability_score"]):
         yield WRONG_SCORE_FAULT

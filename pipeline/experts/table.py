@@ -187,9 +187,10 @@ class _Shape:
 
 
 def reflect_shape(tx: Connection) -> _Shape:
-    """Return the shape of the table in this database, reflected once per connection.
+    """Return the properties in which the table of this database may differ from findable's own.
 
-    It is cached in `tx.info`, until the table is adopted.
+    They are the id column, the rule for new ids, and the values in place of NULL. The table is
+    reflected once per connection: the shape is cached in `tx.info`, until `adopt` runs.
     """
     cached_shape: _Shape | None = tx.info.get(_Shape)
     if cached_shape is not None:
@@ -280,8 +281,8 @@ PEOPLE = _People(lambda _tx, _settings: (SPEC,), names=(experts.name,))
 def find_untagged_texts(tx: Connection, words: Sequence[str]) -> list[tuple[str, str]]:
     """Return ids and biographies of untagged people that contain at least one of the words.
 
-    Returns at most `MAX_SEARCHED_TEXTS` biographies. The list is empty if the search takes longer
-    than `MAX_TEXT_SEARCH_S` seconds.
+    Case is ignored. Returns at most `MAX_SEARCHED_TEXTS` biographies. If the search takes longer
+    than `MAX_TEXT_SEARCH_S` seconds, it is stopped and the list is empty.
     """
     is_mentioned = or_(*(contains_word(tx, [experts.c.bio], word) for word in words))
     query = select(experts.c.id, experts.c.bio).where(untagged, has_bio, is_mentioned)
@@ -425,6 +426,9 @@ def read_extra_cells(
     """Return the cells of `store_extra_cells` of some people, by id; people without are left out.
 
     Cells of an earlier person with the same id are left out.
+
+    Args:
+        usernames_by_id: The cells of the column `username`.
     """
     cells_by_id = {}
     stored_rows = row_store.stored_rows(tx, TASK, list(usernames_by_id))
@@ -443,9 +447,10 @@ def read_extra_column_names(tx: Connection) -> list[str]:
 
 
 def count_people_by_extractor(tx: Connection) -> dict[str, int]:
-    """Return the number of tagged people by extractor of their tags, sorted by extractor.
+    """Return the number of tagged people by version of their tags, sorted by version.
 
-    The extractor is "" if no stored answer gave the tags. Tags of another program count, too.
+    The version is that of the preferred answer, or "" if no answer is stored. Tags of another
+    program count, too.
     """
     preference = answers.VersionPreference(TASK)
     extractor = func.coalesce(answers.preferred_of_row(preference, item_id, "extractor"), "").label(
@@ -477,8 +482,9 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
 def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -> None:
     """Insert people (username, values by column) with their scores, in order.
 
-    A person without a value for a column that others have gets NULL, or the blank of the column.
-    New ids follow the highest id that any person had, unless the database assigns ids.
+    A person without a value for a column that others have gets NULL; if the column does not accept
+    NULL, an empty text, 0 or for tags an empty list. New ids follow the highest id that any person
+    had, unless the database assigns ids.
 
     Args:
         tx: The caller's transaction, which must be rolled back after an error.
@@ -540,14 +546,14 @@ def write_tags(
 
     Args:
         tx: The caller's transaction.
-        tags_by_id: Tags as JSON text by id; None removes the tags.
+        tags_by_id: Tags as text of a JSON list, by id; None removes the tags.
         rows: Rows with COLUMNS_TO_WRITE_TAGS that the caller read in this transaction; may include
             other people. None reads and locks them here.
         overwrite: Replace existing tags.
 
     Returns:
-        Ids of the people whose rows contain these tags now, also if they did before. Others were
-        tagged in the meantime, or a trigger or rule of another program prevented the change.
+        Ids of the people whose rows have exactly these tags now, also if they had them before. All
+        others had tags already, or a trigger or rule of another program prevented the change.
 
     Raises:
         RefusedRowError: A rule of the table refuses a row.

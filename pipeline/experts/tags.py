@@ -87,8 +87,8 @@ def _split_tags(text: str) -> list[str]:
 def count_tags(store: Store) -> Document:
     """Return all tags of people with their counts, the most used first, and all merges.
 
-    Equal counts are sorted by tag. Tags in the text of another program are not counted. Undone
-    merges are included.
+    Equal counts are sorted by tag. Tags that another program wrote as plain text, not as a list,
+    are not counted. Undone merges are included.
 
     Returns:
         `people` (tagged people), `different` (number of tags), `used_once` (number of tags of one
@@ -256,7 +256,8 @@ def _rewrite_tags(
     Args:
         tx: Transaction in which the rules were changed.
         rules_before: Rules before that change.
-        merge_numbers: Merges that were added or undone; if empty, no tags are written.
+        merge_numbers: Merges that were added or undone; if empty, nobody's tags are read or
+            written.
 
     Returns:
         `merges`, `people` and `kept` of the result of `merge_tags`.

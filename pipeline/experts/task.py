@@ -118,8 +118,8 @@ class ExpertsRows(TaskRows):
     def table(self, tx: Connection) -> RowTable:
         """Return the table of people.
 
-        If the task refreshes, tagged people whose biography changed are open too. They are
-        determined at the first call.
+        If the task refreshes (`asks_stale_rows`), tagged people whose biography changed are open,
+        too. They are determined at the first call of this object; later changes are not seen.
         """
         people = table.people_table(tx)
         if not self.asks_stale_rows:
@@ -208,7 +208,7 @@ class ExpertsRows(TaskRows):
 
         Args:
             row: Row with the columns of the prompt.
-            last_asked: Extractor and input hash of the last answer; see `answers.last_asked`.
+            last_asked: Version and input hash of the last answer, separated by a blank.
         """
         extractor, _, asked_hash = last_asked.rpartition(" ")
         _, asked_text, asked_biography = (*asked_hash.split(":"), "", "")[:3]
@@ -274,7 +274,8 @@ class ExpertsRows(TaskRows):
             unchanged_text: End of the error message: what the command has done until now.
 
         Raises:
-            ConfigurationError: Rows, a trigger or a rule of another program prevent the deletion.
+            ConfigurationError: Rows that refer to the person, or a trigger or rule of another
+                program, prevent the deletion; `unchanged_text` ends the message.
         """
         people = table.people_table(tx)
         row_store.delete_row(tx, table.TASK, item_id)
@@ -326,14 +327,15 @@ class ExpertsAnswers(TaskAnswers):
     ) -> WriteResult:
         """Write the tags of answers and the resulting scores.
 
-        Tags are written to the row of the same person if it has no tags, or tags that a model gave
-        for an earlier biography. An answer without tags, or to an earlier text, does not replace
-        tags.
+        Tags, with the merges of tags in force, are written to the row of the same person if it has
+        no tags, or tags that a model gave for an earlier biography. An answer without tags, or to
+        an earlier text, does not replace tags. The rows are locked in the caller's transaction.
 
         Returns:
-            `applied`: ids whose rows contain the new tags. `outdated`: ids whose text changed after
-            the question. `blocked`: reason by id of people who are still open, because the database
-            kept the row or because the current text supports no tag.
+            `applied`: ids whose rows have the new tags. `outdated`: ids whose text changed after
+            the request. `blocked`: people whose row has no new tags and who would be asked again
+            and again, with the reason: the database prevented the change, or the model found no tag
+            in the current text.
         """
         answers_by_id = {answer.item_id: answer for answer in answers}
         merge_rules = marks.active_merge_rules(tx, table.TASK)
@@ -388,14 +390,14 @@ class ExpertsAnswers(TaskAnswers):
         return WriteResult(applied=written_ids, outdated=outdated_ids, blocked=blocked)
 
     def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
-        """Remove tags that are still those of the last applied answer, and update the scores.
+        """Remove tags that are still those of the preferred answer, and update the scores.
 
-        Tags that were merged since are removed too. Tags that a person edited stay.
+        Tags that were merged since are removed, too. Tags that a person edited stay.
 
         Args:
             tx: Transaction.
             ids: People.
-            extractor: Only tags of this extractor; None means any model.
+            extractor: Only tags of this version; None means any model.
 
         Returns:
             Number of people whose tags were removed.
@@ -548,12 +550,15 @@ def _find_ids_with_own_tags(
     *,
     extractor: str | None = None,
 ) -> list[str]:
-    """Return the ids of people whose tags equal the last applied answer of a model, merged.
+    """Return the ids of people whose tags are still those that a model gave.
+
+    The tags of the person's preferred answer, to which the merges of tags in force are applied, are
+    compared with the row. People whose preferred answer is a correction are left out.
 
     Args:
         tx: Transaction.
         ids: People to check.
-        extractor: Only answers of this extractor; None means any model.
+        extractor: Only answers of this version; None means any model.
     """
     last_answers = answers.preferred_answers(tx, table.TASK, ids)
     answers_by_id = {

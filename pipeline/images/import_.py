@@ -182,9 +182,9 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
 
     Reads all files and shows the progress. Rows of images are inserted or updated, and parked
     images with other bytes are unparked. Rows below the folder whose files were deleted are marked.
-    An event is recorded if rows changed. REFRESH=1 inspects broken images again. Only one import
-    runs at a time; another waits. A folder without images is no error here; `check` of the report
-    raises it.
+    An event is recorded if rows changed. REFRESH=1 inspects broken images again. Waits until no
+    other import of images runs. A folder without images is no error here: the caller calls `check`
+    of the report, which raises it.
 
     Raises:
         InputError: `folder` is not a folder, or its name cannot be stored.
@@ -257,11 +257,12 @@ def _find_images(folder: Path, skipped_counts: Counter[str]) -> Iterator[_ImageF
 def _read_image(path: str) -> _ImageFile | str:
     """Read an image, or return the reason for skipping the file.
 
-    A file is an image by its suffix, or else by its first bytes. It may be broken.
+    A file is an image by its suffix, or else by its first bytes. Whether it can be decoded is not
+    checked.
 
     Returns:
-        The image with its bytes and hash; or a reason: the name is not text, it is a link or
-        another file, it cannot be read, or it changed meanwhile.
+        The image with its bytes and hash; or a reason, one of the constants from OTHER_FILES (not
+        an image) to CHANGED_FILES.
     """
     if INVALID_TEXT.search(path):
         return BAD_NAMES
@@ -284,10 +285,11 @@ def _read_image(path: str) -> _ImageFile | str:
 
 
 def _find_rows(tx: Connection, image_files: Sequence[_ImageFile]) -> list[Row | None]:
-    """Return the row of each file, by its path, else of a moved file with the same hash.
+    """Return the stored row of each file, in their order; None for a new file.
 
-    A moved file is a row whose path no longer exists. Each such row is used once. A new file has
-    None.
+    It is the row with the path of the file. Otherwise the file may have been moved: then it is a
+    row with the same hash, whose own file does not exist any more. Such a row is returned for a
+    single file.
     """
     paths = [file.path for file in image_files]
     row_by_path = {row["path"]: row for row in _select_rows(tx, assets.c.path, paths)}
@@ -323,11 +325,12 @@ def _inspect_image_file(file: _ImageFile, row: Row | None, *, should_retry: bool
 
 
 def _is_up_to_date(file: _ImageFile, row: Row | None, *, should_retry: bool) -> bool:
-    """Return whether the row of a file has its path, its bytes and its current problem.
+    """Return whether a file need not be inspected again; False without a row.
 
-    A problem can be solved without a change of the bytes: the file is back, HEIC can be read now,
-    or the name is printable. Such a row is not up to date. With `should_retry`, a row with any
-    problem is not up to date.
+    The row must have the path and the hash of the file. If it also has a problem, the reason why
+    the image cannot be asked about, that must still exist: a missing file is back now, HEIC may be
+    readable now, and a name may count as printable now. With `should_retry`, a file with any
+    problem is inspected again.
     """
     if row is None or row["path"] != file.path or row["hash"] != file.sha256:
         return False
@@ -377,8 +380,9 @@ def _write_block(
 ) -> None:
     """Insert and update the rows of images, and unpark images with other bytes.
 
-    Images in an open batch are not unparked. Runs in the caller's transaction. Adds to the counts
-    of `report`, and to its list of the first MAX_BROKEN_FILES broken files.
+    An inspection without cells is only counted. Images that a batch asks now are not unparked. Runs
+    in the caller's transaction. Adds to the counts of `report`, and to its list of the first
+    MAX_BROKEN_FILES broken files.
     """
     changed_ids: list[str] = []
     for file, row, cells in inspections:
@@ -408,6 +412,11 @@ def _write_block(
 
 def _mark_missing_files(tx: Connection, folder: str) -> int:
     """Store the problem MISSING_FILE for rows below a folder whose files were deleted.
+
+    A file that exists and cannot be read counts as present.
+
+    Args:
+        folder: Absolute path of the folder.
 
     Returns:
         The number of rows that were marked now; rows that were marked before do not count.

@@ -81,10 +81,10 @@ asset_ai = _asset_ai_table(ColumnTyped(), ColumnTyped())
 
 
 def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: ARG001 - fixed names
-    """Return the requirements on `assets` and `asset_ai`.
+    """Return what the tables `assets` and `asset_ai` need, so that they can be made or adopted.
 
     `asset_ai.asset_id` gets the type of the ids of assets. Missing columns and indexes are added to
-    an existing table `assets`; a table `asset_ai` must have all columns.
+    an existing table `assets`; an existing table `asset_ai` must have all columns.
     """
     indexes = [Index(f"findable_assets_{name}", name) for name in ("path", "hash")]
     new_id_column: Column[Any] = Column("id", BigId, Identity(), primary_key=True)

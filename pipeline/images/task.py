@@ -79,7 +79,10 @@ class ImagesAnswers(UserAnswers):
     """Answers with a bounded number of tags."""
 
     def limit(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
-        """Return the answer with the first tags of each bucket, and how many follow them."""
+        """Cut each list of tags of an answer to MAX_TAGS; return it and the number of dropped tags.
+
+        An answer that has no buckets of tags is returned unchanged.
+        """
         from pipeline.images.declaration import MAX_TAGS, ImageAnswer
 
         if not isinstance(answer, ImageAnswer):

@@ -186,10 +186,10 @@ def _find_surface(
     support: Sequence[tuple[int, int]],
     passage: SearchableText,
 ) -> str:
-    """Return the occurrence of a name that is nearest to a quotation.
+    """Return the spelling of a concept in its passage: the name that is nearest to a quotation.
 
-    If no name occurs in the passage, return the first quotation. If several are equally near, the
-    first name comes first.
+    If no name occurs in the passage, the first quotation is returned. If several occurrences are
+    equally near, the one of the earliest member of `names` is returned.
 
     Args:
         names: The name of the concept and its aliases.

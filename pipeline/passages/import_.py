@@ -96,12 +96,14 @@ class PassagesFile(MappedFile):
         """Return the passage of a row, or the finding that rejects the row.
 
         A row without a text, or without an id of at most MAX_ID_CHARS characters, is rejected.
-        Other fields go into the metadata. A source or metadata of the wrong type is dropped, with a
-        finding in `findings`. A blank text is kept, with a finding. If `shape` is set, the id has
-        the spelling of the id column.
+        Fields besides id, text, source and metadata are put into the metadata. A source or metadata
+        of the wrong type is dropped, with a finding in `findings`. A blank text is kept, with a
+        finding. If `shape` is set and the id column contains UUIDs, the id is spelled as the
+        database returns it.
 
         Raises:
-            InputError: The id does not fit the id column.
+            InputError: The id does not fit the type or length of the id column, so no row of the
+                file can be imported.
         """
         cells = row.values
         key, reason = parse_key(cells.get("id"), max_chars=MAX_ID_CHARS)
@@ -214,8 +216,8 @@ def import_passages(
     """Import the passages in a file, in one transaction, and return a report.
 
     A report is also returned if no passage was imported; its `check` raises in that case. A note in
-    it names columns that the table lacks. A dry import writes nothing. It needs no tables, and any
-    task may be in use.
+    it names columns that the table lacks. A dry import only checks and counts; it works without
+    tables of passages. Any task may be in use.
 
     Raises:
         InputError: The file cannot be read, an id does not fit the id column, or the list of
@@ -273,9 +275,9 @@ def _write_passages(
 ) -> list[Finding]:
     """Insert and update a block of passages, and unpark passages with a new text.
 
-    A passage with concepts and another text is not updated. A passage in an open batch is not
-    unparked. Adds to the counts of `report`. Runs in the caller's transaction. A dry import is only
-    counted.
+    A passage whose text differs and that has concepts is not updated. A passage that a batch asks
+    now is not unparked. Adds to the counts of `report`; if that is the report of a dry import,
+    nothing is written. Runs in the caller's transaction.
 
     Returns:
         A rejection for each passage that has concepts and another text than in the file.

@@ -73,7 +73,7 @@ _TypeCounts = dict[_VersionKey, Counter[str]]
 
 
 def _count_types(tx: Connection, shape: PassagesShape) -> tuple[_TypeCounts, Counter[_VersionKey]]:
-    """Count all concepts by version and type, with a single query.
+    """Count all concepts in the table by version and type, with a single query.
 
     Returns:
         The counts by version and by type in lower case, and the numbers of concepts with evidence
@@ -144,9 +144,11 @@ def _tally_lists(
     shape: PassagesShape,
     versions: Collection[_VersionKey],
 ) -> _ConceptListTally:
-    """Read the concept list of every answer of some versions, and add up its length and names.
+    """Read the names of the concepts of some versions, and count them for the quality figures.
 
-    An answer is the concepts of a passage and a version.
+    The concepts of a passage and a version are an answer. Counted are answers by number of
+    concepts, and concepts whose name repeats another name of their answer. A random sample of the
+    answers is drawn, too. Only reads, page by page.
     """
     concepts = shape.concepts.c
     group = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
@@ -187,7 +189,7 @@ def _count_long_names(
 
 
 def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> QualityFigures:
-    """Return the figures, tables and samples on the concepts of a version.
+    """Return the quality figures, tables and samples on the concepts of a version.
 
     Only reads. Quotations are compared with their passages for a seeded sample of
     MAX_CHECKED_ANSWERS answers. The types of concepts are compared with those of all other
@@ -282,10 +284,10 @@ def _list_distributions(
 
 
 def _list_notes(versions: Sequence[_VersionKey], other_types: Counter[str]) -> Iterator[str]:
-    """Yield the limits of the measurement, for readers of the report.
+    """Yield a note for each limit of the measurement that applies, for readers of the report.
 
-    They are several versions together, no other version to compare with, and types of another
-    vocabulary.
+    The limits are: several versions are measured together, there is no other version with which the
+    types can be compared, and other versions have concepts of unknown types.
 
     Args:
         versions: The measured versions.
@@ -332,9 +334,9 @@ def _check_quotations(answer: _ReadAnswer) -> list[bool]:
 def _make_sample(answer: _ReadAnswer) -> Sample:
     """Return a random concept with the part of the passage around its first quotation.
 
-    A concept with a quotation that was found by likeness is preferred. The sample has the beginning
-    of the passage and a note if the concept has no quotation, or a wrong quotation. It has no text
-    if the passage is gone.
+    The same answer always gives the same concept. A concept with a quotation that was found by
+    likeness is preferred. The sample has the beginning of the passage and a note if the concept has
+    no quotation, or a wrong quotation. It has no text if the passage is gone.
     """
     concept = _draw_concept(answer)
     text = answer.text
@@ -420,14 +422,15 @@ def verify_quotes(
     tx: Connection,
     shape: PassagesShape,
 ) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
-    """Compare all concepts of our versions with their passages and with the applied answers.
+    """Compare the concepts that findable wrote with their passages and with the applied answers.
 
-    Concepts of other programs, and of versions whose rollback began, are only counted. Corrections
-    are a version of ours. Only reads.
+    Concepts of corrections are included. Concepts of other programs, and of versions whose rollback
+    began, are only counted. Only reads.
 
     Returns:
         A summary to print, its figures for programs, and the faults. Concepts of missing passages
-        are among the faults, but are not counted as faults in the summary and figures.
+        are among the faults, but not in the number of faults of summary and figures, because
+        another program may delete passages.
     """
     versions = answers.list_versions(tx, table.TASK)
     versions.append(VersionCounts(answers.PERSON))
@@ -455,7 +458,7 @@ def verify_quotes(
         "others": foreign_count,
         "faults": fault_count,
     }
-    return summary, figures, faults.to_findings()
+    return summary, figures, faults.to_row_faults()
 
 
 def _check_passages(
@@ -506,9 +509,9 @@ def _compare_with_answers(
     version: VersionCounts,
     faults: RowFaults,
 ) -> None:
-    """Add passages that have either concepts or an applied answer of a version, but not both.
+    """Find passages that have only concepts, or only an applied answer, of a version.
 
-    The database compares them by passage id. `faults` gets the numbers and the first ids.
+    The database compares them by passage id. `faults` gets their numbers and the first ids.
     """
     with_concepts = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(
         _version_condition(shape, [version]),

@@ -28,13 +28,16 @@ def _has_passages_task(tx: "Connection", settings: "Settings") -> bool:
 
 
 def _make_task(tx: "Connection", settings: "Settings") -> "Task":
-    """Return the passages task under the prompt version that the settings select. Only reads.
+    """Return the passages task under the prompt version that the settings select; only read.
 
     The version is VERSION=, else that of an unfinished backfill, else the first version.
 
-    A passage that has concepts of a skipped version is not asked. SKIP_VERSIONS= lists the skipped
-    versions. Its default is the version itself with VERSION=, the list that an unfinished backfill
-    began with, and every version in all other cases.
+    A passage that has concepts of a skipped version is not asked. The setting SKIP_VERSIONS lists
+    the skipped versions. If it is not set, they are:
+
+    - with VERSION=, that version;
+    - during an unfinished backfill, the versions with which it began;
+    - otherwise every version, so that a passage with any concepts is not asked.
     """
     from pipeline.passages.shape import read_shape
     from pipeline.passages.table import TASK
@@ -64,7 +67,7 @@ def _load_tables() -> "TaskTables":
 
 
 def _load_measure() -> "TaskMeasure":
-    """Import the measure of concepts, and return it with its figures."""
+    """Import the function that measures concepts; return it with the definitions of its figures."""
     from pipeline.passages.quality import FIGURES, measure
     from pipeline.passages.task import ConceptsTask
     from pipeline.quality.figures import TaskMeasure

@@ -83,11 +83,11 @@ class PassagesShape:
 def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     """Return the columns and keys of the tables of passages and concepts in this database.
 
-    The tables may be made by findable, adopted, or still to be made. The shape also has the kinds
-    of the id columns, and the values to write instead of NULL into columns that forbid it.
+    Only the schema is read. The tables may be made by findable or belong to another program. A
+    table that does not exist is listed in `missing` and described as it would be made.
 
-    A column for source or metadata that does not fit is left out. Tables that do not exist are
-    listed in `missing`.
+    The shape also has the kinds of the id columns, and the values to write instead of NULL into
+    columns that forbid it. A column for source or metadata whose type does not fit is left out.
 
     Args:
         tx: The transaction that reads.

@@ -32,10 +32,13 @@ QuotedPassage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]
 def read_quoted_passage(
     settings: Settings, store: Store, task: Task, passage: str
 ) -> QuotedPassage:
-    """Return source and text of a passage, and its concepts of the version that wrote last.
+    """Return source and text of a passage, and the concepts that were written last for it.
 
-    This version can be a correction or another program's. There are no concepts if no version
-    wrote.
+    These are all its concepts of the version that wrote its newest concept. This version can be a
+    correction or another program's. The list is empty if the passage has no concepts.
+
+    Args:
+        passage: Id of the passage.
 
     Raises:
         InputError: There is no passage of this id.
@@ -128,9 +131,10 @@ def _make_facet(
     values: ColumnElement[Any],
     make_condition: Callable[[str], ColumnElement[bool]],
 ) -> GridFacet:
-    """Return a facet of passages over the distinct values of their concepts.
+    """Return a facet, a filter with the number of passages by value, over values of concepts.
 
-    All concepts of a passage count, also those of corrected answers and other programs.
+    All concepts of a passage count, also those of corrected answers and other programs. No query is
+    run.
 
     Args:
         tx: A connection to the database.
@@ -211,10 +215,10 @@ def encode_concepts(
 
 
 def _add_probabilities(tx: Connection, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of concepts with the probability of all concepts of their answer.
+    """Yield the rows of concepts with the probability of their answer.
 
-    It is that of the least certain concept, and repeated for each. It is None if no decision model
-    judged the answer.
+    The probability is read through `tx`. All concepts of an answer have the same: that of the least
+    certain concept. It is None if no decision model judged the answer.
     """
     for page in split_into_pages(rows):
         passage_ids = list(dict.fromkeys(str(row["passage_id"]) for row in page))

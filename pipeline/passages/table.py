@@ -8,9 +8,11 @@ None go out, and cells that come in are read with `parse_json_cell` (JSON) and `
 - Passages are read in place. An index is added only if no index finds a row by its id.
 - Missing columns are added to a table of concepts.
 
+A concept counts if its passage was not corrected, or if it is of the correction.
+
 Concepts of a passage with equal names form a group, and the view has the best concept of each
-group. Names are compared without case; SQLite folds ASCII letters only. The best concept is sure
-enough (MIN_CONFIDENCE) and comes from the first matching version: those of PREFER_VERSIONS in
+group. Names are compared without case; SQLite folds ASCII letters only. The best concept counts, is
+sure enough (MIN_CONFIDENCE) and comes from the first matching version: those of PREFER_VERSIONS in
 order, then the version that began last, then versions of other programs.
 
 Evidence is a document `{"support": [{"start", "end", …}, …], …}`. The view and exports add
@@ -152,7 +154,7 @@ def _concepts_spec(tx: Connection, passage_id_column: Column[Any]) -> TableSpec:
 
 
 def _check_rows_fit(tx: Connection, concepts: ReflectedColumns) -> None:
-    """Check that a table of concepts can take every row that findable writes. Reads its keys.
+    """Check that an existing table of concepts can take every row that findable writes.
 
     Raises:
         ConfigurationError: A column demands a value that is not written, or a unique key does not
@@ -282,22 +284,24 @@ def make_row_table(
 ) -> RowTable:
     """Return the table of passages, with the condition for open passages.
 
-    A passage is open if it has text, an id that a request can name, and no concept of an excluded
-    version. Its state is "empty" if it has no concept and cannot be asked about.
+    A passage is answered if it has a concept of a skipped version. It is open if it is not
+    answered, has text, and has an id that a request can name. It is "empty" if it is neither.
 
-    Rows that are parked count as parked for `prompt_version` alone, unless all versions are
-    excluded.
+    A passage that is parked (not asked again after failures) under another version can be asked
+    under `prompt_version`. But if all versions are skipped, a passage that is parked under any
+    version is not asked.
 
     Args:
         shape: The tables of the database.
-        skipped_versions: Excluded prompt versions. With `prompt_version`, that version and
-            corrections are excluded, too. None excludes all versions.
+        skipped_versions: Prompt versions whose concepts keep a passage from being asked. None means
+            all versions. If a list and `prompt_version` are given, `prompt_version` and corrections
+            are skipped, too.
         prompt_version: The prompt version in use, or "".
     """
-    excluded_versions = skipped_versions
+    answered_versions = skipped_versions
     if skipped_versions is not None and prompt_version:
-        excluded_versions = (*skipped_versions, prompt_version, answers.PERSON)
-    is_answered = has_concepts(shape, excluded_versions)
+        answered_versions = (*skipped_versions, prompt_version, answers.PERSON)
+    is_answered = has_concepts(shape, answered_versions)
 
     # A request cannot name an empty id.
     has_id = shape.item_id != "" if shape.ids.kind == "text" else true()
@@ -342,10 +346,10 @@ def _may_lock(tx: Connection, shape: PassagesShape) -> bool:
 def read_concept_names(
     tx: Connection, shape: PassagesShape, ids: Sequence[str]
 ) -> dict[str, list[str]]:
-    """Return the distinct names of the concepts that count, sorted, by passage id.
+    """Return the distinct names of the concepts of passages, sorted, by passage id.
 
-    Only the concepts of a correction count for a corrected passage. Passages without such concepts
-    are left out.
+    A corrected passage has only the names of its correction. Other passages have the names of all
+    versions. Passages without names are left out.
     """
     concepts = shape.concepts.c
     passage_id = concepts.passage_id
@@ -367,7 +371,7 @@ def store_passages(
     """Insert new passages and update existing passages, in the caller's transaction.
 
     Each row has id, text, source and metadata (JSON text). Columns that the table lacks are
-    ignored. None is replaced in columns that are NOT NULL.
+    ignored. In columns that are NOT NULL, an empty source or metadata is stored in place of None.
 
     Args:
         changed_rows: Rows whose ids exist.
@@ -554,13 +558,14 @@ def _iterate_page_conditions(
 def _select_best_concepts(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[Any]:
     """Return the SELECT of the best concepts.
 
-    A concept needs a name and a confidence of at least MIN_CONFIDENCE. If a person corrected the
-    passage, the concept must be of that correction. Otherwise concepts of all versions count, and
-    preferred versions only come first.
+    Among the concepts of a passage with equal names in any case, the first by `_list_sort_keys` is
+    selected. A concept needs a name and at least the confidence of the setting MIN_CONFIDENCE. If a
+    person corrected the passage, the concept must be of that correction. Otherwise concepts of all
+    versions are considered.
 
-    The first concept by `_list_sort_keys` is selected among the concepts of a passage with equal
-    names in any case. The database pushes a condition on `passage_id` down to the tables. The
-    aliases are part of the view, whose text is compared: do not rename them.
+    The SELECT has the columns of `ConceptRow`, with `source_text` in the evidence. The database
+    pushes a condition on `passage_id` down to the tables. The aliases are part of the view, whose
+    text is compared: do not rename them.
     """
     concepts = shape.concepts.c
     version_starts = answers.select_version_starts().subquery("begun")
@@ -649,9 +654,9 @@ def _list_sort_keys(
 def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Select[Any]:
     """Return a SELECT of the rows of `query` with `source_text` in their evidence.
 
-    If `query` numbers its rows in a column `place`, only the rows with number 1 are selected.
-    Evidence that is not JSON, or is stored in a column that is not jsonb on PostgreSQL, is not
-    changed.
+    `source_text` is the part of the passage around the first quotation. If `query` numbers its rows
+    in a column `place`, only the rows with number 1 are selected. Evidence that is not JSON is not
+    changed. On PostgreSQL, evidence is changed only if its column has the type jsonb.
     """
     rows = query.subquery("chosen")
     passages = shape.passages.c

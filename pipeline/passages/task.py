@@ -100,7 +100,8 @@ def _read_index_entries(
 ) -> Iterator[Entry]:
     """Yield an index entry for each passage with concepts, by id.
 
-    Its metadata are id, text, the names of the concepts that count, source and metadata.
+    Its metadata are id, text, names of concepts, source and metadata. A corrected passage has only
+    the names of its correction.
 
     Args:
         among: Ids of the passages; None means all passages.
@@ -154,11 +155,14 @@ class ConceptsExport(TaskExport):
     rows: TaskRows
 
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
-        """Return the concepts to export: of a version, or the best of each name.
+        """Return the concepts to export, which are read when iterated.
 
-        Without a requested version the newest version is exported, see `choose_version`, and a
-        corrected passage has only the concepts of its correction. A requested version has only its
-        own concepts. A filter selects the passages.
+        - With `options.best`, these are the best concept of each name in each passage.
+        - With `options.extractor`, only the concepts of this version.
+        - Otherwise the concepts of the preferred or newest version, see `choose_version`. A
+          corrected passage has only the concepts of its correction.
+
+        `options.row_filter` selects the passages.
 
         Raises:
             InputError: Both the best concepts and a version were requested, or the requested
@@ -253,36 +257,37 @@ class ConceptsVersions(TaskVersions):
     settings: Settings
 
     def with_label(self, tx: Connection, label: str | None) -> Task:
-        """Return the task under a new prompt version.
+        """Return the task under another prompt version.
+
+        Only concepts of that version, and corrections, then keep a passage from being asked.
 
         Args:
             tx: A transaction, only read.
-            label: The version. The default is `passage-concepts@n` with the lowest free number. A
-                number is used if a backfill, answers that no pilot asked for, or concepts of
-                another program have it.
+            label: The version. None means `passage-concepts@n` with the lowest number that is not
+                taken, see `_find_taken_versions`.
         """
         if label is None:
-            used_versions = self._find_used_versions(tx)
+            taken_versions = self._find_taken_versions(tx)
             candidates = map(f"{table.TASK}@{{}}".format, itertools.count(1))
-            label = next(version for version in candidates if version not in used_versions)
+            label = next(version for version in candidates if version not in taken_versions)
         return ConceptsTask(self.shape, self.settings, label, (label,))
 
-    def _find_used_versions(self, tx: Connection) -> set[str]:
-        """Return the prompt versions that `with_label` does not use.
+    def _find_taken_versions(self, tx: Connection) -> set[str]:
+        """Return the prompt versions under which a new backfill must not begin.
 
-        They are those of backfills, those with more answers than their pilots asked for, and those
-        of concepts that another program wrote.
+        A version is taken if a backfill asked under it, if it has answers besides those to the
+        small samples of pilots, or if another program wrote concepts under it.
         """
         own_versions = stored_answers.list_versions(tx, table.TASK)
-        used_versions = {version.label for version in self.list_versions(tx)}
-        used_versions -= {version.label for version in own_versions}
+        taken_versions = {version.label for version in self.list_versions(tx)}
+        taken_versions -= {version.label for version in own_versions}
         for backfill in runs.list_runs(tx, table.TASK, mode=runs.BACKFILL):
-            used_versions.add(backfill.extractor.partition("/")[0])
+            taken_versions.add(backfill.extractor.partition("/")[0])
         for version in own_versions:
             answer_count = answer_counts.count_answered(tx, table.TASK, version.extractor)
             if answer_count > runs.count_pilot_rows(tx, version.extractor):
-                used_versions.add(version.label)
-        return used_versions
+                taken_versions.add(version.label)
+        return taken_versions
 
     def list_versions(self, tx: Connection) -> list[VersionCounts]:
         """Return every version that has concepts, including those of other programs."""
@@ -359,10 +364,14 @@ class ConceptsAnswers(TaskAnswers):
         answer: "BaseModel",
         row: Mapping[str, Any],
     ) -> "tuple[BaseModel | None, str]":
-        """Return an answer with evidence from the text of its passage, or None and the reason.
+        """Check the quotations of an answer against the text of its passage.
 
-        An answer that was copied from a duplicate input has evidence. It is valid if this text has
-        the same quotations at the same offsets.
+        A reply of a model has quotations without offsets, which are located in the text. An answer
+        that was copied from a row with the same input has located quotations already. It is valid
+        if this text has them at the same offsets.
+
+        Returns:
+            The answer with evidence (located quotations) and "", or None and the reason.
         """
         from pipeline.passages.evidence import GroundedConcepts, ground
 
@@ -383,8 +392,20 @@ class ConceptsAnswers(TaskAnswers):
     ) -> WriteResult:
         """Insert the concepts of answers, in the caller's transaction, and lock their passages.
 
-        An answer is outdated if the text of its passage changed, or its concepts have no evidence.
-        It is not applied if the passage was deleted or has concepts of the same prompt version.
+        An answer is outdated if the text of its passage changed after the request. An answer whose
+        quotations were not located counts as outdated, too, because it was not checked against the
+        text. An answer is not inserted (applied) if it is outdated, if the passage was deleted, or
+        if the passage has concepts of the same prompt version.
+
+        Args:
+            extractor: The version (`task@n/model`) of all answers.
+            now: Time of the concepts.
+
+        Returns:
+            The ids of passages whose concepts were inserted, and of those with outdated answers.
+
+        Raises:
+            RefusedRowError: A rule of the table refuses a row.
         """
         from pipeline.passages.evidence import GroundedConcepts
 
