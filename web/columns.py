@@ -58,8 +58,9 @@ def list_choices(
 ) -> list[ColumnChoice]:
     """Return the menu of columns: the displayed columns in their order, then the hidden columns.
 
-    The only displayed column cannot be hidden. The pinned column is first and cannot be moved.
-    Pinning a hidden column displays it.
+    Each choice has the addresses that show or hide, move and pin its column. The only displayed
+    column cannot be hidden. The pinned column is first and cannot be moved. Pinning a hidden column
+    displays it.
 
     Args:
         displayed_names: Names of the displayed columns, in order.
