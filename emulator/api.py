@@ -470,7 +470,7 @@ async def _append_chunks(path: Path, size: int, chunks: AsyncIterator[bytes]) ->
 
 
 def _check_key(request: ApiRequest) -> None:
-    """Raise a 403 ApiError if the request has no key, or a blank one, in header and query."""
+    """Raise a 403 ApiError if neither header nor query of the request has an API key."""
     key = request.headers.get("x-goog-api-key", "") or request.query.get("key", "")
     if not key.strip():
         raise ApiError(

@@ -507,7 +507,8 @@ def batches(ws: WorkspaceSession) -> CommandReport:
     """List the batches of all tasks.
 
     Prints number, task, state, remote name, rows, ended requests, cost (USD), start (UTC), duration
-    and the reason of a failed or held batch. A tilde marks an estimated cost.
+    and the reason why a batch failed or is held (see `batch-ingest`). A tilde marks an estimated
+    cost.
     """
     summaries = list_batches(ws.store, now=ws.now())
     output: Output = TextTable(BATCH_HEADERS, [_batch_cells(summary) for summary in summaries])

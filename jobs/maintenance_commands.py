@@ -246,8 +246,8 @@ def verify_gemini(ws: WorkspaceSession) -> CommandReport:
 def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
     """Copy the workspace into the new folder TO; other commands may run meanwhile.
 
-    Copies the database, sealed files, reports and vectors with their hashes. TO is complete or does
-    not exist.
+    Copies the database, the request and result files of batches, reports and vectors, and checks
+    their hashes. TO is complete or does not exist.
 
     For PostgreSQL it prints the commands to type instead.
     """

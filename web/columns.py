@@ -35,9 +35,14 @@ def find_empty(
     rows: Sequence[Mapping[str, Any]],
     kept_names: Iterable[str],
 ) -> list[str]:
-    """Return the columns without a value in any row, except the first and the kept columns.
+    """Return the columns that have no value in any of some rows, to hide them.
 
-    No column is empty if there are no rows.
+    The first column is never returned. If there are no rows, the result is empty.
+
+    Args:
+        names: The columns, in their order.
+        rows: Rows with `values` by column name.
+        kept_names: Columns that are never returned.
     """
     if not rows:
         return []

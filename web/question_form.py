@@ -145,9 +145,10 @@ def place_message(typed: QuestionForm, error: InputError) -> str:
 
 
 def guess_roles(columns: Sequence[str], guess: TableGuess) -> dict[str, str]:
-    """Return the role of each column by a guess: the key, the text, and other sent columns.
+    """Return the role of each column as a guess proposes it, to preselect it in the form.
 
-    The last sent column is the text. Columns that the guess does not name are not sent.
+    Sent means to the model. The last of the sent columns has the role of the text. Columns that the
+    guess does not name are not sent.
     """
     roles = dict.fromkeys(columns, UNSENT_ROLE)
     if guess.key in roles:

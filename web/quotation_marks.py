@@ -34,7 +34,7 @@ class _QuotationColorer:
         self._hues: dict[str, int] = {}
 
     def add_hues(self, value: Any, *, field_name: str, topic: str) -> Any:
-        """Return a copy of a value in which each quotation has a `hue`; add its mark to `marks`.
+        """Return a copy of a value in which each quotation has a `hue`; add the marks to `marks`.
 
         Quotations with the same topic, or without a topic in the same field, have the same hue.
 

@@ -73,7 +73,10 @@ class Run:
 
 
 def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
-    """Return the batches of each run by the run's number, without batches that claim no rows."""
+    """Return the batches of each run by the run's number, without trials and judgements.
+
+    The latter claim no rows. A batch that belongs to no live run is a run by itself.
+    """
     parts_by_number: dict[int, list[BatchRow]] = {}
     for batch in batch_rows:
         if batch.way.claims_rows:

@@ -481,7 +481,7 @@ class ReviewRequest(BaseModel):
 
 @router.post("/api/tasks/{task}/items/review")
 def review_row(request: Request, task: str, body: ReviewRequest) -> dict[str, Any]:
-    """Mark the answer of a row as reviewed, or remove the mark."""
+    """Mark the answer of a row as reviewed, or remove the mark; return `key` and `reviewed`."""
     with get_app_state(request).open_to_write(task) as ws:
         corrections.mark_reviewed(
             ws.store,

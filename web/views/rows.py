@@ -213,7 +213,11 @@ def _list_confidence_links(ws: WorkspaceSession, query: RowQuery, task: str) -> 
 
 
 def _find_differ_address(query: RowQuery, task: str, versions: Sequence[str]) -> str | None:
-    """Return the address of the rows in which two versions differ; None for other numbers."""
+    """Return the address of the rows for which two versions have different answers.
+
+    If there are more than two versions of models, the last two by name are compared. The result is
+    None if there are fewer than two, or if the query compares versions already.
+    """
     model_versions = sorted(version for version in versions if "@" in version)
     if len(model_versions) <= 1 or query.differ:
         return None

@@ -64,7 +64,7 @@ def get_file(
     number: BatchNumber,
     which: Literal["requests", "results"],
 ) -> FileResponse:
-    """Return the sealed request file or result file of a batch; 404 if there is no such file."""
+    """Return the request file or result file of a batch unchanged; 404 if there is no such file."""
     with get_app_state(request).open_to_read() as ws:
         path = _file_path(ws.data, number, which)
     if not path.is_file():
@@ -319,7 +319,7 @@ def _run_values(
 
 
 def _describe_ways_out(ws: WorkspaceSession, batch: BatchRow) -> str:
-    """Return the commands that end the hold of a batch, in words; "" if it is not held."""
+    """Return in words the commands with which a held batch ends; "" for any other batch."""
     if not batch.is_held:
         return ""
     return str(describe_ways_out(batch.number, ws.find_task(batch.task).labels))
