@@ -400,7 +400,8 @@ def _text_columns(columns: Mapping[str, Any], task: str) -> list[tuple[str, str]
 def _find_answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the newest applied correction, else the newest applied answer, else None.
 
-    An answer is applied if the row shows it. Forgotten answers are left out.
+    An answer is applied if it was written to its row, and a correction unless it was undone.
+    Forgotten answers are left out.
     """
     return max(
         (answer for answer in answers if answer["applied"] and not answer["forgotten"]),
