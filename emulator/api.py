@@ -163,9 +163,9 @@ class Api:
             self._log(f"{request.method} {scope['path']} {status} {duration_ms:.0f} ms")
 
     async def _build_response(self, request: Request) -> Response:
-        """Return the response to a request; every error becomes an error reply.
+        """Return the response to a request; an error becomes a reply in Google's form.
 
-        An unexpected error becomes a 500 reply with its type and text.
+        An ApiError has its own status. Any other error becomes a 500 reply with its type and text.
 
         Raises:
             ClientDisconnect: The client closed the connection early.
@@ -181,10 +181,10 @@ class Api:
         return _json_response(api_error.to_dict(), api_error.code)
 
     async def _route(self, request: Request) -> Response:
-        """Call the handler of a request, on another thread, and wrap its result.
+        """Call the handler of a request, on another thread, and make a response of its result.
 
-        A chunk of an upload session is received without a key. A path is sent as a file, and None
-        as an empty document.
+        A dict becomes JSON, a path the file's content, and None an empty document. A chunk of an
+        upload needs no API key, because its address has the secret id of the upload session.
 
         Raises:
             ApiError: 403 if the key is missing, 404 if there is no such path, or as the handler
@@ -244,7 +244,7 @@ class Api:
         return handlers[method](request, model)
 
     def _generate_content(self, request: ApiRequest, model: Model) -> Response:
-        """Answer a request within the quotas; a service tier is confirmed in a header.
+        """Answer a request within the quotas; a requested service tier is repeated in a header.
 
         Raises:
             ApiError: 400 if the request is wrong, 429 if it exceeds a quota.
@@ -411,8 +411,9 @@ class Api:
     async def _receive_chunk(self, request: ApiRequest, chunks: AsyncIterator[bytes]) -> Response:
         """Execute the commands of an upload request: append its body, finish, or report the size.
 
-        The reply has the received bytes and the status in headers, and after `finalize` the file.
-        The bytes of a request that breaks off are removed again.
+        The commands are "upload", "finalize" and "query", in a header. The reply has in headers the
+        number of bytes received until now and the status of the upload. After `finalize` its body
+        is the file's resource. The bytes of a request that breaks off are removed again.
 
         Raises:
             ApiError: 404, there is no such session. 400, a command is unknown, the offset is not
@@ -469,7 +470,7 @@ async def _append_chunks(path: Path, size: int, chunks: AsyncIterator[bytes]) ->
 
 
 def _check_key(request: ApiRequest) -> None:
-    """Raise a 403 ApiError if the request has no key, or a blank one, in header and query."""
+    """Raise a 403 ApiError if neither header nor query of the request has an API key."""
     key = request.headers.get("x-goog-api-key", "") or request.query.get("key", "")
     if not key.strip():
         raise ApiError(

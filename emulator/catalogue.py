@@ -140,8 +140,8 @@ class Quotas:
             tokens: Input tokens in the call.
 
         Raises:
-            ApiError: 429 that names each exceeded limit, and a delay of at most a minute. The call
-                is not counted.
+            ApiError: 429 that names each exceeded limit, and after how many seconds (at most 60) to
+                try again. The call is not counted.
         """
         with self._lock:
             now_s = time.time()

@@ -2,6 +2,9 @@
 
 The answers are placeholders. The probability of an option grows with the similarity of its words
 to the words of the input, and nothing is understood.
+
+A question has one of three types in the API: "noul" asks yes or no, "choice" for one of several
+options, and "score" for a level on a scale. The criteria of a question say what each of them means.
 """
 
 import math
@@ -49,7 +52,10 @@ class Decision:
 
     @property
     def token_count(self) -> int:
-        """Return the estimated tokens of the input, which counts once, and of the questions."""
+        """Return the estimated tokens of the request: of the input, and of each question.
+
+        The input counts once, however many questions there are.
+        """
         count = estimate_tokens(self.text) + self.image_count * IMAGE_TOKENS
         for question_id, question in self.questions.items():
             words = [question_id, question.instructions, *question.criteria]
@@ -116,9 +122,13 @@ def answer_decision(decision: Decision) -> dict[str, Any]:
 def _answer_question(question: Question, text: str) -> dict[str, Any]:
     """Return the answer to a question about a text, with the confidence in it.
 
-    A noul, which asks yes or no, has the probability of yes, from MIN_NOUL to MAX_NOUL. A choice
-    has its most probable option, and a score the mean of its levels by their probabilities. Both
-    have the probabilities of all options.
+    - A noul has the probability of yes, from MIN_NOUL to MAX_NOUL. Its confidence is that of the
+      more probable answer.
+    - A choice has its most probable option, with that probability as confidence.
+    - A score has the mean of its levels, weighed by their probabilities. Its confidence is the
+      largest of these.
+
+    A choice and a score also have the probabilities of all options.
     """
     if question.type == "noul":
         probability = closed.weigh_statement(question.instructions, text)
@@ -160,9 +170,10 @@ def _normalize(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def _parse_question(question: Mapping[str, Any], path: str) -> Question:
-    """Return a checked question; the levels of a score become options named by their index.
+    """Return a checked question from its message.
 
-    The criteria of a noul are checked and dropped.
+    The levels of a score become options named by their index, "0", "1" and so on. The criteria of a
+    noul are checked, but the question has none, because they are not used.
 
     Raises:
         ApiError: 400, if its type is unknown, or instructions or criteria are missing or invalid.
@@ -225,7 +236,10 @@ def _check_noul_criteria(criteria: Any, path: str) -> None:
 
 
 def _split_images(content: Any) -> tuple[Any, list[str]]:
-    """Return an input without its images, and the measured words of each image.
+    """Return (the input without its images, a text for each image).
+
+    The text has words for the image's measured colours and orientation; it is "" for an image whose
+    type is not opened here.
 
     Raises:
         ApiError: 400, if an image is not inline, too large, of an unsupported type or broken.

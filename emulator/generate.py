@@ -1,4 +1,9 @@
-"""Answer one generateContent request: read its prompt, fill its schema, and build the response."""
+"""Answer one generateContent request: read its prompt, fill its schema, and build the response.
+
+The local engine has three ways to answer: tags of a vocabulary, concepts of the text, and values
+for any other schema. A row code is a code in the last line of a prompt that the answer has to
+repeat, so that a client can see whether the answer is about the right row.
+"""
 
 import base64
 import hashlib
@@ -89,7 +94,7 @@ def answer_request(
         images: Measures of the request's media, as `media.measure_media` returns them.
 
     Raises:
-        ApiError: 400, as `check_request` raises it.
+        ApiError: 400, if the request has no contents or a schema that cannot be served.
     """
     document, version = _build_document(request, check_request(request), images)
     full_text = orjson.dumps(document)
@@ -130,17 +135,19 @@ def _build_document(
     node: SchemaNode,
     images: Sequence[ImageFeatures | None],
 ) -> tuple[object, str]:
-    """Return the JSON document of an answer, and the version of the model that made it.
+    """Return (JSON document of an answer, `modelVersion` of the response).
 
-    The list that a schema asks for may be bare, or the only property of an object:
+    The schema decides how the request is answered:
 
-    - A list of free texts asks for tags.
-    - A list of objects with `name` and `quotes`, and no members that concepts lack, asks for
-      concepts.
-    - Any other schema is filled from the last turn of the user. Earlier turns are examples.
+    - A list of free texts gets tags, with TAGGER_VERSION.
+    - A list of objects with `name` and `quotes`, and no members that concepts lack, gets concepts,
+      with MODEL_VERSION.
+    - Any other schema is filled from the last turn of the user, with STAND_IN_VERSION. Earlier
+      turns are examples.
 
-    If the schema asks for a row code, it is copied from the last line of the prompt. The line is
-    then ignored.
+    Such a list may be the schema itself, or the only property of an object. If the schema has the
+    member ROW_CODE_MEMBER, the code in the last line of the prompt is copied into the answer, and
+    the line is ignored otherwise.
 
     Args:
         images: Measures of the request's media. Concepts ignore them.
@@ -174,9 +181,11 @@ def _build_coded_document(
     node: SchemaNode,
     images: Sequence[ImageFeatures | None],
 ) -> tuple[object, str]:
-    """Return the answer to a request without its row code, with the code in its first member.
+    """Return (document, version) as `_build_document`, for a schema that asks for a row code.
 
-    The code is null if the prompt does not end with one.
+    The document is that of the request without the line of the code and without the code's member
+    in the schema. Then the code is added to it as its first member. The code is None if the prompt
+    has no such line.
     """
     code = None
     contents = []
@@ -217,9 +226,11 @@ def _find_tags(
 ) -> list[str]:
     """Return the tags of a request within the bounds of the list.
 
-    Images are tagged with their features, and the text is ignored then. The minimum is 0 if the
-    prompt has a section for tags, so that a person gets no tag that the text does not support.
-    Otherwise it is the schema's minimum or MIN_TAGS.
+    If the request has images, their colours and orientations are the tags, and the text is ignored.
+
+    Otherwise the text is tagged. If the prompt has a section of TAG_SECTIONS, only these sections
+    are read, and there may be no tag, so that a person gets no tag that the text does not support.
+    If not, there are at least as many tags as the schema demands, or MIN_TAGS.
     """
     max_tags = MAX_TAGS if list_node.max_size is None else list_node.max_size
     if images:
@@ -238,8 +249,9 @@ def _find_tags(
 def _find_concepts(request: Mapping[str, Any], list_node: SchemaNode) -> list[dict[str, Any]]:
     """Return the concepts of a request, each with the members that the schema asks for.
 
-    Their number is within the bounds of the list, and their lists are cut to the bounds of the
-    schema. A type that the schema does not allow becomes "other", or else its last choice.
+    Their number is at most that of the list's bounds, and at least that if the text has enough
+    words. The lists in a concept are cut to their maximum in the schema. A type that the schema
+    does not allow becomes "other", or the schema's last choice if "other" is not allowed either.
     """
     members = dict(list_node.items.members) if list_node.items else {}
     max_concepts = MAX_CONCEPTS if list_node.max_size is None else list_node.max_size
@@ -259,9 +271,10 @@ def _find_concepts(request: Mapping[str, Any], list_node: SchemaNode) -> list[di
 
 
 def _get_user_text(section_names: Sequence[str], request: Mapping[str, Any]) -> str:
-    """Return the text of the user in some sections, or all text if no section is found.
+    """Return the text in the named sections of all turns of the user, joined by line breaks.
 
-    A section reaches from its first opening tag to its last closing tag.
+    A section reaches from its first opening tag to its last closing tag. If no section is found,
+    the result is all text of the user.
     """
     full_text = "\n".join(_list_user_turns(request))
     section_texts = []

@@ -164,12 +164,12 @@ def measure_media(request: Mapping[str, Any]) -> list[ImageFeatures | None]:
 
 
 def count_media_tokens(request: Mapping[str, Any], model: Model) -> int:
-    """Return the tokens of a request's inline media.
+    """Return the tokens of a request's inline media, by the model and the media resolution.
 
     The resolution of a part overrides that of the request.
 
     Raises:
-        ApiError: 400, if a part of any kind has an unknown resolution.
+        ApiError: 400, if a part has an unknown resolution, even if the part is a text.
     """
     request_resolution = request.get("generationConfig", {}).get("mediaResolution")
     token_count = 0

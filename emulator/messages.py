@@ -83,8 +83,8 @@ def _field_types(**names_by_type: str) -> dict[str, str]:
     """Return the type of each field, from the field names of each type.
 
     Args:
-        names_by_type: Field names separated by blanks. The keyword is their type, and
-            `TYPE_many` means a list, written `[]TYPE` in the result.
+        names_by_type: Field names separated by blanks, by their type: `string="a b"` gives a and b
+            the type `string`. A keyword `string_many` gives the list type `[]string`.
     """
     types_by_name = {}
     for keyword, names in names_by_type.items():
@@ -174,8 +174,9 @@ _FIELD_TYPES: dict[str, dict[str, str]] = {
 def parse_message(message_type: str, value: object, *, path: str = "") -> Any:
     """Check a JSON value against a type, and return it with all names in camelCase.
 
-    Members that are null are left out. A value of the type `any` is returned unchecked. A returned
-    message may be shared between calls, so callers must not change it.
+    Names in snake_case are accepted and converted. Members that are null are left out. A value of
+    the type `any` is returned unchecked. A returned message may be shared between calls, so callers
+    must not change it.
 
     Args:
         message_type: A message, a scalar type or `any`; `[]TYPE` is a list, and `{}TYPE` an
@@ -260,8 +261,8 @@ def _parse_scalar(scalar_type: str, value: Any, *, path: str) -> object:
     """Check and return a scalar; an integer may be a string of digits, as in protobuf's JSON form.
 
     Args:
-        scalar_type: string, bytes (in base64), bool or integer. Any other word means a number. A
-            float without a fraction is a valid integer.
+        scalar_type: "string", "bytes" (in base64), "bool", "integer" or "number". A float without a
+            fraction is a valid integer.
 
     Returns:
         The value, converted to int if `scalar_type` is "integer".

@@ -96,10 +96,10 @@ def _parse_document(document: bytes, system: str) -> SchemaNode:
 def _add_term_lists(schema: Any, lists_by_name: Mapping[str, str]) -> None:
     """Append lists of terms to the descriptions of a schema that name them, at any depth.
 
-    Changes the schema in place.
+    A description names a list if it ends with "a term of NAME". Changes the schema in place.
 
     Args:
-        lists_by_name: Lines of terms by the name of their list.
+        lists_by_name: The text of each list, with a line per term, by the name of the list.
     """
     if isinstance(schema, list):
         for member in schema:
@@ -118,7 +118,7 @@ def _parse_schema(schema: Mapping[str, Any], name: str, path: str, depth: int) -
     """Check a schema and all schemas inside it, and return its node with the nodes inside.
 
     Args:
-        name: Words of the property name.
+        name: Words of the property's name in lower case, such as "birth date" for birthDate.
         path: Path of the schema, for error messages.
         depth: Level of the schema, 1 for the outermost.
 
@@ -228,9 +228,11 @@ def _parse_array(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: 
 def _parse_scalar(node: SchemaNode, schema: Mapping[str, Any], path: str) -> SchemaNode:
     """Return a copy of a node with choices, format and bounds of a text, a number or a boolean.
 
-    If a text has no choices, the terms that its description lists are the choices.
-    Lengths in the description count only if the schema has no such length. Bounds of a number in
-    the description count only if they do not contradict those of the schema.
+    If the schema of a text has no choices, the terms that its description lists are the choices.
+
+    Bounds are also read from the description, such as "at most 60 characters" or "greater than 0"
+    (see `_DESCRIBED_BOUND`). A length there counts only if the schema has no such length. Bounds of
+    a number there count only if they do not contradict those of the schema.
 
     Raises:
         ApiError: 400, if a value that is not a text has choices, or the bounds allow no value.
@@ -267,8 +269,14 @@ def _add_number_bounds(
 ) -> SchemaNode:
     """Return a copy of a node with the bounds of a number, which are inclusive or None.
 
-    The bounds of an INTEGER are rounded inwards. `described_bounds` are exclusive. They are ignored
-    if they contradict the bounds of the schema.
+    The bounds of an INTEGER are rounded inwards.
+
+    Args:
+        node: The node.
+        schema: Its schema, with inclusive bounds `minimum` and `maximum`.
+        described_bounds: Exclusive bounds of the description, under "greater than" and "less
+            than". They are ignored if they contradict the bounds of the schema.
+        path: Path of the schema, for error messages.
 
     Raises:
         ApiError: 400, if no number is within the bounds.

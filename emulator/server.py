@@ -1,6 +1,7 @@
 """Start and stop the local engine, in a thread of this process or in the foreground.
 
-It listens on the loopback interface unless it gets a socket. It prints nothing.
+It listens on the loopback interface unless it gets a socket. It prints nothing. A host is a process
+that serves a state; the state stays on disk when the host ends.
 """
 
 import signal
@@ -76,10 +77,11 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving, stop the worker and close the state; the next host continues batches.
+        """Stop serving, stop the worker and close the state.
 
-        Running requests are broken off. Does nothing while the interpreter ends: its threads are
-        gone by then, and locks that they acquired are never released.
+        Running requests are broken off. The next process that serves this state answers the
+        unfinished batches. Does nothing while the interpreter ends: its threads are gone by then,
+        and locks that they acquired are never released.
         """
         if sys.is_finalizing():
             return
@@ -108,8 +110,8 @@ def serve(
 ) -> None:
     """Run the engine until SIGINT or SIGTERM, then stop it and close the socket.
 
-    Signals arrive in the main thread, so call this there. Both signals are blocked meanwhile, so
-    they raise nothing.
+    Call this in the main thread. It waits for the two signals itself: they are blocked meanwhile,
+    so they raise no KeyboardInterrupt and call no handler.
 
     Args:
         on_ready: Called with the URL when the engine serves.

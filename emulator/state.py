@@ -1,6 +1,7 @@
 """Store files, uploads and batches in a small SQLite database, and their bytes in a folder.
 
-- Several processes may host one state. Each statement is its own transaction.
+- Several processes may serve one state (hosts). Each statement is its own transaction.
+- An upload that is not finished has its row in the table of files, with its session id.
 - A batch moves PENDING -> RUNNING -> SUCCEEDED | FAILED | CANCELLED. Each move is an UPDATE that
   changes only a batch that is not over.
 """
@@ -216,13 +217,13 @@ class EngineState:
         )
 
     def finish_upload(self, upload: Row) -> Row:
-        """End an upload: its row in `files` becomes a finished file; return the updated row.
+        """End an upload: its row in the table `files` becomes that of a finished file; return it.
 
         The row keeps its id and gets the size and the SHA-256 of the received bytes. The bytes are
         on disk when this returns. If no size was declared, any size is accepted.
 
         Args:
-            upload: The row of the upload.
+            upload: The row, from `get_upload`.
 
         Raises:
             ApiError: 400, if the number of received bytes is not the declared number. Nothing is
@@ -250,8 +251,8 @@ class EngineState:
         """Return the row of an uploaded file.
 
         Raises:
-            ApiError: 400, if the id is too long, as are ids of result files. 403, if there is no
-                such file, or it is expired or not completely uploaded.
+            ApiError: 400, if the id is too long; that includes every id of a result file. 403, if
+                there is no such file, or it is expired or not completely uploaded.
         """
         if len(file_id) > MAX_FILE_ID_CHARS:
             raise invalid_argument(

@@ -46,10 +46,10 @@ class BatchWorker:
         self._thread.join()
 
     def _run(self) -> None:
-        """Answer unfinished batches, oldest first, until `stop`; a batch that fails becomes FAILED.
+        """Answer unfinished batches, oldest first, until `stop` is called.
 
-        A batch fails if it raises an error. The thread searches for new batches every
-        `_POLL_INTERVAL_S`, and when `wake` is set.
+        If answering a batch raises an error, the batch becomes FAILED with this error. The thread
+        searches for new batches every `_POLL_INTERVAL_S`, and when `wake` is set.
         """
         while not self._stopping.is_set():
             self.wake.clear()
@@ -64,10 +64,11 @@ class BatchWorker:
     def _process_batch(self, batch: Row) -> None:
         """Answer a batch: move it to RUNNING, write its result file, and move it to SUCCEEDED.
 
-        Nothing is changed if another host works on the batch, or if it can no longer run. Otherwise
-        the batch is RUNNING first, and part files of dead hosts are deleted. The answers are
-        written to a part file, which becomes the result file. If the batch ends meanwhile or this
-        worker stops, the part file is deleted and the state of the batch stays.
+        Nothing is changed if another process answers the batch, or if the batch was cancelled or
+        deleted. Otherwise the batch is RUNNING first, and part files of dead processes are deleted.
+        The answers are written to a part file, which becomes the result file. If the batch is
+        cancelled or deleted meanwhile, or this worker stops, the part file is deleted and the state
+        of the batch stays.
 
         Raises:
             OSError: The input file is missing, or the answers cannot be written. The part file may
@@ -188,8 +189,9 @@ def _read_line(raw_line: bytes, number: int) -> tuple[dict[str, Any], dict[str, 
         number: Number of the line, for error messages.
 
     Returns:
-        The request, and the other members of the line, which are copied to the answer line: as a
-        rule the key. Their lists become empty, as the live service was seen to do.
+        (request message, other members of the line). The other members, usually only the key, are
+        copied to the answer line. Members that are lists are empty there, because the live service
+        was seen to do that.
 
     Raises:
         ApiError: 400 with line number and column, if the line is invalid.

@@ -1,4 +1,11 @@
-"""Commands for the steps of a batch, and lists of batches and costs."""
+"""Commands for the steps of a batch, and lists of batches and costs.
+
+- A pilot is a small random sample that is asked and judged before the other rows.
+- A gate is a bound on a quality figure of the answers.
+- A batch is held if its replies provably belong to other requests. It is not stored until a
+  person downloads it again, gives it up or accepts it.
+- A control request has a known answer. It shows whether Gemini mixed up replies.
+"""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -110,8 +117,12 @@ def batch_submit(
     """Send all open rows of TASK in batches, for example all untagged people with a bio.
 
     Writes request files, uploads them, and creates a batch for each file. It is safe to repeat and
-    to interrupt: no row is asked twice, and a batch with a lost create reply is found again. If
-    the task or --pilot demands a pilot, it is asked first and must pass its gates.
+    to interrupt: no row is asked twice. If the reply to a create call is lost, the batch is looked
+    for at Gemini.
+
+    --pilot first asks a random sample of rows, waits for the answers, and stops if a quality gate
+    fails. A version that has passed a pilot needs no other. If --pilot is left out, a failed or
+    unfinished pilot of the version is an error, unless --skip-pilot is set.
 
     Asks for confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD). Rows beyond a
     budget are not sent, and the command then ends with an error.
@@ -147,13 +158,13 @@ def batch_submit(
 
 
 def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandReport:
-    """Read the rows of the task, and report the batches that `batch-submit` would send.
+    """Sync the rows of the task with their source, and report what `batch-submit` would send.
 
     No batch is written or sent. If no row is open, the message says why.
 
     Args:
         ws: The workspace.
-        limit: The largest number of rows to ask, or None for all.
+        limit: The largest number of rows to ask, or None for all open rows.
 
     Raises:
         InputError: The task has no rows at all.
@@ -173,9 +184,9 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
 def _submit_message(ws: WorkspaceSession, report: SubmitReport) -> str:
     """Return in a line which batches were sent, or why no batch was sent, and the next command.
 
-    If there was no open row, the line says so. But if rows of an ended batch still wait to be asked
-    by another mode, such as live, the line names this batch and the command that asks them. Reads
-    the database.
+    If there was no open row, the line says so. But `batch-move` may have cancelled a batch, so that
+    its other rows wait to be asked in another mode. Then the line has the number of these rows and
+    the command that asks them. The database is read for that.
     """
     labels = ws.task.labels
     if not report.plan.items and not report.sent:
@@ -209,10 +220,13 @@ def batch_poll(
         int | None, Parameter("Only download the result of this held batch again.", COUNT)
     ] = None,
 ) -> CommandReport:
-    """Wait until every submitted batch is over, and download its result.
+    """Wait until every submitted batch has ended at Gemini, and download the results.
 
     Ctrl-C is safe at any time; the batches continue at Gemini. Rows of a failed batch are open
     again.
+
+    A held batch has replies that belong to other requests; see `batch-ingest`. --again NUMBER
+    downloads only its result again, because Gemini may send another file.
 
     Exit code 3: a batch no longer exists at Gemini. Exit code 4: it is unclear whether a batch was
     created; `batch-submit` finds out.
@@ -238,8 +252,9 @@ def _format_poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
     """Return a line about the batches of a poll, which ends with the next command.
 
     It has the number of downloaded batches, then each failed batch with its reason, then the number
-    of batches that are not over. Without any of these the line says that no batch was downloaded,
-    or that no batch is at Gemini, and has no next command.
+    of batches that still run at Gemini. If all of these are missing, there is no next command.
+    It then says that no batch was downloaded (batches are unknown there or perhaps not created), or
+    that no batch is at Gemini.
     """
     parts = []
     if report.downloaded:
@@ -275,11 +290,12 @@ def batch_ingest(
     Each request is counted as answered, refused, invalid or missing. Rows of failed requests are
     asked once more in the next batch, then parked. It is safe to repeat and to interrupt.
 
-    Writes a quality report into DATA/reports. A failed gate is a warning, with --strict exit code
-    6. The answers are stored in any case.
+    Writes a quality report into DATA/reports. A failed gate (a bound on a quality figure) is a
+    warning, with --strict exit code 6. The answers are stored in any case.
 
     A batch whose replies provably belong to other requests is held, with exit code 5: nothing of
-    it is stored, and the message has the commands that end that.
+    it is stored. The message has three ways out: download it again, give it up, or --accept NUMBER,
+    which stores its replies in spite of that.
     """
     report, failures = rounds.ingest_all(ws, accepted_number=accept)
     labels = ws.task.labels
@@ -305,9 +321,10 @@ def batch_ingest(
 def _after_ingest_line(
     labels: TaskLabels, summaries: list[IngestSummary], *, is_indexed: bool
 ) -> str:
-    """Return the line with the next command; without summaries, that nothing was ingested.
+    """Return the last line of `batch-ingest`, which has the next command.
 
-    If requests failed, the line also has the command that asks their rows again.
+    If requests failed, the line also has the command that asks their rows again. If `summaries` is
+    empty, the line only says that no batch was downloaded.
     """
     if not summaries:
         return "nothing to ingest: no batch is downloaded"
@@ -326,7 +343,7 @@ def _command_after_answers(labels: TaskLabels, *, is_indexed: bool) -> CommandHi
 
 
 def _failed_counts(summary: IngestSummary) -> dict[str, int]:
-    """Return how many requests of a batch failed, by outcome; an outcome without any is missing."""
+    """Return how many requests of a batch failed, by outcome (FAILED_OUTCOMES), without zeros."""
     counts = {name: getattr(summary.batch, name) for name in FAILED_OUTCOMES}
     return {name: count for name, count in counts.items() if count}
 
@@ -369,10 +386,12 @@ def _ingest_output(summary: IngestSummary) -> list[Output]:
 
 
 def warn_of_ingest(summary: IngestSummary, labels: TaskLabels, display: Progress) -> None:
-    """Print warnings about answers that were not applied, are outdated, or have another version.
+    """Print warnings about unusual answers of an ingested batch on standard error.
 
-    Another version means that another model answered. At most MAX_OUTDATED_ROWS_SHOWN outdated rows
-    are named. Nothing is printed for a batch without such answers.
+    These are answers that were not applied (the row was removed, parked, or answered meanwhile),
+    answers whose row changed after the request, and answers of a model that was not requested.
+    At most MAX_OUTDATED_ROWS_SHOWN changed rows are named. A batch without such answers gets
+    no warning.
     """
     batch = summary.batch
     warnings = []
@@ -427,15 +446,15 @@ def batch_move(
     budget: BudgetLimit = None,
     dry: Dry = False,
 ) -> CommandReport:
-    """Cancel a batch that does not run, and ask its rows in another mode.
+    """Cancel a batch that takes too long, and ask its other rows in another mode.
 
-    Cancels the batch at Gemini, waits until it is over, stores the answers that it has, and asks
+    Cancels the batch at Gemini, waits until it has ended, stores the answers that it has, and asks
     the other rows. If the batch succeeds in spite of the cancel, nothing is asked again.
 
     Prints first what the cancelled batch may still cost, and the price of the other mode. Asks for
     confirmation if the sum is above FINDABLE_CONFIRM_ABOVE (USD).
 
-    Ctrl-C is safe at any time: the same command, `tag` or `work` continues.
+    Ctrl-C is safe at any time: the same command continues, and so does the next `tag` or `work`.
     """
     mode = Mode(target_mode)
     # A dry run writes no journal line, so that no later command continues the move.
@@ -466,7 +485,8 @@ def _move_message(
 ) -> str:
     """Return how a moved batch ended, how its other rows were asked, and the next command.
 
-    The next command polls a new batch, else asks the open rows, else uses the answers.
+    The next command is `batch-poll` if a new batch was sent, else the command that asks the open
+    rows. If no row is open, it is the task's next command after answers, such as `index`.
     """
     batch = move_report.batch
     report = move_report.report
@@ -495,7 +515,8 @@ def batches(ws: WorkspaceSession) -> CommandReport:
     """List the batches of all tasks.
 
     Prints number, task, state, remote name, rows, ended requests, cost (USD), start (UTC), duration
-    and the reason of a failed or held batch. A tilde marks an estimated cost.
+    and the reason why a batch failed or is held (see `batch-ingest`). A tilde marks an estimated
+    cost.
     """
     summaries = list_batches(ws.store, now=ws.now())
     output: Output = TextTable(BATCH_HEADERS, [_batch_cells(summary) for summary in summaries])
@@ -508,8 +529,8 @@ def _batch_cells(summary: BatchSummary) -> tuple[object, ...]:
     """Return the cells of a batch in the order of BATCH_HEADERS.
 
     They are its number, task, state, remote name, requests, ended requests, cost, creation time,
-    age and reason. An estimated cost begins with a tilde. The age of an open batch ends with an
-    ellipsis.
+    duration, and the reason why it failed or is held. An estimated cost begins with a tilde. The
+    duration of an open batch ends with an ellipsis.
     """
     batch = summary.batch
     cost = format_usd(summary.cost)
@@ -543,8 +564,9 @@ def costs(
 
     Counts all tasks, or only TASK if it is set. A day is a day of US/Pacific, as in daily budgets.
 
-    Calls with an unknown end may have been paid for. They and requests under way have columns of
-    their own, with estimated cost. Embeddings are not counted.
+    Two further columns are estimates: "perhaps lost" has the calls whose end is unknown, which
+    Gemini may have charged, and "under way" has the requests that still run. Embeddings are not
+    counted.
     """
     is_task_set = "task" in ws.settings.sources
     task_name = ws.task.name if is_task_set else None
@@ -560,7 +582,7 @@ def costs(
 
 
 def _cost_cells(row: dict[str, Any], group_key: str) -> tuple[object, ...]:
-    """Return the cells of a group's row of costs: its key, then the order of COST_HEADERS."""
+    """Return the cells of one line of `costs`: its day, task, model or batch, then COST_HEADERS."""
     return (
         row[group_key],
         row["batches"],

@@ -49,8 +49,9 @@ class CommandGroup(click.Group):
     ) -> click.Command | None:
         """Import the module of a command and return the command; None if the name is unknown.
 
-        The form of hints is set to that of the command. After make, variables of the environment
-        that lack our prefix are copied to names with the prefix.
+        Also prepares the process for the command: hints are then printed as the user typed this
+        command (`make tag` or `findable tag`). If make started the program, variables of the
+        environment without the prefix FINDABLE_ are copied to names with it.
         """
         from jobs.command import ClickCommand
 
@@ -68,8 +69,8 @@ class CommandGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the name of a command, the command, and the other arguments.
 
-        A name with a hyphen may be typed as two words. If an option comes first, click's own rules
-        apply.
+        A name with a hyphen may be typed as two words, such as `batch submit`. If an option comes
+        first, click's own rules apply.
 
         Raises:
             UsageError: There is no such command; the message suggests a similar name.

@@ -109,11 +109,11 @@ class ClickCommand(click.Command):
             raise click.MissingParameter(message, ctx=error.ctx, param=error.param) from None
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run the command and print its report; if the command ends with an error, raise it then.
+        """Run the command, print its report, and raise the error with which the command ends.
 
-        With `--json` only the JSON document is printed on standard output, else the text. The hint
-        for the next command is printed last, if there was no error. A command without a report
-        printed its output itself.
+        Standard output gets the text, or with `--json` only the JSON document. Then the
+        report's `check` is called, which raises the error, if any. Otherwise the hint for
+        the next command is printed last. A command without a report printed its output itself.
         """
         has_fixed_task = self.entry.task and not self.entry.task_option
         if has_fixed_task and not self.entry.access:
@@ -215,7 +215,7 @@ def _check_typed_task(entry: Command, task_name: str | None, options: Mapping[st
     Args:
         entry: The command.
         task_name: The task that it is about, or None if it may be about any.
-        options: Its options, by parameter.
+        options: Its options, by parameter; only for the hint, which names the row that was typed.
 
     Raises:
         InputError: The typed task is another task.
@@ -257,25 +257,29 @@ def open_configured_workspace(
     is_whole_workspace: bool = False,
     may_span_tasks: bool = False,
 ) -> "Iterator[WorkspaceSession]":
-    """Open the workspace that the settings name for a `with` block, and ask the person if need be.
+    """Open the workspace that the settings name, with one task, for a `with` block.
 
-    Questions are put to a person at the terminal; `--yes` answers them. If neither `task_name` nor
-    TASK= names a task, a default task of the workspace is taken, except with the access "create".
+    If opening needs consent, a person is asked at the terminal; `--yes` agrees. The task is
+    `task_name`, else TASK=, else the workspace's default task. The access "create" takes no default
+    task from the workspace.
 
     Args:
-        access: One of these:
+        access: One of these. They differ in permissions, and in how a missing workspace is handled:
 
-            - "read", "write" and "create" open it as `Access` describes.
-            - "sync" writes for a user task, and reads for a built-in task.
-            - "look" reads if the session has a built-in task that TASK= or the default names. For a
-              user task, or with `task_name`, it opens an empty temporary workspace if there is
-              none, else the workspace as `open_read_only` does.
+            - "read": reads; a missing workspace is an error.
+            - "write": writes; a missing workspace is created only if its database exists, or if
+              the task's file brings its rows.
+            - "create": writes; a missing workspace is created.
+            - "sync": "write" for a user task, because its rows are read from the source and stored
+              first; "read" for a built-in task.
+            - "look": as "read", but with `task_name` or for a user task a missing workspace is
+              replaced by an empty temporary workspace, as `open_read_only` does.
         settings: The settings, instead of those of options, environment and `.env`.
         task_name: The task of the session, whatever TASK= names.
-        is_whole_workspace: The command is about the whole workspace: it creates no tables of a
-            task, and a task that was never used there is replaced by a used task or by people.
-        may_span_tasks: The first task is the default if there are several tasks and no people;
-            otherwise this is an error.
+        is_whole_workspace: The command is about all tasks: no tables of a task are created. If the
+            task was never used in the workspace, the session has a used task, or people, instead.
+        may_span_tasks: If TASK= is not set and there are several tasks and no people, take the
+            first task; False makes this an error.
 
     Raises:
         InputError, ConfigurationError: As `open_workspace` and `with_default_task`.
@@ -338,8 +342,9 @@ def ask_unless_yes(question: str) -> bool:
 def ask_person(question: str) -> bool:
     """Ask a person at a terminal, even with `--yes`; return true for yes.
 
-    Return false without asking if standard input is not a terminal, or in a thread of the page. If
-    the person says no, print that nothing (more) was changed, and end the command with exit code 0.
+    Return false only if nobody can be asked: standard input is not a terminal, or a background
+    thread of the web page asks. The answer no does not return: it prints that nothing (more) was
+    changed, and ends the command with exit code 0.
 
     Raises:
         Exit: The person said no.
@@ -358,10 +363,10 @@ def ask_person(question: str) -> bool:
 
 
 def parse_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values of a command's parameters from the texts of a form.
+    """Return the values of a command's parameters from the texts of a page's form.
 
-    An empty text counts as missing. A parameter without a text gets its default. Fixed options of
-    the command are left out of the result.
+    An empty text counts as missing. A parameter without a text gets its default. Fixed options,
+    which the table of commands sets, are left out of the result.
 
     Args:
         entry: The command.
@@ -424,9 +429,12 @@ def make_page_commands() -> "dict[str, PageCommand]":
 
 
 def _make_page_command(entry: Command) -> "PageCommand":
-    """Return the functions by which a page checks and runs a command.
+    """Return a command for the page: whether it only reads, and two functions.
 
-    Both parse the form as `parse_form` does, and raise its InputError.
+    `needs_write_access` takes a form and a task name, and returns whether the workspace must be
+    opened for writing. `run` takes an open workspace and a form, runs the command, and returns its
+    JSON document or raises the command's error. Both raise `parse_form`'s InputError for a bad
+    form.
     """
     from web.app_state import PageCommand
 

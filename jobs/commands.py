@@ -49,6 +49,7 @@ class Command:
     may_span_tasks: bool = False
     # Variables that show its use after make.
     example: str = ""
+    # Whether the command accepts `--json`.
     has_json: bool = True
     # How a page uses it: `run` after a POST, `read` also after a GET. Empty for no use.
     page_access: str = ""
@@ -444,7 +445,7 @@ ALIASES = {
     ),
     "score": Command(
         function_path="row_commands:score",
-        summary="Compute scores or answer tables again from stored data.",
+        summary="Compute the scores of people again from stored data.",
         access="write",
     ),
 }
@@ -452,11 +453,11 @@ ALL_COMMANDS = {**COMMANDS, **ALIASES}
 
 
 def format_targets(*, has_all: bool) -> str:
-    """Return the help of make.
+    """Return the text of `make help`: a line for each command with its summary and an example.
 
     Args:
-        has_all: List all commands and the setup. Otherwise list the daily commands and the steps of
-            a batch.
+        has_all: List all commands and the setup (`make help ALL=1`). Otherwise list the first
+            DAILY_COMMAND_COUNT commands and BATCH_STEPS.
     """
     if has_all:
         setup_line = "  setup         Install into .venv; the first command does this by itself."

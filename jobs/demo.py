@@ -75,8 +75,8 @@ def demo() -> None:
 def _reset_workspace(demo_folder: Path) -> None:
     """Delete the folder of the demo, and set this process's environment for the demo.
 
-    Variables with our prefix are deleted, except KEPT_VARIABLES. The demo uses the local engine and
-    SQLite.
+    All variables FINDABLE_… are deleted from the environment, except KEPT_VARIABLES. Then those are
+    set that select the folder, the local engine and SQLite.
     """
     shutil.rmtree(demo_folder, ignore_errors=True)
     for name in list(os.environ):
@@ -95,9 +95,10 @@ def _reset_workspace(demo_folder: Path) -> None:
 
 
 def _run_command(command: CommandHint, demo_folder: Path) -> None:
-    """Print a command as it is typed, and run it; its options are variables of the environment.
+    """Print a command as it is typed, and run it in this process on the workspace `demo_folder`.
 
-    The variables are deleted after the command. Paths are printed relative to the current folder.
+    The options are passed as variables of the environment, which are deleted afterwards. Paths are
+    printed relative to the current folder.
 
     Raises:
         SystemExit: The command failed; its error was printed.

@@ -1,4 +1,8 @@
-"""The command `eval`: measure the search with judged questions, or answers with labels."""
+"""The command `eval`: measure the search with judged questions, or answers with labels.
+
+A label is the right value of a field of a row: a person set, confirmed or reviewed it. A labelled
+row has a label in at least one field.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,17 +45,21 @@ def evaluate(
 ) -> CommandReport:
     """Measure versions on labelled rows of TASK, or the search with QUERIES and QRELS.
 
-    Without files: prints how often the answers of one or two versions are right, for each field
-    with a 95 % interval, and whether a difference is shown (exact sign test). A field that
-    `correct` sets is a label; a reviewed answer labels all its fields. Reads stored answers and
-    asks nothing. Corrected rows are not asked again by later versions: the last line has the
-    command that asks them without storing answers, and prints the same verdict.
+    It measures answers unless files are named. It prints how often a version is right, for each
+    field with a 95 % interval. For two versions it prints whether a difference is shown (exact sign
+    test). A label is a field that `correct` set or confirmed, or any field of a reviewed answer.
+    Only stored answers are read, and nothing is asked.
 
-    With QUERIES (JSON lines) and QRELS (TREC judgements): embeds the questions, and prints nDCG@10,
-    MRR, P@5 and R@10 with 95 % intervals, for each rank and for a fixed BM25 over the same rows.
-    Also prints the share of questions with only weak hits, and for `hybrid` the share of words that
-    is best on these questions, with its 95 % interval. `index` compares each new build with the
-    files judged/queries.jsonl and judged/qrels.tsv in the workspace.
+    Later versions do not ask corrected rows again, so they may lack answers to labelled rows. Then
+    the last line has a `try` command. It asks these rows, stores no answer, and prints how often
+    the version is right.
+
+    If both QUERIES (JSON lines) and QRELS (TREC judgements) are named, it measures the search. It
+    embeds the questions, and prints nDCG@10, MRR, P@5 and R@10 with 95 % intervals, for each rank
+    and for a fixed BM25 over the same rows. It also prints the share of questions with only weak
+    hits, and for `hybrid` the share of words that is best on these questions, with its 95 %
+    interval. `index` compares each new build with the files judged/queries.jsonl and
+    judged/qrels.tsv in the workspace.
     """
     # With judged questions the command measures the search.
     if queries is not None and qrels is not None:
@@ -85,10 +93,11 @@ def evaluate(
 
 
 def _choose_next_command(report: AccuracyReport, labels: TaskLabels) -> CommandHint | None:
-    """Return `try` for labelled rows that were not asked, `web` to label more rows, or None.
+    """Return the command after `eval`: `try`, `web`, or None if nothing is missing.
 
-    The rows were not asked under the present version. `try` asks at most MAX_TRIED_ROWS rows, and
-    with two versions compares the draft with the other version.
+    It is `try` if the task's present version has no answers to some labelled rows; the command asks
+    at most MAX_TRIED_ROWS labelled rows. For a report of two versions, `try` compares the draft in
+    place of the present version with the other version. It is `web` if more labels are needed.
     """
     if report.unasked_rows and report.present_index is not None:
         sides = {}
@@ -106,10 +115,11 @@ def _choose_next_command(report: AccuracyReport, labels: TaskLabels) -> CommandH
 
 
 def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
-    """Return the versions with the rows left out, a table of fields, and the missing labels.
+    """Return the output of `eval` about labels: a line per version, then a table of fields.
 
-    If two versions are compared, each field has a verdict. A line says how many labelled rows the
-    present version was not asked about. If no row is labelled or no version has answers, the only
+    If two versions are compared, a verdict for each field follows the table. Then a line says how
+    many labelled rows the present version was not asked about, and another line how many labels are
+    missing; each only if there are any. If no row is labelled or no version has answers, the only
     output is a sentence that says so.
     """
     label_hint = (
@@ -159,12 +169,13 @@ def _is_pair(report: AccuracyReport) -> bool:
 def _iterate_version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterator[str]:
     """Yield a line with the number of labelled and measured rows, then a line for each version.
 
-    A version's line has its label A or B, its name, and its cost for 1,000 rows. Accuracy is not in
-    these lines. If they exist, these counts follow:
+    A version's line has its side A or B, its name, and its cost for 1,000 rows. Accuracy is not in
+    these lines. These counts are appended to the line if they are not 0:
 
-    - labelled rows that the version leaves out, by reason
+    - labelled rows that are not measured for this version, by reason
     - doubtful rows, of the rows with confidence
-    - labels that correct values of this version itself, which make it look worse
+    - labels that corrected a wrong value of this very version: rows that were chosen because it was
+      wrong make it look worse than it is
     """
     yield (
         f"{plural(report.labelled_rows, labels.singular, labels.plural)} labelled, "
@@ -183,9 +194,9 @@ def _iterate_version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterat
 
 
 def _field_table(report: AccuracyReport) -> TextTable:
-    """Return a table of fields: number of labels, and each version's share of right values.
+    """Return a table with a row for each field: its number of labels, and a share per version.
 
-    A share has its 95 % interval.
+    The share is that of right values, with its 95 % interval.
     """
     headers = ["field", "labels", *(f"right {side}" for side in "AB"[: len(report.versions)])]
     rows = [
@@ -208,7 +219,8 @@ def format_share(share: Share) -> str:
 def format_verdict(comparison: FieldComparison) -> str:
     """Return in words whether a difference between two versions is shown in a field.
 
-    The text has the p-value. It has a count instead if too few rows differ.
+    The text has the p-value of the sign test. If only one version is right on fewer than
+    MIN_DIFFERING_ROWS rows, it has the number of these rows instead.
     """
     differing_rows = comparison.only_a + comparison.only_b
     if comparison.verdict != NO_DIFFERENCE:

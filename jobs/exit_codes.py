@@ -76,7 +76,7 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
 
     Raises:
         SystemExit: The block raised an error.
-        Exit: The block raised click's request to end the command.
+        Exit: The block ended the command by click's Exit, which is passed on.
     """
     _open_closed_streams()
     # A process may run several commands.
@@ -153,9 +153,13 @@ def _fail_with_bug(error: Exception, fail: Fail) -> NoReturn:
 def interruptible() -> Iterator[None]:
     """Raise KeyboardInterrupt in a `with` block for SIGTERM and SIGINT.
 
-    Python drops all errors in some places, for example in `__del__`. A signal that arrives there is
-    sent again. Outside of the main thread this does nothing, because Python handles signals only
-    there. A caller's own handler of SIGINT stays. The former handlers are restored at the end.
+    - If the caller has set a handler of SIGINT of its own, that handler is called for SIGINT
+      instead. A handler of SIGTERM is always replaced.
+    - Python drops all errors in some places, for example in `__del__`. A signal that arrives there
+      is sent again.
+    - Outside of the main thread this does nothing, because Python handles signals only there.
+
+    The former handlers are restored at the end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -195,7 +199,7 @@ def listen_on_port(command: str, host: str, port: int) -> socket.socket:
     """Return a socket that listens on a port of a host.
 
     Args:
-        command: The command that serves, for the hint.
+        command: The name of the command that serves; the hint of an error suggests its --port.
         host: A name or address of this machine.
         port: The port; 0 is any free port.
 
@@ -271,9 +275,10 @@ def _resend_signal(signal_number: int) -> None:
 
 
 def _help_hint(error: click.UsageError) -> str:
-    """Return the hint with the command that prints help: of the command, or of all commands.
+    """Return the hint that names the command which prints the help about a usage error.
 
-    After make, it is a target of make.
+    It is the help of the typed command, or the list of commands if there is no command. If make
+    started the program, it is a target of make.
     """
     has_make = MAKE_COMMAND_LINE_VARIABLE in os.environ
     if error.ctx is None or error.ctx.parent is None:
@@ -299,7 +304,7 @@ def _print_error_and_exit(
         message: The message.
         hint: The hint; empty for none.
         exit_code: The exit code.
-        has_traceback: Print the traceback first, without keys.
+        has_traceback: Print the traceback first, with API keys masked.
         as_json: Print a JSON document on standard output first, unless the command has printed a
             document.
     """
@@ -319,9 +324,9 @@ def _print_error_and_exit(
 
 
 def _read_keys() -> list[str]:
-    """Return the keys of the environment and of the settings, which a traceback must not show.
+    """Return the secret API keys of the environment and the settings, to mask them in output.
 
-    Settings that cannot be read are ignored.
+    Settings that cannot be read are ignored. Variables that are not set give empty texts.
     """
     keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
     # The settings may be the reason for the error that is being printed.

@@ -98,8 +98,9 @@ def import_rows(
 ) -> CommandReport:
     """Import people, passages (TASK=passages) or the images in a folder (TASK=images).
 
-    Reads CSV with a header, .xlsx, JSON, JSON lines and Parquet. Imports all valid rows in one
-    transaction; the same file again changes nothing. Exit code 2 if no row was imported.
+    --experts names a file of people, and --from a file of passages or a folder of images. Reads CSV
+    with a header, .xlsx, JSON, JSON lines and Parquet. Imports all valid rows in one transaction;
+    the same file again changes nothing. Exit code 2 if the file has no valid row.
 
     Columns are found by name, in several languages. For a similar name, the command prints the
     MAP= that accepts it. All other columns are stored, and `export` writes them.
@@ -202,11 +203,12 @@ def _check_readable(file: Path, participle: str) -> None:
 
 
 def _print_import(report: "ImportReport", task_name: str) -> None:
-    """Print warnings about findings, notes, and the counts of imported and unparked rows.
+    """Print the warnings, the notes and the counts of an import of people or passages.
 
-    Findings with the same reason share a warning. Warnings and notes go to standard error. Notes
-    are left out if the import changed and found nothing, and was not dry. Counts are left out if no
-    row was read.
+    Findings (rejected rows and changed values) with the same reason share a warning. Warnings and
+    notes go to standard error. The notes are left out if a real import changed nothing and has no
+    finding, because an earlier import has printed them. Counts are left out if no row was read. An
+    import also unparks rows whose text has changed; a line has their number.
     """
     terminal = Terminal()
     labels = ROW_LABELS[task_name]
@@ -236,7 +238,8 @@ def _print_import(report: "ImportReport", task_name: str) -> None:
 def _import_line(report: "ImportReport", labels: ImportedRowLabels) -> str:
     """Return a line with the counts of read, added, updated and unchanged rows, and of findings.
 
-    Kinds without findings are left out. A dry import says that nothing was written.
+    Findings are counted by kind, such as rejected; a kind without any is left out. A dry import
+    says that nothing was written.
     """
     parts = [f"{report.added:,} added, {report.updated:,} updated, {report.unchanged:,} unchanged"]
     kind_counts = [f"{count:,} {kind.value}" for kind, count in report.counts.items() if count]
@@ -275,10 +278,10 @@ def _enclose(prefix: str, text: str | None, suffix: str = "") -> str:
 
 
 def _import_images(folder: Path) -> CommandReport:
-    """Import the images below a folder, and read them as rows of their task.
+    """Import the images below a folder, and store them as rows of the task `images`.
 
-    Creates the workspace if it does not exist. The next command is left out with `--json`. The
-    report's check raises an error if the folder has no image.
+    Creates the workspace if it does not exist. If the folder has no image, this raises nothing, but
+    the `check` of the returned report does. The report has no next command with `--json`.
 
     Raises:
         InputError: The folder cannot be read; nothing was imported.
@@ -294,9 +297,11 @@ def _import_images(folder: Path) -> CommandReport:
 
 
 def _images_output(report: images.ImagesImportReport) -> list[Any]:
-    """Return notes about deleted and skipped files, and lines with the counts of images.
+    """Return the output of an import of images: notes, then lines with counts.
 
-    Notes are functions that print on standard error. A line without counts is left out.
+    The notes are about deleted and skipped files, and are functions that print on standard error. A
+    line has the imported images, another line the changed images that were unparked; each is left
+    out if there are no such images.
     """
     notes = []
     if report.missing_files:
@@ -333,8 +338,8 @@ def add_expert(
     Fields have the names that `import` knows. For a similar name, the command prints the MAP= that
     accepts it. Mode priority costs up to twice the price of live.
 
-    If Gemini fails, the person is stored without tags. The next `run`, `tag` or `batch-submit` asks
-    again, and `status` shows the result.
+    If Gemini fails, the person is stored without tags. The next `work`, `tag` or `batch-submit`
+    asks again. Until then `status --more` shows the newest of these people.
     """
     is_stdin = str(expert) == "-"
     if not is_stdin:
@@ -353,10 +358,11 @@ def add_expert(
 
 
 def _added_expert_output(added_expert: "AddedExpert") -> list[Any]:
-    """Return a table with the person, a function that prints the call's outcome, and a line.
+    """Return the output of `add-expert`: a table with the person, the outcome, the next command.
 
-    The function prints on standard error; it warns if the person has no tags. It is left out if no
-    call was made and there is no problem. The line has the next command.
+    The outcome is a function that prints on standard error: the time that the call took, or a
+    warning why the person has no tags. It is left out if no call was made and there is no problem.
+    The next command is in the last line.
     """
     cells = (
         added_expert.username,
@@ -421,15 +427,18 @@ def ask(
 ) -> CommandReport:
     """Ask about the first rows of the table FROM, and estimate the cost of all rows.
 
-    FROM is a CSV, .xlsx, JSON, JSON lines or Parquet file, or a SELECT on a database. Only the
-    text column and the columns of --with are sent; the command prints their names. A column name
-    with a comma needs double quotes in --with.
+    FROM is a CSV, .xlsx, JSON, JSON lines or Parquet file, or a SELECT on the database of --source.
+    Only the text column and the columns of --with are sent; the command prints their names. A
+    column name with a comma needs double quotes in --with.
 
     An answer is one text, or has the fields of --fields. A field is a text, quote, number, int,
     bool, date, list, or choices.
 
-    Stores the cost, but no answers. With --name it stores the question as a task file, as new-task
-    does, and the answers; `tag` then asks about the other rows. The same command again continues.
+    It stores the cost, but no answers; the same command again asks, and costs, again. --name also
+    stores the question as a task file, as new-task does, and the answers. `tag` then asks about the
+    other rows. After a kill, the same command continues and asks no answered row again.
+
+    Creates the workspace if it does not exist.
     """
     data_folder = read_settings().data
     read_options = ReadOptions(sheet, encoding, header)
@@ -488,9 +497,13 @@ def ask(
 def _ask_output(report: "AskReport", mode: str) -> list[Any]:
     """Return a table of the answers, the estimate for all rows, and the cost of the calls.
 
-    A row without an answer shows its problem. The estimate is left out if the report has none; it
-    has decisions about a mixed task only if `mode` is decide. Its warnings are functions that print
-    on standard error. The last line says whether answers were stored.
+    A row without an answer shows its problem. The estimate is left out if the report has none. Its
+    warnings are functions that print on standard error. The last line says how many rows were
+    asked, what that cost, and whether answers were stored.
+
+    Args:
+        mode: The mode in which the rows were asked. The estimate of a task with closed and open
+            fields has decisions only if it is "decide".
     """
     answers = report.answers
     # Answers have problems instead of fields if the row was not answered.
@@ -517,9 +530,10 @@ def _ask_output(report: "AskReport", mode: str) -> list[Any]:
 def _estimate_output(estimate: "Preflight", row_count: int, asked_mode: str) -> list[Any]:
     """Return a line with the cost of all rows in each available mode, and warnings.
 
-    Decisions about a mixed task are left out unless `asked_mode` is decide, because each row needs
-    a second request for its other fields. If the local engine answered, the costs are those of the
-    model that a key would use. Each warning is a function that prints on standard error.
+    If the task has closed and open fields, decisions are left out unless `asked_mode` is decide,
+    because each row needs a second request for its open fields. If the local engine answered, the
+    line says that nothing was paid, and the costs are those of the model that a key would use. Each
+    warning is a function that prints on standard error.
     """
     priced_estimate = estimate.with_key or estimate
     mode_estimates = {

@@ -1,4 +1,7 @@
-"""Commands that inspect rows and requests, and that try or compare versions on a few rows."""
+"""The command `show`: all stored data about a row, or the newest requests.
+
+Each request is a line of a sealed request file, which is written once and never changed.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -47,9 +50,10 @@ def show(
     """Show all stored data about a person, or about a row of TASK with --item.
 
     Prints columns, state, answers and their origin, failed attempts, requests, index entry and
-    cost (USD).
+    cost (USD). --raw adds each request and its replies, exactly as they were sent and received.
 
-    Without a name it lists the newest requests: time (UTC), batch, model, outcome, tokens and cost.
+    If neither EXPERT nor --item is named, it lists the newest requests: time (UTC), row, batch,
+    model, outcome, tokens and cost.
     """
     if expert is None and item is None:
         requests = row_items.read_newest_requests(ws, limit=n, all_tasks=all_, raw=raw)
@@ -71,7 +75,7 @@ def _request_list_output(
 
     Args:
         has_tasks: Whether the table names the task of each row.
-        raw: Add the sealed lines of each request and its replies.
+        raw: Add the texts of each request and its replies, as they are in the sealed files.
     """
     if not requests:
         return ["no request was sent yet"]
@@ -118,9 +122,10 @@ def _format_request_answer(request: Mapping[str, Any]) -> str:
 
 
 def _request_cells(request: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return a request as six cells: batch and line, model, outcome, tokens in and out, cost.
+    """Return six cells about a request, for the table of requests.
 
-    A request without an outcome shows the state of its batch. Unknown numbers are question marks.
+    They are "batch N line N", model, outcome, input tokens, output tokens and cost. A request
+    without an outcome has the state of its batch instead. Unknown numbers are question marks.
     """
     batch_line = f"batch {request['batch']} line {request['line']}"
     if request["purpose"] == "live":
@@ -153,14 +158,15 @@ def _format_request(request: Mapping[str, Any]) -> str:
 
 
 def _wire_lines(requests: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return requests and their replies as sealed, or why they are not available, as lines.
+    """Return the raw texts of requests and their replies as lines, as they were sent.
 
     Args:
         requests: Requests with the member `wire`, in the order to print.
 
     Returns:
-        For each request a heading, the request and its replies. One line with an explanation if
-        there are no requests. A reason that request and reply share is printed once.
+        For each request a heading, the request and its replies. A text that is not stored any more
+        is replaced by the reason; if both are missing for the same reason, it is there once. If
+        there are no requests, the only line says why.
     """
     if not requests:
         reasons = "it was not asked yet, or has the answer of an equal row"
@@ -187,9 +193,9 @@ def _wire_lines(requests: Sequence[Mapping[str, Any]]) -> list[str]:
 def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the names and texts that `show` prints about one row, in their order.
 
-    They are the name, columns, state, last change, answers, failed attempts, requests, index entry
-    and cost. A continued text has an empty name. The last change and the index entry are left out
-    if they are None.
+    They are the row's name, columns, state, last change, answers, failed attempts, requests, index
+    entry and cost. The further lines of an answer have an empty name. The last change and the index
+    entry are left out if they are None.
 
     Args:
         document: The document of `describe_row`.
@@ -218,9 +224,9 @@ def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _format_state(state: str | None, parked_reason: str | None) -> str:
-    """Return the state of a row for people, with the reason if the row is parked.
+    """Return the state of a row as text, with the reason if the row is parked.
 
-    A state of None is "unknown", and `no_bio` has an explanation.
+    A state of None is "unknown". The state `no_bio` is explained.
     """
     label = state or "unknown"
     if state == "no_bio":
@@ -233,7 +239,8 @@ def _format_state(state: str | None, parked_reason: str | None) -> str:
 def _format_change(changed_at: datetime, *, is_stale: bool) -> str:
     """Return the time of a row's last change.
 
-    The age follows in days if it is at least a day, and a note if the row's answer is stale.
+    The age follows in days if it is at least a day. If `is_stale`, a note says that the row changed
+    after its answer.
     """
     change = f"{changed_at:{MINUTE_FORMAT}}"
     age_days = (datetime.now(UTC) - changed_at).total_seconds() / SECONDS_PER_DAY
@@ -245,10 +252,11 @@ def _format_change(changed_at: datetime, *, is_stale: bool) -> str:
 
 
 def _answer_fields(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the fields of a stored answer: its provenance, then the lines of its members.
+    """Return the (name, text) pairs of a stored answer: its provenance, then its fields.
 
-    A forgotten answer has a line that says so instead of its members. The first line of a member
-    has its confidence.
+    Only the pair of the provenance has a name. A field may have several lines; the first line ends
+    with the field's confidence, if any. A forgotten answer has a line that says so instead
+    of its fields.
     """
     fields = [("answer", _format_provenance(answer))]
     if answer["forgotten"]:
@@ -294,9 +302,10 @@ def _format_provenance(answer: Mapping[str, Any]) -> str:
 
 
 def _format_index_entry(index_state: Mapping[str, Any]) -> str:
-    """Return whether the index contains a row, its build, and whether its text is up to date.
+    """Return the number of the build that contains a row, and whether its text is up to date.
 
-    An index that cannot be read shows the problem instead. A missing row is "not in it".
+    If the index cannot be read, the text has the problem instead. A row without an entry is "not in
+    it".
     """
     if "problem" in index_state:
         return f"broken: {index_state['problem']}"
@@ -309,11 +318,11 @@ def _format_index_entry(index_state: Mapping[str, Any]) -> str:
 
 
 def format_value_lines(name: str, value: Any, indent: str) -> Iterator[str]:
-    """Yield the lines of one field of an answer.
+    """Yield the lines of one field of an answer, each beginning with `indent`.
 
-    Members of an object are on indented lines. Objects and lists in a list are numbered from 1. A
-    quotation is followed by its offsets in the text. Other lists are joined by commas, and an empty
-    value is a hyphen.
+    Members of an object are on further lines, indented by INDENT. If a list contains objects or
+    lists, its members are numbered from 1. Other lists are joined by commas. A quotation is
+    followed by its offsets in the row's text. None and an empty text are a hyphen.
     """
     if is_stored_quotation(value):
         offsets = f"characters {value['start']} to {value['end']}{format_likeness(value)}"

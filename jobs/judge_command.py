@@ -37,7 +37,7 @@ def judge(
 
     Judges tags, fields, concepts and quotations that a generating model answered, for a random
     sample of rows, or for all rows with --all. Corrections, and fields that decisions answered, are
-    left out.
+    left out. A field that was judged before is not judged again.
 
     Prints the estimate before anything is spent. --dry asks nothing. An estimate above
     FINDABLE_CONFIRM_ABOVE (USD) needs --yes.
@@ -45,7 +45,8 @@ def judge(
     Stops before the budget is exceeded. A killed command continues with the same sample, and asks
     nothing twice except the calls that were running.
 
-    If it judged anything, it writes the report of `qc`, with the supported shares.
+    If it judged anything, it writes the report of `qc`. The report has for each field the share of
+    values that the text supports.
     """
     if all_ and n is not None:
         raise InputError(
@@ -73,9 +74,10 @@ def judge(
 
 
 def _estimate_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:
-    """Return the lines of --dry: the estimate, then rows judged before and rows left out.
+    """Return the lines of `judge --dry`: the rows, values and cost, then the rows left out.
 
-    If nothing is to be judged, the only line says why.
+    Rows that were judged before have a line, too, if there are any. If nothing is to be judged, the
+    only line says why.
     """
     if not report.open_rows:
         return [_explain_nothing_judged(report, labels)]
@@ -88,10 +90,11 @@ def _estimate_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:
 
 
 def _report_lines(report: JudgeReport, labels: TaskLabels) -> Output:
-    """Return lines with the judged rows and their cost, the supported shares, and doubtful rows.
+    """Return the lines of `judge`: the counts and the cost, then the shares of supported values.
 
-    Failed rows, rows judged before and rows left out have their counts. The last line ends with the
-    next command, if there is one.
+    The first line has the judged and failed rows, the calls and the cost. If nothing was judged, it
+    says why. Lines about rows judged before, rows left out and doubtful rows are there if there are
+    any. The last line ends with the next command, if there is one.
     """
     lines = []
     if report.live is None:
@@ -153,9 +156,10 @@ def _left_out_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:
 
 
 def _warn_of_unjudged_rows(report: JudgeReport, labels: TaskLabels, display: Progress) -> None:
-    """Print a warning for each sampled failed row, and how many rows a budget left open.
+    """Print warnings about the failed rows that the report names, and about a small budget.
 
-    No line is printed if no row failed and the budget was large enough.
+    Each row has a warning with its reason. The warning about the budget has the number of rows that
+    are still to be judged. No line is printed if no row failed and the budget was large enough.
     """
     if report.live is not None:
         for row_id, reason in report.live.samples:

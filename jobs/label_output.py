@@ -1,4 +1,8 @@
-"""Correct many rows by a file of labels, and list or undo edits of many rows."""
+"""Correct many rows by a file of labels, and list or undo edits of many rows.
+
+A label is the right value of a field of a row. A file of labels is a table with a column of keys
+and columns named like fields. Its changes are one edit of many rows, which is undone as a whole.
+"""
 
 from dataclasses import asdict
 from functools import partial
@@ -27,10 +31,11 @@ def correct_by_file(
     editor_name: str,
     is_dry: bool,
 ) -> CommandReport:
-    """Correct and confirm answers by a file of labels; with `is_dry`, only check and count.
+    """Correct answers by a file of labels as a single edit; with `is_dry`, only check it.
 
-    The report has the counts and the next command. It warns if the file has the columns of an
-    export and confirms values, because a person may not have looked at them.
+    A label that is equal to the present value confirms it. The report has the counts and the next
+    command. It warns if a file with the columns of an export confirms values, because its cells are
+    all filled, and a person may not have looked at each.
 
     Raises:
         InputError: The file has faults; nothing was changed.
@@ -59,11 +64,11 @@ def correct_by_file(
 
 
 def _count_lines(report: LabelFileReport, task: Task) -> list[str]:
-    """Return the counts of corrected, confirmed and unchanged labelled rows, as lines.
+    """Return the lines about a file of labels: corrected, confirmed and unchanged rows.
 
-    A line before them names the ignored columns. Lines after them have the number of changed values
-    of each field, the number of rows that had no answer, and the stored edit with the command that
-    undoes it. Each of these lines is left out if there is nothing to count.
+    A line before it names the ignored columns. Lines after it have the number of changed values of
+    each field, the number of rows that had no answer, and the number of the stored edit with the
+    command that undoes it. Each of these other lines is left out if there is nothing to say.
     """
     lines = []
     if report.ignored_columns:
@@ -90,7 +95,10 @@ def _count_lines(report: LabelFileReport, task: Task) -> list[str]:
 
 
 def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> CommandReport:
-    """Undo an edit of many rows; report the counts, and a table of the refused rows with reasons.
+    """Undo the edit of many rows with a number, and report the counts.
+
+    The rows that were refused are in a table with the reasons. Values that a later edit changed
+    again stay. Undoing an edit again is no error.
 
     Raises:
         InputError: There is no such edit, or the editor's name is invalid.
@@ -115,9 +123,11 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
 
 
 def list_bulk_edits(ws: WorkspaceSession) -> CommandReport:
-    """List the edits of many rows of the task: number, editor, time, fields, rows, and if undone.
+    """Return a table of the task's edits of many rows.
 
-    If there is none, the report is a line that says how the edits of a single row are listed.
+    Its columns are number, editor, time, fields, number of changed rows, and whether the edit was
+    undone. If there is no such edit, the output is a line that says how the edits of a single row
+    are listed.
     """
     edits = bulk_edits.read_bulk_edits(ws.store, ws.task)
     documents = [edit._asdict() for edit in edits]

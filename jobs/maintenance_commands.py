@@ -4,6 +4,10 @@
 - Copy the workspace, check it, and clean it up: `backup`, `restore`, `doctor`, `clean`.
 - Delete people, versions and tables: `forget`, `rollback`, `remove-tables`.
 - Judge answers, and list versions and parked rows: `qc`, `versions`, `parked`, `unpark`.
+
+A unit of work is a step of a task, such as ingesting downloaded results; it is due if there is
+something to do. A gate is a bound on a quality figure. A parked row is not asked again until a user
+unparks it.
 """
 
 import math
@@ -81,6 +85,9 @@ def work(
 ) -> CommandReport:
     """Do all due work of all tasks, or of TASK: send, poll, download, ingest, retry, index.
 
+    The work consists of units, the steps that --only lists. A unit is due if it has something to
+    do: rows to ask again, results to download, an index to update.
+
     Runs until it is stopped, and warns of errors. With --once, for cron, it does the due work once.
     It then prints a line with the time, or nothing if nothing was due, and exits with 0, or with
     the code of an error. --json needs --once, and also lists the remaining work, with the
@@ -89,6 +96,9 @@ def work(
     Any number of processes may run at once, with PostgreSQL on several machines.
 
     Budgets limit the cost. A cost above FINDABLE_CONFIRM_ABOVE (USD) needs --yes.
+
+    If MOVE_AFTER is set, batches that take too long are cancelled; --to is the mode that asks
+    their other rows.
     """
     unit_names = _parse_unit_names(only)
     settings = read_settings()
@@ -124,13 +134,14 @@ def work(
 
 @contextmanager
 def _open_task(task_name: str, *, move_to: str | None) -> Iterator[WorkspaceSession]:
-    """Open the workspace for writing with a task in use; `--yes` agrees to any cost.
+    """Open the workspace for writing, with a task as the session's task, for a `with` block.
 
-    Without `--yes` no cost is agreed to in advance.
+    Any cost is agreed to with `--yes`, otherwise no cost.
 
     Args:
-        task_name: The task.
-        move_to: Mode in which rows of an old batch are asked, or None for that of the setting.
+        task_name: The session's task.
+        move_to: Mode that asks the rows of a batch that took too long; None for the mode of the
+            setting MOVE_TO.
     """
     with open_configured_workspace("write", task_name=task_name) as ws:
         ws.agreed_usd = None
@@ -171,7 +182,7 @@ def worker(
     Runs until it is stopped, and logs each job as a JSON line. It exits within 30 s of SIGTERM;
     other workers continue its jobs.
 
-    --setup creates the tables of jobs, in a separate schema of the workspace's database.
+    --setup creates the tables of jobs, in a separate schema of the workspace's database, and exits.
 
     A cost above FINDABLE_CONFIRM_ABOVE (USD) needs --yes.
     """
@@ -201,7 +212,7 @@ def worker(
 
 
 def _parse_unit_names(text: str) -> list[str]:
-    """Split a text at its commas into names of units; a blank text gives all units.
+    """Split a text at its commas into names of units of work; a blank text gives all units.
 
     Raises:
         InputError: A name is not a unit.
@@ -222,7 +233,8 @@ def verify_gemini(ws: WorkspaceSession) -> CommandReport:
     Asks by batch and live, embeds each row, and deletes its data afterwards. Asks for confirmation
     first. After a kill, the next run continues.
 
-    It measures after how many seconds a new batch is listed; later commands wait that long.
+    It measures after how many seconds a new batch is in Gemini's list of batches. Later commands
+    wait that long before they conclude that a batch was not created.
     """
     document = verify.verify_gemini(ws)
     print_facts = partial(print_fields, list(document["facts"].items()))
@@ -238,8 +250,8 @@ def verify_gemini(ws: WorkspaceSession) -> CommandReport:
 def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
     """Copy the workspace into the new folder TO; other commands may run meanwhile.
 
-    Copies the database, sealed files, reports and vectors with their hashes. TO is complete or does
-    not exist.
+    Copies the database, the request and result files of batches, reports and vectors, and checks
+    their hashes. TO is complete or does not exist.
 
     For PostgreSQL it prints the commands to type instead.
     """
@@ -257,12 +269,13 @@ def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) ->
 def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
     """Restore the backup in the folder FROM into the new folder DATA.
 
-    Checks every hash first. `index` then costs nothing.
+    Checks every hash first. The backup has the vectors, so the next `index` costs nothing.
 
     With DATABASE_URL= of an empty PostgreSQL database, all tables are copied there and counted.
     This moves a workspace from SQLite to PostgreSQL.
 
-    Batches that were prepared before the backup are looked for at Gemini before anything is sent.
+    A batch that was prepared before the backup may have been sent after it. The next command that
+    sends batches looks for it at Gemini first.
     """
     report = restore_workspace(read_settings(), from_)
     output: list[Any] = []
@@ -290,18 +303,19 @@ def forget(
         Parameter("File with one name per line, or CSV file with a Username or key column.", PATH),
     ] = None,
 ) -> CommandReport:
-    """Delete people or rows everywhere: rows, answers, sealed lines, vectors, builds.
+    """Delete people or rows everywhere: rows, answers, requests and replies, vectors, builds.
 
     Name people by usernames or --file, and rows of your task by --item, or by TASK= and --file. The
-    file may be the REPORT= of an import; its missing people are deleted. If another program
-    deleted the row, name it by its id.
+    file may be the REPORT= of an import; its missing people are deleted. A row that another program
+    has deleted from the table has no name any more; name it by its id.
 
-    The source of your task cannot bring a deleted row back, because a hash of its key is stored.
-    Counts and cost of each batch stay, without personal data.
+    The lines about a row are removed from all request and result files. The source of your task
+    cannot bring a deleted row back, because a hash of its key is stored. Counts and cost of each
+    batch stay, without personal data.
 
-    Asks for confirmation first. Deletes nothing if a name is unknown or in an open batch. Builds
-    the index once, at the end. After a kill, the same command continues. It prints which copies it
-    cannot reach.
+    Asks for confirmation first. Deletes nothing if a name is unknown or in an open batch. At the
+    end it builds the index again if it may contain a row, and deletes all other builds. After a
+    kill, the same command continues. It prints which copies it cannot reach.
     """
     if [bool(expert), item is not None, file is not None].count(True) != 1:
         raise InputError(
@@ -327,8 +341,8 @@ def _forget_lines(
 ) -> list[str]:
     """Return the lines of `forget`: counts of the deleted data, and copies out of reach.
 
-    Lines about rows that were already deleted, and about quality reports, are left out if there are
-    no such rows or reports.
+    If a row had been deleted before the command, a line says so. If quality reports with the names
+    were deleted, a line has their number and the command that writes new reports.
 
     Args:
         names: The names of the forgotten people or rows; at least one.
@@ -381,11 +395,11 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
 def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
     """Delete files, builds, reports and vectors that nothing needs.
 
-    Deletes sealed files, builds and reports older than FINDABLE_KEEP_DAYS, vectors of texts that no
-    row has, lock files, and leftovers of killed commands.
+    Deletes the request, result and lock files of batches, builds and reports older than
+    FINDABLE_KEEP_DAYS, vectors of texts that no row has, and leftovers of killed commands.
 
-    Rows, answers, counts and cost of all batches, hashes of their lines, and the index in service
-    stay. Prints the numbers of deleted files, or that nothing is old enough.
+    Rows, answers, counts and cost of all batches, hashes of their lines, and the build of the index
+    that searches use stay. Prints the numbers of deleted files, or that nothing is old enough.
     """
     report = file_cleanup.clean_workspace(ws, dry=dry)
     if report.is_empty:
@@ -434,8 +448,9 @@ def remove_tables(
 
 
 def versions(ws: WorkspaceSession) -> CommandReport:
-    """List all versions of answers, also of other programs: rows, dates and cost (USD).
+    """List all versions of answers with their rows, dates and cost (USD).
 
+    Includes versions without answers yet, and versions that other programs wrote into the tables.
     Lists all tasks, or only TASK if it is set. The column `where` has the condition of a version
     that `tag --where` made.
     """
@@ -459,8 +474,10 @@ def versions(ws: WorkspaceSession) -> CommandReport:
 def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandReport:
     """Delete the answers of EXTRACTOR, such as passage-concepts@2 or passage-concepts@2/MODEL.
 
-    Asks for confirmation first. Deletes all of them or none. Other versions and imported answers
-    stay. Prints the numbers of deleted answers and unparked rows, which may be 0.
+    Asks for confirmation first. Deletes all of them or none. Rows of this version can be asked
+    again, and rows that it parked are unparked. Other versions and imported answers stay. Prints
+    the numbers of deleted answers and unparked rows, which may be 0. The index still has the
+    answers until the next `index`; `index --rollback` is something else, and deletes no answer.
 
     After the last answer of the local engine is deleted, the workspace can use Gemini.
     """
@@ -499,8 +516,9 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
 def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
     """Measure the answers of a task against its gates, and write a report into DATA/reports.
 
-    Exit code 6 if a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. If
-    there are no answers, it writes no report and says so; for a named version that is an error.
+    A gate is a bound on a quality figure. Exit code 6 if a gate fails.
+    GATES="evidence=0.95,concepts=3..16" sets other bounds. If there are no answers, it writes no
+    report and says so; for a named version that is an error.
 
     A report contains samples of the database: protect it like the database.
     """
@@ -526,7 +544,7 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
 
 
 def _probability_lines(report: QualityReport) -> list[str]:
-    """Return lines with the shares of supported answers, then with the calibration of each field.
+    """Return lines with the shares of supported answers, then the calibration of each field.
 
     A report without probabilities has no such lines.
     """
@@ -536,9 +554,10 @@ def _probability_lines(report: QualityReport) -> list[str]:
 
 
 def _gate_table(report: QualityReport) -> TextTable:
-    """Return a table of the gates: figure and value, verdict, bounds, number of rows.
+    """Return a table of the gates of a report, in its order.
 
-    Instead of a verdict, a gate that was not judged has the reason.
+    Its columns are the figure with its value, the verdict, the bounds, and the number of rows that
+    were measured. A gate without a verdict has the reason there.
     """
     rows = []
     for gate in report.gates:
@@ -572,10 +591,11 @@ def unpark(
 ) -> CommandReport:
     """Release a parked row, or with --all all parked rows, so that they are asked again.
 
-    Earlier failed attempts no longer count. Name a person by username, a passage (TASK=passages) by
-    its id, a row of your task by its key.
+    Earlier failed attempts no longer count. Name a person by username (EXPERT), and a passage
+    (TASK=passages) by its id (--passage). For a row of your task, type its key in place of the
+    username. --all asks for confirmation.
 
-    Rows with tags that another program wrote as text stay unchanged.
+    Rows that `forget` is deleting stay parked.
     """
     labels = ws.task.labels
     names = row_items.unpark_rows(

@@ -1,6 +1,7 @@
 """Describe the options of a command, and define the types and options that commands share.
 
-A command's function has one parameter per option, `Annotated` with a `Parameter`.
+A command's function has one parameter per option, `Annotated` with a `Parameter`. A value is typed
+as an option (`--limit 5`), as a variable of make (`LIMIT=5`), or as a member of a page's form.
 """
 
 import inspect
@@ -42,10 +43,13 @@ class Parameter:
     The option, the variable of make and the member of a form have the name of the parameter.
     """
 
+    # Text for the help of the command; empty for an argument that its name explains.
     help: str = ""
     # A click type, or a function that converts the text.
     value_type: Any = None
+    # The placeholder of the value in the help; None means the name of the type.
     metavar: str | None = None
+    # Whether the help leaves the option out.
     hidden: bool = False
     # A second name of the option, with its dashes.
     other_name: str = ""
@@ -58,7 +62,10 @@ class Parameter:
         option_name: str,
         is_argument: bool,
     ) -> click.Parameter:
-        """Make the click option or argument of a function's parameter.
+        """Make the click parameter of a function's parameter: an argument, a flag, or an option.
+
+        It is an argument if `is_argument`, which may also be typed as an option. It is a flag if
+        the default is False. The variable of make is set as its environment variable.
 
         Args:
             name: The name of the function's parameter.
@@ -118,10 +125,10 @@ class NamedArgument(click.Argument):
         return click.Option([*names, f"{self.name}_option"], expose_value=False, hidden=True)
 
     def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> Any:
-        """Return the value and its source; a value typed with the option's name comes first.
+        """Return the argument's value and click's name of its source, such as the environment.
 
-        An option's text is taken in place of the argument. If the argument accepts several values,
-        the option's text is split at blanks.
+        If the value was typed as an option (`--to x.csv`), that text is the value. It is split at
+        blanks if the argument accepts several values.
 
         Raises:
             UsageError: The value was typed both with and without the name.
@@ -190,9 +197,9 @@ class CountParam(click.ParamType[int]):
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number; a text that is not a number in the range is a usage error.
+        """Return the whole number of a typed text, from `min_count` to `max_count`.
 
-        The range includes both bounds.
+        Any other text is a usage error: click's `fail` raises BadParameter.
         """
         try:
             count = parse_count(value) if isinstance(value, str) else int(value)
@@ -259,17 +266,19 @@ def number(value: str) -> float:
 
 
 def _make_bounded_parser(parse: Callable[[str], float], expectation: str) -> Callable[[str], float]:
-    """Return a parser that raises BadParameter for numbers outside 0 to MAX_NUMBER.
+    """Return `parse` as a click type for numbers from 0 to MAX_NUMBER.
 
-    Texts that `parse` refuses raise BadParameter, too.
+    The returned function raises BadParameter for a number outside this range, and for a text that
+    `parse` refuses.
 
     Args:
-        parse: Returns the number, or raises ValueError with the end of a sentence.
-        expectation: The required value, for the message.
+        parse: Returns the number of a text. Otherwise raises ValueError with a message that
+            continues "'TEXT' …", such as "is not a duration".
+        expectation: The required number in words; continues the message "'TEXT' must be …".
     """
 
     def amount(value: str) -> float:
-        """Return the number of a text; raise BadParameter if it is invalid or out of range."""
+        """Return the number of a text; raise BadParameter if it is not from 0 to MAX_NUMBER."""
         try:
             parsed = parse(value)
         except ValueError as error:

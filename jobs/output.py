@@ -196,11 +196,11 @@ def print_text(text: str, *, indent: str = "") -> None:
 
 
 def print_marked(*pieces: str, indent: int = 0) -> None:
-    """Print pieces as a paragraph, every second piece in bold.
+    """Print pieces as a paragraph on standard output; the second, fourth, … piece is bold.
 
     The paragraph is wrapped at the width of the terminal, and all of its lines are indented by
-    `indent` blanks. If the output is not a terminal, it has 80 columns and nothing is bold. Control
-    characters are escaped.
+    `indent` blanks. If the output is not a terminal, it has 80 columns and nothing is bold. Blanks
+    replace control characters and line ends.
     """
     from rich.console import Console
     from rich.padding import Padding
@@ -224,7 +224,11 @@ Output = str | TextTable | Callable[[], object] | list[Any]
 
 
 def print_all(output: Output) -> None:
-    """Print lines and tables in order; a function is called instead, and prints by itself."""
+    """Print an output: a text as a line, a table, or the parts of a list in order.
+
+    Lines and tables go to standard output. A function is called without arguments, and prints by
+    itself.
+    """
     if isinstance(output, str):
         print_line(output)
     elif isinstance(output, TextTable):
@@ -237,9 +241,9 @@ def print_all(output: Output) -> None:
 
 
 def _format_cell(value: object) -> str:
-    """Return a table's cell: times to the minute, whole numbers with commas, None as a hyphen.
+    """Return the text of a cell: a time to the minute, an integer with commas, None as a hyphen.
 
-    Any other value is its text, in which blanks replace control characters and line ends.
+    Any other value is its `str`, in which blanks replace control characters and line ends.
     """
     if value is None:
         return "-"
@@ -254,7 +258,7 @@ def _format_cell(value: object) -> str:
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table on standard output: drawn for a terminal, as TSV with headers for a pipe.
 
-    No cell contains a tab or a line end.
+    In every cell, blanks replace tabs, line ends and other control characters.
     """
     cells = [[_format_cell(value) for value in row] for row in rows]
     if sys.stdout.isatty():
@@ -268,8 +272,8 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     """Print names with their values on standard output.
 
-    On a terminal the values are a column of wrapped text. A pipe gets one line per field, with line
-    ends as blanks.
+    On a terminal the values are a column of wrapped text. A pipe gets one line per field: the name,
+    filled up to FIELD_NAME_WIDTH columns, and the value, in which blanks replace line ends.
     """
     if sys.stdout.isatty():
         rows = []
@@ -287,7 +291,7 @@ def _draw_table(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool
     """Draw a table on a terminal, with a line of headings unless all headings are empty.
 
     Args:
-        columns: The heading of each column, and whether its cells are never wrapped.
+        columns: (heading, whether the cells are never wrapped) of each column.
     """
     from rich.console import Console
     from rich.table import Table
@@ -376,7 +380,9 @@ class TerminalProgressBar:
         return ", ".join(parts)
 
     def _draw_bar(self, bar_stack: contextlib.ExitStack, done: int) -> "tuple[Progress, TaskID]":
-        """Draw the bar on the terminal until `bar_stack` is closed; messages are printed above it.
+        """Draw the bar on the terminal until `bar_stack` is closed; return rich's display and task.
+
+        The display becomes the active bar, above which messages are printed.
 
         Args:
             done: Finished units at the start.

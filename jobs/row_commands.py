@@ -1,4 +1,9 @@
-"""Commands about rows: list, count, export and correct them, edit tags, and print the status."""
+"""Commands about rows: list, count, export and correct them, edit tags, and compute scores.
+
+- A label is the right value of a field of a row, which a person set, confirmed or reviewed.
+- A merge replaces a tag by another tag in the answers of all people.
+- A bulk edit, or edit of many rows, has one number and is undone as a whole.
+"""
 
 import contextlib
 import getpass
@@ -99,8 +104,9 @@ def items(
     answers, such as `tone.confidence < 0.7`. It also knows `reviewed = true` and `doubtful = true`.
     A row is doubtful if a confidence is below FINDABLE_DOUBTFUL and nobody looked at the answer.
 
-    Prints a page of rows, and how to get the next page. --to writes all rows to a CSV file.
-    --counts counts tags and versions up to 100,000 rows.
+    Prints a page of rows, and how to get the next page. --to writes all rows that match to a CSV
+    file instead. --counts prints only counts by state, tag and version. Tags and versions are not
+    counted if the table has more than 100,000 rows.
     """
     row_filter = RowFilter(find, state, _split_names(tag), extractor, min_score, max_score, where)
     columns = _split_names(fields) or None
@@ -144,9 +150,12 @@ def items(
 
 
 def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
-    """Return a report with the counts of a filter's rows: all, by state, tag and version.
+    """Return the report of `items --counts`: how many rows a filter matches, in all and by kind.
 
-    There is no time limit. Tags or versions that were not counted have no lines.
+    The kinds are state, tag and version.
+
+    Counting has no time limit. Tags and versions have no lines if they were not counted, because
+    the table is too large.
     """
     counts = row_items.count_rows(ws.store, ws.task, row_filter, within_s=None)
     rows = [("all", "", counts.total)]
@@ -217,8 +226,9 @@ def export(
     """Write rows and answers of TASK to TO: .csv, .xlsx, .json, .jsonl, .parquet, or `-`.
 
     People: tags, scores, and all columns of their files. TASK=passages: concepts with evidence
-    (.jsonl, .csv, .xlsx, .parquet). Your task: all rows of the source in its order, with answer,
-    state and reason.
+    (.jsonl, .csv, .xlsx, .parquet); --best writes only one of the concepts of a passage that have
+    the same name. Your task: all rows of the source in its order, with answer, state and reason.
+    --rows writes a row for each member of a list in the answers.
 
     Answers are those of --extractor or VERSION=, else those of the preferred version. The command
     prints how many rows have which version.
@@ -288,10 +298,11 @@ def tags(
 ) -> CommandReport:
     """List the tags of people, with examples, and the merges of tags.
 
-    A merge changes all people with the tag, and later answers, until --undo with its number.
+    --merge replaces a tag by another tag, for all people and in later answers. --undo with the
+    number of the merge restores the tags.
 
-    --expert lists the tags of a person and every edit. --add and --remove edit these tags, as
-    `correct` does. --undo with the number of an edit undoes it.
+    --expert lists the tags of a person and every edit of them instead. Together with it, --add and
+    --remove edit the tags as `correct` does, and --undo with the number of an edit undoes the edit.
 
     --merge, --undo and an edit exclude each other. --merge also excludes --expert.
     """
@@ -356,9 +367,10 @@ def _edit_tags(
 
 
 def _report_merges(report: Document) -> CommandReport:
-    """Return the report of a merge or its undoing: the merges and the number of changed people.
+    """Return the command's report of merges of tags or of an undone merge.
 
-    A note names each rule that existed already. If the database refused changes, a warning says how
+    It lists the merges, and has the number of people whose tags changed. A note names each rule
+    that existed already. If a trigger or rule of the database refused changes, a warning says how
     many rows kept their tags.
     """
     output: list[Any] = []
@@ -407,16 +419,19 @@ def correct(
 ) -> CommandReport:
     """Correct the answer about the row ITEM, undo a correction, or list the corrections.
 
-    A correction outranks the answers of all models, and stays. Setting a field to its present value
-    confirms it. Confirmed and corrected fields are labels; see `eval`. --reviewed makes all fields
-    of the present answer labels.
+    If only ITEM is given, it prints the answer and lists the edits. --set stores an edit, and
+    --undo undoes the edit with a number. A correction outranks the answers of all models, and
+    stays.
+
+    Setting a field to its present value confirms it. Confirmed and corrected fields are labels, by
+    which `eval` measures versions. --reviewed makes all fields of the present answer labels.
 
     Write lists with commas. A value in quotation marks or brackets is read as JSON. A quotation
     must be part of the row's text.
 
     --file corrects many rows by a column with the keys and columns named like fields. An empty cell
-    is no label. If a line is wrong, nothing is changed. Without ITEM, --undo undoes an edit of many
-    rows, and `correct` lists these edits.
+    is no label. If a line is wrong, nothing is changed. Without ITEM, --undo undoes such an edit of
+    many rows, and `correct` alone lists them.
     """
     _check_correct_options(
         {"item": item, "file": file},
@@ -468,12 +483,13 @@ def _check_correct_options(
     actions: Mapping[str, Any],
     file_options: Mapping[str, Any],
 ) -> None:
-    """Refuse options of `correct` that exclude each other.
+    """Refuse options of `correct` that exclude each other, or that need another option.
 
     Args:
-        rows: The options ITEM and FILE.
-        actions: Options of which one is allowed, and none with FILE.
-        file_options: Options that need FILE.
+        rows: The options `item` and `file`; None if not typed.
+        actions: The options `set`, `reviewed` and `undo`; None if not typed. At most one may be
+            typed, and none together with `file`. `set` and `reviewed` need `item`.
+        file_options: Options that need `file`.
 
     Raises:
         InputError: Two options exclude each other, or an option lacks ITEM or FILE.
@@ -503,11 +519,14 @@ def _check_correct_options(
 def _correction_output(
     task: Task, row_name: str, *, report: Document, is_indexed: bool
 ) -> list[Any]:
-    """Return the output of a correction, or of a list of corrections.
+    """Return the output of `correct` about one row: its fields, and a table of its edits.
 
-    A line says which edit was stored, or that nothing changed, and the next command if the index is
-    now outdated. If edits are only listed, there is no such line. The fields of the answer follow,
-    and a table of all edits if there are any.
+    If the command stored an edit or found nothing to change, a line before them says so. If
+    an edit was stored and the task has an index, the line names the next command `index`.
+
+    Args:
+        report: The row's history; it has the member `edit` unless edits are only listed.
+        is_indexed: The answers of the task are in an index.
     """
     output: list[Any] = []
     if "edit" in report:
@@ -531,11 +550,11 @@ def _correction_output(
 
 
 def _edit_cells(edit: Mapping[str, Any]) -> tuple[object, ...]:
-    """Return an edit as cells: number, person, time, and changes.
+    """Return an edit as the cells (number, person, time, changes).
 
-    Members that a list lost have a minus sign, and members that it got have a plus sign. Other
-    fields have both values. Confirmed fields follow without values. The changes end with the number
-    of the edit that this edit undoes.
+    In a list field, removed members have a minus sign and added members a plus sign. Other fields
+    have the old and the new value. Confirmed fields follow without values. If the edit undoes
+    another edit, the changes end with the number of that edit.
     """
     changes = list[str]()
     for name, (before, after) in edit["changes"].items():
@@ -560,10 +579,15 @@ def _system_user() -> str:
 
 
 def _report_tags(report: Document, search_text: str, max_tags: int) -> CommandReport:
-    """Return the tags that contain a text in any case, and all merges of tags.
+    """Return the command's report of the tags that contain a text (in any case), and all merges.
 
-    The document has all matching tags and merges. The tables have the first `max_tags` tags and
-    the newest MAX_MERGE_ROWS merges.
+    The JSON document has all of them. The printed tables have the first `max_tags` tags and the
+    newest MAX_MERGE_ROWS merges.
+
+    Args:
+        report: The counts of `expert_tags.count_tags`.
+        search_text: The text; "" for all tags.
+        max_tags: Tags in the table.
     """
     matching_tags = [tag for tag in report["tags"] if search_text.lower() in tag["tag"].lower()]
     tag_rows = [
@@ -588,9 +612,11 @@ def _report_tags(report: Document, search_text: str, max_tags: int) -> CommandRe
 
 
 def score(ws: WorkspaceSession) -> CommandReport:
-    """Compute the scores of people again, or the answer tables of your task.
+    """Compute the scores of people again from their stored data.
 
-    Writes only changed rows.
+    A score, 0 to 100, says how complete a person is: bio, tags, profile address, job title, hourly
+    rate. Only wrong scores are written. Rows of other tasks have no scores;
+    they are counted, and nothing changes.
     """
     with ws.store.write() as tx:
         changed = ws.task.own_tables.refresh_derived(tx)

@@ -1,6 +1,8 @@
 """Commands of the search index: build it, search it, and measure its rankings.
 
-The index contains people, or the rows of another task.
+The index contains people, or the rows of another task. A build is one complete index on disk; the
+build in service is the build that searches use. A judged question is a question with the rows that
+answer it.
 """
 
 import sys
@@ -62,11 +64,11 @@ def index(
     """Build the search index of all tagged people, or of the answered rows of TASK.
 
     Embeds only changed texts. Verifies the new build, then replaces the old build in one step.
-    Searches continue meanwhile.
+    Searches continue meanwhile. --rollback builds nothing, and puts the previous build back.
 
     With at least 50 judged questions in DATA/judged, a build with significantly worse results is
-    not used (exit code 6). --words best uses the share of words that `eval` calls best on these
-    questions. Later builds keep the share, until --words default.
+    not used (exit code 6), unless --worse-ok is set. --words best uses the share of words that
+    `eval` calls best on these questions. Later builds keep the share, until --words default.
     """
     # The first index of a task marks the task as indexed.
     ws.enable_index()
@@ -81,9 +83,9 @@ def index(
 
 
 def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
-    """Warn that the embedding model refused texts, which are not in the index.
+    """Print a warning that the embedding model refused texts, which are not in the index.
 
-    The warning has their number, the names of the first rows, and the first reason.
+    It has their number, the names of the first rows, and the reason of the first row.
 
     Args:
         refusals: The reasons by row id; at least one.
@@ -99,8 +101,9 @@ def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) ->
 def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str:
     """Return the message of `index`: the build in service, its counts, and the next command.
 
-    The counts are entries, embedded and cached texts, and rows without an entry by state. An empty
-    build was deleted and has no counts. After a rollback only the entries are counted.
+    The counts are entries, texts that were embedded now, texts whose vectors were cached, and rows
+    without an entry by state. After a rollback the message has only the number of entries. If no
+    row has an entry, the build was deleted, and the message says so.
     """
     if not report.count:
         return f"build {report.number} deleted; the search has no index now"
@@ -140,9 +143,9 @@ def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> Command
 def _measure_cells(row: Mapping[str, Any]) -> list[object]:
     """Return a row of the table of a measured search: each measure with its 95 % interval.
 
-    The first cells are system, type and number of queries. The last two cells are the share of weak
-    queries, and the best share of words with its interval. A cell is "" if the system has no such
-    share.
+    The first cells are system, type and number of queries. The last two cells are the share of
+    queries with only weak hits, and the best share of words with its interval. Each of the two is
+    "" if it was not measured for the system, such as the fixed BM25.
     """
     cells: list[object] = [row["system"], row["type"], row["queries"]]
     for measure_name in MEASURES:
@@ -178,6 +181,9 @@ def search(
     ] = "",
 ) -> CommandReport:
     """Find the people, or rows of TASK, that match a question best, or that are like a row.
+
+    Needs either a question or --like. Unless words alone rank the rows, the question is embedded,
+    for which Gemini may charge.
 
     Hits with a phrase in quotation marks come first. If the question has no other words, all hits
     contain the phrase. No hit contains a word with a hyphen before it (-word).
@@ -219,7 +225,8 @@ def search(
 def _search_warnings(report: "SearchReport", labels: "TaskLabels") -> Iterator[str]:
     """Yield the warnings of a search: index behind, rows left out, missing phrases, weak hits.
 
-    Weak hits are not mentioned if a phrase is missing.
+    "Left out" are rows that have words of the question, but no tag. If no entry contains a phrase
+    of the question, weak hits are not mentioned.
     """
     if report.behind:
         row_count = plural(report.behind, labels.singular, labels.plural)
@@ -254,7 +261,9 @@ def _search_output(
     hits: Sequence["Hit"],
     documents: Sequence[Mapping[str, Any]],
 ) -> Output:
-    """Return the hits as text: drawn on a terminal, as a table in a pipe; without hits a line.
+    """Return the output of a search: on a terminal functions that draw the hits, else a table.
+
+    If there are no hits, it is a line that says so.
 
     Args:
         documents: The JSON documents of the hits, in the same order.
@@ -276,9 +285,9 @@ def _search_output(
 def _print_hit(collection: "IndexedTask", hit: "Hit") -> None:
     """Print one hit on a terminal.
 
-    The heading has its rank, name and details. Lines below it show the best sentence with matching
-    words in bold, the matching tags, and the reason why the entry was returned. An empty line is
-    left out.
+    The heading has its rank, name and details. Indented lines below it show the best sentence with
+    matching words in bold, the matching tags, and why the search returned the entry. A line without
+    content is left out.
     """
     name, details = format_hit_heading(collection, hit)
     details_text = f"  {_shorten_cell(', '.join(details))}" if details else ""

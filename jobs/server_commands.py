@@ -81,8 +81,9 @@ def emulator(
 ) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
 
-    Files and batches are stored in DATA/emulator, and a later start continues them. Prints
-    a line for each request: time, method, path, status, milliseconds. A client connects with
+    No model runs and nothing is paid: the answers are made by rules. Files and batches are stored
+    in DATA/emulator, and a later start continues them. Prints a line for each request: time,
+    method, path, status, milliseconds. A client connects with
     GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key.
     """
     from emulator.server import serve
@@ -104,9 +105,10 @@ def emulator(
 
 
 def _print_client_setup(url: str) -> None:
-    """Print on standard error the address of the local engine, and commands that use it.
+    """Print on standard error the address of the local engine, and two lines to type.
 
-    The commands set the variables of a client, and tag sample people in a workspace of its own.
+    The first line sets a client's variables. The second line imports sample people and tags them,
+    in a separate workspace.
     """
     terminal = Terminal()
     terminal.say(f"the local engine serves Gemini's protocol at {url}; Ctrl-C stops it")

@@ -78,9 +78,9 @@ def settings(
     *,
     all_: Annotated[bool, Parameter("Also list settings with their default value.")] = False,
 ) -> CommandReport:
-    """List all changed settings with value, origin and meaning; keys are masked.
+    """List all changed settings with value, origin and meaning; API keys are masked.
 
-    --json prints all settings.
+    Changed means that the value is not the default. --all and --json list all settings.
     """
     all_rows = list_setting_rows(read_settings())
     listed_rows = [row for row in all_rows if all_ or row.source != "default"]

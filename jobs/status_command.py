@@ -1,4 +1,9 @@
-"""The command `status`: open rows, batches, index and money of a workspace."""
+"""The command `status`: open rows, batches, index and money of a workspace.
+
+- A row is doubtful if a confidence is below FINDABLE_DOUBTFUL and nobody looked at its answer.
+- A duplicate batch is a second batch at Gemini that has the requests of a batch of ours.
+- A backfill is a command that asks all rows of a task after its pilot has passed.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -60,7 +65,7 @@ def _status_lines(
     *,
     has_details: bool,
 ) -> list[tuple[str, object]]:
-    """Return the lines of `status` in their order: the name and the text of each.
+    """Return the lines of `status` in order, as (name, text); the text may be a CommandHint.
 
     Workspace, rows, cost and next command are always there. Each other line is left out if there is
     nothing to say. At most MAX_OPEN_BATCH_LINES open batches and the newest
@@ -135,9 +140,10 @@ def _limit_lines(
 
 
 def _format_failures(failures: Mapping[str, Any]) -> str:
-    """Return failed rows with the most frequent reason, failed gates, and the report's path.
+    """Return the text about failures: failed rows, failed quality gates, the report's path.
 
-    Each part is left out if it is missing. Parts are joined by semicolons.
+    The rows have their number and the most frequent reason. A part that is missing is left out. The
+    parts are joined by semicolons.
     """
     parts = list[str]()
     reason, row_count = next(iter(failures["reasons"].items()), ("", 0))
@@ -156,11 +162,11 @@ def _format_failures(failures: Mapping[str, Any]) -> str:
 
 
 def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the lines of `status --more`.
+    """Return the lines that `status --more` adds, as (name, text).
 
-    They are at most MAX_REASON_LINES reasons of failures, batches by state, the last MAX_DUE_LINES
-    due retries without an outcome, and the models. A task with versions also has its version, pilot
-    and backfill.
+    They are reasons of failures (at most MAX_REASON_LINES), the number of batches by state, rows
+    that wait to be asked again because their call failed (the MAX_DUE_LINES newest), and the
+    models. A task with versions also has its version, pilot and backfill.
     """
     reasons = _list_reason_lines(document)
     lines = _limit_lines("reason", reasons, MAX_REASON_LINES, list_command=CommandHint("parked"))
@@ -187,7 +193,11 @@ def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _list_reason_lines(document: Mapping[str, Any]) -> list[str]:
-    """Return a line for each reason of failed rows, then of rows whose text supports no answer."""
+    """Return a line for each reason of failed rows, with their number, as texts.
+
+    Lines for rows that are parked because their text supports no answer follow. They have not
+    failed.
+    """
     failure_reasons = document.get("failures", {}).get("reasons", {})
     lines = [f"failed {count:,}: {reason}" for reason, count in failure_reasons.items()]
     # The reasons of failures include all other parked rows.
@@ -198,9 +208,9 @@ def _list_reason_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _version_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the version of the task, its newest pilot, and its unfinished backfill.
+    """Return the lines about the task's version, newest pilot and unfinished backfill.
 
-    A pilot or backfill that does not exist has no line.
+    They are (name, text). A pilot or backfill that does not exist has no line.
     """
     lines = [("version", document["extractor"])]
 
@@ -228,9 +238,10 @@ def _stale_lines(stale: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def _doubtful_lines(doubtful: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return a line with the number of doubtful rows of all rows with confidences.
+    """Return a line with the number of doubtful rows among the rows with confidences.
 
-    There is no line if no row has a confidence (None). The hint is the command that lists the rows.
+    It also has the command that lists them. There is no line if `doubtful` is None, because no row
+    has a confidence.
     """
     if doubtful is None:
         return []
@@ -251,15 +262,15 @@ def _judge_lines(judgement: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def _format_counts(document: Mapping[str, Any], subject: str) -> str:
-    """Return how many rows there are, and how many in each state.
+    """Return the number of all rows, then the number in each state, as a text.
 
-    States without rows are left out, except answered rows. Parked rows come last, then rows that
-    left their source.
+    Answered rows come first, then the other states that have rows, then parked rows. Rows that left
+    their source are at the end.
 
     Args:
-        document: The document of `status`. The first two counts of the subject are all rows and
-            answered rows.
-        subject: The member with the counts.
+        document: The document of `status`.
+        subject: The member of the document with the counts. Its first member counts all rows, its
+            second the answered rows, and each other a state.
     """
     (_, total), (answered_name, answered), *state_counts = document[subject].items()
     labels = dict(COUNT_LABELS)
@@ -282,7 +293,8 @@ def _format_counts(document: Mapping[str, Any], subject: str) -> str:
 def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
     """Return the number of index entries, whether they are up to date, and refused texts.
 
-    An index with a problem shows the problem instead. An index without entries is "none".
+    If the index cannot be read, the text has the problem instead. An index without entries is
+    "none". Refused texts are those that the embedding model did not accept; their rows are named.
     """
     if "problem" in index:
         return f"broken: {index['problem']}"
@@ -296,14 +308,16 @@ def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
 
 
 def _format_spent(spent: Mapping[str, float], unpriced_requests: Mapping[str, int]) -> str:
-    """Return the cost in USD so far: known, expected of running requests, and perhaps lost.
+    """Return the text about the cost in USD until now, for people.
 
-    Parts that are 0 are left out, except the known cost.
+    It has the known cost, the estimate for running requests, and the cost that may be lost on
+    requests whose replies were lost. An estimate of 0 is left out. For each model without a price,
+    the text says that the cost of its requests is unknown.
 
     Args:
         spent: USD by kind. `actual` is the known cost. `estimated` is the estimate for running
-            requests and lost replies, and `lost` its part for lost replies.
-        unpriced_requests: Counts of requests by model that have no price.
+            requests and lost replies together. `lost` is the part of `estimated` for lost replies.
+        unpriced_requests: The number of requests to each model without a price.
     """
     text = format_usd(spent["actual"])
     running_cost = max(0.0, spent["estimated"] - spent["lost"])

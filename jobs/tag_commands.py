@@ -2,6 +2,11 @@
 
 - `tag` estimates the cost, chooses the mode and takes all steps.
 - `passages-pilot` asks about a random sample and judges the answers.
+
+A field is closed if its values can be listed, such as choices or yes and no; a decision model can
+decide it. A mixed task has closed and other fields. A live run makes single calls, in the mode live
+or flex. A row code is a code that the answer must repeat, to show that it is about the right row. A
+control request has a known answer, to show whether a batch mixes up replies.
 """
 
 from dataclasses import replace
@@ -64,6 +69,8 @@ def tag(
     dry: Dry = False,
     to: MoveTo = None,
     no_resume: NoResume = False,
+    # Set by `passages-backfill`, never typed: ask all rows by batch, under one version, without a
+    # budget.
     backfill: Annotated[bool, Parameter()] = False,
 ) -> CommandReport:
     """Ask about all open rows of TASK, such as untagged people, and store the answers.
@@ -82,11 +89,16 @@ def tag(
     again, and if the estimate is above FINDABLE_CONFIRM_ABOVE (USD). Without a terminal it needs
     --yes.
 
-    Stops before the budget is exceeded. A killed run continues with the same command. Its budget
-    also limits `run`, and `tag` without --budget, until no row is open.
+    Stops before the budget of --budget is exceeded. A killed run continues with the same command.
+    Until no row is open, the budget also limits commands that continue the run: `work`, and `tag`
+    without --budget.
 
-    A failed quality gate of a pilot ends with exit code 6. Later a failed gate is a warning, with
-    --strict exit code 6. The answers are stored in any case.
+    --pilot asks and judges a random sample first; a failed quality gate ends the command with exit
+    code 6. Later a failed gate is a warning, with --strict exit code 6. The answers are stored in
+    any case.
+
+    If MOVE_AFTER is set, batches that take too long are cancelled; --to is the mode that asks
+    their other rows.
     """
     labels = ws.task.labels
     if to is not None:
@@ -133,10 +145,11 @@ def _print_tag_report(
     labels: TaskLabels,
     next_command: CommandHint | None,
 ) -> None:
-    """Print the pilot, the answers and the rows in open batches, and the next command.
+    """Print the lines of `tag` on standard output, and a pilot's line on standard error.
 
-    If nothing was asked, a line says so. `next_command` is at the end of the last line. It is left
-    out if an error, a budget or a person stopped the command.
+    The lines are about the stored answers, a live run, and rows in open batches; see
+    `_tag_report_lines`. If nothing was asked, the only line says so. The last line ends with
+    `next_command`, unless an error, a budget or a person stopped the command.
     """
     if report.pilot is not None:
         Terminal().say(pilot_line(report.pilot))
@@ -158,11 +171,15 @@ def _print_tag_report(
 
 
 def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[str]:
-    """Return lines about decided fields, stored answers, and the live run or open batches.
+    """Return the lines of a `tag` that asked rows; at least one.
 
-    There is at least one line. If fields were decided, the first line is about them; it is the only
-    line if the other fields were not asked. The line about stored answers is left out if no batch
-    was ingested, and a live run or an open batch has a line.
+    In this order:
+
+    - The rows whose closed fields were decided, in a mixed task. If its other fields were not
+      asked, this is the only line.
+    - The stored answers and the cost, if a batch was ingested, or if no other line follows.
+    - The live run. If no live run was made, the rows that were sent or that are in open batches, if
+      there are any.
     """
     live_report = report.live
     lines = []
@@ -190,16 +207,17 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
 
 
 def _waiting_phrase(report: tag_report.TagReport) -> str:
-    """Return how many other rows get answers of the open batches; empty if none does."""
+    """Return how many open rows get the answer of an equal row in an open batch; "" for none."""
     if not report.waiting:
         return ""
     return f"; {report.waiting:,} more get the answers of equal ones"
 
 
 def _decided_line(report: tag_report.TagReport, decided: LiveReport, labels: TaskLabels) -> str:
-    """Return a line with the rows whose closed fields were decided, and the cost.
+    """Return a line about the decisions on closed fields: number of rows, calls, cost in USD.
 
-    If the other fields were not asked, the line also has the failed and the remaining rows.
+    If the command was stopped before the task's other fields were asked, the line also has the
+    failed and the remaining rows.
     """
     parts = [f"closed fields of {plural(decided.answered, labels.singular, labels.plural)} decided"]
     if report.has_only_decided:
@@ -231,8 +249,9 @@ def _warn_of_open_rows(report: tag_report.TagReport, labels: TaskLabels, display
 def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: TaskLabels) -> str:
     """Return a line with the answered, failed and remaining rows of a live run, and its cost.
 
-    Remaining rows that get the answers of equal rows in open batches are counted apart. If no row
-    was asked or remains, the line says that no row is open.
+    A remaining row is not asked if an equal row is in an open batch, because it gets the answer of
+    that row; such rows have a count of their own. If no row was asked or remains, the line says
+    that no row is open.
     """
     if not (live_report.finished_rows or report.unasked):
         return f"nothing to ask: {labels.none_open_message}"
@@ -249,7 +268,10 @@ def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: Ta
 
 
 def _list_failures(live_report: LiveReport) -> list[str]:
-    """Return a phrase for each reason with its number of failed rows, the most frequent first."""
+    """Return a phrase for each reason with its number of rows, the most frequent first.
+
+    The rows failed, were interrupted, or are parked because their text supports no answer.
+    """
     parts = []
     for reason, count in live_report.failed.most_common():
         if reason == INTERRUPTED_REASON:
@@ -262,11 +284,13 @@ def _list_failures(live_report: LiveReport) -> list[str]:
 
 
 def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
-    """Print the waiting batches, the estimate of each mode, and the recommended mode.
+    """Print the lines of `tag --dry` on standard output.
 
-    If no row is open, a line says so instead of the estimate and the recommendation. If the local
-    engine would answer, the estimate is that of the model that a key would use. Further lines are
-    about the move of late batches, and about decisions: a proposal, or the reason against it.
+    They are about rows in batches that an earlier run has prepared, the cost and time of each mode,
+    and the recommended mode. If no row is open, a line says so instead of modes and recommendation.
+    If no key is set, the local engine answers at no cost; then the modes have the prices of the
+    model that a key would use. Further lines are about batches that will be moved to another mode,
+    and about decisions: a proposal, or the reason against them.
     """
     if estimate.waiting.items:
         waiting = estimate.waiting.describe_rows(labels)
@@ -305,8 +329,9 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
 def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) -> None:
     """Print the tokens, a table with cost and time of each available mode, and warnings.
 
-    Batch is printed even if it is not available. The cost of control requests and row codes is
-    printed if there are any. Warnings go to standard error.
+    Batch is in the table even if it is not available. The cost of control requests (in the first
+    line) and of row codes (in a line of their own) is printed if there are any. Warnings go to
+    standard error.
 
     Args:
         estimate: The estimate.
@@ -376,12 +401,12 @@ def passages_pilot(
     seed: Seed = None,
     no_resume: NoResume = False,
 ) -> CommandReport:
-    """Ask about a random sample of passages, wait for the answers, and judge them.
+    """Ask about a random sample of passages by batch, wait, and measure the answers by gates.
 
-    The report in DATA/reports has quality gates, plots and samples. A failed gate ends with exit
-    code 6. `passages-backfill` needs a passed pilot.
+    A gate is a bound on a quality figure; a failed gate ends with exit code 6. The report in
+    DATA/reports has the gates, plots and samples. `passages-backfill` needs a passed pilot.
 
-    After a kill, the same command continues.
+    After a kill, the same command continues. --no-resume asks as a new version instead.
     """
     version_before = ws.task.version_label
     if no_resume:

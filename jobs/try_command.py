@@ -1,4 +1,8 @@
-"""The command `try`: answers of a few rows that are not stored."""
+"""The command `try`: answers of a few rows that are not stored.
+
+A comparison has two sides, A and B. A side is a version with stored answers, or the draft: the
+present question of the task's file.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -57,8 +61,8 @@ def try_(
 ) -> CommandReport:
     """Ask about a few rows of TASK; show requests, replies, tokens, cost (USD) and time.
 
-    Validates the answers, but does not store them. The calls count in budgets and quotas. If
-    a budget, a quota or Ctrl-C ends the calls early, the finished rows are printed first.
+    Validates the answers, but stores only their cost, which counts in budgets and quotas. If a
+    budget, a quota or Ctrl-C ends the calls early, the finished rows are printed first.
 
     Tries the first open rows, a random sample with --seed, or the row of --item. Asks for
     confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD); without a terminal it needs
@@ -67,7 +71,8 @@ def try_(
     --a and --b compare two versions on a random sample of rows. A number is a version with stored
     answers. `draft` asks the current question of TASK's file with MODEL.
 
-    --labelled draws corrected and reviewed rows first, then others.
+    --labelled draws rows that a person corrected or reviewed first, then others, and prints how
+    often the answers are right.
     """
     # A comparison draws its rows at random, so it cannot name one.
     has_sides = a is not None and b is not None
@@ -105,9 +110,10 @@ def try_(
 
 
 def _print_try(report: TryReport, labels: TaskLabels, *, mode: str) -> None:
-    """Print the system instruction, then each tried row with its request and reply, then totals.
+    """Print the lines of `try` without sides on standard output.
 
-    The last lines say how often the answers to labelled rows are right, and the cost.
+    They are the system instruction, then each tried row with its request, outcome and answer, then
+    how often the answers to labelled rows are right, and the cost.
     """
     # All requests of a task have the same system instruction.
     instruction = report.items[0].request.get("systemInstruction")
@@ -152,7 +158,8 @@ def _print_request(request: Mapping[str, Any]) -> None:
 def _accuracy_lines(accuracy: Sequence[FieldComparison]) -> Iterator[str]:
     """Yield a line for each labelled field: in how many labelled rows it is right, and the share.
 
-    The share has its interval. For two sides the line has both, and a verdict line follows.
+    The share has its interval. If the comparison has the sides A and B, the line has both, and a
+    line with the verdict follows.
     """
     for comparison in accuracy:
         sides = zip(SIDE_LETTERS, comparison.shares, strict=False)
@@ -195,9 +202,9 @@ def _print_tried_outcome(row: TriedRow) -> None:
 def _format_try_total(report: TryReport, labels: TaskLabels, *, mode: str) -> str:
     """Return the count, version and cost of a try; with a valid answer also the next step.
 
-    The next step has the mode of the try if rows were asked by decisions.
-
-    For the draft of a stored version, the next step includes a new version number.
+    The next step is the command that asks all rows; after decisions, it has the mode decide. If the
+    question in the task's file differs from the question of its version (a draft),
+    the next step is to set the next version number in the file first.
     """
     asked_rows = [row for row in report.items if row.calls]
     row_count = plural(len(asked_rows), labels.singular, labels.plural)
@@ -216,11 +223,15 @@ def _format_try_total(report: TryReport, labels: TaskLabels, *, mode: str) -> st
 
 
 def _report_comparison(report: ComparisonReport, *, is_placeholder: bool) -> CommandReport:
-    """Return the JSON document and the lines of a comparison of two sides.
+    """Return the command's report of a comparison of the sides A and B.
 
-    The lines list both answers of each row. A sign marks different answers. Agreement by field, the
-    accuracy on labelled rows, and totals are at the end. The report's check raises the error of the
-    calls, if any were made.
+    The lines have both answers of each row; `≠` follows the name of a row with different answers.
+    How often each field is equal, the accuracy on labelled rows, and totals are at the end. If
+    calls were made for a draft, the report's `check` raises the error that ended them early.
+
+    Args:
+        report: The comparison.
+        is_placeholder: Whether the local engine made the answers; for the JSON document.
     """
     side_a, side_b = report.sides
     lines = list[str]()
@@ -259,7 +270,12 @@ def _report_comparison(report: ComparisonReport, *, is_placeholder: bool) -> Com
 
 
 def _side_lines(letter: str, answer: Any) -> Iterator[str]:
-    """Yield the lines of one side of a pair: an answer, or a text that says why there is none."""
+    """Yield the lines of a side of a row.
+
+    Args:
+        letter: A or B.
+        answer: The answer, or the reason why it is missing, as a text.
+    """
     if isinstance(answer, str):
         yield f"{INDENT}{letter}: {answer}"
     else:
@@ -269,7 +285,8 @@ def _side_lines(letter: str, answer: Any) -> Iterator[str]:
 def _cut_text(text: str) -> str:
     """Return a text with its middle removed if it is longer than MAX_TEXT_CHARS.
 
-    A line in the place of the removed part says how many characters it had.
+    The last CUT_TEXT_END_CHARS characters stay. In the place of the removed part, a line says how
+    many characters it had.
     """
     removed_chars = len(text) - MAX_TEXT_CHARS
     if removed_chars <= 0:

@@ -8,7 +8,8 @@ known:
 - the variables of the Makefile and of the tests.
 
 A variable on make's command line must belong to one of the targets there. A variable in the
-environment or in `.env` may belong to any command.
+environment or in `.env` may belong to any command. Variables have the prefix FINDABLE_, which may
+be left out on make's command line.
 """
 
 import difflib
@@ -120,10 +121,10 @@ AMBIGUOUS_NAMES = frozenset(
 
 
 def set_hint_form(command_name: str) -> None:
-    """Set the form of hints for the next commands to the form in which this command was typed.
+    """Set for this process how hints print the commands to type next: as this command was typed.
 
-    After make, hints are make commands. Hints repeat the settings that select the workspace if they
-    were typed on the command line. Passwords in them are masked.
+    They are targets of make if make started the program, else commands of the program. They repeat
+    --data and --database-url if these were typed on the command line, with passwords masked.
 
     Args:
         command_name: The running command, or an empty text if Python runs no command.
@@ -150,10 +151,10 @@ def set_hint_form(command_name: str) -> None:
 
 
 def find_program() -> str:
-    """Return the words that run a command here.
+    """Return the words before a command that run it in this shell, for hints.
 
-    They are `findable` if it is on the PATH. Otherwise they name the program that started this
-    process: the script, or Python with `-m jobs`.
+    They are `findable` if it is on the PATH, or if another program runs this process, such as a
+    test. Otherwise they are the path of the script `findable`, or Python's path and `-m jobs`.
     """
     script = Path(sys.argv[0])
     if shutil.which("findable") or script.name not in {"findable", "__main__.py"}:
@@ -190,10 +191,11 @@ def read_setting_option(name: str) -> str | None:
 
 
 def copy_unprefixed_variables(entry: Command) -> None:
-    """After make, copy variables of the environment without our prefix to prefixed variables.
+    """Copy variables of the environment, such as LIMIT, to FINDABLE_LIMIT if make started us.
 
-    These are settings and options of the command, except AMBIGUOUS_NAMES. A prefixed variable that
-    is set already stays as it is.
+    Only settings and options of the command `entry` are copied, without AMBIGUOUS_NAMES. A variable
+    with the prefix that is set already stays as it is. If make did not start us, no variable is
+    copied.
     """
     if MAKE_COMMAND_LINE_VARIABLE not in os.environ:
         return
@@ -220,8 +222,8 @@ def refuse_unknown_variables(
         dotenv: The variables of `.env`.
 
     Raises:
-        InputError: A variable is unknown, or no target on make's command line has a variable that
-            was typed there.
+        InputError: A variable is unknown. Or a variable on make's command line belongs only to
+            commands that are no targets of that line.
     """
     setting_variables = chain.from_iterable(VARIABLES.values())
     setting_names = {name.removeprefix(PREFIX) for name in setting_variables}
@@ -272,7 +274,7 @@ def _unknown_variable_error(
     *,
     prefix: str,
 ) -> InputError:
-    """Return the error about an unknown variable; it suggests a similar known name if there is one.
+    """Return (not raise) the error about an unknown variable; it suggests a similar known name.
 
     Args:
         prefix: The prefix with which the variable was typed; the suggestion has it, too.

@@ -44,14 +44,16 @@ def compare_versions(
     first_version: str,
     second_version: str,
 ) -> VersionComparison | None:
-    """Compare the newest answers of two versions to a row; None if fewer versions answered it.
+    """Compare the newest answers of two versions to a row, field by field.
 
-    Forgotten answers do not count.
+    Forgotten answers do not count. The result is None if fewer than two versions answered the row.
 
     Args:
         answers: The answers to the row with `extractor`, `answer` and `forgotten`, oldest first.
-        first_version: A version. If it did not answer the row, the version before the newest.
-        second_version: A version. If it did not answer the row, the newest version.
+        first_version: A version. If it did not answer the row, the second newest version is
+            compared instead.
+        second_version: A version. If it did not answer the row, the newest version is compared
+            instead, even if it is also `first_version`.
     """
     newest_answers: dict[str, Any] = {}
     for answer in answers:
@@ -94,10 +96,11 @@ def compare_answers(
 
 
 def _compare_values(first: Any, second: Any) -> tuple[list[TextPart], list[TextPart]]:
-    """Return the parts of two values, in order and marked as same, removed or added.
+    """Return the parts of the first and of the second value, in order, with their kinds.
 
-    The compared parts are the members of two lists, or the words of other values. If a value has
-    over MAX_COMPARED_TOKENS members or words, each value is a single part.
+    The kind is "same", "removed" (only in the first) or "added" (only in the second). The compared
+    parts are the members of two lists, or the words of other values. If a value has over
+    MAX_COMPARED_TOKENS members or words, each value is a single part.
     """
     if isinstance(first, list) and isinstance(second, list):
         first_tokens = _split_list(first)

@@ -1,4 +1,7 @@
-"""State of one served page: the workspace, its new people, uploads and background work."""
+"""State of one served page: the workspace, its new people, uploads and background work.
+
+Background work is a command, or a step of a form, that a request starts and does not wait for.
+"""
 
 import asyncio
 import contextlib
@@ -206,15 +209,15 @@ class AppState:
     ) -> Iterator[WorkspaceSession]:
         """Open the workspace for the length of a block, with `task` or the default task.
 
-        Task files are not loaded, so a request can name only tasks that the workspace has. The
+        A request can name only tasks that the workspace has recorded; no task file is searched. The
         session ends its work early if `self.stop_event` is set. If `display` is background work,
         the stop event of that work counts instead.
 
         Args:
-            task: The task, or None for the default task.
-            access: What the session may do.
+            task: The task; None or "" for the default task.
+            access: Whether the session may only read, or also write.
             display: Receives messages and progress.
-            call_limit_s: Time limit of a call to Gemini, which is then made only once.
+            call_limit_s: If set, a call to Gemini ends after so many seconds and is not repeated.
 
         Raises:
             RequestRefusedError: 404, the workspace has no such task.
@@ -258,7 +261,8 @@ class AppState:
 
         Raises:
             RequestRefusedError: 503, other people took too long to save; this person is not saved.
-            FindableError: The body is not a valid new person, or another process writes too long.
+            FindableError: The body is not a valid new person, or another process writes to the
+                database for longer than WRITE_LOCK_TIMEOUT_S.
         """
         try:
             await asyncio.wait_for(self.save_lock.acquire(), self.within_s)
@@ -292,10 +296,13 @@ class AppState:
             self.tagger.start()
 
     def stop(self, *, within_s: float) -> None:
-        """Stop background work; block until it ended or `within_s` seconds have passed.
+        """Stop tagging new people and all background work; block until they ended.
 
-        Work that still runs INTERRUPT_GRACE_S before the deadline is interrupted: `stop_event` is
-        set, and it may save its state. `stop_event` is set at the end in any case.
+        Work may end by itself first. INTERRUPT_GRACE_S before the deadline, the stop events are
+        set, and work that still runs may save its state. The stop events are set in any case.
+
+        Args:
+            within_s: Seconds until the deadline, at which this returns even if work still runs.
         """
         deadline = time.monotonic() + within_s
         self.tagger.stop()

@@ -160,7 +160,7 @@ class BackgroundWork:
     ) -> BackgroundJob:
         """Start work in a daemon thread, or return the running work of the same kind and row.
 
-        If there is more finished work than MAX_FINISHED_WORK, the oldest is deleted.
+        Only the newest MAX_FINISHED_WORK finished works are kept; older ones are deleted.
 
         Args:
             kind: Command and task, for example "tag reviews".

@@ -66,9 +66,9 @@ class ColumnChart:
 
     @property
     def axis_labels(self) -> list[tuple[str, float, str]]:
-        """Labels of the first, middle and last column, with position in percent and anchor.
+        """Labels of the first, middle and last column: (label, position in percent, SVG anchor).
 
-        Few columns, or an even number of them, have no middle label.
+        The middle label is left out if the number of columns is even or at most MIN_MIDDLE_INDEX.
         """
         last = len(self.columns) - 1
         if not last:
@@ -125,10 +125,11 @@ def draw_columns(
 def draw_costs(days: Sequence[Mapping[str, Any]], *, max_days: int) -> ColumnChart | None:
     """Return the chart of the costs of the newest days, with estimates of unfinished batches.
 
-    Days without a cost between the others are part of the axis. The chart is None without a cost.
+    A column is the sum of `cost` and `under_way` of a day. Days without a document between the
+    others have an empty column. The chart is None if nothing cost anything.
 
     Args:
-        days: Documents with `day`, `cost` and `under_way` in USD.
+        days: Documents with `day` (YYYY-MM-DD), `cost` and `under_way` in USD.
         max_days: Days on the axis; the last day is the newest day with a document.
     """
     if not days:
@@ -204,11 +205,13 @@ def draw_gate(
     *,
     is_share: bool,
 ) -> GateBar | None:
-    """Return the bar of a gate from 0 to its value, with its limits; None without a value.
+    """Return the bar of a quality gate from 0 to its value, with its limits as lines.
 
-    The scale contains 0, the value and the limits, and for shares also 1.
+    The scale contains 0, the value and the limits, and for shares also 1. The result is None if
+    there is no value.
 
     Args:
+        value: The measured value.
         low: The smallest value that passes, or None.
         high: The largest value that passes, or None.
         is_share: Whether the value is a share, 0 to 1.
@@ -260,9 +263,14 @@ class Distribution:
 
 
 def make_distribution(name: str, values: Sequence[Any]) -> Distribution:
-    """Return the distribution of a field; ranges, or at least two numbers, become a histogram.
+    """Return how many rows have each value of a field, to be drawn as a histogram or as bars.
 
-    Numbers are sorted. Other values keep their order.
+    It is a histogram if a value is a range of numbers, or if there are at least two values and all
+    are numbers. Numbers are then sorted; ranges and other values keep their order.
+
+    Args:
+        name: Name of the field.
+        values: The values as `FacetValue`, with `label`, `row_count` and `is_range`.
     """
     highest = max((value.row_count for value in values), default=0)
     if any(value.is_range for value in values):

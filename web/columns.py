@@ -35,9 +35,14 @@ def find_empty(
     rows: Sequence[Mapping[str, Any]],
     kept_names: Iterable[str],
 ) -> list[str]:
-    """Return the columns without a value in any row, except the first and the kept columns.
+    """Return the columns that have no value in any of some rows, to hide them.
 
-    No column is empty if there are no rows.
+    The first column is never returned. If there are no rows, the result is empty.
+
+    Args:
+        names: The columns, in their order.
+        rows: Rows with `values` by column name.
+        kept_names: Columns that are never returned.
     """
     if not rows:
         return []
@@ -58,8 +63,9 @@ def list_choices(
 ) -> list[ColumnChoice]:
     """Return the menu of columns: the displayed columns in their order, then the hidden columns.
 
-    The only displayed column cannot be hidden. The pinned column is first and cannot be moved.
-    Pinning a hidden column displays it.
+    Each choice has the addresses that show or hide, move and pin its column. The only displayed
+    column cannot be hidden. The pinned column is first and cannot be moved. Pinning a hidden column
+    displays it.
 
     Args:
         displayed_names: Names of the displayed columns, in order.

@@ -27,10 +27,11 @@ def _iterate_columns(expression: Expression) -> Iterator[str]:
 
 
 def join_chosen(conditions: Iterable[str]) -> list[str]:
-    """Join the conditions on the same column by OR; return one condition for each column.
+    """Join the conditions on the same column by OR; return the joined conditions.
 
-    A condition on several columns, or an invalid condition, is not joined. Each given condition is
-    in parentheses. They keep the order of their first use, without duplicates.
+    Each given condition is put in parentheses, such as "(tone = 'a') OR (tone = 'b')". A condition
+    on several columns, or an invalid condition, is returned by itself. The results have the order
+    in which their columns are first used. Duplicates are left out.
     """
     groups: dict[str, list[str]] = {}
     for condition in dict.fromkeys(conditions):
@@ -50,9 +51,10 @@ def without_columns(conditions: Iterable[str], columns: Sequence[str | None]) ->
 
 
 def describe_condition(condition: str) -> str:
-    """Return the display text of a chosen value, such as "tone: mixed" or "price: 10 to 20".
+    """Return the display text of the condition of a chosen facet value.
 
-    Any other condition is returned unchanged.
+    "tone = 'mixed'" becomes "tone: mixed", and "price >= 10 AND price < 20" becomes "price: 10 to
+    20". Any other or invalid condition is returned unchanged.
     """
     try:
         expression = parse_where(condition)

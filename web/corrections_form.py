@@ -101,7 +101,10 @@ def make_quick_choices(editors: Mapping[str, FieldEditor]) -> list[QuickChoice]:
     """Return the choices of the first closed field, in their order; empty without such a field.
 
     A closed field is a checkbox or has a list of choices. True and false are labelled yes and no.
-    The choice that equals the texts in the form of the field is marked as chosen.
+    The choice that is the field's present value has `is_current`.
+
+    Args:
+        editors: The forms of the answer's fields by name, in their order.
     """
     for name, editor in editors.items():
         choices: list[tuple[str, str]] = []
@@ -124,10 +127,11 @@ def submit_review(
     form: Mapping[str, str],
     editor_name: str,
 ) -> CorrectionResult:
-    """Mark the answer of a row as reviewed, or remove the mark, as the form's `act` says.
+    """Mark a row's answer as reviewed if the form's `act` is "review", else remove the mark.
 
     The form's `state` is the state of the answer that the reviewer saw. If the answer has changed
-    since, or the name is missing, nothing is stored, and the message of the result says why.
+    since, or the name is missing, nothing is stored; this raises no error, but the result has the
+    message.
     """
     is_reviewed = form.get("act") == "review"
     if not editor_name.strip():
@@ -157,9 +161,10 @@ def submit_correction(
     """Undo the edit numbered `undo` in a form, or set the form's `field` to its value.
 
     The form's `state` is the state of the answer that the editor saw. If the answer has changed
-    since, or the name or the value is wrong, nothing is changed. The result then has a message in
-    plain words and the typed texts. A value that is equal to the present value is no error and no
-    edit.
+    since, or the name or the value is wrong, nothing is changed. This raises no error, but the
+    result has a message in plain words and the typed texts. If the value is equal to the present
+    value, nothing is stored and the result is a success. The command `correct` differs: it stores
+    that a person confirmed the value.
     """
     field_name = form.get("field", "")
     texts = nest_texts(form)
@@ -195,7 +200,9 @@ def _apply_form(
     texts: Texts,
     editor_name: str,
 ) -> CorrectionResult:
-    """Store the edit of a form, or undo an edit; return the message. See `submit_correction`.
+    """Store the edit of a form, or undo an edit, for `submit_correction`; return the message.
+
+    An equal value stores nothing.
 
     Args:
         form: The form, with `undo` or `field`, and `state`.

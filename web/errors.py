@@ -63,12 +63,16 @@ def problem_document(
 
 
 def to_problem(error: BaseException) -> dict[str, Any]:
-    """Return the problem document of any exception.
+    """Return the problem document of any exception, with its HTTP status.
 
-    A changed answer gives 412 with the current state in `now`, a refused request its own status,
-    any other error of ours the status of its class, and an invalid parameter 422. Any other
-    exception, such as an interrupt, gives 500. Its message is left out because it may contain row
-    content.
+    - ChangedMeanwhileError (an answer changed after it was read): 412, with the present state of
+      the answer in `now`.
+    - RequestRefusedError: its own status.
+    - Any other FindableError: the status of its class in _STATUS_BY_ERROR.
+    - An invalid parameter: 422.
+    - An HTTPException of the framework: its own status.
+    - Any other exception, such as an interrupt: 500. Its message is left out, because it may
+      contain row content.
     """
     if isinstance(error, ChangedMeanwhileError):
         current = jsonable_encoder(error.now)

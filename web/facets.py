@@ -34,9 +34,10 @@ class _FacetOption(NamedTuple):
 def build_facets(counts: RowCounts, query: RowQuery, task: str) -> dict[str, list[FacetValue]]:
     """Return the facets of a task's rows by name: tags, states, versions.
 
-    Chosen values are listed even if no row has them. Facets without values are left out. Tags are
-    left out if the answer fields were counted, because they are among them. Versions are left out
-    if there is nothing to choose. "gone" is a state of rows that left their source.
+    - A chosen value is listed even if no row has it. A facet without values is left out.
+    - The facet of tags is left out if answer fields were counted, because tags are such a field.
+    - The facet of versions is left out if there are fewer than two and none is chosen.
+    - Rows that left their source have the state "gone".
     """
     facets: dict[str, list[FacetValue]] = {}
     tag_counts = {} if counts.fields else counts.tags or {}
@@ -66,8 +67,8 @@ def build_field_facets(
 ) -> dict[str, list[FacetValue]]:
     """Return the facets of answer fields by name.
 
-    Chosen conditions that no field offers are in a facet "chosen", with 0 rows each; there is no
-    such facet otherwise.
+    Conditions that were chosen, but that no field offers now, are in an additional facet "chosen",
+    with 0 rows each.
     """
     facets = {}
     for field_name, counts in counts_by_field.items():

@@ -1,8 +1,9 @@
 """Edit a field of an answer in the shape of its type.
 
 A form sends a text for each leaf of a value, under a dotted path: `value.0.verdict` is the verdict
-of the first object in a list. The texts of a value form a tree of dicts. They are kept as typed, so
-that a refused form can be displayed again.
+of the first object in a list. The texts of a value (`Texts`) form a tree: a leaf is a text, an
+object is a dict by member name, and a list is a dict by index. They are kept as typed, so that a
+refused form can be displayed again.
 """
 
 import json
@@ -78,7 +79,7 @@ def _make_shape(name: str, node: Mapping[str, Any], *, is_optional: bool = False
     """Return the shape of a node of a JSON schema; an unusual node is edited as JSON.
 
     A union with null is optional. A union of several other types is edited as JSON. The label of
-    the shape is the name with blanks.
+    the shape is the name with blanks in place of underscores.
     """
     alternatives = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
     if "anyOf" in node and len(alternatives) == 1:
@@ -116,8 +117,8 @@ def _make_shape(name: str, node: Mapping[str, Any], *, is_optional: bool = False
 def _find_kind(node: Mapping[str, Any], *, is_optional: bool) -> Kind:
     """Return the kind of input for a node of a JSON schema.
 
-    A boolean that may be null is a choice. Lists of mixed types, objects without properties and
-    unions are "json".
+    An `enum` is a choice, and so is a boolean that may be null, because a checkbox cannot be empty.
+    Lists of mixed types, objects without properties and unions are "json".
     """
     if "enum" in node or "const" in node:
         return "choice"
@@ -137,9 +138,10 @@ def _find_kind(node: Mapping[str, Any], *, is_optional: bool) -> Kind:
 
 
 def to_texts(shape: FieldShape, value: Any) -> Texts:
-    """Return the texts of a value, as a form shows them.
+    """Return the tree of texts of a value, as a form shows them.
 
-    A value that does not fit a list or an object has no elements, or empty members.
+    If the shape is a list but the value is not, the list is empty. If the shape is an object but
+    the value is not, the texts of its members are empty.
     """
     if shape.kind == "list":
         elements: list[Any] = []
@@ -177,10 +179,11 @@ def empty_texts(shape: FieldShape) -> Texts:
 
 
 def nest_texts(form: Mapping[str, str]) -> Texts:
-    """Return the texts of a form's value as a tree, in the order of the form.
+    """Return the tree of texts of a form's value, in the order of the form.
 
-    Fields outside the path ROOT_NAME are ignored, and so are parts of a field that is a text. A
-    value without parts is a text. The tree is empty if the form has no field of the value.
+    The value has the form fields `value`, if it is a leaf, or `value.0`, `value.0.name` and so on.
+    Other form fields are ignored. If a form has both `value.a` and then `value.a.b`, the second is
+    ignored. The tree is empty if the form has no field of the value.
     """
     root: dict[str, Texts] = {}
     for name, text in form.items():
@@ -205,8 +208,8 @@ def parse_texts(shape: FieldShape, texts: Texts, path: str = ROOT_NAME) -> Any:
 
     Args:
         shape: The shape of the value.
-        texts: Its texts.
-        path: Path of the value in the form.
+        texts: The tree of its texts.
+        path: Dotted path of the value in the form.
 
     Raises:
         InputError: A text does not have the shape; its path is the error's `field`.

@@ -97,9 +97,17 @@ class Guard:
         """Return None if a request may pass, or the redirect that signs a reader in.
 
         Raises:
-            RequestRefusedError: 421, unknown host. 401, no valid token. 422, the address contains
-                NUL. 403, another site sent the request, or it changes something although the page
-                is read-only or the request has the cookie but no proof that the page sent it.
+            RequestRefusedError: The request is refused with one of these statuses:
+
+                - 421: the Host header is not an address of this page.
+                - 403: another site sent the request.
+                - 401: there is no valid token.
+                - 422: the address contains NUL.
+                - 403: the request changes something, and the page is read-only.
+                - 403: the request changes something by the cookie, and no header proves that the
+                  page sent it.
+
+            A request changes something unless its method is in SAFE_METHODS.
         """
         headers = Headers(scope=scope)
         is_safe = scope["method"] in SAFE_METHODS
@@ -144,7 +152,8 @@ class Guard:
     def _sign_in_response(self, scope: Scope) -> Response | None:
         """Return a redirect that sets the cookie, if a GET has the valid token in its address.
 
-        The redirect leads to the same address without the token. Any other request returns None.
+        The redirect leads to the same address without the token. For any other request, also with a
+        wrong token, the result is None.
         """
         parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         # Of several tokens the first counts.
@@ -169,10 +178,12 @@ class Guard:
         return response
 
     def _authenticate(self, headers: Headers) -> bool:
-        """Check the token. Return True if it came as the cookie, False if as a bearer header.
+        """Raise unless the request has the token; return whether the token came as the cookie.
+
+        False means that the valid token came in the header `Authorization: Bearer`.
 
         Raises:
-            RequestRefusedError: 401, no valid token.
+            RequestRefusedError: 401, neither has the valid token.
         """
         scheme, _, bearer_token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._access.is_token(bearer_token.strip()):

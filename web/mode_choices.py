@@ -40,9 +40,11 @@ class ModeChoice:
 def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
     """Return the possible modes of an estimate with cost, duration and price with a key.
 
-    The cost includes that of waiting batches. A mode that is not available, or that a person must
-    allow first, is in the list with the reason. One mode is recommended; it is "batch" if the
-    estimate recommends none. The price with a key is None unless the local engine is used.
+    - The cost includes that of batches that an earlier run prepared.
+    - A mode that is not available, or that a person must allow first, has the reason.
+    - The recommended mode is that of the estimate. If it recommends nothing, it is "batch", even if
+      batch is not available.
+    - The price with a key is None unless the local engine is used.
     """
     choices = []
     for mode, way in estimate.possible_ways.items():
@@ -68,10 +70,10 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
 
 
 def _describe_mode(estimate: Preflight, mode: str) -> str:
-    """Return a sentence on how a mode answers.
+    """Return a phrase on price and speed of a mode; for `decide`, on how it answers.
 
-    For the mode `decide` of a mixed task, it also names the fields that are decided, and the mode
-    that asks for the other fields.
+    If the task is mixed (it has closed and other fields), the phrase for `decide` names the closed
+    fields, which are decided, and the mode that asks for the other fields.
     """
     if mode != Mode.DECIDE:
         return _MODE_DESCRIPTIONS[mode]

@@ -57,10 +57,11 @@ _WORK_LABELS = {
 
 
 def to_plain_text(text: object) -> str:
-    """Return a message without commands and settings as they are typed, and without code spans.
+    """Return a message of a command in plain words, for a place of the page without links.
 
-    A command becomes the quoted label of its place on the page, and a setting its name in words.
-    The value of a setting is left out.
+    A typed command such as `make tag` becomes the quoted label of its place on the page. A typed
+    setting such as MODEL=x becomes "the setting “model”", without its value. The marks of code
+    spans are removed.
     """
     message = str(text)
     plain = ""
@@ -74,7 +75,10 @@ def to_plain_text(text: object) -> str:
 
 
 def to_html(text: object, task: str = "") -> Markup:
-    """Return a message as HTML, with links in place of commands and words for settings.
+    """Return a message of a command as escaped HTML.
+
+    A typed command becomes a link to its place on the page, and a typed setting words, as in
+    `to_plain_text`. Code spans become code elements.
 
     Args:
         text: The message.

@@ -145,9 +145,10 @@ def place_message(typed: QuestionForm, error: InputError) -> str:
 
 
 def guess_roles(columns: Sequence[str], guess: TableGuess) -> dict[str, str]:
-    """Return the role of each column by a guess: the key, the text, and other sent columns.
+    """Return the role of each column as a guess proposes it, to preselect it in the form.
 
-    The last sent column is the text. Columns that the guess does not name are not sent.
+    Sent means to the model. The last of the sent columns has the role of the text. Columns that the
+    guess does not name are not sent.
     """
     roles = dict.fromkeys(columns, UNSENT_ROLE)
     if guess.key in roles:
@@ -161,7 +162,7 @@ def read_question_form(form: Mapping[str, str], columns: Sequence[str]) -> Quest
     """Return the typed texts of a submitted form, without a check.
 
     The fields of an answer keep their order and are numbered from 0. A column without a role in the
-    form is not sent.
+    form gets UNSENT_ROLE: it is not sent to the model.
     """
     parts_by_prefix: dict[str, dict[str, str]] = {}
     for name, text in form.items():
@@ -180,7 +181,8 @@ def read_question_form(form: Mapping[str, str], columns: Sequence[str]) -> Quest
 def parse_answer_fields(typed: QuestionForm) -> tuple[AnswerField, ...]:
     """Return the fields of an answer; add a message about each invalid field to `typed.messages`.
 
-    A field without any text is left out. Without fields, an answer is a single text.
+    A field without any text is left out. If no field is left, the result is one text field
+    "answer".
 
     Raises:
         InputError: A field is invalid. The error has the message and the prefix of the first.
@@ -222,9 +224,9 @@ def _split_choices(typed_field: TypedField) -> Iterator[str]:
 
 
 def choose_columns(roles: Mapping[str, str]) -> ColumnChoice:
-    """Return the chosen columns: text, key, and other sent columns. No column is guessed.
+    """Return the columns of a new task by their roles: text, key, and other sent columns.
 
-    The key is a hash of the row if no column is the key.
+    No column is guessed. If no column has the role of the key, a hash of the row is the key.
 
     Raises:
         InputError: Not exactly one column is the text, or several columns are the key.
@@ -242,9 +244,11 @@ def choose_columns(roles: Mapping[str, str]) -> ColumnChoice:
 
 
 def describe_refusal(error: InputError) -> str:
-    """Return the message of an error in plain words, with its hint unless it names a setting.
+    """Return the message and the hint of an error as sentences in plain words, for a form.
 
-    Message and hint are sentences with a capital letter. "nothing was asked" is left out.
+    The hint is left out if it names a command or a setting, which a form does not have. The prefix
+    "FIELDS: " and the suffix "; nothing was asked" of the message are removed, because the form is
+    displayed again.
     """
     message = str(error.message).removeprefix(_SETTING_PREFIX).removesuffix(_UNCHANGED_SUFFIX)
     hint = str(error.hint)

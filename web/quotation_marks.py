@@ -1,4 +1,7 @@
-"""Mark the quotations of an answer in its text, with a colour for each."""
+"""Mark the quotations of an answer in its text, with a colour for each.
+
+A hue is the number of a colour. A mark is a quotation at its offsets in the text, with its hue.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +34,7 @@ class _QuotationColorer:
         self._hues: dict[str, int] = {}
 
     def add_hues(self, value: Any, *, field_name: str, topic: str) -> Any:
-        """Return a copy of a value in which each quotation has a `hue`; add its mark to `marks`.
+        """Return a copy of a value in which each quotation has a `hue`; add the marks to `marks`.
 
         Quotations with the same topic, or without a topic in the same field, have the same hue.
 
@@ -49,9 +52,14 @@ class _QuotationColorer:
         return value
 
     def _add_hue(self, quotation: Mapping[str, Any], name: str) -> dict[str, Any]:
-        """Return a copy of a quotation with the `hue` of its name; add its mark to `marks`.
+        """Return a copy of a quotation with its `hue`; add its mark to `marks`.
 
-        A new name gets the next hue. A quotation without whole numbers as offsets has no mark.
+        A quotation without whole numbers as offsets has no mark.
+
+        Args:
+            quotation: The quotation.
+            name: The topic or field whose quotations have the same hue; a new name gets the next
+                hue. It is also the name of the mark.
         """
         hue = self._hues.setdefault(name, len(self._hues))
         start = quotation["start"]
@@ -67,9 +75,10 @@ class _QuotationColorer:
         field_name: str,
         topic: str,
     ) -> dict[Any, Any]:
-        """Return a copy of an object with hues; its first short text is the topic of its members.
+        """Return a copy of an object in which each quotation, of any depth, has a hue.
 
-        The answer itself has no topic. An object without a short text has the topic of its parent.
+        The topic of an object's members is its first text of at most MAX_TOPIC_CHARS characters,
+        else the topic of its parent. The answer itself has no topic.
 
         Args:
             members: The object.

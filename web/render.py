@@ -192,7 +192,7 @@ def shorten(text: str) -> str:
 
 
 def to_text(value: object) -> str:
-    """Return a value as text: a list with commas, None as "", true and false as in JSON."""
+    """Return a value as text: a list with commas, None as "", a bool as "true" or "false"."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -220,7 +220,10 @@ def summarize_value(value: Any) -> str:
 
 
 def format_usd(amount: float) -> str:
-    """Return an amount in USD with 2 decimals; below 0.01 with 4, below 0.0001 with 6."""
+    """Return an amount in USD, such as "$1.50".
+
+    It has 2 decimals; an amount below 0.01 has 4, and an amount below 0.0001 has 6.
+    """
     if amount >= CENT_USD or not amount:
         decimals = 2
     elif amount >= CENT_USD / 100:
@@ -263,9 +266,10 @@ def link_batch(warning: str, task: str = "") -> Markup:
 def highlight(text: str, marks: Sequence[Mark]) -> Markup:
     """Return a text as HTML with its quotations in mark elements.
 
-    A mark is left out if its quotation is empty or differs from the text at its offsets. The part
-    of a mark that overlaps an earlier mark is not repeated. A text without valid marks that is a
-    web address becomes a link.
+    The mark elements have the CSS class of the mark's hue and its name. A mark is left out if its
+    quotation is empty or differs from the text at its offsets. The part of a mark that overlaps an
+    earlier mark is not repeated. If there is no valid mark and the whole text is a web address, it
+    becomes a link.
     """
     html = Markup()
     end = 0

@@ -74,7 +74,7 @@ class RowQuery(BaseModel):
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The parameters that are set, as (name, text) pairs, without the task and the position.
+        """The parameters that are set, as (name, text) pairs, without `task` and `after`.
 
         A parameter with several values has a pair for each. Parameters of a subclass are left out.
         """

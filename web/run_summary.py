@@ -1,4 +1,8 @@
-"""Summarize runs for the page: an API batch, or all batches of a live run."""
+"""Summarize runs for the page: an API batch, or all batches of a live run.
+
+A live run is one command that makes single calls; it stores them in several batches. A trial is a
+live batch whose answers are not stored. A batch is held if its replies belong to other requests.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +12,7 @@ from itertools import chain, product
 from typing import Any
 
 from pipeline.batch.cancel_reasons import CANCEL_REASONS
-from pipeline.batch.ingest_report import Anomaly, summarize_batch
+from pipeline.batch.ingest_report import Anomaly, IngestSummary, summarize_batch
 from pipeline.batch.report import make_batch_summary
 from pipeline.core.states import BatchState, Outcome
 from pipeline.engine.task import Task
@@ -69,7 +73,10 @@ class Run:
 
 
 def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
-    """Return the batches of each run by the run's number, without batches that claim no rows."""
+    """Return the batches of each run by the run's number, without trials and judgements.
+
+    The latter claim no rows. A batch that belongs to no live run is a run by itself.
+    """
     parts_by_number: dict[int, list[BatchRow]] = {}
     for batch in batch_rows:
         if batch.way.claims_rows:
@@ -78,10 +85,14 @@ def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
 
 
 def make_run(tx: Connection, parts: Sequence[BatchRow]) -> Run:
-    """Return a run of these batches, which are sorted by number and not empty.
+    """Return the run that consists of these batches, with the sums of their outcomes.
 
-    The outcomes of a failed batch are counted from the stored errors, because it has no result
-    file. The failed requests are at most those without an answer. The other requests are open.
+    Each request of the run is answered, failed or open; open requests are those that are left. The
+    failures of a batch that failed at the API are counted from the stored errors, because it has no
+    result file.
+
+    Args:
+        parts: The batches, sorted by number; at least one.
     """
     # Trials are not combined.
     batch = next(iter(batches.combine_runs(parts)), parts[0])
@@ -122,7 +133,8 @@ def read_run(tx: Connection, number: int) -> Run:
 def describe_commonest_failure(tx: Connection, run: Run) -> str:
     """Return the reason that most failures of a run share, with their number; "" without any.
 
-    Reasons are compared up to their first colon. A held run has the reason of the hold instead.
+    Reasons are compared up to their first colon. A run with a batch that waits for a person,
+    because its replies belong to other requests, has the reason of that instead.
     """
     if run.batch.is_held:
         return f"held: {run.batch.held}"
@@ -145,12 +157,16 @@ def describe_commonest_failure(tx: Connection, run: Run) -> str:
 def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[str, Any]:
     """Return a run as JSON members: its summary, state changes and errors.
 
-    The state changes (`moves`) of its first and last batch are sorted by time. The errors
-    (`reasons`) are those of all batches, the most frequent first. Other members are `is_over`, the
-    names of rows whose answers are `unapplied` or `outdated`, the `other_versions` that answered,
-    and the count `left_out_values`.
+    - The members of `BatchSummary.document`.
+    - `moves`: the state changes of its first and last batch, sorted by time.
+    - `reasons`: the errors of all batches, the most frequent first.
+    - `is_over`: whether the run has ended.
+    - `unapplied`: names of rows whose answers were not written to the row.
+    - `outdated`: names of rows that changed after they were asked.
+    - `other_versions`: models that answered although another model was asked.
+    - `left_out_values`: the number of values that were left out of answers.
     """
-    accounts = [summarize_batch(tx, task, part.number) for part in run.parts]
+    summaries = [summarize_batch(tx, task, part.number) for part in run.parts]
     events: list[dict[str, Any]] = []
     for number in sorted({run.parts[0].number, run.parts[-1].number}):
         events += workspace.events_of(tx, "batch", number)
@@ -159,11 +175,11 @@ def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[st
         **make_batch_summary(run.batch, now=now).document,
         "moves": sorted(moves, key=lambda move: move["at"]),
         "is_over": run.batch.is_finished,
-        "reasons": [asdict(anomaly) for anomaly in _merge_anomalies(accounts)],
-        "unapplied": _chain(account.unapplied for account in accounts),
-        "outdated": _chain(account.outdated for account in accounts),
-        "other_versions": sorted(set(_chain(account.other_versions for account in accounts))),
-        "left_out_values": sum(account.left_out_values for account in accounts),
+        "reasons": [asdict(anomaly) for anomaly in _merge_anomalies(summaries)],
+        "unapplied": _chain(summary.unapplied for summary in summaries),
+        "outdated": _chain(summary.outdated for summary in summaries),
+        "other_versions": sorted(set(_chain(summary.other_versions for summary in summaries))),
+        "left_out_values": sum(summary.left_out_values for summary in summaries),
     }
 
 
@@ -171,14 +187,15 @@ def _chain(name_lists: Iterable[Sequence[str]]) -> list[str]:
     return list(chain.from_iterable(name_lists))
 
 
-def _merge_anomalies(accounts: Iterable[Any]) -> list[Anomaly]:
-    """Return the anomalies of several batches, the most frequent first.
+def _merge_anomalies(summaries: Iterable[IngestSummary]) -> list[Anomaly]:
+    """Return the anomalies (errors with outcome and reason) of several batches.
 
-    Anomalies with the same outcome and reason are merged; the examples of the first stay.
+    The most frequent anomaly is first. If two have the same outcome and reason, they are merged:
+    the counts are added, and the examples are those of the earlier batch.
     """
     merged: dict[tuple[str, str], Anomaly] = {}
-    for account in accounts:
-        for anomaly in account.anomalies:
+    for summary in summaries:
+        for anomaly in summary.anomalies:
             key = (anomaly.outcome, anomaly.reason)
             earlier = merged.get(key)
             if earlier is not None:
@@ -191,9 +208,9 @@ def _merge_anomalies(accounts: Iterable[Any]) -> list[Anomaly]:
 
 
 def list_failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
-    """Return the ids of the rows that failed in a run and are now open or parked, in any order.
+    """Return the ids of the rows that failed in a run and that are open or parked now.
 
-    Each id is there once, even if the row failed in several batches.
+    The ids are in no order. Each is there once, even if the row failed in several batches.
     """
     ids: list[str] = []
     for part, outcome in product(run.parts, FAILED_OUTCOMES):

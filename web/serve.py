@@ -91,10 +91,10 @@ def serve_page(
 
 
 def _serve(app_state: AppState, listener: socket.socket, announce: Callable[[], None]) -> None:
-    """Start background work, call `announce`, then serve until a signal arrives.
+    """Start to tag new people, call `announce`, then serve until SIGINT or SIGTERM arrives.
 
-    Afterwards open requests may finish within REQUEST_GRACE_S, and then the background work. Work
-    that takes longer than WORK_GRACE_S is interrupted. Nothing is logged.
+    After the signal, open requests may finish within REQUEST_GRACE_S, and then background work
+    within WORK_GRACE_S; work that takes longer is interrupted. The server writes no log.
     """
     config = uvicorn.Config(
         create_app(app_state),
@@ -119,9 +119,9 @@ def _serve(app_state: AppState, listener: socket.socket, announce: Callable[[], 
 
 
 def create_app(app_state: AppState) -> Guard:
-    """Return the ASGI application of a page, wrapped in its guard.
+    """Return the ASGI application of a page, wrapped in the guard that checks each request.
 
-    It has all routers, the static files, and one handler for all errors.
+    It has all routers, the static files, and a handler that answers with any error.
     """
     app = FastAPI(title="findable", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.state.app_state = app_state

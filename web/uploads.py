@@ -1,7 +1,9 @@
 """Files that were uploaded to the page.
 
 An upload is stored unchanged until it is imported or discarded. Each process has its own folder
-and deletes it when it ends. The next start deletes the folders of killed processes.
+and deletes it when it ends. The next start deletes the folders of killed processes. A step of an
+upload (STATES_BY_STEP) runs in the background: its file is read, a question is tried on it, or it
+becomes rows or a task.
 """
 
 import re
@@ -110,7 +112,7 @@ class Upload:
         }
 
     def _error_document(self) -> dict[str, Any] | None:
-        """Return the problem document of the latest step, or None if the step did not fail.
+        """Return the problem document (see web/errors.py) of the latest step if it failed, or None.
 
         The file's name replaces its path in all texts.
         """
@@ -155,8 +157,11 @@ class UploadStore:
         characters.
 
         Args:
-            task: The task that the file is for, or "new".
+            task: The task that the file is for, or "new" for a new task.
+            name: File name or path that the browser sent.
+            body: The chunks of the file.
             mapping: Column mapping in the form of MAP=.
+            read_options: How the file is read, such as its encoding.
 
         Raises:
             RequestRefusedError: 507, the disk is full or not writable.

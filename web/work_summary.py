@@ -1,4 +1,8 @@
-"""Describe in one line how background work ended."""
+"""Describe in one line how background work ended.
+
+A command such as `tag` works in rounds: it sends rows, gets results, and asks failed rows again.
+Its report has the rows that are still open (`left`).
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +15,13 @@ STOPPED_SUMMARY = "The answers so far are stored; the other rows are open."
 
 
 def summarize_work(work: Mapping[str, Any]) -> str:
-    """Return how the work of a document ended, or its last message; "" if there is neither.
+    """Return a line on how background work ended, or its last message; "" if there is neither.
 
-    A command that asks in rounds is described by its counts, its cost and why it stopped.
+    The result of a command that asks, judges or edits rows is described by its counts, with the
+    cost and the reason for which it stopped early. Any other work has its last message.
+
+    Args:
+        work: The JSON document of the work.
     """
     if work["state"] == "stopped":
         return STOPPED_SUMMARY
@@ -32,9 +40,13 @@ def summarize_work(work: Mapping[str, Any]) -> str:
 
 
 def _summarize_judge(result: Mapping[str, Any]) -> str:
-    """Return the counts of judged answers, and of others by the reason why they were not judged.
+    """Return a line about a finished `judge`: rows judged, judged before, failed and left out.
 
-    The cost follows the judged answers, and at the end the reason if the command was stopped.
+    Failed and left out rows are counted by reason. The cost in USD follows the judged rows. If the
+    command was stopped, its reason is at the end.
+
+    Args:
+        result: The JSON document of the command.
     """
     if not result["selected"]:
         return "Nothing to judge: no answer of a generating model has a value."
@@ -55,10 +67,13 @@ def _summarize_judge(result: Mapping[str, Any]) -> str:
 
 
 def _summarize_rounds(result: Mapping[str, Any]) -> str:
-    """Return the counts, the cost and the reason of open rows of a report in rounds.
+    """Return a line about a finished `tag`: rows by outcome, cost in USD, why rows are open.
 
-    Counts of 0 are left out, except answered and open rows. The reason is left out if no row is
-    open.
+    Counts of 0 are left out, except answered and open rows. The reason is there only if rows are
+    open because a budget or the API stopped the command.
+
+    Args:
+        result: The JSON document of the command.
     """
     live_failures = (result["live"] or {}).get("failed", {})
     counts = [

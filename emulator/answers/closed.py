@@ -1,4 +1,8 @@
-"""Weigh the options of closed questions by the similarity of their words to a text."""
+"""Weigh the options of closed questions by the similarity of their words to a text.
+
+The likeness of some words to a text is about 0 (another subject) to 1 (the same words); see
+`values.measure_likeness`.
+"""
 
 import math
 import re
@@ -35,9 +39,10 @@ def weigh_statement(instructions: str, text: str) -> float:
     """Return the probability, 0 to 1, that the answer to a yes/no question is yes.
 
     It grows with the similarity of the question's subject to the text. The subject is the tagged
-    sections of the instructions, else their texts in quotation marks, else all of them. If the text
-    is similar to a subject without a negation, but the most similar sentence has a negation, the
-    result is 1 minus the probability.
+    sections of the instructions, else their texts in quotation marks, else all of them.
+
+    The text may deny the subject: it is similar, but its most similar sentence has a negation. Then
+    the result is 1 minus the probability, unless the subject has a negation, too.
     """
     subjects = [content for _, content in find_tagged_sections(instructions) if content.strip()]
     if not subjects:
@@ -57,10 +62,11 @@ def weigh_statement(instructions: str, text: str) -> float:
 def weigh_options(meanings: Mapping[str, str], text: str) -> dict[str, float]:
     """Return a positive weight for each option, by the similarity of its words to the text.
 
-    An option with a negation, such as "none of these", has a constant low weight.
+    The words are those of the option's name, or those of its meaning if these are more similar. An
+    option with a negation, such as "none of these", has a constant low weight.
 
     Args:
-        meanings: What each option means, by option; may be empty.
+        meanings: The meaning of each option, by the option's name; a meaning may be "".
         text: The text that the question is about.
     """
     weights = {}
@@ -78,13 +84,13 @@ def weigh_options(meanings: Mapping[str, str], text: str) -> dict[str, float]:
 def weigh_levels(meanings: Mapping[str, str], instructions: str, text: str) -> dict[str, float]:
     """Return a positive weight for each level of a score.
 
-    If all levels are whole numbers, a level weighs more the nearer it is to the number of the text
-    that fits the question best. Without a number in their range, the middle of the levels counts
-    instead. Other levels are weighed by the similarity of their words.
+    If the meanings of all levels are whole numbers, a level weighs more the nearer its number is to
+    the number of the text that fits the question best. If the text has no number in their range,
+    the middle of the range counts instead. Other levels are weighed as `weigh_options` does.
 
     Args:
-        meanings: What each level means, by its index.
-        instructions: The question, whose words find the number in the text.
+        meanings: The meaning of each level, by the level's index as text.
+        instructions: The question; a number fits if the words around it are similar to its words.
         text: The text that the question is about.
     """
     if not all(re.fullmatch(r"-?\d{1,9}", meaning) for meaning in meanings.values()):

@@ -5,6 +5,9 @@
 - Phrases are weighed by how often and how early they occur, and by their number of words.
 - The type of a concept follows from its last word.
 - Names are words of the text, quotes are slices of it, and equal texts give equal concepts.
+
+Words have kinds, such as "stop", "verb" or "noun"; concepts.txt lists them and describes each.
+Words of the kinds "front" and "broad" are vague: they say little about a phrase.
 """
 
 import bisect
@@ -128,9 +131,9 @@ def extract_concepts(text: str, *, min_count: int = 4, max_count: int = 14) -> l
 def _find_phrases(text: str, readable_text: str) -> list[_Phrase]:
     """Return the phrases of a text in the order of their first occurrence.
 
-    Vague and too long phrases, and phrases that repeat a word, are left out. An acronym in
-    parentheses is assigned to the phrase before it if the initials fit, and counts as that phrase
-    afterwards.
+    Phrases that are vague, that have over MAX_NAME_CHARS characters, or in which a word occurs
+    twice are left out. An acronym in parentheses is assigned to the phrase before it if the
+    initials fit. Later occurrences of the acronym alone count as that phrase.
 
     Args:
         readable_text: The text with blanked mark-up, with equal offsets.
@@ -189,11 +192,11 @@ def _iter_runs(readable_text: str) -> Iterator[list[re.Match[str]]]:
 
 
 def _trim_run(run: Sequence[re.Match[str]]) -> Sequence[re.Match[str]]:
-    """Return a run without vague words at its start, and without these and adjectives at its end.
+    """Return a run of words without the words at its ends that say little.
 
-    Words of the kind "tail" are cut off the end of a run of more than `_MAX_WORDS_WITH_TAIL` words.
-    If more than `_MAX_PHRASE_WORDS` words remain, only the last `_CUT_PHRASE_WORDS` are returned,
-    which are not trimmed again. The returned run can be empty.
+    Words of the kind "front" are removed from the start. At the end, `_is_trimmed_end` decides. If
+    more than `_MAX_PHRASE_WORDS` words remain, only the last `_CUT_PHRASE_WORDS` of them are
+    returned, as they are. The returned run can be empty.
     """
     start = 0
     end = len(run)
@@ -260,10 +263,11 @@ def _is_similar(words: tuple[str, ...], other_words: tuple[str, ...]) -> bool:
 
 
 def _add_single_words(text: str, phrases: list[_Phrase], *, min_count: int) -> None:
-    """Append words of a text to `phrases` until there are `min_count`, if possible.
+    """Append phrases of a single word to `phrases` until there are `min_count`, if possible.
 
-    Words without a letter are left out. Words of less than `_MIN_NAME_CHARS` come last. A stop word
-    is appended only while `phrases` is empty.
+    The words are taken in the order of the text, but words of less than `_MIN_NAME_CHARS`
+    characters come last. Words without a letter are left out. A stop word is appended only if
+    `phrases` is still empty then.
     """
     if len(phrases) >= min_count:
         return
@@ -292,9 +296,10 @@ def _build_concept(
 ) -> dict[str, Any]:
     """Return the concept of a phrase: name, type, aliases, confidence and quotes.
 
-    The quotes are sentences that contain the phrase; sentences with the chosen spelling are first.
-    If the first quote begins with the name, and the name has no later capital, its first letter
-    becomes lower case.
+    The name is the spelling of the phrase that `_choose_name` selects. The quotes are sentences
+    that contain the phrase, first those with this spelling. If the first quote begins with the
+    name, the capital of its first letter says nothing: the letter becomes lower case, unless the
+    name has more capitals.
 
     Args:
         sentences: Start and end offsets of the sentences.
@@ -361,8 +366,11 @@ def _comparison_key(word: str) -> tuple[str, ...]:
 def _is_stop_word(lower_word: str) -> bool:
     """Return whether a word separates phrases.
 
-    These are stop words, verbs, adverbs, contractions, numbers and single characters. A word that
-    only looks like one of these is no separator if the lists give it another kind than "front".
+    - A word that the lists call "stop" or "verb", also in the plural, separates.
+    - A word separates if it has the form of a verb, adverb, contraction, number or single
+      character, and is in no list, or only in the list "front".
+    - Any other word does not separate. An example is "size", which has the form of a verb but is in
+      the list "noun".
     """
     straight_word = lower_word.replace("\u2019", "'")
     kinds = _get_kinds(straight_word.removesuffix("'s")) | _get_kinds(singularize(lower_word))
@@ -406,11 +414,11 @@ def _is_vague(words: Sequence[str], surface: str) -> bool:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _get_type(last_word: str) -> str:
-    """Return the type of a phrase by its last word; "" if it is unknown.
+    """Return the type of a phrase by its last word: one of `TYPES`, or "disorder", or "".
 
-    The type is "disorder" or one of `TYPES`, which also has "other". The word lists decide first,
-    and then the endings. If a list has several kinds of the word, "disorder" comes first, and
-    "other" second. A word of the kind "noun" has no type.
+    The word lists decide first. If a word is in several lists, "disorder" comes first, "other"
+    second, and then the order of `TYPES`. A word that is only in the list "noun" has no type (""),
+    and neither has a word that is in no list and has none of the known endings.
     """
     kinds = _get_kinds(last_word)
     for kind in ("disorder", "other", *TYPES):

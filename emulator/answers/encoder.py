@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+ENCODERS = ("semantic", "lexical")
 # Numbers in a vector.
 WIDTH = 768
 # The first numbers, which are the meaning: the width of wordllama's l2_supercat_256.
@@ -71,15 +72,18 @@ class _EncodedWord(NamedTuple):
 def encode(texts: Sequence[str], *, encoder: str = "semantic") -> "NDArray[np.float32]":
     """Return the vectors of texts, float32 (len(texts), 768), of unit length and in their order.
 
-    Without texts the array has no rows.
+    If there are no texts, the array has no rows.
 
     Args:
-        encoder: "lexical", or any other text for the semantic encoder.
+        encoder: One of `ENCODERS`.
 
     Raises:
-        ValueError: A text is blank.
+        ValueError: A text is blank, or there is no such encoder.
     """
     import numpy as np
+
+    if encoder not in ENCODERS:
+        raise ValueError(f"there is no encoder {encoder!r}, expected one of {ENCODERS}")
 
     for index, text in enumerate(texts):
         if not text.strip():
@@ -128,9 +132,13 @@ def get_word_meaning(word: str) -> "NDArray[np.float32]":
 
 
 def _encode_semantic(word_counts: Sequence[Counter[str]]) -> "NDArray[np.float32]":
-    """Return the vectors of n texts, (n, 768): 256 dimensions of meaning, then 512 of hashed stems.
+    """Return the vectors of n texts, (n, 768): 256 numbers of meaning, then 512 of hashed stems.
 
-    Both parts are scaled so that `_MEANING_SHARE` of a similarity is from the meaning.
+    In a dot product of two vectors, the meaning contributes at most `_MEANING_SHARE`, and the stems
+    the rest. A vector has unit length, unless one of its parts is zero.
+
+    Args:
+        word_counts: The words of each text, from `count_words`.
     """
     import numpy as np
 
@@ -149,7 +157,9 @@ def _encode_semantic(word_counts: Sequence[Counter[str]]) -> "NDArray[np.float32
 def _sum_token_vectors(words: Sequence[tuple[_EncodedWord, float]]) -> "NDArray[np.float32]":
     """Return the weighted sum of the token vectors of words, (256,).
 
-    The factor of a word, by its count, and its own weight are multiplied.
+    Args:
+        words: (word, factor) pairs. The factor grows with the word's count in the text; the vectors
+            are multiplied by it and by the word's `weight`.
     """
     import numpy as np
 
@@ -169,7 +179,8 @@ def _sum_token_vectors(words: Sequence[tuple[_EncodedWord, float]]) -> "NDArray[
 def _sum_stems(words: Sequence[tuple[_EncodedWord, float]]) -> "NDArray[Any]":
     """Return the weighted sum of the hashed stems of words, (512,).
 
-    The factor of a word, by its count, and its own weight are multiplied.
+    Args:
+        words: (word, factor) pairs, as in `_sum_token_vectors`.
     """
     import numpy as np
 
@@ -182,10 +193,13 @@ def _sum_stems(words: Sequence[tuple[_EncodedWord, float]]) -> "NDArray[Any]":
 
 
 def _encode_lexical(word_counts: Sequence[Counter[str]]) -> "NDArray[np.float32]":
-    """Return (n, 768) of hashed 3- to 5-grams of each word, before scaling to unit length.
+    """Return the vectors of n texts, (n, 768), from the hashed 3- to 5-grams of their words.
 
-    Each word has the same weight, whatever its length. A word that occurs n times has the factor
-    1 + log(n).
+    They are not scaled to unit length yet. A long word weighs as much as a short word. A word that
+    occurs k times in a text has the factor 1 + log(k).
+
+    Args:
+        word_counts: The words of each text, from `count_words`.
     """
     import numpy as np
 
@@ -213,10 +227,10 @@ def _normalize(rows: "NDArray[np.float32]") -> "NDArray[np.float32]":
 
 @functools.lru_cache(maxsize=1 << 16)
 def _encode_word(word: str) -> _EncodedWord:
-    """Return tokens and weight of a word in lower case, and the dimensions of its stem.
+    """Return the tokens, the weight and the hashed stem of a word in lower case.
 
-    A word weighs more the rarer its token is. A word of several tokens counts as rarer than any
-    single token.
+    A word weighs more the rarer its token is. A word that consists of several tokens counts as
+    rarer than every word of a single token.
     """
     tokenizer, token_vectors = _load_weights()
     token_ids = tokenizer.encode(word, add_special_tokens=False).ids
@@ -236,8 +250,9 @@ def _encode_word(word: str) -> _EncodedWord:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _hash_ngrams(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return dimensions (0 to 767) and signs of 3- to 5-grams of `<word>` and of `<word>`.
+    """Return the dimensions (0 to 767) and the signs of the n-grams of a word.
 
+    These are the 3- to 5-grams of the word in angle brackets, and the bracketed word as a whole.
     Equal n-grams count once.
     """
     framed_word = f"<{word}>"
@@ -258,10 +273,10 @@ def _hash_texts(texts: Sequence[str], width: int) -> tuple[tuple[int, ...], tupl
 
 @functools.cache
 def _load_weights() -> "tuple[Any, NDArray[np.float16]]":
-    """Return tokenizer and token vectors, (32000, 256) float16, of the wordllama wheel.
+    """Return the tokenizer and the token vectors, (32000, 256) float16, of wordllama.
 
-    They are loaded once. The wheel's own code is not used, because it is slow to import. The
-    vectors are mapped from their file.
+    They are read once from the files of that installed package. The vectors are mapped from their
+    file. The package's own code is not used, because it is slow to import.
     """
     import numpy as np
     from tokenizers import Tokenizer

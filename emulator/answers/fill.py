@@ -4,6 +4,9 @@
 - Equal questions get equal answers.
 - If the text has no value, the value is null if the schema allows it, else the smallest allowed.
 - Images are described by their features. A list about their content has only colours, or is empty.
+
+A section is a part of the prompt in tags, such as `<text>…</text>`. An option is an alternative of
+`anyOf` in the schema, and a candidate is a value that the text offers.
 """
 
 import functools
@@ -132,10 +135,11 @@ class _ValueFiller:
         return None if node.nullable else values.get_fallback_value(node)
 
     def _fill_option(self, node: SchemaNode, sentence: str) -> Any:
-        """Return the value of the first option that the text supports.
+        """Return the value for a union (`anyOf`): that of the first alternative with a candidate.
 
-        If the text supports no option, the value is null if that is allowed, else the value of the
-        first option. If an option is a number, options that are texts are not tried.
+        If the text has no candidate for any alternative, the value is None if null is allowed, else
+        a fallback value for the first. If an alternative is a number, those that are texts are not
+        tried, because any text would fit them.
 
         Args:
             sentence: Sentence that the value is about; empty for the whole text.
@@ -150,11 +154,12 @@ class _ValueFiller:
         return None if node.nullable else self.fill(node.options[0], sentence)
 
     def _fill_list(self, node: SchemaNode, sentence: str) -> list[Any]:
-        """Return different entries that the text supports, at most as many as the schema allows.
+        """Return different entries that the text offers, at most as many as the schema allows.
 
         A schema without a maximum allows DEFAULT_MAX_ENTRIES, or as many as its minimum if that is
-        larger. If the entries are fewer than the minimum, unused choices follow, then values that
-        may be repeated or null. Entries from the text count as used.
+        larger. If the text offers fewer than the minimum, the list is filled up: first with choices
+        of the schema that are not in it, then with values of `fill`, which may be repeated or None.
+        Entries from the text count as used.
 
         Args:
             sentence: Sentence that the list is about; empty for the whole text.
@@ -185,10 +190,11 @@ class _ValueFiller:
     ) -> Iterator[Any]:
         """Yield candidates for the entries of a list.
 
-        - Nested entries: one per sentence, or one for `sentence`. Only the `max_sentences` most
-          important sentences are used, in the order of the text.
+        - Entries that are objects, lists or unions: a filled value for each sentence, or only for
+          `sentence`. Only the `max_sentences` most important sentences are used, in the order of
+          the text.
         - Texts about an image: its colours if the schema asks for them, else nothing.
-        - Other entries: all candidates.
+        - Other entries: all candidates of `_find_candidates`.
         """
         if item_node.options or item_node.kind in ("OBJECT", "ARRAY"):
             important_sentences = set(self._ranked_sentences[:max_sentences])
@@ -246,8 +252,9 @@ class _ValueFiller:
     def _find_quotes(self, node: SchemaNode, sentence: str) -> list[str]:
         """Return slices of the text: `sentence`, or all sentences, those not used yet first.
 
-        A slice reaches past its sentence if the schema demands more characters. Each slice is then
-        fitted to the schema's length: a longer slice is cut, and a shorter slice gets dots.
+        A slice longer than the schema allows is cut. A slice reaches past its sentence if the
+        schema demands more characters. If the text ends before that, dots are appended; only then
+        the result is no slice of the text.
         """
         sentences = [sentence] if sentence else self._ranked_sentences
         quotes = []
@@ -259,11 +266,12 @@ class _ValueFiller:
         return quotes
 
     def _find_texts(self, node: SchemaNode, sentence: str, *, is_list: bool) -> list[str]:
-        """Return the sections with the name of the value, then sentences or key phrases.
+        """Return candidates for a text value: sections, then sentences or key phrases.
 
-        Sentences are used if the name asks for them, as "summary" does, and the value is not in a
-        list. Unused texts come first. Texts are cut, and filled with dots to the shortest allowed
-        length.
+        The sections are those of the prompt whose tag is the name of the value. Sentences follow if
+        the name asks for them, as "summary" does, and the value is not in a list; otherwise key
+        phrases. Texts that were not used yet come first. Each text is cut to the length that the
+        schema allows, or filled with dots.
         """
         section_name = node.name.replace(" ", "_")
         texts = [content for name, content in self._other_sections if name.lower() == section_name]

@@ -7,6 +7,9 @@ Rough on purpose, there is no grammar and no reasoning:
 - If no term is sure, the nearest terms that the text mentions are its tags.
 - Leisure and parts of proper names do not count.
 - Equal texts get equal tags.
+
+A term is an entry of the vocabulary, and a tag is a term that was chosen for the text. A hit is an
+occurrence of a term. An aside is a part of a sentence about something else than the person's work.
 """
 
 import math
@@ -103,15 +106,14 @@ class _TermRanking:
 
 
 def tag_text(text: str, *, min_count: int = 0, max_count: int = 8) -> list[str]:
-    """Return the domains that a text is about, the surest first; none for a blank text.
+    """Return the terms of the vocabulary that a text is about, the surest first.
 
-    The maximum overrides the minimum.
+    The list is empty for a blank text. If `max_count` is less than `min_count`, it wins.
 
     Args:
         text: Text of any length; a short first line is its title.
-        min_count: If the text has fewer domains, broader terms are added, then terms of similar
-            meaning.
-        max_count: The largest number of domains.
+        min_count: If fewer terms are found, broader terms are added, then terms of similar meaning.
+        max_count: The largest number of terms.
     """
     if not text.strip():
         return []
@@ -143,8 +145,9 @@ def _is_mostly_cjk(surfaces: Sequence[str]) -> bool:
 def _remove_asides(vocabulary: Vocabulary, hits: Sequence[Hit], words: Sequence[Word]) -> list[Hit]:
     """Return the hits outside asides, without the hits that begin an aside.
 
-    An aside reaches from a phrase such as "fan of" to the end of the sentence. An aside about
-    liking removes pastimes only. Other asides, about leisure and studies, remove all hits.
+    An aside reaches from a phrase such as "fan of" to the end of the sentence. In an aside about
+    liking, only hits of pastimes are removed. In other asides, about leisure or studies, all hits
+    of the aside are removed.
     """
     relevant_hits = []
     aside_name = ""

@@ -203,10 +203,11 @@ def _find_split(text: str, start: int, end: int) -> int:
 
 
 def find_tagged_sections(text: str) -> list[tuple[str, str]]:
-    """Return name and content of each section in a text, in order, without nested sections.
+    """Return (name, content) of each section in a text, in order.
 
-    A section reaches from `<name>` to the last `</name>`. A tag without a later closing tag opens
-    no section.
+    A section reaches from `<name>` to the last `</name>`. A section inside another section is not
+    returned by itself, but its tags and text are part of the outer content. A tag without a later
+    closing tag opens no section.
     """
     closing_offsets = {
         tag["name"]: tag.start() for tag in _SECTION_TAG.finditer(text) if tag["close"]

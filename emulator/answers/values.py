@@ -215,8 +215,9 @@ def _get_meanings(text: str) -> "NDArray[np.float32] | None":
 def find_dates(text: str) -> list[dt.date]:
     """Return the valid dates of a text, in order and without duplicates.
 
-    A date has digits, as in 2024-05-01, or the English name of its month. A date without a day is
-    left out.
+    A date has the form 2024-05-01 (also with dots or slashes), or the English name of its month, as
+    in "1 May 2024" or "May 1, 2024". Dates such as 1.5.2024 are not found, and a date without a day
+    is left out.
     """
     dates: dict[dt.date, None] = {}
     for match in _DATE.finditer(text):
@@ -241,8 +242,8 @@ def _parse_month(text: str) -> int:
 def is_date(node: SchemaNode) -> bool:
     """Return whether a value is a text for a date.
 
-    It is if its format is a date. Otherwise its name or description must ask for a date, and its
-    bounds must allow ten characters.
+    It is if the schema's format is a date. Otherwise its name or description must ask for a date,
+    and its bounds must allow a text of ten characters, such as 2024-05-01.
     """
     if node.kind != "STRING":
         return False
@@ -301,8 +302,8 @@ def get_fallback_value(node: SchemaNode) -> Any:
 def _get_smallest_number(node: SchemaNode) -> float:
     """Return the smallest number that a schema allows. A whole number is an int.
 
-    Without a minimum it is 0, or the maximum if that is negative. The number is rounded up to two
-    decimals if the maximum allows it.
+    If there is no minimum, it is 0, or the maximum if that is negative. The number is rounded up to
+    two decimals, unless that exceeds the maximum or the number is very large.
     """
     number: float = 0
     if node.minimum is not None:

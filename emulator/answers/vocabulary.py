@@ -1,4 +1,8 @@
-"""Vocabulary of the tagger: terms, their aliases and broader terms, and lists of phrases."""
+"""Vocabulary of the tagger: terms, their aliases and broader terms, and lists of phrases.
+
+An alias is a spelling by which a text names a term. The mark of an alias is its first character in
+vocabulary.tsv, if that restricts when the alias counts; see _ALIAS_MARKS.
+"""
 
 import functools
 import re
@@ -143,9 +147,9 @@ class Vocabulary:
     def _add_term(self, row: _VocabularyRow) -> None:
         """Add a term with its parents and aliases.
 
-        A name is unambiguous if neither it nor an equal alias has a mark. Such a name is added to
-        `unambiguous_names` and becomes an alias. It also gives an alias for a person who does it:
-        "hydrology" gives "hydrologist".
+        The term's name becomes an alias, too, unless it is ambiguous: the file marks it with `!`,
+        or lists it as an alias with a mark. An unambiguous name is added to `unambiguous_names`. It
+        also gives an alias for a person who does it: "hydrology" gives "hydrologist".
         """
         name = row.name
         aliases = list(row.aliases)
@@ -164,10 +168,11 @@ class Vocabulary:
             self._add_alias(self._aliases, alias, name)
 
     def _add_foreign_forms(self, row: _VocabularyRow) -> None:
-        """Add a term's spellings in other languages, and those that end compounds.
+        """Add a term's spellings in other languages as aliases.
 
         Chinese, Japanese and Korean spellings count in every text, other spellings only in texts of
-        another language than English.
+        another language than English. A spelling that begins with "-" is also stored as the ending
+        of compounds, such as German "-arzt" in "Tierarzt".
         """
         for form in row.foreign_forms:
             is_cjk = CJK_CHARACTER.search(form) is not None
@@ -182,12 +187,15 @@ class Vocabulary:
         marked_phrase: str,
         name: str,
     ) -> None:
-        """Add an alias to a mapping keyed by words, and note its number of words.
+        """Add an alias of a term to a mapping keyed by words.
 
         If an earlier alias has the same words and the same required spelling, it is kept instead.
+        In any case `_max_alias_words` gets the number of words by the alias's first word.
 
         Args:
-            marked_phrase: The alias, after its mark if it has a mark.
+            aliases: The mapping, `_aliases` or `_foreign_aliases`.
+            marked_phrase: The alias as in the file, such as "law" or "~React" with the mark `~`.
+            name: The term; see `_Alias.name`.
         """
         mark = ""
         phrase = marked_phrase
@@ -258,10 +266,10 @@ class Vocabulary:
     def find_hits(self, words: Sequence[Word], *, is_foreign: bool) -> list[Hit]:
         """Return the aliases in a text from left to right; they neither overlap nor cross breaks.
 
-        The longest alias at each position counts. Skipped phrases give no hit, and phrases that
-        begin an aside give a hit whose name begins with "-". Aliases that are only for texts about
-        software are left out in other texts. Aliases that are not for such texts are left out
-        there.
+        The longest alias at each position counts. A phrase of the unnamed list "-", which means
+        something else than its words, gives no hit. A phrase that begins an aside gives a hit whose
+        name begins with "-". Aliases that are only for texts about software are left out in other
+        texts. Aliases that are not for such texts are left out there.
 
         Args:
             is_foreign: Whether the text is in another language than English.
@@ -287,14 +295,18 @@ class Vocabulary:
         *,
         is_foreign: bool,
     ) -> tuple[int, _Alias]:
-        """Return the longest alias at a position, with the number of its words.
+        """Return (number of words, alias) of the longest alias at a position of a text.
 
-        An alias with a required spelling must be spelled so. If no alias fits, the number of words
-        is 1. The name is then that of the ending of a compound in a text of another language, and
-        empty if no ending fits. In such a text, phrases in the list "friends" are no aliases.
+        An alias with a required spelling counts only if it is spelled like that. If no alias fits,
+        the number of words is 1 and the alias has an empty name. But in a foreign text, a compound
+        that ends with a known ending gives an alias with the name of the ending's term.
 
         Args:
-            is_foreign: Try aliases and compounds of other languages, too.
+            words: The words and breaks of the text.
+            start: Index of the first word.
+            is_foreign: The text is in another language than English: its aliases and compounds are
+                tried, too, and English aliases that mean something else in other languages (the
+                list "friends") are skipped.
         """
         first_word = words[start]
         max_words = max(

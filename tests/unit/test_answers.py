@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from emulator.answers.encoder import encode
 from emulator.answers.tags import tag_text
 from emulator.catalogue import MODELS
 from emulator.generate import answer_request
@@ -114,3 +115,9 @@ def test_user_task_is_filled_from_the_row() -> None:
         "weight": None,
         "is_poisonous": False,
     }
+
+
+def test_unknown_encoder_is_refused() -> None:
+    """A mistyped encoder raises an error, instead of vectors of another encoder."""
+    with pytest.raises(ValueError, match="there is no encoder 'lexicla'"):
+        encode(["water law"], encoder="lexicla")

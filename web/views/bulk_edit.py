@@ -1,4 +1,7 @@
-"""Set a field of all rows of a filter, or of the chosen rows, and undo that as a whole."""
+"""Set a field of all rows of a filter, or of the chosen rows, and undo that as a whole.
+
+Such an edit of many rows is a bulk edit. It has a number, and runs as background work.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -67,9 +70,9 @@ def start_bulk_edit(request: Request, query: BulkEditParameters, form: FormField
     """Start to set the field, or to undo the bulk edit with the number `undo` of the form.
 
     The form's `count` is the number of rows that the person saw. If the number has changed, or a
-    part of the form is wrong, nothing starts, and the form is rendered again with the message.
-    Otherwise the name of the editor is stored in a cookie, and the browser is redirected to the
-    page.
+    part of the form is wrong, nothing starts, and the form is rendered again with the message and
+    status 200. Otherwise the name of the editor is stored in a cookie, and the browser is
+    redirected (303) to the page.
     """
     app_state = get_app_state(request)
     texts = nest_texts(form)
@@ -130,9 +133,11 @@ def set_selected_rows(
     query: BulkEditParameters,
     body: BulkEditRequest,
 ) -> JSONResponse:
-    """Start to set `field` in the answers to all rows of a filter, whose number must be `count`.
+    """Start to set `field` in the answers to all rows of a filter, in the background.
 
-    The result has the number of the edit, which can be undone as a whole, and the refused rows.
+    `count` is the number of these rows that the caller saw; if it has changed, the request is
+    refused with 409. The result of the work has the number of the edit, which can be undone as a
+    whole, and the refused rows.
     """
     selection = query.model_copy(update={"task": task})
     return accepted_response(_start_setting(get_app_state(request), selection, body))
@@ -307,9 +312,13 @@ def _render_bulk_edit(
 def _work_values(
     request: Request, query: BulkEditQuery, *, store: Store, task: Task, task_name: str
 ) -> dict[str, Any]:
-    """Return the variables of the running or latest edit of many rows, and of the stored edits.
+    """Return the variables of the templates about edits of many rows.
 
-    Stored edits are in `earlier_edits`, the newest first. `editor` is the name in the cookie.
+    - `work`: the JSON document of the running or latest edit, or None.
+    - `refusals`: the (row name, reason) pairs of the rows that it refused.
+    - `earlier_edits`: all stored edits of the task, the newest first.
+    - `work_address`, `form_address`: the addresses that render the work and take the form.
+    - `editor`: the name in the cookie.
     """
     work = get_app_state(request).running.get_newest(BULK_EDIT_WORK_KIND.format(task_name))
     # Read after the work, so that an edit that has ended is among them.
@@ -329,9 +338,10 @@ def _work_values(
 def _list_refusals(
     store: Store, task: Task, *, work: BackgroundJob | None
 ) -> Sequence[tuple[str, str]]:
-    """Return (name, reason) of the rows that a finished edit refused; empty without a result.
+    """Return (name, reason) of each row that a finished edit of many rows refused.
 
-    A row that does not exist any more has its id as name.
+    The list is empty if there is no work or if it has no result. A row that does not exist any more
+    has its id as name.
     """
     if work is None or work.result is None:
         return ()

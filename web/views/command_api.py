@@ -1,4 +1,8 @@
-"""Commands of the page: the state of a task, its next step with the price, and background work."""
+"""Commands of the page: the state of a task, its next step with the price, and background work.
+
+The next step is the command that the state of the task suggests. The page has a button for the
+steps in BUTTON_LABELS. A dead run is a live run whose process was killed; its rows are asked again.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -85,8 +89,10 @@ def get_next(request: Request, task: str) -> dict[str, Any]:
 def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONResponse:
     """Start the next step in the background, and return its work with 202.
 
-    `step` is the next step that the client expects. If the next step is another, or has no button,
-    the request is refused with 409. `cost` is the estimate in USD that the client accepted.
+    `step` is the next step that the client expects, as a typed command. If the next step is another
+    command, or has no button (see BUTTON_LABELS), the request is refused with 409. `cost` is the
+    estimate in USD that the client accepted; if the estimate is higher by then, the work fails
+    before anything is sent.
     """
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
@@ -149,8 +155,9 @@ def button_command(step: CommandHint | None) -> str:
 def plan_command(ws: WorkspaceSession, command: str) -> dict[str, Any] | None:
     """Return the plan of a command as its dry run prints it, plus `cost` in USD.
 
-    Returns None for a command that sends nothing new. The rows are synced with their source first,
-    except for `index`. The plan of a backfill always recommends batch mode.
+    The result is None for a command that sends no request, such as `batch-poll`. The rows are
+    synced with their source first (which writes to the database), except for `index`. The plan of
+    a backfill always recommends batch mode.
     """
     if command in {"tag", "passages-backfill"}:
         return _plan_tagging(ws, is_backfill=command == "passages-backfill")
@@ -164,8 +171,8 @@ def plan_command(ws: WorkspaceSession, command: str) -> dict[str, Any] | None:
 def _plan_tagging(ws: WorkspaceSession, *, is_backfill: bool) -> dict[str, Any]:
     """Return the plan of `tag`, or of a backfill, which always uses batch mode.
 
-    `cost` in USD includes the estimate for rows of dead runs, which are asked again. No limit and
-    no deadline apply.
+    The plan has all open rows, for any time. `cost` in USD is that of the recommended mode. It
+    includes the estimate for rows whose live run was killed, because they are asked again.
     """
     estimate = preflight.estimate_open_rows(ws, limit=None, deadline_s=None)
     plan = estimate.document()
@@ -183,9 +190,10 @@ def _plan_tagging(ws: WorkspaceSession, *, is_backfill: bool) -> dict[str, Any]:
 
 
 def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
-    """Return the plan of `batch-submit`, or of the next pilot.
+    """Return the plan of `batch-submit`, or of the next pilot; `cost` is in USD.
 
-    Syncs the rows with their source, after the rows of a pilot were drawn. `cost` is in USD.
+    The rows are synced with their source. For a pilot, its random rows are drawn before that, from
+    the stored rows; the draw is not stored, and only these rows are in the plan.
     """
     pilot_ids = None
     if is_pilot:
@@ -201,8 +209,8 @@ def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
 def plan_embedding(ws: WorkspaceSession) -> dict[str, Any]:
     """Return how many texts a new build of the index embeds, their tokens and `cost` in USD.
 
-    Reads the texts of all entries. Returns only a cost of 0 and no recommended mode if the task has
-    no index or the embedder is free.
+    Reads the texts of all entries, and calls no service. If the task has no index or the embedder
+    is free, the result has only the `cost` 0 and the `recommended` mode "".
     """
     embedder = Embedder(ws)
     index = ws.task.index
@@ -393,9 +401,9 @@ command_router = APIRouter()
 
 @command_router.get("/api/{command}")
 def read_command(request: Request, command: str, task: str = "") -> JSONResponse:
-    """Return the document of a read-only command, as with `--json`.
+    """Run a read-only command, and return its document as with `--json`.
 
-    The query parameters are its options. Other commands are refused with 405.
+    The query parameters are its options. Commands that change something are refused with 405.
     """
     app_state = get_app_state(request)
     page_command = app_state.get_command(command)

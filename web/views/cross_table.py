@@ -58,9 +58,10 @@ def render_cross_table(request: Request, query: CrossQueryParameters) -> HTMLRes
 def _count_cells(
     store: Store, task: Task, *, task_name: str, query: CrossQuery
 ) -> dict[str, Any] | None:
-    """Return the headings and cells of the table; None if a field is missing or time is short.
+    """Return the headings and cells of the table; None if counting takes over COUNT_TIMEOUT_S.
 
-    The rows with each value of the field `down` are counted by their values of `across`.
+    For each value of the field `down`, the rows with this value are counted by their values of the
+    field `across`. The result is also None if a field does not exist or has no counted value.
     """
     deadline = time.monotonic() + COUNT_TIMEOUT_S
     row_filter = query.row_filter
@@ -95,8 +96,9 @@ def _make_table(
     has its count, a shade by the highest count, and a link to the rows that it counts.
 
     Args:
-        headings: The values of the columns.
-        counts_by_value: The values of the rows. Each has its counts by the condition of a column.
+        headings: The values of the field `across`, one for each column.
+        counts_by_value: For each value of the field `down`, the value and its row counts. The
+            counts are by the condition (`FieldCount.condition`) of a column.
 
     Returns:
         `headings` (the values of the columns) and `rows` (the value of each row, and its cells).

@@ -1,6 +1,7 @@
 """Add page: a new person, the rows of an uploaded file, or a new task from such a file.
 
-A file is read and its rows are displayed before anything is written.
+A file is read and its rows are displayed before anything is written. An upload is such a file with
+its steps; each step runs in the background. A dry import reports what an import would change.
 """
 
 import asyncio
@@ -103,8 +104,9 @@ async def add_person(request: Request) -> JSONResponse:
     """Save a person and wait a few seconds for the tags: 201 {ok, username, tags, …}.
 
     The body's members are named as the options of `make add-expert` or as the columns of the CSV.
-    `notes` lists the members that were not read. Tags that arrive after the response are stored,
-    too; `retrying` is true then. 503 if too many people arrive at once: this person was not saved.
+    `notes` lists the members that were not read. If the tags have not arrived in time, `tags` is
+    null and `retrying` is true; they are stored when they arrive. 503 if too many people arrive at
+    once: this person was not saved.
     """
     app_state = get_app_state(request)
     start_time = time.monotonic()
@@ -142,15 +144,17 @@ async def drop_file(
     *,
     task: TaskName,
     name: FileName,
+    # In the address it is called `map`.
     mapping: ColumnMapping = "",
     encoding: ShortText = "",
     header: ShortText = "",
 ) -> JSONResponse:
-    """Store a file of at most 1 GB and start to read it; nothing is imported yet.
+    """Store a file of at most 1 GB, start to read it, and return its upload with status 202.
 
-    `task` is `experts`, `passages`, or `new` to create a task from the file. `map`, `encoding` and
-    `header` have the syntax of `MAP=`, `ENCODING=` and `HEADER=`. `GET` of the returned location
-    returns the import that the file would cause.
+    Nothing is imported yet. `task` is `experts`, `passages`, a task whose source file accepts rows,
+    or `new` to create a task from the file; any other task is refused with 422. The parameters
+    `map`, `encoding` and `header` have the syntax of `MAP=`, `ENCODING=` and `HEADER=`. `GET` of
+    the returned location returns the import that the file would cause.
     """
     app_state = get_app_state(request)
     if task != NEW_TASK and not await run_in_threadpool(_find_importer, app_state, task):
@@ -194,8 +198,9 @@ def render_add(
 ) -> HTMLResponse:
     """Render the forms for a file, a person and a row of the task, or the state of upload `number`.
 
-    The task only selects the kind of upload, so the workspace need not have it yet. An unknown
-    number is refused with 404.
+    The form for a row is there only if rows can be added to the task; else the page says why. The
+    workspace need not have the task yet, because the task only preselects the kind of upload. An
+    unknown number is refused with 404.
     """
     app_state = get_app_state(request)
     with app_state.open_to_read(task if task and app_state.has_task(task) else None) as ws:
@@ -245,9 +250,9 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
     """Start the step of the pressed button; render the upload, with the error if it is refused.
 
     The form's members decide: `question` tries the question, `keep` creates the task, and `ask`
-    asks all rows of the created task, if there is one. Any other form imports the file. While a
-    step of the upload runs, the page says that nothing was changed; only `ask` can start then, and
-    a typed question is kept.
+    asks all rows of the created task. Any other form imports the file. While a step of the upload
+    runs, only `ask` can start. Any other form is then refused with a message, but a question in it
+    is stored, so that the form shows it again.
     """
     app_state = get_app_state(request)
     upload = app_state.uploads.get(number)
@@ -320,14 +325,15 @@ def _start_step(
 def _start_reading(app_state: AppState, upload: Upload) -> None:
     """Start to read an upload in a thread: guess the columns of a new task, or run a dry import.
 
-    Sets `table_guess` or `preview`, and the first MAX_PREVIEW_ROWS rows. Nothing is written to the
-    workspace.
+    The thread sets the upload's `table_guess` or `preview`, and its first MAX_PREVIEW_ROWS rows.
+    Nothing is written to the workspace.
     """
 
     def run(display: BackgroundJob) -> None:
         """Guess the columns or run the dry import, then read the first rows; fill the upload.
 
-        A file whose rows only an import can read has no first rows.
+        If the rows cannot be read here, because only the task's import understands the file, the
+        upload has no first rows.
         """
         if upload.task == NEW_TASK:
             with app_state.open_to_read() as ws:
@@ -393,7 +399,8 @@ def _start_import(app_state: AppState, upload: Upload) -> None:
 def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> None:
     """Start to ask a new question about the first TRIAL_ROWS rows of a file; store no answer.
 
-    The trial may cost at most MAX_TRIAL_USD. The upload keeps the task and the guessed columns.
+    The trial may cost at most MAX_TRIAL_USD. The task with the question is not written, but
+    `upload.tried_task` has it, so that it can be created later.
 
     Raises:
         RequestRefusedError: 409, the file is not for a new task.
@@ -410,7 +417,8 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
     def run(display: BackgroundJob) -> dict[str, Any]:
         """Ask about TRIAL_ROWS rows for at most MAX_TRIAL_USD; return the report's document.
 
-        No answer is stored. The upload gets the modes in which all rows can be asked.
+        No answer is stored. Sets `upload.mode_choices`, the modes in which all rows can be asked,
+        and `upload.trial_work`.
         """
         with app_state.open_to_write(None, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
@@ -458,7 +466,8 @@ def _prepare_task(
 def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None:
     """Start to create a task from the question that was tried, with all rows of the file.
 
-    The work writes the task's file, deletes the upload's file, and estimates the cost of all rows.
+    The work writes the task's file and a copy of the uploaded file into the workspace, deletes the
+    upload, and estimates the cost of all rows.
 
     Args:
         name: Name of the new task.
@@ -481,9 +490,12 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
         raise
 
     def run(display: BackgroundJob) -> dict[str, Any]:
-        """Store the task with its file, delete the upload's file, and estimate all rows.
+        """Write the task's file and a copy of the rows, and estimate the cost of all rows.
 
-        Returns the summary. No row is asked. The upload gets the modes with their prices.
+        The upload's file is deleted.
+
+        Returns the summary. No row is asked. Sets the upload's `created_task` and `mode_choices`,
+        the modes with their prices.
         """
         with app_state.open_to_write(None, display) as ws:
             new_task_files.save_task_with_file(ws, new_task)
@@ -509,9 +521,10 @@ def _render_upload(request: Request, number: int, *, error_message: str = "") ->
 
 
 def _find_importer(app_state: AppState, task: str) -> dict[str, Any]:
-    """Return the importer of a task's files: its function `run`, and nouns `one` and `many`.
+    """Return the importer of a task's files as a dict; empty if no file can be imported.
 
-    The result is empty if no file can be imported, for example for an unknown task or NEW_TASK.
+    `run` is the function that imports, and `one` and `many` are the nouns for a row and rows. The
+    result is empty for an unknown task, for NEW_TASK, and for a task whose source accepts no rows.
     """
     if task in IMPORTERS:
         return IMPORTERS[task]

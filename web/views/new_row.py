@@ -39,10 +39,11 @@ class NewRowForm:
 
 @router.post("/parts/new-row", include_in_schema=False)
 def add_row(request: Request, task: str, form: FormFields) -> HTMLResponse:
-    """Add a row; render an empty form with a link to the row, or the typed texts with the reason.
+    """Add a row to the source of a task; render the form again.
 
-    The reason is beside its field, or above the form if it is about no field.
-    The text of a column is the form's field `column.NAME`.
+    The text of a column is the form's field `column.NAME`. If the row is added, the rendered form
+    is empty and has a link to the row. If the row is refused, the form has the typed texts, and the
+    reason next to its field, or above the form if it is about no field.
     """
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:

@@ -1,4 +1,8 @@
-"""Quality page: the newest report and its gates, samples, parked rows and tags."""
+"""Quality page: the newest report and its gates, samples, parked rows and tags.
+
+A gate is a bound on a quality figure. A pilot is a random sample that is judged before the other
+rows are asked. The share of supported answers is measured by the command `judge`.
+"""
 
 import contextlib
 import json
@@ -88,13 +92,13 @@ def _find_support_shares(
 ) -> Sequence[Mapping[str, Any]]:
     """Return the newest shares of supported answers: of a report, or of a `judge` that ended later.
 
-    The result is empty if there are neither. A `judge` without shares is ignored. Of several that
-    ended after the report, the last one in the list counts.
+    The result is empty if neither has shares. If several works of `judge` ended after the report,
+    the last of them in the list counts.
 
     Args:
         report: The newest quality report, or None.
-        work_documents: Background works of this page. Those that are no finished `judge` are
-            ignored; `ended_s` is the number of seconds since the end.
+        work_documents: JSON documents of background work; only finished work of `judge` counts.
+            `ended_s` is the number of seconds since the end.
         now: Time from which `ended_s` counts back.
     """
     shares: Sequence[Mapping[str, Any]] = []
@@ -141,10 +145,12 @@ def _summarize_answer(text: str) -> str:
 
 
 def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the gates of a report with texts to display.
+    """Return copies of the gates of a report, with members to display.
 
-    These are `description` (the measured figure, or the gate's name), `display_value`, `target`,
-    the range that passes, and `bar`, the value drawn against this range.
+    - `description`: what is measured, or the gate's name.
+    - `display_value`: the value with its unit.
+    - `target`: the range that passes, as text.
+    - `bar`: the value drawn against this range.
     """
     gates = []
     for gate in report["gates"]:
@@ -188,7 +194,11 @@ def _describe_verdict(report: dict[str, Any]) -> str:
 
 
 def _format_target(low: float | None, high: float | None, unit: Any) -> str:
-    """Return a range as text; a bound may be None. Returns "" without bounds."""
+    """Return the range from `low` to `high` as text; a bound may be None. No bound gives "".
+
+    Args:
+        unit: The unit of the figure, as in `format_value`, such as "share" or "mean".
+    """
     low_text = "" if low is None else format_value(low, unit)
     high_text = "" if high is None else format_value(high, unit)
     if low_text and high_text:

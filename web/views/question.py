@@ -1,6 +1,7 @@
 """Question page: the question and the fields of a task, and a change of them.
 
-A change is tried on a few rows beside their present answers. If it is used, the task's file is
+A change of the question goes through two steps, each as background work. It is tried: a few rows
+are asked, and their answers are compared with the present ones. Then it is used: the task's file is
 written with the next version. A file that a person wrote is only displayed.
 """
 
@@ -64,10 +65,12 @@ def render_question(request: Request, task: str) -> HTMLResponse:
 
 
 def _drop_outdated_change(app_state: AppState, task: Task, *, task_name: str) -> None:
-    """Forget a used change of a question; forget a trial if the task's file has changed since.
+    """Forget the page's stored change of the task's question if it is of no use any more.
 
-    The typed texts of the tried change stay, with a message. Any other change stays as it is, and
-    so does every change while its step runs.
+    - A change that was written into the task's file is forgotten.
+    - If the task's file was changed after a change was tried, the trial and its answers are
+      forgotten. The typed texts stay, with a message.
+    - Any other change stays, and so does a change that is being tried or written now.
     """
     change = app_state.question_changes.get(task_name)
     if change is None or change.is_busy:
@@ -88,9 +91,10 @@ def _drop_outdated_change(app_state: AppState, task: Task, *, task_name: str) ->
 
 @router.get("/parts/question", include_in_schema=False)
 def render_change_result(request: Request, task: str) -> HTMLResponse:
-    """Render what the latest step of a change has reached; typed text is no part of it.
+    """Render the progress or the results of the latest step of a change.
 
-    Once the change is used, the form is replaced as well.
+    The form with the typed texts is not rendered, so that it is not overwritten. But once the
+    change is written into the task's file, the response replaces the form, too.
     """
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
@@ -107,9 +111,10 @@ def render_change_result(request: Request, task: str) -> HTMLResponse:
 def act_on_question(request: Request, task: str, form: FormFields) -> HTMLResponse:
     """Start the step of the pressed button; render the form, with the error if it is refused.
 
-    The form's members decide: `discard` forgets the change, `question` tries a change, `use` writes
-    it into the task's file, and `ask` asks all rows once it is used. A refused form is rendered as
-    it was typed, and leaves the trial of another tab as it is.
+    The form's members decide. `discard` forgets the change, `question` tries a change, and `ask`
+    asks all rows once the change is in the task's file. Any other form writes the tried change into
+    the task's file. A refused form is rendered as it was typed, and leaves the trial of another tab
+    as it is.
     """
     app_state = get_app_state(request)
     change = app_state.question_changes.get(task)
@@ -213,7 +218,8 @@ def _start_using(
 ) -> None:
     """Start to write the tried change into the task's file and to estimate the cost of all rows.
 
-    The form's `trial` is the number of the trial that the person saw, and `mode` the chosen mode.
+    The form's `trial` is the number of the trial that the person saw. `mode` is the mode that the
+    person chose for asking all rows; it is only stored, to be preselected in the next step.
 
     Raises:
         RequestRefusedError: 409, no change was tried, or another one than the person saw.
@@ -255,8 +261,8 @@ def _question_values(app_state: AppState, task: Task, *, task_name: str) -> dict
     """Return the variables of the templates of a question and of its change.
 
     If the question cannot be edited here, because a person wrote the task's file or the page is
-    read-only, they also describe the file: its question, prompt and fields, or why it cannot be
-    read.
+    read-only, `question`, `prompt` and `fields` describe the file. If the file cannot be read,
+    `error_message` says why. Otherwise these three are empty.
 
     Raises:
         RequestRefusedError: 404, the task has no file.

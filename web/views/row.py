@@ -1,6 +1,7 @@
 """Row page: the text with quotations highlighted, the answer, its history and every request.
 
-A row can be asked again, corrected or forgotten.
+A row can be asked again, corrected or forgotten. To forget a row is to delete it everywhere. A row
+is doubtful if a confidence of its answer is low and nobody looked at the answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -122,8 +123,8 @@ def render_row(request: Request, query: RowPageParameters) -> HTMLResponse:
 def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
     """Render the place of a row in the list from which it was opened, if it is counted in time.
 
-    With `late` in the query, the links to the neighbours are rendered, too. Each search may take
-    SORT_TIMEOUT_S.
+    The query parameter `late` is set if the page of the row did not find the row's neighbours in
+    time; then the links to them are rendered, too. Each search may take SORT_TIMEOUT_S.
     """
     with get_app_state(request).open_to_read(query.task) as ws:
         with ws.store.read() as tx:
@@ -153,10 +154,15 @@ def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
 def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> HTMLResponse:
     """Review, correct, ask or forget a row; render the row, with the error if it is refused.
 
-    The form's `act` is "review", "unreview", "name", "correct" or "forget"; any other form asks the
-    row again. Asking and forgetting run in the background. The message about a correction is
-    displayed next to its field. The editor's name is stored in a cookie, unless the form is
-    refused.
+    The form's `act` decides:
+
+    - "review" or "unreview": set or remove the mark that the answer was reviewed.
+    - "correct": set a field, or undo an edit. A message is displayed next to the field.
+    - "name": only check the editor's name.
+    - "forget": delete the row, in the background.
+    - Any other form: ask the row again live, in the background.
+
+    After the first three, the editor's name is stored in a cookie, unless the form is refused.
     """
     app_state = get_app_state(request)
     key = query.key
@@ -210,7 +216,7 @@ def _render_row(
     correction: CorrectionResult | None = None,
     editor: str = "",
 ) -> HTMLResponse:
-    """Render the state of a row, or a message if the row was deleted by this page ("forget").
+    """Render the state of a row, or a message if this page has deleted the row.
 
     Args:
         error_message: An error to display with the row; "" for none.
@@ -250,10 +256,11 @@ def _row_values(
     *,
     correction: CorrectionResult | None = None,
 ) -> dict[str, Any]:
-    """Return the variables of the template `parts/row.html`.
+    """Return the variables of the template `parts/row.html`; read the row from the database.
 
-    They include all members of the command `show`, except the columns, which are split by length
-    into short and long texts. Passages get the marks and concepts of their newest version.
+    They include all members of the document of `show`, except the columns. These are in
+    `short_columns` and `long_columns`, as (name, text), by their length. The marks and concepts of
+    a passage are those of its newest version.
 
     Args:
         query: The row and its list.
@@ -357,7 +364,10 @@ def _find_neighbours(
 
 
 def _list_links(ws: WorkspaceSession, query: RowPageQuery, row_id: str | None) -> dict[str, Any]:
-    """Return the addresses of the row, its list and its place there, and its neighbours there.
+    """Return the addresses of a row, of its list, of its place there, and of its neighbours.
+
+    Reads the neighbours for at most NEIGHBOUR_TIMEOUT_S. If that is too short, `position_path` has
+    the parameter `late`.
 
     Args:
         ws: The workspace.
@@ -390,7 +400,8 @@ def _text_columns(columns: Mapping[str, Any], task: str) -> list[tuple[str, str]
 def _find_answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the newest applied correction, else the newest applied answer, else None.
 
-    Erased answers are left out.
+    An answer is applied if it was written to its row, and a correction unless it was undone.
+    Forgotten answers are left out.
     """
     return max(
         (answer for answer in answers if answer["applied"] and not answer["forgotten"]),
@@ -409,8 +420,9 @@ def _list_row_work(app_state: AppState, task: str, key: str) -> list[dict[str, A
 def estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
     """Return the estimated cost in USD of asking rows live, or None if it is unknown.
 
-    The tokens are corrected by past answers of the version. The cost is unknown if there is nothing
-    to ask or if a request cannot be built. Asking reports the error.
+    Nothing is sent. The counts of tokens are multiplied by factors that past answers of the version
+    have shown. The cost is unknown if there is nothing to ask or if a request cannot be built; this
+    raises nothing, because asking reports the error.
     """
     try:
         with ws.store.read() as tx:
@@ -470,7 +482,7 @@ class ReviewRequest(BaseModel):
 
 @router.post("/api/tasks/{task}/items/review")
 def review_row(request: Request, task: str, body: ReviewRequest) -> dict[str, Any]:
-    """Mark the answer of a row as reviewed, or remove the mark."""
+    """Mark the answer of a row as reviewed, or remove the mark; return `key` and `reviewed`."""
     with get_app_state(request).open_to_write(task) as ws:
         corrections.mark_reviewed(
             ws.store,
@@ -498,16 +510,17 @@ def start_asking(
     *,
     row_key: str = "",
 ) -> BackgroundJob:
-    """Reopen rows and start to ask them live in the background.
+    """Reopen rows, also answered ones, and start to ask them live in the background.
 
     If such work of the same task and `row_key` is running, it is returned instead, and nothing is
-    changed. Otherwise the rows are first synced with their source, and dead runs are recovered.
+    changed. Otherwise the rows are first synced with their source, and the replies of killed live
+    runs are stored.
 
     Args:
         app_state: The state of the page.
         task: The task.
         row_ids: Ids of the rows.
-        row_key: Key of the row, if the row page asks its only row.
+        row_key: Key of the row if only that row is asked, from its page; else "".
 
     Raises:
         RequestRefusedError: 404, there is no such task; 409, no row can be asked.
@@ -544,10 +557,10 @@ def start_asking(
 
 
 def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) -> BackgroundJob:
-    """Start to forget a row, or return the running work that forgets it.
+    """Start to delete a row everywhere ("forget"), or return the running work that does.
 
-    The typed key is the confirmation. Afterwards the finished work about the row is deleted. The
-    result contains no names.
+    The typed key is the confirmation. At the end, finished work that names the row is deleted. The
+    result of this work contains no names.
 
     Raises:
         RequestRefusedError: 422, the person typed another key than the row's.

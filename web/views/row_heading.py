@@ -23,10 +23,17 @@ def make_row_heading(
 ) -> dict[str, str]:
     """Return the `title` and `subtitle` of a row, and the address of its `picture`.
 
-    The title is the name of the row. It is the full name of a person, if there is one, and the file
-    name of an image. The subtitle is the username of a person with a full name, and in other tasks
-    the row's id if it differs from the name. An image has none. Subtitle and picture are "" if
-    there is none. Only an image that can be opened has a picture.
+    - A person: the full name, and the username as subtitle; only the username if the full name is
+      missing.
+    - An image: the file name, no subtitle, and a picture if the image can be opened.
+    - Any other row: its name, and its id as subtitle if the id differs from the name.
+
+    A subtitle or picture that is missing is "".
+
+    Args:
+        row: The document of `show`, with `name`, `item` (the id) and `state`.
+        task: The task of the row.
+        columns: The (name, text) pairs of the row.
     """
     title = row["name"]
     row_id = row["item"]

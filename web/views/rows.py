@@ -92,9 +92,10 @@ def export_items(
 
 
 def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> Iterator[bytes]:
-    """Yield the file of the selected rows in chunks of EXPORT_PIECES pieces.
+    """Yield the bytes of the file of the selected rows, in chunks for the response.
 
-    All rows are in the file if there is no filter. The workspace is open until the last chunk.
+    A chunk joins EXPORT_PIECES pieces of the exporter, such as lines of CSV. All rows are in the
+    file if there is no filter. The workspace is open until the last chunk.
 
     Raises:
         FindableError: The task or the filter is wrong, before the first chunk.
@@ -200,9 +201,10 @@ def _list_choices(
 def _list_confidence_links(
     store: Store, task: Task, *, query: RowQuery, task_name: str
 ) -> list[_FilterLink]:
-    """Return the links that show only doubtful rows, and a link that sorts uncertain rows first.
+    """Return the links about confidences: only doubtful rows, only others, least certain first.
 
-    The list is empty if the task has no confidence. The sorting link is missing if the task's table
+    A row is doubtful if a confidence is low and nobody looked at the answer. The list is empty if
+    no answer of the task has a confidence. The link that sorts is missing if the task's table
     cannot be sorted by confidence.
     """
     with store.read() as tx:
@@ -217,7 +219,11 @@ def _list_confidence_links(
 
 
 def _find_differ_address(query: RowQuery, task: str, versions: Sequence[str]) -> str | None:
-    """Return the address of the rows in which two versions differ; None for other numbers."""
+    """Return the address of the rows for which two versions have different answers.
+
+    If there are more than two versions of models, the last two by name are compared. The result is
+    None if there are fewer than two, or if the query compares versions already.
+    """
     model_versions = sorted(version for version in versions if "@" in version)
     if len(model_versions) <= 1 or query.differ:
         return None
@@ -227,9 +233,9 @@ def _find_differ_address(query: RowQuery, task: str, versions: Sequence[str]) ->
 def _count_rows(store: Store, task: Task, *, query: RowQuery) -> RowCounts:
     """Return the counts of the selected rows, by state, tag, version and field value.
 
-    The values of a field with chosen values are counted without this choice, so that more values
-    can be chosen. Counting ends after COUNT_TIMEOUT_S; fields that are left then keep the counts of
-    the selected rows, or have none.
+    If values of a field are chosen, the values of this field are counted again without the choice,
+    so that more values can be chosen. All counting ends after COUNT_TIMEOUT_S. A field that was not
+    counted again keeps its counts of the selected rows.
     """
     timer = WorkTimer(is_in_thread=store.path is not None)
     counts = items.count_rows(store, task, query.row_filter, within_s=COUNT_TIMEOUT_S)
@@ -333,10 +339,10 @@ def _list_values(
 
 
 def describe_row_source(task: Task) -> str:
-    """Return "from SOURCE · version N" of a user task; "" for a shipped task.
+    """Return a text on the rows of a user task; "" for a shipped task.
 
-    SOURCE is the file or folder name of the task's rows, or "a query". N is the version of the
-    task's declaration.
+    It is "from reviews.csv · version 2", with the name of the file or folder of the task's rows (or
+    "a query") and the version in the task's file.
     """
     record = getattr(task, "record", None)
     if record is None or task.subject in {IMAGES_TASK, PASSAGES_TASK}:
@@ -363,8 +369,9 @@ class _RowsPage(NamedTuple):
 def _read_page(store: Store, task: Task, *, task_name: str, query: RowQuery) -> _RowsPage:
     """Read a page of the selected rows with the columns that the query or the task names.
 
-    Without named columns, the page has the task's usual and extra columns, without versions, and
-    the columns of the selected state. A page has PAGE_ROWS rows, or PAGE_PASSAGES passages.
+    If the query names no columns, the page has the task's usual and extra columns and those of the
+    selected state, but not the columns with the version, review and confidences of the answer. A
+    page has PAGE_ROWS rows, or PAGE_PASSAGES passages.
 
     Raises:
         InputError: A parameter of the query is invalid.
@@ -507,11 +514,11 @@ def _column_label(name: str) -> str:
 
 
 def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> dict[str, Any]:
-    """Return the header of a column: name, label, `href`, `order` and `is_number`.
+    """Return the header of a column: `name`, `label`, `href`, `order` and `is_number`.
 
-    `href` sorts by the column; it is None if the column cannot be sorted. `order` is the value of
-    `aria-sort`. A click on numbers sorts the largest first; a click on a sorted column reverses the
-    order.
+    `href` is the address that a click opens; it is None if the column cannot be sorted. The first
+    click sorts in ascending order, or numbers with the largest first. A click on a sorted column
+    reverses the order. `order` is the present order, as the value of `aria-sort`.
     """
     order = {name: "ascending", f"-{name}": "descending"}.get(query.sort, "none")
     is_number = any(_is_number(row["values"].get(name)) for row in page.rows)

@@ -1,4 +1,8 @@
-"""Runs page: API batches and live batches in one list, their costs and their files."""
+"""Runs page: API batches and live batches in one list, their costs and their files.
+
+A run is an API batch, or all live batches of a command. A trial is a run whose answers are not
+stored. A batch is held if its replies belong to other requests; then it waits for a person.
+"""
 
 from itertools import chain, product
 from pathlib import Path as FilePath
@@ -61,7 +65,7 @@ def get_file(
     number: BatchNumber,
     which: Literal["requests", "results"],
 ) -> FileResponse:
-    """Return the sealed request file or result file of a batch; 404 if there is no such file."""
+    """Return the request file or result file of a batch unchanged; 404 if there is no such file."""
     with get_app_state(request).open_to_read() as ws:
         path = _file_path(ws.data, number, which)
     if not path.is_file():
@@ -103,9 +107,12 @@ def render_runs(request: Request, task: str | None = None, by: CostKey = "task")
 def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]]:
     """Return the newest MAX_LISTED_RUNS runs of all tasks except trials, newest first.
 
-    Each run is a document of `_run_values`, with the progress of a running live run in `live`.
-    `wait_note` says that a batch is slow or of another key, and what happens when. It is "" for
-    other batches. `commonest_failure` is the most frequent reason of its failures, or "".
+    Each run is a document of `_run_values` with these members:
+
+    - `live`: the progress of a running live run, else None.
+    - `wait_note`: for a slow batch, that it is slow and when it expires; for a batch of another API
+      key, what to do. "" for any other batch.
+    - `commonest_failure`: the most frequent reason of its failures, or "".
     """
     status_report = status.read_status(ws)
     progress_by_number = {run["number"]: run for run in status_report.live_runs}
@@ -151,8 +158,9 @@ def act_on_batch(
 ) -> HTMLResponse:
     """Start to cancel a run or to ask its failed rows again; render the run and any error.
 
-    A form with the `act` "retry" asks at most MAX_CHOSEN_ROWS of the rows; any other form cancels.
-    The run of the batch `number` may be of another task than the page, whose task is `task`.
+    A form with the `act` "retry" asks at most MAX_CHOSEN_ROWS of the rows, live and in the
+    background; any other form cancels the batch `number`. Its run may be of another task than the
+    page, whose task is `task`.
     """
     app_state = get_app_state(request)
     error_message = ""
@@ -253,11 +261,11 @@ def _list_run_work(
     run: run_summary.Run,
     task: str,
 ) -> list[dict[str, Any]]:
-    """Return the documents of the work on a run, in the order of `job_documents`.
+    """Return the documents of the background work on a run, in the order of `job_documents`.
 
-    Work on a run cancels it or asks rows of its task again. For a live run that is not over, it is
-    also a running command that asks rows of the task. Only the last MAX_DISPLAYED_WORK are
-    returned.
+    Such work cancels a batch of the run, or asks rows of its task again. While a live run is not
+    over, it is also a running command that asks rows of the task. Only the last MAX_DISPLAYED_WORK
+    are returned.
     """
     kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
     kinds.append(ASK_WORK_KIND.format(task))
@@ -278,12 +286,15 @@ def _run_values(
     run: run_summary.Run,
     summary: BatchSummary,
 ) -> dict[str, Any]:
-    """Return a run as JSON members, with the values that templates add.
+    """Return a run as JSON members, with further members for the templates.
 
-    These are the number, `took` (its age), `ways_out` of a held run, `outcomes` (answered, failed
-    and open requests), `files` (number and kind of each sealed file), `is_over`, `icon` and
-    `can_cancel`. `word` is the state, or "cancelled", or "being cancelled" while the page cancels
-    the run.
+    - `number`: the number of the run.
+    - `took`: its duration until now or until its end, in words.
+    - `outcomes`: the numbers of `answered`, `failed` and `open` requests.
+    - `files`: (batch number, kind) of each request or result file that is on disk.
+    - `word`: "cancelled", "held" or the state; "being cancelled" while the page cancels it.
+    - `ways_out`: the commands that end the wait of a held batch, else "".
+    - `is_over`, `can_cancel`, `icon`: for the button and the icon.
     """
     cancelling = [
         app_state.running.get_newest(CANCEL_WORK_KIND.format(part.number)) for part in run.parts
@@ -309,14 +320,14 @@ def _run_values(
 
 
 def _describe_ways_out(task: Task, batch: BatchRow) -> str:
-    """Return the commands that end the hold of a batch, in words; "" if it is not held."""
+    """Return in words the commands with which a held batch ends; "" for any other batch."""
     if not batch.is_held:
         return ""
     return str(describe_ways_out(batch.number, task.labels))
 
 
 def _list_files(data: FilePath, run: run_summary.Run) -> list[tuple[int, str]]:
-    """Return the number and the kind of the existing sealed files of a run's first batches."""
+    """Return (number, kind) of each request or result file on disk of a run's first batches."""
     numbers = [part.number for part in run.parts[:MAX_LISTED_PARTS]]
     return [
         (number, kind)
@@ -332,9 +343,10 @@ def _file_path(data: FilePath, number: int, kind: str) -> FilePath:
 
 
 def _count_outcomes(run: run_summary.Run) -> dict[str, int]:
-    """Return the number of requests by label: answered, each kind of failure, and open if any are.
+    """Return the number of requests of a run by label, for a table.
 
-    The label of open requests says whether the run is over.
+    The labels are "answered", the kinds of failure, and, if requests are open, "not answered yet".
+    If the run is over, the last label is "open, to be asked again".
     """
     open_label = "not answered yet"
     if run.batch.is_finished:

@@ -52,7 +52,7 @@ class SearchParameters(BaseModel):
     def toggle_tag(self, tag: str, task: str) -> str:
         """Return the address of the same search with a tag added as a filter, or removed.
 
-        The address has neither the number of hits nor the rank, which get their defaults.
+        The address does not repeat `k` and `rank`, so these get their defaults.
         """
         tags = [active_tag for active_tag in self.tag if active_tag != tag]
         if tag not in self.tag:
@@ -110,7 +110,8 @@ def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any
     tags of the hits. If Gemini does not answer, a hybrid search ranks by words alone.
 
     Raises:
-        FindableError: An option is wrong, or Gemini does not answer any other kind of search.
+        RemoteError: Gemini does not answer, and the search is by vectors or by `like`.
+        FindableError: An option is wrong.
     """
     is_words_only = False
     try:

@@ -32,8 +32,9 @@ def render_health(request: Request, task: str) -> HTMLResponse:
 def _render_template(request: Request, template: str, task: str | None) -> HTMLResponse:
     """Render a template with the settings, the index with its builds, and the newest work.
 
-    Settings that were set or are in PROMINENT_SETTINGS are listed apart from defaults. The work is
-    the newest index build and health check of the task. `cost` is the price of a new build in USD.
+    Settings that were set or are in PROMINENT_SETTINGS are listed first, apart from the others. The
+    work is the newest index build and health check of the task that this page started. `cost` is
+    the price of a new build in USD.
 
     Args:
         template: Path of the template: the whole page or a part.
