@@ -13,6 +13,7 @@ import click
 
 from jobs import label_output
 from jobs.command import should_print_json
+from jobs.inspect_commands import MINUTE_FORMAT
 from jobs.options import (
     COUNT,
     FILE,
@@ -95,11 +96,13 @@ def items(
 
     Searches username, name, title, company and tags of people; id, source and text of passages; all
     columns and answers of your task. Upper and lower case are equal. --where compares columns and
-    answers, such as `tone.confidence < 0.7`. It also knows `reviewed = true` and `doubtful = true`.
-    A row is doubtful if a confidence is below FINDABLE_DOUBTFUL and nobody looked at the answer.
+    answers, such as `tone.confidence < 0.7`, `tags.confidence` of people, and `concepts.confidence`
+    of passages. It also knows `reviewed = true` and `doubtful = true`. A row is doubtful if a
+    confidence is below FINDABLE_DOUBTFUL and nobody looked at the answer.
 
-    Prints a page of rows, and how to get the next page. --to writes all rows to a CSV file.
-    --counts counts tags and versions up to 100,000 rows.
+    Prints a page of rows, and how to get the next page. The column `reviewed` is shown if a row of
+    the page is reviewed or corrected. --to writes all rows to a CSV file. --counts counts tags and
+    versions up to 100,000 rows.
     """
     row_filter = RowFilter(find, state, _split_names(tag), extractor, min_score, max_score, where)
     columns = _split_names(fields) or None
@@ -133,8 +136,15 @@ def items(
     if not page.items:
         return CommandReport(page.document, f"no {ws.task.labels.singular} found")
 
-    headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*page.names, "state")]
-    rows = [[*map(_format_cell, row.values.values()), row.state] for row in page.items]
+    names = list(page.names)
+    # The default columns of a page have the review only if a row is reviewed.
+    has_review = any(row.values.get(page.review_name) for row in page.items)
+    if columns is None and page.review_name in names and not has_review:
+        names.remove(page.review_name)
+    headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*names, "state")]
+    rows = [
+        [*(_format_cell(row.values.get(name)) for name in names), row.state] for row in page.items
+    ]
     output: list[Any] = [TextTable(headers, rows)]
     if page.after is not None:
         message = f"next page: the same command with {OptionHint(after=page.after)}"
@@ -500,7 +510,7 @@ def _correction_output(row_name: str, report: Document, ws: WorkspaceSession) ->
 
     A line says which edit was stored, or that nothing changed, and the next command if the index is
     now outdated. If edits are only listed, there is no such line. The fields of the answer follow,
-    and a table of all edits if there are any.
+    then who marked it as reviewed, and a table of all edits if there are any.
     """
     output: list[Any] = []
     if "edit" in report:
@@ -516,6 +526,9 @@ def _correction_output(row_name: str, report: Document, ws: WorkspaceSession) ->
 
     fields = [(name, to_display_value(value)) for name, value in report["answer"].items()]
     output.append(partial(print_fields, fields))
+    if report["reviewed_at"] is not None:
+        reviewed_at = f"{report['reviewed_at']:{MINUTE_FORMAT}}"
+        output.append(f"marked as reviewed by {report['reviewed_by']}, {reviewed_at}")
 
     if report["edits"]:
         rows = [_edit_cells(edit) for edit in report["edits"]]

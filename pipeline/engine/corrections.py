@@ -138,7 +138,8 @@ def read_history(store: Store, task: Task, row_name: str) -> Document:
     Returns:
         `item` (id), `answer` (values by field; empty if there is no answer), `state` (hash to pass
         to `correct`) and `edits`. Edits are in ascending order, each with `number`, `who`, `at`,
-        `before`, `after`, `undoes` and `changes` ((before, after) by changed field).
+        `before`, `after`, `undoes` and `changes` ((before, after) by changed field). `reviewed_by`
+        and `reviewed_at` are None if nobody marked the answer as reviewed.
 
     Raises:
         InputError: There is no such row.
@@ -186,7 +187,7 @@ def correct_answer(
     with store.write() as tx:
         row_id = task.rows.id_of(tx, row_name)
         current = _read_current_rows(tx, task, [row_id])
-        document = _describe_answer(row_id, current.answers[row_id], current.edits[row_id])
+        document = _describe_answer(tx, task, row_id, current.answers, current.edits)
         if expected_state not in {None, document["state"]}:
             raise _conflict_error(current.edits[row_id], document)
 
@@ -558,19 +559,36 @@ def _changed_answer(
 
 def _read_description(tx: Connection, task: Task, row_id: str) -> Document:
     """Return the document of a row; see `_describe_answer`."""
-    answer = task.answers.read_current(tx, [row_id])[row_id]
-    return _describe_answer(row_id, answer, edits.list_edits(tx, task.name, [row_id])[row_id])
+    answers = task.answers.read_current(tx, [row_id])
+    return _describe_answer(tx, task, row_id, answers, edits.list_edits(tx, task.name, [row_id]))
 
 
-def _describe_answer(row_id: str, answer: Document, row_edits: Sequence[AnswerEdit]) -> Document:
-    """Return a document with a row's id, current answer, state and edits; see `history`.
+def _describe_answer(
+    tx: Connection,
+    task: Task,
+    row_id: str,
+    answers: Mapping[str, Document],
+    edits_by_id: Mapping[str, Sequence[AnswerEdit]],
+) -> Document:
+    """Return a document with a row's id, current answer, mark, state and edits; see `history`.
 
     `state` is a hash of row id, answer and number of edits. Each edit has its changed fields.
     """
+    answer = answers[row_id]
+    row_edits = edits_by_id[row_id]
     state_json = json.dumps([row_id, len(row_edits), answer])
     state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]
     edit_documents = [{**edit._asdict(), "changes": _changed_fields(edit)} for edit in row_edits]
-    return {"item": row_id, "answer": answer, "state": state, "edits": edit_documents}
+    review = reviews.read_review(tx, row_id, preference=task.answers.preference(tx))
+    is_marked = review is not None and review.is_marked
+    return {
+        "item": row_id,
+        "answer": answer,
+        "reviewed_by": review.who if review and is_marked else None,
+        "reviewed_at": review.at if review and is_marked else None,
+        "state": state,
+        "edits": edit_documents,
+    }
 
 
 # ---- input of an editor

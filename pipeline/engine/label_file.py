@@ -1,7 +1,7 @@
 """Correct and confirm the answers of many rows by a file of labels.
 
 Each line of the file has the key of a row and the right values of fields. A value that the answer
-has already is confirmed. A blank cell is no label.
+has already is confirmed. A blank cell is no label. A column `reviewed` marks answers as reviewed.
 
 A file is stored in one transaction, as one bulk edit, or not at all. So a killed command stores
 nothing, and the same file stored twice changes nothing the second time.
@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 from pipeline.core.declaration import ReadOptions, find_first_accepted_value
 from pipeline.core.errors import FindableError, InputError, RefusedRowError
 from pipeline.core.quotes import is_stored_quotation
-from pipeline.core.text import join_first, plural
+from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural
 from pipeline.engine import corrections
 from pipeline.engine.corrections import UNCHANGED_MESSAGE, InvalidAnswerError, PlannedEdits
 from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
-from pipeline.store import bulk_edits
+from pipeline.store import bulk_edits, claims, reviews
 from pipeline.store.database import Connection, Store
 from pipeline.tables.answer_views import ANSWERED_AT, CONFIDENCE_SUFFIX, EXTRACTOR
 from pipeline.tables.cells import to_prompt_text
@@ -39,6 +39,9 @@ _EXPORT_COLUMNS = frozenset(
 # Prefixes of such columns, and of fields, whose names the source has, too.
 _ANSWER_PREFIX = "answer_"
 _ROW_PREFIX = "row_"
+# Cells of the column `reviewed`, in lower case. The second words, and empty cells, change nothing.
+_REVIEWED_WORDS = frozenset({"true", "yes", "y", "1", "x"})
+_UNREVIEWED_WORDS = frozenset({"false", "no", "n", "0", ""})
 
 
 class LabelFault(NamedTuple):
@@ -72,13 +75,15 @@ class LabelFileReport:
     path: str
     # Number of the bulk edit; None if nothing was stored.
     number: int | None = None
-    # Rows of the file with a label.
+    # Rows of the file with a label or a mark of review.
     labelled: int = 0
     # Rows whose answer has other values now.
     corrected: int = 0
     # Rows of which only present values became labels.
     confirmed: int = 0
-    # Rows that had all these labels before.
+    # Rows whose answer is marked as reviewed now, and was not before.
+    reviewed: int = 0
+    # Rows that had all these labels and marks before.
     unchanged: int = 0
     # Corrected rows that had no answer before.
     unanswered: int = 0
@@ -102,7 +107,14 @@ class _LabelColumns(NamedTuple):
     # Names of the columns with the parts of a row's key.
     key: Sequence[str]
     fields_by_column: Mapping[str, str]
+    # The column that marks rows as reviewed; "" if there is none.
+    review: str
     ignored: Sequence[str]
+
+    @property
+    def filled(self) -> list[str]:
+        """Return the columns that can have labels or marks."""
+        return [*self.fields_by_column, *filter(None, [self.review])]
 
     def find_column(self, field_name: str) -> str:
         """Return the column of a field, or the name itself if no column has this field."""
@@ -111,13 +123,15 @@ class _LabelColumns(NamedTuple):
 
 
 class _LabelledRow(NamedTuple):
-    """A line with labels."""
+    """A line with labels or a mark of review."""
 
     line: int
     # The key, or the name of the row.
     name: str
     # The right values by field.
     values: Mapping[str, Any]
+    # The answer is to be marked as reviewed.
+    is_reviewed: bool
 
 
 def correct_by_file(
@@ -130,10 +144,10 @@ def correct_by_file(
     editor_name: str,
     is_dry: bool = False,
 ) -> LabelFileReport:
-    """Correct and confirm answers by the labels of a file, all in one transaction.
+    """Correct, confirm and mark answers by the labels of a file, all in one transaction.
 
-    An answer that differs from its labels is corrected; one that agrees is confirmed. If one label
-    is refused, nothing is stored.
+    An answer that differs from its labels is corrected; one that agrees is confirmed. Then the
+    reviewed rows are marked. If one label or mark is refused, nothing is stored.
 
     Args:
         path: A CSV, JSON, JSON lines, .xlsx or Parquet file with the key columns of the task.
@@ -149,12 +163,14 @@ def correct_by_file(
     """
     editor_name = corrections.normalize_editor_name(editor_name)
     source = FileSource(path, options)
-    columns = _match_columns(task, source)
+    with store.read() as tx:
+        review_name = task.rows.grid(tx).review_name
+    columns = _match_columns(task, source, review_name)
     labelled_rows, faults = _read_labelled_rows(task, source, columns)
     if not labelled_rows and not faults:
         raise InputError(
             f"{path} has no label; {UNCHANGED_MESSAGE}",
-            hint=f"fill cells of {join_first(list(columns.fields_by_column))}",
+            hint=f"fill cells of {join_first(columns.filled)}",
         )
     report = LabelFileReport(
         str(path),
@@ -163,23 +179,26 @@ def correct_by_file(
         notes=list(source.notes),
         is_dry=is_dry,
     )
+    edited_at = now()
     with store.read() if is_dry else store.write() as tx:
         rows_by_id, row_faults = _find_rows(tx, task, labelled_rows, columns)
-        changes = {row_id: row.values for row_id, row in rows_by_id.items()}
+        changes = {row_id: row.values for row_id, row in rows_by_id.items() if row.values}
         planned = corrections.plan_edits(
-            tx, task, changes, editor_name=editor_name, edited_at=now(), confirms_values=True
+            tx, task, changes, editor_name=editor_name, edited_at=edited_at, confirms_values=True
         )
-        faults += row_faults
+        marked_ids, mark_faults = _plan_marks(tx, task, rows_by_id, planned, columns.review)
+        faults += row_faults + mark_faults
         refusals = planned.refusals
-        if not (is_dry or faults or refusals) and planned.new_edits:
+        if not (is_dry or faults or refusals) and (planned.new_edits or marked_ids):
             report.number, refusals = _store_bulk_edit(
                 tx,
                 task,
                 planned,
-                fields=list(columns.fields_by_column.values()),
+                marked_ids,
+                fields=[*columns.fields_by_column.values(), *filter(None, [columns.review])],
                 digest=source.sha256,
                 editor_name=editor_name,
-                edited_at=now(),
+                edited_at=edited_at,
             )
         for row_id, error in refusals.items():
             row = rows_by_id[row_id]
@@ -191,45 +210,93 @@ def correct_by_file(
         if faults:
             raise LabelFileError(path, faults)
 
+    report.reviewed = len(marked_ids)
+    report.unchanged = len(rows_by_id.keys() - planned.new_edits.keys() - set(marked_ids))
     _count_edits(report, planned)
     return report
+
+
+def _plan_marks(
+    tx: Connection,
+    task: Task,
+    rows_by_id: Mapping[str, _LabelledRow],
+    planned: PlannedEdits,
+    column: str,
+) -> tuple[list[str], list[LabelFault]]:
+    """Return the rows to mark as reviewed, and faults of the rows that cannot be marked.
+
+    A row is to be marked if the file says so, and if its answer is new or has no mark. Rows whose
+    labels are refused are in neither list.
+
+    Args:
+        column: The column with the marks, for the faults.
+    """
+    reviewed_ids = [row_id for row_id, row in rows_by_id.items() if row.is_reviewed]
+    if not reviewed_ids:
+        return [], []
+
+    is_marked_by_id = reviews.read_marks(tx, reviewed_ids, preference=task.answers.preference(tx))
+    forgotten_ids = claims.list_forgotten_ids(tx, task.name, reviewed_ids)
+    marked_ids: list[str] = []
+    faults: list[LabelFault] = []
+    for row_id in reviewed_ids:
+        if row_id in planned.refusals:
+            continue
+        if row_id in forgotten_ids:
+            faults.append(LabelFault(rows_by_id[row_id].line, column, "the row is being forgotten"))
+        elif row_id not in is_marked_by_id and row_id not in planned.new_edits:
+            message = "the row has no answer to review"
+            faults.append(LabelFault(rows_by_id[row_id].line, column, message))
+        elif row_id in planned.new_edits or not is_marked_by_id[row_id]:
+            marked_ids.append(row_id)
+    return marked_ids, faults
 
 
 def _store_bulk_edit(
     tx: Connection,
     task: Task,
     planned: PlannedEdits,
+    marked_ids: Sequence[str],
     *,
     fields: Sequence[str],
     digest: str,
     editor_name: str,
     edited_at: datetime,
 ) -> tuple[int, Mapping[str, FindableError]]:
-    """Store edits as a complete bulk edit; return its number, and why rows were refused.
+    """Store edits and marks as a complete bulk edit; return its number and refusals by row id.
 
-    The caller must roll its transaction back if a row was refused.
+    The caller must roll its transaction back if a row was refused. The marks have the time of the
+    bulk edit, so that they can be undone with it.
+
+    Args:
+        marked_ids: Rows whose answers, after the edits, are marked as reviewed.
     """
     number = bulk_edits.begin_bulk_edit(
         tx, task.name, field=", ".join(fields), digest=digest, who=editor_name, now=edited_at
     )
     refusals = corrections.store_edits(tx, task, planned.new_edits, bulk_edit=number)
+    preference = task.answers.preference(tx)
+    reviews.mark_rows(tx, marked_ids, preference=preference, who=editor_name, at=edited_at)
     bulk_edits.complete_bulk_edit(
         tx,
         task.name,
         number,
-        changed_count=len(planned.new_edits),
+        changed_count=len({*planned.new_edits, *marked_ids}),
         who=editor_name,
         now=edited_at,
     )
     return number, refusals
 
 
-def _match_columns(task: Task, source: FileSource) -> _LabelColumns:
-    """Return which columns of a file have the key and the fields, and which are ignored.
+def _match_columns(task: Task, source: FileSource, review_name: str) -> _LabelColumns:
+    """Return which columns of a file have the key, the fields and the marks, and which are ignored.
 
     Ignored columns are other columns of an export. The column of a field may be called
     `answer_FIELD`. If the file has both names, `answer_FIELD` is taken, because then the other
     column is of the rows.
+
+    Args:
+        review_name: Name of the column with the marks of review, as lists call it; "" for none.
 
     Raises:
         LabelFileError: A column is neither a key, nor a field, nor a column of an export.
@@ -238,6 +305,7 @@ def _match_columns(task: Task, source: FileSource) -> _LabelColumns:
     names = [name for name in source.names if name]
     key = _find_key_columns(task, names, source.path)
     columns_by_folded_name = {fold_name(name): name for name in names if name not in key}
+    review = columns_by_folded_name.pop(fold_name(review_name), "")
     fields_by_column: dict[str, str] = {}
     fields = task.prompt.answer_model.model_fields
     for field_name in fields:
@@ -248,19 +316,19 @@ def _match_columns(task: Task, source: FileSource) -> _LabelColumns:
         if column is not None:
             fields_by_column[column] = field_name
 
-    other_names = [name for name in names if name not in {*key, *fields_by_column}]
+    other_names = [name for name in names if name not in {*key, *fields_by_column, review}]
     unknown_names = [name for name in other_names if not _is_known_column(task, name)]
     if unknown_names:
         raise LabelFileError(
             source.path,
             [LabelFault(1, name, _describe_unknown_column(task, name)) for name in unknown_names],
         )
-    if not fields_by_column:
+    if not fields_by_column and not review:
         raise InputError(
             f"{source.path} has no column with labels; {UNCHANGED_MESSAGE}",
             hint=f"name a column like a field of the answer: {join_first(list(fields))}",
         )
-    return _LabelColumns(key, fields_by_column, other_names)
+    return _LabelColumns(key, fields_by_column, review, other_names)
 
 
 def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[str]:
@@ -320,35 +388,59 @@ def _read_labelled_rows(
     source: FileSource,
     columns: _LabelColumns,
 ) -> tuple[list[_LabelledRow], list[LabelFault]]:
-    """Read the rows of a file that have a label; return them, and the faults of faulty lines.
+    """Read the rows of a file that have a label or a mark; return them, and the faults of lines.
 
-    Rows without a label are left out. Unreadable rows, and rows with labels but without a key, are
-    faults.
+    Other rows are left out. Unreadable rows, wrong marks, rows with labels but without a key, and
+    repeated keys, also of rows without labels, are faults.
     """
     parse_value = _ValueParser(task)
     labelled_rows: list[_LabelledRow] = []
     faults: list[LabelFault] = []
+    lines_by_name: dict[str, int] = {}
     for row in source:
         if not isinstance(row, SourceRow):
             faults.append(LabelFault(row.line, row.column, row.reason))
             continue
+        line = row.line_number
         values = {
             field_name: parse_value(field_name, row.values[column])
             for column, field_name in columns.fields_by_column.items()
             if not _is_blank(row.values.get(column))
         }
-        if not values:
-            continue
+        mark = _read_mark(row.values.get(columns.review))
+        if mark not in _REVIEWED_WORDS | _UNREVIEWED_WORDS:
+            message = (
+                f"write true, yes, 1 or x, or leave it empty, not {mark[:MAX_CLEANED_CHARS]!r}"
+            )
+            faults.append(LabelFault(line, columns.review, message))
+        is_labelled = bool(values) or mark in _REVIEWED_WORDS
+
         key_cells = [row.values.get(name) for name in columns.key]
         blank_names = [
             name for name, cell in zip(columns.key, key_cells, strict=True) if _is_blank(cell)
         ]
         if blank_names:
-            faults.append(LabelFault(row.line_number, blank_names[0], "the key is blank"))
-        else:
-            name = task.rows.join_key([to_prompt_text(cell) for cell in key_cells])
-            labelled_rows.append(_LabelledRow(row.line_number, name, values))
+            if is_labelled:
+                faults.append(LabelFault(line, blank_names[0], "the key is blank"))
+            continue
+        name = task.rows.join_key([to_prompt_text(cell) for cell in key_cells])
+        first_line = lines_by_name.setdefault(name.strip(), line)
+        if first_line != line:
+            faults.append(_make_repetition_fault(line, name, first_line, columns))
+        elif is_labelled:
+            labelled_rows.append(_LabelledRow(line, name, values, mark in _REVIEWED_WORDS))
     return labelled_rows, faults
+
+
+def _read_mark(cell: Any) -> str:
+    """Return a cell of the column `reviewed` in lower case; "" for an empty cell."""
+    return to_prompt_text(cell).strip().lower()
+
+
+def _make_repetition_fault(
+    line: int, name: str, first_line: int, columns: _LabelColumns
+) -> LabelFault:
+    return LabelFault(line, ", ".join(columns.key), f"{name!r} is in line {first_line}, too")
 
 
 def _is_blank(cell: Any) -> bool:
@@ -411,7 +503,6 @@ def _find_rows(
     columns: _LabelColumns,
 ) -> tuple[dict[str, _LabelledRow], list[LabelFault]]:
     """Return the labelled rows by row id, and faults of unknown and repeated keys."""
-    key_column = ", ".join(columns.key)
     existing_ids = task.rows.table(tx).filter_ids(tx, [row.name for row in labelled_rows])
     rows_by_id: dict[str, _LabelledRow] = {}
     faults: list[LabelFault] = []
@@ -421,11 +512,11 @@ def _find_rows(
             try:
                 row_id = task.rows.id_of(tx, row.name.strip())
             except InputError as error:
-                faults.append(LabelFault(row.line, key_column, error.message))
+                faults.append(LabelFault(row.line, ", ".join(columns.key), error.message))
                 continue
         if row_id in rows_by_id:
-            message = f"{row.name!r} is labelled in line {rows_by_id[row_id].line}, too"
-            faults.append(LabelFault(row.line, key_column, message))
+            first_line = rows_by_id[row_id].line
+            faults.append(_make_repetition_fault(row.line, row.name, first_line, columns))
         else:
             rows_by_id[row_id] = row
     return rows_by_id, faults
@@ -484,10 +575,9 @@ def _describe_refusal(
 def _count_edits(report: LabelFileReport, planned: PlannedEdits) -> None:
     """Add the counts of planned edits to a report.
 
-    Counted are unchanged, corrected and confirmed rows, rows that had no answer before, and changed
-    values by field.
+    Counted are corrected and confirmed rows, rows that had no answer before, and changed values by
+    field.
     """
-    report.unchanged = len(planned.unchanged_ids)
     for new_edit in planned.new_edits.values():
         before = new_edit.edit.before
         changed_fields = [

@@ -100,7 +100,7 @@ class Grid:
     score_expression: ColumnElement[Any] | None = None
     # Whether a person reviewed the row's answer; NULL without an answer. None if nobody can.
     review_expression: ColumnElement[bool] | None = None
-    # The extra name that lists it; "" if no column does.
+    # The extra name that lists it, by default, too; "" if no column does.
     review_name: str = ""
     # Which rows are doubtful; None if no row can be.
     doubts: RowDoubts | None = None
@@ -171,7 +171,7 @@ class Grid:
             for row in page_rows
         ]
         last_id = ids[-1] if len(rows) > options.limit else None
-        return RowsPage(listed_rows, last_id, names)
+        return RowsPage(listed_rows, last_id, names, self.review_name)
 
     def _should_list_refused(self, row_filter: RowFilter) -> bool:
         """Return whether refused rows are wanted and the table does not contain them."""
@@ -611,8 +611,8 @@ class Grid:
         """Return the names of the values to list for each row.
 
         A list of a single row shows all columns. If no columns are requested, the default names are
-        listed with the names of the requested state, and with the doubtful fields if the filter is
-        about doubt. Requested names lose repetitions.
+        listed with the names of the requested state, the doubtful fields if the filter is about
+        doubt, and the review. Requested names lose repetitions.
 
         Raises:
             InputError: There is no value of a requested name.
@@ -626,6 +626,8 @@ class Grid:
             ]
             if self._is_about_doubt(options.row_filter):
                 names.append(self.doubtful_fields_name)
+            if self.review_name:
+                names.append(self.review_name)
             return tuple(names)
 
         available_names = (*self.value_makers, *self.extra_names)
