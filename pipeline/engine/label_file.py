@@ -10,62 +10,30 @@ nothing, and the same file stored twice changes nothing the second time.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from pipeline.core.declaration import ReadOptions, find_first_accepted_value
+from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError, InputError, RefusedRowError
-from pipeline.core.quotes import is_stored_quotation
-from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural
+from pipeline.core.text import join_first
 from pipeline.engine import corrections
 from pipeline.engine.corrections import UNCHANGED_MESSAGE, InvalidAnswerError, PlannedEdits
+from pipeline.engine.label_rows import (
+    LabelColumns,
+    LabelFault,
+    LabelFileError,
+    LabelledRow,
+    make_repetition_fault,
+    match_columns,
+    read_labelled_rows,
+)
 from pipeline.engine.task import Task
-from pipeline.engine.user_task import UserTask
 from pipeline.store import bulk_edits, claims, reviews
 from pipeline.store.database import Connection, Store
-from pipeline.tables.answer_views import ANSWERED_AT, CONFIDENCE_SUFFIX, EXTRACTOR
-from pipeline.tables.cells import to_prompt_text
-from pipeline.tables.columns import fold_name
-from pipeline.tables.export import REASON_COLUMN, STATE_COLUMN
-from pipeline.tables.row_findings import SourceRow
+from pipeline.tables.answer_views import EXTRACTOR
+from pipeline.tables.export import STATE_COLUMN
+from pipeline.tables.row_reviews import REVIEWED
 from pipeline.tables.source import FileSource
-
-MAX_LISTED_FAULTS = 20
-# An export adds these columns to those of the source and the answer.
-_EXPORT_COLUMNS = frozenset(
-    {EXTRACTOR, ANSWERED_AT, STATE_COLUMN, REASON_COLUMN, "tokens_in", "tokens_out", "cost"}
-)
-# Prefixes of such columns, and of fields, whose names the source has, too.
-_ANSWER_PREFIX = "answer_"
-_ROW_PREFIX = "row_"
-# Cells of the column `reviewed`, in lower case. The second words, and empty cells, change nothing.
-_REVIEWED_WORDS = frozenset({"true", "yes", "y", "1", "x"})
-_UNREVIEWED_WORDS = frozenset({"false", "no", "n", "0", ""})
-
-
-class LabelFault(NamedTuple):
-    """A fault of a file of labels."""
-
-    line: int
-    # Empty if the fault is about the whole line.
-    column: str
-    message: str
-
-
-class LabelFileError(InputError):
-    """A file of labels has faults; nothing was changed."""
-
-    def __init__(self, path: Path, faults: Sequence[LabelFault]) -> None:
-        """Make the message, which lists the first faults by line."""
-        lines = [f"{path} has {plural(len(faults), 'fault')}; {UNCHANGED_MESSAGE}"]
-        for fault in sorted(faults)[:MAX_LISTED_FAULTS]:
-            column = f", column {fault.column}" if fault.column else ""
-            lines.append(f"line {fault.line}{column}: {fault.message}")
-        if len(faults) > MAX_LISTED_FAULTS:
-            lines.append(f"and {len(faults) - MAX_LISTED_FAULTS:,} more")
-        super().__init__("\n".join(lines), hint="correct these lines, then type the command again")
-        self.faults = faults
 
 
 @dataclass
@@ -101,39 +69,6 @@ class LabelFileReport:
         return {EXTRACTOR, STATE_COLUMN} <= set(self.ignored_columns)
 
 
-class _LabelColumns(NamedTuple):
-    """The columns of a file of labels."""
-
-    # Names of the columns with the parts of a row's key.
-    key: Sequence[str]
-    fields_by_column: Mapping[str, str]
-    # The column that marks rows as reviewed; "" if there is none.
-    review: str
-    ignored: Sequence[str]
-
-    @property
-    def filled(self) -> list[str]:
-        """Return the columns that can have labels or marks."""
-        return [*self.fields_by_column, *filter(None, [self.review])]
-
-    def find_column(self, field_name: str) -> str:
-        """Return the column of a field, or the name itself if no column has this field."""
-        columns = [name for name, other in self.fields_by_column.items() if other == field_name]
-        return columns[0] if columns else field_name
-
-
-class _LabelledRow(NamedTuple):
-    """A line with labels or a mark of review."""
-
-    line: int
-    # The key, or the name of the row.
-    name: str
-    # The right values by field.
-    values: Mapping[str, Any]
-    # The answer is to be marked as reviewed.
-    is_reviewed: bool
-
-
 def correct_by_file(
     store: Store,
     task: Task,
@@ -164,9 +99,8 @@ def correct_by_file(
     editor_name = corrections.normalize_editor_name(editor_name)
     source = FileSource(path, options)
     with store.read() as tx:
-        review_name = task.rows.grid(tx).review_name
-    columns = _match_columns(task, source, review_name)
-    labelled_rows, faults = _read_labelled_rows(task, source, columns)
+        columns = match_columns(task, source, task.rows.grid(tx))
+    labelled_rows, faults = read_labelled_rows(task, source, columns)
     if not labelled_rows and not faults:
         raise InputError(
             f"{path} has no label; {UNCHANGED_MESSAGE}",
@@ -182,7 +116,7 @@ def correct_by_file(
     edited_at = now()
     with store.read() if is_dry else store.write() as tx:
         rows_by_id, row_faults = _find_rows(tx, task, labelled_rows, columns)
-        changes = {row_id: row.values for row_id, row in rows_by_id.items() if row.values}
+        changes = _list_changes(tx, task, rows_by_id)
         planned = corrections.plan_edits(
             tx, task, changes, editor_name=editor_name, edited_at=edited_at, confirms_values=True
         )
@@ -195,7 +129,10 @@ def correct_by_file(
                 task,
                 planned,
                 marked_ids,
-                fields=[*columns.fields_by_column.values(), *filter(None, [columns.review])],
+                fields=[
+                    *columns.fields_by_column.values(),
+                    *([REVIEWED] if columns.review else []),
+                ],
                 digest=source.sha256,
                 editor_name=editor_name,
                 edited_at=edited_at,
@@ -216,10 +153,34 @@ def correct_by_file(
     return report
 
 
+def _list_changes(
+    tx: Connection, task: Task, rows_by_id: Mapping[str, LabelledRow]
+) -> dict[str, Mapping[str, Any]]:
+    """Return the labels by row id and field; rows without any are left out.
+
+    If the file says whether a row is reviewed, the values that its answer has already are left out:
+    a mark makes all fields labels, and nobody looked at a row without one. So a list that was
+    written to a file changes nothing if it is read again.
+    """
+    stated_ids = [row_id for row_id, row in rows_by_id.items() if row.is_reviewed is not None]
+    answers_by_id = task.answers.read_current(tx, stated_ids)
+    changes: dict[str, Mapping[str, Any]] = {}
+    for row_id, row in rows_by_id.items():
+        answer = answers_by_id.get(row_id, {})
+        values = {
+            name: value
+            for name, value in row.values.items()
+            if name not in answer or answer[name] != value
+        }
+        if values:
+            changes[row_id] = values
+    return changes
+
+
 def _plan_marks(
     tx: Connection,
     task: Task,
-    rows_by_id: Mapping[str, _LabelledRow],
+    rows_by_id: Mapping[str, LabelledRow],
     planned: PlannedEdits,
     column: str,
 ) -> tuple[list[str], list[LabelFault]]:
@@ -288,223 +249,15 @@ def _store_bulk_edit(
     return number, refusals
 
 
-def _match_columns(task: Task, source: FileSource, review_name: str) -> _LabelColumns:
-    """Return which columns of a file have the key, the fields and the marks, and which are ignored.
-
-    Ignored columns are other columns of an export. The column of a field may be called
-    `answer_FIELD`. If the file has both names, `answer_FIELD` is taken, because then the other
-    column is of the rows.
-
-    Args:
-        review_name: Name of the column with the marks of review, as lists call it; "" for none.
-
-    Raises:
-        LabelFileError: A column is neither a key, nor a field, nor a column of an export.
-        InputError: A key column is missing, or there is no field at all.
-    """
-    names = [name for name in source.names if name]
-    key = _find_key_columns(task, names, source.path)
-    columns_by_folded_name = {fold_name(name): name for name in names if name not in key}
-    review = columns_by_folded_name.pop(fold_name(review_name), "")
-    fields_by_column: dict[str, str] = {}
-    fields = task.prompt.answer_model.model_fields
-    for field_name in fields:
-        exported_name = f"{_ANSWER_PREFIX}{field_name}"
-        if exported_name in fields or fold_name(exported_name) not in columns_by_folded_name:
-            exported_name = field_name
-        column = columns_by_folded_name.get(fold_name(exported_name))
-        if column is not None:
-            fields_by_column[column] = field_name
-
-    other_names = [name for name in names if name not in {*key, *fields_by_column, review}]
-    unknown_names = [name for name in other_names if not _is_known_column(task, name)]
-    if unknown_names:
-        raise LabelFileError(
-            source.path,
-            [LabelFault(1, name, _describe_unknown_column(task, name)) for name in unknown_names],
-        )
-    if not fields_by_column and not review:
-        raise InputError(
-            f"{source.path} has no column with labels; {UNCHANGED_MESSAGE}",
-            hint=f"name a column like a field of the answer: {join_first(list(fields))}",
-        )
-    return _LabelColumns(key, fields_by_column, review, other_names)
-
-
-def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[str]:
-    """Return the columns of a file that contain the keys of its rows.
-
-    If the task has no key columns, this is the first of the file's columns that names rows.
-
-    Args:
-        names: The columns of the file.
-        path: The file, for the message.
-
-    Raises:
-        InputError: A key column is missing.
-    """
-    columns_by_folded_name = {fold_name(name): name for name in names}
-    key_names = task.rows.key_columns or task.rows.name_columns
-    columns = [
-        columns_by_folded_name[fold_name(name)]
-        for name in key_names
-        if fold_name(name) in columns_by_folded_name
-    ]
-    if not task.rows.key_columns:
-        # Each of the names is enough.
-        columns = columns[:1]
-    if not columns or len(columns) < len(task.rows.key_columns):
-        needed = " and ".join(repr(name) for name in key_names)
-        raise InputError(
-            f"{path} has no column {needed} with the keys of the rows; {UNCHANGED_MESSAGE}",
-            hint=f"its columns are {join_first(names)}",
-        )
-    return columns
-
-
-def _is_known_column(task: Task, name: str) -> bool:
-    """Return whether a column is one of the rows, or is added to them by an export."""
-    if isinstance(task, UserTask) and name in task.record.columns:
-        return True
-    fields = task.prompt.answer_model.model_fields
-    plain_name = name.removeprefix(_ANSWER_PREFIX)
-    return (
-        plain_name in _EXPORT_COLUMNS
-        or name.removeprefix(_ROW_PREFIX) in {STATE_COLUMN, REASON_COLUMN}
-        or plain_name.removesuffix(CONFIDENCE_SUFFIX) in fields
-    )
-
-
-def _describe_unknown_column(task: Task, name: str) -> str:
-    fields = list(task.prompt.answer_model.model_fields)
-    close_matches = get_close_matches(name, fields, n=1)
-    if close_matches:
-        return f"this is no field of the answer; did you mean {close_matches[0]!r}?"
-    return f"this is neither a field ({', '.join(fields)}) nor a column of the rows"
-
-
-def _read_labelled_rows(
-    task: Task,
-    source: FileSource,
-    columns: _LabelColumns,
-) -> tuple[list[_LabelledRow], list[LabelFault]]:
-    """Read the rows of a file that have a label or a mark; return them, and the faults of lines.
-
-    Other rows are left out. Unreadable rows, wrong marks, rows with labels but without a key, and
-    repeated keys, also of rows without labels, are faults.
-    """
-    parse_value = _ValueParser(task)
-    labelled_rows: list[_LabelledRow] = []
-    faults: list[LabelFault] = []
-    lines_by_name: dict[str, int] = {}
-    for row in source:
-        if not isinstance(row, SourceRow):
-            faults.append(LabelFault(row.line, row.column, row.reason))
-            continue
-        line = row.line_number
-        values = {
-            field_name: parse_value(field_name, row.values[column])
-            for column, field_name in columns.fields_by_column.items()
-            if not _is_blank(row.values.get(column))
-        }
-        mark = _read_mark(row.values.get(columns.review))
-        if mark not in _REVIEWED_WORDS | _UNREVIEWED_WORDS:
-            message = (
-                f"write true, yes, 1 or x, or leave it empty, not {mark[:MAX_CLEANED_CHARS]!r}"
-            )
-            faults.append(LabelFault(line, columns.review, message))
-        is_labelled = bool(values) or mark in _REVIEWED_WORDS
-
-        key_cells = [row.values.get(name) for name in columns.key]
-        blank_names = [
-            name for name, cell in zip(columns.key, key_cells, strict=True) if _is_blank(cell)
-        ]
-        if blank_names:
-            if is_labelled:
-                faults.append(LabelFault(line, blank_names[0], "the key is blank"))
-            continue
-        name = task.rows.join_key([to_prompt_text(cell) for cell in key_cells])
-        first_line = lines_by_name.setdefault(name.strip(), line)
-        if first_line != line:
-            faults.append(_make_repetition_fault(line, name, first_line, columns))
-        elif is_labelled:
-            labelled_rows.append(_LabelledRow(line, name, values, mark in _REVIEWED_WORDS))
-    return labelled_rows, faults
-
-
-def _read_mark(cell: Any) -> str:
-    """Return a cell of the column `reviewed` in lower case; "" for an empty cell."""
-    return to_prompt_text(cell).strip().lower()
-
-
-def _make_repetition_fault(
-    line: int, name: str, first_line: int, columns: _LabelColumns
-) -> LabelFault:
-    return LabelFault(line, ", ".join(columns.key), f"{name!r} is in line {first_line}, too")
-
-
-def _is_blank(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, str) and not cell.strip())
-
-
-class _ValueParser:
-    """Read cells as values of fields, each different cell once."""
-
-    def __init__(self, task: Task) -> None:
-        self._answer_model = task.prompt.answer_model
-        self._values_by_cell: dict[tuple[str, str], Any] = {}
-
-    def __call__(self, field_name: str, cell: Any) -> Any:
-        """Return the value of a cell; a cell that the field does not accept is read as a text."""
-        cell_key = (field_name, repr(cell))
-        if cell_key not in self._values_by_cell:
-            candidates = list(_iterate_candidates(cell))
-            quotations = [value for value in candidates if is_stored_quotation(value)]
-            self._values_by_cell[cell_key] = (
-                quotations[0]
-                if quotations
-                else find_first_accepted_value(self._answer_model, field_name, candidates)
-            )
-        return self._values_by_cell[cell_key]
-
-
-def _iterate_candidates(cell: Any) -> Iterator[Any]:
-    """Yield the values that a cell can mean, the most literal first.
-
-    A text is yielded as text, as JSON, as a list separated by semicolons or commas, and as a truth
-    value. Any other cell is yielded as it is, and then as text, unless it is a list or an object.
-    """
-    if not isinstance(cell, str):
-        yield cell
-        if isinstance(cell, list | dict):
-            return
-        # A spreadsheet makes numbers of texts such as 2024.
-        yield to_prompt_text(cell)
-        return
-
-    text = cell.strip()
-    typed_text, *other_candidates = corrections.iterate_candidates(text)
-    *json_values, comma_list = other_candidates
-    yield typed_text
-    yield from json_values
-    # Exports separate the members of some lists by semicolons.
-    if ";" in text:
-        yield [part.strip() for part in text.split(";") if part.strip()]
-    yield comma_list
-    # A spreadsheet writes TRUE.
-    if text.lower() in {"true", "false"}:
-        yield text.lower() == "true"
-
-
 def _find_rows(
     tx: Connection,
     task: Task,
-    labelled_rows: Sequence[_LabelledRow],
-    columns: _LabelColumns,
-) -> tuple[dict[str, _LabelledRow], list[LabelFault]]:
+    labelled_rows: Sequence[LabelledRow],
+    columns: LabelColumns,
+) -> tuple[dict[str, LabelledRow], list[LabelFault]]:
     """Return the labelled rows by row id, and faults of unknown and repeated keys."""
     existing_ids = task.rows.table(tx).filter_ids(tx, [row.name for row in labelled_rows])
-    rows_by_id: dict[str, _LabelledRow] = {}
+    rows_by_id: dict[str, LabelledRow] = {}
     faults: list[LabelFault] = []
     for row in labelled_rows:
         row_id = row.name
@@ -516,7 +269,7 @@ def _find_rows(
                 continue
         if row_id in rows_by_id:
             first_line = rows_by_id[row_id].line
-            faults.append(_make_repetition_fault(row.line, row.name, first_line, columns))
+            faults.append(make_repetition_fault(row.line, row.name, first_line, columns))
         else:
             rows_by_id[row_id] = row
     return rows_by_id, faults
@@ -526,7 +279,7 @@ def _describe_refusal(
     tx: Connection,
     task: Task,
     row_id: str,
-    row: _LabelledRow,
+    row: LabelledRow,
     *,
     error: FindableError,
 ) -> Iterator[LabelFault]:
