@@ -266,6 +266,7 @@ def plan_edits(
     editor_name: str,
     edited_at: datetime,
     confirms_values: bool = False,
+    unconfirmed_ids: Collection[str] = (),
 ) -> PlannedEdits:
     """Make and validate an edit of each row; store nothing.
 
@@ -273,6 +274,7 @@ def plan_edits(
         changes: New values by field, or the number of the edit to undo, by row id.
         editor_name: Name of the editor, from `normalize_editor_name`.
         confirms_values: Also make an edit if the answer has the values, and no person set them.
+        unconfirmed_ids: Rows to which `confirms_values` does not apply.
 
     Raises:
         ConfigurationError: Code of the task's file failed.
@@ -290,7 +292,7 @@ def plan_edits(
                 current,
                 editor_name=editor_name,
                 edited_at=edited_at,
-                confirms_values=confirms_values,
+                confirms_values=confirms_values and row_id not in unconfirmed_ids,
             )
         except InputError as error:
             refusals[row_id] = error
@@ -364,7 +366,7 @@ def _make_edit(
     """Return a validated edit of a row, or None if the answer has the new values already.
 
     The edit is also returned if it only changes which fields are labels: an undo, or a change with
-    `confirms_values`. Nothing is stored.
+    `confirms_values`. Without it, only changed fields become labels. Nothing is stored.
 
     Raises:
         InputError: The row, the field, the edit to undo or the new answer is invalid.
@@ -395,6 +397,8 @@ def _make_edit(
         typed_values = {} if isinstance(change, int) else change
         valid_answer = _validated_answer(task, row_id, new_answer, row, change=typed_values)
         edit = edit._replace(after=valid_answer)
+    if not confirms_values:
+        edit = edit._replace(fields=_keep_changed_fields(edit))
     if edit.after == edit.before and not (
         (confirms_values or edit.undoes is not None) and _changes_labels(row_edits, edit)
     ):
@@ -408,6 +412,11 @@ def _make_edit(
             current.confidence_sources.get(row_id, ()),
         )
     return NewEdit(edit, task.rows.input_hash(row), is_corrected, confidences)
+
+
+def _keep_changed_fields(edit: AnswerEdit) -> tuple[str, ...]:
+    """Return those of the set fields that have another value after the edit."""
+    return tuple(name for name in edit.fields if edit.after.get(name) != edit.before.get(name))
 
 
 def _changes_labels(row_edits: Sequence[AnswerEdit], edit: AnswerEdit) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError, InputError, RefusedRowError
@@ -116,9 +115,18 @@ def correct_by_file(
     edited_at = now()
     with store.read() if is_dry else store.write() as tx:
         rows_by_id, row_faults = _find_rows(tx, task, labelled_rows, columns)
-        changes = _list_changes(tx, task, rows_by_id)
         planned = corrections.plan_edits(
-            tx, task, changes, editor_name=editor_name, edited_at=edited_at, confirms_values=True
+            tx,
+            task,
+            {row_id: row.values for row_id, row in rows_by_id.items() if row.values},
+            editor_name=editor_name,
+            edited_at=edited_at,
+            confirms_values=True,
+            # A mark makes all fields labels, and nobody looked at a row without one. So a list that
+            # was written to a file changes nothing if it is read again.
+            unconfirmed_ids={
+                row_id for row_id, row in rows_by_id.items() if row.is_reviewed is not None
+            },
         )
         marked_ids, mark_faults = _plan_marks(tx, task, rows_by_id, planned, columns.review)
         faults += row_faults + mark_faults
@@ -151,30 +159,6 @@ def correct_by_file(
     report.unchanged = len(rows_by_id.keys() - planned.new_edits.keys() - set(marked_ids))
     _count_edits(report, planned)
     return report
-
-
-def _list_changes(
-    tx: Connection, task: Task, rows_by_id: Mapping[str, LabelledRow]
-) -> dict[str, Mapping[str, Any]]:
-    """Return the labels by row id and field; rows without any are left out.
-
-    If the file says whether a row is reviewed, the values that its answer has already are left out:
-    a mark makes all fields labels, and nobody looked at a row without one. So a list that was
-    written to a file changes nothing if it is read again.
-    """
-    stated_ids = [row_id for row_id, row in rows_by_id.items() if row.is_reviewed is not None]
-    answers_by_id = task.answers.read_current(tx, stated_ids)
-    changes: dict[str, Mapping[str, Any]] = {}
-    for row_id, row in rows_by_id.items():
-        answer = answers_by_id.get(row_id, {})
-        values = {
-            name: value
-            for name, value in row.values.items()
-            if name not in answer or answer[name] != value
-        }
-        if values:
-            changes[row_id] = values
-    return changes
 
 
 def _plan_marks(
