@@ -422,8 +422,8 @@ def correct(
     must be part of the row's text.
 
     --file corrects many rows by a column with the keys and columns named like fields. An empty cell
-    is no label. If a line is wrong, nothing is changed. Without ITEM, --undo undoes an edit of many
-    rows, and `correct` lists these edits.
+    is no label. `yes` in a column `reviewed` marks the row. If a line is wrong, nothing is changed.
+    Without ITEM, --undo undoes an edit of many rows, and `correct` lists these edits.
     """
     _check_correct_options(
         {"item": item, "file": file},

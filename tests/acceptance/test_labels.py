@@ -106,7 +106,7 @@ def test_versions_are_compared_on_corrected_rows(
     swapped = workspace.read_json("eval", a="2", b=first["version"])["fields"][0]
     assert swapped["verdict"] == "B is better"
     alone = workspace.run_command("eval", a="notes@1").stdout
-    assert "replaced a wrong value" not in alone
+    assert "tone: 1 of 8 labels replaced a wrong value of A\n" in alone
     assert "right A" in alone
     assert "right B" not in alone
     for options in ({"a": "9"}, {"a": "1", "b": "notes@1"}, {"a": "x"}):
