@@ -139,6 +139,7 @@ def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
         output.append(_field_table(report))
         if _is_pair(report):
             output += map(format_verdict, report.fields)
+        output += _iterate_correction_lines(report)
     if report.unasked_rows and report.present_index is not None:
         version_name = report.versions[report.present_index].version
         rows_text = plural(
@@ -174,8 +175,6 @@ def _iterate_version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterat
 
     - labelled rows that are not measured for this version, by reason
     - doubtful rows, of the rows with confidence
-    - labels that corrected a wrong value of this very version: rows that were chosen because it was
-      wrong make it look worse than it is
     """
     yield (
         f"{plural(report.labelled_rows, labels.singular, labels.plural)} labelled, "
@@ -187,10 +186,25 @@ def _iterate_version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterat
             line += f"; {count:,} left out ({reason})"
         if version.rows_with_confidence:
             line += f"; {version.doubtful_rows:,} of {version.rows_with_confidence:,} doubtful"
-        if version.own_corrections:
-            count_text = plural(version.own_corrections, "label corrects", "labels correct")
-            line += f"; {count_text} its own value, so it is wrong there by choice of the rows"
         yield line
+
+
+def _iterate_correction_lines(report: AccuracyReport) -> Iterator[str]:
+    """Yield a line for each version and field of which labels corrected the version's own value.
+
+    If there are any, a last line says what that does to the figures.
+    """
+    for side, version in zip("AB", report.versions, strict=False):
+        for comparison in report.fields:
+            count = version.own_corrections_by_field.get(comparison.name)
+            if count:
+                labels = plural(comparison.shares[0].of, "label")
+                yield f"{comparison.name}: {count:,} of {labels} replaced a wrong value of {side}"
+    if any(version.own_corrections for version in report.versions):
+        yield (
+            "people correct values that look wrong, so a version is better on random rows than on "
+            "rows where its own values were corrected; review random rows, too"
+        )
 
 
 def _field_table(report: AccuracyReport) -> TextTable:

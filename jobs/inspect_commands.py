@@ -280,15 +280,20 @@ def _format_confidence(confidence: Mapping[str, Any]) -> str:
 
 
 def _format_provenance(answer: Mapping[str, Any]) -> str:
-    """Return when and how an answer was made: by a person, a batch, or as a copied answer.
+    """Return when and how an answer was made, and who marked it as reviewed.
+
+    It was made by a person, a batch, or as a copied answer.
 
     An answer of a model has its version and model; if it was not copied, also tokens and cost. The
     text says if a correction was undone, or if the answer is not applied to the row.
     """
     answered_at = f"{answer['at']:{MINUTE_FORMAT}}"
+    review = ""
+    if answer["reviewed_at"] is not None:
+        review = f"; reviewed by {answer['reviewed_by']}, {answer['reviewed_at']:{MINUTE_FORMAT}}"
     if answer["who"] is not None:
         undone = "" if answer["applied"] else " (undone)"
-        return f"{answered_at} corrected by {answer['who']}{undone}"
+        return f"{answered_at} corrected by {answer['who']}{undone}{review}"
 
     # A copied answer has the response of another row with the same input, and cost nothing.
     if answer["batch"] is None and not answer["tokens_in"] and answer["response_id"]:
@@ -298,7 +303,7 @@ def _format_provenance(answer: Mapping[str, Any]) -> str:
         origin = f"batch {answer['batch']}, {tokens}, {format_usd(answer['cost'])}"
     not_applied = "" if answer["applied"] else " (not applied)"
     version = f"{answer['extractor']} ({answer['model_version']})"
-    return f"{answered_at} {version}, {origin}{not_applied}"
+    return f"{answered_at} {version}, {origin}{not_applied}{review}"
 
 
 def _format_index_entry(index_state: Mapping[str, Any]) -> str:

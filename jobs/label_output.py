@@ -54,7 +54,7 @@ def correct_by_file(
         output.append(partial(Terminal().warn, message))
     # A checked file is stored next. A stored file outdates the index; without one, `eval` is next.
     hint = None
-    if report.is_dry and (report.corrected or report.confirmed):
+    if report.is_dry and (report.corrected or report.confirmed or report.reviewed):
         hint = ws.task.labels.command("correct", file=path)
     elif report.number is not None:
         hint = CommandHint("index", task=ws.task.subject)
@@ -79,6 +79,8 @@ def _count_lines(report: LabelFileReport, task: Task) -> list[str]:
         f"{report.corrected:,} corrected, {report.confirmed:,} confirmed, "
         f"{report.unchanged:,} unchanged"
     )
+    if report.reviewed:
+        counts += f"; {report.reviewed:,} marked as reviewed"
     lines.append(f"{'would change: ' if report.is_dry else ''}{rows}: {counts}")
     if report.changed_values:
         fields = [f"{name} {count:,}" for name, count in report.changed_values.items()]
@@ -114,7 +116,9 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
         f"edit {number} of many rows undone: {report.changed:,} changed back, "
         f"{report.unchanged:,} unchanged, {report.refused:,} refused"
     )
-    if number in undone_numbers and not report.changed:
+    if report.unmarked:
+        message += f"; {plural(report.unmarked, 'mark')} of review removed"
+    if number in undone_numbers and not (report.changed or report.unmarked):
         message = f"edit {number} of many rows was undone before; nothing was changed"
     output: list[Any] = [message]
     if report.refusals:

@@ -18,6 +18,7 @@ import click
 
 from jobs import label_output
 from jobs.command import should_print_json
+from jobs.inspect_commands import MINUTE_FORMAT
 from jobs.options import (
     COUNT,
     FILE,
@@ -101,12 +102,14 @@ def items(
 
     Searches username, name, title, company and tags of people; id, source and text of passages; all
     columns and answers of your task. Upper and lower case are equal. --where compares columns and
-    answers, such as `tone.confidence < 0.7`. It also knows `reviewed = true` and `doubtful = true`.
-    A row is doubtful if a confidence is below FINDABLE_DOUBTFUL and nobody looked at the answer.
+    answers, such as `tone.confidence < 0.7`, `tags.confidence` of people, and `concepts.confidence`
+    of passages. It also knows `reviewed = true` and `doubtful = true`. A row is doubtful if a
+    confidence is below FINDABLE_DOUBTFUL and nobody looked at the answer.
 
-    Prints a page of rows, and how to get the next page. --to writes all rows that match to a CSV
-    file instead. --counts prints only counts by state, tag and version. Tags and versions are not
-    counted if the table has more than 100,000 rows.
+    Prints a page of rows, and how to get the next page. The column `reviewed` is shown if a row of
+    the page is reviewed or corrected. --to writes all rows that match to a CSV file instead.
+    --counts prints only counts by state, tag and version. Tags and versions are not counted if the
+    table has more than 100,000 rows.
     """
     row_filter = RowFilter(find, state, _split_names(tag), extractor, min_score, max_score, where)
     columns = _split_names(fields) or None
@@ -140,8 +143,15 @@ def items(
     if not page.items:
         return CommandReport(page.document, f"no {ws.task.labels.singular} found")
 
-    headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*page.names, "state")]
-    rows = [[*map(_format_cell, row.values.values()), row.state] for row in page.items]
+    names = list(page.names)
+    # The default columns of a page have the review only if a row is reviewed.
+    has_review = any(row.values.get(page.review_name) for row in page.items)
+    if columns is None and page.review_name in names and not has_review:
+        names.remove(page.review_name)
+    headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*names, "state")]
+    rows = [
+        [*(_format_cell(row.values.get(name)) for name in names), row.state] for row in page.items
+    ]
     output: list[Any] = [TextTable(headers, rows)]
     if page.after is not None:
         message = f"next page: the same command with {OptionHint(after=page.after)}"
@@ -430,8 +440,8 @@ def correct(
     must be part of the row's text.
 
     --file corrects many rows by a column with the keys and columns named like fields. An empty cell
-    is no label. If a line is wrong, nothing is changed. Without ITEM, --undo undoes such an edit of
-    many rows, and `correct` alone lists them.
+    is no label. `yes` in a column `reviewed` marks the row. If a line is wrong, nothing is changed.
+    Without ITEM, --undo undoes such an edit of many rows, and `correct` alone lists them.
     """
     _check_correct_options(
         {"item": item, "file": file},
@@ -522,7 +532,8 @@ def _correction_output(
     """Return the output of `correct` about one row: its fields, and a table of its edits.
 
     If the command stored an edit or found nothing to change, a line before them says so. If
-    an edit was stored and the task has an index, the line names the next command `index`.
+    an edit was stored and the task has an index, the line names the next command `index`. After
+    the fields, a line says who marked the row as reviewed.
 
     Args:
         report: The row's history; it has the member `edit` unless edits are only listed.
@@ -542,6 +553,9 @@ def _correction_output(
 
     fields = [(name, to_display_value(value)) for name, value in report["answer"].items()]
     output.append(partial(print_fields, fields))
+    if report["reviewed_at"] is not None:
+        reviewed_at = f"{report['reviewed_at']:{MINUTE_FORMAT}}"
+        output.append(f"marked as reviewed by {report['reviewed_by']}, {reviewed_at}")
 
     if report["edits"]:
         rows = [_edit_cells(edit) for edit in report["edits"]]

@@ -79,6 +79,8 @@ class RowsPage(NamedTuple):
     after: str | None
     # Names of the values.
     names: Sequence[str] = ()
+    # The name of the value that says whether a person reviewed the answer; "" if there is none.
+    review_name: str = ""
 
     @property
     def document(self) -> dict[str, Any]:

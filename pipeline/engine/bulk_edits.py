@@ -16,7 +16,7 @@ from pipeline.core.progress import ProgressBar
 from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.engine import corrections
 from pipeline.engine.task import Task
-from pipeline.store import bulk_edits, edits
+from pipeline.store import bulk_edits, edits, reviews
 from pipeline.store.bulk_edits import BulkEdit
 from pipeline.store.database import Connection, Store
 
@@ -42,6 +42,8 @@ class BulkEditReport:
     changed: int = 0
     # Rows that have the value already, or the value of a later edit.
     unchanged: int = 0
+    # Marks of review that an undo removed.
+    unmarked: int = 0
     refused: int = 0
     # (row id, reason) of the first refused rows; nothing of them was changed.
     refusals: list[tuple[str, str]] = field(default_factory=list)
@@ -174,7 +176,8 @@ def undo_bulk_edit(
     """Undo each edit of a bulk edit, also of an interrupted one, and record that it was undone.
 
     Each chunk of rows is a transaction. Fields that a later edit changed again keep their values.
-    An undo that was interrupted continues when it is called again.
+    The last transaction removes the marks of review. An undo that was interrupted continues when it
+    is called again.
 
     Args:
         number: The number of the bulk edit.
@@ -190,8 +193,9 @@ def undo_bulk_edit(
     """
     editor_name = corrections.normalize_editor_name(editor_name)
     with store.read() as tx:
-        numbers = [edit.number for edit in bulk_edits.list_bulk_edits(tx, task.name)]
-    if number not in numbers:
+        edits_by_number = {edit.number: edit for edit in bulk_edits.list_bulk_edits(tx, task.name)}
+    bulk_edit = edits_by_number.get(number)
+    if bulk_edit is None:
         raise InputError(f"there is no edit of many rows {number}; nothing was changed")
 
     report = BulkEditReport(number)
@@ -213,5 +217,6 @@ def undo_bulk_edit(
         progress.show(visited_count)
 
     with store.write() as tx:
+        report.unmarked = reviews.remove_marks(tx, task.name, who=bulk_edit.who, at=bulk_edit.at)
         bulk_edits.record_undone(tx, task.name, number, who=editor_name, now=now())
     return report

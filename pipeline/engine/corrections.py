@@ -142,7 +142,8 @@ def read_history(store: Store, task: Task, row_name: str) -> Document:
     Returns:
         `item` (id), `answer` (values by field; empty if there is no answer), `state` (hash to pass
         to `correct`) and `edits`. Edits are in ascending order, each with `number`, `who`, `at`,
-        `before`, `after`, `undoes` and `changes` ((before, after) by changed field).
+        `before`, `after`, `undoes` and `changes` ((before, after) by changed field). `reviewed_by`
+        and `reviewed_at` are None if nobody marked the answer as reviewed.
 
     Raises:
         InputError: There is no such row.
@@ -192,7 +193,7 @@ def correct_answer(
     with store.write() as tx:
         row_id = task.rows.id_of(tx, row_name)
         current = _read_current_rows(tx, task, [row_id])
-        document = _describe_answer(row_id, current.answers[row_id], current.edits[row_id])
+        document = _describe_answer(tx, task, row_id, current.answers, current.edits)
         if expected_state not in {None, document["state"]}:
             raise _conflict_error(current.edits[row_id], document)
 
@@ -271,6 +272,7 @@ def plan_edits(
     editor_name: str,
     edited_at: datetime,
     confirms_values: bool = False,
+    unconfirmed_ids: Collection[str] = (),
 ) -> PlannedEdits:
     """Make and validate an edit of each row; store nothing.
 
@@ -278,6 +280,7 @@ def plan_edits(
         changes: New values by field, or the number of the edit to undo, by row id.
         editor_name: Name of the editor, from `normalize_editor_name`.
         confirms_values: Also make an edit if the answer has the values, and no person set them.
+        unconfirmed_ids: Rows to which `confirms_values` does not apply.
 
     Returns:
         Each row in one of three parts: its edit, its id if its answer is not changed, or the error
@@ -299,7 +302,7 @@ def plan_edits(
                 current,
                 editor_name=editor_name,
                 edited_at=edited_at,
-                confirms_values=confirms_values,
+                confirms_values=confirms_values and row_id not in unconfirmed_ids,
             )
         except InputError as error:
             refusals[row_id] = error
@@ -373,7 +376,7 @@ def _make_edit(
     """Return a validated edit of a row, or None if the answer has the new values already.
 
     The edit is also returned if it only changes which fields are labels: an undo, or a change with
-    `confirms_values`. Nothing is stored.
+    `confirms_values`. Without it, only changed fields become labels. Nothing is stored.
 
     Raises:
         InputError: The row, the field, the edit to undo or the new answer is invalid.
@@ -404,6 +407,8 @@ def _make_edit(
         typed_values = {} if isinstance(change, int) else change
         valid_answer = _validated_answer(task, row_id, new_answer, row, change=typed_values)
         edit = edit._replace(after=valid_answer)
+    if not confirms_values:
+        edit = edit._replace(fields=_keep_changed_fields(edit))
     if edit.after == edit.before and not (
         (confirms_values or edit.undoes is not None) and _changes_labels(row_edits, edit)
     ):
@@ -417,6 +422,11 @@ def _make_edit(
             current.confidence_sources.get(row_id, ()),
         )
     return NewEdit(edit, task.rows.input_hash(row), is_corrected, confidences)
+
+
+def _keep_changed_fields(edit: AnswerEdit) -> tuple[str, ...]:
+    """Return those of the set fields that have another value after the edit."""
+    return tuple(name for name in edit.fields if edit.after.get(name) != edit.before.get(name))
 
 
 def _changes_labels(row_edits: Sequence[AnswerEdit], edit: AnswerEdit) -> bool:
@@ -577,19 +587,36 @@ def _changed_answer(
 
 def _read_description(tx: Connection, task: Task, row_id: str) -> Document:
     """Return the document of a row; see `_describe_answer`."""
-    answer = task.answers.read_current(tx, [row_id])[row_id]
-    return _describe_answer(row_id, answer, edits.list_edits(tx, task.name, [row_id])[row_id])
+    answers = task.answers.read_current(tx, [row_id])
+    return _describe_answer(tx, task, row_id, answers, edits.list_edits(tx, task.name, [row_id]))
 
 
-def _describe_answer(row_id: str, answer: Document, row_edits: Sequence[AnswerEdit]) -> Document:
-    """Return a document with a row's id, current answer, state and edits; see `history`.
+def _describe_answer(
+    tx: Connection,
+    task: Task,
+    row_id: str,
+    answers: Mapping[str, Document],
+    edits_by_id: Mapping[str, Sequence[AnswerEdit]],
+) -> Document:
+    """Return a document with a row's id, current answer, mark, state and edits; see `history`.
 
     `state` is a hash of row id, answer and number of edits. Each edit has its changed fields.
     """
+    answer = answers[row_id]
+    row_edits = edits_by_id[row_id]
     state_json = json.dumps([row_id, len(row_edits), answer])
     state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]
     edit_documents = [{**edit._asdict(), "changes": _changed_fields(edit)} for edit in row_edits]
-    return {"item": row_id, "answer": answer, "state": state, "edits": edit_documents}
+    review = reviews.read_review(tx, row_id, preference=task.answers.preference(tx))
+    is_marked = review is not None and review.is_marked
+    return {
+        "item": row_id,
+        "answer": answer,
+        "reviewed_by": review.who if review and is_marked else None,
+        "reviewed_at": review.at if review and is_marked else None,
+        "state": state,
+        "edits": edit_documents,
+    }
 
 
 # ---- input of an editor

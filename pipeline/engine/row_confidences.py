@@ -1,4 +1,4 @@
-"""Columns, sort orders and WHERE= cells for the confidences of a user's rows."""
+"""Columns, sort orders and WHERE= cells for the confidences of a task's rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +22,7 @@ from pipeline.store.confidences import (
 )
 from pipeline.tables.answer_views import CONFIDENCE_SUFFIX, name_added_columns
 from pipeline.tables.doubts import DOUBTFUL, RowDoubts
+from pipeline.tables.row_reviews import REVIEWED, RowReviews
 from pipeline.tables.where_sql import JsonCell
 
 # Column with the least probability of a row's fields; member of a field in WHERE=.
@@ -43,6 +44,7 @@ class RowConfidences:
         doubts: RowDoubts,
         fields: Mapping[str, str],
         taken_names: Sequence[str],
+        missing_hint: HintTemplate | None = None,
     ) -> None:
         """Name the columns. A task without any confidence has none.
 
@@ -52,7 +54,12 @@ class RowConfidences:
             doubts: The doubtful rows.
             fields: Fields of the answers by the names of their columns.
             taken_names: Names of other columns.
+            missing_hint: How answers get confidences; None means by decisions.
         """
+        command = CommandHint("tag", task=preference.task, mode="decide")
+        self._missing_hint = missing_hint or HintTemplate(
+            "decision models give confidences of closed fields: `{}`", command
+        )
         self._tx = tx
         self._preference = preference
         self._doubts = doubts
@@ -185,6 +192,18 @@ class RowConfidences:
         if confident_fields:
             names = ", ".join(f"{name}.{CONFIDENCE}" for name in confident_fields)
             raise InputError(message, hint=f"compare {names}")
-        command = CommandHint("tag", task=task, mode="decide")
-        hint = HintTemplate("decision models give confidences of closed fields: `{}`", command)
-        raise InputError(message, hint=hint)
+        raise InputError(message, hint=self._missing_hint)
+
+
+def read_judgement_values(
+    row_reviews: RowReviews,
+    confidences: RowConfidences,
+    tx: Connection,
+    row_ids: Sequence[str],
+) -> dict[str, dict[str, Any]]:
+    """Return the review and the confidences of answered rows by column and row id."""
+    values_by_id = confidences.read_values(tx, row_ids)
+    return {
+        row_id: {REVIEWED: is_reviewed, **values_by_id.get(row_id, {})}
+        for row_id, is_reviewed in row_reviews.read_values(tx, row_ids).items()
+    }

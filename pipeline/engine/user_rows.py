@@ -20,7 +20,6 @@ from sqlalchemy import (
     Subquery,
     Text,
     and_,
-    case,
     cast,
     func,
     literal,
@@ -38,7 +37,7 @@ from pipeline.engine.row_confidences import RowConfidences
 from pipeline.engine.task_parts import (
     TaskRows,
 )
-from pipeline.store import answers, partial_answers, reviews, selections
+from pipeline.store import answers, partial_answers, selections
 from pipeline.store.answers import VersionPreference
 from pipeline.store.database import split_into_pages
 from pipeline.store.rows import NO_HASH, delete_row
@@ -54,6 +53,7 @@ from pipeline.tables.cells import to_compact_json, to_prompt_text
 from pipeline.tables.doubts import RowDoubts
 from pipeline.tables.facets import tag_facet, version_facet
 from pipeline.tables.grid import Grid
+from pipeline.tables.row_reviews import REVIEWED, RowReviews
 from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowStates, RowTable
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
@@ -78,10 +78,6 @@ UNUSABLE_STATE = "unusable"
 MISSING_NUMBER = 9e307
 # Column heading of the reason why a row is unusable.
 UNUSABLE_REASON_COLUMN = "why unusable"
-# Column that says whether a person reviewed the answer.
-REVIEWED = "reviewed"
-_REVIEWED_JSON = f'{{"{REVIEWED}": true}}'
-_UNREVIEWED_JSON = f'{{"{REVIEWED}": false}}'
 
 
 @dataclass(eq=False, kw_only=True)
@@ -501,6 +497,7 @@ class _GridBuilder:
         self._version_name = self._listed_name(EXTRACTOR)
         names = [*self._columns, *self._fields, self._version_name]
         self._review_name = name_added_columns(names, [REVIEWED], "answer_").get(REVIEWED, "")
+        self._reviews = RowReviews(preference, self._table.item_id)
         self._doubts = RowDoubts.of_rows(
             self._table.item_id,
             preference=preference,
@@ -565,7 +562,7 @@ class _GridBuilder:
             },
             answer_fields=self._fields,
             review_name=self._review_name,
-            review_expression=reviews.reviewed_of_row(self._preference, item_id),
+            review_expression=self._reviews.make_condition(),
             doubts=self._doubts,
             doubtful_name=self._confidences.doubtful_name,
             doubtful_fields_name=self._confidences.doubtful_fields_name,
@@ -623,7 +620,7 @@ class _GridBuilder:
             ids,
             preference=self._preference,
         )
-        reviewed_ids = reviews.read_reviewed_ids(tx, ids, preference=self._preference)
+        review_states = self._reviews.read_values(tx, ids)
         confidence_values = self._confidences.read_values(tx, ids)
         values_by_id = {}
         for row_id, (version, answer_json) in stored_answers.items():
@@ -632,7 +629,7 @@ class _GridBuilder:
             values_by_id[row_id] = {
                 self._version_name: version,
                 **fields,
-                self._review_name: row_id in reviewed_ids,
+                self._review_name: review_states.get(row_id),
                 **confidence_values.get(row_id, {}),
             }
         return values_by_id
@@ -697,12 +694,7 @@ class _GridBuilder:
         column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
         field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
         dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
-        review = answers.preferred_of_row(
-            self._preference,
-            self._table.item_id,
-            case((reviews.is_reviewed_answer(), _REVIEWED_JSON), else_=_UNREVIEWED_JSON),
-        )
-        review_cells = {self._review_name: JsonCell(review, (REVIEWED,))}
+        review_cells = {self._review_name: self._reviews.make_cell()}
         confidence_cells = self._confidences.make_cells()
         return compile_where(
             expression,

@@ -9,12 +9,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Text, case, cast, func, literal
 
 from pipeline.core.where_parser import parse_where
+from pipeline.engine.row_confidences import RowConfidences
 from pipeline.experts import table
 from pipeline.experts.index_entries import METADATA_NAMES
 from pipeline.store import rows as row_store
 from pipeline.tables.cells import hash_text
-from pipeline.tables.doubts import DOUBTFUL, RowDoubts
 from pipeline.tables.reflection import is_sqlite
+from pipeline.tables.row_reviews import REVIEWED, RowReviews
 from pipeline.tables.text_match import strip_white_space
 from pipeline.tables.where_sql import JsonCell, Scopes, compile_where
 
@@ -30,14 +31,18 @@ _TEXT_LIST_PATTERN = (
 )
 
 
-def compile_people_where(tx: Connection, text: str, *, doubts: RowDoubts) -> ColumnElement[bool]:
+def compile_people_where(
+    tx: Connection, text: str, *, confidences: RowConfidences, row_reviews: RowReviews
+) -> ColumnElement[bool]:
     """Return the condition of a WHERE= text on people.
 
-    Names are columns, or `doubtful` if no column has this name.
+    Names are columns, or `tags.confidence`, `doubtful` or `reviewed` if no column has this name.
 
     Raises:
-        InputError: The text is invalid, or names a column that does not exist.
+        InputError: The text is invalid, or names a column that does not exist, or the confidence of
+            tags without there being any.
     """
+    expression = parse_where(text)
     own_cells = {
         name: JsonCell(_make_document(tx, column), (_VALUE,))
         for column, name in METADATA_NAMES.items()
@@ -51,8 +56,10 @@ def compile_people_where(tx: Connection, text: str, *, doubts: RowDoubts) -> Col
         name: JsonCell(extra_document, (name,)) for name in table.read_extra_column_names(tx)
     }
     columns = own_cells | extra_cells | own_cells
-    scopes: Scopes = (columns, {}, {DOUBTFUL: doubts.make_cell()})
-    return compile_where(parse_where(text), scopes, tx=tx)
+    confidences.check_condition(expression, list(columns))
+    review_cells = {REVIEWED: row_reviews.make_cell()}
+    scopes: Scopes = (columns, {}, review_cells, confidences.make_cells())
+    return compile_where(expression, scopes, tx=tx)
 
 
 def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:

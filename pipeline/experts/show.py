@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func
 
-from pipeline.core.command_hint import CommandHint
+from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.progress import Progress
 from pipeline.core.text import join_first, neutralize_formula, plural
+from pipeline.engine.row_confidences import RowConfidences, read_judgement_values
 from pipeline.engine.task_parts import RowFault, RowFaults
 from pipeline.experts import table
 from pipeline.experts.conditions import compile_people_where
@@ -22,7 +23,7 @@ from pipeline.experts.person_rows import filter_export_columns
 from pipeline.experts.rates import format_rate
 from pipeline.experts.score import score
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id
-from pipeline.store import answers, claims, marks, reviews
+from pipeline.store import answers, claims, marks
 from pipeline.store import rows as row_store
 from pipeline.store.confidences import has_confidences
 from pipeline.store.database import split_into_pages
@@ -31,21 +32,23 @@ from pipeline.tables import export
 from pipeline.tables.answer_views import CONFIDENCE_SUFFIX
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
-from pipeline.tables.doubts import DOUBTFUL, RowDoubts
+from pipeline.tables.doubts import RowDoubts
 from pipeline.tables.facets import GridFacet, version_facet
 from pipeline.tables.grid import Grid
+from pipeline.tables.row_reviews import REVIEWED, RowReviews
 from pipeline.tables.row_table import REFUSED_STATE
 from pipeline.tables.text_match import contains_json_text
 
 Row = Mapping[str, Any]
 DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findability_score")
+_JUDGE_HINT = HintTemplate("a decision model judges tags: `{}`", CommandHint("judge"))
 
 
 def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
     """Return the grid of the list of people: its columns, search, sort orders and filters.
 
-    The search covers names, job title, company and tags. People can be sorted by username and
-    score, and filtered by score, tags and version.
+    The search covers names, job title, company and tags. People can be sorted by username, score
+    and confidence, and filtered by score, tags and version.
 
     Args:
         tx: A connection to the database that will run the queries.
@@ -58,6 +61,15 @@ def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
         preference=preference,
         threshold=doubt_threshold,
     )
+    confidences = RowConfidences(
+        tx,
+        preference=preference,
+        doubts=doubts,
+        fields={TAGS: TAGS},
+        taken_names=[*DEFAULT_COLUMNS, *HEADERS, REVIEWED],
+        missing_hint=_JUDGE_HINT,
+    )
+    row_reviews = RowReviews(preference, item_id)
     is_nullable = USERNAME not in table.reflect_shape(tx).blanks
     searched_columns = [
         experts.c[name] for name in (*table.NAME_COLUMNS, "job_title", "company", "tags")
@@ -76,17 +88,27 @@ def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
         },
         default_names=DEFAULT_COLUMNS,
         searched_cells=searched_columns,
-        compile_where=partial(compile_people_where, tx, doubts=doubts),
+        compile_where=partial(
+            compile_people_where, tx, confidences=confidences, row_reviews=row_reviews
+        ),
         sort_expressions={
             USERNAME: func.coalesce(username, "") if is_nullable else username,
             "findability_score": SCORE,
         },
+        slow_sort_expressions=confidences.sort_expressions(),
         score_expression=SCORE,
-        review_expression=reviews.reviewed_of_row(preference, item_id),
+        review_name=REVIEWED,
+        review_expression=row_reviews.make_condition(),
         doubts=doubts,
-        doubtful_name=DOUBTFUL,
+        doubtful_name=confidences.doubtful_name,
+        doubtful_fields_name=confidences.doubtful_fields_name,
+        least_confidence_name=confidences.least_name,
+        confidence_names=confidences.names,
+        dotted_names=confidences.dotted_names,
         tag_facet=tags_facet,
         version_facet=version_facet(preference, item_id),
+        extra_names=(REVIEWED, *confidences.listed_names),
+        read_extra_values=partial(read_judgement_values, row_reviews, confidences),
     )
 
 

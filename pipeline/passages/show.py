@@ -1,30 +1,37 @@
 """Show the concepts of a passage, list passages, and encode concepts for an export."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
+from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import parse_where
+from pipeline.engine.row_confidences import RowConfidences, read_judgement_values
 from pipeline.engine.task import Task
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
-from pipeline.store import answers, reviews
+from pipeline.store.answers import VersionPreference
 from pipeline.store.confidences import has_confidences
 from pipeline.store.database import Store, split_into_pages
 from pipeline.store.judgements import read_applied_answers
 from pipeline.tables import export
 from pipeline.tables.answer_views import CONFIDENCE_SUFFIX
 from pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
-from pipeline.tables.doubts import DOUBTFUL, RowDoubts
+from pipeline.tables.doubts import RowDoubts
 from pipeline.tables.facets import GridFacet
 from pipeline.tables.grid import Grid
 from pipeline.tables.reflection import is_sqlite
+from pipeline.tables.row_reviews import REVIEWED, RowReviews
 from pipeline.tables.row_table import RowTable
 from pipeline.tables.where_sql import compile_where
 
+CONCEPTS = "concepts"
+_JUDGE_HINT = HintTemplate(
+    "a decision model judges concepts: `{}`", CommandHint("judge", task="passages")
+)
 # Source, text, and concepts as (name, type, quotations), quotations as (start, end, quotation).
 QuotedPassage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]
 
@@ -70,26 +77,37 @@ def make_passages_grid(
     shape: PassagesShape,
     items: RowTable,
     *,
+    preference: VersionPreference,
     doubt_threshold: float,
 ) -> Grid:
     """Return the grid that lists passages.
 
     Words are searched in id, source and text. The tags of a passage are the types of its concepts.
     Each row can list the names of its concepts that count. Passages can be filtered by a version or
-    a prompt version. WHERE= knows only `doubtful`.
+    a prompt version. WHERE= knows `concepts.confidence`, `doubtful` and `reviewed`.
 
     Args:
+        tx: A connection to the database that will run the queries.
+        preference: The order of preference among the answers to a passage.
         doubt_threshold: Confidence below which a field makes its passage doubtful.
     """
     column_names = ["id"]
     column_names += [name for name in ("source", "text") if name in shape.value_columns]
     concepts = shape.concepts.c
-    preference = answers.VersionPreference(items.task)
     doubts = RowDoubts.of_rows(
         items.item_id,
         preference=preference,
         threshold=doubt_threshold,
     )
+    confidences = RowConfidences(
+        tx,
+        preference=preference,
+        doubts=doubts,
+        fields={CONCEPTS: CONCEPTS},
+        taken_names=[*column_names, CONCEPTS, REVIEWED],
+        missing_hint=_JUDGE_HINT,
+    )
+    row_reviews = RowReviews(preference, items.item_id)
     model_suffix = func.coalesce("/" + cast(concepts.extractor_model, Text), "")
     version = cast(concepts.extractor_version, Text) + model_suffix
     return Grid(
@@ -98,14 +116,16 @@ def make_passages_grid(
         value_makers={name: partial(_cell_text, name) for name in column_names},
         default_names=column_names,
         searched_cells=[items.table.c[name] for name in column_names],
-        compile_where=lambda text: compile_where(
-            parse_where(text),
-            ({DOUBTFUL: doubts.make_cell()}, {}),
-            tx=tx,
-        ),
-        review_expression=reviews.reviewed_of_row(preference, items.item_id),
+        compile_where=partial(_compile_where, tx, confidences, row_reviews),
+        slow_sort_expressions=confidences.sort_expressions(),
+        review_name=REVIEWED,
+        review_expression=row_reviews.make_condition(),
         doubts=doubts,
-        doubtful_name=DOUBTFUL,
+        doubtful_name=confidences.doubtful_name,
+        doubtful_fields_name=confidences.doubtful_fields_name,
+        least_confidence_name=confidences.least_name,
+        confidence_names=confidences.names,
+        dotted_names=confidences.dotted_names,
         tag_facet=_make_facet(
             tx,
             shape,
@@ -113,12 +133,39 @@ def make_passages_grid(
             lambda word: concepts.concept_type == word,
         ),
         version_facet=_make_facet(tx, shape, version, partial(_version_condition, shape)),
-        extra_names=("concepts",),
-        read_extra_values=lambda tx, ids: {
-            key: {"concepts": names}
-            for key, names in table.read_concept_names(tx, shape, ids).items()
-        },
+        extra_names=(CONCEPTS, REVIEWED, *confidences.listed_names),
+        read_extra_values=partial(_read_extra_values, shape, confidences, row_reviews),
     )
+
+
+def _compile_where(
+    tx: Connection, confidences: RowConfidences, row_reviews: RowReviews, text: str
+) -> ColumnElement[bool]:
+    """Return the condition of a WHERE= text on the answers about passages.
+
+    Raises:
+        InputError: The text is invalid, or names anything but confidence, doubt and review.
+    """
+    expression = parse_where(text)
+    confidences.check_condition(expression, ())
+    review_cells = {REVIEWED: row_reviews.make_cell()}
+    return compile_where(expression, (review_cells, confidences.make_cells()), tx=tx)
+
+
+def _read_extra_values(
+    shape: PassagesShape,
+    confidences: RowConfidences,
+    row_reviews: RowReviews,
+    tx: Connection,
+    passage_ids: Sequence[str],
+) -> dict[str, dict[str, Any]]:
+    """Return concepts that count, review and confidences by column and passage id."""
+    judgement_values = read_judgement_values(row_reviews, confidences, tx, passage_ids)
+    names_by_id = table.read_concept_names(tx, shape, passage_ids)
+    return {
+        passage_id: {CONCEPTS: names_by_id.get(passage_id), **judgement_values.get(passage_id, {})}
+        for passage_id in passage_ids
+    }
 
 
 def _cell_text(column_name: str, row: Mapping[str, Any]) -> str:
@@ -171,7 +218,7 @@ def _version_condition(shape: PassagesShape, version: str) -> ColumnElement[bool
 
 
 # The probability of the concepts of a passage, beside the confidence that the model stated.
-PROBABILITY_COLUMN = f"concepts{CONFIDENCE_SUFFIX}"
+PROBABILITY_COLUMN = f"{CONCEPTS}{CONFIDENCE_SUFFIX}"
 COLUMN_KINDS = {
     **dict.fromkeys(ConceptRow._fields, "text"),
     "aliases": export.TEXTS_KIND,
@@ -228,8 +275,8 @@ def _add_probabilities(tx: Connection, rows: Iterable[dict[str, Any]]) -> Iterat
             # The newest answer of a version is first.
             for answer in reversed(passage_answers):
                 probabilities.pop((passage_id, answer.version), None)
-                if "concepts" in answer.confidences:
-                    probability = answer.confidences["concepts"].probability
+                if CONCEPTS in answer.confidences:
+                    probability = answer.confidences[CONCEPTS].probability
                     probabilities[passage_id, answer.version] = probability
         for row in page:
             label, model = row["extractor_version"], row["extractor_model"]

@@ -35,7 +35,7 @@ from pipeline.passages.shape import ConceptRow, PassagesShape
 from pipeline.passages.table_names import HOW_TO_BEGIN
 from pipeline.store import answer_counts, runs
 from pipeline.store import answers as stored_answers
-from pipeline.store.answers import VersionCounts
+from pipeline.store.answers import VersionCounts, VersionPreference
 from pipeline.store.database import split_into_pages
 from pipeline.store.edits import NewEdit
 from pipeline.tables.adopt import DEFAULT_SETTINGS
@@ -308,6 +308,9 @@ class ConceptsRows(TaskRows):
     skipped_labels: Sequence[str] | None
     # A passage is doubtful if a field of its answer has a lower confidence.
     doubt_threshold: float
+    # The version in use, and preferred versions, best first: the order of preference of answers.
+    version_label: str
+    preferred_versions: Sequence[str]
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages, with the condition for open passages."""
@@ -329,6 +332,9 @@ class ConceptsRows(TaskRows):
             tx,
             self.shape,
             self.table(tx),
+            preference=VersionPreference.of_task(
+                tx, table.TASK, label=self.version_label, versions=self.preferred_versions
+            ),
             doubt_threshold=self.doubt_threshold,
         )
 
@@ -598,6 +604,8 @@ class ConceptsTask(Task):
             shape=shape,
             skipped_labels=skipped_versions,
             doubt_threshold=settings.doubtful,
+            version_label=prompt_version,
+            preferred_versions=settings.prefer_versions or (),
         )
         self.answers = ConceptsAnswers(
             rows=self.rows,

@@ -186,8 +186,9 @@ class MeasuredVersion:
     cost_per_1000: float
     # Labelled rows that are not measured, by reason.
     left_out: dict[str, int] = field(default_factory=dict)
-    # Labels that corrected this version's own value, which is therefore wrong.
+    # Labels that corrected this version's own value, which is therefore wrong: all, and by field.
     own_corrections: int = 0
+    own_corrections_by_field: dict[str, int] = field(default_factory=dict)
     # Measured rows with confidences, and those with a confidence below DOUBTFUL.
     rows_with_confidence: int = 0
     doubtful_rows: int = 0
@@ -262,7 +263,9 @@ def measure_versions(
     ]
     measured_ids = [row_id for row_id in row_labels if all(row_id in side for side in sides)]
     for index, measured in enumerate(measured_versions):
-        measured.own_corrections = _count_own_corrections(row_labels, sides[index], measured_ids)
+        own_corrections = _count_own_corrections(row_labels, sides[index], measured_ids)
+        measured.own_corrections = own_corrections.total()
+        measured.own_corrections_by_field = dict(own_corrections)
         confidences = [
             confidence
             for row_id in measured_ids
@@ -371,13 +374,14 @@ def _count_own_corrections(
     row_labels: Mapping[str, RowLabel],
     side: Mapping[str, Mapping[str, Any]],
     row_ids: Sequence[str],
-) -> int:
-    """Count the labels that replaced the very value that a version has."""
-    own_corrections = 0
+) -> Counter[str]:
+    """Count by field the labels that replaced the very value that a version has."""
+    own_corrections = Counter[str]()
     for row_id in row_ids:
-        own_corrections += sum(
-            is_label_value(side[row_id].get(name), replaced_value)
+        own_corrections.update(
+            name
             for name, replaced_value in row_labels[row_id].replaced_values.items()
+            if is_label_value(side[row_id].get(name), replaced_value)
         )
     return own_corrections
 

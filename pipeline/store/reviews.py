@@ -7,15 +7,14 @@ from typing import NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    case,
     or_,
     select,
     update,
 )
 
 from pipeline.store.answers import PERSON, VersionPreference, is_preferred, preferred_of_row
-from pipeline.store.database import (
-    select_matching,
-)
+from pipeline.store.database import change_matching, select_matching
 from pipeline.store.schema import answers
 
 
@@ -38,15 +37,59 @@ def is_reviewed_answer() -> ColumnElement[bool]:
     return or_(answers.c.extractor == PERSON, answers.c.reviewed_at.is_not(None))
 
 
-def read_reviewed_ids(
+def read_review_states(
     tx: Connection,
     row_ids: Sequence[str],
     *,
     preference: VersionPreference,
-) -> set[str]:
-    """Return the ids of those rows whose preferred answer a person reviewed."""
-    query = select(answers.c.item_id).where(is_preferred(preference), is_reviewed_answer())
-    return {row[0] for row in select_matching(tx, query, answers.c.item_id, row_ids)}
+) -> dict[str, bool]:
+    """Return whether a person reviewed the preferred answer, by row id; only of answered rows."""
+    is_reviewed = case((is_reviewed_answer(), True), else_=False).label("is_reviewed")
+    query = select(answers.c.item_id, is_reviewed).where(is_preferred(preference))
+    rows = select_matching(tx, query, answers.c.item_id, row_ids)
+    return {row.item_id: bool(row.is_reviewed) for row in rows}
+
+
+def read_marks(
+    tx: Connection,
+    row_ids: Sequence[str],
+    *,
+    preference: VersionPreference,
+) -> dict[str, bool]:
+    """Return whether the preferred answer has a mark of review, by row id; only of answered rows.
+
+    A correction has a mark only if it was marked, too.
+    """
+    query = select(answers.c.item_id, answers.c.reviewed_at).where(is_preferred(preference))
+    rows = select_matching(tx, query, answers.c.item_id, row_ids)
+    return {row.item_id: row.reviewed_at is not None for row in rows}
+
+
+def mark_rows(
+    tx: Connection,
+    row_ids: Sequence[str],
+    *,
+    preference: VersionPreference,
+    who: str,
+    at: datetime,
+) -> None:
+    """Mark the preferred answers of rows as reviewed, in the caller's transaction."""
+    query = select(answers.c.id).where(is_preferred(preference))
+    answer_ids = [row.id for row in select_matching(tx, query, answers.c.item_id, row_ids)]
+    mark = update(answers).values(reviewed_by=who, reviewed_at=at)
+    change_matching(tx, mark, answers.c.id, answer_ids)
+
+
+def remove_marks(tx: Connection, task: str, *, who: str, at: datetime) -> int:
+    """Remove the marks that a person made at one time; return their number.
+
+    A bulk edit makes all its marks at its own time. A mark that was removed and made again since
+    then has another time, and stays.
+    """
+    unmark = update(answers).where(
+        answers.c.task == task, answers.c.reviewed_by == who, answers.c.reviewed_at == at
+    )
+    return tx.execute(unmark.values(reviewed_by=None, reviewed_at=None)).rowcount
 
 
 class Review(NamedTuple):

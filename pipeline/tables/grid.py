@@ -104,7 +104,7 @@ class Grid:
     score_expression: ColumnElement[Any] | None = None
     # Whether a person reviewed the row's answer; NULL without an answer. None if nobody can.
     review_expression: ColumnElement[bool] | None = None
-    # The extra name that lists it; "" if no column does.
+    # The extra name that lists it, by default, too; "" if no column does.
     review_name: str = ""
     # Which rows are doubtful; None if no row can be.
     doubts: RowDoubts | None = None
@@ -175,7 +175,7 @@ class Grid:
             for row in page_rows
         ]
         last_id = ids[-1] if len(rows) > options.limit else None
-        return RowsPage(listed_rows, last_id, names)
+        return RowsPage(listed_rows, last_id, names, self.review_name)
 
     def _should_list_refused(self, row_filter: RowFilter) -> bool:
         """Return whether refused rows are wanted and the table does not contain them."""
@@ -625,8 +625,8 @@ class Grid:
 
         A list of a single row (`options.only`) shows all columns. If no columns are requested, the
         default names are listed, then those of the requested state (`names_by_state`), then the
-        column with the doubtful fields if the filter selects doubtful rows. If columns are
-        requested, only these are listed, each once.
+        column with the doubtful fields if the filter selects doubtful rows, then the review. If
+        columns are requested, only these are listed, each once.
 
         Raises:
             InputError: There is no value of a requested name.
@@ -640,6 +640,8 @@ class Grid:
             ]
             if self._is_about_doubt(options.row_filter):
                 names.append(self.doubtful_fields_name)
+            if self.review_name:
+                names.append(self.review_name)
             return tuple(names)
 
         available_names = (*self.value_makers, *self.extra_names)

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from xlsxwriter import Workbook
 
 from tests.acceptance.product import Workspace, write_declaration
@@ -131,7 +133,7 @@ def test_file_with_faults_changes_nothing(notes_workspace: Workspace) -> None:
         "line 3, column urgent: urgent must be true or false, not 'perhaps'",
         "line 4, column id: there is no row '99'",
         "line 5, column id: the key is blank",
-        "line 6, column id: '1' is labelled in line 2, too",
+        "line 6, column id: '1' is in line 2, too",
         "line 7: the row has no answer yet, so labels of all its fields are needed, also of urgent",
     )
     for line in expected_lines:
@@ -249,3 +251,177 @@ def test_row_is_reviewed_by_a_command(notes_workspace: Workspace) -> None:
     assert _label_counts(workspace) == {}
     unanswered = workspace.run_command("correct", 8, reviewed=True, code=2).stderr
     assert "has no answer to review; nothing was changed" in unanswered
+
+
+def _reviewed_ids(workspace: Workspace) -> set[str]:
+    """Return the keys of the reviewed rows, as `items` lists them."""
+    rows = workspace.read_json("items", where="reviewed = true", limit=100)["items"]
+    assert all(row["reviewed"] is True for row in rows)
+    return {row["id"] for row in rows}
+
+
+def _write_marks(workspace: Workspace, kind: str) -> Path:
+    """Write a file with labels and marks, as a format stores them; row 5 has neither."""
+    names = ("id", "tone", "Reviewed")
+    marks: tuple[Any, ...] = ("yes", "X", 1, "no") if kind == "csv" else (True, True, 1, False)
+    tones = ("praise", "blame", None, None)
+    rows = [*zip((1, 2, 3, 4), tones, marks, strict=True), (5, None, None)]
+    path = workspace.home / f"labels.{kind}"
+    if kind == "xlsx":
+        with Workbook(path) as book:
+            sheet = book.add_worksheet()
+            for index, row in enumerate([names, *rows]):
+                sheet.write_row(index, 0, row)
+    elif kind == "parquet":
+        columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+        columns["Reviewed"] = (True, True, True, False, None)
+        parquet.write_table(pa.table(columns), path)
+    elif kind == "json":
+        documents = [dict(zip(names, row, strict=True)) for row in rows]
+        path.write_text(json.dumps(documents))
+    else:
+        lines = [",".join("" if cell is None else str(cell) for cell in row) for row in rows]
+        path.write_text("\n".join([",".join(names), *lines, ""]))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "xlsx", "parquet"])
+def test_file_marks_rows_as_reviewed(notes_workspace: Workspace, kind: str) -> None:
+    """Marks label all fields of the answer, once, and are undone with the labels of the file."""
+    workspace = notes_workspace
+    path = _write_marks(workspace, kind)
+    planned = _correct(workspace, path, dry=True)
+    assert (planned["reviewed"], planned["number"], _reviewed_ids(workspace)) == (3, None, set())
+
+    report = _correct(workspace, path)
+    counts = ("labelled", "corrected", "confirmed", "reviewed", "unchanged")
+    assert [report[name] for name in counts] == [3, 1, 0, 3, 0]
+    assert _reviewed_ids(workspace) == {"1", "2", "3"}
+    assert _label_counts(workspace)["urgent"] == (3, 3)
+    assert _label_counts(workspace)["tone"] == (2, 3)
+    # A mark without a change keeps the version of the answer.
+    versions = {row["id"]: row["extractor"] for row in workspace.exported_rows()}
+    assert versions["1"] == "person"
+    assert versions["2"].startswith("notes@1/")
+
+    again = _correct(workspace, path)
+    assert (again["unchanged"], again["reviewed"], again["number"]) == (3, 0, None)
+    (edit,) = workspace.read_json("correct")
+    assert (edit["field"], edit["changed_count"]) == ("tone, reviewed", 3)
+
+    undone = workspace.run_command("correct", undo=1, who="bea").stdout
+    assert "1 changed back" in undone
+    assert "3 marks of review removed" in undone
+    assert (_reviewed_ids(workspace), _label_counts(workspace)) == (set(), {})
+    second_undo = workspace.run_command("correct", undo=1, who="bea").stdout
+    assert "was undone before; nothing was changed" in second_undo
+
+
+def test_undo_of_a_file_keeps_other_marks(notes_workspace: Workspace) -> None:
+    """A mark of the same person that was made before, or made again, is not removed."""
+    workspace = notes_workspace
+    workspace.run_command("correct", 1, reviewed=True, who="ada")
+    path = workspace.write_file("labels.csv", "id,reviewed\n1,yes\n2,yes\n3,yes\n4,no\n")
+    assert _correct(workspace, path)["reviewed"] == 2
+    workspace.run_command("correct", 2, no_reviewed=True, who="ada")
+    workspace.run_command("correct", 2, reviewed=True, who="ada")
+    assert workspace.read_json("correct", undo=1, who="ada")["unmarked"] == 1
+    assert _reviewed_ids(workspace) == {"1", "2"}
+
+    # A word that is no mark does not remove one.
+    path.write_text("id,tone,reviewed\n1,,no\n2,praise,false\n")
+    assert _correct(workspace, path)["corrected"] == 1
+    assert _reviewed_ids(workspace) == {"1", "2"}
+
+
+def test_wrong_marks_and_repeated_keys_are_faults(notes_workspace: Workspace) -> None:
+    """A word that is no mark, a row without an answer, and a key without labels are named."""
+    workspace = notes_workspace
+    path = workspace.write_file(
+        "labels.csv",
+        "id,tone,reviewed\n1,praise,perhaps\n8,,yes\n3,,\n4,,\n3,,\n4,blame,\n,,\n,,no\n",
+    )
+    error = workspace.run_command("correct", file=path, code=2).stderr
+    expected_lines = (
+        "labels.csv has 4 faults; nothing was changed",
+        "line 2, column reviewed: write true, yes, 1 or x, or leave it empty, not 'perhaps'",
+        "line 3, column reviewed: the row has no answer to review",
+        "line 6, column id: '3' is in line 4, too",
+        "line 7, column id: '4' is in line 5, too",
+    )
+    for line in expected_lines:
+        assert line in error
+    assert (_reviewed_ids(workspace), _label_counts(workspace)) == (set(), {})
+
+
+def test_list_with_marks_is_a_file_of_labels(notes_workspace: Workspace) -> None:
+    """A written list changes nothing if it is read again; an edit of a cell does what it says."""
+    workspace = notes_workspace
+    workspace.run_command("correct", 1, reviewed=True, who="ada")
+    fields = "id,tone,urgent,topics,reviewed"
+    path = workspace.home / "list.csv"
+    workspace.run_command("items", to=path, fields=fields)
+    header, *lines = path.read_text().splitlines()
+    assert header == f"{fields},state"
+    assert [line.split(",")[4] for line in lines] == ["true", *["false"] * 6, ""]
+
+    report = _correct(workspace, path)
+    assert (report["labelled"], report["unchanged"], report["number"]) == (7, 7, None)
+    assert _label_counts(workspace) == dict.fromkeys(FIELDS, (1, 1))
+
+    lines[1] = lines[1].replace("blame", "praise")
+    lines[2] = lines[2].replace("false,answered", "x,answered").replace(",lid,false", ",lid,x")
+    path.write_text("\n".join([header, *lines, ""]))
+    report = _correct(workspace, path)
+    assert (report["corrected"], report["reviewed"], report["unchanged"]) == (1, 1, 5)
+    assert _reviewed_ids(workspace) == {"1", "2", "3"}
+    assert _label_counts(workspace)["urgent"] == (2, 2)
+
+
+def test_killed_command_stores_all_marks_or_none(notes_workspace: Workspace) -> None:
+    """After kills at each durable step, a file with a label and marks is stored once."""
+    workspace = notes_workspace
+    path = workspace.write_file("labels.csv", "id,tone,reviewed\n1,praise,yes\n2,,yes\n")
+    for step in range(1, MAX_STEPS):
+        command = workspace.try_command("correct", file=path, who="ada", fate=Fate(step))
+        edit_count = len(workspace.read_json("correct"))
+        assert _reviewed_ids(workspace) == ({"1", "2"} if edit_count else set())
+        if command.code == 0:
+            break
+    assert command.code == 0
+    assert edit_count == 1
+
+
+def test_reviewed_row_is_shown(notes_workspace: Workspace) -> None:
+    """`correct`, `show` and `items` show who reviewed a row, and nothing if nobody did."""
+    workspace = notes_workspace
+    assert "reviewed" not in workspace.run_command("items").stdout
+    assert "reviewed" not in workspace.run_command("show", item="1").stdout
+    workspace.run_command("correct", 1, reviewed=True, who="ada")
+    assert "marked as reviewed by ada, 20" in workspace.run_command("correct", 1).stdout
+    history = workspace.read_json("correct", 1)
+    assert history["reviewed_by"] == "ada"
+    assert "; reviewed by ada, 20" in workspace.run_command("show", item="1").stdout
+    header, first_line, *_ = workspace.run_command("items").stdout.splitlines()
+    assert header.split("\t")[-2:] == ["reviewed", "state"]
+    assert first_line.split("\t")[-2:] == ["True", "answered"]
+
+    workspace.run_command("correct", 1, no_reviewed=True, who="ada")
+    assert "reviewed by" not in workspace.run_command("correct", 1).stdout
+    assert workspace.read_json("correct", 1)["reviewed_at"] is None
+
+
+def test_row_column_called_reviewed_is_no_mark(workspace: Workspace) -> None:
+    """The marks are then in `answer_reviewed`, in lists and in files of labels."""
+    workspace.task = "notes"
+    workspace.settings["YES"] = "1"
+    workspace.write_file("tasks/notes.csv", "id,text,reviewed\n1,fine,x\n2,bad,x\n")
+    fields = {"tone": "Literal['praise', 'blame']"}
+    text = write_declaration(fields, prompt="{text}", items="notes.csv")
+    workspace.write_file("tasks/notes.py", text)
+    workspace.run_command("tag", mode="live")
+    path = workspace.write_file("labels.csv", "id,reviewed,answer_reviewed\n1,x,\n2,x,yes\n")
+    report = _correct(workspace, path)
+    assert (report["reviewed"], report["ignored_columns"]) == (1, ["reviewed"])
+    listing = workspace.read_json("items", where="answer_reviewed = true")["items"]
+    assert [row["id"] for row in listing] == ["2"]

@@ -92,6 +92,11 @@ def test_versions_are_compared_on_corrected_rows(
     assert first["cost_per_1000"] > 0
     assert (first["left_out"], second["left_out"]) == ({}, {"no answer": 1})
     assert (first["own_corrections"], second["own_corrections"]) == (0, 7)
+    assert second["own_corrections_by_field"] == {"tone": 7}
+    comparison_text = workspace.run_command("eval").stdout
+    assert "tone: 7 of 7 labels replaced a wrong value of B\n" in comparison_text
+    assert "replaced a wrong value of A" not in comparison_text
+    assert "a version is better on random rows" in comparison_text
     (tone,) = report["fields"]
     assert (tone["a"]["right"], tone["b"]["right"], tone["a"]["of"]) == (7, 0, 7)
     assert tone["a"]["low"] == pytest.approx(0.6457, abs=1e-3)
@@ -101,7 +106,7 @@ def test_versions_are_compared_on_corrected_rows(
     swapped = workspace.read_json("eval", a="2", b=first["version"])["fields"][0]
     assert swapped["verdict"] == "B is better"
     alone = workspace.run_command("eval", a="notes@1").stdout
-    assert "7 labels correct" not in alone
+    assert "tone: 1 of 8 labels replaced a wrong value of A\n" in alone
     assert "right A" in alone
     assert "right B" not in alone
     for options in ({"a": "9"}, {"a": "1", "b": "notes@1"}, {"a": "x"}):

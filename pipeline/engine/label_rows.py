@@ -1,0 +1,309 @@
+"""Read the rows of a file of labels, with the line and column of each fault.
+
+Each line has the key of a row, and columns named like fields have the right values. The column
+`reviewed` marks answers as reviewed. Other columns of the rows, of an export and of a list are
+ignored.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.core.declaration import find_first_accepted_value
+from pipeline.core.errors import InputError
+from pipeline.core.quotes import is_stored_quotation
+from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural
+from pipeline.engine import corrections
+from pipeline.engine.corrections import UNCHANGED_MESSAGE
+from pipeline.engine.task import Task
+from pipeline.engine.user_task import UserTask
+from pipeline.tables.answer_views import ANSWERED_AT, CONFIDENCE_SUFFIX, EXTRACTOR
+from pipeline.tables.cells import to_prompt_text
+from pipeline.tables.columns import fold_name
+from pipeline.tables.export import REASON_COLUMN, STATE_COLUMN
+from pipeline.tables.grid import Grid
+from pipeline.tables.row_findings import SourceRow
+from pipeline.tables.source import FileSource
+
+MAX_LISTED_FAULTS = 20
+# An export adds these columns to those of the source and the answer.
+_EXPORT_COLUMNS = frozenset(
+    {EXTRACTOR, ANSWERED_AT, STATE_COLUMN, REASON_COLUMN, "tokens_in", "tokens_out", "cost"}
+)
+# Prefixes of such columns, and of fields, whose names the source has, too.
+_ANSWER_PREFIX = "answer_"
+_ROW_PREFIX = "row_"
+# Cells of the column `reviewed` in lower case: whether the row is reviewed.
+_MARKS = {
+    **dict.fromkeys(("true", "yes", "y", "1", "1.0", "x"), True),
+    **dict.fromkeys(("false", "no", "n", "0", "0.0"), False),
+}
+
+
+class LabelFault(NamedTuple):
+    """A fault of a file of labels."""
+
+    line: int
+    # Empty if the fault is about the whole line.
+    column: str
+    message: str
+
+
+class LabelFileError(InputError):
+    """A file of labels has faults; nothing was changed."""
+
+    def __init__(self, path: Path, faults: Sequence[LabelFault]) -> None:
+        """Make the message, which lists the first faults by line."""
+        lines = [f"{path} has {plural(len(faults), 'fault')}; {UNCHANGED_MESSAGE}"]
+        for fault in sorted(faults)[:MAX_LISTED_FAULTS]:
+            column = f", column {fault.column}" if fault.column else ""
+            lines.append(f"line {fault.line}{column}: {fault.message}")
+        if len(faults) > MAX_LISTED_FAULTS:
+            lines.append(f"and {len(faults) - MAX_LISTED_FAULTS:,} more")
+        super().__init__("\n".join(lines), hint="correct these lines, then type the command again")
+        self.faults = faults
+
+
+class LabelColumns(NamedTuple):
+    """The columns of a file of labels."""
+
+    # Names of the columns with the parts of a row's key.
+    key: Sequence[str]
+    fields_by_column: Mapping[str, str]
+    # The column that marks rows as reviewed; "" if there is none.
+    review: str
+    ignored: Sequence[str]
+
+    @property
+    def filled(self) -> list[str]:
+        """Return the columns that can have labels or marks."""
+        return [*self.fields_by_column, *filter(None, [self.review])]
+
+    def find_column(self, field_name: str) -> str:
+        """Return the column of a field, or the name itself if no column has this field."""
+        columns = [name for name, other in self.fields_by_column.items() if other == field_name]
+        return columns[0] if columns else field_name
+
+
+class LabelledRow(NamedTuple):
+    """A line with labels or a mark of review."""
+
+    line: int
+    # The key, or the name of the row.
+    name: str
+    # The right values by field.
+    values: Mapping[str, Any]
+    # The answer is to be marked as reviewed. False if the file says that nobody looked at the row,
+    # None if it says nothing.
+    is_reviewed: bool | None
+
+
+def match_columns(task: Task, source: FileSource, grid: Grid) -> LabelColumns:
+    """Return which columns of a file have the key, the fields and the marks, and which are ignored.
+
+    Ignored columns are other columns of an export or a list. The column of a field may be called
+    `answer_FIELD`. If the file has both names, `answer_FIELD` is taken, because then the other
+    column is of the rows.
+
+    Args:
+        grid: The list of the rows, whose column with the review has the marks.
+
+    Raises:
+        LabelFileError: A column is neither a key, nor a field, nor a column of an export.
+        InputError: A key column is missing, or there is no field at all.
+    """
+    names = [name for name in source.names if name]
+    key = _find_key_columns(task, names, source.path)
+    columns_by_folded_name = {fold_name(name): name for name in names if name not in key}
+    review = columns_by_folded_name.pop(fold_name(grid.review_name), "")
+    fields_by_column: dict[str, str] = {}
+    fields = task.prompt.answer_model.model_fields
+    for field_name in fields:
+        exported_name = f"{_ANSWER_PREFIX}{field_name}"
+        if exported_name in fields or fold_name(exported_name) not in columns_by_folded_name:
+            exported_name = field_name
+        column = columns_by_folded_name.get(fold_name(exported_name))
+        if column is not None:
+            fields_by_column[column] = field_name
+
+    other_names = [name for name in names if name not in {*key, *fields_by_column, review}]
+    listed_names = {*grid.value_makers, *grid.extra_names}
+    unknown_names = [
+        name
+        for name in other_names
+        if name not in listed_names and not _is_known_column(task, name)
+    ]
+    if unknown_names:
+        raise LabelFileError(
+            source.path,
+            [LabelFault(1, name, _describe_unknown_column(task, name)) for name in unknown_names],
+        )
+    if not fields_by_column and not review:
+        raise InputError(
+            f"{source.path} has no column with labels; {UNCHANGED_MESSAGE}",
+            hint=f"name a column like a field of the answer: {join_first(list(fields))}",
+        )
+    return LabelColumns(key, fields_by_column, review, other_names)
+
+
+def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[str]:
+    """Return the columns of a file that contain the keys of its rows.
+
+    If the task has no key columns, this is the first of the file's columns that names rows.
+
+    Args:
+        names: The columns of the file.
+        path: The file, for the message.
+
+    Raises:
+        InputError: A key column is missing.
+    """
+    columns_by_folded_name = {fold_name(name): name for name in names}
+    key_names = task.rows.key_columns or task.rows.name_columns
+    columns = [
+        columns_by_folded_name[fold_name(name)]
+        for name in key_names
+        if fold_name(name) in columns_by_folded_name
+    ]
+    if not task.rows.key_columns:
+        # Each of the names is enough.
+        columns = columns[:1]
+    if not columns or len(columns) < len(task.rows.key_columns):
+        needed = " and ".join(repr(name) for name in key_names)
+        raise InputError(
+            f"{path} has no column {needed} with the keys of the rows; {UNCHANGED_MESSAGE}",
+            hint=f"its columns are {join_first(names)}",
+        )
+    return columns
+
+
+def _is_known_column(task: Task, name: str) -> bool:
+    """Return whether a column is one of the rows, or is added to them by an export."""
+    if isinstance(task, UserTask) and name in task.record.columns:
+        return True
+    fields = task.prompt.answer_model.model_fields
+    plain_name = name.removeprefix(_ANSWER_PREFIX)
+    return (
+        plain_name in _EXPORT_COLUMNS
+        or name.removeprefix(_ROW_PREFIX) in {STATE_COLUMN, REASON_COLUMN}
+        or plain_name.removesuffix(CONFIDENCE_SUFFIX) in fields
+    )
+
+
+def _describe_unknown_column(task: Task, name: str) -> str:
+    fields = list(task.prompt.answer_model.model_fields)
+    close_matches = get_close_matches(name, fields, n=1)
+    if close_matches:
+        return f"this is no field of the answer; did you mean {close_matches[0]!r}?"
+    return f"this is neither a field ({', '.join(fields)}) nor a column of the rows"
+
+
+def read_labelled_rows(
+    task: Task,
+    source: FileSource,
+    columns: LabelColumns,
+) -> tuple[list[LabelledRow], list[LabelFault]]:
+    """Read the rows of a file that have a label or a mark; return them, and the faults of lines.
+
+    Other rows are left out. Unreadable rows, wrong marks, rows with labels but without a key, and
+    repeated keys, also of rows without labels, are faults.
+    """
+    parse_value = _ValueParser(task)
+    labelled_rows: list[LabelledRow] = []
+    faults: list[LabelFault] = []
+    lines_by_name: dict[str, int] = {}
+    for row in source:
+        if not isinstance(row, SourceRow):
+            faults.append(LabelFault(row.line, row.column, row.reason))
+            continue
+        line = row.line_number
+        values = {
+            field_name: parse_value(field_name, row.values[column])
+            for column, field_name in columns.fields_by_column.items()
+            if not _is_blank(row.values.get(column))
+        }
+        mark = to_prompt_text(row.values.get(columns.review)).strip().lower()
+        if mark and mark not in _MARKS:
+            message = (
+                f"write true, yes, 1 or x, or leave it empty, not {mark[:MAX_CLEANED_CHARS]!r}"
+            )
+            faults.append(LabelFault(line, columns.review, message))
+        is_reviewed = _MARKS.get(mark)
+        is_labelled = bool(values or is_reviewed)
+
+        key_cells = [row.values.get(name) for name in columns.key]
+        blank_names = [
+            name for name, cell in zip(columns.key, key_cells, strict=True) if _is_blank(cell)
+        ]
+        if blank_names:
+            if is_labelled:
+                faults.append(LabelFault(line, blank_names[0], "the key is blank"))
+            continue
+        name = task.rows.join_key([to_prompt_text(cell) for cell in key_cells])
+        first_line = lines_by_name.setdefault(name.strip(), line)
+        if first_line != line:
+            faults.append(make_repetition_fault(line, name, first_line, columns))
+        elif is_labelled:
+            labelled_rows.append(LabelledRow(line, name, values, is_reviewed))
+    return labelled_rows, faults
+
+
+def make_repetition_fault(
+    line: int, name: str, first_line: int, columns: LabelColumns
+) -> LabelFault:
+    """Return the fault that a line has the key of an earlier line."""
+    return LabelFault(line, ", ".join(columns.key), f"{name!r} is in line {first_line}, too")
+
+
+def _is_blank(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, str) and not cell.strip())
+
+
+class _ValueParser:
+    """Read cells as values of fields, each different cell once."""
+
+    def __init__(self, task: Task) -> None:
+        self._answer_model = task.prompt.answer_model
+        self._values_by_cell: dict[tuple[str, str], Any] = {}
+
+    def __call__(self, field_name: str, cell: Any) -> Any:
+        """Return the value of a cell; a cell that the field does not accept is read as a text."""
+        cell_key = (field_name, repr(cell))
+        if cell_key not in self._values_by_cell:
+            candidates = list(_iterate_candidates(cell))
+            quotations = [value for value in candidates if is_stored_quotation(value)]
+            self._values_by_cell[cell_key] = (
+                quotations[0]
+                if quotations
+                else find_first_accepted_value(self._answer_model, field_name, candidates)
+            )
+        return self._values_by_cell[cell_key]
+
+
+def _iterate_candidates(cell: Any) -> Iterator[Any]:
+    """Yield the values that a cell can mean, the most literal first.
+
+    A text is yielded as text, as JSON, as a list separated by semicolons or commas, and as a truth
+    value. Any other cell is yielded as it is, and then as text, unless it is a list or an object.
+    """
+    if not isinstance(cell, str):
+        yield cell
+        if isinstance(cell, list | dict):
+            return
+        # A spreadsheet makes numbers of texts such as 2024.
+        yield to_prompt_text(cell)
+        return
+
+    text = cell.strip()
+    typed_text, *other_candidates = corrections.iterate_candidates(text)
+    *json_values, comma_list = other_candidates
+    yield typed_text
+    yield from json_values
+    # Exports separate the members of some lists by semicolons.
+    if ";" in text:
+        yield [part.strip() for part in text.split(";") if part.strip()]
+    yield comma_list
+    # A spreadsheet writes TRUE.
+    if text.lower() in {"true", "false"}:
+        yield text.lower() == "true"
