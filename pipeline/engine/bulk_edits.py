@@ -176,8 +176,8 @@ def undo_bulk_edit(
     """Undo each edit of a bulk edit, also of an interrupted one, and record that it was undone.
 
     Each chunk of rows is a transaction. Fields that a later edit changed again keep their values.
-    The last transaction removes the marks of review. An undo that was interrupted continues when it
-    is called again.
+    The last transaction removes the marks of review. An interrupted undo can be called again: rows
+    that are undone already count as unchanged.
 
     Args:
         number: The number of the bulk edit.

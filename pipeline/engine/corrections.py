@@ -375,8 +375,13 @@ def _make_edit(
 ) -> NewEdit | None:
     """Return a validated edit of a row, or None if the answer has the new values already.
 
-    The edit is also returned if it only changes which fields are labels: an undo, or a change with
-    `confirms_values`. Without it, only changed fields become labels. Nothing is stored.
+    An edit without new values is returned if it changes which fields count as set by a person
+    (labels): an undo, or a change with `confirms_values`. Without `confirms_values`, only changed
+    fields become labels. Nothing is stored.
+
+    Args:
+        change: New values by field, or the number of the edit to undo.
+        current: The stored rows, answers and edits.
 
     Raises:
         InputError: The row, the field, the edit to undo or the new answer is invalid.
@@ -586,7 +591,7 @@ def _changed_answer(
 
 
 def _read_description(tx: Connection, task: Task, row_id: str) -> Document:
-    """Return the document of a row; see `_describe_answer`."""
+    """Return the document of a row as it is stored now; see `_describe_answer`."""
     answers = task.answers.read_current(tx, [row_id])
     return _describe_answer(tx, task, row_id, answers, edits.list_edits(tx, task.name, [row_id]))
 
@@ -598,7 +603,7 @@ def _describe_answer(
     answers: Mapping[str, Document],
     edits_by_id: Mapping[str, Sequence[AnswerEdit]],
 ) -> Document:
-    """Return a document with a row's id, current answer, mark, state and edits; see `history`.
+    """Return a document with a row's id, answer, mark, state and edits; see `read_history`.
 
     `state` is a hash of row id, answer and number of edits. Each edit has its changed fields.
     """

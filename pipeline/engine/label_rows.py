@@ -102,9 +102,9 @@ class LabelledRow(NamedTuple):
 def match_columns(task: Task, source: FileSource, grid: Grid) -> LabelColumns:
     """Return which columns of a file have the key, the fields and the marks, and which are ignored.
 
-    Ignored columns are other columns of an export or a list. The column of a field may be called
-    `answer_FIELD`. If the file has both names, `answer_FIELD` is taken, because then the other
-    column is of the rows.
+    Ignored are the other columns that an export or a list has: columns of the rows, version, state,
+    cost and so on. The column of a field may be called `answer_FIELD`. If the file has `FIELD`,
+    too, that is a column of the rows and `answer_FIELD` is taken.
 
     Args:
         grid: The list of the rows, whose column with the review has the marks.
@@ -150,7 +150,8 @@ def match_columns(task: Task, source: FileSource, grid: Grid) -> LabelColumns:
 def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[str]:
     """Return the columns of a file that contain the keys of its rows.
 
-    If the task has no key columns, this is the first of the file's columns that names rows.
+    These are the key columns of the task. If the task has no key columns, it is a single column:
+    the first of the task's `name_columns`, such as `id`, that the file has.
 
     Args:
         names: The columns of the file.
@@ -285,7 +286,8 @@ def _iterate_candidates(cell: Any) -> Iterator[Any]:
     """Yield the values that a cell can mean, the most literal first.
 
     A text is yielded as text, as JSON, as a list separated by semicolons or commas, and as a truth
-    value. Any other cell is yielded as it is, and then as text, unless it is a list or an object.
+    value if it is `true` or `false` in any case. Any other cell is yielded as it is, and then as
+    text, unless it is a list or an object.
     """
     if not isinstance(cell, str):
         yield cell

@@ -1,4 +1,8 @@
-"""Columns, sort orders and WHERE= cells for the confidences of a task's rows."""
+"""Columns, sort orders and WHERE= cells for the confidences of a task's rows.
+
+A confidence is the probability, as a decision model gave it, that the value of a field is right. A
+row is doubtful if a confidence is below the setting DOUBTFUL and no person saw the answer.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -34,13 +34,14 @@ _TEXT_LIST_PATTERN = (
 def compile_people_where(
     tx: Connection, text: str, *, confidences: RowConfidences, row_reviews: RowReviews
 ) -> ColumnElement[bool]:
-    """Return the condition of a WHERE= text on people.
+    """Return the SQL condition on the table of people that a WHERE= text means.
 
-    Names are columns, or `tags.confidence`, `doubtful` or `reviewed` if no column has this name.
+    Names are columns of people, other columns of imported files, or `tags.confidence`, `doubtful`
+    or `reviewed` if no column has this name.
 
     Raises:
-        InputError: The text is invalid, or names a column that does not exist, or the confidence of
-            tags without there being any.
+        InputError: The text is invalid, names a column that does not exist, or names the confidence
+            of tags, and no tags have a confidence.
     """
     expression = parse_where(text)
     own_cells = {

@@ -45,10 +45,11 @@ _JUDGE_HINT = HintTemplate("a decision model judges tags: `{}`", CommandHint("ju
 
 
 def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
-    """Return the grid of the list of people: its columns, search, sort orders and filters.
+    """Return the grid that lists people on the page and in `items`; the rows are read later.
 
-    The search covers names, job title, company and tags. People can be sorted by username, score
-    and confidence, and filtered by score, tags and version.
+    It has the columns, search, sort orders and filters. The search covers names, job title, company
+    and tags. People can be sorted by username, score and confidence, and filtered by score, tags
+    and version.
 
     Args:
         tx: A connection to the database that will run the queries.

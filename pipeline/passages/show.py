@@ -82,12 +82,14 @@ def make_passages_grid(
 ) -> Grid:
     """Return the grid that lists passages.
 
-    Words are searched in id, source and text. The tags of a passage are the types of its concepts.
-    Each row can list the names of its concepts that count. Passages can be filtered by a version or
-    a prompt version. WHERE= knows `concepts.confidence`, `doubtful` and `reviewed`.
+    Words are searched in id, source and text. Passages can be filtered by a type of their concepts
+    (as a tag), by a version and by a prompt version. WHERE= knows `concepts.confidence`, `doubtful`
+    and `reviewed`. A row can list the names of its concepts; those of a corrected passage are only
+    the names of the correction.
 
     Args:
         tx: A connection to the database that will run the queries.
+        items: The table of passages, whose open rows depend on the version in use.
         preference: The order of preference among the answers to a passage.
         doubt_threshold: Confidence below which a field makes its passage doubtful.
     """
