@@ -180,7 +180,8 @@ def read_terms(path: Path, label: str) -> tuple[Term, ...]:
             faults.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        # A folder before `..` need not exist yet, such as that of a task's file.
+        text = path.resolve().read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise InputError(
             f"the vocabulary {path} cannot be read: {error.strerror}",
