@@ -6,6 +6,7 @@
 - Nothing here writes to the database or a file, or calls the API.
 """
 
+import itertools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -271,13 +272,19 @@ class BatchPlan:
     control_cost: float = 0.0
 
     def describe_rows(self, labels: TaskLabels) -> str:
-        """Return the number of rows in words, with the number of requests if that differs."""
+        """Return the number of rows in words, and how many of them need no request."""
         rows = plural(self.items, labels.singular, labels.plural)
-        if self.requests == self.items:
-            return rows
         if not self.requests:
             return f"{rows}, no request"
-        return f"{rows}, {plural(self.requests, 'request')}"
+        copied_rows = self.items - self.requests
+        if not copied_rows:
+            return rows
+        equal_rows = plural(
+            copied_rows,
+            "is equal to another and costs nothing",
+            "are equal to another and cost nothing",
+        )
+        return f"{rows}, of which {equal_rows}"
 
     def describe(self, labels: TaskLabels) -> str:
         """Return rows, batches and tokens in words, without the price of the rows.
@@ -287,7 +294,7 @@ class BatchPlan:
         answer_tokens = self.usage.answer + self.usage.thoughts
         tokens = f"about {self.usage.prompt:,} tokens in and {answer_tokens:,} out"
         description = (
-            f"{self.describe_rows(labels)} in {plural(self.batches, 'batch', 'batches')}: {tokens}"
+            f"{self.describe_rows(labels)}, in {plural(self.batches, 'batch', 'batches')}: {tokens}"
         )
         if self.control_requests:
             controls = plural(self.control_requests, "control request")
@@ -313,10 +320,12 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
     """Return the plan of a submit of the selected claimable rows, ignoring budgets and quotas.
 
     Builds every request and shows the progress; nothing is written. `items` counts all rows, also
-    rows that would get a copied answer or share a request. `requests`, bytes, tokens and cost count
-    only requests that would be sent.
+    rows that would get a copied answer or share a request, even if they come after the limit.
+    `requests`, bytes, tokens and cost count only requests that would be sent.
     """
     full_files = 0
+    planned_hashes: list[str] = []
+    seen_ids: set[str] = set()
     size = 0
     counted_usage = NO_USAGE
     controls: list[ControlRequest] = []
@@ -337,7 +346,11 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
                 seen_before = draft.seen_rows
                 added, stop_reason = draft.add_requests(tx, remaining)
                 draft.copied_answers.clear()
-                remaining = remaining[draft.seen_rows - seen_before :]
+                seen_count = draft.seen_rows - seen_before
+                if selection.limit is not None:
+                    seen_ids.update(request.row.id for request in remaining[:seen_count])
+                    planned_hashes += [request.row.input_hash for request in added]
+                remaining = remaining[seen_count:]
                 for request in added:
                     size += request.size_bytes + 1
                     counted_usage += request.usage
@@ -349,12 +362,18 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
             if stop_reason is StopReason.NO_ROWS_LEFT:
                 break
 
+        # An answer is also copied to equal rows after the limit.
+        ids_by_hash = ws.task.rows.find_open_by_hash(tx, planned_hashes)
+        equal_ids = itertools.chain.from_iterable(ids_by_hash.values())
+        later_ids = [row_id for row_id in equal_ids if row_id not in seen_ids]
+        later_count = len(claiming.filter_claimable(tx, ws.task, later_ids))
+
     controls += draft.control_requests
     control_cost = draft.price(sum_control_usage(controls))
     request_count = len(draft.row_claims)
     expected_usage = calibration.applied(counted_usage, count=request_count)
     return BatchPlan(
-        items=draft.seen_rows,
+        items=draft.seen_rows + later_count,
         batches=full_files + bool(draft.file_rows),
         requests=request_count,
         size_bytes=size,
