@@ -182,18 +182,19 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
         lines.append(_live_line(report, live_report, labels))
     elif report.under_way and report.items and not report.is_down and not report.ingested:
         rows = plural(report.items, labels.singular, labels.plural)
-        lines.append(f"{rows} submitted{_waiting_phrase(report)}")
+        lines.append(f"{rows} submitted{_waiting_phrase(report, labels)}")
     elif report.under_way:
         rows = plural(report.under_way, labels.singular, labels.plural)
-        lines.append(f"{rows} in batches that are not over{_waiting_phrase(report)}")
+        lines.append(f"{rows} in batches that are not over{_waiting_phrase(report, labels)}")
     return lines
 
 
-def _waiting_phrase(report: tag_report.TagReport) -> str:
+def _waiting_phrase(report: tag_report.TagReport, labels: TaskLabels) -> str:
     """Return how many other rows get answers of the open batches; empty if none does."""
     if not report.waiting:
         return ""
-    return f"; {report.waiting:,} more get the answers of equal ones"
+    waiting = plural(report.waiting, "more gets", "more get")
+    return f"; {waiting} the answers of equal {labels.plural}"
 
 
 def _decided_line(report: tag_report.TagReport, decided: LiveReport, labels: TaskLabels) -> str:
@@ -240,7 +241,8 @@ def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: Ta
     parts = [f"{live_report.answered:,} {labels.answered}", *_list_failures(live_report)]
     waiting_count = min(report.waiting, report.unasked)
     if waiting_count:
-        parts.append(f"{waiting_count:,} get the answers of equal ones in open batches")
+        waiting = plural(waiting_count, "gets", "get")
+        parts.append(f"{waiting} the answers of equal {labels.plural} in open batches")
     if report.unasked > waiting_count:
         parts.append(f"{report.unasked - waiting_count:,} not asked")
 
@@ -265,8 +267,9 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
     """Print the waiting batches, the estimate of each mode, and the recommended mode.
 
     If no row is open, a line says so instead of the estimate and the recommendation. If the local
-    engine would answer, the estimate is that of the model that a key would use. Further lines are
-    about the move of late batches, and about decisions: a proposal, or the reason against it.
+    engine would answer, its mode is in a line of its own, and the estimate and the recommendation
+    are those of the model that a key would use. Further lines are about the move of late batches,
+    and about decisions: a proposal, or the reason against it.
     """
     if estimate.waiting.items:
         waiting = estimate.waiting.describe_rows(labels)
@@ -287,22 +290,36 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
     if estimate.with_key is None:
         _print_modes(estimate, labels, guess_note=f"output is guessed; {hint}")
     else:
-        print_line(f"{estimate.model}: {estimate.plan.describe_rows(labels)}, at no cost")
-        guess_note = f"output is guessed; with a key {hint}"
-        _print_modes(estimate.with_key, labels, guess_note=guess_note)
+        rows = estimate.plan.describe_rows(labels)
+        print_line(
+            f"without a key, {estimate.model}: {rows}, at no cost; {_recommendation(estimate)}",
+        )
+        guess_note = f"output is guessed; {hint}"
+        _print_modes(estimate.with_key, labels, guess_note=guess_note, prefix="with a key, ")
 
-    late_move = (estimate.with_key or estimate).late_move
+    priced_estimate = estimate.with_key or estimate
+    late_move = priced_estimate.late_move
     if late_move is not None:
         print_line(f"batch: {late_move.description}")
-    priced_estimate = estimate.with_key or estimate
     decide = priced_estimate.decide
     if decide is not None:
         print_line(priced_estimate.decide_proposal or f"no decide: {decide.absent}")
-    recommended = estimate.recommended or "no mode yet"
-    print_line(f"recommended: {recommended}, because {estimate.reason}")
+    prefix = "with a key, " if estimate.with_key else ""
+    print_line(f"{prefix}{_recommendation(priced_estimate)}")
 
 
-def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) -> None:
+def _recommendation(estimate: Preflight) -> str:
+    """Return the recommended mode and the reason in words."""
+    return f"recommended: {estimate.recommended or 'no mode yet'}, because {estimate.reason}"
+
+
+def _print_modes(
+    estimate: Preflight,
+    labels: TaskLabels,
+    *,
+    guess_note: str,
+    prefix: str = "",
+) -> None:
     """Print the tokens, a table with cost and time of each available mode, and warnings.
 
     Batch is printed even if it is not available. The cost of control requests and row codes is
@@ -312,6 +329,7 @@ def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) ->
         estimate: The estimate.
         labels: Labels of the task.
         guess_note: Basis of the token counts if no answer has measured them.
+        prefix: Text before the name of the model.
     """
     usage = estimate.plan.usage
     basis = _estimate_basis(estimate.known, guess_note)
@@ -321,7 +339,7 @@ def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) ->
         control_count = plural(estimate.plan.control_requests, "control request")
         controls = f"; a batch has {control_count} for {format_usd(estimate.plan.control_cost)}"
     print_line(
-        f"{estimate.model}: {estimate.plan.describe_rows(labels)}, about "
+        f"{prefix}{estimate.model}: {estimate.plan.describe_rows(labels)}, about "
         f"{usage.prompt:,} tokens in and "
         f"{output_tokens:,} out ({basis}){controls}",
     )
