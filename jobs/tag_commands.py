@@ -294,7 +294,7 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
         print_line(
             f"without a key, {estimate.model}: {rows}, at no cost; {_recommendation(estimate)}",
         )
-        guess_note = f"output is guessed; {hint}"
+        guess_note = f"output is guessed; with a key {hint}"
         _print_modes(estimate.with_key, labels, guess_note=guess_note, prefix="with a key, ")
 
     priced_estimate = estimate.with_key or estimate
