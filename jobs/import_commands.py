@@ -394,7 +394,7 @@ def ask(
     fields: Annotated[
         str,
         Parameter(
-            "Fields of an answer, such as 'tone: praise|blame; reason: quote; year: int'. "
+            "Fields of an answer, such as 'tone: praise|blame; reason: quote; stars: 1-5'. "
             "Default: one text.",
             metavar="FIELDS",
         ),

@@ -175,7 +175,7 @@ _RANGE = re.compile(r"(-?\d{1,15})\s*(?:-|\u2013|\.\.)\s*(-?\d{1,15})", re.ASCII
 _VOCABULARY_SUFFIX = ".csv"
 _FIELDS_EXAMPLE_HINT = HintTemplate(
     "write it like {}",
-    OptionHint(fields="tone: praise|blame|mixed; reason: quote; year: int; topics: list"),
+    OptionHint(fields="tone: praise|blame|mixed; reason: quote; stars: 1-5; topics: list"),
 )
 
 
