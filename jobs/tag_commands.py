@@ -287,6 +287,7 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
         limit=MIN_CALIBRATION_ANSWERS,
     )
     hint = f"`{measuring_command}` measures it"
+    prefix = ""
     if estimate.with_key is None:
         _print_modes(estimate, labels, guess_note=f"output is guessed; {hint}")
     else:
@@ -294,8 +295,9 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
         print_line(
             f"without a key, {estimate.model}: {rows}, at no cost; {_recommendation(estimate)}",
         )
+        prefix = "with a key, "
         guess_note = f"output is guessed; with a key {hint}"
-        _print_modes(estimate.with_key, labels, guess_note=guess_note, prefix="with a key, ")
+        _print_modes(estimate.with_key, labels, guess_note=guess_note, prefix=prefix)
 
     priced_estimate = estimate.with_key or estimate
     late_move = priced_estimate.late_move
@@ -304,7 +306,6 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
     decide = priced_estimate.decide
     if decide is not None:
         print_line(priced_estimate.decide_proposal or f"no decide: {decide.absent}")
-    prefix = "with a key, " if estimate.with_key else ""
     print_line(f"{prefix}{_recommendation(priced_estimate)}")
 
 

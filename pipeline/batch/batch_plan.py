@@ -324,7 +324,7 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
     `requests`, bytes, tokens and cost count only requests that would be sent.
     """
     full_files = 0
-    planned_hashes: list[str] = []
+    later_copies = 0
     seen_ids: set[str] = set()
     size = 0
     counted_usage = NO_USAGE
@@ -349,7 +349,6 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
                 seen_count = draft.seen_rows - seen_before
                 if selection.limit is not None:
                     seen_ids.update(request.row.id for request in remaining[:seen_count])
-                    planned_hashes += [request.row.input_hash for request in added]
                 remaining = remaining[seen_count:]
                 for request in added:
                     size += request.size_bytes + 1
@@ -362,18 +361,15 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
             if stop_reason is StopReason.NO_ROWS_LEFT:
                 break
 
-        # An answer is also copied to equal rows after the limit.
-        ids_by_hash = ws.task.rows.find_open_by_hash(tx, planned_hashes)
-        equal_ids = itertools.chain.from_iterable(ids_by_hash.values())
-        later_ids = [row_id for row_id in equal_ids if row_id not in seen_ids]
-        later_count = len(claiming.filter_claimable(tx, ws.task, later_ids))
+        if selection.limit is not None:
+            later_copies = _count_later_copies(tx, ws.task, draft.row_claims, seen_ids)
 
     controls += draft.control_requests
     control_cost = draft.price(sum_control_usage(controls))
     request_count = len(draft.row_claims)
     expected_usage = calibration.applied(counted_usage, count=request_count)
     return BatchPlan(
-        items=draft.seen_rows + later_count,
+        items=draft.seen_rows + later_copies,
         batches=full_files + bool(draft.file_rows),
         requests=request_count,
         size_bytes=size,
@@ -383,6 +379,19 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
         control_requests=len(controls),
         control_cost=control_cost,
     )
+
+
+def _count_later_copies(
+    tx: Connection,
+    task: Task,
+    row_claims: Sequence[RowClaim],
+    seen_ids: Collection[str],
+) -> int:
+    """Count the claimable rows after a limit that get a copied answer of a planned request."""
+    ids_by_hash = task.rows.find_open_by_hash(tx, [claim.input_hash for claim in row_claims])
+    equal_ids = itertools.chain.from_iterable(ids_by_hash.values())
+    later_ids = [row_id for row_id in equal_ids if row_id not in seen_ids]
+    return len(claiming.filter_claimable(tx, task, later_ids))
 
 
 def read_request_pages(

@@ -149,11 +149,19 @@ def _parse_field(node: Any) -> AnswerField:
         members = dict(_list_call_members(calls))
         description = members.get("description", "")
         if "ge" in members:
-            bounds = (members["ge"], members["le"])
-            return AnswerField(name, RANGE_KIND, bounds=bounds, description=description)
+            return AnswerField(
+                name,
+                RANGE_KIND,
+                bounds=(members["ge"], members["le"]),
+                description=description,
+            )
         if "Vocabulary" in members:
-            file = members["Vocabulary"]
-            return AnswerField(name, VOCABULARY_KIND, vocabulary=file, description=description)
+            return AnswerField(
+                name,
+                VOCABULARY_KIND,
+                vocabulary=members["Vocabulary"],
+                description=description,
+            )
 
     if isinstance(annotation, ast.BinOp):
         annotation = annotation.left

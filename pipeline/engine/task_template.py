@@ -147,7 +147,12 @@ CHOICES_KIND = "a|b|c"
 RANGE_KIND = "1-5"
 VOCABULARY_KIND = "topics.csv"
 # Kinds of which decisions can answer each field, except a range of more than 255 numbers.
-CLOSED_KINDS = frozenset({CHOICES_KIND, RANGE_KIND, VOCABULARY_KIND, "bool"})
+CLOSED_KINDS = (
+    CHOICES_KIND,
+    RANGE_KIND,
+    VOCABULARY_KIND,
+    "bool",
+)
 MIN_CHOICES = 2
 NULL_DESCRIPTION = "Null where it is not said"
 FIELD_KINDS = {
@@ -163,8 +168,16 @@ FIELD_KINDS = {
     "date": FieldKind("date", "None", "", is_nullable=True),
     "list": FieldKind("list[str]", "[]", "may be empty"),
     CHOICES_KIND: FieldKind("Literal[{}]", "", "one of these"),
-    RANGE_KIND: FieldKind("int", "", "a whole number"),
-    VOCABULARY_KIND: FieldKind("str", '"…"', "a term of this file, relative to this folder"),
+    RANGE_KIND: FieldKind(
+        "int",
+        "",
+        "a whole number",
+    ),
+    VOCABULARY_KIND: FieldKind(
+        "str",
+        '"…"',
+        "a term of this file, relative to this folder",
+    ),
 }
 _FIELD_KINDS_HINT = (
     "kinds are text, quote, number, int (a whole number), bool (yes or no), date, list (of texts), "
@@ -227,11 +240,23 @@ def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
                 HintTemplate("separate fields with ;, as in {}", OptionHint(fields=corrected)),
             )
         choices = tuple(choice.strip() for choice in kind.split("|"))
-        field = AnswerField(name_text, CHOICES_KIND, choices)
+        field = AnswerField(
+            name_text,
+            CHOICES_KIND,
+            choices,
+        )
     elif _RANGE.fullmatch(kind):
-        field = AnswerField(name_text, RANGE_KIND, bounds=parse_bounds(name_text, kind))
+        field = AnswerField(
+            name_text,
+            RANGE_KIND,
+            bounds=parse_bounds(name_text, kind),
+        )
     elif kind.casefold().endswith(_VOCABULARY_SUFFIX):
-        field = AnswerField(name_text, VOCABULARY_KIND, vocabulary=kind)
+        field = AnswerField(
+            name_text,
+            VOCABULARY_KIND,
+            vocabulary=kind,
+        )
     else:
         field = AnswerField(name_text, kind if colon else "text")
     return check_field(field, used_names)
@@ -249,7 +274,7 @@ def parse_bounds(name: str, text: str) -> tuple[int, int]:
     match = _RANGE.fullmatch(text.strip())
     if match is None:
         raise _fields_error(f"{name!r} needs two whole numbers, such as {RANGE_KIND}")
-    lowest, highest = int(match[1]), int(match[2])
+    lowest, highest = map(int, match.groups())
     if lowest >= highest:
         raise _fields_error(
             f"{name!r} has the numbers {lowest} to {highest}",
@@ -271,21 +296,20 @@ def check_field(field: AnswerField, used_names: Collection[str]) -> AnswerField:
         InputError: The name, kind or choices are invalid.
     """
     name = _parse_field_name(field.name, used_names)
-    kind = field.kind
-    if kind == CHOICES_KIND:
-        choices = field.choices
+    choices = field.choices
+    if field.kind == CHOICES_KIND:
         if len(choices) < MIN_CHOICES:
             raise _fields_error(f"{name!r} needs at least {MIN_CHOICES} choices")
         if "" in choices or len(set(choices)) < len(choices):
             fault = "the same choice twice" if all(choices) else "an empty choice"
             raise _fields_error(f"{name!r} has {fault}")
-    if kind in FIELD_KINDS:
+    if field.kind in FIELD_KINDS:
         return field._replace(name=name)
 
-    if not kind:
+    if not field.kind:
         raise _fields_error(f"{name!r} has no kind after its colon", _FIELD_KINDS_HINT)
-    message = f"{make_excerpt(kind)!r} is not a kind of field"
-    for close_match in get_close_matches(kind, FIELD_KINDS, n=1):
+    message = f"{make_excerpt(field.kind)!r} is not a kind of field"
+    for close_match in get_close_matches(field.kind, FIELD_KINDS, n=1):
         message += f"; did you mean {close_match}?"
     raise _fields_error(message, _FIELD_KINDS_HINT)
 
@@ -396,12 +420,6 @@ def _render_annotation(field: AnswerField) -> str:
     return f"Annotated[{', '.join(parts)}]" if len(parts) > 1 else type_text
 
 
-def _needs_field_call(field: AnswerField) -> bool:
-    """Return whether the type of a field contains a call of pydantic's `Field`."""
-    is_nullable = FIELD_KINDS[field.kind].is_nullable
-    return bool(field.description) or field.bounds is not None or is_nullable
-
-
 # Fields of an answer about any text.
 _DEFAULT_FIELDS = (
     AnswerField("summary", "text"),
@@ -425,7 +443,7 @@ _FILE_TEMPLATE = '''\
 
 {imports}
 
-from findable import {imported}
+from findable import {imported}{vocabulary_import}
 
 
 {classes}
@@ -482,10 +500,7 @@ def render_task_file(
     answer_fields = fields or _default_fields(guess)
     answer = _render_answer(answer_fields, guess.text)
     has_quotes = any(field.kind == "quote" for field in answer_fields)
-    imported_names = ["Quote"] if has_quotes else []
-    imported_names.append("Task")
-    if any(field.vocabulary for field in answer_fields):
-        imported_names.append("Vocabulary")
+    has_vocabularies = any(field.vocabulary for field in answer_fields)
     has_made_key = guess.key == HASH_KEY
 
     images_line = ""
@@ -500,7 +515,8 @@ def render_task_file(
         question=_escape_docstring(question),
         what=make_excerpt(draft.table_description),
         imports=_render_imports(answer_fields),
-        imported=", ".join(imported_names),
+        imported="Quote, Task" if has_quotes else "Task",
+        vocabulary_import=", Vocabulary" if has_vocabularies else "",
         classes=answer.class_text,
         items=_to_literal(draft.items),
         source=_ITEMS_COMMENT,
@@ -543,7 +559,9 @@ def _render_imports(fields: Sequence[AnswerField]) -> str:
     if any(field.kind == "date" for field in fields):
         lines.append("from datetime import date")
 
-    has_field_calls = any(map(_needs_field_call, fields))
+    has_field_calls = any(
+        field.description or field.bounds or FIELD_KINDS[field.kind].is_nullable for field in fields
+    )
     typing_names = []
     if has_field_calls or any(field.vocabulary for field in fields):
         typing_names.append("Annotated")
