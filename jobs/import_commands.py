@@ -400,7 +400,7 @@ def ask(
     fields: Annotated[
         str,
         Parameter(
-            "Fields of an answer, such as 'tone: praise|blame; reason: quote; year: int'. "
+            "Fields of an answer, such as 'tone: praise|blame; reason: quote; stars: 1-5'. "
             "Default: one text.",
             metavar="FIELDS",
         ),
@@ -522,8 +522,13 @@ def _ask_output(report: "AskReport", mode: str) -> list[Any]:
     cost = format_usd(report.tried.cost)
     copies = ""
     if report.tried.copied_rows:
-        copies = f" and {report.tried.copied_rows:,} equal ones answered with them"
-    output.append(f"{len(answers):,} of {row_count} asked{copies}, {cost}; {stored}")
+        equal_rows = plural(
+            report.tried.copied_rows,
+            "equal row got the same answer",
+            "equal rows got the same answers",
+        )
+        copies = f"; {equal_rows}"
+    output.append(f"{len(answers):,} of {row_count} asked, {cost}{copies}; {stored}")
     return output
 
 

@@ -64,7 +64,18 @@ def judge(
     document = {**report.document(), "placeholder": ws.has_placeholder_answers}
     labels = ws.task.labels
     if dry:
-        return CommandReport(document, _estimate_lines(report, labels))
+        next_command = None
+        if report.open_rows:
+            next_command = CommandHint(
+                "judge",
+                task=labels.task_option,
+                fields=fields or None,
+                n=n,
+                all=all_ or None,
+                seed=seed,
+                budget=budget,
+            )
+        return CommandReport(document, _estimate_lines(report, labels), hint=next_command)
 
     def check() -> None:
         _warn_of_unjudged_rows(report, labels, ws.display)

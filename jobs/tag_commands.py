@@ -199,18 +199,19 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
         lines.append(_live_line(report, live_report, labels))
     elif report.under_way and report.items and not report.is_down and not report.ingested:
         rows = plural(report.items, labels.singular, labels.plural)
-        lines.append(f"{rows} submitted{_waiting_phrase(report)}")
+        lines.append(f"{rows} submitted{_waiting_phrase(report, labels)}")
     elif report.under_way:
         rows = plural(report.under_way, labels.singular, labels.plural)
-        lines.append(f"{rows} in batches that are not over{_waiting_phrase(report)}")
+        lines.append(f"{rows} in batches that are not over{_waiting_phrase(report, labels)}")
     return lines
 
 
-def _waiting_phrase(report: tag_report.TagReport) -> str:
+def _waiting_phrase(report: tag_report.TagReport, labels: TaskLabels) -> str:
     """Return how many open rows get the answer of an equal row in an open batch; "" for none."""
     if not report.waiting:
         return ""
-    return f"; {report.waiting:,} more get the answers of equal ones"
+    waiting = plural(report.waiting, "more gets", "more get")
+    return f"; {waiting} the answers of equal {labels.plural}"
 
 
 def _decided_line(report: tag_report.TagReport, decided: LiveReport, labels: TaskLabels) -> str:
@@ -259,7 +260,8 @@ def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: Ta
     parts = [f"{live_report.answered:,} {labels.answered}", *_list_failures(live_report)]
     waiting_count = min(report.waiting, report.unasked)
     if waiting_count:
-        parts.append(f"{waiting_count:,} get the answers of equal ones in open batches")
+        waiting = plural(waiting_count, "gets", "get")
+        parts.append(f"{waiting} the answers of equal {labels.plural} in open batches")
     if report.unasked > waiting_count:
         parts.append(f"{report.unasked - waiting_count:,} not asked")
 
@@ -288,9 +290,9 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
 
     They are about rows in batches that an earlier run has prepared, the cost and time of each mode,
     and the recommended mode. If no row is open, a line says so instead of modes and recommendation.
-    If no key is set, the local engine answers at no cost; then the modes have the prices of the
-    model that a key would use. Further lines are about batches that will be moved to another mode,
-    and about decisions: a proposal, or the reason against them.
+    If the local engine would answer, its mode is in a line of its own, and the modes and the
+    recommendation are those of the model that a key would use. Further lines are about batches that
+    will be moved to another mode, and about decisions: a proposal, or the reason against them.
     """
     if estimate.waiting.items:
         waiting = estimate.waiting.describe_rows(labels)
@@ -308,25 +310,40 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
         limit=MIN_CALIBRATION_ANSWERS,
     )
     hint = f"`{measuring_command}` measures it"
+    prefix = ""
     if estimate.with_key is None:
         _print_modes(estimate, labels, guess_note=f"output is guessed; {hint}")
     else:
-        print_line(f"{estimate.model}: {estimate.plan.describe_rows(labels)}, at no cost")
+        rows = estimate.plan.describe_rows(labels)
+        print_line(
+            f"without a key, {estimate.model}: {rows}, at no cost; {_recommendation(estimate)}",
+        )
+        prefix = "with a key, "
         guess_note = f"output is guessed; with a key {hint}"
-        _print_modes(estimate.with_key, labels, guess_note=guess_note)
+        _print_modes(estimate.with_key, labels, guess_note=guess_note, prefix=prefix)
 
-    late_move = (estimate.with_key or estimate).late_move
+    priced_estimate = estimate.with_key or estimate
+    late_move = priced_estimate.late_move
     if late_move is not None:
         print_line(f"batch: {late_move.description}")
-    priced_estimate = estimate.with_key or estimate
     decide = priced_estimate.decide
     if decide is not None:
         print_line(priced_estimate.decide_proposal or f"no decide: {decide.absent}")
-    recommended = estimate.recommended or "no mode yet"
-    print_line(f"recommended: {recommended}, because {estimate.reason}")
+    print_line(f"{prefix}{_recommendation(priced_estimate)}")
 
 
-def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) -> None:
+def _recommendation(estimate: Preflight) -> str:
+    """Return the recommended mode and the reason in words."""
+    return f"recommended: {estimate.recommended or 'no mode yet'}, because {estimate.reason}"
+
+
+def _print_modes(
+    estimate: Preflight,
+    labels: TaskLabels,
+    *,
+    guess_note: str,
+    prefix: str = "",
+) -> None:
     """Print the tokens, a table with cost and time of each available mode, and warnings.
 
     Batch is in the table even if it is not available. The cost of control requests (in the first
@@ -337,6 +354,7 @@ def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) ->
         estimate: The estimate.
         labels: Labels of the task.
         guess_note: Basis of the token counts if no answer has measured them.
+        prefix: Text before the name of the model.
     """
     usage = estimate.plan.usage
     basis = _estimate_basis(estimate.known, guess_note)
@@ -346,7 +364,7 @@ def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) ->
         control_count = plural(estimate.plan.control_requests, "control request")
         controls = f"; a batch has {control_count} for {format_usd(estimate.plan.control_cost)}"
     print_line(
-        f"{estimate.model}: {estimate.plan.describe_rows(labels)}, about "
+        f"{prefix}{estimate.model}: {estimate.plan.describe_rows(labels)}, about "
         f"{usage.prompt:,} tokens in and "
         f"{output_tokens:,} out ({basis}){controls}",
     )

@@ -6,7 +6,7 @@ and the role of the column with index N `role.N`.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,13 @@ from pipeline.core.errors import InputError
 from pipeline.engine.task_parser import WrittenTask
 from pipeline.engine.task_template import (
     CHOICES_KIND,
+    RANGE_KIND,
+    VOCABULARY_KIND,
     AnswerField,
     ColumnChoice,
     TableGuess,
-    make_field,
+    check_field,
+    parse_bounds,
 )
 from pipeline.quality.label_accuracy import FieldComparison
 from web.background_work import BackgroundJob
@@ -31,11 +34,15 @@ KIND_LABELS = {
     CHOICES_KIND: "A choice from a list",
     "quote": "Quotation from the text",
     "int": "Whole number",
+    RANGE_KIND: "Whole number with bounds",
     "number": "Number",
     "bool": "Yes or no",
     "date": "Date",
     "list": "List of texts",
+    VOCABULARY_KIND: "Term of a vocabulary",
 }
+# The part of a form field that only one kind has, by kind.
+KIND_PARTS = {CHOICES_KIND: "choices", RANGE_KIND: "bounds", VOCABULARY_KIND: "vocabulary"}
 KEY_ROLE = "key"
 TEXT_ROLE = "text"
 SENT_ROLE = "sent"
@@ -47,7 +54,7 @@ ROLE_LABELS = {
     SENT_ROLE: "Sent, too",
     UNSENT_ROLE: "Not sent",
 }
-_FIELD_PART = re.compile(r"(\w+)\.(name|kind|choices|description)")
+_FIELD_PART = re.compile(r"(\w+)\.(name|kind|choices|bounds|vocabulary|description)")
 _SETTING_PREFIX = "FIELDS: "
 _UNCHANGED_SUFFIX = "; nothing was asked"
 
@@ -62,6 +69,10 @@ class TypedField:
     kind: str = "text"
     # One choice per line.
     choices: str = ""
+    # Lowest and highest number, such as `1-5`.
+    bounds: str = ""
+    # File of the terms; the page displays it, but cannot change it.
+    vocabulary: str = ""
     description: str = ""
 
 
@@ -119,6 +130,8 @@ def show_question(written_task: WrittenTask) -> QuestionForm:
             answer_field.name,
             answer_field.kind,
             "\n".join(answer_field.choices),
+            "-".join(map(str, answer_field.bounds or ())),
+            answer_field.vocabulary,
             answer_field.description,
         )
         for index, answer_field in enumerate(written_task.fields)
@@ -178,11 +191,18 @@ def read_question_form(form: Mapping[str, str], columns: Sequence[str]) -> Quest
     return QuestionForm(form.get("question", ""), typed_fields, roles)
 
 
-def parse_answer_fields(typed: QuestionForm) -> tuple[AnswerField, ...]:
+def parse_answer_fields(
+    typed: QuestionForm,
+    vocabularies: Collection[str] = (),
+) -> tuple[AnswerField, ...]:
     """Return the fields of an answer; add a message about each invalid field to `typed.messages`.
 
     A field without any text is left out. If no field is left, the result is one text field
     "answer".
+
+    Args:
+        typed: The form.
+        vocabularies: The files that a field may name, so that a form reads no other file.
 
     Raises:
         InputError: A field is invalid. The error has the message and the prefix of the first.
@@ -192,15 +212,8 @@ def parse_answer_fields(typed: QuestionForm) -> tuple[AnswerField, ...]:
         if not any((typed_field.name.strip(), typed_field.choices, typed_field.description)):
             continue
         used_names = {answer_field.name.casefold() for answer_field in fields}
-        choices = tuple(_split_choices(typed_field))
         try:
-            answer_field = make_field(
-                typed_field.name.strip(),
-                typed_field.kind,
-                used_names,
-                choices=choices,
-                description=" ".join(typed_field.description.split()),
-            )
+            answer_field = check_field(_make_field(typed_field, vocabularies), used_names)
         except InputError as error:
             typed.messages[typed_field.prefix] = describe_refusal(error)
         else:
@@ -213,6 +226,24 @@ def parse_answer_fields(typed: QuestionForm) -> tuple[AnswerField, ...]:
         message = typed.messages[invalid_prefixes[0]]
         raise InputError(message, field=invalid_prefixes[0])
     return tuple(fields) or (AnswerField("answer", "text"),)
+
+
+def _make_field(typed_field: TypedField, vocabularies: Collection[str]) -> AnswerField:
+    """Return a field of an answer from its typed texts; texts of other kinds are left out.
+
+    Raises:
+        InputError: The bounds are invalid, or the vocabulary is not one of `vocabularies`.
+    """
+    name = typed_field.name.strip()
+    description = " ".join(typed_field.description.split())
+    field = AnswerField(name, typed_field.kind, description=description)
+    if field.kind == RANGE_KIND:
+        return field._replace(bounds=parse_bounds(name, typed_field.bounds))
+    if field.kind == VOCABULARY_KIND:
+        if typed_field.vocabulary not in vocabularies:
+            raise InputError("name another vocabulary in the task's file, with an editor")
+        return field._replace(vocabulary=typed_field.vocabulary)
+    return field._replace(choices=tuple(_split_choices(typed_field)))
 
 
 def _split_choices(typed_field: TypedField) -> Iterator[str]:

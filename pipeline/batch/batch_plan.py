@@ -13,6 +13,7 @@ Terms of this module:
 - A moved row was in a batch that was cancelled so that another mode asks its rows.
 """
 
+import itertools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -284,13 +285,19 @@ class BatchPlan:
     control_cost: float = 0.0
 
     def describe_rows(self, labels: TaskLabels) -> str:
-        """Return the number of rows in words, with the number of requests if that differs."""
+        """Return the number of rows in words, and how many of them need no request."""
         rows = plural(self.items, labels.singular, labels.plural)
-        if self.requests == self.items:
-            return rows
         if not self.requests:
             return f"{rows}, no request"
-        return f"{rows}, {plural(self.requests, 'request')}"
+        copied_rows = self.items - self.requests
+        if not copied_rows:
+            return rows
+        equal_rows = plural(
+            copied_rows,
+            "is equal to another and costs nothing",
+            "are equal to another and cost nothing",
+        )
+        return f"{rows}, of which {equal_rows}"
 
     def describe(self, labels: TaskLabels) -> str:
         """Return rows, requests, batches and tokens in words, without the total cost.
@@ -301,7 +308,7 @@ class BatchPlan:
         answer_tokens = self.usage.answer + self.usage.thoughts
         tokens = f"about {self.usage.prompt:,} tokens in and {answer_tokens:,} out"
         description = (
-            f"{self.describe_rows(labels)} in {plural(self.batches, 'batch', 'batches')}: {tokens}"
+            f"{self.describe_rows(labels)}, in {plural(self.batches, 'batch', 'batches')}: {tokens}"
         )
         if self.control_requests:
             controls = plural(self.control_requests, "control request")
@@ -332,9 +339,12 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
 
     Returns:
         The plan. Its `items` counts all rows, also rows that would get a copied answer or share a
-        request. `requests`, bytes, tokens and cost count only requests that would be sent.
+        request, even if they come after the limit. `requests`, bytes, tokens and cost count only
+        requests that would be sent.
     """
     full_files = 0
+    later_copies = 0
+    seen_ids: set[str] = set()
     size = 0
     counted_usage = NO_USAGE
     controls: list[ControlRequest] = []
@@ -355,7 +365,10 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
                 seen_before = draft.seen_rows
                 added, stop_reason = draft.add_requests(tx, remaining)
                 draft.copied_answers.clear()
-                remaining = remaining[draft.seen_rows - seen_before :]
+                seen_count = draft.seen_rows - seen_before
+                if selection.limit is not None:
+                    seen_ids.update(request.row.id for request in remaining[:seen_count])
+                remaining = remaining[seen_count:]
                 for request in added:
                     size += request.size_bytes + 1
                     counted_usage += request.usage
@@ -367,12 +380,15 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
             if stop_reason is StopReason.NO_ROWS_LEFT:
                 break
 
+        if selection.limit is not None:
+            later_copies = _count_later_copies(tx, ws.task, draft.row_claims, seen_ids)
+
     controls += draft.control_requests
     control_cost = draft.price(sum_control_usage(controls))
     request_count = len(draft.row_claims)
     expected_usage = calibration.applied(counted_usage, count=request_count)
     return BatchPlan(
-        items=draft.seen_rows,
+        items=draft.seen_rows + later_copies,
         batches=full_files + bool(draft.file_rows),
         requests=request_count,
         size_bytes=size,
@@ -382,6 +398,19 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
         control_requests=len(controls),
         control_cost=control_cost,
     )
+
+
+def _count_later_copies(
+    tx: Connection,
+    task: Task,
+    row_claims: Sequence[RowClaim],
+    seen_ids: Collection[str],
+) -> int:
+    """Count the claimable rows after a limit that get a copied answer of a planned request."""
+    ids_by_hash = task.rows.find_open_by_hash(tx, [claim.input_hash for claim in row_claims])
+    equal_ids = itertools.chain.from_iterable(ids_by_hash.values())
+    later_ids = [row_id for row_id in equal_ids if row_id not in seen_ids]
+    return len(claiming.filter_claimable(tx, task, later_ids))
 
 
 def read_request_pages(

@@ -181,7 +181,8 @@ def read_terms(path: Path, label: str) -> tuple[Term, ...]:
             faults.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        # A folder before `..` need not exist yet, such as that of a task's file.
+        text = path.resolve().read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise InputError(
             f"the vocabulary {path} cannot be read: {error.strerror}",
@@ -359,16 +360,24 @@ def describe_terms(file: str, terms: Sequence[Mapping[str, Any]]) -> str:
 
 def _describe_term(term: Mapping[str, Any]) -> str:
     """Return the name, description and aliases of a term as text."""
-    separator = ": " if term["description"] else " "
-    return f"{term['name']}{separator}{describe_meaning(term)}".strip()
+    text = str(term["name"])
+    if term["description"]:
+        text += f": {term['description']}"
+    aliases = _describe_aliases(term)
+    return f"{text} ({aliases})" if aliases else text
 
 
 def describe_meaning(term: Mapping[str, Any]) -> str:
-    """Return the description and the aliases of a term as text; "" if it has neither."""
-    meaning = str(term["description"])
-    if term["aliases"]:
-        meaning += f" (also: {', '.join(term['aliases'])})"
-    return meaning.strip()
+    """Return the description and the aliases of a term as text; "" if it has neither.
+
+    The text has no brackets of its own, because a question puts it between brackets.
+    """
+    return "; ".join(filter(None, (term["description"], _describe_aliases(term))))
+
+
+def _describe_aliases(term: Mapping[str, Any]) -> str:
+    """Return the aliases of a term as text; "" if it has none."""
+    return f"also: {', '.join(term['aliases'])}" if term["aliases"] else ""
 
 
 # Terms of each vocabulary of an answer, by file. A term has its members in the JSON schema.

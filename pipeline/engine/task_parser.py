@@ -7,7 +7,7 @@ So nothing that a person wrote into a file is lost.
 import ast
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,9 @@ from pipeline.engine.task_template import (
     CHOICES_KIND,
     FIELD_KINDS,
     NULL_DESCRIPTION,
+    RANGE_KIND,
     SOURCE_COMMENTS,
+    VOCABULARY_KIND,
     AnswerField,
     TableGuess,
     TaskDraft,
@@ -28,7 +30,11 @@ _TABLE_DESCRIPTION = re.compile(
     r"^# A task of findable, made for (.*)\. It runs as it is;",
     re.MULTILINE,
 )
-_KIND_BY_TYPE = {kind.type_text: name for name, kind in FIELD_KINDS.items()}
+_KIND_BY_TYPE = {
+    kind.type_text: name
+    for name, kind in FIELD_KINDS.items()
+    if name not in {RANGE_KIND, VOCABULARY_KIND}
+}
 
 
 class WrittenTask(NamedTuple):
@@ -134,12 +140,28 @@ def _parse_field(node: Any) -> AnswerField:
     Raises:
         ValueError, KeyError, AttributeError: The annotation has another form.
     """
+    name = node.target.id
     annotation: Any = node.annotation
     description = ""
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
         parts: Any = annotation.slice
-        annotation, field_call = parts.elts
-        description = ast.literal_eval(field_call.keywords[0].value)
+        annotation, *calls = parts.elts
+        members = dict(_list_call_members(calls))
+        description = members.get("description", "")
+        if "ge" in members:
+            return AnswerField(
+                name,
+                RANGE_KIND,
+                bounds=(members["ge"], members["le"]),
+                description=description,
+            )
+        if "Vocabulary" in members:
+            return AnswerField(
+                name,
+                VOCABULARY_KIND,
+                vocabulary=members["Vocabulary"],
+                description=description,
+            )
 
     if isinstance(annotation, ast.BinOp):
         annotation = annotation.left
@@ -149,6 +171,18 @@ def _parse_field(node: Any) -> AnswerField:
         choices = ast.literal_eval(annotation.slice)
         if isinstance(choices, str):
             choices = (choices,)
-        return AnswerField(node.target.id, CHOICES_KIND, choices, description)
+        return AnswerField(name, CHOICES_KIND, choices, description=description)
     kind = _KIND_BY_TYPE[ast.unparse(annotation)]
-    return AnswerField(node.target.id, kind, description=description)
+    return AnswerField(name, kind, description=description)
+
+
+def _list_call_members(calls: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the literal arguments of the calls in an annotation, by their names.
+
+    An argument without a name has the name of its function.
+    """
+    for call in calls:
+        for argument in call.args:
+            yield ast.unparse(call.func), ast.literal_eval(argument)
+        for keyword in call.keywords:
+            yield keyword.arg, ast.literal_eval(keyword.value)

@@ -117,8 +117,12 @@ class AnswerField(NamedTuple):
     name: str
     # A key of `FIELD_KINDS`.
     kind: str
-    # Values of a field of kind `a|b|c`.
+    # Values of a field of kind CHOICES_KIND.
     choices: tuple[str, ...] = ()
+    # Lowest and highest number of a field of kind RANGE_KIND.
+    bounds: tuple[int, int] | None = None
+    # Path of the file of a field of kind VOCABULARY_KIND.
+    vocabulary: str = ""
     # What the field is to contain; sent with the schema of the answer.
     description: str = ""
 
@@ -138,7 +142,17 @@ class FieldKind(NamedTuple):
     is_nullable: bool = False
 
 
+# Kinds that are written by their content; the key is an example of it.
 CHOICES_KIND = "a|b|c"
+RANGE_KIND = "1-5"
+VOCABULARY_KIND = "topics.csv"
+# Kinds of which decisions can answer each field, except a range of more than 255 numbers.
+CLOSED_KINDS = (
+    CHOICES_KIND,
+    RANGE_KIND,
+    VOCABULARY_KIND,
+    "bool",
+)
 MIN_CHOICES = 2
 NULL_DESCRIPTION = "Null where it is not said"
 FIELD_KINDS = {
@@ -154,14 +168,27 @@ FIELD_KINDS = {
     "date": FieldKind("date", "None", "", is_nullable=True),
     "list": FieldKind("list[str]", "[]", "may be empty"),
     CHOICES_KIND: FieldKind("Literal[{}]", "", "one of these"),
+    RANGE_KIND: FieldKind(
+        "int",
+        "",
+        "a whole number",
+    ),
+    VOCABULARY_KIND: FieldKind(
+        "str",
+        '"…"',
+        "a term of this file, relative to this folder",
+    ),
 }
 _FIELD_KINDS_HINT = (
     "kinds are text, quote, number, int (a whole number), bool (yes or no), date, list (of texts), "
-    "or choices: a|b|c"
+    "1-5 (a whole number from 1 to 5), topics.csv (a term of this vocabulary), or choices: a|b|c"
 )
+# Whole numbers of at most 15 digits, so that a column of 64 bits and a JSON number contain them.
+_RANGE = re.compile(r"(-?\d{1,15})\s*(?:-|\u2013|\.\.)\s*(-?\d{1,15})", re.ASCII)
+_VOCABULARY_SUFFIX = ".csv"
 _FIELDS_EXAMPLE_HINT = HintTemplate(
     "write it like {}",
-    OptionHint(fields="tone: praise|blame|mixed; reason: quote; year: int; topics: list"),
+    OptionHint(fields="tone: praise|blame|mixed; reason: quote; stars: 1-5; topics: list"),
 )
 
 
@@ -187,7 +214,10 @@ _SWALLOWED_FIELD = re.compile(r"\s*,\s*(.*)", re.DOTALL)
 
 
 def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
-    """Parse a definition of FIELDS: `name` (a text), `name: kind` or `name: a|b|c`.
+    """Parse a definition of FIELDS: `name` (a text), or `name:` and a kind.
+
+    A kind is a key of `FIELD_KINDS`, choices such as `a|b`, a range such as `1-5`, or the path of a
+    vocabulary.
 
     Args:
         used_names: Case-folded names of the fields before.
@@ -210,47 +240,76 @@ def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
                 HintTemplate("separate fields with ;, as in {}", OptionHint(fields=corrected)),
             )
         choices = tuple(choice.strip() for choice in kind.split("|"))
-        return make_field(name_text, CHOICES_KIND, used_names, choices=choices)
-    if not colon:
-        return make_field(name_text, "text", used_names)
-    return make_field(name_text, kind, used_names)
+        field = AnswerField(
+            name_text,
+            CHOICES_KIND,
+            choices,
+        )
+    elif _RANGE.fullmatch(kind):
+        field = AnswerField(
+            name_text,
+            RANGE_KIND,
+            bounds=parse_bounds(name_text, kind),
+        )
+    elif kind.casefold().endswith(_VOCABULARY_SUFFIX):
+        field = AnswerField(
+            name_text,
+            VOCABULARY_KIND,
+            vocabulary=kind,
+        )
+    else:
+        field = AnswerField(name_text, kind if colon else "text")
+    return check_field(field, used_names)
 
 
-def make_field(
-    name_text: str,
-    kind: str,
-    used_names: Collection[str],
-    *,
-    choices: tuple[str, ...] = (),
-    description: str = "",
-) -> AnswerField:
-    """Return a field after a check of its parts.
+def parse_bounds(name: str, text: str) -> tuple[int, int]:
+    """Return the lowest and the highest number of a range such as `1-5`, `1..5` or `-2-2`.
 
     Args:
-        name_text: Name as a person typed it.
-        kind: A key of `FIELD_KINDS`.
+        name: The field's name for messages.
+
+    Raises:
+        InputError: The text is not a range of at least two whole numbers.
+    """
+    match = _RANGE.fullmatch(text.strip())
+    if match is None:
+        raise _fields_error(f"{name!r} needs two whole numbers, such as {RANGE_KIND}")
+    lowest, highest = map(int, match.groups())
+    if lowest >= highest:
+        raise _fields_error(
+            f"{name!r} has the numbers {lowest} to {highest}",
+            f"write the lower number first, such as {RANGE_KIND}",
+        )
+    return lowest, highest
+
+
+def check_field(field: AnswerField, used_names: Collection[str]) -> AnswerField:
+    """Return a field with its name as Python normalizes it, after a check of its parts.
+
+    The file of a vocabulary is not read.
+
+    Args:
+        field: The field, with its name and kind as a person typed them.
         used_names: Case-folded names of the fields before.
-        choices: Values of a field of kind CHOICES_KIND; at least two.
-        description: What the field is to contain.
 
     Raises:
         InputError: The name, kind or choices are invalid.
     """
-    name = _parse_field_name(name_text, used_names)
-    if kind == CHOICES_KIND:
+    name = _parse_field_name(field.name, used_names)
+    choices = field.choices
+    if field.kind == CHOICES_KIND:
         if len(choices) < MIN_CHOICES:
             raise _fields_error(f"{name!r} needs at least {MIN_CHOICES} choices")
         if "" in choices or len(set(choices)) < len(choices):
             fault = "the same choice twice" if all(choices) else "an empty choice"
             raise _fields_error(f"{name!r} has {fault}")
-        return AnswerField(name, kind, choices, description)
-    if kind in FIELD_KINDS:
-        return AnswerField(name, kind, description=description)
+    if field.kind in FIELD_KINDS:
+        return field._replace(name=name)
 
-    if not kind:
+    if not field.kind:
         raise _fields_error(f"{name!r} has no kind after its colon", _FIELD_KINDS_HINT)
-    message = f"{make_excerpt(kind)!r} is not a kind of field"
-    for close_match in get_close_matches(kind, FIELD_KINDS, n=1):
+    message = f"{make_excerpt(field.kind)!r} is not a kind of field"
+    for close_match in get_close_matches(field.kind, FIELD_KINDS, n=1):
         message += f"; did you mean {close_match}?"
     raise _fields_error(message, _FIELD_KINDS_HINT)
 
@@ -330,23 +389,37 @@ def _render_answer(fields: Sequence[AnswerField], text_column: str) -> _AnswerCo
         lines.append(f"    {field.name}: {annotation}{comment}")
 
         example = choice_literals[0] if choice_literals else kind.example
+        if field.bounds is not None:
+            example = str(field.bounds[0])
         examples.append(f"{_to_literal(field.name)}: {example}")
 
-    class_text = "\n".join([*lines, ""])
+    class_text = "\n".join([*lines, _OTHER_FIELDS_COMMENT])
     return _AnswerCode(class_text, fields[0].name, f"{{{', '.join(examples)}}}")
 
 
 def _render_annotation(field: AnswerField) -> str:
-    """Render the type of a field, with its description if it has one or may be null."""
+    """Render the type of a field, with its vocabulary, its bounds and its description.
+
+    The description also says when a field is null that may be null.
+    """
     kind = FIELD_KINDS[field.kind]
     type_text = kind.type_text.format(", ".join(_to_literal(choice) for choice in field.choices))
     descriptions = [field.description.rstrip(". ")] if field.description else []
     if kind.is_nullable:
         type_text += " | None"
         descriptions.append(NULL_DESCRIPTION)
-    if not descriptions:
-        return type_text
-    return f"Annotated[{type_text}, Field(description={_to_literal('. '.join(descriptions))})]"
+
+    parts = [type_text]
+    if field.vocabulary:
+        parts.append(f"Vocabulary({_to_literal(field.vocabulary)})")
+    arguments = []
+    if field.bounds is not None:
+        arguments.append("ge={}, le={}".format(*field.bounds))
+    if descriptions:
+        arguments.append(f"description={_to_literal('. '.join(descriptions))}")
+    if arguments:
+        parts.append(f"Field({', '.join(arguments)})")
+    return f"Annotated[{', '.join(parts)}]" if len(parts) > 1 else type_text
 
 
 # Fields of an answer about any text.
@@ -356,6 +429,12 @@ _DEFAULT_FIELDS = (
     AnswerField("points", "list"),
     AnswerField("quote", "quote"),
 )
+# Lines at the end of the class of the answer.
+_OTHER_FIELDS_COMMENT = """\
+    # Other fields, with Annotated of typing, Field of pydantic and Vocabulary of findable:
+    # stars: Annotated[int, Field(ge=1, le=5)]  # a whole number from 1 to 5
+    # topic: Annotated[str, Vocabulary("topics.csv")]  # a term of a CSV file
+"""
 _DEFAULT_QUESTION = "What does each row say, in which tone, and with which points?"
 _FILE_TEMPLATE = '''\
 """{question}"""
@@ -366,7 +445,7 @@ _FILE_TEMPLATE = '''\
 
 {imports}
 
-from findable import {imported}
+from findable import {imported}{vocabulary_import}
 
 
 {classes}
@@ -424,6 +503,7 @@ def render_task_file(
     answer_fields = fields or _default_fields(guess)
     answer = _render_answer(answer_fields, guess.text)
     has_quotes = any(field.kind == "quote" for field in answer_fields)
+    has_vocabularies = any(field.vocabulary for field in answer_fields)
     has_made_key = guess.key == HASH_KEY
 
     images_line = ""
@@ -439,6 +519,7 @@ def render_task_file(
         what=make_excerpt(draft.table_description),
         imports=_render_imports(answer_fields),
         imported="Quote, Task" if has_quotes else "Task",
+        vocabulary_import=", Vocabulary" if has_vocabularies else "",
         classes=answer.class_text,
         items=_to_literal(draft.items),
         source=_ITEMS_COMMENT,
@@ -481,18 +562,18 @@ def _render_imports(fields: Sequence[AnswerField]) -> str:
     if any(field.kind == "date" for field in fields):
         lines.append("from datetime import date")
 
-    has_descriptions = any(
-        field.description or FIELD_KINDS[field.kind].is_nullable for field in fields
+    has_field_calls = any(
+        field.description or field.bounds or FIELD_KINDS[field.kind].is_nullable for field in fields
     )
     typing_names = []
-    if has_descriptions:
+    if has_field_calls or any(field.vocabulary for field in fields):
         typing_names.append("Annotated")
     if any(field.choices for field in fields):
         typing_names.append("Literal")
     if typing_names:
         lines += [f"from typing import {', '.join(typing_names)}", ""]
 
-    pydantic_names = "BaseModel, Field" if has_descriptions else "BaseModel"
+    pydantic_names = "BaseModel, Field" if has_field_calls else "BaseModel"
     return "\n".join([*lines, f"from pydantic import {pydantic_names}"])
 
 

@@ -57,6 +57,7 @@ from pipeline.workflows.new_task_files import (
     check_task_name,
     draft_question,
     has_file_text,
+    make_relative_path,
     write_new_file,
 )
 from pipeline.workflows.preflight import Preflight
@@ -215,6 +216,7 @@ def parse_question(
         check_task_name(name)
 
     task = _make_task_of_items(items, name, reading, source)
+    answer_fields = tuple(_locate_vocabularies(answer_fields, task.path.parent))
     task = task._replace(question=question, fields=answer_fields, choice=choice)
     if task.table is None:
         return task
@@ -245,6 +247,30 @@ def name_question(task: UnwrittenTask, name: str, *, data: Path) -> UnwrittenTas
     text = render_task_file(draft, question=task.question, fields=task.fields)
     check_name_is_free(name, data, path=draft.path, text=text)
     return named_task._replace(draft=draft)
+
+
+def _locate_vocabularies(fields: Sequence[AnswerField], folder: Path) -> Iterator[AnswerField]:
+    """Yield the fields, with paths of vocabularies that are relative to a folder.
+
+    Args:
+        fields: Fields of an answer; their paths are relative to the current folder.
+        folder: Folder of the task's file.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    for field in fields:
+        if not field.vocabulary:
+            yield field
+            continue
+        path = Path(field.vocabulary)
+        if not path.is_file():
+            raise InputError(
+                f"FIELDS: the vocabulary {field.vocabulary!r} of {field.name!r} does not exist; "
+                "nothing was asked",
+                hint="write its path relative to the current folder",
+            )
+        yield field._replace(vocabulary=make_relative_path(folder, path))
 
 
 def _make_task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> UnwrittenTask:

@@ -18,7 +18,7 @@ from pipeline.core.states import Mode
 from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_template import AnswerField
+from pipeline.engine.task_template import CLOSED_KINDS, AnswerField
 from pipeline.store import runs
 from pipeline.store.database import Connection
 
@@ -54,7 +54,7 @@ def check_decidable(fields: Sequence[AnswerField]) -> None:
     Raises:
         InputError: No field is a choice or yes and no; nothing was asked.
     """
-    open_fields = [field for field in fields if not field.choices and field.kind != "bool"]
+    open_fields = [field for field in fields if field.kind not in CLOSED_KINDS]
     if len(open_fields) == len(fields):
         kind = f"of the kind {fields[0].kind}"
         raise _no_closed_field_error(closed_questions.describe_open_field(fields[0].name, kind))

@@ -166,7 +166,7 @@ def draft_task(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     guess = guess._replace(notes=(*table.notes, *guess.notes))
     if isinstance(table, MemorySource):
         return TaskDraft(new.path, new.items, "rows", guess, table)
-    items = _relative_path(new.path.parent, table.path)
+    items = make_relative_path(new.path.parent, table.path)
     return TaskDraft(new.path, items, table.path.name, guess, table, table.options.given)
 
 
@@ -185,7 +185,7 @@ def _draft_of_query(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     source = new.source
     _, sqlite_scheme, database_path = source.partition("sqlite:///")
     if sqlite_scheme and not database_path.startswith("/"):
-        source = f"{sqlite_scheme}{_relative_path(folder, Path(database_path))}"
+        source = f"{sqlite_scheme}{make_relative_path(folder, Path(database_path))}"
 
     with open_other_database(source, folder) if source else nullcontext(store) as database:
         assert database is not None  # noqa: S101 - a query of the workspace comes with its store
@@ -240,7 +240,7 @@ def draft_question(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     raise InputError(message, hint=hint)
 
 
-def _relative_path(folder: Path, path: Path) -> str:
+def make_relative_path(folder: Path, path: Path) -> str:
     """Return a path relative to `folder`, with slashes."""
     return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 

@@ -226,7 +226,7 @@ def _confirm_mixed_cost(
     _, other_usd = estimate.plan_sent_rows(mode)
     fields = ", ".join(closed_questions.list_open_fields(ws.task))
     ws.display.say(
-        f"then {ws.model.name}: {fields}, {mode} mode, at most "
+        f"then {ws.model.name}: {fields}, {mode} mode, "
         f"{describe_cost(ws.model, other_usd, usage_tier=ws.settings.tier)}",
     )
     ws.confirm_cost(
@@ -395,7 +395,8 @@ def _print_tag_estimate(
         rows_text = plan.describe_rows(ws.task.labels)
         plan_text = f"{rows_text}, {report.mode} mode, {cost_text}; {report.reason}"
         if not plan.requests:
-            plan_text = f"{rows_text}; they get the answers of equal {ws.task.labels.plural}"
+            subject = "it gets" if plan.items == 1 else "they get"
+            plan_text = f"{rows_text}; {subject} the answers of equal {ws.task.labels.plural}"
         ws.display.say(f"{ws.model.name}: {plan_text}")
     if report.mode == "batch" and estimate.late_move is not None:
         ws.display.say(estimate.late_move.description)

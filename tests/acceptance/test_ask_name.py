@@ -44,13 +44,19 @@ def test_rows_of_a_named_question_are_answered_once(workspace: Workspace, api: E
 
 
 def test_equal_rows_of_a_named_question_are_counted(workspace: Workspace) -> None:
-    """`ask` names the rows that got the answer of an equal row, as `status` counts them."""
+    """`ask` counts the rows that got the answer of an equal row, as `status` does."""
     workspace.write_file("notes.csv", "id,text\n1,It hums.\n2,It broke.\n3,It hums.\n4,It hums.\n")
     ask_run = workspace.run_command("ask", "notes.csv", q="Tone?", name="notes", n=2)
-    assert "2 of 4 rows asked and 2 equal ones answered with them" in ask_run.stdout
+    assert "2 of 4 rows asked, $" in ask_run.stdout
+    assert "; 2 equal rows got the same answers; answers stored" in ask_run.stdout
     assert workspace.state_counts("notes") == {"answered": 4}
     repeated_run = workspace.run_command("ask", "notes.csv", q="Tone?", name="notes", n=2)
     assert "2 of 4 rows asked, $" in repeated_run.stdout
+    assert "equal" not in repeated_run.stdout
+
+    workspace.write_file("pair.csv", "id,text\n1,It hums.\n2,It hums.\n3,It broke.\n")
+    pair_run = workspace.run_command("ask", "pair.csv", q="Tone?", name="pair", n=1)
+    assert "; 1 equal row got the same answer; answers stored" in pair_run.stdout
 
 
 def test_killed_named_question_is_continued(workspace: Workspace, api: Engine) -> None:
@@ -86,3 +92,69 @@ def test_named_question_confirms_views_in_another_database(
     )
     assert [answer["nr"] for answer in ask_run.json["answers"]] == ["7", "8"]
     assert workspace.state_counts("tickets") == {"answered": 2}
+
+
+def test_short_forms_of_bounds_and_vocabularies_become_typed_lines(workspace: Workspace) -> None:
+    """`1-5` and the path of a CSV file are fields of the written file, whose answers fit them."""
+    file_name = write_table(workspace)
+    terms = "term,description,aliases,parent\nSound,,whistle,\nLid,,Deckel|tapa,\n"
+    workspace.write_file("lists/topics.csv", terms)
+    fields = "stars: 1-5; degrees: -2..2; topic: lists/topics.csv"
+    tried = workspace.read_json("ask", file_name, q="Which?", fields=fields)
+    assert not (workspace.home / "tasks").exists()
+
+    named = workspace.read_json("ask", file_name, q="Which?", fields=fields, name="kettles")
+    text = (workspace.home / "tasks/kettles.py").read_text(encoding="utf-8")
+    for line in (
+        "from pydantic import BaseModel, Field\n",
+        "from findable import Task, Vocabulary\n",
+        "    stars: Annotated[int, Field(ge=1, le=5)]  # ",
+        "    degrees: Annotated[int, Field(ge=-2, le=2)]  # ",
+        '    topic: Annotated[str, Vocabulary("../lists/topics.csv")]  # ',
+    ):
+        assert line in text
+    for answer in (*tried["answers"], *named["answers"]):
+        assert 1 <= answer["stars"] <= 5
+        assert -2 <= answer["degrees"] <= 2
+        assert answer["topic"] in {"Sound", "Lid"}
+
+    decided = workspace.read_json("tag", TASK="kettles", mode="decide")
+    assert decided["answered"] == 1
+
+
+def test_written_files_show_how_bounds_and_vocabularies_are_written(workspace: Workspace) -> None:
+    """The comments of a written file can be used as fields."""
+    workspace.run_command("ask", write_table(workspace), q="Which?", name="kettles")
+    path = workspace.home / "tasks/kettles.py"
+    text = path.read_text(encoding="utf-8")
+    for name in ("stars", "topic"):
+        text = text.replace(f"    # {name}: ", f"    {name}: ")
+    text = text.replace("BaseModel\n", "BaseModel, Field\nfrom typing import Annotated\n", 1)
+    text = text.replace("import Task\n", "import Task, Vocabulary\n", 1)
+    path.write_text(text.replace("    # version=2", "    version=2"), encoding="utf-8")
+    workspace.write_file("tasks/topics.csv", "term\nSound\nLid\n")
+    workspace.run_command("tag", TASK="kettles", mode="live")
+    for row in workspace.exported_rows("kettles"):
+        assert row["state"] == "empty" or row["topic"] in {"Sound", "Lid"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("stars: 5-1", "'stars' has the numbers 5 to 1"),
+        ("stars: 1-", "'1-' is not a kind of field; did you mean 1-5?"),
+        ("topic: none.csv", "the vocabulary 'none.csv' of 'topic' does not exist"),
+        ("topic: kettle reviews.csv", "kettle reviews.csv, line 1: the header has no column"),
+    ],
+)
+def test_wrong_bounds_and_vocabularies_are_refused(
+    workspace: Workspace, fields: str, message: str
+) -> None:
+    """The message names the field or the file, and no file is written."""
+    file_name = write_table(workspace)
+    ask_run = workspace.run_command(
+        "ask", file_name, q="Which?", fields=fields, name="kettles", code=2
+    )
+    assert message in ask_run.stderr
+    assert "nothing was asked" in ask_run.stderr
+    assert not (workspace.home / "tasks").exists()

@@ -393,18 +393,35 @@ def test_messages_about_decisions_count_equal_rows(tickets: Workspace, api: Engi
     assert "12 answered; 6 calls" in finished_run.stdout
 
 
+@pytest.mark.parametrize("mode", ["live", "decide"])
+def test_announced_rows_with_a_limit_contain_later_equal_rows(
+    tickets: Workspace, mode: str
+) -> None:
+    """A limit counts requests; the rows that are announced are the rows that get an answer."""
+    declare(tickets, CLOSED_FIELDS, 24)
+    write_tickets(tickets, [f"The lamp of room {number % 10} hums." for number in range(24)])
+    tag_run = tickets.run_command("tag", mode=mode, limit=4)
+    assert ": 12 rows, of which 8 are equal to another and cost nothing, " in tag_run.stderr
+    assert "12 answered; 4 calls, " in tag_run.stdout
+    tag_run = tickets.run_command("tag", mode=mode, limit=5)
+    assert ": 10 rows, of which 5 are equal to another and cost nothing, " in tag_run.stderr
+    assert "10 answered; 5 calls, " in tag_run.stdout
+    tag_run = tickets.run_command("tag", mode=mode)
+    assert ": 2 rows, of which 1 is equal to another and costs nothing, " in tag_run.stderr
+
+
 def test_rows_that_wait_for_equal_rows_are_named(tickets: Workspace) -> None:
     """While a batch runs, `tag` says that the open rows get the answers of equal rows."""
     declare(tickets, MIXED_FIELDS, 12)
     write_tickets(tickets, [f"The lamp of room {number % 6} hums." for number in range(12)])
     sent_run = tickets.run_command("tag", mode="batch")
-    assert "6 rows submitted; 6 more get the answers of equal ones" in sent_run.stdout
+    assert "6 rows submitted; 6 more get the answers of equal rows" in sent_run.stdout
 
     waiting_run = tickets.run_command("tag")
     assert "6 rows, no request; they get the answers of equal rows" in waiting_run.stderr
     assert "6 rows in batches that are not over; 6 more get the answers" in waiting_run.stdout
     live_run = tickets.run_command("tag", mode="live")
-    assert "0 answered, 6 get the answers of equal ones in open batches; 0 c" in live_run.stdout
+    assert "0 answered, 6 get the answers of equal rows in open batches; 0 c" in live_run.stdout
     tickets.run_command("tag", wait=True)
     assert tickets.state_counts() == {"answered": 12}
 
@@ -482,6 +499,10 @@ def test_mixed_rows_are_tried_by_both_models(
     assert served_tickets.state_counts() == {"open": 2}
     printed = served_tickets.run_command("try", mode="decide", n=1).stdout
     assert "tone (0." in printed
+    closed_heading = f"request 1 of 2, closed fields: {', '.join(CLOSED_FIELDS)}\n"
+    open_heading = "request 2 of 2, other fields: summary\n"
+    assert printed.count(closed_heading) == printed.count(open_heading) == 1
+    assert printed.index(closed_heading) < printed.index(open_heading)
 
     outside_server.troubles.decision_faults = ["blocked"]
     (blocked,) = served_tickets.read_json("try", mode="decide", n=1)["items"]

@@ -113,6 +113,9 @@ def test_seed_draws_another_sample_and_dry_asks_nothing(
     assert (estimate["open"], estimate["judged"]) == (5, 0)
     assert estimate["questions"] > 5
     assert 0 < estimate["estimated_cost"] < 0.01
+    dry_run = letters.run_command("judge", n=5, seed=1, fields="tone", dry=True)
+    next_command = "findable judge --task letters --fields tone -n 5 --seed 1"
+    assert dry_run.stderr.endswith(f"next: {next_command}\n")
     assert not outside_server.decisions
 
     letters.run_command("judge", n=5, seed=1)

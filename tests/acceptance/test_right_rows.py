@@ -5,12 +5,14 @@ row has its own biography.
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 
 import pytest
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
+from tests.acceptance.test_page import run_job
 from tests.outside.answers import Json, RefusedLine
 from tests.outside.server import Outside
 
@@ -233,3 +235,25 @@ def test_the_local_engine_answers_control_requests(workspace: Workspace, api: En
     }
     assert len(nonces) == len(CONTROL_KEYS)
     assert len(api.batches()) == 1
+
+
+def test_the_page_names_a_held_batch_once(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """The error on the rows page links the batch, and the page of the batch names the commands."""
+    hold_batch(served_workspace, outside_server, rotate)
+    with served_workspace.serve_page() as page:
+        job = run_job(page, "/api/batch-ingest", json={})
+        assert job["error"]["title"] == "HeldBatchError"
+        [message] = re.findall(
+            r'<p class="bad">(.*?)</p>', page.get("/parts/state?task=experts").text, re.DOTALL
+        )
+        batch_page = page.get("/batch?number=1").text
+
+    text = " ".join(re.sub(r"<[^>]*>", "", message).split())
+    assert text.startswith("batch 1 is held: control request")
+    assert text.endswith("downloaded. The page of the batch names what ends the hold.")
+    assert "Runs" not in text
+    assert message.count("<a ") == 1
+    for command in ("batch-poll", "batch-cancel", "batch-ingest"):
+        assert command in batch_page

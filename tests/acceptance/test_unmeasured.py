@@ -56,8 +56,10 @@ def test_estimate_without_a_key_has_price_and_time_of_the_real_model(workspace: 
     local_workspace = Workspace(workspace.home)
     local_workspace.data = workspace.home / "local"
     dry_output = local_workspace.run_command("tag", dry=True, TASK="notes").stdout
-    assert "findable-local-1: 12 rows, at no cost" in dry_output
-    assert f"{MODEL}: 12 rows" in dry_output
+    assert "without a key, findable-local-1: 12 rows, at no cost; recommended: " in dry_output
+    assert f"\nwith a key, {MODEL}: 12 rows" in dry_output
+    key_recommendation = f"with a key, recommended: {expected['recommended']}, because "
+    assert dry_output.splitlines()[-1].startswith(key_recommendation)
     command = "findable tag --task notes --pilot 5 --limit 5"
     assert f"output is guessed; with a key `{command}` measures it" in dry_output
     assert "unknown time" not in dry_output.partition("recommended")[0]

@@ -23,7 +23,6 @@ from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_read_only, open_workspace
-from pipeline.engine.task_template import CHOICES_KIND
 from pipeline.engine.user_task import UserTask
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
@@ -39,6 +38,7 @@ from web.mode_choices import ModeChoice, list_mode_choices
 from web.page_texts import capitalize_first
 from web.question_form import (
     KIND_LABELS,
+    KIND_PARTS,
     ROLE_LABELS,
     UNSENT_ROLE,
     QuestionForm,
@@ -562,7 +562,7 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
         "suggested_name": upload.suggested_name
         or new_task_files.suggest_task_name(str(upload.path)),
         "kind_labels": KIND_LABELS,
-        "choices_kind": CHOICES_KIND,
+        "kind_parts": KIND_PARTS,
         "role_labels": ROLE_LABELS,
         "unsent_role": UNSENT_ROLE,
         "finding_groups": _sort_groups(preview),

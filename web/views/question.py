@@ -14,7 +14,6 @@ from fastapi.responses import HTMLResponse
 from pipeline.core.declaration import Declaration
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.task import Task
-from pipeline.engine.task_template import CHOICES_KIND
 from pipeline.engine.user_task import UserTask
 from pipeline.quality import label_accuracy
 from pipeline.workflows import preflight, question_change
@@ -25,6 +24,7 @@ from web.errors import RequestRefusedError, to_line
 from web.mode_choices import list_mode_choices
 from web.question_form import (
     KIND_LABELS,
+    KIND_PARTS,
     QuestionChange,
     QuestionForm,
     check_question,
@@ -176,11 +176,12 @@ def _start_trial(app_state: AppState, task: str, typed: QuestionForm) -> None:
         RequestRefusedError: 409, a person wrote the task's file.
     """
     check_question(typed)
-    fields = parse_answer_fields(typed)
     with app_state.open_to_read(task) as ws:
         present = question_change.read_written_task(ws.task)
         if present is None:
             raise RequestRefusedError(409, "the task's file is edited in an editor")
+        vocabularies = {answer_field.vocabulary for answer_field in present.fields}
+        fields = parse_answer_fields(typed, vocabularies)
         question = typed.question.replace("\r\n", "\n")
         planned = question_change.plan_change(
             ws.store, ws.task, present=present, question=question, fields=fields
@@ -292,7 +293,7 @@ def _question_values(app_state: AppState, task: Task, *, task_name: str) -> dict
         "version": written_task.version if written_task else task.record.version,
         "file": str(task.user_file.path),
         "kind_labels": KIND_LABELS,
-        "choices_kind": CHOICES_KIND,
+        "kind_parts": KIND_PARTS,
         "accuracy_verdicts": ACCURACY_VERDICTS,
         "max_trial_usd": MAX_TRIAL_USD,
         "trial_rows": TRIAL_ROWS,

@@ -3,6 +3,9 @@
 import re
 from html import unescape
 
+from pipeline.engine.task_parser import parse_task_file
+from pipeline.engine.task_template import VOCABULARY_KIND, AnswerField
+from pipeline.workflows.question_change import write_change
 from tests.integration import reviews
 from tests.integration.web.test_imports import press_button
 from tests.integration.web.test_intake import KEY_TEXT, TONE, WHY, drop_reviews, try_question
@@ -76,6 +79,41 @@ def test_a_change_is_tried_beside_present_answers_and_used(
     assert "kettles@2" in versions
     # The form has the new question.
     assert "Praise, blame or both?" in page.get("/question", params=TASK).text
+
+
+def test_bounds_and_vocabularies_stay_editable(page: Page, workspace: Workspace) -> None:
+    """A form sets bounds; it keeps the vocabulary of the file, and names no other file."""
+    create_task(page, is_asked=False)
+    folder = workspace.data / "tasks"
+    (folder / "topics.csv").write_text("term\nlid\nhandle\n")
+    path = folder / "kettles.py"
+    columns = {"id": "id", "product": "product", "text": "text"}
+    present = parse_task_file(path.read_text(encoding="utf-8"), path, columns)
+    assert present is not None
+    topic = AnswerField("topic", VOCABULARY_KIND, vocabulary="topics.csv", description="Part")
+    planned = present._replace(fields=(*present.fields, topic), version=2)
+    write_change(workspace.data, present, planned)
+
+    html = unescape(page.get("/question", params=TASK).text)
+    assert re.search(r'value="topics.csv"\s+data-part="vocabulary"\s+selected', html), html
+    assert 'name="field2.vocabulary" value="topics.csv" readonly' in html
+    stars = {"new2.name": "stars", "new2.kind": "1-5", "new2.bounds": "1 - 3"}
+    vocabulary = {"field2.kind": "topics.csv", "field2.vocabulary": "topics.csv"}
+    form = CHANGED | WHY | {"field2.name": "topic", **vocabulary, **stars}
+    html = change_question(page, **form | {"field2.vocabulary": "../../secret.csv"})
+    assert "Name another vocabulary in the task's file" in html
+    html = change_question(page, **form | {"new2.bounds": "three"})
+    assert "'stars' needs two whole numbers" in html
+
+    change_question(page, **form)
+    use_change(page)
+    text = path.read_text(encoding="utf-8")
+    assert "version=3," in text
+    assert "    stars: Annotated[int, Field(ge=1, le=3)]  # a whole number\n" in text
+    assert 'topic: Annotated[str, Vocabulary("topics.csv")]  #' in text
+    html = unescape(page.get("/question", params=TASK).text)
+    assert 'value="1-3"' in html
+    assert parse_task_file(text, path, columns) is not None
 
 
 def test_a_trial_is_measured_on_corrected_rows_before_it_is_used(page: Page) -> None:

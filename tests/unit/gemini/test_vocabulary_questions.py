@@ -60,8 +60,23 @@ def test_large_vocabulary_is_no_enum(large_model: type[BaseModel]) -> None:
 def test_small_vocabulary_is_a_single_choice(tmp_path: Path) -> None:
     """A decision gets the terms with their meanings, and an option for a missing value."""
     questions = build_questions(make_model(tmp_path, SMALL), ["topic"])
-    assert questions["topic"]["criteria"]["desk lamp"] == "on a desk (also: reading lamp)"
+    assert questions["topic"]["criteria"]["desk lamp"] == "on a desk; also: reading lamp"
     assert len(questions["topic"]["criteria"]) == 3
+
+
+def test_question_about_a_member_of_a_list_has_single_brackets(tmp_path: Path) -> None:
+    """Description and aliases are between one pair of brackets, also without a description."""
+    text = SMALL.replace("sun,,,", "sun,,daylight;rays,")
+    (tmp_path / "topics.csv").write_text(text)
+    topic: Any = Annotated[str, Vocabulary(str(tmp_path / "topics.csv"))]
+    model = create_model("Answer", topics=(list[topic], ...))
+    instructions = [
+        question["instructions"] for question in build_questions(model, ["topics"]).values()
+    ]
+    assert instructions == [
+        'topics: does "desk lamp" (on a desk; also: reading lamp) apply?',
+        'topics: does "sun" (also: daylight, rays) apply?',
+    ]
 
 
 def test_large_vocabulary_is_a_choice_of_headings_and_a_choice_below_each(
