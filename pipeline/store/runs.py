@@ -1,7 +1,10 @@
 """Store the runs of `tag` and backfills, and pilots.
 
-A pilot is a small random sample of rows that is asked and judged before all other rows. The budget
-of a run counts from the start of the run until it has ended.
+A pilot is a small random sample of rows that is asked and judged before all other rows. To waive a
+pilot is to let all rows be asked without it. The parameter `extractor` is the version,
+`task@n/model`.
+
+The budget of a run counts from the start of the run until it has ended.
 """
 
 from datetime import datetime
@@ -81,7 +84,11 @@ def begin_pilot(
     seed: int,
     now: datetime,
 ) -> PilotRow:
-    """Return the newest pilot if it is unfinished with this size and seed, else insert a pilot."""
+    """Return the pilot of a version that is to be asked now; insert it if it is new.
+
+    If the newest pilot of the version is unfinished and has this size and seed, it is returned, so
+    that it continues. Otherwise a new pilot is inserted.
+    """
     pilot = find_newest_pilot(tx, extractor)
     is_unfinished = pilot is not None and pilot.ended_at is None
     if pilot is not None and is_unfinished and (pilot.size, pilot.seed) == (size, seed):
@@ -111,14 +118,19 @@ def end_pilot(
 
 
 def waive_pilot(tx: Connection, task: str, extractor: str, *, now: datetime) -> None:
-    """Record that a user skipped the pilot of a version."""
+    """Record that a user skipped the pilot of a version, so that all rows may be asked."""
     _insert_pilot(tx, task, extractor, 0, 0, now, now, PilotVerdict.WAIVED)
 
 
 def fail_pilot(tx: Connection, task: str, extractor: str, *, report: str, now: datetime) -> None:
-    """Record that a later report on the answers of a version failed its gates.
+    """Record a failed pilot of a version because a later report on its answers failed its gates.
 
-    Does nothing while a pilot is unfinished, because that pilot gets a verdict of its own.
+    Does nothing while a pilot of the version is unfinished, because that pilot gets a verdict of
+    its own.
+
+    Args:
+        extractor: The version, `task@n/model`.
+        report: Path of the report.
     """
     pilot = find_newest_pilot(tx, extractor)
     if pilot is None or pilot.ended_at is not None:
