@@ -374,8 +374,9 @@ class _SchemaConverter:
         """Return the members of an OBJECT schema: properties, their order and the required names.
 
         Raises:
-            TypeError: The object declares no properties or allows any others, or the dialect cannot
-                express some of its properties. The message has a line for each fault.
+            TypeError: The object declares no properties, or allows undeclared properties of a type,
+                or the dialect cannot express some of its properties. The message has a line for
+                each fault.
         """
         if not node.get("properties") or isinstance(node.get("additionalProperties"), dict):
             raise TypeError(
@@ -469,7 +470,7 @@ def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> An
 
     Raises:
         ValueError: A mapping of a reply has a key twice; or a field for a date, time or duration
-            contains a text that only looks like one: a plain number or a duration in Python's form.
+            contains a plain number as text, or a duration in Python's form.
     """
     choices = node.get("anyOf") or node.get("oneOf")
     if choices:
@@ -516,7 +517,7 @@ def _convert_union_value(
     *,
     is_reply: bool,
 ) -> Any:
-    """Convert a value by all choices of a union, one after the other.
+    """Convert a value by all choices of a union in turn.
 
     A choice changes only values that fit it, so the result of a choice is the input of the next.
     Choices for a date or a time are skipped if another choice is plain text.

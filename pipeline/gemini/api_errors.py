@@ -1,7 +1,7 @@
 """Convert failures of API calls into errors with a next step.
 
-The functions return an error, and the caller raises it. A clear refusal is an error after which the
-call certainly had no effect. Credentials are the key, and texts that look like keys, tokens or
+Errors are returned, and the caller raises them. A clear refusal is an error after which the call
+certainly had no effect. Credentials are the key, and texts that look like keys, tokens or
 passwords.
 """
 
@@ -259,7 +259,7 @@ def find_error_code(document: Any) -> int | None:
     Returns:
         None if the document is a reply: it has `candidates`, or `answers` of a decision model, or
         its `error` is missing or empty. Otherwise the HTTP code of the error. A google.rpc code or
-        status is converted to it; an unknown one becomes 500.
+        status is converted to it; an unknown code becomes 500.
     """
     if not isinstance(document, dict) or document.get("candidates") or document.get("answers"):
         return None

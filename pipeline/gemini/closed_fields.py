@@ -142,7 +142,7 @@ class ClosedField:
     def _read_level(self, answer: Mapping[str, Any]) -> tuple[Any, float]:
         """Return the most probable number of a score, and its probability.
 
-        Of two equally probable numbers it is the lower number.
+        If two numbers are equally probable, it is the lower number.
 
         Raises:
             ValueError: A probability is invalid, or no level has a probability.

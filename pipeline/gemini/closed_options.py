@@ -95,8 +95,8 @@ def _read_branch_options(branch: Mapping[str, Any]) -> list[Option] | None:
 def _read_choices(branch: Mapping[str, Any]) -> list[Option]:
     """Return the options of an enum or a constant.
 
-    The meaning of an option is that in the schema or the vocabulary. If the node has only one
-    choice, its description is the meaning.
+    The meaning of an option is read from the schema or its vocabulary. If a node has a single
+    choice and no meaning for it, the description of the node is the meaning.
     """
     choices = [branch["const"]] if "const" in branch else branch["enum"]
     meanings = dict(object_or_empty(branch.get(OPTION_MEANINGS_KEYWORD)))

@@ -118,7 +118,7 @@ def _describe_shared_input(reply: ParsedReply, single_reply: ParsedReply) -> str
 
     Args:
         reply: The reply to four questions about the input.
-        single_reply: The reply to one question about the same input.
+        single_reply: The reply to a single question about the same input.
     """
     token_count = reply.usage.prompt
     single_token_count = single_reply.usage.prompt

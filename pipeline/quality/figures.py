@@ -7,7 +7,7 @@ A figure with bounds is a gate. GATES sets other bounds: `GATES="evidence=0.95,c
 - `off` switches a gate off.
 
 Shares are between 0 and 1. To judge a figure is to compare its value with the bounds of its gate.
-Items are what a figure was measured on: answers, rows or replies.
+Items are the answers, rows or replies on which a figure was measured.
 """
 
 import csv
@@ -469,7 +469,7 @@ def _split_gates(text: str, place: str) -> Iterator[tuple[str, str]]:
     """Yield (gate, bounds) of each part of a text `name=bounds,…`.
 
     Args:
-        place: Where the text comes from, for messages.
+        place: The origin of the text, such as `GATES`, for messages.
 
     Raises:
         ConfigurationError: A part is not `name=bounds`, or a name is repeated.
@@ -495,7 +495,7 @@ def _replace_bounds(gate: Figure, text: str, place: str) -> Figure | None:
       (`may_be_bounded`), the number becomes its low bound.
 
     Args:
-        place: Where the text comes from, for messages.
+        place: The origin of the text, such as `GATES`, for messages.
 
     Raises:
         ConfigurationError: The text is malformed, contains no number, is a single number for a gate

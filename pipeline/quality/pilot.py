@@ -35,10 +35,16 @@ def plan_next_pilot(
     size: int | None = None,
     seed: int | None = None,
 ) -> tuple[int, int, list[str]]:
-    """Return size, seed and row ids of the next pilot of a version; nothing is written.
+    """Return (size, seed, row ids) of the next pilot of a version; nothing is written.
 
-    If an argument is None, it is that of the version's newest pilot if this is unfinished, else
-    DEFAULT_PILOT_SIZE or DEFAULT_PILOT_SEED. The ids are drawn as in `draw_pilot`.
+    The ids are drawn as in `draw_pilot`.
+
+    Args:
+        extractor: The version, `task@n/model`.
+        size: Number of rows. If it is None, it is that of the version's newest pilot if this is
+            unfinished, otherwise DEFAULT_PILOT_SIZE.
+        seed: Seed of the sample. If it is None, it is that of the same pilot, otherwise
+            DEFAULT_PILOT_SEED.
     """
     newest_pilot = runs.find_newest_pilot(tx, extractor)
     if newest_pilot is not None and newest_pilot.ended_at is None:
@@ -57,6 +63,11 @@ def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed:
     They are drawn from all rows that are open (can be asked) or have an answer of the version. A
     row that gets an answer stays in the draw, so the same seed draws the same rows again. Memory
     does not grow with the table.
+
+    Args:
+        extractor: The version, `task@n/model`.
+        size: Maximum number of rows.
+        seed: Seed of the sample.
     """
     open_ids = task.rows.table(tx).select_open_rows()
     # An item with an answer that was not applied is in both queries.
@@ -86,7 +97,11 @@ def draw_row_ids(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
 
 
 def has_unfinished_pilot(tx: "Connection", extractor: str) -> bool:
-    """Return whether the newest pilot of a version is unfinished."""
+    """Return whether the newest pilot of a version is unfinished.
+
+    Args:
+        extractor: The version, `task@n/model`.
+    """
     pilot = runs.find_newest_pilot(tx, extractor)
     return pilot is not None and pilot.ended_at is None
 

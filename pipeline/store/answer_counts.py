@@ -3,8 +3,8 @@
 An attempt is a request that produced no answer. A charged attempt counts against its row, whose
 number of attempts is limited; an uncharged attempt failed because of the service. Unparking a row
 forgives its attempts: they stay stored, but no longer count. A lost live call is a live call that
-got no reply, although it may have been paid for. An applied answer is the answer that its row
-shows.
+got no reply, although it may have been paid for. An applied answer may count for its row; an answer
+that came too late is stored unapplied.
 """
 
 from collections import Counter
@@ -183,9 +183,9 @@ class ReplyCounts(NamedTuple):
 def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts:
     """Return how many replies a task got, and the sum of their tokens and cost in USD.
 
-    Answers of models, refused attempts and invalid attempts are replies. The tokens and the cost
-    are those of all attempts: also of forgiven attempts, and of attempts that are neither refused
-    nor invalid, although both are not counted as replies.
+    Answers of models, refused attempts and invalid attempts are replies. Forgiven attempts, and
+    attempts with another outcome, are not counted as replies, but their tokens and cost are
+    included. Corrections are left out.
 
     Args:
         version: A version; None means all versions.

@@ -1,6 +1,7 @@
 """Store answers with their provenance, and attempts that produced no answer.
 
-- An answer is applied if its row shows it. Another answer is stored for its cost.
+- An answer is applied if it may count for its row. An answer that came too late is stored
+  unapplied.
 - An answer is preferred if it counts among all applied answers to its row, see `VersionPreference`.
 - An attempt that failed because of its row is `charged`: it counts against the row.
 - An attempt that failed because of the service counts towards MAX_SERVICE_FAILURES in a row.
@@ -363,8 +364,8 @@ def is_preferred(
     """Return the SQL condition that an answer is its row's preferred answer of those compared.
 
     Compared are the applied answers of `version`, and the corrections if `corrected` is set. An
-    answer that is not compared does not meet the condition. Of each row a single answer meets it,
-    or with `per_version` one answer of each version.
+    answer that is not compared does not meet the condition. A single answer of each row meets it,
+    or with `per_version` an answer of each version.
 
     Args:
         preference: The task, and the order of preference among its answers.

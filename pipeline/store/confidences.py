@@ -1,9 +1,9 @@
 """Store how sure a decision model is of each field of an answer.
 
-The column `confidences` of an answer has a JSON object: `{"tone": {"probability": 0.93, "model":
-"gemini-decision-1", "judged": false}}`. Fields without a probability are not members. A field is
-decided if a decision model gave its value, and judged if a decision model read the value that
-another model gave.
+The column `confidences` of an answer has a JSON object:
+`{"tone": {"probability": 0.93, "model": "gemini-decision-1", "judged": false}}`. Fields without a
+probability are not members. A field is decided if a decision model gave its value, and judged if a
+decision model read the value that another model gave.
 
 A correction has the confidences of the fields that a model answered and no person set. The column
 of a forgotten answer and of an answer without confidences is NULL.

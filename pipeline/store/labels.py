@@ -109,7 +109,7 @@ def _to_comparable(value: Any) -> Any:
 
 
 def read_cost_per_1000(tx: Connection, task: str, version: str) -> float:
-    """Return what a version costs in USD for 1,000 answered rows; 0 without an answered row.
+    """Return the cost of a version in USD for 1,000 answered rows; 0 without an answered row.
 
     The cost of failed attempts is included.
 

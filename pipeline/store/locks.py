@@ -327,8 +327,8 @@ def _make_signature() -> str:
 def _read_process_state(signature: list[str]) -> str:
     """Return "stopped" or "gone" for the process of a signature; "" if it runs or is not known.
 
-    A process is gone if this host has no process of its id, or one that has ended. It is not known
-    for an incomplete signature, on another host, and without /proc.
+    A process is gone if this host has no process of its id, or if that process has ended. It is not
+    known for an incomplete signature, on another host, and without /proc.
 
     Args:
         signature: Process id, command and host.

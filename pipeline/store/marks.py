@@ -119,7 +119,7 @@ def active_merge_rules(tx: Connection, task: str) -> dict[str, str]:
 
 
 def resolve_replacement_chains(rules: Mapping[str, str]) -> dict[str, str]:
-    """Return {value: its final replacement}, with rules applied one after the other.
+    """Return {value: its final replacement}, after the rules were applied repeatedly.
 
     Args:
         rules: A replacement for each value; the replacement may be replaced, too.

@@ -118,12 +118,11 @@ def count_lost_calls(batch: BatchRow) -> int:
 def _count_possibly_paid_requests(batch: BatchRow) -> int:
     """Return how many requests without a line in the result may have been answered and paid for.
 
-    - A live batch has none.
-    - If Gemini reported the batch as succeeded, it answered all requests, so all missing lines
-      count.
-    - Otherwise it is the number of strange lines in the result, which are replies that cannot be
-      assigned: lines that cannot be read, that match no request, or that repeat a request. There
-      are at most as many as lines are missing.
+    - For a live batch it is 0.
+    - If Gemini reported the batch as succeeded, it is the number of missing lines, because Gemini
+      then answers all requests.
+    - Otherwise it is min(missing lines, strange lines). A strange line is a reply that cannot be
+      assigned: it cannot be read, matches no request, or repeats a request.
     """
     missing = batch.missing or 0
     if batch.way is not Mode.BATCH:

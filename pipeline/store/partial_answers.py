@@ -1,10 +1,10 @@
 """Store the closed fields of rows whose other fields are still to be answered.
 
 A closed field has a fixed list of values, from which a decision model can choose; a mixed task also
-has other fields. A decision model answers the closed fields first. That is a partial answer, until
-another model answers the other fields. A partial answer belongs to the version that decided and to
-an input, so it never counts for a row whose input changed. It stays stored after the whole answer,
-for later requests about the same input.
+has other fields. A decision model answers the closed fields first. This makes a partial answer,
+until another model answers the other fields. A partial answer belongs to the version that decided
+and to an input, so it never counts for a row whose input changed. It stays stored after the whole
+answer, for later requests about the same input.
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,7 +85,7 @@ def read_partial_answers(
     """Return the partial answers to some inputs, by input hash.
 
     Args:
-        extractor: The version that decided.
+        extractor: The version that decided, `task@n/model`.
         fingerprint: The declaration that was asked.
     """
     query = select(

@@ -94,8 +94,8 @@ def list_newest_requests(
     """Return the `limit` newest requests of a task, or of all tasks if it is None.
 
     The highest batch and line come first. A request is an answer, an attempt, or a claim of a batch
-    that has not ended. Their documents are those of `list_requests_of_row`. Of each of the three
-    tables, at most `limit` rows are read.
+    that has not ended. Their documents are those of `list_requests_of_row`. At most `limit` rows of
+    each of the three tables are read.
     """
     newest = list[Select[Any]]()
     for table, query in _make_request_queries():

@@ -88,6 +88,11 @@ def begin_pilot(
 
     If the newest pilot of the version is unfinished and has this size and seed, it is returned, so
     that it continues. Otherwise a new pilot is inserted.
+
+    Args:
+        extractor: The version, `task@n/model`.
+        size: Number of sampled rows.
+        seed: Seed of the random sample.
     """
     pilot = find_newest_pilot(tx, extractor)
     is_unfinished = pilot is not None and pilot.ended_at is None
@@ -118,7 +123,11 @@ def end_pilot(
 
 
 def waive_pilot(tx: Connection, task: str, extractor: str, *, now: datetime) -> None:
-    """Record that a user skipped the pilot of a version, so that all rows may be asked."""
+    """Record that a user skipped the pilot of a version, so that all rows may be asked.
+
+    Args:
+        extractor: The version, `task@n/model`.
+    """
     _insert_pilot(tx, task, extractor, 0, 0, now, now, PilotVerdict.WAIVED)
 
 
@@ -145,7 +154,11 @@ def _insert_pilot(tx: Connection, *columns: Any) -> PilotRow:
 
 
 def count_pilot_rows(tx: Connection, extractor: str) -> int:
-    """Return the sum of the sample sizes of all pilots of a version."""
+    """Return the sum of the sample sizes of all pilots of a version.
+
+    Args:
+        extractor: The version, `task@n/model`.
+    """
     return sum(pilot.size for pilot in list_pilots(tx) if pilot.extractor == extractor)
 
 
@@ -158,6 +171,7 @@ def find_newest_pilot(
     """Return the newest pilot of a version, or None.
 
     Args:
+        extractor: The version, `task@n/model`.
         must_be_ended: Only pilots that have ended; their verdict decides about all other rows.
     """
     for pilot in reversed(list_pilots(tx)):
