@@ -1,8 +1,8 @@
 """Convert failures of API calls into errors with a next step.
 
 Errors are returned, and the caller raises them. A clear refusal is an error after which the call
-certainly had no effect. Credentials are the key, and texts that look like keys, tokens or
-passwords.
+certainly had no effect. Credentials are the API key, the ids of upload sessions, and passwords in
+addresses.
 """
 
 import re
@@ -83,11 +83,12 @@ def to_text(member: Any) -> str:
 
 
 def format_error(error: Any) -> str:
-    """Return an error object of the API as `<code>: <text>` on one line, without credentials.
+    """Return an error object of the API as `<code>: <text>` on one line.
 
     The code is the `code` or the `status`; without both only the text is returned. The text is the
-    message, or an excerpt of the error. At most MAX_ERROR_CHARS characters are returned, and "" for
-    an empty error.
+    message, or an excerpt of the error. Upload sessions and passwords in addresses are removed; an
+    API key is not, because it is not known here. At most MAX_ERROR_CHARS characters are returned,
+    and "" for an empty error.
     """
     if not isinstance(error, dict) or not error:
         return ""

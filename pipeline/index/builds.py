@@ -493,9 +493,10 @@ def count_stale(
     """Return how many entries are missing in a build, outdated, or deleted from the database.
 
     The content of each entry is compared only if it may have changed: if a command recorded a
-    change of the collection's rows since the build, or if the groups of fields that are searched
-    for words are not those of the build. Otherwise the result is 0. An entry whose text the
-    embedding model refused counts only if its text has changed since. Reads only.
+    change of the collection's rows since the build, if the database does not know the build, or if
+    the groups of fields that are searched for words are not those of the build. Otherwise the
+    result is 0. An entry whose text the embedding model refused counts only if its text has changed
+    since. Reads only.
 
     Args:
         collection: The indexed task.

@@ -255,7 +255,7 @@ class VectorCache:
     def find_other_keys(
         self, keys: Collection[bytes], *, before: datetime | None = None
     ) -> list[bytes]:
-        """Return the keys of this model's vectors and refusals that are not among some keys.
+        """Return the keys of all vectors and refusals of this model, except the given keys.
 
         Vectors of any number of dimensions are included.
 

@@ -2,8 +2,8 @@
 
 Calls keep to the model's limits per minute, which count texts, not calls. The backend embeds:
 Gemini's API, or the local engine, which runs on this machine and costs nothing. A workspace is
-bound to the backend of its first vectors. A page is the entries that are looked up in the cache at
-once; a block is the entries that one process embeds under its own lock.
+bound to the backend of its first batch, answer or vector. A page is the entries that are looked up
+in the cache at once; a block is the entries that one process embeds under its own lock.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

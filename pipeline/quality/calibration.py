@@ -2,8 +2,8 @@
 
 A probability is well calibrated if, of answers with a mean probability of 0.86, people leave 86 %
 unchanged. A label is the right value of a field, because a person corrected it or confirmed it in
-review mode. A value is unchanged if it equals its label. The probability of a value comes from the
-model or from a decision model.
+review mode. A value is unchanged if it equals its label. The probability of a value comes from a
+decision model, which gave the value itself or judged it.
 
 Only labelled fields count (see `store.labels`): nobody looked at the other fields of a corrected
 row. Review mode shows doubtful rows first, so the figures are about the labelled rows and not about
