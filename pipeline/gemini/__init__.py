@@ -7,4 +7,10 @@
 - `models` has prices and limits, and `usage` counts tokens and costs.
 - `rate_limiter` spaces calls, and `retry` computes the delays after failures.
 - `embed` builds embedding requests and checks vectors.
+
+A live call sends a single request; a batch sends a file of request lines. A decision model answers
+closed questions: it replies a probability for each option and writes no text. The SDK is Google's
+library google-genai. The service tier (standard, batch, flex, priority) is requested with a call
+and sets its price; the usage tier (free, 1, 2, 3) belongs to the account and sets its limits. A
+clear refusal is an error after which the call certainly had no effect.
 """

@@ -1,4 +1,10 @@
-"""The JSON schema of an answer as it is sent, and the form of an answer in a reply."""
+"""The JSON schema of an answer as it is sent, and the form of an answer in a reply.
+
+The dialect is the subset of JSON schema that the API accepts as `responseSchema`. A node is a part
+of a JSON schema that describes a value. The declared form of an answer is the JSON of its Pydantic
+model; in a reply, number choices are texts and mappings are lists of key-value pairs. A vocabulary
+is a file with the terms that a field may contain. A value is a choice if it is from a fixed list.
+"""
 
 import contextlib
 import json
@@ -100,7 +106,7 @@ def drop_properties(
     response_schema: Mapping[str, Any],
     member_names: Collection[str],
 ) -> dict[str, Any]:
-    """Return a copy of an object's schema without the named properties.
+    """Return a copy of an object's converted schema without the named properties.
 
     Their names are also removed from `required` and `propertyOrdering`. Nested objects are not
     searched, and unknown names are ignored.
@@ -150,9 +156,11 @@ def is_closed_answer(answer_model: "type[BaseModel]") -> bool:
 
 
 def is_closed_node(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> bool:
-    """Return whether all values that a node of a JSON schema describes are choices.
+    """Return whether a node of a JSON schema allows only choices, booleans and null.
 
-    A node without values, and a model that contains itself, are not closed.
+    A choice is a value of an enum, or a constant. The nodes below it are checked, too. Numbers with
+    bounds are not choices. A node that describes no value, such as an object without properties, is
+    not closed, and neither is a model that contains itself.
 
     Args:
         definitions: Nodes by the names in references.
@@ -194,16 +202,16 @@ class _SchemaConverter:
     def convert(self, node: Any, field_path: str) -> dict[str, Any]:
         """Convert a node and all nodes below it, with the description of the node.
 
-        With `describes_limits`, the constraints follow the description in parentheses. The file of
-        a vocabulary always does.
+        Constraints that the dialect lacks are added to the description in parentheses if
+        `describes_limits` is set. The name of a vocabulary's file is always added.
 
         Args:
             node: A node of a JSON schema.
             field_path: The path of the field, for messages.
 
         Raises:
-            TypeError: The dialect cannot express the node: no schema object, a tuple, a model that
-                contains itself, or a fault of `_convert_without_description`.
+            TypeError: The dialect cannot express the node: it is no object, a tuple, a model that
+                contains itself, has an unknown keyword or no type, or a node below it is at fault.
         """
         if not isinstance(node, dict):
             raise TypeError(f"{field_path}: {_UNTYPED_MESSAGE}")
@@ -302,8 +310,9 @@ class _SchemaConverter:
     ) -> dict[str, Any]:
         """Make an enum of texts; null among the choices makes it nullable.
 
-        The description of a vocabulary names its file. A vocabulary of more than MAX_OPTIONS terms
-        becomes a text, because the API refuses large enums.
+        For a vocabulary, the description names its file; the system instruction lists the terms
+        under that name. A vocabulary of more than MAX_OPTIONS terms becomes a text without an enum,
+        because the API refuses large enums.
 
         Raises:
             TypeError: Two choices have the same text, or null is the only choice.
@@ -365,8 +374,9 @@ class _SchemaConverter:
         """Return the members of an OBJECT schema: properties, their order and the required names.
 
         Raises:
-            TypeError: The object is a free mapping, or the dialect cannot express some of its
-                properties. The message has a line for each fault.
+            TypeError: The object declares no properties, or allows undeclared properties of a type,
+                or the dialect cannot express some of its properties. The message has a line for
+                each fault.
         """
         if not node.get("properties") or isinstance(node.get("additionalProperties"), dict):
             raise TypeError(
@@ -447,18 +457,20 @@ def encode_answer(answer: Any, answer_model: "type[BaseModel]") -> Any:
 
 
 def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
-    """Convert a JSON value and all values in it to the other form.
+    """Convert a JSON value, with all values in it, from the form of a reply or to that form.
 
-    A value that does not fit its node is returned unchanged, because validation reports it.
+    In a reply, number choices are texts, and mappings are lists of key-value pairs. A value that
+    does not fit its node is returned unchanged, because validation reports it.
 
     Args:
         value: A JSON value.
         node: The node of the JSON schema that describes the value; {} if nothing does.
-        is_reply: Convert a reply to the declared form; otherwise the other way round.
+        is_reply: The value is from a reply and gets the declared form. If False, it is the other
+            way round.
 
     Raises:
-        ValueError: A mapping of a reply has a key twice, or a text of a reply is a number or a
-            Python duration in a field for a time.
+        ValueError: A mapping of a reply has a key twice; or a field for a date, time or duration
+            contains a plain number as text, or a duration in Python's form.
     """
     choices = node.get("anyOf") or node.get("oneOf")
     if choices:
@@ -505,8 +517,9 @@ def _convert_union_value(
     *,
     is_reply: bool,
 ) -> Any:
-    """Convert a value by each choice of a union in turn; each choice converts the last result.
+    """Convert a value by all choices of a union in turn.
 
+    A choice changes only values that fit it, so the result of a choice is the input of the next.
     Choices for a date or a time are skipped if another choice is plain text.
 
     Raises:
@@ -526,7 +539,8 @@ def _convert_union_value(
 def _decode_choice(value: Any, choices_by_text: Mapping[str, Any]) -> Any:
     """Return the enum choice of a replied text; other values are returned unchanged.
 
-    A boolean that is not a choice is returned as a text.
+    A boolean that is not a choice is returned as a text, so that validation refuses it: Python
+    regards true as equal to the choice 1.
     """
     boolean_choices = [choice for choice in choices_by_text.values() if isinstance(choice, bool)]
     if isinstance(value, bool) and value not in boolean_choices:
@@ -546,7 +560,7 @@ def _encode_choice(value: Any, choices_by_text: Mapping[str, Any]) -> Any:
 
 
 def _decode_scalar(value: Any, node: Mapping[str, Any]) -> Any:
-    """Return a replied number or text as its type has it: 3.0 as 3, and a date in ISO 8601.
+    """Return a replied number or text in the declared form: 3.0 as 3, and a date in ISO 8601.
 
     Other values are returned unchanged.
 
@@ -561,18 +575,19 @@ def _decode_scalar(value: Any, node: Mapping[str, Any]) -> Any:
 
 
 def _to_iso_text(text: str, time_format: str) -> str:
-    """Convert a compact date such as 20261127 to ISO 8601: 2026-11-27, or 2026-11-27T00:00:00.
+    """Return the text of a date, time or duration; a compact date is converted to ISO 8601.
 
-    The format "date-time" gets the second form. Other texts are returned unchanged, and the
-    validators of the answer judge them.
+    A compact date has eight digits, such as 20261127. It becomes 2026-11-27 in a field for a date,
+    and 2026-11-27T00:00:00 in a field for a date and time. Other texts are returned unchanged; the
+    validation of the answer checks them.
 
     Args:
         text: The replied text.
         time_format: A key of TIME_FORMAT_NAMES.
 
     Raises:
-        ValueError: The text is a number, which would be read as seconds since 1970, or a duration
-            in Python's form.
+        ValueError: The text is any other number, which Pydantic would read as seconds since 1970,
+            or a duration in Python's form.
     """
     if time_format in {"date", "date-time"} and _COMPACT_DATE_PATTERN.fullmatch(text):
         with contextlib.suppress(ValueError):

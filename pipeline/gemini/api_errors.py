@@ -1,4 +1,9 @@
-"""Convert failures of API calls into errors with a next step."""
+"""Convert failures of API calls into errors with a next step.
+
+Errors are returned, and the caller raises them. A clear refusal is an error after which the call
+certainly had no effect. Credentials are the API key, the ids of upload sessions, and passwords in
+addresses.
+"""
 
 import re
 from collections.abc import Mapping
@@ -78,11 +83,12 @@ def to_text(member: Any) -> str:
 
 
 def format_error(error: Any) -> str:
-    """Return an error of the API as `<code>: <text>` on one line, without credentials.
+    """Return an error object of the API as `<code>: <text>` on one line.
 
     The code is the `code` or the `status`; without both only the text is returned. The text is the
-    message, or an excerpt of the error. At most MAX_ERROR_CHARS characters are returned, and "" for
-    an empty error.
+    message, or an excerpt of the error. Upload sessions and passwords in addresses are removed; an
+    API key is not, because it is not known here. At most MAX_ERROR_CHARS characters are returned,
+    and "" for an empty error.
     """
     if not isinstance(error, dict) or not error:
         return ""
@@ -104,7 +110,7 @@ def convert_exception(
     address: str,
     timeout_s: float,
 ) -> FindableError:
-    """Return our error for an exception of a call to Gemini.
+    """Return the FindableError for an exception of a call to Gemini.
 
     An error of the API becomes the error of `build_refusal`. A connection that was never made
     becomes a NotSentError. A time-out, a broken connection and a reply that cannot be read become
@@ -174,7 +180,7 @@ def build_refusal(
     now: datetime,
     headers: Mapping[str, str] | None = None,
 ) -> RemoteError:
-    """Return our error for an HTTP error code and its body.
+    """Return the RemoteError for an HTTP error code and its body; the caller raises it.
 
     Args:
         code: The HTTP code.
@@ -252,8 +258,9 @@ def find_error_code(document: Any) -> int | None:
     """Return the HTTP code of an error that was sent with status 200 instead of a reply.
 
     Returns:
-        None if the document has candidates, answers or no error with content. Else the error's HTTP
-        code, the HTTP code of its google.rpc code or status, or 500.
+        None if the document is a reply: it has `candidates`, or `answers` of a decision model, or
+        its `error` is missing or empty. Otherwise the HTTP code of the error. A google.rpc code or
+        status is converted to it; an unknown code becomes 500.
     """
     if not isinstance(document, dict) or document.get("candidates") or document.get("answers"):
         return None
@@ -292,7 +299,7 @@ def _build_throttling_error(
     retry_after_s: float | None,
     now: datetime,
 ) -> RefusedError:
-    """Return the error for a 429, with a hint that depends on the kind of quota.
+    """Return the error for an HTTP 429, with a hint that depends on the kind of quota.
 
     Args:
         message: The complete message of the error.
@@ -304,7 +311,8 @@ def _build_throttling_error(
 
     Returns:
         KeyRefusedError if no waiting helps: the model has no quota at all, or credit is used up.
-        Else ThrottledError; only a daily quota sets its `resets_at`.
+        Otherwise ThrottledError. A daily quota sets its `resets_at`. `is_queue_full` is set if
+        neither a quota nor a delay is named, as for a full batch queue.
     """
     google_message = to_text(error.get("message"))
     if NO_QUOTA_PATTERN.search(google_message):
@@ -363,8 +371,11 @@ def _build_no_quota_error(google_message: str, *, action: str, status: str) -> K
 def _is_key_error(code: int, error: Mapping[str, Any]) -> bool:
     """Return whether a refusal concerns the key, its project or its billing.
 
-    The reason of an ErrorInfo decides for every code. Otherwise a 400 with FAILED_PRECONDITION
-    or a message about the key, and a 403 with a message about the key or the caller, do.
+    It does in each of these cases:
+
+    - An ErrorInfo names such a reason, whatever the code is.
+    - The code is 400, and the status is FAILED_PRECONDITION or the message is about the key.
+    - The code is 403, and the message is about the key or an unregistered caller.
 
     Args:
         code: The HTTP code.

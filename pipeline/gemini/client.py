@@ -1,9 +1,9 @@
 """The client of Gemini's API: uploads, batches, downloads, live calls and embeddings.
 
 Creating a batch is not idempotent, and the API takes no key of ours. So `create_batch` makes
-exactly one attempt, and its error says whether a batch may exist. All other calls but `generate`
-and `decide` are repeated. `transport` runs the calls; `remote` and `responses` read the raw
-replies.
+exactly one attempt, and its error says whether a batch may exist. `generate` and `decide` make one
+attempt, too, because a repetition may be paid for twice; all other calls are repeated after
+temporary errors. `transport` runs the calls; `remote` and `responses` read the raw replies.
 """
 
 import asyncio
@@ -176,7 +176,7 @@ class Client:
         action = f"upload {display_name}"
 
         async def send_file(sdk: "genai.Client") -> str:
-            """Upload and verify the file; return its name. Delete a failed upload."""
+            """Upload and verify the file once; return its name. Delete a failed upload."""
             config = _request_config(
                 self._transfer_timeout_s,
                 display_name=display_name,
@@ -277,7 +277,7 @@ class Client:
             self._call(delete_resource, action=f"delete {name}")
 
     def create_batch(self, model: str, *, file_name: str, display_name: str) -> RemoteBatch:
-        """Create a batch with exactly one attempt, and return it as the API describes it.
+        """Create a remote batch with exactly one attempt, and return it as the API describes it.
 
         Args:
             model: The name of the model.
@@ -297,7 +297,7 @@ class Client:
         timeout_s = self.create_timeout_s or self.call_timeout_s
 
         async def create(sdk: "genai.Client") -> RemoteBatch:
-            """Create the batch; raise UnreadableReplyError if the reply may be about another."""
+            """Create the batch; raise UnreadableReplyError if the reply names another batch."""
             create_call = sdk.aio.batches.create(
                 model=model,
                 src=file_name,
@@ -332,7 +332,7 @@ class Client:
         _check_name(name, BATCH_NAME_PATTERN, "batch")
 
         async def fetch_batch(sdk: "genai.Client") -> RemoteBatch:
-            """Read the batch; raise UnreadableReplyError if the reply is about another."""
+            """Read the batch; raise UnreadableReplyError if the reply names another batch."""
             get_call = sdk.aio.batches.get(name=name, config=_request_config(self.call_timeout_s))
             batch = remote.read_operation(await self._transport.reply_document(get_call))
             if batch.name != name:
@@ -456,7 +456,7 @@ class Client:
         """Write the bytes of a remote file, and extend the call's time-out with each chunk.
 
         Returns:
-            The number of bytes written.
+            The number of bytes written, after unpacking.
 
         Raises:
             IncompleteError: The gzip data ended early.
@@ -500,12 +500,12 @@ class Client:
                 least FLEX_TIMEOUT_S.
 
         Returns:
-            The reply. If a header names the service tier that answered, it is in `usageMetadata`
-            as `serviceTier`.
+            The reply. If a header names the service tier that answered, it is in `usageMetadata` as
+            `serviceTier`.
 
         Raises:
-            RemoteError: The call failed, or the reply is not a JSON object with members. An error
-                in a reply with status 200 is raised as the status that the error contains.
+            RemoteError: The call failed, or the reply is not a JSON object or is empty. An error in
+                a reply with status 200 is raised as the status that the error contains.
         """
         is_flex = service_tier == Mode.FLEX
         timeout_s = max(FLEX_TIMEOUT_S, self.call_timeout_s) if is_flex else self.call_timeout_s
@@ -529,17 +529,18 @@ class Client:
     async def decide(self, model: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Ask closed questions with a single attempt, and return the raw reply document.
 
-        The SDK's `decisions` is not used: it rewrites the body, raises other errors than all other
-        calls, and takes over a second to import (3.6.1). After an UnavailableError the request may
-        have been answered and charged.
+        A decision model replies a probability for each option of a question. The function
+        `decisions` of the SDK is not used: it rewrites the body, raises other errors than all other
+        calls, and takes over a second to import (version 3.6.1). After an UnavailableError the
+        request may have been answered and charged.
 
         Args:
             model: The name of a decision model.
             request: The body of `build_decision_request`; its model is replaced.
 
         Raises:
-            RemoteError: The call failed, or the reply is not a JSON object with members. An error
-                in a reply with status 200 is raised as the status that the error contains.
+            RemoteError: The call failed, or the reply is not a JSON object or is empty. An error in
+                a reply with status 200 is raised as the status that the error contains.
         """
         body = {**request, "model": f"models/{model.removeprefix('models/')}"}
         timeout_s = self.call_timeout_s
@@ -555,10 +556,10 @@ class Client:
         return await asyncio.wrap_future(self._transport.start(attempt))
 
     def _check_live_reply(self, document: Any, *, action: str) -> dict[str, Any]:
-        """Return the reply to a live call, which must be a JSON object with members.
+        """Return the reply to a live call, which must be a JSON object and not empty.
 
         Raises:
-            UnreadableReplyError: The reply is not such an object.
+            UnreadableReplyError: The reply is not an object, or is {}.
             RemoteError: The reply has status 200 but contains an error.
         """
         if not isinstance(document, dict) or not document:
@@ -578,9 +579,9 @@ class Client:
         query: bool,
         is_paced: bool = False,
     ) -> "Vectors":
-        """Embed texts; return float32 (len(texts), dim), rows of unit length in their order.
+        """Embed texts; return their vectors in the same order, as float32 (len(texts), dim).
 
-        Failed calls are repeated.
+        Each vector is scaled to length 1. Failed calls are repeated.
 
         Args:
             texts: 1 to MAX_EMBED_TEXTS texts that are not blank.
@@ -620,9 +621,10 @@ class Client:
 
 
 def _add_service_tier(document: dict[str, Any]) -> None:
-    """Add the service tier of the running call to `usageMetadata` of a reply, in place.
+    """Add the service tier that answered to `usageMetadata` of a reply, in place.
 
-    Does nothing if no header named a tier. An invalid `usageMetadata` is replaced.
+    The tier is from a header of the reply, as recorded in the context variable `running_call`. Does
+    nothing if no header named a tier. An invalid `usageMetadata` is replaced.
     """
     service_tier = running_call.get().service_tier
     if not service_tier:

@@ -4,9 +4,12 @@
   number with both bounds, or a list of such choices or numbers. Each of them may be optional.
 - The answer of a closed field is its most probable option, and the confidence is the probability of
   that answer.
+- A whole number is asked as a score, whose levels are the numbers between its bounds. A yes/no
+  question has the type `noul`.
 - A list is asked as a yes/no question for each member that it may contain.
-- A vocabulary of more than 255 terms is asked as two choices in one request: a heading, and for
-  each heading one of its terms. The input is billed once. The term below the chosen heading counts.
+- A vocabulary of more than 255 terms is asked as two choices in one request: a heading, which is a
+  term with other terms below it, and for each heading one of its terms. The input is billed once.
+  The term below the chosen heading counts.
 """
 
 import dataclasses
@@ -63,7 +66,7 @@ class ClosedField:
     choices_below: "Mapping[str, ClosedField]" = dataclasses.field(default_factory=dict)
 
     def iter_questions(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the questions of the field, each with its id.
+        """Yield (id, question) for each question to a decision model about the field.
 
         A list has a question for each value that it may contain. A choice with headings has its own
         question, then one for each heading.
@@ -90,10 +93,13 @@ class ClosedField:
             yield from choice.iter_questions()
 
     def read_answer(self, answers: Mapping[str, Any]) -> tuple[Any, float]:
-        """Return the value of the field in a reply, and its probability.
+        """Return the value of the field in a reply, and the probability that it is right.
 
-        The probability of no is that of the answer no. A term below a heading has the product of
-        the probabilities of both. See `_read_members` for a list.
+        - A yes/no question is true from MIN_YES_PROBABILITY on. Its probability is that of the
+          returned value: 0.1 for yes becomes (False, 0.9).
+        - For a choice or a score it is the probability of the chosen option or level.
+        - A term below a heading has the product of the probabilities of heading and term.
+        - For a list it is the probability of the least certain decision about a member.
 
         Args:
             answers: The answers of a reply, by question id.
@@ -134,7 +140,9 @@ class ClosedField:
         return chosen_id, probabilities[chosen_id]
 
     def _read_level(self, answer: Mapping[str, Any]) -> tuple[Any, float]:
-        """Return the most probable level and its probability; the lower of two equal levels.
+        """Return the most probable number of a score, and its probability.
+
+        If two numbers are equally probable, it is the lower number.
 
         Raises:
             ValueError: A probability is invalid, or no level has a probability.
@@ -151,9 +159,10 @@ class ClosedField:
     def _read_members(self, answers: Mapping[str, Any]) -> tuple[list[Any], float]:
         """Return the probable members of a list, most probable first, and their confidence.
 
-        A member is probable from MIN_YES_PROBABILITY on. If the list must have more members, the
-        next probable values fill it; if it may have fewer, the least probable are left out. The
-        confidence is that of the least certain decision about a member.
+        A value is probable from MIN_YES_PROBABILITY on. If fewer values are probable than the list
+        must have at least, the next values are added. If more are probable than it may have at
+        most, the least probable are left out. The confidence is the smallest probability of a
+        decision: that a member is in the list, or that another value is not.
 
         Raises:
             ValueError: The answer about a value is missing or invalid.
@@ -223,10 +232,10 @@ def find_closed_fields(
     answer_model: "type[BaseModel]",
     field_names: Sequence[str],
 ) -> list[ClosedField]:
-    """Return the closed fields with some names, in the order of the names.
+    """Return the named closed fields of an answer, in the order of the names.
 
     Raises:
-        InputError: A field is not closed.
+        InputError: A field is not closed: a decision model cannot answer it.
     """
     closed_fields = read_closed_fields(answer_model)
     for name in field_names:
@@ -242,7 +251,7 @@ def find_closed_fields(
 
 @lru_cache(maxsize=256)
 def read_closed_fields(answer_model: "type[BaseModel]") -> Mapping[str, ClosedField]:
-    """Return the closed fields of an answer by name, in their order."""
+    """Return the fields of an answer that a decision model can answer, by name, in their order."""
     members = json_schema(answer_model).get("properties", {})
     nodes = json_schema(answer_model, by_alias=False).get("properties", {})
     closed_fields = {}
@@ -291,8 +300,9 @@ def _read_headings(
 ) -> ClosedField | None:
     """Return the field of a large vocabulary: a choice of headings, with a choice below each.
 
-    A heading with a single term is replaced by its term. None if the values are not those of a
-    vocabulary, or a choice has too many options.
+    A heading with a single term is replaced by its term. The terms and their headings are read from
+    the keyword VOCABULARY of `branches`. Returns None if there are fewer than MIN_OPTIONS headings,
+    or if a choice has more than MAX_OPTIONS options, as for values without headings.
 
     Args:
         name: The name of the field in the answer's model.

@@ -1,4 +1,8 @@
-"""Read the options of a closed field from the JSON schema of an answer."""
+"""Read the options of a closed field from the JSON schema of an answer.
+
+A closed field has a fixed list of values (options), so a decision model can answer it. A branch is
+an alternative of a union, or the only node of a field. A missing value is null.
+"""
 
 import json
 import math
@@ -33,9 +37,9 @@ class Option(NamedTuple):
 
 
 def list_branches(node: Any) -> list[Mapping[str, Any]]:
-    """Return the alternatives of a node in their order, also of nested unions.
+    """Return the alternatives of a node in their order; nested unions are flattened.
 
-    A node without a union is its only alternative. A value that is not an object has none.
+    A node that is not a union is its own only alternative. A value that is not an object has none.
     """
     if not isinstance(node, dict):
         return []
@@ -52,7 +56,7 @@ def list_branches(node: Any) -> list[Mapping[str, Any]]:
 def read_options(branches: Sequence[Mapping[str, Any]]) -> list[Option] | None:
     """Return the values that alternatives allow, in their order; None if they cannot be listed.
 
-    A value that occurs twice is returned once. A missing value is an option, too.
+    A value that occurs twice is returned once. Null is an option, too.
     """
     options: list[Option] = []
     for branch in branches:
@@ -69,9 +73,10 @@ def read_options(branches: Sequence[Mapping[str, Any]]) -> list[Option] | None:
 
 
 def _read_branch_options(branch: Mapping[str, Any]) -> list[Option] | None:
-    """Return the options of a node without alternatives; null is one option.
+    """Return the values that a node without alternatives allows; None if they cannot be listed.
 
-    None if the node is not closed, or if its whole numbers are more than MAX_OPTIONS.
+    They are those of an enum, a constant, a boolean, null, or a whole number with bounds. The
+    result is None for other nodes, and if there are more than MAX_OPTIONS whole numbers.
     """
     if branch.get("type") == "null":
         return [Option(None, NO_VALUE_MEANING)]
@@ -90,7 +95,8 @@ def _read_branch_options(branch: Mapping[str, Any]) -> list[Option] | None:
 def _read_choices(branch: Mapping[str, Any]) -> list[Option]:
     """Return the options of an enum or a constant.
 
-    The description of a single choice in a union is the meaning of that choice.
+    The meaning of an option is read from the schema or its vocabulary. If a node has a single
+    choice and no meaning for it, the description of the node is the meaning.
     """
     choices = [branch["const"]] if "const" in branch else branch["enum"]
     meanings = dict(object_or_empty(branch.get(OPTION_MEANINGS_KEYWORD)))

@@ -1,8 +1,8 @@
-"""Build and judge control requests, which show whether replies have the right keys.
+"""Build control requests, and check by their replies whether replies have the right keys.
 
-A control request asks for a nonce that no other request of its file knows. So a reply with a nonce
-under another key, or a control request with the reply to a row, proves that the service mixed up
-replies. The nonces are only in the sealed request file.
+A control request asks for a nonce, a random text, that no other request of its file contains. So a
+reply with a nonce under another key, or a control request with the reply to a row, proves that the
+service mixed up replies. The nonces are only in the sealed request file.
 
 A control request that was refused, cut or lost proves nothing, and neither does an answer of
 another form, because a model may ignore the schema.
@@ -57,7 +57,7 @@ def make_control_requests(settings: RequestSettings) -> tuple[ControlRequest, ..
 
 
 def _make_control_request(key: str, settings: RequestSettings) -> ControlRequest:
-    """Return a control request with a new nonce, which is the only valid answer."""
+    """Return a control request with a new nonce; the schema allows no other answer."""
     nonce = secrets.token_hex(NONCE_BYTES)
     schema = {
         "type": "OBJECT",
@@ -94,7 +94,12 @@ def read_nonces(request_path: Path) -> dict[str, str]:
 
 
 def _read_second_and_last_line(path: Path) -> Iterator[bytes]:
-    """Yield the second line of a file and the last line; a line over MAX_LINE_BYTES is cut."""
+    """Yield the second line of a file, then the last line; each has at most MAX_LINE_BYTES.
+
+    In a file of two lines the second line is yielded twice. In a file of one line the second line
+    is b"", and the last line is the first. A longer last line is cut at its beginning, other lines
+    at their end.
+    """
     with path.open("rb") as file:
         file.readline()
         yield file.readline(MAX_LINE_BYTES)
@@ -116,7 +121,7 @@ def find_misplaced_nonce(
     *,
     row_fields: Collection[str],
 ) -> str:
-    """Return which reply has a key that it must not have, in words; "" if none has.
+    """Return in words which reply has the key of another request; "" if none was found.
 
     Looks for control requests with the reply to another request, then reads the whole result for a
     row that got the reply to a control request.
@@ -124,7 +129,8 @@ def find_misplaced_nonce(
     Args:
         nonces: The nonces of the control requests, by key.
         replies_by_key: The replies to the control requests.
-        row_fields: The names of fields in an answer about a row.
+        row_fields: The names of fields in an answer about a row; a reply with one of them under the
+            key of a control request is the reply to a row.
     """
     for key, replies in replies_by_key.items():
         for reply in replies:
@@ -161,7 +167,10 @@ def _find_wrong_answer(
     nonces: Mapping[str, str],
     row_fields: Collection[str],
 ) -> str:
-    """Return why the answer of a control request is that of another request; "" if it is not."""
+    """Return in words which other request a control request got the reply to; "" for none.
+
+    The result is also "" for a bad answer that is not that of another request.
+    """
     answer = _parse_answer(reply)
     for other_key, nonce in nonces.items():
         if other_key != key and answer.get(NONCE_FIELD) == nonce:

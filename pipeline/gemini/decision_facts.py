@@ -1,4 +1,7 @@
-"""Measure what Gemini does with decisions and does not document, by three small calls."""
+"""Measure undocumented facts about Gemini's decisions by three small calls, for a report.
+
+A decision is a call to a decision model, which replies a probability for each option of a question.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -60,7 +63,8 @@ def measure_decisions(client: Client, model_name: str, input_text: str) -> Decis
         input_text: An invented text of about a hundred tokens.
 
     Returns:
-        The facts, and the usage of the first two calls.
+        The facts, and the usage of the first two calls. The usage of the third, which has a wrong
+        question, is not read.
     """
     field_names = tuple(_Verdict.model_fields)
     texts = dict.fromkeys(DECISION_FACTS, "not met: no decision was answered")
@@ -110,7 +114,12 @@ def _ask(
 
 
 def _describe_shared_input(reply: ParsedReply, single_reply: ParsedReply) -> str:
-    """Return whether four questions about an input count it once, with both numbers of tokens."""
+    """Return whether an input is billed once for four questions, with both numbers of tokens.
+
+    Args:
+        reply: The reply to four questions about the input.
+        single_reply: The reply to a single question about the same input.
+    """
     token_count = reply.usage.prompt
     single_token_count = single_reply.usage.prompt
     if not token_count or not single_token_count:
@@ -121,7 +130,7 @@ def _describe_shared_input(reply: ParsedReply, single_reply: ParsedReply) -> str
 
 
 def _measure_wrong_question(client: Client, model_name: str, input_text: str) -> str:
-    """Return which questions are answered if one of them has only a single option, or the error."""
+    """Return the ids that are answered if a question has only a single option, or the error."""
     wrong_question = {"type": "choice", "instructions": "?", "criteria": {"only": ""}}
     extra_questions = {"wrong": wrong_question}
     try:

@@ -1,6 +1,8 @@
 """Build closed questions for Gemini's Decisions API, and parse the probabilities that it replies.
 
 - A decision model replies a probability for each option and writes no text.
+- A closed field of an answer has a fixed list of values, so a decision model can answer it. The
+  question of a yes/no field has the type `noul`.
 - The API is documented for v1beta: `POST /v1beta/decisions` (public pages of 2026-11-11, types of
   google-genai 3.3.0).
 """
@@ -137,8 +139,8 @@ def parse_yes_no_reply(response: Any) -> ParsedReply:
 
     The outcome is REFUSED if the prompt was blocked. It is INVALID if the reply is not an object,
     has no answer, or has an answer that is not a probability of yes. The caller checks which
-    questions were answered. The text of an ANSWERED reply is JSON with the probability of yes by
-    question id, and so are its confidences.
+    questions were answered. An ANSWERED reply has the probability of yes by question id: as JSON in
+    `text`, and as a dict in `confidences`.
 
     Args:
         response: The JSON of the reply, of any form.
@@ -170,7 +172,8 @@ def _parse_answers(
 
     Args:
         response: The JSON of the reply, of any form.
-        read_answers: Returns the document and the confidences of the answers by question id.
+        read_answers: Gets the answers by question id. Returns the document of the answer, and the
+            confidence by field or question.
     """
     if not isinstance(response, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)
@@ -226,10 +229,15 @@ def _read_answers(
     answer_model: "type[BaseModel]",
     field_names: Sequence[str],
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return the document of an answer in the form of a reply, and the confidence by field name.
+    """Return the values of closed fields in the form of a reply, and their confidences by name.
+
+    Args:
+        answers: The answers of a decision model, by question id.
+        answer_model: The model of the task's answers.
+        field_names: The closed fields that were asked.
 
     Raises:
-        ValueError: An answer is missing, invalid or was not asked.
+        ValueError: An answer is missing or invalid, or belongs to a question that was not asked.
     """
     fields = find_closed_fields(answer_model, field_names)
     question_ids = set[str]()

@@ -3,6 +3,8 @@
 - `gemini-embedding-2` fuses a plain list of strings into a single vector and reports no error (seen
   live by three projects, 2026-06 to 2026-09). So each text is a request of its own.
 - The SDK accepts a reply with fewer vectors than texts. So the vectors are counted here.
+
+The local engine runs on this machine and costs nothing; it imitates a model.
 """
 
 import json

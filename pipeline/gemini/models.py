@@ -3,6 +3,8 @@
 - The table is `models.toml` next to this module. A user's file of the same form may add or replace
   models. Costs cannot be estimated without a price, so a model that is not in the table or is shut
   down is refused before anything is written.
+- The service tier (standard, batch, flex, priority) is requested with a call and sets its price.
+  The usage tier (free, 1, 2, 3) belongs to the account and sets its limits.
 - An unknown limit gets a low default of ours. A low limit costs time, a high limit costs refusals.
 - Costs are computed from tokens, not from the number of requests. A model that thinks can use a
   hundred times the tokens of its answer, and all thoughts are billed as output (Gemini API pricing
@@ -167,8 +169,9 @@ class Model:
     def prices(self, service_tier: str, *, day: date) -> tuple[float, float]:
         """Return (input, output) prices in USD per 1 M tokens on a day, with promotions.
 
-        A tier has a share of the live price; an unknown tier has the full price. For batches the
-        table's own batch prices give the share.
+        The price is the live price times the share of the service tier, such as 0.5 for flex; an
+        unknown tier has the full price. If the table has batch prices, the share of batches is
+        computed from them.
 
         Args:
             service_tier: The service tier; see `Mode.tier`.
@@ -192,8 +195,10 @@ class Model:
     def cached_price(self, service_tier: str, *, day: date) -> float:
         """Return the price of prompt tokens from the cache in USD per 1 M tokens on a day.
 
-        It is at most the full input price of the tier, and equal to it if the table has no cached
-        price. A promotion and the table's batch price for cached tokens count.
+        It is never above the full input price of the tier, and equal to it if the table has no
+        cached price. During a promotion, the table's promotional cached price is used. In a batch,
+        the share of the batch tier is computed from the table's batch price for cached tokens, if
+        it has one.
         """
         full_price, _ = self.prices(service_tier, day=day)
         if self.cached_in is None:
@@ -242,7 +247,7 @@ class Model:
         return RateLimits(**limits)
 
     def _find_tier_limit(self, name: Any, tier: str, default: int | None) -> int | None:
-        """Return a limit from the table, or None for unlimited.
+        """Return a limit of a usage tier from the table, else `default`; None means unlimited.
 
         If the tier lacks the limit, the next lower tier that has it counts. Only the paid tiers 1
         to 3 are searched in this way.
@@ -250,7 +255,7 @@ class Model:
         Args:
             name: A LimitName.
             tier: The usage tier of the account.
-            default: The limit if no tier of the table has it.
+            default: The limit if no searched tier of the table has it; None means unlimited.
         """
         searched_tiers: Sequence[Any] = (FREE_TIER,)
         if tier != FREE_TIER:
@@ -282,17 +287,19 @@ class Model:
     ) -> Mapping[str, Any] | None:
         """Return the `thinkingConfig` to send: the task's, or the table's if the task has none.
 
-        The local engine accepts any `thinkingConfig`. The level is checked only if the table lists
-        levels.
+        The task's config is checked: its level if the table lists the model's levels, and its
+        members, which must be those of the table's config or `includeThoughts`. The local engine
+        accepts any config.
 
         Args:
             declared: The `thinkingConfig` of the task file; None if it has none.
 
         Returns:
-            None if neither has one.
+            The config, or None if neither the task nor the table has one.
 
         Raises:
-            ConfigurationError: The model does not accept the task's level or a member of it.
+            ConfigurationError: The model does not accept the level or a member of the task's
+                config.
         """
         if declared is None:
             return self.thinking
@@ -338,7 +345,8 @@ class Model:
         """Return a warning for a model that is deprecated, or shut down within 60 days; else "".
 
         The warning is a single line and names the setting that selects the replacement. A model
-        that is not deprecated and already shut down gets no warning.
+        that is shut down already gets no warning, unless it is deprecated, because `find_model`
+        refuses it.
         """
         if self.is_deprecated:
             return (
@@ -379,7 +387,7 @@ class UnknownModelError(ConfigurationError):
 
 
 def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | None = None) -> Model:
-    """Return the model with a name from the table and the user's file.
+    """Return the model of a name from the table or the user's file, if it is of the right kind.
 
     Args:
         name: The name of the model, with or without `models/`.
@@ -388,7 +396,8 @@ def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | Non
         user_file: The user's file of models, which adds to the table and replaces entries.
 
     Raises:
-        UnknownModelError: Neither has such a model. The message lists the models of the kind.
+        UnknownModelError: Neither the table nor the file has a model of that name. The message
+            lists the models of the kind.
         ConfigurationError: The model has another kind or is shut down, or `user_file` is invalid.
     """
     models_by_name = load_models(user_file)

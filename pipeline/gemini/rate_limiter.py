@@ -4,8 +4,11 @@
 - Calls are spread over the minute, so that an idle time or a restart does not end in a burst.
 - After a refusal no call starts for as long as the server asks.
 
-A minute has 61 seconds here. The server sees our calls through a network, and two calls that left
-a minute apart may arrive with less time between them.
+A limiter counts the calls of the last minute. To settle a call is to replace its estimated tokens
+by those of its reply; to withdraw it is to take back its count.
+
+A minute has 61 seconds here. The server sees our calls through a network, and two calls that left a
+minute apart may arrive with less time between them.
 """
 
 import math
@@ -109,7 +112,7 @@ class RateLimiter:
         return requests <= self._max_requests and tokens <= self._max_tokens
 
     def replace_other_calls(self, calls: Iterable[tuple[float, int]], *, today: int) -> None:
-        """Replace the calls of others in the last minute, and the number of today's requests.
+        """Replace the last minute's calls of other processes, and the number of today's requests.
 
         Our own calls stay.
 
@@ -203,7 +206,7 @@ class RateLimiter:
             self._spread(-call.requests, -call.tokens)
 
     def note_refusal(self, requested_s: float | None) -> None:
-        """Start no call for a while, because a quota of the minute refused one.
+        """Let no call start for a while, because a quota of the minute refused a call.
 
         The delay is at most a minute. It never shortens a longer delay of an earlier refusal.
 
@@ -235,7 +238,8 @@ class RateLimiter:
     ) -> T:
         """Call `do` as soon as the limits allow it, and again after a refusal by a minute's quota.
 
-        Several threads may make calls at the same time.
+        Several threads may make calls at the same time. The first error that is raised ends the
+        limiter: no further call starts, and waiting threads raise that error, too.
 
         Args:
             do: Makes the call and raises ThrottledError if a quota refused it.
@@ -248,8 +252,7 @@ class RateLimiter:
             The result of `do`.
 
         Raises:
-            BaseException: The error of `do`, or the first error of another call. After any error no
-                further call starts.
+            BaseException: The error of `do`, or the first error that another call raised.
             ThrottledError: A daily quota refused the call, or refusals lasted for `patience_s`.
         """
         try:

@@ -1,5 +1,6 @@
 """Read the API's descriptions of batches and files, and convert failures of calls to our errors.
 
+- An operation is the API's document about a batch.
 - The SDK drops `error`, `batchStats` and `response` of its raw documents, and a failed batch would
   have no reason. So the raw documents are read here.
 - Counts are sent as texts, and zero counts are left out. A state may be new or missing. A member of
@@ -164,8 +165,9 @@ def read_batch_page(document: Any) -> tuple[list[RemoteBatch], str]:
     `{}` is an empty last page.
 
     Raises:
-        UnreadableReplyError: The document is not a page of the list, the list is incomplete, or a
-            batch cannot be read. The caller may be looking for that batch, so it is not skipped.
+        UnreadableReplyError: The document is not a page of the list, it says that a part of the
+            list is unreachable, or a batch cannot be read. The caller may be looking for that
+            batch, so it is not skipped.
     """
     if not isinstance(document, dict):
         raise UnreadableReplyError("the reply is not a JSON object")

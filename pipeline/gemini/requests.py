@@ -49,8 +49,8 @@ class Prompt(NamedTuple):
 def make_request_key(task_name: str, row_id: str) -> str:
     """Return the key of a row's requests, `<task>/<row id>`.
 
-    In a key of more than 200 bytes the SHA-256 of the id replaces the id. Built-in tasks, whose
-    names contain a dash, keep the id at any length.
+    If the key would be longer than MAX_KEY_BYTES, it has the SHA-256 of the id instead of the id.
+    In the keys of built-in tasks, whose names contain a dash, the id is never replaced.
 
     Raises:
         ValueError: The id or the task name is empty, or the task name contains a slash.
@@ -115,8 +115,13 @@ def redact_line(line: bytes) -> bytes:
 def edit_system_text(line: bytes, edit: Callable[[str], str]) -> bytes:
     """Return a request line with an edited system instruction, and with a line end.
 
-    A line without a system instruction, or whose text stays, is returned as it is. The system
-    instruction of a decision is the beginning of its input. All texts of the input are edited.
+    The request of a decision model has no system instruction of its own: its `input` begins with
+    it, so `edit` is applied to all texts of the input. If nothing changes, the given line is
+    returned as it is.
+
+    Args:
+        line: The request line.
+        edit: Returns the new text for a text.
     """
     document = orjson.loads(line)
     request = document.get("request", {})
@@ -139,7 +144,7 @@ def _edit_texts(parts: Sequence[dict[str, Any]], edit: Callable[[str], str]) -> 
 
 
 def _replace_images(node: Any) -> Any:
-    """Copy a JSON value, and replace inline data by MIME type, size in bytes and SHA-256.
+    """Copy a JSON value, with each image's bytes replaced by MIME type, size and SHA-256.
 
     Raises:
         KeyError: Inline data lacks its data or its MIME type.

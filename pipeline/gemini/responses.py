@@ -3,6 +3,9 @@
 - Gemini answers 200 or "succeeded" for many replies without an answer: a blocked prompt has no
   candidates, a cut answer does not parse, and a result file may contain error lines. Each reply
   gets an outcome and a reason. `parse_answer` then validates its text.
+- To parse a reply is to find its outcome, reason and text. To validate it is to check the text
+  against the model of the task's answers.
+- An error line is a line of a result file with `error` in place of `response`.
 - Nothing is repaired. A Markdown fence around the JSON or a cut end is an invalid answer, and the
   row is asked again.
 - Results arrive in any order, so only the key of a line links it to its request. A cut line that
@@ -145,7 +148,8 @@ def parse_result_line(
     ignored if the line has a response.
 
     Args:
-        parse: Parses any other response; None means `parse_response`.
+        parse: Parses the `response` of a line without an error; None means `parse_response`, for a
+            reply of generateContent.
     """
     try:
         document = orjson.loads(line)
@@ -197,9 +201,9 @@ def parse_answer(
 ) -> "tuple[BaseModel | None, str]":
     """Validate the text of a reply; return (answer, "ok") or (None, reason).
 
-    JSON types are strict: a text is not a number, and true is not 1. Databases and later readers
-    would differ about texts with NUL or half a surrogate pair, invalid numbers, and objects with a
-    member twice, so these are refused.
+    JSON types are strict: a text is not a number, and true is not 1. Also invalid are texts with
+    NUL or half a surrogate pair, NaN and infinite numbers, and objects with a member twice, because
+    programs read them differently.
 
     Args:
         reply: A parsed reply.
@@ -289,8 +293,8 @@ def has_error_content(error: Any) -> bool:
 def read_rpc_code(error: Mapping[str, Any]) -> int | None:
     """Return the google.rpc code of an error, or None if it has no code and no known status.
 
-    An HTTP status is converted to a google.rpc code. A status that is not in the table becomes
-    UNAVAILABLE from 500 on, else UNKNOWN.
+    An HTTP status in `code` is converted to a google.rpc code. An HTTP status without a google.rpc
+    code becomes UNAVAILABLE from 500 on, else UNKNOWN.
     """
     status_name = excerpt_or_empty(error.get("status"))
     code = parse_count(error.get("code"), below=1_000)
@@ -340,12 +344,12 @@ def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, st
 
     text = _join_texts(candidate.get("content"))
     finish_reason = excerpt_or_empty(candidate.get("finishReason"))
-    outcome, reason = _judge_finish(finish_reason, text)
+    outcome, reason = _classify_finish(finish_reason, text)
     return outcome, reason, finish_reason, text
 
 
-def _judge_finish(finish_reason: str, text: str) -> tuple[Outcome, str]:
-    """Return outcome and reason of a candidate by its finish reason and its text.
+def _classify_finish(finish_reason: str, text: str) -> tuple[Outcome, str]:
+    """Return the outcome and the reason of a candidate by its finish reason and its text.
 
     A blocking or unknown finish reason is REFUSED. MAX_TOKENS is INVALID with a text and REFUSED
     without. STOP or no finish reason is ANSWERED with a text and REFUSED without.

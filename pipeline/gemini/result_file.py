@@ -1,4 +1,8 @@
-"""Read a sealed file of result lines by key, in constant memory."""
+"""Read a sealed file of result lines by key, in constant memory.
+
+A key is requested if it was looked up, so a key of the file that no request has stays unrequested.
+An anomaly is a line that gives no answer: its key is unknown or repeated, or it cannot be read.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -158,11 +162,12 @@ class ResultFile(AbstractContextManager["ResultFile"]):
     def collect_anomaly_examples(self) -> dict[str, list[tuple[int, str]]]:
         """Return the first MAX_ANOMALY_EXAMPLES lines of each kind that gives no answer.
 
-        A key is unknown if it was never looked up. The last line of a key with several lines is a
-        duplicate.
+        Call it after the keys of all requests were looked up: a key that was not looked up is
+        unknown. A requested key with several lines is a duplicate; its last line is the example.
 
         Returns:
-            Pairs of (line number, key or excerpt) under "unknown", "duplicate" and "unreadable".
+            Pairs of line number (from 1) and key, or excerpt if there is no key, under "unknown",
+            "duplicate" and "unreadable".
         """
         unknown_lines = list[tuple[int, str]]()
         for key, offsets in self._offsets_by_key.items():

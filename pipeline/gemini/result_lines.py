@@ -80,7 +80,7 @@ def write_inline_results(path: Path, entries: Sequence[Any]) -> None:
 
 
 def describe_body(path: Path) -> str:
-    """Describe a downloaded file that contains no result, without the text of rows or answers.
+    """Describe a downloaded file without a result in words, without texts of rows or answers.
 
     The file is empty, a page of HTML, an error of the API, or bytes without a key of this batch.
     Only the start of the file is read.
@@ -101,9 +101,10 @@ def describe_body(path: Path) -> str:
 
 
 def read_objects(path: Path) -> Iterator[bytes]:
-    """Yield each object of a JSON list, or each of several objects in a row, without line ends.
+    """Yield each object of a JSON list, or of several objects in a row, as a single line.
 
-    Bytes between the objects are left out. The objects are not checked to be JSON.
+    Line ends in an object become blanks. Bytes between the objects are left out. The objects are
+    not checked to be JSON.
 
     Raises:
         IncompleteError: The file ends inside an object or inside the list.
@@ -144,7 +145,7 @@ def read_objects(path: Path) -> Iterator[bytes]:
 def _find_marks(chunks: Iterable[bytes]) -> Iterator[_Mark]:
     """Yield each brace and closing bracket outside JSON texts, and the end of each chunk.
 
-    A mark has the chunk, the offset after the byte, and the byte; b"" marks the end of a chunk.
+    The byte of a mark is b"{", b"}" or b"]"; it is b"" at the end of a chunk.
     """
     is_text = False
     token_pattern = _TOKEN_OUTSIDE_TEXT
@@ -174,9 +175,11 @@ def _read_head(path: Path) -> bytes:
 
 
 def _with_text_key(line: bytes, task_name: str) -> bytes:
-    """Return a line with its key as a text, if the key is a row number or only in `metadata`.
+    """Return a line whose key is the text member `key`, as the API documents it.
 
-    A row number becomes the key of that row of the task. All other lines are returned unchanged.
+    A key that is missing there is taken from `metadata`. A key that is a row number becomes the key
+    of that row of the task. A line in the documented form, and a line that is no object or has no
+    key, is returned unchanged.
     """
     # These are the errors for a line that is not JSON, or not an object.
     with contextlib.suppress(orjson.JSONDecodeError, AttributeError):

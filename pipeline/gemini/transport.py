@@ -2,6 +2,7 @@
 
 - The SDK reads the environment, repeats creates, ignores the delay that a server asks for, sets no
   time-out, and drops members of replies. So it gets explicit options, and its retries are off.
+- The running call is the attempt that is being made, with the bytes of its last reply.
 - Each call has a time-out as a whole.
 - A hook of the HTTP library keeps the bytes of each reply.
 - Errors have our own messages and no SDK error as their cause, because that may echo the key.
@@ -140,8 +141,10 @@ class Transport:
 
         Only an UnavailableError, a NotSentError and a minute's quota are repeated; a daily quota is
         not. A wait lasts as long as the server asks, or as our own random delay if that is longer.
-        Attempts end if the waits would exceed the time of the retry policy in total. They also end
-        once that time has passed since the start, but not before MIN_ATTEMPTS.
+        No further attempt is made in two cases:
+
+        - All waits together would be longer than the time of the retry policy.
+        - That time has passed since the start, and at least MIN_ATTEMPTS attempts were made.
 
         Args:
             call: Makes the call with the SDK. It has to be repeatable.
@@ -220,8 +223,8 @@ class Transport:
     ) -> T:
         """Make one attempt of a call within a time-out; open the SDK before the first call.
 
-        The time-out of the whole attempt is longer by CONNECT_GRACE_S. The reply of the attempt is
-        recorded for `reply_document`.
+        The time-out of the whole attempt is longer by CONNECT_GRACE_S. The bytes of its replies are
+        recorded in `running_call`, from which `reply_document` reads them.
 
         Args:
             call: Makes the call with the SDK.
@@ -413,8 +416,8 @@ class Transport:
 async def _record_response(response: httpx2.Response) -> None:
     """Record the body and the service tier of a reply in the running call.
 
-    A download is not read here; if it is gzipped, its stream is replaced by a stream that checks
-    the length, which is recorded.
+    The body of a download is not read here. If it is gzipped, its stream is replaced by a
+    `_GzipStream`, which is recorded too, so that the unpacked length can be checked afterwards.
 
     A refused piece of an upload raises an error. The SDK would accept any upload status, whatever
     the HTTP code, and would continue without that piece.

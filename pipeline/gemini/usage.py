@@ -55,7 +55,8 @@ NO_USAGE = Usage()
 def calculate_cost(model: Model, usage: Usage, service_tier: str, *, day: date) -> float:
     """Return the cost of a usage in USD; prompt tokens from the cache have the cached price.
 
-    Thoughts cost as much as the answer. At most the prompt tokens count as cached.
+    Thoughts cost as much as the answer. If a reply says that more tokens were cached than the
+    prompt has, only the tokens of the prompt count as cached.
 
     Args:
         model: The model that answered.
@@ -138,7 +139,7 @@ def estimate_request(
     - The schema counts as 0: no source says whether `usageMetadata` includes it, and past answers
       give better estimates.
     - A thinking budget counts in full. Thinking that is off or MINIMAL counts as 0. Other thinking
-      counts as in Google's sample.
+      counts as DEFAULT_THOUGHT_TOKENS.
     - Answer and thoughts together never exceed `maxOutputTokens`.
 
     Args:
@@ -222,9 +223,10 @@ def _estimate_node_tokens(node: Mapping[str, Any]) -> int:
 
 
 def _estimate_scalar_tokens(node: Mapping[str, Any]) -> int:
-    """Estimate the tokens of an enum, a constant or a text; 0 for any other value.
+    """Estimate the tokens of an enum, a constant or a text.
 
-    An enum counts as its longest choice, and a text as TEXT_VALUE_TOKENS.
+    An enum counts as its longest choice, and a text as TEXT_VALUE_TOKENS. Other values, such as
+    numbers, count as 0, because PUNCTUATION_TOKENS includes them.
     """
     choices = node.get("enum")
     if not choices and "const" in node:

@@ -3,6 +3,12 @@
 A build takes these steps: embed missing texts, write all files from a single snapshot, verify them,
 check the gates, promote. Searches meanwhile use either the old or the new build, never a mixture.
 
+A collection is a task that is indexed, and an entry is a row of it in a build. The share of words
+is the weight of the word score in a score by words and vectors. A meaningless query is one of the
+nonsense queries in `nonsense.txt`; the floor is the scores that most of them do not reach, and hits
+below it are weak. The position of the database is a counter that grows with each change of a task's
+rows.
+
 Vectors are cached by content, so texts are embedded without the index lock. Other processes that
 build the index wait only for texts that arrived after that step.
 """
@@ -100,10 +106,11 @@ def build_index(
 
 
 def roll_back_index(ws: WorkspaceSession) -> IndexReport:
-    """Put the newest intact older build of the task in use back in service, and record that.
+    """Put the newest intact older build of the collection in use back in service.
 
-    Waits for the index lock, and corrects the link `current` first. Writes to the database. It
-    embeds no text.
+    Points the link `current` at that build and records it in the database, under the index lock,
+    for which it waits. Before that it corrects the link, as `Builds.correct_link` does. It embeds
+    and deletes nothing.
 
     Raises:
         InputError: There is no previous build.
@@ -145,8 +152,8 @@ def _parse_share(text: str) -> float:
 def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: Manifest) -> None:
     """Record in the database that a build is in service.
 
-    INDEX_UNTAGGED and INDEX_COLUMNS are recorded, too, if they are set. Writes in its own
-    transaction.
+    If the settings INDEX_UNTAGGED or INDEX_COLUMNS are set, their values are recorded, too: later
+    builds use them if the settings are not set. Writes in its own transaction.
 
     Args:
         lock: The index lock, which the caller holds.
@@ -209,11 +216,15 @@ class _IndexBuilder:
         self._embedded_count = 0
 
     def _choose_share(self, words: str) -> float | None:
-        """Return the share of words that a user chose, or None if the user chose no number.
+        """Return the share of words as a number; None for the default and for the best share.
+
+        The share of words is the weight of the word score in a score by words and vectors.
 
         Args:
-            words: A number as text, BEST_SHARE or DEFAULT_SHARE. If it is "", the share that was
-                chosen for the build in service stays, if that has the same embedding model.
+            words: The user's choice. A number as text is returned as a float. BEST_SHARE and
+                DEFAULT_SHARE give None. "" keeps the number that was chosen for the build in
+                service. If its embedding model is another, or no number was chosen, the result is
+                None.
 
         Raises:
             InputError: `words` is not a number from 0 to 1.
@@ -230,12 +241,15 @@ class _IndexBuilder:
     def build(self) -> IndexReport:
         """Embed missing texts, write a build, verify it, check the gates and promote it.
 
-        Texts that the model refused in earlier runs are tried again. If there are no entries,
-        `_delete_index` deletes all builds or raises. Waits for the index lock after the texts are
-        embedded. If the service fails to embed the meaningless queries, the build gets no floor.
+        Texts that the model refused in earlier runs are tried again. Waits for the index lock after
+        the texts are embedded. If the service fails to embed the meaningless queries, the build
+        gets no floor, so none of its hits is ever called weak.
+
+        If there are no entries, all builds are deleted if `worse_ok` is set and a build is in
+        service; otherwise InputError is raised.
 
         Raises:
-            InputError: There are no entries, or INDEX_COLUMNS= names an unknown column.
+            InputError: There are no entries (see above), or INDEX_COLUMNS= names an unknown column.
             GateError: The build failed a gate and `worse_ok` is not set.
             FindableError: An embedding call failed, or a check of the build failed.
         """
@@ -324,8 +338,8 @@ class _IndexBuilder:
     ) -> IndexReport:
         """Write the build from a snapshot, verify it, check the gates and promote it.
 
-        Corrects the link `current` first. If the share of words is to be the best, it is chosen
-        before the gates.
+        Corrects the link `current` first. If the user wants the best share of words, it is measured
+        on judged queries before the gates; a service may charge for embedding them.
 
         Args:
             lock: The index lock, taken by the caller.
@@ -336,7 +350,8 @@ class _IndexBuilder:
 
         Raises:
             GateError: The build failed a gate and `worse_ok` is not set; it is not promoted.
-            InconsistentError: A check of the build failed, or the database is an older copy.
+            InconsistentError: A check of the build failed, or the database is older than the build
+                in service, and `worse_ok` is not set.
             RemoteError: An embedding call failed, or the model refused a text in this step.
         """
         ws = self._ws
@@ -403,7 +418,7 @@ class _IndexBuilder:
     ) -> Iterator[EntryPage]:
         """Yield (entries, their keys, their vectors) page by page, without refused entries.
 
-        Entries that are new since the first step, and entries with damaged vectors, are embedded
+        Entries that arrived since `_embed_missing`, and entries with damaged vectors, are embedded
         now. The progress bar advances by all entries, also the refused ones.
 
         Raises:
@@ -464,10 +479,10 @@ class _IndexBuilder:
         return refused_texts
 
     def _read_checked_position(self, tx: Connection) -> int:
-        """Return the position of the database.
+        """Return the position of the database, which grows with each change of a task's rows.
 
         Raises:
-            InconsistentError: The build in service was read at a later position, so the database is
+            InconsistentError: The build in service was made at a later position, so the database is
                 an older copy, and `worse_ok` is not set.
         """
         # The build is read before the snapshot begins. Positions then only decrease if the whole

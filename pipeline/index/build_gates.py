@@ -1,4 +1,8 @@
-"""Check a staged build before its promotion: its ranking on judged queries, and its recall."""
+"""Check a staged build before its promotion: its ranking on judged queries, and its recall.
+
+A judged query has grades of entries, given by people. Recall is the share of the ten nearest
+entries by exact vectors that an index of 8-bit numbers also finds.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,13 +48,14 @@ MIN_RECALL = 0.95
 
 
 def read_gate_queries(data: Path, collections: "Iterable[IndexedTask]") -> list[str]:
-    """Return the texts of the judged queries of some collections.
+    """Return the texts of the judged queries of indexed tasks.
 
-    Collections without a file, and files that cannot be read or are invalid, are skipped.
+    Their vectors stay cached. Tasks without a file of queries, and files that cannot be read or are
+    invalid, are skipped.
 
     Args:
         data: The workspace's folder DATA.
-        collections: The collections whose gates are read.
+        collections: The indexed tasks.
     """
     texts: list[str] = []
     for collection in collections:
@@ -187,9 +192,11 @@ def _fail_gate(
 def check_recall(task: Task, display: Progress, staged: StagedBuild, *, worse_ok: bool) -> None:
     """Compare a staged 8-bit index with an exact scan, and save and print its recall.
 
-    Does nothing for an exact index. The recall is written to the staged manifest. The scan reads
-    all vectors from the cache in blocks, in constant memory. A found entry counts if it is not
-    farther than the tenth entry of the exact scan, because entries of equal text are equally good.
+    Does nothing for an exact index. The queries are those of `_draw_recall_queries`. Recall@10 is
+    the share of the ten nearest entries that the 8-bit index also finds, and is written to the
+    staged manifest with its 95 % interval. An entry counts as found if it is not farther than the
+    tenth entry of the exact scan, because entries of equal text are equally good. The scan reads
+    the cached vectors block by block, so memory does not grow with the index.
 
     Args:
         task: The task that the index belongs to.
@@ -255,10 +262,11 @@ def check_recall(task: Task, display: Progress, staged: StagedBuild, *, worse_ok
 
 
 def _draw_recall_queries(index: Index, cache: "VectorCache") -> "Vectors":
-    """Return sampled vectors of the build, then unit midpoints of two sampled vectors each.
+    """Return the query vectors for the recall: random vectors of entries, then random midpoints.
 
-    Each half has at most RECALL_SAMPLE_ROWS rows. The vectors come from the cache. The sample is
-    seeded, so it is the same each time.
+    A midpoint is the mean of the vectors of two random entries, scaled to length 1. There are at
+    most RECALL_SAMPLE_ROWS of either kind. The vectors come from the cache. The draw is seeded, so
+    it is the same each time.
     """
     import numpy as np
 

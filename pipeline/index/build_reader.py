@@ -5,6 +5,9 @@ same build, even if another build is promoted or this build is deleted meanwhile
 demand: faiss maps its file, and only the metadata of hits is read. So a search is quick at any
 size.
 
+Rows are numbered from 0: first the entries, then the untagged rows, which have no answer and no
+vector and are found by words only.
+
 Words are searched with SQLite's FTS5 over the terms of `pipeline.index.tokenizer`. The score of an
 entry is FTS5's BM25 with the weights of its groups of fields.
 """
@@ -167,11 +170,11 @@ class Index(AbstractContextManager["Index"]):
         *,
         limit: int = -1,
     ) -> dict[int, float]:
-        """Return {row: BM25 score} of the entries that contain at least one query term, best first.
+        """Return {row: BM25 score} of the rows that contain at least one query term, best first.
 
         Args:
             query_terms: Terms; a repeated term counts each time. If empty, so is the result.
-            limit: Maximum number of entries; -1 means all.
+            limit: Maximum number of rows; -1 means all.
         """
         terms_by_count = defaultdict[int, list[str]](list)
         for term, count in Counter(iter(query_terms)).items():
@@ -189,7 +192,7 @@ class Index(AbstractContextManager["Index"]):
         return dict(best_scores if limit < 0 else best_scores[:limit])
 
     def _match_any(self, terms: Iterable[str], limit: int = -1) -> Iterator[tuple[int, float]]:
-        """Return row and BM25 score of entries that contain any of some terms, best first."""
+        """Yield (row, BM25 score) of the rows that contain any of the terms, best first."""
         fts_query = " OR ".join(map(_quote, terms))
         return self.entries.execute(_SCORE_WORDS, (fts_query, self._bm25_function, limit))
 
@@ -198,11 +201,11 @@ class Index(AbstractContextManager["Index"]):
         required_terms: Iterable[str],
         candidate_rows: Sequence[int] = (),
     ) -> set[int]:
-        """Return the rows of the entries that contain every term, in any group of fields.
+        """Return the numbers of the rows that contain every term, in any group of fields.
 
         Args:
-            required_terms: The terms. If empty, all candidate rows in the build are returned.
-            candidate_rows: Rows that may be returned. If empty, these are all rows of the build.
+            required_terms: The terms. Without terms, all rows match.
+            candidate_rows: Only these rows are searched. If it is empty, all rows of the build are.
         """
         fts_query = " AND ".join(map(_quote, dict.fromkeys(required_terms)))
         if fts_query:
@@ -316,7 +319,8 @@ def _open_entries(path: Path, build_number: int) -> sqlite3.Connection:
     """Open the entries of a build read-only; the file stays open if it is deleted.
 
     Args:
-        build_number: Number that the file must have; a file of an old version has none (0).
+        build_number: Number that the file must have. A file without a number (0), as old versions
+            wrote it, is accepted.
 
     Raises:
         FileNotFoundError: The file does not exist.

@@ -10,9 +10,13 @@ A build number is unique in the whole workspace, so the database's record of a b
 key. The database decides which build is in service: the build that was promoted last. The link
 `current` follows it, also after a process was killed between the two (`correct_link`).
 
+A build is promoted when it is put in service. A leftover is a file or directory that a killed
+process did not delete. A foreign file is a file of another program in the place of one of the links
+in DATA.
+
 - Readers need no lock. If a build is replaced while a reader opens it, the reader tries again.
-- `current` always points at a whole, verified build, even after a kill: it is replaced by a
-  rename, after all files of the new build are on disk.
+- `current` always points at a whole, verified build, even after a kill: it is replaced by a rename,
+  after all files of the new build are on disk.
 - Callers that stage, promote, roll back or delete builds have taken the lock named INDEX_LOCK. The
   callback of `promote` and `roll_back` checks that the lock was not lost, and commits the database
   record.
@@ -57,7 +61,7 @@ MAX_OPEN_TRIES = 10
 
 
 def find_orphaned_folders(data_dir: Path, folders: Container[str]) -> list[Path]:
-    """Return the build folders of collections that are not indexed any more, sorted by name.
+    """Return the build folders of tasks that are not indexed any more, sorted by name.
 
     Args:
         data_dir: The workspace's folder DATA.
@@ -236,7 +240,8 @@ class Builds:
                 stops the promotion; the build in service stays.
 
         Returns:
-            New names of foreign files that were in the place of the links in DATA.
+            New names of files of other programs that were in the place of `faiss.index` or
+            `metadata.json` in DATA, and were moved aside.
 
         Raises:
             InconsistentError: The build was not verified.
@@ -271,7 +276,8 @@ class Builds:
     def roll_back(self, *, record_promotion: RecordPromotion) -> Manifest:
         """Put the newest intact older build back in service; it is on disk when this returns.
 
-        Only the link changes. Builds are read in full first, and damaged builds are skipped.
+        Only the link `current` changes, and what `record_promotion` writes. Builds are read in full
+        first, and damaged builds are skipped.
 
         Args:
             record_promotion: Called before readers see the build; an exception stops the rollback.
@@ -310,11 +316,12 @@ class Builds:
         return build_manifest
 
     def find_link_correction(self, store: Store) -> int | None:
-        """Return the number of the build that the link should point at, or None if it is correct.
+        """Return the number of the build that `current` should point at, or None if it is correct.
 
-        The link should point at the existing build that the database promoted last. If the database
-        does not know the linked build, the database is an older copy, and the link is correct. A
-        `current` that is not a link to a build counts as missing.
+        The database records when each build was put in service. The link should point at the build
+        that was put in service last, among those whose directories exist. If the database has no
+        record of the linked build, the database is an older copy, and the link counts as correct.
+        If `current` is a directory or points elsewhere, it counts as missing. Reads only.
         """
         with store.read() as tx:
             records = tx.execute(
@@ -344,8 +351,9 @@ class Builds:
     def correct_link(self, store: Store) -> None:
         """Set the link `current` to the build that `find_link_correction` returns.
 
-        It does nothing if the link is correct. Missing links in DATA are made before the link is
-        set. Foreign files in their places stay until the next promotion.
+        It does nothing if the link is correct. Before that, it makes the links in DATA that are
+        missing. If a file of another program is in the place of such a link, it stays there until
+        the next promotion moves it aside.
         """
         number = self.find_link_correction(store)
         if number is None:
@@ -412,11 +420,13 @@ class Builds:
     def _read_current(self, read: Callable[[Path], BuildContent]) -> BuildContent | None:
         """Call `read` with the directory of the build in service, and return its result.
 
-        Returns None if no build is in service. Tries again if another build was promoted meanwhile.
+        Returns None if no build is in service. If `read` fails because another build was promoted
+        meanwhile, it is called again with the new directory.
 
         Raises:
-            InconsistentError: The build is damaged, or was replaced MAX_OPEN_TRIES times.
-            FileNotFoundError: A file of the build is missing.
+            InconsistentError: `read` found the build damaged, `current` is not a link to a build,
+                or the build was replaced MAX_OPEN_TRIES times.
+            FileNotFoundError: `read` did not find a file of the build.
         """
         for _ in range(MAX_OPEN_TRIES):
             directory = self._resolve_current()
@@ -437,8 +447,8 @@ class Builds:
         """Return the manifest of a build.
 
         Raises:
-            InconsistentError: The build is damaged, or the manifest is of another build. The error
-                has a hint.
+            InconsistentError: The manifest or a file is missing, damaged or of another size, or the
+                manifest has another number than the directory. The error has a hint.
         """
         try:
             build_manifest = manifest.read_manifest(directory)
@@ -480,14 +490,16 @@ def count_stale(
     *,
     exact: bool = False,
 ) -> int:
-    """Return how many entries are missing in an index, outdated, or deleted from the database.
+    """Return how many entries are missing in a build, outdated, or deleted from the database.
 
-    Returns 0 without comparing entries if neither a command nor the ranking groups changed the
-    collection since the build. An entry whose text the model refused counts only if its text
-    changed.
+    The content of each entry is compared only if it may have changed: if a command recorded a
+    change of the collection's rows since the build, if the database does not know the build, or if
+    the groups of fields that are searched for words are not those of the build. Otherwise the
+    result is 0. An entry whose text the embedding model refused counts only if its text has changed
+    since. Reads only.
 
     Args:
-        collection: The collection of the index.
+        collection: The indexed task.
         tx: Snapshot of the database.
         index: The open build; without a build, all entries of the collection are counted.
         exact: Always compare, to find changes by other programs.
@@ -526,16 +538,17 @@ def describe_index_state(
 ) -> dict[str, Any]:
     """Return {indexed, up_to_date, build} for a row and the build in service, as JSON.
 
-    `up_to_date` is True only if the row is indexed, and its entry has the present content. So it
-    is False for a row that is rightly not indexed. An untagged row, which is found by words only,
-    is not indexed.
-
-    If there is no build or the build is damaged, `build` is None, and the others are False. For a
-    damaged build the error message is added as `problem`.
+    - `indexed`: whether the row is an entry of the build. It is False for an untagged row, although
+      a search finds its words.
+    - `up_to_date`: whether the row is indexed with its present content. It is False for every row
+      that is not indexed.
+    - `build`: the number of the build. If there is no build or the build is damaged, it is None,
+      and the others are False.
+    - `problem`: the error message; only for a damaged build.
 
     Args:
         data: The workspace's folder DATA.
-        collection: The collection of the row.
+        collection: The indexed task of the row.
         item_id: The row.
         entry: Its entry as it would be indexed now, or None if it would not be indexed.
     """

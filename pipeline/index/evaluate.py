@@ -7,6 +7,10 @@ The first line is a query of `queries.jsonl`, the second a judgement of `qrels.t
 name of an entry, grade. Grade 0 means that the entry is not an answer. Errors name file, line and
 field.
 
+A system is a way to rank: one of the ranks of the search, or plain BM25. The share of words is the
+weight of the word score in a score by words and vectors. A hit is weak if it is below the floor of
+its build: the scores that most nonsense queries do not reach.
+
 Figures are those of trec_eval. Judgements are never complete, so figures compare systems and have
 no absolute meaning.
 
@@ -83,8 +87,9 @@ def rank_by_bm25(
     """Return for each query the names of at most `depth` texts that share a word with it.
 
     The best text is first; texts with equal scores keep their order. This is a fixed baseline:
-    Okapi BM25 as Lucene computes it, by bm25s, over stems of folded words and character pairs of
-    scripts without spaces. Stop words count, and so does each repetition of a word of a query.
+    Okapi BM25 as Lucene computes it, by bm25s. It compares stems of words without case and accents;
+    a script without spaces, such as Chinese, is compared by pairs of neighbouring characters. Stop
+    words count, and so does each repetition of a word of a query.
     """
     import bm25s
     import numpy as np
@@ -127,8 +132,8 @@ def measure_search(
 ) -> list[dict[str, Any]]:
     """Measure the search in service by each rank, and plain BM25, on judged queries.
 
-    Embeds the queries with the build's model and caches their vectors, which a service may charge.
-    Prints a warning about judged names that are not in the index.
+    Embeds the queries with the build's model and caches their vectors, for which a service may
+    charge. Prints a warning about judged names that are not in the index.
 
     Args:
         ws: The workspace; the build in service of its collection is measured.
@@ -136,12 +141,18 @@ def measure_search(
         qrels: TREC judgements.
 
     Returns:
-        A dict {system, type, queries, figures, weak, share} per query type and system. If there are
-        at least two types, each type follows after "all". `figures` has the mean of each measure
-        and the ends of its 95 % interval. `weak` is the share of queries whose first ten hits are
-        all weak, or None if this is unknown. `share` is None except for "hybrid": {used, best, low,
-        high}, the share of words of the build, and the best share on these queries with the ends of
-        its 95 % interval.
+        A dict for each query type and system. The type "all" is first. If the queries have at least
+        two types, each of them follows. The members:
+
+        - `system`: a rank, or "bm25".
+        - `type`: the query type.
+        - `queries`: how many queries were measured.
+        - `figures`: for each measure, its mean and the ends of its 95 % interval.
+        - `weak`: the share of queries whose first ten hits are all weak. It is None for "bm25", and
+          if the build has no floor.
+        - `share`: None except for the rank "hybrid". There it is {used, best, low, high}: the share
+          of words of the build, and the best share on these queries with the ends of its 95 %
+          interval.
 
     Raises:
         InputError: A file is invalid, or there is no index.
@@ -219,10 +230,10 @@ def _hit_names(
 
 
 def _group_query_indexes(queries: Sequence[JudgedQuery]) -> dict[str, list[int]]:
-    """Return the positions of queries by type: all queries first, then each type by name.
+    """Return {type: positions of its queries}: "all" with every query, then each type by name.
 
-    Queries without a type have the type "none". A single type is left out, and so is a type that is
-    called "all" itself.
+    Queries without a type have the type "none". If there is only one type, only "all" is returned.
+    A type with the name "all" has no group of its own.
     """
     indexes_by_type = dict[str, list[int]]()
     for query_index, query in enumerate(queries):
@@ -288,8 +299,8 @@ def choose_best_share(
 ) -> None:
     """Give a staged build the share of words that is best on judged queries, and print it.
 
-    Embeds the queries with the build's model and caches their vectors, which a service may charge.
-    The share is written to the staged manifest.
+    Tries each of WORD_SHARES. Embeds the queries with the build's model and caches their vectors,
+    for which a service may charge. The share is written to the staged manifest.
     """
     with Index(staged.directory, staged.manifest) as index:
         search = _search_build(ws, index)

@@ -1,5 +1,8 @@
 """Describe the ranked entries of a search as hits, for programs and for people.
 
+A hit is weak if it is below the floor of the build: the scores that most nonsense queries do not
+reach. A term is the stem by which a word is compared.
+
 A hit has the reason why it was found, its best sentence and its matching tags, and whether it is
 weak. The best sentence is the sentence whose distinct query terms weigh most; the first of equal
 sentences wins. Long sentences are cut around their heaviest word and get an ellipsis. Marks are
@@ -114,9 +117,10 @@ class _HitDescriber:
         score: float,
         similarity: float | None,
     ) -> Hit:
-        """Return an entry as a hit with its metadata and whether it is weak or untagged.
+        """Return a row of the build as a hit with its metadata and whether it is weak or untagged.
 
-        Reason, snippet and matching tags are added only if the query has `words_by_term`.
+        Reason, snippet and matching tags are added only if `query.words_by_term` is set, as for a
+        typed query.
 
         Args:
             rank: Place in the list of hits, from 1.
@@ -176,8 +180,9 @@ class _HitDescriber:
         - untagged
         - weak
         - words: the words of the query whose terms the entry contains
-        - close in meaning: the hit has a similarity, is not weak, and reaches the floor if the
-          build has one. This is also the reason if there is no other.
+        - close in meaning: the hit was ranked by vectors, is not weak, and its similarity alone
+          reaches the floor (any similarity, if the build has no floor). A hit without any other
+          reason gets this reason, too.
         """
         matching_words = dict.fromkeys(
             word for term, word in words_by_term.items() if row in self.rows_by_term[term]
@@ -209,8 +214,9 @@ def make_hits(
 ) -> list[Hit]:
     """Return ranked entries as hits with their metadata, weakness, reasons and snippets.
 
-    Words count for weakness even if entries were ranked by vectors only. A repeated word counts
-    once, so that repetition does not make a weak hit strong.
+    Whether a hit is weak depends on its similarity and its word score. The word score is computed
+    for this even if the entries were ranked by vectors only. In it, a repeated word of the query
+    counts once, so that repetition does not make a weak hit strong.
 
     Args:
         index: The build in which the entries were ranked.
@@ -339,8 +345,9 @@ def _cut_range(
 ) -> tuple[int, int]:
     """Return the start and end offset of the visible part of a sentence.
 
-    A sentence of at most MAX_SNIPPET_CHARS is visible as a whole. A longer sentence is cut a little
-    before its heaviest term, and at most MAX_SNIPPET_CHARS later; at spaces, if there are any near.
+    A sentence of at most MAX_SNIPPET_CHARS is visible as a whole. A longer sentence is cut to
+    MAX_SNIPPET_CHARS. The visible part begins a little before the heaviest term, or with the
+    sentence if it has no term. Both cuts are moved to a space if a space is near.
     """
     cut_start = 0
     cut_end = len(sentence)

@@ -1,4 +1,8 @@
-"""Read judged queries and their grades from files."""
+"""Read judged queries and their grades from files.
+
+A judged query is a query with grades of entries, given by people. An entry is relevant if its grade
+is above 0.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,10 +65,11 @@ def read_judged_queries(queries_path: Path, qrels_path: Path) -> JudgedQueries:
 
 
 def read_queries(path: Path) -> list[JudgedQuery]:
-    """Read the queries of a JSON lines file in their order; an equal query is returned once.
+    """Read the queries of a JSON lines file in their order; a repeated line is returned once.
 
     Raises:
-        InputError: The file is unreadable, a line is invalid, or different queries have one id.
+        InputError: The file is unreadable, a line is invalid, or two different queries have the
+            same id.
     """
     queries: dict[str, JudgedQuery] = {}
     for location, line in _read_numbered_lines(path):
@@ -78,7 +83,7 @@ def read_queries(path: Path) -> list[JudgedQuery]:
 
 
 def _parse_judged_query(location: str, line: str) -> JudgedQuery:
-    """Parse a JSON line and check that its text is a valid query.
+    """Parse a line {"qid", "text", "type"} and check that its text is a valid search query.
 
     Args:
         location: File and line number, for the error message.

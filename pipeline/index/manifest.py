@@ -8,8 +8,11 @@ A build is a directory, `builds/<number>/` in the folder of its collection. Its 
                        then rows without an answer, which have words but no vector
     manifest.json      this module's `Manifest`, written last: without it there is no build
 
-`Manifest.position` is the position of the database when its entries were read. It is not the number
-of the build.
+A meaningless query is one of the nonsense queries in `nonsense.txt`. The floor of a build is the
+scores that most of them do not reach; hits below it are weak.
+
+`Manifest.position` is the position of the database when its entries were read: a counter that grows
+with each change of a task's rows. It is not the number of the build.
 """
 
 import hashlib
@@ -56,7 +59,7 @@ class Floor:
     alone: Annotated[float, Field(ge=0)]
 
     def is_weak(self, cosine: float | None, word_score: float, query_idf: float) -> bool:
-        """Return whether a hit is no better than the best hit of a meaningless query.
+        """Return whether a hit is weak: scores that meaningless queries reach, too, are weak.
 
         Args:
             cosine: Cosine of hit and query, or None if the hit was found by words only.
@@ -72,7 +75,11 @@ class Floor:
 
 
 def score_words_alone(word_score: float, query_idf: float) -> float:
-    """Return a word score times its share of the query's total IDF; 0 for a query without IDF."""
+    """Return a word score times its share of the query's total IDF; 0 for a query without IDF.
+
+    This is the measure of weakness for a hit that was found by words only. The factor is near 1 if
+    the hit contains the whole query, and near 0 if it contains a small part of it.
+    """
     if not query_idf:
         return 0.0
     return word_score * word_score / query_idf

@@ -7,6 +7,9 @@ syntax of WHERE= is described in `pipeline.tables.where_sql`. There are three bu
 - `build_measured_queries` for many queries whose hits are only measured,
 - `build_similar_query` for an entry whose similar entries are wanted.
 
+A term is the stem by which a word is compared. Filler words, such as "who knows", are left out of
+the terms. A mask says for each row of the build whether it may be a hit.
+
 Filters are applied to all entries before ranking, so the best hits are the best of all entries that
 pass. A phrase is searched in the texts of the entries that contain all its words.
 """
@@ -81,8 +84,9 @@ def parse_query(typed_query: str) -> SearchQuery:
     """Split a query into words, quoted phrases and exclusions; white space is collapsed.
 
     A phrase is in quotation marks that begin a word. An excluded word or phrase follows a hyphen
-    that begins a word; other hyphens are part of the text. The text of the result also has the
-    words of the phrases, but not the exclusions. Equal phrases or exclusions are returned once.
+    that begins a word; other hyphens are part of the text. `text` of the result contains the plain
+    words and the words of the phrases, but not the exclusions. Repeated phrases and exclusions are
+    returned once. Nothing is embedded, and no filter is applied.
 
     Raises:
         InputError: The query is empty, too long, not valid text or only exclusions, or a quotation
@@ -207,8 +211,8 @@ def build_typed_query(
 ) -> SearchQuery:
     """Parse a typed query, select the entries that may be hits, and embed the query.
 
-    For phrases see `_select_entries`. If entries are ranked by words only, it embeds nothing, and
-    the query has no vector.
+    Hits must contain the phrases, or come first if they do (see `_select_entries`). Embedding may
+    cost money. If entries are ranked by words only, it embeds nothing, and the query has no vector.
 
     Args:
         ws: The workspace, whose backend embeds.
@@ -301,13 +305,14 @@ def _select_entries(
     options: SearchOptions,
     query: SearchQuery,
 ) -> SearchQuery:
-    """Return a copy of a query with the entries that may be hits, and those that come first.
+    """Return a copy of a query with masks of the rows that may be hits or must come first.
 
-    Only entries that pass the filters and exclusions may be hits. The phrases decide further:
+    A row may be a hit only if it passes the filters and exclusions. Phrases restrict this further:
 
-    - If no such entry contains all phrases, they become `missing_phrases` and are ignored.
-    - If the query has only phrases, its hits must contain all of them.
-    - If it has other words, too, entries with all phrases come first. The others may follow.
+    - If no passing row contains all phrases, the phrases are ignored and moved to
+      `missing_phrases`.
+    - If the query has only phrases, a hit must contain all of them.
+    - If it has other words, too, rows with all phrases come first (`preferred`), then the others.
 
     Raises:
         InputError: A filter is invalid, or a phrase contains no word.
@@ -395,9 +400,10 @@ def build_mask(
     options: SearchOptions,
     query: SearchQuery | None = None,
 ) -> "Mask | None":
-    """Return which rows pass all filters and exclusions, as bool (rows,).
+    """Return which rows pass the filters and the query's exclusions, as bool (rows,).
 
-    Returns None if there are no conditions, so all entries pass.
+    The filters are TAG=, MIN_SCORE= and WHERE=. Returns None if there are no conditions, so all
+    rows pass.
 
     Raises:
         InputError: WHERE= is invalid, or MIN_SCORE= is set and the collection has no score.
@@ -424,8 +430,8 @@ def _make_conditions(
 ) -> list[Expression]:
     """Return the conditions of TAG=, MIN_SCORE= and WHERE=, parsed; all must be true.
 
-    Each tag must be in at least one of the columns of tags or answers. The list is empty if none of
-    the options is set.
+    The condition of a tag is that at least one of the columns `tags`, `concepts` and `answer.…` has
+    it. The list is empty if none of the options is set.
 
     Args:
         columns: The columns of the entries, by name.
@@ -470,10 +476,10 @@ def _make_conditions(
 
 
 def find_column_paths(metadata: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Return {column: JSON path} of an entry.
+    """Return {column: JSON path} of an entry's metadata.
 
-    A column that is an object, for example `answer`, is left out. Its members are columns of their
-    own, such as `answer.name`, and come last.
+    A member that is an object, for example `answer`, is not a column. Its own members are:
+    `answer.name` has the path ("answer", "name"). They come after all other columns.
     """
     paths = {name: (name,) for name, cell in metadata.items() if not isinstance(cell, dict)}
     nested_paths = dict[str, tuple[str, ...]]()
@@ -490,14 +496,18 @@ def find_matching_rows(
 ) -> Iterator[int]:
     """Yield the numbers of the rows for which a condition is true.
 
-    A condition may name a nested column by its short name, such as `name` for `answer.name`. It may
-    also name columns of the source that are not in the metadata. If several columns have the same
-    short name, the column of the source row is meant.
+    The condition is evaluated by SQL in the build's own database. It can name three kinds of
+    columns:
+
+    - A column of the metadata by its full name, for example `answer.name`.
+    - A nested column by the last part of its name, for example `name`. If several columns have the
+      same last part, that of the source row (`row.name`) is meant.
+    - A column of the source that is not in the metadata, but stored with the build (`extra_cells`).
 
     Args:
-        index: The build; its database gets the functions that the SQL needs.
+        index: The build. The SQL functions of conditions are registered in its connection.
         condition: The parsed condition.
-        column_paths: JSON path of each column, see `find_column_paths`.
+        column_paths: JSON path of each column of the metadata, see `find_column_paths`.
 
     Raises:
         InputError: The condition names an unknown column.

@@ -1,6 +1,8 @@
 """Rank the entries of a build by words, by vectors or by both.
 
-To rank by both, the scores of each side are normalised and added with their weights.
+To rank by both, the scores by words and by vectors are normalised, and added with their weights:
+the share of words, and the rest for the vectors. A mask says for each row of the build whether it
+may be returned.
 """
 
 from collections.abc import Sequence
@@ -45,7 +47,8 @@ def rank_entries(
 
     `query.rank` decides how they are ranked. A ranking by words returns only entries that contain a
     term. Fewer than `k` are returned if fewer pass the query's mask. Entries with equal scores are
-    in row order. The query's preferred entries precede all others, whatever their scores.
+    in row order. Entries that contain the query's phrases (`query.preferred`) precede all others,
+    whatever their scores.
 
     Args:
         index: The build to search.
@@ -77,8 +80,8 @@ def _rank_passing(
 ) -> RankedEntries:
     """Return the `k` best of the entries in a mask, best first.
 
-    A query without a vector ranks by words, a query of the rank VECTORS by vectors, and any other
-    query by both.
+    They are ranked by words if the query has no vector, by vectors if its rank is VECTORS, and
+    otherwise by both.
 
     Args:
         mask: The entries that may be returned; None means all.
@@ -163,10 +166,11 @@ def _rank_by_both(
 ) -> RankedEntries:
     """Return the `k` best entries by the weighted sum of their normalised scores, best first.
 
-    A sum has the score by words and the similarity. The candidates are the best entries by words
-    and the best by vectors, of each the larger of `k` and MIN_FUSED_ENTRIES. Entries with equal
-    sums are in row order. Terms that most entries contain are left out, because vectors rank better
-    than such words. An untagged row has no vector: its similarity is NaN and counts as the mean.
+    The sum is over the BM25 score and the similarity. The candidates are the union of the best
+    entries by words and the best by vectors; each side gives max(`k`, MIN_FUSED_ENTRIES) entries.
+    Entries with equal sums are in row order. Query terms that more than half of the entries contain
+    are ignored, unless there are no others: vectors rank better than such words. An untagged row
+    has no vector, so its similarity is NaN and counts as the mean.
 
     Args:
         word_share: Weight of the words, from 0 to 1; the vectors have the rest.

@@ -1,4 +1,7 @@
-"""Search the build in service: by a query, or for entries similar to a given entry."""
+"""Search the build in service: by a query, or for entries similar to a given entry.
+
+A stale entry differs between the build and the database: it is missing, outdated or deleted.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -127,15 +130,15 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         """Search for a typed query and return the `k` best entries that pass the filters.
 
         If no entry that passes contains the phrases, the phrases are ignored and reported. The
-        query is embedded unless entries are ranked by words only.
+        query is embedded, which a service may charge, unless entries are ranked by words only.
 
         Returns:
-            The hits, the number of stale entries, the ignored phrases, and the number of rows
-            without an answer that contain a term of the query.
+            The hits, the number of stale entries, the ignored phrases, and the number of rows that
+            contain a term of the query but are not in the index, because they have no answer.
 
         Raises:
-            InputError: The query or a filter is invalid, or the entries are ranked by words and
-                the query has no terms.
+            InputError: The query or a filter is invalid, or the entries are ranked by words and the
+                query has no terms.
             ConfigurationError: The build has vectors of another embedding model.
         """
         query = build_typed_query(
@@ -164,8 +167,8 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     ) -> int:
         """Return how many rows that are not in the index contain a term of the query.
 
-        Returns 0 if TAG= is set, if the query has no terms, or if the index has words of at least
-        as many rows as the task has.
+        Returns 0 without reading texts if TAG= is set, if the query has no terms, or if the index
+        has at least as many rows as the task, untagged rows included.
         """
         words_by_term = query.words_by_term
         if not words_by_term or options.tags:
@@ -196,8 +199,8 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     def search_similar(self, row_name: str, options: SearchOptions) -> SearchReport:
         """Return the entries most similar to a given entry by their vectors, without that entry.
 
-        It embeds nothing, because the vector is in the build. The hits have no reasons for words.
-        The report has the number of stale entries.
+        It embeds nothing, because the vector is in the build. The reason of a hit names no words,
+        because there is no typed query. The report has the number of stale entries.
 
         Args:
             row_name: Name or id of a row, as typed.

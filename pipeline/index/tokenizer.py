@@ -1,6 +1,6 @@
 """Split texts into search terms, in the same way for entries and queries.
 
-A term is one of these:
+The text is folded first: case and accents are removed. A term is one of these:
 
 - a word in any script, case-folded and without accents, as its English or Russian stem;
 - two neighbouring characters of a script that has no spaces.
@@ -124,12 +124,13 @@ def _find_part_spans(
     part_offset: int,
     terms: AbstractSet[str],
 ) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, term) of wanted terms in a part of a run: a word or unspaced text.
+    """Yield (start, end, term) of wanted terms in a word or in text of a script without spaces.
 
-    Unspaced characters are read in overlapping pairs.
+    In such a script, each pair of neighbouring characters is looked up, so spans overlap.
 
     Args:
-        part_offset: Offset of the part in the text; it is added to the spans.
+        part: The word or the unspaced text, cut out of a longer text.
+        part_offset: Offset of the part in that text; it is added to the spans.
         terms: The wanted terms.
     """
     if not part:
@@ -146,7 +147,7 @@ def _find_part_spans(
 
 @lru_cache(maxsize=1 << 14)
 def extract_terms_cached(text: str) -> tuple[str, ...]:
-    """Return the terms of a word, a character pair or a tag from a cache; results repeat them."""
+    """Return the terms of a word, a character pair or a tag, in order, from an in-memory cache."""
     return tuple(extract_terms(text))
 
 
@@ -158,7 +159,8 @@ def is_unspaced(text: str) -> bool:
 def fold_text(text: str) -> str:
     """Return a text without case, accents and compatibility forms, for comparisons.
 
-    Cyrillic letters keep their accents.
+    Compatibility forms are other forms of the same character, such as full-width letters. Cyrillic
+    letters keep their accents.
     """
     if text.isascii():
         return text.lower()
@@ -173,10 +175,10 @@ def fold_text(text: str) -> str:
 
 
 def split_words(text: str) -> Iterator[str]:
-    """Yield the folded words of a text in order; a text of a script without spaces is split.
+    """Yield the words of a text in order, without case and accents, not stemmed.
 
-    Such a text is yielded as overlapping pairs of characters; a single character is yielded as it
-    is.
+    A script without spaces, such as Chinese, has no words: each pair of neighbouring characters is
+    yielded instead, so pairs overlap. A character without a neighbour is yielded as it is.
     """
     for run in fold_text(text).translate(_WORD_CHARACTERS).split():
         for part in _UNSPACED_SCRIPT.split(run):
@@ -222,7 +224,11 @@ def _stemmer(language: str) -> Any:
 
 @cache
 def _stop_words() -> frozenset[str]:
-    """Return the folded stop words of all languages, without the exempt words."""
+    """Return the folded stop words of all STOP_WORD_LANGUAGES, without EXEMPT_STOP_WORDS.
+
+    An exempt word is a stop word of one language and a subject or name in another. The set is
+    computed once.
+    """
     from bm25s import stopwords
 
     word_lists = [getattr(stopwords, f"STOPWORDS_{name}") for name in STOP_WORD_LANGUAGES]

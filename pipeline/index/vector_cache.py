@@ -1,8 +1,11 @@
 """Cache the vectors of texts in a table, under a hash of model, width, task type and text.
 
-The table is in the workspace's PostgreSQL database, or else in an SQLite file below
-DATA/index. Adding the first vector creates it. Several processes can share the cache. Added vectors
-are on disk when the call returns. A vector with a wrong checksum counts as absent.
+The table is in the workspace's PostgreSQL database, or else in an SQLite file below DATA/index.
+Adding the first vector creates it. Several processes can share the cache. Added vectors are on disk
+when the call returns. A vector with a wrong checksum counts as absent.
+
+The width is the number of dimensions of a vector. A refusal is stored as an empty vector: the
+embedding model refused the text, so it is not sent again.
 """
 
 import contextlib
@@ -214,7 +217,7 @@ class VectorCache:
         keys: Sequence[bytes],
         add_vectors: Callable[[list[int]], object],
     ) -> Vectors:
-        """Return the vectors of keys as `fetch` does, after missing vectors have been added.
+        """Add missing vectors, and return the vectors of keys as float32 (len(keys), dim).
 
         Damaged vectors are deleted and added again.
 
@@ -252,7 +255,9 @@ class VectorCache:
     def find_other_keys(
         self, keys: Collection[bytes], *, before: datetime | None = None
     ) -> list[bytes]:
-        """Return the keys of all other vectors and refusals of this model, of any width.
+        """Return the keys of all vectors and refusals of this model, except the given keys.
+
+        Vectors of any number of dimensions are included.
 
         Args:
             keys: The keys to leave out.

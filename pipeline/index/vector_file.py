@@ -3,6 +3,9 @@
 An index of up to MAX_EXACT_ROWS rows is an IndexFlatIP. In a larger index each number has 8 bits,
 between the least and the greatest number of its dimension, so the file is a quarter of the size.
 
+To seal a file is to write it under a temporary name, sync it to disk, rename it, and return its
+hash and size.
+
 The bytes are those of `faiss.write_index`, but all vectors are never in memory at once: the file is
 the header of an empty index with two counts replaced, followed by the rows.
 """
@@ -47,7 +50,7 @@ def write_faiss_index(
     row_count: int,
     dim: int,
 ) -> files.SealedFile:
-    """Write and seal a flat index, or an 8-bit index for more than MAX_EXACT_ROWS rows.
+    """Write and seal a faiss file: exact, or with 8-bit numbers above MAX_EXACT_ROWS rows.
 
     The 8-bit index needs two passes. The first pass copies the blocks to a temporary file next to
     `path`.
@@ -57,6 +60,9 @@ def write_faiss_index(
         blocks: Arrays float32 (rows, dim) in row order, `row_count` rows in all.
         row_count: Number of all rows.
         dim: Width of the vectors.
+
+    Returns:
+        The hash and the size of the file, which is on disk.
     """
     if is_exact(row_count):
         return _seal_index(
@@ -112,11 +118,14 @@ def _seal_index(
     blocks: Iterable[Vectors],
     row_count: int,
 ) -> files.SealedFile:
-    """Write the header of an empty (trained) index with its counts set, then the encoded rows.
+    """Write a faiss file: the header with its counts set, then the rows encoded by the index.
 
     The file is on disk when this returns.
 
     Args:
+        path: The file to write.
+        empty_index: A faiss index without rows, already trained. It makes the header, and encodes
+            the rows.
         blocks: Arrays float32 (rows, dim) in row order.
         row_count: Number of all rows, which is not checked.
 
@@ -225,9 +234,9 @@ def find_nearest_in_blocks(
 ) -> tuple[Vectors, NDArray[np.int64]]:
     """Return similarities and row numbers, (queries, k), of the rows nearest to each query.
 
-    Scans all blocks exactly. The best rows are first. If the blocks have fewer than `k` rows in
-    all, the last places of each query have no meaning. A thousand queries take as long as some
-    dozens of single queries, because faiss multiplies matrices.
+    Compares each query with all rows, without an index. The best rows are first. If the blocks have
+    fewer than `k` rows in all, the last places of each query have no meaning. All queries are
+    compared together, because separate comparisons are far slower.
 
     Args:
         queries: Array float32 (queries, dim).

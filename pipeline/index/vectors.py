@@ -1,6 +1,9 @@
 """Embed texts that are not in the vector cache, up to a hundred texts per call.
 
-Calls keep to the model's limits per minute, which count texts, not calls.
+Calls keep to the model's limits per minute, which count texts, not calls. The backend embeds:
+Gemini's API, or the local engine, which runs on this machine and costs nothing. A workspace is
+bound to the backend of its first batch, answer or vector. A page is the entries that are looked up
+in the cache at once; a block is the entries that one process embeds under its own lock.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -140,8 +143,9 @@ class Embedder:
         return self.cache.make_keys(entry.text for entry in entries)
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
-        """Return the vectors of queries that recur, float32 (len(texts), dim), and cache them.
+        """Return the vectors of queries, float32 (len(texts), dim), from the cache or the backend.
 
+        New vectors are cached, because these queries recur; with the local engine they are not.
         Binds the workspace to Gemini if it is not bound yet, except with the local engine.
         """
         vectors = embed_queries(self._ws, texts, self.cache)
@@ -230,8 +234,12 @@ class Embedder:
     def _run_calls(self, calls: Sequence[EmbeddingCall]) -> Iterator[CallResult]:
         """Run calls in parallel and yield their vectors, or the reason for each refused text.
 
-        Announces the backend. Results come in the order in which calls end. After a call has failed
-        no other call is started; its exception is raised when the running calls have ended.
+        Prints first which backend works and whether texts are uploaded, once per session. Results
+        come in the order in which calls end. After a call has failed no other call is started; its
+        exception is raised when the running calls have ended.
+
+        Args:
+            calls: The calls; without any, nothing is printed.
 
         Yields:
             Positions in the page with their vectors, or with the reason of a refusal.
@@ -250,7 +258,10 @@ class Embedder:
         failures = list[BaseException]()
 
         def run_call(call: EmbeddingCall) -> list[CallResult]:
-            """Return the results of a call; collect its error, and skip it after an error."""
+            """Run a call and return its results; keep an error in `failures` and return [].
+
+            After an error of any call, nothing is run and [] is returned.
+            """
             if failures:
                 return []
             try:
@@ -272,7 +283,7 @@ class Embedder:
         texts: Sequence[str],
         tokens: int,
     ) -> Vectors | RefusedError:
-        """Wait for the limits and return the vectors of texts, or the refusal of the call.
+        """Wait for the rate limits and return the vectors of texts, or the refusal of the call.
 
         A refusal with HTTP status 400 is returned, not raised: one of the texts can be its cause,
         and it must not end the other calls.
@@ -368,14 +379,16 @@ def _embed_around_refused(
     call: EmbeddingCall,
     embed_texts: Callable[[Sequence[str], int], Vectors | RefusedError],
 ) -> Iterator[CallResult]:
-    """Yield the vectors of a call; halve a refused call until each text at fault is alone.
+    """Yield the vectors of a call; split a refused call until each refused text is on its own.
 
-    After each refusal a plain word is embedded, to see whether a text is at fault. A refused call
-    costs nothing.
+    After each refusal PLAIN_WORD is embedded, which the API accepts unless something else than a
+    text is at fault. If it is accepted, the refused call is made again in two halves. A refused
+    call costs nothing.
 
     Args:
         call: The texts.
-        embed_texts: Embeds texts with an estimate of their tokens; returns a refusal.
+        embed_texts: Embeds texts, given an estimate of their tokens. Returns their vectors, or the
+            error if the API refused the call.
 
     Yields:
         Positions in the page and their vectors, or a single position and the reason of its refusal.
@@ -456,11 +469,14 @@ def find_missing_blocks(ws: WorkspaceSession) -> list[int]:
 
 
 def fit_text(text: str, *, limit: int | None) -> str:
-    """Return a text, without its middle if it is too long for a model that reads `limit` tokens.
+    """Return a text without its middle, if it is too long for an embedding model.
 
-    A model cuts off or refuses longer texts, and tags are at the end. Tokens are estimated, so a
-    quarter of the limit stays free. At most KEPT_END_CHARS of the end are kept, and " … " replaces
-    the middle. A limit of None means no limit.
+    A model cuts off or refuses longer texts, and the tags are at the end of a text. So the
+    beginning stays, and up to KEPT_END_CHARS of the end; " … " replaces the middle.
+
+    Args:
+        limit: Tokens that the model reads; None means no limit. Tokens are only estimated, so the
+            text is cut to three quarters of the limit.
     """
     if limit is None:
         return text

@@ -4,6 +4,10 @@ Entries are written to `metadata.json` and `entries.sqlite` as they arrive, with
 vectors come from the cache and are written to `faiss.index`. The manifest is written last. All
 files are on disk when `write_build` returns.
 
+An untagged row has no answer and no vector; only its words are written. The floor of a build is the
+scores that most meaningless queries do not reach; hits below it are weak. The meaningless queries
+are the nonsense queries in `nonsense.txt`.
+
 A build must not be linked before it is verified. The verification reads the files back from disk
 and the vectors from the cache; it uses nothing that was in memory when they were written.
 """
@@ -133,7 +137,8 @@ class _EntryWriter:
     def write_pages(self, pages: Iterable[EntryPage]) -> Iterator[Vectors]:
         """Write the entries of each page, then yield the page's vectors.
 
-        Seals the metadata after the last page, so before the file of the vectors.
+        After the last page, `metadata.json` is completed and sealed: synced to disk, with its hash
+        in `sealed`.
 
         Raises:
             InputError: There are no entries.
@@ -190,10 +195,13 @@ class _EntryWriter:
         *,
         first_row: int,
     ) -> None:
-        """Insert entries with their words and other columns into the database.
+        """Insert rows into the tables `entries`, `words` and `extra_cells` of the build's database.
+
+        `words` gets the terms of each group of fields, and `extra_cells` the columns of the source
+        that are not in the metadata.
 
         Args:
-            entries: The entries.
+            entries: The entries or untagged rows.
             keys: The key of the vector of each entry; empty without a vector.
             documents: The metadata of each entry as JSON.
             first_row: Number of the first row.
@@ -246,11 +254,12 @@ def write_build(
         cache: The cache that contains the vectors; names their model and width.
         count: Expected number of entries.
         number: Number of the build.
-        position: Position of the database when the entries were read.
+        position: Position of the database when the entries were read: a counter that grows with
+            each change of a task's rows.
         built_at: Now, in UTC.
         ranking: Weights of the fields, or None for the defaults.
-        meaningless_vectors: Vectors of `load_meaningless_queries` in its order, or None to leave
-            out the floor.
+        meaningless_vectors: Vectors of `load_meaningless_queries` in its order, from which the
+            floor is computed, or None for a build without a floor.
         refused_texts: Entries that are left out, by their ids.
         untagged_rows: Rows without an answer that only their words find.
         chosen_share: The share of words in `ranking` if a user chose it.
@@ -322,15 +331,20 @@ def load_meaningless_queries() -> tuple[str, ...]:
 
 
 def learn_floor(index: Index, query_vectors: Vectors) -> Floor:
-    """Return the floor of a build: the scores that most meaningless queries do not reach.
+    """Return the floor of a build: the scores below which a hit is weak.
 
-    Each query has a best cosine and a best word score. The floor is a line through both scores. Its
-    slope is the ratio of their standard deviations, and FLOOR_QUANTILE of the queries are below it.
-    So the floor adapts to the model, the texts and their number.
+    A meaningless query is nonsense, so its best hit shows which scores mean nothing in this build.
+    The best cosine and the best word score (BM25) of each meaningless query are computed.
 
-    A search by words only has no cosine, and a plain sum of words is not enough there: a rare word
-    can be the whole query or a tenth of it. `Floor.alone` is therefore the same quantile of
-    `score_words_alone`.
+    - `cosine` and `words` are the ends of a line through both scores. FLOOR_QUANTILE of the queries
+      are below the line. Its slope is the ratio of the standard deviations of the two scores.
+    - `alone` is for searches by words only, which have no cosine. A word score is not enough there:
+      a single rare word gets the same score whether it is the whole query or one of ten words. So
+      the score is multiplied by the matched share of the query (`score_words_alone`). `alone` is
+      the FLOOR_QUANTILE of these products.
+
+    MIN_WORD_SPREAD_SHARE and MIN_WORDS_ALONE_SHARE keep the floor from being too low if few of the
+    queries find a word at all.
 
     Args:
         index: The open build.

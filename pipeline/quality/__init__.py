@@ -1,1 +1,7 @@
-"""Quality of answers: figures, gates, reports, and pilots that gates judge."""
+"""Quality of answers: figures, gates, reports, and pilots whose answers gates judge.
+
+A figure is a measured number. A gate is a figure with bounds; to judge a figure is to compare its
+value with them. A pilot is a small random sample of rows that is asked first. A label is the right
+value of a field: a person corrected or confirmed it. A version is `task@n/model`, also called
+extractor, and a prompt version is `task@n`.
+"""

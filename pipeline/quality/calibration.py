@@ -1,9 +1,13 @@
 """Compare the probabilities of answers with what people left unchanged.
 
 A probability is well calibrated if, of answers with a mean probability of 0.86, people leave 86 %
-unchanged. Only labelled fields count (see `store.labels`): nobody looked at the other fields of a
-corrected row. Review mode shows doubtful rows first, so the figures are about the labelled rows and
-not about all rows.
+unchanged. A label is the right value of a field, because a person corrected it or confirmed it in
+review mode. A value is unchanged if it equals its label. The probability of a value comes from a
+decision model, which gave the value itself or judged it.
+
+Only labelled fields count (see `store.labels`): nobody looked at the other fields of a corrected
+row. Review mode shows doubtful rows first, so the figures are about the labelled rows and not about
+all rows.
 """
 
 import json
@@ -61,8 +65,9 @@ class Calibration(NamedTuple):
     def document(self) -> dict[str, Any]:
         """Return the calibration as JSON members.
 
-        They are `field`, `answers`, `needed` (how many more answers are needed), `probability`
-        (the mean), `right` (the share of unchanged answers), and `low` and `high`, the ends of the
+        They are `field`, `answers` (with a probability and a label), `needed` (how many more
+        answers are needed), `probability` (the mean of the stored probabilities), `right` (the
+        share of answers that people left unchanged), and `low` and `high`, the ends of the 95 %
         interval of `right`. If there are too few answers, the last four are None.
         """
         document: dict[str, Any] = {
@@ -106,9 +111,9 @@ def describe_calibrations(calibrations: Iterable[Calibration]) -> list[str]:
 
 
 def calibrate(name: str, outcomes: Iterable[tuple[float, bool]]) -> Calibration:
-    """Return the number of a field's answers, of unchanged answers, and the mean probability.
+    """Count the answers and the unchanged answers of a field, and average their probabilities.
 
-    The mean is over all answers, and 0 if there are none.
+    The mean probability is 0 if there are no answers.
 
     Args:
         name: The name of the field.
@@ -130,15 +135,17 @@ def measure_calibration(
     preference: VersionPreference,
     field_names: Iterable[str],
 ) -> list[Calibration]:
-    """Compare the probabilities of each field with people's labels; sorted by the field's name.
+    """Return the mean probability of each field, and its share of unchanged values.
 
-    Each row counts with its preferred answer of a model. It is left out if it has no label, or if
-    its label is for another input than that answer.
+    The list is sorted by the field's name. Each labelled row counts once, with the model's answer
+    that the task prefers; see `_compare_row`. A row is left out if its text has changed between
+    that answer and the label. Reads only.
 
     Args:
         tx: A transaction, only read.
-        preference: The order of preference among the answers of models; corrections are labels.
-        field_names: Fields that are returned even if no label exists for them, then with 0 answers.
+        preference: The task, and its order of preference among versions.
+        field_names: Fields that are in the result in any case. Without labelled answers they have 0
+            answers.
     """
     outcomes: dict[str, list[tuple[float, bool]]] = {name: [] for name in field_names}
     row_labels = read_labels(tx, preference.task)
@@ -162,8 +169,9 @@ def _compare_row(
     """Yield (field, (probability, is unchanged)) for each field with a probability and a label.
 
     A field is unchanged if its value is that of the label. Only the preferred answer of a model to
-    the row counts; among answers of equal preference it is the newest. If there is no such answer,
-    or the label is for another input, this yields nothing.
+    the row counts, not a correction; among answers of equal preference it is the newest. Without
+    such an answer, or if the row's input for that answer was another than for the label, this
+    yields nothing.
     """
     model_answers = [answer for answer in row_answers if answer.version != PERSON]
     if not model_answers:

@@ -1,4 +1,8 @@
-"""Measure the answers of a task, judge the figures, and write the report into the workspace."""
+"""Measure the answers of a task, judge the figures, and write the report into the workspace.
+
+A gate is a figure with bounds; to judge a figure is to compare its value with them. The parameter
+`extractor` is a version, `task@n/model`, or a prompt version, `task@n`.
+"""
 
 from collections.abc import Sequence
 
@@ -69,19 +73,20 @@ def write_report(
 ) -> QualityReport | None:
     """Measure and judge the answers of a version, write the report's files, and return the report.
 
-    The report is on disk when this returns. Gates are judged, but a failed gate raises nothing.
+    Figures are compared with the gates in force; a failed gate raises nothing. The report is in the
+    folder `reports` of DATA, and is on disk when this returns.
 
     Args:
         ws: The session.
-        extractor: `task@n/model`, or `task@n` for all models. If None, the prompt version in use
-            is measured. If that has no answers and VERSION= is not set, the last version with
-            answers is measured.
+        extractor: The version: `task@n/model`, or `task@n` for all models. If it is None, the
+            prompt version in use is measured; if that has no answers and VERSION= is not set, the
+            last prompt version with answers.
         notes: Notes for the beginning of the report. If the answers are placeholders of the local
             engine, notes about that are added.
 
     Returns:
-        The report. It is None if there is no answer and no figure was measured on anything, such
-        as a reply or a parked row; no file is written then.
+        The report, or None if there was nothing to measure: no answer, no reply without an answer,
+        and no parked row. No file is written then.
 
     Raises:
         ConfigurationError: The gates of the task or of GATES are malformed.
@@ -124,10 +129,11 @@ def _measure_probabilities(
     task: Task,
     version: str | None,
 ) -> tuple[list[SupportedShare], list[Calibration]]:
-    """Return the shares of supported answers of a version, and the calibration of each field.
+    """Return the shares of answers that their texts support, and the calibration of each field.
 
-    The calibration is that of the task's preferred answers, of any version. Both lists are empty if
-    no answer of the version has a probability.
+    The shares are those of the answers of a version. The calibration, which compares probabilities
+    with corrections, is that of the preferred answers to all rows, of any version. Both lists are
+    empty if no answer of the version has a probability. Reads only.
 
     Args:
         version: The version of the shares; None for all versions.
@@ -147,9 +153,9 @@ def _measure_probabilities(
 
 
 def _answered_version(tx: Connection, task: Task) -> str:
-    """Return the task's prompt version, or the last version with answers if it has none.
+    """Return the prompt version in use, or the last prompt version with answers if it has none.
 
-    A task that counts only answers of its own version always gets this version.
+    A task that counts only answers of its own prompt version always gets that version.
     """
     versions = [] if task.rows.own_prompt_version else answers.list_versions(tx, task.name)
     answered_versions = [

@@ -6,7 +6,8 @@ A figure with bounds is a gate. GATES sets other bounds: `GATES="evidence=0.95,c
 - A gate with two bounds takes `low..high`; either number can be left out.
 - `off` switches a gate off.
 
-Shares are between 0 and 1.
+Shares are between 0 and 1. To judge a figure is to compare its value with the bounds of its gate.
+Items are the answers, rows or replies on which a figure was measured.
 """
 
 import csv
@@ -165,11 +166,11 @@ class TaskMeasure(NamedTuple):
 
 
 def read_figures(path: Path) -> tuple[Figure, ...]:
-    """Return the figures of a TSV file in its order, and then the figures of usage.
+    """Return the figures that a TSV file defines, in its order, followed by USAGE_FIGURES.
 
-    The first line is skipped. The columns of the file are name, unit, low, high, minimum items,
-    description and reason of the bounds. An empty bound means no bound, and empty minimum items
-    mean 0.
+    The first line is skipped. The columns are name, unit, low, high, minimum number of items,
+    description and reason of the bounds. An empty bound means no bound, and an empty minimum means
+    0.
     """
     with path.open(encoding="utf-8", newline="") as file:
         _, *rows = csv.reader(file, delimiter="\t")
@@ -275,9 +276,9 @@ def mean(histogram: Mapping[int, int]) -> float | None:
 
 
 def compute_percentile(histogram: Mapping[Number, int], share: float) -> Number | None:
-    """Return the smallest value such that at least a share of all values are not above it.
+    """Return the percentile of a histogram at a share, such as 0.9 for P90; None if it is empty.
 
-    Returns None if the histogram is empty.
+    It is the smallest value that at least this share of all values do not exceed.
 
     Args:
         histogram: How often each value occurs.
@@ -386,7 +387,7 @@ def judge_figures(
     quality: QualityFigures,
     gates: Mapping[str, Figure | None],
 ) -> list[MeasuredFigure]:
-    """Return every figure with its value, and with a verdict if it is a gate.
+    """Return every figure of a report with its value, and with a verdict if it is a gate.
 
     `gates` are the effective gates by name, with None for a gate that is off.
     """
@@ -402,14 +403,17 @@ def _judge_figure(
     item_count: int,
     gate: Figure | None,
 ) -> MeasuredFigure:
-    """Return a figure with a verdict, or with the reason for no verdict.
+    """Return a figure with its value and whether its gate passed, or why it was not judged.
 
-    There is no verdict if `gate` is None, if nothing was measured, or if fewer items were measured
-    than the gate requires. A figure with a verdict has the bounds of `gate`.
+    It is not judged if `gate` is None, if `value` is None, or if fewer items were measured than the
+    gate requires. The figure in the result then has its default bounds, otherwise those of `gate`.
 
     Args:
-        gate: The figure with its effective bounds; None if the gate is off, or if the figure has no
-            bounds.
+        figure: The figure with its default bounds.
+        value: Its value; None if nothing was measured.
+        item_count: The number of measured items.
+        gate: The same figure with the bounds in force; None if the gate is off, or if the figure
+            has no bounds.
     """
     if gate is None:
         reason = "switched off" if figure.is_gate else "it has no bounds"
@@ -430,16 +434,16 @@ def apply_gate_settings(
     *,
     other_gates: Collection[str] = (),
 ) -> dict[str, Figure | None]:
-    """Return the gates by name with the bounds that settings define; None if a gate is off.
+    """Return the gates in force by name, with the bounds that settings define; None for "off".
 
-    A gate that no setting names has its default bounds. A figure without default bounds is returned
-    only if a setting names it.
+    A gate that no setting names has its default bounds. A figure with `may_be_bounded` has no
+    default bounds, and is a gate only if a setting names it.
 
     Args:
-        figures: The figures of the task; figures without bounds are no gates, unless they may be
-            bounded.
-        settings: The text of each setting by its place, which is named in messages. A later text
-            overrides an earlier text.
+        figures: The figures of the task. Figures that have no bounds and no `may_be_bounded` are
+            ignored.
+        settings: The text of each setting, such as `evidence=0.95,same=off`, by the place it comes
+            from, which messages name. A later text overrides an earlier text.
         other_gates: Gates of other tasks, which are ignored.
 
     Raises:
@@ -464,6 +468,9 @@ def apply_gate_settings(
 def _split_gates(text: str, place: str) -> Iterator[tuple[str, str]]:
     """Yield (gate, bounds) of each part of a text `name=bounds,…`.
 
+    Args:
+        place: The origin of the text, such as `GATES`, for messages.
+
     Raises:
         ConfigurationError: A part is not `name=bounds`, or a name is repeated.
     """
@@ -479,17 +486,19 @@ def _split_gates(text: str, place: str) -> Iterator[tuple[str, str]]:
 
 
 def _replace_bounds(gate: Figure, text: str, place: str) -> Figure | None:
-    """Return a copy of a gate with the bounds in a text, or None if the text is "off".
+    """Return a copy of a gate with the bounds that a text sets, or None if the text is "off".
 
-    The text is a number or `low..high`. A number replaces the only bound of the gate; if the gate
-    has no bound, it becomes the low bound if the figure may be bounded, else the high bound. A
-    number that is missing in `low..high` removes that bound.
+    The text has one of these forms:
+
+    - `low..high` replaces both bounds. If a number is left out, that bound is removed.
+    - A single number replaces the only bound of the gate. If the gate has no bound yet
+      (`may_be_bounded`), the number becomes its low bound.
 
     Args:
-        place: The place of the setting, for messages.
+        place: The origin of the text, such as `GATES`, for messages.
 
     Raises:
-        ConfigurationError: The text is malformed, names no bound, is a single number for a gate
+        ConfigurationError: The text is malformed, contains no number, is a single number for a gate
             with two bounds, has low > high, or a share is not between 0 and 1.
     """
     if text.lower() == "off":

@@ -1,6 +1,8 @@
 """Compare the answers of versions with the labels of rows: corrected and reviewed values.
 
 - A value is right if it equals the label. The order of a list of plain values is not compared.
+- A label is the right value of a field: a person corrected or confirmed it.
+- A side is the answers of a version; the first version is A, the second is B.
 - Both versions are measured on the same rows.
 - Intervals are Wilson's, at 95 %. The paired comparison is the exact sign test (McNemar).
 """
@@ -102,13 +104,14 @@ def compare_with_labels(
 ) -> list[FieldComparison]:
     """Return for each field how many labels each side has right, of how many compared labels.
 
-    Only rows that all sides answered count; a field without a label in these rows is left out. For
-    two sides the result also has how many labels only A, and only B, has right; for one side both
-    are 0. Fields are in the order in which the labels first name them.
+    A label is the right value of a field, by a person. Only rows that all sides answered count; a
+    field without a label in these rows is left out. Fields are in the order in which the labels
+    first name them. For two sides, the labels that only A has right, and those that only B has
+    right, are counted, too; for a single side both counts are 0.
 
     Args:
         row_labels: Labels by row id.
-        sides: One or two sides; each has answers by row id.
+        sides: A, or A and B; each has the answers of a version by row id.
     """
     outcomes: dict[str, Counter[tuple[bool, ...]]] = {}
     for row_id, label in row_labels.items():
@@ -136,8 +139,9 @@ def compare_with_labels(
 def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str, Any]]:
     """Return comparisons as JSON: a document for each field, in the same order.
 
-    The members are `field` and `a`, the share of A. For two sides they are also `b`,
-    `only_a_right`, `only_b_right`, `p` (the chance) and `verdict`.
+    The members are `field` and `a`, how many values of version A are right (see
+    `Share.to_document`). For two versions they are also `b`, `only_a_right`, `only_b_right`, `p`
+    (the p-value of the sign test) and `verdict`.
     """
     documents = []
     for comparison in comparisons:
@@ -158,10 +162,10 @@ def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str,
 
 
 def read_valid_labels(tx: Connection, task: Task) -> dict[str, RowLabel]:
-    """Return the labels of the rows whose input is unchanged since their label, by row id.
+    """Return the labels of rows whose input is the same as when they were labelled, by row id.
 
-    If the input of every row has changed, the prompt has other columns now, and all labels are
-    valid. Examples of the task's prompt are left out.
+    If the input of every labelled row differs, the prompt must have other columns now, so all
+    labels are returned. Examples of the task's prompt are left out.
     """
     row_labels = labels.read_labels(tx, task.name)
     rows = task.rows.read(tx, list(row_labels))
@@ -233,10 +237,11 @@ class AccuracyReport:
 def measure_versions(
     tx: Connection, task: Task, texts: Sequence[str | None], *, doubtful_below: float
 ) -> AccuracyReport:
-    """Compare stored answers with the labels of a task; ask nothing.
+    """Compare the stored answers of up to two versions with the labels of a task; ask nothing.
 
-    Only labelled rows to which all measured versions have an answer count. If the version in use is
-    measured, the report also counts the labelled rows that only it has not answered. If there are
+    A label is the right value of a field, by a person. Only labelled rows to which all measured
+    versions have an answer count. If the version in use is measured, `unasked_rows` is the number
+    of labelled rows that it has not answered, but the other measured version has. If the task has
     no answers, the report has no versions.
 
     Args:
@@ -293,10 +298,11 @@ def measure_versions(
 
 
 def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> list[str]:
-    """Return the versions to measure, A before B; see `measure_versions`.
+    """Return the versions to measure, A before B; an empty list if no version has answers.
 
-    If `texts` names none, these are the last two versions with answers, or the only one. The list
-    is then empty if no version has answers. A number in `texts` becomes `task@number`.
+    If all `texts` are None or empty, these are the two versions with answers that began last, or
+    the only version. Otherwise they are the versions in `texts`; a number becomes the prompt
+    version `task@number`.
 
     Raises:
         InputError: A version has no answers, or both are the same version.
@@ -342,8 +348,8 @@ def _read_measured_answers(
 
     - It is an example of the version's prompt.
     - The version has no answer to it.
-    - The answer is to another input than the label. If this is true of all answers, the columns of
-      the prompt have changed, and no row is left out for this reason.
+    - The row's input for the answer was another than for the label. If this is true of all answers,
+      the version's prompt must read other columns, so no row is left out for this reason.
     """
     stored_answers = labels.read_version_answers(tx, task.name, measured.version, list(row_labels))
     changed_ids: Collection[str] = {
@@ -375,7 +381,12 @@ def _count_own_corrections(
     side: Mapping[str, Mapping[str, Any]],
     row_ids: Sequence[str],
 ) -> Counter[str]:
-    """Count by field the labels that replaced the very value that a version has."""
+    """Count by field the labels that corrected a value of this version, which is therefore wrong.
+
+    Args:
+        side: The answers of the version by row id.
+        row_ids: The rows to count.
+    """
     own_corrections = Counter[str]()
     for row_id in row_ids:
         own_corrections.update(
@@ -391,8 +402,8 @@ def count_agreement(
 ) -> dict[str, int]:
     """Return {field: number of pairs in which both answers have the same value}.
 
-    The fields are those of all answers. A pair in which only one answer, or none, has the field is
-    not counted.
+    The result has every field that occurs in any answer. A pair of answers counts for a field only
+    if both answers have that field.
     """
     agreement = dict.fromkeys(_field_names(answer_pairs), 0)
     for field_name in agreement:

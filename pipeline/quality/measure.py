@@ -2,7 +2,10 @@
 
 - A list counts by its length, as `path-count`. Its members count under the path of the list.
 - A quotation counts as a single value.
-- A field with few distinct values gets a bar for each value. A number gets a mean.
+- The path of a field is its name; the member of an object has the path `field.member`.
+- A field with few distinct values gets a bar for each value. A bar is the number of answers with a
+  value.
+- A number gets a mean.
 """
 
 import json
@@ -41,14 +44,15 @@ FIGURES = read_figures(Path(__file__).with_name("figures.tsv"))
 
 
 def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:
-    """Return the figures, bars and samples on the answers of a version.
+    """Return the figures, value counts and sample answers of a version, for its quality report.
 
-    Parked rows count as asked, whatever version parked them.
+    Parked rows, which failed too often, count as asked but not answered, whatever version parked
+    them. Reads only.
 
     Args:
         tx: A transaction, only read.
         task: The task.
-        extractor: `task@n/model`, `task@n` for all models, or None for all versions.
+        extractor: The version: `task@n/model`, `task@n` for all models, or None for all versions.
     """
     tally = _FieldTally()
     for item_id, answer in answers.answers_of_version(tx, task.name, extractor):
@@ -119,8 +123,9 @@ class _FieldTally:
     def add(self, item_id: str, answer_json: str) -> None:
         """Count an answer and the values of its fields, and offer it to the random sample.
 
-        It also counts equal answers, the answers in which a text is the word "null", and these
-        answers by field. The sample prefers answers with a quotation that only resembles the text.
+        Three more counts grow: of answers that are equal to this answer, of answers with the text
+        "null" in any field, and of answers with the text "null" by field. The sample prefers
+        answers with a quotation that is only similar to a passage of the text.
         """
         answer = json.loads(answer_json)
         self.answer_count += 1
@@ -157,7 +162,10 @@ class _FieldTally:
             value_counts[text] += 1
 
     def bars(self) -> Iterator[ReportTable]:
-        """Yield the number of answers by value, for fields with 2 to MAX_BARS values."""
+        """Yield a table of the number of answers by value for each field with 2 to MAX_BARS values.
+
+        Fields with quotations are left out.
+        """
         for path, value_counts in self.values.items():
             if 1 < len(value_counts) <= MAX_BARS and path not in self.quotes:
                 yield ReportTable(path, ("", "rows"), value_counts.most_common())

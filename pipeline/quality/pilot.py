@@ -1,7 +1,9 @@
 """Draw pilots, and decide whether all items may be asked.
 
-A pilot is a small random sample that is asked and judged first. The seed and the items determine
-the sample, so an interrupted pilot resumes with the same items.
+A pilot is a small random sample of rows that is asked first; its answers are measured and compared
+with the gates, which gives its verdict. To waive a pilot is to allow asking all rows without it.
+The parameter `extractor` is the version, `task@n/model`. The seed and the items determine the
+sample, so an interrupted pilot resumes with the same items.
 """
 
 import hashlib
@@ -34,10 +36,16 @@ def plan_next_pilot(
     size: int | None = None,
     seed: int | None = None,
 ) -> tuple[int, int, list[str]]:
-    """Return size, seed and row ids of the next pilot of a version; nothing is written.
+    """Return (size, seed, row ids) of the next pilot of a version; nothing is written.
 
-    If size or seed is None, it is that of the version's newest pilot if this is unfinished, else
-    DEFAULT_PILOT_SIZE or DEFAULT_PILOT_SEED. The ids are drawn as in `draw_pilot`.
+    The ids are drawn as in `draw_pilot`.
+
+    Args:
+        extractor: The version, `task@n/model`.
+        size: Number of rows. If it is None, it is that of the version's newest pilot if this is
+            unfinished, otherwise DEFAULT_PILOT_SIZE.
+        seed: Seed of the sample. If it is None, it is that of the same pilot, otherwise
+            DEFAULT_PILOT_SEED.
     """
     newest_pilot = runs.find_newest_pilot(tx, extractor)
     if newest_pilot is not None and newest_pilot.ended_at is None:
@@ -51,11 +59,16 @@ def plan_next_pilot(
 
 
 def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed: int) -> list[str]:
-    """Return the ids of at most `size` random rows for a pilot, in the order of the draw.
+    """Return the ids of at most `size` random rows for a pilot of a version, in the order drawn.
 
-    They are drawn from all rows that are open or have an answer of this version. A row that gets an
-    answer stays in the draw, so the same seed draws the same rows again. Memory does not grow with
-    the table.
+    They are drawn from all rows that are open (can be asked) or have an answer of the version. A
+    row that gets an answer stays in the draw, so the same seed draws the same rows again. Memory
+    does not grow with the table.
+
+    Args:
+        extractor: The version, `task@n/model`.
+        size: Maximum number of rows.
+        seed: Seed of the sample.
     """
     open_ids = task.rows.table(tx).select_unanswered_rows()
     # An item with an answer that was not applied is in both queries.
@@ -72,7 +85,8 @@ def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed:
 def draw_row_ids(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
     """Return a random sample of at most `size` distinct ids, in the order of the draw.
 
-    An id may occur at most twice in `ids`. The order of `ids` does not matter.
+    The ids and the seed determine the sample; the order of `ids` does not matter. An id may occur
+    at most twice in `ids`.
     """
 
     def hashed(item_id: str) -> tuple[bytes, str]:
@@ -84,19 +98,24 @@ def draw_row_ids(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
 
 
 def has_unfinished_pilot(tx: "Connection", extractor: str) -> bool:
-    """Return whether the newest pilot of a version is unfinished."""
+    """Return whether the newest pilot of a version is unfinished.
+
+    Args:
+        extractor: The version, `task@n/model`.
+    """
     pilot = runs.find_newest_pilot(tx, extractor)
     return pilot is not None and pilot.ended_at is None
 
 
 def find_blocking_reason(tx: "Connection", extractor: str, *, compulsory: bool = False) -> str:
-    """Return the reason why not all rows may be asked; "" if they may.
+    """Return the reason why not all rows of a version may be asked; "" if they may.
 
-    The newest ended pilot counts; an unfinished pilot counts only if no pilot ended. A failed pilot
-    and an unfinished pilot are reasons.
+    If a pilot of the version has ended, the newest ended pilot decides: it is a reason if it
+    failed. If none has ended, an unfinished pilot is a reason. Reads only.
 
     Args:
-        compulsory: A missing pilot is a reason, too.
+        extractor: The version, `task@n/model`.
+        compulsory: If there is no pilot at all, that is a reason, too.
     """
     pilot = runs.find_newest_pilot(tx, extractor, must_be_ended=True) or runs.find_newest_pilot(
         tx,
@@ -128,14 +147,16 @@ def waive_required_pilot(
 def block_if_hopeless(
     store: Store, task: Task, *, data: Path, quality: QualityReport, now: Callable[[], datetime]
 ) -> bool:
-    """Record a failed pilot if a report is hopeless and the task needs pilots.
+    """Record a failed pilot of a report's version if the report is hopeless.
 
-    A report is hopeless if it misses a gate by at least HOPELESS_MISS on enough rows. The failed
-    pilot blocks all further rows of the version until a pilot passes or is waived. While a pilot is
-    unfinished nothing is recorded, because that pilot gets its own verdict.
+    Does nothing for a task that needs no pilots. A report is hopeless if a share misses the bound
+    of its gate by at least HOPELESS_MISS on enough rows. The failed pilot blocks all further rows
+    of the version until a pilot passes or is waived. While a pilot is unfinished nothing is
+    recorded, because that pilot gets its own verdict.
 
     Returns:
-        Whether the report is hopeless and the task needs pilots, even if nothing was recorded.
+        Whether the report is hopeless and the task needs pilots. It is True also if an unfinished
+        pilot kept this from being recorded.
     """
     if not task.needs_pilot or not quality.is_hopeless:
         return False
@@ -148,15 +169,15 @@ def block_if_hopeless(
 
 
 def check_pilot(tx: "Connection", task: Task, extractor: str, *, is_required: bool = False) -> None:
-    """Check that no pilot forbids to ask all rows of a task; see `find_blocking_reason`.
+    """Check that no pilot forbids to ask all rows of a version; see `find_blocking_reason`.
 
     Args:
-        extractor: The version of the answers.
+        extractor: The version, `task@n/model`.
         is_required: Raise also if the version has no pilot.
 
     Raises:
-        GateError: A pilot failed, is not finished, or is missing though required. The hint has the
-            command that runs a pilot.
+        GateError: The newest ended pilot failed, no pilot has ended yet, or a required pilot is
+            missing. The hint has the command that runs a pilot.
     """
     reason = find_blocking_reason(tx, extractor, compulsory=is_required)
     if not reason:

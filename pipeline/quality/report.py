@@ -1,5 +1,8 @@
 """Quality reports: Markdown for people and JSON for programs, sealed in `reports/`.
 
+A gate is a figure with bounds; it is judged if enough was measured. To seal a file is to write it
+under a temporary name, sync it to disk and rename it.
+
 A report is `<task>-<time>-<tail>.md` with a `.json` of the same name. The JSON file is sealed last,
 so a report with JSON is complete. The tail is random, so that two processes never write the same
 name. Markdown has short lines and narrow tables for phones, and all texts from data are escaped.
@@ -91,9 +94,10 @@ class QualityReport(NamedTuple):
 
     @property
     def error(self) -> GateError | None:
-        """An error that names the failed gates, to be raised by the caller; None if none failed.
+        """An error that names the failed gates and their values; None if no gate failed.
 
-        Answers and report are stored in both cases.
+        It is not raised here. Its message says that the answers are stored, because a failed gate
+        deletes nothing.
         """
         failed_gates = self.failed
         if not failed_gates:
@@ -126,7 +130,7 @@ class QualityReport(NamedTuple):
         """The result of all gates on a line: how many passed, or how many failed and their names.
 
         The number of gates that were not judged is added, if there are any, for example `all 3
-        gates passed, 1 not judged`. If no gate was judged, the line says so.
+        gates passed, 1 not judged`. If no gate was judged, the line says only that.
         """
         judged_count = sum(gate.passed is not None for gate in self.gates)
         suffix = ""
@@ -211,11 +215,14 @@ class QualityReport(NamedTuple):
     ) -> "QualityReport":
         """Write the report into the workspace folder `data`, and return it with its `path`.
 
-        Its path is that of the Markdown. The Markdown file is written before the JSON file. Both
-        are on disk when this returns.
+        `path` is that of the Markdown file, which is written before the JSON file of the same name.
+        Both are on disk when this returns.
 
         Args:
-            rerun_command: As in `render_markdown`.
+            data: The workspace's folder DATA; the files are in its folder `reports`.
+            task: The name of the task, which begins the file names.
+            rerun_command: The command that judges the answers with other bounds; the report shows
+                it.
         """
         folder = data / REPORTS_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
@@ -313,10 +320,11 @@ def _alignments(rows: ReportTable) -> list[str]:
 
 
 def _format_passing_bounds(gate: MeasuredFigure) -> str:
-    """Return a setting for GATES, such as `answered=0.93`, with bounds that a gate's value passes.
+    """Return bounds that a failed gate would pass, as a text for GATES such as `answered=0.93`.
 
-    Bounds that the value passes already stay. The bounds are rounded outwards to two decimals. A
-    missing value counts as 0.
+    The report offers it to the user. A bound that the value violates is moved to the value, rounded
+    outwards to two decimals; a bound that the value keeps is not changed. A missing value counts as
+    0.
     """
     value = gate.value or 0.0
     bounds: list[str] = []
@@ -374,9 +382,13 @@ def delete_reports(
     *,
     should_delete: Callable[[Sequence[Path]], bool],
 ) -> int:
-    """Delete the reports of a task for whose files `should_delete` returns true.
+    """Delete the reports of a task that `should_delete` chooses.
 
     Reports contain samples of people's data, so `forget` deletes those that name a person.
+
+    Args:
+        should_delete: Called for each report with its files (.md and .json). If it returns true,
+            all of them are deleted.
 
     Returns:
         The number of deleted files. The deletion is durable when this returns.
@@ -397,9 +409,10 @@ def find_old_reports(
     *,
     kept_names: Collection[str],
 ) -> list[Path]:
-    """Return the files of a task's reports that were written before a time, oldest first.
+    """Return the files of a task's reports that are older than a time, oldest first.
 
-    Reports named in `kept_names`, and the newest report with a JSON file, are left out.
+    The time of a report is that in its file name. Reports named in `kept_names`, and the newest
+    report with a JSON file, are left out. Deletes nothing.
     """
     paths_by_name = list_report_files_by_name(data, task)
     complete_names = [

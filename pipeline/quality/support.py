@@ -1,8 +1,9 @@
 """Measure the share of judged answers that their texts support, with intervals.
 
-A decision model judged the values of these answers (`judge`). The text supports a field if the
-stored probability is at least MIN_SUPPORTED; a list is supported if each of its members is. Fields
-that a decision model answered itself are not counted.
+A decision model judged the values of these answers (`judge`): it read text and value, and gave the
+probability that the text supports the value. The text supports a field if the stored probability is
+at least MIN_SUPPORTED; a list is supported if each of its members is. Fields that a decision model
+answered itself are not counted.
 """
 
 from collections import Counter
@@ -129,14 +130,15 @@ def add_support(
     shares: Sequence[SupportedShare],
     gates: Mapping[str, Figure | None],
 ) -> QualityFigures:
-    """Return a copy of `quality` with the shares of supported answers as figures and as a table.
+    """Return a copy of `quality` that also reports the shares of supported answers.
 
-    The table is left out if there are no shares. If a gate demands a share that is not in `shares`,
-    its figure is added without a value, so that the report says that nothing was measured.
+    Each share becomes a figure with a value. All shares together become a table, which is left out
+    if there are none. If a gate bounds a share that is not in `shares`, its figure is added without
+    a value, so that the report says that nothing was measured.
 
     Args:
-        shares: The shares, for all fields together and for each field.
-        gates: The effective gates by name.
+        shares: The shares, for whole answers and for each field.
+        gates: The gates in force by name; None for a gate that is off.
     """
     values: dict[str, FigureValue] = {}
     figures: list[Figure] = []

@@ -1,4 +1,11 @@
-"""Counts of answers, failed attempts and replies."""
+"""Counts of answers, failed attempts and replies.
+
+An attempt is a request that produced no answer. A charged attempt counts against its row, whose
+number of attempts is limited; an uncharged attempt failed because of the service. Unparking a row
+forgives its attempts: they stay stored, but no longer count. A lost live call is a live call that
+got no reply, although it may have been paid for. An applied answer may count for its row; an answer
+that came too late is stored unapplied.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -40,10 +47,10 @@ def count_charged(
     version: str,
     row_ids: Sequence[str],
 ) -> dict[str, int]:
-    """Count each row's charged and unforgiven attempts under a version.
+    """Return how many charged and unforgiven attempts each row has under a version, by row id.
 
-    Returns:
-        Counts by row id; rows without such attempts are left out.
+    A charged attempt failed because of its row and counts against it. Rows without such attempts
+    are left out.
     """
     return _count_attempts(tx, task, row_ids, attempts.c.extractor == version, attempts.c.charged)
 
@@ -65,14 +72,16 @@ def count_service_failures(
     *,
     live: bool,
 ) -> dict[str, int]:
-    """Count the uncharged attempts of each row under a version since its last charged attempt.
+    """Return how often the service failed for each row since the row's last charged attempt.
 
-    Forgiven attempts never count.
+    A failure of the service is an attempt under the version that is not charged to the row.
+    Forgiven attempts never count, and an answer in between does not reset the count. There are two
+    kinds, which are counted apart: lost live calls, whose reason begins with LOST_CALL_PREFIX, and
+    all other failures in a batch.
 
     Args:
-        row_ids: Count only attempts of these rows.
-        live: Count only lost live calls; False counts only attempts in a batch that are no lost
-            live calls.
+        row_ids: The rows to count for.
+        live: Count the lost live calls; False counts the other failures.
 
     Returns:
         Counts by row id; rows without such attempts are left out.
@@ -117,13 +126,15 @@ def _count_attempts(
 
 
 def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[str, int]]:
-    """Count the requests of one batch, or of all batches, by how they ended.
+    """Count the requests of a batch, or of all batches if it is None, by how they ended.
 
-    Running claims count as `claimed`, answers as `answered`, and attempts by their outcome.
+    Requests that have not ended count as `claimed`, answers as `answered`, and attempts by their
+    outcome.
 
     Returns:
-        For each batch number the counts of `claimed` and of every outcome, 0 included. Batches
-        without a claim, answer or attempt are left out.
+        By batch number, a dict with the counts of `claimed` and of every `Outcome` (`answered`,
+        `refused`, `invalid` and others), 0 included. Batches without a claim, answer or attempt are
+        left out.
     """
     sources = (
         (asks, literal("claimed"), asks.c.state == CLAIMED),
@@ -172,8 +183,9 @@ class ReplyCounts(NamedTuple):
 def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts:
     """Return how many replies a task got, and the sum of their tokens and cost in USD.
 
-    Answers, refused attempts and invalid attempts are counted. Corrections do not count. Forgiven
-    attempts and attempts with another outcome count in the tokens and cost only.
+    Answers of models, refused attempts and invalid attempts are replies. Forgiven attempts, and
+    attempts with another outcome, are not counted as replies, but their tokens and cost are
+    included. Corrections are left out.
 
     Args:
         version: A version; None means all versions.

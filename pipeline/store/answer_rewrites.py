@@ -15,16 +15,16 @@ def rewrite_answers(
     labels: Sequence[str],
     rewrite: Callable[[str], str],
 ) -> int:
-    """Replace the JSON of a task's answers under some prompt versions, and of its corrections.
+    """Rewrite the JSON of a task's answers under some prompt versions, and of its corrections.
 
     Forgotten answers are left alone. Runs in the caller's transaction.
 
     Args:
-        labels: Prompt versions, such as `reviews@1`.
+        labels: Prompt versions, such as `reviews@1`; the answers of all their models are rewritten.
         rewrite: Returns the new JSON of an answer's JSON.
 
     Returns:
-        The number of answers that changed.
+        The number of answers and corrections that changed.
     """
     is_selected = or_(
         answers.c.extractor == PERSON,

@@ -1,8 +1,11 @@
 """Store answers with their provenance, and attempts that produced no answer.
 
+- An answer is applied if it may count for its row. An answer that came too late is stored
+  unapplied.
+- An answer is preferred if it counts among all applied answers to its row, see `VersionPreference`.
 - An attempt that failed because of its row is `charged`: it counts against the row.
 - An attempt that failed because of the service counts towards MAX_SERVICE_FAILURES in a row.
-- Unparking a row forgives its attempts; it does not delete them.
+- Unparking a row forgives its attempts: they stay stored, but no longer count.
 """
 
 import json
@@ -133,7 +136,7 @@ def list_row_ids_of_batch(
     outcome: Outcome | None = None,
     claimed: bool = False,
 ) -> list[str]:
-    """Return the ids of a batch's rows that have an answer or an attempt, in any order.
+    """Return the ids of the rows that have an answer or an attempt in a batch, in any order.
 
     A row with several answers or attempts in the batch is returned several times.
 
@@ -209,16 +212,16 @@ def find_anomalies(
     *,
     model: str,
 ) -> tuple[list[str], list[str], list[str]]:
-    """Find anomalies among the answers of a batch.
+    """Return unapplied answers, changed inputs and foreign model versions of a batch's answers.
 
     Args:
-        model: The model that was asked. `gemini-x-002` is a version of `gemini-x`;
-            `gemini-x-lite` is another model.
+        model: The model that was asked. `gemini-x-002` is a version of `gemini-x`; `gemini-x-lite`
+            is another model.
 
     Returns:
-        Ids of rows whose answer was not applied, ids of rows whose input had changed
-        meanwhile, and sorted names of model versions that are not of `model`, without `models/`.
-        Ids are sorted by length, then by text.
+        Three lists: the ids of rows whose answer was not applied, the ids of rows whose input had
+        changed before the answer arrived, and the sorted names of model versions that are not of
+        `model`. The prefix `models/` of names is removed. Ids are sorted by length, then by text.
     """
     is_in_batch = answers.c.batch == batch
     query = (
@@ -251,8 +254,8 @@ def applied_answers(
     """Yield (row id, version, answer as JSON, time) of applied answers, oldest first.
 
     Args:
-        row_ids: Only answers to these rows; None means all rows. If there are more than
-            PAGE ids, answers are sorted within a page of ids only.
+        row_ids: Only answers to these rows; None means all rows. If there are more than PAGE_ROWS
+            ids, answers are sorted within a page of ids only.
     """
     query = (
         select(answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
@@ -314,9 +317,9 @@ class VersionPreference:
     def sort_columns(self, answer_table: FromClause) -> list[ColumnElement[Any]]:
         """Return the ORDER BY columns that put the preferred answer of a row first.
 
-        Corrections come first, then `versions` in their order, then `label`, then all other
-        versions. Equal ranks are sorted by the start of their version, latest first, if several
-        versions started. The newest answer (highest id) breaks ties.
+        There are four ranks: corrections, then the preferred `versions` in their order, then the
+        current prompt version `label`, then all other versions. Within a rank, the version that
+        began last comes first; within a version, the newest answer (highest id).
 
         Args:
             answer_table: The table of answers, or an alias or subquery of it.
@@ -336,7 +339,7 @@ class VersionPreference:
         return [*order, answer_table.c.id.desc()]
 
     def sort_key(self, version: str) -> tuple[bool, int, int]:
-        """Return a sort key that sorts versions as `order` sorts their answers.
+        """Return a sort key that sorts versions as `sort_columns` sorts their answers.
 
         A version that is not in `started_versions` (of another program) comes last in its rank.
         """
@@ -358,15 +361,19 @@ def is_preferred(
     corrected: bool = False,
     per_version: bool = False,
 ) -> ColumnElement[bool]:
-    """Return the SQL condition that an applied answer is its row's preferred answer.
+    """Return the SQL condition that an answer is its row's preferred answer of those compared.
+
+    Compared are the applied answers of `version`, and the corrections if `corrected` is set. An
+    answer that is not compared does not meet the condition. A single answer of each row meets it,
+    or with `per_version` an answer of each version.
 
     Args:
         preference: The task, and the order of preference among its answers.
-        version: Compare only answers of this version; None means all versions and people. Other
-            answers do not meet the condition.
-        corrected: Compare the answers of people, too, if `version` is a version.
-        per_version: Return the preferred answer of each version instead of a single answer for the
-            row.
+        version: A version or prompt version. None compares the answers of all versions and the
+            corrections, so `corrected` changes nothing.
+        corrected: Compare the corrections, too; they are preferred to all other answers.
+        per_version: Compare an answer only with answers of its own version, so that the newest
+            answer of each compared version meets the condition.
     """
     other_answers = answers.alias("others")
 
@@ -418,13 +425,14 @@ def have_different_answers(
     first_version: str,
     second_version: str,
 ) -> ColumnElement[bool]:
-    """Return the SQL condition that the newest answers of two versions to a row differ.
+    """Return the SQL condition that a row's newest answers of two versions differ in a value.
 
     The order of fields is not compared. The condition is NULL if one of the versions has no answer
     to the row.
 
     Args:
-        tx: The connection that will run the query. An SQLite connection gets a function.
+        tx: The connection that will run the query. On SQLite, a function `findable_differ` is
+            registered in it.
         id_column: The column with the row's id in the outer query.
     """
     first_answer, second_answer = (
@@ -479,7 +487,7 @@ def read_answers_to_former_inputs(
     task: str,
     hashes: Mapping[str, str],
 ) -> dict[str, list[str]]:
-    """Return the models' applied answers, as JSON, to other than the rows' present inputs.
+    """Return the models' applied answers, as JSON, that were given before a row's input changed.
 
     The answers to a row are sorted, oldest first. Corrections are left out.
 
@@ -573,7 +581,7 @@ def preferred_answers_page(
         after: Return only rows with a greater id.
 
     Returns:
-        At most PAGE answers, by row id.
+        At most PAGE_ROWS answers, by row id.
     """
     query = (
         select(answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
@@ -706,7 +714,7 @@ def count_by_version(
     task: str,
     *conditions: ColumnElement[bool],
 ) -> list[VersionCounts]:
-    """Count the applied answers of each version of a task, sorted by version.
+    """Return the number of applied answers of each version of a task, sorted by version.
 
     Args:
         conditions: Count only answers that meet all these conditions.
@@ -782,7 +790,7 @@ def belongs_to_version(version: str, label: str) -> bool:
 def join_models(version: str, answered_versions: Iterable[str]) -> str:
     """Return the prompt version of a version if several models answered under it.
 
-    Else the version is returned unchanged.
+    Otherwise the version is returned unchanged.
 
     Args:
         version: `label/model`.
@@ -810,14 +818,14 @@ def delete_version(
     *,
     now: datetime,
 ) -> tuple[int, int, int]:
-    """Delete all answers, attempts, claims and pilots of a version, and end its open runs.
+    """Delete all answers, attempts, claims and pilots of a version, and end its unfinished runs.
 
-    Partial answers are deleted, too. Its batches stay. Each batch that was not rolled back before
-    gets an event in the journal that marks it as rolled back. Claimed and parked rows become open.
-    Runs in the caller's transaction.
+    Partial answers are deleted, too. A pilot is a small sample that was asked first. Claimed and
+    parked rows become open. The batches stay, and the journal marks each of them as rolled back,
+    unless it was before. A task's own table is not changed. Runs in the caller's transaction.
 
     Returns:
-        Numbers of deleted answers, deleted attempts, and rows that were parked.
+        The numbers of deleted answers, of deleted attempts, and of rows that were parked.
     """
     reason = "its version was rolled back"
     batch_numbers = (

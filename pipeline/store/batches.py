@@ -1,7 +1,15 @@
 """Read batches and change their state.
 
-Only this module writes a batch's state, and only in `_move`. The transaction that ends a batch also
-writes its counts and costs.
+Only this module writes a batch's state, and only in `_update_batch_state`. The transaction that
+ends a batch also writes its counts and costs.
+
+- A batch is over when its result is on disk, or when it failed.
+- A live batch was sent as single API calls. The live batches of a command form a run.
+- A try is one call that creates the remote batch of a batch. `findable_creates` has a record of
+  each try.
+- A duplicate is a second remote batch of a batch.
+- A held batch is downloaded, but waits until a person decides about its suspicious result.
+- A trial or a judgement stores a batch only for its cost; it claims no rows.
 """
 
 import re
@@ -80,8 +88,8 @@ def batches_in_states(
         states: Only batches in these states; none means all states.
         task: Only batches of this task.
         only_live: Only live batches.
-        sent_since: Only batches that were sent at this time or later, and batches that are not
-            over.
+        sent_since: Only batches that were sent at this time or later, and all batches in a state
+            that can still change.
 
     Raises:
         InconsistentError: A batch has an unknown state.
@@ -116,9 +124,10 @@ def _unknown_state_message(number: int, state: str) -> str:
 def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
     """Return batches, with those of each live run combined into one batch.
 
-    The combined batch has the number of the run's first batch in the input, the sums of all its
-    batches, and the state of the last, or of an earlier batch that is still open. Batches of no run
-    are returned as they are. Trials and judgements are left out. The order is that of the input.
+    The combined batch has the number of the run's first batch in the input and the sums of all its
+    batches. Its state is that of the last batch; if that has ended and an earlier batch has not, it
+    is the state of the earlier batch. Batches of no run are returned as they are. Batches of trials
+    and judgements, which claim no rows, are left out. The order is that of the input.
     """
     combined: dict[int, BatchRow] = {}
     for batch in batch_rows:
@@ -135,8 +144,8 @@ def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
 def _add_batch_figures(run: BatchRow, batch: BatchRow) -> BatchRow:
     """Return the batch `run` with the figures of `batch` added to its own.
 
-    A sum is None if both values are None. State and end are those of `batch`, except if only `run`
-    is still open. `remote_done` becomes None.
+    A sum is None if both values are None. State and end are those of `batch`, except if `batch` has
+    ended and `run` has not. `remote_done`, the requests that Gemini finished so far, becomes None.
     """
     sums: dict[str, Any] = {}
     for name in _SUMMED_COLUMNS:
@@ -231,10 +240,11 @@ def list_past_calls(
     ended_after: datetime,
     excluded_batches: Collection[int] = (),
 ) -> list[PastCalls]:
-    """Return one entry per live batch of a model that is running or ended since a time.
+    """Return the calls of each live batch of a model that is running or ended since a time.
 
-    The entries are in any order. Batches without calls are left out. The tokens per call are the
-    batch's estimated input tokens, divided by its requests.
+    The batches are in any order. Batches without calls are left out. Every call to the API counts,
+    whatever it returned. The tokens per call are the batch's estimated input tokens, divided by its
+    requests.
 
     Args:
         ended_after: Leave out batches that ended before this time.
@@ -416,9 +426,9 @@ def mark_submitting(
     now: datetime,
     key_fingerprint: str | None = None,
 ) -> None:
-    """Record the next try to create a remote batch: *prepared* or *submitting* -> *submitting*.
+    """Record the next try to create a remote batch; the batch becomes *submitting*.
 
-    The caller commits before it calls the API.
+    The batch is *prepared* or *submitting* before. The caller commits before it calls the API.
 
     Args:
         key_fingerprint: Of the key that sends the create call; None if no call is sent.
@@ -453,13 +463,15 @@ def mark_submitted(
 ) -> None:
     """Move a batch to *submitted*, store its remote batch, and journal the move.
 
-    Sets the outcome of the try. A try that is missing in the database is inserted, because a
-    restored backup may be older than the try. Runs in the caller's transaction.
+    A try is one call that creates a remote batch. The outcome of the try that created it is set. If
+    the database has no record of that try, because it was restored from an older backup, the try is
+    inserted. Runs in the caller's transaction.
 
     Args:
         remote_name: The name that the API gave.
-        display_name: The name of the try that created it; its suffix is the number of the try.
-        outcome: The outcome of the try, `created` or `adopted`.
+        display_name: The name of the remote batch. It ends with the number of the try, for example
+            `-t2`.
+        outcome: `created`, or `adopted` if the remote batch was found in the API's list.
 
     Raises:
         StateConflictError: Another process changed the batch.
@@ -501,7 +513,7 @@ def mark_refused(
     now: datetime,
     **columns: Any,
 ) -> None:
-    """Record that the API refused the last try: *submitting* -> *prepared*.
+    """Record that the API refused the last create call: *submitting* -> *prepared*.
 
     Args:
         outcome: The outcome of the try.
@@ -516,14 +528,20 @@ def mark_refused(
 
 
 def display_name_of_try(batch: BatchRow, number: int, *, workspace_id: str) -> str:
-    """Return the display name of a try of a batch: workspace, task, number, file, try."""
+    """Return the remote name of a try to create a batch.
+
+    It contains the workspace, the task, the batch number, the hash of the request file and the try.
+    """
     return (
         f"findable-{workspace_id}-{batch.task}-{batch.number}-{batch.request_sha256[:16]}-t{number}"
     )
 
 
 def strip_try(display_name: str) -> str:
-    """Return a display name without its try, as all tries of a request file begin."""
+    """Return a display name without the number of the try at its end.
+
+    All tries to create a remote batch of the same request file have the same stripped name.
+    """
     return _TRY_SUFFIX.sub("", display_name)
 
 
@@ -557,12 +575,12 @@ def record_unclear_create(tx: Connection, batch: BatchRow, *, reason: str, now: 
 
 
 def record_absent_try(tx: Connection, batch: BatchRow) -> None:
-    """Record that the remote list, read whole and late enough, has nothing of the last try."""
+    """Record that the last try created nothing: a complete list of remote batches lacks it."""
     _end_try(tx, batch, outcome="absent", note=_ABSENT_REASON)
 
 
 def mark_absent(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
-    """Record that the remote list has nothing of any try: *submitting* -> *prepared*.
+    """Record that no try created a remote batch: *submitting* -> *prepared*.
 
     Raises:
         StateConflictError: Another process changed the batch.
@@ -642,7 +660,7 @@ def mark_downloaded(
 
 
 def hold(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
-    """Record why a *downloaded* batch must not be ingested; the state stays.
+    """Record why a *downloaded* batch must wait for a person's decision; the state stays.
 
     Raises:
         StateConflictError: Another process changed the batch.
@@ -681,12 +699,13 @@ def replace_result(
 def _update_downloaded_batch(
     tx: Connection, batch: BatchRow, event_reason: str, *, now: datetime, **columns: Any
 ) -> None:
-    """Set columns of a *downloaded* batch, and add an event with a reason to the journal.
+    """Set columns of a *downloaded* batch, and add a line with a reason to the journal.
 
     Runs in the caller's transaction.
 
     Raises:
-        StateConflictError: The batch is no longer *downloaded*, or has another result than `batch`.
+        StateConflictError: The batch is no longer *downloaded*, or its result file has another
+            SHA-256 than `batch` says.
     """
     is_same_result = batches.c.result_sha256 == batch.result_sha256
     is_downloaded = batches.c.state == BatchState.DOWNLOADED
@@ -723,9 +742,9 @@ def mark_ingested(tx: Connection, batch: BatchRow, *, now: datetime, **columns: 
 
 
 def list_numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, int]:
-    """Return the batch number of each display name of a try, without the try's suffix.
+    """Return the batch number of each display name that was tried, without the try's number.
 
-    A remote batch is recognized by it.
+    A remote batch is recognized by this name.
 
     Args:
         number: Only the tries of this batch; None means all batches.
@@ -810,7 +829,7 @@ def _to_batch(row: Any) -> BatchRow:
 
 
 def _end_try(tx: Connection, batch: BatchRow, *, outcome: str, note: str) -> None:
-    """Set the outcome and the note of a batch's last try."""
+    """Set the outcome and the note of the last try to create a batch's remote batch."""
     is_last_try = (creates.c.batch == batch.number) & (creates.c["try"] == batch.tries)
     tx.execute(update(creates).where(is_last_try).values(outcome=outcome, note=note))
 
@@ -850,7 +869,7 @@ def _update_batch_state(
 
 
 def _is_unchanged(batch: BatchRow) -> ColumnElement[bool]:
-    """Return the SQL condition that a batch has the state and the tries that were read."""
+    """Return the SQL condition that a batch still has the state and the tries that were read."""
     return (
         (batches.c.number == batch.number)
         & (batches.c.state == batch.state)

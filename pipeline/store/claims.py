@@ -1,12 +1,14 @@
 """Claim rows for a batch, and record how each ended under a version: answered or parked.
 
 - A row is *open* under a version if it has no record in `findable_asks`.
-- A claim is the INSERT of that record. Its primary key prevents that a row is asked, and paid
-  for, twice under a version. The claims of other versions are read before; this is exact,
-  because only one process writes.
+- A claim is the INSERT of that record. Its primary key prevents that a row is asked, and paid for,
+  twice under a version. The claims of other versions are read before; this is exact, because only
+  one process writes.
+- A parked row is not asked again until a user unparks it.
+- To release a row is to delete its record, so that it is open again.
 - If a row may be asked again after a failure, its record is deleted and the attempt stays.
-- Rows that no version may ask (text of another program, a row that is being forgotten) are
-  parked under the version "", which means every version.
+- Rows that no version may ask (text of another program, a row that is being forgotten) are parked
+  under the version "", which means every version.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -113,8 +115,9 @@ def insert_claims(
 
 
 def _update_table_statistics(tx: Connection, claim_count: int) -> None:
-    """Run ANALYZE on the claims if many were inserted and PostgreSQL knows of much fewer rows.
+    """Run ANALYZE on the table of claims if PostgreSQL's row count for it is far too small.
 
+    It is far too small if it is below MIN_KNOWN_FACTOR times the claims that were just inserted.
     Does nothing on SQLite, or for fewer than MIN_CLAIMS_FOR_ANALYZE claims.
     """
     if claim_count < MIN_CLAIMS_FOR_ANALYZE or tx.dialect.name != "postgresql":
@@ -131,8 +134,9 @@ def _insert_claim_records(
 ) -> None:
     """Insert records of rows as claimed, answered or parked under a version.
 
-    An answered record of the same row and version is deleted before, because the row lost its
-    answer. Runs in the caller's transaction.
+    If a row has an answered record under the version, that record is deleted first: a row with such
+    a record is open only if it lost its answer, for example because another program deleted it.
+    Runs in the caller's transaction.
 
     Args:
         records: The columns of `findable_asks` for each row; all have the same state.
@@ -251,8 +255,8 @@ def end_claims(
 ) -> None:
     """End claims of a batch: mark rows as answered, park them with a reason, or release them.
 
-    A released row's record is deleted, so the row is open again. Runs in the caller's transaction,
-    which the caller rolls back after an error.
+    The record of a released row is deleted, so the row can be asked again. Runs in the caller's
+    transaction, which the caller rolls back after an error.
 
     Raises:
         StateConflictError: The batch no longer claims all rows of `outcomes`.
@@ -448,17 +452,19 @@ def unpark(
     prompt_version: str = "",
     row_ids: Sequence[str] | None = None,
 ) -> list[str]:
-    """Release the parked rows of `list_unparkable_ids`, so that they are open again.
+    """Delete the parked records of rows, so that they can be asked, and forgive their attempts.
 
-    Their parked records are deleted. All attempts of these rows are forgiven, under every version.
-    Runs in the caller's transaction.
+    Rows that are parked under every version (text of another program, rows being forgotten) stay
+    parked. `prompt_version` only restricts which parked records are deleted: the forgiven attempts
+    of a row are those under all versions. A forgiven attempt no longer counts. Runs in the caller's
+    transaction.
 
     Args:
-        prompt_version: Only records of this prompt version; "" means all.
+        prompt_version: Only rows that are parked under this prompt version; "" means any version.
         row_ids: Only these rows; None means all rows of the task.
 
     Returns:
-        The ids of the rows.
+        The ids of the unparked rows, see `list_unparkable_ids`.
     """
     free_ids = list_unparkable_ids(tx, task, prompt_version=prompt_version, row_ids=row_ids)
     forgive = update(attempts).where(attempts.c.task == task).values(forgiven=True)
@@ -475,7 +481,10 @@ def list_unparkable_ids(
     prompt_version: str = "",
     row_ids: Sequence[str] | None = None,
 ) -> list[str]:
-    """Return the ids of parked rows that are not parked under every version.
+    """Return the ids of parked rows that a user may unpark, sorted.
+
+    These are rows with a parked record of a version. A record for every version does not count: it
+    parks text of another program, or a row that is being forgotten.
 
     Args:
         prompt_version: Only rows that are parked under this prompt version; "" means under any
@@ -502,7 +511,7 @@ def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:
 
 
 def reopen_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
-    """Delete the records that some rows were answered; the answers stay."""
+    """Delete the answered records of rows, so that they can be asked again; the answers stay."""
     delete_answered = delete(asks).where(asks.c.task == task, asks.c.state == ANSWERED)
     change_matching(tx, delete_answered, asks.c.item_id, row_ids)
 
@@ -595,7 +604,8 @@ def record_due_retry(
 ) -> None:
     """Record a row as due, so that the next command retries it.
 
-    Inserts an attempt that is forgiven and not charged.
+    Inserts an attempt without a batch that is not charged to the row and is forgiven, so it counts
+    nowhere else.
     """
     attempt = insert(attempts).values(
         charged=False,
@@ -611,11 +621,12 @@ def record_due_retry(
 
 
 def list_failed_retries(tx: Connection, task: str) -> Iterator[DueRetry]:
-    """Yield each row with a single call that got no reply and was not charged, oldest first.
+    """Yield the rows for which a call outside of a run got no reply, first failure first.
 
-    A single call is a live or priority call outside of a run. Attempts that were recorded as due
-    without a batch count as such, too. Rows that were answered since are included. `tries` counts
-    the calls, and the reason is that of the last attempt.
+    Only a live or priority call outside of a run counts, whose failure was not charged to the row.
+    Records of `record_due_retry`, which have no call, count as such failures, too. A row is yielded
+    once, even if it was answered since. Its `tries` are the calls, without the records, and its
+    `reason` is that of its newest failure or record.
     """
     single_batches = select(batches.c.number).where(
         batches.c.way.in_([Mode.LIVE, Mode.PRIORITY]),

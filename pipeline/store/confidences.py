@@ -2,8 +2,11 @@
 
 The column `confidences` of an answer has a JSON object:
 `{"tone": {"probability": 0.93, "model": "gemini-decision-1", "judged": false}}`. Fields without a
-probability are not members. A correction has the confidences of the fields that a model answered
-and no person set. The column of a forgotten answer and of an answer without confidences is NULL.
+probability are not members. A field is decided if a decision model gave its value, and judged if a
+decision model read the value that another model gave.
+
+A correction has the confidences of the fields that a model answered and no person set. The column
+of a forgotten answer and of an answer without confidences is NULL.
 
 The members are sorted by probability, and `probability` is the first member of each. So the first
 probability of the text is the least, and queries about many answers need not parse the JSON.
@@ -87,9 +90,9 @@ def set_judged_confidences(
 ) -> None:
     """Add confidences of judged fields to an answer, in the caller's transaction.
 
-    They replace earlier confidences of the same fields, except if a decision model answered the
-    field. Confidences of other fields stay. Nothing happens if the answer does not exist, is
-    forgotten or is a correction.
+    A new confidence replaces an earlier judged confidence of the same field. It is ignored if a
+    decision model gave the field's value itself. Confidences of other fields stay. Nothing happens
+    if the answer does not exist, is forgotten or is a correction.
     """
     is_changeable = (
         answers.c.id == answer_id,
@@ -191,8 +194,8 @@ def has_confidences(tx: Connection, task: str) -> bool:
 def list_confident_fields(tx: Connection, task: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return those of the named fields for which an answer of a task has a probability.
 
-    They are in the order of `names`. For a field without a probability, all answers are read if the
-    task has confidences.
+    They are in the order of `names`. This can be slow: if the task has confidences, all its answers
+    are read for each field that has no probability.
     """
     if not has_confidences(tx, task):
         return ()

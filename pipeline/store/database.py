@@ -3,6 +3,7 @@
 - `Store.read` opens a snapshot. `Store.write` is the only writer of the workspace while it is open,
   so a transaction changes exactly the rows that it read. Readers do not wait.
 - SQLite files (`sqlite`) and PostgreSQL servers (`postgresql`) behave alike.
+- A backend is the access to one kind of database: an SQLite file or a PostgreSQL server.
 - `stream_rows` reads many rows with constant memory.
 """
 
@@ -290,8 +291,8 @@ class Store:
             empty if the query returns no rows.
 
         Raises:
-            InputError: The query is invalid, writes, or is too slow, or another program used the
-                file meanwhile. The last error is raised at the end of the block.
+            InputError: The query is invalid, writes, or is too slow. Also at the end of the block,
+                if another program changed or opened its file while it was read.
         """
         backend = self._backend
         idle_state = None
@@ -447,10 +448,10 @@ class Store:
 
     @contextlib.contextmanager
     def _translate_errors(self, patience_s: float = BUSY_S) -> Iterator[None]:
-        """Raise the driver's errors in the block as our own; let other errors pass.
+        """Raise the database driver's errors in the block as FindableErrors; let other errors pass.
 
-        A transaction that goes on after a lost connection is reported as a lost connection, too. A
-        KeyboardInterrupt that the driver turned into another error is raised again.
+        If a transaction is used after its connection was lost, the error says that the connection
+        was lost. A KeyboardInterrupt that the driver turned into another error is raised again.
 
         Args:
             patience_s: The longest wait for another writer, for the message.
@@ -526,7 +527,7 @@ def _limit_sqlite_time(tx: Connection, seconds: float) -> Iterator[None]:
 
     Raises:
         SlowError: A statement failed after the time.
-        KeyboardInterrupt: A statement was interrupted before.
+        KeyboardInterrupt: A person interrupted a statement before the time was over.
     """
     timer = start_timer(tx)
     connection: Any = tx.connection.dbapi_connection
@@ -551,7 +552,8 @@ def _limit_server_time(tx: Connection, seconds: float) -> Iterator[None]:
     The block runs in a savepoint, so the transaction can be used after an error.
 
     Raises:
-        SlowError: A statement failed after the time; earlier errors are raised unchanged.
+        SlowError: A statement failed, and the time since the block began is over. Earlier errors
+            are raised unchanged.
     """
     deadline_s = time.monotonic() + seconds
     timeout_ms = max(1, round(seconds * 1000))

@@ -75,8 +75,8 @@ def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, l
 def to_answer_edit(row: Any, *, number: int) -> AnswerEdit:
     """Return an edit from a row of the table of answers.
 
-    An undo has no fields. An edit that was stored before schema 0025 has the fields that it
-    changed.
+    An undo sets no fields. An edit that was stored before schema 0025 has no record of the fields
+    that the person set; it gets the fields whose values it changed.
     """
     before = json.loads(row.before) or {}
     after = json.loads(row.answer)
@@ -119,7 +119,9 @@ def add_edits(
     *,
     bulk_edit: int | None = None,
 ) -> None:
-    """Insert edits, by row id, as answers of the version `person`.
+    """Insert edits, given by row id, as answers of the version `person`.
+
+    If an edit is not applied, all its row's edits are undone, so none of them is applied any more.
 
     Args:
         bulk_edit: Number of the bulk edit that the edits are part of.

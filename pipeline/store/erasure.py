@@ -1,5 +1,9 @@
 """Erase one row from the engine's tables, and journal it so that an interrupted run can continue.
 
+A row is being forgotten from `begin_erasure` until all its content is erased. Drawn examples are
+corrected rows that were put into a prompt as examples. To reseal a file is to write it again
+without the row.
+
 Records that a batch's counts and costs come from stay. They lose everything about the row (answer,
 excerpt, reason, hash) and get a meaningless row id.
 """
@@ -68,8 +72,9 @@ def list_batches_that_may_have_row(tx: Connection, task: str, row_id: str) -> li
     """Return the numbers of batches whose files may contain a row, ascending.
 
     These are the batches of the row's claim, answers and attempts, and of the versions whose
-    prompts have the row as an example. All failed batches of the task, and rolled back batches of
-    all tasks, are included, because only their files show which rows they asked about.
+    prompts have the row as an example. The database no longer knows which rows a failed or rolled
+    back batch asked about. So all failed batches of the task, and all rolled back batches of any
+    task, are included. Reads only.
     """
     queries = [
         select(table.c.batch).where(table.c.task == task, table.c.item_id == row_id)
@@ -90,7 +95,8 @@ def list_batches_that_may_have_row(tx: Connection, task: str, row_id: str) -> li
 def list_versions_with_example(tx: Connection, task: str, row_id: str) -> list[str]:
     """Return the prompt versions of a task that have a row as an example in their prompts.
 
-    Versions that continue such a version are included. The list is empty if the task is unknown.
+    A version that asked only some rows again, with the examples of such a version, is included. The
+    list is empty if the task is unknown.
     """
     record = workspace.get_task(tx, task)
     if record is None:
@@ -105,9 +111,10 @@ def list_versions_with_example(tx: Connection, task: str, row_id: str) -> list[s
 
 
 def _erase_example(tx: Connection, task: str, row_id: str) -> None:
-    """Delete a row from the drawn examples of all versions of its task, if it is an example.
+    """Delete a row from the stored examples of all prompt versions of its task.
 
-    Runs in the caller's transaction.
+    The examples were drawn from corrected rows. Does nothing if the row is not an example. Runs in
+    the caller's transaction.
     """
     record = workspace.get_task(tx, task)
     if record is None or not list_versions_with_example(tx, task, row_id):
@@ -128,9 +135,10 @@ def record_resealed_file(
     sha256: str,
     size: int,
 ) -> bool:
-    """Replace the recorded SHA-256 and size of a batch's request, result or hash file.
+    """Replace the recorded SHA-256 and size of a file of a batch that was written again.
 
-    A hash file is recorded in the journal, without a size. Runs in the caller's transaction.
+    The file is the batch's request file, its result file, or the file with the hashes of its lines.
+    The last is recorded in the journal, without a size. Runs in the caller's transaction.
 
     Args:
         old_sha256: The recorded SHA-256. It selects the file.
@@ -166,12 +174,13 @@ def erase_row(
     Claims, partial answers and corrections are deleted. Attempts and answers stay as records of
     costs, without content and under another row id. The row leaves the examples of prompts and the
     selections of runs. The row in `findable_rows` or in the task's table stays. On SQLite the
-    deleted content is overwritten. Runs in the caller's transaction.
+    deleted content is overwritten. Journals nothing. Runs in the caller's transaction.
 
     Args:
         words: Texts to replace by "…" in all reasons, notes and journal lines, as whole words.
-        has_findable_number: A numeric id was assigned by findable. The new row id then contains
-            this number, because it reveals nothing about the row. Other new ids are random.
+        has_findable_number: If the row's id is a number, it was assigned by findable and reveals
+            nothing, so the new row id contains it. Otherwise, and for ids that are no numbers, the
+            new id is random.
     """
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("PRAGMA secure_delete = ON")

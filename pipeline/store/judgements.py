@@ -1,4 +1,8 @@
-"""Read answers with their probabilities, to judge them and to compare them with corrections."""
+"""Read answers with their probabilities, to judge them and to compare them with corrections.
+
+An answer counts if it is the preferred applied answer of its row. To judge an answer is to let a
+decision model read it and its text, and store the probability of each field.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -58,7 +62,7 @@ def read_counting_answers_page(
     *,
     after: str = "",
 ) -> list[JudgedAnswer]:
-    """Return the next page of answers of models that count, by row id.
+    """Return the next page of the rows' preferred answers, by row id, without corrections.
 
     Args:
         after: Return only rows with a greater id.
@@ -80,7 +84,10 @@ def read_counting_answers(
     preference: VersionPreference,
     row_ids: Sequence[str],
 ) -> dict[str, JudgedAnswer]:
-    """Return the answers of models that count for some rows, by row id."""
+    """Return the preferred answers of some rows by row id, without corrections.
+
+    A row whose preferred answer is a correction is left out.
+    """
     rows = select_matching(tx, _select_counting_answers(preference), answers.c.item_id, row_ids)
     counting_answers = map(_to_judged_answer, rows)
     return {answer.row_id: answer for answer in counting_answers}

@@ -34,11 +34,12 @@ class RowLabel:
 
 
 def read_labels(tx: Connection, task: str) -> dict[str, RowLabel]:
-    """Return the values that people set or reviewed in a task's rows, by row id.
+    """Return the right values of a task's rows, as people set or reviewed them, by row id.
 
-    Each label also has the first values that corrections replaced. A reviewed answer labels all its
-    fields. The fields that a correction set come before the review; undone corrections are no
-    labels. Rows without a label are left out.
+    If an answer was reviewed, all its fields are labels. A field that a correction set has the
+    corrected value, even if the row was also reviewed. Undone corrections are ignored. Each label
+    also has, for each corrected field, the value before the row's first correction. Rows without a
+    label are left out.
     """
     query = (
         select(
@@ -147,7 +148,7 @@ def read_version_answers(
     """Return a version's newest answer to some rows, with its least probability, by row id.
 
     Rows without an answer are left out, and so are forgotten answers. Answers that were not applied
-    count, because a later version may have been first.
+    are included: an answer is not applied if a later version answered the row before.
 
     Args:
         version: A version, or a prompt version, which means all its models.

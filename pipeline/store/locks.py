@@ -4,7 +4,9 @@
   of a session outside of the pool.
 - A stopped process keeps its locks.
 - A lock can be lost: its file is removed, or its session ends. So each change of a state is an
-  UPDATE that expects the former state, and `check` is called right before an irreversible step.
+  UPDATE that expects the former state, and `raise_if_lost` is called right before an irreversible
+  step.
+- The holder is the process that has the lock. Its signature names it for messages.
 """
 
 import contextlib
@@ -84,12 +86,16 @@ class Locks:
     def try_lock(self, name: str) -> Iterator[Lock | None]:
         """Try to get a lock without waiting, and release it at the end of the block.
 
+        If the block ends without an error, it is not checked whether the lock still exists. If the
+        block raises an InconsistentError or an OSError and the lock was lost meanwhile,
+        LockLostError is raised instead, because the loss may be the cause. All other errors are
+        raised unchanged.
+
         Yields:
             The lock; None if another process, or another thread, has it. The block runs anyway.
 
         Raises:
-            LockLostError: The block failed, and the lock was lost. This replaces the block's error
-                if that is an InconsistentError or an OSError.
+            LockLostError: See above.
             ConfigurationError: The file of the lock cannot be locked.
         """
         lock = self.acquire(name)
@@ -194,8 +200,9 @@ class Locks:
     def acquire(self, name: str, *, should_sign: bool = True) -> Lock | None:
         """Get a lock without waiting for a live holder; the caller releases it.
 
-        On a server the session of a dead holder may last a little longer. Then the lock is tried at
-        most MAX_DEAD_HOLDER_TRIES times, with a pause between the tries.
+        On a server the session of a dead process may last a little longer. If the holder's
+        signature names a process of this host that no longer exists, the lock is tried up to
+        MAX_DEAD_HOLDER_TRIES times, with a pause between the tries.
 
         Args:
             should_sign: Write the holder into the file of the lock. A server needs no file.
@@ -250,8 +257,8 @@ class Locks:
 def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | None:
     """Lock a file without waiting, and create it and its folder if it is missing.
 
-    A file that was removed or replaced meanwhile is locked again. A forked child does not have the
-    lock, because filelock closes its copy of the file there.
+    If the file was removed or replaced before it was locked, the new file is locked. A forked child
+    process does not have the lock.
 
     Args:
         should_sign: Write the signature of this process into the file; a full disk is ignored.
@@ -318,9 +325,10 @@ def _make_signature() -> str:
 
 
 def _read_process_state(signature: list[str]) -> str:
-    """Return whether the process of a signature is "stopped" or "gone"; "" otherwise.
+    """Return "stopped" or "gone" for the process of a signature; "" if it runs or is not known.
 
-    The result is also "" for an incomplete signature, for another host, and without /proc.
+    A process is gone if this host has no process of its id, or if that process has ended. It is not
+    known for an incomplete signature, on another host, and without /proc.
 
     Args:
         signature: Process id, command and host.

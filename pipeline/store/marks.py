@@ -1,12 +1,14 @@
 """Store facts about merges, files and rows that only lines of the journal contain.
 
+The journal is the table `findable_events`.
+
 Each kind of line has typed functions here, which write and read it:
 
 - merges of values, and their undos
 - batches whose files a user removed, and batches whose version was rolled back
 - rows that are being forgotten, and forgotten rows that their source must not import again
 - values that were left out of the answers of a batch
-- how late the API lists a new batch, and which people and columns are in the index
+- how late the API lists a new batch (list delay), and which people and columns are in the index
 - batches whose rows are to be asked in another mode
 """
 
@@ -84,7 +86,7 @@ def undo_merge(tx: Connection, task: str, number: int, *, editor: str, now: date
 
 
 def list_merges(tx: Connection, task: str) -> list[TagMerge]:
-    """Return all merges of a task's values, also undone ones, oldest first, numbered from 1."""
+    """Return all merges of a task's values, undone merges included, oldest first, from number 1."""
     undo_events = {
         int(event["name"]): event
         for event in workspace.events_of(tx, f"{MERGE_UNDONE_EVENT}{task}")
@@ -117,7 +119,7 @@ def active_merge_rules(tx: Connection, task: str) -> dict[str, str]:
 
 
 def resolve_replacement_chains(rules: Mapping[str, str]) -> dict[str, str]:
-    """Return the last replacement of each value that is replaced.
+    """Return {value: its final replacement}, after the rules were applied repeatedly.
 
     Args:
         rules: A replacement for each value; the replacement may be replaced, too.

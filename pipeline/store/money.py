@@ -1,5 +1,8 @@
 """Sum up the cost of batches and of their duplicates, and read the measured use of past batches.
 
+A lost cost is the estimate of requests that may have been paid for although no reply is stored. A
+duplicate batch is a second remote batch of a batch.
+
 A claimed batch counts at its estimate until it is over. A request whose end is unknown may have
 been paid for, and counts at its estimate for good: a live call without a reply, a result that was
 never downloaded, a line that is missing in a result, a request without a line if the result has
@@ -42,12 +45,13 @@ def sum_spending(
 ) -> Spending:
     """Return the summed spending in USD of all batches and duplicate batches of all tasks.
 
-    A duplicate counts as lost with its estimated cost.
+    A duplicate counts as lost with its estimated cost. Reads only.
 
     Args:
-        sent_after: Count only batches that are not over, and batches sent and duplicates found
-            since this time. None counts all.
-        excluded_batch: Number of a batch to leave out, together with the prepared batches after it.
+        sent_after: Count only batches that were sent since this time, batches in a state that can
+            still change, and duplicates that were found since this time. None counts all.
+        excluded_batch: Number of a batch that may be sent next. It is left out, and so are prepared
+            batches with a higher number, because they are sent after it.
     """
     amounts = [Spending()]
     amounts += [
@@ -83,9 +87,11 @@ def calculate_batch_spending(batch: BatchRow) -> Spending:
 def _calculate_ingested_spending(batch: BatchRow) -> Spending:
     """Return the known and the lost cost of an ingested batch in USD.
 
-    Lost live calls and requests that may have been paid for count with the mean estimate of a
-    request. A batch with replies but without token counts loses its whole estimate, in addition to
-    its lost live calls.
+    The known cost is that of the stored replies. The lost cost is the mean estimate of a request,
+    times the requests that may have been paid for without a stored reply: live calls without a
+    reply, and requests without a line in the result. If the replies have no token counts, their
+    cost is not known: the lost cost is then the estimate of the whole batch, plus that of its live
+    calls without a reply.
     """
     reply_count = (batch.answered or 0) + (batch.invalid or 0)
     has_no_token_counts = batch.tokens_in == 0 and reply_count > 0
@@ -110,11 +116,13 @@ def count_lost_calls(batch: BatchRow) -> int:
 
 
 def _count_possibly_paid_requests(batch: BatchRow) -> int:
-    """Return how many requests without a line may have been answered and paid for.
+    """Return how many requests without a line in the result may have been answered and paid for.
 
-    A live batch has 0. A succeeded batch answered all of them. Any other batch answered at least as
-    many as its result has lines that are unreadable, or belong to no request or to a request with
-    another line.
+    - For a live batch it is 0.
+    - If Gemini reported the batch as succeeded, it is the number of missing lines, because Gemini
+      then answers all requests.
+    - Otherwise it is min(missing lines, strange lines). A strange line is a reply that cannot be
+      assigned: it cannot be read, matches no request, or repeats a request.
     """
     missing = batch.missing or 0
     if batch.way is not Mode.BATCH:
@@ -127,13 +135,16 @@ def _count_possibly_paid_requests(batch: BatchRow) -> int:
 
 
 def list_measured_batches(tx: Connection, extractor: str) -> list[tuple[BatchRow, int]]:
-    """Return the newest ingested batches of a version without missing lines.
+    """Return the newest ingested batches of a version that have a reply for each request.
 
     Batches without token counts are left out. Reads at most MAX_MEASURED_BATCHES batches.
 
+    Args:
+        extractor: The version, `task@n/model`.
+
     Returns:
-        Pairs of a batch and its number of requests that used tokens, newest first. Batches
-        without such requests are left out.
+        Pairs of a batch and its number of requests that used tokens, newest first. Batches without
+        such requests are left out.
     """
     newest = (
         select(batches.c.number)

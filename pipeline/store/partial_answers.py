@@ -1,8 +1,10 @@
 """Store the closed fields of rows whose other fields are still to be answered.
 
-A decision model answers the closed fields of a mixed task first. A partial answer belongs to the
-version that decided and to an input, so it never counts for a row whose input changed. It stays
-stored after the whole answer, for later requests about the same input.
+A closed field has a fixed list of values, from which a decision model can choose; a mixed task also
+has other fields. A decision model answers the closed fields first. This makes a partial answer,
+until another model answers the other fields. A partial answer belongs to the version that decided
+and to an input, so it never counts for a row whose input changed. It stays stored after the whole
+answer, for later requests about the same input.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +38,7 @@ def insert_partial_answers(
     fingerprint: str | None,
     now: datetime,
 ) -> None:
-    """Insert partial answers, and delete earlier ones of the same task, version and inputs.
+    """Insert partial answers; they replace those of the same task, version and inputs.
 
     Runs in the caller's transaction. Nothing happens without new answers.
 
@@ -83,7 +85,7 @@ def read_partial_answers(
     """Return the partial answers to some inputs, by input hash.
 
     Args:
-        extractor: The version that decided.
+        extractor: The version that decided, `task@n/model`.
         fingerprint: The declaration that was asked.
     """
     query = select(
@@ -118,6 +120,7 @@ def has_partial_answer(
     """Return the SQL condition that a row's input has a partial answer.
 
     Args:
+        extractor: The version that decided, `task@n/model`.
         hash_column: The column with the hash of the row's input in the outer query.
     """
     return (

@@ -191,6 +191,9 @@ class PostgresqlServer:
         Args:
             extra_tables: More tables, of other programs, to vacuum.
 
+        If a table stays locked for that time, the driver's error is raised, and later tables are
+        not vacuumed.
+
         Returns:
             True, because nothing prevents it on a server.
         """
@@ -217,7 +220,7 @@ class PostgresqlServer:
         return not state.startswith(_SERVER_STATES)
 
     def translate_error(self, driver_error: BaseException, patience_s: float) -> FindableError:
-        """Return our own error for an error of the server, without the rows that it quotes.
+        """Return a FindableError for an error of the server, without the rows that it quotes.
 
         A lock timeout, a lost connection or another transient failure is an UnavailableError. A
         wrong setup or a permanent refusal is a ConfigurationError. Damage and anything else are an

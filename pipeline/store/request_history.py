@@ -91,10 +91,11 @@ def list_requests_of_row(tx: Connection, task: str, row_id: str) -> list[dict[st
 def list_newest_requests(
     tx: Connection, *, limit: int, task: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return the newest requests of a task, or of all tasks: highest batch and line first.
+    """Return the `limit` newest requests of a task, or of all tasks if it is None.
 
-    The requests are answers, attempts and the claims of open batches. Their documents are those of
-    `list_requests_of_row`. Reads at most `limit` rows of each table.
+    The highest batch and line come first. A request is an answer, an attempt, or a claim of a batch
+    that has not ended. Their documents are those of `list_requests_of_row`. At most `limit` rows of
+    each of the three tables are read.
     """
     newest = list[Select[Any]]()
     for table, query in _make_request_queries():

@@ -1,10 +1,11 @@
 """Store the rows of a source, and sync them with a new reading of the source.
 
+- Rows are stored in `findable_rows`. A row that its source no longer has is marked as gone.
 - User tasks have all their rows here. The people task has here only cells of its file for which its
   table has no columns.
-- A reading is staged in a temporary table, for which nobody waits. A few statements of a
-  single transaction then write new and changed rows, restore rows that were gone, and mark rows
-  that the source no longer has. A process that dies before leaves nothing.
+- A reading is staged in a temporary table, for which nobody waits. A few statements of a single
+  transaction then write new and changed rows, restore rows that were gone, and mark rows that the
+  source no longer has. A process that dies before leaves nothing.
 - A row that no task can ask about (without a key, for example) is *refused*. It is stored, so that
   every row of the source has a state: its hash is empty, `unusable` says why it was refused, and
   `seen` is its line.
@@ -117,11 +118,11 @@ class StagedRows(NamedTuple):
     connection: Connection
 
     def add(self, records: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int]]:
-        """Stage rows, given by column name, and commit them to the temporary table.
+        """Insert rows, given by column name, into the temporary table and commit them.
 
         Returns:
-            The rows whose id was staged before, which are skipped, each with the line of the first
-            row of that id.
+            Pairs of a skipped row and a line. A row is skipped if a row with the same id was staged
+            before, also by the same call; the line is that of the first row with the id.
         """
         with self.connection.begin():
             if insert_new(self.connection, _staged, records) == len(records):
@@ -267,12 +268,13 @@ class StagedRows(NamedTuple):
 
 
 def _mark_missing_rows(tx: Connection, task: str, staged_count: int, *, now: datetime) -> int:
-    """Mark rows of a task that are not staged as gone, and delete such refused rows.
+    """Mark the rows of a task that are not staged as gone; delete its unstaged refused rows.
 
     Runs in the caller's transaction.
 
     Args:
-        staged_count: The number of staged rows that are not refused.
+        staged_count: The number of staged rows that are not refused. They are stored by now, so the
+            other present rows are missing; if there are none, the table is not searched for them.
 
     Returns:
         The number of rows that were marked.
@@ -462,10 +464,10 @@ class FileRefusals:
         tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, is_of_file))
 
     def add(self, refused: Collection[RefusedRow]) -> None:
-        """Insert refused rows of the file into `rows`, at positions after all rows of the task.
+        """Insert refused rows of the file into `findable_rows`, after all rows of the task.
 
-        They keep their order. Their ids are numbered from 1 for each object of this class, and a
-        further call continues the numbers.
+        They keep their order. Their ids contain a hash of the file's path and a number, which
+        begins with 1 and continues in further calls.
         """
         last_n = self._tx.execute(_select_last_n(self._task)).scalar() or 0
         records = list[dict[str, Any]]()

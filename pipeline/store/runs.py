@@ -1,7 +1,10 @@
 """Store the runs of `tag` and backfills, and pilots.
 
-A pilot is a small random sample of rows that is asked and judged before all other rows. The budget
-of a run counts from the start of the run until it has ended.
+A pilot is a small random sample of rows that is asked and judged before all other rows. To waive a
+pilot is to let all rows be asked without it. The parameter `extractor` is the version,
+`task@n/model`.
+
+The budget of a run counts from the start of the run until it has ended.
 """
 
 from datetime import datetime
@@ -81,7 +84,16 @@ def begin_pilot(
     seed: int,
     now: datetime,
 ) -> PilotRow:
-    """Return the newest pilot if it is unfinished with this size and seed, else insert a pilot."""
+    """Return the pilot of a version that is to be asked now; insert it if it is new.
+
+    If the newest pilot of the version is unfinished and has this size and seed, it is returned, so
+    that it continues. Otherwise a new pilot is inserted.
+
+    Args:
+        extractor: The version, `task@n/model`.
+        size: Number of sampled rows.
+        seed: Seed of the random sample.
+    """
     pilot = find_newest_pilot(tx, extractor)
     is_unfinished = pilot is not None and pilot.ended_at is None
     if pilot is not None and is_unfinished and (pilot.size, pilot.seed) == (size, seed):
@@ -111,14 +123,23 @@ def end_pilot(
 
 
 def waive_pilot(tx: Connection, task: str, extractor: str, *, now: datetime) -> None:
-    """Record that a user skipped the pilot of a version."""
+    """Record that a user skipped the pilot of a version, so that all rows may be asked.
+
+    Args:
+        extractor: The version, `task@n/model`.
+    """
     _insert_pilot(tx, task, extractor, 0, 0, now, now, PilotVerdict.WAIVED)
 
 
 def fail_pilot(tx: Connection, task: str, extractor: str, *, report: str, now: datetime) -> None:
-    """Record that a later report on the answers of a version failed its gates.
+    """Record a failed pilot of a version because a later report on its answers failed its gates.
 
-    Does nothing while a pilot is unfinished, because that pilot gets a verdict of its own.
+    Does nothing while a pilot of the version is unfinished, because that pilot gets a verdict of
+    its own.
+
+    Args:
+        extractor: The version, `task@n/model`.
+        report: Path of the report.
     """
     pilot = find_newest_pilot(tx, extractor)
     if pilot is None or pilot.ended_at is not None:
@@ -133,7 +154,11 @@ def _insert_pilot(tx: Connection, *columns: Any) -> PilotRow:
 
 
 def count_pilot_rows(tx: Connection, extractor: str) -> int:
-    """Return the sum of the sample sizes of all pilots of a version."""
+    """Return the sum of the sample sizes of all pilots of a version.
+
+    Args:
+        extractor: The version, `task@n/model`.
+    """
     return sum(pilot.size for pilot in list_pilots(tx) if pilot.extractor == extractor)
 
 
@@ -146,6 +171,7 @@ def find_newest_pilot(
     """Return the newest pilot of a version, or None.
 
     Args:
+        extractor: The version, `task@n/model`.
         must_be_ended: Only pilots that have ended; their verdict decides about all other rows.
     """
     for pilot in reversed(list_pilots(tx)):

@@ -78,8 +78,9 @@ def find_unfinished_selection(tx: Connection, task: str) -> TagRunRow | None:
 def read_conditions(tx: Connection, task: str) -> dict[str, str]:
     """Return the condition under which each prompt version was asked, by prompt version.
 
-    If its runs had several conditions, the newest is returned. A prompt version is left out if any
-    of its runs had no condition. Only runs of `tag` count.
+    Only runs of the command `tag` count. If the runs of a prompt version had several conditions,
+    the newest is returned. A prompt version is left out if any of its runs had no condition,
+    because that run asked all rows.
     """
     query = (
         select(runs.c.extractor, runs.c.condition)

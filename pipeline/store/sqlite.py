@@ -31,15 +31,15 @@ NO_SAVEPOINT_MESSAGE = "no such savepoint"
 MAX_VALUE_BYTES = 64 << 20
 # The last of these first bytes of a file is 2 in write-ahead mode.
 WAL_HEADER_BYTES = 19
-# The pause between two tries to empty the journal. While SQLite itself waits, nothing else of the
-# thread runs, and Ctrl-C has no effect.
+# The pause between two tries to empty the write-ahead log. While SQLite itself waits, nothing else
+# of the thread runs, and Ctrl-C has no effect.
 CHECKPOINT_PAUSE_MS = 100
 # The longest wait of a writer inside SQLite, for the same reason. SQLite tries ever more rarely,
 # and the turn of another writer is over in 40 ms.
 WRITER_BUSY_TIMEOUT_MS = 10
 CACHE_KIB = 16 * 1024
-# Our own choice: the journal is copied into the file after this number of pages. SQLite's own
-# default of 1,000 would copy it after each chunk.
+# Our own choice: the write-ahead log is copied into the file after this number of pages. SQLite's
+# own default of 1,000 would copy it after each chunk.
 CHECKPOINT_PAGES = 4000
 # Set in the `info` of the connection that switched the file to write-ahead mode.
 WAL_SWITCH_KEY = "findable_switched_to_wal"
@@ -104,8 +104,9 @@ class SqliteFile:
         Nothing is opened yet. Queries cannot write or attach other files.
 
         Args:
-            idle_state: The result of `read_idle_state`. If it is not None, SQLite assumes that
-                nobody changes the file, and creates no files next to it.
+            idle_state: The result of `read_idle_state`; only whether it is None matters. If it is
+                not None, SQLite assumes that nobody changes the file, and creates no files next to
+                it.
         """
         mode = "mode=ro" if idle_state is None else "immutable=1"
         address = f"file:{quote(str(self.path.absolute()))}?{mode}"
@@ -129,17 +130,17 @@ class SqliteFile:
         return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
     def compact(self, engine: Engine, *, extra_tables: Collection[str]) -> bool:
-        """Write the file again without deleted rows, and empty its journal.
+        """Write the file again without deleted rows, and empty its write-ahead log.
 
         Args:
             extra_tables: More tables, of other programs, that may be compacted.
 
         Returns:
-            False if the file has other tables, whose programs may use hidden row numbers. Only the
-            journal is emptied then.
+            False if the file has other tables, whose programs may use hidden row numbers. The file
+            is not written again then, and only the log is emptied.
 
         Raises:
-            sqlite3.OperationalError: The journal was in use for BUSY_S seconds.
+            sqlite3.OperationalError: The log was in use for BUSY_S seconds.
         """
         with contextlib.closing(engine.raw_connection()) as connection:
             cursor = connection.cursor()
@@ -169,7 +170,7 @@ class SqliteFile:
         return name.partition("_")[0] not in _FILE_ERROR_KINDS
 
     def translate_error(self, driver_error: BaseException, patience_s: float) -> FindableError:
-        """Return our own error for an error of SQLite.
+        """Return a FindableError for an error of SQLite.
 
         A missing savepoint is explained by the error that ended its transaction. A locked file is
         an UnavailableError. A missing file, a full or read-only disk and an unreadable file are a
@@ -223,7 +224,7 @@ def _find_cause(error: BaseException) -> BaseException | None:
 
 
 def read_idle_state(path: Path) -> tuple[int, int] | None:
-    """Return (change time in ns, size) of a WAL-mode file that no program has open.
+    """Return (modification time in ns, size) of a WAL-mode file that no program has open.
 
     Any change of the file changes the pair.
 

@@ -54,7 +54,8 @@ def _copy_rows(tx: Connection, target: Connection, table: Table) -> int:
     Rows are read in pages of PAGE_ROWS.
 
     Raises:
-        ConfigurationError: PostgreSQL cannot store a row; the message names its line.
+        ConfigurationError: PostgreSQL cannot store a row; the message names its place in the table
+            as a line.
     """
     import psycopg
 
@@ -83,7 +84,8 @@ def _copy_rows(tx: Connection, target: Connection, table: Table) -> int:
 def _continue_numbers(tx: Connection, target: Connection, table: Table, min_number: int) -> None:
     """Set the sequence of a table so that a new row gets an unused number above `min_number`.
 
-    Does nothing if the table has no such sequence, or no row ever had a number.
+    The number is also above all numbers that rows of the SQLite table had, deleted rows included.
+    Does nothing if the table has no such sequence, or if both limits are 0.
 
     Args:
         tx: Connection to the SQLite file, from which the used numbers are read.

@@ -1,13 +1,16 @@
 """Read and write the workspace's row, its journal, promoted builds, folder marker and task records.
 
+- The journal is the table `findable_events`: a line for each change of a state.
+- The backend is what answers and embeds: Gemini, or the local engine for trials without a key.
+- The position is a counter that grows with every change of a task's rows.
 - The build that was promoted last is in service; `index/current` follows its row. A build is
   compared with the database only if its task changed since.
 - All commands except those that ask or judge use the record of a task. So a missing or broken task
   file disturbs no other command.
 - A folder contains the random id of its workspace. A database that does not know the folder's files
   would delete them as litter, use their numbers again and put an older index in service. So a
-  command with another database (for example without its FINDABLE_DATABASE_URL) is refused before
-  it writes.
+  command with another database (for example without its FINDABLE_DATABASE_URL) is refused before it
+  writes.
 """
 
 import contextlib
@@ -101,9 +104,13 @@ def get_workspace(tx: Connection) -> WorkspaceRow:
 
 
 def bind_workspace(tx: Connection, backend: str, *, now: datetime) -> None:
-    """Bind the workspace to a backend if it is not bound yet, and journal that.
+    """Bind the workspace to Gemini or to the local engine, if it is not bound yet.
 
-    Nothing is written if it is bound already. Runs in the caller's transaction.
+    So real answers and vectors are never mixed with placeholders. The binding is journaled. Nothing
+    is written if the workspace is bound already. Runs in the caller's transaction.
+
+    Args:
+        backend: `gemini` or `local`.
 
     Raises:
         ConfigurationError: The workspace is bound to the other backend.
@@ -226,7 +233,7 @@ def check_marker(data: Path, marker: FolderMarker, tx: Connection, *, database_n
         database_name: The name of the database in messages.
 
     Raises:
-        ConfigurationError: It has another workspace, or none.
+        ConfigurationError: The database has another workspace, or no workspace.
     """
     workspace_id = None
     if inspect(tx).has_table(workspace.name):
