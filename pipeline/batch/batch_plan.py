@@ -307,9 +307,10 @@ class BatchPlan:
         """
         answer_tokens = self.usage.answer + self.usage.thoughts
         tokens = f"about {self.usage.prompt:,} tokens in and {answer_tokens:,} out"
-        description = (
-            f"{self.describe_rows(labels)}, in {plural(self.batches, 'batch', 'batches')}: {tokens}"
-        )
+        rows = self.describe_rows(labels)
+        if self.requests != self.items:
+            rows += ","
+        description = f"{rows} in {plural(self.batches, 'batch', 'batches')}: {tokens}"
         if self.control_requests:
             controls = plural(self.control_requests, "control request")
             description += f", with {controls} for {format_usd(self.control_cost)}"
