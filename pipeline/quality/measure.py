@@ -123,9 +123,9 @@ class _FieldTally:
     def add(self, item_id: str, answer_json: str) -> None:
         """Count an answer and the values of its fields, and offer it to the random sample.
 
-        Three more counts grow: of answers that are equal to this answer, of answers with the text
-        "null" in any field, and of answers with the text "null" by field. The sample prefers
-        answers with a quotation that is only similar to a passage of the text.
+        Answers that are equal to each other are counted together. An answer whose field is the text
+        "null" is counted once, and once for each such field. If an answer has a quotation that is
+        only similar to the quoted text, the sample keeps it before other answers.
         """
         answer = json.loads(answer_json)
         self.answer_count += 1
