@@ -357,7 +357,8 @@ def test_preferred_version_of_passages_decides_the_doubt(workspace: Workspace) -
     """Doubt and confidence are those of the answer that PREFER_VERSIONS puts first."""
     import_people_and_passages(workspace)
     row_id = doubt_first_answer(workspace, "passage-concepts", "concepts")
-    options = {"version": "passage-concepts@2", "skip_pilot": True, "TASK": PASSAGES}
+    options: dict[str, Any] = {"skip_pilot": True, "TASK": PASSAGES}
+    options["version"] = "passage-concepts@2"
     workspace.run_command("backfill", wait=True, yes=True, **options)
     for preferred, expected_ids in (("1", {row_id}), ("2", set())):
         settings = {"TASK": PASSAGES, "PREFER_VERSIONS": f"passage-concepts@{preferred}"}
