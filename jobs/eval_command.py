@@ -197,13 +197,16 @@ def _iterate_correction_lines(report: AccuracyReport) -> Iterator[str]:
     for side, version in zip("AB", report.versions, strict=False):
         for comparison in report.fields:
             count = version.own_corrections_by_field.get(comparison.name)
-            if count:
-                labels = plural(comparison.shares[0].of, "label")
-                yield f"{comparison.name}: {count:,} of {labels} replaced a wrong value of {side}"
+            if not count:
+                continue
+            labels = plural(comparison.shares[0].of, "label")
+            yield f"{comparison.name}: {count:,} of {labels} replaced a wrong value of {side}"
+
     if any(version.own_corrections for version in report.versions):
         yield (
-            "people correct values that look wrong, so a version is better on random rows than on "
-            "rows where its own values were corrected; review random rows, too"
+            "people correct values that look wrong, so a version is better on random rows "
+            "than on rows where its own values were corrected; "
+            "review random rows, too"
         )
 
 

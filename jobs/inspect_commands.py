@@ -289,8 +289,9 @@ def _format_provenance(answer: Mapping[str, Any]) -> str:
     """
     answered_at = f"{answer['at']:{MINUTE_FORMAT}}"
     review = ""
-    if answer["reviewed_at"] is not None:
-        review = f"; reviewed by {answer['reviewed_by']}, {answer['reviewed_at']:{MINUTE_FORMAT}}"
+    reviewed_at = answer["reviewed_at"]
+    if reviewed_at is not None:
+        review = f"; reviewed by {answer['reviewed_by']}, {reviewed_at:{MINUTE_FORMAT}}"
     if answer["who"] is not None:
         undone = "" if answer["applied"] else " (undone)"
         return f"{answered_at} corrected by {answer['who']}{undone}{review}"

@@ -41,7 +41,13 @@ def correct_by_file(
         InputError: The file has faults; nothing was changed.
     """
     report = label_file.correct_by_file(
-        ws.store, ws.task, ws.now, path, options=options, editor_name=editor_name, is_dry=is_dry
+        ws.store,
+        ws.task,
+        ws.now,
+        path,
+        options=options,
+        editor_name=editor_name,
+        is_dry=is_dry,
     )
     output: list[Any] = [partial(Terminal().say, note) for note in report.notes]
     output += _count_lines(report, ws.task)
@@ -54,7 +60,7 @@ def correct_by_file(
         output.append(partial(Terminal().warn, message))
     # A checked file is stored next. A stored file outdates the index; without one, `eval` is next.
     hint = None
-    if report.is_dry and (report.corrected or report.confirmed or report.reviewed):
+    if report.is_dry and report.has_changes:
         hint = ws.task.labels.command("correct", file=path)
     elif report.number is not None:
         hint = CommandHint("index", task=ws.task.subject)

@@ -8,7 +8,7 @@
 import contextlib
 import getpass
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,7 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import to_display_value
-from pipeline.core.row_listing import RowFilter
+from pipeline.core.row_listing import ListedRow, RowFilter
 from pipeline.core.text import plural
 from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
@@ -149,14 +149,18 @@ def items(
     if columns is None and page.review_name in names and not has_review:
         names.remove(page.review_name)
     headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*names, "state")]
-    rows = [
-        [*(_format_cell(row.values.get(name)) for name in names), row.state] for row in page.items
-    ]
+    rows = [_make_table_row(row, names) for row in page.items]
     output: list[Any] = [TextTable(headers, rows)]
     if page.after is not None:
         message = f"next page: the same command with {OptionHint(after=page.after)}"
         output.append(partial(Terminal().say, message))
     return CommandReport(page.document, output)
+
+
+def _make_table_row(row: ListedRow, names: Sequence[str]) -> list[str]:
+    """Return the cells of a listed row: the named values, then the state."""
+    cells = [_format_cell(row.values.get(name)) for name in names]
+    return [*cells, row.state]
 
 
 def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
@@ -479,7 +483,12 @@ def correct(
         )
     if reviewed is not None:
         corrections.mark_reviewed(
-            ws.store, ws.task, ws.now, item, editor_name=editor_name, is_reviewed=reviewed
+            ws.store,
+            ws.task,
+            ws.now,
+            item,
+            editor_name=editor_name,
+            is_reviewed=reviewed,
         )
     report = corrections.read_history(ws.store, ws.task, item)
     output = _correction_output(ws.task, item, report=report, is_indexed=ws.is_indexed)

@@ -63,6 +63,11 @@ class LabelFileReport:
     is_dry: bool = False
 
     @property
+    def has_changes(self) -> bool:
+        """Return whether an answer is corrected, confirmed or marked."""
+        return bool(self.corrected or self.confirmed or self.reviewed)
+
+    @property
     def is_export(self) -> bool:
         """Return whether the file has the columns of an export, so that all cells are filled."""
         return {EXTRACTOR, STATE_COLUMN} <= set(self.ignored_columns)

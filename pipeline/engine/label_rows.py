@@ -251,7 +251,10 @@ def read_labelled_rows(
 
 
 def make_repetition_fault(
-    line: int, name: str, first_line: int, columns: LabelColumns
+    line: int,
+    name: str,
+    first_line: int,
+    columns: LabelColumns,
 ) -> LabelFault:
     """Return the fault that a line has the key of an earlier line."""
     return LabelFault(line, ", ".join(columns.key), f"{name!r} is in line {first_line}, too")

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    case,
     or_,
     select,
     update,
@@ -44,7 +43,7 @@ def read_review_states(
     preference: VersionPreference,
 ) -> dict[str, bool]:
     """Return whether a person reviewed the preferred answer, by row id; only of answered rows."""
-    is_reviewed = case((is_reviewed_answer(), True), else_=False).label("is_reviewed")
+    is_reviewed = is_reviewed_answer().label("is_reviewed")
     query = select(answers.c.item_id, is_reviewed).where(is_preferred(preference))
     rows = select_matching(tx, query, answers.c.item_id, row_ids)
     return {row.item_id: bool(row.is_reviewed) for row in rows}
@@ -80,14 +79,22 @@ def mark_rows(
     change_matching(tx, mark, answers.c.id, answer_ids)
 
 
-def remove_marks(tx: Connection, task: str, *, who: str, at: datetime) -> int:
+def remove_marks(
+    tx: Connection,
+    task: str,
+    *,
+    who: str,
+    at: datetime,
+) -> int:
     """Remove the marks that a person made at one time; return their number.
 
     A bulk edit makes all its marks at its own time. A mark that was removed and made again since
     then has another time, and stays.
     """
     unmark = update(answers).where(
-        answers.c.task == task, answers.c.reviewed_by == who, answers.c.reviewed_at == at
+        answers.c.task == task,
+        answers.c.reviewed_by == who,
+        answers.c.reviewed_at == at,
     )
     return tx.execute(unmark.values(reviewed_by=None, reviewed_at=None)).rowcount
 
