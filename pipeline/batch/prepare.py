@@ -54,8 +54,6 @@ from pipeline.store.locks import Lock, Locks
 PREPARE_LOCK = "prepare"
 # Relative rounding error of costs that are added in another order.
 ROUNDING = 1e-9
-# Bytes that are copied at once.
-COPIED_BLOCK_BYTES = 1 << 20
 # How often a file is written again because another process changed its rows meanwhile.
 MAX_TRIES = 5
 
@@ -310,8 +308,7 @@ class Preparation:
             with files.SealedWriter(file.path) as writer, file.path.open("rb") as row_lines:
                 writer.write(row_lines.readline())
                 writer.write(first_control.line)
-                while block := row_lines.read(COPIED_BLOCK_BYTES):
-                    writer.write(block)
+                writer.write_rest_of(row_lines)
                 writer.write(last_control.line)
                 draft.file = writer.seal()
         except BaseException:
