@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from pipeline.batch import batch_files, live
-from pipeline.batch.budget import BudgetError, load_calibration, resume_judge_budget
+from pipeline.batch.budget import BudgetError, load_calibration, resume_budget
 from pipeline.batch.judge_batches import make_judge_version
 from pipeline.batch.judge_plan import (
     JudgePlanner,
@@ -301,12 +301,13 @@ def _ask(
     Raises:
         InputError: The cost was not confirmed; nothing was asked.
     """
-    started_at = resume_judge_budget(ws, options.budget)
+    with ws.store.read() as tx:
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
+    started_at = resume_budget(ws, options.budget, unfinished_run)
     ws.confirm_cost(report.estimated_cost, unchanged_text="nothing was asked")
     # A missing key is reported before the run is recorded.
     ws.ensure_client()
     with ws.store.write() as tx:
-        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
         if unfinished_run is not None:
             run_number = unfinished_run.number
             runs.set_condition(tx, run_number, options.rows.encode())
