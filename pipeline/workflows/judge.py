@@ -26,7 +26,7 @@ from pipeline.batch.live_report import LiveReport
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import Mode
-from pipeline.core.text import plural
+from pipeline.core.text import plural, split_names
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.usage import NO_USAGE, calculate_cost, describe_cost
@@ -220,7 +220,7 @@ def _choose_fields(task: Task, names_text: str) -> tuple[str, ...]:
         InputError: A field does not exist.
     """
     field_names = task.prompt.field_names
-    chosen_names = tuple(filter(None, map(str.strip, names_text.split(","))))
+    chosen_names = split_names(names_text)
     for name in chosen_names:
         if name not in field_names:
             similar_names = get_close_matches(name, field_names, n=1) or field_names
