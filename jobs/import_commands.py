@@ -51,7 +51,7 @@ from pipeline.ops import status
 from pipeline.workflows import add_expert as add_expert_workflow
 from pipeline.workflows import ask as ask_workflow
 from pipeline.workflows import decisions, new_task_files
-from pipeline.workflows.row_importers import ROW_IMPORTERS, make_import_options
+from pipeline.workflows.row_importers import ROW_IMPORTERS, ImportOptions
 
 if TYPE_CHECKING:
     from pipeline.tables.row_findings import Finding
@@ -148,7 +148,7 @@ def import_rows(
 
     importer = ROW_IMPORTERS[task_name]
     read_options = ReadOptions(sheet, encoding, header)
-    import_options = make_import_options(map_, read_options, strict=strict, report=report, dry=dry)
+    import_options = ImportOptions(map_, read_options, strict, report, dry)
     # Do not create a workspace for a file that cannot be imported.
     may_create = not dry and has_no_workspace(read_settings().data)
     if may_create and (file.is_file() or file.is_dir()):

@@ -47,7 +47,7 @@ from jobs.output import (
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.text import format_usd, join_first, plural
+from pipeline.core.text import format_usd, join_first, plural, split_names
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.ops import backup as workspace_backup
@@ -217,7 +217,7 @@ def _parse_unit_names(text: str) -> list[str]:
     Raises:
         InputError: A name is not a unit.
     """
-    unit_names = [name.strip() for name in text.split(",") if name.strip()]
+    unit_names = split_names(text)
     unknown_names = [name for name in unit_names if name not in work_passes.UNIT_NAMES]
     if unknown_names:
         raise InputError(

@@ -44,7 +44,7 @@ from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import to_display_value
 from pipeline.core.row_listing import ListedRow, RowFilter
-from pipeline.core.text import plural
+from pipeline.core.text import plural, split_names
 from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -111,8 +111,8 @@ def items(
     --counts prints only counts by state, tag and version. Tags and versions are not counted if the
     table has more than 100,000 rows.
     """
-    row_filter = RowFilter(find, state, _split_names(tag), extractor, min_score, max_score, where)
-    columns = _split_names(fields) or None
+    row_filter = RowFilter(find, state, split_names(tag), extractor, min_score, max_score, where)
+    columns = split_names(fields) or None
     if to is not None:
         export_report = row_items.write_csv(
             ws.store,
@@ -198,11 +198,6 @@ def _format_cell(value: object) -> str:
     if sys.stdout.isatty() and len(text) > MAX_CELL_CHARS:
         return f"{text[:MAX_CELL_CHARS]}…"
     return text
-
-
-def _split_names(text: str) -> list[str]:
-    """Split a text at its commas and return the names that are not blank."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def export(

@@ -238,12 +238,11 @@ def store_trial_outcomes(
     replies_path = part_path(ws.data, number)
     with ws.store.read() as tx:
         trial = batches.get_batch(tx, number)
-    provenance = provenance_of(trial, settings=ws.settings)
+    model = provenance_of(trial, settings=ws.settings).model
     # Without the file of its task, the replies to a dead trial count at their estimate.
     parse_response: ResponseParser = responses.parse_response
     with contextlib.suppress(FindableError):
-        parse_response = choose_response_parser(ws.find_task(trial.task), provenance.model)
-    now = ws.now()
+        parse_response = choose_response_parser(ws.find_task(trial.task), model)
     replies = []
     if replies_path.exists():
         _cut_to_whole_lines(replies_path)
@@ -252,9 +251,35 @@ def store_trial_outcomes(
             for _, line in files.read_lines(replies_path)
         ]
 
+    _end_without_answers(ws, trial, replies, patience_s=patience_s)
+
+
+def _end_without_answers(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    replies: Sequence[ParsedReply],
+    *,
+    judgements: Sequence[Judgement] = (),
+    patience_s: float | None,
+) -> None:
+    """Move a batch that stores no answers from asking to ingested, and delete its files.
+
+    Its outcome counts, its cost and the probabilities are stored in the same transaction. If the
+    batch is in another state, only its files are deleted.
+
+    Args:
+        judgements: Probabilities that are stored with the answers that they are about.
+        patience_s: As in `store_trial_outcomes`.
+    """
+    provenance = provenance_of(batch, settings=ws.settings)
+    now = ws.now()
     with ws.store.write(patience_s=patience_s) as tx:
-        batch = batches.get_batch(tx, number)
+        batch = batches.get_batch(tx, batch.number)
         if batch.state is BatchState.ASKING:
+            for judgement in judgements:
+                confidences = judgement.make_confidences(batch.model)
+                if confidences:
+                    set_judged_confidences(tx, judgement.answer_id, confidences)
             account = _make_account(batch, replies, provenance, now)
             batches.mark_ingested(tx, batch, now=now, **account)
     _remove_files(ws.data, batch)
@@ -317,19 +342,8 @@ def store_judgements(
         return {}
 
     judgements = _read_judgements(ws.data, batch)
-    provenance = provenance_of(batch, settings=ws.settings)
-    now = ws.now()
     replies = [judgement.reply for judgement in judgements]
-    with ws.store.write(patience_s=patience_s) as tx:
-        batch = batches.get_batch(tx, number)
-        if batch.state is BatchState.ASKING:
-            for judgement in judgements:
-                confidences = judgement.make_confidences(batch.model)
-                if confidences:
-                    set_judged_confidences(tx, judgement.answer_id, confidences)
-            account = _make_account(batch, replies, provenance, now)
-            batches.mark_ingested(tx, batch, now=now, **account)
-    _remove_files(ws.data, batch)
+    _end_without_answers(ws, batch, replies, judgements=judgements, patience_s=patience_s)
     return {judgement.row_id: judgement.failure_reason for judgement in judgements}
 
 

@@ -13,7 +13,7 @@ from pipeline.batch.queue_limit import read_queue_limit
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError, InputError, RemoteError
 from pipeline.core.settings import Budget, Settings
-from pipeline.core.states import BatchState, Mode
+from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.api_errors import PACIFIC_TIMEZONE, next_midnight_pacific
@@ -22,6 +22,7 @@ from pipeline.gemini.usage import Usage
 from pipeline.store import batches, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
+from pipeline.store.schema import TagRunRow
 
 # Our choice: a budget keeps this share of an estimate free until an error of estimates is measured.
 # It is never shown as an error of the estimate.
@@ -196,20 +197,23 @@ def correct_tag_start(store: Store, task: Task, *, now: Callable[[], datetime]) 
             runs.set_start(tx, tag_run.number, started_at=current_time)
 
 
-def resume_judge_budget(ws: WorkspaceSession, budget_usd: float | None) -> datetime:
-    """Set `ws.budget` for a `judge` command, and return since when the spending counts.
+def resume_budget(
+    ws: WorkspaceSession,
+    budget_usd: float | None,
+    unfinished_run: TagRunRow | None,
+) -> datetime:
+    """Set `ws.budget` for a run, and return since when its spending counts.
 
-    The budget is that of this command, else that of the task's unfinished `judge` run, which is
-    then printed. Without both, `ws.budget` stays as it is. Nothing is stored in the database.
+    The budget is that of this command, else that of the unfinished run, which is then printed.
+    Without both, `ws.budget` stays as it is. Nothing is stored in the database.
 
     Args:
         budget_usd: The budget of this command, in USD; None without one.
+        unfinished_run: The run that the command continues; None if it begins another.
 
     Returns:
         The start of the unfinished run, or now if there is none.
     """
-    with ws.store.read() as tx:
-        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
     started_at = ws.now() if unfinished_run is None else unfinished_run.started_at
     used_budget = budget_usd
     if used_budget is None and unfinished_run is not None:

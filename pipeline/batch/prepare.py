@@ -17,7 +17,7 @@ Terms of this module:
 
 import contextlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -54,8 +54,6 @@ from pipeline.store.locks import Lock, Locks
 PREPARE_LOCK = "prepare"
 # Relative rounding error of costs that are added in another order.
 ROUNDING = 1e-9
-# Bytes that are copied at once.
-COPIED_BLOCK_BYTES = 1 << 20
 # How often a file is written again because another process changed its rows meanwhile.
 MAX_TRIES = 5
 
@@ -173,6 +171,11 @@ class Preparation:
     _prepared_rows: int = 0
     _last_id: str | None = None
 
+    @property
+    def version(self) -> str:
+        """Return the version of the batches; past batches of it correct the estimates."""
+        return self.ws.extractor
+
     def prepare_next(self) -> Prepared | StopReason:
         """Prepare and claim the next batch, or return why no batch is possible.
 
@@ -235,10 +238,9 @@ class Preparation:
                 on_error.pop_all()
                 return prepared
         raise InconsistentError(
-            f"the open rows changed {MAX_TRIES} times while their requests were written; "
-            "nothing was claimed",
-            hint="wait until the other command ends, then run "
-            f"`{ws.task.labels.command('batch-submit')}` again",
+            f"another process changed the rows or the budget {MAX_TRIES} times while requests were "
+            "written; nothing was claimed",
+            hint="wait until the other command ends, then run the same command again",
         )
 
     def _write_draft(self, tx: Connection, after: str | None) -> RequestDraft | StopReason:
@@ -262,7 +264,7 @@ class Preparation:
         draft_path = request_path(self.ws.data, 0).with_suffix(random_suffix)
         draft_file = files.SealedWriter(draft_path) if is_api_batch else contextlib.nullcontext()
         with draft_file as writer:
-            for page in read_request_pages(tx, self.ws, self.selection, self.mode, after=after):
+            for page in self._read_request_pages(tx, after):
                 added, page_stop_reason = draft.add_requests(tx, page)
                 if writer is None:
                     draft.requests += added
@@ -282,6 +284,18 @@ class Preparation:
             self._add_control_lines(draft, draft.file)
         return draft if draft.row_claims else stop_reason
 
+    def _read_request_pages(
+        self,
+        tx: Connection,
+        after: str | None,
+    ) -> Iterator[list[PlannedRequest]]:
+        """Yield the requests of the selected rows page by page.
+
+        Args:
+            after: Begin after the row with this id; None begins with the first row.
+        """
+        return read_request_pages(tx, self.ws, self.selection, self.mode, after=after)
+
     def _add_control_lines(self, draft: RequestDraft, file: files.SealedFile) -> None:
         """Write the file of a draft again with its two control requests.
 
@@ -294,8 +308,7 @@ class Preparation:
             with files.SealedWriter(file.path) as writer, file.path.open("rb") as row_lines:
                 writer.write(row_lines.readline())
                 writer.write(first_control.line)
-                while block := row_lines.read(COPIED_BLOCK_BYTES):
-                    writer.write(block)
+                writer.write_rest_of(row_lines)
                 writer.write(last_control.line)
                 draft.file = writer.seal()
         except BaseException:
@@ -330,8 +343,7 @@ class Preparation:
         """Insert the batch, claim all its rows and rename its file, in the caller's transaction.
 
         Checks budget and quota again. A live batch gets its lock before another process can see it,
-        and its file is written here. A trial claims no rows. The file is deleted if the insert
-        fails.
+        and its file is written here. The file is deleted if the insert fails.
 
         Args:
             on_error: Gets a callback that releases the lock.
@@ -382,11 +394,11 @@ class Preparation:
         file: files.SealedFile,
         name: str,
     ) -> None:
-        """Insert the row of the batch, and claim its rows unless it is a trial.
+        """Insert the row of the batch; claim its rows unless it is a trial or judges answers.
 
         Runs in the caller's transaction. A batch of a live run gets the run's number, which is that
-        of the run's first batch. Batches for the Batch API, trials and single batches belong to no
-        run.
+        of the run's first batch. Batches for the Batch API, single batches and batches that claim
+        no rows belong to no run.
 
         Args:
             name: The path of the file, relative to the workspace.
@@ -397,18 +409,17 @@ class Preparation:
         ws = self.ws
         task = self.ws.task
         now = self.ws.now()
-        run_number = self.run_number
-        is_in_run = not self.is_single_batch and self.mode not in (Mode.BATCH, Mode.TRIAL)
-        if not run_number and is_in_run:
-            run_number = number
+        run_number = None
+        if self.mode.claims_rows and self.mode is not Mode.BATCH and not self.is_single_batch:
+            run_number = self.run_number or number
         batches.add_batch(
             tx,
             mode=self.mode,
-            run=run_number or None,
+            run=run_number,
             now=now,
             number=number,
             task=task.name,
-            extractor=ws.extractor,
+            extractor=self.version,
             model=ws.model.name,
             requests=draft.file_rows,
             control_requests=len(draft.control_requests),
@@ -422,7 +433,7 @@ class Preparation:
             estimated_cost=draft.price(draft.expected_usage),
             priced_on=ws.model.priced_on.isoformat() if ws.model.has_price else "",
         )
-        if self.mode is not Mode.TRIAL:
+        if self.mode.claims_rows:
             claiming.claim_rows(
                 tx,
                 task,
@@ -437,11 +448,11 @@ class Preparation:
         """Return an empty draft with the limits of now: rows, quota and budget.
 
         The rows of earlier batches of this preparation are subtracted from the selection's limit.
-        The quota of queued tokens limits only batches for the Batch API. Trials and single batches
-        ask about each row, even if another row has the same input.
+        The quota of queued tokens limits only batches for the Batch API. Single batches and batches
+        that claim no rows ask about each row, even if another row has the same input.
         """
         ws = self.ws
-        calibration = budget.load_calibration(tx, ws.extractor)
+        calibration = budget.load_calibration(tx, self.version)
         max_rows = None
         if self.selection.limit is not None:
             max_rows = self.selection.limit - self._prepared_rows
@@ -461,7 +472,7 @@ class Preparation:
             self.mode,
             calibration,
             max_rows,
-            asks_each=self.mode is Mode.TRIAL or self.is_single_batch,
+            asks_each=self.is_single_batch or not self.mode.claims_rows,
             max_queued_tokens=max_queued_tokens,
             quota_tokens=quota_tokens,
             budget_usd=budget.read_current_budgets(ws).remaining_usd(

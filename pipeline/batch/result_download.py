@@ -75,13 +75,7 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
             path.parent.mkdir(parents=True, exist_ok=True)
             best_path = files.new_part_path(path)
             try:
-                has_result = remote.has_result and _download_best_result(
-                    ws,
-                    batch,
-                    remote,
-                    best_path,
-                )
-                if has_result:
+                if _download_best_result(ws, batch, remote, best_path):
                     draft = files.sync_part(best_path)
                     _seal_result(batch, remote, draft, data=ws.data, store=ws.store, now=ws.now)
                 else:
@@ -99,13 +93,7 @@ def fetch_result(ws: WorkspaceSession, batch: BatchRow, path: Path) -> None:
         RemoteError: The API could not be reached, or does not have the batch or its result.
     """
     remote = ws.client.get_batch(batch.remote_name or "")
-    has_result = remote.has_result and _download_best_result(
-        ws,
-        batch,
-        remote,
-        path,
-    )
-    if not has_result:
+    if not _download_best_result(ws, batch, remote, path):
         raise errors.MissingError(
             f"Gemini has no result of batch {batch.number} any more; the batch was not changed"
         )
@@ -204,14 +192,18 @@ def _download_best_result(
         best_path: Gets the download with the most requests.
 
     Returns:
-        False, after a warning, in two cases: the result of a batch that was cancelled or did not
-        succeed does not exist, or a person cancelled the batch and no file is usable.
+        False if the API names no result. Also False, after a warning, in two cases: the result of a
+        batch that was cancelled or did not succeed does not exist, or a person cancelled the batch
+        and no file is usable.
 
     Raises:
         MissingError: The batch succeeded and no person cancelled it, but its result does not exist.
         UnavailableError: No file is usable, and no person cancelled the batch. Its rows would be
             charged although their answers exist at the API.
     """
+    if not remote.has_result:
+        return False
+
     is_abandoned = is_given_up(batch)
     is_succeeded = remote.state is RemoteState.SUCCEEDED
     expected_count = remote.ended_request_count

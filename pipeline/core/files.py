@@ -27,6 +27,8 @@ from pipeline.core.text import SURROGATES
 PART_SUFFIX = ".part"
 # Suffix of a link that is not renamed yet; `Builds.delete_leftovers` removes abandoned links.
 NEW_LINK_SUFFIX = ".link-part"
+# Bytes that are copied at once.
+COPIED_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class SealedWriter:
         self._file.write(data)
         self._hash.update(data)
         self.size += len(data)
+
+    def write_rest_of(self, source: BinaryIO) -> None:
+        """Append the unread bytes of a file block by block, so memory use is constant."""
+        while block := source.read(COPIED_BLOCK_BYTES):
+            self.write(block)
 
     def seal(self) -> SealedFile:
         """Rename the file to its target; it is durable when this returns.
@@ -184,6 +191,17 @@ def seal_bytes(path: Path, data: bytes) -> SealedFile:
     remove_abandoned_parts(path)
     with SealedWriter(path) as writer:
         writer.write(data)
+        return writer.seal()
+
+
+def seal_copy(source: Path, target: Path) -> SealedFile:
+    """Copy a file to a sealed file; the hash is that of the written bytes.
+
+    Raises:
+        FileNotFoundError: The source does not exist.
+    """
+    with source.open("rb") as source_file, SealedWriter(target) as writer:
+        writer.write_rest_of(source_file)
         return writer.seal()
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from pipeline.core.redact import mask_password
+from pipeline.core.text import split_names
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
@@ -221,7 +222,7 @@ parse_task_reference = _make_pattern_parser(
 
 def parse_labels(text: str) -> tuple[str, ...]:
     """Return the labels of a list with commas; raise ValueError if there is none."""
-    labels = tuple(parse_label(word.strip()) for word in text.split(",") if word.strip())
+    labels = tuple(map(parse_label, split_names(text)))
     if not labels:
         raise ValueError("must be names separated by commas")
     return labels
@@ -250,7 +251,7 @@ def parse_column_names(text: str) -> tuple[str, ...]:
     """
     if text.strip().lower() == "none":
         return ()
-    names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
+    names = dict.fromkeys(split_names(text))
     if not names:
         raise ValueError("must be names of columns separated by commas, or none")
     return tuple(names)

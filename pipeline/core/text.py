@@ -88,6 +88,11 @@ def shorten(text: str, max_chars: int = MAX_LINE_CHARS) -> str:
     return f"{text[: max_chars - 1]}…"
 
 
+def split_names(text: str) -> list[str]:
+    """Return the parts between the commas of a text, without the blank ones."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def join_first(names: Sequence[str], max_names: int = 3) -> str:
     """Return the first `max_names` names and the number of further names, for a message."""
     listed_names = ", ".join(names[:max_names])

@@ -37,7 +37,7 @@ from pipeline.engine.task_parts import RowsById
 from pipeline.engine.wrong_values import find_wrong_value
 from pipeline.store import claims, edits, reviews, workspace
 from pipeline.store.confidences import FieldConfidence, has_confidences
-from pipeline.store.database import Connection, Store
+from pipeline.store.database import Connection, Store, write_accepted_rows
 from pipeline.store.edits import AnswerEdit, NewEdit
 from pipeline.store.judgements import JudgedAnswer
 
@@ -458,24 +458,13 @@ def store_edits(
     Raises:
         ConfigurationError: Another program prevented a change; the transaction must be rolled back.
     """
-    if not new_edits:
-        return {}
-    try:
-        with tx.begin_nested():
-            _insert_edits(tx, task, new_edits, bulk_edit=bulk_edit)
-    except (InputError, RefusedRowError) as error:
-        if len(new_edits) == 1:
-            return dict.fromkeys(new_edits, error)
-    else:
-        return {}
 
-    row_ids = list(new_edits)
-    middle = len(row_ids) // 2
-    refusals: dict[str, FindableError] = {}
-    for half in (row_ids[:middle], row_ids[middle:]):
-        half_edits = {row_id: new_edits[row_id] for row_id in half}
-        refusals |= store_edits(tx, task, half_edits, bulk_edit=bulk_edit)
-    return refusals
+    def write(row_ids: Sequence[str]) -> None:
+        stored_edits = {row_id: new_edits[row_id] for row_id in row_ids}
+        _insert_edits(tx, task, stored_edits, bulk_edit=bulk_edit)
+
+    refusals = (InputError, RefusedRowError)
+    return dict(write_accepted_rows(tx, list(new_edits), write, refusals=refusals))
 
 
 def _insert_edits(

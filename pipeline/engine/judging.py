@@ -16,6 +16,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.declaration import ECHO_FIELD
@@ -38,7 +40,7 @@ from pipeline.store import answer_counts, answers, claims, partial_answers, work
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.confidences import FieldConfidence, encode_confidences
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, write_accepted_rows
 from pipeline.store.partial_answers import PartialAnswer
 
 if TYPE_CHECKING:
@@ -480,19 +482,15 @@ def _write_answers(
     has a savepoint. If it is refused, the halves of the list are written on their own, until the
     refused rows are found.
     """
-    if not valid_answers:
-        return WriteResult()
-    try:
-        with tx.begin_nested():
-            return task.answers.write(tx, valid_answers, extractor=source.extractor, now=at)
-    except RefusedRowError as error:
-        if len(valid_answers) == 1:
-            return WriteResult(blocked={valid_answers[0].item_id: error.reason})
+    written = list[WriteResult]()
 
-    middle = len(valid_answers) // 2
-    first_result = _write_answers(tx, task, valid_answers[:middle], source=source, at=at)
-    second_result = _write_answers(tx, task, valid_answers[middle:], source=source, at=at)
-    return first_result | second_result
+    def write(accepted_answers: Sequence[ValidAnswer]) -> None:
+        result = task.answers.write(tx, accepted_answers, extractor=source.extractor, now=at)
+        written.append(result)
+
+    refused = write_accepted_rows(tx, valid_answers, write, refusals=RefusedRowError)
+    blocked = {answer.item_id: error.reason for answer, error in refused}
+    return reduce(or_, written, WriteResult(blocked=blocked))
 
 
 def _find_parked_reasons(

@@ -44,7 +44,6 @@ DATABASE_FILE = "findable.db"
 VECTORS_FILE = "index/vectors.sqlite"
 ENGINE_FILE = "local-engine.sqlite"
 ENGINE_FOLDER = "local-engine-files"
-COPY_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -130,18 +129,6 @@ def rename_folder(staging: Path, folder: Path) -> None:
             hint="name a folder that does not exist",
         ) from error
     files.sync_directory(folder.parent)
-
-
-def copy_file(source: Path, target: Path) -> str:
-    """Copy one file and return the SHA-256 of the written bytes, which are on disk then.
-
-    Raises:
-        FileNotFoundError: The source does not exist.
-    """
-    with source.open("rb") as source_file, files.SealedWriter(target) as writer:
-        while chunk := source_file.read(COPY_CHUNK_BYTES):
-            writer.write(chunk)
-        return writer.seal().sha256
 
 
 def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
@@ -256,7 +243,7 @@ def _copy_sealed_file(
     copied_sha256 = ""
     message = f"{name} was changed after it was sealed"
     try:
-        copied_sha256 = copy_file(data / name, staging / name)
+        copied_sha256 = files.seal_copy(data / name, staging / name).sha256
     except FileNotFoundError:
         message = f"{name} is missing"
 
@@ -279,5 +266,5 @@ def _copy_changing_files(data: Path, staging: Path, paths: Iterable[Path]) -> di
     for path in paths:
         name = path.relative_to(data).as_posix()
         with contextlib.suppress(FileNotFoundError):
-            hashes[name] = copy_file(path, staging / name)
+            hashes[name] = files.seal_copy(path, staging / name).sha256
     return hashes

@@ -31,7 +31,6 @@ from pipeline.ops.backup import (
     BACKUP_FORMAT,
     DATABASE_FILE,
     MANIFEST_FILE,
-    copy_file,
     rename_folder,
 )
 
@@ -182,7 +181,7 @@ def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -
     for name, sha256 in hashes.items():
         copied_sha256 = None
         with contextlib.suppress(FileNotFoundError):
-            copied_sha256 = copy_file(source / name, staging / name)
+            copied_sha256 = files.seal_copy(source / name, staging / name).sha256
         if copied_sha256 != sha256:
             damaged_names.append(name)
 

@@ -21,6 +21,7 @@ from typing import Generic, Literal, NamedTuple, TypeVar, cast
 
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.text import split_names
 from pipeline.engine.task import Task
 from pipeline.store.answer_counts import ReplyCounts
 from pipeline.store.database import Connection
@@ -475,7 +476,7 @@ def _split_gates(text: str, place: str) -> Iterator[tuple[str, str]]:
         ConfigurationError: A part is not `name=bounds`, or a name is repeated.
     """
     seen_names: set[str] = set()
-    for part in filter(None, map(str.strip, text.split(","))):
+    for part in split_names(text):
         name, _, bounds = map(str.strip, part.partition("="))
         if not name or not bounds:
             raise ConfigurationError(f"{place}: {part!r} is not GATE=BOUNDS", hint=GATES_HINT)

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from pipeline.batch import batch_files, live
-from pipeline.batch.budget import BudgetError, load_calibration, resume_judge_budget
+from pipeline.batch.budget import BudgetError, load_calibration, resume_budget
 from pipeline.batch.judge_batches import make_judge_version
 from pipeline.batch.judge_plan import (
     JudgePlanner,
@@ -27,7 +27,7 @@ from pipeline.batch.live_report import LiveReport
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import Mode
-from pipeline.core.text import plural
+from pipeline.core.text import plural, split_names
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.usage import NO_USAGE, calculate_cost, describe_cost
@@ -223,7 +223,7 @@ def _choose_fields(task: Task, names_text: str) -> tuple[str, ...]:
         InputError: A field does not exist.
     """
     field_names = task.prompt.field_names
-    chosen_names = tuple(filter(None, map(str.strip, names_text.split(","))))
+    chosen_names = split_names(names_text)
     for name in chosen_names:
         if name not in field_names:
             similar_names = get_close_matches(name, field_names, n=1) or field_names
@@ -305,12 +305,13 @@ def _ask(
     Raises:
         InputError: The cost was not confirmed; nothing was asked.
     """
-    started_at = resume_judge_budget(ws, options.budget)
+    with ws.store.read() as tx:
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
+    started_at = resume_budget(ws, options.budget, unfinished_run)
     ws.confirm_cost(report.estimated_cost, unchanged_text="nothing was asked")
     # A missing key is reported before the run is recorded.
     ws.ensure_client()
     with ws.store.write() as tx:
-        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
         if unfinished_run is not None:
             run_number = unfinished_run.number
             runs.set_condition(tx, run_number, options.rows.encode())

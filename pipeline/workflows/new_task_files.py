@@ -45,8 +45,6 @@ from pipeline.tables.row_findings import SourceRow, make_excerpt
 from pipeline.tables.source import FileSource, QuerySource, open_other_database
 from pipeline.workflows.column_guesses import guess_columns
 
-# A file is copied in pieces of this size.
-COPY_CHUNK_BYTES = 1 << 20
 # Name of a task that is not stored.
 UNNAMED = "ask"
 _INVALID_NAME_CHARS = re.compile("[^a-z0-9_]+")
@@ -121,7 +119,7 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     copy_path = ws.data / relative_copy
     draft = draft._replace(path=ws.data / new.path, items=f"../{relative_copy.as_posix()}")
     text = render_task_file(draft, question=new.question, fields=new.fields)
-    _copy_sealed(source_file, copy_path)
+    files.seal_copy(source_file, copy_path)
     write_new_file(draft.path, text, ws.data)
 
     settings = replace(ws.settings, task=name)
@@ -135,14 +133,6 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
         copy_path.unlink(missing_ok=True)
         raise
     return draft
-
-
-def _copy_sealed(source_file: Path, target_path: Path) -> None:
-    """Copy a file into the workspace; it appears with its whole content, or not at all."""
-    with files.SealedWriter(target_path) as writer, source_file.open("rb") as reader:
-        while chunk := reader.read(COPY_CHUNK_BYTES):
-            writer.write(chunk)
-        writer.seal()
 
 
 def draft_task(store: Store | None, new: UnwrittenTask) -> TaskDraft:

@@ -17,10 +17,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from pipeline.batch.budget import BudgetError, correct_tag_start
+from pipeline.batch.budget import BudgetError, correct_tag_start, resume_budget
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN_STATES, Mode
 from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
@@ -466,20 +465,7 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions, *, is_new_run: boo
     correct_tag_start(ws.store, ws.task, now=ws.now)
     with ws.store.read() as tx:
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=runs.TAG)
-    if is_new_run:
-        unfinished_run = None
-    started_at = ws.now() if unfinished_run is None else unfinished_run.started_at
-    budget_usd = options.budget
-    if budget_usd is None and unfinished_run is not None:
-        budget_usd = unfinished_run.budget
-    if budget_usd is None:
-        return started_at
-
-    ws.budget = Budget(budget_usd, started_at, "BUDGET")
-    if options.budget is None:
-        budget_hint = OptionHint(budget=f"{budget_usd:g}")
-        ws.display.say(f"continuing the run of {started_at:%Y-%m-%d %H:%M} UTC with {budget_hint}")
-    return started_at
+    return resume_budget(ws, options.budget, None if is_new_run else unfinished_run)
 
 
 def _begin_run(
