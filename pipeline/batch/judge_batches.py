@@ -17,7 +17,7 @@ from pipeline.batch.batch_files import OpenLiveBatch, store_judgements
 from pipeline.batch.batch_plan import Selection, StopReason
 from pipeline.batch.judge_plan import JudgePlanner
 from pipeline.batch.live_batches import NOT_ASKED_REASON, LiveBatches
-from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport, RunPolicy
+from pipeline.batch.live_report import ASK_ALL_ROWS, INTERRUPTED_REASON
 from pipeline.batch.prepare import Preparation, Prepared
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
@@ -74,21 +74,14 @@ class JudgePreparation(Preparation):
 class JudgeBatches(LiveBatches):
     """The batches of a run that judges answers."""
 
-    def __init__(
-        self,
-        ws: WorkspaceSession,
-        planner: JudgePlanner,
-        policy: RunPolicy,
-        report: LiveReport,
-    ) -> None:
+    def __init__(self, ws: WorkspaceSession, planner: JudgePlanner) -> None:
         """Prepare nothing yet.
 
         Args:
             ws: A session for decisions.
             planner: Builds the requests.
-            report: Gets the counts of judged rows.
         """
-        super().__init__(ws, Selection(), Mode.JUDGE, policy, report)
+        super().__init__(ws, Selection(), Mode.JUDGE, ASK_ALL_ROWS)
         self._preparation = JudgePreparation(
             ws,
             Selection(),
@@ -105,11 +98,11 @@ class JudgeBatches(LiveBatches):
         are not counted.
         """
         reasons_by_id = store_judgements(
-            self._ws,
+            self.ws,
             open_batch.number,
             patience_s=self._write_timeout_s,
         )
-        report = self._report
+        report = self.report
         for row_id, reason in reasons_by_id.items():
             if reason:
                 report.fail(row_id, reason)

@@ -60,12 +60,8 @@ def ask_rows(
     Raises:
         ConfigurationError: There is no usable key, or the engine cannot start. Nothing was written.
     """
-    report = LiveReport()
-    batches = LiveBatches(ws, selection, mode, policy, report)
-    live_run = _LiveRun(
-        ws, batches, mode=mode, policy=policy, report=report, on_progress=on_progress
-    )
-    return live_run.run_to_end()
+    batches = LiveBatches(ws, selection, mode, policy)
+    return _LiveRun(batches, on_progress).run_to_end()
 
 
 def judge_answers(
@@ -90,17 +86,7 @@ def judge_answers(
     Raises:
         ConfigurationError: There is no usable key, or the engine cannot start. Nothing was written.
     """
-    report = LiveReport()
-    batches = JudgeBatches(ws, planner, ASK_ALL_ROWS, report)
-    live_run = _LiveRun(
-        ws,
-        batches,
-        mode=Mode.JUDGE,
-        policy=ASK_ALL_ROWS,
-        report=report,
-        on_progress=on_progress,
-    )
-    return live_run.run_to_end()
+    return _LiveRun(JudgeBatches(ws, planner), on_progress).run_to_end()
 
 
 @contextlib.contextmanager
@@ -131,31 +117,21 @@ def _handling_signals(handle: Callable[[], None]) -> Iterator[None]:
 class _LiveRun:
     """A run of live calls in an event loop; all database access happens in threads."""
 
-    def __init__(
-        self,
-        ws: WorkspaceSession,
-        batches: LiveBatches,
-        *,
-        mode: Mode,
-        policy: RunPolicy,
-        report: LiveReport,
-        on_progress: OnProgress,
-    ) -> None:
+    def __init__(self, batches: LiveBatches, on_progress: OnProgress) -> None:
         """Prepare a run; nothing is read or sent except the measured duration of past calls.
 
         Args:
-            batches: The batches of the run.
-            mode: The mode of all batches and calls.
-            policy: The rules of the run.
-            report: The report of the run.
+            batches: The batches of the run, with its session, mode, rules and report.
             on_progress: Called with the report after each reply and once a second.
         """
-        self.report = report
-        self._ws = ws
+        self.report = batches.report
+        self._ws = batches.ws
         self._on_progress = on_progress
         self._batches = batches
-        self._throttle = LiveThrottle(ws, mode, policy, self.report)
-        self._calls = LiveCalls(ws, mode, policy, self._throttle, self.report)
+        mode = batches.mode
+        policy = batches.policy
+        self._throttle = LiveThrottle(self._ws, mode, policy, self.report)
+        self._calls = LiveCalls(self._ws, mode, policy, self._throttle, self.report)
         # Batches that are being sealed and ingested.
         self._closing_batches: set[asyncio.Task[None]] = set()
 

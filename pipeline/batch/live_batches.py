@@ -43,19 +43,19 @@ class LiveBatches:
         selection: Selection,
         mode: Mode,
         policy: RunPolicy,
-        report: LiveReport,
     ) -> None:
         """Prepare nothing yet.
 
         Args:
             selection: The rows to ask about. Rows that the run is finished with are excluded later.
             mode: The mode of all batches.
-            report: Gets the counts of ingested rows.
+            policy: The rules of the run.
         """
-        self._ws = ws
-        self._mode = mode
-        self._policy = policy
-        self._report = report
+        self.ws = ws
+        self.mode = mode
+        self.policy = policy
+        # The report of the run, which gets the counts of ingested rows.
+        self.report = LiveReport()
         # Batches whose requests need calls, by number.
         self.open: dict[int, OpenLiveBatch] = {}
         # Why no batch of new rows can be prepared now; None if one may be possible.
@@ -92,11 +92,11 @@ class LiveBatches:
         If the run may have a single batch only, the reason is also the report's `idle_reason`, and
         no second batch is possible.
         """
-        is_single_batch = self._policy.is_single_batch
+        is_single_batch = self.policy.is_single_batch
         prepared = self._prepare_next()
         if not isinstance(prepared, Prepared):
             self.end_of_rows = prepared
-            self._report.idle_reason = prepared.value if is_single_batch else ""
+            self.report.idle_reason = prepared.value if is_single_batch else ""
             return None
 
         assert prepared.lock is not None  # noqa: S101 - a live batch has a lock
@@ -104,7 +104,7 @@ class LiveBatches:
             prepared.number,
             len(prepared.requests),
             prepared.lock,
-            part_path(self._ws.data, prepared.number),
+            part_path(self.ws.data, prepared.number),
         )
         self.open[prepared.number] = open_batch
         self.end_of_rows = StopReason.NO_ROWS_LEFT if is_single_batch else None
@@ -130,10 +130,10 @@ class LiveBatches:
             )
             self._retry_ids = []
             retry_preparation = Preparation(
-                self._ws,
+                self.ws,
                 selection,
                 NoProgress(),
-                mode=self._mode,
+                mode=self.mode,
                 run_number=preparation.run_number,
             )
             prepared = retry_preparation.prepare_next()
@@ -145,9 +145,9 @@ class LiveBatches:
 
     def check_budget(self) -> None:
         """Raise the error of a budget if it ended the run; a single batch raises nothing."""
-        if self.end_of_rows is StopReason.BUDGET and not self._policy.is_single_batch:
-            with self._ws.store.read() as tx:
-                raise budget.read_current_budgets(self._ws).no_room_error(tx)
+        if self.end_of_rows is StopReason.BUDGET and not self.policy.is_single_batch:
+            with self.ws.store.read() as tx:
+                raise budget.read_current_budgets(self.ws).no_room_error(tx)
 
     def pop_complete(self) -> list[OpenLiveBatch]:
         """Return the open batches whose requests need no more calls; they are not open any more."""
@@ -173,20 +173,20 @@ class LiveBatches:
         try:
             open_batch.close()
             self._record_calls(open_batch)
-            if self._mode is Mode.TRIAL:
-                store_trial_outcomes(self._ws, open_batch.number, patience_s=self._write_timeout_s)
+            if self.mode is Mode.TRIAL:
+                store_trial_outcomes(self.ws, open_batch.number, patience_s=self._write_timeout_s)
             else:
                 self._store_outcomes(open_batch)
         finally:
             open_batch.lock.release()
-        if not self._policy.is_single_batch:
+        if not self.policy.is_single_batch:
             # Failed rows may be asked again now, and their money may be free.
             self.end_of_rows = None
 
     @property
     def _write_timeout_s(self) -> float | None:
         """Return the longest wait for another writer; None means the default of all commands."""
-        return INTERRUPTED_WRITE_TIMEOUT_S if self._report.interrupted else None
+        return INTERRUPTED_WRITE_TIMEOUT_S if self.report.interrupted else None
 
     def _store_outcomes(self, open_batch: OpenLiveBatch) -> None:
         """Seal and ingest the replies of a batch, and count its outcomes in the report.
@@ -194,8 +194,8 @@ class LiveBatches:
         A row without a reply and without a reason of its own gets the reason why the run stopped.
         The lowest number of an ingested batch becomes the report's `run`.
         """
-        ws = self._ws
-        report = self._report
+        ws = self.ws
+        report = self.report
         default_reason = NOT_ASKED_REASON
         if report.stopped:
             default_reason = report.stopped.message
@@ -223,16 +223,16 @@ class LiveBatches:
         """
         for outcome in outcomes:
             if not outcome.reason:
-                self._report.answered += 1
+                self.report.answered += 1
                 continue
 
             self._ended_ids.add(outcome.row_id)
-            if outcome.may_retry and not self._policy.is_single_batch:
+            if outcome.may_retry and not self.policy.is_single_batch:
                 self._retry_ids.append(outcome.row_id)
                 # The next reply of this row counts instead, so progress never exceeds its total.
-                self._report.replies -= outcome.was_called
+                self.report.replies -= outcome.was_called
             elif outcome.was_called:
-                self._report.fail(outcome.row_id, outcome.reason)
+                self.report.fail(outcome.row_id, outcome.reason)
 
     def release(self) -> None:
         """Close the files of all open batches and release their locks."""
@@ -263,8 +263,8 @@ class LiveBatches:
             return
 
         calls = open_batch.calls
-        quota_day = budget.quota_day(self._ws.now()).isoformat()
-        with self._ws.store.write(patience_s=self._write_timeout_s) as tx:
+        quota_day = budget.quota_day(self.ws.now()).isoformat()
+        with self.ws.store.write(patience_s=self._write_timeout_s) as tx:
             batches.update_batch_columns(
                 tx,
                 open_batch.number,
@@ -285,7 +285,7 @@ class LiveBatches:
             estimated monotonic time and its prompt tokens. Second, the number of all calls of this
             day, with those of the open batches, also if they are not recorded yet.
         """
-        ws = self._ws
+        ws = self.ws
         if all(limit is None for limit in ws.limits):
             return [], 0
 

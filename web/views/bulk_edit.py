@@ -6,7 +6,6 @@ Such an edit of many rows is a bulk edit. It has a number, and runs as backgroun
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
-from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
@@ -21,6 +20,7 @@ from pipeline.store.database import Store
 from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.corrections_form import MISSING_NAME_MESSAGE
+from web.editor_cookie import read_editor, remember_editor
 from web.errors import RequestRefusedError, to_line
 from web.field_shapes import (
     FieldShape,
@@ -33,7 +33,7 @@ from web.field_shapes import (
 )
 from web.render import FormFields, accepted_response, get_app_state, render_page
 from web.row_query import RowQuery
-from web.views.row import BULK_EDIT_WORK_KIND, EDITOR_COOKIE, EDITOR_COOKIE_MAX_AGE_S
+from web.views.row import BULK_EDIT_WORK_KIND
 from web.views.rows import list_filter_chips
 
 router = APIRouter()
@@ -96,14 +96,7 @@ def start_bulk_edit(request: Request, query: BulkEditParameters, form: FormField
         query.address("/set", query.task or app_state.settings.task, field=[query.field]),
         status_code=303,
     )
-    response.set_cookie(
-        EDITOR_COOKIE,
-        quote(who, safe=""),
-        max_age=EDITOR_COOKIE_MAX_AGE_S,
-        httponly=True,
-        samesite="lax",
-        path="/",
-    )
+    remember_editor(response, who)
     return response
 
 
@@ -331,7 +324,7 @@ def _work_values(
         "refusals": _list_refusals(store, task, work=work),
         "earlier_edits": earlier_edits[::-1],
         "form_address": query.address("/set", task_name, field=[query.field]),
-        "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
+        "editor": read_editor(request),
     }
 
 

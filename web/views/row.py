@@ -7,7 +7,6 @@ is doubtful if a confidence of its answer is low and nobody looked at the answer
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
@@ -39,6 +38,7 @@ from web.corrections_form import (
     submit_correction,
     submit_review,
 )
+from web.editor_cookie import read_editor, remember_editor
 from web.errors import RequestRefusedError, to_line
 from web.quotation_marks import color_quotations
 from web.render import (
@@ -63,9 +63,6 @@ NEIGHBOUR_TIMEOUT_S = 0.3
 ASK_WORK_KIND = "ask {} again"
 FORGET_WORK_KIND = "forget one of {}"
 BULK_EDIT_WORK_KIND = "set a field of {}"
-# Cookie with the name of the person who corrects answers.
-EDITOR_COOKIE = "findable_who"
-EDITOR_COOKIE_MAX_AGE_S = 365 * 24 * 3600
 
 
 class RowPageQuery(RowQuery):
@@ -167,7 +164,7 @@ def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> 
     app_state = get_app_state(request)
     key = query.key
     task = query.task or app_state.settings.task
-    editor = form.get("who", unquote(request.cookies.get(EDITOR_COOKIE, "")))
+    editor = form.get("who", read_editor(request))
     error_message = ""
     correction = None
     try:
@@ -197,14 +194,7 @@ def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> 
         editor=editor,
     )
     if correction is not None and correction.is_saved:
-        response.set_cookie(
-            EDITOR_COOKIE,
-            quote(editor, safe=""),
-            max_age=EDITOR_COOKIE_MAX_AGE_S,
-            httponly=True,
-            samesite="lax",
-            path="/",
-        )
+        remember_editor(response, editor)
     return response
 
 
@@ -313,7 +303,7 @@ def _row_values(
         "doubt_threshold": ws.settings.doubtful,
         "comparison": compare_versions(row["answers"], query.first, query.second),
         "correction": correction,
-        "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
+        "editor": read_editor(request),
         "marks": marks,
         "concepts": concepts,
         "ask_cost": estimate_cost(ws, [row_id]),

@@ -1,0 +1,26 @@
+"""Remember in a cookie who corrects answers, so that the name is typed once."""
+
+from urllib.parse import quote, unquote
+
+from fastapi import Request
+from starlette.responses import Response
+
+COOKIE_NAME = "findable_who"
+MAX_AGE_S = 365 * 24 * 3600
+
+
+def read_editor(request: Request) -> str:
+    """Return the name of the person who corrected last in this browser; "" if nobody did."""
+    return unquote(request.cookies.get(COOKIE_NAME, ""))
+
+
+def remember_editor(response: Response, editor: str) -> None:
+    """Store the name of the person who corrects in the browser."""
+    response.set_cookie(
+        COOKIE_NAME,
+        quote(editor, safe=""),
+        max_age=MAX_AGE_S,
+        httponly=True,
+        samesite="lax",
+        path="/",
+    )
