@@ -305,6 +305,7 @@ def _row_values(
         "confidences": confidences,
         "doubt_threshold": ws.settings.doubtful,
         "comparison": compare_versions(row["answers"], query.first, query.second),
+        "is_comparison_open": bool(query.first or query.second),
         "correction": correction,
         "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
         "marks": marks,
