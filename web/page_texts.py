@@ -6,6 +6,8 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
 
+from pipeline.core.command_hint import current_form
+
 # A command as it is typed, with its options; a code span around it is part of it.
 _OPTION_TEXT = r"""(?:FINDABLE_)?[A-Z][A-Z_]+=(?:"[^"]*"|'[^']*'|[^\s`;,)]*)"""
 _COMMAND = re.compile(
@@ -13,6 +15,8 @@ _COMMAND = re.compile(
     rf"(?: (?:{_OPTION_TEXT}|--?[a-z][\w-]*(?: [^\s`-][^\s`]*)?|…))*`?",
 )
 _OPTION = re.compile(rf"`?\b(?P<text>{_OPTION_TEXT})`?")
+# The same condition, as an option of `findable`.
+_DASHED_CONDITION = re.compile(r"""`?--where (?="[^"]*"|'[^']*')""")
 _CODE_SPAN = re.compile("`([^`]*)`")
 # The page has a field for a condition. Its name in a message is not an option.
 _CONDITION = re.compile(r"\bWHERE\b(?!=)")
@@ -63,7 +67,7 @@ def to_plain_text(text: object) -> str:
     setting such as MODEL=x becomes "the setting “model”", without its value. The marks of code
     spans are removed.
     """
-    message = str(text)
+    message = _to_usual_form(text)
     plain = ""
     end = 0
     for match in _find_commands(message):
@@ -86,7 +90,7 @@ def to_html(text: object, task: str = "") -> Markup:
     """
     html = Markup()
     end = 0
-    message = str(text)
+    message = _to_usual_form(text)
     for match in _find_commands(message):
         html += _spans_to_html(message[end : match.start()])
         html += _link_to(match[1], task)
@@ -110,6 +114,18 @@ def work_label(kind: str) -> str:
 def capitalize_first(text: str) -> str:
     """Return a text with its first letter in upper case; the rest is unchanged."""
     return text[:1].upper() + text[1:]
+
+
+def _to_usual_form(text: object) -> str:
+    """Return a message with commands and conditions in the form that the patterns above match.
+
+    This process may have been started as another program, which the commands then name.
+    """
+    message = str(text)
+    program = current_form().program
+    if program:
+        message = message.replace(f"{program} ", "findable ")
+    return _DASHED_CONDITION.sub("WHERE=", message)
 
 
 def _find_commands(text: str) -> Iterator[re.Match[str]]:

@@ -18,7 +18,7 @@ from pipeline.core.text import format_probability, join_first
 from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
-from pipeline.store.answers import PERSON
+from pipeline.store.answers import PERSON, belongs_to_version
 from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.field_shapes import empty_texts
@@ -330,6 +330,7 @@ _FILTERS: Mapping[str, Any] = {
 }
 
 _templates.tests["quotation"] = is_quotation
+_templates.tests["of_version"] = belongs_to_version
 _templates.filters |= _FILTERS
 _templates.globals["empty_texts"] = empty_texts
 _templates.globals["placeholder_note"] = PLACEHOLDER_NOTE

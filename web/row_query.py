@@ -51,7 +51,11 @@ class RowQuery(BaseModel):
     @property
     def row_filter(self) -> RowFilter:
         """The rows to select."""
-        parts = filter(None, [self.where.strip(), *conditions.join_chosen(self.only)])
+        parts = list(
+            dict.fromkeys(filter(None, [self.where.strip(), *conditions.join_chosen(self.only)]))
+        )
+        # A message about a single condition must not name parentheses that nobody typed.
+        where = " AND ".join(f"({part})" for part in parts) if len(parts) > 1 else "".join(parts)
         return RowFilter(
             words=self.find.split(),
             state=self.state or None,
@@ -59,7 +63,7 @@ class RowQuery(BaseModel):
             extractor=self.extractor or None,
             min_score=self.min_score,
             max_score=self.max_score,
-            where=" AND ".join(f"({part})" for part in dict.fromkeys(parts)),
+            where=where,
             ids=self.id,
             is_reviewed={"yes": True, "no": False}.get(self.reviewed),
             is_doubtful={"yes": True, "no": False}.get(self.doubtful),

@@ -8,10 +8,9 @@
 """
 
 import math
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
@@ -73,9 +72,19 @@ class FieldComparison:
     name: str
     # One share for each version.
     shares: Sequence[Share]
-    # Rows on which only the first, or only the second version is right.
-    only_a: int = 0
-    only_b: int = 0
+    # Ids of rows on which only the first, or only the second version is right.
+    only_a_ids: Sequence[str] = ()
+    only_b_ids: Sequence[str] = ()
+
+    @property
+    def only_a(self) -> int:
+        """Return on how many rows only the first version is right."""
+        return len(self.only_a_ids)
+
+    @property
+    def only_b(self) -> int:
+        """Return on how many rows only the second version is right."""
+        return len(self.only_b_ids)
 
     @property
     def chance(self) -> float:
@@ -106,32 +115,38 @@ def compare_with_labels(
 
     A label is the right value of a field, by a person. Only rows that all sides answered count; a
     field without a label in these rows is left out. Fields are in the order in which the labels
-    first name them. For two sides, the labels that only A has right, and those that only B has
-    right, are counted, too; for a single side both counts are 0.
+    first name them. For two sides the result also has the ids of the rows on which only A, and only
+    B, is right; for a single side there are none.
 
     Args:
         row_labels: Labels by row id.
         sides: A, or A and B; each has the answers of a version by row id.
     """
-    outcomes: dict[str, Counter[tuple[bool, ...]]] = {}
+    outcomes: dict[str, dict[tuple[bool, ...], list[str]]] = {}
     for row_id, label in row_labels.items():
         if not all(row_id in side for side in sides):
             continue
         for name, value in label.values.items():
             is_right = tuple(is_label_value(side[row_id].get(name), value) for side in sides)
-            outcomes.setdefault(name, Counter())[is_right] += 1
+            outcomes.setdefault(name, {}).setdefault(is_right, []).append(row_id)
 
     comparisons = []
-    for name, counts in outcomes.items():
+    for name, ids_by_outcome in outcomes.items():
+        counts = {is_right: len(row_ids) for is_right, row_ids in ids_by_outcome.items()}
         shares = [
             Share(
                 sum(count for is_right, count in counts.items() if is_right[side]),
-                counts.total(),
+                sum(counts.values()),
             )
             for side in range(len(sides))
         ]
         comparisons.append(
-            FieldComparison(name, shares, only_a=counts[True, False], only_b=counts[False, True])
+            FieldComparison(
+                name,
+                shares,
+                only_a_ids=ids_by_outcome.get((True, False), []),
+                only_b_ids=ids_by_outcome.get((False, True), []),
+            )
         )
     return comparisons
 
@@ -234,6 +249,26 @@ class AccuracyReport:
         }
 
 
+class VersionChoices(NamedTuple):
+    """The versions of a task that a person can measure, in the order in which they began."""
+
+    # Versions with answers.
+    answered: list[str]
+    # Those of them that answered a labelled row.
+    labelled: list[str]
+
+
+def list_version_choices(tx: Connection, task: Task) -> VersionChoices:
+    """Return the versions of a task with answers, and those with answers to labelled rows."""
+    answered_versions = _list_answered_versions(tx, task)
+    row_ids = list(labels.read_labels(tx, task.name))
+    labelled_versions = labels.find_versions_of_rows(tx, task.name, row_ids)
+    return VersionChoices(
+        answered_versions,
+        [version for version in answered_versions if version in labelled_versions],
+    )
+
+
 def measure_versions(
     tx: Connection, task: Task, texts: Sequence[str | None], *, doubtful_below: float
 ) -> AccuracyReport:
@@ -307,11 +342,7 @@ def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
     Raises:
         InputError: A version has no answers, or both are the same version.
     """
-    answered_versions = [
-        counts.extractor
-        for counts in answers.list_versions(tx, task.name)
-        if any(True for _ in answers.row_ids_with_versions(tx, task.name, [counts.extractor]))
-    ]
+    answered_versions = _list_answered_versions(tx, task)
     if not any(texts):
         return answered_versions[-2:]
 
@@ -333,6 +364,15 @@ def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
             hint=f"leave out {OptionHint('b')} to measure one version",
         )
     return versions
+
+
+def _list_answered_versions(tx: Connection, task: Task) -> list[str]:
+    """Return the versions of a task with answers, in the order in which they began."""
+    return [
+        counts.extractor
+        for counts in answers.list_versions(tx, task.name)
+        if any(True for _ in answers.row_ids_with_versions(tx, task.name, [counts.extractor]))
+    ]
 
 
 def _read_measured_answers(

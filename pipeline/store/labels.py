@@ -171,3 +171,20 @@ def read_version_answers(
             min((confidence.probability for confidence in confidences.values()), default=None),
         )
     return version_answers
+
+
+def find_versions_of_rows(tx: Connection, task: str, row_ids: list[str]) -> set[str]:
+    """Return the versions that answered at least one of some rows; forgotten answers do not count.
+
+    Corrections are no answers of a version.
+    """
+    query = (
+        select(answers.c.extractor)
+        .where(
+            answers.c.task == task,
+            answers.c.extractor != PERSON,
+            answers.c.answer != FORGOTTEN_ANSWER,
+        )
+        .distinct()
+    )
+    return {row.extractor for row in select_matching(tx, query, answers.c.item_id, row_ids)}

@@ -118,7 +118,7 @@ def test_file_is_previewed_and_then_imported(workspace: Workspace, tmp_path: Pat
 
     with reading(workspace) as (reader, tab, client):
         reader.go("/add")
-        tab.click("text=Columns by other names")
+        tab.click("text=The file names its columns differently")
         tab.fill("#drop [name=map]", "bio=Zrg")
         tab.set_input_files("#drop [type=file]", path)
         reader.wait_for("#import", "2 would be added")

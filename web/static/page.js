@@ -114,6 +114,12 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.requestConfig.verb === "get" && target.querySelector("details[open][data-edit]")) {
     event.detail.shouldSwap = false;
   }
+  // Nor does it close a list of choices that is in use.
+  const isPoll = event.detail.requestConfig.elt === target;
+  if (isPoll && target.querySelector("form[data-edit] select:focus")) {
+    event.detail.shouldSwap = false;
+    lastHtmlById.delete(target.id);
+  }
   // The server decides whether the form of a field stays open.
   const openDetails = target.querySelectorAll("details[open][id]:not([data-edit])");
   openDetailsIds = [...openDetails].map((details) => details.id);

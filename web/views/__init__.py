@@ -13,6 +13,7 @@ from web.views import (
     runs,
     search,
     settings,
+    version_accuracy,
 )
 
 ROUTERS = [
@@ -27,6 +28,7 @@ ROUTERS = [
     search.router,
     runs.router,
     quality.router,
+    version_accuracy.router,
     settings.router,
     # Last, because its path /api/{command} matches every other path below /api.
     command_api.command_router,

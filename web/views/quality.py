@@ -21,12 +21,19 @@ from pipeline.engine.task import Task
 from pipeline.experts import tags
 from pipeline.ops import items
 from pipeline.quality.figures import format_value
+from pipeline.quality.label_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from pipeline.quality.report import read_report_documents
 from pipeline.store import runs
 from pipeline.store.database import Store
 from web import charts
 from web.app_state import PEOPLE_TASK
 from web.render import get_app_state, render_page
+from web.views.version_accuracy import (
+    LEFT_OUT_REASONS,
+    NO_DIFFERENCE_TEXT,
+    VersionText,
+    find_version_accuracy,
+)
 from web.work_summary import summarize_work
 
 router = APIRouter()
@@ -46,11 +53,17 @@ RECENT_JUDGE_S = 120.0
 
 
 @router.get("/quality", include_in_schema=False)
-def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
+def render_quality(
+    request: Request,
+    task: str | None = None,
+    a: VersionText = "",
+    b: VersionText = "",
+) -> HTMLResponse:
     """Render the quality of a task: the newest report with gates and samples, and parked rows.
 
     The page also lists the newest MAX_REPORTS reports, the pilots, the shares of supported answers,
-    background work, and for people the counts of tags.
+    background work, and for people the counts of tags. The versions `a` and `b` are compared on
+    labelled rows; see `find_version_accuracy`.
     """
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
@@ -80,6 +93,12 @@ def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
             judge_rows=DEFAULT_SAMPLE_ROWS,
             displayed_work=list(filter(_is_displayed, work_documents)),
             work_documents=work_documents,
+            accuracy=find_version_accuracy(ws, a, b),
+            left_out_reasons=LEFT_OUT_REASONS,
+            min_labelled_rows=MIN_LABELLED_ROWS,
+            no_difference=NO_DIFFERENCE,
+            no_difference_text=NO_DIFFERENCE_TEXT,
+            compared_versions=[("a", a), ("b", b)] if a or b else [],
             support_shares=_find_support_shares(newest_report, work_documents, now=ws.now()),
         )
 

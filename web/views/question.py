@@ -35,6 +35,7 @@ from web.question_form import (
 )
 from web.render import FormFields, get_app_state, render_page
 from web.views.imports import MAX_TRIAL_USD, TRIAL_ROWS, ask_in_mode
+from web.views.version_accuracy import NO_DIFFERENCE_TEXT
 
 router = APIRouter()
 
@@ -45,7 +46,7 @@ BUSY_MESSAGE = (
 ACCURACY_VERDICTS = {
     label_accuracy.BETTER_A: "the present question is better",
     label_accuracy.BETTER_B: "the new question is better",
-    label_accuracy.NO_DIFFERENCE: "could be chance",
+    label_accuracy.NO_DIFFERENCE: NO_DIFFERENCE_TEXT,
 }
 OUTDATED_MESSAGE = "The question was changed meanwhile. This is the typed change: try it again."
 

@@ -302,6 +302,7 @@ def _row_values(
         "confidences": confidences,
         "doubt_threshold": ws.settings.doubtful,
         "comparison": compare_versions(row["answers"], query.first, query.second),
+        "is_comparison_open": bool(query.first or query.second),
         "correction": correction,
         "editor": read_editor(request),
         "marks": marks,

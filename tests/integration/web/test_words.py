@@ -54,3 +54,19 @@ def test_quality_counts_its_checks(
         if unmeasured:
             verdict += f", {unmeasured} had nothing to measure"
         assert re.search(rf"{passed} checks? passed, {verdict}<", html)
+
+
+@pytest.mark.sampled(0)
+def test_a_wrong_condition_is_explained_as_it_was_typed(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message about a single condition names no parenthesis, and its position is right."""
+    monkeypatch.chdir(tmp_path)
+    reviews.set_up_task(workspace)
+    with Page(workspace) as page:
+        detail = page.get("/api/items", params={"task": "reviews", "where": "moon"}).json()[
+            "detail"
+        ]
+        html = page.get("/parts/rows", params={"task": "reviews", "where": "moon"}).text
+    assert ")" not in detail
+    assert "found ')'" not in unescape(html)

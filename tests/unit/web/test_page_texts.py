@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.core.command_hint import CommandForm, CommandHint, current_form, set_command_form
 from web.page_texts import describe_setting, to_html, to_plain_text, work_label
 
 
@@ -32,6 +33,11 @@ from web.page_texts import describe_setting, to_html, to_plain_text, work_label
             "the condition cannot be read; write it like “stars > 3 AND tone = 'praise'”",
             None,
         ),
+        (
+            "WHERE cannot be read; write it like `--where \"stars > 3 AND tone = 'praise'\"`",
+            "the condition cannot be read; write it like “stars > 3 AND tone = 'praise'”",
+            None,
+        ),
         ("a make of 5 stars = good", "a make of 5 stars = good", None),
     ],
 )
@@ -41,6 +47,17 @@ def test_commands_become_places(message: str, plain: str, html: str | None) -> N
     rendered = to_html(message, "a b")
     assert "make " not in rendered or "make of" in rendered
     assert html is None or rendered == html
+
+
+def test_command_of_any_program_becomes_a_place() -> None:
+    """A page that Python started names no program."""
+    form = current_form()
+    set_command_form(CommandForm(program="/opt/py/bin/python -m jobs"))
+    try:
+        message = f"{CommandHint('batches', data='/tmp/a')} lists all batches"  # noqa: S108
+        assert to_plain_text(message) == "“Runs” lists all batches"
+    finally:
+        set_command_form(form)
 
 
 def test_work_is_named_in_plain_words() -> None:

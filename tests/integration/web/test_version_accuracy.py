@@ -1,0 +1,135 @@
+"""The quality page compares stored versions on corrected and reviewed rows, as `eval` does."""
+
+import json
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from tests.integration.web.two_versions import (
+    TASK,
+    answer_with_two_versions,
+    answer_with_version,
+    doubt_rows,
+    label_tones,
+)
+from tests.lab import Api, Workspace
+from tests.page import Page
+
+OPTION = re.compile(r'<option value="([^"]*)"( selected)?>')
+
+
+@pytest.fixture(name="compared", autouse=True)
+def _compared(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Api
+) -> Workspace:
+    """Answer all rows with two versions, in a new current directory."""
+    monkeypatch.chdir(tmp_path)
+    answer_with_two_versions(workspace, api)
+    return workspace
+
+
+def _get_accuracy(page: Page, **parameters: str) -> str:
+    """Return the part of the quality page about versions, in a single line; "" without it."""
+    response = page.get("/quality", params={**TASK, **parameters})
+    assert response.status_code == 200, response.text
+    part = re.search(r'<section class="card" id="accuracy">[\s\S]*?</section>', response.text)
+    return " ".join(unescape(part[0]).split()) if part else ""
+
+
+def _get_cells(part: str) -> list[list[str]]:
+    """Return the texts of the cells of all tables, by row."""
+    rows = re.findall(r"<tr>(.*?)</tr>", part)
+    return [
+        [
+            " ".join(re.sub(r"<[^>]*>", "", cell).split())
+            for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)
+        ]
+        for row in rows
+    ]
+
+
+@pytest.mark.sampled(0)
+def test_versions_are_compared_on_labelled_rows(compared: Workspace) -> None:
+    """Shares, verdict, cost and doubt of both versions are those of the command."""
+    label_tones(compared, "blame", range(1, 21))
+    label_tones(compared, "praise", range(21, 23))
+    doubt_rows(compared, range(1, 4))
+    printed = json.loads(compared.ran("eval", JSON="1").stdout)
+    with Page(compared) as page:
+        part = _get_accuracy(page)
+        assert page.get("/api/tasks/reviews/accuracy").json() == printed
+        chosen = page.get("/api/tasks/reviews/accuracy", params={"a": "2"}).json()
+        alone = _get_accuracy(page, a="2")
+
+    head, tone, costs, first, second = _get_cells(part)
+    assert head == ["field", "rows", "A right", "B right", "difference"]
+    assert tone[:4] == ["tone", "22", "9 % [3 %, 28 %]", "91 % [72 %, 97 %]"]
+    assert tone[4].startswith("B is better only A right on 2: 21, 22 only B right on 20: 1, ")
+    assert tone[4].endswith(", 8 …")
+    versions = [version["version"] for version in printed["versions"]]
+    assert costs == ["version", "cost of 1,000 rows", "doubtful"]
+    assert [first[0][:12], second[0][:12]] == ["A: version 1", "B: version 2"]
+    assert [first[2], second[2]] == ["3 of 3", "3 of 3"]
+    assert "Corrections of values of B: 2." in part
+    assert OPTION.findall(part) == [
+        (versions[0], " selected"),
+        (versions[1], ""),
+        (versions[0], ""),
+        (versions[1], " selected"),
+    ]
+    assert [version["version"] for version in chosen["versions"]] == ["reviews@2"]
+    assert _get_cells(alone)[1] == ["tone", "22", "91 % [72 %, 97 %]"]
+
+
+@pytest.mark.sampled(0)
+def test_links_show_the_rows_that_differ(compared: Workspace) -> None:
+    """A row opens with both versions side by side, and the list has all rows that differ."""
+    label_tones(compared, "blame", range(1, 3))
+    with Page(compared) as page:
+        part = _get_accuracy(page)
+        addresses = re.findall(r'<a href="([^"]*)"', part)
+        row = page.get(addresses[0]).text
+        differing_rows = page.get(addresses[-1]).text
+    assert addresses[0].startswith("/row?task=reviews&first=reviews%401")
+    assert '<details id="versions" open>' in row
+    assert "Correct or review 18 more" in part
+    assert "could be chance" in part
+    assert "All rows in which these versions differ" in part
+    assert len(set(re.findall(r'href="/row\?[^"]*key=(\w+)', differing_rows))) >= 20
+
+
+@pytest.mark.sampled(0)
+def test_versions_without_labels_are_told_how_to_get_them(compared: Workspace) -> None:
+    """The page says what to do, and the same version twice is refused with the form."""
+    with Page(compared) as page:
+        part = _get_accuracy(page)
+        assert "Correct or review the answers of some rows" in part
+        assert '<a class="b" href="/review?task=reviews">' in part
+        assert "<select" not in part
+        assert page.get("/review", params=TASK).status_code == 303
+
+        label_tones(compared, "blame", [1])
+        version = OPTION.findall(_get_accuracy(page))[0][0]
+        twice = _get_accuracy(page, a=version, b=version)
+        assert "Choose two different versions." in twice
+        assert "<select" in twice
+        unknown = page.get("/quality", params={**TASK, "a": "9"})
+    assert unknown.status_code == 422
+
+
+@pytest.mark.sampled(0)
+def test_only_versions_with_labelled_answers_are_offered(compared: Workspace, api: Api) -> None:
+    """Corrected rows are not asked again, so a later version is named and not compared."""
+    label_tones(compared, "blame", range(1, 31))
+    answer_with_version(compared, api, 3, "praise")
+    with Page(compared) as page:
+        assert "reviews@3" not in _get_accuracy(page)
+    compared.ran("correct", "1", UNDO="1", WHO="Bea")
+    answer_with_version(compared, api, 3, "praise")
+    with Page(compared) as page:
+        part = _get_accuracy(page)
+    assert len(OPTION.findall(part)) == 4
+    assert "Version 3" in part
+    assert "review some of its answers" in part
