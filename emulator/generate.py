@@ -224,13 +224,14 @@ def _find_tags(
     list_node: SchemaNode,
     images: Sequence[ImageFeatures | None],
 ) -> list[str]:
-    """Return the tags of a request within the bounds of the list.
+    """Return the tags of a request, at most as many as the list may have.
 
     If the request has images, their colours and orientations are the tags, and the text is ignored.
+    There is no minimum then. An image that is None gives no tag.
 
     Otherwise the text is tagged. If the prompt has a section of TAG_SECTIONS, only these sections
-    are read, and there may be no tag, so that a person gets no tag that the text does not support.
-    If not, there are at least as many tags as the schema demands, or MIN_TAGS.
+    are read, and there may be no tag, so that no tag is invented that the text does not support. If
+    not, the minimum is that of the schema, or MIN_TAGS if the schema has none.
     """
     max_tags = MAX_TAGS if list_node.max_size is None else list_node.max_size
     if images:

@@ -44,14 +44,14 @@ class _QuotationColorer:
             topic: The short text of the nearest object that has one, or "".
         """
         if isinstance(value, Mapping) and is_quotation(value):
-            return self._add_hue(value, topic or field_name)
+            return self._mark_quotation(value, topic or field_name)
         if isinstance(value, Mapping):
             return self._add_hues_to_object(value, field_name, topic)
         if isinstance(value, list):
             return [self.add_hues(member, field_name=field_name, topic=topic) for member in value]
         return value
 
-    def _add_hue(self, quotation: Mapping[str, Any], name: str) -> dict[str, Any]:
+    def _mark_quotation(self, quotation: Mapping[str, Any], name: str) -> dict[str, Any]:
         """Return a copy of a quotation with its `hue`; add its mark to `marks`.
 
         A quotation without whole numbers as offsets has no mark.

@@ -41,8 +41,9 @@ def weigh_statement(instructions: str, text: str) -> float:
     It grows with the similarity of the question's subject to the text. The subject is the tagged
     sections of the instructions, else their texts in quotation marks, else all of them.
 
-    The text may deny the subject: it is similar, but its most similar sentence has a negation. Then
-    the result is 1 minus the probability, unless the subject has a negation, too.
+    A text denies the subject if it is similar enough for a yes, its most similar sentence has a
+    negation, and the subject has none. Then the result is 1 minus the probability. The result for a
+    text that is less similar is never inverted.
     """
     subjects = [content for _, content in find_tagged_sections(instructions) if content.strip()]
     if not subjects:

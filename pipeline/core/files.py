@@ -327,7 +327,8 @@ def replace_link(path: Path, target: Path) -> None:
     rename fails.
 
     Raises:
-        OSError: The link cannot be made; `path` is unchanged.
+        OSError: The link cannot be made, and `path` is unchanged; or its folder cannot be synced
+            after `path` was replaced.
     """
     new_link = path.with_name(f"{path.name}.{os.getpid()}{NEW_LINK_SUFFIX}")
     new_link.unlink(missing_ok=True)

@@ -102,23 +102,23 @@ def accept_declaration_change(
     declared_record: TaskRecord,
     declaration: Declaration,
     *,
-    accepted: bool,
+    is_accepted: bool,
 ) -> list[str]:
     """Refuse a change that would mix answers to two questions under a version, unless accepted.
 
-    A version that no row was asked under, or whose fingerprint is the same, passes. New and renamed
-    terms of a vocabulary pass, too; stored answers get the new names. A change of a used version
-    that passes or is accepted is recorded as an event. Runs in the caller's transaction, which
-    stores the record.
+    A declaration with the same fingerprint passes, and any change of a version under which no row
+    was asked. New and renamed terms of a vocabulary pass, too; stored answers get the new names. A
+    change of a used version that passes or is accepted is recorded as an event. Runs in the
+    caller's transaction, which stores the record.
 
     Args:
-        accepted: The user accepts a changed declaration under a version that was used.
+        is_accepted: The user accepts a changed declaration under a version that was used.
 
     Returns:
         Lines to print about a recorded change; else empty.
 
     Raises:
-        ConfigurationError: The file, the table prefix or the key differs.
+        ConfigurationError: The file, the table prefix or the key differs, which is never accepted.
         QuestionChangedError: The declaration of a used version changed and is not accepted.
     """
     _check_identity(stored_record, declared_record)
@@ -145,7 +145,7 @@ def accept_declaration_change(
     reason = _describe_change(former_document, to_fingerprint_document(declaration))
     if vocabulary_change is not None:
         reason = join_first(vocabulary_change.faults)
-    if not accepted:
+    if not is_accepted:
         try_command = CommandHint("try", task=declared_record.name)
         raise QuestionChangedError(
             f"{reason} since version {version} was used; nothing was asked",

@@ -52,7 +52,7 @@ def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declara
     if version in examples_by_version and claims.is_version_used(tx, record.name, version):
         return record
 
-    candidates = _read_candidates(tx, record, declaration)
+    candidates = _read_labelled_candidates(tx, record, declaration)
     closed_fields = _list_closed_fields(declaration)
     drawn = _draw_spread(candidates, closed_fields, seed=version)
     examples = [
@@ -74,13 +74,14 @@ def describe_missing_examples(record: TaskRecord, declaration: Declaration) -> l
     return [line]
 
 
-def _read_candidates(
+def _read_labelled_candidates(
     tx: Connection, record: TaskRecord, declaration: Declaration
 ) -> list[_Candidate]:
-    """Return the rows with a valid answer whose fields are all labelled, in any order.
+    """Return the rows whose labels form a valid answer with all fields, in any order.
 
-    Rows that changed since they were labelled are left out. If all of them changed, none is left
-    out, because then the prompt has other columns now.
+    A candidate contains this answer and the row's texts for the prompt. Rows that changed since
+    they were labelled are left out. If all labelled rows changed, all are candidates, because then
+    the prompt has other columns now.
     """
     rows = UserTask(record).rows
     field_names = declaration.answer.model_fields.keys()

@@ -319,11 +319,11 @@ class WorkspaceSession:
     def enable_index(self) -> None:
         """Sync the rows, and mark the task as indexed by making its index folder.
 
-        If the sync fails, the task is marked in any case and a warning is printed: the rows as they
-        were read before are then indexed. Without `index=` in the task's file nothing is marked.
+        If the sync fails, a warning is printed, and the task is marked nevertheless: the rows as
+        they were read before are then indexed. A task without `index=` is synced, but not marked.
 
         Raises:
-            FindableError: The sync failed, and the task was registered without `index=`.
+            FindableError: The sync failed, and the task has no `index=`.
         """
         try:
             self.sync_rows()

@@ -511,7 +511,7 @@ def save_record(
                 _with_present_file(stored_record, settings),
                 declared_record,
                 declaration,
-                accepted=settings.accept_changed,
+                is_accepted=settings.accept_changed,
             )
         check_table_prefix(tx, declared_record)
         merged_record = merge_records(stored_record, declared_record)

@@ -411,12 +411,15 @@ def _find_faults(
 ) -> Iterator[str]:
     """Yield the kinds of faults of a row, which are keys of FAULTS, each at most once.
 
-    Tags are compared only if there is an answer.
+    These are faults: a score that is not the computed score, tags that differ from those of the
+    answer, and a replacement character (U+FFFD) in a text of the row. Tags are compared only if
+    there is an answer.
 
     Args:
         row: Row of the table.
         answer: Preferred answer as JSON, if any.
-        merge_rules: New tag by old tag of the merges in force, which are applied to the answer.
+        merge_rules: New tags by old tags. The tags of the answer are renamed by these merges before
+            they are compared.
     """
     if score(row) != parse_number(row["findability_score"]):
         yield WRONG_SCORE_FAULT

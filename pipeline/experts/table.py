@@ -390,7 +390,9 @@ def store_extra_cells(
     Returns:
         Ids of the people whose stored cells differ from before.
     """
-    stored_rows = row_store.stored_rows(tx, TASK, [person_id for person_id, _, _ in people])
+    stored_rows = row_store.read_hashes_and_rows(
+        tx, TASK, [person_id for person_id, _, _ in people]
+    )
     changed_rows = dict[str, tuple[str, str]]()
     for person_id, username, cells in people:
         name_hash = hash_text(username)
@@ -431,7 +433,7 @@ def read_extra_cells(
         usernames_by_id: The cells of the column `username`.
     """
     cells_by_id = {}
-    stored_rows = row_store.stored_rows(tx, TASK, list(usernames_by_id))
+    stored_rows = row_store.read_hashes_and_rows(tx, TASK, list(usernames_by_id))
     for person_id, (stored_hash, stored_json) in stored_rows.items():
         if stored_hash == hash_text(stripped_text(usernames_by_id[person_id])):
             cells_by_id[person_id] = orjson.loads(stored_json)

@@ -56,7 +56,8 @@ def list_branches(node: Any) -> list[Mapping[str, Any]]:
 def read_options(branches: Sequence[Mapping[str, Any]]) -> list[Option] | None:
     """Return the values that alternatives allow, in their order; None if they cannot be listed.
 
-    A value that occurs twice is returned once. Null is an option, too.
+    Values with the same text, such as 1 and "1", are one option with the first of them, because a
+    model chooses an option by its text. Null is an option, too, and differs from the text "null".
     """
     options: list[Option] = []
     for branch in branches:

@@ -160,10 +160,10 @@ class _Inspection(NamedTuple):
     """An image file with its row and the cells to write."""
 
     file: _ImageFile
-    # Missing for a new image.
+    # None for a new image.
     row: Row | None
-    # Missing if the row is up to date.
-    cells: dict[str, Any] | None
+    # All cells of the image except its path; None if the image is unchanged.
+    new_cells: dict[str, Any] | None
 
 
 def check_folder(folder: Path) -> None:
@@ -380,26 +380,28 @@ def _write_block(
 ) -> None:
     """Insert and update the rows of images, and unpark images with other bytes.
 
-    An inspection without cells is only counted. Images that a batch asks now are not unparked. Runs
-    in the caller's transaction. Adds to the counts of `report`, and to its list of the first
-    MAX_BROKEN_FILES broken files.
+    The row of an unchanged image is not written. Images that a batch asks now are not unparked.
+    Runs in the caller's transaction.
+
+    Adds to the counts of `report`. Every image with a problem counts as broken, changed or not, and
+    the first MAX_BROKEN_FILES of them are listed in `broken_files`.
     """
     changed_ids: list[str] = []
-    for file, row, cells in inspections:
-        problem = (cells or row or {}).get("problem")
+    for file, row, new_cells in inspections:
+        problem = (new_cells or row or {}).get("problem")
         if problem is not None:
             report.broken += 1
             if len(report.broken_files) < MAX_BROKEN_FILES:
                 report.broken_files.append({"path": file.path, "reason": problem})
 
-        if cells is None:
+        if new_cells is None:
             report.unchanged += 1
         elif row is None:
-            tx.execute(insert(assets).values(path=file.path, **cells))
+            tx.execute(insert(assets).values(path=file.path, **new_cells))
             report.added += 1
         else:
             statement = update(assets).where(assets.c.id == row["id"])
-            tx.execute(statement.values(path=file.path, **cells))
+            tx.execute(statement.values(path=file.path, **new_cells))
             is_moved = row["path"] != file.path
             report.moved += is_moved
             report.updated += not is_moved

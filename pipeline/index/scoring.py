@@ -187,7 +187,7 @@ def _rank_by_both(
     # Entries that were found by words only need their similarities, too.
     is_found_by_words_only = np.zeros(index.row_count, bool)
     is_found_by_words_only[list(scores_by_row.keys() - set(near_rows.tolist()))] = True
-    far_similarities, far_rows = index.nearest(
+    word_only_similarities, word_only_rows = index.nearest(
         vector,
         len(scores_by_row),
         is_found_by_words_only,
@@ -195,8 +195,10 @@ def _rank_by_both(
     untagged_rows = np.flatnonzero(is_found_by_words_only[len(index) :]) + len(index)
     untagged_similarities = np.full(len(untagged_rows), np.nan, np.float32)
 
-    rows = np.concatenate([near_rows, far_rows, untagged_rows])
-    similarities = np.concatenate([near_similarities, far_similarities, untagged_similarities])
+    rows = np.concatenate([near_rows, word_only_rows, untagged_rows])
+    similarities = np.concatenate(
+        [near_similarities, word_only_similarities, untagged_similarities]
+    )
     # The stable sort below then keeps equal entries in row order.
     row_order = np.argsort(rows)
     rows = rows[row_order]

@@ -1,7 +1,7 @@
 """Measure the concepts of a version, and check all concepts against passages and answers.
 
 - `measure` returns the figures of a quality report, and samples to read.
-- `verify_quotes` compares every concept with its passage and with the answers.
+- `verify_concepts` compares every concept with its passage and with the answers.
 
 Both use constant memory: the database adds up, and rows are read page by page.
 """
@@ -124,41 +124,49 @@ class _ConceptListTally:
         # found by likeness.
         self.sample = ReservoirSample[_AnswerKey](MAX_CHECKED_ANSWERS, seed=SEED + 1)
 
-    def add(self, answer: _AnswerKey, names: Sequence[str], *, length: int, is_like: bool) -> None:
+    def add(
+        self,
+        answer_key: _AnswerKey,
+        names: Sequence[str],
+        *,
+        length: int,
+        has_likeness_mark: bool,
+    ) -> None:
         """Count an answer, and offer it to the sample.
 
         Args:
-            answer: The passage and version.
-            names: The names of its concepts.
+            answer_key: The passage and version.
+            names: The names of the answer's concepts.
             length: The number of its concepts, including those without a name.
-            is_like: Whether a quotation was found by likeness.
+            has_likeness_mark: Whether a quotation was found by likeness.
         """
         distinct_names = {" ".join(name.casefold().split()) for name in names}
         self.lengths[length] += 1
         self.repeated_count += length - len(distinct_names)
-        self.sample.offer(json.dumps(answer), answer, is_preferred=is_like)
+        self.sample.offer(json.dumps(answer_key), answer_key, is_preferred=has_likeness_mark)
 
 
-def _tally_lists(
+def _tally_concept_lists(
     tx: Connection,
     shape: PassagesShape,
     versions: Collection[_VersionKey],
 ) -> _ConceptListTally:
-    """Read the names of the concepts of some versions, and count them for the quality figures.
+    """Read the concepts of some versions, and count them for the quality figures.
 
-    The concepts of a passage and a version are an answer. Counted are answers by number of
+    An answer is all concepts of one passage by one version. Counted are answers by number of
     concepts, and concepts whose name repeats another name of their answer. A random sample of the
-    answers is drawn, too. Only reads, page by page.
+    answers is drawn, too. It prefers answers whose evidence has the mark of a quotation that was
+    found by likeness. Only reads, page by page.
     """
     concepts = shape.concepts.c
     group = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
-    has_likeness = cast(concepts.evidence, Text).contains(f'"{LIKENESS_MEMBER}":')
+    has_likeness_mark = cast(concepts.evidence, Text).contains(f'"{LIKENESS_MEMBER}":')
     query = (
         select(
             *group,
             func.count(),
             func.aggregate_strings(cast(concepts.concept_name, Text), NAME_SEPARATOR),
-            func.max(case((has_likeness, 1), else_=0)),
+            func.max(case((has_likeness_mark, 1), else_=0)),
         )
         .group_by(*group)
         .order_by(*group)
@@ -168,11 +176,11 @@ def _tally_lists(
     tally = _ConceptListTally()
     fetched_pages: Iterator[Any] = stream_rows(tx, query, page=FETCHED_ROWS).partitions()
     for page in fetched_pages:
-        for passage_id, label, model, length, joined_names, is_like in page:
+        for passage_id, label, model, length, joined_names, mark in page:
             version = cell_to_text(label), cell_to_text(model)
-            answer = cell_to_text(passage_id), version
+            answer_key = cell_to_text(passage_id), version
             names = joined_names.split(NAME_SEPARATOR)
-            tally.add(answer, names, length=length, is_like=bool(is_like))
+            tally.add(answer_key, names, length=length, has_likeness_mark=bool(mark))
     return tally
 
 
@@ -211,7 +219,7 @@ def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> Qual
     other_types = sum((type_counts[version] for version in other_versions), Counter[str]())
     proven_count = sum(proven_counts[version] for version in versions)
 
-    tally = _tally_lists(tx, shape, versions)
+    tally = _tally_concept_lists(tx, shape, versions)
     long_names = _count_long_names(tx, shape, versions)
     sampled_answers = _read_answers(tx, shape, list(tally.sample))
     quotation_checks = list(chain.from_iterable(map(_check_quotations, sampled_answers)))
@@ -363,8 +371,8 @@ def _draw_concept(answer: _ReadAnswer) -> ConceptRow:
     """Return a random concept, preferably with a quotation that was found by likeness."""
     choice = ReservoirSample[ConceptRow](1, seed=SEED)
     for index, concept in enumerate(answer.concepts):
-        is_like = f'"{LIKENESS_MEMBER}":' in json.dumps(concept.evidence)
-        choice.offer(f"{answer.passage_id} {index}", concept, is_preferred=is_like)
+        has_likeness_mark = f'"{LIKENESS_MEMBER}":' in json.dumps(concept.evidence)
+        choice.offer(f"{answer.passage_id} {index}", concept, is_preferred=has_likeness_mark)
     return next(iter(choice))
 
 
@@ -418,7 +426,7 @@ FAULTS: Mapping[str, tuple[str, object, bool]] = {
 }
 
 
-def verify_quotes(
+def verify_concepts(
     tx: Connection,
     shape: PassagesShape,
 ) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
@@ -428,9 +436,9 @@ def verify_quotes(
     began, are only counted. Only reads.
 
     Returns:
-        A summary to print, its figures for programs, and the faults. Concepts of missing passages
-        are among the faults, but not in the number of faults of summary and figures, because
-        another program may delete passages.
+        A summary to print, its numbers by name, and the faults. Concepts of missing passages are in
+        the faults, but summary and numbers do not count them as faults, because another program may
+        delete passages.
     """
     versions = answers.list_versions(tx, table.TASK)
     versions.append(VersionCounts(answers.PERSON))

@@ -241,11 +241,11 @@ class ConceptsTables(OwnTables):
         """Compare all quotations with their passages, and all concepts with the applied answers.
 
         Returns:
-            A summary, its figures and the faults; see `quality.verify_quotes`.
+            A summary, its figures and the faults; see `quality.verify_concepts`.
         """
-        from pipeline.passages.quality import verify_quotes
+        from pipeline.passages.quality import verify_concepts
 
-        return verify_quotes(tx, self.shape)
+        return verify_concepts(tx, self.shape)
 
 
 @dataclass(eq=False, kw_only=True)

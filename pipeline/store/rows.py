@@ -352,7 +352,9 @@ def ids_changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]
     return [row_id for row_id, changed_at in changes if changed_at > moments[row_id]]
 
 
-def stored_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+def read_hashes_and_rows(
+    tx: Connection, task: str, row_ids: Sequence[str]
+) -> dict[str, tuple[str, str]]:
     """Return (input hash, cells as JSON) of rows, by row id; rows without are left out."""
     query = select(rows.c.item_id, rows.c.input_hash, rows.c.row).where(rows.c.task == task)
     stored = select_matching(tx, query, rows.c.item_id, row_ids)

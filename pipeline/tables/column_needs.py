@@ -155,11 +155,11 @@ def describe_id_column(tx: Connection, id_column: Column[Any] | None) -> IdColum
         return IdColumnFacts("UUIDs", is_typed=is_typed)
 
     if isinstance(column_type, Integer):
-        if isinstance(column_type, SmallInteger):
+        # SQLite stores whole numbers of any declared type in 64 bits.
+        bits = 63
+        if is_typed and isinstance(column_type, SmallInteger):
             bits = 15
-        elif isinstance(column_type, BigInteger) or not is_typed:
-            bits = 63
-        else:
+        elif is_typed and not isinstance(column_type, BigInteger):
             bits = 31
         return IdColumnFacts("whole numbers", 2**bits - 1, is_typed=is_typed)
 

@@ -455,18 +455,18 @@ def _make_single_version_cells(
     return {STATE_COLUMN: OTHER_VERSION_STATE, REASON_COLUMN: reason}
 
 
-def _read_source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> ExportedRow:
+def _read_source_cells(stored_row: RowMapping, column_kinds: Mapping[str, str]) -> ExportedRow:
     """Return the cells of the source's columns by name; None for a missing value.
 
-    JSON texts are parsed.
+    The cells of JSON columns are parsed.
 
     Args:
-        stored_row: The row with its values as a JSON object.
-        sources: Kinds of the source's columns.
+        stored_row: The row; its VALUES_COLUMN has the cells as a JSON object.
+        column_kinds: Kinds of the source's columns by name.
     """
     values = orjson.loads(stored_row[VALUES_COLUMN])
     cells: ExportedRow = {}
-    for name, kind in sources.items():
+    for name, kind in column_kinds.items():
         cell_value = values.get(name)
         cells[name] = cell_value
         if kind == "json":

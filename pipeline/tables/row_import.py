@@ -31,6 +31,8 @@ MAX_BLOCK_CHARS = 4 << 20
 MAX_GROUP_EXAMPLES = 3
 # Takes the place of a finding's kind in the report: the file lacks a row that the table has.
 MISSING_ROW_KIND = "missing"
+# The reason of a group for the findings that get no group of their own.
+_OVERFLOW_REASON = "other reasons"
 # The parts in which reasons of one group differ: a quoted value or a number.
 _VARYING_PART = re.compile(r"'[^']*'|\d[\d,.]*")
 
@@ -168,19 +170,21 @@ class ImportReport:
 
         Reasons that differ only in numbers and quoted values are in one group. If there are a
         thousand groups, a finding that needs a new group goes into the group "other reasons" of its
-        kind.
+        kind, which has no column.
         """
         general_reason = _VARYING_PART.sub("…", finding.reason)
         group_key = (finding.kind, finding.column, general_reason)
-        if group_key not in self.groups and len(self.groups) >= MAX_KEPT_FINDINGS:
-            group_key = (finding.kind, "", "other reasons")
+        new_group = FindingGroup(finding.kind, finding.column, finding.reason)
+        is_overflow = group_key not in self.groups and len(self.groups) >= MAX_KEPT_FINDINGS
+        if is_overflow:
+            group_key = (finding.kind, "", _OVERFLOW_REASON)
+            new_group = FindingGroup(finding.kind, "", _OVERFLOW_REASON)
 
-        new_group = FindingGroup(finding.kind, group_key[1], finding.reason)
         group = self.groups.setdefault(group_key, new_group)
         group.count += 1
         if len(group.examples) < MAX_GROUP_EXAMPLES:
             group.examples.append(finding)
-        if group.reason != finding.reason:
+        if not is_overflow and group.reason != finding.reason:
             group.reason = general_reason
 
     def add_missing_key(self, key: str, report_file: SealedWriter | None) -> None:

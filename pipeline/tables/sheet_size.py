@@ -182,8 +182,9 @@ class SheetSize:
         """Add the bytes of a text in an XML element to the counted memory.
 
         If the text is the index of a shared text in a cell, the bytes of that shared text are
-        counted. Before the first cell, the text belongs to the shared text that was begun last: its
-        bytes are also added to that text's size. Also notes whether the current cell has a value.
+        counted instead. The shared texts come before the first cell: then the bytes of a text are
+        also added to the size of the shared text that was begun last. If the text is the value of a
+        cell and not blank, the cell is noted as having a value.
 
         Raises:
             InputError: The limit on bytes is exceeded.

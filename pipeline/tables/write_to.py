@@ -504,26 +504,28 @@ class RowTarget:
         table = self.table
         # Only texts are compared: a database may spell JSON and numbers differently.
         text_fields = [name for name, kind in self.task.fields if kind == "text"]
-        is_row = and_(*(table.c[name] == value for name, value in row_key.items()))
+        row_condition = and_(*(table.c[name] == value for name, value in row_key.items()))
         compared_columns = [table.c[name] for name in text_fields or [self.id_column]]
-        row = tx.execute(select(*compared_columns).where(is_row)).first()
+        row = tx.execute(select(*compared_columns).where(row_condition)).first()
 
-        own_texts = {tuple(answer.cells[name] for name in text_fields) for answer in stored_answers}
+        stored_texts = {
+            tuple(answer.cells[name] for name in text_fields) for answer in stored_answers
+        }
         # Without a text field nothing is compared, and the row only shows that it exists.
-        if row is not None and not overwrite and tuple(row)[: len(text_fields)] not in own_texts:
+        if row is not None and not overwrite and tuple(row)[: len(text_fields)] not in stored_texts:
             return
 
         preferred_answer = self._select_preferred(new_answers)
         with translate_refusals(table.name):
             if preferred_answer is None:
                 if row is not None:
-                    tx.execute(delete(table).where(is_row))
+                    tx.execute(delete(table).where(row_condition))
                 return
 
             answered_at, cells = preferred_answer
             values = {**cells, "created_at": answered_at}
             if row is not None:
-                tx.execute(update(table).where(is_row).values(values))
+                tx.execute(update(table).where(row_condition).values(values))
             else:
                 tx.execute(insert(table).values({**values, **row_key}))
 

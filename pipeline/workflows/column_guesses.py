@@ -314,8 +314,8 @@ def _describe_chosen_key(
 ) -> str:
     """Return the line about a key that a person chose, with its fault if it has one.
 
-    All rows are read. A key with blank or repeated values is accepted: the line says that such rows
-    are refused, which happens later.
+    All rows are read, unless the key is HASH_KEY or is refused. A key with blank or repeated values
+    is accepted: the line says that such rows are refused, which happens later.
 
     Args:
         key: The column, or HASH_KEY for a hash of the row.

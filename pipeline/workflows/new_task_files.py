@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -95,15 +95,15 @@ def write_task_file(data: Path, store: Store, new: UnwrittenTask) -> TaskDraft:
 def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     """Write a question's task file into the workspace, with a copy of the question's row file.
 
-    The task is also registered in the database, and its rows are stored there. If registering or
-    storing fails, the task file and the copy are deleted again.
+    The task is also registered in the database, and its rows are stored there. If a step fails, the
+    task file and the copy are deleted again.
 
     Returns:
         The draft with the paths of the task file and of the copy.
 
     Raises:
-        InputError: The name is invalid or taken, or the rows are not in a file; nothing was
-            written.
+        InputError: The name is invalid or taken, the rows are not in a file, or the task file
+            cannot be written.
         ConfigurationError: The names of the task's views are taken, or the disk is full.
     """
     name = new.name
@@ -119,20 +119,32 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     copy_path = ws.data / relative_copy
     draft = draft._replace(path=ws.data / new.path, items=f"../{relative_copy.as_posix()}")
     text = render_task_file(draft, question=new.question, fields=new.fields)
-    files.seal_copy(source_file, copy_path)
-    write_new_file(draft.path, text, ws.data)
 
-    settings = replace(ws.settings, task=name)
-    try:
-        register_if_new(ws.store, settings, may_write=True, display=ws.display)
-        with ws.store.read() as tx:
-            task = next(task for task in list_registered_tasks(tx, settings) if task.name == name)
-        sync_task(ws.store, ws.locks, task, settings, now=ws.now(), display=ws.display)
-    except BaseException:
-        draft.path.unlink(missing_ok=True)
-        copy_path.unlink(missing_ok=True)
-        raise
+    with files.SealedWriter(copy_path) as writer, source_file.open("rb") as reader:
+        writer.write_rest_of(reader)
+        # The copy gets its name last: a task file that exists may have a copy of the same name.
+        write_new_file(draft.path, text, ws.data)
+        try:
+            writer.seal()
+            _register_with_rows(ws, name)
+        except BaseException:
+            draft.path.unlink(missing_ok=True)
+            copy_path.unlink(missing_ok=True)
+            raise
     return draft
+
+
+def _register_with_rows(ws: WorkspaceSession, name: str) -> None:
+    """Register the task of a new file in the workspace, and store its rows.
+
+    Raises:
+        FindableError: The task cannot be registered, or its rows cannot be stored.
+    """
+    settings = replace(ws.settings, task=name)
+    register_if_new(ws.store, settings, may_write=True, display=ws.display)
+    with ws.store.read() as tx:
+        task = next(task for task in list_registered_tasks(tx, settings) if task.name == name)
+    sync_task(ws.store, ws.locks, task, settings, now=ws.now(), display=ws.display)
 
 
 def draft_task(store: Store | None, new: UnwrittenTask) -> TaskDraft:
@@ -255,7 +267,9 @@ def write_new_file(path: Path, text: str, data: Path) -> None:
 
     part = files.new_part_path(path)
     try:
-        path.parent.mkdir(exist_ok=True)
+        # If a file has the name of the folder, writing the part fails with the right reason.
+        with suppress(FileExistsError):
+            path.parent.mkdir()
         files.remove_abandoned_parts(path)
         part.write_text(text, encoding="utf-8", newline="\n")
         files.sync_part(part)
@@ -269,7 +283,8 @@ def write_new_file(path: Path, text: str, data: Path) -> None:
             f"{path} cannot be written: {error.strerror}; nothing was written",
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):
+            part.unlink(missing_ok=True)
 
 
 def suggest_task_name(source: str, data: Path | None = None) -> str:

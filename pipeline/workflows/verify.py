@@ -240,20 +240,20 @@ def _measure_control_requests(data: Path, store: Store, *, backend: str) -> dict
     """Return how many control requests came back, and how many kept to their enum, as texts.
 
     A control request allows a single value for its answer. The replies are read from the result
-    files of the ingested batches. A text is such as "2 of 2", or "not met" if the local engine
-    answered.
+    files of the ingested batches. A text is such as "2 of 2". If the local engine answered, each
+    text is "not met", because the run shows nothing about Gemini then.
 
     Args:
         data: Directory of the workspace with the invented rows.
     """
-    facts = ("keys of control requests in a result", "an enum with one value in a batch")
+    figure_names = ("keys of control requests in a result", "an enum with one value in a batch")
     if backend == "local":
-        return dict.fromkeys(facts, "not met")
+        return dict.fromkeys(figure_names, "not met")
 
     with store.read() as tx:
         ingested_batches = batches.batches_in_states(tx, BatchState.INGESTED)
     reply_count = 0
-    nonce_count = 0
+    kept_enum_count = 0
     request_count = 0
     for batch in ingested_batches:
         if not batch.control_requests:
@@ -263,9 +263,12 @@ def _measure_control_requests(data: Path, store: Store, *, backend: str) -> dict
         with ResultFile(sealed_result(data, batch)) as results:
             for key, replies in find_control_replies(results).items():
                 reply_count += bool(replies)
-                nonce_count += any(is_own_nonce(reply, nonces.get(key)) for reply in replies)
-    counts = (reply_count, nonce_count)
-    return {fact: f"{count} of {request_count}" for fact, count in zip(facts, counts, strict=True)}
+                kept_enum_count += any(is_own_nonce(reply, nonces.get(key)) for reply in replies)
+    counts = (reply_count, kept_enum_count)
+    return {
+        name: f"{count} of {request_count}"
+        for name, count in zip(figure_names, counts, strict=True)
+    }
 
 
 def _measure_decisions(check_ws: WorkspaceSession) -> tuple[dict[str, str], float]:

@@ -101,12 +101,16 @@ ColumnMapping = Annotated[str, Query(alias="map", max_length=4_000)]
 
 @router.post("/api/admin/experts", status_code=201)
 async def add_person(request: Request) -> JSONResponse:
-    """Save a person and wait a few seconds for the tags: 201 {ok, username, tags, …}.
+    """Save a person, wait a few seconds for the tags, and return 201 with the person.
 
     The body's members are named as the options of `make add-expert` or as the columns of the CSV.
-    `notes` lists the members that were not read. If the tags have not arrived in time, `tags` is
-    null and `retrying` is true; they are stored when they arrive. 503 if too many people arrive at
-    once: this person was not saved.
+    The reply is {ok, username, tags, findability_score, retrying, notes}. `notes` says which
+    members of the body were read as columns and which were not, and why the person was parked, if
+    so. If the tags have not arrived in time, `tags` is null and `retrying` is true; they are stored
+    when they arrive. If `tags` is null and `retrying` is false, no command asks about the person.
+
+    422 for an invalid body, 409 for a person that exists, 503 if too many people arrive at once:
+    this person was not saved.
     """
     app_state = get_app_state(request)
     start_time = time.monotonic()
@@ -467,7 +471,8 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
     """Start to create a task from the question that was tried, with all rows of the file.
 
     The work writes the task's file and a copy of the uploaded file into the workspace, deletes the
-    upload, and estimates the cost of all rows.
+    upload, and estimates the cost of all rows. It sets `created_task` and `mode_choices` of the
+    upload.
 
     Args:
         name: Name of the new task.

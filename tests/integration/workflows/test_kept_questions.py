@@ -97,3 +97,15 @@ def test_an_invalid_question_leaves_no_file(workspace: Workspace) -> None:
 
     write_table(str(workspace.data / "sources" / "reviews.csv"), column="body")
     assert "reviews.py, line " in ran(workspace, "tag", TASK="reviews", code=2)
+
+
+def test_a_task_file_that_cannot_be_written_leaves_no_copy(workspace: Workspace) -> None:
+    """Without a folder for the task file, the workspace gets no copy of the table either."""
+    workspace.begin()
+    (workspace.data / "tasks").write_text("not a folder")
+
+    with pytest.raises(InputError, match=r"reviews\.py cannot be written: Not a directory"):
+        save_question(workspace, write_table())
+
+    assert list((workspace.data / "sources").iterdir()) == []
+    assert workspace.query("SELECT name FROM findable_tasks") == []
