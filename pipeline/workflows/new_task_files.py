@@ -120,17 +120,21 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     draft = draft._replace(path=ws.data / new.path, items=f"../{relative_copy.as_posix()}")
     text = render_task_file(draft, question=new.question, fields=new.fields)
 
-    with files.SealedWriter(copy_path) as writer, source_file.open("rb") as reader:
-        writer.write_rest_of(reader)
-        # The copy gets its name last: a task file that exists may have a copy of the same name.
+    # The copy is first: if the process dies here, no task file names rows that do not exist.
+    files.seal_copy(source_file, copy_path)
+    try:
         write_new_file(draft.path, text, ws.data)
-        try:
-            writer.seal()
-            _register_with_rows(ws, name)
-        except BaseException:
-            draft.path.unlink(missing_ok=True)
+    except BaseException:
+        # A task file that exists now is another process's, and so may be the copy.
+        if not draft.path.exists():
             copy_path.unlink(missing_ok=True)
-            raise
+        raise
+    try:
+        _register_with_rows(ws, name)
+    except BaseException:
+        draft.path.unlink(missing_ok=True)
+        copy_path.unlink(missing_ok=True)
+        raise
     return draft
 
 
