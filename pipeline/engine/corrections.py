@@ -35,9 +35,10 @@ from pipeline.engine.task_parts import RowsById
 from pipeline.engine.wrong_values import find_wrong_value
 from pipeline.store import claims, edits, reviews, workspace
 from pipeline.store.confidences import FieldConfidence, has_confidences
-from pipeline.store.database import Connection, Store, write_accepted_rows
+from pipeline.store.database import Connection, Store
 from pipeline.store.edits import AnswerEdit, NewEdit
 from pipeline.store.judgements import JudgedAnswer
+from pipeline.store.refused_rows import write_accepted_rows
 
 # Hex digits of the hash that identifies the state of an answer.
 STATE_HASH_DIGITS = 16

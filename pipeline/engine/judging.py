@@ -33,8 +33,9 @@ from pipeline.store import answer_counts, answers, claims, partial_answers, work
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.confidences import FieldConfidence, encode_confidences
-from pipeline.store.database import Connection, write_accepted_rows
+from pipeline.store.database import Connection
 from pipeline.store.partial_answers import PartialAnswer
+from pipeline.store.refused_rows import write_accepted_rows
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
