@@ -185,7 +185,8 @@ class _LiveRun:
     async def _run(self) -> None:
         """Start calls until the run ends, then close its batches and release their locks.
 
-        Signals interrupt the run meanwhile, and `_tick` runs once a second.
+        If this fails, only the locks are released. A signal interrupts the run. `_tick` runs once a
+        second until the end.
         """
         ticking = asyncio.create_task(self._tick())
         try:

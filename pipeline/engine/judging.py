@@ -375,7 +375,7 @@ def write_judged_replies(
         for judgement in answered
         if judgement.answer is not None
     ]
-    write_result = _write_answers(tx, task, valid_answers, source=provenance, at=now)
+    write_result = _write_answers(tx, task, valid_answers, provenance=provenance, at=now)
     if write_result.applied:
         workspace.record_row_change(tx, task.name)
 
@@ -471,7 +471,7 @@ def _write_answers(
     task: Task,
     valid_answers: Sequence[ValidAnswer],
     *,
-    source: Provenance,
+    provenance: Provenance,
     at: datetime,
 ) -> WriteResult:
     """Write answers to the task's rows; return which rows took them.
@@ -484,14 +484,14 @@ def _write_answers(
         return WriteResult()
     try:
         with tx.begin_nested():
-            return task.answers.write(tx, valid_answers, extractor=source.extractor, now=at)
+            return task.answers.write(tx, valid_answers, extractor=provenance.extractor, now=at)
     except RefusedRowError as error:
         if len(valid_answers) == 1:
             return WriteResult(blocked={valid_answers[0].item_id: error.reason})
 
     middle = len(valid_answers) // 2
-    first_result = _write_answers(tx, task, valid_answers[:middle], source=source, at=at)
-    second_result = _write_answers(tx, task, valid_answers[middle:], source=source, at=at)
+    first_result = _write_answers(tx, task, valid_answers[:middle], provenance=provenance, at=at)
+    second_result = _write_answers(tx, task, valid_answers[middle:], provenance=provenance, at=at)
     return first_result | second_result
 
 
