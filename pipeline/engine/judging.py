@@ -474,11 +474,11 @@ def _write_answers(
     provenance: Provenance,
     at: datetime,
 ) -> WriteResult:
-    """Write answers to the task's rows; return which rows took them.
+    """Write answers into the task's tables; return which rows took them.
 
-    Rows whose answer the database refuses are returned as `blocked`, with the reason. Each write
-    has a savepoint. If it is refused, the halves of the list are written on their own, until the
-    refused rows are found.
+    If a constraint or trigger of the database refuses an answer, its row is returned as `blocked`,
+    with the reason. Each write has a savepoint. If it is refused, the halves of the list are
+    written on their own, until the refused rows are found.
     """
     if not valid_answers:
         return WriteResult()

@@ -174,8 +174,9 @@ class _FieldTally:
 def _iterate_leaf_values(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (path, value) of each field in an answer.
 
-    The path of a member of an object is `path.name`. A list yields its length as `path-count`, and
-    then its members under the path of the list. A quotation is yielded whole, as a dict.
+    The path of a member of an object is `path.name`; at the top level it is `name`. A list yields
+    its length as `path-count`, and then its members under the path of the list. A quotation is
+    yielded whole, as a dict.
     """
     if isinstance(value, list):
         yield f"{path}-count", len(value)
