@@ -48,8 +48,9 @@ class BatchWorker:
     def _run(self) -> None:
         """Answer unfinished batches, oldest first, until `stop` is called.
 
-        If answering a batch raises an error, the batch becomes FAILED with this error. The thread
-        searches for new batches every `_POLL_INTERVAL_S`, and when `wake` is set.
+        A batch that `stop` interrupts stays unfinished. If answering a batch raises an error, the
+        batch becomes FAILED with this error. The thread searches for new batches every
+        `_POLL_INTERVAL_S`, and when `wake` is set.
         """
         while not self._stopping.is_set():
             self.wake.clear()

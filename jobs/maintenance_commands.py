@@ -200,13 +200,13 @@ def worker(
 
     settings = read_settings()
     unit_names = _parse_unit_names(only)
-    listening_socket = None if port is None else listen_on_port("worker", host, port)
+    health_socket = None if port is None else listen_on_port("worker", host, port)
     job_worker.run_worker(
         settings,
         unit_names,
         concurrency=concurrency,
-        agrees=has_yes_option(),
-        listening=listening_socket,
+        is_cost_confirmed=has_yes_option(),
+        health_socket=health_socket,
     )
     return None
 

@@ -335,8 +335,8 @@ class TerminalProgressBar:
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
         """Move the bar or write a line of a log, unless the last update was just before.
 
-        Nothing is shown during the delay. A bar is updated MAX_REDRAWS_PER_S times a second, a log
-        every LOG_INTERVAL_S seconds.
+        Nothing is shown at first, so that short work shows no bar. A bar is updated at most
+        MAX_REDRAWS_PER_S times a second, a log every LOG_INTERVAL_S seconds.
 
         Args:
             done: Finished units.

@@ -129,9 +129,9 @@ def submit_review(
 ) -> CorrectionResult:
     """Mark a row's answer as reviewed if the form's `act` is "review", else remove the mark.
 
-    The form's `state` is the state of the answer that the reviewer saw. If the answer has changed
-    since, or the name is missing, nothing is stored; this raises no error, but the result has the
-    message.
+    The form's `state` is the state of the answer that the reviewer saw. Nothing is stored if the
+    answer has changed since, `editor_name` is blank, or there is no such row or answer. This raises
+    no error; the message is in the result.
     """
     is_reviewed = form.get("act") == "review"
     if not editor_name.strip():

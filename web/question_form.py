@@ -278,8 +278,8 @@ def describe_refusal(error: InputError) -> str:
     """Return the message and the hint of an error as sentences in plain words, for a form.
 
     The hint is left out if it names a command or a setting, which a form does not have. The prefix
-    "FIELDS: " and the suffix "; nothing was asked" of the message are removed, because the form is
-    displayed again.
+    "FIELDS: " and the suffix "; nothing was asked" of the message are removed, because they say
+    nothing to the user of a form.
     """
     message = str(error.message).removeprefix(_SETTING_PREFIX).removesuffix(_UNCHANGED_SUFFIX)
     hint = str(error.hint)

@@ -52,14 +52,15 @@ class _QuotationColorer:
         return value
 
     def _mark_quotation(self, quotation: Mapping[str, Any], name: str) -> dict[str, Any]:
-        """Return a copy of a quotation with its `hue`; add its mark to `marks`.
+        """Add the mark of a quotation to `marks`; return a copy of the quotation with its `hue`.
 
-        A quotation without whole numbers as offsets has no mark.
+        A quotation without whole numbers as offsets gets a hue, but no mark. Hues repeat after
+        HUE_COUNT names.
 
         Args:
             quotation: The quotation.
-            name: The topic or field whose quotations have the same hue; a new name gets the next
-                hue. It is also the name of the mark.
+            name: The topic or field whose quotations have the same hue, and the name of the mark. A
+                new name gets the next hue.
         """
         hue = self._hues.setdefault(name, len(self._hues))
         start = quotation["start"]

@@ -133,8 +133,8 @@ def read_run(tx: Connection, number: int) -> Run:
 def describe_commonest_failure(tx: Connection, run: Run) -> str:
     """Return the reason that most failures of a run share, with their number; "" without any.
 
-    Reasons are compared up to their first colon. A run with a batch that waits for a person,
-    because its replies belong to other requests, has the reason of that instead.
+    Reasons are compared up to their first colon. If a batch of the run is held, because its replies
+    belong to other requests, the reason why it is held is returned instead.
     """
     if run.batch.is_held:
         return f"held: {run.batch.held}"

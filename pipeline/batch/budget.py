@@ -345,8 +345,8 @@ def count_remaining_quota_tokens(
     estimates.
 
     Returns:
-        At least 0. None if there is no limit, or if no batch of the model is queued: then a batch
-        of any size may be tried.
+        At least 0. None if there is no limit, or if no batch of the model is queued: waiting
+        does not help then, so a batch of any size may be tried.
     """
     max_tokens = read_queue_limit(tx, model, settings, now=now).tokens
     if max_tokens is None:

@@ -161,7 +161,8 @@ class _LiveRun:
     async def _run(self) -> None:
         """Start calls until the run ends, then close its batches and release their locks.
 
-        Signals interrupt the run meanwhile, and `_tick` runs once a second.
+        If this fails, only the locks are released. A signal interrupts the run. `_tick` runs once a
+        second until the end.
         """
         ticking = asyncio.create_task(self._tick())
         try:
@@ -294,11 +295,11 @@ class _LiveRun:
         """End the running calls, then seal and ingest all open batches.
 
         If the run was not stopped, but no call was answered, the rows whose request got a 400 are
-        given up, uncharged: every request may be at fault.
+        given up. The attempts are not charged, because the fault may be in all requests.
 
         An error of a batch stops the run and becomes the report's `stopped`. An interrupted run
-        drops the error that the database is not available; the next command ingests the batch.
-        Rows with a copied answer are added to the report's `answered`.
+        ignores the error that the database is not available; the next command ingests the batch.
+        Rows that got the answer of an equal row are added to the report's `answered`.
         """
         await self._end_running_calls()
         if not self._throttle.is_stopped:

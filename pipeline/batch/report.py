@@ -194,7 +194,7 @@ def summarize_costs(
     Returns:
         `by`, which is the group key, `rows` in the order of their keys (numbers by value, before
         texts), and `total`. Rows and total have COST_FIGURES: counts of batches and live calls,
-        tokens, the known USD, the USD perhaps paid for lost replies, and the estimated USD of
+        tokens, the known USD, the USD that lost replies may have cost, and the estimated USD of
         running batches.
     """
     subjects = {task.name: task.subject for task in tasks}

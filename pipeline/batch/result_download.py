@@ -403,7 +403,7 @@ def _describe_ending(remote: RemoteBatch, *, has_lost_result: bool = False) -> s
 
     Args:
         has_lost_result: No result was downloaded. Then the words for a batch that succeeded say
-            that it has no result, or that its result is not available.
+            that it has no result or, if it names a result file, that this is not available.
     """
     description = str(remote.state)
     if remote.state is RemoteState.SUCCEEDED and has_lost_result:

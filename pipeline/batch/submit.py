@@ -339,8 +339,8 @@ class _Submission:
         Returns if no request is left. Fills the report's `shared`, `prepared` and `sent`.
 
         Args:
-            selection: The rows to send. Its limit and its excluded ids are replaced in each round.
-            max_requests: The number of requests that was announced to the person.
+            selection: The rows to send. Each round uses a copy with its own limit and excluded ids.
+            max_requests: The number of requests that was announced to the person, for all batches.
             has_new_rows: There are open rows. They are prepared even if `max_requests` is 0,
                 because each may get the answer of a row with the same input.
 

@@ -252,8 +252,8 @@ def _locate_quotations(value: Any, path: str, source: _Source, formats: frozense
     list or mapping is always copied, a model or dataclass only if one of its fields changes. An
     optional quotation that is not in the text becomes None.
 
-    A str that is no Quote also counts as a quotation if the field allows only quotations as texts,
-    because a validator or a default can make a str of a Quote.
+    If the only texts that the field allows are quotations, a plain str is a quotation, too. A
+    validator or a default may have turned a Quote into a str.
 
     Args:
         path: Path of the value in the answer, for messages.

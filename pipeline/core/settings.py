@@ -576,8 +576,8 @@ def override_settings(settings: Settings, overrides: Mapping[str, object]) -> Se
 
     Args:
         settings: Settings to start from.
-        overrides: Values by setting in lower case. They are parsed like texts of the environment;
-            a list is joined by commas, and None restores the default.
+        overrides: Values by the name of their setting in lower case. They are parsed like texts of
+            the environment; a list is joined by commas, and None restores the default.
 
     Raises:
         InputError: There is no such setting, and the hint suggests a name; or a value is invalid.

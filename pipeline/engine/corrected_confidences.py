@@ -42,23 +42,23 @@ def read_confidence_sources(
 def choose_kept_confidences(
     values: Mapping[str, Any],
     corrected_fields: Collection[str],
-    sources: Iterable[JudgedAnswer],
+    judged_answers: Iterable[JudgedAnswer],
 ) -> dict[str, FieldConfidence]:
     """Return the confidences that a corrected answer keeps, by field.
 
-    A field that a person set has none. Any other field has the confidence of the first source that
-    has one for the same value; it is left out if there is no such source.
+    A field that a person set has none. Any other field has the confidence of the first judged
+    answer that has one for the same value; it is left out if there is no such answer.
 
     Args:
         values: The corrected answer, by field.
         corrected_fields: Fields that a person set.
-        sources: The answers of the row from `read_confidence_sources`.
+        judged_answers: The answers of the row from `read_confidence_sources`.
     """
     confidences: dict[str, FieldConfidence] = {}
-    for source in sources:
-        source_values = json.loads(source.answer)
-        for name, confidence in source.confidences.items():
+    for judged_answer in judged_answers:
+        judged_values = json.loads(judged_answer.answer)
+        for name, confidence in judged_answer.confidences.items():
             is_kept = name in values and name not in corrected_fields
-            if is_kept and source_values.get(name) == values[name]:
+            if is_kept and judged_values.get(name) == values[name]:
                 confidences.setdefault(name, confidence)
     return confidences

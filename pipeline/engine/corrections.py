@@ -513,8 +513,8 @@ def mark_reviewed(
 
     Raises:
         ChangedMeanwhileError: The answer is no longer in `expected_state`.
-        InputError: The row or the name is invalid, the row has no answer, or it is being deleted by
-            `forget`.
+        InputError: There is no such row, `editor_name` is invalid, the row has no answer, or it is
+            being deleted by `forget`.
     """
     with store.write() as tx:
         row_id = task.rows.id_of(tx, row_name)

@@ -204,7 +204,7 @@ def _request_content(
 
 
 def _read_reply(reply: http.client.HTTPResponse) -> bytes | str:
-    """Return the content of a reply (bytes), or the location of a redirect (text).
+    """Return the content of a reply (bytes), or the location of a redirect as sent (text).
 
     Raises:
         PictureError: The status is neither 200 nor a redirect with a location, or the content has

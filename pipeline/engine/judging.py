@@ -378,7 +378,7 @@ def write_judged_replies(
         for judgement in answered
         if judgement.answer is not None
     ]
-    write_result = _write_answers(tx, task, valid_answers, source=provenance, at=now)
+    write_result = _write_answers(tx, task, valid_answers, provenance=provenance, at=now)
     if write_result.applied:
         workspace.record_row_change(tx, task.name)
 
@@ -474,20 +474,21 @@ def _write_answers(
     task: Task,
     valid_answers: Sequence[ValidAnswer],
     *,
-    source: Provenance,
+    provenance: Provenance,
     at: datetime,
 ) -> WriteResult:
-    """Write answers to the task's rows; return which rows took them.
+    """Write answers into the task's tables; return which rows took them.
 
-    Rows whose answer the database refuses are returned as `blocked`, with the reason. Each write
-    has a savepoint. If it is refused, the halves of the list are written on their own, until the
-    refused rows are found.
+    If a constraint or trigger of the database refuses an answer, its row is returned as `blocked`,
+    with the reason. Each write has a savepoint. If it is refused, the halves of the list are
+    written on their own, until the refused rows are found.
     """
     written = list[WriteResult]()
 
     def write(accepted_answers: Sequence[ValidAnswer]) -> None:
-        result = task.answers.write(tx, accepted_answers, extractor=source.extractor, now=at)
-        written.append(result)
+        written.append(
+            task.answers.write(tx, accepted_answers, extractor=provenance.extractor, now=at)
+        )
 
     refused = write_accepted_rows(tx, valid_answers, write, refusals=RefusedRowError)
     blocked = {answer.item_id: error.reason for answer, error in refused}

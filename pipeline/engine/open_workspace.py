@@ -103,11 +103,12 @@ def _open_session(
     missing or names another workspace. Reading does not record a new user task.
 
     Args:
+        display: Shows progress and notes.
         is_whole_workspace: The command is about the whole workspace. It creates no tables of a
-            task. A task of the settings that was never used here is replaced: the people task by
-            the first used task if TASK= is not set, any other task by the people task.
-        adopted_tasks: Tasks whose tables were just found adopted and are not checked again. None
-            checks the tables of all used tasks.
+            task. If the settings have a task that was never used here, another takes its place:
+            the first used task if TASK= is not set, else the people task.
+        adopted_tasks: Tasks whose adopted tables the caller has just checked, so that no tables are
+            checked again. None checks the tables of all used tasks.
 
     Raises:
         ConfigurationError: `access` is READ and the task was never used here, the folder belongs to

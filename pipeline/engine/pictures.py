@@ -127,10 +127,10 @@ def read_file(
 ) -> tuple[bytes, Stamp] | None:
     """Read a regular file; return its bytes and its stamp (size and times of change).
 
-    Links are not followed, and the call never waits for a pipe.
+    A link is not followed, and the call never waits for a pipe.
 
     Args:
-        should_read: Returns from the first 16 bytes whether to read the file.
+        should_read: Gets the first 16 bytes; returns whether to read the file.
 
     Returns:
         The first `MAX_IMAGE_BYTES` + 1 bytes, so that the caller sees that a file is too long, and
@@ -139,7 +139,7 @@ def read_file(
     Raises:
         NoFileError: The path is a folder, a device or a pipe.
         FileChangedError: The file changed while it was read.
-        OSError: The file cannot be read, or is a link.
+        OSError: The file does not exist, cannot be read, or is a link.
     """
     with open(path, "rb", opener=_open_regular_file) as file:
         first_stamp = make_stamp(os.fstat(file.fileno()))

@@ -93,7 +93,7 @@ class RequestBuilder:
         return self.schema if self._questions is None else self._questions.questions
 
     @cached_property
-    def _open_settings(self) -> requests.RequestSettings:
+    def _open_field_settings(self) -> requests.RequestSettings:
         """Return the settings of requests about the open fields of a mixed task alone."""
         field_names = closed_questions.list_closed_fields(self.task)
         closed_members = closed_questions.list_members(self.task.prompt.answer_model, field_names)
@@ -125,15 +125,18 @@ class RequestBuilder:
         return (self._questions or self.settings).build_line
 
     def plan_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
-        """Yield the request about each row, in order, without rows that cannot be asked.
+        """Yield the request about each row, in order; rows that lack a prompt are left out.
 
-        If a decision model decided the closed fields (choices, yes or no) of the same input before,
-        the request asks only about the other fields of the answer. Each answer of a row that the
-        token limit cut short multiplies the limit of its next request by TOKEN_LIMIT_FACTOR, up to
-        the limit of the model. Only reads.
+        A row lacks a prompt if, for example, its images cannot be read; see `make_rows`.
+
+        A request asks only about the open fields of the answer if the prompt has
+        `asks_open_fields`, or if a decision model decided the closed fields (choices, yes or no) of
+        the same input before. For each answer of a row that was cut short, the token limit of its
+        next request is multiplied by TOKEN_LIMIT_FACTOR, up to the limit of the model. Only reads.
 
         Raises:
-            InputError: A row cannot be sent, or its request line is too long for a batch file.
+            InputError: No request line can be made of a prompt, or the line is too long for a batch
+                file.
             ConfigurationError: The task's file changed during the command.
         """
         task = self.task
@@ -145,7 +148,7 @@ class RequestBuilder:
             token_limit = self._token_limit(prompt, cut_counts.get(row.id, 0))
             build_line = self._build_line
             if task.prompt.asks_open_fields or row.input_hash in decided_hashes:
-                build_line = self._open_settings.build_line
+                build_line = self._open_field_settings.build_line
             try:
                 line, usage = build_line(
                     requests.make_request_key(task.name, row.id),

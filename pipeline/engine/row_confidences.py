@@ -173,7 +173,8 @@ class RowConfidences:
 
         Args:
             expression: The parsed WHERE=.
-            columns: Columns of the rows. A column such as `tone.confidence` means itself.
+            columns: Columns of the rows. If a column is called `tone.confidence`, this name means
+                the column, not the confidence of the field `tone`.
 
         Raises:
             InputError: A field has no confidence.

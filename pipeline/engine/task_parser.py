@@ -80,7 +80,9 @@ def _read_parts(text: str, path: Path, columns: Mapping[str, str]) -> WrittenTas
 
     Args:
         text: The content of the file.
-        columns: Columns of its rows, among which the text column is searched.
+        path: The path of the file, for the draft.
+        columns: Kinds of the columns of the task's rows, by name. If the file does not name the
+            text column, it is the column of the prompt's last placeholder.
 
     Raises:
         SyntaxError, ValueError, KeyError, AttributeError, StopIteration: A part is missing or has

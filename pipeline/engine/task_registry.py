@@ -450,10 +450,12 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
 
 
 def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) -> str | None:
-    """Return the column that contains the quotations of answers, or None without quotations.
+    """Return the column that contains the quotations of answers, or None if there is none.
 
-    It is the column of `quotes_in=`, else `text`, else the first text column of the prompt. In a
-    checked declaration that is the only one, because `find_kind_faults` reports several.
+    It is the column of `quotes_in=`, even if no field is a quotation. Without `quotes_in=`, the
+    result is None if no field is a quotation. Otherwise it is `text` if the prompt has this text
+    column, else its first text column. `find_kind_faults` reports a declaration with several text
+    columns, none of which is `text`.
     """
     if declaration.quotes_in is not None:
         return find_column(declaration.quotes_in, columns)

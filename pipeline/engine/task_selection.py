@@ -116,7 +116,7 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ..
 
 
 def with_used_task(settings: Settings, store: Store) -> Settings:
-    """Return settings with the first used task in place of the people task, if that is not used.
+    """Return settings with the first used task, if the people task of the settings is not used.
 
     The settings are returned unchanged if TASK= names a task, if the database does not exist or has
     an outdated schema, or if no task is used.

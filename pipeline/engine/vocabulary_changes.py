@@ -114,11 +114,11 @@ def _find_faults(
     current_terms: TermTexts,
     new_names: Mapping[str, str],
 ) -> Iterator[str]:
-    """Yield a fault for each former term that stored answers may not have any more.
+    """Yield a fault for each former term that would be wrong in the stored answers.
 
     These are faults: the term has no present name, it is a heading now (the parent of others), or
-    its description or parent changed. A term into which several former terms were merged must have
-    the description and parent of one of them.
+    its description or parent changed. If several former terms were merged into one, the merged term
+    must have the description and parent of one of them, else it has a single fault.
 
     Args:
         former_terms: Description and parent of each former term.

@@ -409,8 +409,8 @@ def _find_kept_tags(
 
     A tagged person gets the finding that the tags did not change; if the biography changed, it
     names the command that asks again. An untagged person in an open batch gets the finding that the
-    answer to the old text will be stored. Other people have no finding. Tags of another program
-    count as tags.
+    answer to the old text will be stored. A person gets only one finding, and any other person
+    none. Tags that another program wrote into the table count as tags.
 
     Args:
         prompt_changes: People whose changes concern the prompt, by id.

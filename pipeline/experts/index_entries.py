@@ -172,8 +172,8 @@ def _check_columns(tx: Connection, names: Sequence[str]) -> None:
     """Check that imported files had columns of these names that are not columns of people.
 
     Raises:
-        InputError: No file had such a column; the hint suggests a similar name. Or the name is that
-            of a column of people, which need not be named to be indexed.
+        InputError: No file had such a column; the hint suggests a similar name. Or it is a column
+            of people, which cannot be named here.
     """
     stored_names = table.read_extra_column_names(tx)
     for name in names:
@@ -200,8 +200,8 @@ def make_people_index(
 ) -> IndexedTask:
     """Return how people are indexed; read nothing.
 
-    All tagged people are entries. Untagged people with a biography are not entries, so no vector
-    is computed for them, and only words of their biographies find them.
+    All tagged people are entries. By default, untagged people with a biography are no entries: no
+    vector is computed for them, and only words of their biographies find them.
 
     Args:
         includes_untagged: Untagged people with a biography are entries like tagged people.

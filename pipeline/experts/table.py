@@ -379,8 +379,8 @@ def store_extra_cells(
     """Store cells of imported files that have no column in the table.
 
     Cells of earlier files are kept if the new file lacks their columns. A hash of the username is
-    stored with the cells, because another program may reuse the id for another person; the cells of
-    the earlier person are then replaced. A person without cells is skipped.
+    stored with the cells: if another program has reused an id for another person, the cells of the
+    earlier person are replaced. A person without cells is skipped.
 
     Args:
         tx: The caller's transaction.
@@ -388,7 +388,7 @@ def store_extra_cells(
         dry: Only compare; write nothing.
 
     Returns:
-        Ids of the people whose stored cells differ from before.
+        Ids of the people whose stored cells change, or would change with `dry`.
     """
     stored_rows = row_store.read_hashes_and_rows(
         tx, TASK, [person_id for person_id, _, _ in people]

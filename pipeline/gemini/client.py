@@ -390,10 +390,10 @@ class Client:
     def cancel_batch(self, name: str) -> None:
         """Ask the API to stop a batch; it may still end otherwise, so read its state afterwards.
 
-        Failed calls are repeated. An empty reply is a success.
+        Calls that failed for a passing reason are repeated. An empty reply is a success.
 
         Raises:
-            InconsistentError: The name is malformed.
+            InconsistentError: The name is not that of a batch (`batches/…`).
             FindableError: The call failed, or its reply is not JSON.
         """
         _check_name(name, BATCH_NAME_PATTERN, "batch")

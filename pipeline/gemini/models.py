@@ -287,8 +287,9 @@ class Model:
     ) -> Mapping[str, Any] | None:
         """Return the `thinkingConfig` to send: the task's, or the table's if the task has none.
 
-        The task's config is checked: its level if the table lists the model's levels, and its
-        members, which must be those of the table's config or `includeThoughts`. The local engine
+        The table is the table of models. The task's config is checked: its level if the table lists
+        the levels of the model, and its members, which must be those of the table's config or
+        `includeThoughts`. If the table has no config, any member is accepted. The local engine
         accepts any config.
 
         Args:

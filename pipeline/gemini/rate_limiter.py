@@ -206,7 +206,7 @@ class RateLimiter:
             self._spread(-call.requests, -call.tokens)
 
     def note_refusal(self, requested_s: float | None) -> None:
-        """Let no call start for a while, because a quota of the minute refused a call.
+        """Let no call start for a while, because a quota per minute refused a call.
 
         The delay is at most a minute. It never shortens a longer delay of an earlier refusal.
 

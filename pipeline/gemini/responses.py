@@ -201,18 +201,21 @@ def parse_answer(
 ) -> "tuple[BaseModel | None, str]":
     """Validate the text of a reply; return (answer, "ok") or (None, reason).
 
-    JSON types are strict: a text is not a number, and true is not 1. Also invalid are texts with
-    NUL or half a surrogate pair, NaN and infinite numbers, and objects with a member twice, because
-    programs read them differently.
+    The text is first converted from the form of a reply to the declared form, see `decode_reply`.
+    For example, a number choice is a text in a reply.
+
+    JSON types are strict: a text is not a number, and true is not 1. A reply does not parse if it
+    has a text with NUL or half a surrogate pair, NaN, an infinite number, or an object with a
+    member twice, because programs read these differently.
 
     Args:
         reply: A parsed reply.
         answer_model: The model of the task's answers.
 
     Returns:
-        The reason of a reply that is not ANSWERED is the reply's own. Other reasons are
-        `does-not-parse: …` or `does-not-validate: <field>: <message>` about the first fault, with
-        at most 200 characters.
+        The reason of a reply that is not ANSWERED is `reply.reason`. Other reasons are
+        `does-not-parse: …` or `does-not-validate: <field>: <message>` about the first fault; the
+        whole reason has at most 200 characters.
     """
     from pydantic import ValidationError
 

@@ -242,8 +242,9 @@ class _IndexBuilder:
         """Embed missing texts, write a build, verify it, check the gates and promote it.
 
         Texts that the model refused in earlier runs are tried again. Waits for the index lock after
-        the texts are embedded. If the service fails to embed the meaningless queries, the build
-        gets no floor, so none of its hits is ever called weak.
+        the texts are embedded. The similarity to meaningless queries gives the build its floor:
+        hits below it are called weak. If the service fails to embed these queries, the build gets
+        no floor.
 
         If there are no entries, all builds are deleted if `worse_ok` is set and a build is in
         service; otherwise InputError is raised.
@@ -274,9 +275,9 @@ class _IndexBuilder:
                 return self._promote_new_build(lock, meaningless_vectors, number, staging_dir)
 
     def _delete_index(self) -> IndexReport:
-        """Delete all builds and return an empty report, if `worse_ok` and a build is in service.
+        """Delete all builds and return an empty report, for an index without entries.
 
-        Waits for the index lock before it deletes.
+        Waits for the index lock before it deletes. Cached vectors are kept.
 
         Raises:
             InputError: `worse_ok` is not set, or no build is in service; nothing is deleted.

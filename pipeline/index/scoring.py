@@ -170,9 +170,11 @@ def _rank_by_both(
     entries by words and the best by vectors; each side gives max(`k`, MIN_FUSED_ENTRIES) entries.
     Entries with equal sums are in row order. Query terms that more than half of the entries contain
     are ignored, unless there are no others: vectors rank better than such words. An untagged row
-    has no vector, so its similarity is NaN and counts as the mean.
+    has no vector, so its similarity is NaN and counts as the mean of the candidates.
 
     Args:
+        vector: The vector of the query.
+        mask: The entries that may be returned; None for all.
         word_share: Weight of the words, from 0 to 1; the vectors have the rest.
     """
     depth = max(k, MIN_FUSED_ENTRIES)

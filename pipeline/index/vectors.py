@@ -387,8 +387,8 @@ def _embed_around_refused(
 
     Args:
         call: The texts.
-        embed_texts: Embeds texts, given an estimate of their tokens. Returns their vectors, or the
-            error if the API refused the call.
+        embed_texts: Embeds texts. Its arguments are the texts and an estimate of their tokens. It
+            returns the vectors of the texts, or the error if the API refused the call.
 
     Yields:
         Positions in the page and their vectors, or a single position and the reason of its refusal.

@@ -134,17 +134,17 @@ class _EntryWriter:
         db.execute(_CREATE_WORDS.format(", ".join(columns)))
         db.execute("BEGIN")
 
-    def write_pages(self, pages: Iterable[EntryPage]) -> Iterator[Vectors]:
-        """Write the entries of each page, then yield the page's vectors.
+    def write_entries(self, pages: Iterable[EntryPage]) -> Iterator[Vectors]:
+        """Write the entries and keys of each page, then yield its vectors, which are not written.
 
-        After the last page, `metadata.json` is completed and sealed: synced to disk, with its hash
-        in `sealed`.
+        The caller writes the vectors. After the last page, `metadata.json` is completed and synced
+        to disk, and its hash is stored in `self.sealed`.
 
         Raises:
             InputError: There are no entries.
         """
         for entries, keys, vectors in pages:
-            self._write_entries(entries, keys)
+            self._write_page(entries, keys)
             yield vectors
         if not self.entry_count:
             step = CommandHint("batch-submit")
@@ -155,7 +155,7 @@ class _EntryWriter:
         self._metadata.write(METADATA_END)
         self.sealed[manifest.METADATA_FILE] = self._metadata.seal()
 
-    def _write_entries(self, entries: Sequence[Entry], keys: Sequence[bytes]) -> None:
+    def _write_page(self, entries: Sequence[Entry], keys: Sequence[bytes]) -> None:
         """Append entries to `metadata.json` and to the tables of entries and words.
 
         Rows are numbered on from the entries before.
@@ -277,7 +277,7 @@ def write_build(
         writer = _EntryWriter(db, metadata, ranking, build_number=number)
         sealed_index = write_faiss_index(
             directory / manifest.INDEX_FILE,
-            writer.write_pages(pages),
+            writer.write_entries(pages),
             row_count=count,
             dim=cache.dim,
         )

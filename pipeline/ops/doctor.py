@@ -274,8 +274,9 @@ def _create_file_finding(
 ) -> RowFault:
     """Return the finding for a sealed file that is missing, changed or wrong.
 
-    It is a contradiction, unless the batch is over and an interrupted `forget` may explain the
-    fault. Consequence and hint depend on whether the batch is over, and on the kind of file.
+    The finding is a contradiction. It is only a notice if the batch is over and an interrupted
+    `forget` may explain the fault. Consequence and hint depend on whether the batch is over, and on
+    the kind of file.
 
     Args:
         message: The fault of the file.

@@ -121,9 +121,9 @@ def render_metrics(sessions: Iterable[WorkspaceSession], error_counts: Mapping[s
 def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]:
     """Yield each metric with its values for the session's task, from one snapshot.
 
-    The metrics are rows by state, batches, the token quota and the spending in USD. The quota is
-    that of the task's model, and the spending is that of the whole workspace. The value of an
-    unknown quota is infinity.
+    The metrics are the rows by state, the open batches, the queued tokens of the task's model with
+    their limit, and the spending in USD. The spending is that of the whole workspace: the known
+    cost, and the estimated cost of running batches. An unknown limit is infinity.
     """
     task_name = ws.task.subject
     model_name = ws.model.name

@@ -249,7 +249,7 @@ def _describe_file_fault(task: Task) -> str:
 def _list_move_times(all_batches: Sequence[BatchRow], settings: Settings) -> list[dict[str, Any]]:
     """Return {batch, to, at} of each batch at the API that MOVE_AFTER will move, for JSON.
 
-    `to` is the mode in which its rows are asked then, and `at` the time.
+    `batch` is its number, `to` the mode in which its rows are asked then, and `at` the time.
     """
     moves = []
     for batch in all_batches:

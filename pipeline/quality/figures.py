@@ -492,8 +492,8 @@ def _replace_bounds(gate: Figure, text: str, place: str) -> Figure | None:
     The text has one of these forms:
 
     - `low..high` replaces both bounds. If a number is left out, that bound is removed.
-    - A single number replaces the only bound of the gate. If the gate has no bound yet
-      (`may_be_bounded`), the number becomes its low bound.
+    - A single number replaces the only bound of the gate. If the gate has no bound yet, which only
+      a gate with `may_be_bounded` may lack, the number becomes its low bound.
 
     Args:
         place: The origin of the text, such as `GATES`, for messages.

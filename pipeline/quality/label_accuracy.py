@@ -112,12 +112,13 @@ def compare_with_labels(
     row_labels: Mapping[str, RowLabel],
     sides: Sequence[Mapping[str, Mapping[str, Any]]],
 ) -> list[FieldComparison]:
-    """Return for each field how many labels each side has right, of how many compared labels.
+    """Return for each field the number of compared labels, and how many each side has right.
 
     A label is the right value of a field, by a person. Only rows that all sides answered count; a
-    field without a label in these rows is left out. Fields are in the order in which the labels
-    first name them. For two sides the result also has the ids of the rows on which only A, and only
-    B, is right; for a single side there are none.
+    field without a label in these rows is left out. If an answer lacks a labelled field, its value
+    counts as null. Fields are in the order in which the labels first name them. For two sides the
+    result also has the ids of the rows on which only A, and only B, is right; for a single side
+    there are none.
 
     Args:
         row_labels: Labels by row id.

@@ -134,18 +134,18 @@ class _FieldTally:
         self.sample.offer(item_id, (item_id, answer_json), is_preferred=has_likeness)
         null_paths = set[str]()
         for path, value in _iterate_leaf_values(answer):
-            self._count(path, value)
+            self._count_value(path, value)
             if isinstance(value, str) and value.strip().lower() == NULL_WORD:
                 null_paths.add(path)
         self.null_texts.update(null_paths)
         self.null_answer_count += bool(null_paths)
 
-    def _count(self, path: str, value: Any) -> None:
-        """Count a value of a field: as a quotation if it is a dict, else as a value.
+    def _count_value(self, path: str, value: Any) -> None:
+        """Count a value of a field; of a quotation, which is a dict, only the number by field.
 
-        A None also counts as missing, and a number is added to the field's sum. When a field has
-        more than MAX_BARS distinct values, new distinct values are no longer counted; the known
-        values still are.
+        A None also counts as missing. A number, but not true or false, is added to the field's sum.
+        When a field has more than MAX_BARS distinct values, new distinct values are no longer
+        counted; the known values still are.
         """
         if isinstance(value, dict):
             self.quotes[path] += 1
@@ -174,8 +174,9 @@ class _FieldTally:
 def _iterate_leaf_values(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (path, value) of each field in an answer.
 
-    The path of a member of an object is `path.name`. A list yields its length as `path-count`, and
-    then its members under the path of the list. A quotation is yielded whole, as a dict.
+    The path of a member of an object is `path.name`; at the top level it is `name`. A list yields
+    its length as `path-count`, and then its members under the path of the list. A quotation is
+    yielded whole, as a dict.
     """
     if isinstance(value, list):
         yield f"{path}-count", len(value)

@@ -478,8 +478,8 @@ class Store:
 def _make_query_error(driver_error: Any) -> InputError:
     """Return our error about a user's query that the database refused.
 
-    Its message has the first line of the database's reason. The hint names tables and columns if
-    something does not exist, else that a query may only read.
+    Its message has the first line of the database's reason. If something does not exist, the hint
+    says to check the tables, columns and database of the query, else that a query can only read.
     """
     diagnosis = getattr(driver_error, "diag", None)
     reason = getattr(diagnosis, "message_primary", None) or first_line(driver_error)

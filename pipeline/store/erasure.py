@@ -111,7 +111,7 @@ def list_versions_with_example(tx: Connection, task: str, row_id: str) -> list[s
 
 
 def _erase_example(tx: Connection, task: str, row_id: str) -> None:
-    """Delete a row from the stored examples of all prompt versions of its task.
+    """Remove a row from the examples in the task's record, of all prompt versions.
 
     The examples were drawn from corrected rows. Does nothing if the row is not an example. Runs in
     the caller's transaction.

@@ -327,8 +327,9 @@ def _make_signature() -> str:
 def _read_process_state(signature: list[str]) -> str:
     """Return "stopped" or "gone" for the process of a signature; "" if it runs or is not known.
 
-    A process is gone if this host has no process of its id, or if that process has ended. It is not
-    known for an incomplete signature, on another host, and without /proc.
+    A process is gone if this host has no process of its id, or if that process has ended. The
+    command is not compared, so a process that got the same id later counts as running. A process is
+    not known for an incomplete signature, on another host, and without /proc.
 
     Args:
         signature: Process id, command and host.

@@ -439,8 +439,8 @@ def _make_server_column(
     """Return the definition that a column of an SQLite file gets on a PostgreSQL server.
 
     An id column is BIGINT if the file's column stores whole numbers, else text; other columns have
-    the type of `column`. A column may be NULL if it may be NULL in the file and is no primary key.
-    An identity is kept only if the file's column stores whole numbers.
+    the type of `column`. Cells may be NULL if they may be NULL in the file and the column is no
+    primary key. An identity is kept only if the file's column stores whole numbers.
 
     Args:
         tx: The transaction that reads the SQLite file.

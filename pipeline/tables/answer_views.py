@@ -130,7 +130,8 @@ def _make_view_query(
     The view of all answers has the key, fields, version and time of each answer. The view of rows
     has them for the preferred answer of each row, and also the task's source columns except the
     key. A source column whose name is taken is called `source_…`, see `name_added_columns`.
-    Confidences of fields come last. Rows without an answer are in neither view.
+    Confidences of fields come last, except those in an existing view. Rows without an answer are in
+    neither view.
 
     Args:
         tx: The transaction in which the view will be made.

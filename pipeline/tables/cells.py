@@ -315,9 +315,9 @@ def list_arrow_rows(batch: Any) -> list[dict[str, Any]]:
 def _convert_arrow_scalar(cell: Any) -> Any:
     """Return the Python value of an Arrow scalar.
 
-    A time that Python cannot represent becomes ISO text. If a duration cannot be represented, or
-    Arrow cannot write the time either, it becomes a number with its unit, such as `5 ns`. Nested
-    values are converted element by element.
+    A time that Python cannot represent becomes ISO text. A duration that Python cannot represent,
+    and a time that Arrow cannot write as text, become a text with number and unit, such as `5 ns`.
+    Nested values are converted element by element.
     """
     try:
         return cell.as_py()

@@ -296,12 +296,13 @@ def parse_map(text: str) -> dict[str, str]:
     """Parse the value of MAP=, which assigns names in a file to columns, to a dict.
 
     For example, `bio=Kurzbiografie,username=` gives {"bio": "Kurzbiografie", "username": ""}. Pairs
-    are separated by commas. As in CSV, a pair may be in quotation marks and then contain commas.
-    Blank pairs are skipped. The last of two pairs of a column counts.
+    are separated by commas, and column and name by the first equals sign. As in CSV, a pair may be
+    in quotation marks and then contain commas. Blanks around columns and names are removed. Blank
+    pairs are skipped. The last of two pairs of a column counts.
 
     Returns:
-        Names in the file by column, both unchecked. The name is empty for a pair like `username=`,
-        which means that the column is not read.
+        The name in the file by column, both unchecked. The name is empty for a pair like
+        `username=`, which means that the column is not read.
 
     Raises:
         InputError: A pair has no equals sign or no column.

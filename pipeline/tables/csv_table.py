@@ -265,13 +265,13 @@ class CsvTable:
             lines.begin_record()
             fields, error = self._read_record(lines, reader)
             if error:
-                yield self._reject_broken_record(lines, error)
+                yield self._make_broken_record_finding(lines, error)
             elif fields is None:
                 return
             elif len(fields) <= 1 and not any(map(str.strip, fields)):
                 continue
             elif lines.is_long or len(fields) != len(self.names):
-                yield self._reject_misfit(lines, fields)
+                yield self._make_misfit_finding(lines, fields)
             elif self._header_line != 0 and repeats_header(fields, self.names):
                 text = self.delimiter.join(fields)
                 cells = name_cells(self.names, fields)
@@ -323,7 +323,7 @@ class CsvTable:
         lines.restart_record(unescape_quotes=False)
         return _next_fields(reader)
 
-    def _reject_misfit(self, lines: CsvLines, fields: list[str]) -> Finding:
+    def _make_misfit_finding(self, lines: CsvLines, fields: list[str]) -> Finding:
         """Return the finding for a record that is too long, or has too many or too few fields.
 
         If fields are missing, the finding names the first column without a field.
@@ -339,7 +339,7 @@ class CsvTable:
         reason = f"wrong number of fields: found {len(fields)}, expected {len(self.names)}"
         return make_rejection(lines.line_number, reason, text, column=missing_column, cells=cells)
 
-    def _reject_broken_record(self, lines: CsvLines, error: str) -> Finding:
+    def _make_broken_record_finding(self, lines: CsvLines, error: str) -> Finding:
         """Return the finding for a record that `csv.reader` refused.
 
         Its reason is a line break outside quotes, a text after a closing quote, or the record's

@@ -694,7 +694,7 @@ def _require(facet: T | None, noun: str) -> T:
 
 
 def make_refused_grid(task: str) -> Grid:
-    """Return the grid of a task's refused rows, if the task's table does not contain them.
+    """Return the grid of a task's refused rows, for a task whose table does not contain them.
 
     The grid reads the rows that `findable_rows` stores as refused. Each lists its line in the
     source, the reason, and its cells, and is in the state "refused". The grid has no sort orders

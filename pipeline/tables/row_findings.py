@@ -111,7 +111,7 @@ def find_unsound_text(
     Args:
         line: The line of the row.
         values: Its values by column.
-        labels: Names of columns for the finding.
+        labels: Displayed names of columns, by column.
         key: The row's key; the finding has it if it is a sound text.
     """
     for name, cell in values.items():

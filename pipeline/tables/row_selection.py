@@ -40,7 +40,7 @@ def iterate_selected(
         get_row_id: Returns the row id of a record; None for a refused row.
 
     Raises:
-        InputError: The filter is invalid; see `Grid.make_conditions`.
+        InputError: The filter is invalid; see `Grid.make_conditions`. Raised at the first record.
     """
     if row_filter is None:
         yield from records

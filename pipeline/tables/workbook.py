@@ -420,7 +420,8 @@ def find_sheet_part(archive: ZipFile, sheet_name: str) -> str:
 def _find_percent_or_money_styles(archive: ZipFile) -> Collection[str]:
     """Return the indexes, as texts, of cell styles that show numbers as percent or money.
 
-    Reads the part with the styles; the result is empty if the workbook has none.
+    These have a built-in format of percent or money, or a format with such a sign. Reads the part
+    with the styles; the result is empty if the workbook has none.
     """
     if _STYLES_PART not in archive.namelist():
         return ()

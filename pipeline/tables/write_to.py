@@ -486,9 +486,9 @@ class RowTarget:
         """Insert, update or delete one row of the table, so that it shows the preferred new answer.
 
         The row is deleted if there are no new answers, inserted if the table lacks it, else
-        updated. Unless `overwrite` is set, a row whose text fields are equal to none of
-        `stored_answers` is left alone, because another program changed it. Fields of other kinds
-        are not compared.
+        updated. If the text fields of the row differ from those of each stored answer, another
+        program changed the row. Then the row is neither updated nor deleted, unless `overwrite` is
+        set. Fields of other kinds are not compared.
 
         Args:
             tx: The caller's transaction.

@@ -128,16 +128,16 @@ def parse_new_task(
     source: str = "",
     choice: ColumnChoice = GUESS_ALL_COLUMNS,
 ) -> UnwrittenTask:
-    """Return a task without a question, for a file or a SELECT; write nothing.
+    """Return a task that has no question yet, for a file or a SELECT; write nothing.
 
-    Name and options are checked. A file is opened for its columns. Its rows are not checked, and no
-    query is run.
+    The options are checked, and the name if `data` is given. A file is opened for its columns. Its
+    rows are not checked, and no query is run.
 
     Args:
         name: Name of the task.
         items: Path of a file, or a SELECT.
-        data: Folder of the workspace in which the name must be free. If None, the name is not
-            checked.
+        data: Folder of the workspace. The name must be free there and in the current folder. If
+            None, the name is not checked.
         reading: How a file is read.
         source: Address of the database of a SELECT.
         choice: Columns that a person named as text, key or further sent columns.

@@ -127,7 +127,7 @@ def _iterate_index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
     Nothing is yielded if the task has no index or the index is up to date. With Gemini only the
     first block is yielded, because one process already reaches its rate limits.
     """
-    if not ws.is_indexed or not detect_stale_index(ws, exact=False):
+    if not ws.is_indexed or not sync_and_check_index(ws, exact=False):
         return
 
     name = ws.task.subject
@@ -184,7 +184,7 @@ def is_pilot_clear(tx: Connection, task: Task, *, extractor: str) -> bool:
     return not pilot.find_blocking_reason(tx, extractor, compulsory=task.needs_pilot)
 
 
-def detect_stale_index(ws: WorkspaceSession, *, exact: bool) -> bool:
+def sync_and_check_index(ws: WorkspaceSession, *, exact: bool) -> bool:
     """Complete a promotion that died, then return whether the index needs a build.
 
     It does if an entry was added, changed or deleted since the build in service, or if there is no

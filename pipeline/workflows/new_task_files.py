@@ -77,7 +77,7 @@ class UnwrittenTask(NamedTuple):
         return make_python_path(UNNAMED)
 
 
-def write_task_file(data: Path, store: Store, new: UnwrittenTask) -> TaskDraft:
+def write_task_file(data: Path, store: Store, unwritten_task: UnwrittenTask) -> TaskDraft:
     """Guess the columns of a new task's rows, and write the task's file; return its draft.
 
     Nothing is registered or sent.
@@ -86,13 +86,13 @@ def write_task_file(data: Path, store: Store, new: UnwrittenTask) -> TaskDraft:
         InputError: A task of this name was used in the workspace, the rows cannot be read, or the
             file exists or cannot be written.
     """
-    check_name_is_unused(store, new.name)
-    draft = draft_task(store, new)
+    check_name_is_unused(store, unwritten_task.name)
+    draft = draft_task(store, unwritten_task)
     write_new_file(draft.path, render_task_file(draft), data)
     return draft
 
 
-def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
+def save_task_with_file(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> TaskDraft:
     """Write a question's task file into the workspace, with a copy of the question's row file.
 
     The task is also registered in the database, and its rows are stored there. If a step fails, the
@@ -106,8 +106,8 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
             cannot be written.
         ConfigurationError: The names of the task's views are taken, or the disk is full.
     """
-    name = new.name
-    draft = new.draft
+    name = unwritten_task.name
+    draft = unwritten_task.draft
     if draft is None or not isinstance(draft.source, FileSource):
         raise InputError("a question is stored only with rows of a file; nothing was written")
     check_task_name(name)
@@ -117,8 +117,10 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     source_file = draft.source.path
     relative_copy = Path(ROW_FILES_FOLDER, f"{name}{source_file.suffix}")
     copy_path = ws.data / relative_copy
-    draft = draft._replace(path=ws.data / new.path, items=f"../{relative_copy.as_posix()}")
-    text = render_task_file(draft, question=new.question, fields=new.fields)
+    draft = draft._replace(
+        path=ws.data / unwritten_task.path, items=f"../{relative_copy.as_posix()}"
+    )
+    text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
 
     # The copy is first: if the process dies here, no task file names rows that do not exist.
     files.seal_copy(source_file, copy_path)
@@ -151,32 +153,32 @@ def _register_with_rows(ws: WorkspaceSession, name: str) -> None:
     sync_task(ws.store, ws.locks, task, settings, now=ws.now(), display=ws.display)
 
 
-def draft_task(store: Store | None, new: UnwrittenTask) -> TaskDraft:
+def draft_task(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDraft:
     """Return the draft of a task's file, with the guessed columns of its rows; write nothing.
 
     A sample of the rows is read, and all rows to check the key. A query is run.
 
     Args:
         store: The workspace's database; needed only if the rows are a query without a `source`.
-        new: The task.
+        unwritten_task: The task.
 
     Raises:
         InputError: The rows cannot be read, or the name of their text column cannot be made into a
             placeholder of a prompt.
     """
-    if new.table is None:
-        return _draft_of_query(store, new)
+    if unwritten_task.table is None:
+        return _draft_of_query(store, unwritten_task)
 
-    table = new.table
-    guess = guess_columns(table.columns, table, new.choice)
+    table = unwritten_task.table
+    guess = guess_columns(table.columns, table, unwritten_task.choice)
     guess = guess._replace(notes=(*table.notes, *guess.notes))
     if isinstance(table, MemorySource):
-        return TaskDraft(new.path, new.items, "rows", guess, table)
-    items = make_relative_path(new.path.parent, table.path)
-    return TaskDraft(new.path, items, table.path.name, guess, table, table.options.given)
+        return TaskDraft(unwritten_task.path, unwritten_task.items, "rows", guess, table)
+    items = make_relative_path(unwritten_task.path.parent, table.path)
+    return TaskDraft(unwritten_task.path, items, table.path.name, guess, table, table.options.given)
 
 
-def _draft_of_query(store: Store | None, new: UnwrittenTask) -> TaskDraft:
+def _draft_of_query(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDraft:
     """Run the query of a task, and return the draft with the guessed columns of its rows.
 
     A relative path of an SQLite file becomes relative to the folder of the task's file.
@@ -187,21 +189,28 @@ def _draft_of_query(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     Raises:
         InputError: The query fails, or no key, text or prompt can be made of its columns.
     """
-    folder = new.path.parent
-    source = new.source
+    folder = unwritten_task.path.parent
+    source = unwritten_task.source
     _, sqlite_scheme, database_path = source.partition("sqlite:///")
     if sqlite_scheme and not database_path.startswith("/"):
         source = f"{sqlite_scheme}{make_relative_path(folder, Path(database_path))}"
 
     with open_other_database(source, folder) if source else nullcontext(store) as database:
         assert database is not None  # noqa: S101 - a query of the workspace comes with its store
-        query = QuerySource(database, new.items)
-    guess = guess_columns(query.columns, query, new.choice)
+        query = QuerySource(database, unwritten_task.items)
+    guess = guess_columns(query.columns, query, unwritten_task.choice)
     guess = guess._replace(notes=(*query.notes, *guess.notes))
-    return TaskDraft(new.path, new.items.strip(), "the query", guess, query, {"source": source})
+    return TaskDraft(
+        unwritten_task.path,
+        unwritten_task.items.strip(),
+        "the query",
+        guess,
+        query,
+        {"source": source},
+    )
 
 
-def draft_question(store: Store | None, new: UnwrittenTask) -> TaskDraft:
+def draft_question(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDraft:
     """Return the draft of a question's file; check that it has a row and column to ask about.
 
     Such a column has texts or images, or was chosen as the text by a person. If a field of the
@@ -209,13 +218,13 @@ def draft_question(store: Store | None, new: UnwrittenTask) -> TaskDraft:
 
     Args:
         store: The workspace's database; needed only if the rows are a query without a `source`.
-        new: The question.
+        unwritten_task: The question.
 
     Raises:
         InputError: There is no row, no column to ask about, or no text column for a quote; or the
             rows cannot be read.
     """
-    draft = draft_task(store, new)
+    draft = draft_task(store, unwritten_task)
     guess = draft.guess
     if not any(isinstance(row, SourceRow) for row in draft.source):
         raise InputError(
@@ -223,8 +232,8 @@ def draft_question(store: Store | None, new: UnwrittenTask) -> TaskDraft:
             hint="add rows to it",
         )
 
-    has_quotes = any(answer_field.kind == "quote" for answer_field in new.fields)
-    can_be_asked = guess.is_text_quotable or guess.image_columns or new.choice.text
+    has_quotes = any(answer_field.kind == "quote" for answer_field in unwritten_task.fields)
+    can_be_asked = guess.is_text_quotable or guess.image_columns or unwritten_task.choice.text
     if can_be_asked and (guess.text or not has_quotes):
         return draft
 
@@ -238,9 +247,9 @@ def draft_question(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     )
     command = CommandHint(
         "new-task",
-        name=new.name or suggest_task_name(new.items),
-        from_=new.items,
-        source=new.source or None,
+        name=unwritten_task.name or suggest_task_name(unwritten_task.items),
+        from_=unwritten_task.items,
+        source=unwritten_task.source or None,
     )
     hint = f"`{command}` writes a task file; its `prompt=` can name any columns"
     raise InputError(message, hint=hint)

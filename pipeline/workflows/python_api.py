@@ -416,7 +416,7 @@ class Workspace:
         All matching rows are read before this returns, up to the limit.
 
         Args:
-            task: The task.
+            task: The task; None for the task in use.
             find: Words that must all be in the row; a text is split at its spaces.
             sort: Column to sort by; with `-` before it in descending order.
             fields: Columns to return.

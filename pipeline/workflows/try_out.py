@@ -559,8 +559,9 @@ def _validate_row_reply(
 def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     """Sync the rows with their source, or return a session for the task's changed file.
 
-    The draft is the task as its file declares it now. It is used if the file differs under a
-    version that has answers. Then the rows are not synced, and the given session stays as it is.
+    The draft is the task as its file declares it now. It is loaded if the file declares another
+    question than the database has for the same version, and this version was used. Then the rows
+    are not synced, and the given session stays as it is.
 
     Returns:
         The same session and "", or a copy with the draft as task, and the label of the changed

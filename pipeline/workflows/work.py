@@ -28,7 +28,7 @@ from pipeline.index import build, vectors
 from pipeline.index.builds import open_synced_builds
 from pipeline.store import batches
 from pipeline.workflows import decisions
-from pipeline.workflows.due_units import DueUnit, detect_stale_index, is_pilot_clear
+from pipeline.workflows.due_units import DueUnit, is_pilot_clear, sync_and_check_index
 from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.tag_report import batch_failed_error
 
@@ -286,7 +286,7 @@ class WorkPass:
         """
         if "embed" not in self.units or not self.ws.is_indexed:
             return
-        self._is_index_stale = self.number is not None or detect_stale_index(self.ws, exact=True)
+        self._is_index_stale = self.number is not None or sync_and_check_index(self.ws, exact=True)
         if not self._is_index_stale:
             return
 
@@ -308,7 +308,7 @@ class WorkPass:
             return
 
         has_embedded = "embed" in self.units
-        if self._is_index_stale or detect_stale_index(self.ws, exact=not has_embedded):
+        if self._is_index_stale or sync_and_check_index(self.ws, exact=not has_embedded):
             self.phrases.append(f"index built with {build.build_index(self.ws).count:,} entries")
 
     def describe_waits(self, due_units: Sequence[DueUnit]) -> None:

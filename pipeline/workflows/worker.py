@@ -58,19 +58,20 @@ def run_worker(
     units: Collection[str],
     *,
     concurrency: int,
-    agrees: bool,
-    listening: socket.socket | None,
+    is_cost_confirmed: bool,
+    health_socket: socket.socket | None,
 ) -> None:
     """Run jobs until SIGTERM or SIGINT, and print a line of JSON for each.
 
-    If jobs still run after the grace period, the process ends at once with status 0.
+    Returns after the signal when no job runs any more. If jobs still run after GRACE_S seconds, the
+    process ends at once with status 0.
 
     Args:
         settings: The settings.
         units: Run only these units.
         concurrency: How many jobs run at the same time.
-        agrees: The cost of requests is confirmed.
-        listening: Serve health checks and metrics at this socket, or None for no server.
+        is_cost_confirmed: The cost of requests is confirmed.
+        health_socket: Serve health checks and metrics at this socket, or None for no server.
 
     Raises:
         InputError: The workspace is an SQLite file.
@@ -79,7 +80,7 @@ def run_worker(
     """
     app = _create_app(settings, concurrency)
     pool = ThreadPoolExecutor(concurrency + EXTRA_THREADS)
-    worker = _Worker(app, settings, pool, agrees=agrees)
+    worker = _Worker(app, settings, pool, is_cost_confirmed=is_cost_confirmed)
     if not worker.can_accept_jobs():
         raise ConfigurationError(
             f"the schema {JOB_SCHEMA} has no tables of jobs yet; no job was run",
@@ -87,9 +88,11 @@ def run_worker(
         )
 
     start_message = f"working, at most {concurrency} at once: {', '.join(units)}"
-    if listening is not None:
-        health.serve_health(listening, is_ready=worker.can_accept_jobs, get_metrics=worker.metrics)
-        port = listening.getsockname()[1]
+    if health_socket is not None:
+        health.serve_health(
+            health_socket, is_ready=worker.can_accept_jobs, get_metrics=worker.metrics
+        )
+        port = health_socket.getsockname()[1]
         start_message += f"; /healthz, /readyz and /metrics at port {port}"
 
     asyncio.run(worker.run({"queues": list(units), "concurrency": concurrency}, start_message))
@@ -208,7 +211,7 @@ class _Worker:
         settings: Settings,
         pool: ThreadPoolExecutor,
         *,
-        agrees: bool,
+        is_cost_confirmed: bool,
     ) -> None:
         """Register the job of a unit with the app; nothing is started.
 
@@ -216,12 +219,12 @@ class _Worker:
             app: The Procrastinate app, not opened yet.
             settings: The settings.
             pool: Threads for jobs, surveys and health checks.
-            agrees: The cost of requests is confirmed.
+            is_cost_confirmed: The cost of requests is confirmed.
         """
         self._app = app
         self._settings = settings
         self._pool = pool
-        self._agrees = agrees
+        self._is_cost_confirmed = is_cost_confirmed
         self._stopping = threading.Event()
         # Errors since the start, by unit.
         self._error_counts = Counter[str]()
@@ -454,7 +457,7 @@ class _Worker:
             is_whole_workspace=is_whole_workspace,
         ) as ws:
             ws.stop_event = self._stopping
-            ws.agreed_usd = math.inf if self._agrees else None
+            ws.agreed_usd = math.inf if self._is_cost_confirmed else None
             yield ws
 
     def _task_names(self) -> list[str]:
