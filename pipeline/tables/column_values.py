@@ -65,7 +65,7 @@ def _find_kind_of_schema(schema: Mapping[str, Any], definitions: Mapping[str, An
 
     A `$ref` is followed into the definitions. Null is not counted as a kind. The kind is JSON for
     lists, objects and quotations (texts cited from the row), and if the schema allows values of
-    several kinds.
+    several kinds or only null.
     """
     if "$ref" in schema:
         return _find_kind_of_schema(definitions[schema["$ref"].rpartition("/")[2]], definitions)

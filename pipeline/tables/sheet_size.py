@@ -105,7 +105,7 @@ class SheetSize:
         - A cell ends the cell before it, and becomes the current cell.
         - A row sets the current row, and begins at its first column.
         - A formula is remembered for the current cell.
-        - A shared text or a merged area adds its memory, and begins a new text.
+        - A shared text or a merged area adds its memory, and gets a text size, which begins at 0.
         - Other elements are only remembered as the current element.
 
         Raises:
@@ -182,8 +182,8 @@ class SheetSize:
         """Add the bytes of a text in an XML element to the counted memory.
 
         If the text is the index of a shared text in a cell, the bytes of that shared text are
-        counted. Before the first cell, the text belongs to the shared text that was begun last: its
-        bytes are also added to that text's size. Also notes whether the current cell has a value.
+        counted instead. A text before the first cell is a part of the current shared text: its
+        bytes are also added to the size of that text. Notes if the current cell has a value.
 
         Raises:
             InputError: The limit on bytes is exceeded.
