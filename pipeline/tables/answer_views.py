@@ -39,7 +39,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.declaration import MAX_COLUMN_BYTES
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.store.answers import VersionPreference, is_preferred
-from pipeline.store.confidences import list_confident_fields, make_probability_expression
+from pipeline.store.confidences import list_fields_with_probability, make_probability_expression
 from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers, rows
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.adoption_errors import adoption_error
@@ -207,7 +207,7 @@ def _confidence_columns(
     unused_fields = [
         field for field, column_name in column_names.items() if column_name not in existing_names
     ]
-    new_fields = list_confident_fields(tx, task.name, tuple(unused_fields))
+    new_fields = list_fields_with_probability(tx, task.name, tuple(unused_fields))
     return {
         column_name: make_probability_expression(tx, field)
         for field, column_name in column_names.items()

@@ -23,7 +23,7 @@ from pipeline.core.quotes import is_stored_quotation
 from pipeline.store import claims
 from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON
 from pipeline.store.claims import PARKED
-from pipeline.store.confidences import decode_confidences, list_confident_fields
+from pipeline.store.confidences import decode_confidences, list_fields_with_probability
 from pipeline.store.database import PAGE_ROWS, split_into_pages, stream_rows
 from pipeline.store.rows import NO_HASH
 from pipeline.store.schema import answers, to_utc_time
@@ -302,7 +302,7 @@ def read_answer_rows(
     field_names = [name for name, _ in task.fields]
     confidence_names = name_confidence_columns(
         [*sources, *answer_names.values()],
-        list_confident_fields(tx, task.name, tuple(field_names)),
+        list_fields_with_probability(tx, task.name, tuple(field_names)),
     )
     state_names = name_added_columns(
         [*sources, *answer_names.values(), *confidence_names.values()],

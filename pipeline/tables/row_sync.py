@@ -177,7 +177,7 @@ class RowSync:
         report = self.report
         task_name = self.record.name
         with self.store.read() as tx:
-            is_forgotten = marks.make_erased_check(tx, task_name)
+            is_forgotten = marks.make_forgotten_check(tx, task_name)
 
         row_count = 0
         is_part = getattr(source, "is_part", False)
@@ -273,7 +273,7 @@ class RowSync:
 
             waiting_rows = self._drop_forgotten_rows(forgotten_rows)
             earlier_line_by_number = {
-                row["n"]: line for row, line in staged_rows.add(accepted_rows)
+                row["n"]: line for row, line in staged_rows.add_new(accepted_rows)
             }
             for row in accepted_rows:
                 earlier_line = earlier_line_by_number.get(row["n"])
