@@ -77,8 +77,8 @@ class Budgets:
         for budget in self.budgets:
             spending = money.sum_spending(
                 tx,
-                sent_after=budget.starts_at,
-                excluded_batch=excluded_batch,
+                sent_since=budget.starts_at,
+                next_batch=excluded_batch,
             )
             used_usd = (
                 spending.known_usd

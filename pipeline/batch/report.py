@@ -330,7 +330,7 @@ def list_single_row_failures(tx: Connection, task: Task) -> list[dict[str, Any]]
         For each row the name that users know, the time of its first failure, the reason, its number
         of tries, and its outcome: None if it is still due, else "tagged", "parked" or "removed".
     """
-    failed_rows = list(claims.list_failed_retries(tx, task.name))
+    failed_rows = list(claims.list_rows_with_failed_calls(tx, task.name))
     due_ids = set(claiming.find_due_ids(tx, task))
     names = task.rows.table(tx).read_names(tx, [row.item_id for row in failed_rows])
     parked_ids = set()

@@ -210,7 +210,7 @@ def undo_bulk_edit(
             break
         row_ids = list(dict.fromkeys(row_id for _, row_id in edited_rows))
         with store.write() as tx:
-            edit_numbers = edits.find_bulk_edit_numbers(tx, task.name, row_ids, number)
+            edit_numbers = edits.find_edits_of_bulk_edit(tx, task.name, row_ids, number)
             _correct_chunk(tx, task, edit_numbers, report, editor_name=editor_name, edited_at=now())
         last_answer_id = edited_rows[-1][0]
         visited_count += len(edited_rows)

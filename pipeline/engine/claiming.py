@@ -110,7 +110,7 @@ def find_due_ids(tx: Connection, task: Task) -> list[str]:
     return filter_claimable(
         tx,
         task,
-        [retry.item_id for retry in claims.list_failed_retries(tx, task.name)],
+        [retry.item_id for retry in claims.list_rows_with_failed_calls(tx, task.name)],
     )
 
 

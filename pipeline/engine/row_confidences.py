@@ -20,7 +20,7 @@ from pipeline.store.confidences import (
     LEAST_PROBABILITY,
     FieldConfidence,
     has_confidences,
-    list_confident_fields,
+    list_fields_with_probability,
     make_probability_expression,
     read_confidences,
 )
@@ -189,7 +189,7 @@ class RowConfidences:
     def _check_field(self, comparison: Comparison, field: str) -> None:
         """Raise InputError if no answer has a confidence of a field; the hint says what to do."""
         task = self._preference.task
-        confident_fields = list_confident_fields(self._tx, task, self._fields)
+        confident_fields = list_fields_with_probability(self._tx, task, self._fields)
         if field in confident_fields:
             return
 

@@ -11,7 +11,7 @@ from pipeline.core.text import join_first, plural
 from pipeline.engine.shipped_task import shipped_tasks
 from pipeline.store import batches
 from pipeline.store.database import Connection, Store
-from pipeline.tables.removal import RemovableObjects, count_rows, drop_tables, list_removable
+from pipeline.tables.removal import RemovableObjects, count_rows, drop_objects, list_removable
 
 MAX_LISTED_NAMES = 5
 
@@ -51,7 +51,7 @@ def remove_findable_tables(
     with store.write() as tx:
         removable = list_removable(tx, index_names)
         _check_batches(tx, should_abandon_batches=should_abandon_batches)
-        drop_tables(tx, removable)
+        drop_objects(tx, removable)
     return removable
 
 

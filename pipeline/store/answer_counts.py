@@ -74,14 +74,13 @@ def count_service_failures(
 ) -> dict[str, int]:
     """Return how often the service failed for each row since the row's last charged attempt.
 
-    A failure of the service is an attempt under the version that is not charged to the row.
-    Forgiven attempts never count, and an answer in between does not reset the count. There are two
-    kinds, which are counted apart: lost live calls, whose reason begins with LOST_CALL_PREFIX, and
-    all other failures in a batch.
+    A failure of the service is an attempt under the version that is neither charged (counted
+    against the row) nor forgiven. An answer in between does not reset the count.
 
     Args:
         row_ids: The rows to count for.
-        live: Count the lost live calls; False counts the other failures.
+        live: Count only lost live calls, whose reason begins with LOST_CALL_PREFIX. False counts
+            only the other failures, and of these only attempts that belong to a batch.
 
     Returns:
         Counts by row id; rows without such attempts are left out.
@@ -181,14 +180,14 @@ class ReplyCounts(NamedTuple):
 
 
 def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts:
-    """Return how many replies a task got, and the sum of their tokens and cost in USD.
+    """Return how many replies a task got, and the tokens and the cost in USD of all requests.
 
-    Answers of models, refused attempts and invalid attempts are replies. Forgiven attempts, and
-    attempts with another outcome, are not counted as replies, but their tokens and cost are
-    included. Corrections are left out.
+    The replies are counted in three groups: answers of models, refused attempts and invalid
+    attempts. Forgiven attempts are in no group. The tokens and the cost are sums over all answers
+    of models and all attempts, whatever their outcome, forgiven attempts included.
 
     Args:
-        version: A version; None means all versions.
+        version: A version or prompt version; None means all versions.
     """
     usages: list[Sequence[Any]] = [(0, 0, 0.0)]
     counts = Counter[str]()

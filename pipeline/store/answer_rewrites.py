@@ -15,7 +15,7 @@ def rewrite_answers(
     labels: Sequence[str],
     rewrite: Callable[[str], str],
 ) -> int:
-    """Rewrite the JSON of a task's answers under some prompt versions, and of its corrections.
+    """Rewrite the JSON of a task's answers under some prompt versions, and of all its corrections.
 
     Forgotten answers are left alone. Runs in the caller's transaction.
 

@@ -318,8 +318,9 @@ class VersionPreference:
         """Return the ORDER BY columns that put the preferred answer of a row first.
 
         There are four ranks: corrections, then the preferred `versions` in their order, then the
-        current prompt version `label`, then all other versions. Within a rank, the version that
-        began last comes first; within a version, the newest answer (highest id).
+        current prompt version `label`, then all other versions. Within a rank, the version that was
+        begun last (see `started_versions`) comes first. Within a version, the newest answer (with
+        the highest id) comes first.
 
         Args:
             answer_table: The table of answers, or an alias or subquery of it.
@@ -361,19 +362,18 @@ def is_preferred(
     corrected: bool = False,
     per_version: bool = False,
 ) -> ColumnElement[bool]:
-    """Return the SQL condition that an answer is its row's preferred answer of those compared.
+    """Return the SQL condition that an answer is the preferred one of its row.
 
-    Compared are the applied answers of `version`, and the corrections if `corrected` is set. An
-    answer that is not compared does not meet the condition. A single answer of each row meets it,
-    or with `per_version` an answer of each version.
+    One answer of each row meets the condition: the candidate that comes first in the order of
+    preference. Candidates are the row's applied answers that the arguments select. Other answers
+    never meet the condition. By default all applied answers are candidates, corrections included.
 
     Args:
-        preference: The task, and the order of preference among its answers.
-        version: A version or prompt version. None compares the answers of all versions and the
-            corrections, so `corrected` changes nothing.
-        corrected: Compare the corrections, too; they are preferred to all other answers.
-        per_version: Compare an answer only with answers of its own version, so that the newest
-            answer of each compared version meets the condition.
+        preference: The task, and the order of preference, in which corrections come first.
+        version: Only answers of this version or prompt version are candidates.
+        corrected: With `version`, the corrections are candidates, too.
+        per_version: The newest candidate of each version meets the condition, instead of one answer
+            of each row. Corrections are a version.
     """
     other_answers = answers.alias("others")
 
@@ -822,7 +822,8 @@ def delete_version(
 
     Partial answers are deleted, too. A pilot is a small sample that was asked first. Claimed and
     parked rows become open. The batches stay, and the journal marks each of them as rolled back,
-    unless it was before. A task's own table is not changed. Runs in the caller's transaction.
+    unless it was before. Tables that show the answers, such as a task's own table, are not changed.
+    Runs in the caller's transaction.
 
     Returns:
         The numbers of deleted answers, of deleted attempts, and of rows that were parked.

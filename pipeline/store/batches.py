@@ -85,7 +85,7 @@ def batches_in_states(
     """Return the batches that meet all conditions, oldest first.
 
     Args:
-        states: Only batches in these states; none means all states.
+        states: Only batches in these states. Without states, batches in all states are returned.
         task: Only batches of this task.
         only_live: Only live batches.
         sent_since: Only batches that were sent at this time or later, and all batches in a state
@@ -125,9 +125,9 @@ def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
     """Return batches, with those of each live run combined into one batch.
 
     The combined batch has the number of the run's first batch in the input and the sums of all its
-    batches. Its state is that of the last batch; if that has ended and an earlier batch has not, it
-    is the state of the earlier batch. Batches of no run are returned as they are. Batches of trials
-    and judgements, which claim no rows, are left out. The order is that of the input.
+    batches. Its state is that of the run's last batch that has not ended, or of the last batch if
+    all have ended. Batches of no run are returned as they are. Batches of trials and judgements,
+    which claim no rows, are left out. The order is that of the input.
     """
     combined: dict[int, BatchRow] = {}
     for batch in batch_rows:
@@ -270,13 +270,14 @@ def list_past_calls(
 
 
 def compute_mean_call_seconds(tx: Connection, model: str, way: Mode) -> float | None:
-    """Return the mean seconds of answered live calls to a model in its newest batches.
+    """Return the mean seconds of live calls to a model, in its newest batches with answers.
 
-    Reads at most MAX_TIMED_LIVE_BATCHES batches with answers. Calls in mode flex are compared with
-    flex only; calls in all other modes count together.
+    Reads at most MAX_TIMED_LIVE_BATCHES batches. If `way` is flex, only batches in mode flex are
+    read; otherwise batches in all modes except flex.
 
     Returns:
-        The seconds of all these batches divided by their answers; None if no call was answered.
+        The summed seconds of all replies, divided by the number of answers; None if there is no
+        such batch.
     """
     modes = [mode for mode in Mode if (mode is Mode.FLEX) == (way is Mode.FLEX)]
     query = (
@@ -764,11 +765,14 @@ def add_duplicate(
 ) -> bool:
     """Record a duplicate batch with the estimated cost of its original, and journal it.
 
-    Runs in the caller's transaction.
+    A duplicate is a second remote batch of one batch, which may be paid, too. Runs in the caller's
+    transaction.
 
     Args:
         batch: The original batch.
         remote_name: The API's name of the duplicate.
+        display_name: The display name of the duplicate.
+        now: The time at which the duplicate was found.
 
     Returns:
         False if a try or duplicate with this remote name is recorded; nothing is written then.

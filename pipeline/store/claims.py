@@ -111,10 +111,10 @@ def insert_claims(
         for row in rows
     ]
     _insert_claim_records(tx, task, version, claims)
-    _update_table_statistics(tx, len(rows))
+    _update_claim_statistics(tx, len(rows))
 
 
-def _update_table_statistics(tx: Connection, claim_count: int) -> None:
+def _update_claim_statistics(tx: Connection, claim_count: int) -> None:
     """Run ANALYZE on the table of claims if PostgreSQL's row count for it is far too small.
 
     It is far too small if it is below MIN_KNOWN_FACTOR times the claims that were just inserted.
@@ -134,9 +134,9 @@ def _insert_claim_records(
 ) -> None:
     """Insert records of rows as claimed, answered or parked under a version.
 
-    If a row has an answered record under the version, that record is deleted first: a row with such
-    a record is open only if it lost its answer, for example because another program deleted it.
-    Runs in the caller's transaction.
+    An answered record of such a row under the version is deleted before. It is out of date: the row
+    lost its answer, for example because another program deleted it. Runs in the caller's
+    transaction.
 
     Args:
         records: The columns of `findable_asks` for each row; all have the same state.
@@ -454,13 +454,13 @@ def unpark(
 ) -> list[str]:
     """Delete the parked records of rows, so that they can be asked, and forgive their attempts.
 
-    Rows that are parked under every version (text of another program, rows being forgotten) stay
-    parked. `prompt_version` only restricts which parked records are deleted: the forgiven attempts
-    of a row are those under all versions. A forgiven attempt no longer counts. Runs in the caller's
-    transaction.
+    Forgiven attempts no longer count against their rows. All attempts of an unparked row are
+    forgiven, under whatever version. Records that park a row under every version (text of another
+    program, rows being forgotten) stay. Runs in the caller's transaction.
 
     Args:
-        prompt_version: Only rows that are parked under this prompt version; "" means any version.
+        prompt_version: Only rows that are parked under this prompt version, and only their records
+            under it. "" means any version.
         row_ids: Only these rows; None means all rows of the task.
 
     Returns:
@@ -620,13 +620,12 @@ def record_due_retry(
     tx.execute(attempt)
 
 
-def list_failed_retries(tx: Connection, task: str) -> Iterator[DueRetry]:
+def list_rows_with_failed_calls(tx: Connection, task: str) -> Iterator[DueRetry]:
     """Yield the rows for which a call outside of a run got no reply, first failure first.
 
-    Only a live or priority call outside of a run counts, whose failure was not charged to the row.
-    Records of `record_due_retry`, which have no call, count as such failures, too. A row is yielded
-    once, even if it was answered since. Its `tries` are the calls, without the records, and its
-    `reason` is that of its newest failure or record.
+    Only live and priority calls count, and only if the failure was not charged to the row. A record
+    of `record_due_retry` counts as a failure without a call, so it is not in `tries`. A row is
+    yielded once. Rows that were answered since are included: callers check whether a row is open.
     """
     single_batches = select(batches.c.number).where(
         batches.c.way.in_([Mode.LIVE, Mode.PRIORITY]),

@@ -90,9 +90,9 @@ def set_judged_confidences(
 ) -> None:
     """Add confidences of judged fields to an answer, in the caller's transaction.
 
-    A new confidence replaces an earlier judged confidence of the same field. It is ignored if a
-    decision model gave the field's value itself. Confidences of other fields stay. Nothing happens
-    if the answer does not exist, is forgotten or is a correction.
+    A new confidence replaces an earlier judged confidence of the same field. It is ignored if the
+    field has a confidence of the model that gave the value. Confidences of other fields stay.
+    Nothing happens if the answer does not exist, is forgotten or is a correction.
     """
     is_changeable = (
         answers.c.id == answer_id,
@@ -191,7 +191,9 @@ def has_confidences(tx: Connection, task: str) -> bool:
 
 
 @cached_in_snapshot
-def list_confident_fields(tx: Connection, task: str, names: tuple[str, ...]) -> tuple[str, ...]:
+def list_fields_with_probability(
+    tx: Connection, task: str, names: tuple[str, ...]
+) -> tuple[str, ...]:
     """Return those of the named fields for which an answer of a task has a probability.
 
     They are in the order of `names`. This can be slow: if the task has confidences, all its answers

@@ -311,7 +311,7 @@ class Store:
             # Settings of the query's session must not reach other users of the connection.
             tx.detach()
             if not isinstance(backend, SqliteFile):
-                backend.allow_any_time(tx)
+                backend.load_unreadable_times_as_text(tx)
 
             options = {"no_parameters": True, "stream_results": True}
             run_step = partial(self._run_limited, tx, timeout_s)
@@ -503,9 +503,8 @@ def limit_time(tx: Connection, seconds: float | None) -> Iterator[None]:
     """Cancel the statements of a block, which only reads, after a time.
 
     Args:
-        seconds: The longest time: of the whole block on SQLite, without the time that other
-            programs use (see `WorkTimer`), and of each statement on PostgreSQL. None means no
-            limit.
+        seconds: The longest time; None means no limit. On SQLite it is for the whole block, and is
+            measured as computing time (see `WorkTimer`). On PostgreSQL it is for each statement.
 
     Raises:
         SlowError: The time is over.
@@ -526,7 +525,7 @@ def _limit_sqlite_time(tx: Connection, seconds: float) -> Iterator[None]:
     The handler is removed at the end of the block.
 
     Raises:
-        SlowError: A statement failed after the time.
+        SlowError: A statement failed, for whatever reason, when the time was over.
         KeyboardInterrupt: A person interrupted a statement before the time was over.
     """
     timer = start_timer(tx)
@@ -552,8 +551,8 @@ def _limit_server_time(tx: Connection, seconds: float) -> Iterator[None]:
     The block runs in a savepoint, so the transaction can be used after an error.
 
     Raises:
-        SlowError: A statement failed, and the time since the block began is over. Earlier errors
-            are raised unchanged.
+        SlowError: A statement failed, for whatever reason, at least `seconds` after the block
+            began. Earlier errors are raised unchanged.
     """
     deadline_s = time.monotonic() + seconds
     timeout_ms = max(1, round(seconds * 1000))

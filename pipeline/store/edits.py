@@ -156,7 +156,7 @@ def add_edits(
     change_matching(tx, unapply, answers.c.item_id, undone_ids)
 
 
-def find_bulk_edit_numbers(
+def find_edits_of_bulk_edit(
     tx: Connection,
     task: str,
     row_ids: Sequence[str],
@@ -164,8 +164,11 @@ def find_bulk_edit_numbers(
 ) -> dict[str, int]:
     """Return the number of each row's newest edit that is part of a bulk edit, by row id.
 
-    It is the place, from 1, among all edits and undos of the row. Rows without such an edit are
-    left out.
+    The number is the edit's place, from 1, among all edits and undos of the row. Undos are not
+    returned. Rows without such an edit are left out.
+
+    Args:
+        bulk_edit: The number of the bulk edit.
     """
     query = (
         select(answers.c.item_id, answers.c.bulk_edit, answers.c.undoes)

@@ -73,8 +73,8 @@ def list_batches_that_may_have_row(tx: Connection, task: str, row_id: str) -> li
 
     These are the batches of the row's claim, answers and attempts, and of the versions whose
     prompts have the row as an example. The database no longer knows which rows a failed or rolled
-    back batch asked about. So all failed batches of the task, and all rolled back batches of any
-    task, are included. Reads only.
+    back batch asked about. So all failed batches of the task are included, and all rolled back
+    batches, even of other tasks. Reads only.
     """
     queries = [
         select(table.c.batch).where(table.c.task == task, table.c.item_id == row_id)
@@ -95,8 +95,8 @@ def list_batches_that_may_have_row(tx: Connection, task: str, row_id: str) -> li
 def list_versions_with_example(tx: Connection, task: str, row_id: str) -> list[str]:
     """Return the prompt versions of a task that have a row as an example in their prompts.
 
-    A version that asked only some rows again, with the examples of such a version, is included. The
-    list is empty if the task is unknown.
+    A partial version, which asked only some rows again, has the examples of the version that it
+    continues. The list is empty if the task is unknown.
     """
     record = workspace.get_task(tx, task)
     if record is None:
@@ -138,7 +138,8 @@ def record_resealed_file(
     """Replace the recorded SHA-256 and size of a file of a batch that was written again.
 
     The file is the batch's request file, its result file, or the file with the hashes of its lines.
-    The last is recorded in the journal, without a size. Runs in the caller's transaction.
+    The file with hashes is recorded in the journal, where `size` is not stored. Runs in the
+    caller's transaction.
 
     Args:
         old_sha256: The recorded SHA-256. It selects the file.
@@ -178,9 +179,9 @@ def erase_row(
 
     Args:
         words: Texts to replace by "…" in all reasons, notes and journal lines, as whole words.
-        has_findable_number: If the row's id is a number, it was assigned by findable and reveals
-            nothing, so the new row id contains it. Otherwise, and for ids that are no numbers, the
-            new id is random.
+        has_findable_number: Findable assigned the number that is the row's id, so the number
+            reveals nothing: the new row id contains it. If False, or if the id is not a number, the
+            new row id is random.
     """
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("PRAGMA secure_delete = ON")

@@ -36,10 +36,10 @@ class RowLabel:
 def read_labels(tx: Connection, task: str) -> dict[str, RowLabel]:
     """Return the right values of a task's rows, as people set or reviewed them, by row id.
 
-    If an answer was reviewed, all its fields are labels. A field that a correction set has the
-    corrected value, even if the row was also reviewed. Undone corrections are ignored. Each label
-    also has, for each corrected field, the value before the row's first correction. Rows without a
-    label are left out.
+    A label has the right values of a row: all fields of a reviewed answer, and the fields that
+    corrections set. A corrected value has priority over a reviewed one. Undone corrections are
+    ignored. A label also has, for each corrected field, the value before the row's first
+    correction. Rows without right values are left out.
     """
     query = (
         select(

@@ -95,7 +95,7 @@ class Locks:
             The lock; None if another process, or another thread, has it. The block runs anyway.
 
         Raises:
-            LockLostError: See above.
+            LockLostError: The lock was lost, and the block raised one of the two errors.
             ConfigurationError: The file of the lock cannot be locked.
         """
         lock = self.acquire(name)
@@ -148,7 +148,7 @@ class Locks:
         """Describe the holder of a lock: process id, host, command, and if it is stopped or gone.
 
         The host is left out if it is this host. Returns UNKNOWN_HOLDER if the holder has not
-        written its signature.
+        written its signature. Call it only if the lock is held: this is not checked.
         """
         signature = self._read_signature(name).split()
         if len(signature) != len(_make_signature().split()):
@@ -163,8 +163,8 @@ class Locks:
     def is_free(self, name: str) -> bool:
         """Return whether nobody has a lock; a lock of a dead process is free.
 
-        Takes the lock for a moment, without a signature. A lock whose file is missing is free. A
-        lock whose file cannot be locked at all is not free; no error is raised.
+        Takes the lock for a moment, without a signature. With SQLite, a lock whose file is missing
+        is free, and a lock whose file cannot be locked at all is not free; no error is raised.
         """
         if self._store.path is not None and not self._lock_path(name).exists():
             return True

@@ -86,7 +86,10 @@ def undo_merge(tx: Connection, task: str, number: int, *, editor: str, now: date
 
 
 def list_merges(tx: Connection, task: str) -> list[TagMerge]:
-    """Return all merges of a task's values, undone merges included, oldest first, from number 1."""
+    """Return all merges of a task, oldest first and numbered from 1, undone merges included.
+
+    A merge replaces a value, such as a tag, by another value.
+    """
     undo_events = {
         int(event["name"]): event
         for event in workspace.events_of(tx, f"{MERGE_UNDONE_EVENT}{task}")
@@ -195,7 +198,7 @@ def record_erased_row(tx: Connection, task: str, row_id: str, *, now: datetime) 
     )
 
 
-def make_erased_check(tx: Connection, task: str) -> Callable[[str], bool]:
+def make_forgotten_check(tx: Connection, task: str) -> Callable[[str], bool]:
     """Return a function that returns whether the row of an id was forgotten.
 
     The salted digests of forgotten rows are read from the journal now, not when the function is

@@ -40,29 +40,29 @@ class Spending(NamedTuple):
 def sum_spending(
     tx: Connection,
     *,
-    sent_after: datetime | None = None,
-    excluded_batch: int | None = None,
+    sent_since: datetime | None = None,
+    next_batch: int | None = None,
 ) -> Spending:
     """Return the summed spending in USD of all batches and duplicate batches of all tasks.
 
     A duplicate counts as lost with its estimated cost. Reads only.
 
     Args:
-        sent_after: Count only batches that were sent since this time, batches in a state that can
-            still change, and duplicates that were found since this time. None counts all.
-        excluded_batch: Number of a batch that may be sent next. It is left out, and so are prepared
+        sent_since: Count only batches that were sent at this time or later, batches in a state that
+            can still change, and duplicates that were found at this time or later. None counts all.
+        next_batch: Number of a batch that may be sent next. It is left out, and so are prepared
             batches with a higher number, because they are sent after it.
     """
     amounts = [Spending()]
     amounts += [
         Spending(lost_usd=duplicate["estimated_cost"])
         for duplicate in list_duplicates(tx)
-        if sent_after is None or duplicate["found_at"] >= sent_after
+        if sent_since is None or duplicate["found_at"] >= sent_since
     ]
-    for batch in batches_in_states(tx, sent_since=sent_after):
-        has_higher_number = excluded_batch is not None and batch.number > excluded_batch
+    for batch in batches_in_states(tx, sent_since=sent_since):
+        has_higher_number = next_batch is not None and batch.number > next_batch
         is_queued_after = has_higher_number and batch.state is BatchState.PREPARED
-        if batch.number != excluded_batch and not is_queued_after:
+        if batch.number != next_batch and not is_queued_after:
             amounts.append(calculate_batch_spending(batch))
     return Spending(*map(sum, zip(*amounts, strict=True)))
 
@@ -118,7 +118,7 @@ def count_lost_calls(batch: BatchRow) -> int:
 def _count_possibly_paid_requests(batch: BatchRow) -> int:
     """Return how many requests without a line in the result may have been answered and paid for.
 
-    - For a live batch it is 0.
+    - For a live batch it is 0: `count_lost_calls` counts its calls without a reply.
     - If Gemini reported the batch as succeeded, it is the number of missing lines, because Gemini
       then answers all requests.
     - Otherwise it is min(missing lines, strange lines). A strange line is a reply that cannot be

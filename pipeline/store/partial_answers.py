@@ -40,7 +40,8 @@ def insert_partial_answers(
 ) -> None:
     """Insert partial answers; they replace those of the same task, version and inputs.
 
-    Runs in the caller's transaction. Nothing happens without new answers.
+    A partial answer has only the closed fields of an answer, which a decision model chose. Runs in
+    the caller's transaction. Nothing happens without new answers.
 
     Args:
         extractor: Version (`task@n/model`) that gave the answers.

@@ -159,7 +159,7 @@ class PostgresqlServer:
         event.listen(engine, "begin", _begin)
         return engine
 
-    def allow_any_time(self, connection: Connection) -> None:
+    def load_unreadable_times_as_text(self, connection: Connection) -> None:
         """Make a connection return a time as text if Python cannot represent it.
 
         Other times stay Python's objects. Applies to the types date, timestamp and timestamptz,
@@ -188,11 +188,11 @@ class PostgresqlServer:
     def compact(self, engine: Engine, *, extra_tables: Collection[str]) -> bool:
         """Vacuum our tables (`findable_…`) on the server; wait at most BUSY_S seconds for a lock.
 
-        Args:
-            extra_tables: More tables, of other programs, to vacuum.
-
         If a table stays locked for that time, the driver's error is raised, and later tables are
         not vacuumed.
+
+        Args:
+            extra_tables: More tables, of other programs, to vacuum.
 
         Returns:
             True, because nothing prevents it on a server.
@@ -417,7 +417,8 @@ def _check_address(url: URL) -> None:
     password.
 
     Raises:
-        ConfigurationError: The host or the database contains an `@`, or the driver refuses the URL.
+        ConfigurationError: The host or the database contains an `@`, as after a password with an
+            unescaped `@`, or the driver refuses the URL.
     """
     names = (url.host or "", url.database or "", *url.normalized_query.get("host", ()))
     if any("@" in name for name in names):

@@ -117,12 +117,15 @@ class StagedRows(NamedTuple):
     # The connection with the temporary table.
     connection: Connection
 
-    def add(self, records: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int]]:
-        """Insert rows, given by column name, into the temporary table and commit them.
+    def add_new(self, records: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int]]:
+        """Insert rows with new ids into the temporary table, commit, and return the other rows.
+
+        Args:
+            records: The rows by column name.
 
         Returns:
-            Pairs of a skipped row and a line. A row is skipped if a row with the same id was staged
-            before, also by the same call; the line is that of the first row with the id.
+            A pair for each row that was skipped, because a row with its id was staged before, also
+            by the same call: the skipped row, and the source's line of the first row with the id.
         """
         with self.connection.begin():
             if insert_new(self.connection, _staged, records) == len(records):
@@ -153,11 +156,12 @@ class StagedRows(NamedTuple):
         now: datetime,
         is_part: bool = False,
     ) -> Iterator[tuple[Connection, SyncCounts]]:
-        """Sync the rows of a task with the staged rows, in a transaction that ends with the block.
+        """Sync the rows of a task with the staged rows, then run a block in the same transaction.
 
-        New and changed rows are written, and rows that were gone are restored. Rows that are not
-        staged are marked as gone, and refused rows that are not staged are deleted. Rows get new
-        numbers if they are no longer in the order of the source.
+        The sync comes before the block, and the commit at its end. New and changed rows are
+        written, and rows that were gone are restored. Rows that are not staged are marked as gone,
+        and refused rows that are not staged are deleted. Rows get new numbers if they are no longer
+        in the order of the source.
 
         Args:
             is_part: Only some rows of the source were read. No row is marked, deleted or
@@ -273,8 +277,8 @@ def _mark_missing_rows(tx: Connection, task: str, staged_count: int, *, now: dat
     Runs in the caller's transaction.
 
     Args:
-        staged_count: The number of staged rows that are not refused. They are stored by now, so the
-            other present rows are missing; if there are none, the table is not searched for them.
+        staged_count: The number of staged rows that are not refused. All of them are stored by now.
+            So if the task has no more rows than these, none is missing, and none is searched for.
 
     Returns:
         The number of rows that were marked.

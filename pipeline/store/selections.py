@@ -76,7 +76,7 @@ def find_unfinished_selection(tx: Connection, task: str) -> TagRunRow | None:
 
 
 def read_conditions(tx: Connection, task: str) -> dict[str, str]:
-    """Return the condition (WHERE=) under which each prompt version was asked, by prompt version.
+    """Return the condition (an expression of WHERE=) of the rows that each prompt version asked.
 
     Only runs of the command `tag` count. If the runs of a prompt version had several conditions,
     the newest is returned. A prompt version is left out if any of its runs had no condition,

@@ -104,9 +104,8 @@ class SqliteFile:
         Nothing is opened yet. Queries cannot write or attach other files.
 
         Args:
-            idle_state: The result of `read_idle_state`; only whether it is None matters. If it is
-                not None, SQLite assumes that nobody changes the file, and creates no files next to
-                it.
+            idle_state: The result of `read_idle_state`. If it is not None, SQLite assumes that
+                nobody changes the file, and creates no files next to it.
         """
         mode = "mode=ro" if idle_state is None else "immutable=1"
         address = f"file:{quote(str(self.path.absolute()))}?{mode}"

@@ -128,18 +128,18 @@ class TableSpec:
         An existing table is checked before it is changed. Then missing columns are added, then
         indexes, and last the `marker_index`, whose existence proves a complete adoption.
 
-        The ids of an existing table are checked, too, if the spec has `id` among `indexed_columns`
-        and one of these is true: `is_first`, an index is missing, or the spec has `adds_columns`.
-        Before this check, rows without an id get numbers, but only on SQLite and only if findable
-        added the id column.
+        If the spec indexes the column `id`, two steps precede the indexes. Rows without an id get
+        numbers, but only if findable added the column `id` on SQLite. Then all ids are checked. A
+        later adoption skips both steps if the table has all its indexes, except if the spec has
+        `adds_columns` set.
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
-            is_first: This is the first adoption of the task's tables.
+            is_first: The task's tables were never adopted completely.
 
         Returns:
-            One line for the user, with the number of rows and the new columns, if an existing table
-            was adopted for the first time or got new columns. Else an empty list.
+            One line for the user, with the number of rows and the new columns, if the table existed
+            before, and `is_first` is set or columns were added. Else an empty list.
 
         Raises:
             ConfigurationError: The table cannot be adopted, or the database refuses a change.
@@ -195,10 +195,15 @@ class TableSpec:
             tx.execute(text(f"CREATE UNIQUE INDEX {index} ON {table} (id)"))
 
     def _add_indexes(self, tx: Connection, names: Sequence[str]) -> None:
-        """Make an index for each named column, then the marker index if it is missing.
+        """Make an index for each of some columns, then the marker index if it is missing.
 
-        An index of the same name is dropped before, because it may be left from an earlier table. A
-        spec without `marker_index` gets no marker index. Runs in the caller's transaction.
+        If the database has an index of the new index's name (`findable_TABLE_COLUMN`), that index
+        is dropped before. A spec without `marker_index` gets no marker index. Runs in the caller's
+        transaction.
+
+        Args:
+            tx: The caller's transaction.
+            names: The columns to index.
         """
         table = quote_identifier(tx, self.name)
         for name in names:
@@ -214,8 +219,8 @@ class TableSpec:
     def describe_adoption(self, tx: Connection) -> list[str]:
         """Return what `adopt` would add to an existing table, in at most one line. Writes nothing.
 
-        Callers ask only for tables that are not adopted. So an index is named for each spec with a
-        `marker_index`, without looking whether the marker index exists.
+        Only for tables that are not adopted yet: if the spec has a `marker_index`, the line always
+        mentions an index. It says "an index" even if several are missing.
 
         Returns:
             One line such as "the column id and an index to `people`". An empty list if the table
@@ -243,9 +248,10 @@ class TableSpec:
         """Return the definition that the table of an SQLite file gets on a PostgreSQL server.
 
         Used to copy a workspace's SQLite file to a server. The result has the columns of
-        `definition` that exist in the file. Columns that only the file has are left out, so their
-        values are not copied. The id and the column of `reference`, which contains ids of another
-        table, become text if the file does not store them as whole numbers. Makes no table.
+        `definition` that exist in the file, so it has no columns if the file lacks the table.
+        Columns that only the file has are left out, and their values are not copied. The id and the
+        column of `reference`, which contains ids of another table, become text unless they have an
+        integer type in the file. Makes no table.
         """
         existing_columns = read_columns(tx, self.name)
         id_names = {"id"}
@@ -264,7 +270,8 @@ class TableSpec:
 
         Raises:
             ConfigurationError: The name belongs to a view or another object, a required column is
-                missing, a column has an unsuitable type, or `check_suitability` refuses the table.
+                missing, a column has an unsuitable type, or the spec's `check_suitability` refuses
+                the table.
         """
         kind = read_object_kind(tx, self.name)
         if kind not in {None, "table"}:
@@ -347,8 +354,9 @@ class TableSpec:
     def _number_rows(self, tx: Connection) -> None:
         """Write a number as id into each row without an id, if findable added the id column.
 
-        The numbers follow the largest id, in the order of SQLite's rowid. Nothing is done if the
-        table had an id column of its own, or on PostgreSQL.
+        The numbers follow the largest id, in the order of SQLite's rowid. The unique index that
+        `_add_columns` makes shows that findable added the column. Nothing is done without this
+        index, or on PostgreSQL.
 
         Raises:
             ConfigurationError: A constraint or trigger of the table's owner refuses the id of a
@@ -486,13 +494,13 @@ class TaskTables:
         TASK_TABLE_NAMES.update(names)
 
     def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
-        """Make the tables, or add to existing tables the columns and indexes that they lack.
+        """Adopt all tables of the task: make each, or add the columns and indexes that it lacks.
 
         Runs in the caller's transaction. A second call changes nothing.
 
         Args:
             tx: The caller's transaction.
-            settings: Settings that `make_specs` reads.
+            settings: Settings that the requirements of the tables depend on.
 
         Returns:
             A line for the user on each existing table that was adopted for the first time or got
@@ -512,8 +520,8 @@ class TaskTables:
         """Return what `adopt` would add to existing tables, in one line per table. Writes nothing.
 
         Returns:
-            An empty list if the tables are adopted, see `is_adopted`. Tables that do not exist, or
-            lack nothing, have no line.
+            A line for each existing table that lacks something. Empty if there is no such table, or
+            if the tables are adopted, see `is_adopted`.
 
         Raises:
             ConfigurationError: A table cannot be adopted.

@@ -48,8 +48,9 @@ def write_each(
 ) -> None:
     """Write rows together; if the table refuses them, write row by row to name the refused row.
 
-    Each attempt is a savepoint. If the table accepts each row alone, all rows are written. Database
-    errors that are no refusal, see `is_constraint_error`, are raised unchanged.
+    Each attempt is a savepoint. If the table accepts each row alone, all rows are written, and no
+    error is raised. Database errors that are no refusal, see `is_constraint_error`, are raised
+    unchanged.
 
     Args:
         tx: The caller's transaction.

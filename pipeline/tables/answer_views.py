@@ -39,7 +39,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.declaration import MAX_COLUMN_BYTES
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.store.answers import VersionPreference, is_preferred
-from pipeline.store.confidences import list_confident_fields, make_probability_expression
+from pipeline.store.confidences import list_fields_with_probability, make_probability_expression
 from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers, rows
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.adoption_errors import adoption_error
@@ -84,16 +84,16 @@ _VIEW_KINDS = {"date": "text", "time": "text"}
 
 
 def view_names_of(task: TaskRecord) -> tuple[str, str]:
-    """Return the names of the view of all answers and of the view of rows with their answers."""
+    """Return the names of the view of answers and of the view of answered rows."""
     return f"{task.prefix}_answers", f"{task.prefix}_answered"
 
 
 def check_view_columns(task: TaskRecord) -> None:
     """Check that the key columns and fields of a task can be column names of its views.
 
-    All these names must differ, from each other, from the columns `extractor` and `answered_at`
-    that every answer has, and from the system columns of PostgreSQL. Case does not distinguish
-    names. No database is read.
+    All these names must differ from each other, from the system columns of PostgreSQL, and from
+    the columns `extractor` (the version) and `answered_at` that every answer has. Case does not
+    distinguish names. No database is read.
 
     Raises:
         InputError: Two columns would have the same name in a database, or a name is longer than
@@ -125,18 +125,20 @@ def _make_view_query(
     per_version: bool,
     existing_names: Sequence[str],
 ) -> Select[Any]:
-    """Return the SELECT of one of a task's two views: all answers, or rows.
+    """Return the SELECT of one of a task's two views; rows without an answer are in neither.
 
-    The view of all answers has the key, fields, version and time of each answer. The view of rows
-    has them for the preferred answer of each row, and also the task's source columns except the
-    key. A source column whose name is taken is called `source_…`, see `name_added_columns`.
-    Confidences of fields come last, except those in an existing view. Rows without an answer are in
-    neither view.
+    - The view of answers has each row's newest answer of each version, and its newest correction.
+      The columns are the key, the fields, the version and the time.
+    - The view of answered rows has each row's preferred answer in the same columns, then the task's
+      source columns except the key. A source column whose name is taken is called `source_…`, see
+      `name_added_columns`.
+
+    In both, columns with the confidences of fields follow.
 
     Args:
         tx: The transaction in which the view will be made.
         task: The task with the answers.
-        per_version: Select the answer of each version instead of rows with their preferred answers.
+        per_version: Return the view of answers; False means the view of answered rows.
         existing_names: Columns of the existing view; they come first, in this order.
     """
     columns = _make_answer_columns(tx, task)
@@ -166,7 +168,8 @@ def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnEl
     """Return the SQL expressions of an answer by column name, in the order of the columns.
 
     The columns are the key columns of the row, then a column for each field of the task, then the
-    version and the time of the answer. On SQLite the time is text that ends with `+00:00`.
+    version and the time of the answer. Confidences are not among them. On SQLite the time is text
+    that ends with `+00:00`.
     """
     is_file = is_sqlite(tx)
     make_cell = _make_sqlite_cell if is_file else _make_server_cell
@@ -204,7 +207,7 @@ def _confidence_columns(
     unused_fields = [
         field for field, column_name in column_names.items() if column_name not in existing_names
     ]
-    new_fields = list_confident_fields(tx, task.name, tuple(unused_fields))
+    new_fields = list_fields_with_probability(tx, task.name, tuple(unused_fields))
     return {
         column_name: make_probability_expression(tx, field)
         for field, column_name in column_names.items()
@@ -285,7 +288,7 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
 
 
 def _make_view_queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Select[Any]]]:
-    """Yield (name, SELECT) of the view of all answers, then of the view of rows.
+    """Yield (name, SELECT) of the view of answers, then of the view of answered rows.
 
     The SELECTs follow from the task as it is declared now. Columns that exist in a view of the
     database keep their positions.
@@ -328,7 +331,7 @@ def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> 
         tx: The caller's transaction, which must be rolled back after an error.
         name: Name of the view.
         query: The SELECT of the view.
-        origin: Origin of the query, in words, for the mark.
+        origin: What the view is made from, in words, for the mark: "the answers of a task".
 
     Returns:
         True if the view was made. False if another program's object has the name; nothing was
@@ -555,16 +558,16 @@ def name_added_columns(
     names: Iterable[str],
     prefix: str,
 ) -> dict[str, str]:
-    """Choose names for columns that are added to a table, so that all column names differ.
+    """Choose names for columns that are added to other columns, so that all names differ.
 
-    For example, `tone` becomes `source_tone` if the table has a column `tone` and the prefix is
-    `source_`. Case does not distinguish names. A name is cut to MAX_COLUMN_BYTES.
+    A name that is free stays as it is. Before a taken name the prefix is put, up to three times,
+    until it is free: with the prefix `source_`, a second `tone` becomes `source_tone`. Case does
+    not distinguish names. All chosen names are cut to MAX_COLUMN_BYTES.
 
     Args:
-        existing_names: Columns of the table, which keep their names.
-        names: The columns to add.
-        prefix: Put before a name once, twice or three times if the table, or a column added before,
-            has the name.
+        existing_names: The other columns, which keep their names.
+        names: The columns to add; each is also taken for those after it.
+        prefix: The beginning of a name that would be taken without it.
 
     Returns:
         Chosen names by `names`, in their order. A column without a free name is left out.

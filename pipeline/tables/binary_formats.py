@@ -41,7 +41,8 @@ def find_binary_format(start: bytes, *, is_wide_text: bool) -> str:
     """Return the format of a file that is not text, such as "a WebP image"; "" for text.
 
     The format follows from the file's first bytes. A file in no known format is "a binary file" if
-    it has many control characters, else text. Parquet and spreadsheets are no known formats here.
+    it has many control characters, else text. Parquet and spreadsheets are not among the known
+    formats: callers recognize them before.
 
     Args:
         start: The first bytes of the file.

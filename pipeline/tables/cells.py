@@ -149,7 +149,8 @@ def to_plain_value(value: Any) -> Any:
     """Convert a value of a database driver or a library to a plain JSON value.
 
     - None, truth values, texts, whole numbers and finite floats stay as they are.
-    - Members of mappings, lists and tuples are converted, too; tuples become lists.
+    - Members of mappings, lists and tuples are converted, too. Tuples become lists, and the keys of
+      mappings become texts.
     - Dates and times become ISO text.
     - Decimal numbers, UUIDs, infinity and other objects become text.
     - Bytes are read as UTF-8; invalid bytes become lone surrogates.
@@ -183,7 +184,8 @@ def _to_plain_scalar(value: Any) -> Any:
 def find_value_kind(value: Any) -> str | None:
     """Return the kind of column that stores a plain value; None for None.
 
-    Lists and objects need a JSON column. Whole numbers beyond 64 bits need a text column.
+    The kind is "text", "integer", "real", "boolean", or "json" for lists and objects. Whole numbers
+    beyond 64 bits need a text column.
     """
     if value is None:
         return None
@@ -241,7 +243,8 @@ def drop_binary_columns(
 ) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
     """Return copies of rows without binary columns.
 
-    A column is binary if a row has bytes in it that are not text, and no row has a text in it.
+    A column is binary if a row has bytes in it that are not text, and no row has a text in it. A
+    column with both is kept unchanged.
 
     Returns:
         The copies, and the names of the removed columns in the order in which bytes were found.
@@ -265,7 +268,7 @@ def list_rows(data: Any) -> list[Mapping[str, Any]]:
     """Return the rows of an iterable of mappings, an Arrow table, or a data frame, as dicts.
 
     The data frame is one of pandas or polars. An index of pandas is left out, and names become
-    texts. With pyarrow a missing value is None. Without it a missing value of pandas is NaN.
+    texts. A missing value is None, except that it is NaN in pandas if pyarrow is not installed.
 
     Raises:
         InputError: The object is of another type, or a row is not a mapping.

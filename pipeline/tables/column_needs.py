@@ -113,8 +113,9 @@ class IdColumnFacts:
     def to_row_id(self, value: str) -> str | None:
         """Return an id as the column would return it, or None if the column cannot store it.
 
-        A whole number must be in the column's range and have no sign `+` and no leading zeros. A
-        text must not be longer than `max_chars`. Only the spelling of UUIDs changes.
+        A UUID is returned in its standard spelling. All other ids are returned unchanged. A column
+        of whole numbers cannot store a number beyond its range, with a sign `+` or with leading
+        zeros. A column of texts cannot store more than `max_chars` characters.
         """
         if self.kind == "whole numbers":
             if not _INTEGER_PATTERN.fullmatch(value):
@@ -181,14 +182,15 @@ def make_new_ids(
     1. A column of texts or UUIDs gets random UUIDs as text.
     2. A column of whole numbers with a default or AUTOINCREMENT gets None.
     3. An SQLite column of whole numbers that contains texts gets random UUIDs as text.
-    4. Other columns get ascending numbers above all numbers that rows have or had.
+    4. Other columns get ascending numbers above the largest number in the column, and above the
+       result of `find_highest_id`.
 
     Args:
         tx: The caller's transaction.
         id_column: The reflected id column of the table.
         count: Number of ids.
-        find_highest_id: Returns the highest number that any row has had, deleted rows included. Not
-            called for UUIDs.
+        find_highest_id: Returns the highest number that a deleted row has had, so that it is not
+            used again. Called only for rule 4. The default does not look for deleted rows.
     """
     has_number_ids = describe_id_column(tx, id_column).kind == "whole numbers"
     max_id = None

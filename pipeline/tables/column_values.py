@@ -65,7 +65,7 @@ def _find_kind_of_schema(schema: Mapping[str, Any], definitions: Mapping[str, An
 
     A `$ref` is followed into the definitions. Null is not counted as a kind. The kind is JSON for
     lists, objects and quotations (texts cited from the row), and if the schema allows values of
-    several kinds.
+    several kinds or only null.
     """
     if "$ref" in schema:
         return _find_kind_of_schema(definitions[schema["$ref"].rpartition("/")[2]], definitions)
@@ -151,7 +151,7 @@ def find_unstorable_reason(answer: "BaseModel") -> str:
     try:
         for path, leaf in iterate_leaves(answer.model_dump(mode="json")):
             leaf_values = leaf.values() if isinstance(leaf, dict) else [leaf]
-            reasons = map(_find_unstorable_part, [*path, *leaf_values])
+            reasons = map(_find_scalar_fault, [*path, *leaf_values])
             reason = next(filter(None, reasons), "")
             if reason:
                 return f"{reason} in `{_format_path(path)}`"
@@ -164,12 +164,12 @@ def find_unstorable_reason(answer: "BaseModel") -> str:
 
 def _format_path(path: Iterable[str | int]) -> str:
     """Return a path like `tags[0].name`, without the parts that cannot be printed."""
-    printable_parts = [part for part in path if not _find_unstorable_part(part)]
+    printable_parts = [part for part in path if not _find_scalar_fault(part)]
     steps = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in printable_parts]
     return "".join(steps).removeprefix(".")
 
 
-def _find_unstorable_part(value: Any) -> str:
+def _find_scalar_fault(value: Any) -> str:
     """Return why a text or number cannot be stored in both databases; "" if it can.
 
     Checks texts for NUL and lone surrogates, whole numbers for 64 bits, and floats for finiteness.

@@ -187,9 +187,9 @@ class ColumnMapping:
     def _note_similar_names(self, columns: Sequence[str]) -> None:
         """Add a note for names in the file that are similar to known names of these columns.
 
-        The note shows the MAP= that would match the name. Names that mean a column are skipped.
-        Only the first similar name of a column is noted, and put into `similar_names`. Nothing is
-        matched.
+        The note shows the MAP= that would match the name. Names that are matched already are
+        skipped. For each column, only the first similar name in the file is noted, and put into
+        `similar_names`. Nothing is matched.
         """
         columns_by_known_name = {
             name: column
@@ -258,8 +258,8 @@ class ColumnMapping:
           `kept_names`.
         - A name of a column for which MAP= chose another name, or no name, is left out, and is
           added to `ignored_names`. For example, MAP=bio=Text ignores the file's column `bio`.
-        - The value of a column in the layout's `columns_kept_twice` is stored a second time under
-          the file's name, if the file does not use the column's own name or label.
+        - The value of a column in the layout's `columns_kept_twice` is stored a second time, under
+          the file's name, unless that is the column's own name or label.
 
         Returns:
             The renamed row; or the finding that rejects it, because two of its names mean the same
@@ -352,7 +352,8 @@ def _resolve_chosen_names(
         Names in the file by column; empty for a column that is not read.
 
     Raises:
-        InputError: A column or name is unknown, or is given twice.
+        InputError: A column or name is unknown, a column is given twice, or a name is given for
+            two columns.
     """
     names_by_column: dict[str, str] = {}
     for chosen_column, chosen_name in map_names.items():

@@ -59,9 +59,9 @@ class CsvLines:
         self.begin_record()
 
     def begin_record(self) -> None:
-        """Forget the lines of the previous record. Reads nothing.
+        """Forget the lines of the previous record, and begin a new record. Reads nothing.
 
-        `line_number` becomes the number of the line after them.
+        `line_number` becomes the number of the line after the previous record.
         """
         self.line_number += self.line_count
         self.line_count = 0
@@ -126,9 +126,9 @@ class CsvLines:
     def _read_long_record(self, text: str) -> str:
         """Read an over-long record to its end, and return it from `text` on, with cut cells.
 
-        The lines before `text`, in `lines`, were passed on already and are not returned. Counts the
-        lines that are read. The end of the file also ends the record. The result ends in a line
-        break, after a closing quote if the last cell has one.
+        The earlier lines of the record, in `lines`, are not returned: the CSV reader has them. The
+        record ends at a line break outside quotes, or at the end of the file. The result keeps the
+        closing quote of the last cell, and ends in a line break. Counts the lines that are read.
 
         Args:
             text: The line of the record that was read last, and is not yet in `lines`.
@@ -183,9 +183,10 @@ class _CellCutter:
     def _process_token(self, token: str) -> str:
         """Update the state by one token; return the part of it that is passed on to the reader.
 
-        The token is a quote, a delimiter, or a text between these. Of a cell, and of the record,
-        only the first characters are passed on. A closing quote is passed on later, with the next
-        token, because it may be half of a doubled quote. A delimiter outside quotes begins a cell.
+        The token is a quote, a delimiter, or a text between these. A cell is passed on up to
+        MAX_CUT_CELL characters. No more cells are passed on after the record has `max_chars`. A
+        closing quote is passed on later, with the next token, because it may be half of a doubled
+        quote. A delimiter outside quotes begins a cell.
         """
         closing_quote = ""
         if self._is_after_quote and token != _QUOTE:

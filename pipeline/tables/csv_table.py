@@ -85,14 +85,19 @@ class CsvTable:
 
         For example, the first line `id;text` gives the delimiter `;` and the names `id` and `text`.
         The header is the first record that is not blank, or the record on the line of `HEADER=`.
-        The delimiter that gives the most known names is chosen, else the delimiter that gives the
-        most names; a header that then contains quotation marks comes last. With `HEADER=none` the
-        delimiter that splits the first records evenly is chosen, and names are made up. Also sets
-        how many lines precede the first row, and whether blanks after a delimiter are skipped.
+        Also sets how many lines precede the first row, and whether blanks after a delimiter are
+        skipped. The delimiter is chosen by these rules, of which a later one decides a tie:
+
+        1. It splits the header into the most names that meet `is_known_column`.
+        2. It gives the most names, of which none contains a quotation mark.
+        3. It gives the most names.
+
+        With `HEADER=none`, the delimiter is chosen by the first records, and names are made up.
 
         Args:
-            is_known_column: Returns whether a name is known, or whether it is not empty.
-            has_known_names: `is_known_column` knows names, so that a known name proves the header.
+            is_known_column: Returns whether a name is a known column. If no columns are known, it
+                returns whether the name is not empty.
+            has_known_names: Columns are known, so that a known name proves the header.
 
         Raises:
             InputError: The file is empty or is not text, the header's quotes are not paired, or the
@@ -110,7 +115,7 @@ class CsvTable:
         head = head[header_index:]
         if self._header_line == 0:
             self._skipped_lines = header_index
-            return self._make_names(head)
+            return self._choose_delimiter_without_header(head)
 
         header_by_delimiter = {
             delimiter: _parse_header_names(head, delimiter) for delimiter in _DELIMITERS
@@ -213,12 +218,15 @@ class CsvTable:
                     self._text_file.path, fault, [text.strip() for text in first_lines]
                 )
 
-    def _make_names(self, head: Sequence[str]) -> list[str]:
+    def _choose_delimiter_without_header(self, head: Sequence[str]) -> list[str]:
         """Set the delimiter of a table without header, and return the names column_1, ….
 
-        A delimiter fits if all records have the same number of cells by it, and at least two. Of
-        the fitting delimiters, or of all if none fits, the delimiter that gives the first record
-        most cells is chosen. The last record is not compared, because it may be cut.
+        A delimiter fits if it splits all records into the same number of cells, and at least two.
+        Of the fitting delimiters, or of all if none fits, the delimiter that gives the first record
+        most cells is chosen. The last of several records is not compared: it may be cut.
+
+        Args:
+            head: The first lines of the table.
         """
 
         def rank(delimiter: str) -> tuple[bool, int]:
@@ -287,20 +295,20 @@ class CsvTable:
     ) -> tuple[list[str] | None, str]:
         r"""Read the next record as CSV; if it looks wrong, try `\"` as a quote within a cell.
 
-        CSV doubles a quote within a cell, but some databases write `\"`. So a record that contains
-        `\"` is read a second time with `\"` as such a quote, unless the first reading gave a single
-        line with the header's number of fields, or the record is over-long. The second reading is
-        returned in two cases:
+        CSV doubles a quote within a cell, but some databases write `\"`. A record looks wrong if it
+        contains `\"`, and is not a single line with the header's number of fields. An over-long
+        record never looks wrong. A record that looks wrong is read a second time with `\"` as a
+        quote. This second reading is returned in two cases:
 
-        - Only it has the header's number of fields.
-        - Both have it, but the second ends on an earlier line, and the next line has it, too. So
-          the first reading joined several rows to one record, because a quote stayed open.
+        - It has the header's number of fields, and the first reading has not.
+        - Both readings have this number, but the second is shorter, and the line after it also has
+          this number. Then the first reading joined several rows, because a quote stayed open.
 
-        In all other cases the record is read again without escapes, and that reading is returned.
+        Otherwise the reading as plain CSV is returned.
 
         Returns:
-            The fields, or None at the end of the file or if the reader failed; and the reader's
-            error, or the empty text.
+            The fields, and the empty text. At the end of the file, None and the empty text. If the
+            CSV reader failed, None and its error.
         """
         fields, error = _next_fields(reader)
         is_fit = fields is not None and len(fields) == len(self.names)
@@ -343,8 +351,8 @@ class CsvTable:
         """Return the finding for a record that `csv.reader` refused.
 
         Its reason is a line break outside quotes, a text after a closing quote, or the record's
-        length, and names the lines that are left out. It contains the cells as a lenient reader
-        splits them.
+        length. If the record has several lines, all are left out, and the reason names the last.
+        The finding contains the cells as a lenient reader splits them.
 
         Args:
             lines: The lines, at the end of the record.

@@ -77,14 +77,14 @@ class TextEncoding(NamedTuple):
 
 
 def find_encoding(path: Path, start: bytes) -> TextEncoding:
-    """Return the encoding of a text file, with a note for the user if it is UTF-16 or a guess.
+    """Return the encoding of a text file, with a note for the user if it may surprise.
 
     The first of these that applies is the encoding:
 
     - the encoding of the byte order mark; UTF-16 gets a note;
-    - if there is a NUL: UTF-16 if many of every other byte are NUL, else UTF-8;
-    - UTF-8 if the file begins like JSON, or if at least half of the sampled lines beyond ASCII are
-      valid UTF-8;
+    - if `start` has a NUL: UTF-16 if `_detect_utf_16` detects it, else UTF-8;
+    - UTF-8 if the file begins like JSON, if all its lines are ASCII, or if at least half of the
+      sampled lines beyond ASCII are valid UTF-8;
     - a guess of the code page, with a note that shows a line of the file.
 
     The lines are read from the file, up to MAX_SAMPLED_LINES lines beyond ASCII.
@@ -215,7 +215,7 @@ def _iterate_lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bo
     """Yield (line number, first bytes, is valid UTF-8) for each line that is not ASCII.
 
     Lines are numbered from 1. A line that is longer than a chunk is yielded once for each chunk
-    that is not ASCII.
+    that is not ASCII. A character that two chunks share is not invalid for that.
     """
     # The decoder keeps a character that is cut in two at the end of a chunk.
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -260,9 +260,12 @@ def guess_code_page(text: bytes) -> str:
     """Return the code page that fits a text best, or cp1252 if no other page is clearly better.
 
     The distinct words with bytes beyond ASCII are scored by the letters of each language. cp1252 is
-    returned if there are no such words. If no language fits, or a Latin page fits best but the
-    words have long runs of bytes beyond ASCII, East Asian encodings are tried: the result is then
-    one of these, or cp1252 if none fits.
+    returned if there are no such words. In two cases the result is the best East Asian encoding, or
+    cp1252 if none of these fits:
+
+    - No language fits.
+    - A Latin page fits best, but the words have long runs of bytes beyond ASCII, which is unusual
+      for Latin letters.
     """
     words_beyond_ascii = dict.fromkeys(word for word in _WORD.findall(text) if not word.isascii())
     words = [
@@ -309,8 +312,9 @@ def _count_bytes_in_runs(word: bytes) -> int:
 def _score_word(word: bytes, language: _Language) -> float:
     """Return the logarithm of the probability of a word in a language.
 
-    It is the sum over the characters beyond ASCII. In an alphabet that is not Latin, each ASCII
-    character that follows a character beyond ASCII lowers the score.
+    The word is decoded by the code page of the language. The result is the sum over its characters
+    beyond ASCII. In an alphabet that is not Latin, each ASCII character that follows a character
+    beyond ASCII lowers the score.
     """
     letters = word.decode(language.codec, "replace")
     score = 0.0

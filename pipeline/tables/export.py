@@ -23,7 +23,7 @@ from pipeline.core.quotes import is_stored_quotation
 from pipeline.store import claims
 from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON
 from pipeline.store.claims import PARKED
-from pipeline.store.confidences import decode_confidences, list_confident_fields
+from pipeline.store.confidences import decode_confidences, list_fields_with_probability
 from pipeline.store.database import PAGE_ROWS, split_into_pages, stream_rows
 from pipeline.store.rows import NO_HASH
 from pipeline.store.schema import answers, to_utc_time
@@ -96,7 +96,7 @@ def encode_rows(
         kinds: Kinds of all columns, in their order.
 
     Raises:
-        ConfigurationError: Parquet needs pyarrow, which is missing; no row was read.
+        ConfigurationError: Parquet needs pyarrow, which is missing. Raised by the call itself.
     """
     if format_ == "jsonl":
         return (orjson.dumps(row) + b"\n" for row in rows)
@@ -150,7 +150,8 @@ def to_spreadsheet_cell(value: Any, *, texts: bool) -> str | float:
 
     Args:
         value: A plain value, date or time.
-        texts: Join a list, whose members are texts, by "; " instead of writing JSON.
+        texts: The value is of a column with lists of texts. A list is joined by "; " instead of
+            written as JSON; all its members must be texts.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
@@ -259,9 +260,11 @@ def read_answer_rows(
     Rows without an answer are included, with None. The columns are, in this order:
 
     1. the source's columns, under their own names; a refused row has its cells as they were read;
-    2. the key if it is no source column, the answer's fields, its version, time, tokens and cost;
-    3. the confidence of each field, if any answer of the task has confidences;
-    4. the state, and the reason why the row is refused, parked or unusable, else None.
+    2. the key columns that are no source columns;
+    3. the answer's fields, its version, its time, and with `cost` its tokens and cost;
+    4. the confidence of each field for which any answer of the task has one;
+    5. the state, and the reason why the row is refused, parked or unusable (such as an image that
+       cannot be read), else None.
 
     If a name is taken, `answer_` precedes it, and `row_` precedes the state or reason.
 
@@ -277,12 +280,11 @@ def read_answer_rows(
         cost: Add the tokens and the cost of the answer, which are repeated for each member.
         conditions: Conditions on `items` that a row must meet.
         include_missing: Include rows that are no longer in the source.
-        version_label: Prompt version (`task@n`) whose parking gives the reason of a parked row;
-            empty means any version.
-        is_single_version: The export has the answers of one version only. Its states and reasons
-            are then those of this version. A row with an answer of it is answered. A row that has
-            only answers of other versions, or a correction, gets the state OTHER_VERSION_STATE, and
-            the reason names these.
+        version_label: Reasons of parked rows are those of this prompt version (`task@n`); empty
+            means any version.
+        is_single_version: `is_answer` selects the answers of one version only. A row with such an
+            answer is in the state answered. A row with only other answers, such as a correction, is
+            in the state OTHER_VERSION_STATE, and the reason names the other answer.
 
     Returns:
         The rows by column, and the kinds of the columns in their order.
@@ -300,7 +302,7 @@ def read_answer_rows(
     field_names = [name for name, _ in task.fields]
     confidence_names = name_confidence_columns(
         [*sources, *answer_names.values()],
-        list_confident_fields(tx, task.name, tuple(field_names)),
+        list_fields_with_probability(tx, task.name, tuple(field_names)),
     )
     state_names = name_added_columns(
         [*sources, *answer_names.values(), *confidence_names.values()],
@@ -318,7 +320,7 @@ def read_answer_rows(
         for key, reason, _ in claims.parked_rows(tx, task.name, prompt_version=version_label)
     }
 
-    def join_rows() -> Iterator[ExportedRow]:
+    def iterate_exported_rows() -> Iterator[ExportedRow]:
         """Run the query, and yield each row with its source, answer and state cells."""
         for stored_row in stream_rows(tx, query, page=PAGE_ROWS).mappings():
             row = _read_source_cells(stored_row, sources)
@@ -335,7 +337,7 @@ def read_answer_rows(
     kinds |= dict.fromkeys(confidence_names.values(), "real")
     kinds |= dict.fromkeys(state_names.values(), "text")
     if field is None:
-        return join_rows(), kinds
+        return iterate_exported_rows(), kinds
 
     lists = [name for name, kind in task.fields if kind == "json"]
     list_name, *inner_lists = field.split(".")
@@ -346,7 +348,7 @@ def read_answer_rows(
         if lists:
             hint = f"the list fields are {', '.join(lists)}"
         raise InputError(message, hint=hint)
-    return split_lists(join_rows, kinds, answer_names[list_name], inner_lists)
+    return split_lists(iterate_exported_rows, kinds, answer_names[list_name], inner_lists)
 
 
 def _make_answers_query(
@@ -385,13 +387,14 @@ def _make_answers_query(
 def _make_columns_of_unexported_answers(
     task: TaskRecord, items: RowTable
 ) -> list[ColumnElement[Any]]:
-    """Return two SQL columns that name other answers of a row than the exported one.
+    """Return two SQL columns about a row's answers that an export of one version may lack.
 
-    - `_OTHER_VERSION`: the version of the row's newest model answer; NULL if it has none.
+    - `_OTHER_VERSION`: the version of the row's newest model answer; NULL if it has none. It is
+      read only if the exported version has no answer to the row, so it is another version then.
     - `_CORRECTION`: `person` if the row has a correction; NULL if it has none.
 
-    Answers and corrections that are erased or not applied do not count. The columns matter if the
-    exported version has no answer to the row; `_make_single_version_cells` reads them.
+    Answers and corrections that are erased or not applied do not count.
+    `_make_single_version_cells` reads the columns.
     """
     key = items.table.c[KEY_COLUMN]
     of_row = (
@@ -417,8 +420,9 @@ def _make_single_version_cells(
 
     - With an answer of that version the state is answered. If the row also has a correction, which
       the export does not contain, the reason says so.
-    - With only a correction, an answer of another version, or another program's answer, the state
-      is OTHER_VERSION_STATE. The reason names that answer, then the row's own reason if it has one.
+    - With only a correction or an answer of another version, the state is OTHER_VERSION_STATE. The
+      reason names that answer, then the row's own reason if it has one. The same applies to a row
+      in the state answered without any stored answer, which another program answered.
     - All other rows, and rows that are gone or refused, keep their own: the result is empty.
 
     Args:
@@ -480,7 +484,8 @@ def _read_answer_cells(
     """Return the key of a row, and the fields, version, time and cost of its answer, by name.
 
     Without an answer all cells except the key are None; a refused row has no key either. Each key
-    column gets the whole row id. Callers use this cell only for a key that is no source column.
+    column gets the whole row id, which is meant for a key that is no source column: callers take
+    the cells of other key columns from the source.
 
     Args:
         stored_row: The row with its answer.
@@ -534,7 +539,7 @@ def _find_state_reason(stored_row: RowMapping, parked_reasons: Mapping[str, str]
 
 
 def _read_field(value: Any, kind: str) -> Any:
-    """Return the value of an answer field as an export has it, or None if it is not of its kind.
+    """Return the value of an answer field for an export, or None if it is not of its kind.
 
     JSON stays as it is. Dates and times become Python's date and datetime.
     """

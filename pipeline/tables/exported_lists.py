@@ -81,8 +81,8 @@ def _find_member_kinds(
 ) -> dict[str, str | None]:
     """Return the kinds of the members' values by name; the kind is None if all values are None.
 
-    Reads all rows. Objects in members give a kind for each of their parts, such as `birth_year`. If
-    such an object is None in other members, there is no column for the object itself (`birth`).
+    Reads all rows. An object in a member gives a kind for each of its parts, such as `birth_year`
+    for the year in `birth`. The object itself gives no kind, even if it is None in some members.
     """
     kinds: dict[str, str | None] = {}
     for row in rows:
@@ -108,7 +108,8 @@ def _iterate_members(
     of the members that contain it.
 
     Args:
-        value: The list. If there are inner lists, an object counts as a list with a single member.
+        value: The list, or None. If there are inner lists, it may be an object instead, which is
+            read as the only member of a list.
         list_name: Name of the list, and of the column of members that are not objects.
         inner_lists: Names of the lists within the members, from the outermost to the innermost.
 

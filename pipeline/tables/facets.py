@@ -72,11 +72,12 @@ class FieldTally:
     def add(self, values: Sequence[Any]) -> None:
         """Count the values of more rows, except None and "".
 
-        From the first list on, the members of lists are counted, and must be texts. `is_countable`
-        becomes False for good in two cases:
+        If a value is a list, its members are counted instead. `is_countable` becomes False for good
+        in three cases:
 
-        - A value has another type: an object, a list in a list, or a text beside lists.
-        - The field has no lists, and more than 12 different values that are not all numbers.
+        - A value is an object, or a list contains anything but texts.
+        - The values of one call contain both a list and anything else than lists and None.
+        - The field has no lists, and more than 12 different values, of which not all are numbers.
 
         Args:
             values: The field's value in each answer; None if the answer lacks it.
@@ -97,7 +98,7 @@ class FieldTally:
             is_limited = self.has_lists or self.has_only_numbers
             self.is_countable = is_limited or len(self.row_counts) <= _MAX_FIELD_VALUES
 
-    def counts(self, name: str) -> list[FieldCount]:
+    def list_counts(self, name: str) -> list[FieldCount]:
         """Return the counts of the 12 commonest values, the commonest first.
 
         Equally common values are ordered by their texts. Members of lists with more than 30
@@ -109,8 +110,8 @@ class FieldTally:
                 `tone = 'warm'`, that selects the rows with the value.
 
         Returns:
-            An empty list if the values are not countable, or if a value outside of lists has more
-            than 30 characters.
+            An empty list if the values are not countable, or if the field has no lists and any of
+            its values has more than 30 characters.
         """
         is_numeric = self.has_only_numbers and not self.has_lists
         if self.is_countable and is_numeric and len(self.row_counts) > _MAX_FIELD_VALUES:
@@ -139,7 +140,7 @@ class FieldTally:
         bound. Ranges without rows are included.
 
         Args:
-            name: The quoted name of the field.
+            name: Name of the field, quoted for WHERE=.
         """
         row_counts = [(value, count) for (_, value), count in self.row_counts.items()]
         smallest = min(value for value, _ in row_counts)

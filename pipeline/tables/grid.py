@@ -130,10 +130,11 @@ class Grid:
     def read_page(self, tx: Connection, options: RowListOptions) -> RowsPage:
         """Return a page of rows, in the requested order, after the row `options.after`.
 
-        - The page has at most `options.limit` rows. Its `after` is the id of its last row if more
-          rows follow, else None.
-        - If refused rows are requested and the table does not contain them, the page of the task's
-          stored refused rows is returned; sort order and columns are ignored then.
+        - The page has at most `options.limit` rows. If more rows follow, it contains the id of its
+          last row, which is `options.after` of the next page.
+        - A table may lack refused rows (`states.is_refused` is None). If they are requested then,
+          the page lists the refused rows of the task in `findable_rows`; sort order and columns are
+          ignored.
         - Rows that are no longer in the source are left out, unless their state, their ids or
           `options.only` request them.
         - `options.only` lists a single row with all columns. Columns that lists show only for some
@@ -269,8 +270,8 @@ class Grid:
         Args:
             row: Id, state and cells.
             names: Names of the values to list, in their order.
-            more_values: Values that are not made of cells, by name.
-            optional_names: Values that are left out if they are None.
+            more_values: The row's values from `read_extra_values`, by name.
+            optional_names: Values that are left out if they are None; not changed.
         """
         row_id, state, *row_cells = row
         cells = dict(zip(self.cell_names, row_cells, strict=True))
@@ -337,7 +338,8 @@ class Grid:
         count, so rows that are no longer in the source do not.
 
         Returns:
-            Both numbers; None if no preferred answer of these rows has a confidence.
+            Both numbers; None if the grid has no `doubts`, or no preferred answer of these rows has
+            a confidence.
         """
         if self.doubts is None or not has_confidences(tx, self.table.task):
             return None
@@ -381,8 +383,8 @@ class Grid:
         and score. Parts of the filter that are not set add no condition.
 
         Raises:
-            InputError: The rows have no such state, or none of the tags, reviews, confidences,
-                versions or scores that the filter asks for; or WHERE= is invalid.
+            InputError: The state is unknown, WHERE= is invalid, or the grid does not support a part
+                of the filter (WHERE=, tags, reviews, confidences, versions or scores).
         """
         conditions: list[ColumnElement[bool]] = []
         for word in row_filter.words:
@@ -425,7 +427,8 @@ class Grid:
         Parts of the filter that are not set add no condition.
 
         Raises:
-            InputError: The rows have no reviews, confidences, versions or scores.
+            InputError: The grid does not support reviews, confidences, versions or scores, and the
+                filter sets such a part.
         """
         conditions: list[ColumnElement[bool]] = []
         if row_filter.is_reviewed is not None:
@@ -462,9 +465,9 @@ class Grid:
 
         - Rows that are no longer in the source are counted only in `gone`, unless their state or
           ids are requested.
-        - If refused rows are requested and the table does not contain them, the task's stored
-          refused rows are counted.
-        - A count without any filter includes the stored refused rows.
+        - A table may lack refused rows (`states.is_refused` is None). The refused rows of the task
+          in `findable_rows` are then counted instead if they are requested. Without any filter they
+          are added to the total and to the states.
         - Tags and versions are None, and field values are empty, if the rows have no such facet, if
           the table has more than 100,000 rows, or if counting takes longer than `within_s` seconds.
 
@@ -487,7 +490,7 @@ class Grid:
             conditions.append(~is_excluded)
         total = sum(states.values())
 
-        if self._is_small_enough_for_facets(tx):
+        if self._can_count_facets(tx):
             with contextlib.suppress(SlowError), limit_time(tx, within_s):
                 tags, versions, fields = self._count_facets(tx, conditions, within_s)
                 return RowCounts(total, states, tags, versions, fields, gone_count)
@@ -507,7 +510,7 @@ class Grid:
         """Return the facets that the rows have; tags come first."""
         return [facet for facet in (self.tag_facet, self.version_facet) if facet is not None]
 
-    def _is_small_enough_for_facets(self, tx: Connection) -> bool:
+    def _can_count_facets(self, tx: Connection) -> bool:
         """Return whether there are facets, and at most 100,000 rows in the table.
 
         Counts no more rows than that.
@@ -563,9 +566,9 @@ class Grid:
         A word is counted once per row. Rows without an answer add no field values.
 
         Args:
-            row_pages: Pages of rows; a row has a cell for each facet. If the grid has answer
-                fields, the first cell of each row is its answer as JSON, or None.
-            facets: The facets of the cells, in the same order.
+            row_pages: Pages of rows. A row has a cell for each facet, in the order of `facets`. If
+                the grid has answer fields, the first cell must be the answer as JSON, or None.
+            facets: The facets whose words are counted.
             timer: Measures the time since the first page was requested.
             within_s: Seconds after which SlowError is raised, or None for no limit.
 
@@ -591,7 +594,7 @@ class Grid:
             if within_s is not None and timer.seconds > within_s:
                 raise SlowError
 
-        field_counts = {name: tally.counts(name) for name, tally in field_tallies.items()}
+        field_counts = {name: tally.list_counts(name) for name, tally in field_tallies.items()}
         return word_counts, {name: counts for name, counts in field_counts.items() if counts}
 
     def _list_sort_keys(self, sort: str) -> list[ColumnElement[Any]]:
@@ -660,8 +663,8 @@ class Grid:
     def _is_about_doubt(self, row_filter: RowFilter) -> bool:
         """Return whether a list with this filter should show the column with the doubtful fields.
 
-        It should if the filter asks for doubtful rows, or if WHERE= compares `doubtful`. It should
-        not if the filter asks for rows that are not doubtful, or if there is no such column.
+        It should if the filter asks for doubtful rows, or if WHERE= compares `doubtful` with any
+        value. Otherwise, or if there is no such column, it should not.
         """
         if not self.doubtful_fields_name:
             return False

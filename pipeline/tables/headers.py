@@ -177,8 +177,9 @@ def _find_title_fault(records: Sequence[Record], *, has_certain_cells: bool) -> 
 
     - A blank line is above the names.
     - A column has a name, and only numbers, dates, mail addresses or UUIDs below it.
-    - `has_certain_cells` is set, and only the first cell of each title is filled. In addition there
-      are three names or more, or the first title is a comment with fewer cells than the header.
+    - `has_certain_cells` is set, and the filled cell of each title is its first cell. In addition
+      there are three names or more, or the first title is a comment with fewer cells than the
+      header.
 
     Args:
         records: The first records of the table.

@@ -35,10 +35,11 @@ def read_json_lines(text_file: TextFile, file: TextIO) -> Iterator[SourceRow | F
 
 
 def read_json(text_file: TextFile, file: TextIO) -> Iterator[SourceRow | Finding]:
-    """Yield the elements of a JSON list with their lines; a file without a list is one row.
+    """Yield the elements of a JSON list with their lines; a single object is one row.
 
     The list is read in chunks. An element that is no object gives a finding. So does an object
-    or list that is too long; its rest is skipped.
+    or list that is too long; its rest is skipped. A file that is neither a list nor an object gives
+    one finding.
 
     Raises:
         InputError: The list is invalid, is not closed, or is followed by text. Also if an
@@ -104,8 +105,8 @@ def _skip_long_element(file: TextIO, text: str, *, max_chars: int) -> tuple[int,
 
     Args:
         file: The file, after `text`.
-        text: The text that was read, from the element on. It is longer than `max_chars`, but may
-            contain the end of a shorter element that is invalid.
+        text: The text that was read, from the element on. It is longer than `max_chars`. The
+            element itself may be shorter: then it is invalid, and None is returned.
         max_chars: The largest number of characters of an element.
 
     Returns:
@@ -147,8 +148,9 @@ def _find_element(text: str, offset: int) -> tuple[int, int, int]:
     For example, in `[7, {"a": 1}]` from offset 3 on they are 4, 12 and 13.
 
     Returns:
-        Its start, its end, and the offset after the comma or bracket that follows it. Start and end
-        are equal if the list ends.
+        Its start, its end, and the offset after the comma or bracket that follows it. The character
+        before this offset shows whether the list ends. Start and end are equal if a bracket comes
+        before any element.
 
     Raises:
         ValueError: The element is invalid or not complete, or no comma or bracket follows it.

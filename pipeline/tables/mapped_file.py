@@ -161,7 +161,8 @@ class MappedFile(SourceFile):
 
         Raises:
             InputError: The file cannot be read; see `__init__`.
-            KeyboardInterrupt: The opening was interrupted.
+            KeyboardInterrupt: The opening was interrupted; the message says that nothing was
+                imported.
         """
         with report_interrupt():
             file = cls(path, parse_map(options.mapping), options.reading)
@@ -219,7 +220,8 @@ class MappedFile(SourceFile):
         """Return a row or finding unchanged, or reject a row whose key an earlier row has.
 
         Only valid rows count as earlier rows: after a rejected row, a row with its key is accepted.
-        The keys of both are stored in a temporary file, and `has_key` finds both.
+        The keys of valid rows, and of findings that have a key, are stored in a temporary file,
+        where `has_key` looks for them.
         """
         if isinstance(outcome, Finding):
             if outcome.key:

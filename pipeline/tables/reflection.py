@@ -94,8 +94,8 @@ def read_columns(tx: Connection, table: str, schema: str | None = None) -> dict[
     """Return the columns of a table or view by name, in their order; empty if it does not exist.
 
     The names are in lower case on SQLite. The columns belong to a new `Table`, which has no keys
-    and no indexes. On PostgreSQL, the columns of all registered task tables are read together. The
-    result is cached in a read snapshot.
+    and no indexes. The result is cached in a read snapshot. To save queries on PostgreSQL, all
+    tables in TASK_TABLE_NAMES are read together.
     """
     name = table
     if is_sqlite(tx):
@@ -117,8 +117,8 @@ def read_columns(tx: Connection, table: str, schema: str | None = None) -> dict[
     except exc.NoSuchTableError:
         return {}
 
-    # `_iterate_keys` reads keys and indexes if they are needed: a server needs several queries for
-    # them.
+    # `_iterate_indexed_columns` reads keys and indexes if they are needed: a server needs several
+    # queries for them.
     columns = [_make_column(reflected) for reflected in reflected_columns]
     reflected_table = Table(name, MetaData(), *columns, schema=schema)
     return {fold_column_name(tx, column.name): column for column in reflected_table.columns}
@@ -164,7 +164,8 @@ def _make_column(reflected: ReflectedColumn) -> Column[Any]:
 def is_indexed(tx: Connection, column: Column[Any]) -> bool:
     """Return whether a key or an index of a reflected table begins with a column."""
     return any(
-        names[:1] == [column.name] for names in _iterate_keys(tx, column.table, unique=False)
+        names[:1] == [column.name]
+        for names in _iterate_indexed_columns(tx, column.table, unique=False)
     )
 
 
@@ -175,11 +176,11 @@ def find_unique_keys(tx: Connection, table: Table) -> list[set[str]]:
     """
     return [
         {fold_column_name(tx, name) for name in names}
-        for names in _iterate_keys(tx, table, unique=True)
+        for names in _iterate_indexed_columns(tx, table, unique=True)
     ]
 
 
-def _iterate_keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
+def _iterate_indexed_columns(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
     """Yield lists of column names: of the primary key, then unique constraints, then indexes.
 
     Reads the catalogue step by step, as far as the caller iterates. Leaves out partial indexes and

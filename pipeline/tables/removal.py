@@ -70,11 +70,11 @@ def count_rows(tx: Connection, name: str) -> int:
     return tx.execute(select(func.count()).select_from(table(name))).scalar_one()
 
 
-def drop_tables(tx: Connection, removed: RemovableObjects) -> None:
+def drop_objects(tx: Connection, removed: RemovableObjects) -> None:
     """Drop the tables, views and indexes of findable, and on a server the worker's schema.
 
-    The worker's schema of PostgreSQL has the tables of background jobs; it is dropped with all
-    objects in it. Runs in the caller's transaction, which must be rolled back after an error.
+    The worker's schema has the tables of background jobs; it is dropped with all objects in it.
+    Runs in the caller's transaction, which must be rolled back after an error.
 
     Raises:
         ConfigurationError: An object of another program depends on a dropped object.

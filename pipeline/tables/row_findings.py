@@ -115,7 +115,7 @@ def find_unsound_text(
         key: The row's key; the finding has it if it is a sound text.
     """
     for name, cell in values.items():
-        for text in _iterate_texts_of_cell(name, cell):
+        for text in _iterate_names_and_texts(name, cell):
             match = INVALID_TEXT.search(text)
             if match is None:
                 continue
@@ -135,7 +135,7 @@ def find_unsound_text(
     return None
 
 
-def _iterate_texts_of_cell(name: str, cell: Any) -> Iterator[str]:
+def _iterate_names_and_texts(name: str, cell: Any) -> Iterator[str]:
     """Yield a column's name, and the cell's text or all texts and names nested in the cell."""
     yield name
     if isinstance(cell, str):

@@ -149,7 +149,7 @@ class ImportReport:
     def add_findings(self, findings: Iterable[Finding], report_file: SealedWriter | None) -> None:
         """Count and group findings, write them to the report file, and keep the first thousand.
 
-        They are sorted by their lines first, and their cells are removed.
+        All this is done with copies without cells, in the order of their lines.
 
         Args:
             findings: The findings, in any order.
@@ -205,7 +205,8 @@ class ImportReport:
         An import whose rows were all in the table before, unchanged, did not fail.
 
         Raises:
-            InputError: `strict` refused the file, or not a single row of the file is in the table.
+            InputError: `strict` refused the file, or not a single row of the file is in the table,
+                also because the file has no rows.
         """
         rejected_count = self.counts[FindingKind.REJECTED]
         changed_count = self.counts[FindingKind.CHANGED]
@@ -235,8 +236,8 @@ T = TypeVar("T")
 def _open_report_file(report: ImportReport) -> Iterator[SealedWriter | None]:
     """Open the CSV file for all findings, and write its header; None if no file was requested.
 
-    Temporary files that an interrupted import left are removed. The caller must seal the file. If
-    it does not, the file is discarded at the end of the block, and an earlier report is kept.
+    Temporary files that an interrupted import left are removed. The caller must seal the file, so
+    that it replaces an earlier report. An unsealed file is discarded at the end of the block.
 
     Raises:
         InputError: The file cannot be written, or would replace the imported file.
@@ -297,16 +298,17 @@ def import_rows(
     - Rejected rows are stored as refused rows. They replace the refused rows of the task from an
       earlier file of the same name.
     - An import event is recorded if rows were added or updated.
-    - If `strict` refuses the file, or no row of it is in the table, the transaction is rolled back.
-      The report and its file are complete then, too.
-    - A dry run reads only: it counts and fills the report and its file.
-    - If an error is raised, nothing is changed.
+    - With `report.dry`, only the report and its file are filled.
+    - The transaction is rolled back without an error if no row of the file is in the table, or if
+      `report.strict` is set and a row was rejected or changed. The report and its file are complete
+      then, too. The caller must call `report.check()`, which raises the error.
+    - If an error is raised here, nothing is changed.
 
     Args:
         store: The database.
         display: Shows the progress.
         rows: The rows of the file, and a finding for each rejected row.
-        report: The report with the path and options of the import.
+        report: The report, with the path and the options `dry` and `strict` of the import.
         write: Writes a page of rows, counts them in the report, and returns findings. In a dry run
             it gets a read transaction and only counts.
         task: The task of the rows.

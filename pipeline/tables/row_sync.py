@@ -107,7 +107,7 @@ class RowSyncReport:
     def summary(self) -> str:
         """The counts in words, except unchanged rows; "" if no other row was counted.
 
-        Rows without anything to ask about are only mentioned beside new or changed rows.
+        Rows without anything to ask about are mentioned only if rows are new or changed.
         """
         counts = {
             "new": self.new,
@@ -157,10 +157,11 @@ class RowSync:
     def run(self, source: Any, display: Progress) -> RowSyncReport:
         """Read a source to its end, and update the rows of the task in one transaction.
 
-        Rows are inserted, changed, marked as gone or as back. If the source has only a part of the
-        rows (`is_part`), no row is marked as gone. The source's hash and the state of its cursor
-        are recorded with the rows. Parked rows that changed since they were parked are unparked, so
-        that they may be asked again. Reports progress on the display.
+        New rows are inserted, and changed rows are updated. Rows that the source lacks are marked
+        as gone, unless it has only a part of the rows (`is_part`). Rows that are back lose this
+        mark. The source's hash and the state of its cursor are recorded with the rows. Parked rows
+        that changed since they were parked are unparked, so that they may be asked again. Reports
+        progress on the display.
 
         Args:
             source: Yields rows and findings; has `sha256`, and may have `is_part` and `read`, the
@@ -176,7 +177,7 @@ class RowSync:
         report = self.report
         task_name = self.record.name
         with self.store.read() as tx:
-            is_forgotten = marks.make_erased_check(tx, task_name)
+            is_forgotten = marks.make_forgotten_check(tx, task_name)
 
         row_count = 0
         is_part = getattr(source, "is_part", False)
@@ -243,10 +244,9 @@ class RowSync:
     ) -> None:
         """Convert a page of rows, stage them for the transaction, and count them in the report.
 
-        Forgotten rows are left out and counted. Images are inspected if the task has images. If the
-        id of a row was staged before, the row is either staged with the next suffix (`hash-2`,
-        `hash-3`, …), if its id is a hash, or else it is staged as a refused row. Findings of the
-        page are staged as refused rows, too.
+        Forgotten rows are left out and counted. Images are inspected if the task has images.
+        Findings are staged as refused rows. So is a row whose id was staged before, except if the
+        id is a hash: then the row is staged with the next suffix (`hash-2`, `hash-3`, …).
 
         Args:
             staged_rows: The rows of the source that were read so far.
@@ -273,12 +273,12 @@ class RowSync:
 
             waiting_rows = self._drop_forgotten_rows(forgotten_rows)
             earlier_line_by_number = {
-                row["n"]: line for row, line in staged_rows.add(accepted_rows)
+                row["n"]: line for row, line in staged_rows.add_new(accepted_rows)
             }
             for row in accepted_rows:
                 earlier_line = earlier_line_by_number.get(row["n"])
                 if earlier_line is None:
-                    self._count_row(row)
+                    self._count_if_unaskable(row)
                 elif self._has_made_id(row):
                     waiting_rows.append(self._assign_next_id(row))
                 else:
@@ -322,9 +322,9 @@ class RowSync:
     def _drop_forgotten_rows(self, rows: Sequence[_StoredRow]) -> list[_StoredRow]:
         """Count rows with forgotten ids in the report; return those that are kept, with new ids.
 
-        The first row with such an id is the row that the user erased. If ids are hashes, further
-        rows with the id are other, equal rows: they are returned with the next suffix. Otherwise
-        they count as forgotten, too.
+        The first row of the source with such an id is the row that the user made findable forget.
+        If ids are hashes, further rows with the id are other, equal rows: they are returned with
+        the next suffix. Otherwise they count as forgotten, too.
 
         Args:
             rows: Rows whose ids are all forgotten.
@@ -339,7 +339,7 @@ class RowSync:
             self.report.forgotten += 1
         return equal_rows
 
-    def _count_row(self, row: Mapping[str, Any]) -> None:
+    def _count_if_unaskable(self, row: Mapping[str, Any]) -> None:
         """Count a staged row in the report if it is empty, and if its image is unusable.
 
         The last unusable row becomes the example of the report. Refused rows are not counted.

@@ -105,7 +105,7 @@ class SheetSize:
         - A cell ends the cell before it, and becomes the current cell.
         - A row sets the current row, and begins at its first column.
         - A formula is remembered for the current cell.
-        - A shared text or a merged area adds its memory, and begins a new text.
+        - A shared text or a merged area adds its memory, and gets a text size, which begins at 0.
         - Other elements are only remembered as the current element.
 
         Raises:
@@ -182,9 +182,8 @@ class SheetSize:
         """Add the bytes of a text in an XML element to the counted memory.
 
         If the text is the index of a shared text in a cell, the bytes of that shared text are
-        counted instead. The shared texts come before the first cell: then the bytes of a text are
-        also added to the size of the shared text that was begun last. If the text is the value of a
-        cell and not blank, the cell is noted as having a value.
+        counted instead. A text before the first cell is a part of the current shared text: its
+        bytes are also added to the size of that text. Notes if the current cell has a value.
 
         Raises:
             InputError: The limit on bytes is exceeded.

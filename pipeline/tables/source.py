@@ -280,10 +280,10 @@ class QuerySource:
         """Return the query for the rows to read, and set `is_part`, `read` and `notes`.
 
         The cursor is a column whose values grow, such as a time of change. If a value of the last
-        reading is known, the query returns only rows from this value on: `is_part` is True, and a
-        note says so. Otherwise the query returns all rows: `is_part` is False, without a note.
-        `read`, the state to record for the next reading, is set in both cases. See `_narrow_query`
-        for errors.
+        reading is known, the query returns only rows from this value on: `is_part` is True, and
+        `notes` is replaced by a note that says so. Otherwise the query returns all rows: `is_part`
+        is False, and `notes` stays. `read` becomes the state to record for the next reading. See
+        `_narrow_query` for errors.
         """
         self.is_part = cursor.min_value is not None
         narrowed_query = _narrow_query(store, query, cursor, timeout_s=timeout_s)
@@ -327,10 +327,11 @@ class QuerySource:
 def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
     """Return the query for the rows from the cursor's value on, and set the cursor's next value.
 
-    Runs up to two queries. The greatest value is read before the rows, so that rows which arrive
-    meanwhile are read again the next time. The query is returned unchanged if the cursor has no
-    value yet, so that all rows are read. A query without the cursor's column is returned unchanged,
-    too: the caller reports missing columns together.
+    Rows with the cursor's value itself are included. The next value, the greatest value of the
+    query, is read before the rows, so that rows which arrive meanwhile are read again the next
+    time. It is written into `cursor.read`. The query is returned unchanged if the cursor has no
+    value yet, so that all rows are read. If the query lacks the cursor's column, it is returned
+    unchanged and nothing is set: the caller reports missing columns together.
 
     Raises:
         InputError: The cursor's column is NULL in a row, so changes of the row would be missed.
@@ -393,7 +394,7 @@ def read_rows_by_id(
     Args:
         store: The database of the query.
         record: The task's record, with the query and the key columns.
-        ids: The ids; at most as many as the database allows conditions.
+        ids: The ids; at most MAX_LOOKUP_KEYS, because databases limit the conditions of a query.
         as_text: Compare the key columns as texts. No index of the database helps then.
 
     Raises:
@@ -447,6 +448,9 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
         source: The address of the database, or `$` and the name of the variable that contains it.
             The variable is in the environment or in `.env`.
         folder: The path of a SQLite file in the address is relative to this folder.
+
+    Yields:
+        The database. Callers only read it.
 
     Raises:
         InputError: The variable is not set, or the source is a file instead of an address.
@@ -527,7 +531,7 @@ def check_column_names(
     Args:
         names: The names.
         source: The beginning of the message; may be empty.
-        hint: The hint for a faulty name.
+        hint: The hint of the error for a faulty name.
 
     Raises:
         InputError: A name is empty, not text, too long, reserved or used twice (in any case), or

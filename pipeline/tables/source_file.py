@@ -119,8 +119,8 @@ class SourceFile:
             self.format = self._detect_format(start, default_format)
             if encoding_note and self.format not in {"parquet", "xlsx"}:
                 self.notes.append(encoding_note)
-            self._check_options()
-            self.names = self._read_names(parts, is_known_column)
+            self._apply_options()
+            self.names = self._open_table(parts, is_known_column)
 
         if self._csv_table is not None and self._csv_table.delimiter != ",":
             self.notes.append(f"fields are separated by {self._csv_table.delimiter!r}")
@@ -128,7 +128,7 @@ class SourceFile:
             unnamed_count = self.names.count("")
             self.notes.append(f"columns without a name are not read: {unnamed_count}")
 
-    def _read_names(
+    def _open_table(
         self,
         parts: Sequence[Path],
         is_known_column: Callable[[str], bool] | None,
@@ -254,7 +254,7 @@ class SourceFile:
             return find_encoding(part, start)
         return TextEncoding(check_encoding(part, self.options.encoding))
 
-    def _check_options(self) -> None:
+    def _apply_options(self) -> None:
         """Set the line of the header from the options, and check that the options fit the format.
 
         Raises:
@@ -283,11 +283,13 @@ class SourceFile:
     def _detect_format(self, start: bytes, default: str) -> str:
         """Return the format by the first bytes of the file and its suffix.
 
-        - Parquet and .xlsx are recognized by their first bytes.
-        - A text that begins with `[` or `{` is JSON or JSON lines. A .csv file must begin like a
-          JSON object or list of objects, because `[a],[b]` could be a header.
-        - Such a text is JSON lines if its first line is a whole object, or if it begins with `{`,
-          has the suffix of JSON lines, and the first line is not `{` alone. Else it is JSON.
+        - Parquet and .xlsx are recognized by their first bytes, whatever the suffix.
+        - A text that begins with `[` or `{` is JSON or JSON lines. With the suffix of CSV, this
+          applies only if it begins like a JSON object or a list of objects: `[a],[b]` could be a
+          header.
+        - Such a text is JSON lines if its first line is a whole object. With the suffix of JSON
+          lines, it is also JSON lines if it begins with `{` and the first line has more than that.
+          Else it is JSON.
         - All other texts have the format of the suffix.
 
         Args:

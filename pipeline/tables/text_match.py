@@ -55,8 +55,9 @@ def contains_word(
 def make_spellings(word: str) -> dict[str, None]:
     """Return the spellings of a word to search for in texts that a database's lower() changed.
 
-    SQLite's lower() changes ASCII letters only, so other letters are tried as given, in lower,
-    upper and title case: `Öl` gives `Öl` and `öl`. Accents are tried composed and decomposed.
+    SQLite's lower() changes ASCII letters only. So all spellings have ASCII letters in lower case,
+    and other letters as given, in lower, upper and title case: `ÖL` gives `Öl` and `öl`. Accents
+    are tried composed and decomposed.
 
     Returns:
         The spellings as keys of a dict, in order and without repetitions; the values are None.

@@ -88,7 +88,7 @@ def compile_where(
         expression: The parsed expression.
         scopes: The cells that the expression can name.
         tx: The connection that will run the condition. An SQLite connection gets the functions of
-            this module. The default is an SQLite connection that has them already.
+            this module. None means an SQLite connection that has them already.
 
     Raises:
         InputError: The expression names an unknown column.
@@ -176,9 +176,9 @@ class _Compiler(ABC):
 
         All values in a cell are compared, at any depth, except the empty text. `null` is true if
         there is no such value. `!=` is true if no value is equal; all other comparisons are true if
-        any value fits. Except for `null`, the condition is NULL if the cell has no such value, or
-        if all operands are of one kind and the cell has no value of this kind. So `tone != 'warm'`
-        is not met by a row without a tone. The negation of NULL is NULL.
+        any value fits. They are NULL if there is no value to compare, so `tone != 'warm'` is not
+        met by a row without a tone. If all operands are of one kind, only values of this kind are
+        compared; otherwise values of other kinds just differ. The negation of NULL is NULL.
 
         Raises:
             InputError: The expression names an unknown column.
@@ -359,8 +359,8 @@ class _ServerCompiler(_Compiler):
         PostgreSQL has no Unicode case folding. So the expression normalizes the text to NFKD,
         replaces letters by their case foldings (`A` by `a`, `ß` by `ss`), and normalizes to NFC.
 
-        - For `=`, `!=` and `contains`, only letters whose folding begins with a letter of `values`
-          are replaced: all other letters differ from the values anyway.
+        - For `=`, `!=` and `contains`, a letter is replaced only if its folding begins with a
+          letter in `values`: a text with another letter differs from the values anyway.
         - If `is_ordered`, all letters are replaced. A text of ASCII gets only lower(), which is
           faster. The result has the collation "C", which compares by code points.
         - PostgreSQL 12 and older versions cannot normalize. The expression is lower() there, with

@@ -304,9 +304,16 @@ def _find_header(
     header: int | None,
     is_known_column: Callable[[str], bool] | None,
 ) -> int:
-    """Return the index, from 0, of the header's row; without a header of the first row of data.
+    """Return the index in `rows`, from 0, of the header, or of the first row of data without it.
 
-    It is the row `header` (from 1), or the first filled row if `header` is 0 or None.
+    Args:
+        path: The workbook.
+        rows: The first rows of the sheet.
+        sheet_name: The name of the sheet.
+        merged: The merged areas of the sheet.
+        header: The number of the header's row, from 1. 0 means that there is no header, None that
+            the header is not known: the result is the first filled row in both cases.
+        is_known_column: Returns whether a name is a known column, see `_check_header`.
 
     Raises:
         InputError: The sheet or the header's row is blank, the header has merged cells, or the
@@ -455,7 +462,7 @@ def encode_xlsx(
     Args:
         rows: The rows by column.
         kinds: The kinds of the columns, in the order of the sheet.
-        text_of: Returns the text of a value of a kind.
+        text_of: Called with a value and its column's kind; returns the text of the value.
 
     Raises:
         InputError: A sheet has no room for the rows, columns or texts, or the disk is full.
@@ -508,6 +515,13 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, text:
     """Write a boolean, number or date as such, and any other value as its text.
 
     A time, and a number above 2^53, is written as its text. An empty text writes nothing.
+
+    Args:
+        sheet: The sheet of xlsxwriter.
+        row_index: The row, from 0.
+        column_index: The column, from 0.
+        value: The value.
+        text: Its text, written if the type of the value cannot be kept.
 
     Raises:
         InputError: The text is too long for a cell.

@@ -99,7 +99,7 @@ class TargetColumn(NamedTuple):
 
 
 def parse_target(write_to: str) -> TargetColumn | None:
-    """Parse the value of `write_to=`; return None if it does not name a column.
+    """Parse the value of `write_to=`; return None if it is not of the form `table.column`.
 
     For example, `people.note=summary` names the column `note` of the table `people` and the field
     `summary`. A schema may precede the table. Schema and field may be left out and are None then.
@@ -237,9 +237,9 @@ def write_column(
 ) -> None:
     """Write a field of each answer into the column that the task names, if the cell is NULL.
 
-    - A cell with the value of one of the row's `former_answers` is replaced, too. Any cell is
-      replaced with `should_overwrite`. All other cells keep their values.
-    - If the answer lacks the field, NULL replaces such a cell.
+    - A cell with the value of one of the row's `former_answers` is replaced, too. With
+      `should_overwrite`, any cell is replaced. All other cells keep their values.
+    - If the answer lacks the field, a cell that may be replaced becomes NULL.
     - An answer whose row does not exist in the table is skipped. Keys are compared by their bytes.
     - All written cells are read again, because a trigger can discard a value without an error.
 
@@ -431,18 +431,19 @@ class RowTarget:
     ) -> None:
         """Insert, update or delete rows of the table so that each shows the preferred answer.
 
-        There is a row for each row id and each model that answered it. If only a person answered,
-        the model is PERSON. The shown answer is a person's, else that of the most preferred version
-        of this model. A row whose answers are all removed is deleted. A row is left alone if its
-        text fields equal those of no stored answer, because another program changed it then. A row
-        that another program deleted is inserted again.
+        There is a row for each row id and each model that answered it, with `provider` of this
+        target. If only a person answered, the column `model` is PERSON. The shown answer is a
+        person's, else that of the most preferred version of this model. A row whose answers are all
+        removed is deleted. A row is left alone if its text fields equal those of no stored answer,
+        because another program changed it then. A row that another program deleted is inserted
+        again.
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
             ids: Ids of the task's rows.
             later_answers: Answers that the caller stores later in this transaction.
-            removed_version: Treat the stored answers of this version as deleted; "" means all
-                versions.
+            removed_version: Treat the stored answers of this version as deleted. "" means the
+                answers of all versions, None means no answers.
             overwrite: Also replace rows that another program changed.
 
         Raises:

@@ -14,7 +14,7 @@ from pipeline.store.confidences import (
     FieldConfidence,
     decode_confidences,
     encode_confidences,
-    list_confident_fields,
+    list_fields_with_probability,
     make_probability_expression,
     select_doubtful_ids,
     set_judged_confidences,
@@ -115,8 +115,8 @@ def test_queries_read_probabilities_without_parsing(store: Store) -> None:
         query = select(LEAST_PROBABILITY).order_by(schema.answers.c.id)
         assert list(tx.execute(query).scalars()) == [1e-05, None]
         names = (*probabilities, "ton", 'a "tone')
-        assert list_confident_fields(tx, "tickets", names) == tuple(probabilities)
-        assert list_confident_fields(tx, "other", names) == ()
+        assert list_fields_with_probability(tx, "tickets", names) == tuple(probabilities)
+        assert list_fields_with_probability(tx, "other", names) == ()
 
 
 def test_row_is_doubtful_until_a_person_looked_at_it(store: Store) -> None:
