@@ -130,7 +130,9 @@ def check_access(
     if not is_ours and names_user_task(settings):
         from pipeline.engine import task_registry
 
-        brings_rows = task_registry.check_first_use(settings, store)
+        declaration, path = task_registry.load_named_declaration(settings)
+        task_registry.check_first_use(declaration, path, settings, store)
+        brings_rows = task_registry.brings_rows(declaration)
         # The task brings the rows, so a workspace can be created.
         if access is Access.WRITE and brings_rows:
             access = Access.CREATE
@@ -186,7 +188,7 @@ def _check_readable(settings: Settings, store: Store, additions: _PlannedAdditio
 
 def _confirm_additions(
     store: Store,
-    agrees: Callable[[str], bool],
+    confirm: Callable[[str], bool],
     additions: _PlannedAdditions,
     *,
     is_ours: bool,
@@ -196,7 +198,7 @@ def _confirm_additions(
     The question names the database and all additions. Nothing happens if the person agrees.
 
     Args:
-        agrees: Asks a person a question; returns the answer.
+        confirm: Asks a person a question; returns the answer.
         is_ours: The database has a workspace already. Otherwise the tables that findable makes in
             every workspace are listed first.
 
@@ -215,7 +217,7 @@ def _confirm_additions(
         foreign_tables = f"tables of another program ({names})"
     location = f"{store.display_name} has {foreign_tables}"
     _require_consent(
-        agrees,
+        confirm,
         f"{location}. Findable would add {planned_text}. Add them?",
         f"{location}; findable would add {planned_text}; nothing was written",
         f"{OptionHint(yes=True)} adds them; "
@@ -223,7 +225,7 @@ def _confirm_additions(
     )
 
 
-def _confirm_new_folder(settings: Settings, store: Store, agrees: Callable[[str], bool]) -> None:
+def _confirm_new_folder(settings: Settings, store: Store, confirm: Callable[[str], bool]) -> None:
     """Ask a person whether a workspace may go on without its folder.
 
     Raises:
@@ -234,7 +236,7 @@ def _confirm_new_folder(settings: Settings, store: Store, agrees: Callable[[str]
         f"{store.display_name} are in another folder, or lost"
     )
     _require_consent(
-        agrees,
+        confirm,
         f"{lost_folder}. Go on in a new folder, without these files?",
         f"{lost_folder}; nothing was made",
         f"set {OptionHint('data')} to the folder that belongs to that database; "
@@ -242,9 +244,11 @@ def _confirm_new_folder(settings: Settings, store: Store, agrees: Callable[[str]
     )
 
 
-def _require_consent(agrees: Callable[[str], bool], question: str, message: str, hint: str) -> None:
+def _require_consent(
+    confirm: Callable[[str], bool], question: str, message: str, hint: str
+) -> None:
     """Ask a person; raise ConfigurationError with a message and hint if the answer is no."""
-    if not agrees(question):
+    if not confirm(question):
         raise ConfigurationError(message, hint=hint)
 
 

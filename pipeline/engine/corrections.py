@@ -272,7 +272,7 @@ def plan_edits(
     editor_name: str,
     edited_at: datetime,
     confirms_values: bool = False,
-    unconfirmed_ids: Collection[str] = (),
+    unconfirmable_ids: Collection[str] = (),
 ) -> PlannedEdits:
     """Make and validate an edit of each row; store nothing.
 
@@ -280,7 +280,7 @@ def plan_edits(
         changes: New values by field, or the number of the edit to undo, by row id.
         editor_name: Name of the editor, from `normalize_editor_name`.
         confirms_values: Also make an edit if the answer has the values, and no person set them.
-        unconfirmed_ids: Rows to which `confirms_values` does not apply.
+        unconfirmable_ids: Rows to which `confirms_values` does not apply.
 
     Returns:
         Each row in one of three parts: its edit, its id if its answer is not changed, or the error
@@ -302,7 +302,7 @@ def plan_edits(
                 current,
                 editor_name=editor_name,
                 edited_at=edited_at,
-                confirms_values=confirms_values and row_id not in unconfirmed_ids,
+                confirms_values=confirms_values and row_id not in unconfirmable_ids,
             )
         except InputError as error:
             refusals[row_id] = error
@@ -392,7 +392,7 @@ def _make_edit(
 
     answer = current.answers[row_id]
     row_edits = current.edits[row_id]
-    new_answer = _changed_answer(task, row_id, answer, change, row_edits)
+    new_answer = _make_changed_answer(task, row_id, answer, change, row_edits)
     row = current.rows.get(row_id)
     if row is None:
         raise InputError(f"row {row_id!r} no longer exists; {UNCHANGED_MESSAGE}")
@@ -550,7 +550,7 @@ def _conflict_error(row_edits: Sequence[AnswerEdit], current: Document) -> Chang
     )
 
 
-def _changed_answer(
+def _make_changed_answer(
     task: Task,
     row_id: str,
     answer: Document,

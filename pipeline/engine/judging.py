@@ -370,14 +370,14 @@ def write_judged_replies(
     answered = [judgement for judgement in judgements if judgement.answer is not None]
     unanswered = [judgement for judgement in judgements if judgement.answer is None]
     failed = [judgement for judgement in unanswered if not judgement.is_partial]
-    _write_partial_answers(tx, task, judgements, source=provenance, at=now)
+    _write_partial_answers(tx, task, judgements, provenance=provenance, now=now)
 
     valid_answers = [
         ValidAnswer(judgement.claim.item_id, judgement.answer, judgement.claim.input_hash)
         for judgement in answered
         if judgement.answer is not None
     ]
-    write_result = _write_answers(tx, task, valid_answers, source=provenance, at=now)
+    write_result = _write_answers(tx, task, valid_answers, provenance=provenance, now=now)
     if write_result.applied:
         workspace.record_row_change(tx, task.name)
 
@@ -392,7 +392,7 @@ def write_judged_replies(
     ]
     answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
 
-    parked_reasons = _find_parked_reasons(tx, task, failed, source=provenance)
+    parked_reasons = _find_parked_reasons(tx, task, failed, provenance=provenance)
     write_result.parked = {**parked_reasons, **write_result.blocked}
 
     claimed = [judgement for judgement in judgements if not judgement.claim.is_copy]
@@ -417,8 +417,8 @@ def _write_partial_answers(
     task: Task,
     judgements: Sequence[JudgedReply],
     *,
-    source: Provenance,
-    at: datetime,
+    provenance: Provenance,
+    now: datetime,
 ) -> None:
     """Write the partial answers among judged replies. An attempt records the use of each reply."""
     new_answers = [
@@ -436,10 +436,10 @@ def _write_partial_answers(
             tx,
             new_answers,
             task=task.name,
-            extractor=source.extractor,
-            batch=source.batch_number,
-            fingerprint=source.fingerprint,
-            now=at,
+            extractor=provenance.extractor,
+            batch=provenance.batch_number,
+            fingerprint=provenance.fingerprint,
+            now=now,
         )
 
 
@@ -473,8 +473,8 @@ def _write_answers(
     task: Task,
     valid_answers: Sequence[ValidAnswer],
     *,
-    source: Provenance,
-    at: datetime,
+    provenance: Provenance,
+    now: datetime,
 ) -> WriteResult:
     """Write answers to the task's rows; return which rows took them.
 
@@ -485,7 +485,7 @@ def _write_answers(
     written = list[WriteResult]()
 
     def write(accepted_answers: Sequence[ValidAnswer]) -> None:
-        result = task.answers.write(tx, accepted_answers, extractor=source.extractor, now=at)
+        result = task.answers.write(tx, accepted_answers, extractor=provenance.extractor, now=now)
         written.append(result)
 
     refused = write_accepted_rows(tx, valid_answers, write, refusals=RefusedRowError)
@@ -498,7 +498,7 @@ def _find_parked_reasons(
     task: Task,
     failed: Sequence[JudgedReply],
     *,
-    source: Provenance,
+    provenance: Provenance,
 ) -> dict[str, str]:
     """Return why failed rows must not be asked again, by row id; other rows are left out.
 
@@ -511,13 +511,13 @@ def _find_parked_reasons(
     if not row_ids:
         return {}
 
-    is_live = source.mode is not Mode.BATCH
-    charged_counts = answer_counts.count_charged(tx, task.name, source.extractor, row_ids)
+    is_live = provenance.mode is not Mode.BATCH
+    charged_counts = answer_counts.count_charged(tx, task.name, provenance.extractor, row_ids)
     uncharged_ids = [judgement.claim.item_id for judgement in failed if not judgement.is_charged]
     service_failure_counts = answer_counts.count_service_failures(
         tx,
         task.name,
-        source.extractor,
+        provenance.extractor,
         uncharged_ids,
         live=is_live,
     )
@@ -564,7 +564,7 @@ def _describe_failure(judgement: JudgedReply) -> str:
     return judgement.reason
 
 
-def _usage_columns(judgement: JudgedReply, source: Provenance, at: datetime) -> dict[str, Any]:
+def _usage_columns(judgement: JudgedReply, provenance: Provenance, now: datetime) -> dict[str, Any]:
     """Return the columns that answers and failed attempts share.
 
     A copied answer has no batch, usage, cost or tier, because its request already has them.
@@ -573,20 +573,22 @@ def _usage_columns(judgement: JudgedReply, source: Provenance, at: datetime) -> 
     paid_reply = None if claim.is_copy else judgement.reply
     reply_usage = paid_reply.usage if paid_reply else NO_USAGE
     return {
-        "batch": None if claim.is_copy else source.batch_number,
+        "batch": None if claim.is_copy else provenance.batch_number,
         "item_id": claim.item_id,
         "line": claim.line,
         "tokens_in": reply_usage.prompt,
         "tokens_out": reply_usage.answer + reply_usage.thoughts,
-        "cost": source.cost_of(paid_reply, at) if paid_reply else 0.0,
-        "tier": source.tier_of(paid_reply) if paid_reply else None,
+        "cost": provenance.cost_of(paid_reply, now) if paid_reply else 0.0,
+        "tier": provenance.tier_of(paid_reply) if paid_reply else None,
     }
 
 
-def _attempt_columns(judgement: JudgedReply, source: Provenance, at: datetime) -> dict[str, Any]:
+def _attempt_columns(
+    judgement: JudgedReply, provenance: Provenance, now: datetime
+) -> dict[str, Any]:
     """Return the columns of a failed attempt."""
     reply = judgement.reply
-    return _usage_columns(judgement, source, at) | {
+    return _usage_columns(judgement, provenance, now) | {
         "charged": judgement.is_charged,
         "forgiven": judgement.is_forgiven,
         "outcome": judgement.outcome.value,
@@ -599,8 +601,8 @@ def _attempt_columns(judgement: JudgedReply, source: Provenance, at: datetime) -
 def _answer_columns(
     judgement: JudgedReply,
     answer: "BaseModel",
-    source: Provenance,
-    at: datetime,
+    provenance: Provenance,
+    now: datetime,
     write_result: WriteResult,
 ) -> dict[str, Any]:
     """Return the columns of a stored answer."""
@@ -608,8 +610,8 @@ def _answer_columns(
     row_id = judgement.claim.item_id
     # The serializer takes half the time of `model_dump_json`.
     answer_json = answer.__pydantic_serializer__.to_json(answer).decode()
-    return _usage_columns(judgement, source, at) | {
-        "fingerprint": source.fingerprint,
+    return _usage_columns(judgement, provenance, now) | {
+        "fingerprint": provenance.fingerprint,
         "input_hash": judgement.claim.input_hash,
         "answer": answer_json,
         "confidences": encode_confidences(judgement.confidences),

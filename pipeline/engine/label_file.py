@@ -129,7 +129,7 @@ def correct_by_file(
             confirms_values=True,
             # A mark makes all fields labels, and nobody looked at a row without one. So a list that
             # was written to a file changes nothing if it is read again.
-            unconfirmed_ids={
+            unconfirmable_ids={
                 row_id for row_id, row in rows_by_id.items() if row.is_reviewed is not None
             },
         )

@@ -309,7 +309,7 @@ def _check_tables_exist(tx: Connection, settings: Settings, store: Store) -> Non
 
 
 @contextlib.contextmanager
-def open_read_only(
+def open_existing_or_temporary(
     settings: Settings,
     display: Progress,
     *,

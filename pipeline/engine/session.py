@@ -515,7 +515,7 @@ class WorkspaceSession:
         except UnknownModelError as error:
             if self.backend == "local" or kind != "generate":
                 raise
-            model = self._describe_model(name.strip().removeprefix("models/"), unknown=error)
+            model = self._look_up_model(name.strip().removeprefix("models/"), unknown=error)
         if model.local and self.backend != "local":
             raise ConfigurationError(
                 f"{name} is a model of the local engine, but this workspace uses Gemini",
@@ -526,7 +526,7 @@ class WorkspaceSession:
         self._models[name, kind] = model
         return model
 
-    def _describe_model(self, name: str, *, unknown: ConfigurationError) -> Model:
+    def _look_up_model(self, name: str, *, unknown: ConfigurationError) -> Model:
         """Ask the API about a model that is not in the table of models, and return it.
 
         Args:

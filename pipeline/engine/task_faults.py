@@ -98,7 +98,7 @@ def _list_named_columns(declaration: Declaration) -> dict[str, Sequence[str]]:
     }
 
 
-def find_kind_faults(
+def find_image_and_quote_faults(
     declaration: Declaration,
     columns: Mapping[str, str],
 ) -> Iterator[_MemberFault]:

@@ -40,7 +40,7 @@ from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
     find_column_faults,
-    find_kind_faults,
+    find_image_and_quote_faults,
     find_text_columns,
     match_columns,
 )
@@ -204,29 +204,45 @@ def list_planned_views(settings: Settings) -> list[str]:
     return [f"{prefix}_{suffix}" for suffix in ("answers", "answered")]
 
 
-def check_first_use(settings: Settings, store: Store) -> bool:
-    """Check that the task of TASK can be registered, without adding anything to the database.
+def load_named_declaration(settings: Settings) -> tuple[Declaration, Path]:
+    """Load the file that TASK names; return its declaration and its path.
 
-    The file is loaded, and its declaration, columns, views and target table are checked. The check
-    ends after the file is loaded in two cases: for a built-in task, because its tables are made
-    first, and for a query of the workspace's database if that does not exist.
+    Raises:
+        InputError: The file does not exist or is invalid.
+        ConfigurationError: There is no task of that name, or nobody confirmed the file.
+    """
+    path = _resolve_task_file(settings)
+    return load_declaration(path, settings), path
 
-    Returns:
-        True if the task brings its rows: from a file, from Python, or from another database. False
-        if it queries the workspace's database.
+
+def brings_rows(declaration: Declaration) -> bool:
+    """Return whether rows come from a file, from Python or from another database.
+
+    Otherwise the task queries the workspace's database.
+    """
+    return not declaration.is_query or bool(declaration.source)
+
+
+def check_first_use(declaration: Declaration, path: Path, settings: Settings, store: Store) -> None:
+    """Check that a task can be registered; add nothing to the database.
+
+    The columns of its source, its views and its target table are checked. Nothing is checked for a
+    built-in task, because its tables are made first, or for a query of the workspace's database if
+    that does not exist.
+
+    Args:
+        declaration: The declaration of the task's file.
+        path: The task's file.
 
     Raises:
         InputError, ConfigurationError: The first use would be refused.
     """
-    path = _resolve_task_file(settings)
-    declaration = load_declaration(path, settings)
-    brings_rows = bool(not declaration.is_query or declaration.source)
     with store.open_foreign_snapshot() as tx:
         has_database = tx is not None
 
-    is_readable = brings_rows or has_database
+    is_readable = brings_rows(declaration) or has_database
     if not is_readable or load_built_in_declaration(declaration.name) is not None:
-        return brings_rows
+        return
 
     with contextlib.closing(
         Store(settings.confirmed_database_url.reveal(), is_own_database=False),
@@ -245,7 +261,6 @@ def check_first_use(settings: Settings, store: Store) -> bool:
         if tx is not None:
             check_view_names(tx, record)
             _check_target(tx, UserTask(record))
-    return brings_rows
 
 
 def _check_target(tx: Connection, task: UserTask) -> None:
@@ -365,7 +380,7 @@ def make_record(
     """
     member_faults = (
         *find_column_faults(declaration, columns),
-        *find_kind_faults(declaration, columns),
+        *find_image_and_quote_faults(declaration, columns),
     )
     faults = [
         Fault(
@@ -453,7 +468,7 @@ def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) ->
     """Return the column that contains the quotations of answers, or None without quotations.
 
     It is the column of `quotes_in=`, else `text`, else the first text column of the prompt. In a
-    checked declaration that is the only one, because `find_kind_faults` reports several.
+    checked declaration that is the only one, because `find_image_and_quote_faults` reports several.
     """
     if declaration.quotes_in is not None:
         return find_column(declaration.quotes_in, columns)

@@ -104,7 +104,7 @@ def sync_task(
                 hint="run the same command again",
             )
         stale_count, _ = current_task.rows.count_stale(tx)
-        outgrown_count = current_task.rows.count_outgrown(tx)
+        outgrown_count = current_task.rows.count_lacking_new_terms(tx)
     if stale_count and not former_task.rows.asks_stale_rows:
         display.say(
             f"{saved_record.name}: {plural(stale_count, 'row')} changed after the answer; "

@@ -123,14 +123,14 @@ class UserRows(TaskRows):
         """Return the stored rows as a table with states, sorted as in the source.
 
         A row is answered, open, empty, unusable (its image), refused or missing in the source. Only
-        rows with content and without an answer (see `is_answered`) can be asked. With REFRESH=1
+        rows with content and without an answer (see `make_answered_condition`) can be asked. With REFRESH=1
         that includes rows whose answer is outdated: the input changed, if the task permits
         refreshing, or the vocabulary got new terms. A task of a run over selected rows asks only
         these. A task that is limited to rows with, or without, decided closed fields asks only
         these.
         """
         columns = self.subquery.c
-        is_answered = self.is_answered(
+        is_answered = self.make_answered_condition(
             current_input=self.asks_stale_rows,
             current_terms=self.settings.refresh,
         )
@@ -138,7 +138,7 @@ class UserRows(TaskRows):
         is_refused = columns.findable_hash == NO_HASH
         is_open = and_(~is_missing, ~columns.findable_empty, ~is_answered)
         if self.has_partial_answer is not None:
-            is_partly_answered = self.is_partly_answered()
+            is_partly_answered = self.make_partly_answered_condition()
             is_open &= is_partly_answered if self.has_partial_answer else ~is_partly_answered
         if self.selection_run is not None:
             is_open &= selections.is_selected(self.selection_run, columns.findable_key)
@@ -196,7 +196,7 @@ class UserRows(TaskRows):
         """
         columns = self.subquery.c
         conditions = [
-            self.is_answered(current_input=False),
+            self.make_answered_condition(current_input=False),
             columns.findable_gone_at.is_(None),
             ~columns.findable_empty,
         ]
@@ -288,7 +288,9 @@ class UserRows(TaskRows):
             timeout_s: Not used.
         """
         columns = self.subquery.c
-        is_stale = self.is_answered(current_input=False) & ~self.is_answered(current_input=True)
+        is_stale = self.make_answered_condition(
+            current_input=False
+        ) & ~self.make_answered_condition(current_input=True)
         if not self.image_columns:
             # Rows have the input that was asked, except for images, which are read when asked.
             is_stale = columns.findable_changed_at.is_not(None) & is_stale
@@ -299,7 +301,7 @@ class UserRows(TaskRows):
         row_count, first_changed_at = tx.execute(query).one()
         return row_count, first_changed_at
 
-    def count_outgrown(self, tx: Connection) -> int:
+    def count_lacking_new_terms(self, tx: Connection) -> int:
         """Return the number of rows that were answered before a vocabulary got its newest terms.
 
         A row does not count if one of its answers is newer. Empty rows, and rows that are no longer
@@ -308,11 +310,11 @@ class UserRows(TaskRows):
         if not self.record.outgrown:
             return 0
         columns = self.subquery.c
-        has_all_terms = self.is_answered(current_input=False, current_terms=True)
+        has_all_terms = self.make_answered_condition(current_input=False, current_terms=True)
         query = select(func.count(columns.findable_key)).where(
             columns.findable_gone_at.is_(None),
             ~columns.findable_empty,
-            self.is_answered(current_input=False) & ~has_all_terms,
+            self.make_answered_condition(current_input=False) & ~has_all_terms,
         )
         return tx.execute(query).scalar_one()
 
@@ -360,7 +362,7 @@ class UserRows(TaskRows):
                 ids_by_hash.setdefault(input_hash, []).append(row_id)
         return ids_by_hash
 
-    def is_partly_answered(self) -> ColumnElement[bool]:
+    def make_partly_answered_condition(self) -> ColumnElement[bool]:
         """Return the condition that the closed fields of a row's present input are decided."""
         return partial_answers.has_partial_answer(
             self.record.name,
@@ -369,7 +371,7 @@ class UserRows(TaskRows):
             self.subquery.c.findable_hash,
         )
 
-    def is_answered(
+    def make_answered_condition(
         self,
         *,
         current_input: bool,

@@ -180,7 +180,7 @@ class UserAnswers(TaskAnswers):
             if row[HASH_COLUMN] != answers_by_id[row_id].input_hash
         }
 
-        is_answered = self.rows.is_answered(
+        is_answered = self.rows.make_answered_condition(
             current_input=bool(self.rows.record.words.get("refresh")),
             current_terms=True,
             few_rows=True,

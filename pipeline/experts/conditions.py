@@ -51,7 +51,7 @@ def compile_people_where(
     extra_document = row_store.select_row(
         table.TASK,
         table.item_id,
-        input_hash=_hash_username(tx),
+        input_hash=_make_username_hash(tx),
     )
     extra_cells = {
         name: JsonCell(extra_document, (name,)) for name in table.read_extra_column_names(tx)
@@ -90,7 +90,7 @@ def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:
     return func.jsonb_build_object(cast(literal(_VALUE), Text), value)
 
 
-def _hash_username(tx: Connection) -> ColumnElement[Any]:
+def _make_username_hash(tx: Connection) -> ColumnElement[Any]:
     """Return an expression for the hash of the username; see `table.store_extra_cells`.
 
     On SQLite the connection gets the function that computes it.

@@ -197,7 +197,7 @@ class ExpertsRows(TaskRows):
                 row = dict(zip(table.PROMPT_COLUMNS, cells, strict=True))
                 if last_asked and self._is_biography_new(row, last_asked):
                     changed_ids.append(item_id)
-            yield from _find_ids_with_own_tags(tx, changed_ids)
+            yield from _find_ids_with_model_tags(tx, changed_ids)
             if within_s is not None and timer.seconds > within_s:
                 raise SlowError
 
@@ -402,7 +402,7 @@ class ExpertsAnswers(TaskAnswers):
         Returns:
             Number of people whose tags were removed.
         """
-        untagged_ids = _find_ids_with_own_tags(tx, ids, extractor=extractor)
+        untagged_ids = _find_ids_with_model_tags(tx, ids, extractor=extractor)
         table.write_tags(tx, dict.fromkeys(untagged_ids), overwrite=True)
         return len(untagged_ids)
 
@@ -544,7 +544,7 @@ class ExpertsTask(Task):
         )
 
 
-def _find_ids_with_own_tags(
+def _find_ids_with_model_tags(
     tx: Connection,
     ids: Sequence[str],
     *,

@@ -376,7 +376,7 @@ def _read_answers(
     """Return the concepts and texts of some answers, in the order of the keys."""
     texts = table.read_passage_texts(tx, shape, [passage_id for passage_id, _ in keys])
     concepts_by_key = {
-        key: list(table.read_all_concepts(tx, shape, passage_id=key[0], version=key[1]))
+        key: list(table.iterate_concepts(tx, shape, passage_id=key[0], version=key[1]))
         for key in keys
     }
     return [

@@ -56,7 +56,7 @@ def read_quoted_passage(
         shape = read_shape(tx, passages=settings.passages_table)
         passage_ids = [task.rows.id_of(tx, passage)]
         row = table.make_row_table(shape).read_rows(tx, passage_ids, shape.value_columns)[passage]
-        concepts = list(table.read_all_concepts(tx, shape, passage_id=passage))
+        concepts = list(table.iterate_concepts(tx, shape, passage_id=passage))
 
     concepts.sort(key=lambda concept: str(concept.created_at or ""))
     last_versions = {_version_of(concept) for concept in concepts[-1:]}

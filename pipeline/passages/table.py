@@ -491,7 +491,7 @@ def read_best_concepts(
     return _iterate_rows(tx, shape, _select_best_concepts(tx, shape, settings))
 
 
-def read_all_concepts(
+def iterate_concepts(
     tx: Connection,
     shape: PassagesShape,
     *,

@@ -190,7 +190,7 @@ class ConceptsExport(TaskExport):
         versions.sort(key=lambda version: str(version.last or ""), reverse=True)
         version_by_name = {version.extractor: version for version in versions}
         exported_version = self.choose_version(tx, list(version_by_name), options)
-        concepts = table.read_all_concepts(
+        concepts = table.iterate_concepts(
             tx,
             self.shape,
             version=version_by_name[exported_version][:2] if exported_version else None,
