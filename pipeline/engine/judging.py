@@ -112,11 +112,11 @@ def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
     """Return the origin of a batch's replies: number, version, model, fingerprint and mode.
 
     The model and its prices are from the table of models. If the table does not have the model, the
-    setting PRICES gives its prices. If that is not set, either, the model has no price, unless the
-    batch was made with a price: then its cost cannot be computed, and an error is raised.
+    setting PRICES gives its prices. If PRICES is not set, the model has no price.
 
     Raises:
-        ConfigurationError: The table no longer has the model, and its price is needed.
+        ConfigurationError: The batch was made with a price, but now neither the table nor PRICES
+            has one for its model.
     """
     model = models.load_models(settings.models_file).get(batch.model)
     if model is None and (settings.prices or not batch.priced_on):
@@ -157,7 +157,7 @@ def judge_lines(
         model: The model that was asked.
         partial_answer: The stored decision about closed fields of the same input, which is joined
             with a reply about the other fields.
-        row: The row, if the task needs it to judge an answer.
+        row: Values of the row by column, if the task needs them to judge an answer.
         is_changed: The request was made from another declaration of the task, so a reply need not
             have a row code.
 
@@ -203,15 +203,16 @@ def judge_reply(
 ) -> JudgedReply:
     """Judge one reply: a failure keeps its reason, any other reply must validate as an answer.
 
-    An error of billing or permissions of the API key's account counts neither against the row (not
-    charged) nor towards any limit (forgiven). Any other failure is charged to the row. Surplus
-    values are dropped from an answer and counted. Writes nothing.
+    An error of billing or permissions of the API key's account never leads to parking the row: it
+    is neither charged to the row nor counted as a failure of the service (forgiven). Any other
+    failure is charged to the row. Surplus values are dropped from an answer and counted. Writes
+    nothing.
 
     Args:
         claim: The row that was asked, and the hash of its input.
         partial_answer: The stored decision about closed fields of the same input. It is joined with
             a reply that has none of these fields, and the joined text replaces that of the reply.
-        row: The row, if the task needs it to judge an answer.
+        row: Values of the row by column, if the task needs them to judge an answer.
         is_changed: The request was made from another declaration of the task, so a reply need not
             have a row code.
 
@@ -315,7 +316,7 @@ def _parse_answer(
     the request was made from another declaration.
 
     Returns:
-        The answer and "ok", or None and the reason why the reply is invalid.
+        The answer and "ok" (not ""), or None and the reason why the reply is invalid.
     """
     answer_model = task.prompt.answer_model
     has_own_field = ECHO_FIELD in answer_model.model_fields
@@ -348,11 +349,13 @@ def write_judged_replies(
     """Store answers, partial answers and failed attempts, and end the claims of their rows.
 
     Runs in the caller's transaction. A claimed row is answered, parked or open again afterwards. It
-    is parked if it must not be asked again, for example because it failed too often. If a row took
-    an answer, the change of the task's rows is recorded, so that its index becomes outdated.
+    is parked if it must not be asked again, for example because it failed too often. A row with a
+    partial answer is open again. If a row took an answer, the change of the task's rows is
+    recorded, so that its index becomes outdated.
 
     A copied reply (`claim.is_copy`) belongs to a row that no batch claims: the row is recorded as
-    answered or parked. Without a batch number in `provenance` no claim is ended.
+    answered or parked. If all replies are copies, `provenance` may have no batch number; then no
+    claim of a batch is ended.
 
     Args:
         judgements: Outcomes of requests, or copies of them for rows with equal inputs.
@@ -478,9 +481,8 @@ def _write_answers(
 ) -> WriteResult:
     """Write answers to the task's rows; return which rows took them.
 
-    Rows whose answer the database refuses are returned as `blocked`, with the reason. Each write
-    has a savepoint. If it is refused, the halves of the list are written on their own, until the
-    refused rows are found.
+    Rows whose answer the database refuses are returned as `blocked`, with the reason. All other
+    answers are written.
     """
     written = list[WriteResult]()
 
@@ -504,8 +506,8 @@ def _find_parked_reasons(
 
     A row must not be asked again after a charged error that the API calls final, after MAX_ATTEMPTS
     attempts that were charged to it, or after too many failures of the service since the last
-    charged attempt: MAX_SERVICE_FAILURES batches, or MAX_LOST_CALLS live calls. Reads the stored
-    attempts, so the failures have to be written before.
+    charged attempt: MAX_SERVICE_FAILURES batches, or MAX_LOST_CALLS live calls, without a reply for
+    the row. Reads the stored attempts, so the failures have to be written before.
     """
     row_ids = [judgement.claim.item_id for judgement in failed]
     if not row_ids:
@@ -552,10 +554,7 @@ def _attempts_reason(judgement: JudgedReply, attempt_count: int) -> str:
 
 
 def _describe_failure(judgement: JudgedReply) -> str:
-    """Return the API's error of a failed reply, else the reason with the finish reason.
-
-    Without both only the reason is returned.
-    """
+    """Return the API's error of a failed reply, else the reason, with the finish reason if any."""
     reply = judgement.reply
     if reply is not None and reply.rpc_code is not None:
         return f"error {reply.rpc_code}: {reply.excerpt}"

@@ -125,15 +125,17 @@ class RequestBuilder:
         return (self._questions or self.settings).build_line
 
     def plan_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
-        """Yield the request about each row, in order, without rows that cannot be asked.
+        """Yield the request about each row, in order; rows with an unreadable image are skipped.
+
+        Any other row that cannot be sent is an error. Only reads.
 
         If a decision model decided the closed fields (choices, yes or no) of the same input before,
         the request asks only about the other fields of the answer. Each answer of a row that the
         token limit cut short multiplies the limit of its next request by TOKEN_LIMIT_FACTOR, up to
-        the limit of the model. Only reads.
+        the limit of the model.
 
         Raises:
-            InputError: A row cannot be sent, or its request line is too long for a batch file.
+            InputError: The request about a row cannot be built, or is too long for a batch file.
             ConfigurationError: The task's file changed during the command.
         """
         task = self.task

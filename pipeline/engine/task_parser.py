@@ -80,7 +80,8 @@ def _read_parts(text: str, path: Path, columns: Mapping[str, str]) -> WrittenTas
 
     Args:
         text: The content of the file.
-        columns: Columns of its rows, among which the text column is searched.
+        columns: Columns of its rows. Without `quotes_in=`, the text column is the one that the last
+            name in the prompt means; "" if there is no such column.
 
     Raises:
         SyntaxError, ValueError, KeyError, AttributeError, StopIteration: A part is missing or has

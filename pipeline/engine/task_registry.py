@@ -78,8 +78,9 @@ INDEX_OPTIONS = ("index", "label")
 def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
-    These are user tasks, and shipped tasks that are registered like them. In a copied workspace,
-    the path of the file `tasks/NAME.py` that came with it replaces the recorded path. If a run over
+    These are user tasks, and shipped tasks that have a record in the table of tasks like them. In a
+    copied workspace, the path of the file `tasks/NAME.py` that came with it replaces the recorded
+    path. If a run over
     selected rows (`tag WHERE=`) is unfinished, only these rows of its task are open. The tasks use
     the backend to which the workspace is bound; before its first upload, that of the settings.
     """
@@ -105,8 +106,8 @@ def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
     the folder that contains the workspace. Its path replaces the recorded path in two cases:
 
     - The recorded file does not exist.
-    - The recorded file is a `tasks/NAME.py` outside the folder that contains the workspace: the
-      original of the copy.
+    - The recorded file exists, is called `tasks/NAME.py`, too, and is outside the folder that
+      contains the workspace. It is probably the original of the copied file.
 
     A record is returned unchanged if TASK is the path of the recorded file, or if the task was
     declared in Python.
@@ -128,8 +129,8 @@ def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task of the TASK setting is registered, else None.
 
     TASK may be such a name. If it is the path of a file from which tasks were registered, the file
-    is loaded, and the name that it declares now is returned if it is one of these tasks. If the
-    file cannot be loaded, the name of the first of these tasks is returned.
+    is loaded, and the name that it declares now is returned if it is one of these tasks; otherwise
+    None. If the file cannot be loaded, the name of the first of these tasks is returned.
     """
     setting = settings.task
     path_by_name = {
@@ -430,12 +431,12 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
 
         - `gates`: The gates as a text, in the format of the GATES setting.
         - `answer_tokens`: The estimated tokens of an answer, with the row code of `echo`.
-        - `closed`: Whether all fields of the answer are choices.
+        - `closed`: Whether all fields of the answer are closed (choices, yes or no).
         - `reading`: READING_VERSION, the number of the rules by which sources are read.
         - `asked`: The columns of the prompt.
         - `quotes_in`: The column of quotations, or None.
-        - `quoted`: Columns without whose text a row is not asked. This is the column of quotations
-          if no answer is valid without a quotation; otherwise the list is empty.
+        - `quoted`: A list with the column of quotations if each valid answer has a quotation, else
+          empty. A row without text in this column is not asked.
         - `images`: The columns of images. A declaration without images does not have this key.
         - `vocabulary`: True if the answer has vocabularies; else the key is missing.
     """

@@ -250,8 +250,9 @@ def _rewrite_tags(
     """Write the tags of people that follow from the rules that are now in force.
 
     Checks all tagged people, page by page, and writes only tags that change. If the tags of a
-    person followed from the preferred answer, the new tags are made from that answer. Otherwise
-    another program wrote the tags, and the new tags are made from them.
+    person followed from the preferred answer and `rules_before`, the new tags are made from that
+    answer. Otherwise another program wrote the tags, and the rules are applied to the tags
+    themselves, so an undone merge stays in them.
 
     Args:
         tx: Transaction in which the rules were changed.

@@ -286,8 +286,11 @@ def _list_distributions(
 def _list_notes(versions: Sequence[_VersionKey], other_types: Counter[str]) -> Iterator[str]:
     """Yield a note for each limit of the measurement that applies, for readers of the report.
 
-    The limits are: several versions are measured together, there is no other version with which the
-    types can be compared, and other versions have concepts of unknown types.
+    These are limits:
+
+    - Several versions are measured together.
+    - There is no other version with which the types can be compared.
+    - Other versions have concepts of unknown types, which are not compared.
 
     Args:
         versions: The measured versions.
@@ -332,11 +335,11 @@ def _check_quotations(answer: _ReadAnswer) -> list[bool]:
 
 
 def _make_sample(answer: _ReadAnswer) -> Sample:
-    """Return a random concept with the part of the passage around its first quotation.
+    """Return a concept of an answer with the part of the passage around its first quotation.
 
-    The same answer always gives the same concept. A concept with a quotation that was found by
-    likeness is preferred. The sample has the beginning of the passage and a note if the concept has
-    no quotation, or a wrong quotation. It has no text if the passage is gone.
+    The concept is drawn at random, but a repeated call draws the same. A concept with a quotation
+    that was found by likeness is preferred. If the concept has no quotation, or a wrong quotation,
+    the sample has the beginning of the passage and a note. It has no text if the passage is gone.
     """
     concept = _draw_concept(answer)
     text = answer.text
@@ -428,9 +431,9 @@ def verify_quotes(
     began, are only counted. Only reads.
 
     Returns:
-        A summary to print, its figures for programs, and the faults. Concepts of missing passages
-        are among the faults, but not in the number of faults of summary and figures, because
-        another program may delete passages.
+        A summary to print, its figures for programs, and the faults. The number of faults in
+        summary and figures leaves out concepts of missing passages, because another program may
+        delete passages. They are in the list of faults.
     """
     versions = answers.list_versions(tx, table.TASK)
     versions.append(VersionCounts(answers.PERSON))
