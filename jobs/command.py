@@ -273,7 +273,7 @@ def open_configured_workspace(
             - "sync": "write" for a user task, because its rows are read from the source and stored
               first; "read" for a built-in task.
             - "look": as "read", but with `task_name` or for a user task a missing workspace is
-              replaced by an empty temporary workspace, as `open_read_only` does.
+              replaced by an empty temporary workspace, as `open_existing_or_temporary` does.
         settings: The settings, instead of those of options, environment and `.env`.
         task_name: The task of the session, whatever TASK= names.
         is_whole_workspace: The command is about all tasks: no tables of a task are created. If the
@@ -285,7 +285,7 @@ def open_configured_workspace(
         InputError, ConfigurationError: As `open_workspace` and `with_default_task`.
     """
     from pipeline.engine.access import Access
-    from pipeline.engine.open_workspace import open_read_only, open_workspace
+    from pipeline.engine.open_workspace import open_existing_or_temporary, open_workspace
     from pipeline.engine.task_selection import with_default_task
 
     settings = settings or read_settings()
@@ -301,7 +301,7 @@ def open_configured_workspace(
 
     is_user_task = settings.task not in BUILT_IN_TASKS
     if access == "look" and (task_name or is_user_task):
-        with open_read_only(settings, display, confirm=ask_unless_yes) as ws:
+        with open_existing_or_temporary(settings, display, confirm=ask_unless_yes) as ws:
             yield ws
         return
 

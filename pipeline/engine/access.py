@@ -79,12 +79,16 @@ def check_access(
 ) -> AllowedAccess:
     """Check whether a command may use the workspace, and ask a person if need be; write nothing.
 
-    A person is asked before tables or columns are added to another program's database, and before a
-    workspace whose folder is missing gets a new folder. WRITE counts as CREATE for a user task that
-    brings its rows from a file, from Python or from a database of its own.
+    - READ needs a workspace and its folder. Nobody is asked: if tables of another program would
+      have to be adopted, READ is refused.
+    - WRITE needs a workspace, or at least its database. For a user task that brings its rows from a
+      file, from Python or from a database of its own, WRITE is treated as CREATE.
+    - CREATE needs nothing.
+    - WRITE and CREATE ask a person before they add tables or columns to another program's database,
+      and before they make a new folder for a workspace that lost its folder.
 
-    Two faults pass this check and are reported when the folder is opened: a file in the place of
-    the folder, and a missing database of a folder that has files of batches or index builds.
+    Two faults are not reported here, but when the folder is opened: a file in the place of the
+    folder, and a missing database although the folder has files of batches or index builds.
 
     Args:
         confirm: Asks a person a question; returns the answer.
@@ -96,8 +100,7 @@ def check_access(
         caller need not check them again (else None).
 
     Raises:
-        ConfigurationError: There is no workspace and `access` creates none, its folder or database
-            is missing, or the person did not agree to the additions.
+        ConfigurationError: Something that `access` needs is missing, or the person did not agree.
         InputError: The first use of the user task would be refused.
     """
     # A file in the place of the folder is reported when the folder is opened.
@@ -130,7 +133,9 @@ def check_access(
     if not is_ours and names_user_task(settings):
         from pipeline.engine import task_registry
 
-        brings_rows = task_registry.check_first_use(settings, store)
+        declaration, path = task_registry.load_named_declaration(settings)
+        task_registry.check_first_use(declaration, path, settings, store)
+        brings_rows = task_registry.brings_rows(declaration)
         # The task brings the rows, so a workspace can be created.
         if access is Access.WRITE and brings_rows:
             access = Access.CREATE
@@ -155,6 +160,9 @@ def check_access(
 
 def _new_workspace_hint(settings: Settings, *, brings_rows: bool) -> HintTemplate | str:
     """Return the hint with the command that creates a workspace for the task of the settings.
+
+    It is `import` for a built-in task and `try` for a user task that brings its rows. A query has
+    no such command, because it needs an existing database.
 
     Args:
         brings_rows: The rows of a user task do not come from the workspace's database.
@@ -186,17 +194,18 @@ def _check_readable(settings: Settings, store: Store, additions: _PlannedAdditio
 
 def _confirm_additions(
     store: Store,
-    agrees: Callable[[str], bool],
+    confirm: Callable[[str], bool],
     additions: _PlannedAdditions,
     *,
     is_ours: bool,
 ) -> None:
     """Ask a person whether tables and columns may be added to another program's database.
 
-    The question names the database and all additions. Nothing happens if the person agrees.
+    Call it if there are tables of another program. The question names the database and all
+    additions. Nothing happens if the person agrees.
 
     Args:
-        agrees: Asks a person a question; returns the answer.
+        confirm: Asks a person a question; returns the answer.
         is_ours: The database has a workspace already. Otherwise the tables that findable makes in
             every workspace are listed first.
 
@@ -215,7 +224,7 @@ def _confirm_additions(
         foreign_tables = f"tables of another program ({names})"
     location = f"{store.display_name} has {foreign_tables}"
     _require_consent(
-        agrees,
+        confirm,
         f"{location}. Findable would add {planned_text}. Add them?",
         f"{location}; findable would add {planned_text}; nothing was written",
         f"{OptionHint(yes=True)} adds them; "
@@ -223,7 +232,7 @@ def _confirm_additions(
     )
 
 
-def _confirm_new_folder(settings: Settings, store: Store, agrees: Callable[[str], bool]) -> None:
+def _confirm_new_folder(settings: Settings, store: Store, confirm: Callable[[str], bool]) -> None:
     """Ask a person whether a workspace may go on without its folder.
 
     Raises:
@@ -234,7 +243,7 @@ def _confirm_new_folder(settings: Settings, store: Store, agrees: Callable[[str]
         f"{store.display_name} are in another folder, or lost"
     )
     _require_consent(
-        agrees,
+        confirm,
         f"{lost_folder}. Go on in a new folder, without these files?",
         f"{lost_folder}; nothing was made",
         f"set {OptionHint('data')} to the folder that belongs to that database; "
@@ -242,9 +251,11 @@ def _confirm_new_folder(settings: Settings, store: Store, agrees: Callable[[str]
     )
 
 
-def _require_consent(agrees: Callable[[str], bool], question: str, message: str, hint: str) -> None:
+def _require_consent(
+    confirm: Callable[[str], bool], question: str, message: str, hint: str
+) -> None:
     """Ask a person; raise ConfigurationError with a message and hint if the answer is no."""
-    if not agrees(question):
+    if not confirm(question):
         raise ConfigurationError(message, hint=hint)
 
 
@@ -258,7 +269,8 @@ def _plan_table_additions(
     """Return the tables, views and columns that a command would add; write nothing.
 
     The plan of an empty database is empty, because nobody has to be asked about it. The plan also
-    names the tables of other programs; in a workspace only if a table or view is added.
+    names the tables of other programs. But if the database has a workspace and only columns are
+    added, these names are left out.
 
     Args:
         is_whole_workspace: The command is about the whole workspace, and makes no tables of a task.
@@ -328,8 +340,8 @@ def _no_workspace_error(
 
     Args:
         other_tables: Tables of another program; the message lists the first MAX_LISTED_TABLES.
-        hint: How to create a workspace. If there are other tables, the hint names commands that ask
-            before they add tables, instead.
+        hint: How to create a workspace. It is ignored if there are other tables: the error then
+            names commands that ask before they add tables.
     """
     location = str(settings.data)
     unchanged = "made"

@@ -66,9 +66,11 @@ def set_field_of_rows(
 ) -> BulkEditReport:
     """Set a field of the answer of each row that matches a filter; record that as a bulk edit.
 
-    Each chunk of rows is a transaction of its own. Refused rows are counted in the report and stay
-    as they were. If the same editor began an edit with the same field, value and filter, and it was
-    interrupted, it continues under its number.
+    Each chunk of rows is a transaction of its own. Rows whose new answer is invalid, or that
+    another program's table refuses, are counted in the report and stay as they were. A row without
+    an answer gets one with this field, which is invalid if other fields are required. If the same
+    editor began an edit with the same field, value and filter, and it was interrupted, it continues
+    under its number.
 
     Args:
         change: The field, its new value and the filter.
@@ -176,8 +178,8 @@ def undo_bulk_edit(
     """Undo each edit of a bulk edit, also of an interrupted one, and record that it was undone.
 
     Each chunk of rows is a transaction. Fields that a later edit changed again keep their values.
-    The last transaction removes the marks of review. An interrupted undo can be called again: rows
-    that are undone already count as unchanged.
+    The last transaction removes the marks of review that the bulk edit set. The undo can be called
+    again, for example after an interruption: rows that are undone already count as unchanged.
 
     Args:
         number: The number of the bulk edit.
@@ -185,11 +187,11 @@ def undo_bulk_edit(
         progress: Gets the number of edits that were visited.
 
     Returns:
-        The number of the bulk edit, and how many rows this call changed, left unchanged and
-        refused.
+        The report with `number`, and how many rows this call changed, left unchanged and refused.
 
     Raises:
         InputError: There is no such bulk edit, or the editor's name is invalid.
+        ConfigurationError: Code of the task's file failed; chunks before stay undone.
     """
     editor_name = corrections.normalize_editor_name(editor_name)
     with store.read() as tx:

@@ -25,9 +25,9 @@ def read_confidence_sources(
 ) -> dict[str, list[JudgedAnswer]]:
     """Return the answers of rows from which a new correction copies confidences, by row id.
 
-    The list of a row has all its corrections, newest first, and then its preferred model answer.
-    Earlier corrections have confidences of the fields that they did not set. A row without answers
-    is left out.
+    The list of a row has all its corrections, newest first, and then its preferred model answer. A
+    correction is a source, too, because it has confidences of the fields that it did not set. A row
+    without answers is left out.
     """
     sources_by_id = {}
     answers_by_id = read_applied_answers(tx, preference.task, row_ids)
@@ -51,7 +51,7 @@ def choose_kept_confidences(
 
     Args:
         values: The corrected answer, by field.
-        corrected_fields: Fields that a person set.
+        corrected_fields: Fields that a person set, in this correction or in an earlier one.
         judged_answers: The answers of the row from `read_confidence_sources`.
     """
     confidences: dict[str, FieldConfidence] = {}

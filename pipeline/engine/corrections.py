@@ -113,9 +113,9 @@ def _format_typed_value(value: Any) -> str:
     """Return a value as text that `parse_typed_fields` reads back.
 
     A text is returned as it is, and a list of texts is joined by commas. Any other value is
-    returned as JSON. So is a text that is empty, has outer spaces, or has a sign that
-    `parse_typed_fields` would not read as text: a semicolon, quotation mark or bracket, or a comma
-    in a list.
+    returned as JSON. A text is also returned as JSON if it is empty, has outer spaces, or has a
+    semicolon, a quotation mark or an opening bracket. A list is returned as JSON if it is empty, or
+    if one of its texts is such a text or has a comma.
     """
     is_list = isinstance(value, list) and all(isinstance(member, str) for member in value)
     members = value if is_list else [value]
@@ -167,9 +167,9 @@ def correct_answer(
 ) -> Document:
     """Correct fields of a row's answer, or undo an edit, and store that as a new edit.
 
-    Also unparks the row, and updates the answer in tables of other programs. Runs in a write
-    transaction, so an error changes nothing. If the edit undoes the last correction, the answer of
-    a model is restored without validation.
+    A row without an answer gets one. A new edit also unparks the row, and updates the answer in
+    tables of other programs. Runs in a write transaction, so an error changes nothing. If the edit
+    undoes the last correction, the answer of a model is restored without validation.
 
     Args:
         row_name: Id or name of the row.
@@ -273,7 +273,7 @@ def plan_edits(
     editor_name: str,
     edited_at: datetime,
     confirms_values: bool = False,
-    unconfirmed_ids: Collection[str] = (),
+    unconfirmable_ids: Collection[str] = (),
 ) -> PlannedEdits:
     """Make and validate an edit of each row; store nothing.
 
@@ -281,7 +281,7 @@ def plan_edits(
         changes: New values by field, or the number of the edit to undo, by row id.
         editor_name: Name of the editor, from `normalize_editor_name`.
         confirms_values: Also make an edit if the answer has the values, and no person set them.
-        unconfirmed_ids: Rows to which `confirms_values` does not apply.
+        unconfirmable_ids: Rows for which `confirms_values` is ignored.
 
     Returns:
         Each row in one of three parts: its edit, its id if its answer is not changed, or the error
@@ -303,7 +303,7 @@ def plan_edits(
                 current,
                 editor_name=editor_name,
                 edited_at=edited_at,
-                confirms_values=confirms_values and row_id not in unconfirmed_ids,
+                confirms_values=confirms_values and row_id not in unconfirmable_ids,
             )
         except InputError as error:
             refusals[row_id] = error
@@ -374,11 +374,11 @@ def _make_edit(
     edited_at: datetime,
     confirms_values: bool = False,
 ) -> NewEdit | None:
-    """Return a validated edit of a row, or None if the answer has the new values already.
+    """Return a validated edit of a row, or None if it would change nothing; store nothing.
 
-    An edit without new values is returned if it changes which fields count as set by a person
-    (labels): an undo, or a change with `confirms_values`. Without `confirms_values`, only changed
-    fields become labels. Nothing is stored.
+    Labels are the fields that count as set by a person. With `confirms_values`, all fields of
+    `change` become labels; without it, only those whose value changes. An undo, or a change with
+    `confirms_values`, is also returned if it changes only labels.
 
     Args:
         change: New values by field, or the number of the edit to undo.
@@ -393,7 +393,7 @@ def _make_edit(
 
     answer = current.answers[row_id]
     row_edits = current.edits[row_id]
-    new_answer = _changed_answer(task, row_id, answer, change, row_edits)
+    new_answer = _make_changed_answer(task, row_id, answer, change, row_edits)
     row = current.rows.get(row_id)
     if row is None:
         raise InputError(f"row {row_id!r} no longer exists; {UNCHANGED_MESSAGE}")
@@ -449,15 +449,16 @@ def store_edits(
 ) -> dict[str, FindableError]:
     """Store validated edits in the caller's transaction; return why rows were refused, by row id.
 
-    Also updates the answers in tables of other programs, and unparks the rows. Nothing of a refused
-    row is stored. Each write has a savepoint. If it is refused, the halves are written on their
-    own, until the refused rows are found.
+    Also updates the answers in tables of other programs, and unparks the rows. A row is refused if
+    its edit raises InputError or RefusedRowError. Nothing of such a row is stored. All other rows
+    are stored.
 
     Args:
         bulk_edit: Number of the bulk edit that the edits are part of.
 
     Raises:
-        ConfigurationError: Another program prevented a change; the transaction must be rolled back.
+        ConfigurationError: A trigger or rule of another program left a row as it was; the
+            transaction must be rolled back.
     """
 
     def write(row_ids: Sequence[str]) -> None:
@@ -551,14 +552,14 @@ def _conflict_error(row_edits: Sequence[AnswerEdit], current: Document) -> Chang
     )
 
 
-def _changed_answer(
+def _make_changed_answer(
     task: Task,
     row_id: str,
     answer: Document,
     change: Mapping[str, Any] | int,
     row_edits: Sequence[AnswerEdit],
 ) -> Document:
-    """Return `answer` with new values of fields, or with an edit undone; not validated.
+    """Return a copy of `answer` with new values, or with an edit undone; do not validate it.
 
     Args:
         change: New values by field, or the number of the edit to undo.
@@ -596,6 +597,10 @@ def _describe_answer(
     """Return a document with a row's id, answer, mark, state and edits; see `read_history`.
 
     `state` is a hash of row id, answer and number of edits. Each edit has its changed fields.
+
+    Args:
+        answers: Current answers by row id. It has this row; other rows are ignored.
+        edits_by_id: All edits by row id, likewise.
     """
     answer = answers[row_id]
     row_edits = edits_by_id[row_id]
@@ -622,8 +627,8 @@ def parse_typed_fields(task: Task, text: str) -> Document:
 
     A value that begins with a quotation mark or a bracket is JSON. Any other value is read as text,
     as JSON (number, true, false, null) or as a list separated by commas: the first of these that
-    the field accepts. An empty value is the first that the field accepts of an empty text, null and
-    an empty list.
+    the field accepts. If it accepts none, the nearest is returned and no error is raised. An empty
+    value is an empty text, null or an empty list. If a field is repeated, its last value counts.
 
     Args:
         text: Assignments separated by semicolons; empty for no field.
@@ -803,7 +808,7 @@ def _undo_edit(answer: Document, edit: AnswerEdit) -> Document:
 
     A field that changed after the edit keeps its value. But if it is a list, the elements that the
     edit added are removed, and those that it removed are inserted again at their former positions.
-    A field that becomes None is dropped if the answer before the edit did not have it.
+    A field that the edit added is removed again.
     """
     restored = dict(answer)
     for name, (before, after) in _changed_fields(edit).items():

@@ -62,10 +62,11 @@ def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord)
 
     - Former columns and fields follow the current columns and fields, because stored rows and
       answers have them.
-    - The hash of the source stays only if the source would be read in the same way.
+    - The hash of the source stays only if both records have the same rules for reading sources, and
+      the same columns of the prompt and of required quotations.
     - What only the database knows stays: how far `cursor=` has read the query, the preferred
       versions, the versions that asked selected rows again, the drawn examples, and the
-      fingerprints from when the vocabularies had fewer terms.
+      fingerprints of answers that were asked with fewer terms of the vocabularies.
     """
     if stored_record is None:
         return declared_record
@@ -104,15 +105,19 @@ def accept_declaration_change(
     *,
     is_accepted: bool,
 ) -> list[str]:
-    """Refuse a change that would mix answers to two questions under a version, unless accepted.
+    """Refuse a changed declaration whose version was used already, unless the user accepts it.
 
-    A declaration with the same fingerprint passes, and any change of a version under which no row
-    was asked. New and renamed terms of a vocabulary pass, too; stored answers get the new names. A
-    change of a used version that passes or is accepted is recorded as an event. Runs in the
-    caller's transaction, which stores the record.
+    A version is used if rows were asked under it: its answers would be to different questions.
+
+    - If the version is not used or the fingerprint is the same, nothing is done.
+    - If only terms of a vocabulary were added or renamed, stored answers get the new names.
+    - Any other change is refused if `is_accepted` is False.
+
+    A change of a used version that is not refused is recorded as an event. Runs in the caller's
+    transaction, which stores the record.
 
     Args:
-        is_accepted: The user accepts a changed declaration under a version that was used.
+        is_accepted: The user accepts any change of the declaration.
 
     Returns:
         Lines to print about a recorded change; else empty.

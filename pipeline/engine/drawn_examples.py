@@ -40,9 +40,10 @@ class _Candidate(NamedTuple):
 def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declaration) -> TaskRecord:
     """Return a copy of a task's record with examples, drawn at random from labelled rows.
 
-    Up to MAX_EXAMPLES rows are drawn. A row must have a label, a value that a person set or
-    confirmed, of each field. The record is returned unchanged if it has examples of its version and
-    a row was asked under the version already, or if the declaration does not have
+    Up to MAX_EXAMPLES rows are drawn, and none if there are no such rows. A person must have set or
+    confirmed each field of a drawn row. The prompt version is the seed, so a repeated draw from the
+    same rows gives the same examples. The record is returned unchanged if it has examples of its
+    version and a row was asked under the version already, or if the declaration does not have
     `examples="corrections"`. Nothing is stored.
     """
     if not declaration.draws_examples:

@@ -42,19 +42,20 @@ def find_duplicates(
     extractor: str,
     planned_requests: Sequence[PlannedRequest],
 ) -> EarlierRequests:
-    """Find rows of planned requests whose input was asked before; write nothing.
+    """Find the planned requests that need not be sent, because their input was asked before.
 
-    Equal inputs among the planned requests themselves are not found. An answer of another row, or
-    an answer of the row itself that was not applied to it, is copied if it has the task's
-    fingerprint and is valid for the row.
+    If another request with the input has no reply yet, the row waits for it. Otherwise a stored
+    answer is copied: that of another row with the input, or one of the row itself that was not
+    applied to it. The answer must have the task's fingerprint and be valid for the row. Equal
+    inputs among the planned requests themselves are not found. Writes nothing.
 
     Args:
         extractor: The version (`task@n/model`) that asks.
         planned_requests: The requests that are about to be made.
 
     Returns:
-        The rows whose input is in a request without a reply, and the copies of stored answers for
-        other rows. A row whose input was not asked before is in neither.
+        The ids of the waiting rows, and the copied answers by row id. A row that must be asked is
+        in neither.
     """
     rows = [request.row for request in planned_requests]
     states_by_hash = claims.find_duplicate_inputs(
@@ -129,18 +130,22 @@ def copy_to_duplicates(
     provenance: Provenance,
     now: datetime,
 ) -> set[str]:
-    """End rows with equal inputs like the asked row: copy its answer to them, or park them.
+    """Copy the results of asked rows to open rows with equal inputs: answers and parked states.
 
-    Call it in the transaction that wrote `judgements`. Only rows that can be claimed now, and whose
-    input did not change, are written. A copied answer is validated for its row; if it is invalid,
-    the row gets a failed attempt. A row whose asked row was parked without an answer is parked with
-    the same reason.
+    - If the asked row has an answer, the other rows get the answer too. It is validated for each
+      row; if it is invalid there, the row gets a failed attempt.
+    - If the asked row was parked without an answer, the other rows are parked with its reason.
+    - Any other failure is not copied.
+
+    Only rows that can be claimed now, and whose input did not change, are written. Call it in the
+    transaction that wrote `judgements`.
 
     Args:
-        judgements: Judged replies that were just written.
+        judgements: Judged replies of asked rows that were just written.
         write_result: Result of writing them; it names the rows that were parked.
-        open_ids_by_hash: The open rows that may be written, by input hash. If None, they are the
-            open rows with the input of a parked row, which are looked up here.
+        open_ids_by_hash: Ids of the open rows that may be written, by input hash. If None, they are
+            looked up here, but only for the inputs of parked rows; answers of rows that were not
+            parked are then not copied.
 
     Returns:
         The ids of the rows that got an answer or a failed attempt, or were parked.

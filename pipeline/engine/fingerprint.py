@@ -19,9 +19,9 @@ def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
 
     They are system text, prompt, schema, examples, model and its settings, and the settings of
     images and of `echo` if the task uses them. Of examples that are drawn from labelled rows only
-    the setting is a member. If the answer has vocabularies, the member `vocabulary` is a dict by
-    file; each member of it has (description, parent) by name of the term. Aliases and the order of
-    the terms do not count.
+    the setting is a member. If the answer has vocabularies, the member `vocabulary` has for each
+    file a dict from the name of a term to its description and parent. Aliases and the order of the
+    terms do not count.
     """
     member_names: tuple[str, ...] = FINGERPRINT_MEMBERS
     if declaration.images:

@@ -174,7 +174,7 @@ def _request_content(
     Raises:
         PictureError: The server refuses, or the content is too long or incomplete.
         OSError, http.client.HTTPException, ValueError: The connection failed, or was cut at the
-            deadline. The error is TimeoutError if the cut looks like the end of the content.
+            deadline.
     """
     # The timeout of a socket does not limit a server that sends a byte at a time.
     cut_timer = threading.Timer(

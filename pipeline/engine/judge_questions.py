@@ -123,8 +123,8 @@ def _write_instructions(field_text: str, value: Any) -> str:
 
     Args:
         field_text: Name and description of the field.
-        value: A single value, or an object. Empty members of an object are left out, and members
-            that are quotations are written apart from the others.
+        value: A single value, or an object. Empty members of an object are left out. Quotations are
+            the last lines, each in tags of its own; all other members are in one line before them.
     """
     plain_parts: list[str] = []
     quotations: list[str] = []
@@ -180,8 +180,8 @@ def build_support_line(
     """Build the request line of the questions about an answer, and estimate its tokens.
 
     Args:
-        task_name: The name of the task; it is part of the key.
-        answer_id: The id of the stored answer, which is a member of the line.
+        task_name: The name of the task. The key of the line is made from it and `row_id`.
+        answer_id: The id of the stored answer; a member of the line, not part of the key.
         model: The name of the decision model.
         prompt_text: The text of the row.
         questions: At least one question.

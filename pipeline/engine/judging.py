@@ -113,11 +113,11 @@ def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
     """Return the origin of a batch's replies: number, version, model, fingerprint and mode.
 
     The model and its prices are from the table of models. If the table does not have the model, the
-    setting PRICES gives its prices. If that is not set, either, the model has no price, unless the
-    batch was made with a price: then its cost cannot be computed, and an error is raised.
+    setting PRICES gives its prices. If PRICES is not set, the model has no price.
 
     Raises:
-        ConfigurationError: The table no longer has the model, and its price is needed.
+        ConfigurationError: The batch was made with a price, but now neither the table nor PRICES
+            has one for its model.
     """
     model = models.load_models(settings.models_file).get(batch.model)
     if model is None and (settings.prices or not batch.priced_on):
@@ -158,7 +158,7 @@ def judge_lines(
         model: The model that was asked.
         partial_answer: The stored decision about closed fields of the same input, which is joined
             with a reply about the other fields.
-        row: The row, if the task needs it to judge an answer.
+        row: Values of the row by column, if the task needs them to judge an answer.
         is_changed: The request was made from another declaration of the task, so a reply need not
             have a row code.
 
@@ -204,15 +204,16 @@ def judge_reply(
 ) -> JudgedReply:
     """Judge one reply: a failure keeps its reason, any other reply must validate as an answer.
 
-    An error of billing or permissions of the API key's account counts neither against the row (not
-    charged) nor towards any limit (forgiven). Any other failure is charged to the row. Surplus
-    values are dropped from an answer and counted. Writes nothing.
+    An error of billing or permissions of the API key's account never leads to parking the row: it
+    is neither charged to the row nor counted as a failure of the service (forgiven). Any other
+    failure is charged to the row. Surplus values are dropped from an answer and counted. Writes
+    nothing.
 
     Args:
         claim: The row that was asked, and the hash of its input.
         partial_answer: The stored decision about closed fields of the same input. It is joined with
             a reply that has none of these fields, and the joined text replaces that of the reply.
-        row: The row, if the task needs it to judge an answer.
+        row: Values of the row by column, if the task needs them to judge an answer.
         is_changed: The request was made from another declaration of the task, so a reply need not
             have a row code.
 
@@ -316,7 +317,7 @@ def _parse_answer(
     the request was made from another declaration.
 
     Returns:
-        The answer and "ok", or None and the reason why the reply is invalid.
+        The answer and "ok" (not ""), or None and the reason why the reply is invalid.
     """
     answer_model = task.prompt.answer_model
     has_own_field = ECHO_FIELD in answer_model.model_fields
@@ -349,11 +350,13 @@ def write_judged_replies(
     """Store answers, partial answers and failed attempts, and end the claims of their rows.
 
     Runs in the caller's transaction. A claimed row is answered, parked or open again afterwards. It
-    is parked if it must not be asked again, for example because it failed too often. If a row took
-    an answer, the change of the task's rows is recorded, so that its index becomes outdated.
+    is parked if it must not be asked again, for example because it failed too often. A row with a
+    partial answer is open again. If a row took an answer, the change of the task's rows is
+    recorded, so that its index becomes outdated.
 
     A copied reply (`claim.is_copy`) belongs to a row that no batch claims: the row is recorded as
-    answered or parked. Without a batch number in `provenance` no claim is ended.
+    answered or parked. If all replies are copies, `provenance` may have no batch number; then no
+    claim of a batch is ended.
 
     Args:
         judgements: Outcomes of requests, or copies of them for rows with equal inputs.
@@ -371,14 +374,14 @@ def write_judged_replies(
     answered = [judgement for judgement in judgements if judgement.answer is not None]
     unanswered = [judgement for judgement in judgements if judgement.answer is None]
     failed = [judgement for judgement in unanswered if not judgement.is_partial]
-    _write_partial_answers(tx, task, judgements, source=provenance, at=now)
+    _write_partial_answers(tx, task, judgements, provenance=provenance, now=now)
 
     valid_answers = [
         ValidAnswer(judgement.claim.item_id, judgement.answer, judgement.claim.input_hash)
         for judgement in answered
         if judgement.answer is not None
     ]
-    write_result = _write_answers(tx, task, valid_answers, provenance=provenance, at=now)
+    write_result = _write_answers(tx, task, valid_answers, provenance=provenance, now=now)
     if write_result.applied:
         workspace.record_row_change(tx, task.name)
 
@@ -393,7 +396,7 @@ def write_judged_replies(
     ]
     answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
 
-    parked_reasons = _find_parked_reasons(tx, task, failed, source=provenance)
+    parked_reasons = _find_parked_reasons(tx, task, failed, provenance=provenance)
     write_result.parked = {**parked_reasons, **write_result.blocked}
 
     claimed = [judgement for judgement in judgements if not judgement.claim.is_copy]
@@ -418,8 +421,8 @@ def _write_partial_answers(
     task: Task,
     judgements: Sequence[JudgedReply],
     *,
-    source: Provenance,
-    at: datetime,
+    provenance: Provenance,
+    now: datetime,
 ) -> None:
     """Write the partial answers among judged replies. An attempt records the use of each reply."""
     new_answers = [
@@ -437,10 +440,10 @@ def _write_partial_answers(
             tx,
             new_answers,
             task=task.name,
-            extractor=source.extractor,
-            batch=source.batch_number,
-            fingerprint=source.fingerprint,
-            now=at,
+            extractor=provenance.extractor,
+            batch=provenance.batch_number,
+            fingerprint=provenance.fingerprint,
+            now=now,
         )
 
 
@@ -475,20 +478,18 @@ def _write_answers(
     valid_answers: Sequence[ValidAnswer],
     *,
     provenance: Provenance,
-    at: datetime,
+    now: datetime,
 ) -> WriteResult:
     """Write answers into the task's tables; return which rows took them.
 
-    If a constraint or trigger of the database refuses an answer, its row is returned as `blocked`,
-    with the reason. Each write has a savepoint. If it is refused, the halves of the list are
-    written on their own, until the refused rows are found.
+    Rows whose answer the database refuses are returned as `blocked`, with the reason. All other
+    answers are written.
     """
     written = list[WriteResult]()
 
     def write(accepted_answers: Sequence[ValidAnswer]) -> None:
-        written.append(
-            task.answers.write(tx, accepted_answers, extractor=provenance.extractor, now=at)
-        )
+        result = task.answers.write(tx, accepted_answers, extractor=provenance.extractor, now=now)
+        written.append(result)
 
     refused = write_accepted_rows(tx, valid_answers, write, refusals=RefusedRowError)
     blocked = {answer.item_id: error.reason for answer, error in refused}
@@ -500,26 +501,26 @@ def _find_parked_reasons(
     task: Task,
     failed: Sequence[JudgedReply],
     *,
-    source: Provenance,
+    provenance: Provenance,
 ) -> dict[str, str]:
     """Return why failed rows must not be asked again, by row id; other rows are left out.
 
     A row must not be asked again after a charged error that the API calls final, after MAX_ATTEMPTS
     attempts that were charged to it, or after too many failures of the service since the last
-    charged attempt: MAX_SERVICE_FAILURES batches, or MAX_LOST_CALLS live calls. Reads the stored
-    attempts, so the failures have to be written before.
+    charged attempt: MAX_SERVICE_FAILURES batches, or MAX_LOST_CALLS live calls, without a reply for
+    the row. Reads the stored attempts, so the failures have to be written before.
     """
     row_ids = [judgement.claim.item_id for judgement in failed]
     if not row_ids:
         return {}
 
-    is_live = source.mode is not Mode.BATCH
-    charged_counts = answer_counts.count_charged(tx, task.name, source.extractor, row_ids)
+    is_live = provenance.mode is not Mode.BATCH
+    charged_counts = answer_counts.count_charged(tx, task.name, provenance.extractor, row_ids)
     uncharged_ids = [judgement.claim.item_id for judgement in failed if not judgement.is_charged]
     service_failure_counts = answer_counts.count_service_failures(
         tx,
         task.name,
-        source.extractor,
+        provenance.extractor,
         uncharged_ids,
         live=is_live,
     )
@@ -554,10 +555,7 @@ def _attempts_reason(judgement: JudgedReply, attempt_count: int) -> str:
 
 
 def _describe_failure(judgement: JudgedReply) -> str:
-    """Return the API's error of a failed reply, else the reason with the finish reason.
-
-    Without both only the reason is returned.
-    """
+    """Return the API's error of a failed reply, else the reason, with the finish reason if any."""
     reply = judgement.reply
     if reply is not None and reply.rpc_code is not None:
         return f"error {reply.rpc_code}: {reply.excerpt}"
@@ -566,7 +564,7 @@ def _describe_failure(judgement: JudgedReply) -> str:
     return judgement.reason
 
 
-def _usage_columns(judgement: JudgedReply, source: Provenance, at: datetime) -> dict[str, Any]:
+def _usage_columns(judgement: JudgedReply, provenance: Provenance, now: datetime) -> dict[str, Any]:
     """Return the columns that answers and failed attempts share.
 
     A copied answer has no batch, usage, cost or tier, because its request already has them.
@@ -575,20 +573,22 @@ def _usage_columns(judgement: JudgedReply, source: Provenance, at: datetime) -> 
     paid_reply = None if claim.is_copy else judgement.reply
     reply_usage = paid_reply.usage if paid_reply else NO_USAGE
     return {
-        "batch": None if claim.is_copy else source.batch_number,
+        "batch": None if claim.is_copy else provenance.batch_number,
         "item_id": claim.item_id,
         "line": claim.line,
         "tokens_in": reply_usage.prompt,
         "tokens_out": reply_usage.answer + reply_usage.thoughts,
-        "cost": source.cost_of(paid_reply, at) if paid_reply else 0.0,
-        "tier": source.tier_of(paid_reply) if paid_reply else None,
+        "cost": provenance.cost_of(paid_reply, now) if paid_reply else 0.0,
+        "tier": provenance.tier_of(paid_reply) if paid_reply else None,
     }
 
 
-def _attempt_columns(judgement: JudgedReply, source: Provenance, at: datetime) -> dict[str, Any]:
+def _attempt_columns(
+    judgement: JudgedReply, provenance: Provenance, now: datetime
+) -> dict[str, Any]:
     """Return the columns of a failed attempt."""
     reply = judgement.reply
-    return _usage_columns(judgement, source, at) | {
+    return _usage_columns(judgement, provenance, now) | {
         "charged": judgement.is_charged,
         "forgiven": judgement.is_forgiven,
         "outcome": judgement.outcome.value,
@@ -601,8 +601,8 @@ def _attempt_columns(judgement: JudgedReply, source: Provenance, at: datetime) -
 def _answer_columns(
     judgement: JudgedReply,
     answer: "BaseModel",
-    source: Provenance,
-    at: datetime,
+    provenance: Provenance,
+    now: datetime,
     write_result: WriteResult,
 ) -> dict[str, Any]:
     """Return the columns of a stored answer."""
@@ -610,8 +610,8 @@ def _answer_columns(
     row_id = judgement.claim.item_id
     # The serializer takes half the time of `model_dump_json`.
     answer_json = answer.__pydantic_serializer__.to_json(answer).decode()
-    return _usage_columns(judgement, source, at) | {
-        "fingerprint": source.fingerprint,
+    return _usage_columns(judgement, provenance, now) | {
+        "fingerprint": provenance.fingerprint,
         "input_hash": judgement.claim.input_hash,
         "answer": answer_json,
         "confidences": encode_confidences(judgement.confidences),

@@ -85,8 +85,9 @@ def correct_by_file(
 ) -> LabelFileReport:
     """Correct, confirm and mark answers by the labels of a file, all in one transaction.
 
-    An answer that differs from its labels is corrected; one that agrees is confirmed. Then the
-    reviewed rows are marked. If one label or mark is refused, nothing is stored.
+    An answer that differs from its labels is corrected; one that agrees is confirmed. An empty cell
+    is not a label. Then the reviewed rows are marked. All is stored as one bulk edit, which
+    `undo_bulk_edit` can undo. If one label or mark is refused, nothing is stored.
 
     Args:
         path: A CSV, JSON, JSON lines, .xlsx or Parquet file with the key columns of the task.
@@ -129,7 +130,7 @@ def correct_by_file(
             confirms_values=True,
             # A mark makes all fields labels, and nobody looked at a row without one. So a list that
             # was written to a file changes nothing if it is read again.
-            unconfirmed_ids={
+            unconfirmable_ids={
                 row_id for row_id, row in rows_by_id.items() if row.is_reviewed is not None
             },
         )
@@ -175,8 +176,8 @@ def _plan_marks(
 ) -> tuple[list[str], list[LabelFault]]:
     """Return the rows to mark as reviewed, and faults of the rows that cannot be marked.
 
-    A row is to be marked if the file says so, and if its answer is new or has no mark. Rows whose
-    labels are refused are in neither list.
+    A row is marked if the file says so, unless its answer is marked already and the planned edits
+    do not change it. Rows whose labels are refused are in neither list.
 
     Args:
         column: The column with the marks, for the faults.
@@ -220,6 +221,7 @@ def _store_bulk_edit(
 
     Args:
         marked_ids: Rows whose answers, after the edits, are marked as reviewed.
+        digest: SHA-256 of the file, which is stored with the bulk edit.
     """
     number = bulk_edits.begin_bulk_edit(
         tx, task.name, field=", ".join(fields), digest=digest, who=editor_name, now=edited_at

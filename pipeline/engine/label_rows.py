@@ -102,15 +102,17 @@ class LabelledRow(NamedTuple):
 def match_columns(task: Task, source: FileSource, grid: Grid) -> LabelColumns:
     """Return which columns of a file have the key, the fields and the marks, and which are ignored.
 
-    Ignored are the other columns that an export or a list has: columns of the rows, version, state,
-    cost and so on. The column of a field may be called `answer_FIELD`. If the file has `FIELD`,
-    too, that is a column of the rows and `answer_FIELD` is taken.
+    - The labels of a field are in the column `answer_FIELD` if the file has it, otherwise in the
+      column `FIELD`.
+    - Other columns that an export or a list of the rows has are ignored: columns of the source,
+      version, state, cost and so on.
+    - Any other column is an error, for example a comment that a person added.
 
     Args:
-        grid: The list of the rows, whose column with the review has the marks.
+        grid: The list of the rows. Its review column is the column with the marks.
 
     Raises:
-        LabelFileError: A column is neither a key, nor a field, nor a column of an export.
+        LabelFileError: The file has an unknown column.
         InputError: A key column is missing, or there is no field at all.
     """
     names = [name for name in source.names if name]
@@ -288,9 +290,9 @@ class _ValueParser:
 def _iterate_candidates(cell: Any) -> Iterator[Any]:
     """Yield the values that a cell can mean, the most literal first.
 
-    A text is yielded as text, as JSON, as a list separated by semicolons or commas, and as a truth
-    value if it is `true` or `false` in any case. Any other cell is yielded as it is, and then as
-    text, unless it is a list or an object.
+    A text is yielded as text, as JSON if it parses, as a list separated by semicolons if it has
+    any, as a list separated by commas, and as a truth value if it is `true` or `false` in any case.
+    Any other cell is yielded as it is, and then as text, unless it is a list or an object.
     """
     if not isinstance(cell, str):
         yield cell

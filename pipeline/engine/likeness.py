@@ -90,8 +90,8 @@ def measure_likeness(pairs: Sequence[WordPair]) -> Likeness:
     The result has two parts. First, for each answer the texts that share a rare word with it. A
     rare word is in at most RARE_WORD_SHARE of the answers and of the texts. Second, how many
     answers are placed at a text, and how many of these at the text of their own row. An answer is
-    placed at a text if they share MIN_PLACING_WORDS words that no other answer and no other text
-    has.
+    placed at a text if they share at least MIN_PLACING_WORDS words that no other answer and no
+    other text has.
 
     Args:
         pairs: The words of each answer, and of the text of the row that it was returned for.
@@ -126,7 +126,8 @@ def measure_likeness(pairs: Sequence[WordPair]) -> Likeness:
 def is_better_than_chance(likeness: Likeness, *, seed: str) -> bool:
     """Return whether answers are more alike their own rows than shuffled rows, with p < 0.001.
 
-    None of at least MIN_SHUFFLES shuffles may be as alike. Equal seeds give equal results.
+    The answers are compared with MIN_SHUFFLES or a few more random assignments of the rows. The
+    result is False if one of these is as alike. Equal seeds give equal results.
     """
     alike_count = likeness.alike_count
     row_count = len(likeness.alike_texts)
@@ -157,13 +158,15 @@ def is_mixed_up(
 
     An answer is alike a row if they share a rare word. The steps in this order:
 
-    1. False if there are fewer than MIN_PAIRS pairs, if most answers are alike their own rows, or
-       if they are more alike their own rows than shuffled rows.
-    2. With at least MIN_PAIRS earlier pairs: false if these are not more alike their own rows than
-       shuffled rows, because then words show nothing for this task. Else true if significantly
-       fewer answers are alike their own rows than among the earlier answers.
-    3. With fewer earlier pairs: true if, of the answers that unique words place at the text of a
-       row, significantly fewer than EXPECTED_SHARE are placed at their own row.
+    1. False if there are fewer than MIN_PAIRS pairs, if more than half of the answers are alike
+       their own rows, or if `is_better_than_chance`.
+    2. If there are at least MIN_PAIRS earlier pairs, they decide. False if they are not
+       `is_better_than_chance`, because then words show nothing for this task. Otherwise true if the
+       share of answers that are alike their own rows is significantly below half of the earlier
+       share.
+    3. If there are fewer earlier pairs, unique words decide (see `measure_likeness`). True if, of
+       the answers that are placed at a text, significantly fewer than EXPECTED_SHARE are placed at
+       that of their own row.
 
     Args:
         pairs: The words of each answer, and of the text of the row that it was returned for.

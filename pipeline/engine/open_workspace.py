@@ -51,7 +51,9 @@ def open_workspace(
     end.
 
     Args:
-        access: READ creates no tables, WRITE creates no workspace, CREATE may create both.
+        access: READ does not create a workspace or tables. It still updates the schema of an older
+            release. WRITE also creates missing tables. CREATE also creates a missing workspace. See
+            `check_access`.
         confirm: Asks a person a question; returns the answer. By default nobody agrees.
         is_whole_workspace: The command is about the whole workspace. It creates no tables of a
             task. If the task of the settings was never used here, the session has another task: one
@@ -61,6 +63,7 @@ def open_workspace(
         ConfigurationError: There is no workspace and `access` creates none, a person did not agree
             to additions, answers of another backend than the settings name are stored, the folder
             belongs to another database, or a link leads out of it.
+        InputError: The first use of the user task would be refused.
         InconsistentError: `access` is READ, and tables of a task are missing.
     """
     check_links(settings.data)
@@ -105,10 +108,10 @@ def _open_session(
     Args:
         display: Shows progress and notes.
         is_whole_workspace: The command is about the whole workspace. It creates no tables of a
-            task. If the settings have a task that was never used here, another takes its place:
-            the first used task if TASK= is not set, else the people task.
-        adopted_tasks: Tasks whose adopted tables the caller has just checked, so that no tables are
-            checked again. None checks the tables of all used tasks.
+            task. If the task of the settings was never used here, the session has another: without
+            TASK= the first used task, with TASK= the people task.
+        adopted_tasks: Tasks whose tables were just found adopted and are not checked again. None
+            checks the tables of all used tasks.
 
     Raises:
         ConfigurationError: `access` is READ and the task was never used here, the folder belongs to
@@ -233,10 +236,13 @@ def _prepare_tables(
 ) -> list[ShippedTask]:
     """Update the schema and the tables of the used shipped tasks; return these tasks.
 
-    A missing table of such a task is created, and an existing table gets the columns that it lacks.
-    A line about each change of tables is printed. If `access` is READ, or the command is about the
-    whole workspace, a task that was never used here gets no tables. If `access` is READ, an old
-    schema is still updated.
+    - An old schema is updated, and an existing table gets the columns that it lacks, whatever
+      `access` is.
+    - A missing table of such a task is created; with READ it is an error.
+    - The task of the settings gets its first tables, unless `access` is READ or the command is
+      about the whole workspace.
+
+    A line about each change of tables is printed.
 
     Args:
         marker: The folder's marker. If the folder has files of batches or index builds, the
@@ -310,7 +316,7 @@ def _check_tables_exist(tx: Connection, settings: Settings, store: Store) -> Non
 
 
 @contextlib.contextmanager
-def open_read_only(
+def open_existing_or_temporary(
     settings: Settings,
     display: Progress,
     *,
@@ -318,10 +324,13 @@ def open_read_only(
 ) -> Iterator[WorkspaceSession]:
     """Open the workspace for a block; if there is none, open an empty temporary workspace.
 
-    A temporary workspace is announced by a line, and deleted after the block. An existing workspace
-    is opened for reading, unless TASK= names a user task. Then the task is recorded in it if it was
-    never used; in another program's database a person is asked first. If TASK= names a built-in
-    task, whichever it is, the session of an existing workspace has the people task.
+    A temporary workspace is announced by a line, and deleted after the block. How an existing
+    workspace is opened depends on TASK=:
+
+    - A built-in task: only for reading. The session has the people task, so that a task that was
+      never used here is not refused.
+    - A user task: for writing, because the task is recorded if it was never used. In another
+      program's database a person is asked first.
 
     Args:
         confirm: Asks a person a question; returns the answer.

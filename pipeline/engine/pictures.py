@@ -415,8 +415,8 @@ def _read_exif(image: "Image") -> dict[int, Any]:
 def _parse_taken_at(exif: Mapping[int, Any]) -> datetime | None:
     """Return when an image was taken (DateTimeOriginal), else changed (DateTime), else None.
 
-    The time has the offset to UTC if the tags contain a valid offset. A time that cannot be parsed
-    is None.
+    The time has the offset to UTC if the tags contain a valid offset, otherwise it has no time
+    zone. A time that cannot be parsed is None.
     """
     time_text = str(exif.get(_TAKEN_AT_TAG) or exif.get(_CHANGED_AT_TAG) or "")[:19]
     utc_offset = str(exif.get(_UTC_OFFSET_TAG) or "")

@@ -18,8 +18,8 @@ def store_preference(store: Store, name: str, settings: Settings, *, display: Pr
 
     A changed preference is also recorded as a change of the task's rows. `PREFER_VERSIONS=none`
     removes the stored preference. If PREFER_VERSIONS is not set, the stored preference stays, and
-    only missing or outdated views are made. Writes nothing if the task does not exist or all is up
-    to date. Lines about new views are printed.
+    only missing or outdated views are made. It is not checked that the versions exist. Writes
+    nothing if the task does not exist or all is up to date. Lines about new views are printed.
 
     Args:
         store: The database.

@@ -187,7 +187,11 @@ class RowConfidences:
                 self._check_field(comparison, field)
 
     def _check_field(self, comparison: Comparison, field: str) -> None:
-        """Raise InputError if no answer has a confidence of a field; the hint says what to do."""
+        """Raise InputError if no answer has a confidence of a field; the hint says what to do.
+
+        Args:
+            comparison: The comparison in WHERE=, whose position is in the message.
+        """
         task = self._preference.task
         confident_fields = list_fields_with_probability(self._tx, task, self._fields)
         if field in confident_fields:

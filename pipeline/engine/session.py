@@ -154,13 +154,13 @@ class WorkspaceSession:
     def model(self) -> Model:
         """Return the model that answers.
 
-        In a session that decides closed fields it is the decision model. Otherwise it is the first
-        of these: the setting MODEL if it is set, the model of the task, the default of MODEL. With
-        the local engine the model of the task is skipped.
+        In a session for decisions (see `for_decisions`) it is the decision model. Otherwise it is
+        the first of these: the setting MODEL if it is set, the model of the task, the default of
+        MODEL. With the local engine the model of the task is skipped.
 
         Raises:
             ConfigurationError: The model does not exist, is shut down, or does not fit the backend.
-            RemoteError: The API was asked about an unknown model and cannot be reached.
+            RemoteError: The API must be asked about an unlisted model, and cannot be reached.
         """
         if self.is_deciding:
             return self.decision_model
@@ -319,8 +319,9 @@ class WorkspaceSession:
     def enable_index(self) -> None:
         """Sync the rows, and mark the task as indexed by making its index folder.
 
-        If the sync fails, a warning is printed, and the task is marked nevertheless: the rows as
-        they were read before are then indexed. A task without `index=` is synced, but not marked.
+        A task without `index=` in its file is not marked. If the sync fails and the task was
+        registered with `index=`, a warning is printed, and the task is marked all the same: its
+        stored rows are then indexed as they are.
 
         Raises:
             FindableError: The sync failed, and the task has no `index=`.
@@ -364,8 +365,10 @@ class WorkspaceSession:
         """Check that an estimated cost was agreed to, or ask a person; return if it may be spent.
 
         If an amount was agreed to before (`agreed_usd`), the estimate is only compared with it and
-        nobody is asked. Otherwise a person is asked if the estimate is above CONFIRM_ABOVE, or if
-        the model's price is unknown, whatever the estimate is.
+        nobody is asked. Otherwise a person is asked if the estimate is above CONFIRM_ABOVE. If the
+        model's price is unknown, a person is asked whatever the estimate is; it is an error if a
+        budget is set, an amount was agreed to, or there is no terminal. The estimate is not
+        compared with a budget here.
 
         Args:
             estimated_usd: Estimate in USD.
@@ -374,8 +377,7 @@ class WorkspaceSession:
             hint_suffix: Text after the hint.
 
         Raises:
-            ConfigurationError: The model's price is unknown, and a budget or an agreed amount needs
-                it, or nobody at a terminal can confirm.
+            ConfigurationError: The model's price is unknown, and is needed or cannot be confirmed.
             InputError: The person did not confirm, or the estimate is above the agreed amount.
         """
         if not self.model.has_price:
@@ -438,9 +440,10 @@ class WorkspaceSession:
     def announce_backend(self) -> None:
         """Print, once per session, which backend works; further calls print nothing.
 
-        For Gemini, the line says that rows leave this machine, if they never did before. For the
-        local engine, it says that answers are placeholders and why Gemini is not used. Nothing is
-        printed if the setting BACKEND chose the local engine.
+        For Gemini, the line says that rows leave this machine. It is printed only before the first
+        upload (see `first_upload_notice`). For the local engine, it says that answers are
+        placeholders and why Gemini is not used. Nothing is printed if the setting BACKEND chose the
+        local engine.
         """
         if not self.should_announce_backend:
             return
@@ -515,7 +518,7 @@ class WorkspaceSession:
         except UnknownModelError as error:
             if self.backend == "local" or kind != "generate":
                 raise
-            model = self._describe_model(name.strip().removeprefix("models/"), unknown=error)
+            model = self._look_up_model(name.strip().removeprefix("models/"), unknown=error)
         if model.local and self.backend != "local":
             raise ConfigurationError(
                 f"{name} is a model of the local engine, but this workspace uses Gemini",
@@ -526,14 +529,15 @@ class WorkspaceSession:
         self._models[name, kind] = model
         return model
 
-    def _describe_model(self, name: str, *, unknown: ConfigurationError) -> Model:
-        """Ask the API about a model that is not in the table of models, and return it.
+    def _look_up_model(self, name: str, *, unknown: ConfigurationError) -> Model:
+        """Return a model that is not in the table of models, as the API describes it.
 
         Args:
             unknown: The error to raise if the API has no such model.
 
         Raises:
             ConfigurationError: `unknown`, if the API has no such model or it generates no text.
+            RemoteError: The API cannot be reached.
         """
         from pipeline.gemini.models import make_unlisted_model
 

@@ -98,14 +98,14 @@ def _list_named_columns(declaration: Declaration) -> dict[str, Sequence[str]]:
     }
 
 
-def find_kind_faults(
+def find_image_and_quote_faults(
     declaration: Declaration,
     columns: Mapping[str, str],
 ) -> Iterator[_MemberFault]:
-    """Yield a fault for each unusable image column, and if the quoted column is not clear.
+    """Yield the faults of a declaration in its image columns and in the column of quotations.
 
     An image column must contain texts and must not be in the prompt. If answers have quotations,
-    the column that they quote must be clear: `quotes_in=` is set, or the prompt has a single text
+    it must be clear which column they quote: `quotes_in=` is set, or the prompt has a single text
     column or a text column `text`.
 
     Args:

@@ -161,9 +161,13 @@ def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = Fals
     A file runs once per process; `forget_loaded_files` makes it run again. A declaration without a
     name gets the name of its file.
 
-    A file may be somebody else's code. If the user named it in this command, the user's state
-    folder records it as confirmed for the workspace. Otherwise a person is asked once. A file in
-    the workspace's folder, which may have come with it, always needs a confirmation of its content.
+    A file may be somebody else's code, so it must be confirmed before it runs. Confirmations for a
+    workspace are recorded in the user's state folder.
+
+    - A path that the user named in this command counts as confirmed, and is recorded.
+    - For any other path, a person at the terminal is asked, once per workspace and path.
+    - A file in the workspace's folder or behind a link may have come from somebody else. It is
+      asked about by its content instead, again after each change, even if the user named it.
 
     Args:
         is_recorded: The path is from the database, which others may have changed, so the user did
@@ -308,7 +312,8 @@ def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration
     Args:
         source: Python source, which need not be in a file.
         name: Name of the task if the declaration has no name.
-        path: Path for error messages and for rows in memory.
+        path: Path for error messages. If the task's rows are in memory, this process keeps them
+            under this path.
 
     Raises:
         InputError: The source cannot be run, or does not declare a single valid task. The message

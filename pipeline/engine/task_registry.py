@@ -40,7 +40,7 @@ from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
     find_column_faults,
-    find_kind_faults,
+    find_image_and_quote_faults,
     find_text_columns,
     match_columns,
 )
@@ -78,8 +78,9 @@ INDEX_OPTIONS = ("index", "label")
 def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
-    These are user tasks, and shipped tasks that are registered like them. In a copied workspace,
-    the path of the file `tasks/NAME.py` that came with it replaces the recorded path. If a run over
+    These are user tasks, and shipped tasks that have a record in the table of tasks like them. In a
+    copied workspace, the path of the file `tasks/NAME.py` that came with it replaces the recorded
+    path. If a run over
     selected rows (`tag WHERE=`) is unfinished, only these rows of its task are open. The tasks use
     the backend to which the workspace is bound; before its first upload, that of the settings.
     """
@@ -105,8 +106,8 @@ def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
     the folder that contains the workspace. Its path replaces the recorded path in two cases:
 
     - The recorded file does not exist.
-    - The recorded file is a `tasks/NAME.py` outside the folder that contains the workspace: the
-      original of the copy.
+    - The recorded file exists, is called `tasks/NAME.py`, too, and is outside the folder that
+      contains the workspace. It is probably the original of the copied file.
 
     A record is returned unchanged if TASK is the path of the recorded file, or if the task was
     declared in Python.
@@ -128,8 +129,8 @@ def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task of the TASK setting is registered, else None.
 
     TASK may be such a name. If it is the path of a file from which tasks were registered, the file
-    is loaded, and the name that it declares now is returned if it is one of these tasks. If the
-    file cannot be loaded, the name of the first of these tasks is returned.
+    is loaded, and the name that it declares now is returned if it is one of these tasks; otherwise
+    None. If the file cannot be loaded, the name of the first of these tasks is returned.
     """
     setting = settings.task
     path_by_name = {
@@ -204,29 +205,45 @@ def list_planned_views(settings: Settings) -> list[str]:
     return [f"{prefix}_{suffix}" for suffix in ("answers", "answered")]
 
 
-def check_first_use(settings: Settings, store: Store) -> bool:
-    """Check that the task of TASK can be registered, without adding anything to the database.
+def load_named_declaration(settings: Settings) -> tuple[Declaration, Path]:
+    """Load the file that TASK names; return its declaration and its path.
 
-    The file is loaded, and its declaration, columns, views and target table are checked. The check
-    ends after the file is loaded in two cases: for a built-in task, because its tables are made
-    first, and for a query of the workspace's database if that does not exist.
+    Raises:
+        InputError: The file does not exist or is invalid.
+        ConfigurationError: There is no task of that name, or nobody confirmed the file.
+    """
+    path = _resolve_task_file(settings)
+    return load_declaration(path, settings), path
 
-    Returns:
-        True if the task brings its rows: from a file, from Python, or from another database. False
-        if it queries the workspace's database.
+
+def brings_rows(declaration: Declaration) -> bool:
+    """Return whether rows come from a file, from Python or from another database.
+
+    Otherwise the task queries the workspace's database.
+    """
+    return not declaration.is_query or bool(declaration.source)
+
+
+def check_first_use(declaration: Declaration, path: Path, settings: Settings, store: Store) -> None:
+    """Check that a task can be registered; add nothing to the database.
+
+    The columns of its source, its views and its target table are checked. Nothing is checked for a
+    built-in task, because its tables are made first, or for a query of the workspace's database if
+    that does not exist.
+
+    Args:
+        declaration: The declaration of the task's file.
+        path: The task's file.
 
     Raises:
         InputError, ConfigurationError: The first use would be refused.
     """
-    path = _resolve_task_file(settings)
-    declaration = load_declaration(path, settings)
-    brings_rows = bool(not declaration.is_query or declaration.source)
     with store.open_foreign_snapshot() as tx:
         has_database = tx is not None
 
-    is_readable = brings_rows or has_database
+    is_readable = brings_rows(declaration) or has_database
     if not is_readable or load_built_in_declaration(declaration.name) is not None:
-        return brings_rows
+        return
 
     with contextlib.closing(
         Store(settings.confirmed_database_url.reveal(), is_own_database=False),
@@ -245,7 +262,6 @@ def check_first_use(settings: Settings, store: Store) -> bool:
         if tx is not None:
             check_view_names(tx, record)
             _check_target(tx, UserTask(record))
-    return brings_rows
 
 
 def _check_target(tx: Connection, task: UserTask) -> None:
@@ -365,7 +381,7 @@ def make_record(
     """
     member_faults = (
         *find_column_faults(declaration, columns),
-        *find_kind_faults(declaration, columns),
+        *find_image_and_quote_faults(declaration, columns),
     )
     faults = [
         Fault(
@@ -415,12 +431,12 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
 
         - `gates`: The gates as a text, in the format of the GATES setting.
         - `answer_tokens`: The estimated tokens of an answer, with the row code of `echo`.
-        - `closed`: Whether all fields of the answer are choices.
+        - `closed`: Whether all fields of the answer are closed (choices, yes or no).
         - `reading`: READING_VERSION, the number of the rules by which sources are read.
         - `asked`: The columns of the prompt.
         - `quotes_in`: The column of quotations, or None.
-        - `quoted`: Columns without whose text a row is not asked. This is the column of quotations
-          if no answer is valid without a quotation; otherwise the list is empty.
+        - `quoted`: A list with the column of quotations if each valid answer has a quotation, else
+          empty. A row without text in this column is not asked.
         - `images`: The columns of images. A declaration without images does not have this key.
         - `vocabulary`: True if the answer has vocabularies; else the key is missing.
     """
@@ -454,7 +470,7 @@ def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) ->
 
     It is the column of `quotes_in=`, even if no field is a quotation. Without `quotes_in=`, the
     result is None if no field is a quotation. Otherwise it is `text` if the prompt has this text
-    column, else its first text column. `find_kind_faults` reports a declaration with several text
+    column, else its first text column. `find_image_and_quote_faults` reports a declaration with several text
     columns, none of which is `text`.
     """
     if declaration.quotes_in is not None:

@@ -59,11 +59,12 @@ def find_missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
 
 
 def with_default_task(settings: Settings, *, allow_several: bool = False) -> Settings:
-    """Return the settings, with the default task if TASK= is not set; write nothing.
+    """Return the settings with the task that a command without TASK= is about; write nothing.
 
-    The default is the people task. If its table is missing or has no row, the default is the only
-    other task of the workspace. Without another task, without a workspace, or with an outdated
-    schema, the settings are returned unchanged.
+    It is the people task, which settings without TASK= already have: these are returned unchanged.
+    But if there are no people (no table or no row) and the workspace has a single other task, it is
+    that task. Settings with TASK= are returned unchanged, too, and so are all settings if there is
+    no workspace or its schema is outdated.
 
     Args:
         allow_several: If there are several other tasks, take the first one instead of raising.
@@ -118,8 +119,9 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ..
 def with_used_task(settings: Settings, store: Store) -> Settings:
     """Return settings with the first used task, if the people task of the settings is not used.
 
-    The settings are returned unchanged if TASK= names a task, if the database does not exist or has
-    an outdated schema, or if no task is used.
+    For commands about the whole workspace, for which any used task is good enough;
+    `with_default_task` is for commands about one task. The settings are returned unchanged if TASK=
+    names a task, if the database does not exist or has an outdated schema, or if no task is used.
     """
     is_named = "task" in settings.sources or settings.task != BUILT_IN_TASKS[0]
     if is_named or not (store.path is None or store.path.exists()):

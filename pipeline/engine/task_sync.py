@@ -53,7 +53,7 @@ def sync_task(
     Queries and rows with images are always synced; a row file only if it changed. Notes and a
     report of the sync are printed. So are two counts of answered rows that are not asked again:
     those that changed after their answer, and those answered before the vocabulary got its newest
-    terms.
+    terms. `task` is not changed: read the task again afterwards.
 
     Args:
         locks: The workspace's locks between processes; the sync waits for that of the task's rows.
@@ -104,7 +104,7 @@ def sync_task(
                 hint="run the same command again",
             )
         stale_count, _ = current_task.rows.count_stale(tx)
-        outgrown_count = current_task.rows.count_outgrown(tx)
+        outgrown_count = current_task.rows.count_lacking_new_terms(tx)
     if stale_count and not former_task.rows.asks_stale_rows:
         display.say(
             f"{saved_record.name}: {plural(stale_count, 'row')} changed after the answer; "
@@ -193,7 +193,7 @@ def print_sync_report(
     are printed, then how many there are. Counts of 0 are not printed.
 
     Args:
-        list_hint: Says how to list all refused rows; printed if more than the first are refused.
+        list_hint: Says how to list all refused rows. It is printed if the list is cut.
     """
     if report.summary:
         display.say(f"{record.name}: {report.summary}")

@@ -80,10 +80,10 @@ class UnregisteredTask(UserTask):
         display: Progress,
         should_list_refused: bool,
     ) -> Sequence[str]:
-        """Read a source to its end, hold its first rows in memory, and return their ids.
+        """Read a source to its end, hold its first rows in memory, and return the ids of held rows.
 
-        Empty and refused rows are not held. `row_count` grows by all other rows of the source, held
-        or not. A report about the source is printed. Nothing is written.
+        Empty and refused rows are not held. The attribute `row_count` grows by all other rows of
+        the source, held or not. A report about the source is printed. Nothing is written.
 
         Args:
             store: The workspace's store.

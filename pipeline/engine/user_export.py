@@ -27,16 +27,15 @@ class UserExport(TaskExport):
         """Return the rows to export, each with its state and its answer if it has one.
 
         With `options.rows`, the name of a list field, a row is repeated for each member of that
-        list. Rows that are no longer in their source are left out, unless `options.gone` is set or
-        the row filter asks for their state or names ids.
+        list; a row without members is left out. Rows that are no longer in their source are left
+        out, unless `options.gone` is set or the row filter asks for their state or names ids.
 
-        The answer of a row is chosen so:
+        The answer of a row is the first of these:
 
-        - With `options.extractor`, only answers of this version or prompt version are exported.
-        - Otherwise a correction of the row comes first.
-        - If the task prefers versions (PREFER_VERSIONS), each row has its most preferred answer.
-        - Otherwise the answers are of one version (`choose_version`), and of all models that
-          answered under its prompt version.
+        - With `options.extractor`: the answer of this version or prompt version; no other.
+        - A correction.
+        - If the task prefers versions (PREFER_VERSIONS): the most preferred answer.
+        - The answer under the prompt version that `choose_version` returns, of any of its models.
 
         Returns:
             The rows, which are read when iterated, and the number of answers by version. The member

@@ -123,14 +123,14 @@ class UserRows(TaskRows):
         """Return the stored rows as a table with states, sorted as in the source.
 
         A row is answered, open, empty, unusable (its image), refused or missing in the source. Only
-        rows with content and without an answer (see `is_answered`) can be asked. With REFRESH=1
-        that includes rows whose answer is outdated: the input changed, if the task permits
-        refreshing, or the vocabulary got new terms. A task of a run over selected rows asks only
-        these. A task that is limited to rows with, or without, decided closed fields asks only
+        rows with content and without an answer (see `make_answered_condition`) can be asked. With
+        REFRESH=1 that includes rows whose answer is outdated: the input changed, if the task
+        permits refreshing, or the vocabulary got new terms. A task of a run over selected rows asks
+        only these. A task that is limited to rows with, or without, decided closed fields asks only
         these.
         """
         columns = self.subquery.c
-        is_answered = self.is_answered(
+        is_answered = self.make_answered_condition(
             current_input=self.asks_stale_rows,
             current_terms=self.settings.refresh,
         )
@@ -138,7 +138,7 @@ class UserRows(TaskRows):
         is_refused = columns.findable_hash == NO_HASH
         is_open = and_(~is_missing, ~columns.findable_empty, ~is_answered)
         if self.has_partial_answer is not None:
-            is_partly_answered = self.is_partly_answered()
+            is_partly_answered = self.make_partly_answered_condition()
             is_open &= is_partly_answered if self.has_partial_answer else ~is_partly_answered
         if self.selection_run is not None:
             is_open &= selections.is_selected(self.selection_run, columns.findable_key)
@@ -196,7 +196,7 @@ class UserRows(TaskRows):
         """
         columns = self.subquery.c
         conditions = [
-            self.is_answered(current_input=False),
+            self.make_answered_condition(current_input=False),
             columns.findable_gone_at.is_(None),
             ~columns.findable_empty,
         ]
@@ -242,13 +242,14 @@ class UserRows(TaskRows):
         return super().id_of(tx, name)
 
     def find_id(self, tx: Connection, name: str) -> str:
-        """Return the id of a row to read; if the ids are hashes, the beginning of one is enough.
+        """Return the id of the row that a person named, by its key or the beginning of its hash.
 
-        The beginning has at least MIN_HASH_CHARS characters and fits a single row. Otherwise `name`
-        is the key of the row.
+        If the ids are hashes (`key="row"`), `name` may be the beginning of an id with at least
+        MIN_HASH_CHARS characters that only one row has. Otherwise it is the whole key, as `id_of`
+        takes it.
 
         Raises:
-            InputError: There is no such row, or several rows begin so.
+            InputError: There is no such row, or the ids of several rows begin with `name`.
         """
         if self.record.key[0][0] != HASH_KEY or len(name) < MIN_HASH_CHARS:
             return self.id_of(tx, name)
@@ -288,7 +289,9 @@ class UserRows(TaskRows):
             timeout_s: Not used.
         """
         columns = self.subquery.c
-        is_stale = self.is_answered(current_input=False) & ~self.is_answered(current_input=True)
+        is_stale = self.make_answered_condition(
+            current_input=False
+        ) & ~self.make_answered_condition(current_input=True)
         if not self.image_columns:
             # Rows have the input that was asked, except for images, which are read when asked.
             is_stale = columns.findable_changed_at.is_not(None) & is_stale
@@ -299,7 +302,7 @@ class UserRows(TaskRows):
         row_count, first_changed_at = tx.execute(query).one()
         return row_count, first_changed_at
 
-    def count_outgrown(self, tx: Connection) -> int:
+    def count_lacking_new_terms(self, tx: Connection) -> int:
         """Return the number of rows that were answered before a vocabulary got its newest terms.
 
         A row does not count if one of its answers is newer. Empty rows, and rows that are no longer
@@ -308,11 +311,11 @@ class UserRows(TaskRows):
         if not self.record.outgrown:
             return 0
         columns = self.subquery.c
-        has_all_terms = self.is_answered(current_input=False, current_terms=True)
+        has_all_terms = self.make_answered_condition(current_input=False, current_terms=True)
         query = select(func.count(columns.findable_key)).where(
             columns.findable_gone_at.is_(None),
             ~columns.findable_empty,
-            self.is_answered(current_input=False) & ~has_all_terms,
+            self.make_answered_condition(current_input=False) & ~has_all_terms,
         )
         return tx.execute(query).scalar_one()
 
@@ -360,7 +363,7 @@ class UserRows(TaskRows):
                 ids_by_hash.setdefault(input_hash, []).append(row_id)
         return ids_by_hash
 
-    def is_partly_answered(self) -> ColumnElement[bool]:
+    def make_partly_answered_condition(self) -> ColumnElement[bool]:
         """Return the condition that the closed fields of a row's present input are decided."""
         return partial_answers.has_partial_answer(
             self.record.name,
@@ -369,7 +372,7 @@ class UserRows(TaskRows):
             self.subquery.c.findable_hash,
         )
 
-    def is_answered(
+    def make_answered_condition(
         self,
         *,
         current_input: bool,
@@ -382,10 +385,10 @@ class UserRows(TaskRows):
         An answer counts if it was applied to the row and is by a person or by a current version:
         the declared prompt version, or one that asked selected rows of it again. Two more rules:
 
-        - If `write_to=` names another program's table, a row of that table with the backend and the
-          model of this task counts as an answer. Its age is unknown. So with `current_input`, or
-          with `current_terms` after terms were added, the answer that is stored here decides
-          instead, if there is one.
+        - If `write_to=` names another program's table, a row that was written there for the backend
+          and the model of this task counts, too. It does not have the input or the terms that were
+          asked. If these matter (`current_input`, or `current_terms` after terms were added), it
+          counts only if no answer of the row is stored here.
         - In a run over selected rows (`tag WHERE=`), only an answer by the version of this run, or
           by a person, counts for a selected row.
 
@@ -514,8 +517,8 @@ class _GridBuilder:
     def build(self) -> Grid:
         """Return the grid: its columns, search, WHERE=, sort orders and facets.
 
-        Key, images and columns of the prompt are shown by default. Refused rows also have their
-        line and reason, and unusable rows their reason.
+        Key, images and columns of the prompt are shown by default. A list of refused rows also has
+        columns with their line and reason, and a list of unusable rows one with their reason.
         """
         refused_names = name_added_columns(
             [*self._columns, *self._fields, self._version_name],
@@ -678,7 +681,8 @@ class _GridBuilder:
     def _compile_where(self, text: str) -> ColumnElement[bool]:
         """Return the condition of a WHERE= text.
 
-        Names are columns, `answer.NAME`, fields, `NAME.confidence`, `doubtful` or `reviewed`.
+        Names are columns, `answer.NAME`, fields, `NAME.confidence`, `doubtful` or `reviewed`. If a
+        name has several meanings, a column comes first, then a field.
 
         Raises:
             InputError: The text is invalid, or names an unknown column or a field without

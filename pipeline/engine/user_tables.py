@@ -45,7 +45,8 @@ class UserTables(OwnTables):
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
         """Return a notice with the number of rows whose images cannot be sent; empty if none.
 
-        It names the first of these rows in the order of the source, with its reason. Only reads.
+        It names the first of these rows in the order of the source, with its reason. Only reads,
+        and shows no progress on `display`.
         """
         if not self.rows.image_columns:
             return []

@@ -143,27 +143,30 @@ class UserAnswers(TaskAnswers):
         extractor: str,
         now: datetime,
     ) -> WriteResult:
-        """Decide which rows take their answer, and write these answers where `write_to=` says.
+        """Decide which answers are applied to their rows, and write these where `write_to=` says.
 
-        Without `write_to=` nothing is written: the caller stores the answers themselves. The rows
-        are locked in the caller's transaction.
+        The caller stores all answers in findable's own tables; without `write_to=` nothing is
+        written here. The rows are locked in the caller's transaction.
 
-        - A row takes an answer (it is applied) if the current version has not answered the row. If
-          the task permits refreshing, an answer to a former input of the row does not count.
-        - If the row's input changed after the request, the answer is outdated. A row does not take
-          an outdated answer if the task needs the row to judge it.
-        - An outdated answer is never written to the table or column of `write_to=`. There, a new
-          answer replaces an answer to a former input.
+        - An answer is applied if its row still exists and no model's answer of a current version
+          counts for the row. An earlier answer does not count if it was asked with fewer terms of
+          the vocabularies or, with `refresh=`, if it is to a former input.
+        - An answer is outdated if the row's input changed after the request. It is applied all the
+          same, except if the task needs the row to judge answers (quotations or a `check`).
+        - With `write_to=`, only applied answers that are not outdated are written. They replace
+          answers to former inputs there, but not those of rows that a person corrected.
 
         Args:
             extractor: The version (`task@n/model`) of all answers.
             now: Time of the answers in another program's table.
 
         Returns:
-            The rows that took their answer, and the rows whose answer is outdated.
+            The ids of rows whose answer is applied, and of rows whose answer is outdated. An id can
+            be in both.
 
         Raises:
             ConfigurationError: Another process changed the vocabulary meanwhile.
+            RefusedRowError: A rule of the table of `write_to=` refuses an answer.
         """
         self._check_vocabulary(tx)
         answers_by_id = {answer.item_id: answer for answer in answers}
@@ -180,7 +183,7 @@ class UserAnswers(TaskAnswers):
             if row[HASH_COLUMN] != answers_by_id[row_id].input_hash
         }
 
-        is_answered = self.rows.is_answered(
+        is_answered = self.rows.make_answered_condition(
             current_input=bool(self.rows.record.words.get("refresh")),
             current_terms=True,
             few_rows=True,
@@ -235,8 +238,8 @@ class UserAnswers(TaskAnswers):
         with the preferred answers, so corrections stay there, too.
 
         Args:
-            values: The answers to write.
-            answers_by_id: All new answers, with the hash of the input that was asked.
+            values: The answers to write, a part of the new answers.
+            answers_by_id: All new answers, for the hash of the input that was asked.
         """
         row_ids = [value.item_id for value in values]
         if self.row_target is not None:
@@ -249,7 +252,7 @@ class UserAnswers(TaskAnswers):
             write_column(tx, self.rows.record, writable, former_answers=former_answers)
 
     def _changed_in_source(self, stored_values: Mapping[str, str]) -> set[str]:
-        """Return the ids of rows for which the task's query gives other values by now.
+        """Return the ids of rows that the task's query gives with other values, or not at all.
 
         Only a query of the workspace's own database is run; for any other source the result is
         empty. The query has a connection of its own, because it must not be able to write in the

@@ -114,7 +114,7 @@ def _find_faults(
     current_terms: TermTexts,
     new_names: Mapping[str, str],
 ) -> Iterator[str]:
-    """Yield a fault for each former term that would be wrong in the stored answers.
+    """Yield a fault for each former term that is gone or means something else now.
 
     These are faults: the term has no present name, it is a heading now (the parent of others), or
     its description or parent changed. If several former terms were merged into one, the merged term
@@ -154,7 +154,8 @@ def apply_vocabulary_change(
 
     Renamed answers are also recorded as a change of the task's rows. If no term was added, the
     stored answers and batches get the present fingerprint in place of the former one, so they count
-    as asked with the present vocabulary. Runs in the caller's transaction, which stores the record.
+    as asked with the present vocabulary. If terms were added, they keep the former fingerprint.
+    Runs in the caller's transaction, which stores the record.
 
     Args:
         tx: The caller's transaction.

@@ -31,18 +31,19 @@ def find_wrong_value(
     reason: str,
     answer: dict[str, Any],
 ) -> WrongValue | None:
-    """Return the value that makes an answer invalid, a message and a corrected value.
+    """Return the field that makes an answer invalid, a message and a corrected field value.
 
-    In the corrected value, each value that is not allowed is replaced by the most similar allowed
-    one.
+    The message names the wrong value, which of a list is a single member. In the corrected value,
+    each value that is not allowed is replaced by the most similar allowed one. A corrected list has
+    no repeats.
 
     Args:
         reason: Why the answer is invalid: a path such as `products.1`, a colon and a message.
         answer: The invalid answer.
 
     Returns:
-        None if the reason is not about a value of the answer, if its field has no list of allowed
-        values, or if the value is among them.
+        None if the reason is not about a value of the answer, if the field has no list of allowed
+        values, or if the value is allowed, so that another rule made the answer invalid.
     """
     field_name, *member_path = reason.partition(":")[0].split(".")
     field = read_closed_fields(answer_model).get(field_name)

@@ -51,7 +51,7 @@ def compile_people_where(
     extra_document = row_store.select_row(
         table.TASK,
         table.item_id,
-        input_hash=_hash_username(tx),
+        input_hash=_make_username_hash(tx),
     )
     extra_cells = {
         name: JsonCell(extra_document, (name,)) for name in table.read_extra_column_names(tx)
@@ -66,7 +66,7 @@ def compile_people_where(
 def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:
     """Return an SQL expression for the JSON document `{"value": …}` of a column's cell.
 
-    In a number column, a cell that is not a number, which another program wrote, becomes a text.
+    Cells are text, except in number columns, where a text that another program wrote stays text.
     Tags become a list. If another program wrote tags that are not a list, the expression is NULL.
     """
     cell = table.experts.c[column]
@@ -90,10 +90,10 @@ def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:
     return func.jsonb_build_object(cast(literal(_VALUE), Text), value)
 
 
-def _hash_username(tx: Connection) -> ColumnElement[Any]:
-    """Return an expression for the hash of the username; see `table.store_extra_cells`.
+def _make_username_hash(tx: Connection) -> ColumnElement[Any]:
+    """Return an SQL expression for the hash of a row's username; see `table.store_extra_cells`.
 
-    On SQLite the connection gets the function that computes it.
+    On SQLite the function that computes it is registered with the connection.
     """
     username = strip_white_space(table.experts.c.username)
     if is_sqlite(tx):

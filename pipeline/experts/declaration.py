@@ -135,8 +135,8 @@ _MARKUP_CHARACTER = re.compile(r"[<>{}\[\]\ufe64\ufe65\uff1c\uff1e]")
 def clean_tag(tag: str) -> str:
     """Return a tag in lower case, with single blanks and no mark-up or invisible characters.
 
-    A tag of more than MAX_CLEANED_CHARS characters keeps its mark-up, because it is too long to be
-    valid. It is cut to MAX_CLEANED_CHARS + 1 characters.
+    A tag of more than MAX_CLEANED_CHARS characters is too long to be valid: it is cut to
+    MAX_CLEANED_CHARS + 1 characters and not cleaned.
     """
     text = " ".join(tag.lower().split())[: MAX_CLEANED_CHARS + 1]
     if len(text) > MAX_CLEANED_CHARS:

@@ -298,7 +298,7 @@ def _describe_missing_people(
     Args:
         path: The imported file.
         count: Number of missing people.
-        usernames: The first of their usernames.
+        usernames: Their usernames; all of them if they are few, else the first.
         report: File with the findings of the import; None if no report was written.
     """
     message = (
@@ -407,10 +407,10 @@ def _find_kept_tags(
 ) -> Iterator[Finding]:
     """Yield a finding for each changed person who keeps tags of the old text.
 
-    A tagged person gets the finding that the tags did not change; if the biography changed, it
-    names the command that asks again. An untagged person in an open batch gets the finding that the
-    answer to the old text will be stored. A person gets only one finding, and any other person
-    none. Tags that another program wrote into the table count as tags.
+    A tagged person gets the finding that the tags did not change. It names the command that asks
+    again only if the biography changed, because no command does so for another change. An untagged
+    person in an open batch gets the finding that the answer to the old text will be stored. Other
+    people have no finding. Tags of another program count as tags.
 
     Args:
         prompt_changes: People whose changes concern the prompt, by id.

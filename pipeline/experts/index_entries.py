@@ -57,8 +57,8 @@ def make_index_entry(
 ) -> Entry:
     """Return the index entry of a person: metadata, text to embed, and words by field.
 
-    `Entry.facts`, whose change makes a stored entry outdated besides a change of its texts, are the
-    tags and the extra cells.
+    A stored entry becomes outdated if its texts or its `facts` change. The facts are the tags and
+    the extra cells.
 
     Args:
         cells: Cells in the order of `INDEXED_COLUMNS`.
@@ -200,11 +200,12 @@ def make_people_index(
 ) -> IndexedTask:
     """Return how people are indexed; read nothing.
 
-    All tagged people are entries. By default, untagged people with a biography are no entries: no
-    vector is computed for them, and only words of their biographies find them.
+    All tagged people are entries, and with `includes_untagged` also untagged people with a
+    biography. Without it, no vector is computed for untagged people, and only words of their
+    biographies find them.
 
     Args:
-        includes_untagged: Untagged people with a biography are entries like tagged people.
+        includes_untagged: Make entries of untagged people with a biography.
         text_columns: Other columns of imported files that belong to the text.
     """
     condition = table.indexable if includes_untagged else table.tagged

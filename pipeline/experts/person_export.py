@@ -28,7 +28,7 @@ class ExpertsExport(TaskExport):
 
         Refused rows of imported files follow. The rows are read when iterated. If
         `options.row_filter` is set, only the people and refused rows that meet it are returned, and
-        the number of rows is unknown. Tags are those of the table, whatever version gave them.
+        the number of rows is unknown. Tags are those of the table: `options.extractor` is ignored.
         """
         from pipeline.experts.show import (
             encode_experts,

@@ -157,7 +157,7 @@ def _read_rate(cell: object) -> tuple[float | None, str]:
 
     Returns:
         The rate, or None if the cell is empty, has no single rate or is not from 0 to MAX_RATE; and
-        the reason, or "" if the cell is empty or a plain number.
+        the reason, or "" if the cell is empty or is the rate as a plain number.
     """
     if isinstance(cell, (int, float)) and not isinstance(cell, bool):
         rate = number_to_rate(cell)
@@ -178,13 +178,18 @@ def _read_rate(cell: object) -> tuple[float | None, str]:
 def filter_export_columns(names: tuple[str, ...]) -> frozenset[str]:
     """Return those of a file's column names that our own export added.
 
-    These are the tags and the score. A file with a score is an export, so `state`, `reason` and
-    `tags_confidence` are returned, too. But if it has `row_state`, `row_reason` or
-    `answer_tags_confidence`, that column is returned, and the column with the short name is the
-    user's own: an export uses the long name only if the short name is taken.
+    These are the tags and the score. If the file has a score, it is an export, and these three
+    columns are returned, too:
+
+    - `row_state`, or `state` if the file has no `row_state`;
+    - `row_reason`, or `reason`;
+    - `answer_tags_confidence`, or `tags_confidence`.
+
+    An export uses the long name only if the user has a column with the short name.
 
     Args:
-        names: All column names of the file; case, spaces and signs are ignored.
+        names: All column names of the file. Comparisons ignore case, spaces and signs. The names
+            are returned as they are in the file.
     """
     folded_names = {fold_name(name) for name in names}
     added_names = set(ANSWER_COLUMNS)

@@ -217,10 +217,10 @@ def _read_english_texts(tx: Connection, ids: list[str]) -> list[tuple[str, Seque
 def _find_tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     """Return the tags that do not fit the text of their person.
 
-    Such a tag shares no term or root with its person's text. Also, by the vectors of the local
-    embedding model, more than the share MAX_NEARER_TEXTS_SHARE of all texts is more similar to it
-    than that text. A tag of several people can be in the list several times. The model is loaded
-    only if some tag shares no term.
+    Such a tag shares no term or root with its person's text. Also, too many of the other texts are
+    more similar to the tag than its person's text: more than the share MAX_NEARER_TEXTS_SHARE.
+    Similarity is that of vectors of the local embedding model, which is loaded only if some tag
+    shares no term. A tag of several people can be in the list several times.
 
     Args:
         texts: Text and tags of each person.
@@ -264,9 +264,10 @@ def _is_in_text(term: str, text_terms: set[str]) -> bool:
 def _are_alike(tag_term: str, text_term: str) -> bool:
     """Return whether the term of a text is part of a tag's term, or both probably share a root.
 
-    `keep` is part of `beekeep`; a part has at least MIN_TERM_LETTERS letters. Two terms share a
-    root if their common prefix has more than MIN_TERM_LETTERS letters and at least the share
-    MIN_COMMON_PREFIX_SHARE of the longer term.
+    `keep` is part of `beekeep`; a part has at least MIN_TERM_LETTERS letters. The reverse, a tag's
+    term that is part of the text's term, does not count. Two terms share a root if their common
+    prefix has more than MIN_TERM_LETTERS letters and at least the share MIN_COMMON_PREFIX_SHARE of
+    the longer term.
     """
     if len(text_term) >= MIN_TERM_LETTERS and text_term in tag_term:
         return True

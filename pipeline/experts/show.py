@@ -249,8 +249,8 @@ def name_probability_column(tx: Connection, extra_columns: Sequence[str]) -> str
 def read_extra_column_names(tx: Connection) -> list[str]:
     """Return the names of additional columns of imported files, in the order of their import.
 
-    Columns that only refused rows have come last. The columns of people in a refused row, and those
-    that our own export added, do not count.
+    Columns that only refused rows have come last. Left out are the columns of the table, such as
+    the username of a refused row, and those that our own export added.
     """
     names = dict.fromkeys(table.read_extra_column_names(tx))
     refused_names: dict[str, None] = {}

@@ -214,8 +214,8 @@ class _People(TaskTables):
     def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Create the table, or add missing columns, indexes, ids and scores to an existing table.
 
-        At the first adoption the scores of all rows are checked, later only missing scores are
-        added. Runs in the caller's transaction.
+        At the first adoption wrong scores of all rows are corrected, too; later only missing scores
+        are added. Runs in the caller's transaction.
 
         Returns:
             One line of output per change; nothing if nothing changed.
@@ -281,8 +281,9 @@ PEOPLE = _People(lambda _tx, _settings: (SPEC,), names=(experts.name,))
 def find_untagged_texts(tx: Connection, words: Sequence[str]) -> list[tuple[str, str]]:
     """Return ids and biographies of untagged people that contain at least one of the words.
 
-    Case is ignored. Returns at most `MAX_SEARCHED_TEXTS` biographies. If the search takes longer
-    than `MAX_TEXT_SEARCH_S` seconds, it is stopped and the list is empty.
+    Case is ignored, and a part of a longer word matches, too. Returns at most `MAX_SEARCHED_TEXTS`
+    biographies. If the search takes longer than `MAX_TEXT_SEARCH_S` seconds, it is stopped, and the
+    list is empty as if nothing matched.
     """
     is_mentioned = or_(*(contains_word(tx, [experts.c.bio], word) for word in words))
     query = select(experts.c.id, experts.c.bio).where(untagged, has_bio, is_mentioned)
@@ -325,6 +326,7 @@ MAX_SIMILAR_USERNAMES = 2_000
 def read_rows_by_username(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows of usernames, by the username as it is stored.
 
+    If the column ignores case, the stored username can differ from the one that was asked for.
     Unknown usernames are left out. If several rows have the same name, the row with the lowest id
     is returned.
     """

@@ -47,15 +47,15 @@ def parse_merges(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def apply_tag_edit(name: str, now: Sequence[str], add: str, remove: str) -> list[str]:
+def apply_tag_edit(username: str, current_tags: Sequence[str], add: str, remove: str) -> list[str]:
     """Return the tags of a person after an edit.
 
     The remaining tags come first, then the new tags, each once. New tags are cleaned. Nothing is
     stored.
 
     Args:
-        name: Username, for messages.
-        now: Current tags.
+        username: For messages.
+        current_tags: The tags before the edit.
         add: Tags to add, separated by `;`.
         remove: Tags to remove, separated by `;`, as stored or in another form of the same tag.
 
@@ -66,15 +66,15 @@ def apply_tag_edit(name: str, now: Sequence[str], add: str, remove: str) -> list
 
     removed_tags = _split_tags(remove)
     for tag in removed_tags:
-        if tag not in now and clean_tag(tag) not in now:
-            current_tags = ", ".join(map(repr, now)) or "none"
+        if tag not in current_tags and clean_tag(tag) not in current_tags:
+            listed_tags = ", ".join(map(repr, current_tags)) or "none"
             raise InputError(
-                f"{name!r} has no tag {tag!r}; {UNCHANGED_MESSAGE}",
-                hint=f"the tags of {name!r}: {current_tags}",
+                f"{username!r} has no tag {tag!r}; {UNCHANGED_MESSAGE}",
+                hint=f"the tags of {username!r}: {listed_tags}",
             )
 
     removed_forms = {*removed_tags, *map(clean_tag, removed_tags)}
-    remaining_tags = [tag for tag in now if tag not in removed_forms]
+    remaining_tags = [tag for tag in current_tags if tag not in removed_forms]
     added_tags = map(validate_tag, _split_tags(add))
     return list(dict.fromkeys([*remaining_tags, *added_tags]))
 
@@ -250,8 +250,9 @@ def _rewrite_tags(
     """Write the tags of people that follow from the rules that are now in force.
 
     Checks all tagged people, page by page, and writes only tags that change. If the tags of a
-    person followed from the preferred answer, the new tags are made from that answer. Otherwise
-    another program wrote the tags, and the new tags are made from them.
+    person followed from the preferred answer and `rules_before`, the new tags are made from that
+    answer. Otherwise another program wrote the tags, and the rules are applied to the tags
+    themselves, so an undone merge stays in them.
 
     Args:
         tx: Transaction in which the rules were changed.

@@ -197,18 +197,18 @@ class ExpertsRows(TaskRows):
                 row = dict(zip(table.PROMPT_COLUMNS, cells, strict=True))
                 if last_asked and self._is_biography_new(row, last_asked):
                     changed_ids.append(item_id)
-            yield from _find_ids_with_own_tags(tx, changed_ids)
+            yield from _find_ids_with_model_tags(tx, changed_ids)
             if within_s is not None and timer.seconds > within_s:
                 raise SlowError
 
     def _is_biography_new(self, row: Mapping[str, Any], last_asked: str) -> bool:
-        """Return whether a row has another biography than its person was asked with.
+        """Return whether the biography of a row differs from the one in its last request.
 
-        False if a person gave the last answer, or if the row now belongs to another person.
+        False if the last answer is a correction, or if the row now belongs to another person.
 
         Args:
             row: Row with the columns of the prompt.
-            last_asked: Version and input hash of the last answer, separated by a blank.
+            last_asked: Text with version and input hash of the last answer, separated by a blank.
         """
         extractor, _, asked_hash = last_asked.rpartition(" ")
         _, asked_text, asked_biography = (*asked_hash.split(":"), "", "")[:3]
@@ -327,9 +327,14 @@ class ExpertsAnswers(TaskAnswers):
     ) -> WriteResult:
         """Write the tags of answers and the resulting scores.
 
-        Tags, with the merges of tags in force, are written to the row of the same person if it has
-        no tags, or tags that a model gave for an earlier biography. An answer without tags, or to
-        an earlier text, does not replace tags. The rows are locked in the caller's transaction.
+        The merges of tags in force are applied to the tags. The rows are locked in the caller's
+        transaction.
+
+        - A row without tags gets the tags, even if its text changed after the request.
+        - Tags that a model gave for an earlier biography are replaced, if the answer is to the
+          current text.
+        - All other tags stay. An answer without tags, or about another person who had the id,
+          writes nothing.
 
         Returns:
             `applied`: ids whose rows have the new tags. `outdated`: ids whose text changed after
@@ -402,7 +407,7 @@ class ExpertsAnswers(TaskAnswers):
         Returns:
             Number of people whose tags were removed.
         """
-        untagged_ids = _find_ids_with_own_tags(tx, ids, extractor=extractor)
+        untagged_ids = _find_ids_with_model_tags(tx, ids, extractor=extractor)
         table.write_tags(tx, dict.fromkeys(untagged_ids), overwrite=True)
         return len(untagged_ids)
 
@@ -544,13 +549,13 @@ class ExpertsTask(Task):
         )
 
 
-def _find_ids_with_own_tags(
+def _find_ids_with_model_tags(
     tx: Connection,
     ids: Sequence[str],
     *,
     extractor: str | None = None,
 ) -> list[str]:
-    """Return the ids of people whose tags are still those that a model gave.
+    """Return the ids of people whose tags in the table are still those that a model gave.
 
     The tags of the person's preferred answer, to which the merges of tags in force are applied, are
     compared with the row. People whose preferred answer is a correction are left out.

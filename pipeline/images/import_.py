@@ -288,8 +288,8 @@ def _find_rows(tx: Connection, image_files: Sequence[_ImageFile]) -> list[Row | 
     """Return the stored row of each file, in their order; None for a new file.
 
     It is the row with the path of the file. Otherwise the file may have been moved: then it is a
-    row with the same hash, whose own file does not exist any more. Such a row is returned for a
-    single file.
+    row with the same hash, whose own file does not exist any more. If several files have this hash,
+    each such row is returned for only one of them.
     """
     paths = [file.path for file in image_files]
     row_by_path = {row["path"]: row for row in _select_rows(tx, assets.c.path, paths)}
@@ -327,10 +327,10 @@ def _inspect_image_file(file: _ImageFile, row: Row | None, *, should_retry: bool
 def _is_up_to_date(file: _ImageFile, row: Row | None, *, should_retry: bool) -> bool:
     """Return whether a file need not be inspected again; False without a row.
 
-    The row must have the path and the hash of the file. If it also has a problem, the reason why
-    the image cannot be asked about, that must still exist: a missing file is back now, HEIC may be
-    readable now, and a name may count as printable now. With `should_retry`, a file with any
-    problem is inspected again.
+    The row must have the path and the hash of the file. A row with a problem (the reason why the
+    image cannot be asked about) must be inspected again if the problem may be solved: the file was
+    missing, HEIC can be read now, or the name counts as printable now. With `should_retry`, a row
+    with any problem must be inspected again.
     """
     if row is None or row["path"] != file.path or row["hash"] != file.sha256:
         return False
@@ -347,11 +347,11 @@ def _is_up_to_date(file: _ImageFile, row: Row | None, *, should_retry: bool) -> 
 
 
 def _make_image_cells(file: _ImageFile) -> dict[str, Any]:
-    """Return the cells of an image, except its path.
+    """Decode an image, and return its cells except the path.
 
-    The cells are hash, size in bytes, problem, pixels, format and time of the camera. A broken
-    image has only hash, size and problem. An image whose name cannot be printed has this problem
-    and all other cells.
+    The cells are hash, size in bytes, problem, width and height in pixels, format, and the time at
+    which the image was taken. A broken image has only hash, size and problem; the others are None.
+    An image whose name cannot be printed has this problem and all other cells.
     """
     cells: dict[str, Any] = {
         "hash": file.sha256,

@@ -79,7 +79,7 @@ class ImagesAnswers(UserAnswers):
     """Answers with a bounded number of tags."""
 
     def limit(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
-        """Cut each list of tags of an answer to MAX_TAGS; return it and the number of dropped tags.
+        """Return a copy of an answer with up to MAX_TAGS tags in each list, and how many it lost.
 
         An answer that has no buckets of tags is returned unchanged.
         """

@@ -101,7 +101,7 @@ class PassageConcepts(BaseModel):
         """Merge concepts with equal names in any case, and drop concepts without a name.
 
         Raises:
-            ValueError: There is no concept with a name.
+            ValueError: There is no concept with a name; also if the list is empty.
         """
         concepts_by_name: dict[str, list[NamedConcept]] = {}
         for concept in concepts:

@@ -150,8 +150,9 @@ def _rate_quotes(
     """Return the fields of a `_QuoteQuality`: the mean likeness, and notes.
 
     There is a note for each way other than verbatim in which a quotation was found, for each
-    missing quotation, and for an unknown type. Equal notes occur once. A quotation counts with its
-    lowest likeness, and with 0 if it is missing.
+    missing quotation, and for an unknown type. Equal notes occur once. The mean is that of the
+    quotations. A quotation with several locations counts with the lowest likeness of these, and a
+    missing quotation with 0.
 
     Args:
         concept: The concept of the reply.
@@ -186,10 +187,11 @@ def _find_surface(
     support: Sequence[tuple[int, int]],
     passage: SearchableText,
 ) -> str:
-    """Return the spelling of a concept in its passage: the name that is nearest to a quotation.
+    """Return the text by which a passage names a concept, spelled as in the passage.
 
-    If no name occurs in the passage, the first quotation is returned. If several occurrences are
-    equally near, the one of the earliest member of `names` is returned.
+    It is the occurrence of a member of `names` that is nearest to a quotation. If none occurs in
+    the passage, it is the first quotation. Of equally near occurrences, that of the earliest member
+    of `names` is returned.
 
     Args:
         names: The name of the concept and its aliases.

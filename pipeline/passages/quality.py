@@ -294,8 +294,11 @@ def _list_distributions(
 def _list_notes(versions: Sequence[_VersionKey], other_types: Counter[str]) -> Iterator[str]:
     """Yield a note for each limit of the measurement that applies, for readers of the report.
 
-    The limits are: several versions are measured together, there is no other version with which the
-    types can be compared, and other versions have concepts of unknown types.
+    These are limits:
+
+    - Several versions are measured together.
+    - There is no other version with which the types can be compared.
+    - Other versions have concepts of unknown types, which are not compared.
 
     Args:
         versions: The measured versions.
@@ -340,11 +343,11 @@ def _check_quotations(answer: _ReadAnswer) -> list[bool]:
 
 
 def _make_sample(answer: _ReadAnswer) -> Sample:
-    """Return a random concept with the part of the passage around its first quotation.
+    """Return a concept of an answer with the part of the passage around its first quotation.
 
-    The same answer always gives the same concept. A concept with a quotation that was found by
-    likeness is preferred. The sample has the beginning of the passage and a note if the concept has
-    no quotation, or a wrong quotation. It has no text if the passage is gone.
+    The concept is drawn at random, but a repeated call draws the same. A concept with a quotation
+    that was found by likeness is preferred. If the concept has no quotation, or a wrong quotation,
+    the sample has the beginning of the passage and a note. It has no text if the passage is gone.
     """
     concept = _draw_concept(answer)
     text = answer.text
@@ -384,7 +387,7 @@ def _read_answers(
     """Return the concepts and texts of some answers, in the order of the keys."""
     texts = table.read_passage_texts(tx, shape, [passage_id for passage_id, _ in keys])
     concepts_by_key = {
-        key: list(table.read_all_concepts(tx, shape, passage_id=key[0], version=key[1]))
+        key: list(table.iterate_concepts(tx, shape, passage_id=key[0], version=key[1]))
         for key in keys
     }
     return [

@@ -30,13 +30,14 @@ def _has_passages_task(tx: "Connection", settings: "Settings") -> bool:
 def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     """Return the passages task under the prompt version that the settings select; only read.
 
-    The version is VERSION=, else that of an unfinished backfill, else the first version.
+    The version is VERSION=, else that of an unfinished backfill (a run that asks about all passages
+    under a new version, over several days), else the first version.
 
     A passage that has concepts of a skipped version is not asked. The setting SKIP_VERSIONS lists
     the skipped versions. If it is not set, they are:
 
     - with VERSION=, that version;
-    - during an unfinished backfill, the versions with which it began;
+    - during an unfinished backfill, the versions that were skipped when it began;
     - otherwise every version, so that a passage with any concepts is not asked.
     """
     from pipeline.passages.shape import read_shape

@@ -45,6 +45,8 @@ def read_quoted_passage(
     correction or another program's. The list is empty if the passage has no concepts.
 
     Args:
+        settings: They have the name of the table of passages.
+        task: The passages task, which finds the row.
         passage: Id of the passage.
 
     Raises:
@@ -56,7 +58,7 @@ def read_quoted_passage(
         shape = read_shape(tx, passages=settings.passages_table)
         passage_ids = [task.rows.id_of(tx, passage)]
         row = table.make_row_table(shape).read_rows(tx, passage_ids, shape.value_columns)[passage]
-        concepts = list(table.read_all_concepts(tx, shape, passage_id=passage))
+        concepts = list(table.iterate_concepts(tx, shape, passage_id=passage))
 
     concepts.sort(key=lambda concept: str(concept.created_at or ""))
     last_versions = {_version_of(concept) for concept in concepts[-1:]}
@@ -83,9 +85,9 @@ def make_passages_grid(
     """Return the grid that lists passages.
 
     Words are searched in id, source and text. Passages can be filtered by a type of their concepts
-    (as a tag), by a version and by a prompt version. WHERE= knows `concepts.confidence`, `doubtful`
-    and `reviewed`. A row can list the names of its concepts; those of a corrected passage are only
-    the names of the correction.
+    (as a tag), and by a version, with or without its model (`task@n/model`, `task@n`). WHERE= knows
+    `concepts.confidence`, `doubtful` and `reviewed`. A row can list the names of its concepts;
+    those of a corrected passage are only the names of the correction.
 
     Args:
         tx: A connection to the database that will run the queries.
@@ -264,10 +266,11 @@ def encode_concepts(
 
 
 def _add_probabilities(tx: Connection, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of concepts with the probability of their answer.
+    """Add the probability of its answer to each row of a concept, in place, and yield the row.
 
-    The probability is read through `tx`. All concepts of an answer have the same: that of the least
-    certain concept. It is None if no decision model judged the answer.
+    It is the member PROBABILITY_COLUMN. All concepts of an answer have the same probability: that
+    of the least certain concept. It is None if no decision model judged the answer. It is read
+    through `tx`.
     """
     for page in split_into_pages(rows):
         passage_ids = list(dict.fromkeys(str(row["passage_id"]) for row in page))

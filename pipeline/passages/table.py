@@ -182,8 +182,8 @@ class _Passages(TaskTables):
     def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Make the tables and the view, or add the missing parts, in the caller's transaction.
 
-        The view is made only if the task in use is passages, and replaced if it exists. A view of
-        another program with its name is kept.
+        The view is made only if the task in use is passages. It replaces an earlier view of
+        findable, but not one of another program with the same name.
 
         Returns:
             Lines to print: a new table under a name that a setting gives, adopted tables, added
@@ -282,20 +282,21 @@ def make_row_table(
     skipped_versions: Sequence[str] | None = None,
     prompt_version: str = "",
 ) -> RowTable:
-    """Return the table of passages, with the condition for open passages.
+    """Return the table of passages, with their states and the condition for open passages.
 
-    A passage is answered if it has a concept of a skipped version. It is open if it is not
-    answered, has text, and has an id that a request can name. It is "empty" if it is neither.
+    - A passage with a concept of a skipped version has the state "with_concepts".
+    - Any other passage is "open" if it has text and its id is not empty. Only these can be asked.
+    - All others are "empty".
 
-    A passage that is parked (not asked again after failures) under another version can be asked
-    under `prompt_version`. But if all versions are skipped, a passage that is parked under any
-    version is not asked.
+    An open passage is not asked while it is parked (after failures) under `prompt_version`. If
+    `skipped_versions` is None or `prompt_version` is empty, that holds for parking under any
+    version.
 
     Args:
         shape: The tables of the database.
-        skipped_versions: Prompt versions whose concepts keep a passage from being asked. None means
-            all versions. If a list and `prompt_version` are given, `prompt_version` and corrections
-            are skipped, too.
+        skipped_versions: Prompt versions whose concepts keep a passage from being asked. To a list,
+            `prompt_version` and corrections are added if `prompt_version` is not empty. None means
+            all versions.
         prompt_version: The prompt version in use, or "".
     """
     answered_versions = skipped_versions
@@ -491,7 +492,7 @@ def read_best_concepts(
     return _iterate_rows(tx, shape, _select_best_concepts(tx, shape, settings))
 
 
-def read_all_concepts(
+def iterate_concepts(
     tx: Connection,
     shape: PassagesShape,
     *,
@@ -504,7 +505,7 @@ def read_all_concepts(
     Args:
         tx: The transaction that reads.
         shape: The tables of the database.
-        version: Prompt version and model of the concepts; None means all.
+        version: Prompt version and model of the concepts; None means all versions.
         use_corrections: A corrected passage has only the concepts of its correction, whatever
             `version` is.
         passage_id: Yield only the concepts of this passage.
@@ -559,9 +560,9 @@ def _select_best_concepts(tx: Connection, shape: PassagesShape, settings: Settin
     """Return the SELECT of the best concepts.
 
     Among the concepts of a passage with equal names in any case, the first by `_list_sort_keys` is
-    selected. A concept needs a name and at least the confidence of the setting MIN_CONFIDENCE. If a
-    person corrected the passage, the concept must be of that correction. Otherwise concepts of all
-    versions are considered.
+    selected. A concept needs a name and at least the confidence of the setting MIN_CONFIDENCE; a
+    concept without a confidence is left out. If a person corrected the passage, only the concepts
+    of that correction are considered, otherwise those of all versions.
 
     The SELECT has the columns of `ConceptRow`, with `source_text` in the evidence. The database
     pushes a condition on `passage_id` down to the tables. The aliases are part of the view, whose
@@ -654,9 +655,14 @@ def _list_sort_keys(
 def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Select[Any]:
     """Return a SELECT of the rows of `query` with `source_text` in their evidence.
 
-    `source_text` is the part of the passage around the first quotation. If `query` numbers its rows
-    in a column `place`, only the rows with number 1 are selected. Evidence that is not JSON is not
-    changed. On PostgreSQL, evidence is changed only if its column has the type jsonb.
+    `source_text` is the part of the passage around the first quotation. Evidence that is not JSON
+    is not changed. On PostgreSQL, evidence is changed only if its column has the type jsonb.
+
+    Args:
+        tx: Connection that decides the dialect.
+        shape: The tables of the database.
+        query: A SELECT with the columns of `ConceptRow`. If it also has a column `place`, only rows
+            whose place is 1 are selected.
     """
     rows = query.subquery("chosen")
     passages = shape.passages.c

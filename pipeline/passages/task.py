@@ -159,8 +159,9 @@ class ConceptsExport(TaskExport):
 
         - With `options.best`, these are the best concept of each name in each passage.
         - With `options.extractor`, only the concepts of this version.
-        - Otherwise the concepts of the preferred or newest version, see `choose_version`. A
-          corrected passage has only the concepts of its correction.
+        - Otherwise the concepts of the version that `choose_version` returns; of other programs'
+          versions it takes the one with the newest concept. A corrected passage has only the
+          concepts of its correction.
 
         `options.row_filter` selects the passages.
 
@@ -190,7 +191,7 @@ class ConceptsExport(TaskExport):
         versions.sort(key=lambda version: str(version.last or ""), reverse=True)
         version_by_name = {version.extractor: version for version in versions}
         exported_version = self.choose_version(tx, list(version_by_name), options)
-        concepts = table.read_all_concepts(
+        concepts = table.iterate_concepts(
             tx,
             self.shape,
             version=version_by_name[exported_version][:2] if exported_version else None,
@@ -398,10 +399,10 @@ class ConceptsAnswers(TaskAnswers):
     ) -> WriteResult:
         """Insert the concepts of answers, in the caller's transaction, and lock their passages.
 
-        An answer is outdated if the text of its passage changed after the request. An answer whose
-        quotations were not located counts as outdated, too, because it was not checked against the
-        text. An answer is not inserted (applied) if it is outdated, if the passage was deleted, or
-        if the passage has concepts of the same prompt version.
+        An answer is applied, that is, its concepts are inserted, except in three cases: it is
+        outdated, its passage was deleted, or the passage has concepts of the same prompt version.
+        An answer is outdated if the text of its passage changed after the request, or if its
+        quotations were not located, so that it was not checked against the text.
 
         Args:
             extractor: The version (`task@n/model`) of all answers.

@@ -22,7 +22,7 @@ from starlette.responses import Response
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.access import Access
-from pipeline.engine.open_workspace import open_read_only, open_workspace
+from pipeline.engine.open_workspace import open_existing_or_temporary, open_workspace
 from pipeline.engine.user_task import UserTask
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
@@ -350,7 +350,9 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
         else:
             # Looking creates no table if the workspace has no such task yet.
             settings = replace(app_state.settings, task=upload.task)
-            with open_read_only(settings, display, confirm=lambda _question: False) as ws:
+            with open_existing_or_temporary(
+                settings, display, confirm=lambda _question: False
+            ) as ws:
                 options = ImportOptions(upload.mapping, upload.read_options, dry=True)
                 upload.preview = _find_importer(app_state, upload.task)["run"](
                     ws, upload.path, options

@@ -133,7 +133,7 @@ def test_foreign_evidence_is_unchanged(tmp_path: Path, outside_server: Workspace
                 ws, name, "Bees sing.", None if evidence is None else json.dumps(evidence)
             )
         with ws.store.read() as tx:
-            concepts = table.read_all_concepts(tx, shape(ws))
+            concepts = table.iterate_concepts(tx, shape(ws))
             exported = {concept.passage_id: concept.evidence for concept in concepts}
 
     assert {name: read_view(outside_server, name) or None for name in cases} == cases

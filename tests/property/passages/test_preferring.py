@@ -122,7 +122,7 @@ def test_the_best_concepts_are_those_that_python_chooses(
             query = f"SELECT {', '.join(COLUMNS)} FROM best_concepts"  # noqa: S608 - our view
             view_rows = tx.exec_driver_sql(query).all()
             assert sorted(comparable_row(ConceptRow(*row)) for row in view_rows) == expected
-            all_concepts = sorted(map(comparable_row, table.read_all_concepts(tx, tables_shape)))
+            all_concepts = sorted(map(comparable_row, table.iterate_concepts(tx, tables_shape)))
         assert all_concepts == sorted(map(comparable_concept, concepts))
 
 
