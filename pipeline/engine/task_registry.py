@@ -470,8 +470,8 @@ def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) ->
 
     It is the column of `quotes_in=`, even if no field is a quotation. Without `quotes_in=`, the
     result is None if no field is a quotation. Otherwise it is `text` if the prompt has this text
-    column, else its first text column. `find_image_and_quote_faults` reports a declaration with several text
-    columns, none of which is `text`.
+    column, else its first text column. `find_image_and_quote_faults` reports a declaration with
+    several text columns, none of which is `text`.
     """
     if declaration.quotes_in is not None:
         return find_column(declaration.quotes_in, columns)
