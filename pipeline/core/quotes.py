@@ -149,6 +149,8 @@ def _make_quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
 def _validate_quotation(value: Any, handler: Any) -> Quote:
     """Return a Quote made from a text, a Quote, or a stored quotation (quote, start and end).
 
+    In an optional field, None does not get here.
+
     Args:
         handler: Pydantic's validation of the text; it raises for an invalid text.
 
@@ -253,7 +255,7 @@ def _locate_quotations(value: Any, path: str, source: _Source, formats: frozense
     optional quotation that is not in the text becomes None.
 
     A str that is no Quote also counts as a quotation if the field allows only quotations as texts,
-    because a validator or a default can make a str of a Quote.
+    because a validator or a default can replace a Quote by a str.
 
     Args:
         path: Path of the value in the answer, for messages.
