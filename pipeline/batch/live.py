@@ -318,11 +318,11 @@ class _LiveRun:
     async def _finish(self) -> None:
         """End the running calls, then seal and ingest all open batches.
 
-        If no call was answered, the rows whose request got a 400 are given up, unless the run was
-        stopped. They are not charged, because every request may be at fault.
+        If the run was not stopped, but no call was answered, the rows whose request got a 400 are
+        given up, uncharged: every request may be at fault.
 
         An error of a batch stops the run and becomes the report's `stopped`. An interrupted run
-        ignores an UnavailableError of the database instead, and the next command ingests the batch.
+        drops the error that the database is not available; the next command ingests the batch.
         Rows with a copied answer are added to the report's `answered`.
         """
         await self._end_running_calls()

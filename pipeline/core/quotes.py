@@ -255,7 +255,7 @@ def _locate_quotations(value: Any, path: str, source: _Source, formats: frozense
     optional quotation that is not in the text becomes None.
 
     A str that is no Quote also counts as a quotation if the field allows only quotations as texts,
-    because a validator or a default can replace a Quote by a str.
+    because a validator or a default can make a str of a Quote.
 
     Args:
         path: Path of the value in the answer, for messages.

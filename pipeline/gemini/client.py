@@ -396,8 +396,7 @@ class Client:
 
         Raises:
             InconsistentError: The name is malformed.
-            MissingError: The batch is missing or not accessible.
-            FindableError: The call failed for another reason, or its reply is not JSON.
+            FindableError: The call failed, or its reply is not JSON.
         """
         _check_name(name, BATCH_NAME_PATTERN, "batch")
 

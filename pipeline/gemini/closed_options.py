@@ -56,8 +56,7 @@ def list_branches(node: Any) -> list[Mapping[str, Any]]:
 def read_options(branches: Sequence[Mapping[str, Any]]) -> list[Option] | None:
     """Return the values that alternatives allow, in their order; None if they cannot be listed.
 
-    They cannot be listed if an alternative allows any text or number, for example. A value that
-    occurs twice is returned once. Null is an option, too.
+    A value that occurs twice is returned once. Null is an option, too.
     """
     options: list[Option] = []
     for branch in branches:

@@ -287,9 +287,9 @@ class Model:
     ) -> Mapping[str, Any] | None:
         """Return the `thinkingConfig` to send: the task's, or the table's if the task has none.
 
-        The task's config is checked. If the table lists the model's levels, its level must be one
-        of them. If the table has a config, its members must be members of that config or
-        `includeThoughts`. The local engine accepts any config.
+        The task's config is checked: its level if the table lists the model's levels, and its
+        members, which must be those of the table's config or `includeThoughts`. The local engine
+        accepts any config.
 
         Args:
             declared: The `thinkingConfig` of the task file; None if it has none.
