@@ -186,10 +186,9 @@ def seal_replies(
 ) -> None:
     """Seal the reply file of a live batch as its result file, and move the batch to downloaded.
 
-    The caller has the lock of the batch. An incomplete last line is deleted from the file. Without
-    a reply file, the result file that a killed process left is sealed, or else an empty file. No
-    answer is ingested. If the state of the batch is not asking, neither the batch nor its result
-    file changes.
+    The caller has the lock of the batch. An incomplete last line is deleted from the reply file. If
+    the state of the batch is not asking, nothing more is done. Without a reply file, the result
+    file that a killed process left is sealed, or else an empty file. No answer is ingested.
 
     Args:
         now: The clock.
@@ -234,6 +233,9 @@ def store_trial_outcomes(
     Args:
         patience_s: The longest wait for another writer of the database; None means the default of
             all commands.
+
+    Raises:
+        UnavailableError: Another process wrote to the database for the whole time.
     """
     replies_path = part_path(ws.data, number)
     with ws.store.read() as tx:
@@ -334,6 +336,10 @@ def store_judgements(
     Returns:
         For each reply, the row id and why the reply gave no probability; "" if it gave some. Rows
         without a reply are not in the mapping. It is empty if the batch was in another state.
+
+    Raises:
+        InconsistentError: The request file is missing or was changed.
+        UnavailableError: Another process wrote to the database for the whole time.
     """
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
@@ -388,14 +394,16 @@ def _cut_to_whole_lines(path: Path) -> None:
 
 
 def find_dead_batches(store: Store, locks: Locks) -> list[BatchRow]:
-    """Return the live batches of all tasks whose process is dead, because nobody has their lock."""
+    """Return the live batches of all tasks whose process is dead: nobody has their lock."""
     with store.read() as tx:
         asked_batches = batches.batches_in_states(tx, BatchState.ASKING)
     return [batch for batch in asked_batches if locks.is_free(lock_of(batch.number))]
 
 
 def seal_dead_batches(ws: WorkspaceSession) -> None:
-    """End the live batches of all tasks whose process is dead, because nobody has their lock.
+    """End the live batches of all tasks whose process is dead.
+
+    Their lock is free, because a process has the lock of its live batch until it ends.
 
     - For a trial, a test of a prompt, the outcome counts and the cost are stored.
     - For a judging batch, which asks for the probabilities of stored answers, these and the cost
@@ -406,6 +414,10 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
     The files of trials and judging batches are deleted. Such files are also deleted if an earlier
     process ended the batch but died before it deleted them. A batch that another process locks
     meanwhile is skipped.
+
+    Raises:
+        InconsistentError: The request file of a judging batch is missing or was changed. The
+            batches after it are not ended.
     """
     for batch in find_dead_batches(ws.store, ws.locks):
         with (

@@ -141,7 +141,7 @@ class RequestDraft:
         tx: Connection,
         requests: Sequence[PlannedRequest],
     ) -> tuple[list[PlannedRequest], StopReason | None]:
-        """Add requests to the draft, in their order, until the file or another limit is full.
+        """Add requests to the draft, in their order, until a limit is reached.
 
         Each request is handled in one of these ways, and is then counted in `seen_rows`:
 
@@ -153,8 +153,9 @@ class RequestDraft:
         The caller writes the added requests to the file.
 
         Returns:
-            The added requests, and why the next request was not handled; None if all were handled.
-            The reason is NO_ROWS_LEFT if the draft has `max_rows` requests already.
+            The added requests, and why the next request was neither handled nor counted; None if
+            all were handled. The reason is NO_ROWS_LEFT if the draft has `max_rows` requests
+            already, else FULL, BUDGET or QUOTA.
         """
         earlier = EarlierRequests()
         if not self.asks_each:
@@ -202,8 +203,8 @@ class RequestDraft:
     def _count_in_file(self, request: PlannedRequest) -> StopReason | None:
         """Count a request in the file's totals if it fits, else return why it does not fit.
 
-        Only the totals change. The first request of a file may exceed the limits of a file, but not
-        a budget or a quota.
+        If it does not fit, nothing changes. The first request of a file may exceed the limits of a
+        file, but not a budget or a quota.
 
         Returns:
             None if it was counted, FULL at a limit of the file (requests, bytes, expected prompt
@@ -235,9 +236,9 @@ class RequestDraft:
     def find_exceeded_limit(self, usage: Usage, *, slack: float = 0.0) -> StopReason | None:
         """Return which limit a file with this expected usage exceeds: BUDGET, QUOTA or None.
 
-        The cost is compared with the money that the budgets have left, after the reserve for the
-        error of estimates is added to it. The budget is checked before the quota. Nothing is
-        changed.
+        The budget is exceeded if the cost, with the reserve for the error of estimates, is more
+        than the money that the budgets have left. The budget is checked before the quota. Nothing
+        is changed.
 
         Args:
             slack: The share of the remaining money by which the cost may exceed it.
@@ -339,9 +340,9 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
     written. It does not matter what budgets and quotas have left.
 
     Returns:
-        The plan. Its `items` counts all rows, also rows that would get a copied answer or share a
-        request, even if they come after the limit. `requests`, bytes, tokens and cost count only
-        requests that would be sent.
+        The plan. `requests`, bytes, tokens and cost count the requests that would be sent, at most
+        `selection.limit`. `items` counts their rows, and the rows that need no request because they
+        get a copied answer or share a request. The latter count even if they come after the limit.
     """
     full_files = 0
     later_copies = 0
@@ -430,7 +431,7 @@ def read_request_pages(
 
     Only claimable rows are read: they are neither empty, claimed, answered nor parked. A trial that
     names its rows reads them in any state. Rows of a batch that was cancelled so that another mode
-    asks them are left out, unless the selection includes them or `mode` is TRIAL.
+    asks them are left out, unless `selection.includes_moved` is set or `mode` is TRIAL.
 
     Args:
         mode: Only TRIAL makes a difference.

@@ -158,10 +158,11 @@ def measure_wait(
 ) -> BatchWait:
     """Return how long a batch has waited at the API, and from what age on it is slow.
 
-    The batch is slow if it takes longer than 95 of 100 ended batches with a similar number of
-    requests. This is measured for the whole time, and for the time until a batch runs. With fewer
-    than MIN_LIKE_BATCHES of them, it is slow after TARGET_BATCH_AGE. A creation time in the future
-    was recorded by a wrong clock, and counts as now.
+    The batch is slow if it takes longer than 95 of 100 ended batches like it. Batches are alike if
+    their numbers of requests differ at most by MAX_SIZE_FACTOR. There is a limit for the whole
+    time, and another for the time until the batch runs; a batch that does not run yet must keep
+    both. With fewer than MIN_LIKE_BATCHES of them, it is slow after TARGET_BATCH_AGE. A creation
+    time in the future was recorded by a wrong clock, and counts as now.
 
     Args:
         times: Times of ended batches of the same model.

@@ -70,8 +70,9 @@ class Budgets:
 
         Args:
             estimate_error: Relative error added to the estimates of batches that are not over.
-            excluded_batch: The number of a batch that is about to start. Neither this batch nor
-                prepared batches with a higher number count.
+            excluded_batch: The number of a batch that is about to start. This batch does not count,
+                and neither do prepared batches with a higher number, because they are sent after
+                it.
         """
         remaining = []
         for budget in self.budgets:
@@ -138,13 +139,13 @@ class Budgets:
         return self._error(budget, "does not cover another request; nothing was written or sent")
 
     def _error(self, budget: Budget, reason: str) -> BudgetError:
-        """Return the error that a budget stops new work.
+        """Return the error to raise if a budget does not allow new work.
 
         The hint says how to raise the budget, and for the daily budget when it resets.
 
         Args:
-            reason: The message after the name, the amount and the start of the budget. The start
-                is left out for BUDGET_PER_DAY.
+            reason: The end of the message, which begins with the name, the amount and the start of
+                the budget. The start is left out for BUDGET_PER_DAY.
         """
         start = f" (since {budget.starts_at:%Y-%m-%d %H:%M} UTC)"
         hint = f"set a larger {budget.name}"
@@ -158,12 +159,15 @@ class Budgets:
 def read_current_budgets(ws: WorkspaceSession, running: Budget | None = None) -> Budgets:
     """Return the budgets that limit this command now: its own, and the budget of the day.
 
+    The own budget is `ws.budget`; it counts spending since its own start. The budget of the day is
+    the setting BUDGET_PER_DAY, and starts at midnight US/Pacific.
+
     Args:
         running: The budget of an unfinished `tag`, which replaces the budget of this command,
             `ws.budget`.
 
     Returns:
-        No budgets if none is set. The budget of the day starts at midnight US/Pacific.
+        No budgets if none is set.
 
     Raises:
         ConfigurationError: A budget is set, but the price of the model is unknown.
@@ -204,8 +208,9 @@ def resume_budget(
 ) -> datetime:
     """Set `ws.budget` for a run, and return since when its spending counts.
 
-    The budget is that of this command, else that of the unfinished run, which is then printed.
-    Without both, `ws.budget` stays as it is. Nothing is stored in the database.
+    The budget is that of this command, else that of the unfinished run, which is then printed. It
+    counts the spending since the returned time. Without both, `ws.budget` stays as it is. Nothing
+    is stored in the database.
 
     Args:
         budget_usd: The budget of this command, in USD; None without one.
@@ -289,9 +294,8 @@ def load_calibration(tx: Connection, version: str) -> Calibration:
 
     Returns:
         Billed per counted prompt tokens, tokens per answer, the mean relative error of past cost
-        estimates, and the number of answers. If all estimated costs are 0, it is the error of token
-        estimates. The default calibration if fewer than MIN_CALIBRATION_ANSWERS answers were
-        measured.
+        estimates (of token estimates if all estimated costs are 0), and the number of answers. The
+        default calibration if fewer than MIN_CALIBRATION_ANSWERS answers were measured.
     """
     counted_tokens = 0.0
     answer_count = 0

@@ -37,11 +37,16 @@ def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint
     """Cancel one batch, of any task; return the result in words, and the next command.
 
     A prepared batch is given up: it moves to failed, and its rows can be asked again. A submitted
-    batch is cancelled at the API. A person must confirm before a batch is given up that the API
-    does not show, whose result is lost, or that is held because its replies are mixed up.
+    batch is cancelled at the API. A batch can also be given up in these cases, after a person
+    confirmed it:
+
+    - The API does not show the batch.
+    - The batch is downloaded, but its result file is lost or damaged.
+    - The batch is held, because its replies are mixed up.
 
     Raises:
-        InputError: There is no such batch, it is over, or a person did not confirm.
+        InputError: There is no such batch, there is nothing to cancel in its state, or a person did
+            not confirm. A live batch cannot be cancelled.
         RemoteError: The API cannot be reached or refuses the cancel, or another process creates the
             batch. The batch is not cancelled.
         StateConflictError: Another process moved the batch in each of MAX_TRIES tries.
@@ -65,7 +70,7 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
     - downloaded and held, because its replies are mixed up: ask a person, and give the batch up.
 
     Raises:
-        InputError: The batch is in another state, or a person did not confirm.
+        InputError: None of these cases applies, or a person did not confirm.
         RemoteError: The API cannot be reached or refuses the cancel, or another process creates the
             batch.
         StateConflictError: Another process has moved the batch to another state.
@@ -118,9 +123,10 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
 def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
     """Search the remote list until an unclear create is resolved, and return the batch.
 
-    Sleeps between two searches, without the lock. The batch is then submitted if it was found, or
-    prepared if nothing was created. If another process changed the state of the batch meanwhile,
-    the batch is returned in that state.
+    Sleeps between two searches, without the lock, until the list shows the batch or proves that
+    there is none. The batch is then submitted if it was found, or prepared if nothing was created.
+    If another process changed the state of the batch meanwhile, the batch is returned in that
+    state.
 
     Raises:
         RemoteError: Another process creates the batch, or the API cannot be reached.
@@ -151,8 +157,10 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandH
 
     The record comes first: a poll that sees the batch cancelled must know that a person did it,
     because then no row is charged. The cancel of a batch that is over is recorded, too: if its
-    result cannot be downloaded, a poll may now give it up. The batch stays submitted. If the call
-    of the cancel fails, the record is undone.
+    result cannot be downloaded, a poll may now give it up. The batch stays submitted.
+
+    If the call of the cancel fails with any error, the record is undone, because no later command
+    repeats the call: a person must cancel again.
 
     Returns:
         The result in words, and the next command.
@@ -187,9 +195,9 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandH
 def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str, CommandHint]:
     """Move a batch to failed and release its rows, uncharged; return the result and next step.
 
-    Its request and result files stay. If one of them is lost or damaged, the batch is recorded as a
-    batch whose files were deleted, so that later checks do not report it. The upload of a prepared
-    batch is deleted.
+    Its request and result files are not deleted. If one of them is lost or damaged already, the
+    batch is recorded as cleaned, so that later checks do not report the file. The upload of a
+    prepared batch is deleted.
 
     Args:
         reason: Stored as the reason of the batch.

@@ -100,9 +100,9 @@ def accept_held_batch(ws: WorkspaceSession, number: int) -> None:
 
 
 def _record_acceptance(ws: WorkspaceSession, number: int) -> None:
-    """Record in one transaction that a person accepts a held batch, so that it can be ingested.
+    """End the hold of a batch because a person accepts it, so that it can be ingested.
 
-    If it was accepted before, nothing is written.
+    If it was accepted before and is not ingested yet, nothing is written.
 
     Raises:
         InputError: There is no such batch of the task, or it is not held.

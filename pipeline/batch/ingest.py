@@ -81,13 +81,15 @@ def ingest_batches(
 ) -> Iterator[IngestSummary]:
     """Ingest the task's downloaded batches and yield a summary of each batch that was ingested.
 
+    This is a generator, so nothing happens before it is iterated.
+
     First the live batches of all tasks whose process died are ended, and their replies are sealed.
     Then each downloaded batch is ingested, except those that another process has locked. Unless
     `is_live_only`, the iterator finally waits for the locked batches.
 
     A batch that cannot be ingested stays downloaded, and the other batches are still ingested. When
-    the iterator ends, one error is raised, and other errors are printed. A HeldBatchError is raised
-    only if there is no other error, and it is never printed.
+    the iterator ends, the last error is raised, and earlier errors are printed. A HeldBatchError is
+    raised only if there is no other error, and it is never printed.
 
     Args:
         is_live_only: Ingest live batches only, and wait for no other process.
@@ -145,6 +147,9 @@ def _ingest_with_lock(
     Returns:
         None if another process has the lock and `should_wait` is false, or if the batch is not
         downloaded any more.
+
+    Raises:
+        FindableError: The batch could not be ingested; see `_BatchIngest.run`.
     """
     name = lock_of(number)
     with ws.lock(name) if should_wait else ws.locks.try_lock(name) as lock:
@@ -181,6 +186,7 @@ def ingest_live_batch(
         ConfigurationError: The task's declaration is not that of the batch.
         InconsistentError: The result file was changed, or not every request has exactly one
             outcome.
+        UnavailableError: Another process wrote to the database for the whole time.
     """
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
@@ -192,11 +198,11 @@ def ingest_live_batch(
 
 
 def recover_dead_runs(ws: WorkspaceSession) -> None:
-    """End the live runs whose process is dead: ingest their replies, and release the other rows.
+    """End the live runs whose process is dead: ingest replies, and release rows without a reply.
 
-    Only the task's own replies are ingested; those of other tasks are sealed. Rows of any task are
-    also released if they are still claimed by a batch that is already failed or ingested. Writes
-    nothing if there is nothing to recover.
+    Only the replies of this task are ingested. Those of other tasks are sealed as result files.
+    Rows of any task are also released if they are still claimed by a batch that is already failed
+    or ingested. Writes nothing if there is nothing to recover.
 
     Raises:
         FindableError: A batch could not be ingested; the others were.
@@ -309,15 +315,16 @@ class _BatchIngest:
         control_replies: Mapping[str, Sequence[ParsedReply]],
         provenance: Provenance,
     ) -> None:
-        """Hold the batch if its result provably gives replies to the wrong requests.
+        """Hold the batch if its result gives replies to the wrong requests.
 
-        Misplaced replies to control requests prove it. So do answers that are no more like their
-        own rows than like other rows, unless the local engine gave them. Live batches are not
-        examined, nor is a batch that a person accepted. This must run before an answer of the batch
-        is stored. If the process is killed here, the next ingest examines the result again.
+        It does if replies to control requests are misplaced. It also does if the words of answers
+        are no more like their own rows than like other rows; answers of the local engine are not
+        compared. Live batches are not examined, nor is a batch that a person accepted. This must
+        run before an answer of the batch is stored. If the process is killed here, the next ingest
+        examines the result again.
 
         Raises:
-            HeldBatchError: The batch is held now.
+            HeldBatchError: This call holds the batch.
         """
         if self._is_live or self.batch.held is not None:
             return
@@ -336,7 +343,7 @@ class _BatchIngest:
 
         A page has up to PAGE_REQUESTS claims in the order of their lines. Contexts are the rows,
         and are read only if the task needs a row to validate its answer; else they are empty. Each
-        page is read when it is requested, so claims that ended meanwhile are not in it.
+        page is read from the database when it is requested.
         """
         last_line = 0
         while True:
@@ -417,8 +424,8 @@ class _BatchIngest:
         """Store the outcomes of a page in one transaction, with copies for duplicate inputs.
 
         Other open rows with the same input as an answered row get a copied answer. Those with the
-        input of a row that is parked now are parked, too. Values that were left out of full answers
-        are counted in an event of the batch.
+        input of a row that is parked now are parked, too. If an answer had more values than its
+        field may have, the values that were left out are counted in an event of the batch.
 
         Adds to `fields_with_confidences` the fields whose answers have a probability. For a live
         batch, adds the outcomes of the rows to `row_outcomes`.
@@ -479,8 +486,8 @@ class _BatchIngest:
 
         A row of the page:
 
-        - Its reason is "" if its answer was applied, or is a partial answer that other questions
-          complete.
+        - Its reason is "" if its answer was applied. It is also "" for a partial answer: a decision
+          model answered some fields, and another model is asked for the others later.
         - It may be asked again if its reply was refused or invalid and the row is still claimable.
         - It was called, unless it has no reply and no reason in `no_reply_reasons`.
 
@@ -489,7 +496,8 @@ class _BatchIngest:
 
         Args:
             judgements: The validated replies of the page.
-            write_result: Which of their rows took an answer, are blocked, or were parked.
+            write_result: Which of their rows took an answer, could not take it (blocked), or were
+                parked.
             copied_ids: Other rows with the same inputs that got an answer or a failed attempt, or
                 were parked.
         """
@@ -523,13 +531,13 @@ class _BatchIngest:
     def _judge_missing(self, claim: RowClaim) -> JudgedReply:
         """Return the outcome MISSING of a request without a line in the result.
 
-        A charged failure counts against the row. An uncharged failure counts only if it is
-        repeated, and a forgiven failure never counts.
+        Charged failures count against the row. An uncharged failure is counted apart, and parks the
+        row only if it is repeated. A forgiven failure never counts.
 
         - Batch API: charged if the batch succeeded and nobody asked to cancel it. Forgiven if
-          somebody asked to cancel it.
-        - Live batch: never charged. Forgiven, unless the call may have been paid for and its reply
-          was lost.
+          somebody asked to cancel it. Otherwise uncharged.
+        - Live batch: uncharged if the call may have been paid for and its reply was lost, else
+          forgiven.
         """
         batch = self.batch
         if self._is_live:

@@ -155,9 +155,9 @@ class _FailureGroups:
     def add_attempts(self, tx: Connection, number: int) -> None:
         """Read the failed attempts of a batch and add them to the groups.
 
-        The group of an attempt is its outcome, and its reason up to the first colon with the error
-        code, if it has a code. The first MAX_EXAMPLES attempts of each group become its examples.
-        Also keeps the first excerpt of each error code.
+        Attempts are in the same group if they have the same outcome, error code and beginning of
+        the reason, up to its first colon. The first MAX_EXAMPLES attempts of each group become its
+        examples. Also keeps the first excerpt of each error code.
         """
         for outcome, reason, code, row_id, excerpt in answers.attempts_of_batch(tx, number):
             self.excerpt_by_code.setdefault(code, excerpt or "")
@@ -193,9 +193,9 @@ def _find_common_error(
 ) -> ParsedReply | None:
     """Return the error with which every request of a batch ended; None without such an error.
 
-    It is None for a live batch, if a request was not refused, if the error codes differ, or if
-    there is no code. If the batch has a single request, it is None unless the error is about the
-    account (billing or permissions).
+    There is one if the batch is not live and all its requests were refused with the same error
+    code. If it has a single request, the error must also be about the account (billing or
+    permissions).
 
     Args:
         excerpt_by_code: Error code (None: no error line) of the failed attempts, to an excerpt.

@@ -151,7 +151,7 @@ class JudgePlanner:
 
         While it is iterated, the values in the requests are added to `question_count`. An answer
         whose row is gone or changed, or whose request would be too long, gets no request and is
-        added to `left_out`.
+        counted in `left_out` by its reason.
 
         Args:
             after: Begin after the row with this id.

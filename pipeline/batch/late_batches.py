@@ -27,8 +27,8 @@ def find_move_time(batch: BatchRow, settings: Settings) -> datetime | None:
     `tag` and `work` do this MOVE_AFTER seconds after the batch was created. The time may be past.
 
     Returns:
-        None without MOVE_AFTER, for a batch that is not at the API, and for one that is being
-        cancelled.
+        None without MOVE_AFTER, for a live batch, for a batch that is not submitted, and for one
+        that is being cancelled.
     """
     created_at = batch.create_sent_at
     is_waiting = batch.way is Mode.BATCH and batch.state is BatchState.SUBMITTED
@@ -54,15 +54,16 @@ class LateBatches:
     def move_if_late(self, batch: BatchRow, remote: RemoteBatch) -> None:
         """Cancel a batch that waits longer than MOVE_AFTER, to ask its rows in another mode.
 
-        The new mode, MOVE_TO, is recorded with the cancel. If the cost or the model prevents that,
-        it is printed. If an earlier process recorded it already, only the call to the API is
-        repeated.
+        The new mode, MOVE_TO, is recorded with the cancel. If the cost, a budget or the model
+        forbids the move, the reason is printed instead. If an earlier process recorded the move
+        already, only the call to the API is repeated.
 
         Each batch is handled once in a process. Nothing is done for a batch that a person
         cancelled, or whose version is not the version in use.
 
         Raises:
             RemoteError: The API could not be asked to cancel.
+            StateConflictError: The batch is no longer submitted. Nothing was changed.
         """
         ws = self._ws
         number = batch.number
@@ -150,9 +151,9 @@ class LateMove:
 def estimate_late_moves(
     ws: WorkspaceSession, tx: Connection, new_rows_usd: float
 ) -> LateMove | None:
-    """Return what MOVE_AFTER can do: its time, the other mode, and the price of all rows in it.
+    """Return the time MOVE_AFTER, the mode MOVE_TO, and the price of asking all rows in it.
 
-    These are the new rows, and the rows of the prepared, submitting and submitted batches of the
+    All rows are the new rows, and the rows of the prepared, submitting and submitted batches of the
     task and the version in use. Batches that are being cancelled are left out.
 
     Args:

@@ -243,9 +243,10 @@ class _LiveRun:
         await self._throttle.wait_for_change(min(CHECK_INTERVAL_S, max(0.001, pause_s)))
 
     def _spawn(self, work: Coroutine[Any, Any, None], running: set[asyncio.Task[None]]) -> None:
-        """Run a coroutine as a task that is in `running` until it ends; an error stops the run.
+        """Start a coroutine as a task and do not wait for it; an error of it stops the run.
 
-        When the coroutine ends, batches that are complete are closed, and `on_progress` is called.
+        The task is in `running` until it ends. When the coroutine ends, batches that are complete
+        are closed, and `on_progress` is called.
         """
 
         async def guard() -> None:
@@ -341,11 +342,11 @@ class _LiveRun:
     # Once a second
 
     async def _tick(self) -> None:
-        """Once a second sync replies to disk, count calls, and check for stalls and interrupts.
+        """Once a second sync the reply files, and check for stalls and interrupts.
 
-        Runs until it is cancelled. Errors of the sync are ignored. The session's stop event
-        interrupts the run. Sets the report's `service_failure` and `silent_s`, and calls
-        `on_progress`.
+        Also counts the calls of other processes for the rate limits. Runs until it is cancelled.
+        Errors of the sync are ignored. The session's stop event interrupts the run. Sets the
+        report's `service_failure` and `silent_s`, and calls `on_progress`.
         """
         while True:
             await asyncio.sleep(CHECK_INTERVAL_S)

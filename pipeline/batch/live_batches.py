@@ -86,8 +86,8 @@ class LiveBatches:
         """Prepare the next batch and return it with its requests; None if no batch is possible.
 
         Its rows are claimed, and this process has its lock. If none is possible, `end_of_rows` has
-        the reason. The end of a batch clears the reason, because failed rows may then be open again
-        and money be free.
+        the reason. The end of a batch clears the reason, because then failed rows may be open
+        again, and budgets may have money again.
 
         If the run may have a single batch only, the reason is also the report's `idle_reason`, and
         no second batch is possible.
@@ -191,8 +191,9 @@ class LiveBatches:
     def _store_outcomes(self, open_batch: OpenLiveBatch) -> None:
         """Seal and ingest the replies of a batch, and count its outcomes in the report.
 
-        A row without a reply and without a reason of its own gets the reason why the run stopped.
-        The lowest number of an ingested batch becomes the report's `run`.
+        `close` calls this, and releases the lock. A row without a reply and without a reason of its
+        own gets the reason why the run stopped. The lowest number of an ingested batch becomes the
+        report's `run`.
         """
         ws = self.ws
         report = self.report
@@ -218,8 +219,8 @@ class LiveBatches:
 
         All rows without an applied answer are excluded from later batches of new rows. A row is
         queued if it may be asked again, unless the run has a single batch. For a queued row that
-        was called, the report's `replies` is reduced by 1. A row that is not queued counts as
-        failed if it was called, and not at all otherwise.
+        was called, the report's `replies` is reduced by 1, because its next reply counts instead. A
+        row that is not queued counts as failed if it was called, and not at all otherwise.
         """
         for outcome in outcomes:
             if not outcome.reason:
@@ -277,8 +278,8 @@ class LiveBatches:
     def read_other_calls(self) -> tuple[list[tuple[float, int]], int]:
         """Return the recent calls of batches that are not open here, and count today's calls.
 
-        They count for the rate limits of the model. Batches of all processes are included. Without
-        rate limits nothing is read, and the result is [] and 0.
+        These are the calls of all processes to this run's model, because they share its rate
+        limits. Without rate limits nothing is read, and the result is [] and 0.
 
         Returns:
             First, for each call in the last minute of a batch that is not open in this run, its
@@ -324,7 +325,8 @@ def _spread_evenly(
     """Yield the assumed times of a batch's calls since `window_start`, ascending.
 
     The calls are spread evenly from the start to the end of the batch, or to `now` if it is
-    running. Times up to one minute after `now` are yielded, too; later times are left out.
+    running. Times up to one minute after `now` are yielded, too. Later times come from a wrong
+    clock and are left out.
 
     Args:
         window_start: One minute before `now`; earlier times are left out.

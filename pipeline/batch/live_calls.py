@@ -146,6 +146,7 @@ class LiveCalls:
         Raises:
             LockLostError: Another process took over the batch; the call was not made.
             CancelledError: The call was cancelled.
+            ConfigurationError: The reply could not be written to the file.
         """
         ws = self._ws
         started_at = ws.monotonic()

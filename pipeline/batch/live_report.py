@@ -89,9 +89,9 @@ class LiveReport:
     def fail(self, item_id: str, reason: str) -> None:
         """Count a row that failed and is not asked again in this run.
 
-        The reason is counted up to its first colon. The first MAX_FAILURE_SAMPLES rows are kept
-        with their reasons as samples. A call that a person interrupted is counted as
-        INTERRUPTED_REASON and is no sample.
+        Rows are counted by the beginning of the reason, up to its first colon. The first
+        MAX_FAILURE_SAMPLES rows are kept with their reasons as samples. A call that a person
+        interrupted is counted as INTERRUPTED_REASON and is no sample.
         """
         if self.interrupted and reason.endswith(INTERRUPTED_REASON):
             self.failed[INTERRUPTED_REASON] += 1

@@ -137,7 +137,7 @@ class LiveThrottle:
     # The end of the run
 
     def stop(self, error: Exception | None = None) -> None:
-        """Start no more calls, and keep the first error for the report.
+        """Stop the run: start no more calls, and keep the first error for the report.
 
         An OSError is kept as a ConfigurationError. Another error that is not a FindableError is
         kept in `unexpected_error`, to be raised when the running calls have ended. Nothing is
@@ -337,8 +337,8 @@ class LiveThrottle:
 
         It stops in three cases:
         - The quota is that of the day.
-        - 429s last longer than the setting `poll_patience` without a success; in flex, at least one
-          hour.
+        - There are 429s and no success for longer than the setting `poll_patience`. In flex this
+          time is at least an hour.
         - It is the second 429 of the run, and the run's policy stops at the second, because a
           person waits for it.
         """
@@ -358,8 +358,8 @@ class LiveThrottle:
         same row, because that row may be the cause.
 
         From the second counted failure on, all calls pause; the pause doubles up to MAX_PAUSE_S.
-        The run stops if MAX_PARALLEL_FAILURES failures are counted, and if the first was more than
-        `patience_s` ago.
+        The run stops if MAX_PARALLEL_FAILURES failures are counted, and if the first was longer ago
+        than `self.patience_s` allows for this error.
 
         Args:
             started_s: Monotonic time at which the call started.

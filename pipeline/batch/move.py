@@ -107,12 +107,13 @@ def list_open_moves(tx: Connection, number: int | None = None) -> dict[int, Mode
 def list_ended_moves(tx: Connection, task: Task, extractor: str) -> list[tuple[BatchRow, Mode]]:
     """Return the ended batches whose rows another mode must still ask, each with this mode.
 
-    They have an open move: they were cancelled for another mode, and that is not completed. All
-    their rows may be answered nevertheless. The oldest batch is first. Batches of another task or
-    version are left out, because their rows cannot be asked as they were.
+    They are ingested or failed, and have an open move: they were cancelled for another mode, and
+    that is not completed. All their rows may be answered nevertheless. The oldest batch is first.
+    Batches of another task or version are left out, because their rows cannot be asked as they
+    were.
 
     Args:
-        extractor: The version.
+        extractor: The version, such as `task@2/model`.
     """
     ended_moves = []
     for number, mode in list_open_moves(tx).items():
@@ -130,7 +131,7 @@ def list_waiting_moves(tx: Connection, task: Task, extractor: str) -> list[Waiti
     oldest is first.
 
     Args:
-        extractor: The version.
+        extractor: The version, such as `task@2/model`.
     """
     waiting_moves = []
     for batch, mode in list_ended_moves(tx, task, extractor):
@@ -201,7 +202,7 @@ def begin_move(
     """Record a move of a submitted batch, then ask the API to cancel the batch if it is not over.
 
     The cancel is recorded with the move. If the batch is over, only the move is recorded. After an
-    error of the API the record stays, and the next command asks again.
+    error of the API the record stays, because the next command asks the API again.
 
     Raises:
         StateConflictError: The batch is no longer submitted. Nothing was changed.
@@ -240,14 +241,15 @@ def end_move_if_done(
 def check_movable(ws: WorkspaceSession, batch: BatchRow, mode: Mode | None) -> None:
     """Check that the rows of a batch can be asked in another mode.
 
-    A batch can be moved if it is submitted. If it is over, only an open move of it can be
-    continued. Nothing is changed.
+    A batch can be moved if it is submitted. Once it is downloaded or over, only an open move of it
+    can be continued. Nothing is changed.
 
     Args:
         mode: The mode of the batch's open move, which an earlier command began; None without one.
 
     Raises:
-        InputError: The batch is live, of another version, not sent, or over without an open move.
+        InputError: The batch is live, of another version, not sent, or downloaded or over without
+            an open move.
         RemoteError: Its create is unclear.
     """
     number = batch.number

@@ -106,10 +106,10 @@ def poll_batches(
 ) -> PollReport:
     """Look at the task's submitted batches, and seal the results of those that are over.
 
-    A batch with an unclear create may or may not exist at the API. It is only added to the report's
-    `unclear`; if a process works on it, that process is printed instead. Also downloads lost
-    results of downloaded batches again, and cancels duplicate batches. Shows the progress. Nothing
-    is ingested.
+    A look reads the state of a batch from the API and stores it. A batch with an unclear create may
+    or may not exist at the API. It is only added to the report's `unclear`; if a process works on
+    it, that process is printed instead. Also downloads lost results of downloaded batches again,
+    and cancels duplicate batches of all tasks. Shows the progress. Nothing is ingested.
 
     Ends early if no look succeeds for as many seconds as the setting `poll_patience`, or if a daily
     quota is used up; the error is the report's `stopped`.
@@ -209,8 +209,8 @@ class _Poll:
         - `stops_at_first` is set and a batch is over.
         - An error ends the poll, such as a daily quota, or `poll_patience` seconds without a
           successful look. It is not raised: it is the report's `stopped`.
-        - `wait` is false. With the local engine, a poll that downloads first goes on for up to
-          LOCAL_LOOK_S seconds, because batches run only while a command looks at them.
+        - `wait` is false. With the local engine, a poll that downloads goes on for LOCAL_LOOK_S
+          seconds before that, because batches run only while a command looks at them.
 
         Raises:
             KeyRefusedError: The API refuses the key.
@@ -377,11 +377,13 @@ class _Poll:
     def _find_stop_error(self, waiting: list[int], *, wait: bool) -> errors.RemoteError | None:
         """Return the error that ends this poll now, or None if the poll goes on.
 
-        While batches are waiting, only the errors of their last looks count:
+        A batch is waiting if the poll will look at it again. While batches are waiting, only the
+        errors of the last looks at them count:
 
         - A daily quota ends the poll at once.
         - Any other error ends the poll if it looks only once, or if no look has succeeded for
-          `poll_patience` seconds. If there are several, the error of the last batch is returned.
+          `poll_patience` seconds. If several waiting batches have an error, that of the last batch
+          is returned.
 
         If no batch is waiting, the first lasting error of any batch is returned; transient errors
         are ignored.

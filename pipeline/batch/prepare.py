@@ -64,11 +64,12 @@ def prepare_batches(
     *,
     bar: ProgressBar,
 ) -> tuple[list[int], StopReason, int]:
-    """Write, seal and claim request files for the selected rows, as far as budgets allow.
+    """Prepare batches of the selected rows, as far as budgets allow; nothing is sent.
 
-    Deletes leftover request files first. Prepares batch after batch until no row is left or a limit
-    stops it; nothing is sent. If another process took rows or a lock that a batch needs, the
-    preparation begins again; the batches prepared until then stay.
+    To prepare a batch is to write and seal its request file and to claim its rows. Leftover request
+    files are deleted first. Then batch after batch is prepared, until no row is left or a limit
+    stops it. If a row or a lock is lost to another process, all this begins again; the batches
+    prepared until then stay.
 
     Returns:
         The numbers of the batches, why no further batch was prepared, and how many rows got a
@@ -76,8 +77,10 @@ def prepare_batches(
 
     Raises:
         InconsistentError: The folder has a result file without a batch, so the database is an older
-            copy. Or another process took rows of a batch MAX_TRIES times.
-        StateConflictError, LockLostError: Another process interfered in each of MAX_TRIES tries.
+            copy. Or another process took rows, the budget or the quota of a single batch in each of
+            MAX_TRIES tries.
+        StateConflictError, LockLostError: Another process took a row or a lock in each of MAX_TRIES
+            preparations.
     """
     preparation = Preparation(ws, selection, bar)
     numbers = list[int]()
@@ -181,8 +184,9 @@ class Preparation:
 
         A batch begins after the last row of the batch before, so claimed rows are not read again
         and again. If no row is left there, this call reads all open rows from the first on. Waits
-        for other processes that prepare, unless `is_single_batch`. A trial removes its rows from
-        the selection, because it does not claim them.
+        until no other process prepares batches, and keeps them waiting by PREPARE_LOCK. If
+        `is_single_batch` is set, the lock is not used. A trial removes its rows from the selection,
+        because it does not claim them.
 
         Raises:
             InconsistentError: The rows changed MAX_TRIES times while their requests were written.
@@ -297,11 +301,13 @@ class Preparation:
         return read_request_pages(tx, self.ws, self.selection, self.mode, after=after)
 
     def _add_control_lines(self, draft: RequestDraft, file: files.SealedFile) -> None:
-        """Write the file of a draft again with its two control requests.
+        """Write the file of a draft again with its two control requests, and update the draft.
 
-        Control requests show whether a result gives replies to the wrong requests. One is the
-        second line and the other the last line, so the line numbers of all claims but the first
-        grow by 1. The file is copied, because the number of its rows was not known before.
+        Control requests show whether a result gives replies to the wrong requests. Only a file with
+        enough rows has them, so they are added when its number of rows is known. One becomes the
+        second line and the other the last line. The draft's `file` is replaced, and the line
+        numbers in its `row_claims`, except the first, grow by 1. After an error the file is
+        deleted.
         """
         first_control, last_control = draft.control_requests
         try:

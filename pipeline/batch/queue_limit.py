@@ -84,9 +84,10 @@ def learn_limit(tries: Iterable[CreateTry], documented_tokens: int, *, since: da
 
     It begins with the documented limit, and each call can change it, in their order:
 
-    - A refusal by a full queue lowers it to the largest of three numbers: the tokens that were
-      queued without the refused batch, half of the tokens with it, and MIN_LIMIT_SHARE of the
-      documented limit. A refusal above the documented limit, or before `since`, is ignored.
+    - A refusal by a full queue lowers it to the largest of three numbers, unless it is lower
+      already: the tokens that were queued without the refused batch, half of the tokens with it,
+      and MIN_LIMIT_SHARE of the documented limit. A refusal is ignored if these tokens with the
+      batch were more than the documented limit, or if the call was before `since`.
     - A success raises it to SUCCESS_GROWTH times the tokens that were queued then, but not above
       the documented limit.
 

@@ -64,10 +64,10 @@ def reconcile_create(
     its name is printed. The others are recorded as duplicates and cancelled. If none is found,
     nothing is written.
 
-    The list proves that nothing was created only if it is read late enough after this process's
-    first search: the lag of the list, and also the create's time-out if nobody recorded how the
-    create ended. This is measured by the monotonic clock, because recorded times may come from a
-    wrong clock.
+    The list proves that nothing was created only if it is read late enough after this process first
+    searched for this create: after the lag of the list, and also the create's time-out if nobody
+    recorded how the create ended. This is measured by the monotonic clock, because recorded times
+    may come from a wrong clock.
 
     Args:
         batch: A batch in state submitting.
@@ -79,6 +79,7 @@ def reconcile_create(
 
     Raises:
         RemoteError: The list cannot be read.
+        StateConflictError: Another process moved the batch to another state.
     """
     started = ws.monotonic()
     create_key = (batch.number, batch.tries, batch.create_ended_at)
@@ -153,11 +154,12 @@ def cancel_duplicates(
     number: int,
     listing: Iterable[RemoteBatch] = (),
 ) -> None:
-    """Record and cancel each remote batch with a name of this batch that was not adopted.
+    """Record and cancel the duplicates of a batch: remote batches of its tries, except its own.
 
-    Does nothing while the create of the batch is unclear, because reconciliation may adopt such a
-    batch. Prints a warning for each duplicate that was cancelled or could not be cancelled. No
-    error is raised if a cancel fails; the next call tries it again.
+    Each try to create the batch has a name, and a remote batch has the name of its try. Does
+    nothing while the create of the batch is unclear, because reconciliation may adopt such a batch.
+    Prints a warning for each duplicate that was cancelled or could not be cancelled. No error is
+    raised if a cancel fails; the next call tries it again.
 
     Args:
         listing: Remote batches to search for duplicates. Duplicates that were recorded earlier are

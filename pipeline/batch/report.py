@@ -234,7 +234,7 @@ def _cost_entries(
 
     A batch counts on the day of its create call, a duplicate on the day it was found. A duplicate
     has only its estimate, as a cost that is perhaps lost. Batches that were never sent are left
-    out. The key of a batch is its number, except:
+    out. For the member `batch` of COST_KEYS, the key is the number of the batch, except:
 
     - All batches of a live run have the number of its first batch.
     - All trials, which test prompts, have the key "trials".
@@ -279,10 +279,11 @@ def _cost_entries(
 def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
     """Return every model of the catalogue for JSON: its use, limits, and prices on a day.
 
-    Models are in the order of the table, and those of the user's file come last. Prices are in USD
-    per million tokens, as `in` and `out` of live calls and of batches. `use` is "answers", "embeds"
-    or "decides" for the models of the settings, else None. Rate limits are those of the catalogue.
-    For the model that answers, limits that the settings have replace them.
+    Models are in the order of the table, and those of the user's file come last. `live` and `batch`
+    have the prices of live calls and of batches, as `in` and `out`, in USD per million tokens.
+    `use` is "answers", "embeds" or "decides" for the models of the settings, else None. Rate limits
+    are those of the catalogue. For the model that answers, limits that the settings have replace
+    them.
     """
     settings = settings.for_backend(settings.effective_backend)
     uses = {
@@ -323,12 +324,13 @@ def _price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:
 def list_single_row_failures(tx: Connection, task: Task) -> list[dict[str, Any]]:
     """Return the rows that failed when they were asked alone, for JSON, oldest first.
 
-    Such a row is due: it waits to be asked again. Rows that were answered, parked or removed since
-    then are included, too. Writes nothing.
+    Such a row is due, so it waits to be asked again. It stays in the result if it was answered,
+    parked or removed since then. Writes nothing.
 
     Returns:
         For each row the name that users know, the time of its first failure, the reason, its number
-        of tries, and its outcome: None if it is still due, else "tagged", "parked" or "removed".
+        of tries, and its outcome: None if it is still due, else "tagged" (answered), "parked" or
+        "removed".
     """
     failed_rows = list(claims.list_rows_with_failed_calls(tx, task.name))
     due_ids = set(claiming.find_due_ids(tx, task))
@@ -370,9 +372,9 @@ def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, A
     is accepted.
 
     Returns:
-        `extractor`, which is the version, `pilot` (None without a pilot) and `backfill` (None if no
-        backfill of the task is unfinished). No members if the version has no pilot, and the task
-        may be asked without one.
+        {} if the version has no pilot and the task may be asked without one, even during a
+        backfill. Otherwise `extractor`, which is the version, `pilot` (None without a pilot) and
+        `backfill` (None if no backfill of the task is unfinished).
     """
     # The model is not looked up, because an unknown model must not stop a status.
     version = f"{task.version_label}/{model_name.removeprefix('models/')}"

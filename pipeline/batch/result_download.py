@@ -141,9 +141,8 @@ def _seal_result(
 def _mark_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch) -> None:
     """Move a batch without a result to failed, and release its rows without charging them.
 
-    Stores the outcome MISSING for each claimed row, in one transaction. A row that failed in this
-    way too often in a row is parked. If the batch was cancelled, its failures do not count towards
-    that.
+    Stores the outcome MISSING for each claimed row, in one transaction. A row with too many such
+    failures since its last charged attempt is parked; failures of a cancelled batch do not count.
 
     Raises:
         StateConflictError: Another process has moved the batch to another state. Nothing was
@@ -179,22 +178,24 @@ def _download_best_result(
 ) -> bool:
     """Download the result to `best_path`; return whether it is there to be sealed.
 
-    A file with fewer requests than expected is downloaded again, up to MAX_DOWNLOADS times. As many
-    requests are expected as the API counted. If it counted none, all requests of a batch that
-    succeeded are expected. The file with the most requests is used; a warning says how many are
-    missing.
+    As many requests are expected in the result as the API counted. If it counted none, all requests
+    of a batch that succeeded are expected. A file with fewer requests is downloaded again, up to
+    MAX_DOWNLOADS downloads in all, because a file that was cut between two lines looks whole. The
+    file with the most requests is used; a warning says how many are missing.
 
-    A file is usable if it has a request of the batch and does not end inside a line. In a batch
-    that a person cancelled it may end inside a line. In a batch that did not succeed it may be
-    empty. A file that was cut between two lines looks whole.
+    A file is usable in each of these cases:
+
+    - It has a request of the batch, and does not end inside a line.
+    - It has a request of the batch, and a person cancelled the batch.
+    - It is empty, and the batch did not succeed.
 
     Args:
         best_path: Gets the download with the most requests.
 
     Returns:
-        False if the API names no result. Also False, after a warning, in two cases: the result of a
-        batch that was cancelled or did not succeed does not exist, or a person cancelled the batch
-        and no file is usable.
+        False if the API names no result. False also, after a warning, if a person cancelled the
+        batch and the result does not exist or is not usable, or if the batch did not succeed and
+        the result does not exist.
 
     Raises:
         MissingError: The batch succeeded and no person cancelled it, but its result does not exist.

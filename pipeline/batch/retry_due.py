@@ -38,8 +38,9 @@ def ask_single_rows(
 ) -> LiveReport:
     """Ask about single rows in live calls outside of a run; return the report.
 
-    Without `row_ids` these are the task's due rows: open rows that were asked alone before and got
-    no reply, or whose first attempt was postponed. Dead runs are recovered first then.
+    Without `row_ids`, dead live runs are ended first, and the rows are all due rows of the task.
+    Due are open rows that were asked alone before and got no reply, or whose first attempt was
+    postponed.
 
     A row that gets no reply is not asked again by this command. It becomes or stays due, with its
     new reason. Errors of the run are in the report.
@@ -48,7 +49,7 @@ def ask_single_rows(
         row_ids: The open rows among these are asked; None asks all due rows.
         mode: The mode of the calls.
         patience_s: Stop if a rate limit makes a call wait longer than this.
-        deadline_s: Stop after this time, without waiting for running calls.
+        deadline_s: Stop this many seconds after the start, without waiting for running calls.
 
     Returns:
         The report; an empty report if no row is due.

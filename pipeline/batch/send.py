@@ -71,9 +71,10 @@ class SendOutcome(StrEnum):
 def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
     """Move a prepared or unclear batch to submitted; return the outcome.
 
-    Waits in this call until an unclear create is resolved, without the lock of the batch. If the
-    remote list proves that nothing was created, create is called again, unless MAX_UNCLEAR_CREATES
-    calls of this function stayed unclear. Prints the holder of the lock if another process has it.
+    An unclear create may or may not have made a remote batch. This call waits, without the lock of
+    the batch, until the remote list shows which. If nothing was created, create is called again,
+    but not after MAX_UNCLEAR_CREATES unclear creates in this call. Prints the holder of the lock if
+    another process has it.
 
     Returns:
         CREATED, or ADOPTED if a remote batch of an earlier create was found. REBUILD if one line
@@ -265,7 +266,8 @@ class _Send(NamedTuple):
 
         Returns:
             Remote batches with this batch's name. Failed, cancelled and expired batches are left
-            out, because they give no answers. Empty if the list cannot be read.
+            out, because they give no answers. Empty if the list cannot be read; this is not
+            printed.
         """
         try:
             listing = self.ws.client.list_batches()
@@ -305,8 +307,8 @@ class _Send(NamedTuple):
     def _commit_intent(self, display_name: str, *, should_create: bool) -> BatchRow:
         """Commit the state submitting, with this name of the remote batch, and return the batch.
 
-        A batch that was submitting already records that its last try created nothing. A prepared
-        batch must still fit the budgets. The quota is checked for both.
+        If the batch was submitting already, the transaction also records that its last try created
+        nothing. A prepared batch must still fit the budgets. The quota is checked for both.
 
         Args:
             should_create: A create call follows, so the fingerprint of the key is recorded. False
@@ -314,6 +316,7 @@ class _Send(NamedTuple):
 
         Raises:
             QuotaFullError, BudgetError: A limit no longer allows the batch. Nothing is changed.
+            StateConflictError: Another process moved the batch. Nothing is changed.
         """
         ws = self.ws
         batch = self.batch
@@ -389,19 +392,19 @@ class _Send(NamedTuple):
     def _handle_refusal(self, batch: BatchRow, error: errors.RefusedError) -> SendOutcome:
         """Record that the API clearly refused the create call, so nothing was created.
 
-        - A quota, or a lasting refusal such as a bad key: the batch is prepared again, and the
-          error is raised. After a 429 its upload is kept for the next try. After a refused schema
-          the upload is deleted.
+        - A quota (429): the batch is prepared again, and its upload is kept for the next try.
+        - A lasting refusal, such as a bad key: the batch is prepared again, and the next try
+          uploads the file again. After a refused schema the upload is deleted.
         - A refused line: its row is charged, the batch is given up, its upload is deleted and a
           warning is printed.
-        - A refused file: the batch is prepared again; after MAX_REFUSALS refusals it is given up.
-          Its upload is deleted, and the error is raised.
+        - Any other refusal: the batch is prepared again; after MAX_REFUSALS refusals it is given
+          up. Its upload is deleted.
 
         Returns:
-            REBUILD, always after a refused line.
+            REBUILD after a refused line: the other rows go into a new batch.
 
         Raises:
-            RemoteError: The refusal, except that of a line.
+            RemoteError: The refusal, in all other cases.
         """
         ws = self.ws
         reason = error.message

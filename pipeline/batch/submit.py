@@ -144,8 +144,8 @@ def submit_batches(
             submitted, set the report's `full_api_error` and return, instead of raising the error.
             The error of a daily quota is raised anyway.
         should_send: Send batches. If false, new batches are only prepared.
-        number: Of the batches that an earlier run left, send only this batch. It does not limit new
-            batches.
+        number: Of the batches that an earlier run left, send only this batch. New batches of the
+            selected rows are prepared and sent nevertheless.
 
     Returns:
         The report, with the plan and the outcome of each batch.

@@ -41,9 +41,9 @@ class CommandForm:
         The options in `places`, such as DATA, select the workspace. They are added to each command;
         an option of the same name in `options` replaces them.
 
-        Without a `program` the result is a command of make. With one, it is: variables of the
-        environment, the program, the command, the arguments that have no name, and the named
-        options.
+        Without a `program` the result is a command of make. With one, it has in this order:
+        settings as variables of the environment, the program, the command, the arguments that are
+        typed without their name, and the named options.
 
         Args:
             command: The name of the command, such as "tag".
@@ -63,16 +63,17 @@ class CommandForm:
         return " ".join([*variables, self.program, command, *arguments])
 
     def format_option(self, name: str, value: Any, command: str = "") -> str:
-        """Return an option as a person types it: its name with its value, or alone for None.
+        """Return an option as a person types it, with its value; None leaves out the value.
 
-        Without a `program` this is `NAME=value`, as for make. With one, it is the first that
+        Without a `program` this is `NAME=value`, as for make. With one, the first of these cases
         applies:
 
-        - the value alone, if the command takes this argument without a name
-        - `FINDABLE_NAME=value`, if it is a setting, unless every command has it as an option or the
-          running command was typed with it as an option
-        - `--name` or `--no-name`, for a bool
-        - `--name value`, or `-n value` for a name of one letter
+        - An argument that the command takes without a name is its value.
+        - A setting is `FINDABLE_NAME=value`, a variable of the environment. The settings that every
+          command has as options, and those that the running command got as options, are written
+          like other options.
+        - A bool is `--name` or `--no-name`.
+        - Any other option is `--name value`, or `-n value` for a name of one letter.
 
         Args:
             command: The command that gets the option; "" means the running command.

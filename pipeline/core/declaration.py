@@ -166,10 +166,10 @@ class Declaration(Generic[A_co]):
         return declaration
 
     def _iterate_checks(self) -> Iterator[tuple[Any, str, str]]:
-        """Yield (is_faulty, message, hint) for each check of members, also for passed checks.
+        """Yield (is_faulty, message, hint) for each check of the main members, passed or not.
 
-        It checks answer, version, image_side, items and their options, prompt, key, check, examples
-        and images. `is_faulty` can be any value; its truth counts.
+        It checks the members answer, version, image_side, items and their options, prompt, key,
+        check, examples and images. `is_faulty` can be any value; its truth counts.
         """
         answer: Any = self.answer
         items: Any = self.items
@@ -258,10 +258,10 @@ class Declaration(Generic[A_co]):
         yield is_echo_field, message, f"give the field {ECHO_FIELD!r} another name"
 
     def _iterate_parameter_checks(self) -> Iterator[tuple[Any, str, str]]:
-        """Yield (is_faulty, message, hint) for each check of names and parameters.
+        """Yield (is_faulty, message, hint) for each check of the other members, passed or not.
 
-        Passed checks are yielded, too. It checks media_resolution, max_output_tokens, temperature,
-        thinking and gates; name and table also, unless the task is built in.
+        It checks media_resolution, max_output_tokens, temperature, thinking and gates; name and
+        table also, unless the task is built in.
         """
         for member, value in (
             () if self._is_built_in else (("name", self.name), ("table", self.table))
@@ -363,7 +363,7 @@ def _check_member(member: Field[Any], value: Any) -> tuple[Any, InputError | Non
     raised. Types of members that have checks of their own are not checked.
 
     Args:
-        value: The value, or MISSING.
+        value: The value, or MISSING, which is always an error.
     """
     default = "-" if member.default is MISSING else member.default
     if value is MISSING:
@@ -431,7 +431,8 @@ def json_schema(kind: type, *, by_alias: bool = True) -> Mapping[str, Any]:
     def inline(node: Any, outer_models: tuple[str, ...]) -> Any:
         """Return a copy of a node in which each `$ref` is replaced by its model.
 
-        The `$ref` of a model around the node stays, because the model contains itself.
+        If the node is inside the model that its `$ref` names, the `$ref` stays, because the model
+        contains itself.
         """
         if isinstance(node, list):
             return [inline(member, outer_models) for member in node]
@@ -474,12 +475,13 @@ def validate_answer(
 def find_first_accepted_value(
     answer: "type[BaseModel]", field: str, candidates: Sequence[Any]
 ) -> Any:
-    """Return the first candidate value that a field accepts, unchanged.
+    """Return the first candidate that a field accepts, or else the nearest to a valid value.
 
-    If it accepts none, the candidate that is nearest to a valid value is returned: the one whose
-    first fault is nested deepest, such as a list with a wrong member rather than a text in the
-    place of a list. Of equally deep faults, a value of the right type is nearer. No error is
-    raised.
+    The candidates are readings of a text or a cell that a person typed. A candidate that is not
+    accepted is returned too, so that the caller's validation reports its fault. The nearest
+    candidate is the one whose first fault is nested deepest, such as a list with a wrong member
+    rather than a text in the place of a list. Of equally deep faults, a value of the right type is
+    nearer. No error is raised.
 
     Args:
         answer: The model of the answer.

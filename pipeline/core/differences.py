@@ -61,8 +61,8 @@ class _Word(NamedTuple):
 def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
     """Return in what a quotation and text[start:end] differ: a negation, a number or a name.
 
-    A slice that begins or ends inside a word is extended to the whole word. If words at an end of
-    the quotation are missing in the slice, they are compared with the words of the text next to it.
+    A slice that begins or ends inside a word is extended to the whole word. If the slice lacks
+    words at an end of the quotation, the words of the text next to the slice are compared, too.
 
     Returns:
         NEGATION if they differ in a negation, else NUMBER, else NAME; "" if they differ in none of
@@ -131,10 +131,11 @@ def _split_words(text: str) -> Iterator[_Word]:
 
 @cache
 def _classify_character(char: str) -> str:
-    """Return the kind of a character, as the pattern _TOKEN needs it.
+    """Return the code of a character in the pattern _TOKEN.
 
-    "d" is a digit, "l" a letter, "u" a letter of a script without blanks, "s" a sign of numbers,
-    "." a separator of digits, " " any other character. Hyphen and apostrophe are themselves.
+    "d" is a digit, "l" a letter, "u" a letter of a script without blanks, "s" a sign of numbers
+    such as "%", "<" or a currency sign, "." a separator of digits, " " any other character. Hyphen
+    and apostrophe are themselves.
     """
     if char.isdecimal():
         return "d"
@@ -205,12 +206,12 @@ def _forms_of_kind(words: Sequence[_Word], kind: str) -> list[str]:
 
 
 def _is_negated(first_word: str, second_word: str) -> bool:
-    """Return whether one word looks like the other with a negative prefix or suffix.
+    """Return whether either word looks like the other with a negative prefix or suffix.
 
     For example unhappy and happy, or hopeless and hopeful. The prefix or suffix is removed, and the
     rest, of at least MIN_STEM_CHARS, is compared with the other word, also without its positive
-    suffix such as -ful. Their similarity must be above MIN_WORD_LIKENESS, and above that of the
-    whole words.
+    suffix such as -ful. The rest and the other word must be more similar than MIN_WORD_LIKENESS,
+    and more similar than the two whole words.
     """
     min_likeness = max(Indel.normalized_similarity(first_word, second_word), MIN_WORD_LIKENESS)
     for negated, positive in ((first_word, second_word), (second_word, first_word)):

@@ -103,8 +103,8 @@ class SealedWriter:
 def resolve_target(path: Path) -> Path:
     """Return the real path of a file to write or replace, for a path given by a user.
 
-    Links are followed. The file need not exist. A rename would replace a device by a regular file,
-    so devices and the like are refused.
+    Links are followed. The file and its folder need not exist. A rename would replace a device by a
+    regular file, so devices and the like are refused.
 
     Raises:
         InputError: The path is a directory, a device or the like, or its links form a loop.
@@ -158,7 +158,7 @@ def is_abandoned(part: Path) -> bool:
     """Return whether the process that wrote a part file is no longer alive.
 
     The id of the process is in the name of the file. The result is false if the name has no id, if
-    the process is alive but another user's, and always on Windows.
+    any process, also of another user, has that id now, and always on Windows.
     """
     name_match = re.fullmatch(rf".+\.([0-9a-f]+)-[0-9a-f]{{10}}{re.escape(PART_SUFFIX)}", part.name)
     # On Windows, os.kill cannot check a process without a signal.
@@ -279,8 +279,9 @@ def read_lines(path: Path) -> Generator[tuple[int, bytes]]:
     r"""Yield (offset in bytes, line without its line end) for each line that is not blank.
 
     Lines end at the byte `\n` only, because U+2028, U+0085 and similar characters are valid inside
-    a JSON string. A byte order mark at the start and a `\r` at the end are removed. A caller that
-    stops early must close the generator.
+    a JSON string. A byte order mark at the start and a `\r` at the end are removed. The first line
+    has offset 0 even with a byte order mark. A line of white space is blank. A caller that stops
+    early must close the generator.
     """
     offset = 0
     with path.open("rb") as file:
@@ -345,7 +346,8 @@ def move_aside(path: Path) -> str | None:
     """Rename `path` to the first free `<name>.bak-<n>`, with n from 1, and return the new name.
 
     Returns:
-        The new name; None if there is nothing at `path`, so that nothing is renamed.
+        The new name without the folder; None if there is nothing at `path`, so that nothing is
+        renamed.
     """
     if not os.path.lexists(path):
         return None

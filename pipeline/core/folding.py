@@ -153,8 +153,9 @@ def _fold_word(word: str, offset: int) -> Iterator[tuple[Iterable[int], Iterable
     """Yield (start offsets, end offsets, folded text) of each unit of a word, in order.
 
     A unit of an ASCII word is the whole word. A unit of another word is a letter with its marks.
-    The offsets are those in the original text, one for each character of the folded text: in an
-    ASCII word of the character itself, else of the unit.
+    Each character of the folded text has a start and an end offset in the original text. In an
+    ASCII word they are those of the character itself. In another word all characters of a unit have
+    the offsets of the unit.
 
     Args:
         offset: Offset of the word in the original text.

@@ -189,7 +189,8 @@ class SearchableText:
     def find_difference(self, quote: str) -> str:
         """Return the difference of a missing quotation from the most similar slice.
 
-        Only the first piece that is not found but has a similar slice is compared.
+        Omissions such as "…" divide a quotation into pieces. Only the first piece that is not found
+        but has a similar slice is compared.
 
         Returns:
             NUMBER, NEGATION or NAME; "" if there is no such difference or no similar slice.

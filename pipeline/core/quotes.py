@@ -149,6 +149,8 @@ def _make_quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
 def _validate_quotation(value: Any, handler: Any) -> Quote:
     """Return a Quote made from a text, a Quote, or a stored quotation (quote, start and end).
 
+    In an optional field, None does not get here.
+
     Args:
         handler: Pydantic's validation of the text; it raises for an invalid text.
 

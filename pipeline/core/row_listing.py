@@ -115,7 +115,7 @@ class RowCounts(NamedTuple):
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the counts as a JSON document for programs.
+        """Return the counts of rows as a JSON document for programs.
 
         `total` is always there. `states`, `tags` and `versions` are lists of {value, count}, and
         are left out if they are None. `fields` has for each field a list of {value, count, where};

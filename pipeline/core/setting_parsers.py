@@ -242,9 +242,9 @@ def parse_preference(text: str) -> tuple[str, ...]:
 
 
 def parse_column_names(text: str) -> tuple[str, ...]:
-    """Return the names of columns in a list with commas, each once, in its order.
+    """Return the names of columns in a list with commas, in its order.
 
-    `none` means no column.
+    A repeated name is dropped. `none` means no column.
 
     Raises:
         ValueError: There is no name.

@@ -418,11 +418,12 @@ class Settings:
     def confirmed_database_url(self) -> Secret:
         """The URL of the database; without a setting it is `findable.db` in the folder DATA.
 
-        If `.env` set it, a person must confirm it once for the workspace, at the terminal or by
-        FINDABLE_TRUST, because a stranger may have written that file.
+        If `.env` set it, a person must confirm it once for the workspace, because a stranger may
+        have written that file. Until then, each access asks at the terminal, unless FINDABLE_TRUST
+        confirms it.
 
         Raises:
-            ConfigurationError: `.env` set the URL, and nobody confirmed it.
+            ConfigurationError: `.env` set the URL, and nobody confirms it.
         """
         if self.database_url and self.sources.get("database_url") == DOTENV:
             trust.require_confirmed(
@@ -442,12 +443,13 @@ class Settings:
     def confirmed_server(self) -> Secret:
         """The address of the API, to which the key is sent.
 
-        A person must confirm it once for the workspace, at the terminal or by FINDABLE_TRUST.
-        Google's address and an address from Python code need no confirmation.
+        A person must confirm it once for the workspace. Until then, each access asks at the
+        terminal, unless FINDABLE_TRUST confirms it. Google's address and an address from Python
+        code need no confirmation.
 
         Raises:
-            ConfigurationError: The address needs a confirmation and nobody confirmed it, or `.env`
-                set the address but not the key.
+            ConfigurationError: The address needs a confirmation and nobody confirms it. Also,
+                without a question, if `.env` set the address but not the key.
         """
         server = self.base_url or Secret.url(GOOGLE_URL)
         source = self.sources.get("base_url", "")
@@ -485,11 +487,11 @@ def load_settings(
 ) -> Settings:
     """Return the settings of the environment and `.env`, and the source of each value.
 
-    An empty value counts as not set. If a setting has several variables, the first variable with a
-    value counts, even if that value is in `.env` and a later variable is in the environment.
+    An empty value counts as not set. For each variable, the environment is read before `.env`. If a
+    setting has several variables, the first that has a value in either place counts.
 
     Args:
-        environ: Environment, such as `os.environ`; it takes precedence.
+        environ: Environment, such as `os.environ`.
         dotenv: Values of `.env`.
 
     Raises:

@@ -139,8 +139,8 @@ def neutralize_tags(data: str, *, names: Iterable[str]) -> str:
 
     So data in a prompt cannot begin or end the part that we marked by tags. Opening and closing
     tags are replaced, also with a character that looks like "<" or with an entity for it. A tag is
-    ours if its name begins like one of the names, also in letters that look alike. All other tags
-    stay.
+    ours if its name begins with one of the names, of which the first _COMPARED_LETTERS letters
+    count: `<rows>` is ours if `row` is. Letters that look alike are equal. All other tags stay.
 
     Args:
         names: The names of our tags.

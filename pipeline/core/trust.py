@@ -61,11 +61,11 @@ def require_confirmed(
 
 
 def confirm(value: str, data: Path) -> None:
-    """Record that a value is confirmed for a workspace: nobody is asked about it any more.
+    """Record that a value is confirmed for a workspace, so that nobody is asked again.
 
-    Writes a file in the user's state folder, unless the value is confirmed already. If the file
-    cannot be written, no error is raised, and the value is confirmed for this process only. The
-    caller asked a person, or wrote the confirmed file itself.
+    This function asks nobody: the caller asked a person, or wrote the file with this path or hash
+    itself. Writes a file in the user's state folder, unless the value is confirmed already. If the
+    file cannot be written, no error is raised, and the value is confirmed for this process only.
 
     Args:
         value: Address of a server or database, path of a task's file, or hash of a file.

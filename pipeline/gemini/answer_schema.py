@@ -159,8 +159,9 @@ def is_closed_node(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> b
     """Return whether a node of a JSON schema allows only choices, booleans and null.
 
     A choice is a value of an enum, or a constant. The nodes below it are checked, too. Numbers with
-    bounds are not choices. A node that describes no value, such as an object without properties, is
-    not closed, and neither is a model that contains itself.
+    bounds are not choices here, although a decision model can answer them and `closed_fields`
+    accepts them. A node that describes no value, such as an object without properties, is not
+    closed, and neither is a model that contains itself.
 
     Args:
         definitions: Nodes by the names in references.
@@ -210,8 +211,9 @@ class _SchemaConverter:
             field_path: The path of the field, for messages.
 
         Raises:
-            TypeError: The dialect cannot express the node: it is no object, a tuple, a model that
-                contains itself, has an unknown keyword or no type, or a node below it is at fault.
+            TypeError: The dialect cannot express the node or a node below it. Such a node is not an
+                object, is a tuple or a model that contains itself, or has an unknown keyword or no
+                type.
         """
         if not isinstance(node, dict):
             raise TypeError(f"{field_path}: {_UNTYPED_MESSAGE}")
@@ -263,7 +265,7 @@ class _SchemaConverter:
         """Convert a node and all nodes below it, without the description of the node.
 
         A union becomes `anyOf`, a constant or enum an enum of texts, a mapping a list of pairs.
-        The result has a description only if it describes constraints that the dialect lacks.
+        Constraints that the dialect lacks become the description of the result.
 
         Raises:
             TypeError: The node has an unknown keyword or no type of the dialect, or the dialect

@@ -196,9 +196,10 @@ def build_refusal(
         - KeyRefusedError for a 429 that no waiting ends (no quota at all, no credit), for 401, and
           for 400 or 403 if they concern the key. A wrong key gives 400 on this API.
         - SchemaRefusedError for 400 if the schema is too large for the model.
-        - MissingError for other 403 and 404.
+        - MissingError for 404, and for a 403 that does not concern the key.
         - UnavailableError for 408, 409, 499 and all codes that are not 4xx.
-        - RefusedError for all others.
+        - RefusedError itself for all others. Except UnavailableError, the classes above are its
+          subclasses.
     """
     error = _find_error_object(document)
     status = _quote_server_text(error.get("status"), key)[:MAX_STATUS_CHARS]

@@ -160,6 +160,7 @@ class Client:
         upload at byte 0. Files of failed uploads are deleted if possible.
 
         Args:
+            display_name: The name of the upload at the API, also for messages.
             sha256: The file's hash in hex.
             size: The file's size in bytes.
 
@@ -213,7 +214,8 @@ class Client:
 
         Raises:
             RemoteError: The reply has status 200 but contains an error.
-            UnreadableReplyError: The reply names no file, or the file does not become ACTIVE.
+            UnreadableReplyError: The reply names no file, or the file has another state after
+                processing, such as FAILED, or is still processed at the end.
         """
         error = document.get("error") if isinstance(document, dict) else None
         if isinstance(error, dict) and isinstance(error.get("code"), int):
@@ -287,11 +289,11 @@ class Client:
         Raises:
             InconsistentError: The file name is malformed.
             RefusedError: A clear refusal (4xx other than 408, 409, 499); no batch was made. Its
-                subclass gives the reason.
+                subclass, such as ThrottledError, gives the reason.
             NotSentError: No connection was made; no batch was made.
-            UnavailableError: Unclear (5xx, 408, 409, 499, time-out, cut connection, a reply without
-                a batch's name, with two names or with another display name). A batch may exist, so
-                the caller has to look for the display name first.
+            UnavailableError: It is unclear whether a batch was made: 5xx, 408, 409, 499, a
+                time-out, a cut connection, or a reply that does not name exactly this batch. The
+                caller has to look for the display name before another create.
         """
         _check_name(file_name, FILE_NAME_PATTERN, "file")
         timeout_s = self.create_timeout_s or self.call_timeout_s
@@ -504,8 +506,8 @@ class Client:
             `serviceTier`.
 
         Raises:
-            RemoteError: The call failed, or the reply is not a JSON object or is empty. An error in
-                a reply with status 200 is raised as the status that the error contains.
+            RemoteError: The call failed, or the reply is not a JSON object or is empty. A reply
+                with status 200 that contains an error is handled like a reply with its code.
         """
         is_flex = service_tier == Mode.FLEX
         timeout_s = max(FLEX_TIMEOUT_S, self.call_timeout_s) if is_flex else self.call_timeout_s
@@ -539,8 +541,8 @@ class Client:
             request: The body of `build_decision_request`; its model is replaced.
 
         Raises:
-            RemoteError: The call failed, or the reply is not a JSON object or is empty. An error in
-                a reply with status 200 is raised as the status that the error contains.
+            RemoteError: The call failed, or the reply is not a JSON object or is empty. A reply
+                with status 200 that contains an error is handled like a reply with its code.
         """
         body = {**request, "model": f"models/{model.removeprefix('models/')}"}
         timeout_s = self.call_timeout_s
@@ -624,7 +626,7 @@ def _add_service_tier(document: dict[str, Any]) -> None:
     """Add the service tier that answered to `usageMetadata` of a reply, in place.
 
     The tier is from a header of the reply, as recorded in the context variable `running_call`. Does
-    nothing if no header named a tier. An invalid `usageMetadata` is replaced.
+    nothing if no header named a tier. A `usageMetadata` that is not an object is replaced.
     """
     service_tier = running_call.get().service_tier
     if not service_tier:

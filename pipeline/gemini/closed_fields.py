@@ -68,8 +68,8 @@ class ClosedField:
     def iter_questions(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (id, question) for each question to a decision model about the field.
 
-        A list has a question for each value that it may contain. A choice with headings has its own
-        question, then one for each heading.
+        A list has a question for each value that it may contain. A choice with headings has a
+        question about the heading, then one about the terms below each heading.
         """
         if self.kind == "members":
             for index, option in enumerate(self.options.values()):
@@ -99,7 +99,8 @@ class ClosedField:
           returned value: 0.1 for yes becomes (False, 0.9).
         - For a choice or a score it is the probability of the chosen option or level.
         - A term below a heading has the product of the probabilities of heading and term.
-        - For a list it is the probability of the least certain decision about a member.
+        - For a list it is the probability of the least certain decision: that a value is in the
+          list, or that it is not.
 
         Args:
             answers: The answers of a reply, by question id.
@@ -142,7 +143,8 @@ class ClosedField:
     def _read_level(self, answer: Mapping[str, Any]) -> tuple[Any, float]:
         """Return the most probable number of a score, and its probability.
 
-        If two numbers are equally probable, it is the lower number.
+        If two numbers are equally probable, it is the lower number. In a reply a number is named by
+        its index, the level.
 
         Raises:
             ValueError: A probability is invalid, or no level has a probability.
@@ -191,7 +193,7 @@ class ClosedField:
 
 
 def find_answer(answers: Mapping[str, Any], question_id: str, kind: str) -> Mapping[str, Any]:
-    """Return the answer to a question; raise ValueError if it is missing or of another type."""
+    """Return the answer to a question; raise ValueError if it is missing or not of type `kind`."""
     answer = answers.get(question_id)
     if answer is None:
         raise ValueError(f"{question_id}: no answer")
@@ -300,9 +302,11 @@ def _read_headings(
 ) -> ClosedField | None:
     """Return the field of a large vocabulary: a choice of headings, with a choice below each.
 
-    A heading with a single term is replaced by its term. The terms and their headings are read from
-    the keyword VOCABULARY of `branches`. Returns None if there are fewer than MIN_OPTIONS headings,
-    or if a choice has more than MAX_OPTIONS options, as for values without headings.
+    A heading with a single term is replaced by its term, and a term without a heading counts as a
+    heading. The terms and their headings are read from the keyword VOCABULARY of `branches`.
+
+    Returns None if there are fewer than MIN_OPTIONS headings or more than MAX_OPTIONS headings, or
+    if a heading has more than MAX_OPTIONS terms.
 
     Args:
         name: The name of the field in the answer's model.

@@ -141,7 +141,7 @@ def _whole_bounds(branch: Mapping[str, Any]) -> tuple[int, int]:
 def name_options(options: Sequence[Option]) -> dict[str, Option]:
     """Return options by id, in their order.
 
-    The id is the text of the value. A missing value, and a text that the API does not accept as an
+    The id is the text of the value. The value None, and a text that the API does not accept as an
     id, get an id of ours that no other option has.
     """
     texts = {option.text for option in options if option.value is not None}

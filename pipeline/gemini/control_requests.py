@@ -167,9 +167,9 @@ def _find_wrong_answer(
     nonces: Mapping[str, str],
     row_fields: Collection[str],
 ) -> str:
-    """Return in words which other request a control request got the reply to; "" for none.
+    """Return in words that a control request got the reply to another request; else "".
 
-    The result is also "" for a bad answer that is not that of another request.
+    The words name the other request. A bad answer that is not that of another request gives "".
     """
     answer = _parse_answer(reply)
     for other_key, nonce in nonces.items():

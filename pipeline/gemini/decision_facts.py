@@ -52,7 +52,7 @@ class DecisionFacts(NamedTuple):
 
 
 def measure_decisions(client: Client, model_name: str, input_text: str) -> DecisionFacts:
-    """Ask invented questions about a text, and return each fact of DECISION_FACTS as a text.
+    """Ask a decision model invented questions, and return what its replies show.
 
     Makes up to three calls, which are paid for. An error of a call is the text of its fact, and
     raises nothing.
@@ -63,8 +63,8 @@ def measure_decisions(client: Client, model_name: str, input_text: str) -> Decis
         input_text: An invented text of about a hundred tokens.
 
     Returns:
-        The facts, and the usage of the first two calls. The usage of the third, which has a wrong
-        question, is not read.
+        A text for each of DECISION_FACTS, and the usage of the first two calls. The usage of the
+        third, which has a wrong question, is not read.
     """
     field_names = tuple(_Verdict.model_fields)
     texts = dict.fromkeys(DECISION_FACTS, "not met: no decision was answered")
@@ -130,7 +130,7 @@ def _describe_shared_input(reply: ParsedReply, single_reply: ParsedReply) -> str
 
 
 def _measure_wrong_question(client: Client, model_name: str, input_text: str) -> str:
-    """Return the ids that are answered if a question has only a single option, or the error."""
+    """Ask a wrong question, with a single option; return in words the answered ids or the error."""
     wrong_question = {"type": "choice", "instructions": "?", "criteria": {"only": ""}}
     extra_questions = {"wrong": wrong_question}
     try:

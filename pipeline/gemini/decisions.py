@@ -229,7 +229,7 @@ def _read_answers(
     answer_model: "type[BaseModel]",
     field_names: Sequence[str],
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return the values of closed fields in the form of a reply, and their confidences by name.
+    """Return the values of closed fields by member of a reply, and the confidences by field.
 
     Args:
         answers: The answers of a decision model, by question id.

@@ -111,7 +111,7 @@ def embed_locally(model: Model, texts: Sequence[str], *, dim: int, query: bool) 
 
     Args:
         model: The embedding model that the encoder imitates.
-        texts: Texts without a prefix.
+        texts: Texts without the prefix that the model needs; it is added here.
         dim: Numbers per vector.
         query: The texts are search queries, not documents.
 

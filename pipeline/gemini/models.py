@@ -345,9 +345,9 @@ class Model:
     def retirement_warning(self, today: date) -> str:
         """Return a warning for a model that is deprecated, or shut down within 60 days; else "".
 
-        The warning is a single line and names the setting that selects the replacement. A model
-        that is shut down already gets no warning, unless it is deprecated, because `find_model`
-        refuses it.
+        The warning is a single line and names the setting that selects the replacement. A
+        deprecated model always gets a warning. Any other model that is shut down already gets none,
+        because `find_model` refuses it.
         """
         if self.is_deprecated:
             return (

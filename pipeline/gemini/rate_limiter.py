@@ -239,7 +239,7 @@ class RateLimiter:
         """Call `do` as soon as the limits allow it, and again after a refusal by a minute's quota.
 
         Several threads may make calls at the same time. The first error that is raised ends the
-        limiter: no further call starts, and waiting threads raise that error, too.
+        limiter for good: no further call starts, and waiting threads raise that error, too.
 
         Args:
             do: Makes the call and raises ThrottledError if a quota refused it.

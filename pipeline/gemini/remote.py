@@ -130,7 +130,7 @@ def _parse_time(member: Any) -> datetime | None:
 def _infer_state_name(document: Mapping[str, Any]) -> str | None:
     """Return the state of an operation that is done and has no metadata; else None.
 
-    An error means failed, a response means succeeded.
+    An error means failed, and a response means succeeded. With neither, the state is None.
     """
     if document.get("metadata") or document.get("done") is not True:
         return None
@@ -200,7 +200,7 @@ def verify_upload(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
     """Check the size and the hash of an uploaded file, because lost pieces cause no other error.
 
     The API sends the hash as base64 of the digest (documented) or of its hex text (seen live
-    2025-09). A missing hash, or a hash of another length, is ignored.
+    2025-09). A missing hash, or a hash of another length, is ignored. A missing size counts as 0.
 
     Args:
         file: The file resource of the API.

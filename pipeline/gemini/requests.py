@@ -50,7 +50,8 @@ def make_request_key(task_name: str, row_id: str) -> str:
     """Return the key of a row's requests, `<task>/<row id>`.
 
     If the key would be longer than MAX_KEY_BYTES, it has the SHA-256 of the id instead of the id.
-    In the keys of built-in tasks, whose names contain a dash, the id is never replaced.
+    In the keys of built-in tasks, whose names contain a dash, the id is never replaced, even if the
+    key is longer.
 
     Raises:
         ValueError: The id or the task name is empty, or the task name contains a slash.
@@ -113,11 +114,13 @@ def redact_line(line: bytes) -> bytes:
 
 
 def edit_system_text(line: bytes, edit: Callable[[str], str]) -> bytes:
-    """Return a request line with an edited system instruction, and with a line end.
+    """Return a request line with an edited system instruction.
 
-    The request of a decision model has no system instruction of its own: its `input` begins with
-    it, so `edit` is applied to all texts of the input. If nothing changes, the given line is
-    returned as it is.
+    The result ends with a line end. But if nothing changes, the given line is returned as it is,
+    with or without a line end.
+
+    The request of a decision model has no separate system instruction: its `input` begins with it.
+    So `edit` is applied to all texts of the input, and must leave the text of the row unchanged.
 
     Args:
         line: The request line.

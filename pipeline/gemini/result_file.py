@@ -93,8 +93,8 @@ class ResultFile(AbstractContextManager["ResultFile"]):
     def _read_lines(self, path: Path) -> None:
         """Read the file once; fill the counts, the offsets of each key and `is_truncated`.
 
-        The file is truncated if its last line has no line end and is an object that does not parse.
-        Stores the first MAX_ANOMALY_EXAMPLES unreadable lines.
+        The file is not changed. `is_truncated` becomes true if the last line has no line end and is
+        an object that does not parse. Stores the first MAX_ANOMALY_EXAMPLES unreadable lines.
         """
         last_offset = 0
         last_line = b""

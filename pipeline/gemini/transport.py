@@ -306,7 +306,7 @@ class Transport:
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
-        """Start the daemon thread with the client's event loop; return the loop.
+        """Return the client's event loop; the first access starts its daemon thread.
 
         When the loop is stopped, the thread cancels all tasks and closes the connections.
         """
@@ -329,7 +329,7 @@ class Transport:
 
     @cached_property
     def _sdk(self) -> "genai.Client":
-        """Open the HTTP client and the SDK with explicit options, and return the SDK.
+        """Return the SDK; the first access opens it and the HTTP client with explicit options.
 
         Keeps the key out of the logs of libraries. Switches off the SDK's retries and its warnings
         about unknown enum values.

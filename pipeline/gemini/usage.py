@@ -55,8 +55,8 @@ NO_USAGE = Usage()
 def calculate_cost(model: Model, usage: Usage, service_tier: str, *, day: date) -> float:
     """Return the cost of a usage in USD; prompt tokens from the cache have the cached price.
 
-    Thoughts cost as much as the answer. If a reply says that more tokens were cached than the
-    prompt has, only the tokens of the prompt count as cached.
+    A token of thoughts costs as much as a token of the answer. If a reply says that more tokens
+    were cached than the prompt has, only the tokens of the prompt count as cached.
 
     Args:
         model: The model that answered.
