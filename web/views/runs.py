@@ -264,8 +264,8 @@ def _list_run_work(
     """Return the documents of the background work on a run, in the order of `job_documents`.
 
     Such work cancels a batch of the run, or asks rows of its task again. While a live run is not
-    over, it is also a running command that asks rows of the task. Only the last MAX_DISPLAYED_WORK
-    are returned.
+    over, each running command that asks rows of the task also counts. Only the last
+    MAX_DISPLAYED_WORK are returned.
     """
     kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
     kinds.append(ASK_WORK_KIND.format(task))
