@@ -184,7 +184,8 @@ class Api:
         """Call the handler of a request, on another thread, and make a response of its result.
 
         A dict becomes JSON, a path the file's content, and None an empty document. A chunk of an
-        upload needs no API key, because its address has the secret id of the upload session.
+        upload is received on this thread. It needs no API key, because its address has the secret
+        id of the upload session.
 
         Raises:
             ApiError: 403 if the key is missing, 404 if there is no such path, or as the handler
@@ -289,12 +290,13 @@ class Api:
         return {"totalTokens": generate.count_tokens(message, model)}
 
     def _embed(self, request: ApiRequest, model: Model, *, is_batch: bool) -> dict[str, Any]:
-        """Return one vector for each embedding request in the body, within the quotas.
+        """Return the reply with a vector for each embedding request in the body, within the quotas.
 
         All requests are checked before the quotas count the call.
 
         Args:
-            is_batch: The body has a list of requests, and the reply a list of embeddings.
+            is_batch: Whether the body has a list of requests, and the reply a list of embeddings.
+                Otherwise the body is a single request, and the reply has a single embedding.
 
         Raises:
             ApiError: 400 if a request is wrong or their number is not in 1 to

@@ -122,13 +122,13 @@ def answer_decision(decision: Decision) -> dict[str, Any]:
 def _answer_question(question: Question, text: str) -> dict[str, Any]:
     """Return the answer to a question about a text, with the confidence in it.
 
-    - A noul has the probability of yes, from MIN_NOUL to MAX_NOUL. Its confidence is that of the
-      more probable answer.
-    - A choice has its most probable option, with that probability as confidence.
-    - A score has the mean of its levels, weighed by their probabilities. Its confidence is the
-      largest of these.
+    - Answer to a "noul" (a yes/no question): the probability of yes, from MIN_NOUL to MAX_NOUL. The
+      confidence is the probability of the more probable answer.
+    - Answer to a "choice": the most probable option. The confidence is its probability.
+    - Answer to a "score": the mean of the indexes of its levels, weighed by the probabilities of
+      the levels. The confidence is the largest of these probabilities.
 
-    A choice and a score also have the probabilities of all options.
+    The last two also have the probabilities of all options or levels.
     """
     if question.type == "noul":
         probability = closed.weigh_statement(question.instructions, text)
@@ -157,7 +157,7 @@ def _answer_question(question: Question, text: str) -> dict[str, Any]:
 
 
 def _normalize(weights: Mapping[str, float]) -> dict[str, float]:
-    """Return the share of each weight in their sum, with four decimals.
+    """Return the share of each positive weight in their sum, with four decimals.
 
     The largest share absorbs the rounding errors, so that all sum to 1.
     """
@@ -172,8 +172,9 @@ def _normalize(weights: Mapping[str, float]) -> dict[str, float]:
 def _parse_question(question: Mapping[str, Any], path: str) -> Question:
     """Return a checked question from its message.
 
-    The levels of a score become options named by their index, "0", "1" and so on. The criteria of a
-    noul are checked, but the question has none, because they are not used.
+    The criteria of a "choice" map each option to its meaning. Those of a "score" are a list of the
+    levels' meanings; here the levels become options named by their index, "0", "1" and so on. Those
+    of a "noul" (a yes/no question) are only checked, because they are not used.
 
     Raises:
         ApiError: 400, if its type is unknown, or instructions or criteria are missing or invalid.
@@ -200,11 +201,15 @@ def _parse_question(question: Mapping[str, Any], path: str) -> Question:
 
 
 def _parse_options(criteria: Any, path: str) -> dict[str, str]:
-    """Return the meanings of the options of a choice or a score, by option.
+    """Check the options of a choice, or of a score whose levels were made options; return them.
+
+    Args:
+        criteria: The meaning of each option, by option.
+        path: Path of the criteria, for error messages.
 
     Raises:
-        ApiError: 400, if `criteria` is no mapping of texts, has too few or too many options, or has
-            an option that is empty, has outer blanks or a control character.
+        ApiError: 400, if `criteria` does not map options to texts, has too few or too many options,
+            or has an option that is empty, has outer blanks or a control character.
     """
     if not isinstance(criteria, dict) or not all(
         isinstance(meaning, str) for meaning in criteria.values()

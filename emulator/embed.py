@@ -12,7 +12,7 @@ MAX_BATCH_REQUESTS = 100
 
 
 def get_embedding_text(request: Mapping[str, Any]) -> str:
-    """Return the text parts of an embedding request, joined by line breaks.
+    """Check an embedding request; return its text parts, joined by line breaks.
 
     Raises:
         ApiError: 400, if the text is blank or the requested width is not in 1 to `WIDTH`.

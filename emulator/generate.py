@@ -146,8 +146,8 @@ def _build_document(
       turns are examples.
 
     Such a list may be the schema itself, or the only property of an object. If the schema has the
-    member ROW_CODE_MEMBER, the code in the last line of the prompt is copied into the answer, and
-    the line is ignored otherwise.
+    member ROW_CODE_MEMBER, the code in the last line of the prompt is copied into the answer. The
+    other members are answered from the prompt without that line.
 
     Args:
         images: Measures of the request's media. Concepts ignore them.
@@ -230,8 +230,9 @@ def _find_tags(
     There is no minimum then. An image that is None gives no tag.
 
     Otherwise the text is tagged. If the prompt has a section of TAG_SECTIONS, only these sections
-    are read, and there may be no tag, so that no tag is invented that the text does not support. If
-    not, the minimum is that of the schema, or MIN_TAGS if the schema has none.
+    are read, and there may be no tag, so that a person gets no tag that the text does not support.
+    Without such a section there are at least as many tags as the schema demands, or MIN_TAGS if it
+    demands none.
     """
     max_tags = MAX_TAGS if list_node.max_size is None else list_node.max_size
     if images:

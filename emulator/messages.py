@@ -265,7 +265,7 @@ def _parse_scalar(scalar_type: str, value: Any, *, path: str) -> object:
             fraction is a valid integer.
 
     Returns:
-        The value, converted to int if `scalar_type` is "integer".
+        The value as it is (bytes as base64 text), or an int if `scalar_type` is "integer".
 
     Raises:
         FieldError: The value does not fit the type.

@@ -142,7 +142,7 @@ def _parse_schema(schema: Mapping[str, Any], name: str, path: str, depth: int) -
     if kind == "ARRAY":
         return _parse_array(node, schema, path, depth)
     if kind in KINDS:
-        return _parse_scalar(node, schema, path)
+        return _parse_scalar_schema(node, schema, path)
 
     raise _schema_error(path, f".type: must be one of {', '.join(KINDS)}")
 
@@ -173,7 +173,8 @@ def _parse_object(node: SchemaNode, schema: Mapping[str, Any], path: str, depth:
     """Return a copy of an object's node with its parsed properties as `members`.
 
     The properties in `propertyOrdering` come first, then the others. Names in `propertyOrdering`
-    that are not properties are ignored. `required` is only checked here.
+    that are not properties are ignored. `required` is only checked, because an answer always has
+    all properties.
 
     Args:
         schema: The schema of the object.
@@ -225,7 +226,7 @@ def _parse_array(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: 
     )
 
 
-def _parse_scalar(node: SchemaNode, schema: Mapping[str, Any], path: str) -> SchemaNode:
+def _parse_scalar_schema(node: SchemaNode, schema: Mapping[str, Any], path: str) -> SchemaNode:
     """Return a copy of a node with choices, format and bounds of a text, a number or a boolean.
 
     If the schema of a text has no choices, the terms that its description lists are the choices.
@@ -275,7 +276,8 @@ def _add_number_bounds(
         node: The node.
         schema: Its schema, with inclusive bounds `minimum` and `maximum`.
         described_bounds: Exclusive bounds of the description, under "greater than" and "less
-            than". They are ignored if they contradict the bounds of the schema.
+            than". The next number inside becomes the inclusive bound. They are ignored if they
+            contradict the bounds of the schema.
         path: Path of the schema, for error messages.
 
     Raises:

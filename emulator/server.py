@@ -114,6 +114,7 @@ def serve(
     so they raise no KeyboardInterrupt and call no handler.
 
     Args:
+        root: Folder of the engine's files and database.
         on_ready: Called with the URL when the engine serves.
         server_options: Other arguments of `Server`.
 

@@ -217,7 +217,7 @@ class EngineState:
         )
 
     def finish_upload(self, upload: Row) -> Row:
-        """End an upload: its row in the table `files` becomes that of a finished file; return it.
+        """Mark an upload in the table `files` as a finished file, and return its new row.
 
         The row keeps its id and gets the size and the SHA-256 of the received bytes. The bytes are
         on disk when this returns. If no size was declared, any size is accepted.

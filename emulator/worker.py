@@ -1,9 +1,9 @@
 """Answer batches: each completely, into a file that is renamed when the last answer is written.
 
-- An answer is a pure function of its request, so nothing is kept of a batch whose host died. The
-  next host answers it again from the start.
-- A lock on the input file, which ends with its process, keeps two hosts from the same work.
-- If two hosts still do the same work, their results are equal to the byte, and the first update
+- An answer is a pure function of its request, so nothing is kept of a batch whose process died.
+  The next process answers it again from the start.
+- A lock on the input file, which ends with its process, keeps two processes from the same work.
+- If two processes still do the same work, their results are equal to the byte, and the first update
   of the batch's row counts.
 """
 
@@ -22,7 +22,7 @@ from emulator.catalogue import MODELS, Model
 from emulator.messages import ApiError, invalid_argument
 from emulator.state import EngineState, Row
 
-# The state is searched for new batches at this interval, because another host may create them.
+# The state is searched for new batches at this interval, because another process may create them.
 _POLL_INTERVAL_S = 0.25
 # The progress of a batch is saved at this interval.
 _PROGRESS_INTERVAL_S = 0.5
@@ -81,7 +81,7 @@ class BatchWorker:
             if not _try_lock(input_file) or not self._state.move_batch(batch["id"], "RUNNING"):
                 return
 
-            # The lock is ours, so these files are from hosts that died.
+            # The lock is ours, so these files are from processes that died.
             for stale_path in results_path.parent.glob(f"{results_path.name}.*.part"):
                 stale_path.unlink(missing_ok=True)
 
@@ -113,7 +113,7 @@ class BatchWorker:
             stops, with an incomplete file.
         """
         offsets = [line.offset for line in _iter_lines(input_file)]
-        # The batch's id is the seed, so that each host writes the same order.
+        # The batch's id is the seed, so that each process writes the same order.
         random.Random(batch["id"]).shuffle(offsets)  # noqa: S311 - the order is no secret
 
         model = MODELS[batch["model"]]
@@ -242,7 +242,7 @@ def _answer_request(request: dict[str, Any], model: Model) -> dict[str, Any]:
 def _try_lock(file: BinaryIO) -> bool:
     """Lock a file until it is closed; return False if another process has locked it.
 
-    On Windows it returns True without a lock, so two hosts may do the same work there.
+    On Windows it returns True without a lock, so two processes may do the same work there.
     """
     try:
         import fcntl

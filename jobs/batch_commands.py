@@ -184,9 +184,9 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
 def _submit_message(ws: WorkspaceSession, report: SubmitReport) -> str:
     """Return in a line which batches were sent, or why no batch was sent, and the next command.
 
-    If there was no open row, the line says so. But `batch-move` may have cancelled a batch, so that
-    its other rows wait to be asked in another mode. Then the line has the number of these rows and
-    the command that asks them. The database is read for that.
+    If there was no open row, the line says so. If `batch-move` has cancelled a batch, the rows that
+    the batch did not answer may wait to be asked in another mode. Then the line has their number
+    and the command that asks them. They are read from the database.
     """
     labels = ws.task.labels
     if not report.plan.items and not report.sent:
@@ -214,8 +214,9 @@ def batch_poll(
     ws: WorkspaceSession,
     *,
     wait: Annotated[
-        bool, Parameter("Wait until all batches are over, or check once.", bool)
+        bool, Parameter("Wait until all batches are over; 0 checks once.", bool)
     ] = True,
+    # Typed as --again.
     held_batch: Annotated[
         int | None, Parameter("Only download the result of this held batch again.", COUNT)
     ] = None,
@@ -226,7 +227,8 @@ def batch_poll(
     again.
 
     A held batch has replies that belong to other requests; see `batch-ingest`. --again NUMBER
-    downloads only its result again, because Gemini may send another file.
+    checks no other batch, and downloads the result of this held batch again, because Gemini may
+    send another file.
 
     Exit code 3: a batch no longer exists at Gemini. Exit code 4: it is unclear whether a batch was
     created; `batch-submit` finds out.
@@ -249,12 +251,14 @@ def batch_poll(
 
 
 def _format_poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
-    """Return a line about the batches of a poll, which ends with the next command.
+    """Return a line about the batches of a poll, usually with the next command at its end.
 
-    It has the number of downloaded batches, then each failed batch with its reason, then the number
-    of batches that still run at Gemini. If all of these are missing, there is no next command.
-    It then says that no batch was downloaded (batches are unknown there or perhaps not created), or
-    that no batch is at Gemini.
+    The line has the number of downloaded batches, then each failed batch with its reason, then the
+    number of batches that still run at Gemini.
+
+    If there are no such batches, the line has no next command. It says that no batch is at Gemini.
+    If Gemini does not know a batch, or a batch was perhaps not created, the line says instead that
+    no batch was downloaded.
     """
     parts = []
     if report.downloaded:
@@ -325,6 +329,9 @@ def _after_ingest_line(
 
     If requests failed, the line also has the command that asks their rows again. If `summaries` is
     empty, the line only says that no batch was downloaded.
+
+    Args:
+        is_indexed: Whether the task has a search index; then `index` comes before `export`.
     """
     if not summaries:
         return "nothing to ingest: no batch is downloaded"
@@ -436,6 +443,7 @@ def batch_move(
     ws: WorkspaceSession,
     *,
     batch: Annotated[int, Parameter("", COUNT)],
+    # Typed as --to.
     target_mode: Annotated[
         str,
         Parameter(
@@ -446,7 +454,7 @@ def batch_move(
     budget: BudgetLimit = None,
     dry: Dry = False,
 ) -> CommandReport:
-    """Cancel a batch that takes too long, and ask its other rows in another mode.
+    """Cancel a batch that takes too long, and ask its unanswered rows in another mode.
 
     Cancels the batch at Gemini, waits until it has ended, stores the answers that it has, and asks
     the other rows. If the batch succeeds in spite of the cancel, nothing is asked again.
@@ -483,7 +491,7 @@ def batch_move(
 def _move_message(
     task: Task, move_report: MoveReport, *, is_indexed: bool, labels: TaskLabels
 ) -> str:
-    """Return how a moved batch ended, how its other rows were asked, and the next command.
+    """Return how a moved batch ended, how its unanswered rows were asked, and the next command.
 
     The next command is `batch-poll` if a new batch was sent, else the command that asks the open
     rows. If no row is open, it is the task's next command after answers, such as `index`.

@@ -181,8 +181,8 @@ def _store_in_context(ctx: click.Context, param: click.Parameter, value: Any) ->
 def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | None:
     """Run a command with its options, on the workspace that the settings name.
 
-    A command without an access is called without a workspace. Fixed options of the command override
-    `options`.
+    A command whose `entry.access` is empty is called without a workspace. Fixed options of the
+    command override `options`.
 
     Returns:
         The report, or None if the command printed its output itself.
@@ -259,30 +259,35 @@ def open_configured_workspace(
 ) -> "Iterator[WorkspaceSession]":
     """Open the workspace that the settings name, with one task, for a `with` block.
 
-    If opening needs consent, a person is asked at the terminal; `--yes` agrees. The task is
-    `task_name`, else TASK=, else the workspace's default task. The access "create" takes no default
-    task from the workspace.
+    The task is `task_name`, else TASK=, else the workspace's default task. With the access
+    "create", the default is always people. If opening needs consent, a person is asked at the
+    terminal; `--yes` agrees.
 
     Args:
-        access: One of these. They differ in permissions, and in how a missing workspace is handled:
+        access: What the command may do, and what happens if there is no workspace:
 
-            - "read": reads; a missing workspace is an error.
-            - "write": writes; a missing workspace is created only if its database exists, or if
-              the task's file brings its rows.
-            - "create": writes; a missing workspace is created.
-            - "sync": "write" for a user task, because its rows are read from the source and stored
-              first; "read" for a built-in task.
-            - "look": as "read", but with `task_name` or for a user task a missing workspace is
-              replaced by an empty temporary workspace, as `open_existing_or_temporary` does.
+            - "read": Only read. A missing workspace is an error.
+            - "write": Also write. A missing workspace is created if its database exists already,
+              or if the task is a user task that brings its rows, such as from a file. Otherwise it
+              is an error.
+            - "create": Also write. A missing workspace is created.
+            - "sync": "write" for a user task, because its rows are first read from their source and
+              stored; "read" for a built-in task.
+            - "look": "read" for a built-in task, unless `task_name` is set. Otherwise
+              `open_existing_or_temporary` replaces a missing workspace by an empty temporary
+              workspace. In an existing workspace it records a user task that is new there.
         settings: The settings, instead of those of options, environment and `.env`.
         task_name: The task of the session, whatever TASK= names.
-        is_whole_workspace: The command is about all tasks: no tables of a task are created. If the
-            task was never used in the workspace, the session has a used task, or people, instead.
-        may_span_tasks: If TASK= is not set and there are several tasks and no people, take the
-            first task; False makes this an error.
+        is_whole_workspace: The command is about all tasks, so no tables of a task are created. A
+            task that the workspace never used is replaced by a task that it uses, or by people.
+        may_span_tasks: Whether the first task may be taken if the default is unclear, because no
+            person is stored and there are several other tasks. False makes this an error.
 
     Raises:
-        InputError, ConfigurationError: As `open_workspace` and `with_default_task`.
+        InputError: The default task is unclear.
+        ConfigurationError: The workspace is missing or cannot be used, or nobody can be asked for
+            consent.
+        Exit: The person did not consent.
     """
     from pipeline.engine.access import Access
     from pipeline.engine.open_workspace import open_existing_or_temporary, open_workspace
@@ -343,8 +348,8 @@ def ask_person(question: str) -> bool:
     """Ask a person at a terminal, even with `--yes`; return true for yes.
 
     Return false only if nobody can be asked: standard input is not a terminal, or a background
-    thread of the web page asks. The answer no does not return: it prints that nothing (more) was
-    changed, and ends the command with exit code 0.
+    thread of the web page asks. Callers refuse then. The answer no does not return: it prints that
+    nothing (more) was changed, and ends the command with exit code 0.
 
     Raises:
         Exit: The person said no.

@@ -271,7 +271,7 @@ COMMANDS = {
     ),
     "batch-move": Command(
         function_path="batch_commands:batch_move",
-        summary="Cancel a batch, and ask its other rows in another mode.",
+        summary="Cancel a batch, and ask its unanswered rows in another mode.",
         arguments=("batch",),
         access="write",
         dry_access="read",

@@ -51,15 +51,15 @@ def evaluate(
     Only stored answers are read, and nothing is asked.
 
     Later versions do not ask corrected rows again, so they may lack answers to labelled rows. Then
-    the last line has a `try` command. It asks these rows, stores no answer, and prints how often
+    the last line has a `try` command, which asks these rows, stores no answer, and prints how often
     the version is right.
 
-    If both QUERIES (JSON lines) and QRELS (TREC judgements) are named, it measures the search. It
-    embeds the questions, and prints nDCG@10, MRR, P@5 and R@10 with 95 % intervals, for each rank
-    and for a fixed BM25 over the same rows. It also prints the share of questions with only weak
-    hits, and for `hybrid` the share of words that is best on these questions, with its 95 %
-    interval. `index` compares each new build with the files judged/queries.jsonl and
-    judged/qrels.tsv in the workspace.
+    With both QUERIES (JSON lines) and QRELS (TREC judgements) it measures the search; one of them
+    alone is an error. It embeds the questions, and prints nDCG@10, MRR, P@5 and R@10 with 95 %
+    intervals, for each choice of `search --rank` and for a fixed BM25 over the same rows. It also
+    prints the share of questions with only weak hits, and for `hybrid` the share of words that is
+    best on these questions, with its 95 % interval. `index` compares each new build with the files
+    judged/queries.jsonl and judged/qrels.tsv in the workspace.
     """
     # With judged questions the command measures the search.
     if queries is not None and qrels is not None:
@@ -171,10 +171,10 @@ def _iterate_version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterat
     """Yield a line with the number of labelled and measured rows, then a line for each version.
 
     A version's line has its side A or B, its name, and its cost for 1,000 rows. Accuracy is not in
-    these lines. These counts are appended to the line if they are not 0:
+    these lines. A version's line ends with these counts, each only if there are such rows:
 
     - labelled rows that are not measured for this version, by reason
-    - doubtful rows, of the rows with confidence
+    - rows with a confidence, and how many of them are doubtful
     """
     yield (
         f"{plural(report.labelled_rows, labels.singular, labels.plural)} labelled, "
@@ -190,9 +190,10 @@ def _iterate_version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterat
 
 
 def _iterate_correction_lines(report: AccuracyReport) -> Iterator[str]:
-    """Yield a line for each version and field of which labels corrected the version's own value.
+    """Yield lines about labels that exist because a person corrected a value of that version.
 
-    If there are any, a last line says what that does to the figures.
+    Each version and field with such labels has a line with their number. Then a last line warns
+    that these labels make the version look worse than it is on random rows.
     """
     for side, version in zip("AB", report.versions, strict=False):
         for comparison in report.fields:
@@ -234,10 +235,11 @@ def format_share(share: Share) -> str:
 
 
 def format_verdict(comparison: FieldComparison) -> str:
-    """Return in words whether a difference between two versions is shown in a field.
+    """Return in words whether the sign test shows that one version is better in a field.
 
-    The text has the p-value of the sign test. If only one version is right on fewer than
-    MIN_DIFFERING_ROWS rows, it has the number of these rows instead.
+    Only rows on which exactly one of the two versions is right count. If a difference is shown, the
+    text has their number for each version, and the p-value. If not, the text has the p-value, or,
+    if there are fewer than MIN_DIFFERING_ROWS such rows, their number.
     """
     differing_rows = comparison.only_a + comparison.only_b
     if comparison.verdict != NO_DIFFERENCE:

@@ -78,7 +78,7 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
         SystemExit: The block raised an error.
         Exit: The block ended the command by click's Exit, which is passed on.
     """
-    _open_closed_streams()
+    _prepare_standard_streams()
     # A process may run several commands.
     _received_signals.clear()
     fail: Fail = partial(
@@ -225,10 +225,10 @@ def _is_flag_set(name: str, arguments: Sequence[str]) -> bool:
     return os.environ.get(f"{PREFIX}{name.upper()}", "0") not in {"", "0"}
 
 
-def _open_closed_streams() -> None:
+def _prepare_standard_streams() -> None:
     """Open the null device for each standard stream that the caller has closed.
 
-    Standard output is set to write characters that its encoding lacks as escapes.
+    In any case, standard output is also set to write characters that its encoding lacks as escapes.
     """
     for stream_name, flags, mode in (
         ("stdin", os.O_RDONLY, "r"),
@@ -298,13 +298,14 @@ def _print_error_and_exit(
     has_traceback: bool,
     as_json: bool,
 ) -> NoReturn:
-    """Print the error that is being handled on standard error, and exit.
+    """Print the message and the hint of an error on standard error, and raise SystemExit.
 
     Args:
         message: The message.
         hint: The hint; empty for none.
         exit_code: The exit code.
-        has_traceback: Print the traceback first, with API keys masked.
+        has_traceback: First print the traceback of the exception that is being handled, with API
+            keys masked.
         as_json: Print a JSON document on standard output first, unless the command has printed a
             document.
     """
@@ -326,7 +327,8 @@ def _print_error_and_exit(
 def _read_keys() -> list[str]:
     """Return the secret API keys of the environment and the settings, to mask them in output.
 
-    Settings that cannot be read are ignored. Variables that are not set give empty texts.
+    Settings that cannot be read are ignored. A variable that is not set gives an empty text, which
+    `redact` ignores.
     """
     keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
     # The settings may be the reason for the error that is being printed.

@@ -105,9 +105,11 @@ def import_rows(
     Columns are found by name, in several languages. For a similar name, the command prints the
     MAP= that accepts it. All other columns are stored, and `export` writes them.
 
-    Rejected rows and changed values are printed by reason; --report lists all of them.
+    Rejected rows and changed values are printed by reason; --report lists all of them. For people
+    it also lists those who are missing in the file; `forget` can delete them.
 
-    Texts of passages are stored unchanged. A passage that has concepts keeps its text.
+    Texts of passages are stored unchanged. If a stored passage has concepts, a changed text in the
+    file does not replace its text.
 
     A moved image is recognized by its bytes, and a changed image is asked about again. A broken
     image is stored with the reason. Images have no --dry, --strict and --report.
@@ -281,7 +283,8 @@ def _import_images(folder: Path) -> CommandReport:
     """Import the images below a folder, and store them as rows of the task `images`.
 
     Creates the workspace if it does not exist. If the folder has no image, this raises nothing, but
-    the `check` of the returned report does. The report has no next command with `--json`.
+    the `check` of the returned report does. With `--json` the report has no next command, because
+    only people read it.
 
     Raises:
         InputError: The folder cannot be read; nothing was imported.

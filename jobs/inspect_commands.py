@@ -86,9 +86,10 @@ def _request_list_output(
 
 
 def _request_table_cells(request: Mapping[str, Any], *, has_task: bool) -> list[str]:
-    """Return the cells of a request in the order of REQUEST_HEADERS.
+    """Return a request as a row of the table of requests, in the order of REQUEST_HEADERS.
 
-    The answer or reason is cut after MAX_ANSWER_CELL_CHARS characters.
+    The cells are the time, the row, the six texts of `_format_request_parts`, and the answer or the
+    reason, which is cut after MAX_ANSWER_CELL_CHARS characters.
 
     Args:
         has_task: Write the task before the name of the row.
@@ -99,7 +100,7 @@ def _request_table_cells(request: Mapping[str, Any], *, has_task: bool) -> list[
         answer_text = f"{answer_text[:MAX_ANSWER_CELL_CHARS]}…"
 
     sent_at = f"{request['at']:{MINUTE_FORMAT}:%S}"
-    return [sent_at, row_name, *_request_cells(request), answer_text]
+    return [sent_at, row_name, *_format_request_parts(request), answer_text]
 
 
 def _format_request_answer(request: Mapping[str, Any]) -> str:
@@ -121,11 +122,12 @@ def _format_request_answer(request: Mapping[str, Any]) -> str:
     return ""
 
 
-def _request_cells(request: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return six cells about a request, for the table of requests.
+def _format_request_parts(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a request's batch and line, model, outcome, input tokens, output tokens and cost.
 
-    They are "batch N line N", model, outcome, input tokens, output tokens and cost. A request
-    without an outcome has the state of its batch instead. Unknown numbers are question marks.
+    Each is a text, for a table or for a line. The first is "batch N line N", after "live, " for a
+    live call. A request without an outcome has the state of its batch instead. Unknown numbers are
+    question marks.
     """
     batch_line = f"batch {request['batch']} line {request['line']}"
     if request["purpose"] == "live":
@@ -149,7 +151,7 @@ def _request_cells(request: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _format_request(request: Mapping[str, Any]) -> str:
     """Return a request as one line: time, batch, model, outcome with its reason, tokens, cost."""
-    batch_line, model, outcome, tokens_in, tokens_out, cost = _request_cells(request)
+    batch_line, model, outcome, tokens_in, tokens_out, cost = _format_request_parts(request)
     # An answered request has the reason "ok".
     if request["reason"] not in {None, "", "ok"}:
         outcome += f" ({request['reason']})"
@@ -165,8 +167,9 @@ def _wire_lines(requests: Sequence[Mapping[str, Any]]) -> list[str]:
 
     Returns:
         For each request a heading, the request and its replies. A text that is not stored any more
-        is replaced by the reason; if both are missing for the same reason, it is there once. If
-        there are no requests, the only line says why.
+        is replaced by the reason. If the request and its replies are missing for the same reason,
+        there is a single line with it. If `requests` is empty, the only line says why the row may
+        have none.
     """
     if not requests:
         reasons = "it was not asked yet, or has the answer of an equal row"
@@ -282,7 +285,8 @@ def _format_confidence(confidence: Mapping[str, Any]) -> str:
 def _format_provenance(answer: Mapping[str, Any]) -> str:
     """Return when and how an answer was made, and who marked it as reviewed.
 
-    It was made by a person, a batch, or as a copied answer.
+    A person made it as a correction, a batch (also a live batch) answered it, or it was copied from
+    an equal row.
 
     An answer of a model has its version and model; if it was not copied, also tokens and cost. The
     text says if a correction was undone, or if the answer is not applied to the row.

@@ -37,7 +37,7 @@ def judge(
 
     Judges tags, fields, concepts and quotations that a generating model answered, for a random
     sample of rows, or for all rows with --all. Corrections, and fields that decisions answered, are
-    left out. A field that was judged before is not judged again.
+    left out. A field of an answer that was judged before is not judged again.
 
     Prints the estimate before anything is spent. --dry asks nothing. An estimate above
     FINDABLE_CONFIRM_ABOVE (USD) needs --yes.

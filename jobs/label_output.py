@@ -105,8 +105,9 @@ def _count_lines(report: LabelFileReport, task: Task) -> list[str]:
 def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> CommandReport:
     """Undo the edit of many rows with a number, and report the counts.
 
-    The rows that were refused are in a table with the reasons. Values that a later edit changed
-    again stay. Undoing an edit again is no error.
+    A row that cannot be changed back, for example because a rule of the database refuses it, is
+    counted as refused, and is in a table with the reason. Values that a later edit changed again
+    stay. Undoing an edit again is no error.
 
     Raises:
         InputError: There is no such edit, or the editor's name is invalid.

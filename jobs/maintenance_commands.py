@@ -98,7 +98,7 @@ def work(
     Budgets limit the cost. A cost above FINDABLE_CONFIRM_ABOVE (USD) needs --yes.
 
     If MOVE_AFTER is set, batches that take too long are cancelled; --to is the mode that asks
-    their other rows.
+    their unanswered rows.
     """
     unit_names = _parse_unit_names(only)
     settings = read_settings()
@@ -305,17 +305,19 @@ def forget(
 ) -> CommandReport:
     """Delete people or rows everywhere: rows, answers, requests and replies, vectors, builds.
 
-    Name people by usernames or --file, and rows of your task by --item, or by TASK= and --file. The
-    file may be the REPORT= of an import; its missing people are deleted. A row that another program
-    has deleted from the table has no name any more; name it by its id.
+    Name people by usernames or --file, and rows of your task by --item, or by TASK= and --file. If
+    the file is the REPORT= of an import, only the people that the report lists as missing in the
+    imported file are deleted. A row that another program has deleted from the table has no name any
+    more; name it by its id.
 
     The lines about a row are removed from all request and result files. The source of your task
     cannot bring a deleted row back, because a hash of its key is stored. Counts and cost of each
     batch stay, without personal data.
 
-    Asks for confirmation first. Deletes nothing if a name is unknown or in an open batch. At the
-    end it builds the index again if it may contain a row, and deletes all other builds. After a
-    kill, the same command continues. It prints which copies it cannot reach.
+    Asks for confirmation first. Deletes nothing if a name is unknown, or if its row is in an open
+    batch. At the end it builds the index again if the index may contain a deleted row, and deletes
+    all other builds. After a kill, the same command continues. It prints which copies it cannot
+    reach.
     """
     if [bool(expert), item is not None, file is not None].count(True) != 1:
         raise InputError(
@@ -341,8 +343,8 @@ def _forget_lines(
 ) -> list[str]:
     """Return the lines of `forget`: counts of the deleted data, and copies out of reach.
 
-    If a row had been deleted before the command, a line says so. If quality reports with the names
-    were deleted, a line has their number and the command that writes new reports.
+    If a row had been deleted before the command, a line says so. If quality reports that may
+    contain a row were deleted, a line has their number and the command that writes new reports.
 
     Args:
         names: The names of the forgotten people or rows; at least one.
@@ -395,8 +397,9 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
 def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
     """Delete files, builds, reports and vectors that nothing needs.
 
-    Deletes the request, result and lock files of batches, builds and reports older than
-    FINDABLE_KEEP_DAYS, vectors of texts that no row has, and leftovers of killed commands.
+    If they are older than FINDABLE_KEEP_DAYS, it deletes the request, result and lock files of
+    batches that are over, builds, reports, and vectors of texts that no row has. It deletes
+    leftovers of killed commands of any age.
 
     Rows, answers, counts and cost of all batches, hashes of their lines, and the build of the index
     that searches use stay. Prints the numbers of deleted files, or that nothing is old enough.
@@ -475,9 +478,10 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
     """Delete the answers of EXTRACTOR, such as passage-concepts@2 or passage-concepts@2/MODEL.
 
     Asks for confirmation first. Deletes all of them or none. Rows of this version can be asked
-    again, and rows that it parked are unparked. Other versions and imported answers stay. Prints
-    the numbers of deleted answers and unparked rows, which may be 0. The index still has the
-    answers until the next `index`; `index --rollback` is something else, and deletes no answer.
+    again, and rows that it parked are unparked. Other versions, corrections by people and imported
+    answers stay. Prints the numbers of deleted answers and unparked rows. A version without answers
+    is no error; a line says so. The index still has the answers until the next `index`. (`index
+    --rollback` is something else, and deletes no answer.)
 
     After the last answer of the local engine is deleted, the workspace can use Gemini.
     """

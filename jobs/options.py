@@ -64,8 +64,8 @@ class Parameter:
     ) -> click.Parameter:
         """Make the click parameter of a function's parameter: an argument, a flag, or an option.
 
-        It is an argument if `is_argument`, which may also be typed as an option. It is a flag if
-        the default is False. The variable of make is set as its environment variable.
+        With `is_argument` it is an argument, which may be typed with or without its name. It is a
+        flag if the default is False. The variable of make is set as its environment variable.
 
         Args:
             name: The name of the function's parameter.
@@ -272,8 +272,8 @@ def _make_bounded_parser(parse: Callable[[str], float], expectation: str) -> Cal
     `parse` refuses.
 
     Args:
-        parse: Returns the number of a text. Otherwise raises ValueError with a message that
-            continues "'TEXT' …", such as "is not a duration".
+        parse: Returns the number of a text, or raises ValueError. The error's text, such as "is
+            not a duration", is printed after the typed text.
         expectation: The required number in words; continues the message "'TEXT' must be …".
     """
 

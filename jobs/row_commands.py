@@ -159,7 +159,7 @@ def items(
 
 def _make_table_row(row: ListedRow, names: Sequence[str]) -> list[str]:
     """Return the cells of a listed row: the named values, then the state."""
-    cells = [_format_cell(row.values.get(name)) for name in names]
+    cells = [_format_row_value(row.values.get(name)) for name in names]
     return [*cells, row.state]
 
 
@@ -183,8 +183,8 @@ def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
     return CommandReport(counts.document, TextTable(("by", "value", "rows"), rows))
 
 
-def _format_cell(value: object) -> str:
-    """Return a cell's text: None is empty, and list members are joined by commas.
+def _format_row_value(value: object) -> str:
+    """Return the text of a row's value for `items`: None is empty, list members have commas.
 
     If standard output is a terminal, the text is cut after MAX_CELL_CHARS characters.
     """
@@ -599,8 +599,8 @@ def _system_user() -> str:
 def _report_tags(report: Document, search_text: str, max_tags: int) -> CommandReport:
     """Return the command's report of the tags that contain a text (in any case), and all merges.
 
-    The JSON document has all of them. The printed tables have the first `max_tags` tags and the
-    newest MAX_MERGE_ROWS merges.
+    The JSON document has all of these tags and merges. The printed tables have the first `max_tags`
+    tags and the newest MAX_MERGE_ROWS merges.
 
     Args:
         report: The counts of `expert_tags.count_tags`.
@@ -633,8 +633,8 @@ def score(ws: WorkspaceSession) -> CommandReport:
     """Compute the scores of people again from their stored data.
 
     A score, 0 to 100, says how complete a person is: bio, tags, profile address, job title, hourly
-    rate. Only wrong scores are written. Rows of other tasks have no scores;
-    they are counted, and nothing changes.
+    rate. Only scores that differ from the stored scores are written. For another task it only
+    counts the rows, because they have no scores.
     """
     with ws.store.write() as tx:
         changed = ws.task.own_tables.refresh_derived(tx)

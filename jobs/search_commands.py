@@ -99,11 +99,12 @@ def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) ->
 
 
 def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str:
-    """Return the message of `index`: the build in service, its counts, and the next command.
+    """Return the message of `index`: the new build, its counts, and the next command.
 
     The counts are entries, texts that were embedded now, texts whose vectors were cached, and rows
-    without an entry by state. After a rollback the message has only the number of entries. If no
-    row has an entry, the build was deleted, and the message says so.
+    without an entry by state. After a rollback the message has only the earlier build, which is in
+    service again, and its number of entries. If no row has an entry, the message only says that the
+    build was deleted.
     """
     if not report.count:
         return f"build {report.number} deleted; the search has no index now"
@@ -186,7 +187,7 @@ def search(
     for which Gemini may charge.
 
     Hits with a phrase in quotation marks come first. If the question has no other words, all hits
-    contain the phrase. No hit contains a word with a hyphen before it (-word).
+    contain the phrase. A hyphen before a word (-word) excludes the rows that contain the word.
     """
     # The other commands of this module start faster without the modules of the search.
     from pipeline.index.search import SearchSession, make_search_options
@@ -225,8 +226,8 @@ def search(
 def _search_warnings(report: "SearchReport", labels: "TaskLabels") -> Iterator[str]:
     """Yield the warnings of a search: index behind, rows left out, missing phrases, weak hits.
 
-    "Left out" are rows that have words of the question, but no tag. If no entry contains a phrase
-    of the question, weak hits are not mentioned.
+    Rows left out contain words of the question, but are not in the index, because they have no tag.
+    If no entry contains a phrase of the question, weak hits are not mentioned.
     """
     if report.behind:
         row_count = plural(report.behind, labels.singular, labels.plural)

@@ -65,7 +65,7 @@ def _make_price_cells(price_row: Mapping[str, Any]) -> list[object]:
 
 
 def _format_compact(number: int | None) -> str | None:
-    """Return a number in few characters, such as 10M or 150k; None stays None."""
+    """Return a number of at most six digits and a unit, such as 10M or 1.5k; None stays None."""
     if number is None:
         return None
     for suffix, factor in UNIT_FACTORS:

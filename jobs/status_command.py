@@ -295,6 +295,10 @@ def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
 
     If the index cannot be read, the text has the problem instead. An index without entries is
     "none". Refused texts are those that the embedding model did not accept; their rows are named.
+
+    Args:
+        index: The member `index` of the document of `status`.
+        entry_noun: Singular noun for an entry.
     """
     if "problem" in index:
         return f"broken: {index['problem']}"

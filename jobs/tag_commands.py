@@ -56,7 +56,9 @@ def tag(
     *,
     mode: Annotated[
         str,
-        Parameter("Auto is the cheapest mode in time; never decide.", click.Choice(MODES)),
+        Parameter(
+            "Auto takes the cheapest mode by --deadline, except decide.", click.Choice(MODES)
+        ),
     ] = "auto",
     limit: Limit = None,
     where: Where = "",
@@ -75,10 +77,11 @@ def tag(
 ) -> CommandReport:
     """Ask about all open rows of TASK, such as untagged people, and store the answers.
 
-    Estimates cost and time, then uses the cheapest mode that meets the deadline. Batch and flex
-    cost half the live price. Gemini may reject flex calls when it is busy; they are retried.
-    Decide asks closed fields (choices, yes or no, bounded whole numbers) as questions of a decision
-    model, and stores a probability for each.
+    Estimates cost and time, then uses the cheapest mode that meets the deadline; without a deadline
+    any time is enough. Batch and flex cost half the live price. Gemini may reject flex calls when
+    it is busy; they are retried. Decide asks closed fields (choices, yes or no, bounded whole
+    numbers) as questions of a decision model, and stores a probability for each; it is used only if
+    it is named.
 
     --dry prints cost and time of each mode. It sends nothing and needs no key.
 
@@ -93,12 +96,12 @@ def tag(
     Until no row is open, the budget also limits commands that continue the run: `work`, and `tag`
     without --budget.
 
-    --pilot asks and judges a random sample first; a failed quality gate ends the command with exit
-    code 6. Later a failed gate is a warning, with --strict exit code 6. The answers are stored in
-    any case.
+    --pilot first asks a random sample of rows and measures the answers; a failed quality gate ends
+    the command with exit code 6. Later a failed gate is a warning, with --strict exit code 6. The
+    answers are stored in any case.
 
     If MOVE_AFTER is set, batches that take too long are cancelled; --to is the mode that asks
-    their other rows.
+    their unanswered rows.
     """
     labels = ws.task.labels
     if to is not None:
@@ -132,7 +135,7 @@ def tag(
     def check() -> None:
         for summary in report.ingested:
             warn_of_ingest(summary, labels, ws.display)
-        _warn_of_open_rows(report, labels, ws.display)
+        _warn_of_unanswered_rows(report, labels, ws.display)
         report.raise_first_error(labels, ws.display, strict=strict)
 
     document = {**report.document(), "placeholder": ws.has_placeholder_answers}
@@ -229,11 +232,13 @@ def _decided_line(report: tag_report.TagReport, decided: LiveReport, labels: Tas
     return f"{', '.join(parts)}; {calls}, {format_usd(decided.cost)}"
 
 
-def _warn_of_open_rows(report: tag_report.TagReport, labels: TaskLabels, display: Progress) -> None:
+def _warn_of_unanswered_rows(
+    report: tag_report.TagReport, labels: TaskLabels, display: Progress
+) -> None:
     """Print warnings about a live run's failed rows, and rows that wait for budget or API.
 
-    Each sampled failed row has a warning with its reason. Nothing is printed if there are no such
-    rows.
+    Only the failed rows that the live report names as samples have a warning, each with its reason.
+    Nothing is printed if there are no such rows.
     """
     if report.live is not None:
         for row_name, reason in report.live.samples:
@@ -250,9 +255,9 @@ def _warn_of_open_rows(report: tag_report.TagReport, labels: TaskLabels, display
 def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: TaskLabels) -> str:
     """Return a line with the answered, failed and remaining rows of a live run, and its cost.
 
-    A remaining row is not asked if an equal row is in an open batch, because it gets the answer of
-    that row; such rows have a count of their own. If no row was asked or remains, the line says
-    that no row is open.
+    The remaining rows have two counts: rows that will get the answer of an equal row in an open
+    batch, and rows that were not asked for another reason. If no row was asked or remains, the line
+    only says that no row is open.
     """
     if not (live_report.finished_rows or report.unasked):
         return f"nothing to ask: {labels.none_open_message}"

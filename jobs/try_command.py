@@ -110,7 +110,7 @@ def try_(
 
 
 def _print_try(report: TryReport, labels: TaskLabels, *, mode: str) -> None:
-    """Print the lines of `try` without sides on standard output.
+    """Print the lines of `try` without --a and --b on standard output.
 
     They are the system instruction, then each tried row with its request, outcome and answer, then
     how often the answers to labelled rows are right, and the cost.

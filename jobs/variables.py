@@ -153,8 +153,9 @@ def set_hint_form(command_name: str) -> None:
 def find_program() -> str:
     """Return the words before a command that run it in this shell, for hints.
 
-    They are `findable` if it is on the PATH, or if another program runs this process, such as a
-    test. Otherwise they are the path of the script `findable`, or Python's path and `-m jobs`.
+    They are `findable` if it is on the PATH, or if this process was started neither by the script
+    `findable` nor by `python -m jobs`, such as a test. Otherwise they are the path of the script,
+    or Python's path and `-m jobs`.
     """
     script = Path(sys.argv[0])
     if shutil.which("findable") or script.name not in {"findable", "__main__.py"}:
@@ -300,7 +301,7 @@ def format_suggestion(suggestion: str) -> str:
 
 
 def read_settings() -> Settings:
-    """Read the settings from options, the environment, and `.env` in the current directory.
+    """Read the settings from the running command's options, the environment, and `./.env`.
 
     An option overrides the environment, which overrides `.env`. The `sources` of the settings name
     the option of each setting that was typed.

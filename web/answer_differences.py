@@ -47,13 +47,12 @@ def compare_versions(
     """Compare the newest answers of two versions to a row, field by field.
 
     Forgotten answers do not count. The result is None if fewer than two versions answered the row.
+    A version that did not answer the row is replaced: `first_version` by the version with the
+    second newest answer, `second_version` by the version with the newest answer. So both can become
+    the same version.
 
     Args:
         answers: The answers to the row with `extractor`, `answer` and `forgotten`, oldest first.
-        first_version: A version. If it did not answer the row, the second newest version is
-            compared instead.
-        second_version: A version. If it did not answer the row, the newest version is compared
-            instead, even if it is also `first_version`.
     """
     newest_answers: dict[str, Any] = {}
     for answer in answers:
@@ -100,7 +99,7 @@ def _compare_values(first: Any, second: Any) -> tuple[list[TextPart], list[TextP
 
     The kind is "same", "removed" (only in the first) or "added" (only in the second). The compared
     parts are the members of two lists, or the words of other values. If a value has over
-    MAX_COMPARED_TOKENS members or words, each value is a single part.
+    MAX_COMPARED_TOKENS members or words, each value is compared as a single part.
     """
     if isinstance(first, list) and isinstance(second, list):
         first_tokens = _split_list(first)

@@ -296,13 +296,12 @@ class AppState:
             self.tagger.start()
 
     def stop(self, *, within_s: float) -> None:
-        """Stop tagging new people and all background work; block until they ended.
+        """Stop tagging new people and all background work; block at most `within_s` seconds.
 
-        Work may end by itself first. INTERRUPT_GRACE_S before the deadline, the stop events are
-        set, and work that still runs may save its state. The stop events are set in any case.
-
-        Args:
-            within_s: Seconds until the deadline, at which this returns even if work still runs.
+        - First the work may end by itself.
+        - INTERRUPT_GRACE_S before the deadline, or when all work has ended, the stop events are
+          set. Work that still runs then saves its state and ends.
+        - At the deadline this returns, even if work still runs.
         """
         deadline = time.monotonic() + within_s
         self.tagger.stop()

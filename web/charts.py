@@ -68,7 +68,8 @@ class ColumnChart:
     def axis_labels(self) -> list[tuple[str, float, str]]:
         """Labels of the first, middle and last column: (label, position in percent, SVG anchor).
 
-        The middle label is left out if the number of columns is even or at most MIN_MIDDLE_INDEX.
+        A chart with few columns (at most MIN_MIDDLE_INDEX), or with an even number of columns, has
+        no middle label. A single column has a single label.
         """
         last = len(self.columns) - 1
         if not last:
@@ -156,10 +157,10 @@ def draw_progress(
     finished_parts: Iterable[tuple[datetime, int]],
     request_count: int,
 ) -> ColumnChart | None:
-    """Return the chart of a run's replies up to each of PROGRESS_STEPS equally distant times.
+    """Return the chart of the number of replies that a run had at PROGRESS_STEPS times.
 
-    The last time is the end of the last part. The chart is None if the parts ended at fewer than
-    MIN_TIMES different times, or if there is no reply.
+    The times are equally distant; the last is the end of the last part. The chart is None if the
+    parts ended at fewer than MIN_TIMES different times, or if there is no reply.
 
     Args:
         start: When the run began.

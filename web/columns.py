@@ -8,7 +8,7 @@ MAX_NARROW_COLUMNS = 6
 EMPTY_VALUES: tuple[Any, ...] = (None, "", [], {})
 
 
-class ColumnChoice(NamedTuple):
+class ColumnMenuEntry(NamedTuple):
     """A column in the menu of columns, with the addresses of its changes.
 
     An address is None if the change is impossible.
@@ -60,19 +60,20 @@ def list_choices(
     *,
     make_label: Callable[[str], str],
     make_address: Callable[[Sequence[str], str], str],
-) -> list[ColumnChoice]:
+) -> list[ColumnMenuEntry]:
     """Return the menu of columns: the displayed columns in their order, then the hidden columns.
 
-    Each choice has the addresses that show or hide, move and pin its column. The only displayed
-    column cannot be hidden. The pinned column is first and cannot be moved. Pinning a hidden column
-    displays it.
+    Each entry has the addresses that show or hide, move and pin its column. The only displayed
+    column cannot be hidden. The pinned column is always the first of the table, and cannot be
+    moved. Pinning a hidden column displays it.
 
     Args:
         displayed_names: Names of the displayed columns, in order.
         hidden_names: Names of the other columns.
         pinned_name: The pinned column, or "".
         make_label: Returns the display name of a column.
-        make_address: Returns the address of the table with these columns and this pinned column.
+        make_address: Takes the names of the displayed columns and of the pinned column, and returns
+            the address of the table with them.
     """
     choices = []
     for index, name in enumerate(displayed_names):
@@ -83,7 +84,7 @@ def list_choices(
         can_move_left = index > first_index and not is_pinned
         can_move_right = index < len(displayed_names) - 1 and not is_pinned
         choices.append(
-            ColumnChoice(
+            ColumnMenuEntry(
                 name,
                 make_label(name),
                 is_displayed=True,
@@ -109,7 +110,7 @@ def list_choices(
     for name in hidden_names:
         names = [*displayed_names, name]
         choices.append(
-            ColumnChoice(
+            ColumnMenuEntry(
                 name,
                 make_label(name),
                 is_displayed=False,

@@ -29,8 +29,8 @@ def _iterate_columns(expression: Expression) -> Iterator[str]:
 def join_chosen(conditions: Iterable[str]) -> list[str]:
     """Join the conditions on the same column by OR; return the joined conditions.
 
-    Each given condition is put in parentheses, such as "(tone = 'a') OR (tone = 'b')". A condition
-    on several columns, or an invalid condition, is returned by itself. The results have the order
+    Each given condition is put in parentheses, also a single one: "(tone = 'a') OR (tone = 'b')". A
+    condition on several columns, or an invalid condition, is not joined. The results have the order
     in which their columns are first used. Duplicates are left out.
     """
     groups: dict[str, list[str]] = {}

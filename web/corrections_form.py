@@ -200,9 +200,9 @@ def _apply_form(
     texts: Texts,
     editor_name: str,
 ) -> CorrectionResult:
-    """Store the edit of a form, or undo an edit, for `submit_correction`; return the message.
+    """Store the edit of a form, or undo an edit, for `submit_correction`; return its result.
 
-    An equal value stores nothing.
+    If the value is equal to the present value, nothing is stored, and the message says so.
 
     Args:
         form: The form, with `undo` or `field`, and `state`.

@@ -158,9 +158,11 @@ def to_texts(shape: FieldShape, value: Any) -> Texts:
 
 
 def _to_leaf_text(shape: FieldShape, value: Any) -> str:
-    """Return the text of a value without parts: a text as it is, a quotation's words, else JSON.
+    """Return the text of a value that has a single input in the form.
 
-    The text of None is empty. JSON of several lines is indented.
+    - None is "".
+    - If the kind of the shape is "json", any other value is indented JSON.
+    - Otherwise a text stays as it is, a quotation becomes its words, and any other value is JSON.
     """
     if value is None:
         return ""

@@ -10,6 +10,7 @@ import hmac
 from dataclasses import dataclass, field
 from functools import partial
 from http.cookies import CookieError, SimpleCookie
+from typing import Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -125,7 +126,7 @@ class Guard:
         if (sign_in := self._sign_in_response(scope)) is not None:
             return sign_in
 
-        used_cookie = self._authenticate(headers)
+        credential = self._authenticate(headers)
         if NUL in scope["path"] or NUL in unquote(scope["query_string"].decode("latin-1")):
             raise RequestRefusedError(
                 422,
@@ -141,7 +142,7 @@ class Guard:
                 "this page is read-only; nothing was changed",
                 hint=f"start it without {OptionHint(readonly=True)}",
             )
-        if used_cookie and origin is None and fetch_site != "same-origin":
+        if credential == "cookie" and origin is None and fetch_site != "same-origin":
             raise RequestRefusedError(
                 403,
                 "the request does not come from this page; nothing was changed",
@@ -177,17 +178,17 @@ class Guard:
         )
         return response
 
-    def _authenticate(self, headers: Headers) -> bool:
-        """Raise unless the request has the token; return whether the token came as the cookie.
+    def _authenticate(self, headers: Headers) -> Literal["bearer", "cookie"]:
+        """Return where the request has the valid token; raise if it has none.
 
-        False means that the valid token came in the header `Authorization: Bearer`.
+        "bearer" is the header `Authorization: Bearer`, which is read first.
 
         Raises:
             RequestRefusedError: 401, neither has the valid token.
         """
         scheme, _, bearer_token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._access.is_token(bearer_token.strip()):
-            return False
+            return "bearer"
 
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(self._access.cookie)
@@ -199,7 +200,7 @@ class Guard:
                 "the token is missing or wrong",
                 hint=f"open the address that `{CommandHint('web')}` printed",
             )
-        return True
+        return "cookie"
 
 
 class _LimitedBody:

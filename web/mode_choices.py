@@ -38,13 +38,14 @@ class ModeChoice:
 
 
 def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
-    """Return the possible modes of an estimate with cost, duration and price with a key.
+    """Return the modes of an estimate, also unavailable ones, with cost, duration and key price.
 
     - The cost includes that of batches that an earlier run prepared.
     - A mode that is not available, or that a person must allow first, has the reason.
     - The recommended mode is that of the estimate. If it recommends nothing, it is "batch", even if
       batch is not available.
-    - The price with a key is None unless the local engine is used.
+    - The key price is what Gemini would charge if a key were set. It is None unless the local
+      engine is used.
     """
     choices = []
     for mode, way in estimate.possible_ways.items():

@@ -202,10 +202,12 @@ def parse_answer_fields(
 
     Args:
         typed: The form.
-        vocabularies: The files that a field may name, so that a form reads no other file.
+        vocabularies: The vocabulary files that a field may name. Any other file is refused, so that
+            a form cannot read it.
 
     Raises:
-        InputError: A field is invalid. The error has the message and the prefix of the first.
+        InputError: A field is invalid. The error has the message of the first invalid field, and
+            its prefix as `field`.
     """
     fields = list[AnswerField]()
     for typed_field in typed.fields:
@@ -229,7 +231,9 @@ def parse_answer_fields(
 
 
 def _make_field(typed_field: TypedField, vocabularies: Collection[str]) -> AnswerField:
-    """Return a field of an answer from its typed texts; texts of other kinds are left out.
+    """Return a field of an answer from its typed texts.
+
+    Of the texts for choices, bounds and vocabulary, only that of the field's kind is used.
 
     Raises:
         InputError: The bounds are invalid, or the vocabulary is not one of `vocabularies`.

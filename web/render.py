@@ -266,10 +266,10 @@ def link_batch(warning: str, task: str = "") -> Markup:
 def highlight(text: str, marks: Sequence[Mark]) -> Markup:
     """Return a text as HTML with its quotations in mark elements.
 
-    The mark elements have the CSS class of the mark's hue and its name. A mark is left out if its
-    quotation is empty or differs from the text at its offsets. The part of a mark that overlaps an
-    earlier mark is not repeated. If there is no valid mark and the whole text is a web address, it
-    becomes a link.
+    A mark element has the CSS class of the mark's hue, and the mark's name as `data-name`. A mark
+    is left out if its quotation is empty or differs from the text at its offsets. If marks overlap,
+    the later mark has only the rest of its text. If there is no valid mark and the whole text is a
+    web address, it becomes a link.
     """
     html = Markup()
     end = 0

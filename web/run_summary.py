@@ -117,7 +117,7 @@ def make_run(tx: Connection, parts: Sequence[BatchRow]) -> Run:
 
 
 def read_run(tx: Connection, number: int) -> Run:
-    """Return the run that a batch belongs to; a batch of no live run is a run by itself.
+    """Return the run of a batch: all batches of its live run, or only this batch without one.
 
     Raises:
         InputError: There is no batch of this number.

@@ -27,7 +27,7 @@ def summarize_work(work: Mapping[str, Any]) -> str:
         return STOPPED_SUMMARY
     result = work["result"]
     if isinstance(result, Mapping) and "left" in result and "under_way" in result:
-        return _summarize_rounds(result)
+        return _summarize_tag(result)
     if isinstance(result, Mapping) and "judged_before" in result:
         return _summarize_judge(result)
     if isinstance(result, Mapping) and result.keys() == {"answered", "asked"}:
@@ -66,7 +66,7 @@ def _summarize_judge(result: Mapping[str, Any]) -> str:
     return summary
 
 
-def _summarize_rounds(result: Mapping[str, Any]) -> str:
+def _summarize_tag(result: Mapping[str, Any]) -> str:
     """Return a line about a finished `tag`: rows by outcome, cost in USD, why rows are open.
 
     Counts of 0 are left out, except answered and open rows. The reason is there only if rows are

@@ -195,8 +195,8 @@ def _trim_run(run: Sequence[re.Match[str]]) -> Sequence[re.Match[str]]:
     """Return a run of words without the words at its ends that say little.
 
     Words of the kind "front" are removed from the start. At the end, `_is_trimmed_end` decides. If
-    more than `_MAX_PHRASE_WORDS` words remain, only the last `_CUT_PHRASE_WORDS` of them are
-    returned, as they are. The returned run can be empty.
+    more than `_MAX_PHRASE_WORDS` words remain, the result is the last `_CUT_PHRASE_WORDS` of them,
+    from which no more words are removed. The returned run can be empty.
     """
     start = 0
     end = len(run)
@@ -266,8 +266,8 @@ def _add_single_words(text: str, phrases: list[_Phrase], *, min_count: int) -> N
     """Append phrases of a single word to `phrases` until there are `min_count`, if possible.
 
     The words are taken in the order of the text, but words of less than `_MIN_NAME_CHARS`
-    characters come last. Words without a letter are left out. A stop word is appended only if
-    `phrases` is still empty then.
+    characters come last. Words without a letter are left out, and also stop words, except while
+    `phrases` is empty.
     """
     if len(phrases) >= min_count:
         return
@@ -298,8 +298,8 @@ def _build_concept(
 
     The name is the spelling of the phrase that `_choose_name` selects. The quotes are sentences
     that contain the phrase, first those with this spelling. If the first quote begins with the
-    name, the capital of its first letter says nothing: the letter becomes lower case, unless the
-    name has more capitals.
+    name, the name's first letter becomes lower case, because every sentence begins with a capital.
+    A name with more capitals stays as it is.
 
     Args:
         sentences: Start and end offsets of the sentences.
@@ -367,8 +367,8 @@ def _is_stop_word(lower_word: str) -> bool:
     """Return whether a word separates phrases.
 
     - A word that the lists call "stop" or "verb", also in the plural, separates.
-    - A word separates if it has the form of a verb, adverb, contraction, number or single
-      character, and is in no list, or only in the list "front".
+    - A word with the form of a verb, adverb, contraction, number or single character separates,
+      unless it is in a list other than "front".
     - Any other word does not separate. An example is "size", which has the form of a verb but is in
       the list "noun".
     """
@@ -387,8 +387,8 @@ def _is_stop_word(lower_word: str) -> bool:
 def _is_trimmed_end(lower_word: str, *, word_count: int) -> bool:
     """Return whether the last of `word_count` words is removed from its phrase.
 
-    These are adjectives, vague words of the kind "front" and, in a phrase of more than
-    `_MAX_WORDS_WITH_TAIL` words, the kind "tail".
+    Adjectives and vague words (the kind "front") are removed. Words of the kind "tail" are removed
+    only from a phrase of more than `_MAX_WORDS_WITH_TAIL` words.
     """
     kinds = _get_kinds(lower_word)
     if "adjective" in kinds or "front" in kinds:

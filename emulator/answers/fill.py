@@ -113,8 +113,8 @@ class _ValueFiller:
         """Return the best value for a schema.
 
         A value that is found in the text is recorded as used, so that later calls prefer other
-        values. If no value is found, the result is None if the schema is nullable, else the first
-        choice or the smallest allowed value. An object is filled member by member.
+        values. If no value is found, the result is None if the schema is nullable, else that of
+        `get_fallback_value`, such as the first choice. An object is filled member by member.
 
         Args:
             sentence: Sentence that the value is about; empty for the whole text.
@@ -137,9 +137,9 @@ class _ValueFiller:
     def _fill_option(self, node: SchemaNode, sentence: str) -> Any:
         """Return the value for a union (`anyOf`): that of the first alternative with a candidate.
 
-        If the text has no candidate for any alternative, the value is None if null is allowed, else
-        a fallback value for the first. If an alternative is a number, those that are texts are not
-        tried, because any text would fit them.
+        If there is an alternative of the kind NUMBER, alternatives that are texts are skipped,
+        because anything would fit them. If the text has no candidate for any alternative, the value
+        is None if null is allowed, else a fallback value for the first alternative.
 
         Args:
             sentence: Sentence that the value is about; empty for the whole text.
@@ -154,11 +154,11 @@ class _ValueFiller:
         return None if node.nullable else self.fill(node.options[0], sentence)
 
     def _fill_list(self, node: SchemaNode, sentence: str) -> list[Any]:
-        """Return different entries that the text offers, at most as many as the schema allows.
+        """Return the entries of a list: different entries from the text, at most the maximum.
 
         A schema without a maximum allows DEFAULT_MAX_ENTRIES, or as many as its minimum if that is
-        larger. If the text offers fewer than the minimum, the list is filled up: first with choices
-        of the schema that are not in it, then with values of `fill`, which may be repeated or None.
+        larger. If the text has fewer entries than the minimum, more are appended: first choices of
+        the schema that are not in the list, then values of `fill`, which may be equal or None.
         Entries from the text count as used.
 
         Args:

@@ -108,12 +108,12 @@ class _TermRanking:
 def tag_text(text: str, *, min_count: int = 0, max_count: int = 8) -> list[str]:
     """Return the terms of the vocabulary that a text is about, the surest first.
 
-    The list is empty for a blank text. If `max_count` is less than `min_count`, it wins.
+    The list is empty for a blank text.
 
     Args:
         text: Text of any length; a short first line is its title.
         min_count: If fewer terms are found, broader terms are added, then terms of similar meaning.
-        max_count: The largest number of terms.
+        max_count: The largest number of terms, even if `min_count` is larger.
     """
     if not text.strip():
         return []

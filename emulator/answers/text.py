@@ -92,7 +92,7 @@ def strip_markup(text: str) -> str:
     """Return a text without mark-up, addresses and handles.
 
     The returned text is valid Unicode in NFKC, with straight apostrophes. A blank replaces each
-    removed part.
+    removed part, so offsets change; `blank_markup` keeps them.
     """
     unescaped_text = html.unescape(text.encode("utf-8", "replace").decode("utf-8"))
     clean_text = unicodedata.normalize("NFKC", unescaped_text).replace("\u2019", "'")
@@ -114,10 +114,10 @@ def blank_markup(text: str) -> str:
 
 
 def split_words(text: str) -> list[Word]:
-    """Return the words of a text and the breaks between them, in order.
+    """Return the words of a text and the breaks between them, in order; each is a `Word`.
 
-    Sentence ends and line ends are breaks with ".", other punctuation with ",". Words are cut after
-    MAX_WORD_CHARS characters.
+    Sentence ends and line ends are breaks with the surface ".", other punctuation with ",". Words
+    are cut after MAX_WORD_CHARS characters.
     """
     words = []
     for match in _WORD_OR_BREAK.finditer(text):

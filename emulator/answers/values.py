@@ -302,8 +302,8 @@ def get_fallback_value(node: SchemaNode) -> Any:
 def _get_smallest_number(node: SchemaNode) -> float:
     """Return the smallest number that a schema allows. A whole number is an int.
 
-    If there is no minimum, it is 0, or the maximum if that is negative. The number is rounded up to
-    two decimals, unless that exceeds the maximum or the number is very large.
+    If there is no minimum, it is 0, or the maximum if that is negative. The number is rounded
+    upwards to a multiple of 0.01, unless that exceeds the maximum or the number is very large.
     """
     number: float = 0
     if node.minimum is not None:

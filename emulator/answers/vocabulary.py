@@ -122,7 +122,8 @@ class Vocabulary:
     def _read_file(self) -> list[_VocabularyRow]:
         """Return the terms of the vocabulary file in its order, and store its lists in `lists`.
 
-        A line whose name begins with "-" is a list. Comments and empty lines are skipped.
+        A line whose name begins with "-" is a list; its key in `lists` is the name without "-".
+        Comments and empty lines are skipped.
         """
         rows = []
         path = files("emulator.answers").joinpath("vocabulary.tsv")
@@ -147,9 +148,10 @@ class Vocabulary:
     def _add_term(self, row: _VocabularyRow) -> None:
         """Add a term with its parents and aliases.
 
-        The term's name becomes an alias, too, unless it is ambiguous: the file marks it with `!`,
-        or lists it as an alias with a mark. An unambiguous name is added to `unambiguous_names`. It
-        also gives an alias for a person who does it: "hydrology" gives "hydrologist".
+        A name is ambiguous if the file marks it with `!`, or if one of its aliases is the name with
+        another mark, such as "~React". Any other name becomes an alias, too, and is added to
+        `unambiguous_names`. It also gives an alias for a person who does it: "hydrology" gives
+        "hydrologist".
         """
         name = row.name
         aliases = list(row.aliases)
@@ -190,7 +192,8 @@ class Vocabulary:
         """Add an alias of a term to a mapping keyed by words.
 
         If an earlier alias has the same words and the same required spelling, it is kept instead.
-        In any case `_max_alias_words` gets the number of words by the alias's first word.
+        In any case `_max_alias_words` of the alias's first word becomes at least the number of
+        words of the alias.
 
         Args:
             aliases: The mapping, `_aliases` or `_foreign_aliases`.
@@ -266,10 +269,12 @@ class Vocabulary:
     def find_hits(self, words: Sequence[Word], *, is_foreign: bool) -> list[Hit]:
         """Return the aliases in a text from left to right; they neither overlap nor cross breaks.
 
-        The longest alias at each position counts. A phrase of the unnamed list "-", which means
-        something else than its words, gives no hit. A phrase that begins an aside gives a hit whose
-        name begins with "-". Aliases that are only for texts about software are left out in other
-        texts. Aliases that are not for such texts are left out there.
+        - The longest alias at each position counts.
+        - A phrase that means something else than its words, such as "vet bills" (the list "-" in
+          the file), gives no hit.
+        - A phrase that begins an aside gives a hit named "-" and its list, such as "-liking".
+        - Aliases with the mark `~` count only in a text about software, those with `%` only in any
+          other text. A text is about software if it has another hit of a software term.
 
         Args:
             is_foreign: Whether the text is in another language than English.
@@ -298,8 +303,9 @@ class Vocabulary:
         """Return (number of words, alias) of the longest alias at a position of a text.
 
         An alias with a required spelling counts only if it is spelled like that. If no alias fits,
-        the number of words is 1 and the alias has an empty name. But in a foreign text, a compound
-        that ends with a known ending gives an alias with the name of the ending's term.
+        and the text is foreign, a compound with a known ending gives an alias with the name of the
+        ending's term. Otherwise the result is (1, an alias with an empty name), so that the caller
+        goes on with the next word.
 
         Args:
             words: The words and breaks of the text.
@@ -333,8 +339,8 @@ class Vocabulary:
     def _find_compound_term(self, word: Word) -> str:
         """Return the term of the longest known ending of a compound, else an empty text.
 
-        The ending has more than `_MIN_COMPOUND_PART_CHARS` letters, the part before it at least as
-        many.
+        The part before the ending has at least `_MIN_COMPOUND_PART_CHARS` letters, the ending more
+        than that.
         """
         last_start = len(word.folded) - _MIN_COMPOUND_PART_CHARS
         for start in range(_MIN_COMPOUND_PART_CHARS, last_start):

@@ -155,9 +155,10 @@ def button_command(step: CommandHint | None) -> str:
 def plan_command(ws: WorkspaceSession, command: str) -> dict[str, Any] | None:
     """Return the plan of a command as its dry run prints it, plus `cost` in USD.
 
-    The result is None for a command that sends no request, such as `batch-poll`. The rows are
-    synced with their source first (which writes to the database), except for `index`. The plan of
-    a backfill always recommends batch mode.
+    Only commands that ask rows or embed texts have a plan: `tag`, `batch-submit`, `passages-pilot`,
+    `passages-backfill` and `index`. For any other command the result is None. The rows are synced
+    with their source first (which writes to the database), except for `index`. The plan of a
+    backfill always recommends batch mode.
     """
     if command in {"tag", "passages-backfill"}:
         return _plan_tagging(ws, is_backfill=command == "passages-backfill")
@@ -171,8 +172,8 @@ def plan_command(ws: WorkspaceSession, command: str) -> dict[str, Any] | None:
 def _plan_tagging(ws: WorkspaceSession, *, is_backfill: bool) -> dict[str, Any]:
     """Return the plan of `tag`, or of a backfill, which always uses batch mode.
 
-    The plan has all open rows, for any time. `cost` in USD is that of the recommended mode. It
-    includes the estimate for rows whose live run was killed, because they are asked again.
+    The plan is for all open rows, without a deadline. `cost` in USD is that of the recommended
+    mode. It includes the estimate for rows whose live run was killed, because they are asked again.
     """
     estimate = preflight.estimate_open_rows(ws, limit=None, deadline_s=None)
     plan = estimate.document()
@@ -192,8 +193,8 @@ def _plan_tagging(ws: WorkspaceSession, *, is_backfill: bool) -> dict[str, Any]:
 def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
     """Return the plan of `batch-submit`, or of the next pilot; `cost` is in USD.
 
-    The rows are synced with their source. For a pilot, its random rows are drawn before that, from
-    the stored rows; the draw is not stored, and only these rows are in the plan.
+    The rows are synced with their source. The plan of a pilot has only its random rows, which are
+    drawn from the stored rows before the sync. The draw is not stored.
     """
     pilot_ids = None
     if is_pilot:

@@ -58,10 +58,14 @@ def render_cross_table(request: Request, query: CrossQueryParameters) -> HTMLRes
 def _count_cells(
     store: Store, task: Task, *, task_name: str, query: CrossQuery
 ) -> dict[str, Any] | None:
-    """Return the headings and cells of the table; None if counting takes over COUNT_TIMEOUT_S.
+    """Count the rows with each pair of values of two fields; return the table, see `_make_table`.
 
     For each value of the field `down`, the rows with this value are counted by their values of the
-    field `across`. The result is also None if a field does not exist or has no counted value.
+    field `across`.
+
+    Returns:
+        The headings and cells. None if counting takes over COUNT_TIMEOUT_S, or if a field does not
+        exist or has no counted value.
     """
     deadline = time.monotonic() + COUNT_TIMEOUT_S
     row_filter = query.row_filter

@@ -499,10 +499,8 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
     def run(display: BackgroundJob) -> dict[str, Any]:
         """Write the task's file and a copy of the rows, and estimate the cost of all rows.
 
-        The upload's file is deleted.
-
-        Returns the summary. No row is asked. Sets the upload's `created_task` and `mode_choices`,
-        the modes with their prices.
+        Deletes the upload's file. Sets the upload's `created_task` and its `mode_choices`, the
+        modes with their prices. No row is asked. Returns the summary.
         """
         with app_state.open_to_write(None, display) as ws:
             new_task_files.save_task_with_file(ws, new_task)

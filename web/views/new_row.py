@@ -99,6 +99,9 @@ def make_new_row_variables(
 
     `new_row` is the typed row, by default an empty row. `row_fields` has for each column of
     `list_columns` its name, whether it is part of the key, and whether its text is short.
+
+    Args:
+        data: The folder of the workspace.
     """
     columns: Mapping[str, str] = {}
     keys: list[str] = []

@@ -66,10 +66,10 @@ def render_question(request: Request, task: str) -> HTMLResponse:
 
 
 def _drop_outdated_change(app_state: AppState, task: Task, *, task_name: str) -> None:
-    """Forget the page's stored change of the task's question if it is of no use any more.
+    """Forget the change of a task's question that the page keeps in memory, if it is outdated.
 
     - A change that was written into the task's file is forgotten.
-    - If the task's file was changed after a change was tried, the trial and its answers are
+    - If the task's file was changed after a change was tried, only the trial and its answers are
       forgotten. The typed texts stay, with a message.
     - Any other change stays, and so does a change that is being tried or written now.
     """
@@ -114,8 +114,8 @@ def act_on_question(request: Request, task: str, form: FormFields) -> HTMLRespon
 
     The form's members decide. `discard` forgets the change, `question` tries a change, and `ask`
     asks all rows once the change is in the task's file. Any other form writes the tried change into
-    the task's file. A refused form is rendered as it was typed, and leaves the trial of another tab
-    as it is.
+    the task's file. A refused form is rendered as it was typed; the change that the page keeps, for
+    example from another tab, stays as it is.
     """
     app_state = get_app_state(request)
     change = app_state.question_changes.get(task)
@@ -134,7 +134,7 @@ def act_on_question(request: Request, task: str, form: FormFields) -> HTMLRespon
         elif typed is not None:
             _start_trial(app_state, task, typed)
         else:
-            _start_using(app_state, task, change, form)
+            _start_writing_change(app_state, task, change, form)
     except InputError as error:
         error_message = to_line(error)
         if typed is not None:
@@ -156,7 +156,8 @@ def _render_change(
         request: The request.
         task: The task.
         typed: The form as it was just submitted; None for the form of the latest change.
-        error_message: Why a step was refused, unless the form has the message.
+        error_message: Why a step was refused. It is "" if no step was refused, or if the message is
+            in `typed`; then the error of the latest change, if any, is rendered.
     """
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
@@ -174,7 +175,8 @@ def _start_trial(app_state: AppState, task: str, typed: QuestionForm) -> None:
 
     Raises:
         InputError: A part of the form is invalid, or nothing was changed.
-        RequestRefusedError: 409, a person wrote the task's file.
+        RequestRefusedError: 409, a person wrote or edited the task's file, so the page cannot
+            change it.
     """
     check_question(typed)
     with app_state.open_to_read(task) as ws:
@@ -212,7 +214,7 @@ def _start_trial(app_state: AppState, task: str, typed: QuestionForm) -> None:
     app_state.question_changes[task] = change
 
 
-def _start_using(
+def _start_writing_change(
     app_state: AppState,
     task: str,
     change: QuestionChange | None,
@@ -262,9 +264,11 @@ def _start_using(
 def _question_values(app_state: AppState, task: Task, *, task_name: str) -> dict[str, Any]:
     """Return the variables of the templates of a question and of its change.
 
-    If the question cannot be edited here, because a person wrote the task's file or the page is
-    read-only, `question`, `prompt` and `fields` describe the file. If the file cannot be read,
-    `error_message` says why. Otherwise these three are empty.
+    - `question`, `prompt` and `fields` describe the task's file if the question cannot be edited
+      here, because a person wrote the file or the page is read-only. Otherwise, or if the file
+      cannot be read, they are empty.
+    - `error_message` says why the file cannot be read. Otherwise it is that of the latest change.
+    - The others describe the latest change and the task.
 
     Raises:
         RequestRefusedError: 404, the task has no file.

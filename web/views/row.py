@@ -118,10 +118,11 @@ def render_row(request: Request, query: RowPageParameters) -> HTMLResponse:
 
 @router.get("/parts/position", include_in_schema=False)
 def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
-    """Render the place of a row in the list from which it was opened, if it is counted in time.
+    """Render the place of a row in the list from which it was opened, such as "row 3 of 20".
 
     The query parameter `late` is set if the page of the row did not find the row's neighbours in
-    time; then the links to them are rendered, too. Each search may take SORT_TIMEOUT_S.
+    time; then the links to them are rendered, too. A part whose search takes over SORT_TIMEOUT_S is
+    left out.
     """
     with get_app_state(request).open_to_read(query.task) as ws:
         with ws.store.read() as tx:
@@ -155,11 +156,12 @@ def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> 
 
     - "review" or "unreview": set or remove the mark that the answer was reviewed.
     - "correct": set a field, or undo an edit. A message is displayed next to the field.
-    - "name": only check the editor's name.
+    - "name": change nothing about the row; only remember the editor's name.
     - "forget": delete the row, in the background.
     - Any other form: ask the row again live, in the background.
 
-    After the first three, the editor's name is stored in a cookie, unless the form is refused.
+    If a form with one of the first four texts is accepted, the editor's name, which the form has in
+    `who`, is stored in a cookie.
     """
     app_state = get_app_state(request)
     key = query.key
@@ -505,7 +507,8 @@ def start_asking(
 
     If such work of the same task and `row_key` is running, it is returned instead, and nothing is
     changed. Otherwise the rows are first synced with their source, and the replies of killed live
-    runs are stored.
+    runs are stored. Present answers stay stored, but are no longer applied to their rows. Rows that
+    are being asked or that a person corrected are not asked.
 
     Args:
         app_state: The state of the page.

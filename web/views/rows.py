@@ -115,7 +115,7 @@ def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> I
 def render_rows_page(request: Request, query: RowQueryParameters) -> HTMLResponse:
     """Render a page of a task's rows, below the state of the task."""
     with get_app_state(request).open_to_read(query.task) as ws:
-        values = _list_values(ws.store, ws.task, settings=ws.settings, query=query)
+        values = _rows_values(ws.store, ws.task, settings=ws.settings, query=query)
         return render_page(
             request,
             "rows.html",
@@ -131,7 +131,7 @@ def render_rows_page(request: Request, query: RowQueryParameters) -> HTMLRespons
 def render_rows(request: Request, query: RowQueryParameters) -> HTMLResponse:
     """Render the list of selected rows; htmx then shows its address in the browser."""
     with get_app_state(request).open_to_read(query.task) as ws:
-        values = _list_values(ws.store, ws.task, settings=ws.settings, query=query)
+        values = _rows_values(ws.store, ws.task, settings=ws.settings, query=query)
         response = render_page(request, "parts/rows.html", ws, "rows", is_part=True, **values)
         response.headers["hx-replace-url"] = query.position_address("/", ws.settings.task)
     return response
@@ -234,8 +234,9 @@ def _count_rows(store: Store, task: Task, *, query: RowQuery) -> RowCounts:
     """Return the counts of the selected rows, by state, tag, version and field value.
 
     If values of a field are chosen, the values of this field are counted again without the choice,
-    so that more values can be chosen. All counting ends after COUNT_TIMEOUT_S. A field that was not
-    counted again keeps its counts of the selected rows.
+    so that more values can be chosen. All counting ends after COUNT_TIMEOUT_S. If the first count
+    takes that long, only states are counted. A field that was not counted again in time keeps its
+    counts of the selected rows.
     """
     timer = WorkTimer(is_in_thread=store.path is not None)
     counts = items.count_rows(store, task, query.row_filter, within_s=COUNT_TIMEOUT_S)
@@ -264,7 +265,7 @@ def get_thumbnail(
     return Response(thumbnail, media_type="image/jpeg")
 
 
-def _list_values(
+def _rows_values(
     store: Store, task: Task, *, settings: Settings, query: RowQuery
 ) -> dict[str, Any]:
     """Read a page of rows; return the variables of the template `parts/rows.html`.
@@ -478,7 +479,7 @@ class FilterChip(NamedTuple):
 def list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
     """Return the labels of the list's filters, each with the address that removes it alone.
 
-    Two versions whose answers differ have a common filter, which comes first.
+    The filter for rows to which two versions gave different answers is a single label, the first.
     """
     labels = {
         "find": "words: {}",

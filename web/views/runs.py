@@ -263,9 +263,9 @@ def _list_run_work(
 ) -> list[dict[str, Any]]:
     """Return the documents of the background work on a run, in the order of `job_documents`.
 
-    Work is on a run if it cancels a batch of the run, or if it asks rows of the run's task again.
-    While a live run is not over, a running command that asks rows of the task is included, too.
-    Only the last MAX_DISPLAYED_WORK documents are returned.
+    Such work cancels a batch of the run, or asks rows of its task again. While a live run is not
+    over, each running command that asks rows of the task also counts. Only the last
+    MAX_DISPLAYED_WORK are returned.
     """
     kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
     kinds.append(ASK_WORK_KIND.format(task))

@@ -20,16 +20,16 @@ PROMINENT_SETTINGS = ("DATA", "DATABASE_URL", "MODEL", "TIER", "BUDGET_PER_DAY",
 @router.get("/settings", include_in_schema=False)
 def render_settings(request: Request, task: str | None = None) -> HTMLResponse:
     """Render the settings, the index, and the button of the health check."""
-    return _render_template(request, "settings.html", task)
+    return _render_settings_template(request, "settings.html", task)
 
 
 @router.get("/parts/settings", include_in_schema=False)
 def render_health(request: Request, task: str) -> HTMLResponse:
     """Render the index and the health check."""
-    return _render_template(request, "parts/health.html", task)
+    return _render_settings_template(request, "parts/health.html", task)
 
 
-def _render_template(request: Request, template: str, task: str | None) -> HTMLResponse:
+def _render_settings_template(request: Request, template: str, task: str | None) -> HTMLResponse:
     """Render a template with the settings, the index with its builds, and the newest work.
 
     Settings that were set or are in PROMINENT_SETTINGS are listed first, apart from the others. The
