@@ -27,7 +27,7 @@ from pipeline.core.text import format_object
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.build_gates import check_not_worse, check_recall
 from pipeline.index.builds import INDEX_LOCK, Builds
-from pipeline.index.evaluate import choose_best_share, read_share_queries
+from pipeline.index.evaluate import read_share_queries, save_best_share
 from pipeline.index.manifest import Manifest, RefusedText, content_hash
 from pipeline.index.vector_cache import Vectors
 from pipeline.index.vectors import Embedder
@@ -271,7 +271,7 @@ class _IndexBuilder:
         with self._ws.lock(INDEX_LOCK) as lock:
             number = self._builds.next_number()
             with self._builds.staging(number) as staging_dir:
-                return self._promote_new_build(lock, meaningless_vectors, number, staging_dir)
+                return self._build_and_promote(lock, meaningless_vectors, number, staging_dir)
 
     def _delete_index(self) -> IndexReport:
         """Delete all builds and return an empty report, if `worse_ok` and a build is in service.
@@ -329,7 +329,7 @@ class _IndexBuilder:
                 with ws.display.bar("embedding", count) as bar:
                     self._embedded_count += embedder.embed_missing(entries(tx), bar=bar)
 
-    def _promote_new_build(
+    def _build_and_promote(
         self,
         lock: Lock,
         meaningless_vectors: Vectors | None,
@@ -379,7 +379,7 @@ class _IndexBuilder:
 
         verify_build(staged, count=count)
         if self._share_queries is not None:
-            choose_best_share(ws, staged, self._share_queries)
+            save_best_share(ws, staged, self._share_queries)
         check_recall(ws.task, ws.display, staged, worse_ok=self._worse_ok)
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
 

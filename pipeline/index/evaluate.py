@@ -292,7 +292,7 @@ def read_share_queries(data: Path, indexed_task: IndexedTask) -> JudgedQueries:
     return judged_queries
 
 
-def choose_best_share(
+def save_best_share(
     ws: WorkspaceSession,
     staged: StagedBuild,
     judged_queries: JudgedQueries,

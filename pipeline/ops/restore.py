@@ -85,7 +85,7 @@ def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
     data.parent.mkdir(parents=True, exist_ok=True)
     with _open_server(settings, restore_report) as server, files.staging_folder(data) as staging:
         _copy_backup_files(source, staging, hashes)
-        restore_report.unsent = _mark_unsent_batches(staging / DATABASE_FILE)
+        restore_report.unsent = _migrate_and_mark_unsent(staging / DATABASE_FILE)
         if server is not None:
             if not restore_report.database:
                 _copy_tables_to_server(settings, server, staging, restore_report)
@@ -192,7 +192,7 @@ def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -
         )
 
 
-def _mark_unsent_batches(path: Path) -> list[int]:
+def _migrate_and_mark_unsent(path: Path) -> list[int]:
     """Migrate and check a restored database, and mark its unsent batches as perhaps created.
 
     Unsent batches are PREPARED or SUBMITTING. Such a batch may have been created at the API after

@@ -110,7 +110,7 @@ def describe_calibrations(calibrations: Iterable[Calibration]) -> list[str]:
     return lines
 
 
-def calibrate(name: str, outcomes: Iterable[tuple[float, bool]]) -> Calibration:
+def summarize_outcomes(name: str, outcomes: Iterable[tuple[float, bool]]) -> Calibration:
     """Count the answers and the unchanged answers of a field, and average their probabilities.
 
     The mean probability is 0 if there are no answers.
@@ -157,7 +157,10 @@ def measure_calibration(
             list(answers_of_row), row_labels[row_id], preference=preference
         ):
             outcomes.setdefault(name, []).append(outcome)
-    return [calibrate(name, field_outcomes) for name, field_outcomes in sorted(outcomes.items())]
+    return [
+        summarize_outcomes(name, field_outcomes)
+        for name, field_outcomes in sorted(outcomes.items())
+    ]
 
 
 def _compare_row(

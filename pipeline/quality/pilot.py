@@ -107,7 +107,7 @@ def has_unfinished_pilot(tx: "Connection", extractor: str) -> bool:
     return pilot is not None and pilot.ended_at is None
 
 
-def find_blocking_reason(tx: "Connection", extractor: str, *, compulsory: bool = False) -> str:
+def find_blocking_reason(tx: "Connection", extractor: str, *, is_required: bool = False) -> str:
     """Return the reason why not all rows of a version may be asked; "" if they may.
 
     If a pilot of the version has ended, the newest ended pilot decides: it is a reason if it
@@ -115,14 +115,14 @@ def find_blocking_reason(tx: "Connection", extractor: str, *, compulsory: bool =
 
     Args:
         extractor: The version, `task@n/model`.
-        compulsory: If there is no pilot at all, that is a reason, too.
+        is_required: If there is no pilot at all, that is a reason, too.
     """
     pilot = runs.find_newest_pilot(tx, extractor, must_be_ended=True) or runs.find_newest_pilot(
         tx,
         extractor,
     )
     if pilot is None:
-        if compulsory:
+        if is_required:
             return f"{extractor} has not passed a pilot"
         return ""
     if pilot.verdict is None:
@@ -140,7 +140,7 @@ def waive_required_pilot(
     Does nothing if they may be asked already.
     """
     with store.write() as tx:
-        if find_blocking_reason(tx, extractor, compulsory=task.needs_pilot):
+        if find_blocking_reason(tx, extractor, is_required=task.needs_pilot):
             runs.waive_pilot(tx, task.name, extractor, now=now())
 
 
@@ -179,7 +179,7 @@ def check_pilot(tx: "Connection", task: Task, extractor: str, *, is_required: bo
         GateError: The newest ended pilot failed, no pilot has ended yet, or a required pilot is
             missing. The hint has the command that runs a pilot.
     """
-    reason = find_blocking_reason(tx, extractor, compulsory=is_required)
+    reason = find_blocking_reason(tx, extractor, is_required=is_required)
     if not reason:
         return
 
