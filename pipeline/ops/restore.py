@@ -73,7 +73,8 @@ def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
     Raises:
         InputError: `source` is not a backup, or DATA is not empty, is inside `source`, or cannot be
             created.
-        ConfigurationError: The database is not PostgreSQL, or has tables of findable already.
+        ConfigurationError: DATABASE_URL is not PostgreSQL, or its database has tables of findable
+            already.
         InconsistentError: The backup is damaged; nothing was changed.
     """
     source = Path(os.path.realpath(source))
@@ -240,7 +241,7 @@ def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[
 
     The database must have no tables of findable, or those of a killed restore of the same backup
     into the same folder that nobody changed since. In the second case `restore_report.database` is
-    set to the address, which tells the caller not to copy the tables again. The database is closed
+    set to the address here, and the caller must not copy the tables again. The database is closed
     afterwards.
 
     Raises:
