@@ -44,7 +44,7 @@ from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.workflows import move_batch, rounds, tag_report
 from pipeline.workflows.move_batch import MoveReport
-from pipeline.workflows.pilot_run import ensure_pilot_passed
+from pipeline.workflows.pilot_run import check_or_run_pilot
 from pipeline.workflows.rounds import TagRounds
 
 # Versions of the local engine that are no model.
@@ -131,9 +131,9 @@ def batch_submit(
     if dry:
         return _sync_and_plan_batches(ws, limit)
 
-    rounds.prepare_task(ws)
+    rounds.sync_and_recover_task(ws)
     tag_rounds = TagRounds(ws, limit=limit, should_report=False)
-    pilot_report = ensure_pilot_passed(
+    pilot_report = check_or_run_pilot(
         ws,
         size=pilot,
         skip=skip_pilot,

@@ -283,9 +283,9 @@ class AppState:
             return add_expert.store_person(
                 ws,
                 body,
-                name="the body",
+                document_name="the body",
                 reason=DUE_REASON,
-                as_given=True,
+                should_refuse_changes=True,
                 patience_s=WRITE_LOCK_TIMEOUT_S,
             )
 

@@ -27,7 +27,7 @@ from pipeline.core.text import format_object
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.build_gates import check_not_worse, check_recall
 from pipeline.index.builds import INDEX_LOCK, Builds
-from pipeline.index.evaluate import choose_best_share, read_share_queries
+from pipeline.index.evaluate import read_share_queries, save_best_share
 from pipeline.index.manifest import Manifest, RefusedText, content_hash
 from pipeline.index.vector_cache import Vectors
 from pipeline.index.vectors import Embedder
@@ -106,15 +106,16 @@ def build_index(
 
 
 def roll_back_index(ws: WorkspaceSession) -> IndexReport:
-    """Put the newest intact older build of the collection in use back in service.
+    """Put the newest intact build that is older than the one in service back in service.
 
-    Points the link `current` at that build and records it in the database, under the index lock,
-    for which it waits. Before that it corrects the link, as `Builds.correct_link` does. It embeds
-    and deletes nothing.
+    Nothing is deleted or embedded, unlike the command `rollback`, which deletes answers. A second
+    call goes back further. The link `current` and the record in the database are changed under the
+    index lock, for which this waits. Before that it corrects the link, as `Builds.correct_link`
+    does.
 
     Raises:
-        InputError: There is no previous build.
-        InconsistentError: All previous builds are damaged.
+        InputError: There is no older build.
+        InconsistentError: All older builds are damaged.
     """
     builds = Builds(ws.data, ws.indexed_task.folder)
     with ws.lock(INDEX_LOCK) as lock:
@@ -216,15 +217,16 @@ class _IndexBuilder:
         self._embedded_count = 0
 
     def _choose_share(self, words: str) -> float | None:
-        """Return the share of words as a number; None for the default and for the best share.
+        """Return the share of words that the new build starts with; None for the default share.
 
-        The share of words is the weight of the word score in a score by words and vectors.
+        The share of words is the weight of the word score in a score by words and vectors. For
+        BEST_SHARE the default is only the start: the best share replaces it later, if
+        `_share_queries` is set.
 
         Args:
-            words: The user's choice. A number as text is returned as a float. BEST_SHARE and
-                DEFAULT_SHARE give None. "" keeps the number that was chosen for the build in
-                service. If its embedding model is another, or no number was chosen, the result is
-                None.
+            words: The user's choice: a number as text, DEFAULT_SHARE or BEST_SHARE. "" takes the
+                number that was chosen for the build in service, if there is one and the embedding
+                model is the same, and else the default.
 
         Raises:
             InputError: `words` is not a number from 0 to 1.
@@ -242,15 +244,16 @@ class _IndexBuilder:
         """Embed missing texts, write a build, verify it, check the gates and promote it.
 
         Texts that the model refused in earlier runs are tried again. Waits for the index lock after
-        the texts are embedded. The similarity to meaningless queries gives the build its floor:
-        hits below it are called weak. If the service fails to embed these queries, the build gets
-        no floor.
+        the texts are embedded. The floor of a build is learned from meaningless queries, and hits
+        below it are called weak. If the service fails to embed these queries, the build gets no
+        floor.
 
-        If there are no entries, all builds are deleted if `worse_ok` is set and a build is in
+        If there are no entries, all builds are deleted if the user set `worse_ok` and a build is in
         service; otherwise InputError is raised.
 
         Raises:
-            InputError: There are no entries (see above), or INDEX_COLUMNS= names an unknown column.
+            InputError: There are no entries to index and no builds are deleted, or INDEX_COLUMNS=
+                names an unknown column.
             GateError: The build failed a gate and `worse_ok` is not set.
             FindableError: An embedding call failed, or a check of the build failed.
         """
@@ -272,7 +275,7 @@ class _IndexBuilder:
         with self._ws.lock(INDEX_LOCK) as lock:
             number = self._builds.next_number()
             with self._builds.staging(number) as staging_dir:
-                return self._promote_new_build(lock, meaningless_vectors, number, staging_dir)
+                return self._build_and_promote(lock, meaningless_vectors, number, staging_dir)
 
     def _delete_index(self) -> IndexReport:
         """Delete all builds and return an empty report, for an index without entries.
@@ -306,7 +309,8 @@ class _IndexBuilder:
     def _embed_missing(self) -> None:
         """Embed all texts that are not cached, and count them in `_embedded_count`.
 
-        Shows the progress. If the backend is paid, a price of a cent or more is printed first.
+        Shows the progress. If the backend is paid, a price of a cent or more is printed first. It
+        is not confirmed.
 
         Raises:
             FindableError: A call failed. Vectors of earlier calls are in the cache.
@@ -330,7 +334,7 @@ class _IndexBuilder:
                 with ws.display.bar("embedding", count) as bar:
                     self._embedded_count += embedder.embed_missing(entries(tx), bar=bar)
 
-    def _promote_new_build(
+    def _build_and_promote(
         self,
         lock: Lock,
         meaningless_vectors: Vectors | None,
@@ -350,9 +354,9 @@ class _IndexBuilder:
             staging_dir: An empty staging directory.
 
         Raises:
-            GateError: The build failed a gate and `worse_ok` is not set; it is not promoted.
-            InconsistentError: A check of the build failed, or the database is older than the build
-                in service, and `worse_ok` is not set.
+            GateError: The build failed a gate, and `worse_ok` is not set; it is not promoted.
+            InconsistentError: A check of the build failed. Also, without `worse_ok`, if the
+                database is older than the build in service.
             RemoteError: An embedding call failed, or the model refused a text in this step.
         """
         ws = self._ws
@@ -380,7 +384,7 @@ class _IndexBuilder:
 
         verify_build(staged, count=count)
         if self._share_queries is not None:
-            choose_best_share(ws, staged, self._share_queries)
+            save_best_share(ws, staged, self._share_queries)
         check_recall(ws.task, ws.display, staged, worse_ok=self._worse_ok)
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
 
@@ -462,8 +466,8 @@ class _IndexBuilder:
     def _find_refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
         """Return {entry id: hash and reason} of the texts that the model refused in this run.
 
-        If no text was refused, it reads no entries. If one was, it reads all entries of the
-        snapshot.
+        Texts that earlier runs had refused were tried again in this run. If no text was refused, it
+        reads no entries; otherwise it reads all.
         """
         reasons_by_key = self._embedder.refusal_reasons
         if not reasons_by_key:

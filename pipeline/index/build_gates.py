@@ -48,10 +48,9 @@ MIN_RECALL = 0.95
 
 
 def read_gate_queries(data: Path, collections: "Iterable[IndexedTask]") -> list[str]:
-    """Return the texts of the judged queries of indexed tasks.
+    """Return the texts of the judged queries of indexed tasks, whose vectors `clean` keeps.
 
-    Their vectors stay cached. Tasks without a file of queries, and files that cannot be read or are
-    invalid, are skipped.
+    Tasks without a file of queries, and files that cannot be read or are invalid, are skipped.
 
     Args:
         data: The workspace's folder DATA.
@@ -73,8 +72,8 @@ def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool
     """Compare a staged build with the build in service on judged queries, and save the figures.
 
     The figures are written to the staged manifest and printed. If no comparison is possible, for
-    example because a file of judged queries is invalid, only the reason is printed. It does nothing
-    if there is no file of judged queries, or no build in service.
+    example because a file of judged queries is invalid, only the reason is printed, and the build
+    passes. It does nothing if there is no file of judged queries, or no build in service.
 
     Args:
         ws: The workspace.

@@ -204,8 +204,8 @@ class Index(AbstractContextManager["Index"]):
         """Return the numbers of the rows that contain every term, in any group of fields.
 
         Args:
-            required_terms: The terms. Without terms, all rows match.
-            candidate_rows: Only these rows are searched. If it is empty, all rows of the build are.
+            required_terms: The terms. Without terms, all searched rows match.
+            candidate_rows: The rows to search. Empty means all rows of the build, not none.
         """
         fts_query = " AND ".join(map(_quote, dict.fromkeys(required_terms)))
         if fts_query:

@@ -274,10 +274,10 @@ class Builds:
         return tuple(name for name in moved_files if name)
 
     def roll_back(self, *, record_promotion: RecordPromotion) -> Manifest:
-        """Put the newest intact older build back in service; it is on disk when this returns.
+        """Put the newest intact build that is older than the present one back in service. return.
 
-        Only the link `current` changes, and what `record_promotion` writes. Builds are read in full
-        first, and damaged builds are skipped.
+        Only the link `current` changes, on disk at return, and what `record_promotion` writes. No
+        build is deleted. Builds are read in full first, and damaged builds are skipped.
 
         Args:
             record_promotion: Called before readers see the build; an exception stops the rollback.
@@ -316,12 +316,14 @@ class Builds:
         return build_manifest
 
     def find_link_correction(self, store: Store) -> int | None:
-        """Return the number of the build that `current` should point at, or None if it is correct.
+        """Return the number of the build that `current` should point at; None to change nothing.
 
-        The database records when each build was put in service. The link should point at the build
-        that was put in service last, among those whose directories exist. If the database has no
-        record of the linked build, the database is an older copy, and the link counts as correct.
-        If `current` is a directory or points elsewhere, it counts as missing. Reads only.
+        The link should point at the build that was put in service last by the records of the
+        database, among those whose directories exist. If `current` is missing, a directory, or
+        points elsewhere, the number of that build is returned. Reads only.
+
+        The result is None if the link is correct, if there is no such build, or if the database has
+        no record of the linked build. In the last case the database is an older copy.
         """
         with store.read() as tx:
             records = tx.execute(
@@ -351,9 +353,9 @@ class Builds:
     def correct_link(self, store: Store) -> None:
         """Set the link `current` to the build that `find_link_correction` returns.
 
-        It does nothing if the link is correct. Before that, it makes the links in DATA that are
-        missing. If a file of another program is in the place of such a link, it stays there until
-        the next promotion moves it aside.
+        If it returns None, nothing is done. Otherwise links in DATA to the index files that are
+        missing are made first. If a file of another program is in the place of such a link, it
+        stays there until the next promotion moves it aside.
         """
         number = self.find_link_correction(store)
         if number is None:
@@ -492,16 +494,21 @@ def count_stale(
 ) -> int:
     """Return how many entries are missing in a build, outdated, or deleted from the database.
 
-    The content of each entry is compared only if it may have changed: if a command recorded a
-    change of the collection's rows since the build, if the database does not know the build, or if
-    the groups of fields that are searched for words are not those of the build. Otherwise the
-    result is 0. An entry whose text the embedding model refused counts only if its text has changed
-    since. Reads only.
+    To save time, the result is 0 without a comparison if the rows cannot have changed as far as
+    known. Entries are compared in each of these cases:
+
+    - `exact` is set.
+    - A command recorded a change of the task's rows since the build.
+    - The database has no record of the build.
+    - The fields that are searched for words are grouped in another way than in the build.
+
+    An entry whose text the embedding model refused counts only if its text has changed since. Reads
+    only.
 
     Args:
         collection: The indexed task.
         tx: Snapshot of the database.
-        index: The open build; without a build, all entries of the collection are counted.
+        index: The open build; without a build, all entries of the task are counted.
         exact: Always compare, to find changes by other programs.
     """
     if index is None:
@@ -536,10 +543,10 @@ def describe_index_state(
     item_id: str,
     entry: Entry | None,
 ) -> dict[str, Any]:
-    """Return {indexed, up_to_date, build} for a row and the build in service, as JSON.
+    """Return whether the build in service has a row, and its content now, as JSON members.
 
-    - `indexed`: whether the row is an entry of the build. It is False for an untagged row, although
-      a search finds its words.
+    - `indexed`: whether the row is an entry of the build. It is False for an untagged row (without
+      an answer), although a search finds its words.
     - `up_to_date`: whether the row is indexed with its present content. It is False for every row
       that is not indexed.
     - `build`: the number of the build. If there is no build or the build is damaged, it is None,

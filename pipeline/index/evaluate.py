@@ -232,8 +232,8 @@ def _hit_names(
 def _group_query_indexes(queries: Sequence[JudgedQuery]) -> dict[str, list[int]]:
     """Return {type: positions of its queries}: "all" with every query, then each type by name.
 
-    Queries without a type have the type "none". If there is only one type, only "all" is returned.
-    A type with the name "all" has no group of its own.
+    Queries without a type have the type "none", which counts as a type. If there is only one type,
+    only "all" is returned. A type with the name "all" has no group of its own.
     """
     indexes_by_type = dict[str, list[int]]()
     for query_index, query in enumerate(queries):
@@ -267,7 +267,7 @@ def _warn_about_unknown_names(
 
 
 def read_share_queries(data: Path, indexed_task: IndexedTask) -> JudgedQueries:
-    """Return the judged queries of the collection in use, which choose the share of words.
+    """Return the judged queries of an indexed task, for choosing the best share of words.
 
     Raises:
         InputError: A file is missing or invalid, or fewer than MIN_JUDGED_QUERIES queries are
@@ -292,15 +292,15 @@ def read_share_queries(data: Path, indexed_task: IndexedTask) -> JudgedQueries:
     return judged_queries
 
 
-def choose_best_share(
+def save_best_share(
     ws: WorkspaceSession,
     staged: StagedBuild,
     judged_queries: JudgedQueries,
 ) -> None:
-    """Give a staged build the share of words that is best on judged queries, and print it.
+    """Find the share of words that is best on judged queries; write it to a staged manifest.
 
-    Tries each of WORD_SHARES. Embeds the queries with the build's model and caches their vectors,
-    for which a service may charge. The share is written to the staged manifest.
+    Tries each of WORD_SHARES, and prints the best. Embeds the queries with the build's model and
+    caches their vectors, for which a service may charge.
     """
     with Index(staged.directory, staged.manifest) as index:
         search = _search_build(ws, index)

@@ -180,9 +180,9 @@ class _HitDescriber:
         - untagged
         - weak
         - words: the words of the query whose terms the entry contains
-        - close in meaning: the hit was ranked by vectors, is not weak, and its similarity alone
-          reaches the floor (any similarity, if the build has no floor). A hit without any other
-          reason gets this reason, too.
+        - close in meaning: the hit has a similarity, is not weak, and its similarity alone reaches
+          the floor. Without a floor any similarity is enough. A hit without any other reason gets
+          this reason, too. An untagged hit has no similarity.
         """
         matching_words = dict.fromkeys(
             word for term, word in words_by_term.items() if row in self.rows_by_term[term]
@@ -223,8 +223,8 @@ def make_hits(
         collection: Its collection, which names texts and tags.
         ranked: The entries, best first.
         query: The query by which they were ranked. If its `terms` are None, or the build has no
-            floor, `is_weak` is None. If its `words_by_term` is None, the hits get no reasons,
-            snippets and tags.
+            floor, `is_weak` is None, which means unknown. If its `words_by_term` is None, the hits
+            get no reasons, snippets and tags.
     """
     rows = ranked.rows.tolist()
     distinct_terms = list(dict.fromkeys(query.terms or ()))
@@ -410,8 +410,9 @@ def format_hit_heading(
 ) -> tuple[str, list[str]]:
     """Return the display name of a hit, and up to four short details to show after it.
 
-    The name is the first of name, label and key that is not empty. Details are the key, then job
-    title, company and source if they are not empty. A detail that equals the name is left out.
+    The name is the first of these that is not empty: the task's fields `name` and `label` of the
+    hit, and the key. Details are the key, then job title, company and source if they are not empty.
+    A detail that equals the name is left out.
     """
     fields = collection.hit_fields(hit.metadata)
     key = collection.name_of(hit.metadata)

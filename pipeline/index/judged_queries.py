@@ -45,10 +45,10 @@ class JudgedQueries(NamedTuple):
 
 
 def read_judged_queries(queries_path: Path, qrels_path: Path) -> JudgedQueries:
-    """Read queries and judgements, without queries that have no relevant entry.
+    """Read queries and judgements, without queries that have no entry with a grade above 0.
 
     Raises:
-        InputError: A file is unreadable or invalid, or no query has a relevant entry.
+        InputError: A file is unreadable or invalid, or no query is left.
     """
     queries = read_queries(queries_path)
     grades = read_grades(qrels_path)

@@ -136,7 +136,7 @@ def _find_closing_quote(
     text: str,
     opening: re.Match[str],
 ) -> re.Match[str]:
-    """Return the quotation mark that ends a phrase, or raise InputError if it is missing."""
+    """Return the next mark that can close an opening quotation mark; raise InputError if none."""
     closing_marks = _CLOSING_QUOTES[opening["quote"]]
     closing = re.compile(f"[{closing_marks}]").search(
         text,
@@ -211,8 +211,9 @@ def build_typed_query(
 ) -> SearchQuery:
     """Parse a typed query, select the entries that may be hits, and embed the query.
 
-    Hits must contain the phrases, or come first if they do (see `_select_entries`). Embedding may
-    cost money. If entries are ranked by words only, it embeds nothing, and the query has no vector.
+    `_select_entries` decides whether hits must contain the phrases, or only come first if they do.
+    Embedding may cost money. If entries are ranked by words only, it embeds nothing, and the query
+    has no vector.
 
     Args:
         ws: The workspace, whose backend embeds.
@@ -430,8 +431,8 @@ def _make_conditions(
 ) -> list[Expression]:
     """Return the conditions of TAG=, MIN_SCORE= and WHERE=, parsed; all must be true.
 
-    The condition of a tag is that at least one of the columns `tags`, `concepts` and `answer.…` has
-    it. The list is empty if none of the options is set.
+    The condition of a tag is that one of these columns has it: `tags`, `concepts`, or any column
+    whose name begins with `answer.`. The list is empty if none of the options is set.
 
     Args:
         columns: The columns of the entries, by name.
@@ -478,8 +479,8 @@ def _make_conditions(
 def find_column_paths(metadata: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Return {column: JSON path} of an entry's metadata.
 
-    A member that is an object, for example `answer`, is not a column. Its own members are:
-    `answer.name` has the path ("answer", "name"). They come after all other columns.
+    A member that is an object, for example `answer`, is not a column itself. Each of its members is
+    one: `answer.name` has the path ("answer", "name"). They come after all other columns.
     """
     paths = {name: (name,) for name, cell in metadata.items() if not isinstance(cell, dict)}
     nested_paths = dict[str, tuple[str, ...]]()
@@ -501,7 +502,7 @@ def find_matching_rows(
 
     - A column of the metadata by its full name, for example `answer.name`.
     - A nested column by the last part of its name, for example `name`. If several columns have the
-      same last part, that of the source row (`row.name`) is meant.
+      same last part, that of the source row (`row.name`) is meant, else the first of them.
     - A column of the source that is not in the metadata, but stored with the build (`extra_cells`).
 
     Args:

@@ -81,7 +81,7 @@ def _rank_passing(
     """Return the `k` best of the entries in a mask, best first.
 
     They are ranked by words if the query has no vector, by vectors if its rank is VECTORS, and
-    otherwise by both.
+    otherwise by both. Untagged rows have no vector, so a ranking by vectors has none of them.
 
     Args:
         mask: The entries that may be returned; None means all.

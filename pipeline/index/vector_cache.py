@@ -186,7 +186,8 @@ class VectorCache:
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of keys in their order, float32 (len(keys), dim).
 
-        Deletes vectors with a wrong checksum.
+        A vector with a wrong checksum is deleted, so that it can be embedded again, and then
+        raises.
 
         Raises:
             InconsistentError: A vector is missing or was damaged.
@@ -271,7 +272,7 @@ class VectorCache:
         return [key for key in stored_keys if key not in keys]
 
     def delete(self, keys: Sequence[bytes]) -> int:
-        """Delete vectors and marks of refused texts by key, and return their number.
+        """Delete vectors and marks of refused texts by key; return how many rows were deleted.
 
         On SQLite their bytes are overwritten, because vectors can reveal forgotten texts. If there
         are no keys, it opens nothing and returns 0.

@@ -71,7 +71,7 @@ def embed_queries(
     Args:
         ws: The workspace with its embedding model.
         texts: The queries.
-        cache: The cache, or None to embed all texts again.
+        cache: The cache, or None to embed all texts without storing their vectors.
 
     Raises:
         FindableError: A call of the backend failed.
@@ -195,7 +195,8 @@ class Embedder:
 
         The vectors of a call are on disk when the call ends, so a killed run loses only running
         calls. A text that the API refuses gets no vector; its reason is added to `refusal_reasons`,
-        and the cache remembers the refusal. The first result binds the workspace to its backend.
+        and the cache remembers the refusal. The first result binds the workspace to its backend, so
+        that later commands cannot mix vectors of another one.
 
         Returns:
             How many texts were embedded.
@@ -381,9 +382,9 @@ def _embed_around_refused(
 ) -> Iterator[CallResult]:
     """Yield the vectors of a call; split a refused call until each refused text is on its own.
 
-    After each refusal PLAIN_WORD is embedded, which the API accepts unless something else than a
-    text is at fault. If it is accepted, the refused call is made again in two halves. A refused
-    call costs nothing.
+    After each refusal PLAIN_WORD is embedded as a test. If the API refuses it too, no text is at
+    fault. If it is accepted, the refused call is made again in two halves. A refused call costs
+    nothing.
 
     Args:
         call: The texts.
@@ -424,7 +425,7 @@ def _embed_around_refused(
 
 
 def embed_blocks(ws: WorkspaceSession, *, only_block: int | None = None) -> int:
-    """Embed missing texts block by block, each block under its own lock; show the progress.
+    """Embed missing texts in blocks of BLOCK_ENTRIES, each under its own lock; show progress.
 
     A block that another process has locked is skipped.
 
@@ -433,7 +434,7 @@ def embed_blocks(ws: WorkspaceSession, *, only_block: int | None = None) -> int:
         only_block: Number of the only block to embed, from 0, or None for all blocks.
 
     Returns:
-        How many texts were embedded.
+        How many texts were embedded. Texts that the API refused do not count.
     """
     embedder = Embedder(ws)
     lock_prefix = f"embed-{ws.indexed_task.folder or ws.task.name}"

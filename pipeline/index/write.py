@@ -333,18 +333,23 @@ def load_meaningless_queries() -> tuple[str, ...]:
 def learn_floor(index: Index, query_vectors: Vectors) -> Floor:
     """Return the floor of a build: the scores below which a hit is weak.
 
-    A meaningless query is nonsense, so its best hit shows which scores mean nothing in this build.
-    The best cosine and the best word score (BM25) of each meaningless query are computed.
+    The floor is learned from meaningless queries (nonsense), whose best hits show which scores mean
+    nothing in this build. For each of them the best cosine and the best word score (BM25) are
+    computed.
 
-    - `cosine` and `words` are the ends of a line through both scores. FLOOR_QUANTILE of the queries
-      are below the line. Its slope is the ratio of the standard deviations of the two scores.
-    - `alone` is for searches by words only, which have no cosine. A word score is not enough there:
-      a single rare word gets the same score whether it is the whole query or one of ten words. So
-      the score is multiplied by the matched share of the query (`score_words_alone`). `alone` is
-      the FLOOR_QUANTILE of these products.
+    - `cosine` and `words` are for searches by vectors and words. A hit is weak if (its cosine /
+      `cosine`) + (its word score / `words`) is below 1. For example, with `cosine` 0.6 and `words`
+      12, a hit with the cosine 0.3 needs a word score of 6 (less for a short query, see
+      `Floor.is_weak`). Both are chosen so that the share FLOOR_QUANTILE of the best hits is weak.
+      The ratio `cosine` / `words` is that of the standard deviations of the two scores.
+    - `alone` is for searches by words only, which have no cosine. The word score is multiplied by
+      the share of the query that was matched (`score_words_alone`), because a single rare word gets
+      the same score whether it is the whole query or one of ten words. `alone` is the
+      FLOOR_QUANTILE of these products.
 
-    MIN_WORD_SPREAD_SHARE and MIN_WORDS_ALONE_SHARE keep the floor from being too low if few of the
-    queries find a word at all.
+    If few of the queries find a word at all, the floor would be too low. So the standard deviation
+    of the word scores is at least MIN_WORD_SPREAD_SHARE of the IDF of the rarest term, and `alone`
+    is at least MIN_WORDS_ALONE_SHARE of it.
 
     Args:
         index: The open build.

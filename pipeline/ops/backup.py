@@ -69,8 +69,8 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
 
     Raises:
         InputError: `target` exists already.
-        InconsistentError: A sealed file that is still needed is missing or changed, or the database
-            has another name for it than its batch number gives; no backup was made.
+        InconsistentError: A sealed file that is still needed is missing or changed, or its name in
+            the database does not fit its batch number; no backup was made.
     """
     target = Path(target).absolute()
     if os.path.lexists(target):
@@ -187,8 +187,8 @@ def _copy_sealed_files(data: Path, display: Progress, staging: Path) -> dict[str
     """Copy the sealed files of all batches in the copied database; return their hashes by name.
 
     Reads `findable.db` in `staging`, which must be copied before. Files of batches that are not
-    over must be complete and unchanged. Of the other batches, files that are missing are left out,
-    and files that were changed are copied with a warning.
+    over (see `BatchRow.is_finished`) must be complete and unchanged. Of the other batches, files
+    that are missing are left out, and files that were changed are copied, with a warning.
 
     Args:
         data: The workspace's folder.
@@ -197,8 +197,8 @@ def _copy_sealed_files(data: Path, display: Progress, staging: Path) -> dict[str
 
     Raises:
         InconsistentError: A file of a batch that is not over is missing or changed, a file
-            disappears while it is copied, or the database has another name for a file than its
-            batch number gives.
+            disappears while it is copied, or the name of a file in the database does not fit its
+            batch number.
     """
     copied_url = f"sqlite:///{staging / DATABASE_FILE}"
     with closing(Store(copied_url)) as copied_store, copied_store.open_foreign_snapshot() as tx:

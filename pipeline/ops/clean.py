@@ -83,10 +83,12 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
     """Delete unneeded files that are older than KEEP_DAYS, and leftovers of killed processes.
 
     - Of batches that are over: request, result and lock files. Before, the removal is recorded in
-      the database, and a file with the hash of each of their lines is written, which stays.
-    - Quality reports, except those that belong to pilots.
-    - Builds that are not in service, and cached vectors of texts that no row has. Both are skipped
-      if there is no index folder.
+      the database, and a file with the hash of each of their lines is written, which stays. If one
+      of the files was changed, all files of that batch stay, with a warning.
+    - Quality reports, except those of pilots, and except the newest report of each task that has a
+      JSON file.
+    - Builds that are not in service, damaged ones of any age, and cached vectors of texts that no
+      row has. All are skipped if there is no index folder.
     - Part files, and batch files without a record, that killed processes left, of any age.
 
     Args:
@@ -94,8 +96,8 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
         dry: Delete nothing and take no lock; the report names what would be deleted.
 
     Raises:
-        InconsistentError: The database has another file name for an old batch than its number
-            gives; nothing was deleted.
+        InconsistentError: The file name of an old batch in the database does not fit its number;
+            nothing was deleted.
     """
     report = CleanReport(ws.settings.keep_days, dry)
     cutoff = ws.now() - timedelta(days=ws.settings.keep_days)
@@ -116,7 +118,8 @@ def _clean_reports(
 ) -> None:
     """Delete quality reports of all tasks from before `cutoff`, except the reports of pilots.
 
-    The names are added to `report.reports`. If `report.dry`, no file is deleted.
+    The newest report of each task that has a JSON file stays, too. The names of deleted files are
+    added to `report.reports`. If `report.dry`, no file is deleted.
     """
     with store.read() as tx:
         pilots = runs.list_pilots(tx)
@@ -255,8 +258,8 @@ def list_sealed_files(
 ) -> list[SealedFile]:
     """Return the sealed files of a batch: its request and result file.
 
-    If `clean` deleted these, it is the file with the hashes of their lines instead. Files without a
-    recorded hash are left out. The returned files may be missing on disk.
+    If `clean` deleted these files, the result is instead the one file with the hashes of their
+    lines. Files without a recorded hash are left out. The returned files may be missing on disk.
 
     Args:
         data: The workspace's folder.
@@ -265,7 +268,7 @@ def list_sealed_files(
             `marks.cleaned_batches` returns them. By default no batch was cleaned.
 
     Raises:
-        InconsistentError: The database has another file name for the batch than its number gives.
+        InconsistentError: The file name of the batch in the database does not fit its number.
     """
     if batch.number in cleaned_hashes:
         path = hashes_path(data, batch.number)
@@ -310,8 +313,9 @@ def _clean_builds(
 ) -> None:
     """Delete builds that are not in service, if they are damaged or older than `cutoff`.
 
-    Leftovers of killed builds and index folders of tasks that are no longer indexed are deleted
-    too. All are added to `report.builds` and `report.litter`. If `report.dry`, nothing is deleted.
+    The build that a rollback of the index would return to is no exception. Leftovers of killed
+    builds and index folders of tasks that are no longer indexed are deleted too. All are added to
+    `report.builds` and `report.litter`. If `report.dry`, nothing is deleted.
     """
     folders = [collection.folder for collection in indexed_tasks]
     for folder in folders:
@@ -336,12 +340,12 @@ def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dr
     Known queries are those of the quality gates and the built-in meaningless queries.
 
     Args:
-        before: Keep vectors that were stored since this time, because their rows may be newer than
-            the snapshot. With None, vectors of any age are deleted.
+        before: Keep vectors that were stored since this time, because their rows may have been
+            added after the entries were read. With None, vectors of any age are deleted.
         dry: Only count them.
 
     Returns:
-        The number of unneeded vectors.
+        The number of unneeded vectors, deleted or with `dry` only counted.
     """
     count = 0
     queries = (*read_gate_queries(ws.data, ws.indexed_tasks), *load_meaningless_queries())
@@ -373,10 +377,9 @@ def find_unrecorded_files(
 ) -> list[Path]:
     """Return the files of batches that were sent but are not in the database, sorted by name.
 
-    If there are any, the database is probably an older copy. A result file shows that its batch was
-    sent, because a batch is in the database before it has a result. A request file alone shows that
-    only if the API has a batch of its number; otherwise a run may have died before it claimed rows.
-    Part files are left out.
+    If there are any, the database is probably an older copy. A result file proves that its batch
+    was sent. A request file alone proves that only if the API has a batch of its number; otherwise
+    a run may have died before it recorded the batch. Part files are left out.
 
     Args:
         data: The workspace's folder.

@@ -159,12 +159,13 @@ def _find_batch_faults(
     """Yield each fault of a batch, as the end of a sentence that begins with its state.
 
     A sent batch must have a remote name, and a downloaded or ingested batch a result file. While a
-    batch is not over, its claims and outcomes must add up to its requests. The recorded outcomes of
-    an ingested batch must add up to its requests and equal the stored outcomes.
+    batch is not over, its claims and outcomes must add up to its requests. For an ingested batch,
+    the numbers of outcomes in its own record must add up to its requests, and equal the outcomes
+    that are counted from the rows (`stored_counts`).
 
     Args:
-        stored_counts: The stored number of requests by `claimed` and by outcome. None if a
-            rollback deleted answers of the batch; then stored numbers are not compared.
+        stored_counts: The stored number of requests by `claimed` and by outcome. None if a rollback
+            deleted answers of the batch; then stored numbers are not compared.
     """
     is_api_batch = batch.way is Mode.BATCH
     if is_api_batch and batch.state in STATES_WITH_REMOTE_NAME and not batch.remote_name:
@@ -272,7 +273,7 @@ def _compare_requests_with_claims(data: Path, store: Store, batch: BatchRow) -> 
 def _create_file_finding(
     task: Task, batch: BatchRow, *, message: str, is_request_file: bool, is_forgetting: bool
 ) -> RowFault:
-    """Return the finding for a sealed file that is missing, changed or wrong.
+    """Return the finding, of the type RowFault, for a sealed file that is missing or wrong.
 
     The finding is a contradiction. It is only a notice if the batch is over and an interrupted
     `forget` may explain the fault. Consequence and hint depend on whether the batch is over, and on
@@ -550,7 +551,7 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _list_leftovers(report: DoctorReport) -> list[Path]:
-    """Return files and build folders that killed runs or tasks without an index left.
+    """Return files and folders that killed runs left, and index folders of unindexed tasks.
 
     Leftovers of builds are left out while an index is being built.
     """

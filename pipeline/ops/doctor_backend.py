@@ -33,12 +33,15 @@ def list_task_batches(tx: Connection) -> list[BatchRow]:
 def check_backend(report: DoctorReport) -> Iterator[RowFault]:
     """Compare the batches of this workspace with the backend's list; yield each difference.
 
-    - SUBMITTED batch: it is requested; a finding if the backend does not have it, or has another
-      batch under its name.
+    A difference is a contradiction (an error) or a notice.
+
+    - SUBMITTED batch: it is requested; a contradiction if the backend does not have it, or has
+      another batch under its name.
     - SUBMITTING batch: always a notice, because no reply of its create call is recorded.
-    - Remote batch of this workspace that the database does not have: a finding, and its number is
-      added to `report.unknown_numbers`.
-    - Second remote batch of one batch that was not cancelled: a finding.
+    - Remote batch of this workspace that the database does not have: a contradiction until it is
+      over, then a notice. Its number is added to `report.unknown_numbers`.
+    - Second remote batch of the same batch, unless findable cancelled that duplicate: a
+      contradiction.
 
     Trials and remote batches of other workspaces are left out. Yields nothing if the workspace has
     no backend yet.
@@ -138,8 +141,8 @@ def _check_submitted_batch(
     Args:
         ws: The workspace.
         batch: The batch.
-        prefixes: The display names under which this batch may have been created. A create call may
-            be repeated under another name with another ending, and the ending is cut off here.
+        prefixes: The beginnings of the display names under which this batch may have been created.
+            Each create call of a batch adds another ending to the name.
 
     Raises:
         KeyRefusedError: The API refuses the key.

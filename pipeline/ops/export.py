@@ -60,9 +60,9 @@ def export_answers(
 ) -> ExportReport:
     """Write the rows of the task in use to a file, or to the caller if there is no path.
 
-    Afterwards lines are printed: the exported version, the number of rows of each version, and the
-    number of changed cells. If there are no rows, no file is written, a message is printed, and the
-    report's `path` is None.
+    Afterwards lines are printed on the session's display, also without a path: the exported
+    version, the number of rows of each version, and the number of changed cells. If there are no
+    rows, no file is written, a message is printed, and the report's `path` is None.
 
     Args:
         path: The file, which appears when it is complete. If it is None, `write_chunk` gets the
@@ -71,7 +71,8 @@ def export_answers(
             is the task's first format.
         options: The exported rows and columns. If no version is set, the setting VERSION is used.
         overwrite: Replace an existing file.
-        raw: Write cells of CSV unchanged, without an apostrophe in front of formulas.
+        raw: Write cells of CSV unchanged, without an apostrophe in front of formulas. Other formats
+            have no apostrophes anyway.
         write_chunk: Called with each chunk of the output if there is no path.
 
     Raises:
@@ -155,7 +156,7 @@ def iterate_chunks(
 def _choose_format(task: Task, path: Path | None, format_: str | None, *, row_word: str) -> str:
     """Return the given format, else that of the path's ending, else the task's first format.
 
-    The first format is used only without a path.
+    The first format is used only without a path. A path without a known ending raises.
 
     Args:
         row_word: The noun for a row, for the error message.

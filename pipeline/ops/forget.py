@@ -176,12 +176,13 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
 
     - Record in the journal that the rows are being forgotten, and park them.
     - End the live runs of killed processes; the files of trials and judgements are deleted.
-    - With the local engine, delete the remote batches of the rows if any batch is open, else all
-      files of the engine.
+    - On the local engine, delete its data: if any batch is open, only its batches that asked about
+      the rows, else all its files. Batches at Gemini are not deleted.
     - Delete files that killed processes left, and files of batches that the database does not have.
     - Rewrite the sealed files of all batches that may have asked about the rows, without their
       lines. If a row was an example in a prompt, the requests of that version lose all examples.
-    - Delete the rows, erase their records, and delete the refused rows of these names.
+    - Delete the rows, erase their texts from all records (answers and attempts stay without
+      content), and delete the refused rows of these names.
     - Delete quality reports that may contain a row as a sample.
     - Rebuild the index if it may contain a row, which may need calls to embed texts, and delete all
       other builds.
@@ -192,8 +193,8 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     Raises:
         InputError: A name is unknown, a row is in a running batch, or the user did not confirm. The
             workspace is unchanged.
-        InconsistentError: A sealed file was changed, or the database has another name for it than
-            its batch number gives.
+        InconsistentError: A sealed file was changed, or its name in the database does not fit its
+            batch number.
         ConfigurationError: The database refuses to delete a row; nothing was changed.
         RemoteError: The API is needed and cannot be reached. Completed steps stay, and the next run
             continues.
@@ -343,11 +344,11 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[
 
 
 def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[str, _NamedRow]:
-    """Return the row of each name, by name.
+    """Return the row of each name, by name; check that no row is in a running batch.
 
-    A name without a row is accepted if an earlier `forget` journaled it, or if claims, answers or
-    attempts have it as row id. In the first case the returned id is "", because the journal has it.
-    In the second case it is the name itself.
+    A name without a row is accepted if an unfinished `forget` has it in the journal, or if claims,
+    answers or attempts have it as row id. In the first case the returned id is "", because the
+    journal has it. In the second case it is the name itself.
 
     Raises:
         InputError: A name is unknown, or a row is in a batch that is not over.
@@ -485,8 +486,9 @@ def _rebuild_index(ws: WorkspaceSession, row_ids: Collection[str], report: Forge
     """Build the index again if it may contain a forgotten row, and delete all other builds.
 
     Waits for the index lock. If no entry of the task remains, all builds are deleted instead. If
-    the index contains none of the rows, the build in service stays. Leftovers of killed builds are
-    deleted. The number of a new build is set in `report.build`.
+    the index contains none of the rows, the build in service stays as it is, and the others are
+    deleted all the same. Leftovers of killed builds are deleted. The number of a new build is set
+    in `report.build`.
 
     Raises:
         RemoteError: The API is needed for the build and cannot be reached; no build was deleted.

@@ -45,7 +45,7 @@ def serve_health(
 
     /healthz always replies 200. /readyz replies 200 if `is_ready` returns True, else 503. A page
     whose function raises FindableError replies 503 with the error's message. Other paths reply 404.
-    Requests are not logged.
+    Requests are not logged. The server runs until the process ends.
 
     Args:
         server_socket: A bound and listening socket, which the server takes over.

@@ -93,7 +93,8 @@ def read_neighbours(
 ) -> tuple[str | None, str | None]:
     """Return the ids of the rows before and after a row in a list; None at an end of the list.
 
-    The row itself need not meet the filter.
+    The row itself need not meet the filter: then its neighbours are those of its place in the sort
+    order.
 
     Args:
         store: The database.
@@ -244,7 +245,8 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
 
         - `task`, `item` (the row's id), `name`, `state`, `parked` (the reason, or None)
         - `columns`: the row's values; `changed_at`: the last change of the input
-        - `stale`: whether the row's input changed after its answer, or None if that is unknown
+        - `stale`: whether the row's input changed after its newest answer in force; None without
+          such an answer, or if the row's input is unknown
         - `answers` (with `forgotten`: whether the answer was erased, and `confidences` by field as
           {probability, model, judged}) and `attempts`, oldest first, each with all stored columns
         - `index`: `indexed`, `up_to_date` and `build`, or None if the task has no index
@@ -313,8 +315,8 @@ def read_newest_requests(
 ) -> list[dict[str, Any]]:
     """Return at most `limit` requests, newest first, each with the `name` of its row.
 
-    The name is the row's id if the row is not in its table. The time does not depend on the number
-    of stored requests.
+    The name is the row's id if the row is not in its table. This is fast however many requests are
+    stored.
 
     Args:
         all_tasks: Return requests of all tasks, not only of the task in use.
@@ -550,9 +552,10 @@ def unpark_rows(
 def reopen_rows(store: Store, task: Task, row_ids: Sequence[str]) -> list[str]:
     """Make rows open again, so that they are asked anew; return the ids of the open ones.
 
-    All given rows are unparked. Rows that are claimed, or have a correction by a person, are not
-    changed otherwise. The answers of the other rows are removed from the task's table, but stay
-    stored as answers that are not in force. One transaction, without a confirmation.
+    All given rows are unparked. Nothing else changes for rows that are claimed, or that have a
+    correction by a person, and their ids are not returned. The answers of the other rows are
+    removed from the task's table, but stay stored as answers that are not in force. One
+    transaction, without a confirmation.
     """
     with store.write() as tx:
         claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=row_ids)

@@ -95,8 +95,8 @@ def choose_next_command(
 def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) -> CommandHint:
     """Return the command that continues a batch: of its pilot or backfill, or a single step.
 
-    It is the pilot if the newest pilot of the task has no verdict yet. Only a task that needs a
-    pilot can have a backfill.
+    It is the pilot command if the newest pilot of the task has no verdict yet, else the backfill
+    command if a backfill is unfinished and the task needs pilots, else the single step.
 
     Args:
         document: The document of `status --json`.

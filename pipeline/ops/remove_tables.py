@@ -21,7 +21,8 @@ def remove_findable_tables(
 ) -> RemovableObjects:
     """Ask a person, then drop all tables, views and indexes that findable made; return them.
 
-    All are dropped in one transaction. The files of the workspace stay.
+    The answers and costs in them are lost. All are dropped in one transaction. The files of the
+    workspace and the tables of other programs stay.
 
     Args:
         should_abandon_batches: Remove the tables even if batches are running; the answers of these

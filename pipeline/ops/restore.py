@@ -73,7 +73,8 @@ def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
     Raises:
         InputError: `source` is not a backup, or DATA is not empty, is inside `source`, or cannot be
             created.
-        ConfigurationError: The database is not PostgreSQL, or has tables of findable already.
+        ConfigurationError: DATABASE_URL is not PostgreSQL, or its database has tables of findable
+            already.
         InconsistentError: The backup is damaged; nothing was changed.
     """
     source = Path(os.path.realpath(source))
@@ -85,7 +86,7 @@ def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
     data.parent.mkdir(parents=True, exist_ok=True)
     with _open_server(settings, restore_report) as server, files.staging_folder(data) as staging:
         _copy_backup_files(source, staging, hashes)
-        restore_report.unsent = _mark_unsent_batches(staging / DATABASE_FILE)
+        restore_report.unsent = _migrate_and_mark_unsent(staging / DATABASE_FILE)
         if server is not None:
             if not restore_report.database:
                 _copy_tables_to_server(settings, server, staging, restore_report)
@@ -192,7 +193,7 @@ def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -
         )
 
 
-def _mark_unsent_batches(path: Path) -> list[int]:
+def _migrate_and_mark_unsent(path: Path) -> list[int]:
     """Migrate and check a restored database, and mark its unsent batches as perhaps created.
 
     Unsent batches are PREPARED or SUBMITTING. Such a batch may have been created at the API after
@@ -240,7 +241,7 @@ def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[
 
     The database must have no tables of findable, or those of a killed restore of the same backup
     into the same folder that nobody changed since. In the second case `restore_report.database` is
-    set to the address, which tells the caller not to copy the tables again. The database is closed
+    set to the address here, and the caller must not copy the tables again. The database is closed
     afterwards.
 
     Raises:

@@ -272,7 +272,7 @@ def _to_live_run(
     `state` is "under way" or "killed".
 
     Args:
-        batch: The combined batch of the run.
+        batch: The batches of the live run, combined into one record with their sums.
         stopped_numbers: Numbers of runs whose process is dead. They have no `eta_s`.
     """
     number = batch.run or batch.number

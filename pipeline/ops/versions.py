@@ -103,11 +103,12 @@ def read_all_versions(ws: WorkspaceSession) -> list[VersionSummary]:
 def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
     """Delete the answers and records of a version after the user confirmed it.
 
-    Replies of killed runs are ingested first. The counts of each deleted version are printed before
-    the question. The deletion is one transaction, and waits for other rollbacks. If no request of
-    any task is left then, the workspace is unbound from the local engine. After a deletion,
-    `next_command` of the report builds the index again, if the task has one. An unknown name raises
-    nothing: the report has no versions, and the user is not asked.
+    This is not the rollback of the index, which deletes nothing (`roll_back_index`). Replies of
+    killed runs are ingested first. The counts of each deleted version are printed before the
+    question. The deletion is one transaction, and waits for other rollbacks. If no request of any
+    task is left then, the workspace is no longer bound to the local engine, so that a key can be
+    used. After a deletion, `next_command` of the report builds the index again, if the task has
+    one. An unknown name raises nothing: the report has no versions, and the user is not asked.
 
     Args:
         ws: The workspace.
@@ -232,12 +233,17 @@ def _check_can_roll_back(
     task: Task,
     summaries: Sequence[VersionSummary],
 ) -> None:
-    """Raise InputError if one of the versions cannot be rolled back; not without versions.
+    """Raise InputError if one of the versions cannot be rolled back.
 
-    A version cannot be rolled back if a batch of it is not over, if it consists of corrections by
-    people, or if it is that of rows without a version. If a version has answers to the closed
-    fields of rows whose other fields are not answered yet, open batches of any version of the task
-    prevent the rollback, because they may need these fields.
+    It cannot in these cases:
+
+    - A batch of the version is not over.
+    - The version has answers to the closed fields of rows whose other fields are not answered yet,
+      and any batch of the task is not over: the batch may need these fields.
+    - The version consists of corrections by people.
+    - The version is "": answers without a version belong to another program.
+
+    An empty list of versions raises nothing.
     """
     versions = {summary.counts.extractor for summary in summaries}
     labels = {summary.counts.label for summary in summaries}

@@ -65,10 +65,14 @@ class Calibration(NamedTuple):
     def document(self) -> dict[str, Any]:
         """Return the calibration as JSON members.
 
-        They are `field`, `answers` (with a probability and a label), `needed` (how many more
-        answers are needed), `probability` (the mean of the stored probabilities), `right` (the
-        share of answers that people left unchanged), and `low` and `high`, the ends of the 95 %
-        interval of `right`. If there are too few answers, the last four are None.
+        - `field`: the name of the field
+        - `answers`: how many answers have a probability and a label
+        - `needed`: how many more answers are needed, at least 0
+        - `probability`: the mean of the stored probabilities
+        - `right`: the share of answers that people left unchanged
+        - `low`, `high`: the ends of the 95 % interval of `right`
+
+        While answers are needed, `probability`, `right`, `low` and `high` are None.
         """
         document: dict[str, Any] = {
             "field": self.name,
@@ -110,7 +114,7 @@ def describe_calibrations(calibrations: Iterable[Calibration]) -> list[str]:
     return lines
 
 
-def calibrate(name: str, outcomes: Iterable[tuple[float, bool]]) -> Calibration:
+def summarize_outcomes(name: str, outcomes: Iterable[tuple[float, bool]]) -> Calibration:
     """Count the answers and the unchanged answers of a field, and average their probabilities.
 
     The mean probability is 0 if there are no answers.
@@ -157,7 +161,10 @@ def measure_calibration(
             list(answers_of_row), row_labels[row_id], preference=preference
         ):
             outcomes.setdefault(name, []).append(outcome)
-    return [calibrate(name, field_outcomes) for name, field_outcomes in sorted(outcomes.items())]
+    return [
+        summarize_outcomes(name, field_outcomes)
+        for name, field_outcomes in sorted(outcomes.items())
+    ]
 
 
 def _compare_row(
@@ -168,10 +175,10 @@ def _compare_row(
 ) -> Iterable[tuple[str, tuple[float, bool]]]:
     """Yield (field, (probability, is unchanged)) for each field with a probability and a label.
 
-    A field is unchanged if its value is that of the label. Only the preferred answer of a model to
-    the row counts, not a correction; among answers of equal preference it is the newest. Without
-    such an answer, or if the row's input for that answer was another than for the label, this
-    yields nothing.
+    A field is unchanged if its value is that of the label. A single answer of the row counts: of
+    the answers by models the preferred one, and of equally preferred ones the newest. Corrections
+    do not count. Without such an answer, or if the row's input for that answer was another than for
+    the label, this yields nothing.
     """
     model_answers = [answer for answer in row_answers if answer.version != PERSON]
     if not model_answers:

@@ -30,7 +30,7 @@ CLOSED_ANSWER_GATES = "same=off"
 def read_effective_gates(
     task: Task, settings: Settings, *, tasks: Sequence[Task]
 ) -> dict[str, Figure | None]:
-    """Return the gates of the session's task by name, with their bounds; None if a gate is off.
+    """Return the gates of a task by name, with the bounds in force; None if a gate is off.
 
     The task's file overrides the default bounds, and GATES overrides the file. GATES can be set in
     `.env` for all tasks, so it may name gates of other tasks of the workspace; these are ignored.
@@ -131,8 +131,8 @@ def _measure_probabilities(
 ) -> tuple[list[SupportedShare], list[Calibration]]:
     """Return the shares of answers that their texts support, and the calibration of each field.
 
-    The shares are those of the answers of a version. The calibration, which compares probabilities
-    with corrections, is that of the preferred answers to all rows, of any version. Both lists are
+    The shares are those of the answers of a version. The calibration compares probabilities with
+    corrections. It uses the preferred answer to each row, whatever its version. Both lists are
     empty if no answer of the version has a probability. Reads only.
 
     Args:

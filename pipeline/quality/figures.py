@@ -77,7 +77,7 @@ class Figure(NamedTuple):
         return "any value"
 
     def find_missed_bound(self, value: float | None) -> float | None:
-        """Return the violated bound, or None if a value violates no bound or is missing."""
+        """Return the violated bound; None if the value keeps the bounds, or is None itself."""
         if value is None:
             return None
         if self.low is not None and value < self.low:
@@ -279,7 +279,7 @@ def mean(histogram: Mapping[int, int]) -> float | None:
 def compute_percentile(histogram: Mapping[Number, int], share: float) -> Number | None:
     """Return the percentile of a histogram at a share, such as 0.9 for P90; None if it is empty.
 
-    It is the smallest value that at least this share of all values do not exceed.
+    It is the smallest value v for which at least this share of all values are v or less.
 
     Args:
         histogram: How often each value occurs.
@@ -407,7 +407,8 @@ def _judge_figure(
     """Return a figure with its value and whether its gate passed, or why it was not judged.
 
     It is not judged if `gate` is None, if `value` is None, or if fewer items were measured than the
-    gate requires. The figure in the result then has its default bounds, otherwise those of `gate`.
+    gate requires. A figure that is not judged is returned with its default bounds (if it has none,
+    with those of `gate`), a judged one with those of `gate`.
 
     Args:
         figure: The figure with its default bounds.
@@ -437,8 +438,8 @@ def apply_gate_settings(
 ) -> dict[str, Figure | None]:
     """Return the gates in force by name, with the bounds that settings define; None for "off".
 
-    A gate that no setting names has its default bounds. A figure with `may_be_bounded` has no
-    default bounds, and is a gate only if a setting names it.
+    A gate is a figure with bounds. If no setting names it, it has its default bounds. A figure with
+    `may_be_bounded` has no default bounds, and becomes a gate only if a setting names it.
 
     Args:
         figures: The figures of the task. Figures that have no bounds and no `may_be_bounded` are

@@ -158,7 +158,8 @@ def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str,
 
     The members are `field` and `a`, how many values of version A are right (see
     `Share.to_document`). For two versions they are also `b`, `only_a_right`, `only_b_right`, `p`
-    (the p-value of the sign test) and `verdict`.
+    (the p-value of the sign test, from 0 to 1) and `verdict` (a phrase that says which version is
+    better).
     """
     documents = []
     for comparison in comparisons:
@@ -278,13 +279,14 @@ def measure_versions(
 
     A label is the right value of a field, by a person. Only labelled rows to which all measured
     versions have an answer count. If the version in use is measured, `unasked_rows` is the number
-    of labelled rows that it has not answered, but the other measured version has. If the task has
-    no answers, the report has no versions.
+    of labelled rows that only the other measured version has answered. If the task has no answers,
+    the report has no versions.
 
     Args:
         tx: A transaction, only read.
-        texts: The versions A and B: a number, a prompt version or a version. If all are None or
-            empty, the two versions with answers that began last are measured, or the only one.
+        texts: The versions A and B: a number, a prompt version or a version. If one of them is None
+            or empty, only the other is measured. If all are, the two newest versions with answers
+            are measured, or the only one.
         doubtful_below: An answer with a confidence below it is doubtful.
 
     Raises:
@@ -337,9 +339,9 @@ def measure_versions(
 def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> list[str]:
     """Return the versions to measure, A before B; an empty list if no version has answers.
 
-    If all `texts` are None or empty, these are the two versions with answers that began last, or
-    the only version. Otherwise they are the versions in `texts`; a number becomes the prompt
-    version `task@number`.
+    If all `texts` are None or empty, these are the two newest versions with answers, or the only
+    version. Otherwise they are the versions in `texts`, without None and empty ones; a number
+    becomes the prompt version `task@number`.
 
     Raises:
         InputError: A version has no answers, or both are the same version.
@@ -390,8 +392,9 @@ def _read_measured_answers(
 
     - It is an example of the version's prompt.
     - The version has no answer to it.
-    - The row's input for the answer was another than for the label. If this is true of all answers,
-      the version's prompt must read other columns, so no row is left out for this reason.
+    - The row's input for the answer was another than for the label. If all answers had another
+      input, the reason must be a prompt that reads other columns; then no row is left out for this
+      reason.
     """
     stored_answers = labels.read_version_answers(tx, task.name, measured.version, list(row_labels))
     changed_ids: Collection[str] = {

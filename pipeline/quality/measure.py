@@ -46,8 +46,8 @@ FIGURES = read_figures(Path(__file__).with_name("figures.tsv"))
 def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:
     """Return the figures, value counts and sample answers of a version, for its quality report.
 
-    Parked rows, which failed too often, count as asked but not answered, whatever version parked
-    them. Reads only.
+    All parked rows of the task, which failed too often, count as asked but not answered, also if
+    another version parked them. Reads only.
 
     Args:
         tx: A transaction, only read.
@@ -123,9 +123,14 @@ class _FieldTally:
     def add(self, item_id: str, answer_json: str) -> None:
         """Count an answer and the values of its fields, and offer it to the random sample.
 
-        Answers that are equal to each other are counted together. An answer whose field is the text
-        "null" is counted once, and once for each such field. If an answer has a quotation that is
-        only similar to the quoted text, the sample keeps it before other answers.
+        The answer is also counted in these:
+
+        - `answer_hashes`: how often each whole answer occurs.
+        - `null_texts`: for each field whose value is the text "null", how many answers have it
+          there.
+        - `null_answer_count`: how many answers have such a field, however many.
+
+        An answer with a quotation that is only similar to the quoted text is sampled before others.
         """
         answer = json.loads(answer_json)
         self.answer_count += 1

@@ -62,8 +62,8 @@ def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed:
     """Return the ids of at most `size` random rows for a pilot of a version, in the order drawn.
 
     They are drawn from all rows that are open (can be asked) or have an answer of the version. A
-    row that gets an answer stays in the draw, so the same seed draws the same rows again. Memory
-    does not grow with the table.
+    row that gets an answer stays in the draw, so the same seed draws the same rows again, as long
+    as no row is parked, added or removed. Memory does not grow with the table.
 
     Args:
         extractor: The version, `task@n/model`.
@@ -107,22 +107,28 @@ def has_unfinished_pilot(tx: "Connection", extractor: str) -> bool:
     return pilot is not None and pilot.ended_at is None
 
 
-def find_blocking_reason(tx: "Connection", extractor: str, *, compulsory: bool = False) -> str:
-    """Return the reason why not all rows of a version may be asked; "" if they may.
+def find_blocking_reason(tx: "Connection", extractor: str, *, is_required: bool = False) -> str:
+    """Return the reason why a pilot keeps rows of a version from being asked; "" if none does.
 
-    If a pilot of the version has ended, the newest ended pilot decides: it is a reason if it
-    failed. If none has ended, an unfinished pilot is a reason. Reads only.
+    The first rule that applies decides:
+
+    1. If a pilot of the version has ended, the newest ended one decides. It blocks if it failed,
+       not if it passed or was waived. A newer unfinished pilot changes nothing.
+    2. An unfinished pilot blocks.
+    3. Without any pilot, `is_required` blocks.
+
+    Reads only.
 
     Args:
         extractor: The version, `task@n/model`.
-        compulsory: If there is no pilot at all, that is a reason, too.
+        is_required: The version needs a pilot, so that a missing one blocks.
     """
     pilot = runs.find_newest_pilot(tx, extractor, must_be_ended=True) or runs.find_newest_pilot(
         tx,
         extractor,
     )
     if pilot is None:
-        if compulsory:
+        if is_required:
             return f"{extractor} has not passed a pilot"
         return ""
     if pilot.verdict is None:
@@ -135,28 +141,28 @@ def find_blocking_reason(tx: "Connection", extractor: str, *, compulsory: bool =
 def waive_required_pilot(
     store: Store, task: Task, *, extractor: str, now: Callable[[], datetime]
 ) -> None:
-    """Record that all items may be asked without a pilot of the version in use.
+    """Record that a person waived the pilot of a version, so that its rows may be asked.
 
-    Does nothing if they may be asked already.
+    Does nothing if no pilot blocks them, and none is missing that the task needs.
     """
     with store.write() as tx:
-        if find_blocking_reason(tx, extractor, compulsory=task.needs_pilot):
+        if find_blocking_reason(tx, extractor, is_required=task.needs_pilot):
             runs.waive_pilot(tx, task.name, extractor, now=now())
 
 
 def block_if_hopeless(
     store: Store, task: Task, *, data: Path, quality: QualityReport, now: Callable[[], datetime]
 ) -> bool:
-    """Record a failed pilot of a report's version if the report is hopeless.
+    """Record a failed pilot, which blocks the version, if a report is hopeless; return if it is.
 
-    Does nothing for a task that needs no pilots. A report is hopeless if a share misses the bound
-    of its gate by at least HOPELESS_MISS on enough rows. The failed pilot blocks all further rows
-    of the version until a pilot passes or is waived. While a pilot is unfinished nothing is
-    recorded, because that pilot gets its own verdict.
+    A report is hopeless if a share misses the bound of its gate by at least HOPELESS_MISS on enough
+    rows. The failed pilot blocks all further rows of the version until a pilot passes or is waived.
+    Nothing is recorded while a pilot is unfinished, because that pilot gets its own verdict, or for
+    a task that needs no pilots.
 
     Returns:
-        Whether the report is hopeless and the task needs pilots. It is True also if an unfinished
-        pilot kept this from being recorded.
+        Whether the report is hopeless, even if an unfinished pilot kept this from being recorded.
+        Always False for a task that needs no pilots.
     """
     if not task.needs_pilot or not quality.is_hopeless:
         return False
@@ -179,7 +185,7 @@ def check_pilot(tx: "Connection", task: Task, extractor: str, *, is_required: bo
         GateError: The newest ended pilot failed, no pilot has ended yet, or a required pilot is
             missing. The hint has the command that runs a pilot.
     """
-    reason = find_blocking_reason(tx, extractor, compulsory=is_required)
+    reason = find_blocking_reason(tx, extractor, is_required=is_required)
     if not reason:
         return
 

@@ -323,8 +323,8 @@ def _format_passing_bounds(gate: MeasuredFigure) -> str:
     """Return bounds that a failed gate would pass, as a text for GATES such as `answered=0.93`.
 
     The report offers it to the user. A bound that the value violates is moved to the value, rounded
-    outwards to two decimals; a bound that the value keeps is not changed. A missing value counts as
-    0.
+    outwards to two decimals; a bound that the value keeps is not changed. A figure without a value
+    is treated as 0.
     """
     value = gate.value or 0.0
     bounds: list[str] = []
@@ -411,8 +411,14 @@ def find_old_reports(
 ) -> list[Path]:
     """Return the files of a task's reports that are older than a time, oldest first.
 
-    The time of a report is that in its file name. Reports named in `kept_names`, and the newest
-    report with a JSON file, are left out. Deletes nothing.
+    The time of a report is that in its file name. The newest report with a JSON file is left out.
+    Deletes nothing.
+
+    Args:
+        data: The workspace's folder.
+        task: Name of the task.
+        before: The time.
+        kept_names: Names of reports that are left out: their file names without ending.
     """
     paths_by_name = list_report_files_by_name(data, task)
     complete_names = [

@@ -67,10 +67,11 @@ def tag_new_person(
 ) -> AddedExpert:
     """Store the person of a JSON document; if there is a bio, make a live call for the tags.
 
-    If no tags come, nothing is raised: the result has the reason as `problem`. The person then
-    stays due, so that the next command asks again, or is parked if the failure rules out another
-    try. If the call was not made at all, the reason is also recorded in the database, as an attempt
-    of the person's row. A person without a bio is only stored.
+    A person without a bio is only stored. The cost is not confirmed. If no tags come, nothing is
+    raised: the result has the reason as `problem`. The person then stays due, so that the next
+    command asks again, or is parked (not asked again) if the failure rules out another try. The
+    call records its own failure in the database. If no call was made, this function records the
+    reason.
 
     Args:
         ws: The workspace.
@@ -84,10 +85,10 @@ def tag_new_person(
             username exists; no person was added.
         ConfigurationError: There is a bio, but no key is set or the model does not exist.
         UnavailableError: Another process writes to the database for too long.
-        KeyboardInterrupt: Ctrl-C during the call. The person is stored; tags are stored only if the
-            reply was stored before. A warning says whether there are tags.
+        KeyboardInterrupt: Ctrl-C during the call. The person stays stored, with tags if the reply
+            was stored before. A warning says which of both is the case.
     """
-    saved = store_person(ws, data, name=document_name, mapping=mapping)
+    saved = store_person(ws, data, document_name=document_name, mapping=mapping)
     if not saved.is_due:
         return reload_person(ws.store, ws.task, saved)
 
@@ -149,37 +150,37 @@ def store_person(
     ws: WorkspaceSession,
     data: bytes,
     *,
-    name: str,
+    document_name: str,
     mapping: str = "",
     reason: str = DUE_REASON,
-    as_given: bool = False,
+    should_refuse_changes: bool = False,
     patience_s: float | None = None,
 ) -> AddedExpert:
     """Store the person of a JSON document, and mark a person with a bio as due; make no call.
 
-    Person and mark are written in one transaction. A person without a bio gets no mark, and no key
-    is needed. Prints how the document was read, and a warning for each value that was changed to
-    fit its column.
+    Person and mark are written in one transaction. A person without a bio gets no mark. If there is
+    a bio, an API key must be set, because a later call needs it. Prints how the document was read,
+    and a warning for each value that was changed to fit its column.
 
     Args:
         ws: The workspace.
         data: The JSON document.
-        name: Name of the document in messages.
+        document_name: Name of the document in messages.
         mapping: The setting MAP, which assigns names of the document to columns.
         reason: Why the person is due, as recorded in the database and shown by commands.
-        as_given: Raise instead of changing a value.
+        should_refuse_changes: Raise instead of changing a value to fit its column.
         patience_s: How many seconds to wait for another writer; if None, the usual time.
 
     Raises:
         InputError: The document is not a single person, a name in it is ambiguous, the bio is too
-            long for the model, the username exists already, or `as_given` is set and a value would
-            be changed.
+            long for the model, the username exists already, or `should_refuse_changes` is set and a
+            value would be changed.
         ConfigurationError: There is a bio, but no key is set or the model does not exist.
         UnavailableError: Another process writes for longer than `patience_s`.
     """
-    person, notes = read_person(data, parse_map(mapping), document_name=name)
-    if as_given:
-        refuse_altered_values(person, name=name)
+    person, notes = read_person(data, parse_map(mapping), document_name=document_name)
+    if should_refuse_changes:
+        refuse_altered_values(person, name=document_name)
     for note in notes:
         ws.display.say(note)
     for change in person.findings:

@@ -194,17 +194,18 @@ def parse_question(
         items: Path of a file, a SELECT, or rows of Python.
         question: The question.
         fields: Fields of an answer, parsed or as the setting FIELDS.
-        name: Name under which the question is stored, or "" for a trial, which is not stored. A
-            task file of this name is accepted if it has the same question.
+        name: Name under which the caller will store the question, or "" if it will not be stored. A
+            task file of this name is accepted if it has the same question. Rows of Python can have
+            no name.
         data: Folder of the workspace.
         reading: How a file is read.
         source: Address of the database of a SELECT.
         choice: Columns that a person named as text, key or further sent columns.
 
     Raises:
-        InputError: The question has no letter or digit, `fields` is invalid, the name is invalid or
-            taken, a name is given for rows of Python, the file or a column does not exist, or there
-            is no row or column to ask about.
+        InputError: The question has no letter or digit, `fields` is invalid, the name is invalid,
+            taken or given for rows of Python, the file or a column does not exist, or there is no
+            row or column to ask about.
     """
     if not any(map(str.isalnum, question)):
         raise InputError(
@@ -227,14 +228,14 @@ def parse_question(
 
 
 def name_question(task: UnwrittenTask, name: str, *, data: Path) -> UnwrittenTask:
-    """Return a copy of a question about a file or rows with a name to store it; write nothing.
+    """Return a copy of a question with a name, under which it can be stored; write nothing.
 
-    The rows are read again to guess the columns of the new draft. A task file of this name is
-    accepted if it has the same question.
+    The copy has a new draft of the task's file. The rows are read again to guess its columns. A
+    task file of this name is accepted if it has the same question.
 
     Args:
-        task: The question. If it is about a SELECT, it must have a `source`, because the
-            workspace's database is not used here.
+        task: The question about a file, or about a SELECT with a `source`. The workspace's own
+            database is not available here.
         name: The name.
         data: Folder of the workspace.
 
@@ -314,21 +315,21 @@ def ask_question(
 ) -> AskReport:
     """Ask about the first rows that are not empty, as a trial: only the cost is stored.
 
-    Prints the columns, confirms the cost, makes live calls and validates the replies. The report
-    has the answers and an estimate for all rows.
+    Prints the columns, confirms the cost, calls the model for each row and validates the replies.
+    The report has the answers and an estimate for all rows.
 
     Args:
         ws: The workspace.
         new_task: The question.
         size: How many rows are asked.
-        mode: One of SINGLE_ROW_MODES.
+        mode: One of SINGLE_ROW_MODES: "live", or "decide" for a decision model.
         should_list_refused: Warn of every row that cannot be asked, such as a row without a key;
             otherwise of three.
 
     Raises:
         InputError: There is no text column or no row with a text, or the cost was not confirmed.
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
-        FindableError: No reply was validated; the error that ended the calls.
+        FindableError: An error ended the calls before any reply was validated.
     """
     draft = new_task.draft or draft_question(ws.store, new_task)
     _print_columns(ws.display, draft)
@@ -385,11 +386,11 @@ def save_question(
         new: The question.
         size: How many rows will be asked.
         mode: The mode in which they will be asked, one of SINGLE_ROW_MODES.
-        should_list_refused: Warn of every row that cannot be asked. If false, this warns of none.
+        should_list_refused: Warn of every row that cannot be asked. If false, this warns of none,
+            because the later sync of the rows does.
 
     Returns:
-        The draft, the names of the answer fields, and the confirmed cost in USD; None as the cost
-        if the file existed.
+        The saved question. Its cost is the confirmed cost in USD, or None if the file existed.
 
     Raises:
         InputError: There is no text column or no row with a text, the name is taken, or the cost
@@ -470,9 +471,9 @@ def ask_saved(
     Raises:
         InputError: There is no row to ask about, or the cost was not confirmed.
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
-        FindableError: No reply was validated; the error that ended the calls.
+        FindableError: An error ended the calls, and none of the rows has a validated reply.
     """
-    rounds.prepare_task(ws)
+    rounds.sync_and_recover_task(ws)
     ws = open_in_mode(ws, mode)
     ws.agreed_usd = saved_question.agreed_usd
     with ws.store.read() as tx:
@@ -502,7 +503,8 @@ def _open_in_memory(
 ) -> tuple[WorkspaceSession, Sequence[str]]:
     """Return a session whose task is a draft over its first rows in memory, and the rows' ids.
 
-    The source is read to its end. Nothing is written. Rows that cannot be asked are printed.
+    The source is read to its end, to count its rows. No file or database is written. Rows that
+    cannot be asked are printed.
 
     Args:
         ws: The workspace.
@@ -562,10 +564,10 @@ def estimate_all(
 ) -> Preflight | None:
     """Return the estimate for all rows of a task, from the replies about its first rows.
 
-    No request is sent. The mean tokens of the replies are extended to all rows. If the session asks
-    closed fields of a decision model (the mode decide), the modes of a generating model are
-    estimated from the requests about the first rows instead, because the replies do not show their
-    tokens. If the local engine answered, the estimate also contains one for Gemini's model.
+    No request is sent. The mean tokens of the replies are extended to all rows. In the mode decide
+    the replies are those of a decision model. The other modes, which use a generating model, are
+    then estimated from the requests that they would send about the first rows. If the local engine
+    answered, the estimate also contains one for Gemini's model.
 
     Args:
         ws: The workspace.
@@ -574,7 +576,7 @@ def estimate_all(
         try_report: The replies.
 
     Returns:
-        None if no reply has prompt tokens.
+        The estimates of all modes; None if no reply has prompt tokens, in any mode.
     """
     measured_usages = [
         Usage(prompt=row.tokens_in, answer=row.tokens_out)

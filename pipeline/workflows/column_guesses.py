@@ -68,11 +68,11 @@ def guess_columns(
 ) -> TableGuess:
     """Return the key, the text or image column, and the other sent columns of a table.
 
-    Columns that a person named are taken, and the others are guessed. One text or image column is
-    sent, and the further columns that a person named. The text is guessed from the first
-    MAX_SAMPLE_ROWS rows. A guessed key has no value twice in all rows, and at most a few blank
-    cells. If no column can be the key, it is HASH_KEY, which means a hash of the row. The notes of
-    the result are lines to print about the choice of key, text and sent columns.
+    Only the key and the text or image column are guessed, unless a person named them. Further
+    columns are sent only if a person named them. The text is guessed from the first MAX_SAMPLE_ROWS
+    rows. A guessed key has no value twice in all rows, and at most a few blank cells (see
+    `_find_key_fault`). If no column can be the key, it is HASH_KEY, which means a hash of the row.
+    The notes of the result are lines to print about the choice of key, text and sent columns.
 
     Args:
         columns: Kinds of the columns, by name.
@@ -249,7 +249,7 @@ def _guess_text(
 
     The rules in this order:
 
-    1. If no free column has letters, the first image column.
+    1. The first image column, if there is one and no free column has letters.
     2. The first column with letters whose name is a usual name of a text.
     3. The column with the longest texts on average, among those with letters if there are any.
 
@@ -281,7 +281,7 @@ def _guess_text(
 
 
 def _describe_sent_columns(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
-    """Return the line that names the columns that are sent to Gemini, and the other columns.
+    """Return the line that names the columns that are sent to the model, and the other columns.
 
     At most MAX_COLUMNS_SHOWN of the other columns are named. The line also names the key if it is a
     column that is not sent, because a batch sends it with each request.
@@ -381,14 +381,14 @@ def _find_key_fault(
 ) -> tuple[str, int]:
     """Return why a column cannot be the key ("" if it can), and its number of blank cells.
 
-    A repeated value, too many blank cells, or no value at all are faults. Reads rows until a value
-    is repeated.
+    A repeated value, too many blank cells, or no value at all are faults. Reading stops at a
+    repeated value; otherwise all rows are read.
 
     Args:
         name: The column.
         rows: All rows; findings, which are rows with a fault, are skipped.
-        may_be_blank: Accept blank cells: one for every ROWS_PER_BLANK_KEY different values, and at
-            least one, but none if there are fewer than MIN_KEYS_BESIDE_BLANK values.
+        may_be_blank: Accept a few blank cells if there are at least MIN_KEYS_BESIDE_BLANK different
+            values: one for every ROWS_PER_BLANK_KEY values, and always one.
 
     Returns:
         The fault as a phrase such as "is blank on line 3", and the number of blank cells. If there
@@ -433,7 +433,7 @@ def _make_prompt_name(column: str, columns: Iterable[str], role: str) -> str:
     """Return a column's name for use in braces in a prompt: `Review_Text` for `Review Text`.
 
     Characters that are not allowed there become `_`. A name that begins with a digit gets a `_`
-    before it.
+    before it, so `2nd` becomes `_2nd`.
 
     Args:
         column: The column.
@@ -441,8 +441,8 @@ def _make_prompt_name(column: str, columns: Iterable[str], role: str) -> str:
         role: Why the column is sent, as a phrase for the message.
 
     Raises:
-        InputError: The column's name has no letter, or with the replaced characters the name could
-            also mean another column.
+        InputError: The column's name has neither letter nor digit, or with the replaced characters
+            the name could also mean another column.
     """
     name = (
         column

@@ -59,10 +59,10 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
 
     - the next step of each open batch, except that batches that are held until a person decides are
       left out
-    - "ask" (live calls): rows are due, the batch of a move ended with unanswered rows, or an
-      unfinished `tag` asks a decision model about closed fields
-    - "prepare" (write request files): other rows are open and no pilot blocks them
-    - "fill", later: the rows of a user task are synced
+    - "ask" (live calls only): a live call about a row failed and is due again, the batch of a move
+      ended with unanswered rows, or an unfinished `tag` asks a decision model about closed fields
+    - "prepare" (write the files of batches): other rows are open and no pilot blocks them
+    - "fill" (sync the rows of a user task), always due after `poll_most`
     - "embed" or "build" of the index, unless a batch is downloaded and not ingested
 
     Each unit has the seconds until it is due. Without room in the quota or a budget, "prepare" is
@@ -149,9 +149,10 @@ def _choose_batch_unit(
 
     - downloaded: ingest now.
     - prepared or submitting: send now, but a prepared batch after `poll_most` if the quota is full.
-    - submitted and over at the API: download now, or after `poll_most` if an earlier poll found it
-      over, because then its result is not ready yet.
-    - submitted and running: look after POLL_SHARE_OF_AGE of its age, between `poll_first` and
+    - submitted, and the database has a final state of the API: download now. If it also has the
+      time of that state (`over_at`), an earlier poll found no result yet: then download after
+      `poll_most`.
+    - submitted, otherwise: look after POLL_SHARE_OF_AGE of its age, between `poll_first` and
       `poll_most`.
     """
     name = task.subject
@@ -181,15 +182,15 @@ def is_pilot_clear(tx: Connection, task: Task, *, extractor: str) -> bool:
     A pilot, which is a random sample that is asked first, blocks if it failed or is unfinished. If
     the task needs pilots, a missing pilot blocks, too.
     """
-    return not pilot.find_blocking_reason(tx, extractor, compulsory=task.needs_pilot)
+    return not pilot.find_blocking_reason(tx, extractor, is_required=task.needs_pilot)
 
 
 def sync_and_check_index(ws: WorkspaceSession, *, exact: bool) -> bool:
-    """Complete a promotion that died, then return whether the index needs a build.
+    """Complete a promotion that died (a write), then return whether the index needs a build.
 
-    It does if an entry was added, changed or deleted since the build in service, or if there is no
-    build. Without any entry in the database the result is false, even if the build in service still
-    contains entries.
+    It needs one if there is no build, or if an entry was added, changed or deleted since the build
+    in service. The result is always false if the database has no entries, because an empty index
+    cannot be built.
 
     Args:
         ws: The workspace.

@@ -129,7 +129,7 @@ class JudgeReport:
         }
 
     def check(self) -> None:
-        """Raise the error that ended the run early, if there is one; not for a used-up budget.
+        """Raise the stored error that ended the run early, if any; not that of a used-up budget.
 
         Raises:
             KeyboardInterrupt: The run was interrupted.
@@ -146,10 +146,13 @@ class JudgeReport:
 def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
     """Ask a decision model whether texts support stored answers; store the probabilities.
 
-    The answers are those of a sample or of all rows. First this waits until no other process judges
-    the task, and stores the replies of runs that were killed. Then it prints the estimate and
-    confirms it. If there are new probabilities, a quality report is written. The report has the
-    share of supported answers, with those that earlier commands judged.
+    The answers are those of a sample or of all rows. First this waits, without a limit, until no
+    other process judges the task, and stores the replies of runs that were killed. Then it prints
+    the estimate and confirms it. If there are new probabilities, a quality report is written. The
+    report has the share of supported answers, with those that earlier commands judged.
+
+    An error that ends the calls early is in the report and not raised; `JudgeReport.check` raises
+    it.
 
     With `options.dry` the report has only the estimate, and nothing is asked, waited for or stored.
 
@@ -181,14 +184,14 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
             has_new_judgements = report.judged > 0
         else:
             has_new_judgements = _end_unfinished_run(ws.store, ws.task, now=ws.now)
-        _measure_selection(ws.store, ws.task, report=report, selection=selection)
+        _complete_report_and_views(ws.store, ws.task, report=report, selection=selection)
     # `qc` and the page show the newest report.
     if has_new_judgements:
         evaluate.write_report(ws)
     return report
 
 
-def _measure_selection(
+def _complete_report_and_views(
     store: Store, task: Task, *, report: JudgeReport, selection: JudgeSelection
 ) -> None:
     """Add supported shares, doubtful rows and next command to a report; update the task's views.
@@ -298,9 +301,9 @@ def _ask(
     """Confirm the cost, record the run, and ask by live calls; `report.live` is the live run.
 
     If there is an unfinished run, it is continued. The run ends if all rows were asked or a budget
-    has no room. An error that ends it early is not raised but stored: that of a budget as
-    `report.budget_error`, an interrupt or an error of the service in `report.live`. The run stays
-    unfinished in the last two cases.
+    has no room. Without room in a budget, its error is `report.budget_error`. After an interrupt or
+    an error of the service, the run stays unfinished, and the error is in `report.live`. None of
+    these errors is raised.
 
     Raises:
         InputError: The cost was not confirmed; nothing was asked.

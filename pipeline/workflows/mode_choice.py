@@ -98,7 +98,7 @@ class ModeEstimate:
 
 
 def recommend_mode(
-    ways: Mapping[str, ModeEstimate],
+    estimates: Mapping[str, ModeEstimate],
     *,
     items: int,
     deadline_s: float | None = None,
@@ -106,14 +106,15 @@ def recommend_mode(
     """Return the mode to use and the reason, from the estimates of all modes.
 
     1. Modes that are not available (`absent`) are left out.
-    2. If any of the others is `refused`, no mode is returned, because a person must decide first.
+    2. If any of the others is `refused`, no mode is returned, even if another mode is better,
+       because a person must decide first.
     3. Modes that no budget has room for are left out, unless that leaves none.
     4. Of the rest it is the cheapest mode that ends before the deadline. If costs are equal, it is
        the faster one.
     5. If no mode ends in time, it is the fastest mode. An unknown duration counts as endless.
 
     Args:
-        ways: Estimates by mode.
+        estimates: Estimates by mode.
         items: Number of rows to ask.
         deadline_s: Seconds from now, or None for no deadline.
 
@@ -124,7 +125,7 @@ def recommend_mode(
     if not items:
         return None, "no row is open"
 
-    available = {mode: estimate for mode, estimate in ways.items() if not estimate.absent}
+    available = {mode: estimate for mode, estimate in estimates.items() if not estimate.absent}
     for estimate in available.values():
         if estimate.refused:
             return None, estimate.refused
@@ -163,7 +164,7 @@ def recommend_mode(
         for mode, estimate in candidates.items():
             if mode != recommended:
                 reasons.append(f"{mode} costs ${estimate.cost:,.4f} ({estimate.duration_text})")
-    reasons += [estimate.absent for estimate in ways.values() if estimate.absent]
+    reasons += [estimate.absent for estimate in estimates.values() if estimate.absent]
     return recommended, "; ".join(reasons)
 
 
@@ -186,7 +187,7 @@ def estimate_live_seconds(
         limits: Limits per minute and per day.
         used_today: Calls that already count for the daily quota.
         until_reset_s: Seconds until the daily quota is reset.
-        rate: Measured calls per second, or None if unknown.
+        rate: Measured calls per second of all parallel calls together, or None if unknown.
 
     Returns:
         None if neither a limit nor the rate bounds the calls; 0.0 without calls.

@@ -96,8 +96,8 @@ def plan_move(
             `tag` command.
 
     Raises:
-        InputError: The batch does not exist, is not sent or is over, consists of live calls, or is
-            of another version; or the budget is negative or NaN.
+        InputError: The batch does not exist, is not sent or is over, consists of live calls, or
+            asked for another version than the one in use; or the budget is negative or NaN.
         RemoteError: The database does not show whether the batch was created at the API.
     """
     ws, batch = _open_task(ws, number)
@@ -144,11 +144,11 @@ def move_batch(
 ) -> MoveReport:
     """Cancel a batch of any task, wait until it is over, and ask its unanswered rows in a mode.
 
-    Before anything is changed, the costs of the cancelled batch and of asking its rows again are
-    printed and confirmed. The rows are not synced with their source. If this command was stopped,
-    the same command continues the move without confirming it again. If it names another mode than
-    the open move, it confirms the new costs and changes the mode. If the move is complete, only its
-    report is returned.
+    Answers that the batch has when it is over are stored. Before anything is changed, the costs of
+    the cancelled batch and of asking its rows again are printed and confirmed. The rows are not
+    synced with their source. If this command was stopped, the same command continues the move
+    without confirming it again. If it names another mode than the open move, it confirms the new
+    costs and changes the mode. If the move is complete, only its report is returned.
 
     Args:
         ws: The workspace, with any task.
@@ -164,7 +164,7 @@ def move_batch(
         FindableError: A step was stopped; the same command continues.
     """
     ws, batch = _open_task(ws, number)
-    rounds.prepare_task(ws, may_be_empty=True, fills=False)
+    rounds.sync_and_recover_task(ws, may_be_empty=True, should_sync=False)
     _set_budget(ws, budget_usd)
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
@@ -218,20 +218,23 @@ def _check_movable(ws: WorkspaceSession, batch: BatchRow) -> None:
 def _begin_move(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: Mode) -> None:
     """Confirm the move of a batch to a mode, record it, and ask the API to cancel the batch.
 
-    If the batch is over already, its open move gets the new mode after the confirmation, and
-    nothing is sent. If its move to this very mode is open, a line says so and nothing is done.
+    - If its move to this mode is open already, a line says so and nothing else is done. The later
+      wait asks the API again for a cancel that failed.
+    - If its move to another mode is open and the batch is no longer at the API, the move gets the
+      new mode after the confirmation, and no cancel is sent.
 
     Args:
         ws: The workspace, with the task of the batch.
         tag_rounds: The rounds of this command, which remember that the batch is moved.
-        batch: A batch that can be moved.
+        batch: A batch at the API, or one that is over and has an open move.
         mode: The mode of the calls that will ask its rows.
 
     Raises:
         InputError: Nobody confirmed; nothing was changed.
         BudgetError: A budget has no room for the other mode; nothing was changed.
         MissingError: The API does not know the batch; it was not changed.
-        RemoteError: The API could not be asked to cancel; the same command asks again.
+        RemoteError: The API could not be asked to cancel. The move is recorded, and the same
+            command continues it.
     """
     with ws.store.read() as tx:
         open_mode = move.find_move_mode(tx, batch.number)

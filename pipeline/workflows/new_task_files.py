@@ -96,7 +96,7 @@ def save_task_with_file(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> 
     """Write a question's task file into the workspace, with a copy of the question's row file.
 
     The task is also registered in the database, and its rows are stored there. If a step fails, the
-    task file and the copy are deleted again.
+    task file and the copy are deleted again; what the database has by then stays.
 
     Returns:
         The draft with the paths of the task file and of the copy.
@@ -211,10 +211,11 @@ def _draft_of_query(store: Store | None, unwritten_task: UnwrittenTask) -> TaskD
 
 
 def draft_question(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDraft:
-    """Return the draft of a question's file; check that it has a row and column to ask about.
+    """Return the draft of a question's file, as `draft_task`; raise if there is nothing to ask.
 
-    Such a column has texts or images, or was chosen as the text by a person. If a field of the
-    answer is a quote, a text column is needed. It writes nothing.
+    There must be a row, and a column with texts or images. A text column that a person chose is
+    accepted even without texts. If a field of the answer is a quote, a text column is needed. It
+    writes nothing.
 
     Args:
         store: The workspace's database; needed only if the rows are a query without a `source`.
@@ -261,15 +262,16 @@ def make_relative_path(folder: Path, path: Path) -> str:
 
 
 def write_new_file(path: Path, text: str, data: Path) -> None:
-    """Write a new task file, on disk when this returns; an existing file is not replaced.
+    """Write a new task file and trust it; it is on disk at return. An existing file raises.
 
     The file appears with its whole content or not at all. Its folder is created, but not the
-    parents of the folder. A file in the workspace's folder is run only if its hash is recorded in
-    the user's state folder; for such a path the hash is recorded first.
+    parents of the folder. A task file is Python code, and one in the workspace's folder is run only
+    if its hash is recorded as trusted in the user's state folder. For such a path the hash is
+    recorded first.
 
     Args:
         path: The file to write.
-        text: Its content.
+        text: Its content, written as UTF-8.
         data: Folder of the workspace.
 
     Raises:

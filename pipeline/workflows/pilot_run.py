@@ -24,32 +24,32 @@ from pipeline.workflows.tag_report import TagReport
 CLAIM_CHECK_PAUSE_S = 0.2
 
 
-def ensure_pilot_passed(
+def check_or_run_pilot(
     ws: WorkspaceSession,
     *,
     size: int | None = None,
     skip: bool = False,
-    compulsory: bool = False,
+    is_required: bool = False,
     limit: int | None = None,
     is_confirmed: bool = True,
 ) -> TagReport | None:
-    """Raise if a pilot blocks the open rows of the version; with a `size`, run a pilot instead.
+    """Make sure that no pilot blocks the open rows of the version; with a `size`, run a pilot.
 
-    A version is blocked if its pilot failed or is unfinished, or if it needs a pilot and has none.
-    It needs one with a `size`, or with `compulsory` and not `skip`.
+    A pilot blocks the version as `pilot.find_blocking_reason` says. A missing pilot blocks it, too,
+    if there is a `size`, or if `is_required` is set and `skip` is not.
 
-    1. With `skip`, a pilot that blocks the version, or that is missing although the task needs
-       pilots, is waived first.
-    2. If the version is not blocked, nothing is run.
-    3. Without a `size`, a blocked version raises if it has open rows.
-    4. With a `size`, a pilot is run, or an unfinished one is continued. If there is neither an open
-       row nor an unfinished pilot, nothing is run.
+    1. With `skip`, a pilot that blocks the version is first waived in the database. So is a missing
+       pilot, if the task needs pilots.
+    2. If nothing blocks the version then, nothing is run, even with a `size`.
+    3. Without a `size`, a blocked version with open rows raises.
+    4. With a `size`, a pilot is run, which costs money, or an unfinished one is continued. If there
+       is neither an open row nor an unfinished pilot, nothing is run.
 
     Args:
         ws: The workspace, with the version in use.
         size: Number of rows of the pilot, or None to run no pilot.
         skip: Record in the database that a person waived the pilot.
-        compulsory: The version needs a pilot even without a `size`.
+        is_required: The version needs a pilot even without a `size`.
         limit: Upper limit of `size`.
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
@@ -66,15 +66,15 @@ def ensure_pilot_passed(
         pilot.waive_required_pilot(ws.store, ws.task, extractor=ws.extractor, now=ws.now)
 
     with ws.store.read() as tx:
-        is_required = size is not None or (compulsory and not skip)
+        needs_pilot = size is not None or (is_required and not skip)
         # Counting reads all rows, so it is left out if no pilot is needed.
-        if not pilot.find_blocking_reason(tx, ws.extractor, compulsory=is_required):
+        if not pilot.find_blocking_reason(tx, ws.extractor, is_required=needs_pilot):
             return None
 
         has_open_rows = claiming.count_claimable(tx, ws.task) > 0
         if size is None:
             if has_open_rows:
-                pilot.check_pilot(tx, ws.task, ws.extractor, is_required=is_required)
+                pilot.check_pilot(tx, ws.task, ws.extractor, is_required=needs_pilot)
             return None
         if not (has_open_rows or pilot.has_unfinished_pilot(tx, ws.extractor)):
             return None
@@ -104,15 +104,16 @@ def run_pilot(
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
     Returns:
-        The report, also of a pilot that failed its gates. Its `drawn` is the pilot and its `asked`
-        the number of rows of the sample.
+        The report, also of a pilot that failed its gates, which raises nothing here. Its `drawn` is
+        the pilot and its `asked` the number of rows of the sample.
 
     Raises:
         InputError: No row is open, or the estimate was not confirmed.
         RemoteError, ConfigurationError: The pilot was stopped; the next run continues it.
-        GateError: No reply came, so the pilot stays unfinished; or no reply was a valid answer.
+        GateError: No reply came, so the pilot stays unfinished; or no reply was a valid answer, and
+            the pilot is recorded as failed.
     """
-    rounds.prepare_task(ws)
+    rounds.sync_and_recover_task(ws)
     with ws.store.read() as tx:
         size, seed, row_ids = pilot.plan_next_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
     if not row_ids:

@@ -188,11 +188,12 @@ class Preflight:
 def estimate_tagging(
     ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None
 ) -> Preflight:
-    """Sync the rows, and return the estimates of all modes for the open rows; nothing is sent.
+    """Sync the rows, and return the estimates of all modes for the open rows; ask nothing.
 
-    First the replies of live runs whose process died are ingested. If the model is that of the
-    local engine and rows are open, the result also contains the estimate for Gemini's model as
-    `with_key`. If that one cannot be made, a warning is printed instead.
+    Before the estimate, the replies of live runs whose process died are ingested. Tokens are
+    counted without a call. If the model is that of the local engine and rows are open, the result
+    also contains the estimate for Gemini's model as `with_key`. If that one cannot be made, a
+    warning is printed instead.
 
     Args:
         ws: The workspace.
@@ -245,8 +246,8 @@ def estimate_open_rows(
 ) -> Preflight:
     """Count the tokens of the open rows, and return the estimates of all modes.
 
-    Open rows are not empty, claimed, answered or parked. The requests are built and not sent. Shows
-    the progress; nothing is written.
+    A row is open if it has a text and is neither claimed nor answered nor parked. The requests are
+    built and not sent. Shows the progress; nothing is written.
 
     Args:
         ws: The workspace.
@@ -276,11 +277,13 @@ def estimate_plan(
 ) -> Preflight:
     """Return the estimates of all modes for a plan, and the best mode; nothing is written.
 
-    Budgets, quotas and past durations are read. The result also has what applies of these: the part
-    of the cost that pays for row codes, which each reply repeats; the cost of moving late batches
-    to another mode (MOVE_AFTER); and the estimate of the mode decide, which asks a decision model
-    about fields with a fixed choice. If the session itself is one of the mode decide, the result
-    has only that mode.
+    Budgets, quotas and past durations are read. The result also has, if they apply:
+
+    - the cost of `echo`, by which each reply repeats a code of its row
+    - the cost of moving late batches to another mode (MOVE_AFTER)
+    - the estimate of the mode decide, which asks a decision model about fields with a fixed choice
+
+    If the session itself is one of the mode decide, the result has only that mode.
 
     Args:
         ws: The workspace.
@@ -370,9 +373,9 @@ def _with_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
 def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
     """Return the estimate of asking a decision model about the closed fields of a plan's rows.
 
-    Rows whose closed fields are answered already are left out. The prompts have the tokens of the
-    plan, and the tokens of the questions are added. The measured tokens of past decisions correct
-    the sum.
+    Rows whose closed fields are answered already are left out. The prompt tokens of each row are
+    those of the plan, plus those of the questions about the closed fields. The measured tokens of
+    past decisions correct the sum.
     """
     decide_ws = ws.for_decisions()
     lines = closed_questions.QuestionLines(ws.task, decide_ws.model)
@@ -469,7 +472,7 @@ class _PlanEstimator:
         model.
 
         Args:
-            mode: Live, flex or decide; no other mode.
+            mode: Live, flex or decide. Batches have `estimate_batch`, and priority has no estimate.
         """
         model = self.ws.model
         call_s = self.call_durations_s[mode] or self._usual_call_s(mode)
@@ -586,6 +589,7 @@ class _PlanEstimator:
         """Return how many of the batches may wait at the API at the same time, at least 1.
 
         The bounds are MAX_ACTIVE_BATCHES and the prompt tokens that may be queued for the model.
+        Batches that wait at the API already are not subtracted.
         """
         plan = self.plan
         prompt_tokens = plan.usage.prompt
@@ -623,8 +627,8 @@ class _PlanEstimator:
 
         The mode is affordable if the budget has room for the cost and its reserve, a share that
         covers the error of the estimate. The warning about the budget comes first. If the price of
-        the model is unknown, the cost is 0, and `unpriced_share` is the price of the mode as a
-        share of the price of a live call, for example 0.5.
+        the model is unknown, the cost is 0. Modes are then compared by `unpriced_share`, the price
+        of the mode as a share of the price of a live call, for example 0.5.
 
         Args:
             mode: The mode.

@@ -118,14 +118,14 @@ class Workspace:
     ) -> PeopleImportReport:
         """Import people as `findable import`, and warn of each group of rejected rows.
 
-        A group has the rows that were rejected for the same reason. Rows of Python are written to a
-        temporary file first, without columns of bytes. The workspace is created if needed.
+        A group has the rows that were rejected for the same reason. Columns of bytes in rows of
+        Python are left out. The workspace is created if needed. No call is made.
 
         Args:
             people: The path of a file, a list of dicts, a data frame or an Arrow table.
             mapping: The setting MAP, which assigns columns of the file to columns of people.
             strict: Import nothing if a row is rejected.
-            report: Path of a file for all findings.
+            report: Path of a file to write, with each rejected row and changed value.
             sheet: Sheet of the file.
             encoding: Encoding of the file.
             header: Line of the header, from 1, or "none"; empty for the first line that is not
@@ -231,12 +231,12 @@ class Workspace:
             settings: Other settings, by their lower-case names.
 
         Raises:
-            InputError: There is no text, a column does not exist, or `fields` is invalid; nothing
-                was asked.
+            InputError: There is no text, a column does not exist, `fields` is invalid, or the
+                estimate is above the setting CONFIRM_ABOVE; nothing was asked.
             ConfigurationError: A key is missing, or a budget has no room.
             FindableError: A quota was used up or the service is down, so that the calls ended
-                early. It is raised after the calls. With a name, the task's file and the answers so
-                far are stored then.
+                early. With a name, the task's file and the answers so far are stored then. Without
+                one, the answers so far are lost.
         """
         new_task = ask.parse_question(
             rows,
@@ -341,11 +341,12 @@ class Workspace:
             task: The task.
             mode: The mode; "auto" chooses it.
             wait: Wait until the answers of all batches are stored.
-            budget: Most that the call may spend, in USD. Without a budget, an estimate above the
-                setting CONFIRM_ABOVE raises.
+            budget: Most that the call may spend, in USD. It also counts as consent to the cost.
+                Without a budget, an estimate above the setting CONFIRM_ABOVE raises.
             limit: Ask at most this many rows.
             items: Rows that replace those of `task`, which must be a `Task` object then.
-            strict: A failed quality gate is an error; otherwise a warning.
+            strict: Any failed quality gate is an error. Otherwise it is a warning, unless the
+                answers miss the gate by far and rows are open.
             settings: Other settings, by their lower-case names.
 
         Raises:
@@ -633,13 +634,15 @@ class Workspace:
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
         """Open the workspace for one call; return the session as a context manager.
 
-        A `Task` object and its rows are registered for this process. The tasks that earlier calls
-        registered are forgotten first. If another thread is in a call that asks, it may still read
-        them, so they are kept, and a registered `Task` keeps its rows.
+        A `Task` object and its rows are registered for this process, and task files that earlier
+        calls loaded are loaded again. Both are different while another thread is in a call that
+        asks, because that thread may still read them: loaded files are kept, and for a `Task` that
+        is registered already, `items` is ignored.
 
         Args:
             task: The task. A path is made absolute; None means the default task of the settings.
-            items: Rows that replace those of `task`, which must be a `Task` object then.
+            items: Rows that replace those of `task`, which must be a `Task` object then (for an
+                exception see above).
             call_settings: Settings of this call.
             access: How the workspace is opened.
             holds_asking_lock: The caller is the call that asks, so no other thread does.
@@ -824,10 +827,10 @@ class Answers(RowCollection, Generic[A_co]):
     ) -> tuple[str | None, answers.VersionPreference]:
         """Return the version whose answers are read, and the order of preference among versions.
 
-        If the user task declares preferred versions, no version was requested in the call, and none
-        is set in the settings, the version is None: the answers of all versions are read, and the
-        task's order decides which counts for a row. Otherwise it is the version of
-        `_choose_version`, with an order without any preferred version.
+        For a user task with preferred versions the version is None if neither the caller nor the
+        settings name one. Then the answers of all versions are read, and the task's order of
+        preference decides which answer of a row counts. In all other cases the version is that of
+        `_choose_version`, and the order prefers no version.
 
         Raises:
             InputError: The requested version never had an answer.
@@ -849,10 +852,12 @@ def _choose_version(
 ) -> str | None:
     """Return the version whose answers are read, by the same rules as an export.
 
-    It is the first of these: the requested version; the version of the settings; for a user task
-    without preferred versions, its declared version; else the most preferred version with answers.
-    A version of the settings, and a declared version, are returned even if they have no answers
-    yet.
+    The first rule that applies decides:
+
+    1. The requested version.
+    2. The version of the settings, even if it has no answers yet.
+    3. For a user task without preferred versions, its declared version, even without answers.
+    4. The most preferred version with answers.
 
     Args:
         settings: The settings of the workspace.
@@ -861,8 +866,8 @@ def _choose_version(
         extractor: The requested version, or None for the default.
 
     Returns:
-        None for a task whose exports have no choice of version, because each row has a single
-        answer that counts (people). "" if there are no answers.
+        The version. None for people without a requested version: their export has no choice of
+        version, because each row has a single answer that counts. "" if there are no answers.
 
     Raises:
         InputError: The requested version never had an answer.

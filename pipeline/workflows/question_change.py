@@ -112,10 +112,11 @@ def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> Chang
 def write_change(data: Path, present: WrittenTask, change: WrittenTask) -> None:
     """Write a task's file with a changed question; it is on disk when this returns.
 
-    Does nothing if the file has the change already.
+    A file in the workspace's folder is recorded as trusted, so that it can be run. Does nothing if
+    the file has the change already.
 
     Args:
-        data: Folder of the workspace. A file in it is recorded as trusted.
+        data: Folder of the workspace.
         present: Parts of the file as they were displayed.
         change: The changed parts, which already have the next version.
 

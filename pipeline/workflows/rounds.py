@@ -53,24 +53,26 @@ API_FULL_REASON = "the API accepts no more batches for now"
 API_DOWN_REASON = "all batches failed at the API, so no more rows were sent"
 
 
-def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: bool = True) -> None:
-    """Prepare a task for requests: sync its rows, and clear up after dead and outdated work.
+def sync_and_recover_task(
+    ws: WorkspaceSession, *, may_be_empty: bool = False, should_sync: bool = True
+) -> None:
+    """Sync a task's rows with their source, and clear up after dead and outdated work.
 
-    Replies of live runs whose process died are ingested. Batches that were prepared for an earlier
-    declaration, or for a thinking level that the model does not accept, are given up. It sends
-    nothing.
+    Replies of live runs whose process died are ingested. Prepared batches are given up, which opens
+    their rows again, if the declaration changed since, or if the model does not accept their
+    thinking level. It sends nothing.
 
     Args:
         ws: The workspace.
         may_be_empty: Accept a task without any row. A task with open batches is accepted anyway.
-        fills: Sync the rows of a user task with their source.
+        should_sync: Sync the rows of a user task with their source.
 
     Raises:
         InputError: The rows of a user task cannot be read, or the task has no rows.
         ConfigurationError: The declaration changed under its version, or GATES is invalid.
         FindableError: The replies of a dead live run could not be ingested.
     """
-    if fills:
+    if should_sync:
         ws.sync_rows()
     # Invalid gates are refused before anything is spent.
     evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
@@ -150,15 +152,16 @@ class TagRounds:
     def advance(self, *, wait: bool) -> None:
         """Send open rows by batch; with `wait` also poll, ingest and send again until all is done.
 
-        First the rows that moved batches left open are asked. With `wait`, downloaded batches are
-        ingested before that, and rows that failed are sent again after all batches are over. If the
-        API has no room, the next submission follows the first batch that ends. The method returns
-        early if a poll did not reach the API, or if a batch needs a person: the API does not know
-        it, or it is unclear whether it was created.
+        With `wait`, batches that are downloaded already are ingested first. Then the rows that
+        moved batches left open are asked, and the other open rows are sent. With `wait`, rows that
+        failed are sent again after all batches are over. If the API has no room, the next
+        submission follows the first batch that ends. The method returns early if a poll did not
+        reach the API, or if a batch needs a person: the API does not know it, or it is unclear
+        whether it was created.
 
         If all batches fail at the API, or if the answers miss a gate by far, no more rows are sent,
         so that a short outage does not use up the attempts of all rows. The report gets the reason.
-        With `wait`, the method still waits for open batches then.
+        Even then, open batches are waited for with `wait`.
 
         Args:
             wait: Wait for batches. Otherwise return after one submission.
@@ -189,9 +192,9 @@ class TagRounds:
     def _collect_until_room(self) -> int:
         """Wait for the batches at the API and ingest them; return how many were ingested.
 
-        This ends when no batch is at the API. If the last submission left rows because the API had
-        no room, it ends after the first ingested batch. It also ends if polling stopped, or if rows
-        of a moved batch could not be asked.
+        After each wait, the rows that moved batches left open are asked. The loop ends at the first
+        of these: no batch is at the API, polling stopped, rows of a moved batch could not be asked,
+        or a batch was ingested after the API had no room for all rows.
         """
         ingested_count = 0
         while self.list_batches(*API_STATES):
@@ -239,13 +242,15 @@ class TagRounds:
         """Send prepared batches, and prepare and send open rows within budgets and limits.
 
         The command's report gets the new batches, and the reason if rows are not sent. A used-up
-        budget raises nothing: the command's report has its error, and the result is empty. Only
-        batches that fail after this submission stop the rounds.
+        budget raises nothing: the command's report has its error, and the result is empty. The
+        failed batches that were counted so far are forgotten: only batches that fail from now on
+        stop the rounds.
 
         Args:
             is_confirmed: A person confirmed the cost before; otherwise the person is asked.
-            should_report_full_api: If the API accepts no more batches while one is submitted,
-                return with the reason in the report, instead of raising.
+            should_report_full_api: What to do if the API has no room for another batch while a
+                batch of this task waits there: return with the reason in the report, instead of
+                raising.
             should_send: Send batches; otherwise only prepare them.
             batch_number: Of the prepared batches, send only this one; new batches are sent anyway.
 
@@ -313,8 +318,9 @@ class TagRounds:
 
         An error that stops the run (daily quota, budget, service down) is not raised: it is in the
         returned report, and so is an interrupt. The command's report gets the live run and the
-        number of unasked rows. Unless the run was interrupted, a quality report is written. Call it
-        only for rounds without `row_ids`, because it asks all open rows.
+        number of unasked rows. Unless the run was interrupted, a quality report is written. It
+        ignores the `row_ids` of the rounds and asks all open rows, so it must not be called if they
+        are set.
 
         Args:
             mode: Live, flex, priority or decide.
@@ -503,9 +509,10 @@ class TagRounds:
         """Look at the task's batches at the API, download results, and record failed batches.
 
         A batch that the API failed, expired or cancelled counts as failed, even if it has a partial
-        result, unless a person cancelled it. The report's last poll is replaced by this one, which
-        has the error of an API that could not be reached. During the wait, batches that are older
-        than the setting MOVE_AFTER are moved.
+        result. A batch that a person cancelled does not count as failed. The report's last poll is
+        replaced by this one, which has the error of an API that could not be reached. Meanwhile,
+        batches that are older than the setting MOVE_AFTER are cancelled, and another mode will ask
+        their rows.
 
         Args:
             wait: Poll until the first batch ends; otherwise look once.
@@ -541,7 +548,7 @@ class TagRounds:
             self._has_successful_batch = True
 
     def ingest(self, batch_number: int | None = None) -> int:
-        """Ingest downloaded batches, write quality reports, and return the number of batches.
+        """Ingest downloaded batches, write quality reports, and return how many were ingested.
 
         Held batches, whose replies seem to belong to other rows, are not ingested: the report gets
         their errors. The report also gets the summaries of the others. Quality reports are written
@@ -643,7 +650,7 @@ class TagRounds:
     def _count_open_rows(self) -> None:
         """Set the report's numbers of rows that are not answered, and correct its stop reason.
 
-        - `left`: open rows, also those that this command leaves to another
+        - `left`: open rows, also those that this command does not ask, for example beyond its limit
         - `under_way`: rows in open batches
         - `waiting`: open rows that get the answer of an equal row in an open batch
         - `unasked`: rows that a live run did not reach, at most `left`
@@ -705,8 +712,8 @@ def ingest_all(
             other rows.
 
     Returns:
-        The completed report, and a list with the error that stopped ingesting; empty without an
-        error. The error is not raised.
+        The completed report, and the errors, which are not raised: the error that stopped
+        ingesting, or an empty list.
 
     Raises:
         InputError: The accepted batch is not held.
@@ -725,11 +732,16 @@ def ingest_all(
 def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     """Show the number of replies in a progress bar, with a note about the live run.
 
-    The note has the calls at the same time and, if they are worth it: a failure of Gemini, or else
-    how long no reply came; a wait for the API; the number of failures with the newest reason, and
-    the cost. Times without a reply below MIN_SHOWN_SILENCE_S, waits below MIN_SHOWN_WAIT_S, endless
-    waits and costs below MIN_SHOWN_COST_USD are not shown. Reasons are cut to
-    MAX_SHOWN_REASON_CHARS.
+    The note has, in this order:
+
+    - the number of calls at the same time
+    - a failure of Gemini, or else how long no reply came, from MIN_SHOWN_SILENCE_S
+    - how long the next call must wait, from MIN_SHOWN_WAIT_S; a wait without a known end is left
+      out
+    - the number of failures and the newest reason
+    - the cost, from MIN_SHOWN_COST_USD
+
+    Reasons are cut to MAX_SHOWN_REASON_CHARS.
     """
     notes = [f"{live_report.max_parallel_calls} at once"]
     if live_report.service_failure:

@@ -273,7 +273,7 @@ class _RowAdder:
                 continue
 
             values = self._convert_row(row)
-            if values is not None and self._is_new(row.line_number, values):
+            if values is not None and self._remember_if_new(row.line_number, values):
                 self._report.added += 1
                 self.added_keys.append(", ".join(self._key_of(values)))
                 yield values
@@ -300,7 +300,7 @@ class _RowAdder:
                 return None
         return values
 
-    def _is_new(self, line_number: int, values: Mapping[str, Any]) -> bool:
+    def _remember_if_new(self, line_number: int, values: Mapping[str, Any]) -> bool:
         """Return whether neither the source nor an earlier new row has this row; remember it if so.
 
         An equal row is counted as unchanged in the report. A row with a blank key, or with the key
@@ -361,7 +361,7 @@ def _replace_source(adder: _RowAdder, report: AdditionReport) -> None:
     Raises:
         InputError: A new row has a character that the source's encoding lacks, or the encoding
             cannot be appended to.
-        ConfigurationError: The source was changed meanwhile.
+        ConfigurationError: The source was changed while it was copied; it was not replaced.
     """
     source = adder.source
     path = source.path

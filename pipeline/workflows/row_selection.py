@@ -66,8 +66,9 @@ def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> R
 
     The rows are open rows, and answered rows that can be asked again. If there are answered rows,
     all are asked under a new version, because the old answers stay. The session's task becomes one
-    in which only these rows are open. Earlier selections whose cost was not confirmed are deleted.
-    A line with the version and the numbers of selected and left out rows is printed.
+    in which only these rows are open. Earlier selections of the task whose cost was not confirmed
+    are deleted, also those of another running process, which then raises in `begin_selection`. A
+    line with the version and the numbers of selected and left out rows is printed.
 
     Nothing is asked yet. Call `begin_selection` after the cost was confirmed, and `leave_selection`
     in any case, which deletes a selection that was not confirmed.
@@ -83,7 +84,8 @@ def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> R
 
     Raises:
         InputError: The condition is invalid, no row of it can be asked, another condition's run is
-            not finished, VERSION is not free, or the task is not a user's.
+            not finished, VERSION was used before or is not above that of the file, or the task is a
+            built-in one.
     """
     task = _require_user_task(ws.task)
     with ws.store.read() as tx:
@@ -211,8 +213,9 @@ def _choose_label(
 ) -> str:
     """Return the prompt version (`task@n`) under which the selected rows are asked.
 
-    If no selected row is answered, it is the task's own. Otherwise it is VERSION, or without it the
-    next free number. A number is free if it is above the version of the file and was never used.
+    If no selected row is answered, it is the task's own prompt version. Otherwise its number is
+    VERSION, or without VERSION the next free number. A number is free if it is above the version of
+    the file and was never used.
 
     Args:
         tx: A transaction.
@@ -371,7 +374,8 @@ def estimate_selection(
     """Return the estimates of all modes for the rows of a condition; ask nothing.
 
     Without a condition, all open rows are estimated. Syncs the rows first. The selected rows are
-    stored during the estimate and deleted after it.
+    stored during the estimate and deleted after it. Afterwards the session has its recorded task
+    again.
 
     Args:
         limit: Estimate at most this many rows, or None for all.
@@ -379,7 +383,7 @@ def estimate_selection(
 
     Raises:
         InputError: The condition is invalid, no row of it can be asked, another condition's run is
-            not finished, or the task is not a user's.
+            not finished, or there is a condition and the task is a built-in one.
     """
     ws.sync_rows()
     if condition and select_rows(ws, condition, limit=limit) is not None:

@@ -31,7 +31,7 @@ from pipeline.store import answers, runs
 from pipeline.store.database import Store
 from pipeline.workflows import decisions, preflight, rounds, row_selection
 from pipeline.workflows.decisions import open_decisions
-from pipeline.workflows.pilot_run import ensure_pilot_passed
+from pipeline.workflows.pilot_run import check_or_run_pilot
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.row_selection import RowSelection
@@ -46,7 +46,8 @@ def switch_to_new_version(ws: WorkspaceSession) -> None:
     backfill, the task stays, so that the same command continues the backfill. It writes nothing.
 
     Raises:
-        InputError: The task is of a kind that cannot have several versions.
+        InputError: The task is of a kind that has no versions to switch to: `Task.versions` is
+            None, as for user tasks, whose file declares the version.
     """
     with ws.store.read() as tx:
         backfill = runs.find_unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
@@ -73,18 +74,19 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
 
     If there is no open row, no open batch and no unfinished pilot to continue, no run is recorded
     and nothing is asked. A recorded run is ended if no row can be asked any more, or if its limit
-    or budget is used up. Errors of a live run and of polls are not raised: they are in the report.
+    or budget is used up. Errors of live calls and of polls are not raised: they are in the report.
+    Errors of the other steps, such as sending a batch, are.
 
     Raises:
         InputError: The task has no rows, or the estimate was not confirmed; nothing was started.
         GateError: A pilot failed, is not over, or is required and missing; answers are stored.
-        RemoteError, ConfigurationError: As the steps raise them; finished steps are kept.
+        RemoteError, ConfigurationError: Another step failed; finished steps are kept.
     """
     open_work = [
         *status.describe_open_batches(ws),
         *row_selection.describe_unfinished(ws.store, ws.task),
     ]
-    rounds.prepare_task(ws)
+    rounds.sync_and_recover_task(ws)
     ws.announce_placeholders()
     with ws.store.read() as tx:
         has_decide_run = decisions.is_decide_run_open(tx, ws.task)
@@ -139,8 +141,9 @@ def _tag_mixed_rows(
 ) -> TagReport:
     """Ask a decision model about the closed fields of the rows, then ask the other fields.
 
-    The other fields are asked of a generating model, in the cheapest mode that ends in time. The
-    cost of both steps is confirmed together, and both belong to the same run and its budget.
+    It is for tasks that have both closed fields, with a fixed choice, and other fields. The other
+    fields are asked of a generating model, in the cheapest mode that ends in time. The cost of both
+    steps is confirmed together, and both belong to the same run and its budget.
 
     Args:
         ws: The workspace.
@@ -157,7 +160,7 @@ def _tag_mixed_rows(
         FindableError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
     if not options.skip_pilot:
-        ensure_pilot_passed(ws)
+        check_or_run_pilot(ws)
     started_at = _resume_budget(ws, options, is_new_run=selection is not None)
     # Both sessions share the client.
     decide_ws = decisions.open_undecided_rows(ws)
@@ -241,12 +244,13 @@ def _tag_open_rows(
     selection: RowSelection | None,
     open_work: Sequence[str],
 ) -> TagReport:
-    """Ask about the open rows of a prepared task in the mode of the options, as a run.
+    """Ask about the open rows of a task that is synced already, as a run; `tag_rows` calls it.
 
     The budget of an unfinished `tag` is taken over, the pilot checked, the estimate printed and
-    confirmed, and the run recorded. Then the rows are asked, and the run is ended in the database
-    if it is over. The run of a backfill is ended only if no row of the task is left. If there is
-    nothing to ask, no open batch and no unfinished pilot to continue, only the report is returned.
+    confirmed, and the run recorded. Then the rows are asked in the mode of the options, and the run
+    is ended in the database if it is over (see `_is_run_over`). The run of a backfill is ended only
+    if no row of the task is left. If there is nothing to ask, no open batch and no unfinished pilot
+    to continue, only the report is returned.
 
     Args:
         ws: The workspace.
@@ -261,7 +265,7 @@ def _tag_open_rows(
     report = tag_rounds.report
     tag_rounds.started_at = _resume_budget(ws, options, is_new_run=selection is not None)
     if options.pilot is None and not options.skip_pilot:
-        ensure_pilot_passed(ws, compulsory=options.backfill and ws.task.needs_pilot)
+        check_or_run_pilot(ws, is_required=options.backfill and ws.task.needs_pilot)
 
     # A held batch waits for a person, so it does not choose the mode of other rows.
     has_open_batches = any(not batch.is_held for batch in tag_rounds.list_batches(*OPEN_STATES))
@@ -336,10 +340,11 @@ def _confirm_cost(
 ) -> None:
     """Confirm the estimated cost of a run, if a person must be asked.
 
-    A person is asked if the cost is above CONFIRM_ABOVE, and in any case about a backfill, about
-    asking answered rows again, and about an automatic mode that is not the cheapest. The cost
-    includes prepared batches. For the mode batch it also includes asking all rows once more, if the
-    setting MOVE_AFTER may move late batches to another mode.
+    A person is asked if the cost is above CONFIRM_ABOVE. A person is asked in any case about a
+    backfill, about asking answered rows again, and if the mode was chosen automatically and is
+    dearer than the cheapest one. The cost includes batches that are prepared and not sent. For the
+    mode batch it also includes asking all rows once more, if the setting MOVE_AFTER may move late
+    batches to another mode.
 
     Args:
         ws: The workspace.
@@ -376,8 +381,8 @@ def _print_tag_estimate(
 
     Also printed are the price of moving late batches (MOVE_AFTER), warnings, and a proposal of the
     mode decide if it is cheaper. If nothing is to be sent, the line about the rows is left out.
-    Answered rows are those with an answer of the version in use, which are not asked again; their
-    cost is printed, too.
+    Answered rows are those with an answer of the version in use, which are not asked again. What
+    these answers have cost is printed, too.
 
     Args:
         ws: The workspace.
@@ -425,11 +430,11 @@ def _choose_mode(
 
     1. A backfill is by batch.
     2. A requested mode is used.
-    3. Without an open row, it is batch.
+    3. Without an open row, it is batch, which collects the open batches.
     4. If batches are open and the open rows need no request, because they get answers of equal
        rows, it is batch.
-    5. If batches are open and no mode is recommended, it is batch.
-    6. It is the recommended mode, or batch without a recommendation.
+    5. If a mode is recommended, it is that mode.
+    6. It is batch.
 
     Args:
         estimate: The estimate of the open rows.
@@ -478,8 +483,8 @@ def _begin_run(
     """Record a new run, or continue the task's unfinished run of this kind; return its number.
 
     The kinds are backfill and `tag`. A continued run gets the budget of the options, if they have
-    one. An unfinished backfill under another version is ended, and a new run begins. With a
-    selection, its own run begins, and an unfinished `tag` run is ended.
+    one, and is otherwise unchanged. An unfinished backfill under another version is ended, and a
+    new run begins. With a selection, its own run begins, and an unfinished `tag` run is ended.
 
     Args:
         ws: The workspace.
@@ -558,7 +563,7 @@ def _ask_rows(
     report = tag_rounds.report
     should_wait = bool(options.wait)
     if options.pilot is not None:
-        pilot_report = ensure_pilot_passed(
+        pilot_report = check_or_run_pilot(
             ws,
             size=options.pilot,
             skip=options.skip_pilot,
@@ -603,7 +608,8 @@ def _is_run_over(store: Store, task: Task, *, report: TagReport, options: TagOpt
     1. It goes on if rows are in batches, if rows wait for room at the API, or if a live run left
        rows for another reason than the budget.
     2. A run of selected rows (WHERE) ends if none of these rows is open, and else goes on.
-    3. It ends if no row is open, if the budget is used up, or if the command had a limit.
+    3. It ends if no row is open, if the budget is used up, or if the command had a limit: all rows
+       up to the limit were asked then.
     """
     is_cut_off = report.unasked and not report.out_of_money
     if report.under_way or report.no_room or is_cut_off:

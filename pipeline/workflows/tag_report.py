@@ -193,7 +193,7 @@ class TagReport:
             strict: A failed gate is an error.
 
         Raises:
-            KeyboardInterrupt: The live run was interrupted. No line is printed.
+            KeyboardInterrupt: The live run was interrupted. Then no warning is printed.
             FindableError: The first of `list_errors`, after warnings about the others.
             GateError: A gate failed, and `strict` is set or the answers miss it by far and rows are
                 open.
@@ -217,15 +217,17 @@ class TagReport:
         self.check_gates(display, strict=strict)
 
     def check_gates(self, display: Progress, *, strict: bool = False) -> None:
-        """Warn of each failed quality gate, or raise it; the answers are stored.
+        """Warn of the failed quality gates of each version, or raise the first error; answers stay.
+
+        A version's error names all its failed gates.
 
         Args:
             display: Prints the warnings.
-            strict: Each failed gate is an error.
+            strict: Failed gates are an error.
 
         Raises:
-            GateError: The first failed gate, if `strict` is set, or if the answers fail by far and
-                rows are open.
+            GateError: The error of the first version with failed gates, if `strict` is set, or if
+                the answers fail by far and rows are open.
         """
         for quality in self.quality.reports.values():
             error = quality.error

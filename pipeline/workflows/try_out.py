@@ -167,11 +167,12 @@ def try_task(
     Args:
         ws: The workspace.
         size: How many rows are asked if there is no `name`.
-        name: Ask only the row with this name.
+        name: Take only the row with this name.
         seed: Draw the rows at random with this seed. If None, take the first open rows, or draw
             rows if no row is open.
         mode: One of SINGLE_ROW_MODES.
-        labelled: Draw labelled rows first, so that the answers can be compared with the labels.
+        labelled: Put a random draw of labelled rows before these rows, and ask the first `size` of
+            all. Their answers can be compared with the labels.
 
     Returns:
         The report. Errors of calls are stored in it and not raised.
@@ -217,7 +218,7 @@ class PlannedRows(NamedTuple):
 
 
 def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
-    """Build the requests of some rows in the given order, and estimate their cost; ask nothing.
+    """Build a request for each of some rows in their order, and estimate the cost; ask nothing.
 
     The rows may be in any state; ids without a row are left out. The cost is that of live calls,
     corrected by past answers.
@@ -313,9 +314,9 @@ def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
 
     In the mode decide, the rows of a mixed task whose closed fields got an answer are asked about
     their other fields afterwards. Before anything is asked, the reply files of live runs whose
-    process died are closed, so that their cost counts. Errors of calls, and of validating code in
-    the task's file, do not raise: they are in the report. A row without an outcome is reported as
-    "not asked".
+    process died are sealed, so that their cost counts; their replies are ingested by a later
+    command. Errors of calls, and of validating code in the task's file, do not raise: they are in
+    the report. A row without an outcome is reported as "not asked".
 
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
@@ -387,8 +388,8 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     """Ask about those of some rows that are open, by live calls, and store the answers.
 
     The rows are claimed before the first call. After a kill, the same command asks the rows that
-    are still open. The cost is confirmed unless the session has an agreed cost. If no row is open,
-    nothing is asked. Errors of calls are not raised: they are in the report.
+    are still open. The cost is confirmed first, unless a cost was agreed before (`ws.agreed_usd`).
+    If no row is open, nothing is asked. Errors of calls are not raised: they are in the report.
 
     Returns:
         All given rows with their stored outcome, including rows that were answered before.
@@ -424,10 +425,11 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
 
 
 def _ask_open_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> LiveReport:
-    """Ask about open rows by live calls, store the answers, and return the last report.
+    """Ask about open rows by live calls, store the answers, and return the last run's report.
 
-    In the mode decide, the closed fields of a mixed task are asked first. If that is stopped or
-    interrupted, the other fields are not asked.
+    In the mode decide, the closed fields of a mixed task are asked first, in a run of their own. If
+    that is stopped or interrupted, the other fields are not asked, and its report is returned.
+    Otherwise its report is dropped.
     """
     if not _needs_two_requests(ws.task, is_deciding=ws.is_deciding):
         return _ask_live(ws, row_ids, mode=Mode.DECIDE if ws.is_deciding else Mode.LIVE)
@@ -559,9 +561,9 @@ def _validate_row_reply(
 def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     """Sync the rows with their source, or return a session for the task's changed file.
 
-    The draft is the task as its file declares it now. It is loaded if the file declares another
-    question than the database has for the same version, and this version was used. Then the rows
-    are not synced, and the given session stays as it is.
+    The draft is the task as its file declares it now. It is used only if the file differs under a
+    version that has answers; then the rows are not synced, and the given session stays as it is. A
+    file that differs under a version without answers is simply synced.
 
     Returns:
         The same session and "", or a copy with the draft as task, and the label of the changed

@@ -81,7 +81,8 @@ def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
 
     Returns:
         JSON members: backend, models, `list_lag` (seconds until a new batch was in the list of
-        batches), cost in USD, and `facts`: the other measurements as texts.
+        batches), cost in USD, and `facts`: the other measurements, {what was measured: result as
+        text}.
 
     Raises:
         InputError: The cost was not confirmed; nothing was sent.
@@ -149,7 +150,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     check_ws.announce_placeholders()
     measurements = dict[str, str]()
     started_at_s = ws.monotonic()
-    rounds.prepare_task(check_ws)
+    rounds.sync_and_recover_task(check_ws)
     tag_rounds = TagRounds(check_ws, limit=len(INVENTED_ROWS) - 1, should_report=False)
 
     _confirm_check_cost(check_ws)
@@ -239,9 +240,9 @@ def _describe_batch_duration(backend: str, sent_batches: Iterable[BatchRow]) -> 
 def _measure_control_requests(data: Path, store: Store, *, backend: str) -> dict[str, str]:
     """Return how many control requests came back, and how many kept to their enum, as texts.
 
-    A control request allows a single value for its answer. The replies are read from the result
-    files of the ingested batches. A text is such as "2 of 2". If the local engine answered, each
-    text is "not met", because the run shows nothing about Gemini then.
+    A control request allows a single value for its answer, as an enum. The replies are read from
+    the result files of the ingested batches. A text is such as "2 of 2". It is "not met", which
+    means not measured, if the local engine answered.
 
     Args:
         data: Directory of the workspace with the invented rows.

@@ -126,9 +126,9 @@ class WorkPass:
     def ask_due_rows(self) -> None:
         """Ask about due rows by live calls, and store the answers.
 
-        A row is due if its last live call failed or was postponed. Does nothing if the unit "ask"
-        is not selected, or if no row is due. The counts are added to the figures and phrases. An
-        error that stops the calls is added to `failures`.
+        A row is due if its last live call failed or was postponed, so that it must be asked again.
+        Does nothing if the unit "ask" is not selected, or if no row is due. The counts are added to
+        the figures and phrases. An error that stops the calls is added to `failures`.
 
         Raises:
             KeyboardInterrupt: The calls were interrupted.
@@ -225,9 +225,9 @@ class WorkPass:
 
         New rows are prepared only if the unit "prepare" is selected, and batches are sent only if
         "send" is. If a pilot is missing or failed, no new rows are prepared, and the figures have
-        the reason. If the session has no agreed cost, a person at the terminal is asked if the
-        price must be confirmed, and without a person this is an error. A used-up budget is no
-        error: it is in the figures, and the next pass submits what the budget allows.
+        the reason. If the session has no agreed cost and the price is above CONFIRM_ABOVE, a person
+        at the terminal must confirm it, and without a person this is an error. A used-up budget is
+        no error: it is in the figures, and the next pass submits what the budget allows.
 
         Raises:
             FindableError: A batch could not be sent, or the price was not confirmed.
@@ -312,10 +312,11 @@ class WorkPass:
             self.phrases.append(f"index built with {build.build_index(self.ws).count:,} entries")
 
     def describe_waits(self, due_units: Sequence[DueUnit]) -> None:
-        """Add a line about each slow batch of the task to the figure `slow`.
+        """Add a line about each batch that waits unusually long at the API to the figure `slow`.
 
-        A line has the time that the batch has waited at the API, and when it is polled next. If the
-        local engine answers, nothing is added.
+        Batches that another API key created get a line, too (see `BatchWait.describe`). A line has
+        the time that the batch has waited at the API, and when it is polled next. If the local
+        engine answers, nothing is added.
 
         Args:
             due_units: The units of the task that are due now or later.

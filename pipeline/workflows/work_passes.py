@@ -72,7 +72,9 @@ def run_due_units(
     work_pass.attempt(work_pass.collect, work_pass.embed)
     if ASKING_UNITS & set(units):
         is_prepared = work_pass.attempt(
-            lambda: rounds.prepare_task(ws, may_be_empty=True, fills="fill" in units),
+            lambda: rounds.sync_and_recover_task(
+                ws, may_be_empty=True, should_sync="fill" in units
+            ),
         )
         if is_prepared:
             work_pass.attempt(
@@ -109,7 +111,7 @@ def run_pass(
 ) -> WorkReport:
     """Run the due units of each task once; if a task cannot be opened, the others still run.
 
-    Errors are not raised: they are in the report.
+    Errors of findable (FindableError) are not raised: they are in the report.
 
     Args:
         open_workspace: Opens the workspace for a task.

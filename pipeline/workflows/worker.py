@@ -70,7 +70,8 @@ def run_worker(
         settings: The settings.
         units: Run only these units.
         concurrency: How many jobs run at the same time.
-        is_cost_confirmed: The cost of requests is confirmed.
+        is_cost_confirmed: The cost of all requests is confirmed. Otherwise a unit whose cost needs
+            a confirmation fails.
         health_socket: Serve health checks and metrics at this socket, or None for no server.
 
     Raises:
@@ -346,14 +347,15 @@ class _Worker:
         *,
         existing_locks: Collection[str | None] = (),
     ) -> None:
-        """Create a job that runs a unit at `run_at`, unless the unit has a waiting job.
+        """Create a job that runs a unit at `run_at`; do nothing if the unit has a job already.
 
-        Jobs of index units have a lower priority than jobs about rows.
+        A job that waits in the database always counts. A running job counts only if its lock is in
+        `existing_locks`. Jobs of index units have a lower priority than jobs about rows.
 
         Args:
             due_unit: The unit.
             run_at: Time by the clock of the database server.
-            existing_locks: Locks of jobs that exist already.
+            existing_locks: Locks of jobs, waiting or running; a unit with one of these gets no job.
         """
         from procrastinate.exceptions import AlreadyEnqueued
 

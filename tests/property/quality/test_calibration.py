@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from pipeline.quality.calibration import (
     MIN_CALIBRATED_ANSWERS,
-    calibrate,
     describe_calibrations,
+    summarize_outcomes,
 )
 from pipeline.quality.intervals import compute_wilson_interval
 
@@ -64,8 +64,8 @@ def test_calibration_counts_each_answer_in_any_order(
     """The mean probability is between the extremes, and the share is that of unchanged answers."""
     shuffled = list(outcomes)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    calibration = calibrate("tone", outcomes)
-    assert calibrate("tone", shuffled).unchanged == calibration.unchanged
+    calibration = summarize_outcomes("tone", outcomes)
+    assert summarize_outcomes("tone", shuffled).unchanged == calibration.unchanged
     assert calibration.answers == len(outcomes)
     assert calibration.is_measured == (len(outcomes) >= MIN_CALIBRATED_ANSWERS)
     if outcomes:
@@ -79,7 +79,9 @@ def test_calibration_counts_each_answer_in_any_order(
 @given(st.lists(OUTCOMES, max_size=5))
 def test_each_field_is_in_a_single_line(fields: list[list[tuple[float, bool]]]) -> None:
     """A measured field has a line of its own; fields that lack as many answers share one."""
-    calibrations = [calibrate(f"field{index}", outcomes) for index, outcomes in enumerate(fields)]
+    calibrations = [
+        summarize_outcomes(f"field{index}", outcomes) for index, outcomes in enumerate(fields)
+    ]
     lines = describe_calibrations(calibrations)
     for calibration in calibrations:
         (line,) = (line for line in lines if calibration.name in line)
