@@ -57,7 +57,8 @@ _MONEY_OR_PERCENT_SIGN = re.compile(r"%|\$(?!-)|€|£|¥".encode())
 _BUILT_IN_MONEY_FORMATS = frozenset(
     b"%d" % number for number in (5, 6, 7, 8, 9, 10, *range(41, 45))
 )
-_CELL_STYLE = re.compile(rb'<xf [^>]*?numFmtId="([0-9]+)"')
+# A style without the id of a number format matches, too, because styles are counted.
+_CELL_STYLE = re.compile(rb'<xf\b(?:[^>]*?numFmtId="([0-9]+)")?')
 _STYLES_PART = "xl/styles.xml"
 
 
@@ -434,14 +435,18 @@ def _find_percent_or_money_styles(archive: ZipFile) -> Collection[str]:
         return ()
 
     styles_xml = archive.read(_STYLES_PART)
-    money_formats = set(_BUILT_IN_MONEY_FORMATS)
+    percent_or_money_formats = set(_BUILT_IN_MONEY_FORMATS)
     for format_id, code in _NUMBER_FORMAT.findall(styles_xml):
         if _MONEY_OR_PERCENT_SIGN.search(code):
-            money_formats.add(format_id)
+            percent_or_money_formats.add(format_id)
 
     _, _, cell_styles_xml = styles_xml.partition(b"<cellXfs")
     format_ids = _CELL_STYLE.findall(cell_styles_xml.partition(b"</cellXfs>")[0])
-    return {str(index) for index, format_id in enumerate(format_ids) if format_id in money_formats}
+    return {
+        str(index)
+        for index, format_id in enumerate(format_ids)
+        if format_id in percent_or_money_formats
+    }
 
 
 def _make_read_error(path: Path, reason: str, hint: str) -> InputError:
