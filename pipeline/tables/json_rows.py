@@ -105,8 +105,8 @@ def _skip_long_element(file: TextIO, text: str, *, max_chars: int) -> tuple[int,
 
     Args:
         file: The file, after `text`.
-        text: The text that was read, from the element on. It is longer than `max_chars`. The
-            element itself may be shorter: then it is invalid, and None is returned.
+        text: The text that was read, from the element on. It is longer than `max_chars`. If the
+            element itself is shorter, it is invalid, and None is returned.
         max_chars: The largest number of characters of an element.
 
     Returns:

@@ -313,7 +313,7 @@ def _find_header(
         sheet_name: The name of the sheet.
         merged: The merged areas of the sheet.
         header: The number of the header's row, from 1. 0 means that there is no header, None that
-            the header is not known: the result is the first filled row in both cases.
+            its row is not known. The result is the first filled row in both cases.
         is_known_column: Returns whether a name is a known column, see `_check_header`.
 
     Raises:
