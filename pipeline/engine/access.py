@@ -161,8 +161,8 @@ def check_access(
 def _new_workspace_hint(settings: Settings, *, brings_rows: bool) -> HintTemplate | str:
     """Return the hint with the command that creates a workspace for the task of the settings.
 
-    It is `import` for a built-in task and `try` for a user task that brings its rows. A query has
-    no such command, because it needs an existing database.
+    The hint for a user task that brings its rows names `try`, and that for a built-in task `import`
+    and `demo`. The hint for a query says that it needs an existing database.
 
     Args:
         brings_rows: The rows of a user task do not come from the workspace's database.

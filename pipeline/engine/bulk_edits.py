@@ -187,7 +187,7 @@ def undo_bulk_edit(
         progress: Gets the number of edits that were visited.
 
     Returns:
-        The report with `number`, and how many rows this call changed, left unchanged and refused.
+        The same number, and how many rows this call changed, left unchanged and refused.
 
     Raises:
         InputError: There is no such bulk edit, or the editor's name is invalid.

@@ -599,8 +599,8 @@ def _describe_answer(
     `state` is a hash of row id, answer and number of edits. Each edit has its changed fields.
 
     Args:
-        answers: Current answers by row id. It has this row; other rows are ignored.
-        edits_by_id: All edits by row id, likewise.
+        answers: Current answers by row id, of this row and maybe others.
+        edits_by_id: All edits by row id, of this row and maybe others.
     """
     answer = answers[row_id]
     row_edits = edits_by_id[row_id]
@@ -627,8 +627,9 @@ def parse_typed_fields(task: Task, text: str) -> Document:
 
     A value that begins with a quotation mark or a bracket is JSON. Any other value is read as text,
     as JSON (number, true, false, null) or as a list separated by commas: the first of these that
-    the field accepts. If it accepts none, the nearest is returned and no error is raised. An empty
-    value is an empty text, null or an empty list. If a field is repeated, its last value counts.
+    the field accepts. An empty value is, in the same way, an empty text, null or an empty list. If
+    the field accepts none, the nearest is returned and no error is raised. If a field is repeated,
+    its last value counts.
 
     Args:
         text: Assignments separated by semicolons; empty for no field.

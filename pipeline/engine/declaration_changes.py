@@ -107,7 +107,7 @@ def accept_declaration_change(
 ) -> list[str]:
     """Refuse a changed declaration whose version was used already, unless the user accepts it.
 
-    A version is used if rows were asked under it: its answers would be to different questions.
+    A version is used if rows were asked under it. Its answers must not be to two questions.
 
     - If the version is not used or the fingerprint is the same, nothing is done.
     - If only terms of a vocabulary were added or renamed, stored answers get the new names.

@@ -100,7 +100,7 @@ class LabelledRow(NamedTuple):
 
 
 def match_columns(task: Task, source: FileSource, grid: Grid) -> LabelColumns:
-    """Return which columns of a file have the key, the fields and the marks, and which are ignored.
+    """Return which columns of a file have the key, fields and marks, and which are ignored.
 
     - The labels of a field are in the column `answer_FIELD` if the file has it, otherwise in the
       column `FIELD`.
