@@ -250,8 +250,8 @@ def format_value(value: float | None, unit: Unit, *, bound: float | None = None)
 def _format_value(value: float, unit: Unit, digits: int) -> str:
     """Return a value with its unit, rounded to a number of digits after the decimal point.
 
-    A share is multiplied by 100 and shown in percent. An amount of 0 USD is `$0`; one below 1 USD
-    gets four digits more. A whole count, or whole number of characters, has no decimal point.
+    A share is multiplied by 100 and shown in percent. An amount of 0 USD is `$0`; an amount below
+    1 USD gets four digits more. A whole count, or whole number of characters, has no decimal point.
     """
     if unit == "share":
         return f"{_format_number(100 * value, digits)} %"
@@ -408,7 +408,7 @@ def _judge_figure(
 
     It is not judged if `gate` is None, if `value` is None, or if fewer items were measured than the
     gate requires. A figure that is not judged is returned with its default bounds (if it has none,
-    with those of `gate`), a judged one with those of `gate`.
+    with those of `gate`), a judged figure with those of `gate`.
 
     Args:
         figure: The figure with its default bounds.

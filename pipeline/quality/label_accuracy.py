@@ -257,7 +257,7 @@ class VersionChoices(NamedTuple):
 
     # Versions with answers.
     answered: list[str]
-    # Those of them that answered a labelled row.
+    # Versions that answered a labelled row.
     labelled: list[str]
 
 
@@ -340,7 +340,7 @@ def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
     """Return the versions to measure, A before B; an empty list if no version has answers.
 
     If all `texts` are None or empty, these are the two newest versions with answers, or the only
-    version. Otherwise they are the versions in `texts`, without None and empty ones; a number
+    version. Otherwise they are the versions in `texts`, without None and empty texts; a number
     becomes the prompt version `task@number`.
 
     Raises:

@@ -112,7 +112,7 @@ def find_blocking_reason(tx: "Connection", extractor: str, *, is_required: bool 
 
     The first rule that applies decides:
 
-    1. If a pilot of the version has ended, the newest ended one decides. It blocks if it failed,
+    1. If a pilot of the version has ended, the newest ended pilot decides. It blocks if it failed,
        not if it passed or was waived. A newer unfinished pilot changes nothing.
     2. An unfinished pilot blocks.
     3. Without any pilot, `is_required` blocks.
@@ -121,7 +121,7 @@ def find_blocking_reason(tx: "Connection", extractor: str, *, is_required: bool 
 
     Args:
         extractor: The version, `task@n/model`.
-        is_required: The version needs a pilot, so that a missing one blocks.
+        is_required: The version needs a pilot, so that a missing pilot blocks.
     """
     pilot = runs.find_newest_pilot(tx, extractor, must_be_ended=True) or runs.find_newest_pilot(
         tx,

@@ -3,7 +3,7 @@
 - A decision model answers a question with a fixed choice, such as yes or no, by probabilities. Such
   an answer is a decision.
 - A closed field of an answer is one that a decision can answer. The other fields are open.
-- A mixed task has closed fields and open fields. A generating model is asked about the open ones.
+- A mixed task has closed fields and open fields. A generating model is asked about the open fields.
 """
 
 from collections.abc import Sequence

@@ -217,10 +217,10 @@ def _complete_report_and_views(
 
 
 def _choose_fields(task: Task, names_text: str) -> tuple[str, ...]:
-    """Return the fields to judge: the named ones in their order, or all fields of an answer.
+    """Return the fields to judge: the named fields in their order, or all fields of an answer.
 
     Args:
-        names_text: Names separated by commas; repeated ones are dropped. Empty for all fields.
+        names_text: Names separated by commas; repeated names are dropped. Empty for all fields.
 
     Raises:
         InputError: A field does not exist.

@@ -35,7 +35,7 @@ def put_labelled_first(
 
     Args:
         row_labels: The labelled rows, by row id.
-        other_ids: The other rows in their order; labelled ones among them are not repeated.
+        other_ids: The other rows in their order; labelled rows among them are not repeated.
         size: Largest number of ids.
         seed: Seed of the draw; None means DEFAULT_PILOT_SEED.
     """

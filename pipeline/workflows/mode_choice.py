@@ -110,7 +110,7 @@ def recommend_mode(
        because a person must decide first.
     3. Modes that no budget has room for are left out, unless that leaves none.
     4. Of the rest it is the cheapest mode that ends before the deadline. If costs are equal, it is
-       the faster one.
+       the faster mode.
     5. If no mode ends in time, it is the fastest mode. An unknown duration counts as endless.
 
     Args:

@@ -488,7 +488,7 @@ class TagRounds:
         return max(0, self._limit - asked_count)
 
     def collect(self, *, wait: bool) -> int:
-        """Poll the batches at the API, ingest the downloaded ones, and return the number of these.
+        """Poll the batches at the API, ingest downloaded batches, and return how many were ingested.
 
         Does not poll if no batch is at the API.
 

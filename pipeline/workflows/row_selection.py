@@ -383,7 +383,7 @@ def estimate_selection(
 
     Raises:
         InputError: The condition is invalid, no row of it can be asked, another condition's run is
-            not finished, or there is a condition and the task is a built-in one.
+            not finished, or there is a condition and the task is a built-in task.
     """
     ws.sync_rows()
     if condition and select_rows(ws, condition, limit=limit) is not None:

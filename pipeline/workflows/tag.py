@@ -342,7 +342,7 @@ def _confirm_cost(
 
     A person is asked if the cost is above CONFIRM_ABOVE. A person is asked in any case about a
     backfill, about asking answered rows again, and if the mode was chosen automatically and is
-    dearer than the cheapest one. The cost includes batches that are prepared and not sent. For the
+    dearer than the cheapest mode. The cost includes batches that are prepared and not sent. For the
     mode batch it also includes asking all rows once more, if the setting MOVE_AFTER may move late
     batches to another mode.
 
@@ -439,7 +439,7 @@ def _choose_mode(
     Args:
         estimate: The estimate of the open rows.
         options: The options of the command.
-        has_open_batches: Batches of the task are open; held ones do not count.
+        has_open_batches: Batches of the task are open; held batches do not count.
     """
     if options.backfill:
         return "batch", f"a backfill uses batch ({estimate.ways['batch'].duration_text})"
