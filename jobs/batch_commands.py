@@ -214,7 +214,7 @@ def batch_poll(
     ws: WorkspaceSession,
     *,
     wait: Annotated[
-        bool, Parameter("Wait until all batches are over; 0 checks once.", bool)
+        bool, Parameter("Wait until all batches are over, instead of checking once.", bool)
     ] = True,
     # Typed as --again.
     held_batch: Annotated[
