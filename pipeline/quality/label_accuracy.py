@@ -247,9 +247,9 @@ def measure_versions(
 
     Args:
         tx: A transaction, only read.
-        texts: The versions A and B: a number, a prompt version or a version. If one of them is None
-            or empty, only the other is measured. If all are, the two newest versions with answers
-            are measured, or the only one.
+        texts: The versions A and B: a number, a prompt version or a version. If A or B is None or
+            empty, only the other version is measured. If both are, the two newest versions with
+            answers are measured, or the only version.
         doubtful_below: An answer with a confidence below it is doubtful.
 
     Raises:
@@ -303,7 +303,7 @@ def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
     """Return the versions to measure, A before B; an empty list if no version has answers.
 
     If all `texts` are None or empty, these are the two newest versions with answers, or the only
-    version. Otherwise they are the versions in `texts`, without None and empty ones; a number
+    version. Otherwise they are the versions in `texts`, without None and empty texts; a number
     becomes the prompt version `task@number`.
 
     Raises:

@@ -192,7 +192,7 @@ def estimate_tagging(
 
     Before the estimate, the replies of live runs whose process died are ingested. Tokens are
     counted without a call. If the model is that of the local engine and rows are open, the result
-    also contains the estimate for Gemini's model as `with_key`. If that one cannot be made, a
+    also contains the estimate for Gemini's model as `with_key`. If that estimate cannot be made, a
     warning is printed instead.
 
     Args:
