@@ -83,7 +83,7 @@ def read_queries(path: Path) -> list[JudgedQuery]:
 
 
 def _parse_judged_query(location: str, line: str) -> JudgedQuery:
-    """Parse a line {"qid", "text", "type"} and check that its text is a valid search query.
+    """Parse a line {"qid", "text"} (and "type", if known); check that its text is a valid query.
 
     Args:
         location: File and line number, for the error message.

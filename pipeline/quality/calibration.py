@@ -175,10 +175,10 @@ def _compare_row(
 ) -> Iterable[tuple[str, tuple[float, bool]]]:
     """Yield (field, (probability, is unchanged)) for each field with a probability and a label.
 
-    A field is unchanged if its value is that of the label. A single answer of the row counts: of
-    the answers by models the preferred one, and of equally preferred answers the newest.
-    Corrections do not count. If there is no such answer, or if the row's input for that answer was
-    another than for the label, this yields nothing.
+    A field is unchanged if its value is that of the label. A single answer of the row counts: the
+    preferred answer of a model, and the newest if several are equally preferred. Corrections do not
+    count. If there is no such answer, or if the row's input for that answer was another than for
+    the label, this yields nothing.
     """
     model_answers = [answer for answer in row_answers if answer.version != PERSON]
     if not model_answers:

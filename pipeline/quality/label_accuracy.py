@@ -284,9 +284,9 @@ def measure_versions(
 
     Args:
         tx: A transaction, only read.
-        texts: The versions A and B: a number, a prompt version or a version. If one of them is None
-            or empty, only the other is measured. If all are, the two newest versions with answers
-            are measured, or the only one.
+        texts: The versions A and B: a number, a prompt version or a version. If A or B is None or
+            empty, only the other version is measured. If both are, the two newest versions with
+            answers are measured, or the only version.
         doubtful_below: An answer with a confidence below it is doubtful.
 
     Raises:

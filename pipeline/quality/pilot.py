@@ -115,13 +115,13 @@ def find_blocking_reason(tx: "Connection", extractor: str, *, is_required: bool 
     1. If a pilot of the version has ended, the newest ended pilot decides. It blocks if it failed,
        not if it passed or was waived. A newer unfinished pilot changes nothing.
     2. An unfinished pilot blocks.
-    3. Without any pilot, `is_required` blocks.
+    3. If there is no pilot, the version is blocked if `is_required` is set.
 
     Reads only.
 
     Args:
         extractor: The version, `task@n/model`.
-        is_required: The version needs a pilot, so that a missing pilot blocks.
+        is_required: The version needs a pilot, so that a missing pilot blocks it.
     """
     pilot = runs.find_newest_pilot(tx, extractor, must_be_ended=True) or runs.find_newest_pilot(
         tx,
@@ -157,8 +157,8 @@ def block_if_hopeless(
 
     A report is hopeless if a share misses the bound of its gate by at least HOPELESS_MISS on enough
     rows. The failed pilot blocks all further rows of the version until a pilot passes or is waived.
-    Nothing is recorded while a pilot is unfinished, because that pilot gets its own verdict, or for
-    a task that needs no pilots.
+    A task that needs no pilots gets no record. A version with an unfinished pilot gets none either,
+    because that pilot gets its own verdict.
 
     Returns:
         Whether the report is hopeless, even if an unfinished pilot kept this from being recorded.

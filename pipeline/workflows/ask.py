@@ -567,7 +567,7 @@ def estimate_all(
     No request is sent. The mean tokens of the replies are extended to all rows. In the mode decide
     the replies are those of a decision model. The other modes, which use a generating model, are
     then estimated from the requests that they would send about the first rows. If the local engine
-    answered, the estimate also contains one for Gemini's model.
+    answered, the result also contains the estimate for Gemini's model.
 
     Args:
         ws: The workspace.

@@ -249,7 +249,7 @@ def _guess_text(
 
     The rules in this order:
 
-    1. The first image column, if there is one and no free column has letters.
+    1. The first image column, if there is any and no free column has letters.
     2. The first column with letters whose name is a usual name of a text.
     3. The column with the longest texts on average, among those with letters if there are any.
 
@@ -388,7 +388,7 @@ def _find_key_fault(
         name: The column.
         rows: All rows; findings, which are rows with a fault, are skipped.
         may_be_blank: Accept a few blank cells if there are at least MIN_KEYS_BESIDE_BLANK different
-            values: one for every ROWS_PER_BLANK_KEY values, and always one.
+            values. The limit is the number of values divided by ROWS_PER_BLANK_KEY, and at least 1.
 
     Returns:
         The fault as a phrase such as "is blank on line 3", and the number of blank cells. If there

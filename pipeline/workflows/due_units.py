@@ -188,9 +188,9 @@ def is_pilot_clear(tx: Connection, task: Task, *, extractor: str) -> bool:
 def sync_and_check_index(ws: WorkspaceSession, *, exact: bool) -> bool:
     """Complete a promotion that died (a write), then return whether the index needs a build.
 
-    It needs one if there is no build, or if an entry was added, changed or deleted since the build
-    in service. The result is always false if the database has no entries, because an empty index
-    cannot be built.
+    It needs a build if there is no build in service, or if an entry was added, changed or deleted
+    since the build in service. The result is always false if the database has no entries, because
+    an empty index cannot be built.
 
     Args:
         ws: The workspace.

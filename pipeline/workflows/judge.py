@@ -301,9 +301,9 @@ def _ask(
     """Confirm the cost, record the run, and ask by live calls; `report.live` is the live run.
 
     If there is an unfinished run, it is continued. The run ends if all rows were asked or a budget
-    has no room. Without room in a budget, its error is `report.budget_error`. After an interrupt or
-    an error of the service, the run stays unfinished, and the error is in `report.live`. None of
-    these errors is raised.
+    has no room. The error of a budget without room is `report.budget_error`. After an interrupt or
+    an error of the service, the run stays unfinished, and the error is in `report.live`. These
+    errors are not raised.
 
     Raises:
         InputError: The cost was not confirmed; nothing was asked.

@@ -97,7 +97,7 @@ def plan_move(
 
     Raises:
         InputError: The batch does not exist, is not sent or is over, consists of live calls, or
-            asked for another version than the one in use; or the budget is negative or NaN.
+            asked for another version than the version in use; or the budget is negative or NaN.
         RemoteError: The database does not show whether the batch was created at the API.
     """
     ws, batch = _open_task(ws, number)
@@ -226,7 +226,7 @@ def _begin_move(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mo
     Args:
         ws: The workspace, with the task of the batch.
         tag_rounds: The rounds of this command, which remember that the batch is moved.
-        batch: A batch at the API, or one that is over and has an open move.
+        batch: A batch at the API, or a batch that is over and has an open move.
         mode: The mode of the calls that will ask its rows.
 
     Raises:

@@ -95,8 +95,9 @@ def write_task_file(data: Path, store: Store, unwritten_task: UnwrittenTask) -> 
 def save_task_with_file(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> TaskDraft:
     """Write a question's task file into the workspace, with a copy of the question's row file.
 
-    The task is also registered in the database, and its rows are stored there. If a step fails, the
-    task file and the copy are deleted again; what the database has by then stays.
+    The task is also registered in the database, and its rows are stored there. If registering or
+    storing fails, the task file and the copy are deleted again, but not the records in the
+    database.
 
     Returns:
         The draft with the paths of the task file and of the copy.
@@ -265,7 +266,7 @@ def write_new_file(path: Path, text: str, data: Path) -> None:
     """Write a new task file and trust it; it is on disk at return. An existing file raises.
 
     The file appears with its whole content or not at all. Its folder is created, but not the
-    parents of the folder. A task file is Python code, and one in the workspace's folder is run only
+    parents of the folder. A task file is Python code, and in the workspace's folder it is run only
     if its hash is recorded as trusted in the user's state folder. For such a path the hash is
     recorded first.
 

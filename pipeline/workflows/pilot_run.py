@@ -38,12 +38,12 @@ def check_or_run_pilot(
     A pilot blocks the version as `pilot.find_blocking_reason` says. A missing pilot blocks it, too,
     if there is a `size`, or if `is_required` is set and `skip` is not.
 
-    1. With `skip`, a pilot that blocks the version is first waived in the database. So is a missing
-       pilot, if the task needs pilots.
+    1. If `skip` is set, a pilot that blocks the version is first waived in the database. So is a
+       missing pilot, if the task needs pilots.
     2. If nothing blocks the version then, nothing is run, even with a `size`.
-    3. Without a `size`, a blocked version with open rows raises.
-    4. With a `size`, a pilot is run, which costs money, or an unfinished one is continued. If there
-       is neither an open row nor an unfinished pilot, nothing is run.
+    3. If there is no `size`, a blocked version with open rows raises.
+    4. If there is a `size`, a pilot is run, which costs money, or an unfinished pilot is continued.
+       If there is neither an open row nor an unfinished pilot, nothing is run.
 
     Args:
         ws: The workspace, with the version in use.

@@ -235,8 +235,8 @@ class Workspace:
                 estimate is above the setting CONFIRM_ABOVE; nothing was asked.
             ConfigurationError: A key is missing, or a budget has no room.
             FindableError: A quota was used up or the service is down, so that the calls ended
-                early. With a name, the task's file and the answers so far are stored then. Without
-                one, the answers so far are lost.
+                early. The task's file and the answers so far are stored then if there is a name,
+                and lost otherwise.
         """
         new_task = ask.parse_question(
             rows,
@@ -341,8 +341,8 @@ class Workspace:
             task: The task.
             mode: The mode; "auto" chooses it.
             wait: Wait until the answers of all batches are stored.
-            budget: Most that the call may spend, in USD. It also counts as consent to the cost.
-                Without a budget, an estimate above the setting CONFIRM_ABOVE raises.
+            budget: Most that the call may spend, in USD. It also counts as consent to the cost. If
+                there is no budget, an estimate above the setting CONFIRM_ABOVE raises.
             limit: Ask at most this many rows.
             items: Rows that replace those of `task`, which must be a `Task` object then.
             strict: Any failed quality gate is an error. Otherwise it is a warning, unless the
@@ -828,7 +828,7 @@ class Answers(RowCollection, Generic[A_co]):
         """Return the version whose answers are read, and the order of preference among versions.
 
         For a user task with preferred versions the version is None if neither the caller nor the
-        settings name one. Then the answers of all versions are read, and the task's order of
+        settings name a version. Then the answers of all versions are read, and the task's order of
         preference decides which answer of a row counts. In all other cases the version is that of
         `_choose_version`, and the order prefers no version.
 

@@ -70,7 +70,7 @@ def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> Chang
         InputError: The change is invalid, there is no row to ask about, or the cost was not
             confirmed.
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
-        FindableError: No reply was validated; the error that ended the calls.
+        FindableError: An error ended the calls before any reply was validated.
     """
     declaration = task_file.load_declaration_source(
         change.render().encode(), ws.task.name, change.draft.path

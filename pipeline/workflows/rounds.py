@@ -152,9 +152,9 @@ class TagRounds:
     def advance(self, *, wait: bool) -> None:
         """Send open rows by batch; with `wait` also poll, ingest and send again until all is done.
 
-        With `wait`, batches that are downloaded already are ingested first. Then the rows that
-        moved batches left open are asked, and the other open rows are sent. With `wait`, rows that
-        failed are sent again after all batches are over. If the API has no room, the next
+        If `wait` is set, batches that are downloaded already are ingested first. Then the rows that
+        moved batches left open are asked, and the other open rows are sent. If `wait` is set, rows
+        that failed are sent again after all batches are over. If the API has no room, the next
         submission follows the first batch that ends. The method returns early if a poll did not
         reach the API, or if a batch needs a person: the API does not know it, or it is unclear
         whether it was created.
@@ -242,14 +242,13 @@ class TagRounds:
         """Send prepared batches, and prepare and send open rows within budgets and limits.
 
         The command's report gets the new batches, and the reason if rows are not sent. A used-up
-        budget raises nothing: the command's report has its error, and the result is empty. The
-        failed batches that were counted so far are forgotten: only batches that fail from now on
-        stop the rounds.
+        budget raises nothing: the command's report has its error, and the result is empty. Earlier
+        failures are forgotten: only batches that fail after this submission stop the rounds.
 
         Args:
             is_confirmed: A person confirmed the cost before; otherwise the person is asked.
-            should_report_full_api: What to do if the API has no room for another batch while a
-                batch of this task waits there: return with the reason in the report, instead of
+            should_report_full_api: If the API has no room for another batch, and a batch of this
+                task waits at the API already, return with the reason in the report instead of
                 raising.
             should_send: Send batches; otherwise only prepare them.
             batch_number: Of the prepared batches, send only this one; new batches are sent anyway.
@@ -489,7 +488,7 @@ class TagRounds:
 
     def collect(self, *, wait: bool) -> int:
         """Poll the batches at the API, ingest downloaded batches, and return how many were ingested.
-
+        """Poll the batches at the API, ingest the downloaded; return how many were ingested.
         Does not poll if no batch is at the API.
 
         Args:

@@ -84,8 +84,8 @@ def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> R
 
     Raises:
         InputError: The condition is invalid, no row of it can be asked, another condition's run is
-            not finished, VERSION was used before or is not above that of the file, or the task is a
-            built-in one.
+            not finished, VERSION was used before or is not above that of the file, or the task is
+            built in.
     """
     task = _require_user_task(ws.task)
     with ws.store.read() as tx:
@@ -383,7 +383,7 @@ def estimate_selection(
 
     Raises:
         InputError: The condition is invalid, no row of it can be asked, another condition's run is
-            not finished, or there is a condition and the task is a built-in task.
+            not finished, or there is a condition and the task is built in.
     """
     ws.sync_rows()
     if condition and select_rows(ws, condition, limit=limit) is not None:

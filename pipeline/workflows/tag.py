@@ -341,10 +341,10 @@ def _confirm_cost(
     """Confirm the estimated cost of a run, if a person must be asked.
 
     A person is asked if the cost is above CONFIRM_ABOVE. A person is asked in any case about a
-    backfill, about asking answered rows again, and if the mode was chosen automatically and is
-    dearer than the cheapest mode. The cost includes batches that are prepared and not sent. For the
-    mode batch it also includes asking all rows once more, if the setting MOVE_AFTER may move late
-    batches to another mode.
+    backfill, about asking answered rows again, and if the mode was chosen automatically and is not
+    the cheapest mode. The cost includes batches that are prepared and not sent. For the mode batch
+    it also includes asking all rows once more, if the setting MOVE_AFTER may move late batches to
+    another mode.
 
     Args:
         ws: The workspace.
@@ -381,8 +381,8 @@ def _print_tag_estimate(
 
     Also printed are the price of moving late batches (MOVE_AFTER), warnings, and a proposal of the
     mode decide if it is cheaper. If nothing is to be sent, the line about the rows is left out.
-    Answered rows are those with an answer of the version in use, which are not asked again. What
-    these answers have cost is printed, too.
+    Answered rows are those with an answer of the version in use, which are not asked again. The
+    past cost of these answers is printed, too.
 
     Args:
         ws: The workspace.
@@ -430,7 +430,7 @@ def _choose_mode(
 
     1. A backfill is by batch.
     2. A requested mode is used.
-    3. Without an open row, it is batch, which collects the open batches.
+    3. If no row is open, it is batch, which collects the open batches.
     4. If batches are open and the open rows need no request, because they get answers of equal
        rows, it is batch.
     5. If a mode is recommended, it is that mode.
@@ -482,9 +482,9 @@ def _begin_run(
 ) -> int:
     """Record a new run, or continue the task's unfinished run of this kind; return its number.
 
-    The kinds are backfill and `tag`. A continued run gets the budget of the options, if they have
-    one, and is otherwise unchanged. An unfinished backfill under another version is ended, and a
-    new run begins. With a selection, its own run begins, and an unfinished `tag` run is ended.
+    The kinds are backfill and `tag`. A continued run gets the budget of the options, if it is set,
+    and is otherwise unchanged. An unfinished backfill under another version is ended, and a new run
+    begins. With a selection, its own run begins, and an unfinished `tag` run is ended.
 
     Args:
         ws: The workspace.

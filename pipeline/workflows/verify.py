@@ -81,8 +81,7 @@ def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
 
     Returns:
         JSON members: backend, models, `list_lag` (seconds until a new batch was in the list of
-        batches), cost in USD, and `facts`: the other measurements, {what was measured: result as
-        text}.
+        batches), cost in USD, and `facts`: the other measurements, {subject: result as text}.
 
     Raises:
         InputError: The cost was not confirmed; nothing was sent.
@@ -225,6 +224,8 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
 def _describe_batch_duration(backend: str, sent_batches: Iterable[BatchRow]) -> str:
     """Return how long the API says that the batch took, as a text; else why that is not known.
 
+    The text begins with "met" (measured) or "not met" (not measured).
+
     Args:
         backend: The backend; the local engine has no such duration.
         sent_batches: All batches that were sent; the last one of the mode batch counts.
@@ -280,7 +281,7 @@ def _measure_decisions(check_ws: WorkspaceSession) -> tuple[dict[str, str], floa
 
     Returns:
         A text for each of DECISION_FACTS, and the cost in USD. With the local engine nothing is
-        asked: all texts are "not met", and the cost is 0.
+        asked: all texts begin with "not met" (not measured), and the cost is 0.
     """
     if check_ws.backend == "local":
         return dict.fromkeys(DECISION_FACTS, "not met: the local engine answered"), 0.0
