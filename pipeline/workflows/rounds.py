@@ -487,8 +487,8 @@ class TagRounds:
         return max(0, self._limit - asked_count)
 
     def collect(self, *, wait: bool) -> int:
-        """Poll the batches at the API, ingest downloaded batches, and return how many were ingested.
-        """Poll the batches at the API, ingest the downloaded; return how many were ingested.
+        """Poll the batches at the API, and ingest all downloads; return the number of these.
+
         Does not poll if no batch is at the API.
 
         Args:
