@@ -173,11 +173,13 @@ def _parse_question(question: Mapping[str, Any], path: str) -> Question:
     """Return a checked question from its message.
 
     The criteria of a "choice" map each option to its meaning. Those of a "score" are a list of the
-    levels' meanings; here the levels become options named by their index, "0", "1" and so on. Those
-    of a "noul" (a yes/no question) are only checked, because they are not used.
+    levels' meanings; here the levels become options named by their index, "0", "1" and so on. A
+    "noul" (the API's name of a yes/no question) may have criteria. They are checked, but the
+    returned question has none.
 
     Raises:
-        ApiError: 400, if its type is unknown, or instructions or criteria are missing or invalid.
+        ApiError: 400, if its type is unknown, its instructions are missing or invalid, its criteria
+            are invalid, or a "choice" or "score" has no criteria.
     """
     question_type = question.get("type", "")
     if question_type not in QUESTION_TYPES:

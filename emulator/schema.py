@@ -322,7 +322,7 @@ def _add_sizes(
     A `min_size` of None means 0, a `max_size` of None unlimited.
 
     Raises:
-        ApiError: 400, if the bounds contradict each other or the minimum is too large.
+        ApiError: 400, if the minimum is negative, too large, or above the maximum.
     """
     minimum = int(min_size or 0)
     maximum = None if max_size is None else int(max_size)

@@ -263,11 +263,13 @@ def _is_similar(words: tuple[str, ...], other_words: tuple[str, ...]) -> bool:
 
 
 def _add_single_words(text: str, phrases: list[_Phrase], *, min_count: int) -> None:
-    """Append phrases of a single word to `phrases` until there are `min_count`, if possible.
+    """Append phrases of a single word to `phrases` until there are `min_count` phrases.
 
-    The words are taken in the order of the text, but words of less than `_MIN_NAME_CHARS`
-    characters come last. Words without a letter are left out, and also stop words, except while
-    `phrases` is empty.
+    There may be fewer if the text has no more words. The words are taken in the order of the text,
+    but words of less than `_MIN_NAME_CHARS` characters come last.
+
+    Words without a letter are skipped, and words that are a phrase already. A stop word is taken
+    only as the very first phrase.
     """
     if len(phrases) >= min_count:
         return

@@ -267,15 +267,18 @@ class _Poll:
     def _try_check(self, batch: BatchRow) -> str:
         """Look at a batch and return its state in words; record an error instead of raising it.
 
-        A batch that the API does not know, or does not show to this key, is added to the report's
-        `gone`. Any other error is kept in `check_errors` until a look at the batch succeeds. The
-        first transient error of a batch is printed. A successful look sets `failing_since` to None.
+        - A batch that the API does not know is added to the report's `gone`.
+        - A batch that the API does not show to this key, because it was created with another key,
+          is added to `gone` and `other_keys`.
+        - Any other error is kept in `check_errors` until a look at the batch succeeds. The first
+          transient error of a batch is printed. `failing_since` is the time of the first transient
+          error of any batch, and None again after a look that succeeds.
 
         Returns:
             "" after an error.
 
         Raises:
-            KeyRefusedError: The API refuses the key.
+            KeyRefusedError: The API refuses the key, and not because another key created the batch.
         """
         try:
             note = self._check_batch(batch)

@@ -112,8 +112,9 @@ class Provenance:
 def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
     """Return the origin of a batch's replies: number, version, model, fingerprint and mode.
 
-    The model and its prices are from the table of models. If the table does not have the model, the
-    setting PRICES gives its prices. If PRICES is not set, the model has no price.
+    Reads the table of models from files: the product's own, and the file of the setting
+    MODELS_FILE. It gives the prices of the model. If it does not have the model, the setting PRICES
+    gives them. If PRICES is not set, the model has no price.
 
     Raises:
         ConfigurationError: The batch was made with a price, but now neither the table nor PRICES

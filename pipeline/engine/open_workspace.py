@@ -114,8 +114,8 @@ def _open_session(
             checks the tables of all used tasks.
 
     Raises:
-        ConfigurationError: `access` is READ and the task was never used here, the folder belongs to
-            another database, or the workspace is bound to another backend.
+        ConfigurationError: With any `access`, the folder belongs to another database, or the
+            workspace is bound to another backend. With READ, also if the task was never used here.
         InconsistentError: `access` is READ, and tables of a task are missing.
     """
     make_directory(settings.data)

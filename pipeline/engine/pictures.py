@@ -180,8 +180,8 @@ def inspect_image(content: bytes) -> Picture:
     taking is read from EXIF, and is None if EXIF has no valid time.
 
     Raises:
-        PictureError: The bytes are not an image that can be opened, or the image is blank: no frame
-            shows anything but white or black.
+        PictureError: The bytes are not an image that can be opened, or the image is blank: each
+            frame is completely white or completely black.
     """
     with _open_image(content) as image:
         mime_type = _MIME_TYPES[str(image.format)]

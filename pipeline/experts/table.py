@@ -484,27 +484,27 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
 
 
 def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -> None:
-    """Insert people (username, values by column) with their scores, in order.
+    """Insert people in order, each with the score that this computes from the person's values.
 
-    A person without a value for a column that others have gets NULL; if the column does not accept
-    NULL, an empty text, 0 or for tags an empty list. New ids follow the highest id that any person
-    had, unless the database assigns ids.
+    A person gets NULL in a column that only other people have. A column that does not accept NULL
+    always gets a value: an empty text, 0, or for tags an empty list. New ids follow the highest id
+    that any person had, unless the database assigns ids.
 
     Args:
         tx: The caller's transaction, which must be rolled back after an error.
-        people: Usernames and values. The usernames must be new.
+        people: The username and the values by column of each person. The usernames must be new.
 
     Raises:
         RefusedRowError: A rule of the table refuses a row.
     """
     shape = reflect_shape(tx)
-    columns: dict[Any, Any] = {}
+    default_values: dict[Any, Any] = {}
     for _, values in people:
-        columns |= dict.fromkeys(values)
-    columns |= shape.blanks
+        default_values |= dict.fromkeys(values)
+    default_values |= shape.blanks
 
     rows = [
-        to_stored_values(tx, {**columns, USERNAME: username, **values})
+        to_stored_values(tx, {**default_values, USERNAME: username, **values})
         for username, values in people
     ]
     for row in rows:

@@ -314,7 +314,7 @@ class _SchemaConverter:
 
         For a vocabulary, the description names its file; the system instruction lists the terms
         under that name. A vocabulary of more than MAX_OPTIONS terms becomes a text without an enum,
-        because the API refuses large enums.
+        because the API refuses large enums; its terms are not checked here.
 
         Raises:
             TypeError: Two choices have the same text, or null is the only choice.

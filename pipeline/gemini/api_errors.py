@@ -303,17 +303,23 @@ def _build_throttling_error(
     """Return the error for an HTTP 429, with a hint that depends on the kind of quota.
 
     Args:
-        message: The complete message of the error.
+        message: The message of the error, except for a model without quota.
         error: The error object of the reply, which names the quota.
-        action: A verb and its object for the message.
+        action: The refused action, a verb and its object. It is only in the message about a model
+            without quota.
         status: The status name of the refusal.
         retry_after_s: The delay that the server asked for.
-        now: Gives the day of a daily quota.
+        now: The daily quota starts anew at the next midnight in Pacific time.
 
     Returns:
         KeyRefusedError if no waiting helps: the model has no quota at all, or credit is used up.
-        Otherwise ThrottledError. A daily quota sets its `resets_at`. `is_queue_full` is set if
-        neither a quota nor a delay is named, as for a full batch queue.
+
+        Otherwise ThrottledError, by the first case that applies:
+
+        - The model itself is full: with the delay of the server.
+        - A daily quota is used up: with the time `resets_at`.
+        - Any other case: with the delay. `is_queue_full` is set if neither a quota nor a delay is
+          named, as for a full batch queue.
     """
     google_message = to_text(error.get("message"))
     if NO_QUOTA_PATTERN.search(google_message):

@@ -102,8 +102,8 @@ class FieldTally:
         """Return the counts of the 12 commonest values, the commonest first.
 
         Equally common values are ordered by their texts. Members of lists with more than 30
-        characters are left out. More than 12 different numbers are counted in at most 12 ranges of
-        equal size, in ascending order.
+        characters are left out. If a field without lists has more than 12 different numbers, they
+        are counted in at most 12 ranges of equal width, in ascending order.
 
         Args:
             name: Name of the field. Each count has a WHERE= text with this name, such as

@@ -174,11 +174,18 @@ class _Compiler(ABC):
     def make_condition(self, expression: Expression) -> ColumnElement[bool]:
         """Return the SQL condition of an expression; see `compile_where`.
 
-        All values in a cell are compared, at any depth, except the empty text. `null` is true if
-        there is no such value. `!=` is true if no value is equal; all other comparisons are true if
-        any value fits. They are NULL if there is no value to compare, so `tone != 'warm'` is not
-        met by a row without a tone. If all operands are of one kind, only values of this kind are
-        compared; otherwise values of other kinds just differ. The negation of NULL is NULL.
+        All values in a cell are compared, at any depth, except the empty text. An operand is a
+        value that the expression compares with, such as 'warm' or 3.
+
+        - `null` is true if the cell has no value.
+        - `!=` is true if no value of the cell equals an operand.
+        - Every other comparison is true if a value of the cell fits an operand.
+
+        The last two are NULL if the cell has no value to compare. So `tone != 'warm'` is not met by
+        a row without a tone. The negation of NULL is NULL.
+
+        If all operands are of one kind (numbers or texts, for example), only values of this kind
+        are compared. Otherwise values of all kinds are; values of different kinds are not equal.
 
         Raises:
             InputError: The expression names an unknown column.

@@ -468,8 +468,8 @@ class _PlanEstimator:
         """Return the estimate of live calls in a mode: cost, duration, warnings.
 
         The duration follows from the measured or usual duration of a call, the calls at the same
-        time and the limits. It is None if nothing is known. Flex is absent if it does not serve the
-        model.
+        time and the limits. The duration is None if nothing is known. If flex does not serve the
+        model, the estimate says so in `absent`, and the mode is not offered.
 
         Args:
             mode: Live, flex or decide. Batches have `estimate_batch`, and priority has no estimate.
