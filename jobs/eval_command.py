@@ -30,6 +30,8 @@ from pipeline.workflows.try_out import DRAFT_SIDE
 
 # The largest trial that is proposed; its interval is narrow.
 MAX_TRIED_ROWS = 200
+# A smaller p-value is not printed itself.
+MIN_PRINTED_CHANCE = 0.001
 
 
 def evaluate(
@@ -118,7 +120,7 @@ def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
     """Return the output of `eval` about labels: a line per version, then a table of fields.
 
     If two versions are compared, a verdict for each field follows the table. Then a line says how
-    many labelled rows the present version was not asked about, and another line how many labels are
+    many labelled rows the present version has no answer to, and another line how many labels are
     missing; each only if there are any. If no row is labelled or no version has answers, the only
     output is a sentence that says so.
     """
@@ -145,10 +147,12 @@ def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
         rows_text = plural(
             report.unasked_rows, f"labelled {labels.singular}", f"labelled {labels.plural}"
         )
+        printed_text = "how many answers are right"
+        if _is_pair(report) and not report.missing_labels:
+            printed_text = "the verdict"
         output.append(
-            f"{version_name} was not asked about {rows_text}, because corrected {labels.plural} "
-            "are not asked again; the next command asks them, stores no answer, "
-            "and prints the verdict"
+            f"{version_name} has no answer to {rows_text}; the next command asks about them, "
+            f"stores no answer, and prints {printed_text}"
         )
     if report.missing_labels:
         rows_text = plural(
@@ -234,6 +238,13 @@ def format_share(share: Share) -> str:
     return f"{share.accuracy or 0:.0%} [{low:.0%}, {high:.0%}]"
 
 
+def _format_chance(chance: float) -> str:
+    """Return a p-value, such as `p = 0.021`; below 0.001 it is `p < 0.001`."""
+    if chance < MIN_PRINTED_CHANCE:
+        return f"p < {MIN_PRINTED_CHANCE}"
+    return f"p = {chance:.3f}"
+
+
 def format_verdict(comparison: FieldComparison) -> str:
     """Return in words whether the sign test shows that one version is better in a field.
 
@@ -245,7 +256,7 @@ def format_verdict(comparison: FieldComparison) -> str:
     if comparison.verdict != NO_DIFFERENCE:
         return (
             f"{comparison.name}: {comparison.verdict} (only A right {comparison.only_a:,} times, "
-            f"only B {comparison.only_b:,} times; p = {comparison.chance:.3f})"
+            f"only B {comparison.only_b:,} times; {_format_chance(comparison.chance)})"
         )
     line = f"{comparison.name}: {NO_DIFFERENCE}"
     if differing_rows < MIN_DIFFERING_ROWS:

@@ -69,7 +69,8 @@ def try_(
     --yes.
 
     --a and --b compare two versions on a random sample of rows. A number is a version with stored
-    answers. `draft` asks the current question of TASK's file with MODEL.
+    answers. `draft` asks the current question of TASK's file with MODEL, or with --mode decide as
+    decisions.
 
     --labelled draws rows that a person corrected or reviewed first, then others, and prints how
     often the answers are right.
@@ -90,6 +91,7 @@ def try_(
             (a, b),
             size=n or DEFAULT_PAIR_SAMPLE_SIZE,
             seed=pilot.DEFAULT_PILOT_SEED if seed is None else seed,
+            mode=mode,
             labelled=labelled,
         )
         return _report_comparison(comparison_report, is_placeholder=ws.has_placeholder_answers)

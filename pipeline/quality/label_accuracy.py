@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
+from pipeline.engine import closed_questions
 from pipeline.engine.task import Task
 from pipeline.quality.intervals import compute_wilson_interval
 from pipeline.store import answers, labels
@@ -231,7 +232,7 @@ class AccuracyReport:
     present_index: int | None = None
     # Labelled rows that only this version did not answer. A trial can ask them.
     unasked_rows: int = 0
-    # Decisions answered rows under this version.
+    # Decisions answered rows under this version: all fields, or the closed fields of a mixed task.
     present_uses_decisions: bool = False
 
     @property
@@ -332,8 +333,27 @@ def measure_versions(
                 row_id not in sides[index] and all(row_id in side for side in other_sides)
                 for row_id in read_valid_labels(tx, task)
             )
-            report.present_uses_decisions = has_decisions(tx, task.name, task.version_label)
+            report.present_uses_decisions = _uses_decisions(tx, task, version)
     return report
+
+
+def _uses_decisions(tx: Connection, task: Task, version: str) -> bool:
+    """Return whether decisions answered rows under a version of the task's prompt version.
+
+    The answers of a mixed task have the generating model in their version. So any decisions under
+    the prompt version count there.
+    """
+    if has_decisions(tx, task.name, version):
+        return True
+    is_decided = has_decisions(tx, task.name, task.version_label)
+    return is_decided and closed_questions.is_mixed(task)
+
+
+def expand_version(task: Task, text: str) -> str:
+    """Return `task@2` for "2" and `task@2/model` for "2/model"; other texts stay unchanged."""
+    if text.partition("/")[0].isdecimal():
+        return f"{task.version_label.partition('@')[0]}@{text}"
+    return text
 
 
 def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> list[str]:
@@ -341,7 +361,7 @@ def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
 
     If all `texts` are None or empty, these are the two newest versions with answers, or the only
     version. Otherwise they are the versions in `texts`, without None and empty texts; a number
-    becomes the prompt version `task@number`.
+    becomes the prompt version `task@number`, also before `/model`.
 
     Raises:
         InputError: A version has no answers, or both are the same version.
@@ -352,9 +372,7 @@ def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
 
     versions = []
     for text in filter(None, texts):
-        version = text
-        if text.isdecimal():
-            version = f"{task.version_label.partition('@')[0]}@{text}"
+        version = expand_version(task, text)
         if not any(answers.belongs_to_version(name, version) for name in answered_versions):
             raise InputError(
                 f"version {text!r} has no answers; nothing was measured",

@@ -29,7 +29,13 @@ from sqlalchemy import (
 )
 
 from pipeline.core.states import Mode
-from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, VersionPreference, is_preferred
+from pipeline.store.answers import (
+    FORGOTTEN_ANSWER,
+    PERSON,
+    VersionPreference,
+    has_version,
+    is_preferred,
+)
 from pipeline.store.database import cached_in_snapshot, select_matching
 from pipeline.store.least_probability import LeastProbability
 from pipeline.store.reviews import is_reviewed_answer
@@ -169,16 +175,16 @@ def select_confident_ids(preference: VersionPreference) -> Select[Any]:
     )
 
 
-def has_decisions(tx: Connection, task: str, version_label: str) -> bool:
-    """Return whether rows were asked under a prompt version of a task by decisions.
+def has_decisions(tx: Connection, task: str, version: str) -> bool:
+    """Return whether rows were asked under a version of a task by decisions.
 
     Args:
-        version_label: The prompt version, such as `reviews@1`; its answers may be of any model.
+        version: A version, or a prompt version such as `reviews@1`, which means all its models.
     """
     query = select(batches.c.number).where(
         batches.c.task == task,
         batches.c.way == Mode.DECIDE,
-        batches.c.extractor.startswith(f"{version_label}/", autoescape=True),
+        has_version(batches.c.extractor, version),
     )
     return tx.execute(query.limit(1)).first() is not None
 

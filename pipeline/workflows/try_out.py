@@ -39,6 +39,7 @@ from pipeline.quality.label_accuracy import (
     FieldComparison,
     compare_with_labels,
     count_agreement,
+    expand_version,
     read_valid_labels,
     to_field_documents,
 )
@@ -631,6 +632,7 @@ def compare_sides(
     *,
     size: int,
     seed: int,
+    mode: str = Mode.LIVE.value,
     is_draft_loaded: bool = False,
     labelled: bool = False,
 ) -> ComparisonReport:
@@ -643,16 +645,18 @@ def compare_sides(
 
     Args:
         ws: The workspace.
-        texts: The sides: a version (`2` or `task@2`), or DRAFT_SIDE for the draft.
+        texts: The sides: a version (`2`, `task@2`, or either with `/model`), or DRAFT_SIDE for the
+            draft.
         size: Rows of the sample.
         seed: Seed of the draw.
+        mode: In which the draft is asked, one of SINGLE_ROW_MODES.
         is_draft_loaded: The task of `ws` is the draft, so neither the task's file nor its rows are
             read.
         labelled: Draw labelled rows first.
 
     Raises:
-        InputError: A side is invalid, there is nothing to compare, or the cost was not confirmed;
-            nothing was asked.
+        InputError: A side or the mode is invalid, there is nothing to compare, or the cost was not
+            confirmed; nothing was asked.
         ConfigurationError: No key is set, or the model does not exist.
     """
     labels = {
@@ -660,6 +664,8 @@ def compare_sides(
     }
     if DRAFT_SIDE in texts and not is_draft_loaded:
         ws, _ = _sync_or_load_draft(ws)
+    if DRAFT_SIDE in texts:
+        ws = open_in_mode(ws, mode)
 
     outcomes = dict[int, dict[str, Any]]()
     with ws.store.read() as tx:
@@ -686,9 +692,10 @@ def compare_sides(
 
     ws.announce_placeholders()
     try_report = None
+    draft_text = ""
     if DRAFT_SIDE in texts:
         try_report = try_rows(ws, list(names))
-    if try_report is not None:
+        draft_text = f"the draft of {try_report.extractor}"
         outcomes[texts.index(DRAFT_SIDE)] = {
             row.id: row.answer or row.reason or row.outcome for row in try_report.items
         }
@@ -705,7 +712,6 @@ def compare_sides(
         for pair in pairs
         if not isinstance(pair["a"], str) and not isinstance(pair["b"], str)
     ]
-    draft_text = f"the draft of {ws.extractor}"
     sides = (labels.get(0, draft_text), labels.get(1, draft_text))
     return ComparisonReport(
         sides,
@@ -718,17 +724,14 @@ def compare_sides(
 
 
 def _version_label(task: Task, text: str) -> str:
-    """Return the prompt version of a text: `task@2` for "2"; a text with `@` stays unchanged.
-
-    The version need not exist.
+    """Return the version of a text, see `expand_version`; the version need not exist.
 
     Raises:
-        InputError: The text is neither a number nor a label.
+        InputError: The text has neither a number nor a label.
     """
-    if text.isdecimal():
-        return f"{task.version_label.partition('@')[0]}@{text}"
-    if "@" in text:
-        return text
+    version = expand_version(task, text)
+    if "@" in version:
+        return version
     raise InputError(
         f"{text!r} is neither a version nor {DRAFT_SIDE!r}; nothing was asked",
         hint=f"for example {OptionHint(a='1')} {OptionHint(b=DRAFT_SIDE)}; "

@@ -5,12 +5,13 @@ import shlex
 
 import pytest
 
-from tests.acceptance.product import Workspace, write_declaration
+from tests.acceptance.product import MODEL, Workspace, write_declaration
 from tests.outside.answers import Json, member, user_text
 from tests.outside.server import Outside
 
 FIELDS = {"tone": "Literal['praise', 'blame']", "stars": "int"}
 ROW_COUNT = 30
+DECISION_MODEL = "gemini-decision-1"
 DRAWN = "examples='corrections'"
 
 
@@ -148,7 +149,8 @@ def test_printed_command_measures_corrected_rows(
     workspace.run_command("tag", mode="live")
     unmeasured = workspace.run_command("eval")
     assert "25 rows labelled, 0 measured" in unmeasured.stdout
-    assert "was not asked about 25 labelled rows" in unmeasured.stdout
+    sentence = "has no answer to 25 labelled rows; the next command asks about them"
+    assert f"{sentence}, stores no answer, and prints the verdict" in unmeasured.stdout
     assert "more;" not in unmeasured.stdout
     assert workspace.read_json("eval")["labels_needed"] == 0
 
@@ -156,7 +158,40 @@ def test_printed_command_measures_corrected_rows(
     _, verb, *words = shlex.split(command)
     tried = workspace.run_command(verb, *words).stdout
     assert "A right in 0 of 25 labelled rows" in tried
-    assert "tone: B is better (only A right 0 times, only B 25 times; p = 0.000)" in tried
+    assert "tone: B is better (only A right 0 times, only B 25 times; p < 0.001)" in tried
+
+
+def test_decisions_are_compared_with_another_model_of_their_version(
+    notes_workspace: Workspace, outside_server: Outside
+) -> None:
+    """The command after `eval` asks the present version's own model; decisions try a draft."""
+    workspace = notes_workspace
+    text = write_declaration(
+        {"tone": FIELDS["tone"]},
+        prompt="{text}",
+        items="notes.csv",
+        extra_arguments=("version=2",),
+    )
+    workspace.write_file("tasks/notes.py", text)
+    workspace.run_command("tag", mode="decide", limit=25)
+    correct(workspace, *range(1, 11))
+    workspace.run_command("tag", mode="live")
+    unmeasured = workspace.run_command("eval")
+    assert f"notes@2/{MODEL} has no answer to 10 labelled rows;" in unmeasured.stdout
+    assert "stores no answer, and prints how many answers are right\n" in unmeasured.stdout
+    assert "--mode" not in unmeasured.stderr
+    assert "-b draft" in unmeasured.stderr
+    by_number = workspace.read_json("eval", a=f"2/{DECISION_MODEL}")["versions"]
+    assert [version["version"] for version in by_number] == [f"notes@2/{DECISION_MODEL}"]
+
+    decided_count = len(outside_server.decisions)
+    sides = {"a": f"2/{DECISION_MODEL}", "b": "draft", "n": 5}
+    tried = workspace.read_json("try", labelled=True, mode="decide", **sides)
+    assert tried["b"] == f"the draft of notes@2/{DECISION_MODEL}"
+    assert len(outside_server.decisions) == decided_count + 5
+    tried = workspace.read_json("try", labelled=True, **sides)
+    assert tried["b"] == f"the draft of notes@2/{MODEL}"
+    assert len(outside_server.decisions) == decided_count + 5
 
 
 def test_draft_is_tried_on_labelled_rows(
