@@ -46,7 +46,7 @@ def judge(
     nothing twice except the calls that were running.
 
     If it judged anything, it writes the report of `qc`. The report has for each field the share of
-    values that the text supports.
+    judged answers that the text supports. A list is supported if each of its members is.
     """
     if all_ and n is not None:
         raise InputError(
@@ -101,7 +101,7 @@ def _estimate_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:
 
 
 def _report_lines(report: JudgeReport, labels: TaskLabels) -> Output:
-    """Return the lines of `judge`: the counts and the cost, then the shares of supported values.
+    """Return the lines of `judge`: the counts and the cost, then the shares of supported answers.
 
     The first line has the judged and failed rows, the calls and the cost. If nothing was judged, it
     says why. Lines about rows judged before, rows left out and doubtful rows are there if there are
@@ -144,10 +144,8 @@ def _explain_nothing_judged(report: JudgeReport, labels: TaskLabels) -> str:
         return "nothing to judge"
     rows = plural(report.selected, labels.singular, labels.plural)
     line = f"nothing to judge: {rows} of the selection judged before"
-    # Only a full sample can be larger; otherwise all rows are in it.
-    if report.sample_rows is not None and report.selected == report.sample_rows:
-        larger_sample = CommandHint("judge", task=labels.task_option, n=2 * report.sample_rows)
-        line += f"; `{larger_sample}` judges more"
+    if report.larger_sample is not None:
+        line += f"; `{report.larger_sample}` judges more"
     return line
 
 

@@ -85,7 +85,8 @@ def _status_lines(
     partly_answered = document.get("partly_answered", 0)
     if partly_answered:
         have = plural(partly_answered, "open row has its", "open rows have their")
-        lines.append(("closed", f"{have} closed fields; `tag` asks their other fields"))
+        pronoun = "its" if partly_answered == 1 else "their"
+        lines.append(("closed", f"{have} closed fields; `tag` asks {pronoun} other fields"))
     lines += _stale_lines(document.get("stale"))
     lines += _doubtful_lines(document.get("doubtful"))
     lines += _judge_lines(document.get("judge"))

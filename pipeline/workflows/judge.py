@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
@@ -35,6 +35,7 @@ from pipeline.quality import evaluate
 from pipeline.quality.support import SupportedShare, SupportTally
 from pipeline.store import runs
 from pipeline.store.database import Connection, Store
+from pipeline.tables.grid import Grid
 
 ALL_ASKED_REASON = "all rows were asked"
 
@@ -73,12 +74,14 @@ class JudgeReport:
     live: LiveReport | None = None
     # The error of the budget that ended the run, if one did.
     budget_error: BudgetError | None = None
-    # How many values of the selection are supported, by field.
+    # How many judged answers of the selection are supported, in total and by field.
     supported: list[SupportedShare] = field(default_factory=list)
     # Rows of the task with a confidence below DOUBTFUL, also of decided fields.
     doubtful: int = 0
     # None if no answer of the selection is judged.
     next_command: CommandHint | None = None
+    # The command that judges a sample of twice the size; None if all rows are selected already.
+    larger_sample: CommandHint | None = None
 
     @property
     def judged(self) -> int:
@@ -154,7 +157,8 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
     An error that ends the calls early is in the report and not raised; `JudgeReport.check` raises
     it.
 
-    With `options.dry` the report has only the estimate, and nothing is asked, waited for or stored.
+    With `options.dry` the report has only the estimate and the number of doubtful rows, and nothing
+    is asked, waited for or stored.
 
     Raises:
         InputError: A field does not exist, the task sends images, or the cost was not confirmed;
@@ -171,7 +175,10 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
     evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
     judge_ws = ws.for_decisions()
     if options.dry:
-        return _plan_report(judge_ws, options, field_names)[0]
+        report, _ = _plan_report(judge_ws, options, field_names)
+        with ws.store.read() as tx:
+            report.doubtful = _count_doubtful_rows(tx, ws.task.rows.grid(tx))
+        return report
 
     # The other process may be judging the same answers, which claim no rows.
     with ws.lock(judge_lock(ws.task.name)):
@@ -203,8 +210,7 @@ def _complete_report_and_views(
     with store.read() as tx:
         report.supported = _measure_support(tx, task, selection)
         grid = task.rows.grid(tx)
-        doubt_counts = grid.count_doubtful(tx)
-        report.doubtful = doubt_counts.doubtful_rows if doubt_counts else 0
+        report.doubtful = _count_doubtful_rows(tx, grid)
     if report.doubtful:
         condition = f"{grid.doubtful_name} = true"
         report.next_command = task.labels.command("items", where=condition)
@@ -214,6 +220,12 @@ def _complete_report_and_views(
     # A command that ended a killed run stored its probabilities without these columns.
     judged_fields = [share.field for share in report.supported if share.field is not None]
     task.own_tables.refresh_views(store, judged_fields)
+
+
+def _count_doubtful_rows(tx: Connection, grid: Grid) -> int:
+    """Return the number of rows with a confidence below DOUBTFUL that nobody reviewed."""
+    doubt_counts = grid.count_doubtful(tx)
+    return doubt_counts.doubtful_rows if doubt_counts else 0
 
 
 def _choose_fields(task: Task, names_text: str) -> tuple[str, ...]:
@@ -271,6 +283,10 @@ def _plan_report(
 
     expected_usage = calibration.applied(usage, count=report.open_rows)
     report.selected = planner.selected_count
+    # Only a full sample can be larger; otherwise all rows are in it.
+    if judged_rows.sample_rows is not None and report.selected == judged_rows.sample_rows:
+        larger_rows = replace(judged_rows, sample_rows=2 * judged_rows.sample_rows)
+        report.larger_sample = larger_rows.command(ws.task)
     report.left_out = dict(planner.left_out)
     report.questions = planner.question_count
     report.estimated_cost = calculate_cost(
@@ -369,7 +385,7 @@ def _measure_support(
     task: Task,
     selection: JudgeSelection,
 ) -> list[SupportedShare]:
-    """Return how many judged values of the selected answers are supported, by field."""
+    """Return how many of the selected answers are supported, in total and by field."""
     tally = SupportTally()
     for page in read_answer_pages(tx, task, selection):
         for answer in page:

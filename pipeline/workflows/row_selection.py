@@ -270,9 +270,13 @@ def _with_record(task: UserTask, record: TaskRecord) -> UserTask:
 def _describe_selection(selection: RowSelection) -> str:
     """Return a line with the selected rows, their version, and the rows that are left out."""
     rows_text = plural(selection.row_count, "row")
-    line = f"{rows_text} of {selection.condition!r} will be asked under {selection.label}"
-    if selection.asked_again_rows:
-        line += f", {selection.asked_again_rows:,} of them again; the old answers stay"
+    again_rows = selection.asked_again_rows
+    asked_text = "asked again" if again_rows == selection.row_count == 1 else "asked"
+    line = f"{rows_text} of {selection.condition!r} will be {asked_text} under {selection.label}"
+    if again_rows and selection.row_count > 1:
+        line += f", {again_rows:,} of them again"
+    if again_rows:
+        line += f"; the old {'answer stays' if again_rows == 1 else 'answers stay'}"
     reasons = _format_reasons(selection.left_out)
     if reasons:
         line += f"; left out: {reasons}"

@@ -134,6 +134,18 @@ def test_second_judge_says_how_many_rows_were_judged_before(letters: Workspace) 
     assert "were judged before" not in letters.run_command("judge", n=5).stdout
 
 
+def test_hint_of_a_second_judge_has_the_options_that_select(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """The hint judges a larger sample of the same seed, and only the same fields."""
+    options: dict[str, Any] = {"fields": "topic", "n": 5, "seed": 3}
+    letters.run_command("judge", **options)
+    hint = "`findable judge --task letters --fields topic -n 10 --seed 3` judges more"
+    assert hint in letters.run_command("judge", **options).stdout
+    assert hint in letters.run_command("judge", **options, dry=True).stdout
+    assert len(outside_server.decisions) == 5
+
+
 def test_wrong_options_are_refused_with_the_fields(letters: Workspace) -> None:
     """Nothing is asked for an unknown field, or with both a sample and all rows."""
     process = letters.run_command("judge", fields="tonne", code=2)
@@ -330,6 +342,7 @@ def test_gates_bound_the_supported_share(letters: Workspace, outside_server: Out
     assert "supported, tone: 0 % [0 %, 11.4 %] of 30 judged answers" in process.stdout
     doubtful_rows = letters.read_json("items", where="doubtful = true", limit=100)["items"]
     assert len(doubtful_rows) == letters.status()["doubtful"]["count"] == 30
+    assert letters.read_json("judge", dry=True)["doubtful"] == 30
     letters.settings["GATES"] = "supported-tone=0.5,same=off"
     assert "supported-tone" in letters.run_command("qc", code=GATE_FAILED).stderr
     letters.settings["GATES"] = "supported-tone=..0.5,same=off"

@@ -123,6 +123,8 @@ def test_answered_rows_of_a_condition_are_asked_under_a_new_version(
     assert "under notes@6, 2 of them again; the old answers stay" in again
     workspace.run_command("tag", mode="live")
     assert answers_by_version(workspace)["notes@6"] == all_ids - {"7"}
+    again = workspace.run_command("tag", where="id = 1", mode="live", yes=True).stderr
+    assert "1 row of 'id = 1' will be asked again under notes@7; the old answer stays" in again
 
 
 def test_open_rows_of_a_condition_are_asked_under_the_version_of_the_file(
