@@ -40,7 +40,7 @@ from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport
 from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
-from pipeline.core.states import is_unsupported
+from pipeline.core.states import Mode, is_unsupported
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
@@ -121,7 +121,10 @@ def tag(
     )
     if dry:
         estimate = row_selection.estimate_selection(ws, where, limit=limit, deadline_s=deadline)
-        return CommandReport(estimate.document(), partial(_print_estimate, estimate, labels))
+        # The pilot asks a generating model, about rows of the whole task.
+        can_pilot_measure = mode != Mode.DECIDE and not where
+        output = partial(_print_estimate, estimate, labels, can_pilot_measure=can_pilot_measure)
+        return CommandReport(estimate.document(), output)
 
     report = tag_workflow.tag_rows(ws, options)
     quality = report.newest_quality
@@ -290,7 +293,7 @@ def _list_failures(live_report: LiveReport) -> list[str]:
     return parts
 
 
-def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
+def _print_estimate(estimate: Preflight, labels: TaskLabels, *, can_pilot_measure: bool) -> None:
     """Print the lines of `tag --dry` on standard output.
 
     They are about rows in batches that an earlier run has prepared, the cost and time of each mode,
@@ -298,6 +301,11 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
     If the local engine would answer, its mode is in a line of its own, and the modes and the
     recommendation are those of the model that a key would use. Further lines are about batches that
     will be moved to another mode, and about decisions: a proposal, or the reason against them.
+
+    Args:
+        estimate: The estimate.
+        labels: Labels of the task.
+        can_pilot_measure: Name the pilot that measures the output, if it is guessed.
     """
     if estimate.waiting.items:
         waiting = estimate.waiting.describe_rows(labels)
@@ -314,17 +322,19 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
         pilot=MIN_CALIBRATION_ANSWERS,
         limit=MIN_CALIBRATION_ANSWERS,
     )
-    hint = f"`{measuring_command}` measures it"
+    guess_note = "output is guessed"
+    key_condition = "" if estimate.with_key is None else "with a key "
+    if can_pilot_measure:
+        guess_note += f"; {key_condition}`{measuring_command}` measures it"
     prefix = ""
     if estimate.with_key is None:
-        _print_modes(estimate, labels, guess_note=f"output is guessed; {hint}")
+        _print_modes(estimate, labels, guess_note=guess_note)
     else:
         rows = estimate.plan.describe_rows(labels)
         print_line(
             f"without a key, {estimate.model}: {rows}, at no cost; {_recommendation(estimate)}",
         )
         prefix = "with a key, "
-        guess_note = f"output is guessed; with a key {hint}"
         _print_modes(estimate.with_key, labels, guess_note=guess_note, prefix=prefix)
 
     priced_estimate = estimate.with_key or estimate

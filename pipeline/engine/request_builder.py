@@ -49,6 +49,8 @@ class RequestBuilder:
 
     task: Task
     model: Model
+    # Ask decided closed fields of a mixed task again, as if nothing was decided yet.
+    ignores_decisions: bool = False
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -107,9 +109,13 @@ class RequestBuilder:
         )
 
     def _find_decided_inputs(self, tx: Connection, rows: RowsById) -> Collection[str]:
-        """Return the input hashes of rows whose closed fields are decided already."""
+        """Return the input hashes of rows whose closed fields are decided already.
+
+        None are returned if the builder ignores decisions.
+        """
         task = self.task
-        if self.model.kind == "decide" or not closed_questions.is_mixed(task):
+        is_decider = self.model.kind == "decide"
+        if self.ignores_decisions or is_decider or not closed_questions.is_mixed(task):
             return ()
         return read_partial_answers(
             tx,

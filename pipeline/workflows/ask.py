@@ -610,14 +610,15 @@ def _estimate_from_requests(
 ) -> Preflight:
     """Return the estimate for all rows, from the counted tokens of requests about some of them.
 
-    The requests are built and not sent.
+    The requests are built and not sent. They have all fields, also those that a decision model
+    decided for these rows, because it decided nothing about the rows that they stand for.
 
     Args:
         ws: The session whose model would be asked.
         row_ids: The rows whose requests are built.
         row_count: Number of all rows.
     """
-    builder = RequestBuilder(ws.task, ws.model)
+    builder = RequestBuilder(ws.task, ws.model, ignores_decisions=True)
     with ws.store.read() as tx:
         usages = [
             request.usage for request in builder.plan_requests(tx, ws.task.rows.read(tx, row_ids))

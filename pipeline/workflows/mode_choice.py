@@ -18,6 +18,8 @@ from pipeline.gemini.models import RateLimits
 from pipeline.gemini.rate_limiter import WINDOW_S
 
 DAY_S = 86_400.0
+# Begins the reason for a mode that was chosen by its cost.
+CHEAPEST_REASON = "it is the cheapest mode"
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def recommend_mode(
 
     recommended = min(in_time, key=preference)
     in_time_text = f" that finishes{deadline_text}" if deadline_text else ""
-    reasons = [f"it is the cheapest mode{in_time_text}"]
+    reasons = [f"{CHEAPEST_REASON}{in_time_text}"]
     if candidates[recommended].seconds is not None:
         reasons.append(f"it takes {candidates[recommended].duration_text}")
     if any(estimate.cost for estimate in candidates.values()):

@@ -46,7 +46,12 @@ from pipeline.gemini.usage import Usage, calculate_cost
 from pipeline.quality import pilot
 from pipeline.quality.figures import compute_percentile
 from pipeline.store import batches, money
-from pipeline.workflows.mode_choice import ModeEstimate, estimate_live_seconds, recommend_mode
+from pipeline.workflows.mode_choice import (
+    CHEAPEST_REASON,
+    ModeEstimate,
+    estimate_live_seconds,
+    recommend_mode,
+)
 
 DURATION_PERCENTILE = 0.9
 # A mode counts as dearer than another if it costs more than this in addition, in USD.
@@ -338,6 +343,8 @@ def _with_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
     task has other fields, too, the added estimate includes asking these afterwards in the
     recommended mode, or by batch if no mode is recommended. If the task has no closed field, the
     mode is absent and has the reason. For a built-in task, the estimate is returned unchanged.
+
+    If decisions cost less than the recommended mode, the reason for that mode says so.
     """
     task = ws.task
     if task.user_file is None:
@@ -361,8 +368,13 @@ def _with_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
         f"{option} asks {fields} as closed questions, with a probability for each field{others}: "
         f"{decide.shown_cost}, {decide.duration_text}"
     )
+    reason = preflight.reason
+    recommended = preflight.recommended
+    if recommended is not None and decide.is_cheaper_than(preflight.ways[recommended]):
+        reason = reason.replace(CHEAPEST_REASON, f"{CHEAPEST_REASON} besides decide", 1)
     return replace(
         preflight,
+        reason=reason,
         decide=decide,
         closed_fields=closed_fields,
         is_mixed=is_mixed,

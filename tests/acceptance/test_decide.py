@@ -298,8 +298,12 @@ def test_estimate_lists_decisions_beside_other_modes(served_tickets: Workspace) 
     assert 60 < decide["seconds"] < 1200
     assert decide["absent"] is None
     assert estimate["recommended"] != "decide"
-    dry_output = served_tickets.run_command("tag", dry=True).stdout
+    assert estimate["reason"].startswith("it is the cheapest mode besides decide; ")
+    dry_output = served_tickets.run_command("tag", dry=True, mode="decide").stdout
     assert "mode decide asks the same as closed questions" in dry_output
+    assert "because it is the cheapest mode besides decide; " in dry_output
+    # A pilot makes no decisions.
+    assert "(output is guessed)" in dry_output
 
 
 def test_ask_and_try_by_decisions(served_tickets: Workspace, outside_server: Outside) -> None:
@@ -477,7 +481,10 @@ def test_mixed_question_is_asked_by_both_models(
     assert f"{DECISION_MODEL}: 2 rows, estimated" in first_run.stderr
     assert f"{MODEL}: 2 rows, estimated" in first_run.stderr
     assert "by decide in" in first_run.stdout
-    served_tickets.run_command("ask", table, n=3, name="tones", **question)
+    stored = served_tickets.read_json("ask", table, n=3, name="tones", **question)
+    # The decided rows stand for rows that need both requests.
+    for mode in ("batch", "live", "decide"):
+        assert stored["all"][mode]["cost"] == asked["all"][mode]["cost"]
     assert served_tickets.state_counts("tones") == {"answered": 3}
     assert len(outside_server.decisions) == 6
     rows = served_tickets.exported_rows("tones")

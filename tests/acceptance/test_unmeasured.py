@@ -31,6 +31,8 @@ def test_unmeasured_estimate_has_no_percentage_and_names_a_measurement(
     command = "findable tag --task notes --pilot 5 --limit 5"
     assert f"output is guessed; `{command}` measures it" in output
     assert "%" not in output
+    selected_output = workspace.run_command("tag", dry=True, where="id = 'n3'").stdout
+    assert "(output is guessed)" in selected_output
     document = workspace.read_json("tag", dry=True)
     assert document["estimate"] == {"error": None, "answers": 0}
     assert document["with_key"] is None
