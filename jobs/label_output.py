@@ -70,10 +70,11 @@ def correct_by_file(
 
 
 def _count_lines(report: LabelFileReport, task: Task) -> list[str]:
-    """Return the lines about a file of labels: corrected, confirmed and unchanged rows.
+    """Return the lines about a file of labels: corrected, confirmed, unchanged and marked rows.
 
-    A line before it names the ignored columns. Lines after it have the number of changed values of
-    each field, the number of rows that had no answer, and the number of the stored edit with the
+    The parts add up to the labelled rows. A line before it names the ignored columns. Lines after
+    it have the number of changed values of each field, the number of rows that had no answer, the
+    number of rows without a changed value or a mark, and the number of the stored edit with the
     command that undoes it. Each of these other lines is left out if there is nothing to say.
     """
     lines = []
@@ -85,8 +86,12 @@ def _count_lines(report: LabelFileReport, task: Task) -> list[str]:
         f"{report.corrected:,} corrected, {report.confirmed:,} confirmed, "
         f"{report.unchanged:,} unchanged"
     )
+    other_count = report.corrected + report.confirmed + report.unchanged
+    only_marked_count = report.labelled - other_count
     if report.reviewed:
-        counts += f"; {report.reviewed:,} marked as reviewed"
+        counts += f", {only_marked_count:,} only marked as reviewed"
+    if report.reviewed > only_marked_count:
+        counts += f"; {report.reviewed:,} are marked as reviewed in all"
     lines.append(f"{'would change: ' if report.is_dry else ''}{rows}: {counts}")
     if report.changed_values:
         fields = [f"{name} {count:,}" for name, count in report.changed_values.items()]
@@ -96,6 +101,9 @@ def _count_lines(report: LabelFileReport, task: Task) -> list[str]:
             f"{report.unanswered:,} of them had no answer: the labels are their answers, and `tag` "
             f"does not ask them; `{task.labels.command('try', labelled=True)}` does"
         )
+    if report.unlabelled:
+        other_rows = plural(report.unlabelled, f"other {task.labels.singular}")
+        lines.append(f"{other_rows} of the file: neither a changed value nor a mark")
     if report.number is not None:
         undo = task.labels.command("correct", undo=report.number)
         lines.append(f"edit {report.number} of many rows stored; `{undo}` undoes it")
@@ -119,9 +127,10 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
         report = bulk_edits.undo_bulk_edit(
             ws.store, ws.task, ws.now, number, editor_name=editor_name, progress=progress
         )
+    reason = " (edited later, or undone before)" if report.unchanged else ""
     message = (
         f"edit {number} of many rows undone: {report.changed:,} changed back, "
-        f"{report.unchanged:,} unchanged, {report.refused:,} refused"
+        f"{report.unchanged:,} unchanged{reason}, {report.refused:,} refused"
     )
     if report.unmarked:
         message += f"; {plural(report.unmarked, 'mark')} of review removed"

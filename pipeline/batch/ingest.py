@@ -202,7 +202,7 @@ def recover_dead_runs(ws: WorkspaceSession) -> None:
 
     Only the replies of this task are ingested. Those of other tasks are sealed as result files.
     Rows of any task are also released if they are still claimed by a batch that is already failed
-    or ingested. Writes nothing if there is nothing to recover.
+    or ingested. Says how many answers it stored. Writes nothing if there is nothing to recover.
 
     Raises:
         FindableError: A batch could not be ingested; the others were.
@@ -212,8 +212,21 @@ def recover_dead_runs(ws: WorkspaceSession) -> None:
     if ended_claims:
         with ws.store.write() as tx:
             claims.release_claims_of_ended_batches(tx)
-    for _ in ingest_batches(ws, is_live_only=True):
-        pass
+    answered_counts = [
+        summary.answered_rows
+        for summary in ingest_batches(
+            ws,
+            is_live_only=True,
+        )
+    ]
+    if any(answered_counts):
+        answers_text = plural(
+            sum(answered_counts),
+            "answer",
+        )
+        ws.display.say(
+            f"stored {answers_text} that a stopped live run had left on disk",
+        )
 
 
 @dataclass

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from pipeline.core.command_hint import HintTemplate
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.core.progress import ProgressBar
 from pipeline.core.row_listing import RowFilter, RowListOptions
@@ -198,7 +199,10 @@ def undo_bulk_edit(
         edits_by_number = {edit.number: edit for edit in bulk_edits.list_bulk_edits(tx, task.name)}
     bulk_edit = edits_by_number.get(number)
     if bulk_edit is None:
-        raise InputError(f"there is no edit of many rows {number}; nothing was changed")
+        raise InputError(
+            f"there is no edit {number} of many rows; nothing was changed",
+            hint=HintTemplate("{} lists them", task.labels.command("correct")),
+        )
 
     report = BulkEditReport(number)
     last_answer_id = 0

@@ -42,7 +42,8 @@ class LabelFileReport:
     path: str
     # Number of the bulk edit; None if nothing was stored.
     number: int | None = None
-    # Rows of the file with a label or a mark of review.
+    # Rows of the file with a label or a mark of review. They are the corrected, the confirmed, the
+    # unchanged, and those that are only marked.
     labelled: int = 0
     # Rows whose answer has other values now.
     corrected: int = 0
@@ -50,8 +51,10 @@ class LabelFileReport:
     confirmed: int = 0
     # Rows whose answer is marked as reviewed now, and was not before.
     reviewed: int = 0
-    # Rows that had all these labels and marks before.
+    # Labelled rows that had all these labels and marks before.
     unchanged: int = 0
+    # Rows that are not labelled: nobody looked at them, as the file says, and no value is changed.
+    unlabelled: int = 0
     # Corrected rows that had no answer before.
     unanswered: int = 0
     # Number of changed values by field.
@@ -113,7 +116,6 @@ def correct_by_file(
         )
     report = LabelFileReport(
         str(path),
-        labelled=len(labelled_rows),
         ignored_columns=list(columns.ignored),
         notes=list(source.notes),
         is_dry=is_dry,
@@ -162,7 +164,17 @@ def correct_by_file(
             raise LabelFileError(path, faults)
 
     report.reviewed = len(marked_ids)
-    report.unchanged = len(rows_by_id.keys() - planned.new_edits.keys() - set(marked_ids))
+    # A cell of a row that nobody looked at is a label only if its value is changed.
+    unlabelled_ids = {
+        row_id
+        for row_id, row in rows_by_id.items()
+        if row.is_reviewed is False and row_id not in planned.new_edits
+    }
+    report.unlabelled = len(unlabelled_ids)
+    report.labelled = len(rows_by_id) - report.unlabelled
+    report.unchanged = len(
+        rows_by_id.keys() - planned.new_edits.keys() - set(marked_ids) - unlabelled_ids
+    )
     _count_edits(report, planned)
     return report
 

@@ -450,7 +450,8 @@ def _find_declaration(names: dict[str, Any], path: Path) -> Declaration:
 def _errors_with_lines(path: Path) -> Iterator[None]:
     """Convert the errors of a `with` block that reads and runs a file to InputError.
 
-    The message names the line of the file, if it is known. SystemExit is converted, too. A
+    The message names the line of the file, if it is known. A FindableError of a text that is in no
+    file yet is named without it. SystemExit is converted, too. A
     FindableError that no line of the file caused passes unchanged.
     """
     file_hint = f"correct {path}"
@@ -467,6 +468,9 @@ def _errors_with_lines(path: Path) -> Iterator[None]:
         line = find_error_line(error, path)
         if line is None:
             raise
+        # Nobody can open a text that is in no file.
+        if not path.is_file():
+            raise _input_error(error.message, error.hint) from error
         raise _input_error(f"{path}, line {line}: {error.message}", error.hint) from error
     # A file that calls sys.exit() must not end the command.
     except (Exception, SystemExit) as error:

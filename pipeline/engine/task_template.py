@@ -211,6 +211,8 @@ def parse_fields(text: str) -> tuple[AnswerField, ...]:
 
 # A comma in a choice, and the text after it: most likely the next field.
 _SWALLOWED_FIELD = re.compile(r"\s*,\s*(.*)", re.DOTALL)
+# A comma before the name of the next field and its colon.
+_COMMA_BEFORE_FIELD = re.compile(r"\s*,\s*(?=[^\W\d]\w*\s*:)")
 
 
 def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
@@ -223,10 +225,18 @@ def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
         used_names: Case-folded names of the fields before.
 
     Raises:
-        InputError: The name, kind or choices are invalid, or a comma separates the choices from the
+        InputError: The name, kind or choices are invalid, or a comma separates the field from the
             next field, in place of the semicolon.
     """
     name_text, colon, kind = (part.strip() for part in definition.partition(":"))
+    if _COMMA_BEFORE_FIELD.search(kind.partition("|")[0]):
+        raise _fields_error(
+            f"a comma follows the kind of {make_excerpt(name_text)!r}",
+            HintTemplate(
+                "separate fields with ;, as in {}",
+                OptionHint(fields=_COMMA_BEFORE_FIELD.sub("; ", definition.strip())),
+            ),
+        )
     if "|" in kind:
         swallowed_field = _SWALLOWED_FIELD.search(kind)
         if swallowed_field is not None:
@@ -278,7 +288,7 @@ def parse_bounds(name: str, text: str) -> tuple[int, int]:
     if lowest >= highest:
         raise _fields_error(
             f"{name!r} has the numbers {lowest} to {highest}",
-            f"write the lower number first, such as {RANGE_KIND}",
+            f"a range needs two different numbers, the lower first, such as {RANGE_KIND}",
         )
     return lowest, highest
 

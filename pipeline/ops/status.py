@@ -334,7 +334,8 @@ def _describe_open_batch(
         command = next_command
         if batch.task != ws.task.name:
             command = ws.find_task(batch.task).labels.command("tag")
-        line = f"live run {live_run['number']} stopped, {progress}"
+        # Replies that the dead process left are counted when a command stores them.
+        line = f"live run {live_run['number']}, stopped, at least {progress}"
         return line if command is None else f"{line}: `{command}` continues it"
 
     line = f"live run {live_run['number']}, {progress}"

@@ -265,6 +265,14 @@ def _locate_vocabularies(fields: Sequence[AnswerField], folder: Path) -> Iterato
             yield field
             continue
         path = Path(field.vocabulary)
+        if not path.is_file() and field.vocabulary.casefold().startswith("list of "):
+            raise InputError(
+                f"FIELDS: {field.name!r} cannot be a list of terms here; nothing was asked",
+                hint=(
+                    "a list of terms is written in the task's file, as "
+                    'list[Annotated[str, Vocabulary("topics.csv")]]'
+                ),
+            )
         if not path.is_file():
             raise InputError(
                 f"FIELDS: the vocabulary {field.vocabulary!r} of {field.name!r} does not exist; "

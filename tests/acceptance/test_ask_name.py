@@ -142,9 +142,15 @@ def test_written_files_show_how_bounds_and_vocabularies_are_written(workspace: W
     ("fields", "message"),
     [
         ("stars: 5-1", "'stars' has the numbers 5 to 1"),
+        ("stars: 1-1", "a range needs two different numbers"),
+        ("topic: topics.csv, stars: 1-5, why: quote", "topic: topics.csv; stars: 1-5; why: quote"),
+        ("topic: list of topics.csv", "a list of terms is written in the task's file"),
         ("stars: 1-", "'1-' is not a kind of field; did you mean 1-5?"),
         ("topic: none.csv", "the vocabulary 'none.csv' of 'topic' does not exist"),
-        ("topic: kettle reviews.csv", "kettle reviews.csv, line 1: the header has no column"),
+        (
+            "topic: kettle reviews.csv",
+            "error: ../kettle reviews.csv, line 1: the header has no column",
+        ),
     ],
 )
 def test_wrong_bounds_and_vocabularies_are_refused(

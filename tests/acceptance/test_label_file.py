@@ -311,6 +311,7 @@ def test_file_marks_rows_as_reviewed(notes_workspace: Workspace, kind: str) -> N
 
     undone = workspace.run_command("correct", undo=1, who="bea").stdout
     assert "1 changed back" in undone
+    assert "unchanged (" not in undone
     assert "3 marks of review removed" in undone
     assert (_reviewed_ids(workspace), _label_counts(workspace)) == (set(), {})
     second_undo = workspace.run_command("correct", undo=1, who="bea").stdout
@@ -366,14 +367,19 @@ def test_list_with_marks_is_a_file_of_labels(notes_workspace: Workspace) -> None
     assert [line.split(",")[4] for line in lines] == ["true", *["false"] * 6, ""]
 
     report = _correct(workspace, path)
-    assert (report["labelled"], report["unchanged"], report["number"]) == (7, 7, None)
+    counts = ("labelled", "unchanged", "unlabelled", "number")
+    assert [report[name] for name in counts] == [1, 1, 6, None]
     assert _label_counts(workspace) == dict.fromkeys(FIELDS, (1, 1))
 
     lines[1] = lines[1].replace("blame", "praise")
     lines[2] = lines[2].replace("false,answered", "x,answered").replace(",lid,false", ",lid,x")
     path.write_text("\n".join([header, *lines, ""]))
-    report = _correct(workspace, path)
-    assert (report["corrected"], report["reviewed"], report["unchanged"]) == (1, 1, 5)
+    output = workspace.run_command("correct", file=path).stdout
+    expected_line = (
+        "3 labelled rows: 1 corrected, 0 confirmed, 1 unchanged, 1 only marked as reviewed\n"
+    )
+    assert expected_line in output
+    assert "4 other rows of the file: neither a changed value nor a mark" in output
     assert _reviewed_ids(workspace) == {"1", "2", "3"}
     assert _label_counts(workspace)["urgent"] == (2, 2)
 

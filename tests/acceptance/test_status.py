@@ -63,7 +63,7 @@ def test_stopped_run_is_listed_and_continued(workspace: Workspace, api: Engine) 
     times_before = {path.name: path.stat().st_mtime_ns for path in workspace.data.glob("batches/*")}
 
     output = workspace.run_command("status").stdout
-    progress = r"under way +live run 1 stopped, \d of 6 rows asked"
+    progress = r"under way +live run 1, stopped, at least \d of 6 rows asked"
     assert re.search(rf"{progress}: `findable tag --task letters` continues", output)
     assert " left" not in output
     assert next_step(output) == ["findable", "tag", "--task", TASK]
@@ -79,7 +79,8 @@ def test_stopped_run_is_listed_and_continued(workspace: Workspace, api: Engine) 
 
     # `tag` continues the stopped run.
     tag_run = workspace.run_command("tag", mode="live", yes=True)
-    assert "continuing live run 1 stopped" in tag_run.stderr
+    assert "continuing live run 1, stopped, at least" in tag_run.stderr
+    assert re.search(r"stored \d answers? that a stopped live run had left", tag_run.stderr)
     assert workspace.state_counts(TASK) == {"answered": 6}
     assert next_step(tag_run.stdout) == next_step(workspace.run_command("status").stdout) != []
 

@@ -75,7 +75,7 @@ def test_wrong_forms_change_nothing(page: Page) -> None:
     assert "Type your name" in _set(page, "stars", 2, value="3", who=" ")
     assert "The filter now has 2 rows; nothing was changed" in _set(page, "stars", 3, value="3")
     assert "Choose a field" in _set(page, "nothing", 2, value="3")
-    assert "there is no edit of many rows 7" in _set(page, "stars", 2, undo="7")
+    assert "there is no edit 7 of many rows" in _set(page, "stars", 2, undo="7")
     assert list_ids(page, where="reviewed = true") == []
 
 
