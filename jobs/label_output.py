@@ -127,7 +127,9 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
         report = bulk_edits.undo_bulk_edit(
             ws.store, ws.task, ws.now, number, editor_name=editor_name, progress=progress
         )
-    reason = " (edited later, or undone before)" if report.unchanged else ""
+    reason = ""
+    if report.unchanged:
+        reason = " (edited later, or undone before)"
     message = (
         f"edit {number} of many rows undone: {report.changed:,} changed back, "
         f"{report.unchanged:,} unchanged{reason}, {report.refused:,} refused"

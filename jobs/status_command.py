@@ -85,7 +85,9 @@ def _status_lines(
     partly_answered = document.get("partly_answered", 0)
     if partly_answered:
         have = plural(partly_answered, "open row has its", "open rows have their")
-        pronoun = "its" if partly_answered == 1 else "their"
+        pronoun = "their"
+        if partly_answered == 1:
+            pronoun = "its"
         lines.append(("closed", f"{have} closed fields; `tag` asks {pronoun} other fields"))
     lines += _stale_lines(document.get("stale"))
     lines += _doubtful_lines(document.get("doubtful"))
