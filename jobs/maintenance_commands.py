@@ -89,9 +89,10 @@ def work(
     do: rows to ask again, results to download, an index to update.
 
     Runs until it is stopped, and warns of errors. With --once, for cron, it does the due work once.
-    It then prints a line with the time, or nothing if nothing was due, and exits with 0, or with
-    the code of an error. --json needs --once, and also lists the remaining work, with the
-    seconds until it is due.
+    It then prints a line with the time, and exits with 0, or with the code of an error. If nothing
+    was due, it prints that on a terminal only, so that cron sends no mail. With --json, which needs
+    --once, it prints a document that also lists the remaining work, with the seconds until it is
+    due.
 
     Any number of processes may run at once, with PostgreSQL on several machines.
 

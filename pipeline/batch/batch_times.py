@@ -125,11 +125,14 @@ def read_waits(
 ) -> dict[int, BatchWait]:
     """Return the wait of each submitted batch that is not over at the API, by batch number.
 
-    Live batches, batches in other states, and batches that the API reported as over are left out.
+    A wait is the time since the batch was created, and the time after which it is slow, measured at
+    earlier batches of its model. Live batches, batches in other states, and batches that the API
+    reported as over are left out.
 
     Args:
         open_batches: The batches to look at. The local engine's batches must not be among them,
             because they would be compared with times of the API.
+        settings: The key of the settings tells which batches another key created.
     """
     waits = {}
     times_by_model: dict[str, list[RemoteTimes]] = {}

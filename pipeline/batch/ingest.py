@@ -384,8 +384,10 @@ class _BatchIngest:
     ) -> list[JudgedReply]:
         """Validate the replies to a page's claims, and return the outcome of each claim, in order.
 
-        Nothing is written. A claim without a line in the result gets the outcome of
-        `_judge_missing`.
+        A reply that has only the open fields is validated together with the stored partial answer
+        to the same input. The outcome also depends on whether the task has changed since the batch
+        was made. A claim without a line in the result gets the outcome of `_judge_missing`. Nothing
+        is written.
 
         Args:
             contexts: Row id to the row, for tasks that need the row to validate its answer.

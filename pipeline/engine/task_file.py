@@ -350,14 +350,15 @@ def _check_declaration(
     path: Path,
     known_faults: Sequence[Fault] = (),
 ) -> Declaration:
-    """Check a declaration, and return it with its name; raise InputError if it has faults.
+    """Check a declaration, and return it with a name; raise InputError if it has faults.
 
     If its `items` are rows instead of a query or a file, they are stored in `rows_by_task_path`,
     and `items` of the returned declaration is MEMORY_ROWS. Examples are checked only if the class
     of the answer is valid.
 
     Args:
-        name: The name if the declaration has none; a reserved or malformed name is a fault.
+        name: The name of the returned declaration. If the declaration has no name, a reserved or
+            malformed `name` is a fault; its own name was checked when it was made.
         known_faults: Faults found before, to be reported together with the others.
 
     Raises:

@@ -210,10 +210,14 @@ def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
 
 
 def _format_summary(report: ExportReport, words: TaskLabels) -> Iterator[str]:
-    """Yield the lines for the user: the counts of each version, and the number of changed cells.
+    """Yield the lines for the user: counts of each version, corrections, and changed cells.
 
     A version that was not exported gets the option that exports it. If no version exists, a line
-    says that no row is answered. The line about cells is left out if no cell was changed.
+    says that no row is answered.
+
+    The corrections that were written are counted, and those that were left out because the export
+    has one version. A cell that begins like a formula was changed: it got an apostrophe. Lines with
+    a count of 0 are left out.
     """
     if not report.versions:
         yield f"no {words.singular} is {words.answered} yet"

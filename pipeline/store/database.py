@@ -88,7 +88,10 @@ def cached_in_snapshot(
 
     @wraps(read)
     def read_once(tx: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return the result of an equal call in this snapshot, else call `read`."""
+        """Return the result of an equal call in this read snapshot, else call `read` and keep it.
+
+        In any other transaction `read` is always called, because the rows can change.
+        """
         if not tx.get_execution_options().get("findable_reads"):
             return read(tx, *args, **kwargs)
 

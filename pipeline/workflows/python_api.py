@@ -866,8 +866,10 @@ def _choose_version(
         extractor: The requested version, or None for the default.
 
     Returns:
-        The version. None for people without a requested version: their export has no choice of
-        version, because each row has a single answer that counts. "" if there are no answers.
+        The version. For a user task without a requested version, it is joined with the other models
+        that answered under its prompt version, because they asked the same question. None for
+        people without a requested version: their export has no choice of version, because each row
+        has a single answer that counts. "" if there are no answers.
 
     Raises:
         InputError: The requested version never had an answer.

@@ -278,11 +278,14 @@ class WorkPass:
             self.figures["out_of_money"] = report.out_of_money
 
     def embed(self) -> None:
-        """Embed the new texts of the task's index, and add a phrase with their number.
+        """Embed the new texts of the task's index, and add a phrase with their number to `phrases`.
 
         Does nothing if the unit "embed" is not selected, the task has no index, or the index is up
-        to date. A pass for a single block embeds it without comparing the index first. A block that
-        another process embeds is left to it.
+        to date. A block that another process embeds is left to it.
+
+        A pass for all blocks first completes a promotion that died, compares the index with the
+        rows, and notes in `_is_index_stale` if it needs a build. A pass for a single block skips
+        this, and the index counts as stale.
         """
         if "embed" not in self.units or not self.ws.is_indexed:
             return
