@@ -332,7 +332,8 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels, *, can_pilot_measur
     else:
         rows = estimate.plan.describe_rows(labels)
         print_line(
-            f"without a key, {estimate.model}: {rows}, at no cost; {_recommendation(estimate)}",
+            f"without a key, {estimate.model}: {rows}, at no cost; "
+            f"{_describe_recommendation(estimate)}",
         )
         prefix = "with a key, "
         _print_modes(estimate.with_key, labels, guess_note=guess_note, prefix=prefix)
@@ -344,10 +345,10 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels, *, can_pilot_measur
     decide = priced_estimate.decide
     if decide is not None:
         print_line(priced_estimate.decide_proposal or f"no decide: {decide.absent}")
-    print_line(f"{prefix}{_recommendation(priced_estimate)}")
+    print_line(f"{prefix}{_describe_recommendation(priced_estimate)}")
 
 
-def _recommendation(estimate: Preflight) -> str:
+def _describe_recommendation(estimate: Preflight) -> str:
     """Return the recommended mode and the reason in words."""
     return f"recommended: {estimate.recommended or 'no mode yet'}, because {estimate.reason}"
 

@@ -276,15 +276,17 @@ class _ValueParser:
     def __call__(self, field_name: str, cell: Any) -> Any:
         """Return the value of a cell; a cell that the field does not accept is read as a text."""
         cell_key = (field_name, repr(cell))
-        if cell_key not in self._values_by_cell:
-            candidates = list(_iterate_candidates(cell))
-            quotations = [value for value in candidates if is_stored_quotation(value)]
-            self._values_by_cell[cell_key] = (
-                quotations[0]
-                if quotations
-                else find_first_accepted_value(self._answer_model, field_name, candidates)
-            )
-        return self._values_by_cell[cell_key]
+        if cell_key in self._values_by_cell:
+            return self._values_by_cell[cell_key]
+
+        candidates = list(_iterate_candidates(cell))
+        quotations = [value for value in candidates if is_stored_quotation(value)]
+        if quotations:
+            parsed_value = quotations[0]
+        else:
+            parsed_value = find_first_accepted_value(self._answer_model, field_name, candidates)
+        self._values_by_cell[cell_key] = parsed_value
+        return parsed_value
 
 
 def _iterate_candidates(cell: Any) -> Iterator[Any]:

@@ -16,7 +16,7 @@ from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
 QUALITY = "/quality?task=reviews"
-CHOSEN = "[...document.querySelectorAll('#accuracy select')].map((one) => one.value)"
+CHOSEN = "[...document.querySelectorAll('#accuracy select')].map((select) => select.value)"
 
 
 @pytest.fixture(name="compared", autouse=True)
