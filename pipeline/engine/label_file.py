@@ -120,6 +120,9 @@ def correct_by_file(
         notes=list(source.notes),
         is_dry=is_dry,
     )
+    edited_fields = list(columns.fields_by_column.values())
+    if columns.review:
+        edited_fields.append(REVIEWED)
     edited_at = now()
     with store.read() if is_dry else store.write() as tx:
         rows_by_id, row_faults = _find_rows(tx, task, labelled_rows, columns)
@@ -145,10 +148,7 @@ def correct_by_file(
                 task,
                 planned,
                 marked_ids,
-                fields=[
-                    *columns.fields_by_column.values(),
-                    *([REVIEWED] if columns.review else []),
-                ],
+                fields=edited_fields,
                 digest=source.sha256,
                 editor_name=editor_name,
                 edited_at=edited_at,

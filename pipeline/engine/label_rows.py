@@ -25,6 +25,7 @@ from pipeline.tables.export import REASON_COLUMN, STATE_COLUMN
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_findings import SourceRow
 from pipeline.tables.source import FileSource
+from pipeline.tables.stored_values import is_blank_cell
 
 MAX_LISTED_FAULTS = 20
 # An export adds these columns to those of the source and the answer.
@@ -224,7 +225,7 @@ def read_labelled_rows(
         values = {
             field_name: parse_value(field_name, row.values[column])
             for column, field_name in columns.fields_by_column.items()
-            if not _is_blank(row.values.get(column))
+            if not is_blank_cell(row.values.get(column))
         }
         mark = to_prompt_text(row.values.get(columns.review)).strip().lower()
         if mark and mark not in _MARKS:
@@ -237,7 +238,7 @@ def read_labelled_rows(
 
         key_cells = [row.values.get(name) for name in columns.key]
         blank_names = [
-            name for name, cell in zip(columns.key, key_cells, strict=True) if _is_blank(cell)
+            name for name, cell in zip(columns.key, key_cells, strict=True) if is_blank_cell(cell)
         ]
         if blank_names:
             if is_labelled:
@@ -260,10 +261,6 @@ def make_repetition_fault(
 ) -> LabelFault:
     """Return the fault that a line has the key of an earlier line."""
     return LabelFault(line, ", ".join(columns.key), f"{name!r} is in line {first_line}, too")
-
-
-def _is_blank(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
 class _ValueParser:

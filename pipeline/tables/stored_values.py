@@ -64,8 +64,9 @@ def has_only_blanks(values: Mapping[str, Any], columns: Sequence[str]) -> bool:
     """Return whether a row has only None and blank texts in these columns; False for no columns."""
     if not columns:
         return False
-    return all(_is_blank(values.get(name)) for name in columns)
+    return all(is_blank_cell(values.get(name)) for name in columns)
 
 
-def _is_blank(value: Any) -> bool:
+def is_blank_cell(value: Any) -> bool:
+    """Return whether a cell is None, empty or a text of blanks only."""
     return value is None or (isinstance(value, str) and not value.strip())
