@@ -143,9 +143,9 @@ def parse_new_task(
         choice: Columns that a person named as text, key or further sent columns.
 
     Raises:
-        InputError: The name is invalid or taken, the file cannot be read, `source` is given for a
-            file or `reading` for a SELECT, or `source` has a password, which would be in the task's
-            file.
+        InputError: The name is invalid or taken, the file cannot be read, `items` is an address
+            such as `https://…`, `source` is given for a file or `reading` for a SELECT, or `source`
+            has a password, which would be in the task's file.
     """
     if data is not None:
         check_task_name(name)
@@ -166,6 +166,15 @@ def parse_new_task(
         needed = "a query" if needs_query else "a file"
         hint = f"{OptionHint('from')} is a file, or a query that begins with SELECT or WITH"
         raise InputError(f"{option} works only with {needed}; nothing was written", hint=hint)
+
+    is_address = "://" in items and not is_query(items)
+    if is_address and not Path(items).exists():
+        query_option = OptionHint(**{"from": "SELECT * FROM reviews"})
+        source_option = OptionHint(source="$TABLE_URL")
+        raise InputError(
+            f"{OptionHint('from')} is an address, not a file; nothing was read",
+            hint=f"download a file; for a table of a database: {query_option} {source_option}",
+        )
 
     table = None
     if not is_query(items):

@@ -326,3 +326,14 @@ def test_suggested_name_is_free(workspace: Workspace) -> None:
     workspace.write_file("tasks/notes2.py", "")
     ask_run = workspace.run_command("ask", "notes.csv", q=QUESTION)
     assert ask_run.stderr.rstrip().endswith("--name notes3")
+
+
+def test_address_in_place_of_a_file_names_the_options_of_a_database(workspace: Workspace) -> None:
+    """The error repeats no password, and nothing is made."""
+    address = "postgresql+psycopg://ada:secret@host/shop"
+    for verb, options in (("ask", {"q": "Praise?"}), ("new-task", {"name": "reviews"})):
+        error = workspace.run_command(verb, **{"from": address}, **options, code=2).stderr
+        assert "is an address, not a file" in error
+        assert "SELECT * FROM reviews" in error
+        assert "secret" not in error
+    assert not workspace.data.exists()
