@@ -42,6 +42,7 @@ from pipeline.store.claims import CLAIMED, PARKED
 from pipeline.store.database import (
     PAGE_ROWS,
     change_matching,
+    count_rows,
     run_many,
     select_matching,
     stream_rows,
@@ -843,7 +844,7 @@ def delete_version(
         end_run(tx, number, reason=reason, now=now)
 
     parked = (asks.c.task == task, asks.c.extractor == version, asks.c.state == PARKED)
-    parked_count = tx.execute(select(func.count()).where(*parked)).scalar_one()
+    parked_count = count_rows(tx, asks, *parked)
 
     answer_count, attempt_count, *_ = (
         tx.execute(delete(table).where(table.c.task == task, table.c.extractor == version)).rowcount

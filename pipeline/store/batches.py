@@ -33,7 +33,7 @@ from pipeline.core.states import (
     remote_state,
 )
 from pipeline.store import workspace
-from pipeline.store.database import next_value
+from pipeline.store.database import has_row, next_value
 from pipeline.store.schema import BatchRow, batches, creates
 
 __all__ = ["BatchRow"]
@@ -404,7 +404,7 @@ def has_full_queue(tx: Connection, model: str, key: str | None, *, since: dateti
             batches.c.model == model,
         )
     )
-    return tx.execute(query.limit(1)).first() is not None
+    return has_row(tx, query)
 
 
 def find_key_fingerprint(tx: Connection, number: int) -> str | None:
@@ -415,8 +415,7 @@ def find_key_fingerprint(tx: Connection, number: int) -> str | None:
         .order_by(creates.c.id.desc())
         .limit(1)
     )
-    fingerprint = tx.execute(query).scalar()
-    return None if fingerprint is None else str(fingerprint)
+    return tx.execute(query).scalar()
 
 
 def mark_submitting(

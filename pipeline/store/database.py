@@ -29,6 +29,7 @@ from sqlalchemy import (
     CursorResult,
     Delete,
     Engine,
+    FromClause,
     Insert,
     Select,
     Table,
@@ -122,6 +123,17 @@ def select_matching(
     """
     for page in split_into_pages(values):
         yield from tx.execute(query.where(column.in_(page))).all()
+
+
+def count_rows(tx: Connection, source: FromClause, *conditions: ColumnElement[bool]) -> int:
+    """Return how many rows of a table or subquery meet all conditions."""
+    query = select(func.count()).select_from(source).where(*conditions)
+    return tx.execute(query).scalar_one()
+
+
+def has_row(tx: Connection, query: Select[Any]) -> bool:
+    """Return whether a SELECT has a row; at most one row is read."""
+    return tx.execute(query.limit(1)).first() is not None
 
 
 def is_in_list(

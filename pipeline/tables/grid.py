@@ -48,6 +48,7 @@ from pipeline.store.answers import have_different_answers
 from pipeline.store.confidences import has_confidences
 from pipeline.store.database import (
     SlowError,
+    count_rows,
     limit_time,
     split_into_pages,
     start_timer,
@@ -144,19 +145,17 @@ class Grid:
             InputError: The options name an unknown row, state, column or sort order, sorting takes
                 too long, or the filter is invalid; see `make_conditions`.
         """
-        if self._should_list_refused(options.row_filter):
+        if self.should_list_refused(options.row_filter):
             refused_options = options._replace(sort=None, fields=None)
             return make_refused_grid(self.table.task).read_page(tx, refused_options)
 
-        conditions = self.make_conditions(tx, options.row_filter)
+        if options.only is None:
+            conditions = self._make_list_conditions(tx, options.row_filter)
+        else:
+            conditions = self.make_conditions(tx, options.row_filter)
+            conditions.append(self.table.match_ids([options.only]))
         names = self._select_names(options)
         sort_keys = self._list_sort_keys(options.sort or "")
-        if options.only is not None:
-            conditions.append(self.table.match_ids([options.only]))
-        else:
-            is_excluded = self._make_excluded_condition(options.row_filter)
-            if is_excluded is not None:
-                conditions.append(~is_excluded)
         if options.after is not None:
             conditions.append(self._make_after_condition(tx, options, sort_keys))
 
@@ -178,8 +177,8 @@ class Grid:
         last_id = ids[-1] if len(rows) > options.limit else None
         return RowsPage(listed_rows, last_id, names, self.review_name)
 
-    def _should_list_refused(self, row_filter: RowFilter) -> bool:
-        """Return whether refused rows are wanted and the table does not contain them."""
+    def should_list_refused(self, row_filter: RowFilter) -> bool:
+        """Return whether a filter requests refused rows, and the table does not contain them."""
         return row_filter.state == REFUSED_STATE and self.table.states.is_refused is None
 
     def _make_after_condition(
@@ -345,8 +344,7 @@ class Grid:
             return None
         has_confidence = self.doubts.item_id.in_(self.doubts.confident_ids)
         conditions = [*self._make_list_conditions(tx, RowFilter()), has_confidence]
-        query = select(func.count()).select_from(self.table.table).where(*conditions)
-        rows_with_confidence = tx.execute(query).scalar_one()
+        rows_with_confidence = self.table.count_rows(tx, *conditions)
         if not rows_with_confidence:
             return None
         doubtful_rows = self.count_listed(tx, RowFilter(is_doubtful=True))
@@ -358,9 +356,7 @@ class Grid:
         Raises:
             InputError: The filter is invalid; see `make_conditions`.
         """
-        conditions = self._make_list_conditions(tx, row_filter)
-        query = select(func.count()).select_from(self.table.table).where(*conditions)
-        return tx.execute(query).scalar_one()
+        return self.table.count_rows(tx, *self._make_list_conditions(tx, row_filter))
 
     def _make_list_conditions(
         self,
@@ -474,7 +470,7 @@ class Grid:
         Raises:
             InputError: The filter is invalid; see `make_conditions`.
         """
-        if self._should_list_refused(row_filter):
+        if self.should_list_refused(row_filter):
             return make_refused_grid(self.table.task).count_rows(tx, row_filter)
 
         conditions = self.make_conditions(tx, row_filter)
@@ -519,8 +515,7 @@ class Grid:
             return False
         key = self.table.table.c[self.table.id_column]
         first_rows = select(key).limit(_MAX_FACET_ROWS + 1).subquery()
-        row_count = tx.execute(select(func.count()).select_from(first_rows)).scalar_one()
-        return row_count <= _MAX_FACET_ROWS
+        return count_rows(tx, first_rows) <= _MAX_FACET_ROWS
 
     def _count_facets(
         self,

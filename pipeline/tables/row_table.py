@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from pipeline.store import claims
-from pipeline.store.database import select_matching, stream_rows
+from pipeline.store.database import count_rows, select_matching, stream_rows
 from pipeline.store.rows import count_refused
 from pipeline.tables.column_needs import IdColumnFacts
 
@@ -138,8 +138,7 @@ class RowTable:
 
     def count_rows(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
         """Return the number of rows that meet all conditions."""
-        query = select(func.count()).select_from(self.table).where(*conditions)
-        return tx.execute(query).scalar_one()
+        return count_rows(tx, self.table, *conditions)
 
     def select_unanswered_rows(
         self,
