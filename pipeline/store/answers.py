@@ -260,21 +260,10 @@ def applied_answers(
     """
     query = (
         select(answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
-        .where(_is_applied(task))
+        .where(is_applied(task))
         .order_by(answers.c.id)
     )
-    yield from map(tuple, _select_rows(tx, query, row_ids))
-
-
-def _select_rows(
-    tx: Connection,
-    query: Select[Any],
-    row_ids: Sequence[str] | None,
-) -> Iterable[Any]:
-    """Return the result of a SELECT from the answers, of all rows or only of some."""
-    if row_ids is None:
-        return stream_rows(tx, query, page=PAGE_ROWS)
-    return select_matching(tx, query, answers.c.item_id, row_ids)
+    yield from map(tuple, select_matching(tx, query, answers.c.item_id, row_ids))
 
 
 @dataclass(frozen=True)
@@ -379,10 +368,10 @@ def is_preferred(
     other_answers = answers.alias("others")
 
     def is_compared(table: FromClause) -> ColumnElement[bool]:
-        is_of_version = _is_applied(preference.task, version, table)
+        is_of_version = is_applied(preference.task, version, table)
         if not corrected:
             return is_of_version
-        return or_(is_of_version, _is_applied(preference.task, PERSON, table))
+        return or_(is_of_version, is_applied(preference.task, PERSON, table))
 
     answers_of_row = select(other_answers.c.id).where(
         is_compared(other_answers),
@@ -413,7 +402,7 @@ def preferred_of_row(
     expression = answers.c[column] if isinstance(column, str) else column
     query = (
         select(expression)
-        .where(_is_applied(preference.task), answers.c.item_id == key)
+        .where(is_applied(preference.task), answers.c.item_id == key)
         .correlate_except(answers)
     )
     return query.order_by(*preference.sort_columns(answers)).limit(1).scalar_subquery()
@@ -479,7 +468,7 @@ def preferred_answers(
     query = select(answers.c.item_id, answers.c.extractor, answers.c.answer).where(
         is_preferred(preference or VersionPreference(task)),
     )
-    rows = _select_rows(tx, query, row_ids)
+    rows = select_matching(tx, query, answers.c.item_id, row_ids)
     return {row.item_id: (row.extractor, row.answer) for row in rows}
 
 
@@ -500,7 +489,7 @@ def read_answers_to_former_inputs(
     """
     query = (
         select(answers.c.item_id, answers.c.input_hash, answers.c.answer)
-        .where(_is_applied(task), answers.c.extractor != PERSON)
+        .where(is_applied(task), answers.c.extractor != PERSON)
         .order_by(answers.c.id)
     )
     former_answers: dict[str, list[str]] = {}
@@ -594,16 +583,17 @@ def preferred_answers_page(
     return [tuple(row) for row in tx.execute(query)]
 
 
-def find_answered(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
-    """Return the ids of those rows that have an applied answer of any version."""
-    answered = select_matching(tx, answered_ids(task), answers.c.item_id, row_ids)
+def find_answered(
+    tx: Connection, task: str, row_ids: Sequence[str], version: str | None = None
+) -> set[str]:
+    """Return the ids of those rows that have an applied answer of a version, or of any."""
+    answered = select_matching(tx, answered_ids(task, version), answers.c.item_id, row_ids)
     return {row[0] for row in answered}
 
 
 def find_corrected(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that have an applied correction by a person."""
-    corrected = select_matching(tx, answered_ids(task, PERSON), answers.c.item_id, row_ids)
-    return {row[0] for row in corrected}
+    return find_answered(tx, task, row_ids, PERSON)
 
 
 def answers_of_version(tx: Connection, task: str, version: str | None) -> Iterator[tuple[str, str]]:
@@ -622,7 +612,7 @@ def answers_of_version(tx: Connection, task: str, version: str | None) -> Iterat
 
 def answered_ids(task: str, version: str | None = None) -> Select[Any]:
     """Return a SELECT of the ids of rows with an applied answer of a version, or of any."""
-    return select(answers.c.item_id).where(_is_applied(task, version)).distinct()
+    return select(answers.c.item_id).where(is_applied(task, version)).distinct()
 
 
 def is_answered(
@@ -637,7 +627,7 @@ def is_answered(
     """
     return (
         select(answers.c.id)
-        .where(_is_applied(task, version), answers.c.item_id == id_column)
+        .where(is_applied(task, version), answers.c.item_id == id_column)
         .correlate_except(answers)
         .exists()
     )
@@ -728,14 +718,14 @@ def count_by_version(
             func.min(answers.c.at),
             func.max(answers.c.at),
         )
-        .where(_is_applied(task), *conditions)
+        .where(is_applied(task), *conditions)
         .group_by(answers.c.extractor)
         .order_by(answers.c.extractor)
     )
     return [VersionCounts.from_extractor(*row) for row in tx.execute(query)]
 
 
-def _is_applied(
+def is_applied(
     task: str,
     version: str | None = None,
     table: FromClause = answers,

@@ -11,7 +11,7 @@
   under the version "", which means every version.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -492,12 +492,7 @@ def list_unparkable_ids(
         .distinct()
         .order_by(asks.c.item_id)
     )
-    rows: Iterable[Any] = (
-        tx.execute(query)
-        if row_ids is None
-        else select_matching(tx, query, asks.c.item_id, row_ids)
-    )
-    return [row[0] for row in rows]
+    return [row[0] for row in select_matching(tx, query, asks.c.item_id, row_ids)]
 
 
 def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:

@@ -115,12 +115,17 @@ def select_matching(
     tx: Connection,
     query: Select[Any],
     column: ColumnElement[Any],
-    values: Sequence[Any],
+    values: Sequence[Any] | None,
 ) -> Iterator[Any]:
-    """Yield the rows of a SELECT whose column is in a list of any length.
+    """Yield the rows of a SELECT whose column is in a list of any length; all rows for None.
 
-    Runs a statement for each page of values; the rows are sorted within a page only.
+    Runs a statement for each page of values; the rows are sorted within a page only. All rows are
+    read with constant memory.
     """
+    if values is None:
+        yield from stream_rows(tx, query, page=PAGE_ROWS)
+        return
+
     for page in split_into_pages(values):
         yield from tx.execute(query.where(column.in_(page))).all()
 

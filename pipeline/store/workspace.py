@@ -156,8 +156,7 @@ def has_changed(tx: Connection, task: str, *, build_number: int, position: int) 
 
     The result is True if the database does not know the build with this position.
     """
-    changes = json.loads(tx.execute(select(workspace.c.changes)).scalar_one())
-    if changes.get(task, 0) > position:
+    if last_row_change(tx, task) > position:
         return True
     query = select(builds.c.number).where(
         builds.c.number == build_number,

@@ -21,7 +21,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation
 from pipeline.store import claims
-from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON
+from pipeline.store.answers import PERSON, is_applied
 from pipeline.store.claims import PARKED
 from pipeline.store.confidences import decode_confidences, list_fields_with_probability
 from pipeline.store.database import PAGE_ROWS, split_into_pages, stream_rows
@@ -397,16 +397,11 @@ def _make_columns_of_unexported_answers(
     `_make_single_version_cells` reads the columns.
     """
     key = items.table.c[KEY_COLUMN]
-    of_row = (
-        answers.c.task == task.name,
-        answers.c.applied,
-        answers.c.answer != FORGOTTEN_ANSWER,
-        answers.c.item_id == key,
-    )
     is_correction = answers.c.extractor == PERSON
-    query = select(answers.c.extractor).correlate_except(answers).limit(1)
-    newest_model_answer = query.where(*of_row, ~is_correction).order_by(answers.c.id.desc())
-    correction = query.where(*of_row, is_correction)
+    query = select(answers.c.extractor).where(is_applied(task.name), answers.c.item_id == key)
+    query = query.correlate_except(answers).limit(1)
+    newest_model_answer = query.where(~is_correction).order_by(answers.c.id.desc())
+    correction = query.where(is_correction)
     return [
         newest_model_answer.scalar_subquery().label(_OTHER_VERSION),
         correction.scalar_subquery().label(_CORRECTION),

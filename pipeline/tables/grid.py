@@ -45,7 +45,7 @@ from pipeline.core.row_listing import (
 from pipeline.core.where_parser import iterate_comparisons, parse_where
 from pipeline.core.work_timer import WorkTimer
 from pipeline.store.answers import have_different_answers
-from pipeline.store.confidences import has_confidences
+from pipeline.store.confidences import has_confidences, select_confident_ids
 from pipeline.store.database import (
     SlowError,
     count_rows,
@@ -342,7 +342,7 @@ class Grid:
         """
         if self.doubts is None or not has_confidences(tx, self.table.task):
             return None
-        has_confidence = self.doubts.item_id.in_(self.doubts.confident_ids)
+        has_confidence = self.doubts.item_id.in_(select_confident_ids(self.doubts.preference))
         conditions = [*self._make_list_conditions(tx, RowFilter()), has_confidence]
         rows_with_confidence = self.table.count_rows(tx, *conditions)
         if not rows_with_confidence:

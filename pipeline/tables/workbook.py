@@ -48,7 +48,7 @@ MAX_ROWS = 1_048_576
 MAX_COLUMNS = 16_384
 MAX_CELL_CHARS = 32_767
 # The largest whole number that a sheet stores exactly.
-_MAX_EXACT_NUMBER = 2**53
+MAX_EXACT_NUMBER = 2**53
 _CHUNK_BYTES = 1 << 20
 _NUMBER_FORMAT = re.compile(rb'<numFmt numFmtId="([0-9]+)" formatCode="([^"]*)"')
 # `[$-409]` is a language, not money.
@@ -404,7 +404,7 @@ def _plain_cell(cell: Any) -> Any:
     """Convert a cell of the library to a plain value; a blank text is None, 3.0 is 3."""
     if isinstance(cell, str):
         return cell if cell.strip() else None
-    if isinstance(cell, float) and cell.is_integer() and abs(cell) <= _MAX_EXACT_NUMBER:
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) <= MAX_EXACT_NUMBER:
         return int(cell)
     return to_plain_value(cell)
 
@@ -533,7 +533,7 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, text:
     """
     if isinstance(value, bool):
         sheet.write_boolean(row_index, column_index, value)
-    elif isinstance(value, int | float) and abs(value) <= _MAX_EXACT_NUMBER:
+    elif isinstance(value, int | float) and abs(value) <= MAX_EXACT_NUMBER:
         sheet.write_number(row_index, column_index, value)
     elif isinstance(value, date) and not isinstance(value, datetime):
         sheet.write_datetime(row_index, column_index, value)
