@@ -85,8 +85,7 @@ def begin_pilot(
         seed: Seed of the random sample.
     """
     pilot = find_newest_pilot(tx, extractor)
-    is_unfinished = pilot is not None and pilot.ended_at is None
-    if pilot is not None and is_unfinished and (pilot.size, pilot.seed) == (size, seed):
+    if pilot is not None and pilot.ended_at is None and (pilot.size, pilot.seed) == (size, seed):
         return pilot
     return _insert_pilot(tx, task, extractor, size, seed, now)
 

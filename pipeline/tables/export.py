@@ -464,12 +464,10 @@ def _read_source_cells(stored_row: RowMapping, column_kinds: Mapping[str, str]) 
         column_kinds: Kinds of the source's columns by name.
     """
     values = orjson.loads(stored_row[VALUES_COLUMN])
-    cells: ExportedRow = {}
+    cells: ExportedRow = {name: values.get(name) for name in column_kinds}
     for name, kind in column_kinds.items():
-        cell_value = values.get(name)
-        cells[name] = cell_value
         if kind == "json":
-            cells[name] = parse_json_cell(cell_value)
+            cells[name] = parse_json_cell(cells[name])
     return cells
 
 

@@ -35,6 +35,7 @@ from pipeline.tables.cells import (
     to_plain_row,
     to_plain_value,
 )
+from pipeline.tables.reflection import quote_name, quote_text
 from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
 from pipeline.tables.source_file import SourceFile
 
@@ -342,12 +343,12 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
     if name is None:
         return query
 
-    column = f"q.{_quote_name(name)}"
+    column = f"q.{quote_name(name)}"
     condition = ""
     null_condition = ""
     if cursor.min_value is not None:
         is_text = isinstance(cursor.min_value, str)
-        literal = _quote_text(cursor.min_value) if is_text else cursor.min_value
+        literal = quote_text(cursor.min_value) if is_text else cursor.min_value
         condition = f" WHERE {column} >= {literal}"
         null_condition = f" OR {column} IS NULL"
 
@@ -367,16 +368,6 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
     if condition:
         return f"SELECT * {source}{condition}"
     return query
-
-
-def _quote_name(name: str) -> str:
-    escaped_name = name.replace('"', '""')
-    return f'"{escaped_name}"'
-
-
-def _quote_text(text: str) -> str:
-    escaped_text = text.replace("'", "''")
-    return f"'{escaped_text}'"
 
 
 def read_rows_by_id(
@@ -427,8 +418,8 @@ def _make_key_condition(record: TaskRecord, item_id: str, *, as_text: bool) -> s
     parts = [item_id] if len(record.key) == 1 else json.loads(item_id)
     conditions = list[str]()
     for (name, kind), part in zip(record.key, parts, strict=True):
-        column = f"q.{_quote_name(name)}"
-        literal = _quote_text(str(part))
+        column = f"q.{quote_name(name)}"
+        literal = quote_text(str(part))
         if as_text:
             conditions.append(f"CAST({column} AS TEXT) = {literal}")
         else:
