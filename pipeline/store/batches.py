@@ -707,10 +707,15 @@ def _update_downloaded_batch(
         StateConflictError: The batch is no longer *downloaded*, or its result file has another
             SHA-256 than `batch` says.
     """
-    is_same_result = batches.c.result_sha256 == batch.result_sha256
-    is_downloaded = batches.c.state == BatchState.DOWNLOADED
-    is_same_batch = batches.c.number == batch.number
-    query = update(batches).where(is_same_batch, is_downloaded, is_same_result).values(**columns)
+    query = (
+        update(batches)
+        .where(
+            batches.c.number == batch.number,
+            batches.c.state == BatchState.DOWNLOADED,
+            batches.c.result_sha256 == batch.result_sha256,
+        )
+        .values(**columns)
+    )
     if tx.execute(query).rowcount != 1:
         raise _make_conflict_error(tx, batch, target=BatchState.DOWNLOADED)
     _record_event(tx, batch, reason=event_reason, now=now)
@@ -735,9 +740,13 @@ def mark_ingested(tx: Connection, batch: BatchRow, *, now: datetime, **columns: 
     Raises:
         StateConflictError: Another process changed the batch.
     """
-    final_values = {"ended_at": now, **columns}
     _update_batch_state(
-        tx, batch, BatchState.INGESTED, final_values, reason="accounted for", now=now
+        tx,
+        batch,
+        BatchState.INGESTED,
+        {"ended_at": now, **columns},
+        reason="accounted for",
+        now=now,
     )
 
 
@@ -888,11 +897,10 @@ def _make_conflict_error(
 ) -> StateConflictError:
     """Return the error that a batch is not in the state that was read."""
     query = select(batches.c.state).where(batches.c.number == batch.number)
-    actual_state = tx.execute(query).scalar()
     return StateConflictError(
         "batch",
         batch.number,
         expected_state=batch.state,
         target_state=target,
-        actual_state=actual_state,
+        actual_state=tx.execute(query).scalar(),
     )

@@ -82,10 +82,9 @@ def decode_confidences(encoded_confidences: str | None) -> dict[str, FieldConfid
     """Return the confidences of an answer by field; empty for None."""
     if encoded_confidences is None:
         return {}
-    members = json.loads(encoded_confidences)
     return {
         name: FieldConfidence(member["probability"], member["model"], member["judged"])
-        for name, member in members.items()
+        for name, member in json.loads(encoded_confidences).items()
     }
 
 

@@ -84,8 +84,12 @@ def list_batches_that_may_have_row(tx: Connection, task: str, row_id: str) -> li
     for version in list_versions_with_example(tx, task, row_id):
         is_of_version = has_version(batches.c.extractor, version)
         queries.append(select(batches.c.number).where(batches.c.task == task, is_of_version))
-    is_failed = batches.c.state == BatchState.FAILED
-    queries.append(select(batches.c.number).where(batches.c.task == task, is_failed))
+    queries.append(
+        select(batches.c.number).where(
+            batches.c.task == task,
+            batches.c.state == BatchState.FAILED,
+        ),
+    )
 
     numbers = marks.rolled_back_batches(tx)
     for query in queries:

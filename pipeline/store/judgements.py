@@ -41,8 +41,7 @@ _JUDGED_COLUMNS = (
 
 def _select_counting_answers(preference: VersionPreference) -> Select[Any]:
     """Return a SELECT of `_JUDGED_COLUMNS` of the answers that count, without corrections."""
-    is_of_model = answers.c.extractor != PERSON
-    return select(*_JUDGED_COLUMNS).where(is_preferred(preference), is_of_model)
+    return select(*_JUDGED_COLUMNS).where(is_preferred(preference), answers.c.extractor != PERSON)
 
 
 def _to_judged_answer(row: Row[Any]) -> JudgedAnswer:

@@ -108,8 +108,7 @@ def read_review(tx: Connection, row_id: str, *, preference: VersionPreference) -
         return None
     if row.reviewed_at is None and row.extractor == PERSON:
         return Review(row.id, row.who, row.at, is_marked=False)
-    is_marked = row.reviewed_at is not None
-    return Review(row.id, row.reviewed_by, row.reviewed_at, is_marked)
+    return Review(row.id, row.reviewed_by, row.reviewed_at, is_marked=row.reviewed_at is not None)
 
 
 def set_review(tx: Connection, answer_id: int, *, who: str | None, at: datetime | None) -> None:

@@ -80,8 +80,7 @@ def is_unchanged_since(
     """Return whether a journal line is the newest one, so that nothing was recorded after it."""
     columns = (events.c.kind, events.c.name, events.c.old, events.c.new)
     newest = select(*columns).order_by(events.c.id.desc()).limit(1)
-    row = tx.execute(newest).first()
-    return row == (kind, str(name), old, new)
+    return tx.execute(newest).first() == (kind, str(name), old, new)
 
 
 @dataclass(frozen=True)

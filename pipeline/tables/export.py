@@ -10,7 +10,6 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from functools import partial
 from typing import Any
 
 import orjson
@@ -19,6 +18,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
 from pipeline.core import text
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.files import iterate_pieces
 from pipeline.core.quotes import is_stored_quotation
 from pipeline.store import claims
 from pipeline.store.answers import PERSON, is_applied
@@ -62,7 +62,6 @@ OTHER_VERSION_STATE = "other_version"
 TEXTS_KIND = "texts"
 
 _PARQUET_GROUP_ROWS = 10_000
-_FILE_PIECE_BYTES = 1 << 20
 # Kinds whose cells are converted from text.
 _CELL_READERS: Mapping[str, Callable[[str], Any]] = {
     "date": date.fromisoformat,
@@ -217,8 +216,7 @@ def _encode_parquet(
         with ParquetWriter(file, schema, compression="zstd") as writer:
             for group in split_into_pages(typed_rows, _PARQUET_GROUP_ROWS):
                 writer.write_table(pa.Table.from_pylist(group, schema=schema))
-        file.seek(0)
-        yield from iter(partial(file.read, _FILE_PIECE_BYTES), b"")
+        yield from iterate_pieces(file)
 
 
 def _to_parquet_value(value: Any, kind: str) -> Any:
@@ -376,9 +374,11 @@ def _make_answers_query(
     answer_columns = [answers.c[name] for name in answer_names]
     has_answer = (answers.c.item_id == row[KEY_COLUMN]) & is_answer
 
-    query = select(*row_columns, items.state_expression.label(STATE_COLUMN), *answer_columns)
-    query = query.select_from(items.table.outerjoin(answers, has_answer))
-    query = query.order_by(row[items.order_column])
+    query = (
+        select(*row_columns, items.state_expression.label(STATE_COLUMN), *answer_columns)
+        .select_from(items.table.outerjoin(answers, has_answer))
+        .order_by(row[items.order_column])
+    )
     if not include_missing:
         query = query.where(row.findable_gone_at.is_(None))
     return query
@@ -398,8 +398,12 @@ def _make_columns_of_unexported_answers(
     """
     key = items.table.c[KEY_COLUMN]
     is_correction = answers.c.extractor == PERSON
-    query = select(answers.c.extractor).where(is_applied(task.name), answers.c.item_id == key)
-    query = query.correlate_except(answers).limit(1)
+    query = (
+        select(answers.c.extractor)
+        .where(is_applied(task.name), answers.c.item_id == key)
+        .correlate_except(answers)
+        .limit(1)
+    )
     newest_model_answer = query.where(~is_correction).order_by(answers.c.id.desc())
     correction = query.where(is_correction)
     return [

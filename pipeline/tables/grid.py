@@ -240,8 +240,12 @@ class Grid:
         order = sort_keys
         if _is_descending(options):
             order = [key.desc() for key in sort_keys]
-        query = select(self.table.item_id, self.table.state_expression, *cells)
-        query = query.where(*conditions).order_by(*order).limit(options.limit + 1)
+        query = (
+            select(self.table.item_id, self.table.state_expression, *cells)
+            .where(*conditions)
+            .order_by(*order)
+            .limit(options.limit + 1)
+        )
 
         time_limit_s = options.within_s if self._is_slow_sort(options) else None
         try:
@@ -280,8 +284,9 @@ class Grid:
             value = self.value_makers[name](cells) if is_made_of_cells else more_values.get(name)
             if value is not None or name not in optional_names:
                 values[name] = value
-        input_hash = cells.get(INPUT_HASH_COLUMN)
-        return ListedRow(row_id, state, values, input_hash, cells.get(CHANGED_AT_COLUMN))
+        return ListedRow(
+            row_id, state, values, cells.get(INPUT_HASH_COLUMN), cells.get(CHANGED_AT_COLUMN)
+        )
 
     def read_pages(self, tx: Connection, options: RowListOptions) -> Iterator[RowsPage]:
         """Yield the page of these options and all pages after it.
@@ -316,12 +321,15 @@ class Grid:
         conditions = self._make_list_conditions(tx, options.row_filter)
         reversed_options = options._replace(after=row_id, is_reversed=not options.is_reversed)
         is_earlier = self._make_after_condition(tx, reversed_options, sort_keys)
-        query = select(
-            func.count(),
-            func.coalesce(func.sum(case((is_earlier, 1), else_=0)), 0),
-            func.coalesce(func.sum(case((self.table.match_ids([row_id]), 1), else_=0)), 0),
+        query = (
+            select(
+                func.count(),
+                func.coalesce(func.sum(case((is_earlier, 1), else_=0)), 0),
+                func.coalesce(func.sum(case((self.table.match_ids([row_id]), 1), else_=0)), 0),
+            )
+            .select_from(self.table.table)
+            .where(*conditions)
         )
-        query = query.select_from(self.table.table).where(*conditions)
         try:
             with limit_time(tx, options.within_s):
                 total, earlier_count, own_count = tx.execute(query).one()

@@ -193,8 +193,8 @@ class RowTable:
         query = select(*columns).where(*conditions)
         if locked:
             query = query.with_for_update()
-        id_column = self.table.c[self.id_column]
-        return select_matching(tx, query, id_column, self.ids.to_native_ids(ids))
+        native_ids = self.ids.to_native_ids(ids)
+        return select_matching(tx, query, self.table.c[self.id_column], native_ids)
 
     def read_rows(
         self,
@@ -272,8 +272,9 @@ class RowTable:
     def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
         """Return the number of rows in the table that meet all conditions, by state."""
         state = self.state_expression
-        query = select(state, func.count()).select_from(self.table)
-        query = query.where(*conditions).group_by(state)
+        query = (
+            select(state, func.count()).select_from(self.table).where(*conditions).group_by(state)
+        )
         return Counter({row[0]: row[1] for row in tx.execute(query)})
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from zipfile import ZipFile
 
 from pipeline.core.errors import InputError
+from pipeline.core.files import iterate_pieces
 from pipeline.tables.workbook import (
     MAX_CELL_CHARS,
     MAX_EXACT_NUMBER,
@@ -87,9 +88,7 @@ def iterate_extended_workbook(
                 with archive.open(part) as reader, new_archive.open(new_part, "w") as writer:
                     shutil.copyfileobj(reader, writer, _CHUNK_BYTES)
 
-        file.seek(0)
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
+        yield from iterate_pieces(file)
 
 
 def _insert_rows(

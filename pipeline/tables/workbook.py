@@ -19,6 +19,7 @@ from zipfile import BadZipFile, ZipFile
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.files import iterate_pieces
 from pipeline.core.text import join_first
 from pipeline.tables.cells import to_plain_value
 from pipeline.tables.headers import (
@@ -49,7 +50,6 @@ MAX_COLUMNS = 16_384
 MAX_CELL_CHARS = 32_767
 # The largest whole number that a sheet stores exactly.
 MAX_EXACT_NUMBER = 2**53
-_CHUNK_BYTES = 1 << 20
 _NUMBER_FORMAT = re.compile(rb'<numFmt numFmtId="([0-9]+)" formatCode="([^"]*)"')
 # `[$-409]` is a language, not money.
 _MONEY_OR_PERCENT_SIGN = re.compile(r"%|\$(?!-)|€|£|¥".encode())
@@ -489,9 +489,7 @@ def encode_xlsx(
                 hint="free disk space there",
             ) from error
 
-        file.seek(0)
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
+        yield from iterate_pieces(file)
 
 
 def _write_rows(
