@@ -788,15 +788,16 @@ def add_duplicate(
     recorded = select(creates.c.id).where(creates.c.remote_name == remote_name)
     if tx.execute(recorded).first():
         return False
-    duplicate = {
-        "outcome": _DUPLICATE,
-        "estimated_cost": batch.estimated_cost,
-        "remote_name": remote_name,
-        "batch": batch.number,
-        "display_name": display_name,
-        "found_at": now,
-    }
-    tx.execute(insert(creates).values(duplicate))
+    tx.execute(
+        insert(creates).values(
+            outcome=_DUPLICATE,
+            estimated_cost=batch.estimated_cost,
+            remote_name=remote_name,
+            batch=batch.number,
+            display_name=display_name,
+            found_at=now,
+        ),
+    )
     _record_event(tx, batch, reason=f"twin {remote_name}", now=now)
     return True
 

@@ -597,17 +597,18 @@ def record_due_retry(
     Inserts an attempt without a batch that is not charged to the row and is forgiven, so it counts
     nowhere else.
     """
-    attempt = insert(attempts).values(
-        charged=False,
-        forgiven=True,
-        outcome=Outcome.MISSING,
-        task=task,
-        extractor=version,
-        item_id=row_id,
-        reason=reason,
-        at=now,
+    tx.execute(
+        insert(attempts).values(
+            charged=False,
+            forgiven=True,
+            outcome=Outcome.MISSING,
+            task=task,
+            extractor=version,
+            item_id=row_id,
+            reason=reason,
+            at=now,
+        ),
     )
-    tx.execute(attempt)
 
 
 def list_rows_with_failed_calls(tx: Connection, task: str) -> Iterator[DueRetry]:

@@ -650,13 +650,14 @@ def ensure_schema(
             _upgrade(tx)
         else:
             metadata.create_all(tx, checkfirst=False)
-            row = {
-                "one": 1,
-                "schema": SCHEMA_NUMBER,
-                "workspace_id": secrets.token_hex(8),
-                "created_at": datetime.now(UTC),
-            }
-            tx.execute(insert(workspace).values(row))
+            tx.execute(
+                insert(workspace).values(
+                    one=1,
+                    schema=SCHEMA_NUMBER,
+                    workspace_id=secrets.token_hex(8),
+                    created_at=datetime.now(UTC),
+                ),
+            )
 
         tables_before = other_tables(tx)
         lines: list[str] = []
@@ -664,13 +665,14 @@ def ensure_schema(
             lines += adopt(tx)
 
         for name in set(other_tables(tx)).difference(tables_before):
-            event = {
-                "at": datetime.now(UTC),
-                "kind": TABLE_CREATED_EVENT,
-                "name": name,
-                "new": "made",
-            }
-            tx.execute(insert(events).values(event))
+            tx.execute(
+                insert(events).values(
+                    at=datetime.now(UTC),
+                    kind=TABLE_CREATED_EVENT,
+                    name=name,
+                    new="made",
+                ),
+            )
         return lines
 
 

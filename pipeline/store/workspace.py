@@ -52,8 +52,9 @@ def record_event(
     """Add one line to the journal, in the transaction of the change that it describes."""
     # A file name may have bytes that are not UTF-8.
     name_text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    row = {"at": now, "kind": kind, "name": name_text, "old": old, "new": new, "why": reason}
-    tx.execute(insert(events).values(row))
+    tx.execute(
+        insert(events).values(at=now, kind=kind, name=name_text, old=old, new=new, why=reason),
+    )
 
 
 def events_of(tx: Connection, kind: str, name: object = None) -> list[dict[str, Any]]:

@@ -540,8 +540,11 @@ class Grid:
             SlowError: It takes longer than `within_s` seconds.
         """
         facets = self._facets
-        cells = [facet.cell for facet in facets]
-        query = select(*cells).select_from(self.table.table).where(*conditions)
+        query = (
+            select(*(facet.cell for facet in facets))
+            .select_from(self.table.table)
+            .where(*conditions)
+        )
         timer = start_timer(tx)
         row_pages = stream_rows(tx, query, page=_FACET_PAGE_ROWS).partitions()
         word_counts, fields = self._count_words_and_values(
