@@ -400,12 +400,14 @@ def preferred_of_row(
         column: The name of a column of the answers, or an expression of such columns.
     """
     expression = answers.c[column] if isinstance(column, str) else column
-    query = (
+    return (
         select(expression)
         .where(is_applied(preference.task), answers.c.item_id == key)
         .correlate_except(answers)
+        .order_by(*preference.sort_columns(answers))
+        .limit(1)
+        .scalar_subquery()
     )
-    return query.order_by(*preference.sort_columns(answers)).limit(1).scalar_subquery()
 
 
 def have_different_answers(
@@ -648,12 +650,16 @@ def has_answer_after(
     Args:
         id_column: The column with the row's id in the outer query.
     """
-    newer = select(answers.c.id).where(
-        answers.c.task == task,
-        answers.c.item_id == id_column,
-        answers.c.id > answer_id,
+    return (
+        select(answers.c.id)
+        .where(
+            answers.c.task == task,
+            answers.c.item_id == id_column,
+            answers.c.id > answer_id,
+        )
+        .correlate_except(answers)
+        .exists()
     )
-    return newer.correlate_except(answers).exists()
 
 
 def has_version(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:

@@ -198,12 +198,13 @@ def read_bulk_edited_page(
         after: Return only greater answer ids.
         limit: Return at most so many.
     """
-    query = select(answers.c.id, answers.c.item_id).where(
-        answers.c.id > after,
-        *_is_of_bulk_edit(task, bulk_edit),
+    query = (
+        select(answers.c.id, answers.c.item_id)
+        .where(answers.c.id > after, *_is_of_bulk_edit(task, bulk_edit))
+        .order_by(answers.c.id)
+        .limit(limit)
     )
-    rows = tx.execute(query.order_by(answers.c.id).limit(limit))
-    return [(row.id, row.item_id) for row in rows]
+    return [(row.id, row.item_id) for row in tx.execute(query)]
 
 
 def count_bulk_edited(tx: Connection, task: str, bulk_edit: int) -> int:

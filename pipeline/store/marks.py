@@ -97,16 +97,17 @@ def list_merges(tx: Connection, task: str) -> list[TagMerge]:
     merges = []
     for number, event in enumerate(workspace.events_of(tx, f"{MERGE_EVENT}{task}"), start=1):
         undo_event = undo_events.get(number)
-        merge = TagMerge(
-            number=number,
-            old=event["name"],
-            new=event["new"],
-            who=event["why"],
-            at=event["at"],
-            undone_by=None if undo_event is None else undo_event["why"],
-            undone_at=None if undo_event is None else undo_event["at"],
+        merges.append(
+            TagMerge(
+                number=number,
+                old=event["name"],
+                new=event["new"],
+                who=event["why"],
+                at=event["at"],
+                undone_by=None if undo_event is None else undo_event["why"],
+                undone_at=None if undo_event is None else undo_event["at"],
+            ),
         )
-        merges.append(merge)
     return merges
 
 

@@ -378,12 +378,16 @@ def select_row(
         row_id: Expression for the row's id, of a table of the outer statement.
         input_hash: Expression for the hash.
     """
-    query = select(rows.c.row).where(
-        rows.c.task == task,
-        rows.c.item_id == row_id,
-        rows.c.input_hash == input_hash,
+    return (
+        select(rows.c.row)
+        .where(
+            rows.c.task == task,
+            rows.c.item_id == row_id,
+            rows.c.input_hash == input_hash,
+        )
+        .correlate_except(rows)
+        .scalar_subquery()
     )
-    return query.correlate_except(rows).scalar_subquery()
 
 
 def all_cells(tx: Connection, task: str) -> Iterator[str]:

@@ -35,7 +35,7 @@ def begin_run(tx: Connection, *, started_at: datetime, **values: Any) -> int:
 
 
 def update_run(tx: Connection, number: int, **columns: Any) -> None:
-    """Set columns of a run, such as its budget in USD; it need not be unfinished."""
+    """Set columns of a run, such as its budget in USD. A run that has ended is changed, too."""
     tx.execute(update(runs).where(runs.c.number == number).values(**columns))
 
 

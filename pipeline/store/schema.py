@@ -366,15 +366,16 @@ def _define_table(
         column_type = BigInteger if field.name in big else _TYPES.get(python_type, Text)
         has_no_default = field.default in {MISSING, None}
         server_default = None if has_no_default else text(json.dumps(field.default))
-        column = Column[Any](
-            field.name,
-            column_type,
-            primary_key=not columns,
-            nullable=NoneType in get_args(field.type),
-            server_default=server_default,
-            autoincrement=False,
+        columns.append(
+            Column[Any](
+                field.name,
+                column_type,
+                primary_key=not columns,
+                nullable=NoneType in get_args(field.type),
+                server_default=server_default,
+                autoincrement=False,
+            ),
         )
-        columns.append(column)
     return Table(name, metadata, *columns, *further_items)
 
 

@@ -260,8 +260,14 @@ class TableSpec:
         for column in self.definition.columns:
             existing_column = existing_columns.get(column.name)
             if existing_column is not None:
-                is_id = column.name in id_names
-                server_columns.append(_make_server_column(tx, column, existing_column, is_id=is_id))
+                server_columns.append(
+                    _make_server_column(
+                        tx,
+                        column,
+                        existing_column,
+                        is_id=column.name in id_names,
+                    ),
+                )
         return Table(self.name, MetaData(), *server_columns)
 
     def _check_existing(self, tx: Connection) -> ReflectedColumns:

@@ -284,8 +284,10 @@ class CsvTable:
                 cells = name_cells(self.names, fields)
                 yield make_rejection(lines.line_number, REPEATED_HEADER_REASON, text, cells=cells)
             else:
-                values = {name: fields[index] for index, name in named_columns}
-                yield SourceRow(lines.line_number, values)
+                yield SourceRow(
+                    lines.line_number,
+                    {name: fields[index] for index, name in named_columns},
+                )
 
     def _read_record(
         self,

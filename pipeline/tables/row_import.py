@@ -159,8 +159,9 @@ class ImportReport:
         for finding in sorted(without_cells, key=lambda finding: finding.line):
             self.counts[finding.kind] += 1
             if report_file is not None:
-                values = finding[: len(self.NAMES)]
-                report_file.write(csv_line([str(value or "") for value in values]))
+                report_file.write(
+                    csv_line([str(value or "") for value in finding[: len(self.NAMES)]]),
+                )
             if len(self.findings) < MAX_KEPT_FINDINGS:
                 self.findings.append(finding)
             self._add_to_group(finding)
