@@ -198,7 +198,7 @@ def correct_tag_start(store: Store, task: Task, *, now: Callable[[], datetime]) 
     current_time = now()
     if tag_run is not None and tag_run.started_at > current_time:
         with store.write() as tx:
-            runs.set_start(tx, tag_run.number, started_at=current_time)
+            runs.update_run(tx, tag_run.number, started_at=current_time)
 
 
 def resume_budget(

@@ -294,6 +294,13 @@ def read_lines(path: Path) -> Generator[tuple[int, bytes]]:
             offset += len(raw_line)
 
 
+def iterate_pieces(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the bytes of an open file from its beginning on, in pieces of COPIED_BLOCK_BYTES."""
+    file.seek(0)
+    while piece := file.read(COPIED_BLOCK_BYTES):
+        yield piece
+
+
 def unreadable_reason(path: Path) -> str:
     """Return why a path is not a readable file, to follow its name in a message; "" if it is."""
     if path.is_dir():

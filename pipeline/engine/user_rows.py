@@ -501,11 +501,7 @@ class _GridBuilder:
         names = [*self._columns, *self._fields, self._version_name]
         self._review_name = name_added_columns(names, [REVIEWED], "answer_").get(REVIEWED, "")
         self._reviews = RowReviews(preference, self._table.item_id)
-        self._doubts = RowDoubts.of_rows(
-            self._table.item_id,
-            preference=preference,
-            threshold=rows.settings.doubtful,
-        )
+        self._doubts = RowDoubts(preference, self._table.item_id, rows.settings.doubtful)
         self._confidences = RowConfidences(
             tx,
             preference=preference,

@@ -57,11 +57,7 @@ def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
     """
     username = experts.c.username
     preference = answers.VersionPreference(table.TASK)
-    doubts = RowDoubts.of_rows(
-        item_id,
-        preference=preference,
-        threshold=doubt_threshold,
-    )
+    doubts = RowDoubts(preference, item_id, doubt_threshold)
     confidences = RowConfidences(
         tx,
         preference=preference,

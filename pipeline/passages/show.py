@@ -98,11 +98,7 @@ def make_passages_grid(
     column_names = ["id"]
     column_names += [name for name in ("source", "text") if name in shape.value_columns]
     concepts = shape.concepts.c
-    doubts = RowDoubts.of_rows(
-        items.item_id,
-        preference=preference,
-        threshold=doubt_threshold,
-    )
+    doubts = RowDoubts(preference, items.item_id, doubt_threshold)
     confidences = RowConfidences(
         tx,
         preference=preference,

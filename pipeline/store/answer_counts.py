@@ -32,7 +32,7 @@ from pipeline.store.answers import (
     select_usage,
 )
 from pipeline.store.claims import CLAIMED
-from pipeline.store.database import select_matching
+from pipeline.store.database import count_rows, select_matching
 from pipeline.store.schema import answers, asks, attempts
 
 # The reason of an attempt begins with this if its call got no reply and was perhaps paid for.
@@ -218,8 +218,7 @@ def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts
 
 def count_answered(tx: Connection, task: str, version: str | None) -> int:
     """Count the rows with an applied answer of a version; None means of any version."""
-    query = select(func.count()).select_from(answered_ids(task, version).subquery())
-    return tx.execute(query).scalar_one()
+    return count_rows(tx, answered_ids(task, version).subquery())
 
 
 def count_failed_rows(tx: Connection, task: str, version: str | None) -> int:
@@ -230,12 +229,7 @@ def count_failed_rows(tx: Connection, task: str, version: str | None) -> int:
         has_version(attempts.c.extractor, version),
     )
     failed_rows = select(attempts.c.item_id).where(is_charged).distinct().subquery()
-    query = (
-        select(func.count())
-        .select_from(failed_rows)
-        .where(~is_answered(task, failed_rows.c.item_id, version))
-    )
-    return tx.execute(query).scalar_one()
+    return count_rows(tx, failed_rows, ~is_answered(task, failed_rows.c.item_id, version))
 
 
 def failed_reasons(tx: Connection, task: str, version: str | None) -> dict[str, str]:
@@ -257,10 +251,11 @@ def failed_reasons(tx: Connection, task: str, version: str | None) -> dict[str, 
 
 def count_cut_short_replies(tx: Connection, task: str, version: str | None) -> int:
     """Count the replies in batches of a version that the token limit cut short."""
-    query = select(func.count()).where(
+    return count_rows(
+        tx,
+        attempts,
         attempts.c.task == task,
         attempts.c.reason.in_(CUT_SHORT_REASONS),
         attempts.c.batch.is_not(None),
         has_version(attempts.c.extractor, version),
     )
-    return tx.execute(query).scalar_one()

@@ -42,6 +42,7 @@ from pipeline.store.claims import CLAIMED, PARKED
 from pipeline.store.database import (
     PAGE_ROWS,
     change_matching,
+    count_rows,
     run_many,
     select_matching,
     stream_rows,
@@ -259,21 +260,10 @@ def applied_answers(
     """
     query = (
         select(answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
-        .where(_is_applied(task))
+        .where(is_applied(task))
         .order_by(answers.c.id)
     )
-    yield from map(tuple, _select_rows(tx, query, row_ids))
-
-
-def _select_rows(
-    tx: Connection,
-    query: Select[Any],
-    row_ids: Sequence[str] | None,
-) -> Iterable[Any]:
-    """Return the result of a SELECT from the answers, of all rows or only of some."""
-    if row_ids is None:
-        return stream_rows(tx, query, page=PAGE_ROWS)
-    return select_matching(tx, query, answers.c.item_id, row_ids)
+    yield from map(tuple, select_matching(tx, query, answers.c.item_id, row_ids))
 
 
 @dataclass(frozen=True)
@@ -378,10 +368,10 @@ def is_preferred(
     other_answers = answers.alias("others")
 
     def is_compared(table: FromClause) -> ColumnElement[bool]:
-        is_of_version = _is_applied(preference.task, version, table)
+        is_of_version = is_applied(preference.task, version, table)
         if not corrected:
             return is_of_version
-        return or_(is_of_version, _is_applied(preference.task, PERSON, table))
+        return or_(is_of_version, is_applied(preference.task, PERSON, table))
 
     answers_of_row = select(other_answers.c.id).where(
         is_compared(other_answers),
@@ -410,12 +400,14 @@ def preferred_of_row(
         column: The name of a column of the answers, or an expression of such columns.
     """
     expression = answers.c[column] if isinstance(column, str) else column
-    query = (
+    return (
         select(expression)
-        .where(_is_applied(preference.task), answers.c.item_id == key)
+        .where(is_applied(preference.task), answers.c.item_id == key)
         .correlate_except(answers)
+        .order_by(*preference.sort_columns(answers))
+        .limit(1)
+        .scalar_subquery()
     )
-    return query.order_by(*preference.sort_columns(answers)).limit(1).scalar_subquery()
 
 
 def have_different_answers(
@@ -478,7 +470,7 @@ def preferred_answers(
     query = select(answers.c.item_id, answers.c.extractor, answers.c.answer).where(
         is_preferred(preference or VersionPreference(task)),
     )
-    rows = _select_rows(tx, query, row_ids)
+    rows = select_matching(tx, query, answers.c.item_id, row_ids)
     return {row.item_id: (row.extractor, row.answer) for row in rows}
 
 
@@ -499,7 +491,7 @@ def read_answers_to_former_inputs(
     """
     query = (
         select(answers.c.item_id, answers.c.input_hash, answers.c.answer)
-        .where(_is_applied(task), answers.c.extractor != PERSON)
+        .where(is_applied(task), answers.c.extractor != PERSON)
         .order_by(answers.c.id)
     )
     former_answers: dict[str, list[str]] = {}
@@ -593,16 +585,17 @@ def preferred_answers_page(
     return [tuple(row) for row in tx.execute(query)]
 
 
-def find_answered(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
-    """Return the ids of those rows that have an applied answer of any version."""
-    answered = select_matching(tx, answered_ids(task), answers.c.item_id, row_ids)
+def find_answered(
+    tx: Connection, task: str, row_ids: Sequence[str], version: str | None = None
+) -> set[str]:
+    """Return the ids of those rows that have an applied answer of a version, or of any."""
+    answered = select_matching(tx, answered_ids(task, version), answers.c.item_id, row_ids)
     return {row[0] for row in answered}
 
 
 def find_corrected(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that have an applied correction by a person."""
-    corrected = select_matching(tx, answered_ids(task, PERSON), answers.c.item_id, row_ids)
-    return {row[0] for row in corrected}
+    return find_answered(tx, task, row_ids, PERSON)
 
 
 def answers_of_version(tx: Connection, task: str, version: str | None) -> Iterator[tuple[str, str]]:
@@ -621,7 +614,7 @@ def answers_of_version(tx: Connection, task: str, version: str | None) -> Iterat
 
 def answered_ids(task: str, version: str | None = None) -> Select[Any]:
     """Return a SELECT of the ids of rows with an applied answer of a version, or of any."""
-    return select(answers.c.item_id).where(_is_applied(task, version)).distinct()
+    return select(answers.c.item_id).where(is_applied(task, version)).distinct()
 
 
 def is_answered(
@@ -636,7 +629,7 @@ def is_answered(
     """
     return (
         select(answers.c.id)
-        .where(_is_applied(task, version), answers.c.item_id == id_column)
+        .where(is_applied(task, version), answers.c.item_id == id_column)
         .correlate_except(answers)
         .exists()
     )
@@ -657,12 +650,16 @@ def has_answer_after(
     Args:
         id_column: The column with the row's id in the outer query.
     """
-    newer = select(answers.c.id).where(
-        answers.c.task == task,
-        answers.c.item_id == id_column,
-        answers.c.id > answer_id,
+    return (
+        select(answers.c.id)
+        .where(
+            answers.c.task == task,
+            answers.c.item_id == id_column,
+            answers.c.id > answer_id,
+        )
+        .correlate_except(answers)
+        .exists()
     )
-    return newer.correlate_except(answers).exists()
 
 
 def has_version(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:
@@ -727,14 +724,14 @@ def count_by_version(
             func.min(answers.c.at),
             func.max(answers.c.at),
         )
-        .where(_is_applied(task), *conditions)
+        .where(is_applied(task), *conditions)
         .group_by(answers.c.extractor)
         .order_by(answers.c.extractor)
     )
     return [VersionCounts.from_extractor(*row) for row in tx.execute(query)]
 
 
-def _is_applied(
+def is_applied(
     task: str,
     version: str | None = None,
     table: FromClause = answers,
@@ -843,7 +840,7 @@ def delete_version(
         end_run(tx, number, reason=reason, now=now)
 
     parked = (asks.c.task == task, asks.c.extractor == version, asks.c.state == PARKED)
-    parked_count = tx.execute(select(func.count()).where(*parked)).scalar_one()
+    parked_count = count_rows(tx, asks, *parked)
 
     answer_count, attempt_count, *_ = (
         tx.execute(delete(table).where(table.c.task == task, table.c.extractor == version)).rowcount

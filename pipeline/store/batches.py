@@ -33,7 +33,7 @@ from pipeline.core.states import (
     remote_state,
 )
 from pipeline.store import workspace
-from pipeline.store.database import next_value
+from pipeline.store.database import has_row, next_value
 from pipeline.store.schema import BatchRow, batches, creates
 
 __all__ = ["BatchRow"]
@@ -404,7 +404,7 @@ def has_full_queue(tx: Connection, model: str, key: str | None, *, since: dateti
             batches.c.model == model,
         )
     )
-    return tx.execute(query.limit(1)).first() is not None
+    return has_row(tx, query)
 
 
 def find_key_fingerprint(tx: Connection, number: int) -> str | None:
@@ -415,8 +415,7 @@ def find_key_fingerprint(tx: Connection, number: int) -> str | None:
         .order_by(creates.c.id.desc())
         .limit(1)
     )
-    fingerprint = tx.execute(query).scalar()
-    return None if fingerprint is None else str(fingerprint)
+    return tx.execute(query).scalar()
 
 
 def mark_submitting(
@@ -708,10 +707,15 @@ def _update_downloaded_batch(
         StateConflictError: The batch is no longer *downloaded*, or its result file has another
             SHA-256 than `batch` says.
     """
-    is_same_result = batches.c.result_sha256 == batch.result_sha256
-    is_downloaded = batches.c.state == BatchState.DOWNLOADED
-    is_same_batch = batches.c.number == batch.number
-    query = update(batches).where(is_same_batch, is_downloaded, is_same_result).values(**columns)
+    query = (
+        update(batches)
+        .where(
+            batches.c.number == batch.number,
+            batches.c.state == BatchState.DOWNLOADED,
+            batches.c.result_sha256 == batch.result_sha256,
+        )
+        .values(**columns)
+    )
     if tx.execute(query).rowcount != 1:
         raise _make_conflict_error(tx, batch, target=BatchState.DOWNLOADED)
     _record_event(tx, batch, reason=event_reason, now=now)
@@ -736,9 +740,13 @@ def mark_ingested(tx: Connection, batch: BatchRow, *, now: datetime, **columns: 
     Raises:
         StateConflictError: Another process changed the batch.
     """
-    final_values = {"ended_at": now, **columns}
     _update_batch_state(
-        tx, batch, BatchState.INGESTED, final_values, reason="accounted for", now=now
+        tx,
+        batch,
+        BatchState.INGESTED,
+        {"ended_at": now, **columns},
+        reason="accounted for",
+        now=now,
     )
 
 
@@ -780,15 +788,16 @@ def add_duplicate(
     recorded = select(creates.c.id).where(creates.c.remote_name == remote_name)
     if tx.execute(recorded).first():
         return False
-    duplicate = {
-        "outcome": _DUPLICATE,
-        "estimated_cost": batch.estimated_cost,
-        "remote_name": remote_name,
-        "batch": batch.number,
-        "display_name": display_name,
-        "found_at": now,
-    }
-    tx.execute(insert(creates).values(duplicate))
+    tx.execute(
+        insert(creates).values(
+            outcome=_DUPLICATE,
+            estimated_cost=batch.estimated_cost,
+            remote_name=remote_name,
+            batch=batch.number,
+            display_name=display_name,
+            found_at=now,
+        ),
+    )
     _record_event(tx, batch, reason=f"twin {remote_name}", now=now)
     return True
 
@@ -889,11 +898,10 @@ def _make_conflict_error(
 ) -> StateConflictError:
     """Return the error that a batch is not in the state that was read."""
     query = select(batches.c.state).where(batches.c.number == batch.number)
-    actual_state = tx.execute(query).scalar()
     return StateConflictError(
         "batch",
         batch.number,
         expected_state=batch.state,
         target_state=target,
-        actual_state=actual_state,
+        actual_state=tx.execute(query).scalar(),
     )

@@ -78,8 +78,9 @@ def begin_bulk_edit(
             return edit.number
 
     number = len(bulk_edits) + 1
-    kind = f"{BULK_EDIT_EVENT}{task}"
-    workspace.record_event(tx, kind, number, old=field, new=digest, reason=who, now=now)
+    workspace.record_event(
+        tx, f"{BULK_EDIT_EVENT}{task}", number, old=field, new=digest, reason=who, now=now
+    )
     return number
 
 
@@ -93,8 +94,15 @@ def complete_bulk_edit(
     now: datetime,
 ) -> None:
     """Record that a bulk edit is complete."""
-    kind = f"{COMPLETED_EVENT}{task}"
-    workspace.record_event(tx, kind, number, old=None, new=str(changed_count), reason=who, now=now)
+    workspace.record_event(
+        tx,
+        f"{COMPLETED_EVENT}{task}",
+        number,
+        old=None,
+        new=str(changed_count),
+        reason=who,
+        now=now,
+    )
 
 
 def record_undone(tx: Connection, task: str, number: int, *, who: str, now: datetime) -> None:

@@ -11,7 +11,7 @@
   under the version "", which means every version.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -41,6 +41,8 @@ from pipeline.core.states import ENDED_STATES, Mode, Outcome
 from pipeline.core.text import plural
 from pipeline.store.database import (
     change_matching,
+    count_rows,
+    has_row,
     run_many,
     select_matching,
     split_into_pages,
@@ -203,12 +205,7 @@ def count_copied(tx: Connection, task: str, version: str, batch: int) -> int:
         asks.c.state == ANSWERED,
         asks.c.batch.is_(None),
     )
-    query = (
-        select(func.count())
-        .select_from(asks)
-        .where(is_copy, asks.c.input_hash.in_(original_hashes))
-    )
-    return tx.execute(query).scalar_one()
+    return count_rows(tx, asks, is_copy, asks.c.input_hash.in_(original_hashes))
 
 
 def claimed_rows(
@@ -333,8 +330,7 @@ _IS_CLAIM_OF_ENDED_BATCH = IS_CLAIMED & asks.c.batch.in_(
 
 def find_claims_of_ended_batches(tx: Connection) -> list[str]:
     """Return a message if batches that are over still claim rows; otherwise an empty list."""
-    query = select(func.count()).select_from(asks).where(_IS_CLAIM_OF_ENDED_BATCH)
-    count = tx.execute(query).scalar()
+    count = count_rows(tx, asks, _IS_CLAIM_OF_ENDED_BATCH)
     return [plural(count, "row is", "rows are") + " claimed by finished batches"] if count else []
 
 
@@ -354,13 +350,12 @@ def is_version_used(tx: Connection, task: str, label: str) -> bool:
         asks.c.extractor == label,
         asks.c.extractor.startswith(f"{label}/", autoescape=True),
     )
-    query = select(asks.c.item_id).where(asks.c.task == task, is_of_version).limit(1)
-    return tx.execute(query).first() is not None
+    return has_row(tx, select(asks.c.item_id).where(asks.c.task == task, is_of_version))
 
 
 def has_claims(tx: Connection, task: str) -> bool:
     """Return whether any row of a task is claimed."""
-    return tx.execute(claimed_ids(task).limit(1)).first() is not None
+    return has_row(tx, claimed_ids(task))
 
 
 def list_claimed_inputs(tx: Connection, task: str, version: str) -> Sequence[str]:
@@ -497,12 +492,7 @@ def list_unparkable_ids(
         .distinct()
         .order_by(asks.c.item_id)
     )
-    rows: Iterable[Any] = (
-        tx.execute(query)
-        if row_ids is None
-        else select_matching(tx, query, asks.c.item_id, row_ids)
-    )
-    return [row[0] for row in rows]
+    return [row[0] for row in select_matching(tx, query, asks.c.item_id, row_ids)]
 
 
 def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:
@@ -607,17 +597,18 @@ def record_due_retry(
     Inserts an attempt without a batch that is not charged to the row and is forgiven, so it counts
     nowhere else.
     """
-    attempt = insert(attempts).values(
-        charged=False,
-        forgiven=True,
-        outcome=Outcome.MISSING,
-        task=task,
-        extractor=version,
-        item_id=row_id,
-        reason=reason,
-        at=now,
+    tx.execute(
+        insert(attempts).values(
+            charged=False,
+            forgiven=True,
+            outcome=Outcome.MISSING,
+            task=task,
+            extractor=version,
+            item_id=row_id,
+            reason=reason,
+            at=now,
+        ),
     )
-    tx.execute(attempt)
 
 
 def list_rows_with_failed_calls(tx: Connection, task: str) -> Iterator[DueRetry]:

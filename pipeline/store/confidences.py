@@ -36,7 +36,7 @@ from pipeline.store.answers import (
     has_version,
     is_preferred,
 )
-from pipeline.store.database import cached_in_snapshot, select_matching
+from pipeline.store.database import cached_in_snapshot, has_row, select_matching
 from pipeline.store.least_probability import LeastProbability
 from pipeline.store.reviews import is_reviewed_answer
 from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers, batches
@@ -82,10 +82,9 @@ def decode_confidences(encoded_confidences: str | None) -> dict[str, FieldConfid
     """Return the confidences of an answer by field; empty for None."""
     if encoded_confidences is None:
         return {}
-    members = json.loads(encoded_confidences)
     return {
         name: FieldConfidence(member["probability"], member["model"], member["judged"])
-        for name, member in members.items()
+        for name, member in json.loads(encoded_confidences).items()
     }
 
 
@@ -186,14 +185,14 @@ def has_decisions(tx: Connection, task: str, version: str) -> bool:
         batches.c.way == Mode.DECIDE,
         has_version(batches.c.extractor, version),
     )
-    return tx.execute(query.limit(1)).first() is not None
+    return has_row(tx, query)
 
 
 @cached_in_snapshot
 def has_confidences(tx: Connection, task: str) -> bool:
     """Return whether an answer of a task has confidences."""
     query = select(answers.c.id).where(answers.c.task == task, answers.c.confidences.is_not(None))
-    return tx.execute(query.limit(1)).first() is not None
+    return has_row(tx, query)
 
 
 @cached_in_snapshot
@@ -216,8 +215,7 @@ def list_fields_with_probability(
         # The index by confidence would read the answers in the order of their confidences, which
         # takes four times as long as their own order. An expression on the task excludes it.
         is_of_task = func.coalesce(answers.c.task, "") == task
-        query = select(answers.c.id).where(is_of_task, or_(*is_member))
-        if tx.execute(query.limit(1)).first() is not None:
+        if has_row(tx, select(answers.c.id).where(is_of_task, or_(*is_member))):
             confident_names.append(name)
     return tuple(confident_names)
 

@@ -29,6 +29,7 @@ from sqlalchemy import (
     CursorResult,
     Delete,
     Engine,
+    FromClause,
     Insert,
     Select,
     Table,
@@ -53,6 +54,7 @@ from pipeline.store.postgresql import (
     Session,
     first_line,
     preserve_interrupts,
+    read_main_message,
 )
 from pipeline.store.sqlite import BUSY_S, SqliteFile, read_idle_state
 
@@ -114,14 +116,32 @@ def select_matching(
     tx: Connection,
     query: Select[Any],
     column: ColumnElement[Any],
-    values: Sequence[Any],
+    values: Sequence[Any] | None,
 ) -> Iterator[Any]:
     """Yield the rows of a SELECT whose column is in a list of any length.
 
     Runs a statement for each page of values; the rows are sorted within a page only.
+
+    Args:
+        values: The list. None means all rows of the SELECT, which are read with constant memory.
     """
+    if values is None:
+        yield from stream_rows(tx, query, page=PAGE_ROWS)
+        return
+
     for page in split_into_pages(values):
         yield from tx.execute(query.where(column.in_(page))).all()
+
+
+def count_rows(tx: Connection, source: FromClause, *conditions: ColumnElement[bool]) -> int:
+    """Return how many rows of a table or subquery meet all conditions."""
+    query = select(func.count()).select_from(source).where(*conditions)
+    return tx.execute(query).scalar_one()
+
+
+def has_row(tx: Connection, query: Select[Any]) -> bool:
+    """Return whether a SELECT has at least one row. Reads no more than one row."""
+    return tx.execute(query.limit(1)).first() is not None
 
 
 def is_in_list(
@@ -484,8 +504,7 @@ def _make_query_error(driver_error: Any) -> InputError:
     Its message has the first line of the database's reason. If something does not exist, the hint
     says to check the tables, columns and database of the query, else that a query can only read.
     """
-    diagnosis = getattr(driver_error, "diag", None)
-    reason = getattr(diagnosis, "message_primary", None) or first_line(driver_error)
+    reason = read_main_message(driver_error)
     hint = "a query can only read"
     if "no such" in reason or "does not exist" in reason:
         hint = "check the tables, the columns and the database of the query"

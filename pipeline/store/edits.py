@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from pipeline.store.answers import PERSON
 from pipeline.store.confidences import FieldConfidence, encode_confidences
-from pipeline.store.database import change_matching, run_many, select_matching
+from pipeline.store.database import change_matching, count_rows, run_many, select_matching
 from pipeline.store.schema import answers
 
 
@@ -198,18 +198,18 @@ def read_bulk_edited_page(
         after: Return only greater answer ids.
         limit: Return at most so many.
     """
-    query = select(answers.c.id, answers.c.item_id).where(
-        answers.c.id > after,
-        *_is_of_bulk_edit(task, bulk_edit),
+    query = (
+        select(answers.c.id, answers.c.item_id)
+        .where(answers.c.id > after, *_is_of_bulk_edit(task, bulk_edit))
+        .order_by(answers.c.id)
+        .limit(limit)
     )
-    rows = tx.execute(query.order_by(answers.c.id).limit(limit))
-    return [(row.id, row.item_id) for row in rows]
+    return [(row.id, row.item_id) for row in tx.execute(query)]
 
 
 def count_bulk_edited(tx: Connection, task: str, bulk_edit: int) -> int:
     """Return how many edits are part of a bulk edit, without its undos."""
-    query = select(func.count()).where(*_is_of_bulk_edit(task, bulk_edit))
-    return tx.execute(query).scalar_one()
+    return count_rows(tx, answers, *_is_of_bulk_edit(task, bulk_edit))
 
 
 def _is_of_bulk_edit(task: str, bulk_edit: int) -> Sequence[ColumnElement[bool]]:

@@ -20,6 +20,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select,
 from pipeline.core.states import BatchState
 from pipeline.store import claims, edits, marks, selections, workspace
 from pipeline.store.answers import FORGOTTEN_ANSWER, has_version
+from pipeline.store.database import has_row
 from pipeline.store.marks import ERASED_TEXT
 from pipeline.store.schema import (
     answers,
@@ -65,7 +66,7 @@ def has_records(tx: Connection, task: str, row_id: str) -> bool:
         select(table.c.task).where(table.c.task == task, table.c.item_id == row_id)
         for table in (*REQUEST_TABLES, rows)
     )
-    return any(tx.execute(query.limit(1)).first() is not None for query in queries)
+    return any(has_row(tx, query) for query in queries)
 
 
 def list_batches_that_may_have_row(tx: Connection, task: str, row_id: str) -> list[int]:
@@ -83,8 +84,12 @@ def list_batches_that_may_have_row(tx: Connection, task: str, row_id: str) -> li
     for version in list_versions_with_example(tx, task, row_id):
         is_of_version = has_version(batches.c.extractor, version)
         queries.append(select(batches.c.number).where(batches.c.task == task, is_of_version))
-    is_failed = batches.c.state == BatchState.FAILED
-    queries.append(select(batches.c.number).where(batches.c.task == task, is_failed))
+    queries.append(
+        select(batches.c.number).where(
+            batches.c.task == task,
+            batches.c.state == BatchState.FAILED,
+        ),
+    )
 
     numbers = marks.rolled_back_batches(tx)
     for query in queries:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, or_, select
 
-from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, VersionPreference, is_preferred
+from pipeline.store.answers import PERSON, VersionPreference, is_applied, is_preferred
 from pipeline.store.confidences import FieldConfidence, decode_confidences
 from pipeline.store.database import PAGE_ROWS, select_matching, stream_rows
 from pipeline.store.schema import answers
@@ -41,8 +41,7 @@ _JUDGED_COLUMNS = (
 
 def _select_counting_answers(preference: VersionPreference) -> Select[Any]:
     """Return a SELECT of `_JUDGED_COLUMNS` of the answers that count, without corrections."""
-    is_of_model = answers.c.extractor != PERSON
-    return select(*_JUDGED_COLUMNS).where(is_preferred(preference), is_of_model)
+    return select(*_JUDGED_COLUMNS).where(is_preferred(preference), answers.c.extractor != PERSON)
 
 
 def _to_judged_answer(row: Row[Any]) -> JudgedAnswer:
@@ -99,15 +98,7 @@ def read_applied_answers(
     row_ids: Sequence[str],
 ) -> dict[str, list[JudgedAnswer]]:
     """Return all applied answers of some rows, newest first, by row id; corrections, too."""
-    query = (
-        select(*_JUDGED_COLUMNS)
-        .where(
-            answers.c.task == task,
-            answers.c.applied,
-            answers.c.answer != FORGOTTEN_ANSWER,
-        )
-        .order_by(answers.c.id.desc())
-    )
+    query = select(*_JUDGED_COLUMNS).where(is_applied(task)).order_by(answers.c.id.desc())
     answers_by_id: dict[str, list[JudgedAnswer]] = {}
     for row in select_matching(tx, query, answers.c.item_id, row_ids):
         answers_by_id.setdefault(row.item_id, []).append(_to_judged_answer(row))
@@ -138,18 +129,13 @@ def stream_labelled_answers(tx: Connection, task: str) -> Iterator[JudgedAnswer]
 
     Answers to a row follow each other, oldest first. Undone corrections are left out.
     """
-    is_applied = (
-        answers.c.task == task,
-        answers.c.applied,
-        answers.c.answer != FORGOTTEN_ANSWER,
-    )
     labelled_ids = select(answers.c.item_id).where(
-        *is_applied,
+        is_applied(task),
         or_(answers.c.extractor == PERSON, answers.c.reviewed_at.is_not(None)),
     )
     query = (
         select(*_JUDGED_COLUMNS)
-        .where(*is_applied, answers.c.item_id.in_(labelled_ids))
+        .where(is_applied(task), answers.c.item_id.in_(labelled_ids))
         .order_by(answers.c.item_id, answers.c.id)
     )
     yield from map(_to_judged_answer, stream_rows(tx, query, page=PAGE_ROWS))

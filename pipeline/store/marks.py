@@ -97,16 +97,17 @@ def list_merges(tx: Connection, task: str) -> list[TagMerge]:
     merges = []
     for number, event in enumerate(workspace.events_of(tx, f"{MERGE_EVENT}{task}"), start=1):
         undo_event = undo_events.get(number)
-        merge = TagMerge(
-            number=number,
-            old=event["name"],
-            new=event["new"],
-            who=event["why"],
-            at=event["at"],
-            undone_by=None if undo_event is None else undo_event["why"],
-            undone_at=None if undo_event is None else undo_event["at"],
+        merges.append(
+            TagMerge(
+                number=number,
+                old=event["name"],
+                new=event["new"],
+                who=event["why"],
+                at=event["at"],
+                undone_by=None if undo_event is None else undo_event["why"],
+                undone_at=None if undo_event is None else undo_event["at"],
+            ),
         )
-        merges.append(merge)
     return merges
 
 
@@ -256,8 +257,9 @@ def replace_cleaned_hash(tx: Connection, batch: int, *, old_sha256: str, sha256:
 
 def record_rollback(tx: Connection, batch: int, *, reason: str, now: datetime) -> None:
     """Journal that the answers of a batch were removed with their version."""
-    new = "answers removed"
-    workspace.record_event(tx, ROLLBACK_EVENT, batch, old=None, new=new, reason=reason, now=now)
+    workspace.record_event(
+        tx, ROLLBACK_EVENT, batch, old=None, new="answers removed", reason=reason, now=now
+    )
 
 
 def rolled_back_batches(tx: Connection) -> set[int]:
@@ -299,8 +301,9 @@ def record_list_delay(tx: Connection, source: str, *, delay_s: float, now: datet
     Args:
         source: Name of the check that measured the delay.
     """
-    new = f"{delay_s:.3f}"
-    workspace.record_event(tx, LIST_DELAY_EVENT, source, old=None, new=new, reason="seen", now=now)
+    workspace.record_event(
+        tx, LIST_DELAY_EVENT, source, old=None, new=f"{delay_s:.3f}", reason="seen", now=now
+    )
 
 
 def read_list_delay_s(tx: Connection) -> float:
@@ -320,8 +323,9 @@ def record_index_untagged(
     now: datetime,
 ) -> None:
     """Journal whether people without a tag are in the index from this build on."""
-    new = f"{index_untagged:d}"
-    workspace.record_event(tx, UNTAGGED_EVENT, build, old=None, new=new, reason="asked", now=now)
+    workspace.record_event(
+        tx, UNTAGGED_EVENT, build, old=None, new=f"{index_untagged:d}", reason="asked", now=now
+    )
 
 
 def read_index_untagged(tx: Connection) -> bool:
@@ -338,13 +342,12 @@ def record_index_columns(
     now: datetime,
 ) -> None:
     """Journal which other columns of people are in the index from this build on."""
-    new = json.dumps(columns)
     workspace.record_event(
         tx,
         INDEX_COLUMNS_EVENT,
         build,
         old=None,
-        new=new,
+        new=json.dumps(columns),
         reason="asked",
         now=now,
     )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select
 
 from pipeline.store.confidences import FieldConfidence, decode_confidences, encode_confidences
-from pipeline.store.database import change_matching, run_many, select_matching
+from pipeline.store.database import change_matching, has_row, run_many, select_matching
 from pipeline.store.schema import partial_answers
 
 
@@ -108,8 +108,7 @@ def read_partial_answers(
 
 def has_partial_answers(tx: Connection, task: str) -> bool:
     """Return whether a task has partial answers, of any version."""
-    query = select(partial_answers.c.task).where(partial_answers.c.task == task)
-    return tx.execute(query.limit(1)).first() is not None
+    return has_row(tx, select(partial_answers.c.task).where(partial_answers.c.task == task))
 
 
 def has_partial_answer(

@@ -475,9 +475,14 @@ def _to_milliseconds(seconds: float) -> int:
 
 def _describe_driver_error(driver_error: BaseException) -> str:
     """Return the server's main message, without the severity that libpq puts before it."""
-    diagnosis = getattr(driver_error, "diag", None)
-    message = getattr(diagnosis, "message_primary", None) or first_line(driver_error)
+    message = read_main_message(driver_error)
     return message.partition("FATAL:")[2].strip() or message
+
+
+def read_main_message(driver_error: BaseException) -> str:
+    """Return the main message of a server's error, or the first line of any other error."""
+    diagnosis = getattr(driver_error, "diag", None)
+    return getattr(diagnosis, "message_primary", None) or first_line(driver_error)
 
 
 def first_line(error: BaseException) -> str:

@@ -25,6 +25,7 @@ from pipeline.store.answers import (
     select_version_starts,
 )
 from pipeline.store.claims import IS_CLAIMED
+from pipeline.store.database import has_row
 from pipeline.store.schema import answers, asks, attempts, batches
 
 # Columns of a request that its answer, attempt or claim may have.
@@ -57,7 +58,7 @@ def has_any_request(tx: Connection) -> bool:
         select(answers.c.id).where(answers.c.extractor != PERSON),
         select(batches.c.number).where(batches.c.state.not_in(list(ENDED_STATES))),
     )
-    return any(tx.execute(query.limit(1)).first() is not None for query in queries)
+    return any(has_row(tx, query) for query in queries)
 
 
 def has_sent_request(tx: Connection, task: str) -> bool:
@@ -66,7 +67,7 @@ def has_sent_request(tx: Connection, task: str) -> bool:
         batches.c.task == task,
         batches.c.create_sent_at.is_not(None),
     )
-    return tx.execute(sent_batches.limit(1)).first() is not None
+    return has_row(tx, sent_batches)
 
 
 def list_requests_of_row(tx: Connection, task: str, row_id: str) -> list[dict[str, Any]]:

@@ -12,23 +12,9 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.store.answers import PERSON, VersionPreference, is_preferred, preferred_of_row
+from pipeline.store.answers import PERSON, VersionPreference, is_preferred
 from pipeline.store.database import change_matching, select_matching
 from pipeline.store.schema import answers
-
-
-def reviewed_of_row(
-    preference: VersionPreference,
-    key: ColumnElement[str],
-) -> ColumnElement[bool]:
-    """Return a scalar subquery: whether a person reviewed a row's preferred answer.
-
-    A correction counts as reviewed. The value is NULL if the row has no answer.
-
-    Args:
-        key: The column with the row's id in the outer query.
-    """
-    return preferred_of_row(preference, key, is_reviewed_answer())
 
 
 def is_reviewed_answer() -> ColumnElement[bool]:
@@ -122,8 +108,7 @@ def read_review(tx: Connection, row_id: str, *, preference: VersionPreference) -
         return None
     if row.reviewed_at is None and row.extractor == PERSON:
         return Review(row.id, row.who, row.at, is_marked=False)
-    is_marked = row.reviewed_at is not None
-    return Review(row.id, row.reviewed_by, row.reviewed_at, is_marked)
+    return Review(row.id, row.reviewed_by, row.reviewed_at, is_marked=row.reviewed_at is not None)
 
 
 def set_review(tx: Connection, answer_id: int, *, who: str | None, at: datetime | None) -> None:

@@ -41,6 +41,8 @@ from sqlalchemy import (
 from pipeline.store.database import (
     PAGE_ROWS,
     Store,
+    count_rows,
+    has_row,
     insert_into,
     insert_new,
     run_many,
@@ -228,8 +230,7 @@ class StagedRows(NamedTuple):
             .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
             .subquery()
         )
-        query = select(literal(1)).where(pairs.c.place < pairs.c.before).limit(1)
-        return tx.execute(query).first() is None
+        return not has_row(tx, select(pairs).where(pairs.c.place < pairs.c.before))
 
     def _build_upsert(self, task: str, now: datetime, *, last_n: int) -> Any:
         """Return the statement that writes the staged rows that are new, differ or were gone.
@@ -284,8 +285,7 @@ def _mark_missing_rows(tx: Connection, task: str, staged_count: int, *, now: dat
         The number of rows that were marked.
     """
     is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
-    present = select(func.count()).select_from(rows).where(is_present)
-    missing_count = tx.execute(present).scalar_one() - staged_count
+    missing_count = count_rows(tx, rows, is_present) - staged_count
     is_staged = _is_staged()
     if missing_count:
         tx.execute(update(rows).where(is_present, ~is_staged).values(gone_at=now))
@@ -378,12 +378,16 @@ def select_row(
         row_id: Expression for the row's id, of a table of the outer statement.
         input_hash: Expression for the hash.
     """
-    query = select(rows.c.row).where(
-        rows.c.task == task,
-        rows.c.item_id == row_id,
-        rows.c.input_hash == input_hash,
+    return (
+        select(rows.c.row)
+        .where(
+            rows.c.task == task,
+            rows.c.item_id == row_id,
+            rows.c.input_hash == input_hash,
+        )
+        .correlate_except(rows)
+        .scalar_subquery()
     )
-    return query.correlate_except(rows).scalar_subquery()
 
 
 def all_cells(tx: Connection, task: str) -> Iterator[str]:
@@ -445,8 +449,7 @@ def refused_rows(tx: Connection, task: str, *, limit: int | None = None) -> Iter
 
 def count_refused(tx: Connection, task: str) -> int:
     """Count the refused rows of a task."""
-    query = select(func.count()).select_from(rows).where(rows.c.task == task, IS_REFUSED)
-    return tx.execute(query).scalar_one()
+    return count_rows(tx, rows, rows.c.task == task, IS_REFUSED)
 
 
 class FileRefusals:

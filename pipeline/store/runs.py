@@ -34,19 +34,9 @@ def begin_run(tx: Connection, *, started_at: datetime, **values: Any) -> int:
     return number
 
 
-def set_budget(tx: Connection, number: int, usd: float) -> None:
-    """Replace the budget of a run, in USD."""
-    tx.execute(update(runs).where(runs.c.number == number).values(budget=usd))
-
-
-def set_condition(tx: Connection, number: int, condition: str) -> None:
-    """Replace the condition of a run, which selects its rows."""
-    tx.execute(update(runs).where(runs.c.number == number).values(condition=condition))
-
-
-def set_start(tx: Connection, number: int, *, started_at: datetime) -> None:
-    """Replace the time since when the spending of a run counts."""
-    tx.execute(update(runs).where(runs.c.number == number).values(started_at=started_at))
+def update_run(tx: Connection, number: int, **columns: Any) -> None:
+    """Set columns of a run, such as its budget in USD. A run that has ended is changed, too."""
+    tx.execute(update(runs).where(runs.c.number == number).values(**columns))
 
 
 def end_run(tx: Connection, number: int, *, reason: str, now: datetime) -> None:
@@ -95,8 +85,7 @@ def begin_pilot(
         seed: Seed of the random sample.
     """
     pilot = find_newest_pilot(tx, extractor)
-    is_unfinished = pilot is not None and pilot.ended_at is None
-    if pilot is not None and is_unfinished and (pilot.size, pilot.seed) == (size, seed):
+    if pilot is not None and pilot.ended_at is None and (pilot.size, pilot.seed) == (size, seed):
         return pilot
     return _insert_pilot(tx, task, extractor, size, seed, now)
 

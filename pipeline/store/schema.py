@@ -366,15 +366,16 @@ def _define_table(
         column_type = BigInteger if field.name in big else _TYPES.get(python_type, Text)
         has_no_default = field.default in {MISSING, None}
         server_default = None if has_no_default else text(json.dumps(field.default))
-        column = Column[Any](
-            field.name,
-            column_type,
-            primary_key=not columns,
-            nullable=NoneType in get_args(field.type),
-            server_default=server_default,
-            autoincrement=False,
+        columns.append(
+            Column[Any](
+                field.name,
+                column_type,
+                primary_key=not columns,
+                nullable=NoneType in get_args(field.type),
+                server_default=server_default,
+                autoincrement=False,
+            ),
         )
-        columns.append(column)
     return Table(name, metadata, *columns, *further_items)
 
 
@@ -650,13 +651,14 @@ def ensure_schema(
             _upgrade(tx)
         else:
             metadata.create_all(tx, checkfirst=False)
-            row = {
-                "one": 1,
-                "schema": SCHEMA_NUMBER,
-                "workspace_id": secrets.token_hex(8),
-                "created_at": datetime.now(UTC),
-            }
-            tx.execute(insert(workspace).values(row))
+            tx.execute(
+                insert(workspace).values(
+                    one=1,
+                    schema=SCHEMA_NUMBER,
+                    workspace_id=secrets.token_hex(8),
+                    created_at=datetime.now(UTC),
+                ),
+            )
 
         tables_before = other_tables(tx)
         lines: list[str] = []
@@ -664,13 +666,14 @@ def ensure_schema(
             lines += adopt(tx)
 
         for name in set(other_tables(tx)).difference(tables_before):
-            event = {
-                "at": datetime.now(UTC),
-                "kind": TABLE_CREATED_EVENT,
-                "name": name,
-                "new": "made",
-            }
-            tx.execute(insert(events).values(event))
+            tx.execute(
+                insert(events).values(
+                    at=datetime.now(UTC),
+                    kind=TABLE_CREATED_EVENT,
+                    name=name,
+                    new="made",
+                ),
+            )
         return lines
 
 

@@ -101,10 +101,12 @@ def is_selected(run: int, id_column: ColumnElement[str]) -> ColumnElement[bool]:
     Args:
         id_column: The column with the row's id in the outer query.
     """
-    query = select(selected_rows.c.item_id).where(
-        selected_rows.c.run == run, selected_rows.c.item_id == id_column
+    return (
+        select(selected_rows.c.item_id)
+        .where(selected_rows.c.run == run, selected_rows.c.item_id == id_column)
+        .correlate_except(selected_rows)
+        .exists()
     )
-    return query.correlate_except(selected_rows).exists()
 
 
 def remove_row(tx: Connection, task: str, row_id: str) -> None:

@@ -52,8 +52,9 @@ def record_event(
     """Add one line to the journal, in the transaction of the change that it describes."""
     # A file name may have bytes that are not UTF-8.
     name_text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    row = {"at": now, "kind": kind, "name": name_text, "old": old, "new": new, "why": reason}
-    tx.execute(insert(events).values(row))
+    tx.execute(
+        insert(events).values(at=now, kind=kind, name=name_text, old=old, new=new, why=reason),
+    )
 
 
 def events_of(tx: Connection, kind: str, name: object = None) -> list[dict[str, Any]]:
@@ -80,8 +81,7 @@ def is_unchanged_since(
     """Return whether a journal line is the newest one, so that nothing was recorded after it."""
     columns = (events.c.kind, events.c.name, events.c.old, events.c.new)
     newest = select(*columns).order_by(events.c.id.desc()).limit(1)
-    row = tx.execute(newest).first()
-    return row == (kind, str(name), old, new)
+    return tx.execute(newest).first() == (kind, str(name), old, new)
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,7 @@ def has_changed(tx: Connection, task: str, *, build_number: int, position: int) 
 
     The result is True if the database does not know the build with this position.
     """
-    changes = json.loads(tx.execute(select(workspace.c.changes)).scalar_one())
-    if changes.get(task, 0) > position:
+    if last_row_change(tx, task) > position:
         return True
     query = select(builds.c.number).where(
         builds.c.number == build_number,

@@ -28,14 +28,13 @@ from sqlalchemy import (
     distinct,
     exc,
     func,
-    literal,
     select,
     text,
 )
 from sqlalchemy.types import NullType
 
 from pipeline.core.settings import Settings
-from pipeline.store.database import describe_error
+from pipeline.store.database import count_rows, describe_error, has_row
 from pipeline.store.schema import has_index
 from pipeline.tables.adoption_errors import adoption_error, write_each
 from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column
@@ -169,7 +168,7 @@ class TableSpec:
 
         if not columns or not (is_first or missing_columns):
             return []
-        count = tx.execute(select(func.count()).select_from(self.definition)).scalar_one()
+        count = count_rows(tx, self.definition)
         line = f"adopted the {self.name} table ({count:,} {'row' if count == 1 else 'rows'})"
         if missing_columns:
             line += f": added {', '.join(missing_columns)}"
@@ -261,8 +260,14 @@ class TableSpec:
         for column in self.definition.columns:
             existing_column = existing_columns.get(column.name)
             if existing_column is not None:
-                is_id = column.name in id_names
-                server_columns.append(_make_server_column(tx, column, existing_column, is_id=is_id))
+                server_columns.append(
+                    _make_server_column(
+                        tx,
+                        column,
+                        existing_column,
+                        is_id=column.name in id_names,
+                    ),
+                )
         return Table(self.name, MetaData(), *server_columns)
 
     def _check_existing(self, tx: Connection) -> ReflectedColumns:
@@ -433,8 +438,7 @@ class TableSpec:
 
     def _has_row(self, tx: Connection, condition: ColumnElement[bool]) -> bool:
         """Return whether the table has a row that meets a condition."""
-        query = select(literal(1)).select_from(self.definition).where(condition).limit(1)
-        return tx.execute(query).first() is not None
+        return has_row(tx, select(self.definition.c.id).where(condition))
 
 
 def _make_server_column(

@@ -44,7 +44,7 @@ from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers, rows
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.adoption_errors import adoption_error
 from pipeline.tables.cells import hash_text
-from pipeline.tables.reflection import is_sqlite, quote_identifier, read_columns
+from pipeline.tables.reflection import is_sqlite, quote_identifier, quote_text, read_columns
 
 # Columns of both views.
 EXTRACTOR = "extractor"
@@ -492,11 +492,11 @@ def _make_sqlite_cell(kind: str, name: str, document: str) -> str:
         name: Member of the object.
         document: SQL of the column with the JSON object.
     """
-    path = _literal(f'$."{name}"')
+    path = quote_text(f'$."{name}"')
     cell = f"json_extract({document}, {path})"
     json_type = f"json_type({document}, {path})"
     if _NOT_IN_SQLITE_PATHS.search(name):
-        member = f"FROM json_each({document}) AS e WHERE e.key = {_literal(name)}"
+        member = f"FROM json_each({document}) AS e WHERE e.key = {quote_text(name)}"
         cell = f"(SELECT e.value {member})"
         json_type = f"(SELECT e.type {member})"
 
@@ -532,7 +532,7 @@ def _make_server_cell(kind: str, name: str, document: str) -> str:
         document: SQL of the column with the JSON object.
     """
     document = f"{document}::jsonb"
-    member = _literal(name)
+    member = quote_text(name)
     cell = f"({document} ->> {member})"
     json_type = f"jsonb_typeof({document} -> {member})"
 
@@ -585,9 +585,3 @@ def name_added_columns(
             taken_names.add(column_name.casefold())
             column_names[name] = column_name
     return column_names
-
-
-def _literal(value: str) -> str:
-    """Return a text as an SQL literal."""
-    escaped = value.replace("'", "''")
-    return f"'{escaped}'"

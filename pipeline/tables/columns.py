@@ -287,8 +287,12 @@ class ColumnMapping:
             if should_keep_file_name and fold_name(name) not in self.layout.columns_by_own_name:
                 values[name] = cell
 
-        key = values.get(self.layout.key)
-        finding = find_unsound_text(row.line_number, values, self.layout.columns, key=key)
+        finding = find_unsound_text(
+            row.line_number,
+            values,
+            self.layout.columns,
+            key=values.get(self.layout.key),
+        )
         return finding or SourceRow(row.line_number, values)
 
 

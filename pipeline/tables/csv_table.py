@@ -211,8 +211,7 @@ class CsvTable:
             if len(head) > MAX_SAMPLED_RECORDS:
                 records = records[:-1]
 
-            is_current_delimiter = delimiter == self.delimiter
-            fault = find_header_fault(records, has_certain_cells=is_current_delimiter)
+            fault = find_header_fault(records, has_certain_cells=delimiter == self.delimiter)
             if fault is not None:
                 raise make_header_error(
                     self._text_file.path, fault, [text.strip() for text in first_lines]
@@ -285,8 +284,10 @@ class CsvTable:
                 cells = name_cells(self.names, fields)
                 yield make_rejection(lines.line_number, REPEATED_HEADER_REASON, text, cells=cells)
             else:
-                values = {name: fields[index] for index, name in named_columns}
-                yield SourceRow(lines.line_number, values)
+                yield SourceRow(
+                    lines.line_number,
+                    {name: fields[index] for index, name in named_columns},
+                )
 
     def _read_record(
         self,

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case
 
 from pipeline.store import answers
 from pipeline.store.answers import VersionPreference
-from pipeline.store.confidences import select_confident_ids, select_doubtful_ids
+from pipeline.store.confidences import select_doubtful_ids
 from pipeline.store.database import select_matching
 from pipeline.store.schema import answers as answers_table
 from pipeline.tables.where_sql import JsonCell
@@ -33,46 +33,35 @@ class DoubtCounts(NamedTuple):
 class RowDoubts(NamedTuple):
     """The doubtful rows of a task, for the queries of a list."""
 
-    task: str
+    # The task, and the order of preference among its answers.
+    preference: VersionPreference
     # Expression for the row's id in the list.
     item_id: ColumnElement[str]
-    doubtful_ids: Select[tuple[str]]
     # The probability below which a field makes its row doubtful.
     threshold: float
-    # Ids of the rows whose preferred answer has confidences.
-    confident_ids: Select[tuple[str]]
 
-    @classmethod
-    def of_rows(
-        cls,
-        item_id: ColumnElement[str],
-        *,
-        preference: VersionPreference,
-        threshold: float,
-    ) -> "RowDoubts":
-        """Return the doubtful rows of a task.
+    @property
+    def doubtful_ids(self) -> Select[tuple[str]]:
+        """Return a SELECT of the ids of the doubtful rows."""
+        return select_doubtful_ids(self.preference, self.threshold)
 
-        Args:
-            item_id: Expression for the row's id in the list.
-            preference: The task, and the order of preference among its answers.
-            threshold: The probability below which a field makes its row doubtful.
-        """
-        doubtful_ids = select_doubtful_ids(preference, threshold)
-        confident_ids = select_confident_ids(preference)
-        return cls(preference.task, item_id, doubtful_ids, threshold, confident_ids)
+    @property
+    def is_answered(self) -> ColumnElement[bool]:
+        """Return the condition that a row has an applied answer."""
+        return answers.is_answered(self.preference.task, self.item_id)
 
     def make_condition(self, *, is_doubtful: bool) -> ColumnElement[bool]:
         """Return the condition that a row is doubtful, or answered and not doubtful."""
         if is_doubtful:
             return self.item_id.in_(self.doubtful_ids)
         is_certain = self.item_id.not_in(self.doubtful_ids)
-        return and_(answers.is_answered(self.task, self.item_id), is_certain)
+        return and_(self.is_answered, is_certain)
 
     def make_cell(self) -> JsonCell:
         """Return the cell `doubtful` of WHERE=: true, false, or nothing without an answer."""
         document = case(
             (self.make_condition(is_doubtful=True), _DOUBTFUL_JSON),
-            (answers.is_answered(self.task, self.item_id), _CERTAIN_JSON),
+            (self.is_answered, _CERTAIN_JSON),
         )
         return JsonCell(document, (DOUBTFUL,))
 

@@ -251,8 +251,13 @@ def _load_languages() -> Sequence[_Language]:
                 letter: math.log(1 / rank / total_weight)
                 for rank, letter in enumerate(alphabet, start=1)
             }
-            is_latin = alphabet[0] < _FIRST_NON_LATIN_LETTER
-            languages.append(_Language(codec, log_p_by_letter, is_latin))
+            languages.append(
+                _Language(
+                    codec,
+                    log_p_by_letter,
+                    is_latin=alphabet[0] < _FIRST_NON_LATIN_LETTER,
+                ),
+            )
     return languages
 
 

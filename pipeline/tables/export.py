@@ -10,7 +10,6 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from functools import partial
 from typing import Any
 
 import orjson
@@ -19,9 +18,10 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
 from pipeline.core import text
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.files import iterate_pieces
 from pipeline.core.quotes import is_stored_quotation
 from pipeline.store import claims
-from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON
+from pipeline.store.answers import PERSON, is_applied
 from pipeline.store.claims import PARKED
 from pipeline.store.confidences import decode_confidences, list_fields_with_probability
 from pipeline.store.database import PAGE_ROWS, split_into_pages, stream_rows
@@ -62,7 +62,6 @@ OTHER_VERSION_STATE = "other_version"
 TEXTS_KIND = "texts"
 
 _PARQUET_GROUP_ROWS = 10_000
-_FILE_PIECE_BYTES = 1 << 20
 # Kinds whose cells are converted from text.
 _CELL_READERS: Mapping[str, Callable[[str], Any]] = {
     "date": date.fromisoformat,
@@ -217,8 +216,7 @@ def _encode_parquet(
         with ParquetWriter(file, schema, compression="zstd") as writer:
             for group in split_into_pages(typed_rows, _PARQUET_GROUP_ROWS):
                 writer.write_table(pa.Table.from_pylist(group, schema=schema))
-        file.seek(0)
-        yield from iter(partial(file.read, _FILE_PIECE_BYTES), b"")
+        yield from iterate_pieces(file)
 
 
 def _to_parquet_value(value: Any, kind: str) -> Any:
@@ -376,9 +374,11 @@ def _make_answers_query(
     answer_columns = [answers.c[name] for name in answer_names]
     has_answer = (answers.c.item_id == row[KEY_COLUMN]) & is_answer
 
-    query = select(*row_columns, items.state_expression.label(STATE_COLUMN), *answer_columns)
-    query = query.select_from(items.table.outerjoin(answers, has_answer))
-    query = query.order_by(row[items.order_column])
+    query = (
+        select(*row_columns, items.state_expression.label(STATE_COLUMN), *answer_columns)
+        .select_from(items.table.outerjoin(answers, has_answer))
+        .order_by(row[items.order_column])
+    )
     if not include_missing:
         query = query.where(row.findable_gone_at.is_(None))
     return query
@@ -397,16 +397,15 @@ def _make_columns_of_unexported_answers(
     `_make_single_version_cells` reads the columns.
     """
     key = items.table.c[KEY_COLUMN]
-    of_row = (
-        answers.c.task == task.name,
-        answers.c.applied,
-        answers.c.answer != FORGOTTEN_ANSWER,
-        answers.c.item_id == key,
-    )
     is_correction = answers.c.extractor == PERSON
-    query = select(answers.c.extractor).correlate_except(answers).limit(1)
-    newest_model_answer = query.where(*of_row, ~is_correction).order_by(answers.c.id.desc())
-    correction = query.where(*of_row, is_correction)
+    query = (
+        select(answers.c.extractor)
+        .where(is_applied(task.name), answers.c.item_id == key)
+        .correlate_except(answers)
+        .limit(1)
+    )
+    newest_model_answer = query.where(~is_correction).order_by(answers.c.id.desc())
+    correction = query.where(is_correction)
     return [
         newest_model_answer.scalar_subquery().label(_OTHER_VERSION),
         correction.scalar_subquery().label(_CORRECTION),
@@ -469,12 +468,10 @@ def _read_source_cells(stored_row: RowMapping, column_kinds: Mapping[str, str]) 
         column_kinds: Kinds of the source's columns by name.
     """
     values = orjson.loads(stored_row[VALUES_COLUMN])
-    cells: ExportedRow = {}
+    cells: ExportedRow = {name: values.get(name) for name in column_kinds}
     for name, kind in column_kinds.items():
-        cell_value = values.get(name)
-        cells[name] = cell_value
         if kind == "json":
-            cells[name] = parse_json_cell(cell_value)
+            cells[name] = parse_json_cell(cells[name])
     return cells
 
 

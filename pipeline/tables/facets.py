@@ -27,6 +27,7 @@ from pipeline.core.row_listing import (
     FieldCount,
 )
 from pipeline.store import answers
+from pipeline.tables.reflection import quote_name, quote_text
 from pipeline.tables.text_match import contains_json_text
 
 # Values of a field that are listed. Longer values are sentences, which are not listed.
@@ -162,8 +163,7 @@ def _quote_name(name: str) -> str:
     """Return a field name as WHERE= accepts it."""
     if _PLAIN_NAME.fullmatch(name):
         return name
-    escaped_name = name.replace('"', '""')
-    return f'"{escaped_name}"'
+    return quote_name(name)
 
 
 def _make_range_count(name: str, low: Decimal, high: Decimal, row_count: int) -> FieldCount:
@@ -183,8 +183,7 @@ def _format_number(number: Decimal) -> str:
 def _make_field_count(name: str, value: Any, row_count: int) -> FieldCount:
     """Return the count of a field's value, with the WHERE= that selects its rows."""
     if isinstance(value, str):
-        escaped_value = value.replace("'", "''")
-        return FieldCount(value, row_count, f"{name} = '{escaped_value}'")
+        return FieldCount(value, row_count, f"{name} = {quote_text(value)}")
     literal_value = json.dumps(value)
     return FieldCount(literal_value, row_count, f"{name} = {literal_value}")
 

@@ -45,9 +45,10 @@ from pipeline.core.row_listing import (
 from pipeline.core.where_parser import iterate_comparisons, parse_where
 from pipeline.core.work_timer import WorkTimer
 from pipeline.store.answers import have_different_answers
-from pipeline.store.confidences import has_confidences
+from pipeline.store.confidences import has_confidences, select_confident_ids
 from pipeline.store.database import (
     SlowError,
+    count_rows,
     limit_time,
     split_into_pages,
     start_timer,
@@ -144,19 +145,17 @@ class Grid:
             InputError: The options name an unknown row, state, column or sort order, sorting takes
                 too long, or the filter is invalid; see `make_conditions`.
         """
-        if self._should_list_refused(options.row_filter):
+        if self.should_list_refused(options.row_filter):
             refused_options = options._replace(sort=None, fields=None)
             return make_refused_grid(self.table.task).read_page(tx, refused_options)
 
-        conditions = self.make_conditions(tx, options.row_filter)
+        if options.only is None:
+            conditions = self._make_list_conditions(tx, options.row_filter)
+        else:
+            conditions = self.make_conditions(tx, options.row_filter)
+            conditions.append(self.table.match_ids([options.only]))
         names = self._select_names(options)
         sort_keys = self._list_sort_keys(options.sort or "")
-        if options.only is not None:
-            conditions.append(self.table.match_ids([options.only]))
-        else:
-            is_excluded = self._make_excluded_condition(options.row_filter)
-            if is_excluded is not None:
-                conditions.append(~is_excluded)
         if options.after is not None:
             conditions.append(self._make_after_condition(tx, options, sort_keys))
 
@@ -178,8 +177,8 @@ class Grid:
         last_id = ids[-1] if len(rows) > options.limit else None
         return RowsPage(listed_rows, last_id, names, self.review_name)
 
-    def _should_list_refused(self, row_filter: RowFilter) -> bool:
-        """Return whether refused rows are wanted and the table does not contain them."""
+    def should_list_refused(self, row_filter: RowFilter) -> bool:
+        """Return whether a filter requests refused rows, and the table does not contain them."""
         return row_filter.state == REFUSED_STATE and self.table.states.is_refused is None
 
     def _make_after_condition(
@@ -241,8 +240,12 @@ class Grid:
         order = sort_keys
         if _is_descending(options):
             order = [key.desc() for key in sort_keys]
-        query = select(self.table.item_id, self.table.state_expression, *cells)
-        query = query.where(*conditions).order_by(*order).limit(options.limit + 1)
+        query = (
+            select(self.table.item_id, self.table.state_expression, *cells)
+            .where(*conditions)
+            .order_by(*order)
+            .limit(options.limit + 1)
+        )
 
         time_limit_s = options.within_s if self._is_slow_sort(options) else None
         try:
@@ -281,8 +284,9 @@ class Grid:
             value = self.value_makers[name](cells) if is_made_of_cells else more_values.get(name)
             if value is not None or name not in optional_names:
                 values[name] = value
-        input_hash = cells.get(INPUT_HASH_COLUMN)
-        return ListedRow(row_id, state, values, input_hash, cells.get(CHANGED_AT_COLUMN))
+        return ListedRow(
+            row_id, state, values, cells.get(INPUT_HASH_COLUMN), cells.get(CHANGED_AT_COLUMN)
+        )
 
     def read_pages(self, tx: Connection, options: RowListOptions) -> Iterator[RowsPage]:
         """Yield the page of these options and all pages after it.
@@ -317,12 +321,15 @@ class Grid:
         conditions = self._make_list_conditions(tx, options.row_filter)
         reversed_options = options._replace(after=row_id, is_reversed=not options.is_reversed)
         is_earlier = self._make_after_condition(tx, reversed_options, sort_keys)
-        query = select(
-            func.count(),
-            func.coalesce(func.sum(case((is_earlier, 1), else_=0)), 0),
-            func.coalesce(func.sum(case((self.table.match_ids([row_id]), 1), else_=0)), 0),
+        query = (
+            select(
+                func.count(),
+                func.coalesce(func.sum(case((is_earlier, 1), else_=0)), 0),
+                func.coalesce(func.sum(case((self.table.match_ids([row_id]), 1), else_=0)), 0),
+            )
+            .select_from(self.table.table)
+            .where(*conditions)
         )
-        query = query.select_from(self.table.table).where(*conditions)
         try:
             with limit_time(tx, options.within_s):
                 total, earlier_count, own_count = tx.execute(query).one()
@@ -343,10 +350,9 @@ class Grid:
         """
         if self.doubts is None or not has_confidences(tx, self.table.task):
             return None
-        has_confidence = self.doubts.item_id.in_(self.doubts.confident_ids)
+        has_confidence = self.doubts.item_id.in_(select_confident_ids(self.doubts.preference))
         conditions = [*self._make_list_conditions(tx, RowFilter()), has_confidence]
-        query = select(func.count()).select_from(self.table.table).where(*conditions)
-        rows_with_confidence = tx.execute(query).scalar_one()
+        rows_with_confidence = self.table.count_rows(tx, *conditions)
         if not rows_with_confidence:
             return None
         doubtful_rows = self.count_listed(tx, RowFilter(is_doubtful=True))
@@ -358,9 +364,7 @@ class Grid:
         Raises:
             InputError: The filter is invalid; see `make_conditions`.
         """
-        conditions = self._make_list_conditions(tx, row_filter)
-        query = select(func.count()).select_from(self.table.table).where(*conditions)
-        return tx.execute(query).scalar_one()
+        return self.table.count_rows(tx, *self._make_list_conditions(tx, row_filter))
 
     def _make_list_conditions(
         self,
@@ -474,7 +478,7 @@ class Grid:
         Raises:
             InputError: The filter is invalid; see `make_conditions`.
         """
-        if self._should_list_refused(row_filter):
+        if self.should_list_refused(row_filter):
             return make_refused_grid(self.table.task).count_rows(tx, row_filter)
 
         conditions = self.make_conditions(tx, row_filter)
@@ -519,8 +523,7 @@ class Grid:
             return False
         key = self.table.table.c[self.table.id_column]
         first_rows = select(key).limit(_MAX_FACET_ROWS + 1).subquery()
-        row_count = tx.execute(select(func.count()).select_from(first_rows)).scalar_one()
-        return row_count <= _MAX_FACET_ROWS
+        return count_rows(tx, first_rows) <= _MAX_FACET_ROWS
 
     def _count_facets(
         self,
@@ -537,8 +540,11 @@ class Grid:
             SlowError: It takes longer than `within_s` seconds.
         """
         facets = self._facets
-        cells = [facet.cell for facet in facets]
-        query = select(*cells).select_from(self.table.table).where(*conditions)
+        query = (
+            select(*(facet.cell for facet in facets))
+            .select_from(self.table.table)
+            .where(*conditions)
+        )
         timer = start_timer(tx)
         row_pages = stream_rows(tx, query, page=_FACET_PAGE_ROWS).partitions()
         word_counts, fields = self._count_words_and_values(

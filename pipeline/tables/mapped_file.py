@@ -174,10 +174,10 @@ class MappedFile(SourceFile):
             options.dry,
             options.strict,
             file.mapping.describe_columns(),
+            format=file.format,
+            encoding=file.encoding,
+            notes=file.notes,
         )
-        report.format = file.format
-        report.encoding = file.encoding
-        report.notes = file.notes
         return file, report
 
     def check_row(self, row: SourceRow) -> SoundRow | Finding:

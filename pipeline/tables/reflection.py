@@ -60,6 +60,16 @@ def quote_identifier(tx: Connection, name: str) -> str:
     return tx.dialect.identifier_preparer.quote(name)
 
 
+def quote_name(name: str) -> str:
+    """Return a name in the quotation marks of SQL, whatever its characters are."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(text: str) -> str:
+    """Return a text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def fold_column_name(tx: Connection, column: str) -> str:
     """Return the name of a column as `read_columns` spells it: in lower case on SQLite."""
     if is_sqlite(tx):
@@ -104,18 +114,15 @@ def read_columns(tx: Connection, table: str, schema: str | None = None) -> dict[
             return {}
         name = stored_name
 
-    try:
-        # SQLAlchemy warns of types that it does not know.
-        with _WARNINGS_LOCK, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
-            if is_sqlite(tx):
-                reflected_columns = _inspector(tx).get_columns(name)
-            else:
-                names = frozenset({name})
-                if schema is None and name in TASK_TABLE_NAMES:
-                    names = frozenset(TASK_TABLE_NAMES)
-                reflected_columns = _reflect_server_columns(tx, names, schema).get(name, [])
-    except exc.NoSuchTableError:
-        return {}
+    # SQLAlchemy warns of types that it does not know.
+    with _WARNINGS_LOCK, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
+        if is_sqlite(tx):
+            reflected_columns = _inspector(tx).get_columns(name)
+        else:
+            names = frozenset({name})
+            if schema is None and name in TASK_TABLE_NAMES:
+                names = frozenset(TASK_TABLE_NAMES)
+            reflected_columns = _reflect_server_columns(tx, names, schema).get(name, [])
 
     # `_iterate_indexed_columns` reads keys and indexes if they are needed: a server needs several
     # queries for them.

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, MetaData, exc, func, inspect, select, table, text
+from sqlalchemy import Connection, MetaData, exc, inspect, text
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.store import schema, workspace
@@ -63,11 +63,6 @@ def list_removable(tx: Connection, marker_indexes: Collection[str]) -> Removable
         if table_name in kept_tables and (name.startswith("findable_") or name in marker_indexes)
     ]
     return RemovableObjects(own_tables, own_views, sorted(own_indexes), kept_tables)
-
-
-def count_rows(tx: Connection, name: str) -> int:
-    """Return the number of rows in a table."""
-    return tx.execute(select(func.count()).select_from(table(name))).scalar_one()
 
 
 def drop_objects(tx: Connection, removed: RemovableObjects) -> None:

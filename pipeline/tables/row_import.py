@@ -20,7 +20,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.text import csv_line
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
-from pipeline.store.rows import FileRefusals, RefusedRow
+from pipeline.store.rows import FileRefusals
 from pipeline.tables.row_findings import Finding, FindingKind, SoundRow, make_refused_row
 
 # Findings, or groups of findings, that are kept in memory. The report in a file has all findings.
@@ -159,8 +159,9 @@ class ImportReport:
         for finding in sorted(without_cells, key=lambda finding: finding.line):
             self.counts[finding.kind] += 1
             if report_file is not None:
-                values = finding[: len(self.NAMES)]
-                report_file.write(csv_line([str(value or "") for value in values]))
+                report_file.write(
+                    csv_line([str(value or "") for value in finding[: len(self.NAMES)]]),
+                )
             if len(self.findings) < MAX_KEPT_FINDINGS:
                 self.findings.append(finding)
             self._add_to_group(finding)
@@ -345,7 +346,13 @@ def import_rows(
 
                 report.add_findings(findings, report_file)
                 if refusals is not None:
-                    refusals.add(_refused_rows(findings))
+                    refusals.add(
+                        [
+                            make_refused_row(finding)
+                            for finding in findings
+                            if finding.kind is FindingKind.REJECTED
+                        ],
+                    )
                 report.lines += len(page)
                 bar.show(report.lines)
 
@@ -368,12 +375,6 @@ def import_rows(
                 reason="import",
                 now=now,
             )
-
-
-def _refused_rows(findings: Iterable[Finding]) -> list[RefusedRow]:
-    return [
-        make_refused_row(finding) for finding in findings if finding.kind is FindingKind.REJECTED
-    ]
 
 
 def split_into_blocks(

@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipeline.tables.cells import MAX_INTEGER, to_prompt_text
+from pipeline.tables.cells import MAX_INTEGER, parse_number, to_prompt_text
+from pipeline.tables.stored_values import is_blank_cell
 
 _BOOLEAN_BY_TEXT = {"true": True, "false": False}
 
@@ -41,9 +41,10 @@ def convert_value(value: Any, kind: str) -> Any:
     Raises:
         ValueError: The value does not fit the kind; the message says what the column contains.
     """
-    is_blank = value is None or (isinstance(value, str) and not value.strip())
-    if is_blank or kind == "json":
-        return None if is_blank else value
+    if is_blank_cell(value):
+        return None
+    if kind == "json":
+        return value
     if kind == "text":
         return to_prompt_text(value)
 
@@ -71,11 +72,8 @@ def _parse_integer(text: str) -> int:
 
 def _parse_number(text: str) -> float:
     """Parse a number; raise ValueError for another text, NaN or infinity."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
+    number = parse_number(text)
+    if number is None:
         raise ValueError("the column has numbers")
     return number
 

@@ -25,7 +25,11 @@ class RowReviews(NamedTuple):
 
     def make_condition(self) -> ColumnElement[bool]:
         """Return the condition that the preferred answer is reviewed; NULL without an answer."""
-        return reviews.reviewed_of_row(self.preference, self.item_id)
+        return answers.preferred_of_row(
+            self.preference,
+            self.item_id,
+            reviews.is_reviewed_answer(),
+        )
 
     def make_cell(self) -> JsonCell:
         """Return the cell of WHERE=: true, false, or nothing without an answer."""

@@ -1,6 +1,6 @@
 """Select the records of an export whose rows meet a filter."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -8,7 +8,6 @@ from sqlalchemy import Connection
 from pipeline.core.row_listing import RowFilter
 from pipeline.store.database import split_into_pages
 from pipeline.tables.grid import Grid
-from pipeline.tables.row_table import REFUSED_STATE
 
 # A record of an export.
 R = TypeVar("R")
@@ -46,27 +45,12 @@ def iterate_selected(
         yield from records
         return
 
-    wants_refused = row_filter.state == REFUSED_STATE and grid.table.states.is_refused is None
+    if grid.should_list_refused(row_filter):
+        yield from (record for record in records if get_row_id(record) is None)
+        return
+
     for page in split_into_pages(records, _PAGE_RECORDS):
-        selected_ids: set[str | None] = {None}
-        if not wants_refused:
-            selected_ids = _select_ids(
-                tx, grid, [get_row_id(record) for record in page], row_filter
-            )
+        row_ids = [row_id for row_id in set(map(get_row_id, page)) if row_id is not None]
+        conditions = grid.make_conditions(tx, row_filter)
+        selected_ids = grid.table.filter_ids(tx, row_ids, *conditions)
         yield from (record for record in page if get_row_id(record) in selected_ids)
-
-
-def _select_ids(
-    tx: Connection,
-    grid: Grid,
-    row_ids: Sequence[str | None],
-    row_filter: RowFilter,
-) -> set[str | None]:
-    """Return those of some row ids whose rows meet a filter."""
-    selected_rows = grid.table.select_by_ids(
-        tx,
-        list(dict.fromkeys(row_id for row_id in row_ids if row_id is not None)),
-        [grid.table.item_id],
-        *grid.make_conditions(tx, row_filter),
-    )
-    return {row[0] for row in selected_rows}

@@ -8,7 +8,6 @@ row that a user erased; it is not stored again.
 """
 
 import contextlib
-import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from pipeline.store import claims, marks, workspace
 from pipeline.store import rows as stored_rows
 from pipeline.store.database import Store, split_into_pages
 from pipeline.store.task_record import TaskRecord
-from pipeline.tables.cells import to_compact_json
+from pipeline.tables.cells import hash_text, to_compact_json
 from pipeline.tables.row_findings import (
     Finding,
     SourceRow,
@@ -465,8 +464,7 @@ class RowSync:
         """
         (first_column, _), *other_columns = self.record.key
         if first_column == HASH_KEY:
-            values_json = to_compact_json(values, sort=True)
-            return hashlib.sha256(values_json.encode()).hexdigest()[:_ID_HASH_DIGITS], "", ""
+            return hash_text(to_compact_json(values, sort=True))[:_ID_HASH_DIGITS], "", ""
 
         for name, _ in self.record.key:
             value = values.get(name)

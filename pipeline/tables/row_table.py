@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from pipeline.store import claims
-from pipeline.store.database import select_matching, stream_rows
+from pipeline.store.database import count_rows, select_matching, stream_rows
 from pipeline.store.rows import count_refused
 from pipeline.tables.column_needs import IdColumnFacts
 
@@ -138,8 +138,7 @@ class RowTable:
 
     def count_rows(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
         """Return the number of rows that meet all conditions."""
-        query = select(func.count()).select_from(self.table).where(*conditions)
-        return tx.execute(query).scalar_one()
+        return count_rows(tx, self.table, *conditions)
 
     def select_unanswered_rows(
         self,
@@ -194,8 +193,8 @@ class RowTable:
         query = select(*columns).where(*conditions)
         if locked:
             query = query.with_for_update()
-        id_column = self.table.c[self.id_column]
-        return select_matching(tx, query, id_column, self.ids.to_native_ids(ids))
+        native_ids = self.ids.to_native_ids(ids)
+        return select_matching(tx, query, self.table.c[self.id_column], native_ids)
 
     def read_rows(
         self,
@@ -273,8 +272,9 @@ class RowTable:
     def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
         """Return the number of rows in the table that meet all conditions, by state."""
         state = self.state_expression
-        query = select(state, func.count()).select_from(self.table)
-        query = query.where(*conditions).group_by(state)
+        query = (
+            select(state, func.count()).select_from(self.table).where(*conditions).group_by(state)
+        )
         return Counter({row[0]: row[1] for row in tx.execute(query)})
 
 

@@ -15,14 +15,17 @@ from typing import Any
 from zipfile import ZipFile
 
 from pipeline.core.errors import InputError
-from pipeline.tables.workbook import MAX_CELL_CHARS, MAX_ROWS, find_sheet_part
+from pipeline.core.files import iterate_pieces
+from pipeline.tables.workbook import (
+    MAX_CELL_CHARS,
+    MAX_EXACT_NUMBER,
+    MAX_ROWS,
+    find_sheet_part,
+)
 
 # The part with the sheet is changed in memory.
 MAX_CHANGED_SHEET_BYTES = 256 << 20
-# The largest whole number that a sheet stores exactly.
-MAX_EXACT_NUMBER = 2**53
 _CHUNK_BYTES = 1 << 20
-_LETTER_COUNT = 26
 _SHEET_END = re.compile(rb"</((?:\w+:)?)sheetData\s*>")
 _ROW = re.compile(rb"<(?:\w+:)?row(?=[\s/>])([^>]*)>")
 _ROW_NUMBER = re.compile(rb'\br="(\d+)"')
@@ -85,9 +88,7 @@ def iterate_extended_workbook(
                 with archive.open(part) as reader, new_archive.open(new_part, "w") as writer:
                     shutil.copyfileobj(reader, writer, _CHUNK_BYTES)
 
-        file.seek(0)
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
+        yield from iterate_pieces(file)
 
 
 def _insert_rows(
@@ -104,6 +105,8 @@ def _insert_rows(
     Raises:
         InputError: The sheet has no element for rows, or no room for more rows.
     """
+    from xlsxwriter.utility import xl_rowcol_to_cell
+
     sheet_end = _SHEET_END.search(sheet_xml)
     if sheet_end is None:
         raise InputError(f"{path.name} has no rows; nothing was changed")
@@ -120,7 +123,7 @@ def _insert_rows(
                 f"{path.name} has no room for more than {MAX_ROWS:,} rows; nothing was changed",
             )
         cells = "".join(
-            _format_cell(prefix, f"{_format_column_letters(index)}{row_number}", row.get(name))
+            _format_cell(prefix, xl_rowcol_to_cell(row_number - 1, index), row.get(name))
             for index, name in enumerate(names)
             if name
         )
@@ -148,13 +151,3 @@ def _format_cell(prefix: str, cell_name: str, value: Any) -> str:
     text_element = f'<{prefix}t xml:space="preserve">{text}</{prefix}t>'
     inline_text = f"<{prefix}is>{text_element}</{prefix}is>"
     return f'<{prefix}c r="{cell_name}" t="inlineStr">{inline_text}</{prefix}c>'
-
-
-def _format_column_letters(index: int) -> str:
-    """Return the letters of a column: A for 0, AA for 26."""
-    letters = ""
-    number = index + 1
-    while number:
-        number, letter_index = divmod(number - 1, _LETTER_COUNT)
-        letters = chr(ord("A") + letter_index) + letters
-    return letters

@@ -35,6 +35,7 @@ from pipeline.tables.cells import (
     to_plain_row,
     to_plain_value,
 )
+from pipeline.tables.reflection import quote_name, quote_text
 from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
 from pipeline.tables.source_file import SourceFile
 
@@ -205,7 +206,6 @@ class QuerySource:
         notes: Notes for users.
     """
 
-    notes: Sequence[str] = ()
     # The query may return other rows the next time, so its result is not identified.
     sha256 = None
     is_part = False
@@ -235,11 +235,17 @@ class QuerySource:
                 NULL in a row.
             ConfigurationError: The temporary file cannot be written.
         """
+        self.notes = list[str]()
         query = sql.strip().removesuffix(";")
         known_kinds: Mapping[str, str] = {}
         if cursor is not None:
             known_kinds = cursor.known_kinds
-            query = self._apply_cursor(store, query, cursor, timeout_s=timeout_s)
+            query = _narrow_query(store, query, cursor, timeout_s=timeout_s)
+            self.read = cursor.read
+            self.is_part = cursor.min_value is not None
+            if self.is_part:
+                message = f"only rows with {cursor.column} from {cursor.min_value} on are read"
+                self.notes.append(f"{message}; {OptionHint(full=True)} reads all rows")
 
         # Columns with bytes that are not text, and columns with a text. A column of the first kind
         # is left out if it is not of the second kind.
@@ -267,31 +273,7 @@ class QuerySource:
         }
         note = describe_binary_columns(sorted(self._binary_names))
         if note:
-            self.notes = [*self.notes, note]
-
-    def _apply_cursor(
-        self,
-        store: Store,
-        query: str,
-        cursor: QueryCursor,
-        *,
-        timeout_s: float,
-    ) -> str:
-        """Return the query for the rows to read, and set `is_part`, `read` and `notes`.
-
-        The cursor is a column whose values grow, such as a time of change. If a value of the last
-        reading is known, the query returns only rows from this value on: `is_part` is True, and
-        `notes` is replaced by a note that says so. Otherwise the query returns all rows: `is_part`
-        is False, and `notes` stays. `read` becomes the state to record for the next reading. See
-        `_narrow_query` for errors.
-        """
-        self.is_part = cursor.min_value is not None
-        narrowed_query = _narrow_query(store, query, cursor, timeout_s=timeout_s)
-        self.read = cursor.read
-        if self.is_part:
-            message = f"only rows with {cursor.column} from {cursor.min_value} on are read"
-            self.notes = [f"{message}; {OptionHint(full=True)} reads all rows"]
-        return narrowed_query
+            self.notes.append(note)
 
     def __iter__(self) -> Iterator[SourceRow]:
         """Yield the rows in the order of the query, from the temporary file, numbered from 1.
@@ -342,12 +324,12 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
     if name is None:
         return query
 
-    column = f"q.{_quote_name(name)}"
+    column = f"q.{quote_name(name)}"
     condition = ""
     null_condition = ""
     if cursor.min_value is not None:
         is_text = isinstance(cursor.min_value, str)
-        literal = _quote_text(cursor.min_value) if is_text else cursor.min_value
+        literal = quote_text(cursor.min_value) if is_text else cursor.min_value
         condition = f" WHERE {column} >= {literal}"
         null_condition = f" OR {column} IS NULL"
 
@@ -367,16 +349,6 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
     if condition:
         return f"SELECT * {source}{condition}"
     return query
-
-
-def _quote_name(name: str) -> str:
-    escaped_name = name.replace('"', '""')
-    return f'"{escaped_name}"'
-
-
-def _quote_text(text: str) -> str:
-    escaped_text = text.replace("'", "''")
-    return f"'{escaped_text}'"
 
 
 def read_rows_by_id(
@@ -427,8 +399,8 @@ def _make_key_condition(record: TaskRecord, item_id: str, *, as_text: bool) -> s
     parts = [item_id] if len(record.key) == 1 else json.loads(item_id)
     conditions = list[str]()
     for (name, kind), part in zip(record.key, parts, strict=True):
-        column = f"q.{_quote_name(name)}"
-        literal = _quote_text(str(part))
+        column = f"q.{quote_name(name)}"
+        literal = quote_text(str(part))
         if as_text:
             conditions.append(f"CAST({column} AS TEXT) = {literal}")
         else:

@@ -238,8 +238,11 @@ class _Compiler(ABC):
         ]
 
         if texts:
-            is_ordered = comparison.operator in _OPERATORS
-            folded_text = self.fold_text(values.text, texts, is_ordered=is_ordered)
+            folded_text = self.fold_text(
+                values.text,
+                texts,
+                is_ordered=comparison.operator in _OPERATORS,
+            )
             fit = self._compare(comparison, folded_text, [literal(text) for text in texts])
             yield case((or_(values.is_text, values.is_whole_cell), fit))
         if truths:

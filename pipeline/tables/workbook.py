@@ -19,6 +19,7 @@ from zipfile import BadZipFile, ZipFile
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.files import iterate_pieces
 from pipeline.core.text import join_first
 from pipeline.tables.cells import to_plain_value
 from pipeline.tables.headers import (
@@ -48,8 +49,7 @@ MAX_ROWS = 1_048_576
 MAX_COLUMNS = 16_384
 MAX_CELL_CHARS = 32_767
 # The largest whole number that a sheet stores exactly.
-_MAX_EXACT_NUMBER = 2**53
-_CHUNK_BYTES = 1 << 20
+MAX_EXACT_NUMBER = 2**53
 _NUMBER_FORMAT = re.compile(rb'<numFmt numFmtId="([0-9]+)" formatCode="([^"]*)"')
 # `[$-409]` is a language, not money.
 _MONEY_OR_PERCENT_SIGN = re.compile(r"%|\$(?!-)|€|£|¥".encode())
@@ -404,7 +404,7 @@ def _plain_cell(cell: Any) -> Any:
     """Convert a cell of the library to a plain value; a blank text is None, 3.0 is 3."""
     if isinstance(cell, str):
         return cell if cell.strip() else None
-    if isinstance(cell, float) and cell.is_integer() and abs(cell) <= _MAX_EXACT_NUMBER:
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) <= MAX_EXACT_NUMBER:
         return int(cell)
     return to_plain_value(cell)
 
@@ -489,9 +489,7 @@ def encode_xlsx(
                 hint="free disk space there",
             ) from error
 
-        file.seek(0)
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
+        yield from iterate_pieces(file)
 
 
 def _write_rows(
@@ -533,7 +531,7 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, text:
     """
     if isinstance(value, bool):
         sheet.write_boolean(row_index, column_index, value)
-    elif isinstance(value, int | float) and abs(value) <= _MAX_EXACT_NUMBER:
+    elif isinstance(value, int | float) and abs(value) <= MAX_EXACT_NUMBER:
         sheet.write_number(row_index, column_index, value)
     elif isinstance(value, date) and not isinstance(value, datetime):
         sheet.write_datetime(row_index, column_index, value)

@@ -333,9 +333,9 @@ def _ask(
     with ws.store.write() as tx:
         if unfinished_run is not None:
             run_number = unfinished_run.number
-            runs.set_condition(tx, run_number, options.rows.encode())
+            runs.update_run(tx, run_number, condition=options.rows.encode())
             if options.budget is not None:
-                runs.set_budget(tx, run_number, options.budget)
+                runs.update_run(tx, run_number, budget=options.budget)
         else:
             run_number = runs.begin_run(
                 tx,

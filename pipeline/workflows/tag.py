@@ -512,7 +512,7 @@ def _begin_run(
         if unfinished_run is not None:
             if not options.backfill or unfinished_run.extractor == ws.extractor:
                 if options.budget is not None:
-                    runs.set_budget(tx, unfinished_run.number, options.budget)
+                    runs.update_run(tx, unfinished_run.number, budget=options.budget)
                 return unfinished_run.number
             runs.end_run(
                 tx,
