@@ -15,7 +15,6 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ from pipeline.core.errors import (
     InputError,
     RefusedRowError,
 )
-from pipeline.core.text import MAX_CLEANED_CHARS, plural
+from pipeline.core.text import MAX_CLEANED_CHARS, plural, suggest_similar
 from pipeline.engine.corrected_confidences import (
     choose_kept_confidences,
     read_confidence_sources,
@@ -215,16 +214,6 @@ def correct_answer(
         return {**_read_description(tx, task, row_id), "edit": new_edit.edit.number}
 
 
-class CorrectedRows(NamedTuple):
-    """Result of the same edit of several rows."""
-
-    changed_ids: Sequence[str]
-    # Rows that have the new answer already.
-    unchanged_ids: Sequence[str]
-    # Why rows were refused, by row id; nothing of them was changed.
-    refusals: Mapping[str, FindableError]
-
-
 class PlannedEdits(NamedTuple):
     """Validated edits of several rows, none of which is stored."""
 
@@ -234,35 +223,6 @@ class PlannedEdits(NamedTuple):
     unchanged_ids: Sequence[str]
     # Why rows were refused, by row id.
     refusals: Mapping[str, FindableError]
-
-
-def correct_rows(
-    tx: Connection,
-    task: Task,
-    changes: Mapping[str, Mapping[str, Any] | int],
-    *,
-    bulk_edit: int,
-    editor_name: str,
-    edited_at: datetime,
-) -> CorrectedRows:
-    """Correct the answers of several rows, or undo edits, in the caller's transaction.
-
-    A refused row stays as it was, and the others are corrected. Each corrected row is unparked, and
-    tables of other programs are updated. The number of statements does not depend on the number of
-    rows, unless rows are refused or answers are rows of another program's table.
-
-    Args:
-        changes: New values by field, or the number of the edit to undo, by row id.
-        bulk_edit: The number of the bulk edit that the new edits are part of.
-        editor_name: Name of the editor, from `normalize_editor_name`.
-
-    Raises:
-        ConfigurationError: Code of the task's file failed; the transaction must be rolled back.
-    """
-    planned = plan_edits(tx, task, changes, editor_name=editor_name, edited_at=edited_at)
-    write_refusals = store_edits(tx, task, planned.new_edits, bulk_edit=bulk_edit)
-    changed_ids = [row_id for row_id in planned.new_edits if row_id not in write_refusals]
-    return CorrectedRows(changed_ids, planned.unchanged_ids, {**planned.refusals, **write_refusals})
 
 
 def plan_edits(
@@ -361,7 +321,7 @@ def _read_confidence_sources(
     """Return the answers with confidences by row id; empty for a task without confidences."""
     if not has_confidences(tx, task.name):
         return {}
-    return read_confidence_sources(tx, row_ids, preference=task.answers.preference(tx))
+    return read_confidence_sources(tx, row_ids, preference=task.rows.preference(tx))
 
 
 def _make_edit(
@@ -525,7 +485,7 @@ def mark_reviewed(
         document = _read_description(tx, task, row_id)
         if expected_state not in {None, document["state"]}:
             raise _conflict_error(edits.list_edits(tx, task.name, [row_id])[row_id], document)
-        review = reviews.read_review(tx, row_id, preference=task.answers.preference(tx))
+        review = reviews.read_review(tx, row_id, preference=task.rows.preference(tx))
         if review is None:
             raise InputError(f"row {row_id!r} has no answer to review; {UNCHANGED_MESSAGE}")
 
@@ -607,7 +567,7 @@ def _describe_answer(
     state_json = json.dumps([row_id, len(row_edits), answer])
     state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]
     edit_documents = [{**edit._asdict(), "changes": _changed_fields(edit)} for edit in row_edits]
-    review = reviews.read_review(tx, row_id, preference=task.answers.preference(tx))
+    review = reviews.read_review(tx, row_id, preference=task.rows.preference(tx))
     is_marked = review is not None and review.is_marked
     return {
         "item": row_id,
@@ -726,13 +686,10 @@ def _unknown_field_error(task: Task, name: str) -> InputError:
     The hint suggests the most similar field, or lists all fields.
     """
     field_names = list(task.prompt.answer_model.model_fields)
-    close_matches = get_close_matches(name, field_names, n=1)
-    hint = f"its fields are {', '.join(field_names)}"
-    if close_matches:
-        hint = f"did you mean {close_matches[0]!r}?"
+    suggestion = suggest_similar(name, field_names, is_quoted=True)
     return InputError(
         f"the answer has no field {name[:MAX_CLEANED_CHARS]!r}; {UNCHANGED_MESSAGE}",
-        hint=hint,
+        hint=suggestion or f"its fields are {', '.join(field_names)}",
     )
 
 

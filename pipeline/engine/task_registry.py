@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,8 +24,8 @@ from pipeline.core.errors import (
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
+from pipeline.core.text import suggest_similar
 from pipeline.engine import source_lines, task_file
-from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.declaration_changes import (
     accept_declaration_change,
     check_table_prefix,
@@ -36,7 +35,11 @@ from pipeline.engine.drawn_examples import describe_missing_examples, with_drawn
 from pipeline.engine.echo import estimate_echo_usage
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
 from pipeline.engine.selected_rows import with_unfinished_selection
-from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
+from pipeline.engine.shipped_task import (
+    find_shipped_task,
+    load_built_in_declaration,
+    shipped_tasks,
+)
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
     find_column_faults,
@@ -174,10 +177,10 @@ def _resolve_task_file(settings: Settings, registered_names: Sequence[str] = ())
         hint = f"did you mean {setting}.py?"
     else:
         task_names = _list_task_names(settings, registered_names)
-        close_matches = get_close_matches(setting, task_names, n=1)
-        hint = f"set {OptionHint('task')} to {', '.join(task_names)}, or to the path of a file"
-        if close_matches:
-            hint = f"did you mean {close_matches[0]}?"
+        hint = (
+            suggest_similar(setting, task_names)
+            or f"set {OptionHint('task')} to {', '.join(task_names)}, or to the path of a file"
+        )
     message = (
         f"there is no task {setting!r}: tasks/{setting}.py is neither here nor in {settings.data}"
     )
@@ -270,8 +273,8 @@ def _check_target(tx: Connection, task: UserTask) -> None:
     Raises:
         InputError, ConfigurationError: The target cannot be written to.
     """
-    if task.row_target is not None:
-        check_row_target(tx, task.row_target)
+    if task.rows.row_target is not None:
+        check_row_target(tx, task.rows.row_target)
     elif task.record.words["write_to"] is not None:
         check_column_target(tx, task.record)
 

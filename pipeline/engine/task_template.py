@@ -9,7 +9,6 @@ import json
 import keyword
 import re
 from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from unicodedata import normalize
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.declaration import HASH_KEY, MAX_COLUMN_BYTES
 from pipeline.core.errors import InputError
+from pipeline.core.text import suggest_similar
 from pipeline.engine.echo import estimate_echo_usage
 from pipeline.engine.memory_rows import MemorySource
 from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, POSTGRESQL_SYSTEM_COLUMNS
@@ -318,10 +318,9 @@ def check_field(field: AnswerField, used_names: Collection[str]) -> AnswerField:
 
     if not field.kind:
         raise _fields_error(f"{name!r} has no kind after its colon", _FIELD_KINDS_HINT)
+    suggestion = suggest_similar(field.kind, FIELD_KINDS)
     message = f"{make_excerpt(field.kind)!r} is not a kind of field"
-    for close_match in get_close_matches(field.kind, FIELD_KINDS, n=1):
-        message += f"; did you mean {close_match}?"
-    raise _fields_error(message, _FIELD_KINDS_HINT)
+    raise _fields_error(f"{message}; {suggestion}" if suggestion else message, _FIELD_KINDS_HINT)
 
 
 def _fields_error(message: str, hint: object = _FIELDS_EXAMPLE_HINT) -> InputError:
@@ -369,19 +368,8 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
 # ---- the text of the file
 
 
-class _AnswerCode(NamedTuple):
-    """Python code about the class of the answer."""
-
-    class_text: str
-    first_field: str
-    # Dict literal with an example value of each field.
-    example: str
-
-
-def _render_answer(fields: Sequence[AnswerField], text_column: str) -> _AnswerCode:
-    """Render the class `Answer`; return it, the name of its first field and an example answer.
-
-    Name and example are used in other lines of the file.
+def _render_answer(fields: Sequence[AnswerField], text_column: str) -> tuple[str, str]:
+    """Return the code of the class `Answer`, and a dict literal with a value of each field.
 
     Args:
         fields: At least one field.
@@ -404,7 +392,7 @@ def _render_answer(fields: Sequence[AnswerField], text_column: str) -> _AnswerCo
         examples.append(f"{_to_literal(field.name)}: {example}")
 
     class_text = "\n".join([*lines, _OTHER_FIELDS_COMMENT])
-    return _AnswerCode(class_text, fields[0].name, f"{{{', '.join(examples)}}}")
+    return class_text, f"{{{', '.join(examples)}}}"
 
 
 def _render_annotation(field: AnswerField) -> str:
@@ -511,7 +499,8 @@ def render_task_file(
     """
     guess = draft.guess
     answer_fields = fields or _default_fields(guess)
-    answer = _render_answer(answer_fields, guess.text)
+    class_text, example_answer = _render_answer(answer_fields, guess.text)
+    first_field = answer_fields[0].name
     has_quotes = any(field.kind == "quote" for field in answer_fields)
     has_vocabularies = any(field.vocabulary for field in answer_fields)
     has_made_key = guess.key == HASH_KEY
@@ -522,7 +511,7 @@ def render_task_file(
         images_line = _IMAGES_LINE.format(names=image_literals)
 
     label_column = guess.prompt_names[0] if guess.prompt_names else guess.key
-    index_names = guess.prompt_names or (answer.first_field,)
+    index_names = guess.prompt_names or (first_field,)
     index_template = ". ".join(f"{{{name}}}" for name in index_names)
     return _FILE_TEMPLATE.format(
         question=_escape_docstring(question),
@@ -530,7 +519,7 @@ def render_task_file(
         imports=_render_imports(answer_fields),
         imported="Quote, Task" if has_quotes else "Task",
         vocabulary_import=", Vocabulary" if has_vocabularies else "",
-        classes=answer.class_text,
+        classes=class_text,
         items=_to_literal(draft.items),
         source=_ITEMS_COMMENT,
         where=_render_source_members(draft.source_members),
@@ -545,8 +534,8 @@ def render_task_file(
         next_version="    # version=2,\n" if version == 1 else "",
         label=_to_literal(f"{{{label_column}}}"),
         example=json.dumps(dict.fromkeys(guess.prompt_names, "…"), ensure_ascii=False),
-        answer=answer.example,
-        first=answer.first_field,
+        answer=example_answer,
+        first=first_field,
     )
 
 

@@ -33,7 +33,7 @@ from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import WhereSyntaxError, parse_where
-from pipeline.engine.row_confidences import RowConfidences
+from pipeline.engine.row_judgements import RowJudgements
 from pipeline.engine.task_parts import (
     TaskRows,
 )
@@ -50,10 +50,8 @@ from pipeline.tables.answer_views import (
     source_column_expression,
 )
 from pipeline.tables.cells import to_compact_json, to_prompt_text
-from pipeline.tables.doubts import RowDoubts
 from pipeline.tables.facets import tag_facet, version_facet
 from pipeline.tables.grid import Grid
-from pipeline.tables.row_reviews import REVIEWED, RowReviews
 from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowStates, RowTable
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
@@ -88,8 +86,6 @@ class UserRows(TaskRows):
     settings: Settings
     # The backend that answers now.
     provider: str
-    # Preferred versions, best first.
-    preferred_versions: Sequence[str]
     # Table of another program that gets a row for each answer.
     row_target: RowTarget | None
     # Only rows with, or only rows without, a partial answer are open; None for all.
@@ -104,15 +100,6 @@ class UserRows(TaskRows):
         """Look up the options of the record."""
         self.image_columns = self.record.words.get("images", ())
         self.asks_stale_rows = self.settings.refresh and bool(self.record.words.get("refresh"))
-
-    def preference(self, tx: Connection) -> VersionPreference:
-        """Return the order of preference of the answers to a row."""
-        return VersionPreference.of_task(
-            tx,
-            self.record.name,
-            label=self.own_prompt_version,
-            versions=self.preferred_versions,
-        )
 
     @cached_property
     def subquery(self) -> Subquery:
@@ -138,7 +125,12 @@ class UserRows(TaskRows):
         is_refused = columns.findable_hash == NO_HASH
         is_open = and_(~is_missing, ~columns.findable_empty, ~is_answered)
         if self.has_partial_answer is not None:
-            is_partly_answered = self.make_partly_answered_condition()
+            is_partly_answered = partial_answers.has_partial_answer(
+                self.record.name,
+                self.decision_version,
+                self.record.fingerprint,
+                columns.findable_hash,
+            )
             is_open &= is_partly_answered if self.has_partial_answer else ~is_partly_answered
         if self.selection_run is not None:
             is_open &= selections.is_selected(self.selection_run, columns.findable_key)
@@ -363,15 +355,6 @@ class UserRows(TaskRows):
                 ids_by_hash.setdefault(input_hash, []).append(row_id)
         return ids_by_hash
 
-    def make_partly_answered_condition(self) -> ColumnElement[bool]:
-        """Return the condition that the closed fields of a row's present input are decided."""
-        return partial_answers.has_partial_answer(
-            self.record.name,
-            self.decision_version,
-            self.record.fingerprint,
-            self.subquery.c.findable_hash,
-        )
-
     def make_answered_condition(
         self,
         *,
@@ -498,16 +481,13 @@ class _GridBuilder:
         self._columns = self._make_columns()
         self._fields = {self._listed_name(name): name for name in self._field_kinds}
         self._version_name = self._listed_name(EXTRACTOR)
-        names = [*self._columns, *self._fields, self._version_name]
-        self._review_name = name_added_columns(names, [REVIEWED], "answer_").get(REVIEWED, "")
-        self._reviews = RowReviews(preference, self._table.item_id)
-        self._doubts = RowDoubts(preference, self._table.item_id, rows.settings.doubtful)
-        self._confidences = RowConfidences(
+        self._judgements = RowJudgements(
             tx,
+            self._table.item_id,
             preference=preference,
-            doubts=self._doubts,
+            threshold=rows.settings.doubtful,
             fields=self._fields,
-            taken_names=[*names, self._review_name],
+            taken_names=[*self._columns, *self._fields, self._version_name],
         )
 
     def build(self) -> Grid:
@@ -539,6 +519,7 @@ class _GridBuilder:
             for name, kind in self._record.columns.items()
         ]
         item_id = self._table.item_id
+        judgements = self._judgements
         return Grid(
             table=self._table,
             cell_names=(
@@ -557,28 +538,27 @@ class _GridBuilder:
             compile_where=self._compile_where,
             slow_sort_expressions={
                 **self._sort_expressions(),
-                **self._confidences.sort_expressions(),
+                **judgements.sort_expressions(),
             },
             answer_fields=self._fields,
-            review_name=self._review_name,
-            review_expression=self._reviews.make_condition(),
-            doubts=self._doubts,
-            doubtful_name=self._confidences.doubtful_name,
-            doubtful_fields_name=self._confidences.doubtful_fields_name,
-            least_confidence_name=self._confidences.least_name,
-            dotted_names=self._confidences.dotted_names,
+            review_name=judgements.review_name,
+            review_expression=judgements.reviews.make_condition(),
+            doubts=judgements.doubts,
+            doubtful_name=judgements.doubtful_name,
+            doubtful_fields_name=judgements.doubtful_fields_name,
+            least_confidence_name=judgements.least_name,
+            dotted_names=judgements.dotted_names,
             confidence_names={
-                name: self._confidences.names[field]
+                name: judgements.names[field]
                 for name, field in self._fields.items()
-                if field in self._confidences.names
+                if field in judgements.names
             },
             tag_facet=tag_facet(self._tx, self._preference, item_id),
             version_facet=version_facet(self._preference, item_id),
             extra_names=(
                 *self._fields,
                 self._version_name,
-                self._review_name,
-                *self._confidences.listed_names,
+                *judgements.listed_names,
             ),
             read_extra_values=self._read_answers,
         )
@@ -619,8 +599,7 @@ class _GridBuilder:
             ids,
             preference=self._preference,
         )
-        review_states = self._reviews.read_values(tx, ids)
-        confidence_values = self._confidences.read_values(tx, ids)
+        judgement_values = self._judgements.read_values(tx, ids)
         values_by_id = {}
         for row_id, (version, answer_json) in stored_answers.items():
             answer = json.loads(answer_json)
@@ -628,8 +607,7 @@ class _GridBuilder:
             values_by_id[row_id] = {
                 self._version_name: version,
                 **fields,
-                self._review_name: review_states.get(row_id),
-                **confidence_values.get(row_id, {}),
+                **judgement_values.get(row_id, {}),
             }
         return values_by_id
 
@@ -689,16 +667,14 @@ class _GridBuilder:
         except WhereSyntaxError as error:
             hint = HintTemplate("write it like {}", OptionHint(where=self._example_condition()))
             raise InputError(error.message, hint=hint) from None
-        self._confidences.check_condition(expression, list(self._record.columns))
+        self._judgements.check_condition(expression, list(self._record.columns))
         answer = answers.preferred_of_row(self._preference, self._table.item_id, "answer")
         column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
         field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
         dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
-        review_cells = {self._review_name: self._reviews.make_cell()}
-        confidence_cells = self._confidences.make_cells()
         return compile_where(
             expression,
-            (column_cells, dotted_cells, field_cells, review_cells, confidence_cells),
+            (column_cells, dotted_cells, field_cells, self._judgements.make_cells()),
             tx=self._tx,
         )
 
