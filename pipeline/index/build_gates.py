@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.errors import FindableError, GateError
+from pipeline.core.errors import FindableError, GateError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
@@ -90,17 +90,15 @@ def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool
         return
 
     try:
-        comparison = _compare_with_current(ws, staged, builds, judged_dir)
+        previous_number, staged_values, previous_values = _measure_builds(
+            ws, staged, builds, judged_dir
+        )
     except FindableError as error:
         ws.display.say(
             f"not compared with the build in service: {error.message}",
         )
         return
-    if isinstance(comparison, str):
-        ws.display.say(f"not compared with the build in service: {comparison}")
-        return
 
-    previous_number, staged_values, previous_values = comparison
     mean, low, high = mean_difference(staged_values, previous_values)
     staged_figure = float(staged_values.mean())
     previous_figure = float(previous_values.mean())
@@ -123,24 +121,23 @@ def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool
     _fail_gate(ws.task, ws.display, staged, reason, worse_ok=worse_ok)
 
 
-def _compare_with_current(
+def _measure_builds(
     ws: WorkspaceSession,
     staged: StagedBuild,
     builds: Builds,
     judged_dir: Path,
-) -> "tuple[int, NDArray[Any], NDArray[Any]] | str":
+) -> "tuple[int, NDArray[Any], NDArray[Any]]":
     """Measure the staged build and the build in service on the judged queries.
 
     It makes no paid call.
 
     Returns:
         The number of the build in service, the MAIN_MEASURE of each query in the staged build, and
-        the same in the build in service. If they cannot be compared, the reason as a text: fewer
-        than MIN_JUDGED_QUERIES queries are judged, or to embed them would cost money.
+        the same in the build in service.
 
     Raises:
-        InputError: A file of queries or judgements is invalid, no query is judged, or no build is
-            in service.
+        InputError: A file of queries or judgements is invalid, fewer than MIN_JUDGED_QUERIES
+            queries are judged, to embed them would cost money, or no build is in service.
         InconsistentError: The build in service is damaged.
     """
     queries_path = judged_dir / QUERIES_FILE
@@ -152,7 +149,7 @@ def _compare_with_current(
     ):
         searches = [_search_build(ws, index) for index in (staged_index, current_index)]
         if len(judged_queries.queries) < MIN_JUDGED_QUERIES:
-            return (
+            raise InputError(
                 f"{qrels_path} judges {plural(len(judged_queries.queries), 'question')}; "
                 f"the comparison needs {MIN_JUDGED_QUERIES}"
             )
@@ -162,7 +159,7 @@ def _compare_with_current(
                 queries=queries_path,
                 qrels=qrels_path,
             )
-            return f"`{step}` embeds the judged questions, which costs money"
+            raise InputError(f"`{step}` embeds the judged questions, which costs money")
 
         values = []
         for search in searches:

@@ -118,10 +118,9 @@ class Index(AbstractContextManager["Index"]):
         self.close()
         if not isinstance(error, Exception) or isinstance(error, FindableError):
             return
-        changes = manifest.find_changed_files(self._directory, self.manifest)
-        if changes:
+        for message in manifest.find_changed_files(self._directory, self.manifest):
             raise InconsistentError(
-                changes[0],
+                message,
                 hint=f"run `{CommandHint('index')}`",
             ) from error
 

@@ -162,7 +162,7 @@ class Builds:
         """Read all files of a build and return error messages; an empty list if it is intact."""
         directory = self._builds_dir / str(number)
         try:
-            return manifest.find_changed_files(directory, manifest.read_manifest(directory))
+            return list(manifest.find_changed_files(directory, manifest.read_manifest(directory)))
         except InconsistentError as error:
             return [error.message]
 
