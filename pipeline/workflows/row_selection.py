@@ -115,8 +115,8 @@ def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> R
     with ws.store.read() as tx:
         selection.label = _choose_label(tx, task, selection, ws.settings.version)
     record = _with_partial_version(task.record, selection.label)
-    selected_task = UserTask.with_selection(_with_record(task, record), run, selection.label)
-    ws.replace_task(selected_task)
+    continued_task = type(task)(record, task.settings, task.provider)
+    ws.replace_task(UserTask.with_selection(continued_task, run, selection.label))
     ws.display.say(_describe_selection(selection))
     return selection
 
@@ -260,11 +260,6 @@ def _with_partial_version(record: TaskRecord, label: str) -> TaskRecord:
         return record
     partial_versions = {**record.words.get(PARTIAL_VERSIONS_KEY, {}), label: record.prompt_version}
     return replace(record, words={**record.words, PARTIAL_VERSIONS_KEY: partial_versions})
-
-
-def _with_record(task: UserTask, record: TaskRecord) -> UserTask:
-    """Return a copy of a task that is declared by another record."""
-    return type(task)(record, task.settings, task.provider)
 
 
 def _describe_selection(selection: RowSelection) -> str:

@@ -49,15 +49,15 @@ def switch_to_new_version(ws: WorkspaceSession) -> None:
         InputError: The task is of a kind that has no versions to switch to: `Task.versions` is
             None, as for user tasks, whose file declares the version.
     """
+    versions = ws.task.versions
+    if versions is None:
+        raise InputError(f"{ws.task.name} has only one version; nothing was asked")
+
     with ws.store.read() as tx:
         backfill = runs.find_unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
-        versions = ws.task.versions
-        skipped_labels = versions.skipped_labels if versions is not None else None
-        is_new_already = skipped_labels == (ws.task.version_label,)
+        is_new_already = versions.skipped_labels == (ws.task.version_label,)
         if backfill is not None and ws.settings.version is None and is_new_already:
             return
-        if versions is None:
-            raise InputError(f"{ws.task.name} has only one version; nothing was asked")
         new_task = versions.with_label(tx, ws.settings.version)
 
     ws.tasks = tuple(new_task if task is ws.task else task for task in ws.tasks)
@@ -176,8 +176,9 @@ def _tag_mixed_rows(
         report.mode = options.mode
         report.reason = f"{OptionHint(mode=options.mode)}"
         _print_tag_estimate(decide_ws, decide_estimate, report, open_work)
-        repeats_answers = _repeats_answers(selection)
-        _confirm_mixed_cost(ws, options, decide_estimate, repeats_answers=repeats_answers)
+        _confirm_mixed_cost(
+            ws, options, decide_estimate, repeats_answers=_repeats_answers(selection)
+        )
         run_number = _begin_run(decide_ws, options, tag_rounds, decide_estimate, selection)
         selection = None
         # A model without a price is confirmed again, because no amount was agreed to.
@@ -285,8 +286,9 @@ def _tag_open_rows(
     run_number: int | None = None
     if report.asked or not options.backfill:
         _print_tag_estimate(ws, estimate, report, open_work)
-        repeats_answers = _repeats_answers(selection)
-        _confirm_cost(ws, options, estimate, report.mode, repeats_answers=repeats_answers)
+        _confirm_cost(
+            ws, options, estimate, report.mode, repeats_answers=_repeats_answers(selection)
+        )
         # The confirmed cost contains the price of moving every batch.
         tag_rounds.late_batches.max_usd = math.inf
         if options.skip_pilot:
@@ -410,10 +412,11 @@ def _print_tag_estimate(
         ws.display.say(estimate.decide_proposal)
 
     with ws.store.read() as tx:
-        answered_count = 0
-        for version in answers.count_by_version(tx, ws.task.name):
-            if version.extractor == ws.extractor:
-                answered_count += version.items
+        answered_count = sum(
+            version.items
+            for version in answers.count_by_version(tx, ws.task.name)
+            if version.extractor == ws.extractor
+        )
         if answered_count:
             paid_usd = answers.cost_of_version(tx, ws.task.name, ws.extractor)
             ws.display.say(

@@ -92,7 +92,13 @@ class WorkPass:
         tag_rounds = self.tag_rounds
         report = tag_rounds.report
         if {"look", "download"} & set(self.units) and tag_rounds.list_batches(*API_STATES):
-            self.attempt(self._poll)
+            self.attempt(
+                lambda: tag_rounds.poll(
+                    wait=False,
+                    batch_number=self.number,
+                    should_download="download" in self.units,
+                ),
+            )
         if report.poll.last.downloaded:
             count_text = plural(len(report.poll.last.downloaded), "batch", "batches")
             self.phrases.append(f"{count_text} downloaded")
@@ -117,11 +123,6 @@ class WorkPass:
             self.phrases.append(f"{plural(len(report.poll.failed), 'batch', 'batches')} failed")
         for batch_number, reason in report.poll.failed.items():
             self.failures.append(batch_failed_error(batch_number, reason, labels))
-
-    def _poll(self) -> None:
-        """Poll the batches at the API once; download results if the unit "download" is selected."""
-        should_download = "download" in self.units
-        self.tag_rounds.poll(wait=False, batch_number=self.number, should_download=should_download)
 
     def ask_due_rows(self) -> None:
         """Ask about due rows by live calls, and store the answers.
