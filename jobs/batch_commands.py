@@ -7,7 +7,9 @@
 - A control request has a known answer. It shows whether Gemini mixed up replies.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 import click
@@ -243,10 +245,7 @@ def batch_poll(
         )
 
     report = poll.poll_batches(ws, wait=wait)
-
-    def check() -> None:
-        print_errors_and_raise(report.list_errors(labels))
-
+    check = partial(print_errors_and_raise, report.list_errors(labels))
     return CommandReport(report.document(), _format_poll_message(report, labels), check)
 
 
@@ -313,8 +312,7 @@ def batch_ingest(
         output.append(_after_ingest_line(labels, summaries, is_indexed=ws.is_indexed))
 
     def check() -> None:
-        for summary in summaries:
-            warn_of_ingest(summary, labels, ws.display)
+        warn_of_ingest(summaries, labels, ws.display)
         print_errors_and_raise(failures)
         report.raise_first_error(labels, ws.display, strict=strict)
 
@@ -392,34 +390,38 @@ def _ingest_output(summary: IngestSummary) -> list[Output]:
     return output
 
 
-def warn_of_ingest(summary: IngestSummary, labels: TaskLabels, display: Progress) -> None:
-    """Print warnings about unusual answers of an ingested batch on standard error.
+def warn_of_ingest(
+    summaries: Iterable[IngestSummary], labels: TaskLabels, display: Progress
+) -> None:
+    """Print warnings about unusual answers of ingested batches on standard error."""
+    for summary in summaries:
+        for warning in _iterate_ingest_warnings(summary, labels):
+            display.warn(f"batch {summary.batch.number}: {warning}")
+
+
+def _iterate_ingest_warnings(summary: IngestSummary, labels: TaskLabels) -> Iterator[str]:
+    """Yield a warning for each kind of unusual answers of an ingested batch.
 
     These are answers that were not applied (the row was removed, parked, or answered meanwhile),
     answers whose row changed after the request, and answers of a model that was not requested.
-    At most MAX_OUTDATED_ROWS_SHOWN changed rows are named. A batch without such answers gets
-    no warning.
+    At most MAX_OUTDATED_ROWS_SHOWN changed rows are named.
     """
     batch = summary.batch
-    warnings = []
     if batch.not_applied:
-        warnings.append(
+        yield (
             f"{plural(batch.not_applied, 'answer')} not applied ({join_first(summary.unapplied)}): "
             f"the {labels.singular} was removed, answered meanwhile or parked; "
-            f"`{labels.command('parked')}` lists reasons",
+            f"`{labels.command('parked')}` lists reasons"
         )
     if summary.outdated:
         row_names = join_first(summary.outdated, MAX_OUTDATED_ROWS_SHOWN)
-        warnings.append(f"the {labels.input_noun} changed after the request: {row_names}")
+        yield f"the {labels.input_noun} changed after the request: {row_names}"
     if summary.other_versions:
         note = ""
         if any(version.startswith(STAND_IN_PREFIX) for version in summary.other_versions):
             note = ", which fills the fields with placeholders, because no model runs here"
         versions = ", ".join(summary.other_versions)
-        warnings.append(f"asked {batch.model}, answered by {versions}{note}")
-
-    for warning in warnings:
-        display.warn(f"batch {batch.number}: {warning}")
+        yield f"asked {batch.model}, answered by {versions}{note}"
 
 
 def batch_cancel(
@@ -475,8 +477,7 @@ def batch_move(
     tag_report_of_move = move_report.report
 
     def check() -> None:
-        for summary in tag_report_of_move.ingested:
-            warn_of_ingest(summary, labels, ws.display)
+        warn_of_ingest(tag_report_of_move.ingested, labels, ws.display)
         tag_report_of_move.raise_first_error(labels, ws.display)
         if tag_report_of_move.stop.budget_error is not None:
             raise tag_report_of_move.stop.budget_error

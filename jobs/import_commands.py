@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import click
 
-from jobs.command import open_configured_workspace, should_print_json
+from jobs.command import open_configured_workspace
 from jobs.options import (
     COUNT,
     FILE,
@@ -35,6 +35,7 @@ from jobs.options import (
     WithColumns,
 )
 from jobs.output import Terminal, TextTable, print_line
+from jobs.status_command import read_next_command
 from jobs.variables import read_settings
 from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import CommandHint, OptionHint
@@ -162,8 +163,8 @@ def import_rows(
     with open_configured_workspace(access, task_name=task_name) as ws:
         import_report = importer.import_rows(ws, file, import_options)
         next_command = None
-        if not dry and not should_print_json():
-            next_command = status.read_status(ws).next_command
+        if not dry:
+            next_command = read_next_command(ws)
         return CommandReport(
             import_report.document,
             partial(_print_import, import_report, task_name),
@@ -293,9 +294,7 @@ def _import_images(folder: Path) -> CommandReport:
     with open_configured_workspace("create", task_name="images") as ws:
         report = images.import_images(ws, folder)
         ws.sync_rows()
-        next_command = None
-        if not should_print_json():
-            next_command = status.read_status(ws).next_command
+        next_command = read_next_command(ws)
     return CommandReport(report.document, _images_output(report), report.check, next_command)
 
 
