@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import click
 
@@ -22,16 +22,13 @@ from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
 from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import IndexedTask
+from pipeline.engine.task_parts import TaskLabels
 from pipeline.index import build, evaluate
 from pipeline.index.evaluate import MEASURES
-from pipeline.index.hits import format_hit_heading, hit_to_document
+from pipeline.index.hits import Hit, format_hit_heading, hit_to_document
+from pipeline.index.search import SearchReport, SearchSession, make_search_options
 from pipeline.ops import items
-
-if TYPE_CHECKING:
-    from pipeline.engine.task import IndexedTask
-    from pipeline.engine.task_parts import TaskLabels
-    from pipeline.index.hits import Hit
-    from pipeline.index.search import SearchReport
 
 # Columns before the lines below the heading of a hit.
 HIT_INDENT_WIDTH = 5
@@ -189,9 +186,6 @@ def search(
     Hits with a phrase in quotation marks come first. If the question has no other words, all hits
     contain the phrase. A hyphen before a word (-word) excludes the rows that contain the word.
     """
-    # The other commands of this module start faster without the modules of the search.
-    from pipeline.index.search import SearchSession, make_search_options
-
     if q and like:
         raise InputError(
             f"a search has a question or {OptionHint('like')}, not both; nothing was searched",
@@ -223,7 +217,7 @@ def search(
     return CommandReport(documents, _search_output(collection, report.hits, documents))
 
 
-def _search_warnings(report: "SearchReport", labels: "TaskLabels") -> Iterator[str]:
+def _search_warnings(report: SearchReport, labels: TaskLabels) -> Iterator[str]:
     """Yield the warnings of a search: index behind, rows left out, missing phrases, weak hits.
 
     Rows left out contain words of the question, but are not in the index, because they have no tag.
@@ -258,8 +252,8 @@ def _warn_unindexed_tags(ws: WorkspaceSession, tag_names: Sequence[str]) -> None
 
 
 def _search_output(
-    collection: "IndexedTask",
-    hits: Sequence["Hit"],
+    collection: IndexedTask,
+    hits: Sequence[Hit],
     documents: Sequence[Mapping[str, Any]],
 ) -> Output:
     """Return the output of a search: on a terminal functions that draw the hits, else a table.
@@ -283,7 +277,7 @@ def _search_output(
     return TextTable((*collection.columns, "why", "matched"), rows)
 
 
-def _print_hit(collection: "IndexedTask", hit: "Hit") -> None:
+def _print_hit(collection: IndexedTask, hit: Hit) -> None:
     """Print one hit on a terminal.
 
     The heading has its rank, name and details. Indented lines below it show the best sentence with

@@ -6,27 +6,18 @@ entries by exact vectors that an index of 8-bit numbers also finds.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.core.errors import FindableError, GateError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
+from pipeline.engine.task import IndexedTask, Task
 from pipeline.index.build_reader import Index
 from pipeline.index.builds import Builds
-from pipeline.index.judged_queries import (
-    read_judged_queries,
-    read_queries,
-)
-from pipeline.index.manifest import StagedBuild
-from pipeline.index.query import SearchOptions
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pipeline.engine.task import IndexedTask
-    from pipeline.index.vector_cache import VectorCache, Vectors
 from pipeline.index.evaluate import (
     JUDGED_FOLDER,
     MAIN_DEPTH,
@@ -40,6 +31,15 @@ from pipeline.index.evaluate import (
     compute_measures,
     mean_difference,
 )
+from pipeline.index.judged_queries import (
+    read_judged_queries,
+    read_queries,
+)
+from pipeline.index.manifest import StagedBuild
+from pipeline.index.query import SearchOptions
+from pipeline.index.vector_cache import VectorCache, Vectors
+from pipeline.index.vector_file import BLOCK_ROWS, find_nearest_in_blocks, is_exact
+from pipeline.index.write import SIMILARITY_TOLERANCE, read_vector_keys
 
 # Rows of the build whose vectors are recall queries; as many other vectors are queries, too.
 RECALL_SAMPLE_ROWS = 500
@@ -47,7 +47,7 @@ RECALL_SAMPLE_ROWS = 500
 MIN_RECALL = 0.95
 
 
-def read_gate_queries(data: Path, collections: "Iterable[IndexedTask]") -> list[str]:
+def read_gate_queries(data: Path, collections: Iterable[IndexedTask]) -> list[str]:
     """Return the texts of the judged queries of indexed tasks, whose vectors `clean` keeps.
 
     Tasks without a file of queries, and files that cannot be read or are invalid, are skipped.
@@ -126,7 +126,7 @@ def _measure_builds(
     staged: StagedBuild,
     builds: Builds,
     judged_dir: Path,
-) -> "tuple[int, NDArray[Any], NDArray[Any]]":
+) -> tuple[int, NDArray[Any], NDArray[Any]]:
     """Measure the staged build and the build in service on the judged queries.
 
     It makes no paid call.
@@ -204,11 +204,6 @@ def check_recall(task: Task, display: Progress, staged: StagedBuild, *, worse_ok
         GateError: The lower end of the interval of recall@10 is below MIN_RECALL, and `worse_ok` is
             not set.
     """
-    import numpy as np
-
-    from pipeline.index.vector_file import BLOCK_ROWS, find_nearest_in_blocks, is_exact
-    from pipeline.index.write import SIMILARITY_TOLERANCE, read_vector_keys
-
     entry_count = staged.manifest.count
     cache = staged.cache
     if is_exact(entry_count):
@@ -257,17 +252,13 @@ def check_recall(task: Task, display: Progress, staged: StagedBuild, *, worse_ok
     )
 
 
-def _draw_recall_queries(index: Index, cache: "VectorCache") -> "Vectors":
+def _draw_recall_queries(index: Index, cache: VectorCache) -> Vectors:
     """Return the query vectors for the recall: random vectors of entries, then random midpoints.
 
     A midpoint is the mean of the vectors of two random entries, scaled to length 1. There are at
     most RECALL_SAMPLE_ROWS of either kind. The vectors come from the cache. The draw is seeded, so
     it is the same each time.
     """
-    import numpy as np
-
-    from pipeline.index.write import read_vector_keys
-
     rng = np.random.default_rng(SEED)
     entry_count = index.manifest.count
     sample_size = min(RECALL_SAMPLE_ROWS, entry_count)
