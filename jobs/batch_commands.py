@@ -29,14 +29,12 @@ from jobs.output import Output, TextTable, print_errors_and_raise
 from pipeline.batch import cancel, held_batches, move, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.ingest_report import IngestSummary
-from pipeline.batch.move import MOVE_MODES
 from pipeline.batch.report import (
     COST_KEYS,
     BatchSummary,
     list_batches,
     summarize_costs,
 )
-from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.states import Mode
@@ -45,9 +43,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.workflows import move_batch, rounds, tag_report
-from pipeline.workflows.move_batch import MoveReport
 from pipeline.workflows.pilot_run import check_or_run_pilot
-from pipeline.workflows.rounds import TagRounds
 
 # Versions of the local engine that are no model.
 STAND_IN_PREFIX = "findable-local-stand-in"
@@ -134,7 +130,7 @@ def batch_submit(
         return _sync_and_plan_batches(ws, limit)
 
     rounds.sync_and_recover_task(ws)
-    tag_rounds = TagRounds(ws, limit=limit, should_report=False)
+    tag_rounds = rounds.TagRounds(ws, limit=limit, should_report=False)
     pilot_report = check_or_run_pilot(
         ws,
         size=pilot,
@@ -173,7 +169,7 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
     """
     ws.sync_rows()
     plan = submit.plan_submit(ws, Selection(limit))
-    planned_report = SubmitReport(plan)
+    planned_report = submit.SubmitReport(plan)
     if plan.items:
         description = submit.describe_plan(ws, plan)
         message = f"would submit {description}; no batch was written or sent"
@@ -183,7 +179,7 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
     return CommandReport(planned_report.document(ws.model, dry=True), message)
 
 
-def _submit_message(ws: WorkspaceSession, report: SubmitReport) -> str:
+def _submit_message(ws: WorkspaceSession, report: submit.SubmitReport) -> str:
     """Return in a line which batches were sent, or why no batch was sent, and the next command.
 
     If there was no open row, the line says so. If `batch-move` has cancelled a batch, the rows that
@@ -450,7 +446,7 @@ def batch_move(
         str,
         Parameter(
             "The mode in which the rows are asked.",
-            click.Choice([mode.value for mode in MOVE_MODES]),
+            click.Choice([mode.value for mode in move.MOVE_MODES]),
         ),
     ] = "flex",
     budget: BudgetLimit = None,
@@ -490,7 +486,7 @@ def batch_move(
 
 
 def _move_message(
-    task: Task, move_report: MoveReport, *, is_indexed: bool, labels: TaskLabels
+    task: Task, move_report: move_batch.MoveReport, *, is_indexed: bool, labels: TaskLabels
 ) -> str:
     """Return how a moved batch ended, how its unanswered rows were asked, and the next command.
 

@@ -57,8 +57,6 @@ from pipeline.workflows.row_importers import ROW_IMPORTERS, ImportOptions
 if TYPE_CHECKING:
     from pipeline.tables.row_findings import Finding
     from pipeline.tables.row_import import FindingGroup, ImportReport
-    from pipeline.workflows.add_expert import AddedExpert
-    from pipeline.workflows.ask import AskReport
     from pipeline.workflows.mode_choice import ModeEstimate
     from pipeline.workflows.preflight import Preflight
 
@@ -359,7 +357,7 @@ def add_expert(
     return CommandReport(asdict(added_expert), _added_expert_output(added_expert))
 
 
-def _added_expert_output(added_expert: "AddedExpert") -> list[Any]:
+def _added_expert_output(added_expert: add_expert_workflow.AddedExpert) -> list[Any]:
     """Return the output of `add-expert`: a table with the person, the outcome, the next command.
 
     The outcome is a function that prints on standard error: the time that the call took, or a
@@ -496,7 +494,7 @@ def ask(
     return CommandReport(document, output, report.tried.check, next_command)
 
 
-def _ask_output(report: "AskReport", mode: str) -> list[Any]:
+def _ask_output(report: ask_workflow.AskReport, mode: str) -> list[Any]:
     """Return a table of the answers, the estimate for all rows, and the cost of the calls.
 
     A row without an answer shows its problem. The estimate is left out if the report has none. Its

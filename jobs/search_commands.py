@@ -25,7 +25,6 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.index import build, evaluate
-from pipeline.index.evaluate import MEASURES
 from pipeline.index.hits import Hit, format_hit_heading, hit_to_document
 from pipeline.index.search import SearchReport, SearchSession, make_search_options
 from pipeline.ops import items
@@ -134,7 +133,7 @@ def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> Command
     """
     rows = evaluate.measure_search(ws, queries, qrels)
     cells = [_measure_cells(row) for row in rows]
-    headers = ("system", "type", "queries", *MEASURES, "weak", "best share of words")
+    headers = ("system", "type", "queries", *evaluate.MEASURES, "weak", "best share of words")
     return CommandReport(rows, TextTable(headers, cells))
 
 
@@ -146,7 +145,7 @@ def _measure_cells(row: Mapping[str, Any]) -> list[object]:
     "" if it was not measured for the system, such as the fixed BM25.
     """
     cells: list[object] = [row["system"], row["type"], row["queries"]]
-    for measure_name in MEASURES:
+    for measure_name in evaluate.MEASURES:
         mean, low, high = row["figures"][measure_name]
         cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
     # Only the search of findable marks weak hits; the fixed BM25 does not.

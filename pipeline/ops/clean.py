@@ -41,7 +41,6 @@ from pipeline.index.vectors import QUERY_TASK_TYPE
 from pipeline.index.write import load_meaningless_queries
 from pipeline.quality import report as reports
 from pipeline.store import batches, marks, runs
-from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
 
@@ -172,7 +171,7 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
 
 def _clean_batch(
     ws: WorkspaceSession,
-    batch: BatchRow,
+    batch: batches.BatchRow,
     batch_files: Iterable["SealedFile"],
     report: CleanReport,
     *,
@@ -253,7 +252,7 @@ def hashes_path(data: Path, number: int) -> Path:
 
 def list_sealed_files(
     data: Path,
-    batch: BatchRow,
+    batch: batches.BatchRow,
     cleaned_hashes: Mapping[int, str] = MappingProxyType({}),
 ) -> list[SealedFile]:
     """Return the sealed files of a batch: its request and result file.
@@ -285,7 +284,7 @@ def list_sealed_files(
     return [file for file in batch_files if file.sha256]
 
 
-def _seal_hashes(data: Path, batch: BatchRow) -> str | None:
+def _seal_hashes(data: Path, batch: batches.BatchRow) -> str | None:
     """Seal a file with the key and SHA-256 of each line of a batch's request and result file.
 
     Lines of changed or missing files are left out, because their hashes would prove nothing.

@@ -15,7 +15,6 @@ from pipeline.core.states import OPEN_STATES, BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.store import batches, money
-from pipeline.store.batches import BatchRow
 
 # The content type of the Prometheus text format.
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -156,7 +155,7 @@ def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]
 
 
 def _measure_batches(
-    task: Task, open_batches: Iterable[BatchRow], *, now: datetime
+    task: Task, open_batches: Iterable[batches.BatchRow], *, now: datetime
 ) -> Iterator[tuple[Metric, MetricValues]]:
     """Yield the number and greatest age of `open_batches` by state, and the lag of ingesting.
 

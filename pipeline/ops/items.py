@@ -34,7 +34,6 @@ from pipeline.gemini.result_file import ResultFile
 from pipeline.index.builds import describe_index_state
 from pipeline.ops.export import ExportReport, check_target, write_file
 from pipeline.store import answers, batches, claims, marks, request_history, workspace
-from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 from pipeline.tables import export
 
@@ -397,7 +396,7 @@ class _SealedLines(NamedTuple):
 
 def _read_wire(
     data: Path,
-    batch: BatchRow,
+    batch: batches.BatchRow,
     row_id: str,
     cleaned_batches: Collection[int],
 ) -> dict[str, Any]:
@@ -446,11 +445,11 @@ def _read_wire(
 
 def _read_sealed_lines(
     data: Path,
-    batch: BatchRow,
+    batch: batches.BatchRow,
     row_id: str,
     cleaned_batches: Collection[int],
     *,
-    locate: Callable[[Path, BatchRow], Path],
+    locate: Callable[[Path, batches.BatchRow], Path],
     sha256: str | None,
 ) -> _SealedLines:
     """Return the lines about a row in a sealed file, or the reason why it has no lines.

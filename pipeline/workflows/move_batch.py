@@ -14,11 +14,9 @@ from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.store import batches, marks
-from pipeline.store.batches import BatchRow
 from pipeline.store.database import Store
 from pipeline.workflows import rounds
 from pipeline.workflows.preflight import with_gemini_model
-from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.tag_report import TagReport
 
 
@@ -27,7 +25,7 @@ class MoveReport:
     """Result of a command that moves a batch."""
 
     # The batch when the command ended.
-    batch: BatchRow
+    batch: batches.BatchRow
     mode: Mode
     # Rows of the batch that are still open.
     left: int
@@ -54,7 +52,7 @@ class MoveReport:
 class MovePlan:
     """The costs of a move that was not begun, and whether a budget allows it."""
 
-    batch: BatchRow
+    batch: batches.BatchRow
     mode: Mode
     estimate: move.MoveEstimate
     # Why a budget does not allow it; "" if all budgets allow it.
@@ -172,7 +170,7 @@ def move_batch(
         batch = batches.get_batch(tx, number)
         open_mode = move.find_move_mode(tx, number)
         is_moved = marks.read_moves(tx).get(number) == marks.MOVE_COMPLETED
-    tag_rounds = TagRounds(ws)
+    tag_rounds = rounds.TagRounds(ws)
     if not is_moved:
         move.check_movable(ws, batch, open_mode)
         _begin_move(ws, tag_rounds, batch, mode, open_mode)
@@ -188,7 +186,7 @@ def move_batch(
         )
 
 
-def _open_task(ws: WorkspaceSession, number: int) -> tuple[WorkspaceSession, BatchRow]:
+def _open_task(ws: WorkspaceSession, number: int) -> tuple[WorkspaceSession, batches.BatchRow]:
     """Return a session whose task is that of a batch, and the batch.
 
     Raises:
@@ -203,8 +201,8 @@ def _open_task(ws: WorkspaceSession, number: int) -> tuple[WorkspaceSession, Bat
 
 def _begin_move(
     ws: WorkspaceSession,
-    tag_rounds: TagRounds,
-    batch: BatchRow,
+    tag_rounds: rounds.TagRounds,
+    batch: batches.BatchRow,
     mode: Mode,
     open_mode: Mode | None,
 ) -> None:
@@ -250,7 +248,9 @@ def _begin_move(
     tag_rounds.late_batches.begin_move(batch, mode, remote)
 
 
-def _wait_and_ingest(store: Store, task: Task, *, tag_rounds: TagRounds, number: int) -> None:
+def _wait_and_ingest(
+    store: Store, task: Task, *, tag_rounds: rounds.TagRounds, number: int
+) -> None:
     """Wait until the API reports that a batch is over, and ingest its result.
 
     Returns as soon as the batch is ingested or failed. If the batch is ingested or failed at the

@@ -31,7 +31,6 @@ from pipeline.store.database import Connection, Store
 from pipeline.store.task_record import PARTIAL_VERSIONS_KEY, TaskRecord
 from pipeline.tables.answer_views import make_views
 from pipeline.workflows import preflight
-from pipeline.workflows.preflight import Preflight
 
 CORRECTED = "corrected by a person"
 IN_BATCH = "in a batch that is not over"
@@ -369,7 +368,7 @@ def has_open_rows(store: Store, task: Task) -> bool:
 
 def estimate_selection(
     ws: WorkspaceSession, condition: str, *, limit: int | None, deadline_s: float | None
-) -> Preflight:
+) -> preflight.Preflight:
     """Return the estimates of all modes for the rows of a condition; ask nothing.
 
     Without a condition, all open rows are estimated. Syncs the rows first. The selected rows are

@@ -17,7 +17,6 @@ from typing import Any
 
 from pipeline.batch import budget
 from pipeline.batch.batch_times import read_waits
-from pipeline.batch.budget import API_STATES
 from pipeline.batch.retry_due import ask_single_rows
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN_STATES, BatchState
@@ -91,7 +90,7 @@ class WorkPass:
         labels = self.ws.task.labels
         tag_rounds = self.tag_rounds
         report = tag_rounds.report
-        if {"look", "download"} & set(self.units) and tag_rounds.list_batches(*API_STATES):
+        if {"look", "download"} & set(self.units) and tag_rounds.list_batches(*budget.API_STATES):
             self.attempt(
                 lambda: tag_rounds.poll(
                     wait=False,
