@@ -75,7 +75,8 @@ def index(
         ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
     if report.refused:
         _warn_of_refused_texts(ws, report.refused)
-    return CommandReport(asdict(report), _format_index_report(ws, report))
+    message = _format_index_report(report, ws.indexed_task, ws.task.labels)
+    return CommandReport(asdict(report), message)
 
 
 def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
@@ -94,7 +95,9 @@ def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) ->
     ws.display.warn(f"{text_count} not in the index: {row_names} ({first_reason})")
 
 
-def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str:
+def _format_index_report(
+    report: build.IndexReport, collection: IndexedTask, labels: TaskLabels
+) -> str:
     """Return the message of `index`: the new build, its counts, and the next command.
 
     The counts are entries, texts that were embedded now, texts whose vectors were cached, and rows
@@ -105,11 +108,10 @@ def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str
     if not report.count:
         return f"build {report.number} deleted; the search has no index now"
 
-    entry_count = plural(report.count, ws.indexed_task.entry_noun)
+    entry_count = plural(report.count, collection.entry_noun)
     if report.rolled_back:
         return f"build {report.number} is in service again: {entry_count}"
 
-    labels = ws.task.labels
     message = f"build {report.number} is in service: {entry_count}"
     message += f", {report.embedded:,} embedded, {report.cached:,} cached"
     if report.left_out:
@@ -118,7 +120,7 @@ def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str
             for state, row_count in report.left_out.items()
         )
         message += f", of {plural(report.out_of, labels.singular, labels.plural)} ({omissions})"
-    return f"{message}. Next: {labels.command('search', q=ws.indexed_task.example_question)}"
+    return f"{message}. Next: {labels.command('search', q=collection.example_question)}"
 
 
 def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> CommandReport:

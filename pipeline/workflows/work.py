@@ -29,7 +29,6 @@ from pipeline.store import batches
 from pipeline.workflows import decisions
 from pipeline.workflows.due_units import DueUnit, is_pilot_clear, sync_and_check_index
 from pipeline.workflows.rounds import TagRounds
-from pipeline.workflows.tag_report import batch_failed_error
 
 # Opens the workspace for a task.
 WorkspaceOpener = Callable[[str], AbstractContextManager[WorkspaceSession]]
@@ -120,8 +119,7 @@ class WorkPass:
         # Ingestion removes batches from the failed ones if every request had a reply.
         if report.poll.failed:
             self.phrases.append(f"{plural(len(report.poll.failed), 'batch', 'batches')} failed")
-        for batch_number, reason in report.poll.failed.items():
-            self.failures.append(batch_failed_error(batch_number, reason, labels))
+        self.failures += report.poll.list_failures(labels)
 
     def ask_due_rows(self) -> None:
         """Ask about due rows by live calls, and store the answers.
