@@ -7,7 +7,9 @@
 - A control request has a known answer. It shows whether Gemini mixed up replies.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 import click
@@ -27,14 +29,12 @@ from jobs.output import Output, TextTable, print_errors_and_raise
 from pipeline.batch import cancel, held_batches, move, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.ingest_report import IngestSummary
-from pipeline.batch.move import MOVE_MODES
 from pipeline.batch.report import (
     COST_KEYS,
     BatchSummary,
     list_batches,
     summarize_costs,
 )
-from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.states import Mode
@@ -43,9 +43,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.workflows import move_batch, rounds, tag_report
-from pipeline.workflows.move_batch import MoveReport
 from pipeline.workflows.pilot_run import check_or_run_pilot
-from pipeline.workflows.rounds import TagRounds
 
 # Versions of the local engine that are no model.
 STAND_IN_PREFIX = "findable-local-stand-in"
@@ -132,7 +130,7 @@ def batch_submit(
         return _sync_and_plan_batches(ws, limit)
 
     rounds.sync_and_recover_task(ws)
-    tag_rounds = TagRounds(ws, limit=limit, should_report=False)
+    tag_rounds = rounds.TagRounds(ws, limit=limit, should_report=False)
     pilot_report = check_or_run_pilot(
         ws,
         size=pilot,
@@ -171,7 +169,7 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
     """
     ws.sync_rows()
     plan = submit.plan_submit(ws, Selection(limit))
-    planned_report = SubmitReport(plan)
+    planned_report = submit.SubmitReport(plan)
     if plan.items:
         description = submit.describe_plan(ws, plan)
         message = f"would submit {description}; no batch was written or sent"
@@ -181,7 +179,7 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
     return CommandReport(planned_report.document(ws.model, dry=True), message)
 
 
-def _submit_message(ws: WorkspaceSession, report: SubmitReport) -> str:
+def _submit_message(ws: WorkspaceSession, report: submit.SubmitReport) -> str:
     """Return in a line which batches were sent, or why no batch was sent, and the next command.
 
     If there was no open row, the line says so. If `batch-move` has cancelled a batch, the rows that
@@ -243,10 +241,7 @@ def batch_poll(
         )
 
     report = poll.poll_batches(ws, wait=wait)
-
-    def check() -> None:
-        print_errors_and_raise(report.list_errors(labels))
-
+    check = partial(print_errors_and_raise, report.list_errors(labels))
     return CommandReport(report.document(), _format_poll_message(report, labels), check)
 
 
@@ -313,8 +308,7 @@ def batch_ingest(
         output.append(_after_ingest_line(labels, summaries, is_indexed=ws.is_indexed))
 
     def check() -> None:
-        for summary in summaries:
-            warn_of_ingest(summary, labels, ws.display)
+        warn_of_ingest(summaries, labels, ws.display)
         print_errors_and_raise(failures)
         report.raise_first_error(labels, ws.display, strict=strict)
 
@@ -392,34 +386,38 @@ def _ingest_output(summary: IngestSummary) -> list[Output]:
     return output
 
 
-def warn_of_ingest(summary: IngestSummary, labels: TaskLabels, display: Progress) -> None:
-    """Print warnings about unusual answers of an ingested batch on standard error.
+def warn_of_ingest(
+    summaries: Iterable[IngestSummary], labels: TaskLabels, display: Progress
+) -> None:
+    """Print warnings about unusual answers of ingested batches on standard error."""
+    for summary in summaries:
+        for warning in _iterate_ingest_warnings(summary, labels):
+            display.warn(f"batch {summary.batch.number}: {warning}")
+
+
+def _iterate_ingest_warnings(summary: IngestSummary, labels: TaskLabels) -> Iterator[str]:
+    """Yield a warning for each kind of unusual answers of an ingested batch.
 
     These are answers that were not applied (the row was removed, parked, or answered meanwhile),
     answers whose row changed after the request, and answers of a model that was not requested.
-    At most MAX_OUTDATED_ROWS_SHOWN changed rows are named. A batch without such answers gets
-    no warning.
+    At most MAX_OUTDATED_ROWS_SHOWN changed rows are named.
     """
     batch = summary.batch
-    warnings = []
     if batch.not_applied:
-        warnings.append(
+        yield (
             f"{plural(batch.not_applied, 'answer')} not applied ({join_first(summary.unapplied)}): "
             f"the {labels.singular} was removed, answered meanwhile or parked; "
-            f"`{labels.command('parked')}` lists reasons",
+            f"`{labels.command('parked')}` lists reasons"
         )
     if summary.outdated:
         row_names = join_first(summary.outdated, MAX_OUTDATED_ROWS_SHOWN)
-        warnings.append(f"the {labels.input_noun} changed after the request: {row_names}")
+        yield f"the {labels.input_noun} changed after the request: {row_names}"
     if summary.other_versions:
         note = ""
         if any(version.startswith(STAND_IN_PREFIX) for version in summary.other_versions):
             note = ", which fills the fields with placeholders, because no model runs here"
         versions = ", ".join(summary.other_versions)
-        warnings.append(f"asked {batch.model}, answered by {versions}{note}")
-
-    for warning in warnings:
-        display.warn(f"batch {batch.number}: {warning}")
+        yield f"asked {batch.model}, answered by {versions}{note}"
 
 
 def batch_cancel(
@@ -448,7 +446,7 @@ def batch_move(
         str,
         Parameter(
             "The mode in which the rows are asked.",
-            click.Choice([mode.value for mode in MOVE_MODES]),
+            click.Choice([mode.value for mode in move.MOVE_MODES]),
         ),
     ] = "flex",
     budget: BudgetLimit = None,
@@ -475,8 +473,7 @@ def batch_move(
     tag_report_of_move = move_report.report
 
     def check() -> None:
-        for summary in tag_report_of_move.ingested:
-            warn_of_ingest(summary, labels, ws.display)
+        warn_of_ingest(tag_report_of_move.ingested, labels, ws.display)
         tag_report_of_move.raise_first_error(labels, ws.display)
         if tag_report_of_move.stop.budget_error is not None:
             raise tag_report_of_move.stop.budget_error
@@ -489,7 +486,7 @@ def batch_move(
 
 
 def _move_message(
-    task: Task, move_report: MoveReport, *, is_indexed: bool, labels: TaskLabels
+    task: Task, move_report: move_batch.MoveReport, *, is_indexed: bool, labels: TaskLabels
 ) -> str:
     """Return how a moved batch ended, how its unanswered rows were asked, and the next command.
 

@@ -370,8 +370,8 @@ def ask_person(question: str) -> bool:
 def parse_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of a command's parameters from the texts of a page's form.
 
-    An empty text counts as missing. A parameter without a text gets its default. Fixed options,
-    which the table of commands sets, are left out of the result.
+    An empty text counts as missing. A parameter without a text gets its default. Fixed options have
+    the values that the table of commands sets.
 
     Args:
         entry: The command.
@@ -401,7 +401,7 @@ def parse_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
     for name, param in params_by_name.items():
         if param.required and values[str(param.name)] is None:
             raise InputError(f"{name} is missing; nothing was done", field=name)
-    return {name: value for name, value in values.items() if name not in entry.fixed_options}
+    return {**values, **entry.fixed_options}
 
 
 def _unknown_option_error(name: str, option_names: list[str]) -> InputError:
@@ -445,16 +445,14 @@ def _make_page_command(entry: Command) -> "PageCommand":
 
     def needs_write_access(form: Mapping[str, str], task_name: str) -> bool:
         """Return whether the command with this form writes; raise InputError for a bad form."""
-        options = {**parse_form(entry, form), **entry.fixed_options}
-        access = _required_access(entry, options)
+        access = _required_access(entry, parse_form(entry, form))
         if access in {"sync", "look"}:
             return task_name not in BUILT_IN_TASKS
         return access == "write"
 
     def run(ws: "WorkspaceSession", form: Mapping[str, str]) -> Any:
         """Run the command, raise the error that it ends with, or return its JSON document."""
-        options = {**parse_form(entry, form), **entry.fixed_options}
-        report = entry.function(ws, **options)
+        report = entry.function(ws, **parse_form(entry, form))
         if report.check is not None:
             report.check()
         return report.document

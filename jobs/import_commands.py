@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import click
 
-from jobs.command import open_configured_workspace, should_print_json
+from jobs.command import open_configured_workspace
 from jobs.options import (
     COUNT,
     FILE,
@@ -35,6 +35,7 @@ from jobs.options import (
     WithColumns,
 )
 from jobs.output import Terminal, TextTable, print_line
+from jobs.status_command import read_next_command
 from jobs.variables import read_settings
 from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import CommandHint, OptionHint
@@ -56,8 +57,6 @@ from pipeline.workflows.row_importers import ROW_IMPORTERS, ImportOptions
 if TYPE_CHECKING:
     from pipeline.tables.row_findings import Finding
     from pipeline.tables.row_import import FindingGroup, ImportReport
-    from pipeline.workflows.add_expert import AddedExpert
-    from pipeline.workflows.ask import AskReport
     from pipeline.workflows.mode_choice import ModeEstimate
     from pipeline.workflows.preflight import Preflight
 
@@ -162,8 +161,8 @@ def import_rows(
     with open_configured_workspace(access, task_name=task_name) as ws:
         import_report = importer.import_rows(ws, file, import_options)
         next_command = None
-        if not dry and not should_print_json():
-            next_command = status.read_status(ws).next_command
+        if not dry:
+            next_command = read_next_command(ws)
         return CommandReport(
             import_report.document,
             partial(_print_import, import_report, task_name),
@@ -293,9 +292,7 @@ def _import_images(folder: Path) -> CommandReport:
     with open_configured_workspace("create", task_name="images") as ws:
         report = images.import_images(ws, folder)
         ws.sync_rows()
-        next_command = None
-        if not should_print_json():
-            next_command = status.read_status(ws).next_command
+        next_command = read_next_command(ws)
     return CommandReport(report.document, _images_output(report), report.check, next_command)
 
 
@@ -360,7 +357,7 @@ def add_expert(
     return CommandReport(asdict(added_expert), _added_expert_output(added_expert))
 
 
-def _added_expert_output(added_expert: "AddedExpert") -> list[Any]:
+def _added_expert_output(added_expert: add_expert_workflow.AddedExpert) -> list[Any]:
     """Return the output of `add-expert`: a table with the person, the outcome, the next command.
 
     The outcome is a function that prints on standard error: the time that the call took, or a
@@ -497,7 +494,7 @@ def ask(
     return CommandReport(document, output, report.tried.check, next_command)
 
 
-def _ask_output(report: "AskReport", mode: str) -> list[Any]:
+def _ask_output(report: ask_workflow.AskReport, mode: str) -> list[Any]:
     """Return a table of the answers, the estimate for all rows, and the cost of the calls.
 
     A row without an answer shows its problem. The estimate is left out if the report has none. Its

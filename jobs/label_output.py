@@ -15,7 +15,6 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.text import join_first, plural
 from pipeline.engine import bulk_edits, label_file
-from pipeline.engine.label_file import LabelFileReport
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 
@@ -69,7 +68,7 @@ def correct_by_file(
     return CommandReport(asdict(report), output, hint=hint)
 
 
-def _count_lines(report: LabelFileReport, task: Task) -> list[str]:
+def _count_lines(report: label_file.LabelFileReport, task: Task) -> list[str]:
     """Return the lines about a file of labels: corrected, confirmed, unchanged and marked rows.
 
     The parts add up to the labelled rows. A line before it names the ignored columns. Lines after

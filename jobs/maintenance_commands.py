@@ -491,15 +491,13 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
     with open_configured_workspace("write", settings=settings) as ws:
         report = answer_versions.roll_back(ws, extractor)
 
+    message = f"there are no answers of {extractor}"
     if report.versions:
         counts = f"{plural(report.rows, 'row')} and {plural(report.answers, 'answer')}"
         message = f"{counts} of {extractor} deleted"
         if report.unparked_rows:
             message += f", {plural(report.unparked_rows, 'row')} unparked"
-        output = [f"{message}. Next: {report.next_command}"]
-    else:
-        message = f"there are no answers of {extractor}"
-        output = [f"{message}. Next: {CommandHint('versions')}"]
+    output = [f"{message}. Next: {report.next_command}"]
     if report.is_unbound:
         output.append(
             "no answer of the local engine is left: with GEMINI_API_KEY this workspace uses Gemini",

@@ -463,19 +463,6 @@ def correct(
     change: Document | int | None = undo
     if set_ is not None:
         change = corrections.parse_typed_fields(ws.task, set_)
-    if change is not None:
-        report = corrections.correct_answer(
-            ws.store,
-            ws.task,
-            ws.now,
-            item,
-            change,
-            editor_name=editor_name,
-            confirms_values=set_ is not None,
-        )
-        return CommandReport(
-            report, _correction_output(ws.task, item, report=report, is_indexed=ws.is_indexed)
-        )
     if reviewed is not None:
         corrections.mark_reviewed(
             ws.store,
@@ -485,7 +472,18 @@ def correct(
             editor_name=editor_name,
             is_reviewed=reviewed,
         )
-    report = corrections.read_history(ws.store, ws.task, item)
+    if change is None:
+        report = corrections.read_history(ws.store, ws.task, item)
+    else:
+        report = corrections.correct_answer(
+            ws.store,
+            ws.task,
+            ws.now,
+            item,
+            change,
+            editor_name=editor_name,
+            confirms_values=set_ is not None,
+        )
     output = _correction_output(ws.task, item, report=report, is_indexed=ws.is_indexed)
     if reviewed is not None:
         output.insert(0, f"{item}: {'marked as reviewed' if reviewed else 'mark removed'}")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import click
 
@@ -22,16 +22,12 @@ from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
 from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import IndexedTask
+from pipeline.engine.task_parts import TaskLabels
 from pipeline.index import build, evaluate
-from pipeline.index.evaluate import MEASURES
-from pipeline.index.hits import format_hit_heading, hit_to_document
+from pipeline.index.hits import Hit, format_hit_heading, hit_to_document
+from pipeline.index.search import SearchReport, SearchSession, make_search_options
 from pipeline.ops import items
-
-if TYPE_CHECKING:
-    from pipeline.engine.task import IndexedTask
-    from pipeline.engine.task_parts import TaskLabels
-    from pipeline.index.hits import Hit
-    from pipeline.index.search import SearchReport
 
 # Columns before the lines below the heading of a hit.
 HIT_INDENT_WIDTH = 5
@@ -79,7 +75,8 @@ def index(
         ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
     if report.refused:
         _warn_of_refused_texts(ws, report.refused)
-    return CommandReport(asdict(report), _format_index_report(ws, report))
+    message = _format_index_report(report, ws.indexed_task, ws.task.labels)
+    return CommandReport(asdict(report), message)
 
 
 def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
@@ -98,7 +95,9 @@ def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) ->
     ws.display.warn(f"{text_count} not in the index: {row_names} ({first_reason})")
 
 
-def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str:
+def _format_index_report(
+    report: build.IndexReport, collection: IndexedTask, labels: TaskLabels
+) -> str:
     """Return the message of `index`: the new build, its counts, and the next command.
 
     The counts are entries, texts that were embedded now, texts whose vectors were cached, and rows
@@ -109,11 +108,10 @@ def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str
     if not report.count:
         return f"build {report.number} deleted; the search has no index now"
 
-    entry_count = plural(report.count, ws.indexed_task.entry_noun)
+    entry_count = plural(report.count, collection.entry_noun)
     if report.rolled_back:
         return f"build {report.number} is in service again: {entry_count}"
 
-    labels = ws.task.labels
     message = f"build {report.number} is in service: {entry_count}"
     message += f", {report.embedded:,} embedded, {report.cached:,} cached"
     if report.left_out:
@@ -122,7 +120,7 @@ def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str
             for state, row_count in report.left_out.items()
         )
         message += f", of {plural(report.out_of, labels.singular, labels.plural)} ({omissions})"
-    return f"{message}. Next: {labels.command('search', q=ws.indexed_task.example_question)}"
+    return f"{message}. Next: {labels.command('search', q=collection.example_question)}"
 
 
 def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> CommandReport:
@@ -137,7 +135,7 @@ def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> Command
     """
     rows = evaluate.measure_search(ws, queries, qrels)
     cells = [_measure_cells(row) for row in rows]
-    headers = ("system", "type", "queries", *MEASURES, "weak", "best share of words")
+    headers = ("system", "type", "queries", *evaluate.MEASURES, "weak", "best share of words")
     return CommandReport(rows, TextTable(headers, cells))
 
 
@@ -149,7 +147,7 @@ def _measure_cells(row: Mapping[str, Any]) -> list[object]:
     "" if it was not measured for the system, such as the fixed BM25.
     """
     cells: list[object] = [row["system"], row["type"], row["queries"]]
-    for measure_name in MEASURES:
+    for measure_name in evaluate.MEASURES:
         mean, low, high = row["figures"][measure_name]
         cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
     # Only the search of findable marks weak hits; the fixed BM25 does not.
@@ -189,9 +187,6 @@ def search(
     Hits with a phrase in quotation marks come first. If the question has no other words, all hits
     contain the phrase. A hyphen before a word (-word) excludes the rows that contain the word.
     """
-    # The other commands of this module start faster without the modules of the search.
-    from pipeline.index.search import SearchSession, make_search_options
-
     if q and like:
         raise InputError(
             f"a search has a question or {OptionHint('like')}, not both; nothing was searched",
@@ -223,7 +218,7 @@ def search(
     return CommandReport(documents, _search_output(collection, report.hits, documents))
 
 
-def _search_warnings(report: "SearchReport", labels: "TaskLabels") -> Iterator[str]:
+def _search_warnings(report: SearchReport, labels: TaskLabels) -> Iterator[str]:
     """Yield the warnings of a search: index behind, rows left out, missing phrases, weak hits.
 
     Rows left out contain words of the question, but are not in the index, because they have no tag.
@@ -258,8 +253,8 @@ def _warn_unindexed_tags(ws: WorkspaceSession, tag_names: Sequence[str]) -> None
 
 
 def _search_output(
-    collection: "IndexedTask",
-    hits: Sequence["Hit"],
+    collection: IndexedTask,
+    hits: Sequence[Hit],
     documents: Sequence[Mapping[str, Any]],
 ) -> Output:
     """Return the output of a search: on a terminal functions that draw the hits, else a table.
@@ -283,7 +278,7 @@ def _search_output(
     return TextTable((*collection.columns, "why", "matched"), rows)
 
 
-def _print_hit(collection: "IndexedTask", hit: "Hit") -> None:
+def _print_hit(collection: IndexedTask, hit: Hit) -> None:
     """Print one hit on a terminal.
 
     The heading has its rank, name and details. Indented lines below it show the best sentence with

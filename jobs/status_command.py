@@ -8,6 +8,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
+from jobs.command import should_print_json
 from jobs.options import (
     CommandReport,
     Parameter,
@@ -58,6 +59,13 @@ def status(
     report = task_status.read_status(ws, exact=exact)
     lines = [f"{name:<11}{text}" for name, text in _status_lines(report, has_details=more)]
     return CommandReport(report.document, lines)
+
+
+def read_next_command(ws: WorkspaceSession) -> CommandHint | None:
+    """Return the next command for the user; None with `--json`, because only people read it."""
+    if should_print_json():
+        return None
+    return task_status.read_status(ws).next_command
 
 
 def _status_lines(

@@ -16,7 +16,6 @@ from typing import Annotated
 import click
 
 from jobs.batch_commands import pilot_line, warn_of_ingest
-from jobs.command import should_print_json
 from jobs.options import (
     COUNT,
     BudgetLimit,
@@ -35,6 +34,7 @@ from jobs.options import (
     Where,
 )
 from jobs.output import Terminal, print_line, print_table
+from jobs.status_command import read_next_command
 from pipeline.batch.budget import MIN_CALIBRATION_ANSWERS, Calibration
 from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport
 from pipeline.batch.report import duration_in_words
@@ -44,7 +44,6 @@ from pipeline.core.states import Mode, is_unsupported
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
-from pipeline.ops import status
 from pipeline.workflows import pilot_run, row_selection, tag_report
 from pipeline.workflows import tag as tag_workflow
 from pipeline.workflows.preflight import Preflight
@@ -130,14 +129,10 @@ def tag(
     quality = report.newest_quality
     if backfill and quality is not None:
         ws.display.say(f"quality: {quality.line} ({quality.path})")
-    # Only people read the next command; the JSON document has none.
-    next_command = None
-    if not should_print_json():
-        next_command = status.read_status(ws).next_command
+    next_command = read_next_command(ws)
 
     def check() -> None:
-        for summary in report.ingested:
-            warn_of_ingest(summary, labels, ws.display)
+        warn_of_ingest(report.ingested, labels, ws.display)
         _warn_of_unanswered_rows(report, labels, ws.display)
         report.raise_first_error(labels, ws.display, strict=strict)
 
@@ -456,8 +451,5 @@ def passages_pilot(
     if report.newest_quality is not None and report.newest_quality.passed:
         message += f". Next: {next_command}"
 
-    def check() -> None:
-        report.check_gates(Terminal(), strict=True)
-
     document = {**report.document(), "placeholder": ws.has_placeholder_answers}
-    return CommandReport(document, message, check)
+    return CommandReport(document, message, partial(report.check_gates, Terminal(), strict=True))

@@ -430,9 +430,15 @@ class _IndexBuilder:
             RemoteError: An embedding call failed, or the model refused a text in this step.
         """
         entry_count = 0
+        refused_keys = self._embedder.refusal_reasons
         for all_entries in split_into_pages(entries):
-            page = self._without_refused(all_entries)
-            keys = self._embedder.make_keys(page)
+            all_keys = self._embedder.make_keys(all_entries)
+            keys = [key for key in all_keys if key not in refused_keys]
+            page = [
+                entry
+                for entry, key in zip(all_entries, all_keys, strict=True)
+                if key not in refused_keys
+            ]
             if page:
                 add_vectors = partial(self._embed_late_entries, page)
                 yield page, keys, self._embedder.cache.fetch_or_add(keys, add_vectors)
@@ -454,14 +460,6 @@ class _IndexBuilder:
                 "the index in service was not changed",
                 hint=f"`{self._ws.task.labels.command('index')}` builds it without that text",
             )
-
-    def _without_refused(self, page: Sequence[Entry]) -> Sequence[Entry]:
-        """Return the entries of a page whose texts the model did not refuse."""
-        refused_keys = self._embedder.refusal_reasons
-        if not refused_keys:
-            return page
-        keys = self._embedder.make_keys(page)
-        return [entry for entry, key in zip(page, keys, strict=True) if key not in refused_keys]
 
     def _find_refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
         """Return {entry id: hash and reason} of the texts that the model refused in this run.

@@ -6,27 +6,18 @@ entries by exact vectors that an index of 8-bit numbers also finds.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pipeline.core.errors import FindableError, GateError
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.errors import FindableError, GateError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
+from pipeline.engine.task import IndexedTask, Task
 from pipeline.index.build_reader import Index
 from pipeline.index.builds import Builds
-from pipeline.index.judged_queries import (
-    read_judged_queries,
-    read_queries,
-)
-from pipeline.index.manifest import StagedBuild
-from pipeline.index.query import SearchOptions
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pipeline.engine.task import IndexedTask
-    from pipeline.index.vector_cache import VectorCache, Vectors
 from pipeline.index.evaluate import (
     JUDGED_FOLDER,
     MAIN_DEPTH,
@@ -40,6 +31,15 @@ from pipeline.index.evaluate import (
     compute_measures,
     mean_difference,
 )
+from pipeline.index.judged_queries import (
+    read_judged_queries,
+    read_queries,
+)
+from pipeline.index.manifest import StagedBuild
+from pipeline.index.query import SearchOptions
+from pipeline.index.vector_cache import VectorCache, Vectors
+from pipeline.index.vector_file import BLOCK_ROWS, find_nearest_in_blocks, is_exact
+from pipeline.index.write import SIMILARITY_TOLERANCE, read_vector_keys
 
 # Rows of the build whose vectors are recall queries; as many other vectors are queries, too.
 RECALL_SAMPLE_ROWS = 500
@@ -47,7 +47,7 @@ RECALL_SAMPLE_ROWS = 500
 MIN_RECALL = 0.95
 
 
-def read_gate_queries(data: Path, collections: "Iterable[IndexedTask]") -> list[str]:
+def read_gate_queries(data: Path, collections: Iterable[IndexedTask]) -> list[str]:
     """Return the texts of the judged queries of indexed tasks, whose vectors `clean` keeps.
 
     Tasks without a file of queries, and files that cannot be read or are invalid, are skipped.
@@ -90,17 +90,15 @@ def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool
         return
 
     try:
-        comparison = _compare_with_current(ws, staged, builds, judged_dir)
+        previous_number, staged_values, previous_values = _measure_builds(
+            ws, staged, builds, judged_dir
+        )
     except FindableError as error:
         ws.display.say(
             f"not compared with the build in service: {error.message}",
         )
         return
-    if isinstance(comparison, str):
-        ws.display.say(f"not compared with the build in service: {comparison}")
-        return
 
-    previous_number, staged_values, previous_values = comparison
     mean, low, high = mean_difference(staged_values, previous_values)
     staged_figure = float(staged_values.mean())
     previous_figure = float(previous_values.mean())
@@ -123,24 +121,23 @@ def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool
     _fail_gate(ws.task, ws.display, staged, reason, worse_ok=worse_ok)
 
 
-def _compare_with_current(
+def _measure_builds(
     ws: WorkspaceSession,
     staged: StagedBuild,
     builds: Builds,
     judged_dir: Path,
-) -> "tuple[int, NDArray[Any], NDArray[Any]] | str":
+) -> tuple[int, NDArray[Any], NDArray[Any]]:
     """Measure the staged build and the build in service on the judged queries.
 
     It makes no paid call.
 
     Returns:
         The number of the build in service, the MAIN_MEASURE of each query in the staged build, and
-        the same in the build in service. If they cannot be compared, the reason as a text: fewer
-        than MIN_JUDGED_QUERIES queries are judged, or to embed them would cost money.
+        the same in the build in service.
 
     Raises:
-        InputError: A file of queries or judgements is invalid, no query is judged, or no build is
-            in service.
+        InputError: A file of queries or judgements is invalid, fewer than MIN_JUDGED_QUERIES
+            queries are judged, to embed them would cost money, or no build is in service.
         InconsistentError: The build in service is damaged.
     """
     queries_path = judged_dir / QUERIES_FILE
@@ -152,7 +149,7 @@ def _compare_with_current(
     ):
         searches = [_search_build(ws, index) for index in (staged_index, current_index)]
         if len(judged_queries.queries) < MIN_JUDGED_QUERIES:
-            return (
+            raise InputError(
                 f"{qrels_path} judges {plural(len(judged_queries.queries), 'question')}; "
                 f"the comparison needs {MIN_JUDGED_QUERIES}"
             )
@@ -162,7 +159,7 @@ def _compare_with_current(
                 queries=queries_path,
                 qrels=qrels_path,
             )
-            return f"`{step}` embeds the judged questions, which costs money"
+            raise InputError(f"`{step}` embeds the judged questions, which costs money")
 
         values = []
         for search in searches:
@@ -207,11 +204,6 @@ def check_recall(task: Task, display: Progress, staged: StagedBuild, *, worse_ok
         GateError: The lower end of the interval of recall@10 is below MIN_RECALL, and `worse_ok` is
             not set.
     """
-    import numpy as np
-
-    from pipeline.index.vector_file import BLOCK_ROWS, find_nearest_in_blocks, is_exact
-    from pipeline.index.write import SIMILARITY_TOLERANCE, read_vector_keys
-
     entry_count = staged.manifest.count
     cache = staged.cache
     if is_exact(entry_count):
@@ -260,17 +252,13 @@ def check_recall(task: Task, display: Progress, staged: StagedBuild, *, worse_ok
     )
 
 
-def _draw_recall_queries(index: Index, cache: "VectorCache") -> "Vectors":
+def _draw_recall_queries(index: Index, cache: VectorCache) -> Vectors:
     """Return the query vectors for the recall: random vectors of entries, then random midpoints.
 
     A midpoint is the mean of the vectors of two random entries, scaled to length 1. There are at
     most RECALL_SAMPLE_ROWS of either kind. The vectors come from the cache. The draw is seeded, so
     it is the same each time.
     """
-    import numpy as np
-
-    from pipeline.index.write import read_vector_keys
-
     rng = np.random.default_rng(SEED)
     entry_count = index.manifest.count
     sample_size = min(RECALL_SAMPLE_ROWS, entry_count)

@@ -29,7 +29,6 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.ranking import ranking_from_json
 from pipeline.index import manifest, tokenizer
-from pipeline.index.manifest import Manifest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +51,7 @@ class Index(AbstractContextManager["Index"]):
     `entries` is the read-only database of the entries and their terms.
     """
 
-    def __init__(self, directory: Path, build_manifest: Manifest) -> None:
+    def __init__(self, directory: Path, build_manifest: manifest.Manifest) -> None:
         """Open the files of the build in `directory`; they stay open until `close`.
 
         Args:
@@ -118,10 +117,9 @@ class Index(AbstractContextManager["Index"]):
         self.close()
         if not isinstance(error, Exception) or isinstance(error, FindableError):
             return
-        changes = manifest.find_changed_files(self._directory, self.manifest)
-        if changes:
+        for message in manifest.find_changed_files(self._directory, self.manifest):
             raise InconsistentError(
-                changes[0],
+                message,
                 hint=f"run `{CommandHint('index')}`",
             ) from error
 

@@ -25,7 +25,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
@@ -47,11 +50,6 @@ from pipeline.index.query import SearchOptions
 from pipeline.index.search import SearchSession
 from pipeline.index.tokenizer import split_words, stem_word
 from pipeline.index.vectors import check_embedding_model
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pipeline.engine.task import IndexedTask
 
 # Folder below DATA that has the judged queries of the gate, in a folder per collection.
 JUDGED_FOLDER = "judged"
@@ -92,7 +90,6 @@ def rank_by_bm25(
     words count, and so does each repetition of a word of a query.
     """
     import bm25s
-    import numpy as np
 
     names = list(texts_by_name)
     words_by_text = [_split_stems(text) for text in texts_by_name.values()]
@@ -223,7 +220,7 @@ def measure_search(
 
 
 def _hit_names(
-    collection: "IndexedTask",
+    collection: IndexedTask,
     hit_lists: Iterable[Sequence[Hit]],
 ) -> list[list[str]]:
     return [[collection.name_of(hit.metadata) for hit in hits] for hits in hit_lists]
@@ -316,7 +313,7 @@ def save_best_share(
 def _measure_shares(
     search: SearchSession,
     judged_queries: JudgedQueries,
-) -> "list[NDArray[Any]]":
+) -> list[NDArray[Any]]:
     """Return MAIN_MEASURE of each query, for each of WORD_SHARES."""
     rankings_by_query = list(
         search.rank_by_shares(judged_queries.texts, MAIN_DEPTH, WORD_SHARES),
@@ -330,7 +327,7 @@ def _measure_shares(
 def compute_measures(
     judged_queries: JudgedQueries,
     rankings: Iterable[Sequence[str]],
-) -> "dict[str, NDArray[Any]]":
+) -> dict[str, NDArray[Any]]:
     """Return the value of each measure for each query, float64 (queries,), by measure.
 
     Args:
@@ -342,7 +339,6 @@ def compute_measures(
         ConfigurationError: pytrec_eval is not installed.
     """
     import ir_measures
-    import numpy as np
 
     if not ir_measures.pytrec_eval.is_available():
         raise ConfigurationError(
@@ -371,7 +367,7 @@ def compute_measures(
     return values
 
 
-def find_best_share(share_values: "Sequence[NDArray[Any]]") -> tuple[float, float, float]:
+def find_best_share(share_values: Sequence[NDArray[Any]]) -> tuple[float, float, float]:
     """Return the share of words with the best mean, and the ends of its 95 % interval.
 
     The smallest of equal shares wins. The interval is a seeded bootstrap over the queries.
@@ -379,8 +375,6 @@ def find_best_share(share_values: "Sequence[NDArray[Any]]") -> tuple[float, floa
     Args:
         share_values: For each of WORD_SHARES the figure of each query.
     """
-    import numpy as np
-
     values = np.array(share_values)
     shares = np.array(WORD_SHARES)
     resampled_steps = _resample_sums(values.T).argmax(axis=1)
@@ -389,8 +383,8 @@ def find_best_share(share_values: "Sequence[NDArray[Any]]") -> tuple[float, floa
 
 
 def mean_difference(
-    values: "NDArray[Any]",
-    baseline: "NDArray[Any] | float" = 0.0,
+    values: NDArray[Any],
+    baseline: NDArray[Any] | float = 0.0,
 ) -> tuple[float, float, float]:
     """Return the mean of `values - baseline` and the ends of its 95 % interval.
 
@@ -400,22 +394,18 @@ def mean_difference(
         values: A figure for each query.
         baseline: The same figure of another system, in the same order; 0 gives the mean of values.
     """
-    import numpy as np
-
     differences = values - baseline
     resampled_means = _resample_sums(differences) / len(differences)
     low, high = np.percentile(resampled_means, [2.5, 97.5])
     return float(differences.mean()), float(low), float(high)
 
 
-def _resample_sums(figures: "NDArray[Any]") -> "NDArray[Any]":
+def _resample_sums(figures: NDArray[Any]) -> NDArray[Any]:
     """Return the sums of BOOTSTRAP_RESAMPLES seeded resamples of the queries, a row for each.
 
     Args:
         figures: Array (queries,) or (queries, systems).
     """
-    import numpy as np
-
     count = len(figures)
     rng = np.random.default_rng(SEED)
     probabilities = np.full(count, 1 / count)

@@ -13,16 +13,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.core.text import format_object
+from pipeline.engine.task import IndexedTask
+from pipeline.index.build_reader import Index
+from pipeline.index.query import SearchQuery
+from pipeline.index.scoring import RankedEntries
 from pipeline.index.tokenizer import extract_terms_cached, find_term_spans
-
-if TYPE_CHECKING:
-    from pipeline.engine.task import IndexedTask
-    from pipeline.index.build_reader import Index
-    from pipeline.index.query import SearchQuery
-    from pipeline.index.scoring import RankedEntries
 
 # Start and end offset of a word in a text, and its term.
 TermSpan = tuple[int, int, str]
@@ -97,9 +95,9 @@ class Hit:
 class _HitDescriber:
     """Describes the ranked entries of one query."""
 
-    index: "Index"
-    collection: "IndexedTask"
-    query: "SearchQuery"
+    index: Index
+    collection: IndexedTask
+    query: SearchQuery
     # Sum of the IDF of the query's terms.
     query_idf: float
     # BM25 score by row; a missing row has 0.
@@ -207,10 +205,10 @@ class _HitDescriber:
 
 
 def make_hits(
-    index: "Index",
-    collection: "IndexedTask",
-    ranked: "RankedEntries",
-    query: "SearchQuery",
+    index: Index,
+    collection: IndexedTask,
+    ranked: RankedEntries,
+    query: SearchQuery,
 ) -> list[Hit]:
     """Return ranked entries as hits with their metadata, weakness, reasons and snippets.
 
@@ -387,7 +385,7 @@ def _merge_marks(marks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged_marks
 
 
-def hit_to_document(collection: "IndexedTask", hit: Hit) -> dict[str, Any]:
+def hit_to_document(collection: IndexedTask, hit: Hit) -> dict[str, Any]:
     """Return a hit as JSON for programs; a similarity that was not computed is null."""
     snippet = None
     if hit.snippet is not None:
@@ -405,7 +403,7 @@ def hit_to_document(collection: "IndexedTask", hit: Hit) -> dict[str, Any]:
 
 
 def format_hit_heading(
-    collection: "IndexedTask",
+    collection: IndexedTask,
     hit: Hit,
 ) -> tuple[str, list[str]]:
     """Return the display name of a hit, and up to four short details to show after it.

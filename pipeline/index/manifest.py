@@ -193,15 +193,11 @@ def read_manifest(directory: Path) -> Manifest:
     return build_manifest
 
 
-def find_changed_files(directory: Path, build_manifest: Manifest) -> list[str]:
-    """Return an error message for each file of a build whose bytes changed since it was written.
+def find_changed_files(directory: Path, build_manifest: Manifest) -> Iterator[str]:
+    """Yield an error message for each file of a build whose bytes changed since it was written.
 
-    Reads all files in full. Missing files are skipped.
+    Reads each file in full. Missing files are skipped.
     """
-    return list(_changed_file_messages(directory, build_manifest))
-
-
-def _changed_file_messages(directory: Path, build_manifest: Manifest) -> Iterator[str]:
     for name, expected_hash in build_manifest.hashes.items():
         path = files.resolve_stored_path(directory, name)
         if path.exists() and files.hash_file(path) != expected_hash:

@@ -27,9 +27,11 @@ from pipeline.core.ranking import RankMode
 from pipeline.core.text import INVALID_TEXT
 from pipeline.core.where_parser import Comparison, Expression, Junction, parse_where
 from pipeline.engine.session import WorkspaceSession
+from pipeline.gemini.models import MAX_EMBED_TEXTS
 from pipeline.index import tokenizer
 from pipeline.index.vector_cache import VectorCache, Vectors
 from pipeline.index.vectors import check_embedding_model, embed_queries
+from pipeline.store.database import split_into_pages
 
 if TYPE_CHECKING:
     from pipeline.engine.task import IndexedTask
@@ -227,36 +229,21 @@ def build_typed_query(
             query has no terms.
         ConfigurationError: The build has vectors of another embedding model.
     """
-    collection = ws.indexed_task
-    query = parse_query(typed_query)
-    terms = _extract_terms(collection, query)
+    (query,) = build_measured_queries(ws, index, [typed_query], options, cache)
+    terms = query.terms or ()
     if options.rank is RankMode.WORDS and not terms:
         raise InputError(
             f"the question {query.text[:MAX_QUOTED_CHARS]!r} has no words except stop words",
             hint=f"leave {OptionHint(rank='words')} out",
         )
 
-    query = _select_entries(index, collection, options, query)
     words_by_term: dict[str, str] = {}
     for start, end, term in tokenizer.find_term_spans(query.text, set(terms)):
         words_by_term.setdefault(
             term,
             query.text[start:end],
         )
-    (vector,) = _embed_queries(
-        ws,
-        index,
-        [query.text],
-        options,
-        cache,
-    )
-    return replace(
-        query,
-        rank=options.rank,
-        terms=terms,
-        words_by_term=words_by_term,
-        vector=vector,
-    )
+    return replace(query, words_by_term=words_by_term)
 
 
 def build_measured_queries(
@@ -266,7 +253,7 @@ def build_measured_queries(
     options: SearchOptions,
     cache: VectorCache | None = None,
 ) -> Iterator[SearchQuery]:
-    """Yield a query for each typed query; all are embedded together before the first is yielded.
+    """Yield a query for each typed query; each page of MAX_EMBED_TEXTS is embedded together.
 
     Hits of these queries get no reasons. Unlike in `build_typed_query`, a query without terms has
     no hits by words.
@@ -283,21 +270,22 @@ def build_measured_queries(
         ConfigurationError: The build has vectors of another embedding model.
     """
     collection = ws.indexed_task
-    queries = [parse_query(typed_query) for typed_query in typed_queries]
-    vectors = _embed_queries(
-        ws,
-        index,
-        [query.text for query in queries],
-        options,
-        cache,
-    )
-    for query, vector in zip(queries, vectors, strict=True):
-        yield replace(
-            _select_entries(index, collection, options, query),
-            rank=options.rank,
-            terms=_extract_terms(collection, query),
-            vector=vector,
+    for page in split_into_pages(typed_queries, MAX_EMBED_TEXTS):
+        queries = [parse_query(typed_query) for typed_query in page]
+        vectors = _embed_queries(
+            ws,
+            index,
+            [query.text for query in queries],
+            options,
+            cache,
         )
+        for query, vector in zip(queries, vectors, strict=True):
+            yield replace(
+                _select_entries(index, collection, options, query),
+                rank=options.rank,
+                terms=_extract_terms(collection, query),
+                vector=vector,
+            )
 
 
 def _select_entries(

@@ -12,7 +12,6 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
 from pipeline.engine.session import WorkspaceSession
-from pipeline.gemini.models import MAX_EMBED_TEXTS
 from pipeline.index.build_reader import Index
 from pipeline.index.builds import count_stale, open_synced_builds
 from pipeline.index.hits import Hit, make_hits
@@ -29,7 +28,7 @@ from pipeline.index.scoring import rank_entries
 from pipeline.index.tokenizer import extract_terms
 from pipeline.index.vector_cache import open_vector_cache
 from pipeline.index.vectors import QUERY_TASK_TYPE
-from pipeline.store.database import Connection, split_into_pages
+from pipeline.store.database import Connection
 
 
 class SearchSettings(TypedDict, total=False):
@@ -250,16 +249,14 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             InputError: A query or a filter is invalid.
             ConfigurationError: The build has vectors of another embedding model.
         """
-        for page in split_into_pages(typed_queries, MAX_EMBED_TEXTS):
-            queries = build_measured_queries(
-                self._ws,
-                self.index,
-                page,
-                options,
-                self._cache,
-            )
-            for query in queries:
-                yield self._find_hits(query, options.k)
+        for query in build_measured_queries(
+            self._ws,
+            self.index,
+            typed_queries,
+            options,
+            self._cache,
+        ):
+            yield self._find_hits(query, options.k)
 
     def rank_by_shares(
         self,
@@ -276,17 +273,19 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             InputError: A query is invalid.
             ConfigurationError: The build has vectors of another embedding model.
         """
-        for page in split_into_pages(typed_queries, MAX_EMBED_TEXTS):
-            queries = build_measured_queries(
-                self._ws, self.index, page, SearchOptions(k), self._cache
-            )
-            for query in queries:
-                rankings = []
-                for word_share in word_shares:
-                    ranked = rank_entries(self.index, query, k, word_share=word_share)
-                    documents = map(self.index.read_metadata, ranked.rows.tolist())
-                    rankings.append([self.collection.name_of(document) for document in documents])
-                yield rankings
+        for query in build_measured_queries(
+            self._ws,
+            self.index,
+            typed_queries,
+            SearchOptions(k),
+            self._cache,
+        ):
+            rankings = []
+            for word_share in word_shares:
+                ranked = rank_entries(self.index, query, k, word_share=word_share)
+                documents = map(self.index.read_metadata, ranked.rows.tolist())
+                rankings.append([self.collection.name_of(document) for document in documents])
+            yield rankings
 
     def _find_hits(self, query: SearchQuery, k: int) -> list[Hit]:
         """Return the `k` best entries for a query, described as hits."""

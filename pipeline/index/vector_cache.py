@@ -175,13 +175,10 @@ class VectorCache:
 
         Returns the number of deleted marks.
         """
+        is_refused = (self.table.c.model == self.model) & (func.length(self.vector) == 0)
         with self.open_snapshot() as tx:
-            refused_keys = self._select_where(tx, self._is_refused)
+            refused_keys = self._select_where(tx, is_refused)
         return self.delete(refused_keys)
-
-    @property
-    def _is_refused(self) -> ColumnElement[bool]:
-        return (self.table.c.model == self.model) & (func.length(self.vector) == 0)
 
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of keys in their order, float32 (len(keys), dim).

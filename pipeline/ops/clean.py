@@ -41,9 +41,7 @@ from pipeline.index.vectors import QUERY_TASK_TYPE
 from pipeline.index.write import load_meaningless_queries
 from pipeline.quality import report as reports
 from pipeline.store import batches, marks, runs
-from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
-from pipeline.store.locks import Locks
 
 # Names of batch files and of their part files: number, kind, and the suffix of a part file.
 BATCH_FILE_NAME = re.compile(r"(\d{6,})-(requests|results|hashes)\.(?:jsonl(\..+)?|asked)")
@@ -162,8 +160,9 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
 
     # All names are checked before the first file is removed.
     files_of_batches = [(batch, list_sealed_files(ws.data, batch)) for batch in old_batches]
-    lock_names = {lock_of(batch.number) for batch in old_batches}
-    report.locks = _clean_locks(ws.locks, lock_names, dry=report.dry)
+    lock_names = {lock_of(batch.number) for batch in old_batches} & ws.locks.names_with_file()
+    # A dry run also counts the files of used locks.
+    report.locks = sum(report.dry or ws.locks.discard(name) for name in lock_names)
 
     for batch, batch_files in files_of_batches:
         is_recorded = batch.number in cleaned_hashes
@@ -172,7 +171,7 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
 
 def _clean_batch(
     ws: WorkspaceSession,
-    batch: BatchRow,
+    batch: batches.BatchRow,
     batch_files: Iterable["SealedFile"],
     report: CleanReport,
     *,
@@ -221,17 +220,6 @@ def _clean_batch(
         path.unlink(missing_ok=True)
 
 
-def _clean_locks(locks: Locks, names: Collection[str], *, dry: bool) -> int:
-    """Delete the existing files of unused locks, and return their number.
-
-    Args:
-        names: The names of the locks.
-        dry: Delete nothing, and count the files of used locks too.
-    """
-    names_with_file = locks.names_with_file() & set(names)
-    return sum(dry or locks.discard(name) for name in names_with_file)
-
-
 class SealedFile(NamedTuple):
     """A sealed file of a batch as the database records it."""
 
@@ -253,7 +241,7 @@ def hashes_path(data: Path, number: int) -> Path:
 
 def list_sealed_files(
     data: Path,
-    batch: BatchRow,
+    batch: batches.BatchRow,
     cleaned_hashes: Mapping[int, str] = MappingProxyType({}),
 ) -> list[SealedFile]:
     """Return the sealed files of a batch: its request and result file.
@@ -285,7 +273,7 @@ def list_sealed_files(
     return [file for file in batch_files if file.sha256]
 
 
-def _seal_hashes(data: Path, batch: BatchRow) -> str | None:
+def _seal_hashes(data: Path, batch: batches.BatchRow) -> str | None:
     """Seal a file with the key and SHA-256 of each line of a batch's request and result file.
 
     Lines of changed or missing files are left out, because their hashes would prove nothing.

@@ -44,7 +44,6 @@ from pipeline.store import (
     rows,
     workspace,
 )
-from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 
 MAX_REFUSED_EXAMPLES = 3
@@ -153,7 +152,7 @@ def _check_batches(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _find_batch_faults(
-    batch: BatchRow,
+    batch: batches.BatchRow,
     stored_counts: Mapping[str, int] | None,
 ) -> Iterator[str]:
     """Yield each fault of a batch, as the end of a sentence that begins with its state.
@@ -241,7 +240,7 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
                 )
 
 
-def _compare_requests_with_claims(data: Path, store: Store, batch: BatchRow) -> str:
+def _compare_requests_with_claims(data: Path, store: Store, batch: batches.BatchRow) -> str:
     """Return an error message if a request file does not ask about exactly the claimed rows.
 
     Each claimed row must be on its recorded line, and the number of lines must be that of the
@@ -271,7 +270,7 @@ def _compare_requests_with_claims(data: Path, store: Store, batch: BatchRow) -> 
 
 
 def _create_file_finding(
-    task: Task, batch: BatchRow, *, message: str, is_request_file: bool, is_forgetting: bool
+    task: Task, batch: batches.BatchRow, *, message: str, is_request_file: bool, is_forgetting: bool
 ) -> RowFault:
     """Return the finding, of the type RowFault, for a sealed file that is missing or wrong.
 

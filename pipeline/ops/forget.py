@@ -26,7 +26,6 @@ from pipeline.batch.batch_files import seal_dead_batches
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InputError, RemoteError
-from pipeline.core.files import require_utf8_path
 from pipeline.core.progress import Progress
 from pipeline.core.text import join_first, restore_formula
 from pipeline.engine.session import WorkspaceSession
@@ -121,7 +120,7 @@ def read_names(task: Task, path: Path) -> list[str]:
     Raises:
         InputError: The file cannot be read as UTF-8, or contains no name.
     """
-    require_utf8_path(path)
+    files.require_utf8_path(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeError) as error:

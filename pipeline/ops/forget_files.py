@@ -16,7 +16,6 @@ from pipeline.gemini.requests import edit_system_text, make_request_key
 from pipeline.gemini.result_file import read_line_key
 from pipeline.ops import clean
 from pipeline.store import batches, erasure, marks
-from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 
 
@@ -30,7 +29,7 @@ def read_batch_numbers(tx: Connection, task: Task, row_ids: Sequence[str]) -> se
 
 def _find_sealed_files(
     data: Path,
-    batch: BatchRow,
+    batch: batches.BatchRow,
     cleaned_hashes: Mapping[int, str],
 ) -> list[clean.SealedFile]:
     """Return the sealed files of a batch that exist.
@@ -48,7 +47,7 @@ def _find_sealed_files(
     return [file for file in dict.fromkeys(sealed_files) if file.path.is_file()]
 
 
-def _changed_file_error(batch: BatchRow, file: clean.SealedFile) -> InconsistentError:
+def _changed_file_error(batch: batches.BatchRow, file: clean.SealedFile) -> InconsistentError:
     """Return the error for a changed file, which may contain lines about the person."""
     return InconsistentError(
         f"{file.description} of batch {batch.number} was changed after sealing "
@@ -79,7 +78,7 @@ def check_sealed_files(data: Path, task: Task, tx: Connection, row_ids: Sequence
 def drop_lines(
     data: Path,
     store: Store,
-    batch: BatchRow,
+    batch: batches.BatchRow,
     row_ids: Collection[str],
     cleaned_hashes: Mapping[int, str],
     *,
@@ -118,7 +117,7 @@ def remove_line_examples(line: bytes) -> bytes:
 
 def _drop_lines_of_file(
     store: Store,
-    batch: BatchRow,
+    batch: batches.BatchRow,
     file: clean.SealedFile,
     name: str,
     forgotten_keys: Collection[str],
@@ -174,7 +173,7 @@ def _drop_lines_of_file(
 
 def _record_new_hash(
     store: Store,
-    batch: BatchRow,
+    batch: batches.BatchRow,
     name: str,
     old_sha256: str,
     draft: files.SealedFile,

@@ -1,12 +1,13 @@
 """Serve a worker's health and metrics by HTTP: /healthz, /readyz, and Prometheus' /metrics."""
 
+import math
 import socket
 import threading
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
+from typing import Any
 
 from pipeline.batch.budget import QUEUED_STATES
 from pipeline.batch.queue_limit import read_queue_limit
@@ -15,24 +16,21 @@ from pipeline.core.states import OPEN_STATES, BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.store import batches, money
-from pipeline.store.batches import BatchRow
 
 # The content type of the Prometheus text format.
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Metric(NamedTuple):
-    """A gauge of the /metrics page."""
-
-    # Name without the prefix `findable_`.
-    name: str
-    # Help text.
-    description: str
-    label_names: tuple[str, ...]
-
-
-# The numbers of a metric by the values of its labels, in the order of `Metric.label_names`.
-MetricValues = Mapping[tuple[str, ...], float]
+# Gauges of the /metrics page by name, without the prefix `findable_`: help text and label names.
+GAUGES = {
+    "rows": ("Rows, by state.", ("task", "state")),
+    "batches": ("Batches that are not ingested, by state.", ("task", "state")),
+    "batch_age_seconds": ("Age of the oldest batch in a state.", ("task", "state")),
+    "lag_seconds": ("Age of the oldest result that is not ingested.", ("task",)),
+    "quota_tokens": ("Queued tokens at the API, and their limit.", ("model", "what")),
+    "spent_usd": ("Known cost, and estimated cost of running batches.", ("what",)),
+    "errors": ("Failed units of work in this process.", ("unit",)),
+}
 
 
 def serve_health(
@@ -95,33 +93,22 @@ def render_metrics(sessions: Iterable[WorkspaceSession], error_counts: Mapping[s
     """
     from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-    values_by_metric: dict[Metric, dict[tuple[str, ...], float]] = defaultdict(dict)
-    for ws in sessions:
-        for metric, metric_values in _measure_task(ws):
-            values_by_metric[metric].update(metric_values)
-
-    errors_metric = Metric("errors", "Failed units of work in this process.", ("unit",))
-    values_by_metric[errors_metric] = {
-        (unit_name,): count for unit_name, count in error_counts.items()
-    }
-
     registry = CollectorRegistry()
-    for metric, metric_values in values_by_metric.items():
-        gauge = Gauge(
-            f"findable_{metric.name}",
-            metric.description,
-            metric.label_names,
-            registry=registry,
-        )
-        for label_values, number in metric_values.items():
-            gauge.labels(*label_values).set(number)
+    gauges = {
+        name: Gauge(f"findable_{name}", description, label_names, registry=registry)
+        for name, (description, label_names) in GAUGES.items()
+    }
+    for ws in sessions:
+        _measure_task(ws, gauges)
+    for unit_name, error_count in error_counts.items():
+        gauges["errors"].labels(unit_name).set(error_count)
     return generate_latest(registry)
 
 
-def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]:
-    """Yield each metric with its values for the session's task, from one snapshot.
+def _measure_task(ws: WorkspaceSession, gauges: Mapping[str, Any]) -> None:
+    """Set the gauges to the figures of the session's task, which are read from one snapshot.
 
-    The metrics are the rows by state, the open batches, the queued tokens of the task's model with
+    The figures are the rows by state, the open batches, the queued tokens of the task's model with
     their limit, and the spending in USD. The spending is that of the whole workspace: the known
     cost, and the estimated cost of running batches. An unknown limit is infinity.
     """
@@ -134,56 +121,40 @@ def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]
         spending = money.sum_spending(tx)
         queue_limit = read_queue_limit(tx, ws.model, ws.settings, now=ws.now())
 
-    yield (
-        Metric("rows", "Rows, by state.", ("task", "state")),
-        {(task_name, state): count for state, count in row_counts.items()},
-    )
-
-    yield from _measure_batches(ws.task, open_batches, now=ws.now())
+    for state, row_count in row_counts.items():
+        gauges["rows"].labels(task_name, state).set(row_count)
+    _measure_batches(ws.task, open_batches, gauges, now=ws.now())
 
     queued_tokens = sum(batch.estimated_in for batch in queued_batches if batch.model == model_name)
-    yield (
-        Metric("quota_tokens", "Queued tokens at the API, and their limit.", ("model", "what")),
-        {
-            (model_name, "used"): float(queued_tokens),
-            (model_name, "believed"): float(queue_limit.tokens or "inf"),
-        },
-    )
-    yield (
-        Metric("spent_usd", "Known cost, and estimated cost of running batches.", ("what",)),
-        {("known",): spending.known_usd, ("under_way",): spending.under_way_usd},
-    )
+    gauges["quota_tokens"].labels(model_name, "used").set(queued_tokens)
+    gauges["quota_tokens"].labels(model_name, "believed").set(queue_limit.tokens or math.inf)
+    gauges["spent_usd"].labels("known").set(spending.known_usd)
+    gauges["spent_usd"].labels("under_way").set(spending.under_way_usd)
 
 
 def _measure_batches(
-    task: Task, open_batches: Iterable[BatchRow], *, now: datetime
-) -> Iterator[tuple[Metric, MetricValues]]:
-    """Yield the number and greatest age of `open_batches` by state, and the lag of ingesting.
+    task: Task,
+    open_batches: Iterable[batches.BatchRow],
+    gauges: Mapping[str, Any],
+    *,
+    now: datetime,
+) -> None:
+    """Set the gauges of the number and greatest age of `open_batches` by state, and of the lag.
 
     Ages and lags are in seconds. The lag is how long the oldest downloaded batch has waited since
     it ended at the API. It is 0 if no batch waits for its ingest.
     """
     task_name = task.subject
-    counts_by_state = Counter[str]()
-    max_ages_s = defaultdict[tuple[str, ...], float](float)
+    batches_by_state = defaultdict[str, list[batches.BatchRow]](list)
     lags_s = list[float]()
     for batch in open_batches:
-        state = str(batch.state)
-        age_s = (now - batch.created_at).total_seconds()
-        counts_by_state[state] += 1
-        max_ages_s[task_name, state] = max(max_ages_s[task_name, state], age_s)
+        batches_by_state[str(batch.state)].append(batch)
         if batch.state is BatchState.DOWNLOADED:
             lags_s.append((now - (batch.over_at or now)).total_seconds())
 
-    yield (
-        Metric("batches", "Batches that are not ingested, by state.", ("task", "state")),
-        {(task_name, state): count for state, count in counts_by_state.items()},
-    )
-    yield (
-        Metric("batch_age_seconds", "Age of the oldest batch in a state.", ("task", "state")),
-        max_ages_s,
-    )
-    yield (
-        Metric("lag_seconds", "Age of the oldest result that is not ingested.", ("task",)),
-        {(task_name,): max(lags_s, default=0)},
-    )
+    for state, state_batches in batches_by_state.items():
+        oldest = min(batch.created_at for batch in state_batches)
+        max_age_s = max(0.0, (now - oldest).total_seconds())
+        gauges["batches"].labels(task_name, state).set(len(state_batches))
+        gauges["batch_age_seconds"].labels(task_name, state).set(max_age_s)
+    gauges["lag_seconds"].labels(task_name).set(max(lags_s, default=0))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.batch.batch_files import sealed_request, sealed_result
 from pipeline.core import files
@@ -34,7 +34,6 @@ from pipeline.gemini.result_file import ResultFile
 from pipeline.index.builds import describe_index_state
 from pipeline.ops.export import ExportReport, check_target, write_file
 from pipeline.store import answers, batches, claims, marks, request_history, workspace
-from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 from pipeline.tables import export
 
@@ -387,17 +386,9 @@ def _is_stale(listed_row: ListedRow | None, answer_rows: Sequence[dict[str, Any]
     return bool(applied_rows[-1]["input_hash"] != listed_row.input_hash)
 
 
-class _SealedLines(NamedTuple):
-    """The lines about a row in a sealed file."""
-
-    lines: tuple[str, ...]
-    # Why there are no lines; empty if there are lines.
-    reason: str
-
-
 def _read_wire(
     data: Path,
-    batch: BatchRow,
+    batch: batches.BatchRow,
     row_id: str,
     cleaned_batches: Collection[int],
 ) -> dict[str, Any]:
@@ -412,7 +403,7 @@ def _read_wire(
         `request` (its first line, None if there is no line) and `replies` (all lines), and in
         `no_request` and `no_reply` the reasons why they are missing, else "".
     """
-    request_lines = _read_sealed_lines(
+    request_lines, no_request = _read_sealed_lines(
         data,
         batch,
         row_id,
@@ -421,14 +412,15 @@ def _read_wire(
         sha256=batch.request_sha256,
     )
     request = None
-    if request_lines.lines:
-        request = redact_line(request_lines.lines[0].encode()).decode()
+    if request_lines:
+        request = redact_line(request_lines[0].encode()).decode()
 
     if batch.result_file is None:
         progress = "it ended without a result" if batch.is_finished else "no result has arrived yet"
-        reply_lines = _SealedLines((), f"the batch is {batch.state}: {progress}")
+        reply_lines: tuple[str, ...] = ()
+        no_reply = f"the batch is {batch.state}: {progress}"
     else:
-        reply_lines = _read_sealed_lines(
+        reply_lines, no_reply = _read_sealed_lines(
             data,
             batch,
             row_id,
@@ -438,22 +430,22 @@ def _read_wire(
         )
     return {
         "request": request,
-        "replies": reply_lines.lines,
-        "no_request": request_lines.reason,
-        "no_reply": reply_lines.reason,
+        "replies": reply_lines,
+        "no_request": no_request,
+        "no_reply": no_reply,
     }
 
 
 def _read_sealed_lines(
     data: Path,
-    batch: BatchRow,
+    batch: batches.BatchRow,
     row_id: str,
     cleaned_batches: Collection[int],
     *,
-    locate: Callable[[Path, BatchRow], Path],
+    locate: Callable[[Path, batches.BatchRow], Path],
     sha256: str | None,
-) -> _SealedLines:
-    """Return the lines about a row in a sealed file, or the reason why it has no lines.
+) -> tuple[tuple[str, ...], str]:
+    """Return the lines about a row in a sealed file, and the reason if it has no lines, else "".
 
     Errors are returned as the reason: the file is missing, changed, wrongly named, removed by
     `clean`, or has no line of the row.
@@ -466,16 +458,16 @@ def _read_sealed_lines(
     try:
         path = locate(data, batch)
         if batch.number in cleaned_batches and not path.is_file():
-            return _SealedLines((), str(CLEANED_REASON))
+            return (), str(CLEANED_REASON)
         name = path.relative_to(data).as_posix()
         files.verify_sealed_file(path, sha256=sha256 or "", file_label=name)
     except FindableError as error:
-        return _SealedLines((), error.message)
+        return (), error.message
 
     with ResultFile(path) as result_file:
         (raw_lines,) = result_file.find_lines([make_request_key(batch.task, row_id)])
     lines = tuple(line.decode("utf-8", "replace") for line in raw_lines)
-    return _SealedLines(lines, "" if lines else f"{name} has no line about this row")
+    return lines, "" if lines else f"{name} has no line about this row"
 
 
 # Parked and answered rows

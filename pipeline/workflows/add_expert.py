@@ -18,7 +18,6 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.experts import table
 from pipeline.experts.import_ import read_person, refuse_altered_values
-from pipeline.experts.table import USERNAME
 from pipeline.gemini.usage import estimate_tokens
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection, Store
@@ -288,7 +287,7 @@ def _insert_person(tx: Connection, person: SoundRow) -> str:
             f"`{CommandHint('show', expert=person.key)}` shows this person; "
             f"`{CommandHint('import')}` changes existing people"
         )
-        raise TakenError(message, hint=hint, field=USERNAME)
+        raise TakenError(message, hint=hint, field=table.USERNAME)
 
     item_id = table.insert_person(tx, person.key, person.values)
     table.store_extra_cells(tx, [(item_id, person.key, person.extra_cells)])

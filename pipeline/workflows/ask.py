@@ -19,7 +19,6 @@ from typing import Any, NamedTuple, cast
 
 from pipeline.batch import budget
 from pipeline.batch.batch_plan import BatchPlan
-from pipeline.batch.budget import Calibration
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions, is_query
 from pipeline.core.errors import InputError
@@ -60,8 +59,6 @@ from pipeline.workflows.new_task_files import (
     make_relative_path,
     write_new_file,
 )
-from pipeline.workflows.preflight import Preflight
-from pipeline.workflows.try_out import PlannedCalls, TryReport
 
 # Rows that are asked by default.
 DEFAULT_ROW_COUNT = 5
@@ -79,9 +76,9 @@ class AskReport:
     fields: Sequence[str]
     # Rows of the table that can be asked about.
     rows: int
-    tried: TryReport
+    tried: try_out.TryReport
     # Estimate for all rows, or None if no reply came.
-    estimate: Preflight | None
+    estimate: preflight.Preflight | None
 
     def __repr__(self) -> str:
         """Return one line with the outcomes and the number of rows."""
@@ -443,7 +440,7 @@ def save_question(
     return SavedQuestion(draft, field_names, agreed_usd)
 
 
-def _check_budget(store: Store, planned_calls: Sequence[PlannedCalls]) -> None:
+def _check_budget(store: Store, planned_calls: Sequence[try_out.PlannedCalls]) -> None:
     """Raise if a budget has no room for the cost of planned calls and its reserve.
 
     The reserve is a share of the cost that covers the error of the estimate, as past estimates
@@ -564,7 +561,7 @@ def _print_columns(display: Progress, draft: TaskDraft) -> None:
         display.say(note)
 
 
-def check_any_reply_validated(try_report: TryReport) -> None:
+def check_any_reply_validated(try_report: try_out.TryReport) -> None:
     """Raise the error that ended the calls if no reply was validated.
 
     Does nothing if a reply was validated, even as invalid, or if no error ended the calls.
@@ -577,8 +574,8 @@ def estimate_all(
     ws: WorkspaceSession,
     row_ids: Sequence[str],
     row_count: int,
-    try_report: TryReport,
-) -> Preflight | None:
+    try_report: try_out.TryReport,
+) -> preflight.Preflight | None:
     """Return the estimate for all rows of a task, from the replies about its first rows.
 
     No request is sent. The mean tokens of the replies are extended to all rows. In the mode decide
@@ -609,7 +606,7 @@ def estimate_all(
     else:
         measured_plan = _plan_all_rows(ws.settings, row_count, measured_usages)
         estimate = preflight.estimate_plan(ws, measured_plan)
-        estimate = replace(estimate, known=Calibration(answers=len(measured_usages)))
+        estimate = replace(estimate, known=budget.Calibration(answers=len(measured_usages)))
         if ws.is_deciding:
             decide = estimate.ways[Mode.DECIDE]
             estimate = _estimate_from_requests(generating_ws, row_ids, row_count)
@@ -624,7 +621,7 @@ def _estimate_from_requests(
     ws: WorkspaceSession,
     row_ids: Sequence[str],
     row_count: int,
-) -> Preflight:
+) -> preflight.Preflight:
     """Return the estimate for all rows, from the counted tokens of requests about some of them.
 
     The requests are built and not sent. They have all fields, also those that a decision model

@@ -20,7 +20,6 @@ from pipeline.index import vectors
 from pipeline.index.builds import count_stale, open_synced_builds
 from pipeline.quality import pilot
 from pipeline.store import batches
-from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 from pipeline.workflows.decisions import is_decide_run_open
 
@@ -143,7 +142,12 @@ def _iterate_index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
 
 
 def _choose_batch_unit(
-    tx: Connection, batch: BatchRow, *, task: Task, settings: Settings, now: Callable[[], datetime]
+    tx: Connection,
+    batch: batches.BatchRow,
+    *,
+    task: Task,
+    settings: Settings,
+    now: Callable[[], datetime],
 ) -> DueUnit:
     """Return the next step of an open batch: ingest, send, download or look (a poll).
 

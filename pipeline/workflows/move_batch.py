@@ -14,11 +14,9 @@ from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.store import batches, marks
-from pipeline.store.batches import BatchRow
 from pipeline.store.database import Store
 from pipeline.workflows import rounds
 from pipeline.workflows.preflight import with_gemini_model
-from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.tag_report import TagReport
 
 
@@ -27,7 +25,7 @@ class MoveReport:
     """Result of a command that moves a batch."""
 
     # The batch when the command ended.
-    batch: BatchRow
+    batch: batches.BatchRow
     mode: Mode
     # Rows of the batch that are still open.
     left: int
@@ -54,7 +52,7 @@ class MoveReport:
 class MovePlan:
     """The costs of a move that was not begun, and whether a budget allows it."""
 
-    batch: BatchRow
+    batch: batches.BatchRow
     mode: Mode
     estimate: move.MoveEstimate
     # Why a budget does not allow it; "" if all budgets allow it.
@@ -101,7 +99,9 @@ def plan_move(
         RemoteError: The database does not show whether the batch was created at the API.
     """
     ws, batch = _open_task(ws, number)
-    _check_movable(ws, batch)
+    with ws.store.read() as tx:
+        open_mode = move.find_move_mode(tx, number)
+    move.check_movable(ws, batch, open_mode)
     _set_budget(ws, budget_usd)
     gemini_ws = with_gemini_model(ws)
     if gemini_ws is None:
@@ -168,10 +168,12 @@ def move_batch(
     _set_budget(ws, budget_usd)
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
-    tag_rounds = TagRounds(ws)
-    if not _is_moved(ws.store, batch):
-        _check_movable(ws, batch)
-        _begin_move(ws, tag_rounds, batch, mode)
+        open_mode = move.find_move_mode(tx, number)
+        is_moved = marks.read_moves(tx).get(number) == marks.MOVE_COMPLETED
+    tag_rounds = rounds.TagRounds(ws)
+    if not is_moved:
+        move.check_movable(ws, batch, open_mode)
+        _begin_move(ws, tag_rounds, batch, mode, open_mode)
         _wait_and_ingest(ws.store, ws.task, tag_rounds=tag_rounds, number=number)
         tag_rounds.ask_moved_rows()
     report = tag_rounds.complete_report()
@@ -184,7 +186,7 @@ def move_batch(
         )
 
 
-def _open_task(ws: WorkspaceSession, number: int) -> tuple[WorkspaceSession, BatchRow]:
+def _open_task(ws: WorkspaceSession, number: int) -> tuple[WorkspaceSession, batches.BatchRow]:
     """Return a session whose task is that of a batch, and the batch.
 
     Raises:
@@ -197,25 +199,13 @@ def _open_task(ws: WorkspaceSession, number: int) -> tuple[WorkspaceSession, Bat
     return ws, batch
 
 
-def _is_moved(store: Store, batch: BatchRow) -> bool:
-    """Return whether the move of a batch is complete, so that there is nothing left to do."""
-    with store.read() as tx:
-        return marks.read_moves(tx).get(batch.number) == marks.MOVE_COMPLETED
-
-
-def _check_movable(ws: WorkspaceSession, batch: BatchRow) -> None:
-    """Check that a batch can be moved, or that its open move can be continued.
-
-    Raises:
-        InputError: It is not sent or is over, consists of live calls, or is of another version.
-        RemoteError: It is unclear whether the batch was created at the API.
-    """
-    with ws.store.read() as tx:
-        open_mode = move.find_move_mode(tx, batch.number)
-    move.check_movable(ws, batch, open_mode)
-
-
-def _begin_move(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: Mode) -> None:
+def _begin_move(
+    ws: WorkspaceSession,
+    tag_rounds: rounds.TagRounds,
+    batch: batches.BatchRow,
+    mode: Mode,
+    open_mode: Mode | None,
+) -> None:
     """Confirm the move of a batch to a mode, record it, and ask the API to cancel the batch.
 
     - If its move to this mode is open already, a line says so and nothing else is done. The later
@@ -228,6 +218,7 @@ def _begin_move(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mo
         tag_rounds: The rounds of this command, which remember that the batch is moved.
         batch: A batch at the API, or a batch that is over and has an open move.
         mode: The mode of the calls that will ask its rows.
+        open_mode: The mode of its open move, which an earlier command began; None without one.
 
     Raises:
         InputError: Nobody confirmed; nothing was changed.
@@ -236,8 +227,6 @@ def _begin_move(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mo
         RemoteError: The API could not be asked to cancel. The move is recorded, and the same
             command continues it.
     """
-    with ws.store.read() as tx:
-        open_mode = move.find_move_mode(tx, batch.number)
     if open_mode is mode:
         ws.display.say(f"continuing the move of batch {batch.number} to {mode}")
         return
@@ -259,7 +248,9 @@ def _begin_move(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mo
     tag_rounds.late_batches.begin_move(batch, mode, remote)
 
 
-def _wait_and_ingest(store: Store, task: Task, *, tag_rounds: TagRounds, number: int) -> None:
+def _wait_and_ingest(
+    store: Store, task: Task, *, tag_rounds: rounds.TagRounds, number: int
+) -> None:
     """Wait until the API reports that a batch is over, and ingest its result.
 
     Returns as soon as the batch is ingested or failed. If the batch is ingested or failed at the

@@ -15,9 +15,7 @@ from pipeline.engine.task import Task
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.report import QualityReport
 from pipeline.store import answer_counts, claims, runs
-from pipeline.store.runs import PilotRow, PilotVerdict
 from pipeline.workflows import rounds
-from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.tag_report import TagReport
 
 # Pause before the next check whether another process has sent a pilot's batch.
@@ -153,7 +151,7 @@ def run_pilot(
     return report
 
 
-def _record_verdict(ws: WorkspaceSession, pilot_row: PilotRow, quality: QualityReport) -> bool:
+def _record_verdict(ws: WorkspaceSession, pilot_row: runs.PilotRow, quality: QualityReport) -> bool:
     """End a pilot with its verdict and report path; return whether its version has answers.
 
     The verdict is "passed" if the gates passed and there is an answer, else "failed". Gates also
@@ -163,7 +161,7 @@ def _record_verdict(ws: WorkspaceSession, pilot_row: PilotRow, quality: QualityR
     with ws.store.write() as tx:
         has_answers = answer_counts.count_answered(tx, ws.task.name, ws.extractor) > 0
         is_passed = quality.passed and has_answers
-        verdict = PilotVerdict.PASSED if is_passed else PilotVerdict.FAILED
+        verdict = runs.PilotVerdict.PASSED if is_passed else runs.PilotVerdict.FAILED
         report_path = str(quality.path.relative_to(ws.data))
         runs.end_pilot(tx, pilot_row.number, verdict, report=report_path, now=ws.now())
     return has_answers
@@ -181,7 +179,7 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: b
         FindableError: A poll or a batch failed, or rows of the sample are open and a budget or the
             API has no room.
     """
-    tag_rounds = TagRounds(ws, row_ids=row_ids, should_report=False)
+    tag_rounds = rounds.TagRounds(ws, row_ids=row_ids, should_report=False)
     tag_rounds.submit(is_confirmed=is_confirmed, should_report_full_api=True)
     has_claimed_rows = True
     while has_claimed_rows:
@@ -197,7 +195,7 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: b
     return tag_rounds.complete_report()
 
 
-def _find_sample_error(task: Task, tag_rounds: TagRounds) -> FindableError | None:
+def _find_sample_error(task: Task, tag_rounds: rounds.TagRounds) -> FindableError | None:
     """Return the error because of which asking a sample must stop, or None to go on.
 
     The first that applies is returned:

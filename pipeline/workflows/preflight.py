@@ -24,7 +24,6 @@ from typing import Any
 
 from pipeline.batch import budget, ingest, submit
 from pipeline.batch.batch_plan import BatchPlan, Selection, plan_batches
-from pipeline.batch.budget import Calibration
 from pipeline.batch.late_batches import LateMove, estimate_late_moves
 from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
 from pipeline.core.command_hint import OptionHint
@@ -85,7 +84,7 @@ class Preflight:
     prices: str
     tier: str
     # Corrections of estimates, from past answers.
-    known: Calibration
+    known: budget.Calibration
     deadline_s: float | None = None
     # Prepared batches of an earlier run, which are sent too.
     waiting: BatchPlan = field(default_factory=BatchPlan)
@@ -419,7 +418,7 @@ class _PlanEstimator:
     now: datetime
     # When the daily quota is reset.
     reset_at: datetime
-    calibration: Calibration
+    calibration: budget.Calibration
     # Prepared batches of an earlier run.
     waiting_plan: BatchPlan
     # USD that all budgets still allow, or None without a budget.

@@ -3,7 +3,6 @@
 from pipeline.engine.session import WorkspaceSession
 from pipeline.quality import evaluate, pilot
 from pipeline.store import runs
-from pipeline.store.runs import PilotVerdict
 from pipeline.workflows.tag_report import QualityPart
 
 # The next quality reports wait this many times as long as the last ones took. The reports at the
@@ -57,7 +56,9 @@ class QualityReporter:
         for extractor in self._unreported_extractors:
             with ws.store.read() as tx:
                 newest_pilot = runs.find_newest_pilot(tx, extractor, must_be_ended=True)
-            has_no_verdict = newest_pilot is None or newest_pilot.verdict is PilotVerdict.WAIVED
+            has_no_verdict = (
+                newest_pilot is None or newest_pilot.verdict is runs.PilotVerdict.WAIVED
+            )
             notes = [WAIVED_PILOT_NOTE] if ws.task.needs_pilot and has_no_verdict else []
             quality = evaluate.write_report(ws, extractor=extractor, notes=notes)
             if quality is None:

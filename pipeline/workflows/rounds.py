@@ -31,9 +31,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.quality import evaluate
 from pipeline.quality.report import delete_partial_reports
 from pipeline.store import batches, claims, money, runs
-from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
-from pipeline.store.runs import TagRunRow
 from pipeline.workflows.quality_reporter import QualityReporter
 from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 
@@ -134,7 +132,7 @@ class TagRounds:
                 ),
             )
 
-    def list_batches(self, *states: BatchState) -> list[BatchRow]:
+    def list_batches(self, *states: BatchState) -> list[batches.BatchRow]:
         """Return the batches of the task in these states, oldest first; without states, all."""
         with self._ws.store.read() as tx:
             return batches.batches_in_states(tx, *states, task=self._ws.task.name)
@@ -417,7 +415,7 @@ class TagRounds:
             move.end_move_if_done(ws.store, ws.task, number=batch.number, mode=mode, now=ws.now)
         return True
 
-    def _ask_rows_of_move(self, batch: BatchRow, mode: Mode) -> bool:
+    def _ask_rows_of_move(self, batch: batches.BatchRow, mode: Mode) -> bool:
         """Ask the open rows of a moved batch in the mode of the move, and print how many.
 
         The report gets the mode, and the new batches or the number of answered rows.
@@ -685,7 +683,7 @@ class TagRounds:
         with self._ws.store.read() as tx:
             return count_waiting_rows(tx, task, self._ws.extractor)
 
-    def _list_unfinished_runs(self, tx: Connection) -> list[TagRunRow]:
+    def _list_unfinished_runs(self, tx: Connection) -> list[runs.TagRunRow]:
         """Return the unfinished `tag` run of the task, and its unfinished backfill of this version.
 
         A backfill of another version is left out.

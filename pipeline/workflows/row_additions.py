@@ -15,7 +15,6 @@ from pipeline.core import files
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import ConfigurationError, InputError, TakenError
-from pipeline.core.files import hash_file
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -365,7 +364,7 @@ def _replace_source(adder: _RowAdder, report: AdditionReport) -> None:
     """
     source = adder.source
     path = source.path
-    digest = hash_file(path)
+    digest = files.hash_file(path)
     with files.SealedWriter(path) as writer:
         if source.format == "xlsx":
             chunks = iterate_extended_workbook(
@@ -378,7 +377,7 @@ def _replace_source(adder: _RowAdder, report: AdditionReport) -> None:
 
         if not report.added:
             return
-        if hash_file(path) != digest:
+        if files.hash_file(path) != digest:
             raise ConfigurationError(
                 f"{path.name} was changed meanwhile; {plural(report.added, 'row')} not added",
                 hint="add the file again",

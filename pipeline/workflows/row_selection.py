@@ -31,7 +31,6 @@ from pipeline.store.database import Connection, Store
 from pipeline.store.task_record import PARTIAL_VERSIONS_KEY, TaskRecord
 from pipeline.tables.answer_views import make_views
 from pipeline.workflows import preflight
-from pipeline.workflows.preflight import Preflight
 
 CORRECTED = "corrected by a person"
 IN_BATCH = "in a batch that is not over"
@@ -115,8 +114,8 @@ def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> R
     with ws.store.read() as tx:
         selection.label = _choose_label(tx, task, selection, ws.settings.version)
     record = _with_partial_version(task.record, selection.label)
-    selected_task = UserTask.with_selection(_with_record(task, record), run, selection.label)
-    ws.replace_task(selected_task)
+    continued_task = type(task)(record, task.settings, task.provider)
+    ws.replace_task(UserTask.with_selection(continued_task, run, selection.label))
     ws.display.say(_describe_selection(selection))
     return selection
 
@@ -262,11 +261,6 @@ def _with_partial_version(record: TaskRecord, label: str) -> TaskRecord:
     return replace(record, words={**record.words, PARTIAL_VERSIONS_KEY: partial_versions})
 
 
-def _with_record(task: UserTask, record: TaskRecord) -> UserTask:
-    """Return a copy of a task that is declared by another record."""
-    return type(task)(record, task.settings, task.provider)
-
-
 def _describe_selection(selection: RowSelection) -> str:
     """Return a line with the selected rows, their version, and the rows that are left out."""
     rows_text = plural(selection.row_count, "row")
@@ -374,7 +368,7 @@ def has_open_rows(store: Store, task: Task) -> bool:
 
 def estimate_selection(
     ws: WorkspaceSession, condition: str, *, limit: int | None, deadline_s: float | None
-) -> Preflight:
+) -> preflight.Preflight:
     """Return the estimates of all modes for the rows of a condition; ask nothing.
 
     Without a condition, all open rows are estimated. Syncs the rows first. The selected rows are

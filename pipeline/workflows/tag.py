@@ -30,11 +30,7 @@ from pipeline.quality import pilot
 from pipeline.store import answers, runs
 from pipeline.store.database import Store
 from pipeline.workflows import decisions, preflight, rounds, row_selection
-from pipeline.workflows.decisions import open_decisions
 from pipeline.workflows.pilot_run import check_or_run_pilot
-from pipeline.workflows.preflight import Preflight
-from pipeline.workflows.rounds import TagRounds
-from pipeline.workflows.row_selection import RowSelection
 from pipeline.workflows.tag_options import TagOptions
 from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 
@@ -49,15 +45,15 @@ def switch_to_new_version(ws: WorkspaceSession) -> None:
         InputError: The task is of a kind that has no versions to switch to: `Task.versions` is
             None, as for user tasks, whose file declares the version.
     """
+    versions = ws.task.versions
+    if versions is None:
+        raise InputError(f"{ws.task.name} has only one version; nothing was asked")
+
     with ws.store.read() as tx:
         backfill = runs.find_unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
-        versions = ws.task.versions
-        skipped_labels = versions.skipped_labels if versions is not None else None
-        is_new_already = skipped_labels == (ws.task.version_label,)
+        is_new_already = versions.skipped_labels == (ws.task.version_label,)
         if backfill is not None and ws.settings.version is None and is_new_already:
             return
-        if versions is None:
-            raise InputError(f"{ws.task.name} has only one version; nothing was asked")
         new_task = versions.with_label(tx, ws.settings.version)
 
     ws.tasks = tuple(new_task if task is ws.task else task for task in ws.tasks)
@@ -94,7 +90,7 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         ws.display.say("continuing with decisions, as the run began")
         options = replace(options, mode=Mode.DECIDE.value)
 
-    selection: RowSelection | None = None
+    selection: row_selection.RowSelection | None = None
     if options.where:
         selection = row_selection.select_rows(ws, options.where, limit=options.limit)
     if selection is not None:
@@ -108,7 +104,7 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
 def _tag_prepared_rows(
     ws: WorkspaceSession,
     options: TagOptions,
-    selection: RowSelection | None,
+    selection: row_selection.RowSelection | None,
     open_work: Sequence[str],
 ) -> TagReport:
     """Ask about the open rows of a prepared task, in one step or two.
@@ -130,13 +126,13 @@ def _tag_prepared_rows(
         return _tag_open_rows(ws, options, selection, open_work)
     if closed_questions.is_mixed(ws.task):
         return _tag_mixed_rows(ws, options, selection, open_work)
-    return _tag_open_rows(open_decisions(ws), options, selection, open_work)
+    return _tag_open_rows(decisions.open_decisions(ws), options, selection, open_work)
 
 
 def _tag_mixed_rows(
     ws: WorkspaceSession,
     options: TagOptions,
-    selection: RowSelection | None,
+    selection: row_selection.RowSelection | None,
     open_work: Sequence[str],
 ) -> TagReport:
     """Ask a decision model about the closed fields of the rows, then ask the other fields.
@@ -167,7 +163,7 @@ def _tag_mixed_rows(
     other_ws = replace(ws, task=ws.task.with_open_rows(has_partial_answer=True))
     other_ws.client = ws.client
 
-    tag_rounds = TagRounds(decide_ws, limit=options.limit, should_report=False)
+    tag_rounds = rounds.TagRounds(decide_ws, limit=options.limit, should_report=False)
     tag_rounds.started_at = started_at
     report = tag_rounds.report
     decide_estimate = preflight.estimate_open_rows(decide_ws, limit=options.limit, deadline_s=None)
@@ -176,8 +172,9 @@ def _tag_mixed_rows(
         report.mode = options.mode
         report.reason = f"{OptionHint(mode=options.mode)}"
         _print_tag_estimate(decide_ws, decide_estimate, report, open_work)
-        repeats_answers = _repeats_answers(selection)
-        _confirm_mixed_cost(ws, options, decide_estimate, repeats_answers=repeats_answers)
+        _confirm_mixed_cost(
+            ws, options, decide_estimate, repeats_answers=_repeats_answers(selection)
+        )
         run_number = _begin_run(decide_ws, options, tag_rounds, decide_estimate, selection)
         selection = None
         # A model without a price is confirmed again, because no amount was agreed to.
@@ -202,7 +199,7 @@ def _tag_mixed_rows(
 def _confirm_mixed_cost(
     ws: WorkspaceSession,
     options: TagOptions,
-    decide_estimate: Preflight,
+    decide_estimate: preflight.Preflight,
     *,
     repeats_answers: bool,
 ) -> None:
@@ -241,7 +238,7 @@ def _confirm_mixed_cost(
 def _tag_open_rows(
     ws: WorkspaceSession,
     options: TagOptions,
-    selection: RowSelection | None,
+    selection: row_selection.RowSelection | None,
     open_work: Sequence[str],
 ) -> TagReport:
     """Ask about the open rows of a task that is synced already, as a run; `tag_rows` calls it.
@@ -261,7 +258,7 @@ def _tag_open_rows(
     Raises:
         FindableError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
-    tag_rounds = TagRounds(ws, limit=options.limit)
+    tag_rounds = rounds.TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
     tag_rounds.started_at = _resume_budget(ws, options, is_new_run=selection is not None)
     if options.pilot is None and not options.skip_pilot:
@@ -285,8 +282,9 @@ def _tag_open_rows(
     run_number: int | None = None
     if report.asked or not options.backfill:
         _print_tag_estimate(ws, estimate, report, open_work)
-        repeats_answers = _repeats_answers(selection)
-        _confirm_cost(ws, options, estimate, report.mode, repeats_answers=repeats_answers)
+        _confirm_cost(
+            ws, options, estimate, report.mode, repeats_answers=_repeats_answers(selection)
+        )
         # The confirmed cost contains the price of moving every batch.
         tag_rounds.late_batches.max_usd = math.inf
         if options.skip_pilot:
@@ -297,7 +295,7 @@ def _tag_open_rows(
     return _complete_run(ws, options, tag_rounds, run_number)
 
 
-def _repeats_answers(selection: RowSelection | None) -> bool:
+def _repeats_answers(selection: row_selection.RowSelection | None) -> bool:
     """Return whether rows of a selection are answered and asked again."""
     return selection is not None and selection.answered_rows > 0
 
@@ -305,7 +303,7 @@ def _repeats_answers(selection: RowSelection | None) -> bool:
 def _complete_run(
     ws: WorkspaceSession,
     options: TagOptions,
-    tag_rounds: TagRounds,
+    tag_rounds: rounds.TagRounds,
     run_number: int | None,
 ) -> TagReport:
     """Complete and return the report of the rounds; end the run in the database if it is over.
@@ -333,7 +331,7 @@ def _complete_run(
 def _confirm_cost(
     ws: WorkspaceSession,
     options: TagOptions,
-    estimate: Preflight,
+    estimate: preflight.Preflight,
     mode: str,
     *,
     repeats_answers: bool,
@@ -373,7 +371,7 @@ def _confirm_cost(
 
 def _print_tag_estimate(
     ws: WorkspaceSession,
-    estimate: Preflight,
+    estimate: preflight.Preflight,
     report: TagReport,
     open_work: Sequence[str],
 ) -> None:
@@ -410,10 +408,11 @@ def _print_tag_estimate(
         ws.display.say(estimate.decide_proposal)
 
     with ws.store.read() as tx:
-        answered_count = 0
-        for version in answers.count_by_version(tx, ws.task.name):
-            if version.extractor == ws.extractor:
-                answered_count += version.items
+        answered_count = sum(
+            version.items
+            for version in answers.count_by_version(tx, ws.task.name)
+            if version.extractor == ws.extractor
+        )
         if answered_count:
             paid_usd = answers.cost_of_version(tx, ws.task.name, ws.extractor)
             ws.display.say(
@@ -422,7 +421,7 @@ def _print_tag_estimate(
 
 
 def _choose_mode(
-    estimate: Preflight, options: TagOptions, *, has_open_batches: bool
+    estimate: preflight.Preflight, options: TagOptions, *, has_open_batches: bool
 ) -> tuple[str, str]:
     """Return the mode of a run, and the reason for it.
 
@@ -476,9 +475,9 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions, *, is_new_run: boo
 def _begin_run(
     ws: WorkspaceSession,
     options: TagOptions,
-    tag_rounds: TagRounds,
-    estimate: Preflight,
-    selection: RowSelection | None,
+    tag_rounds: rounds.TagRounds,
+    estimate: preflight.Preflight,
+    selection: row_selection.RowSelection | None,
 ) -> int:
     """Record a new run, or continue the task's unfinished run of this kind; return its number.
 
@@ -539,7 +538,7 @@ def _begin_run(
 def _ask_rows(
     ws: WorkspaceSession,
     options: TagOptions,
-    tag_rounds: TagRounds,
+    tag_rounds: rounds.TagRounds,
     *,
     request_count: int,
 ) -> None:

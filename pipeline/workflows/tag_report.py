@@ -54,6 +54,21 @@ class PollPart:
     # Why batches failed at the API, wholly or partly, by number.
     failed: dict[int, str] = field(default_factory=dict)
 
+    def list_failures(self, labels: TaskLabels) -> list[RemoteError]:
+        """Return an error for each batch that failed at the API.
+
+        Args:
+            labels: Labels of the task, for messages.
+        """
+        return [
+            RemoteError(
+                f"batch {number} failed at the API ({reason})",
+                hint=f"its {labels.plural} are sent again unless they are parked; see "
+                f"`{labels.command('parked')}`",
+            )
+            for number, reason in self.failed.items()
+        ]
+
 
 @dataclass
 class QualityPart:
@@ -175,8 +190,7 @@ class TagReport:
 
         errors += self.poll.last.list_errors(labels)
         if self.is_down:
-            for number, reason in self.poll.failed.items():
-                errors.append(batch_failed_error(number, reason, labels))
+            errors += self.poll.list_failures(labels)
         return errors + self.held
 
     def raise_first_error(
@@ -309,12 +323,3 @@ def _describe_calls(live_report: LiveReport) -> dict[str, Any]:
         "cost": live_report.cost,
         "run": live_report.run,
     }
-
-
-def batch_failed_error(number: int, reason: str, labels: TaskLabels) -> RemoteError:
-    """Return the error for a batch that failed at the API."""
-    return RemoteError(
-        f"batch {number} failed at the API ({reason})",
-        hint=f"its {labels.plural} are sent again unless they are parked; see "
-        f"`{labels.command('parked')}`",
-    )

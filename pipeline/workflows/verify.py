@@ -34,10 +34,8 @@ from pipeline.gemini.result_file import ResultFile
 from pipeline.gemini.usage import calculate_cost, describe_cost
 from pipeline.index import build
 from pipeline.store import batches, marks, money
-from pipeline.store.batches import BatchRow
 from pipeline.store.database import Store
 from pipeline.workflows import preflight, rounds
-from pipeline.workflows.rounds import TagRounds
 
 CHECK_TASK_NAME = "verify_gemini"
 # Our choice: how long the list is searched for a new batch.
@@ -150,7 +148,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     measurements = dict[str, str]()
     started_at_s = ws.monotonic()
     rounds.sync_and_recover_task(check_ws)
-    tag_rounds = TagRounds(check_ws, limit=len(INVENTED_ROWS) - 1, should_report=False)
+    tag_rounds = rounds.TagRounds(check_ws, limit=len(INVENTED_ROWS) - 1, should_report=False)
 
     _confirm_check_cost(check_ws)
     list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(should_report_full_api=False).sent)
@@ -160,7 +158,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         with ws.store.write() as tx:
             marks.record_list_delay(tx, CHECK_TASK_NAME, delay_s=list_lag_s, now=ws.now())
 
-    live_report = TagRounds(check_ws, should_report=False).ask_live(Mode.LIVE)
+    live_report = rounds.TagRounds(check_ws, should_report=False).ask_live(Mode.LIVE)
     if live_report.stopped is not None:
         raise live_report.stopped
     elapsed_s = ws.monotonic() - started_at_s
@@ -221,7 +219,7 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
     check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
 
 
-def _describe_batch_duration(backend: str, sent_batches: Iterable[BatchRow]) -> str:
+def _describe_batch_duration(backend: str, sent_batches: Iterable[batches.BatchRow]) -> str:
     """Return how long the API says that the batch took, as a text; else why that is not known.
 
     The text begins with "met" (measured) or "not met" (not measured).

@@ -17,7 +17,6 @@ from typing import Any
 
 from pipeline.batch import budget
 from pipeline.batch.batch_times import read_waits
-from pipeline.batch.budget import API_STATES
 from pipeline.batch.retry_due import ask_single_rows
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN_STATES, BatchState
@@ -30,7 +29,6 @@ from pipeline.store import batches
 from pipeline.workflows import decisions
 from pipeline.workflows.due_units import DueUnit, is_pilot_clear, sync_and_check_index
 from pipeline.workflows.rounds import TagRounds
-from pipeline.workflows.tag_report import batch_failed_error
 
 # Opens the workspace for a task.
 WorkspaceOpener = Callable[[str], AbstractContextManager[WorkspaceSession]]
@@ -91,8 +89,14 @@ class WorkPass:
         labels = self.ws.task.labels
         tag_rounds = self.tag_rounds
         report = tag_rounds.report
-        if {"look", "download"} & set(self.units) and tag_rounds.list_batches(*API_STATES):
-            self.attempt(self._poll)
+        if {"look", "download"} & set(self.units) and tag_rounds.list_batches(*budget.API_STATES):
+            self.attempt(
+                lambda: tag_rounds.poll(
+                    wait=False,
+                    batch_number=self.number,
+                    should_download="download" in self.units,
+                ),
+            )
         if report.poll.last.downloaded:
             count_text = plural(len(report.poll.last.downloaded), "batch", "batches")
             self.phrases.append(f"{count_text} downloaded")
@@ -115,13 +119,7 @@ class WorkPass:
         # Ingestion removes batches from the failed ones if every request had a reply.
         if report.poll.failed:
             self.phrases.append(f"{plural(len(report.poll.failed), 'batch', 'batches')} failed")
-        for batch_number, reason in report.poll.failed.items():
-            self.failures.append(batch_failed_error(batch_number, reason, labels))
-
-    def _poll(self) -> None:
-        """Poll the batches at the API once; download results if the unit "download" is selected."""
-        should_download = "download" in self.units
-        self.tag_rounds.poll(wait=False, batch_number=self.number, should_download=should_download)
+        self.failures += report.poll.list_failures(labels)
 
     def ask_due_rows(self) -> None:
         """Ask about due rows by live calls, and store the answers.
