@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from pipeline.core.errors import FindableError, InputError
@@ -14,7 +14,7 @@ from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
 from pipeline.workflows import row_additions
 from web.errors import to_line
-from web.render import FormFields, get_app_state, render_page
+from web.render import FormFields, PageState, render_page
 
 router = APIRouter()
 
@@ -38,14 +38,13 @@ class NewRowForm:
 
 
 @router.post("/parts/new-row", include_in_schema=False)
-def add_row(request: Request, task: str, form: FormFields) -> HTMLResponse:
+def add_row(app_state: PageState, task: str, form: FormFields) -> HTMLResponse:
     """Add a row to the source of a task; render the form again.
 
     The text of a column is the form's field `column.NAME`. If the row is added, the rendered form
     is empty and has a link to the row. If the row is refused, the form has the typed texts, and the
     reason next to its field, or above the form if it is about no field.
     """
-    app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         names = list_columns(ws.data, ws.task)
     texts = {name: form.get(f"{FIELD_PREFIX}{name}", "") for name in names}
@@ -64,7 +63,7 @@ def add_row(request: Request, task: str, form: FormFields) -> HTMLResponse:
 
     with app_state.open_to_read(task) as ws:
         return render_page(
-            request,
+            app_state,
             "parts/new_row.html",
             ws,
             **make_new_row_variables(ws.data, ws.task, new_row=new_row),

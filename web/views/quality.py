@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from pipeline.batch.judge_runs import DEFAULT_SAMPLE_ROWS
@@ -27,7 +27,7 @@ from pipeline.store import runs
 from pipeline.store.database import Store
 from web import charts
 from web.app_state import PEOPLE_TASK
-from web.render import get_app_state, render_page
+from web.render import PageState, render_page
 from web.views.version_accuracy import (
     LEFT_OUT_REASONS,
     NO_DIFFERENCE_TEXT,
@@ -54,7 +54,7 @@ RECENT_JUDGE_S = 120.0
 
 @router.get("/quality", include_in_schema=False)
 def render_quality(
-    request: Request,
+    app_state: PageState,
     task: str | None = None,
     a: VersionText = "",
     b: VersionText = "",
@@ -65,7 +65,6 @@ def render_quality(
     background work, and for people the counts of tags. The versions `a` and `b` are compared on
     labelled rows; see `find_version_accuracy`.
     """
-    app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         subject = ws.settings.task
         # Work is read first: if it ends while the report is read, the page loads itself again.
@@ -75,7 +74,7 @@ def render_quality(
         reports = read_report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)
         newest_report = reports[0] if reports else None
         return render_page(
-            request,
+            app_state,
             "quality.html",
             ws,
             "quality",

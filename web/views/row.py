@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, NamedTuple
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -38,13 +38,13 @@ from web.corrections_form import (
     submit_correction,
     submit_review,
 )
-from web.editor_cookie import read_editor, remember_editor
+from web.editor_cookie import LastEditor, remember_editor
 from web.errors import RequestRefusedError, to_line
 from web.quotation_marks import color_quotations
 from web.render import (
     FormFields,
+    PageState,
     accepted_response,
-    get_app_state,
     render_page,
     to_text,
 )
@@ -82,21 +82,23 @@ RowPageParameters = Annotated[RowPageQuery, Query()]
 
 
 @router.get("/row", include_in_schema=False)
-def render_row_page(request: Request, query: RowPageParameters) -> HTMLResponse:
+def render_row_page(
+    app_state: PageState, query: RowPageParameters, last_editor: LastEditor
+) -> HTMLResponse:
     """Render the page of a row."""
-    with get_app_state(request).open_to_read(query.task) as ws:
-        values = _row_values(request, ws, query)
-        return render_page(request, "row.html", ws, "rows", **values)
+    with app_state.open_to_read(query.task) as ws:
+        values = _row_values(app_state, ws, query, editor=last_editor)
+        return render_page(app_state, "row.html", ws, "rows", **values)
 
 
 @router.get("/review", include_in_schema=False)
-def begin_review(request: Request, task: str) -> RedirectResponse:
+def begin_review(app_state: PageState, task: str) -> RedirectResponse:
     """Redirect to the first doubtful row, else to the first row that is not reviewed.
 
     The address has the filter of such rows, so that the row's page leads to the next of them. If no
     row is left, redirect to the list of all rows.
     """
-    with get_app_state(request).open_to_read(task) as ws:
+    with app_state.open_to_read(task) as ws:
         for parameters in ({"doubtful": "yes"}, {"reviewed": "no"}):
             query = RowQuery.model_validate(parameters)
             page = items.read_page(ws.store, ws.task, query.row_filter, limit=1, fields=())
@@ -111,20 +113,22 @@ def begin_review(request: Request, task: str) -> RedirectResponse:
 
 
 @router.get("/parts/row", include_in_schema=False)
-def render_row(request: Request, query: RowPageParameters) -> HTMLResponse:
+def render_row(
+    app_state: PageState, query: RowPageParameters, last_editor: LastEditor
+) -> HTMLResponse:
     """Render the current state of a row."""
-    return _render_row(request, query)
+    return _render_row(app_state, query, editor=last_editor)
 
 
 @router.get("/parts/position", include_in_schema=False)
-def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
+def render_position(app_state: PageState, query: RowPageParameters) -> HTMLResponse:
     """Render the place of a row in the list from which it was opened, such as "row 3 of 20".
 
     The query parameter `late` is set if the page of the row did not find the row's neighbours in
     time; then the links to them are rendered, too. A part whose search takes over SORT_TIMEOUT_S is
     left out.
     """
-    with get_app_state(request).open_to_read(query.task) as ws:
+    with app_state.open_to_read(query.task) as ws:
         with ws.store.read() as tx:
             row_id = ws.task.rows.id_of(tx, query.key)
         position = items.find_position(
@@ -139,7 +143,7 @@ def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
         if query.late:
             neighbours = _find_neighbours(ws, query, row_id, within_s=SORT_TIMEOUT_S)
         return render_page(
-            request,
+            app_state,
             "parts/position.html",
             ws,
             "rows",
@@ -149,7 +153,12 @@ def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
 
 
 @router.post("/parts/row", include_in_schema=False)
-def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> HTMLResponse:
+def act_on_row(
+    app_state: PageState,
+    query: RowPageParameters,
+    form: FormFields,
+    last_editor: LastEditor,
+) -> HTMLResponse:
     """Review, correct, ask or forget a row; render the row, with the error if it is refused.
 
     The form's `act` decides:
@@ -163,10 +172,9 @@ def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> 
     If a form with one of the first four texts is accepted, the editor's name, which the form has in
     `who`, is stored in a cookie.
     """
-    app_state = get_app_state(request)
     key = query.key
     task = query.task or app_state.settings.task
-    editor = form.get("who", read_editor(request))
+    editor = form.get("who", last_editor)
     error_message = ""
     correction = None
     try:
@@ -189,11 +197,11 @@ def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> 
         error_message = to_line(error)
 
     response = _render_row(
-        request,
+        app_state,
         query,
+        editor=editor or last_editor,
         error_message=error_message,
         correction=correction,
-        editor=editor,
     )
     if correction is not None and correction.is_saved:
         remember_editor(response, editor)
@@ -201,51 +209,57 @@ def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> 
 
 
 def _render_row(
-    request: Request,
+    app_state: AppState,
     query: RowPageQuery,
     *,
+    editor: str,
     error_message: str = "",
     correction: CorrectionResult | None = None,
-    editor: str = "",
 ) -> HTMLResponse:
     """Render the state of a row, or a message if this page has deleted the row.
 
     Args:
+        editor: Name of the editor, typed just now or earlier in this browser.
         error_message: An error to display with the row; "" for none.
         correction: How a correction ended that was just submitted.
-        editor: Name of the editor, if it was just submitted.
 
     Raises:
         InputError: There is no such row.
     """
-    app_state = get_app_state(request)
     key = query.key
     with app_state.open_to_read(query.task) as ws:
         task = ws.settings.task
         try:
-            values = _row_values(request, ws, query, correction=correction)
+            values = _row_values(
+                app_state,
+                ws,
+                query,
+                editor=editor,
+                error_message=error_message,
+                correction=correction,
+            )
         except InputError:
             work = app_state.running.get_newest(FORGET_WORK_KIND.format(task), row_key=key)
             if work is None or work.state != "done":
                 raise
             return render_page(
-                request,
+                app_state,
                 "parts/forgotten.html",
                 ws,
                 "rows",
                 key=key,
                 forget_work=work.document,
             )
-        values["error_message"] = error_message
-        values["editor"] = editor or values["editor"]
-        return render_page(request, "parts/row.html", ws, "rows", **values)
+        return render_page(app_state, "parts/row.html", ws, "rows", **values)
 
 
 def _row_values(
-    request: Request,
+    app_state: AppState,
     ws: WorkspaceSession,
     query: RowPageQuery,
     *,
+    editor: str,
+    error_message: str = "",
     correction: CorrectionResult | None = None,
 ) -> dict[str, Any]:
     """Return the variables of the template `parts/row.html`; read the row from the database.
@@ -256,6 +270,8 @@ def _row_values(
 
     Args:
         query: The row and its list.
+        editor: Name of the editor, typed just now or earlier in this browser.
+        error_message: An error to display with the row; "" for none.
         correction: How a correction ended that was just submitted.
 
     Raises:
@@ -264,7 +280,7 @@ def _row_values(
     task = ws.settings.task
     key = query.key
     # Work that ends while the row is read must count as running: the part loads itself again.
-    work_documents = _list_row_work(get_app_state(request), task, key)
+    work_documents = _list_row_work(app_state, task, key)
     row = items.describe_row(ws, key, raw=query.raw)
     row_id = row["item"]
     columns = _text_columns(row.pop("columns"), task)
@@ -306,14 +322,14 @@ def _row_values(
         "comparison": compare_versions(row["answers"], query.first, query.second),
         "is_comparison_open": bool(query.first or query.second),
         "correction": correction,
-        "editor": read_editor(request),
+        "editor": editor,
         "marks": marks,
         "concepts": concepts,
         "ask_cost": estimate_cost(ws, [row_id]),
         "spent": row["cost"],
         "has_index": ws.is_indexed,
         "work_documents": work_documents,
-        "error_message": "",
+        "error_message": error_message,
     }
 
 
@@ -440,18 +456,18 @@ class RowSelection(BaseModel):
 
 
 @router.post("/api/tasks/{task}/items/ask", status_code=202)
-def ask_selected_rows(request: Request, task: str, body: RowSelection) -> JSONResponse:
+def ask_selected_rows(app_state: PageState, task: str, body: RowSelection) -> JSONResponse:
     """Start to ask the chosen rows again, with live calls at full price."""
-    return accepted_response(start_asking(get_app_state(request), task, body.ids))
+    return accepted_response(start_asking(app_state, task, body.ids))
 
 
 @router.post("/api/tasks/{task}/items/free")
-def unpark_selected_rows(request: Request, task: str, body: RowSelection) -> dict[str, Any]:
+def unpark_selected_rows(app_state: PageState, task: str, body: RowSelection) -> dict[str, Any]:
     """Unpark those of the chosen rows that are parked; the next command asks them.
 
     `freed` is their number.
     """
-    with get_app_state(request).open_to_write(task) as ws, ws.store.write() as tx:
+    with app_state.open_to_write(task) as ws, ws.store.write() as tx:
         unparked = claims.unpark(
             tx,
             ws.task.name,
@@ -474,9 +490,9 @@ class ReviewRequest(BaseModel):
 
 
 @router.post("/api/tasks/{task}/items/review")
-def review_row(request: Request, task: str, body: ReviewRequest) -> dict[str, Any]:
+def review_row(app_state: PageState, task: str, body: ReviewRequest) -> dict[str, Any]:
     """Mark the answer of a row as reviewed, or remove the mark; return `key` and `reviewed`."""
-    with get_app_state(request).open_to_write(task) as ws:
+    with app_state.open_to_write(task) as ws:
         corrections.mark_reviewed(
             ws.store,
             ws.task,
@@ -490,9 +506,11 @@ def review_row(request: Request, task: str, body: ReviewRequest) -> dict[str, An
 
 
 @router.post("/api/tasks/{task}/items/cost")
-def price_selected_rows(request: Request, task: str, body: RowSelection) -> dict[str, float | None]:
+def price_selected_rows(
+    app_state: PageState, task: str, body: RowSelection
+) -> dict[str, float | None]:
     """Return the estimated cost in USD of asking the chosen rows again; null if it is unknown."""
-    with get_app_state(request).open_to_read(task) as ws:
+    with app_state.open_to_read(task) as ws:
         return {"cost": estimate_cost(ws, body.ids)}
 
 

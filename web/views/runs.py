@@ -8,7 +8,7 @@ from itertools import chain, product
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse, HTMLResponse
 
 from pipeline.batch import batch_files
@@ -26,7 +26,7 @@ from web import charts, run_summary
 from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
-from web.render import FormFields, get_app_state, render_page, task_title
+from web.render import FormFields, PageState, render_page, task_title
 from web.views.command_api import MAX_DISPLAYED_WORK, STOPPABLE_COMMANDS, list_budgets
 from web.views.row import ASK_WORK_KIND, MAX_CHOSEN_ROWS, estimate_cost, start_asking
 
@@ -48,12 +48,12 @@ CostKey = Annotated[str, Query(pattern=f"^({'|'.join(COST_KEYS)})$")]
 
 
 @router.get("/api/batches/{number}")
-def get_batch(request: Request, number: BatchNumber) -> dict[str, Any]:
+def get_batch(app_state: PageState, number: BatchNumber) -> dict[str, Any]:
     """Return one batch with its state changes (`moves`) and errors with examples (`reasons`).
 
     State changes are sorted by time, and errors by falling number.
     """
-    with get_app_state(request).open_to_read() as ws, ws.store.read() as tx:
+    with app_state.open_to_read() as ws, ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
         run = run_summary.make_run(tx, [batch])
         return run_summary.describe_run(tx, ws.find_task(batch.task), run, ws.now())
@@ -61,12 +61,12 @@ def get_batch(request: Request, number: BatchNumber) -> dict[str, Any]:
 
 @router.get("/api/batches/{number}/{which}.jsonl")
 def get_file(
-    request: Request,
+    app_state: PageState,
     number: BatchNumber,
     which: Literal["requests", "results"],
 ) -> FileResponse:
     """Return the request file or result file of a batch unchanged; 404 if there is no such file."""
-    with get_app_state(request).open_to_read() as ws:
+    with app_state.open_to_read() as ws:
         path = _file_path(ws.data, number, which)
     if not path.is_file():
         raise RequestRefusedError(
@@ -78,17 +78,18 @@ def get_file(
 
 
 @router.get("/runs", include_in_schema=False)
-def render_runs(request: Request, task: str | None = None, by: CostKey = "task") -> HTMLResponse:
+def render_runs(
+    app_state: PageState, task: str | None = None, by: CostKey = "task"
+) -> HTMLResponse:
     """Render the newest runs of all tasks, the cost of each day, and the cost by a key.
 
     `by` is the key, such as the task. The budgets are those of `task`.
     """
-    app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         days = batch_report.summarize_costs(ws.store, ws.tasks, group_key="day")
         costs = batch_report.summarize_costs(ws.store, ws.tasks, group_key=by)
         return render_page(
-            request,
+            app_state,
             "runs.html",
             ws,
             "runs",
@@ -134,7 +135,7 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
 
 @router.get("/batch", include_in_schema=False)
 def render_batch(
-    request: Request,
+    app_state: PageState,
     number: BatchNumberQuery,
     task: str | None = None,
 ) -> HTMLResponse:
@@ -142,16 +143,15 @@ def render_batch(
 
     The page stays on `task`; the default is the task of the run.
     """
-    app_state = get_app_state(request)
     if not task:
         with app_state.open_to_read() as ws, ws.store.read() as tx:
             task = ws.find_task(batches.get_batch(tx, number).task).subject
-    return _render_batch(request, number, task)
+    return _render_batch(app_state, number, task)
 
 
 @router.post("/parts/batch", include_in_schema=False)
 def act_on_batch(
-    request: Request,
+    app_state: PageState,
     number: BatchNumberQuery,
     task: str,
     form: FormFields,
@@ -162,7 +162,6 @@ def act_on_batch(
     background; any other form cancels the batch `number`. Its run may be of another task than the
     page, whose task is `task`.
     """
-    app_state = get_app_state(request)
     error_message = ""
     try:
         with app_state.open_to_read() as ws, ws.store.read() as tx:
@@ -175,7 +174,7 @@ def act_on_batch(
             start_cancelling(app_state, number, run_task.subject)
     except FindableError as error:
         error_message = to_line(error)
-    return _render_batch(request, number, task, error_message=error_message)
+    return _render_batch(app_state, number, task, error_message=error_message)
 
 
 def start_cancelling(app_state: AppState, number: int, task: str) -> BackgroundJob:
@@ -190,7 +189,7 @@ def start_cancelling(app_state: AppState, number: int, task: str) -> BackgroundJ
 
 
 def _render_batch(
-    request: Request,
+    app_state: AppState,
     number: int,
     task: str,
     *,
@@ -201,7 +200,6 @@ def _render_batch(
     At most MAX_NAMED_ROWS of its rows are named. If the run is over, at most MAX_CHOSEN_ROWS failed
     rows can be asked again, for the displayed cost.
     """
-    app_state = get_app_state(request)
     # Work is read first: if it ends while the run is read, the page loads itself again.
     job_documents = [job.document for job in app_state.running.list_jobs() if not job.row_key]
     with app_state.open_to_read(task) as ws, ws.store.read() as tx:
@@ -226,7 +224,7 @@ def _render_batch(
             retry_cost = estimate_cost(ws, retry_ids)
     with app_state.open_to_read(task) as ws:
         return render_page(
-            request,
+            app_state,
             "batch.html",
             ws,
             "runs",

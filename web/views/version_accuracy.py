@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 
 from pipeline.engine.session import WorkspaceSession
 from pipeline.quality import label_accuracy
 from pipeline.quality.label_accuracy import AccuracyReport, VersionChoices
 from pipeline.store import answers
-from web.render import get_app_state
+from web.render import PageState
 
 router = APIRouter()
 
@@ -38,13 +38,13 @@ class VersionAccuracy(NamedTuple):
 
 @router.get("/api/tasks/{task}/accuracy")
 def get_accuracy(
-    request: Request, task: str, a: VersionText = "", b: VersionText = ""
+    app_state: PageState, task: str, a: VersionText = "", b: VersionText = ""
 ) -> dict[str, Any]:
     """Return how often stored versions are right on labelled rows, as `eval` does.
 
     `a` and `b` are versions with answers. Without them, the newest two are measured.
     """
-    with get_app_state(request).open_to_read(task) as ws:
+    with app_state.open_to_read(task) as ws:
         report = _measure(ws, (a, b))
         return {**report.to_document(), "placeholder": ws.has_placeholder_answers}
 
