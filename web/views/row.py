@@ -20,6 +20,7 @@ from pipeline.core.states import STANDARD
 from pipeline.engine import corrections
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.gemini.usage import calculate_cost
 from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage
@@ -27,6 +28,7 @@ from pipeline.quality import pilot
 from pipeline.store import claims
 from pipeline.store.answers import PERSON
 from pipeline.store.confidences import read_confidences
+from pipeline.store.database import Store
 from pipeline.store.reviews import read_review
 from web.answer_differences import compare_versions
 from web.app_state import PEOPLE_TASK, AppState
@@ -141,7 +143,7 @@ def render_position(app_state: PageState, query: RowPageParameters) -> HTMLRespo
         )
         neighbours = Neighbours()
         if query.late:
-            neighbours = _find_neighbours(ws, query, row_id, within_s=SORT_TIMEOUT_S)
+            neighbours = _find_neighbours(ws.store, ws.task, query, row_id, within_s=SORT_TIMEOUT_S)
         return render_page(
             app_state,
             "parts/position.html",
@@ -280,7 +282,9 @@ def _row_values(
     task = ws.settings.task
     key = query.key
     # Work that ends while the row is read must count as running: the part loads itself again.
-    work_documents = _list_row_work(app_state, task, key)
+    work_documents = app_state.running.describe_newest(
+        [ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task)], row_key=key
+    )
     row = items.describe_row(ws, key, raw=query.raw)
     row_id = row["item"]
     columns = _text_columns(row.pop("columns"), task)
@@ -300,7 +304,7 @@ def _row_values(
     return {
         **row,
         **make_row_heading(row, task, columns),
-        **_list_links(ws, query, row_id if row["state"] else None),
+        **_list_links(ws.store, ws.task, query, row_id if row["state"] else None),
         "task": task,
         "key": key,
         "raw": query.raw,
@@ -343,7 +347,8 @@ class Neighbours(NamedTuple):
 
 
 def _find_neighbours(
-    ws: WorkspaceSession,
+    store: Store,
+    task: Task,
     query: RowPageQuery,
     row_id: str,
     *,
@@ -355,8 +360,8 @@ def _find_neighbours(
     """
     try:
         ids = items.read_neighbours(
-            ws.store,
-            ws.task,
+            store,
+            task,
             row_id,
             query.row_filter,
             sort=query.sort or None,
@@ -366,33 +371,36 @@ def _find_neighbours(
         return Neighbours(is_late=True)
 
     previous_address, next_address = (
-        query.address("/row", ws.settings.task, key=[neighbour_id]) if neighbour_id else None
+        query.address("/row", task.subject, key=[neighbour_id]) if neighbour_id else None
         for neighbour_id in ids
     )
     return Neighbours(previous_address, next_address)
 
 
-def _list_links(ws: WorkspaceSession, query: RowPageQuery, row_id: str | None) -> dict[str, Any]:
+def _list_links(
+    store: Store, task: Task, query: RowPageQuery, row_id: str | None
+) -> dict[str, Any]:
     """Return the addresses of a row, of its list, of its place there, and of its neighbours.
 
     Reads the neighbours for at most NEIGHBOUR_TIMEOUT_S. If that is too short, `position_path` has
     the parameter `late`.
 
     Args:
-        ws: The workspace.
+        store: The database.
+        task: The task of the row.
         query: The row and its list.
         row_id: Id of the row; None if the row is in no list.
     """
-    task = ws.settings.task
     neighbours = Neighbours()
     if row_id is not None:
-        neighbours = _find_neighbours(ws, query, row_id, within_s=NEIGHBOUR_TIMEOUT_S)
+        neighbours = _find_neighbours(store, task, query, row_id, within_s=NEIGHBOUR_TIMEOUT_S)
     late_pair = ["1"] if neighbours.is_late else []
+    subject = task.subject
     return {
-        "list_address": query.address("/", task),
+        "list_address": query.address("/", subject),
         "list_pairs": query.pairs,
-        "row_path": query.address("/parts/row", task, key=[query.key]),
-        "position_path": query.address("/parts/position", task, key=[query.key], late=late_pair),
+        "row_path": query.address("/parts/row", subject, key=[query.key]),
+        "position_path": query.address("/parts/position", subject, key=[query.key], late=late_pair),
         "neighbours": neighbours,
     }
 
@@ -417,13 +425,6 @@ def _find_answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | N
         key=lambda answer: (answer["extractor"] == PERSON, answer["id"]),
         default=None,
     )
-
-
-def _list_row_work(app_state: AppState, task: str, key: str) -> list[dict[str, Any]]:
-    """Return the documents of the newest work that asks a row, and that forgets it."""
-    kinds = (ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task))
-    newest_work = [app_state.running.get_newest(kind, row_key=key) for kind in kinds]
-    return [work.document for work in newest_work if work is not None]
 
 
 def estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
@@ -591,9 +592,8 @@ def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) 
             # Typing the key has confirmed it.
             ws.ask_person = lambda _question: True
             report = asdict(forget.forget_rows(ws, [key]))
-        app_state.running.delete_about(key)
         # The result of an edit of many rows names refused rows.
-        app_state.running.delete_finished(BULK_EDIT_WORK_KIND.format(task))
+        app_state.running.delete_finished(row_key=key, kind=BULK_EDIT_WORK_KIND.format(task))
         # The result outlives the row, so it must not contain the name.
         return {
             name: value for name, value in report.items() if name not in {"username", "usernames"}

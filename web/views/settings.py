@@ -43,11 +43,13 @@ def _render_settings_template(app_state: AppState, template: str, task: str | No
     """
     with app_state.open_to_read(task) as ws:
         # Work that ends while the index is read must count as running: the part loads itself again.
-        work_documents = {}
-        for command in ("index", "doctor"):
-            work = app_state.running.get_newest(f"{command} {ws.settings.task}")
-            if work is not None:
-                work_documents[command] = work.document
+        newest_work = {
+            command: app_state.running.get_newest(f"{command} {ws.settings.task}")
+            for command in ("index", "doctor")
+        }
+        work_documents = {
+            command: work.document for command, work in newest_work.items() if work is not None
+        }
 
         report = status.read_status(ws)
         document = report.document
