@@ -27,7 +27,7 @@ from pipeline.engine.user_task import UserTask
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
 from pipeline.tables.row_findings import SourceRow
-from pipeline.tables.row_import import FindingGroup, ImportOptions, ImportReport
+from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.tables.source import FileSource
 from pipeline.workflows import add_expert, ask, new_task_files, preflight, row_additions
 from web.app_state import PEOPLE_TASK, AppState
@@ -52,7 +52,7 @@ from web.question_form import (
 from web.render import FormFields, PageState, render_page
 from web.uploads import Upload
 from web.views.command_api import start_command
-from web.views.new_row import make_new_row_variables
+from web.views.new_row import NewRowForm, list_row_fields
 
 router = APIRouter()
 
@@ -231,7 +231,8 @@ def render_add(
             ws,
             max_bytes=MAX_FILE_BYTES,
             person_fields=PERSON_FIELDS,
-            **make_new_row_variables(ws.data, ws.task),
+            new_row=NewRowForm(),
+            row_fields=list_row_fields(ws.data, ws.task),
             **values,
         )
 
@@ -260,10 +261,10 @@ def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLRe
     if "ask" in form and upload.created_task:
         mode = form.get("mode", "")
         return ask_in_mode(app_state, upload.created_task, upload.mode_choices, mode)
+    if "question" in form and upload.columns:
+        # Another tab may have typed another question.
+        upload.typed_question = read_question_form(form, upload.columns)
     if upload.state not in IDLE_STATES:
-        if "question" in form and upload.columns:
-            # Another tab may have typed another question.
-            upload.typed_question = read_question_form(form, upload.columns)
         return _render_upload(
             app_state,
             number,
@@ -271,9 +272,6 @@ def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLRe
         )
 
     typed = upload.typed_question
-    if "question" in form:
-        typed = read_question_form(form, upload.columns)
-        upload.typed_question = typed
     typed.messages.clear()
     error_message = ""
     try:
@@ -558,7 +556,10 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
         "upload_document": document,
         "importer": IMPORTERS.get(upload.task, ROW_IMPORTER),
         "work": upload.work.document if upload.work else None,
-        "column_targets": _column_targets(preview),
+        # Labels of the imported columns by their name in the file.
+        "column_targets": {
+            column["name"]: column["label"] for column in preview.columns if column["name"]
+        },
         "max_trial_usd": MAX_TRIAL_USD,
         "suggested_name": upload.suggested_name
         or new_task_files.suggest_task_name(str(upload.path)),
@@ -566,23 +567,13 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
         "kind_parts": KIND_PARTS,
         "role_labels": ROLE_LABELS,
         "unsent_role": UNSENT_ROLE,
-        "finding_groups": _sort_groups(preview),
+        # Rejected rows first, then the largest groups.
+        "finding_groups": sorted(
+            preview.groups.values(), key=lambda group: (group.kind != "rejected", -group.count)
+        ),
         "findings": preview.findings[:MAX_LISTED_FINDINGS],
         "finding_count": sum(preview.counts.values()),
         "finding_labels": FINDING_LABELS,
         "is_busy": document["state"] in BUSY_STATES,
         "error_message": "",
     }
-
-
-def _column_targets(report: ImportReport) -> dict[str, str]:
-    """Return the labels of the imported columns by their name in the file."""
-    return {column["name"]: column["label"] for column in report.columns if column["name"]}
-
-
-def _sort_groups(report: ImportReport) -> list[FindingGroup]:
-    """Return the groups of findings: rejected rows first, then the largest groups."""
-    return sorted(
-        report.groups.values(),
-        key=lambda group: (group.kind != "rejected", -group.count),
-    )
