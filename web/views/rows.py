@@ -1,6 +1,6 @@
 """Rows page: the rows of a task with their answers, filtered and sorted, page by page."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
@@ -62,6 +62,19 @@ COLUMN_LABELS = {
 REVIEW_LABELS = {"yes": "reviewed", "no": "not reviewed"}
 # Filters by confidence, with their labels.
 DOUBT_LABELS = {"yes": "doubtful", "no": "not doubtful"}
+# Make the label of a filter from its text, by parameter. Others are displayed as they are.
+FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
+    "find": "words: {}".format,
+    "state": state_label,
+    "extractor": "version: {}".format,
+    "min_score": "score from {}".format,
+    "max_score": "score to {}".format,
+    "where": conditions.describe_condition,
+    "only": conditions.describe_condition,
+    "id": "row {}".format,
+    "reviewed": REVIEW_LABELS.__getitem__,
+    "doubtful": DOUBT_LABELS.__getitem__,
+}
 
 
 @router.get(
@@ -481,13 +494,6 @@ def list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
 
     The filter for rows to which two versions gave different answers is a single label, the first.
     """
-    labels = {
-        "find": "words: {}",
-        "extractor": "version: {}",
-        "min_score": "score from {}",
-        "max_score": "score to {}",
-        "id": "row {}",
-    }
     chips = []
     if query.differ:
         label = " ≠ ".join(map(version_label, query.differ))
@@ -497,15 +503,7 @@ def list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
             continue
         other_texts = [other_text for other, other_text in query.filter_pairs if other == name]
         other_texts.remove(text)
-        label = labels.get(name, "{}").format(text)
-        if name == "state":
-            label = state_label(text)
-        elif name == "reviewed":
-            label = REVIEW_LABELS[text]
-        elif name == "doubtful":
-            label = DOUBT_LABELS[text]
-        elif name in {"only", "where"}:
-            label = conditions.describe_condition(text)
+        label = FILTER_LABELS.get(name, str)(text)
         chips.append(FilterChip(label, query.address("/", task, **{name: other_texts})))
     return chips
 
