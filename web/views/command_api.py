@@ -15,7 +15,6 @@ from pydantic import RootModel
 
 from pipeline.batch import batch_files, budget, submit
 from pipeline.batch.batch_plan import Selection
-from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
@@ -202,7 +201,7 @@ def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
 
     ws.sync_rows()
     batch_plan = submit.plan_submit(ws, Selection(row_ids=pilot_ids))
-    plan = SubmitReport(batch_plan).document(ws.model, dry=True)
+    plan = submit.SubmitReport(batch_plan).document(ws.model, dry=True)
     return {**plan, "cost": plan["estimated_cost"], "recommended": "batch"}
 
 

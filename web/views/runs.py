@@ -12,16 +12,18 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse, HTMLResponse
 
 from pipeline.batch import batch_files
-from pipeline.batch import report as batch_report
 from pipeline.batch.held_batches import describe_ways_out
-from pipeline.batch.report import COST_KEYS, BatchSummary, make_batch_summary
+from pipeline.batch.report import (
+    COST_KEYS,
+    BatchSummary,
+    make_batch_summary,
+    summarize_costs,
+)
 from pipeline.core.errors import FindableError
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
 from pipeline.ops import status
 from pipeline.store import answers, batches
-from pipeline.store.batches import BatchRow
 from web import charts, run_summary
 from web.app_state import AppState
 from web.background_work import BackgroundJob
@@ -41,7 +43,8 @@ MAX_NAMED_ROWS = 50
 # Batches of a live run whose files are linked.
 MAX_LISTED_PARTS = 10
 CANCEL_WORK_KIND = "cancel batch {}"
-FILE_KINDS = ("requests", "results")
+# Take the folder of the workspace and the number of a batch, by kind of file.
+FILE_PATHS = {"requests": batch_files.request_path, "results": batch_files.result_path}
 BatchNumber = Annotated[int, Path(ge=1, le=MAX_BATCH_NUMBER)]
 BatchNumberQuery = Annotated[int, Query(ge=1, le=MAX_BATCH_NUMBER)]
 CostKey = Annotated[str, Query(pattern=f"^({'|'.join(COST_KEYS)})$")]
@@ -67,7 +70,7 @@ def get_file(
 ) -> FileResponse:
     """Return the request file or result file of a batch unchanged; 404 if there is no such file."""
     with app_state.open_to_read() as ws:
-        path = _file_path(ws.data, number, which)
+        path = FILE_PATHS[which](ws.data, number)
     if not path.is_file():
         raise RequestRefusedError(
             404,
@@ -86,8 +89,8 @@ def render_runs(
     `by` is the key, such as the task. The budgets are those of `task`.
     """
     with app_state.open_to_read(task) as ws:
-        days = batch_report.summarize_costs(ws.store, ws.tasks, group_key="day")
-        costs = batch_report.summarize_costs(ws.store, ws.tasks, group_key=by)
+        days = summarize_costs(ws.store, ws.tasks, group_key="day")
+        costs = summarize_costs(ws.store, ws.tasks, group_key=by)
         return render_page(
             app_state,
             "runs.html",
@@ -303,6 +306,10 @@ def _run_values(
         word = "being cancelled"
     is_over = run.batch.is_finished
     is_api_batch = run.batch.way is Mode.BATCH
+    ways_out = ""
+    if run.batch.is_held:
+        task = ws.find_task(run.batch.task)
+        ways_out = str(describe_ways_out(run.batch.number, task.labels))
     return {
         **summary.document,
         "number": run.batch.run or run.batch.number,
@@ -313,15 +320,8 @@ def _run_values(
         "can_cancel": is_api_batch and not (is_over or is_cancelling or run.is_cancelled),
         "icon": run.icon,
         "word": word,
-        "ways_out": _describe_ways_out(ws.find_task(run.batch.task), run.batch),
+        "ways_out": ways_out,
     }
-
-
-def _describe_ways_out(task: Task, batch: BatchRow) -> str:
-    """Return in words the commands with which a held batch ends; "" for any other batch."""
-    if not batch.is_held:
-        return ""
-    return str(describe_ways_out(batch.number, task.labels))
 
 
 def _list_files(data: FilePath, run: run_summary.Run) -> list[tuple[int, str]]:
@@ -329,15 +329,9 @@ def _list_files(data: FilePath, run: run_summary.Run) -> list[tuple[int, str]]:
     numbers = [part.number for part in run.parts[:MAX_LISTED_PARTS]]
     return [
         (number, kind)
-        for number, kind in product(numbers, FILE_KINDS)
-        if _file_path(data, number, kind).is_file()
+        for number, kind in product(numbers, FILE_PATHS)
+        if FILE_PATHS[kind](data, number).is_file()
     ]
-
-
-def _file_path(data: FilePath, number: int, kind: str) -> FilePath:
-    if kind == "requests":
-        return batch_files.request_path(data, number)
-    return batch_files.result_path(data, number)
 
 
 def _count_outcomes(run: run_summary.Run) -> dict[str, int]:
