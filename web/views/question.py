@@ -132,12 +132,10 @@ def act_on_question(app_state: PageState, task: str, form: FormFields) -> HTMLRe
             _start_trial(app_state, task, typed)
         else:
             _start_writing_change(app_state, task, change, form)
-    except InputError as error:
-        error_message = to_line(error)
-        if typed is not None:
-            error_message = place_message(typed, error)
     except FindableError as error:
         error_message = to_line(error)
+        if typed is not None and isinstance(error, InputError):
+            error_message = place_message(typed, error)
     return _render_change(app_state, task, typed, error_message)
 
 
@@ -278,8 +276,12 @@ def _question_values(app_state: AppState, task: Task, *, task_name: str) -> dict
     if change is None:
         typed = show_question(written_task) if written_task is not None else QuestionForm()
         change = QuestionChange(typed)
-    values: dict[str, Any] = {"question": "", "prompt": "", "fields": []}
-    values["error_message"] = change.error_message
+    values: dict[str, Any] = {
+        "question": "",
+        "prompt": "",
+        "fields": [],
+        "error_message": change.error_message,
+    }
     if written_task is None or app_state.access.readonly:
         try:
             values |= _describe_declaration(task.user_file.declaration)
