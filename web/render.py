@@ -160,14 +160,14 @@ def render_problem(app_state: AppState, problem: dict[str, Any]) -> HTMLResponse
         "task_title": "findable",
         "problem": problem,
     }
-    page = _render(app_state, "problem.html", values)
-    page.status_code = int(problem["status"])
-    return page
+    return _render(app_state, "problem.html", values, status_code=int(problem["status"]))
 
 
-def _render(app_state: AppState, template: str, values: dict[str, Any]) -> HTMLResponse:
+def _render(
+    app_state: AppState, template: str, values: dict[str, Any], *, status_code: int = 200
+) -> HTMLResponse:
     variables = {"readonly": app_state.access.readonly, **values}
-    return HTMLResponse(_templates.get_template(template).render(variables))
+    return HTMLResponse(_templates.get_template(template).render(variables), status_code)
 
 
 def task_title(task: Task) -> str:
