@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
@@ -31,9 +30,8 @@ class NewRowForm:
     texts: Mapping[str, str] = field(default_factory=dict)
     # Message by the column that it belongs to; the empty name has that of the whole row.
     messages: dict[str, str] = field(default_factory=dict)
-    # Key and address of the row that was added last.
+    # Key of the row that was added last.
     added_key: str = ""
-    added_address: str = ""
 
 
 @router.post("/parts/new-row", include_in_schema=False)
@@ -57,8 +55,7 @@ def add_row(app_state: PageState, task: str, form: FormFields) -> HTMLResponse:
     except FindableError as error:
         new_row.messages[""] = to_line(error)
     else:
-        address = f"/row?{urlencode({'task': task, 'key': key})}"
-        new_row = NewRowForm(added_key=key, added_address=address)
+        new_row = NewRowForm(added_key=key)
 
     with app_state.open_to_read(task) as ws:
         return render_page(
