@@ -235,10 +235,12 @@ def _parse_options(criteria: Any, path: str) -> dict[str, str]:
 
 def _check_noul_criteria(criteria: Any, path: str) -> None:
     """Raise a 400 ApiError if the criteria of a noul question are not texts by outcome."""
-    is_object = isinstance(criteria, dict)
-    if not is_object or not criteria.keys() <= _NOUL_CRITERIA:
-        raise _fault(path, "must describe the outcomes true and false")
-    if not all(isinstance(description, str) for description in criteria.values()):
+    is_valid = (
+        isinstance(criteria, dict)
+        and criteria.keys() <= _NOUL_CRITERIA
+        and all(isinstance(description, str) for description in criteria.values())
+    )
+    if not is_valid:
         raise _fault(path, "must describe the outcomes true and false")
 
 

@@ -7,7 +7,7 @@ no lines, and is deleted when the row is forgotten.
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -207,16 +207,19 @@ class BackgroundWork:
                 return work
         return None
 
-    def delete_about(self, row_key: str) -> None:
-        """Delete the finished work about a row."""
-        for work in self.list_jobs():
-            if work.row_key == row_key and work.state != "running":
-                del self._work_by_number[work.number]
+    def describe_newest(self, kinds: Iterable[str], *, row_key: str = "") -> list[dict[str, Any]]:
+        """Return the document of the newest work of each kind about a row, if there is any.
 
-    def delete_finished(self, kind: str) -> None:
-        """Delete the finished work of a kind."""
+        By default, it is the work that is about no single row.
+        """
+        newest_work = [self.get_newest(kind, row_key=row_key) for kind in kinds]
+        return [work.document for work in newest_work if work is not None]
+
+    def delete_finished(self, *, row_key: str, kind: str) -> None:
+        """Delete the finished work about a row, and the finished work of a kind about any row."""
         for work in self.list_jobs():
-            if work.kind == kind and work.state != "running":
+            is_meant = work.row_key == row_key or work.kind == kind
+            if is_meant and work.state != "running":
                 del self._work_by_number[work.number]
 
     def stop_all(self) -> None:

@@ -274,10 +274,9 @@ def make_distribution(name: str, values: Sequence[Any]) -> Distribution:
         values: The values as `FacetValue`, with `label`, `row_count` and `is_range`.
     """
     highest = max((value.row_count for value in values), default=0)
-    if any(value.is_range for value in values):
-        # A chosen range that is no longer counted has no place on the scale.
-        return Distribution(name, values, is_histogram=True, highest=highest)
-    if len(values) > 1 and are_numbers(value.label for value in values):
-        ordered = sorted(values, key=lambda value: float(value.label))
-        return Distribution(name, ordered, is_histogram=True, highest=highest)
-    return Distribution(name, values, is_histogram=False, highest=highest)
+    # A chosen range that is no longer counted has no place on the scale.
+    is_histogram = any(value.is_range for value in values)
+    if not is_histogram and len(values) > 1 and are_numbers(value.label for value in values):
+        values = sorted(values, key=lambda value: float(value.label))
+        is_histogram = True
+    return Distribution(name, values, is_histogram=is_histogram, highest=highest)

@@ -1,29 +1,18 @@
 """Combine the conditions of chosen facet values: any value of a field, and all fields."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from pipeline.core.errors import InputError
-from pipeline.core.where_parser import Comparison, Expression, Junction, Negation, parse_where
+from pipeline.core.where_parser import Comparison, Junction, iterate_comparisons, parse_where
 
 
 def find_column(condition: str) -> str | None:
     """Return the column of a condition; None if it has several columns or is invalid."""
     try:
-        columns = set(_iterate_columns(parse_where(condition)))
+        columns = {comparison.column for comparison in iterate_comparisons(parse_where(condition))}
     except InputError:
         return None
     return columns.pop() if len(columns) == 1 else None
-
-
-def _iterate_columns(expression: Expression) -> Iterator[str]:
-    """Yield the column of each comparison in an expression, from left to right, with duplicates."""
-    if isinstance(expression, Comparison):
-        yield expression.column
-    elif isinstance(expression, Negation):
-        yield from _iterate_columns(expression.negated)
-    else:
-        for part in expression.parts:
-            yield from _iterate_columns(part)
 
 
 def join_chosen(conditions: Iterable[str]) -> list[str]:

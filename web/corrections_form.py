@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
 from pipeline.core.quotes import MISSING_QUOTE_REASON
 from pipeline.engine import corrections
-from pipeline.engine.corrections import InvalidAnswerError
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from web.errors import to_line
@@ -168,29 +167,23 @@ def submit_correction(
     """
     field_name = form.get("field", "")
     texts = nest_texts(form)
+    wrong_path = ""
     try:
         return _apply_form(ws, key, form, texts, editor_name)
     except ChangedMeanwhileError as error:
         message = error.message
         if "undo" not in form:
             message = f"{message}: {CHANGED_MESSAGE}"
-        return CorrectionResult(field_name, message, is_saved=False, texts=texts)
-    except InvalidAnswerError as error:
+    except corrections.InvalidAnswerError as error:
         message = to_plain_reason(error.reason)
         if MISSING_QUOTE_REASON in error.reason:
             message = MISSING_QUOTE_MESSAGE
-        return CorrectionResult(field_name, message, is_saved=False, texts=texts)
     except InputError as error:
         message = to_line(error)
-        if error.field:
+        wrong_path = error.field
+        if wrong_path:
             message = error.message
-        return CorrectionResult(
-            field_name,
-            message,
-            is_saved=False,
-            texts=texts,
-            wrong_path=error.field,
-        )
+    return CorrectionResult(field_name, message, is_saved=False, texts=texts, wrong_path=wrong_path)
 
 
 def _apply_form(

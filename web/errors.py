@@ -90,16 +90,14 @@ def to_problem(error: BaseException) -> dict[str, Any]:
     if isinstance(error, RequestValidationError):
         return _validation_problem(error)
     if isinstance(error, HTTPException):
-        is_unknown_address = error.status_code == 404  # noqa: PLR2004 - HTTP's own number
-        detail = "this address does not exist"
-        if not is_unknown_address:
-            detail = error.detail
+        detail = error.detail
+        if error.status_code == 404:  # noqa: PLR2004 - HTTP's own number
+            detail = "this address does not exist"
         return problem_document(error.status_code, "Refused", detail)
 
-    is_interrupt = isinstance(error, KeyboardInterrupt)
-    cause = "interrupted"
-    if not is_interrupt:
-        cause = f"a bug in findable: {type(error).__name__}"
+    cause = f"a bug in findable: {type(error).__name__}"
+    if isinstance(error, KeyboardInterrupt):
+        cause = "interrupted"
     detail = f"{cause}; check the stored data before you try again"
     return problem_document(500, "Stopped", detail)
 

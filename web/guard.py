@@ -18,8 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.core.command_hint import CommandHint, OptionHint
-from web import errors
-from web.errors import RequestRefusedError
+from web.errors import RequestRefusedError, problem_response, to_problem
 
 MAX_BODY_BYTES = 1 << 20
 # The only request that may send a file.
@@ -241,4 +240,4 @@ def _refusal_response(scope: Scope, refused: RequestRefusedError) -> Response:
     is_page = accepts_html and not scope["path"].startswith("/api")
     if refused.status == 401 and is_page:  # noqa: PLR2004 - HTTP's own number
         return HTMLResponse(_MISSING_TOKEN_HTML, status_code=refused.status)
-    return errors.problem_response(errors.to_problem(refused))
+    return problem_response(to_problem(refused))

@@ -5,12 +5,6 @@ from dataclasses import dataclass
 from pipeline.core.states import Mode
 from pipeline.workflows.preflight import Preflight
 
-_MODE_LABELS = {
-    "batch": "Batch",
-    "flex": "Flex",
-    "live": "Live",
-    "decide": "Decide",
-}
 _MODE_DESCRIPTIONS = {
     "batch": "half price; Gemini may take up to a day",
     "flex": "half price; a reply takes minutes if Gemini is busy",
@@ -57,7 +51,7 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
         choices.append(
             ModeChoice(
                 mode,
-                _MODE_LABELS[mode],
+                mode.capitalize(),
                 _describe_mode(estimate, mode),
                 cost,
                 not way.unpriced_share,

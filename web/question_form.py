@@ -6,7 +6,7 @@ and the role of the column with index N `role.N`.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -247,15 +247,10 @@ def _make_field(typed_field: TypedField, vocabularies: Collection[str]) -> Answe
         if typed_field.vocabulary not in vocabularies:
             raise InputError("name another vocabulary in the task's file, with an editor")
         return field._replace(vocabulary=typed_field.vocabulary)
-    return field._replace(choices=tuple(_split_choices(typed_field)))
-
-
-def _split_choices(typed_field: TypedField) -> Iterator[str]:
-    """Yield the choices of a field; other kinds have none."""
-    if typed_field.kind == CHOICES_KIND:
-        for line in typed_field.choices.splitlines():
-            if line.strip():
-                yield line.strip()
+    if field.kind == CHOICES_KIND:
+        choices = [line.strip() for line in typed_field.choices.splitlines() if line.strip()]
+        return field._replace(choices=tuple(choices))
+    return field
 
 
 def choose_columns(roles: Mapping[str, str]) -> ColumnChoice:

@@ -102,14 +102,16 @@ async def _read_form(request: Request) -> dict[str, str]:
 FormFields = Annotated[dict[str, str], Depends(_read_form)]
 
 
-def get_app_state(request: Request) -> AppState:
-    """Return the state of the page that a request belongs to."""
-    app_state: AppState = request.app.state.app_state
-    return app_state
+async def _get_app_state(request: Request) -> Any:
+    return request.app.state.app_state
+
+
+# State of the page that a request belongs to.
+PageState = Annotated[AppState, Depends(_get_app_state)]
 
 
 def render_page(
-    request: Request,
+    app_state: AppState,
     template: str,
     ws: WorkspaceSession,
     section: str = "",
@@ -118,7 +120,7 @@ def render_page(
     """Render a page, or a part of one, about the task of a workspace.
 
     Args:
-        request: The request; its page decides whether the template shows commands.
+        app_state: The state of the page; decides whether the template shows commands.
         template: Path of the template.
         ws: The workspace, opened with the task.
         section: The navigation entry to highlight, a key of SECTION_PATHS, or empty.
@@ -140,15 +142,14 @@ def render_page(
         "task_title": task_title(ws.task),
         "has_question": isinstance(ws.task, UserTask) and ws.task.user_file.path is not None,
     }
-    return _render(request, template, {**frame, **values})
+    return _render(app_state, template, {**frame, **values})
 
 
-def render_problem(request: Request, problem: dict[str, Any]) -> HTMLResponse:
+def render_problem(app_state: AppState, problem: dict[str, Any]) -> HTMLResponse:
     """Render a problem document as a page, with the status of the problem and the navigation.
 
     The workspace is not opened, so the page lists no tasks.
     """
-    app_state = get_app_state(request)
     values = {
         "task": app_state.settings.task,
         "workspace": str(app_state.settings.data),
@@ -159,15 +160,14 @@ def render_problem(request: Request, problem: dict[str, Any]) -> HTMLResponse:
         "task_title": "findable",
         "problem": problem,
     }
-    page = _render(request, "problem.html", values)
-    page.status_code = int(problem["status"])
-    return page
+    return _render(app_state, "problem.html", values, status_code=int(problem["status"]))
 
 
-def _render(request: Request, template: str, values: dict[str, Any]) -> HTMLResponse:
-    readonly = get_app_state(request).access.readonly
-    html = _templates.get_template(template).render({"readonly": readonly, **values})
-    return HTMLResponse(html)
+def _render(
+    app_state: AppState, template: str, values: dict[str, Any], *, status_code: int = 200
+) -> HTMLResponse:
+    variables = {"readonly": app_state.access.readonly, **values}
+    return HTMLResponse(_templates.get_template(template).render(variables), status_code)
 
 
 def task_title(task: Task) -> str:

@@ -143,4 +143,4 @@ async def _error_response(request: Request, error: Exception) -> Response:
     is_for_program = request.url.path.startswith(PROGRAM_PATHS)
     if is_for_program or "hx-request" in request.headers:
         return errors.problem_response(document)
-    return render_problem(request, document)
+    return render_problem(request.app.state.app_state, document)

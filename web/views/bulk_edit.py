@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
@@ -20,10 +20,9 @@ from pipeline.store.database import Store
 from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.corrections_form import MISSING_NAME_MESSAGE
-from web.editor_cookie import read_editor, remember_editor
+from web.editor_cookie import LastEditor, remember_editor
 from web.errors import RequestRefusedError, to_line
 from web.field_shapes import (
-    FieldShape,
     Texts,
     empty_texts,
     make_shapes,
@@ -31,7 +30,7 @@ from web.field_shapes import (
     parse_texts,
     to_plain_reason,
 )
-from web.render import FormFields, accepted_response, get_app_state, render_page
+from web.render import FormFields, PageState, accepted_response, render_page
 from web.row_query import RowQuery
 from web.views.row import BULK_EDIT_WORK_KIND
 from web.views.rows import list_filter_chips
@@ -49,24 +48,37 @@ BulkEditParameters = Annotated[BulkEditQuery, Query()]
 
 
 @router.get("/set", include_in_schema=False)
-def render_bulk_edit_page(request: Request, query: BulkEditParameters) -> HTMLResponse:
+def render_bulk_edit_page(
+    app_state: PageState, query: BulkEditParameters, last_editor: LastEditor
+) -> HTMLResponse:
     """Render the number of selected rows, the form of a field, and earlier edits of many rows."""
-    return _render_bulk_edit(request, query)
+    return _render_bulk_edit(app_state, query, last_editor)
 
 
 @router.get("/parts/set", include_in_schema=False)
-def render_bulk_edit_work(request: Request, query: BulkEditParameters) -> HTMLResponse:
+def render_bulk_edit_work(
+    app_state: PageState, query: BulkEditParameters, last_editor: LastEditor
+) -> HTMLResponse:
     """Render the progress or the result of the newest edit of many rows."""
-    app_state = get_app_state(request)
     with app_state.open_to_read(query.task) as ws:
-        values = _work_values(
-            request, query, store=ws.store, task=ws.task, task_name=ws.settings.task
+        return render_page(
+            app_state,
+            "parts/bulk_edit_work.html",
+            ws,
+            "rows",
+            is_part=True,
+            editor=last_editor,
+            **_work_values(app_state, query, ws.store, ws.task),
         )
-        return render_page(request, "parts/bulk_edit_work.html", ws, "rows", is_part=True, **values)
 
 
 @router.post("/set", include_in_schema=False)
-def start_bulk_edit(request: Request, query: BulkEditParameters, form: FormFields) -> Response:
+def start_bulk_edit(
+    app_state: PageState,
+    query: BulkEditParameters,
+    form: FormFields,
+    last_editor: LastEditor,
+) -> Response:
     """Start to set the field, or to undo the bulk edit with the number `undo` of the form.
 
     The form's `count` is the number of rows that the person saw. If the number has changed, or a
@@ -74,7 +86,6 @@ def start_bulk_edit(request: Request, query: BulkEditParameters, form: FormField
     status 200. Otherwise the name of the editor is stored in a cookie, and the browser is
     redirected (303) to the page.
     """
-    app_state = get_app_state(request)
     texts = nest_texts(form)
     who = form.get("who", "")
     try:
@@ -90,7 +101,8 @@ def start_bulk_edit(request: Request, query: BulkEditParameters, form: FormField
         message = (
             to_plain_reason(error.message) if isinstance(error, InputError) else to_line(error)
         )
-        return _render_bulk_edit(request, query, message=message, texts=texts, who=who)
+        editor = who or last_editor
+        return _render_bulk_edit(app_state, query, editor, message=message, texts=texts)
 
     response = RedirectResponse(
         query.address("/set", query.task or app_state.settings.task, field=[query.field]),
@@ -121,7 +133,7 @@ class UndoRequest(BaseModel):
 
 @router.post("/api/tasks/{task}/items/set", status_code=202)
 def set_selected_rows(
-    request: Request,
+    app_state: PageState,
     task: str,
     query: BulkEditParameters,
     body: BulkEditRequest,
@@ -133,13 +145,12 @@ def set_selected_rows(
     whole, and the refused rows.
     """
     selection = query.model_copy(update={"task": task})
-    return accepted_response(_start_setting(get_app_state(request), selection, body))
+    return accepted_response(_start_setting(app_state, selection, body))
 
 
 @router.post("/api/tasks/{task}/edits/{number}/undo", status_code=202)
-def undo_bulk_edit(request: Request, task: str, number: int, body: UndoRequest) -> JSONResponse:
+def undo_bulk_edit(app_state: PageState, task: str, number: int, body: UndoRequest) -> JSONResponse:
     """Start to undo all edits of the edit of many rows with this number."""
-    app_state = get_app_state(request)
     return accepted_response(_start_undo(app_state, task, str(number), body.who))
 
 
@@ -150,7 +161,7 @@ def _parse_value(app_state: AppState, query: BulkEditQuery, texts: Texts) -> Any
         InputError: There is no such field, or a text does not have its shape.
     """
     with app_state.open_to_read(query.task) as ws:
-        shape = _read_shapes(ws.task).get(query.field)
+        shape = make_shapes(ws.task.prompt.answer_model).get(query.field)
     if shape is None:
         raise InputError("choose a field", field="field")
     return parse_texts(shape, texts)
@@ -169,7 +180,7 @@ def _start_setting(
     """
     with app_state.open_to_write(query.task) as ws:
         editor_name = corrections.normalize_editor_name(edit.who)
-        if query.field not in _read_shapes(ws.task):
+        if query.field not in make_shapes(ws.task.prompt.answer_model):
             raise InputError("choose a field", field="field")
         row_count = _count_rows(ws.store, ws.task, query=query)
         task = ws.settings.task
@@ -247,43 +258,34 @@ def _start_work(
     return app_state.running.start(kind, run, task=task)
 
 
-def _read_shapes(task: Task) -> dict[str, FieldShape]:
-    return make_shapes(task.prompt.answer_model)
-
-
 def _count_rows(store: Store, task: Task, *, query: BulkEditQuery) -> int:
     with store.read() as tx:
         return task.rows.grid(tx).count_listed(tx, query.row_filter)
 
 
 def _render_bulk_edit(
-    request: Request,
+    app_state: AppState,
     query: BulkEditQuery,
+    editor: str,
     *,
     message: str = "",
     texts: Texts = None,
-    who: str = "",
 ) -> HTMLResponse:
     """Render the page: the number of selected rows, the form of the field, and earlier edits.
 
     Args:
+        editor: Name of the editor, typed in a refused form or earlier in this browser.
         message: Why a form was refused.
         texts: The texts of a refused form.
-        who: The name in a refused form.
     """
-    app_state = get_app_state(request)
     with app_state.open_to_read(query.task) as ws:
         task = ws.settings.task
-        shapes = _read_shapes(ws.task)
+        shapes = make_shapes(ws.task.prompt.answer_model)
         shape = shapes.get(query.field)
         if shape is not None and texts is None:
             texts = empty_texts(shape)
-        values = _work_values(
-            request, query, store=ws.store, task=ws.task, task_name=ws.settings.task
-        )
-        values["editor"] = who or values["editor"]
         return render_page(
-            request,
+            app_state,
             "bulk_edit.html",
             ws,
             "rows",
@@ -297,13 +299,14 @@ def _render_bulk_edit(
             shape=shape,
             texts=texts,
             message=message,
+            editor=editor,
             is_part=False,
-            **values,
+            **_work_values(app_state, query, ws.store, ws.task),
         )
 
 
 def _work_values(
-    request: Request, query: BulkEditQuery, *, store: Store, task: Task, task_name: str
+    app_state: AppState, query: BulkEditQuery, store: Store, task: Task
 ) -> dict[str, Any]:
     """Return the variables of the templates about edits of many rows.
 
@@ -311,9 +314,9 @@ def _work_values(
     - `refusals`: the (row name, reason) pairs of the rows that it refused.
     - `earlier_edits`: all stored edits of the task, the newest first.
     - `work_address`, `form_address`: the addresses that render the work and take the form.
-    - `editor`: the name in the cookie.
     """
-    work = get_app_state(request).running.get_newest(BULK_EDIT_WORK_KIND.format(task_name))
+    task_name = task.subject
+    work = app_state.running.get_newest(BULK_EDIT_WORK_KIND.format(task_name))
     # Read after the work, so that an edit that has ended is among them.
     document = None if work is None else work.document
     with store.read() as tx:
@@ -324,7 +327,6 @@ def _work_values(
         "refusals": _list_refusals(store, task, work=work),
         "earlier_edits": earlier_edits[::-1],
         "form_address": query.address("/set", task_name, field=[query.field]),
-        "editor": read_editor(request),
     }
 
 

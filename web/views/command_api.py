@@ -15,7 +15,6 @@ from pydantic import RootModel
 
 from pipeline.batch import batch_files, budget, submit
 from pipeline.batch.batch_plan import Selection
-from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
@@ -30,7 +29,7 @@ from pipeline.workflows import preflight
 from web.app_state import AppState
 from web.background_work import BackgroundJob, BackgroundWork
 from web.errors import RequestRefusedError
-from web.render import accepted_response, get_app_state, render_page, short_hash
+from web.render import PageState, accepted_response, render_page, short_hash
 from web.work_summary import summarize_work
 
 router = APIRouter()
@@ -61,9 +60,9 @@ ROWS_CHANGED_EVENT = "rows-changed"
 
 
 @router.get("/api/tasks")
-def get_tasks(request: Request) -> list[dict[str, Any]]:
+def get_tasks(app_state: PageState) -> list[dict[str, Any]]:
     """Return the tasks of the workspace."""
-    with get_app_state(request).open_to_read() as ws:
+    with app_state.open_to_read() as ws:
         return [
             {
                 "name": task.subject,
@@ -76,17 +75,17 @@ def get_tasks(request: Request) -> list[dict[str, Any]]:
 
 
 @router.get("/api/tasks/{task}/next")
-def get_next(request: Request, task: str) -> dict[str, Any]:
+def get_next(app_state: PageState, task: str) -> dict[str, Any]:
     """Return the next step to type.
 
     If the page can run the step, `command` names it and `plan` contains its requests and cost.
     """
-    with get_app_state(request).open_to_read(task) as ws:
+    with app_state.open_to_read(task) as ws:
         return _next_step_document(ws, status.read_status(ws).next_command)
 
 
 @router.post("/api/tasks/{task}/next", status_code=202)
-def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONResponse:
+def begin_next(app_state: PageState, task: str, step: str, cost: Usd = 0.0) -> JSONResponse:
     """Start the next step in the background, and return its work with 202.
 
     `step` is the next step that the client expects, as a typed command. If the next step is another
@@ -94,7 +93,6 @@ def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONR
     estimate in USD that the client accepted; if the estimate is higher by then, the work fails
     before anything is sent.
     """
-    app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         next_step = status.read_status(ws).next_command
     if next_step is None or step != str(next_step) or not button_command(next_step):
@@ -203,7 +201,7 @@ def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
 
     ws.sync_rows()
     batch_plan = submit.plan_submit(ws, Selection(row_ids=pilot_ids))
-    plan = SubmitReport(batch_plan).document(ws.model, dry=True)
+    plan = submit.SubmitReport(batch_plan).document(ws.model, dry=True)
     return {**plan, "cost": plan["estimated_cost"], "recommended": "batch"}
 
 
@@ -234,13 +232,12 @@ def plan_embedding(ws: WorkspaceSession) -> dict[str, Any]:
 
 
 @router.get("/parts/state", include_in_schema=False)
-def render_state(request: Request, task: str, seen: str = "") -> HTMLResponse:
+def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLResponse:
     """Render the state of a task: counts, running batches, budgets and background work.
 
     `seen` is the version of the rows that the page shows. If the rows have another version now, the
     response triggers the event ROWS_CHANGED_EVENT in the browser.
     """
-    app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         report = status.read_status(ws)
         document = report.document
@@ -248,7 +245,7 @@ def render_state(request: Request, task: str, seen: str = "") -> HTMLResponse:
         is_busy = any(work["state"] == "running" for work in work_documents)
         rows_version = _read_rows_version(ws.store, ws.task, counts=report.counts)
         response = render_page(
-            request,
+            app_state,
             "parts/state.html",
             ws,
             "rows",
@@ -282,12 +279,12 @@ def _read_rows_version(store: Store, task: Task, *, counts: next_command.StatusC
 
 
 @router.get("/parts/next", include_in_schema=False)
-def render_next(request: Request, task: str) -> HTMLResponse:
+def render_next(app_state: PageState, task: str) -> HTMLResponse:
     """Render the button of the next step with its cost, or nothing if there is no button.
 
     To price a step that asks rows, the rows are synced with their source first.
     """
-    with get_app_state(request).open_to_read(task) as ws:
+    with app_state.open_to_read(task) as ws:
         report = status.read_status(ws)
         next_step = _next_step_document(ws, report.next_command)
         if not next_step["command"]:
@@ -303,7 +300,7 @@ def render_next(request: Request, task: str) -> HTMLResponse:
         cost = plan["cost"] if plan else 0.0
         query = urlencode({"step": next_step["next"], "cost": repr(cost)})
         return render_page(
-            request,
+            app_state,
             "parts/next.html",
             ws,
             "rows",
@@ -362,15 +359,15 @@ def list_budgets(ws: WorkspaceSession) -> list[dict[str, Any]]:
 
 
 @router.get("/api/work")
-def list_work(request: Request) -> list[dict[str, Any]]:
+def list_work(app_state: PageState) -> list[dict[str, Any]]:
     """Return the background work of this page, oldest first."""
-    return [work.document for work in get_app_state(request).running.list_jobs()]
+    return [work.document for work in app_state.running.list_jobs()]
 
 
 @router.get("/api/work/{number}")
-def get_work(request: Request, number: int) -> dict[str, Any]:
+def get_work(app_state: PageState, number: int) -> dict[str, Any]:
     """Return the progress of a background work, and its result or error."""
-    work = get_app_state(request).running.get(number)
+    work = app_state.running.get(number)
     if work is None:
         raise RequestRefusedError(
             404,
@@ -380,12 +377,12 @@ def get_work(request: Request, number: int) -> dict[str, Any]:
 
 
 @router.post("/api/work/{number}/stop")
-def stop_work(request: Request, number: int) -> dict[str, str]:
+def stop_work(app_state: PageState, number: int) -> dict[str, str]:
     """Request background work to end early; it waits for running calls and begins no new call.
 
     Work that does not run, or that is unknown, is refused with 409.
     """
-    work = get_app_state(request).running.get(number)
+    work = app_state.running.get(number)
     if work is None or work.state != "running":
         raise RequestRefusedError(409, f"work {number} does not run any more")
     work.stop_event.set()
@@ -401,12 +398,13 @@ command_router = APIRouter()
 
 
 @command_router.get("/api/{command}")
-def read_command(request: Request, command: str, task: str = "") -> JSONResponse:
+def read_command(
+    app_state: PageState, request: Request, command: str, task: str = ""
+) -> JSONResponse:
     """Run a read-only command, and return its document as with `--json`.
 
     The query parameters are its options. Commands that change something are refused with 405.
     """
-    app_state = get_app_state(request)
     page_command = app_state.get_command(command)
     if not page_command.is_read_only:
         raise RequestRefusedError(
@@ -422,7 +420,7 @@ def read_command(request: Request, command: str, task: str = "") -> JSONResponse
 
 @command_router.post("/api/{command}", status_code=202)
 def begin_command(
-    request: Request,
+    app_state: PageState,
     command: str,
     body: CommandOptions,
     task: str = "",
@@ -432,6 +430,5 @@ def begin_command(
 
     It spends at most `cost` USD, as estimated before it sends.
     """
-    app_state = get_app_state(request)
     task_name = task or app_state.settings_for(task).task
     return accepted_response(start_command(app_state, command, body.root, task_name, cost))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 from pydantic import Field
 
@@ -13,7 +13,7 @@ from pipeline.engine.task import Task
 from pipeline.ops import items
 from pipeline.store.database import Store
 from web import charts, conditions
-from web.render import get_app_state, render_page
+from web.render import PageState, render_page
 from web.row_query import RowQuery
 from web.views.rows import COUNT_TIMEOUT_S
 
@@ -42,11 +42,11 @@ CrossQueryParameters = Annotated[CrossQuery, Query()]
 
 
 @router.get("/parts/cross", include_in_schema=False)
-def render_cross_table(request: Request, query: CrossQueryParameters) -> HTMLResponse:
+def render_cross_table(app_state: PageState, query: CrossQueryParameters) -> HTMLResponse:
     """Render the table, or that counting takes longer than COUNT_TIMEOUT_S."""
-    with get_app_state(request).open_to_read(query.task) as ws:
+    with app_state.open_to_read(query.task) as ws:
         return render_page(
-            request,
+            app_state,
             "parts/cross.html",
             ws,
             "rows",

@@ -27,7 +27,7 @@ from pipeline.engine.user_task import UserTask
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
 from pipeline.tables.row_findings import SourceRow
-from pipeline.tables.row_import import FindingGroup, ImportOptions, ImportReport
+from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.tables.source import FileSource
 from pipeline.workflows import add_expert, ask, new_task_files, preflight, row_additions
 from web.app_state import PEOPLE_TASK, AppState
@@ -49,10 +49,10 @@ from web.question_form import (
     place_message,
     read_question_form,
 )
-from web.render import FormFields, get_app_state, render_page
+from web.render import FormFields, PageState, render_page
 from web.uploads import Upload
 from web.views.command_api import start_command
-from web.views.new_row import make_new_row_variables
+from web.views.new_row import NewRowForm, list_row_fields
 
 router = APIRouter()
 
@@ -100,7 +100,7 @@ ColumnMapping = Annotated[str, Query(alias="map", max_length=4_000)]
 
 
 @router.post("/api/admin/experts", status_code=201)
-async def add_person(request: Request) -> JSONResponse:
+async def add_person(app_state: PageState, request: Request) -> JSONResponse:
     """Save a person, wait a few seconds for the tags, and return 201 with the person.
 
     The body's members are named as the options of `make add-expert` or as the columns of the CSV.
@@ -112,7 +112,6 @@ async def add_person(request: Request) -> JSONResponse:
     422 for an invalid body, 409 for a person that exists, 503 if too many people arrive at once:
     this person was not saved.
     """
-    app_state = get_app_state(request)
     start_time = time.monotonic()
     person = await app_state.save_person(await request.body())
 
@@ -144,6 +143,7 @@ def _reload_person(app_state: AppState, person: add_expert.AddedExpert) -> add_e
 
 @router.post("/api/imports", status_code=202)
 async def drop_file(
+    app_state: PageState,
     request: Request,
     *,
     task: TaskName,
@@ -160,7 +160,6 @@ async def drop_file(
     `map`, `encoding` and `header` have the syntax of `MAP=`, `ENCODING=` and `HEADER=`. `GET` of
     the returned location returns the import that the file would cause.
     """
-    app_state = get_app_state(request)
     if task != NEW_TASK and not await run_in_threadpool(_find_importer, app_state, task):
         raise RequestRefusedError(
             422,
@@ -182,21 +181,21 @@ async def drop_file(
 
 
 @router.get("/api/imports/{number}")
-def get_import(request: Request, number: int) -> dict[str, Any]:
+def get_import(app_state: PageState, number: int) -> dict[str, Any]:
     """Return the state of an upload: its columns, the dry import (`found`), the import (`done`)."""
-    return get_app_state(request).uploads.get(number).document
+    return app_state.uploads.get(number).document
 
 
 @router.delete("/api/imports/{number}", status_code=204)
-def discard_import(request: Request, number: int) -> Response:
+def discard_import(app_state: PageState, number: int) -> Response:
     """Delete an uploaded file; rows that were imported from it stay."""
-    get_app_state(request).uploads.discard(number)
+    app_state.uploads.discard(number)
     return Response(status_code=204)
 
 
 @router.get("/add", include_in_schema=False)
 def render_add(
-    request: Request,
+    app_state: PageState,
     task: str | None = None,
     number: int | None = None,
 ) -> HTMLResponse:
@@ -206,7 +205,6 @@ def render_add(
     workspace need not have the task yet, because the task only preselects the kind of upload. An
     unknown number is refused with 404.
     """
-    app_state = get_app_state(request)
     with app_state.open_to_read(task if task and app_state.has_task(task) else None) as ws:
         values: dict[str, Any] = {
             "upload": None,
@@ -228,21 +226,22 @@ def render_add(
             upload = app_state.uploads.get(number)
             values |= {**_upload_values(upload), "preselected_task": upload.task}
         return render_page(
-            request,
+            app_state,
             "add.html",
             ws,
             max_bytes=MAX_FILE_BYTES,
             person_fields=PERSON_FIELDS,
-            **make_new_row_variables(ws.data, ws.task),
+            new_row=NewRowForm(),
+            row_fields=list_row_fields(ws.data, ws.task),
             **values,
         )
 
 
 @router.get("/parts/import", include_in_schema=False)
-def render_import(request: Request, number: int) -> HTMLResponse:
+def render_import(app_state: PageState, number: int) -> HTMLResponse:
     """Render the state of an upload, or a message without polling if the upload is gone."""
     try:
-        return _render_upload(request, number)
+        return _render_upload(app_state, number)
     except RequestRefusedError as error:
         message = escape(to_line(error))
         html = f'<section id="import"><p class="warn" role="alert">{message}</p></section>'
@@ -250,7 +249,7 @@ def render_import(request: Request, number: int) -> HTMLResponse:
 
 
 @router.post("/parts/import", include_in_schema=False)
-def act_on_import(request: Request, number: int, form: FormFields) -> HTMLResponse:
+def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLResponse:
     """Start the step of the pressed button; render the upload, with the error if it is refused.
 
     The form's members decide: `question` tries the question, `keep` creates the task, and `ask`
@@ -258,25 +257,21 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
     runs, only `ask` can start. Any other form is then refused with a message, but a question in it
     is stored, so that the form shows it again.
     """
-    app_state = get_app_state(request)
     upload = app_state.uploads.get(number)
     if "ask" in form and upload.created_task:
         mode = form.get("mode", "")
         return ask_in_mode(app_state, upload.created_task, upload.mode_choices, mode)
+    if "question" in form and upload.columns:
+        # Another tab may have typed another question.
+        upload.typed_question = read_question_form(form, upload.columns)
     if upload.state not in IDLE_STATES:
-        if "question" in form and upload.columns:
-            # Another tab may have typed another question.
-            upload.typed_question = read_question_form(form, upload.columns)
         return _render_upload(
-            request,
+            app_state,
             number,
             error_message=f"the file is {upload.state} now; nothing was changed",
         )
 
     typed = upload.typed_question
-    if "question" in form:
-        typed = read_question_form(form, upload.columns)
-        upload.typed_question = typed
     typed.messages.clear()
     error_message = ""
     try:
@@ -292,7 +287,7 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
         error_message = place_message(typed, error)
     except FindableError as error:
         error_message = to_line(error)
-    return _render_upload(request, number, error_message=error_message)
+    return _render_upload(app_state, number, error_message=error_message)
 
 
 def ask_in_mode(
@@ -516,13 +511,12 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
     _start_step(app_state, upload, "keep", run)
 
 
-def _render_upload(request: Request, number: int, *, error_message: str = "") -> HTMLResponse:
+def _render_upload(app_state: AppState, number: int, *, error_message: str = "") -> HTMLResponse:
     """Render the state of an upload; raises RequestRefusedError (404) if it is gone."""
-    app_state = get_app_state(request)
     upload = app_state.uploads.get(number)
     with app_state.open_to_read(upload.task if app_state.has_task(upload.task) else None) as ws:
         values = {**_upload_values(upload), "error_message": error_message}
-        return render_page(request, "parts/import.html", ws, **values)
+        return render_page(app_state, "parts/import.html", ws, **values)
 
 
 def _find_importer(app_state: AppState, task: str) -> dict[str, Any]:
@@ -562,7 +556,10 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
         "upload_document": document,
         "importer": IMPORTERS.get(upload.task, ROW_IMPORTER),
         "work": upload.work.document if upload.work else None,
-        "column_targets": _column_targets(preview),
+        # Labels of the imported columns by their name in the file.
+        "column_targets": {
+            column["name"]: column["label"] for column in preview.columns if column["name"]
+        },
         "max_trial_usd": MAX_TRIAL_USD,
         "suggested_name": upload.suggested_name
         or new_task_files.suggest_task_name(str(upload.path)),
@@ -570,23 +567,13 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
         "kind_parts": KIND_PARTS,
         "role_labels": ROLE_LABELS,
         "unsent_role": UNSENT_ROLE,
-        "finding_groups": _sort_groups(preview),
+        # Rejected rows first, then the largest groups.
+        "finding_groups": sorted(
+            preview.groups.values(), key=lambda group: (group.kind != "rejected", -group.count)
+        ),
         "findings": preview.findings[:MAX_LISTED_FINDINGS],
         "finding_count": sum(preview.counts.values()),
         "finding_labels": FINDING_LABELS,
         "is_busy": document["state"] in BUSY_STATES,
         "error_message": "",
     }
-
-
-def _column_targets(report: ImportReport) -> dict[str, str]:
-    """Return the labels of the imported columns by their name in the file."""
-    return {column["name"]: column["label"] for column in report.columns if column["name"]}
-
-
-def _sort_groups(report: ImportReport) -> list[FindingGroup]:
-    """Return the groups of findings: rejected rows first, then the largest groups."""
-    return sorted(
-        report.groups.values(),
-        key=lambda group: (group.kind != "rejected", -group.count),
-    )

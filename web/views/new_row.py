@@ -3,10 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from pipeline.core.errors import FindableError, InputError
@@ -14,7 +12,7 @@ from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
 from pipeline.workflows import row_additions
 from web.errors import to_line
-from web.render import FormFields, get_app_state, render_page
+from web.render import FormFields, PageState, render_page
 
 router = APIRouter()
 
@@ -32,22 +30,20 @@ class NewRowForm:
     texts: Mapping[str, str] = field(default_factory=dict)
     # Message by the column that it belongs to; the empty name has that of the whole row.
     messages: dict[str, str] = field(default_factory=dict)
-    # Key and address of the row that was added last.
+    # Key of the row that was added last.
     added_key: str = ""
-    added_address: str = ""
 
 
 @router.post("/parts/new-row", include_in_schema=False)
-def add_row(request: Request, task: str, form: FormFields) -> HTMLResponse:
+def add_row(app_state: PageState, task: str, form: FormFields) -> HTMLResponse:
     """Add a row to the source of a task; render the form again.
 
     The text of a column is the form's field `column.NAME`. If the row is added, the rendered form
     is empty and has a link to the row. If the row is refused, the form has the typed texts, and the
     reason next to its field, or above the form if it is about no field.
     """
-    app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
-        names = list_columns(ws.data, ws.task)
+        names = [name for name, _, _ in list_row_fields(ws.data, ws.task)]
     texts = {name: form.get(f"{FIELD_PREFIX}{name}", "") for name in names}
     new_row = NewRowForm(texts)
     try:
@@ -59,15 +55,15 @@ def add_row(request: Request, task: str, form: FormFields) -> HTMLResponse:
     except FindableError as error:
         new_row.messages[""] = to_line(error)
     else:
-        address = f"/row?{urlencode({'task': task, 'key': key})}"
-        new_row = NewRowForm(added_key=key, added_address=address)
+        new_row = NewRowForm(added_key=key)
 
     with app_state.open_to_read(task) as ws:
         return render_page(
-            request,
+            app_state,
             "parts/new_row.html",
             ws,
-            **make_new_row_variables(ws.data, ws.task, new_row=new_row),
+            new_row=new_row,
+            row_fields=list_row_fields(ws.data, ws.task),
         )
 
 
@@ -80,38 +76,20 @@ def _check_columns(form: Mapping[str, str], names: Collection[str]) -> None:
         raise InputError("the columns have changed; nothing was added. Check the form")
 
 
-def list_columns(data: Path, task: Task) -> list[str]:
-    """Return the columns of a task's source that a form has a field for; the key comes first.
+def list_row_fields(data: Path, task: Task) -> list[tuple[str, bool, bool]]:
+    """Return (column, is part of the key, has a short text) of each field of a form for a row.
 
-    A form has none if no row can be added to the task, or if it would have too many fields.
-    """
-    if not isinstance(task, UserTask) or not row_additions.can_add_rows(task, data):
-        return []
-    keys = [name for name, _ in task.record.key if name in task.record.columns]
-    names = [*keys, *(name for name in task.record.columns if name not in keys)]
-    return names if len(names) <= MAX_COLUMN_FIELDS else []
-
-
-def make_new_row_variables(
-    data: Path, task: Task, *, new_row: NewRowForm | None = None
-) -> dict[str, Any]:
-    """Return the variables of the template `parts/new_row.html`.
-
-    `new_row` is the typed row, by default an empty row. `row_fields` has for each column of
-    `list_columns` its name, whether it is part of the key, and whether its text is short.
+    The columns are those of the task's source; the key comes first. A form has no field if no row
+    can be added to the task, or if it would have too many fields.
 
     Args:
         data: The folder of the workspace.
     """
-    columns: Mapping[str, str] = {}
-    keys: list[str] = []
-    if isinstance(task, UserTask):
-        columns = task.record.columns
-        keys = [name for name, _ in task.record.key]
-    return {
-        "new_row": new_row or NewRowForm(),
-        "row_fields": [
-            (name, name in keys, columns[name] in SHORT_KINDS or name in keys)
-            for name in list_columns(data, task)
-        ],
-    }
+    if not isinstance(task, UserTask) or not row_additions.can_add_rows(task, data):
+        return []
+    columns = task.record.columns
+    keys = [name for name, _ in task.record.key if name in columns]
+    names = [*keys, *(name for name in columns if name not in keys)]
+    if len(names) > MAX_COLUMN_FIELDS:
+        return []
+    return [(name, name in keys, columns[name] in SHORT_KINDS or name in keys) for name in names]

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from pipeline.batch.judge_runs import DEFAULT_SAMPLE_ROWS
@@ -20,14 +20,14 @@ from pipeline.core.text import plural
 from pipeline.engine.task import Task
 from pipeline.experts import tags
 from pipeline.ops import items
-from pipeline.quality.figures import format_value
+from pipeline.quality.figures import Figure, format_value
 from pipeline.quality.label_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from pipeline.quality.report import read_report_documents
 from pipeline.store import runs
 from pipeline.store.database import Store
 from web import charts
 from web.app_state import PEOPLE_TASK
-from web.render import get_app_state, render_page
+from web.render import PageState, render_page
 from web.views.version_accuracy import (
     LEFT_OUT_REASONS,
     NO_DIFFERENCE_TEXT,
@@ -54,7 +54,7 @@ RECENT_JUDGE_S = 120.0
 
 @router.get("/quality", include_in_schema=False)
 def render_quality(
-    request: Request,
+    app_state: PageState,
     task: str | None = None,
     a: VersionText = "",
     b: VersionText = "",
@@ -65,17 +65,15 @@ def render_quality(
     background work, and for people the counts of tags. The versions `a` and `b` are compared on
     labelled rows; see `find_version_accuracy`.
     """
-    app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         subject = ws.settings.task
         # Work is read first: if it ends while the report is read, the page loads itself again.
-        newest_jobs = [app_state.running.get_newest(f"{kind} {subject}") for kind in WORK_KINDS]
-        documents = [job.document for job in newest_jobs if job is not None]
+        documents = app_state.running.describe_newest(f"{kind} {subject}" for kind in WORK_KINDS)
         work_documents = [{**work, "summary": summarize_work(work)} for work in documents]
         reports = read_report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)
         newest_report = reports[0] if reports else None
         return render_page(
-            request,
+            app_state,
             "quality.html",
             ws,
             "quality",
@@ -93,7 +91,9 @@ def render_quality(
             judge_rows=DEFAULT_SAMPLE_ROWS,
             displayed_work=list(filter(_is_displayed, work_documents)),
             work_documents=work_documents,
-            accuracy=find_version_accuracy(ws, a, b),
+            accuracy=find_version_accuracy(
+                ws.store, ws.task, a, b, doubtful_below=ws.settings.doubtful
+            ),
             left_out_reasons=LEFT_OUT_REASONS,
             min_labelled_rows=MIN_LABELLED_ROWS,
             no_difference=NO_DIFFERENCE,
@@ -143,8 +143,7 @@ def _is_displayed(work: Mapping[str, Any]) -> bool:
 
 def _is_finished_judge(work: Mapping[str, Any]) -> bool:
     command, _, _ = str(work["kind"]).partition(" ")
-    is_done = bool(work["state"] == "done")
-    return is_done and command == JUDGE_COMMAND
+    return command == JUDGE_COMMAND and bool(work["state"] == "done")
 
 
 def _sample_values(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -173,19 +172,20 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
     """
     gates = []
     for gate in report["gates"]:
-        figure = {"unit": "mean", "told": gate["name"], **report["figures"].get(gate["name"], {})}
-        unit = figure["unit"]
+        name = gate["name"]
+        measured = {"unit": "mean", "told": name, **report["figures"].get(name, {})}
+        figure = Figure(name, measured["unit"], measured["told"], gate["low"], gate["high"])
         gates.append(
             {
                 **gate,
-                "description": figure["told"],
-                "display_value": format_value(gate["value"], unit),
-                "target": _format_target(gate["low"], gate["high"], unit),
+                "description": figure.description,
+                "display_value": format_value(gate["value"], figure.unit),
+                "target": figure.bounds_text,
                 "bar": charts.draw_gate(
                     gate["value"],
-                    gate["low"],
-                    gate["high"],
-                    is_share=unit == "share",
+                    figure.low,
+                    figure.high,
+                    is_share=figure.unit == "share",
                 ),
             },
         )
@@ -210,23 +210,6 @@ def _describe_verdict(report: dict[str, Any]) -> str:
     if unmeasured:
         parts.append(f"{unmeasured} had nothing to measure")
     return ", ".join(parts)
-
-
-def _format_target(low: float | None, high: float | None, unit: Any) -> str:
-    """Return the range from `low` to `high` as text; a bound may be None. No bound gives "".
-
-    Args:
-        unit: The unit of the figure, as in `format_value`, such as "share" or "mean".
-    """
-    low_text = "" if low is None else format_value(low, unit)
-    high_text = "" if high is None else format_value(high, unit)
-    if low_text and high_text:
-        return f"{low_text} to {high_text}"
-    if low_text:
-        return f"at least {low_text}"
-    if high_text:
-        return f"at most {high_text}"
-    return ""
 
 
 def _pilot_numbers(store: Store, task: Task) -> dict[str, int]:

@@ -8,7 +8,7 @@ written with the next version. A file that a person wrote is only displayed.
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from pipeline.core.declaration import Declaration
@@ -33,7 +33,7 @@ from web.question_form import (
     read_question_form,
     show_question,
 )
-from web.render import FormFields, get_app_state, render_page
+from web.render import FormFields, PageState, render_page
 from web.views.imports import MAX_TRIAL_USD, TRIAL_ROWS, ask_in_mode
 from web.views.version_accuracy import NO_DIFFERENCE_TEXT
 
@@ -52,13 +52,12 @@ OUTDATED_MESSAGE = "The question was changed meanwhile. This is the typed change
 
 
 @router.get("/question", include_in_schema=False)
-def render_question(request: Request, task: str) -> HTMLResponse:
+def render_question(app_state: PageState, task: str) -> HTMLResponse:
     """Render the question and the fields of a task; 404 if its task has no file."""
-    app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         _drop_outdated_change(app_state, ws.task, task_name=ws.settings.task)
         return render_page(
-            request,
+            app_state,
             "question.html",
             ws,
             **_question_values(app_state, ws.task, task_name=ws.settings.task),
@@ -91,25 +90,24 @@ def _drop_outdated_change(app_state: AppState, task: Task, *, task_name: str) ->
 
 
 @router.get("/parts/question", include_in_schema=False)
-def render_change_result(request: Request, task: str) -> HTMLResponse:
+def render_change_result(app_state: PageState, task: str) -> HTMLResponse:
     """Render the progress or the results of the latest step of a change.
 
     The form with the typed texts is not rendered, so that it is not overwritten. But once the
     change is written into the task's file, the response replaces the form, too.
     """
-    app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         values = _question_values(app_state, ws.task, task_name=ws.settings.task)
         if not values["change"].is_used:
-            return render_page(request, "parts/change_result.html", ws, **values)
-        response = render_page(request, "parts/change.html", ws, **values)
+            return render_page(app_state, "parts/change_result.html", ws, **values)
+        response = render_page(app_state, "parts/change.html", ws, **values)
     response.headers["hx-retarget"] = "#change"
     response.headers["hx-reswap"] = "outerHTML"
     return response
 
 
 @router.post("/parts/question", include_in_schema=False)
-def act_on_question(request: Request, task: str, form: FormFields) -> HTMLResponse:
+def act_on_question(app_state: PageState, task: str, form: FormFields) -> HTMLResponse:
     """Start the step of the pressed button; render the form, with the error if it is refused.
 
     The form's members decide. `discard` forgets the change, `question` tries a change, and `ask`
@@ -117,7 +115,6 @@ def act_on_question(request: Request, task: str, form: FormFields) -> HTMLRespon
     the task's file. A refused form is rendered as it was typed; the change that the page keeps, for
     example from another tab, stays as it is.
     """
-    app_state = get_app_state(request)
     change = app_state.question_changes.get(task)
     if "ask" in form and change is not None and change.is_used:
         return ask_in_mode(app_state, task, change.mode_choices, form.get("mode", ""))
@@ -135,17 +132,15 @@ def act_on_question(request: Request, task: str, form: FormFields) -> HTMLRespon
             _start_trial(app_state, task, typed)
         else:
             _start_writing_change(app_state, task, change, form)
-    except InputError as error:
-        error_message = to_line(error)
-        if typed is not None:
-            error_message = place_message(typed, error)
     except FindableError as error:
         error_message = to_line(error)
-    return _render_change(request, task, typed, error_message)
+        if typed is not None and isinstance(error, InputError):
+            error_message = place_message(typed, error)
+    return _render_change(app_state, task, typed, error_message)
 
 
 def _render_change(
-    request: Request,
+    app_state: AppState,
     task: str,
     typed: QuestionForm | None,
     error_message: str,
@@ -153,19 +148,18 @@ def _render_change(
     """Render the form of a change, and what its latest step has reached.
 
     Args:
-        request: The request.
+        app_state: The state of the page.
         task: The task.
         typed: The form as it was just submitted; None for the form of the latest change.
         error_message: Why a step was refused. It is "" if no step was refused, or if the message is
             in `typed`; then the error of the latest change, if any, is rendered.
     """
-    app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         values = _question_values(app_state, ws.task, task_name=ws.settings.task)
         if typed is not None:
             values["typed"] = typed
         values["error_message"] = error_message or values["error_message"]
-        return render_page(request, "parts/change.html", ws, **values)
+        return render_page(app_state, "parts/change.html", ws, **values)
 
 
 def _start_trial(app_state: AppState, task: str, typed: QuestionForm) -> None:
@@ -282,8 +276,12 @@ def _question_values(app_state: AppState, task: Task, *, task_name: str) -> dict
     if change is None:
         typed = show_question(written_task) if written_task is not None else QuestionForm()
         change = QuestionChange(typed)
-    values: dict[str, Any] = {"question": "", "prompt": "", "fields": []}
-    values["error_message"] = change.error_message
+    values: dict[str, Any] = {
+        "question": "",
+        "prompt": "",
+        "fields": [],
+        "error_message": change.error_message,
+    }
     if written_task is None or app_state.access.readonly:
         try:
             values |= _describe_declaration(task.user_file.declaration)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, NamedTuple
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,7 @@ from pipeline.core.states import STANDARD
 from pipeline.engine import corrections
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.gemini.usage import calculate_cost
 from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage
@@ -27,6 +28,7 @@ from pipeline.quality import pilot
 from pipeline.store import claims
 from pipeline.store.answers import PERSON
 from pipeline.store.confidences import read_confidences
+from pipeline.store.database import Store
 from pipeline.store.reviews import read_review
 from web.answer_differences import compare_versions
 from web.app_state import PEOPLE_TASK, AppState
@@ -38,13 +40,13 @@ from web.corrections_form import (
     submit_correction,
     submit_review,
 )
-from web.editor_cookie import read_editor, remember_editor
+from web.editor_cookie import LastEditor, remember_editor
 from web.errors import RequestRefusedError, to_line
 from web.quotation_marks import color_quotations
 from web.render import (
     FormFields,
+    PageState,
     accepted_response,
-    get_app_state,
     render_page,
     to_text,
 )
@@ -82,21 +84,23 @@ RowPageParameters = Annotated[RowPageQuery, Query()]
 
 
 @router.get("/row", include_in_schema=False)
-def render_row_page(request: Request, query: RowPageParameters) -> HTMLResponse:
+def render_row_page(
+    app_state: PageState, query: RowPageParameters, last_editor: LastEditor
+) -> HTMLResponse:
     """Render the page of a row."""
-    with get_app_state(request).open_to_read(query.task) as ws:
-        values = _row_values(request, ws, query)
-        return render_page(request, "row.html", ws, "rows", **values)
+    with app_state.open_to_read(query.task) as ws:
+        values = _row_values(app_state, ws, query, editor=last_editor)
+        return render_page(app_state, "row.html", ws, "rows", **values)
 
 
 @router.get("/review", include_in_schema=False)
-def begin_review(request: Request, task: str) -> RedirectResponse:
+def begin_review(app_state: PageState, task: str) -> RedirectResponse:
     """Redirect to the first doubtful row, else to the first row that is not reviewed.
 
     The address has the filter of such rows, so that the row's page leads to the next of them. If no
     row is left, redirect to the list of all rows.
     """
-    with get_app_state(request).open_to_read(task) as ws:
+    with app_state.open_to_read(task) as ws:
         for parameters in ({"doubtful": "yes"}, {"reviewed": "no"}):
             query = RowQuery.model_validate(parameters)
             page = items.read_page(ws.store, ws.task, query.row_filter, limit=1, fields=())
@@ -111,20 +115,22 @@ def begin_review(request: Request, task: str) -> RedirectResponse:
 
 
 @router.get("/parts/row", include_in_schema=False)
-def render_row(request: Request, query: RowPageParameters) -> HTMLResponse:
+def render_row(
+    app_state: PageState, query: RowPageParameters, last_editor: LastEditor
+) -> HTMLResponse:
     """Render the current state of a row."""
-    return _render_row(request, query)
+    return _render_row(app_state, query, editor=last_editor)
 
 
 @router.get("/parts/position", include_in_schema=False)
-def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
+def render_position(app_state: PageState, query: RowPageParameters) -> HTMLResponse:
     """Render the place of a row in the list from which it was opened, such as "row 3 of 20".
 
     The query parameter `late` is set if the page of the row did not find the row's neighbours in
     time; then the links to them are rendered, too. A part whose search takes over SORT_TIMEOUT_S is
     left out.
     """
-    with get_app_state(request).open_to_read(query.task) as ws:
+    with app_state.open_to_read(query.task) as ws:
         with ws.store.read() as tx:
             row_id = ws.task.rows.id_of(tx, query.key)
         position = items.find_position(
@@ -137,9 +143,9 @@ def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
         )
         neighbours = Neighbours()
         if query.late:
-            neighbours = _find_neighbours(ws, query, row_id, within_s=SORT_TIMEOUT_S)
+            neighbours = _find_neighbours(ws.store, ws.task, query, row_id, within_s=SORT_TIMEOUT_S)
         return render_page(
-            request,
+            app_state,
             "parts/position.html",
             ws,
             "rows",
@@ -149,7 +155,12 @@ def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
 
 
 @router.post("/parts/row", include_in_schema=False)
-def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> HTMLResponse:
+def act_on_row(
+    app_state: PageState,
+    query: RowPageParameters,
+    form: FormFields,
+    last_editor: LastEditor,
+) -> HTMLResponse:
     """Review, correct, ask or forget a row; render the row, with the error if it is refused.
 
     The form's `act` decides:
@@ -163,10 +174,9 @@ def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> 
     If a form with one of the first four texts is accepted, the editor's name, which the form has in
     `who`, is stored in a cookie.
     """
-    app_state = get_app_state(request)
     key = query.key
     task = query.task or app_state.settings.task
-    editor = form.get("who", read_editor(request))
+    editor = form.get("who", last_editor)
     error_message = ""
     correction = None
     try:
@@ -189,11 +199,11 @@ def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> 
         error_message = to_line(error)
 
     response = _render_row(
-        request,
+        app_state,
         query,
+        editor=editor or last_editor,
         error_message=error_message,
         correction=correction,
-        editor=editor,
     )
     if correction is not None and correction.is_saved:
         remember_editor(response, editor)
@@ -201,51 +211,57 @@ def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> 
 
 
 def _render_row(
-    request: Request,
+    app_state: AppState,
     query: RowPageQuery,
     *,
+    editor: str,
     error_message: str = "",
     correction: CorrectionResult | None = None,
-    editor: str = "",
 ) -> HTMLResponse:
     """Render the state of a row, or a message if this page has deleted the row.
 
     Args:
+        editor: Name of the editor, typed just now or earlier in this browser.
         error_message: An error to display with the row; "" for none.
         correction: How a correction ended that was just submitted.
-        editor: Name of the editor, if it was just submitted.
 
     Raises:
         InputError: There is no such row.
     """
-    app_state = get_app_state(request)
     key = query.key
     with app_state.open_to_read(query.task) as ws:
         task = ws.settings.task
         try:
-            values = _row_values(request, ws, query, correction=correction)
+            values = _row_values(
+                app_state,
+                ws,
+                query,
+                editor=editor,
+                error_message=error_message,
+                correction=correction,
+            )
         except InputError:
             work = app_state.running.get_newest(FORGET_WORK_KIND.format(task), row_key=key)
             if work is None or work.state != "done":
                 raise
             return render_page(
-                request,
+                app_state,
                 "parts/forgotten.html",
                 ws,
                 "rows",
                 key=key,
                 forget_work=work.document,
             )
-        values["error_message"] = error_message
-        values["editor"] = editor or values["editor"]
-        return render_page(request, "parts/row.html", ws, "rows", **values)
+        return render_page(app_state, "parts/row.html", ws, "rows", **values)
 
 
 def _row_values(
-    request: Request,
+    app_state: AppState,
     ws: WorkspaceSession,
     query: RowPageQuery,
     *,
+    editor: str,
+    error_message: str = "",
     correction: CorrectionResult | None = None,
 ) -> dict[str, Any]:
     """Return the variables of the template `parts/row.html`; read the row from the database.
@@ -256,6 +272,8 @@ def _row_values(
 
     Args:
         query: The row and its list.
+        editor: Name of the editor, typed just now or earlier in this browser.
+        error_message: An error to display with the row; "" for none.
         correction: How a correction ended that was just submitted.
 
     Raises:
@@ -264,7 +282,9 @@ def _row_values(
     task = ws.settings.task
     key = query.key
     # Work that ends while the row is read must count as running: the part loads itself again.
-    work_documents = _list_row_work(get_app_state(request), task, key)
+    work_documents = app_state.running.describe_newest(
+        [ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task)], row_key=key
+    )
     row = items.describe_row(ws, key, raw=query.raw)
     row_id = row["item"]
     columns = _text_columns(row.pop("columns"), task)
@@ -284,7 +304,7 @@ def _row_values(
     return {
         **row,
         **make_row_heading(row, task, columns),
-        **_list_links(ws, query, row_id if row["state"] else None),
+        **_list_links(ws.store, ws.task, query, row_id if row["state"] else None),
         "task": task,
         "key": key,
         "raw": query.raw,
@@ -306,14 +326,14 @@ def _row_values(
         "comparison": compare_versions(row["answers"], query.first, query.second),
         "is_comparison_open": bool(query.first or query.second),
         "correction": correction,
-        "editor": read_editor(request),
+        "editor": editor,
         "marks": marks,
         "concepts": concepts,
         "ask_cost": estimate_cost(ws, [row_id]),
         "spent": row["cost"],
         "has_index": ws.is_indexed,
         "work_documents": work_documents,
-        "error_message": "",
+        "error_message": error_message,
     }
 
 
@@ -327,7 +347,8 @@ class Neighbours(NamedTuple):
 
 
 def _find_neighbours(
-    ws: WorkspaceSession,
+    store: Store,
+    task: Task,
     query: RowPageQuery,
     row_id: str,
     *,
@@ -339,8 +360,8 @@ def _find_neighbours(
     """
     try:
         ids = items.read_neighbours(
-            ws.store,
-            ws.task,
+            store,
+            task,
             row_id,
             query.row_filter,
             sort=query.sort or None,
@@ -350,33 +371,36 @@ def _find_neighbours(
         return Neighbours(is_late=True)
 
     previous_address, next_address = (
-        query.address("/row", ws.settings.task, key=[neighbour_id]) if neighbour_id else None
+        query.address("/row", task.subject, key=[neighbour_id]) if neighbour_id else None
         for neighbour_id in ids
     )
     return Neighbours(previous_address, next_address)
 
 
-def _list_links(ws: WorkspaceSession, query: RowPageQuery, row_id: str | None) -> dict[str, Any]:
+def _list_links(
+    store: Store, task: Task, query: RowPageQuery, row_id: str | None
+) -> dict[str, Any]:
     """Return the addresses of a row, of its list, of its place there, and of its neighbours.
 
     Reads the neighbours for at most NEIGHBOUR_TIMEOUT_S. If that is too short, `position_path` has
     the parameter `late`.
 
     Args:
-        ws: The workspace.
+        store: The database.
+        task: The task of the row.
         query: The row and its list.
         row_id: Id of the row; None if the row is in no list.
     """
-    task = ws.settings.task
     neighbours = Neighbours()
     if row_id is not None:
-        neighbours = _find_neighbours(ws, query, row_id, within_s=NEIGHBOUR_TIMEOUT_S)
+        neighbours = _find_neighbours(store, task, query, row_id, within_s=NEIGHBOUR_TIMEOUT_S)
     late_pair = ["1"] if neighbours.is_late else []
+    subject = task.subject
     return {
-        "list_address": query.address("/", task),
+        "list_address": query.address("/", subject),
         "list_pairs": query.pairs,
-        "row_path": query.address("/parts/row", task, key=[query.key]),
-        "position_path": query.address("/parts/position", task, key=[query.key], late=late_pair),
+        "row_path": query.address("/parts/row", subject, key=[query.key]),
+        "position_path": query.address("/parts/position", subject, key=[query.key], late=late_pair),
         "neighbours": neighbours,
     }
 
@@ -401,13 +425,6 @@ def _find_answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | N
         key=lambda answer: (answer["extractor"] == PERSON, answer["id"]),
         default=None,
     )
-
-
-def _list_row_work(app_state: AppState, task: str, key: str) -> list[dict[str, Any]]:
-    """Return the documents of the newest work that asks a row, and that forgets it."""
-    kinds = (ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task))
-    newest_work = [app_state.running.get_newest(kind, row_key=key) for kind in kinds]
-    return [work.document for work in newest_work if work is not None]
 
 
 def estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
@@ -440,18 +457,18 @@ class RowSelection(BaseModel):
 
 
 @router.post("/api/tasks/{task}/items/ask", status_code=202)
-def ask_selected_rows(request: Request, task: str, body: RowSelection) -> JSONResponse:
+def ask_selected_rows(app_state: PageState, task: str, body: RowSelection) -> JSONResponse:
     """Start to ask the chosen rows again, with live calls at full price."""
-    return accepted_response(start_asking(get_app_state(request), task, body.ids))
+    return accepted_response(start_asking(app_state, task, body.ids))
 
 
 @router.post("/api/tasks/{task}/items/free")
-def unpark_selected_rows(request: Request, task: str, body: RowSelection) -> dict[str, Any]:
+def unpark_selected_rows(app_state: PageState, task: str, body: RowSelection) -> dict[str, Any]:
     """Unpark those of the chosen rows that are parked; the next command asks them.
 
     `freed` is their number.
     """
-    with get_app_state(request).open_to_write(task) as ws, ws.store.write() as tx:
+    with app_state.open_to_write(task) as ws, ws.store.write() as tx:
         unparked = claims.unpark(
             tx,
             ws.task.name,
@@ -474,9 +491,9 @@ class ReviewRequest(BaseModel):
 
 
 @router.post("/api/tasks/{task}/items/review")
-def review_row(request: Request, task: str, body: ReviewRequest) -> dict[str, Any]:
+def review_row(app_state: PageState, task: str, body: ReviewRequest) -> dict[str, Any]:
     """Mark the answer of a row as reviewed, or remove the mark; return `key` and `reviewed`."""
-    with get_app_state(request).open_to_write(task) as ws:
+    with app_state.open_to_write(task) as ws:
         corrections.mark_reviewed(
             ws.store,
             ws.task,
@@ -490,9 +507,11 @@ def review_row(request: Request, task: str, body: ReviewRequest) -> dict[str, An
 
 
 @router.post("/api/tasks/{task}/items/cost")
-def price_selected_rows(request: Request, task: str, body: RowSelection) -> dict[str, float | None]:
+def price_selected_rows(
+    app_state: PageState, task: str, body: RowSelection
+) -> dict[str, float | None]:
     """Return the estimated cost in USD of asking the chosen rows again; null if it is unknown."""
-    with get_app_state(request).open_to_read(task) as ws:
+    with app_state.open_to_read(task) as ws:
         return {"cost": estimate_cost(ws, body.ids)}
 
 
@@ -573,9 +592,8 @@ def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) 
             # Typing the key has confirmed it.
             ws.ask_person = lambda _question: True
             report = asdict(forget.forget_rows(ws, [key]))
-        app_state.running.delete_about(key)
         # The result of an edit of many rows names refused rows.
-        app_state.running.delete_finished(BULK_EDIT_WORK_KIND.format(task))
+        app_state.running.delete_finished(row_key=key, kind=BULK_EDIT_WORK_KIND.format(task))
         # The result outlives the row, so it must not contain the name.
         return {
             name: value for name, value in report.items() if name not in {"username", "usernames"}

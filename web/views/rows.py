@@ -1,11 +1,11 @@
 """Rows page: the rows of a task with their answers, filtered and sorted, page by page."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.responses import Response
 
@@ -26,7 +26,7 @@ from pipeline.tables.row_table import REFUSED_STATE
 from web import charts, columns, conditions
 from web.app_state import AppState
 from web.facets import MAX_FACET_VALUES, build_facets, build_field_facets
-from web.render import Mark, get_app_state, render_page, state_label, version_label
+from web.render import Mark, PageState, render_page, state_label, version_label
 from web.row_query import RowQuery, RowQueryParameters
 from web.views.command_api import ROWS_CHANGED_EVENT
 
@@ -62,6 +62,19 @@ COLUMN_LABELS = {
 REVIEW_LABELS = {"yes": "reviewed", "no": "not reviewed"}
 # Filters by confidence, with their labels.
 DOUBT_LABELS = {"yes": "doubtful", "no": "not doubtful"}
+# Make the label of a filter from its text, by parameter. Others are displayed as they are.
+FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
+    "find": "words: {}".format,
+    "state": state_label,
+    "extractor": "version: {}".format,
+    "min_score": "score from {}".format,
+    "max_score": "score to {}".format,
+    "where": conditions.describe_condition,
+    "only": conditions.describe_condition,
+    "id": "row {}".format,
+    "reviewed": REVIEW_LABELS.__getitem__,
+    "doubtful": DOUBT_LABELS.__getitem__,
+}
 
 
 @router.get(
@@ -75,12 +88,12 @@ DOUBT_LABELS = {"yes": "doubtful", "no": "not doubtful"}
     },
 )
 def export_items(
-    request: Request,
+    app_state: PageState,
     format_: Literal["csv", "xlsx", "jsonl"],
     query: RowQueryParameters,
 ) -> StreamingResponse:
     """Stream the selected rows with their answers, as the command `export` writes them."""
-    chunks = _read_export_chunks(get_app_state(request), query, format_)
+    chunks = _read_export_chunks(app_state, query, format_)
     # Read the first chunk now: an error must be the response, not break off the stream.
     first_chunk = next(chunks, b"")
     name = f"{query.task or 'rows'}.{format_}"
@@ -112,12 +125,12 @@ def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> I
 
 
 @router.get("/", include_in_schema=False)
-def render_rows_page(request: Request, query: RowQueryParameters) -> HTMLResponse:
+def render_rows_page(app_state: PageState, query: RowQueryParameters) -> HTMLResponse:
     """Render a page of a task's rows, below the state of the task."""
-    with get_app_state(request).open_to_read(query.task) as ws:
+    with app_state.open_to_read(query.task) as ws:
         values = _rows_values(ws.store, ws.task, settings=ws.settings, query=query)
         return render_page(
-            request,
+            app_state,
             "rows.html",
             ws,
             "rows",
@@ -128,24 +141,24 @@ def render_rows_page(request: Request, query: RowQueryParameters) -> HTMLRespons
 
 
 @router.get("/parts/rows", include_in_schema=False)
-def render_rows(request: Request, query: RowQueryParameters) -> HTMLResponse:
+def render_rows(app_state: PageState, query: RowQueryParameters) -> HTMLResponse:
     """Render the list of selected rows; htmx then shows its address in the browser."""
-    with get_app_state(request).open_to_read(query.task) as ws:
+    with app_state.open_to_read(query.task) as ws:
         values = _rows_values(ws.store, ws.task, settings=ws.settings, query=query)
-        response = render_page(request, "parts/rows.html", ws, "rows", is_part=True, **values)
+        response = render_page(app_state, "parts/rows.html", ws, "rows", is_part=True, **values)
         response.headers["hx-replace-url"] = query.position_address("/", ws.settings.task)
     return response
 
 
 @router.get("/parts/facets", include_in_schema=False)
-def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
+def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLResponse:
     """Render the facets, the charts of answer fields, and the number of the selected rows."""
-    with get_app_state(request).open_to_read(query.task) as ws:
+    with app_state.open_to_read(query.task) as ws:
         task = ws.settings.task
         counts = _count_rows(ws.store, ws.task, query=query)
         field_facets = build_field_facets(counts.fields, query, task)
         return render_page(
-            request,
+            app_state,
             "parts/facets.html",
             ws,
             "rows",
@@ -255,12 +268,12 @@ def _count_rows(store: Store, task: Task, *, query: RowQuery) -> RowCounts:
 
 @router.get("/api/images/thumbnail")
 def get_thumbnail(
-    request: Request,
+    app_state: PageState,
     key: str,
     side: Literal["160", "320", "640"] = "320",
 ) -> Response:
     """Return a small JPEG of an image; `key` is its id, `side` its longer side in pixels."""
-    with get_app_state(request).open_to_read(IMAGES_TASK) as ws:
+    with app_state.open_to_read(IMAGES_TASK) as ws:
         thumbnail = render_thumbnail(ws.store, key, side=int(side))
     return Response(thumbnail, media_type="image/jpeg")
 
@@ -481,13 +494,6 @@ def list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
 
     The filter for rows to which two versions gave different answers is a single label, the first.
     """
-    labels = {
-        "find": "words: {}",
-        "extractor": "version: {}",
-        "min_score": "score from {}",
-        "max_score": "score to {}",
-        "id": "row {}",
-    }
     chips = []
     if query.differ:
         label = " ≠ ".join(map(version_label, query.differ))
@@ -497,15 +503,7 @@ def list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
             continue
         other_texts = [other_text for other, other_text in query.filter_pairs if other == name]
         other_texts.remove(text)
-        label = labels.get(name, "{}").format(text)
-        if name == "state":
-            label = state_label(text)
-        elif name == "reviewed":
-            label = REVIEW_LABELS[text]
-        elif name == "doubtful":
-            label = DOUBT_LABELS[text]
-        elif name in {"only", "where"}:
-            label = conditions.describe_condition(text)
+        label = FILTER_LABELS.get(name, str)(text)
         chips.append(FilterChip(label, query.address("/", task, **{name: other_texts})))
     return chips
 

@@ -8,25 +8,27 @@ from itertools import chain, product
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse, HTMLResponse
 
 from pipeline.batch import batch_files
-from pipeline.batch import report as batch_report
 from pipeline.batch.held_batches import describe_ways_out
-from pipeline.batch.report import COST_KEYS, BatchSummary, make_batch_summary
+from pipeline.batch.report import (
+    COST_KEYS,
+    BatchSummary,
+    make_batch_summary,
+    summarize_costs,
+)
 from pipeline.core.errors import FindableError
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
 from pipeline.ops import status
 from pipeline.store import answers, batches
-from pipeline.store.batches import BatchRow
 from web import charts, run_summary
 from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
-from web.render import FormFields, get_app_state, render_page, task_title
+from web.render import FormFields, PageState, render_page, task_title
 from web.views.command_api import MAX_DISPLAYED_WORK, STOPPABLE_COMMANDS, list_budgets
 from web.views.row import ASK_WORK_KIND, MAX_CHOSEN_ROWS, estimate_cost, start_asking
 
@@ -41,19 +43,20 @@ MAX_NAMED_ROWS = 50
 # Batches of a live run whose files are linked.
 MAX_LISTED_PARTS = 10
 CANCEL_WORK_KIND = "cancel batch {}"
-FILE_KINDS = ("requests", "results")
+# Take the folder of the workspace and the number of a batch, by kind of file.
+FILE_PATHS = {"requests": batch_files.request_path, "results": batch_files.result_path}
 BatchNumber = Annotated[int, Path(ge=1, le=MAX_BATCH_NUMBER)]
 BatchNumberQuery = Annotated[int, Query(ge=1, le=MAX_BATCH_NUMBER)]
 CostKey = Annotated[str, Query(pattern=f"^({'|'.join(COST_KEYS)})$")]
 
 
 @router.get("/api/batches/{number}")
-def get_batch(request: Request, number: BatchNumber) -> dict[str, Any]:
+def get_batch(app_state: PageState, number: BatchNumber) -> dict[str, Any]:
     """Return one batch with its state changes (`moves`) and errors with examples (`reasons`).
 
     State changes are sorted by time, and errors by falling number.
     """
-    with get_app_state(request).open_to_read() as ws, ws.store.read() as tx:
+    with app_state.open_to_read() as ws, ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
         run = run_summary.make_run(tx, [batch])
         return run_summary.describe_run(tx, ws.find_task(batch.task), run, ws.now())
@@ -61,13 +64,13 @@ def get_batch(request: Request, number: BatchNumber) -> dict[str, Any]:
 
 @router.get("/api/batches/{number}/{which}.jsonl")
 def get_file(
-    request: Request,
+    app_state: PageState,
     number: BatchNumber,
     which: Literal["requests", "results"],
 ) -> FileResponse:
     """Return the request file or result file of a batch unchanged; 404 if there is no such file."""
-    with get_app_state(request).open_to_read() as ws:
-        path = _file_path(ws.data, number, which)
+    with app_state.open_to_read() as ws:
+        path = FILE_PATHS[which](ws.data, number)
     if not path.is_file():
         raise RequestRefusedError(
             404,
@@ -78,17 +81,18 @@ def get_file(
 
 
 @router.get("/runs", include_in_schema=False)
-def render_runs(request: Request, task: str | None = None, by: CostKey = "task") -> HTMLResponse:
+def render_runs(
+    app_state: PageState, task: str | None = None, by: CostKey = "task"
+) -> HTMLResponse:
     """Render the newest runs of all tasks, the cost of each day, and the cost by a key.
 
     `by` is the key, such as the task. The budgets are those of `task`.
     """
-    app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
-        days = batch_report.summarize_costs(ws.store, ws.tasks, group_key="day")
-        costs = batch_report.summarize_costs(ws.store, ws.tasks, group_key=by)
+        days = summarize_costs(ws.store, ws.tasks, group_key="day")
+        costs = summarize_costs(ws.store, ws.tasks, group_key=by)
         return render_page(
-            request,
+            app_state,
             "runs.html",
             ws,
             "runs",
@@ -134,7 +138,7 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
 
 @router.get("/batch", include_in_schema=False)
 def render_batch(
-    request: Request,
+    app_state: PageState,
     number: BatchNumberQuery,
     task: str | None = None,
 ) -> HTMLResponse:
@@ -142,16 +146,15 @@ def render_batch(
 
     The page stays on `task`; the default is the task of the run.
     """
-    app_state = get_app_state(request)
     if not task:
         with app_state.open_to_read() as ws, ws.store.read() as tx:
             task = ws.find_task(batches.get_batch(tx, number).task).subject
-    return _render_batch(request, number, task)
+    return _render_batch(app_state, number, task)
 
 
 @router.post("/parts/batch", include_in_schema=False)
 def act_on_batch(
-    request: Request,
+    app_state: PageState,
     number: BatchNumberQuery,
     task: str,
     form: FormFields,
@@ -162,7 +165,6 @@ def act_on_batch(
     background; any other form cancels the batch `number`. Its run may be of another task than the
     page, whose task is `task`.
     """
-    app_state = get_app_state(request)
     error_message = ""
     try:
         with app_state.open_to_read() as ws, ws.store.read() as tx:
@@ -175,7 +177,7 @@ def act_on_batch(
             start_cancelling(app_state, number, run_task.subject)
     except FindableError as error:
         error_message = to_line(error)
-    return _render_batch(request, number, task, error_message=error_message)
+    return _render_batch(app_state, number, task, error_message=error_message)
 
 
 def start_cancelling(app_state: AppState, number: int, task: str) -> BackgroundJob:
@@ -190,7 +192,7 @@ def start_cancelling(app_state: AppState, number: int, task: str) -> BackgroundJ
 
 
 def _render_batch(
-    request: Request,
+    app_state: AppState,
     number: int,
     task: str,
     *,
@@ -201,7 +203,6 @@ def _render_batch(
     At most MAX_NAMED_ROWS of its rows are named. If the run is over, at most MAX_CHOSEN_ROWS failed
     rows can be asked again, for the displayed cost.
     """
-    app_state = get_app_state(request)
     # Work is read first: if it ends while the run is read, the page loads itself again.
     job_documents = [job.document for job in app_state.running.list_jobs() if not job.row_key]
     with app_state.open_to_read(task) as ws, ws.store.read() as tx:
@@ -226,7 +227,7 @@ def _render_batch(
             retry_cost = estimate_cost(ws, retry_ids)
     with app_state.open_to_read(task) as ws:
         return render_page(
-            request,
+            app_state,
             "batch.html",
             ws,
             "runs",
@@ -305,6 +306,10 @@ def _run_values(
         word = "being cancelled"
     is_over = run.batch.is_finished
     is_api_batch = run.batch.way is Mode.BATCH
+    ways_out = ""
+    if run.batch.is_held:
+        task = ws.find_task(run.batch.task)
+        ways_out = str(describe_ways_out(run.batch.number, task.labels))
     return {
         **summary.document,
         "number": run.batch.run or run.batch.number,
@@ -315,15 +320,8 @@ def _run_values(
         "can_cancel": is_api_batch and not (is_over or is_cancelling or run.is_cancelled),
         "icon": run.icon,
         "word": word,
-        "ways_out": _describe_ways_out(ws.find_task(run.batch.task), run.batch),
+        "ways_out": ways_out,
     }
-
-
-def _describe_ways_out(task: Task, batch: BatchRow) -> str:
-    """Return in words the commands with which a held batch ends; "" for any other batch."""
-    if not batch.is_held:
-        return ""
-    return str(describe_ways_out(batch.number, task.labels))
 
 
 def _list_files(data: FilePath, run: run_summary.Run) -> list[tuple[int, str]]:
@@ -331,15 +329,9 @@ def _list_files(data: FilePath, run: run_summary.Run) -> list[tuple[int, str]]:
     numbers = [part.number for part in run.parts[:MAX_LISTED_PARTS]]
     return [
         (number, kind)
-        for number, kind in product(numbers, FILE_KINDS)
-        if _file_path(data, number, kind).is_file()
+        for number, kind in product(numbers, FILE_PATHS)
+        if FILE_PATHS[kind](data, number).is_file()
     ]
-
-
-def _file_path(data: FilePath, number: int, kind: str) -> FilePath:
-    if kind == "requests":
-        return batch_files.request_path(data, number)
-    return batch_files.result_path(data, number)
 
 
 def _count_outcomes(run: run_summary.Run) -> dict[str, int]:

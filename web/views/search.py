@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, BeforeValidator, Field
 
@@ -14,7 +14,7 @@ from pipeline.engine.task import IndexedTask
 from pipeline.index.hits import Hit, format_hit_heading
 from pipeline.index.search import SearchReport, SearchSession, make_search_options
 from web import errors
-from web.render import get_app_state, render_page
+from web.render import PageState, render_page
 
 router = APIRouter()
 # Tags listed for each hit, and as filters of the whole result.
@@ -73,7 +73,9 @@ class SearchParameters(BaseModel):
 
 
 @router.get("/search", include_in_schema=False)
-def render_search(request: Request, query: Annotated[SearchParameters, Query()]) -> HTMLResponse:
+def render_search(
+    app_state: PageState, query: Annotated[SearchParameters, Query()]
+) -> HTMLResponse:
     """Render the best matches, or the error of the search with its status.
 
     If Gemini does not answer, words alone rank the rows, and the page says so. Without a query the
@@ -88,7 +90,7 @@ def render_search(request: Request, query: Annotated[SearchParameters, Query()])
         "example_query": "",
         "is_words_only": False,
     }
-    with get_app_state(request).open_to_search(query.task) as ws:
+    with app_state.open_to_search(query.task) as ws:
         try:
             values["example_query"] = ws.indexed_task.example_question
             with SearchSession(ws) as open_index:
@@ -96,7 +98,7 @@ def render_search(request: Request, query: Annotated[SearchParameters, Query()])
                     values |= _search(open_index, query)
         except FindableError as error:
             values["failure"] = errors.to_problem(error)
-        page = render_page(request, "search.html", ws, "search", **values)
+        page = render_page(app_state, "search.html", ws, "search", **values)
 
     if values["failure"] and query.has_query:
         page.status_code = values["failure"]["status"]

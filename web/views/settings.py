@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from pipeline.core.settings import list_setting_rows
 from pipeline.index.builds import Builds
 from pipeline.ops import status
-from web.render import get_app_state, render_page
+from web.app_state import AppState
+from web.render import PageState, render_page
 from web.views.command_api import plan_embedding
 
 router = APIRouter()
@@ -18,18 +19,18 @@ PROMINENT_SETTINGS = ("DATA", "DATABASE_URL", "MODEL", "TIER", "BUDGET_PER_DAY",
 
 
 @router.get("/settings", include_in_schema=False)
-def render_settings(request: Request, task: str | None = None) -> HTMLResponse:
+def render_settings(app_state: PageState, task: str | None = None) -> HTMLResponse:
     """Render the settings, the index, and the button of the health check."""
-    return _render_settings_template(request, "settings.html", task)
+    return _render_settings_template(app_state, "settings.html", task)
 
 
 @router.get("/parts/settings", include_in_schema=False)
-def render_health(request: Request, task: str) -> HTMLResponse:
+def render_health(app_state: PageState, task: str) -> HTMLResponse:
     """Render the index and the health check."""
-    return _render_settings_template(request, "parts/health.html", task)
+    return _render_settings_template(app_state, "parts/health.html", task)
 
 
-def _render_settings_template(request: Request, template: str, task: str | None) -> HTMLResponse:
+def _render_settings_template(app_state: AppState, template: str, task: str | None) -> HTMLResponse:
     """Render a template with the settings, the index with its builds, and the newest work.
 
     Settings that were set or are in PROMINENT_SETTINGS are listed first, apart from the others. The
@@ -40,14 +41,15 @@ def _render_settings_template(request: Request, template: str, task: str | None)
         template: Path of the template: the whole page or a part.
         task: The task, or None for the default task.
     """
-    app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         # Work that ends while the index is read must count as running: the part loads itself again.
-        work_documents = {}
-        for command in ("index", "doctor"):
-            work = app_state.running.get_newest(f"{command} {ws.settings.task}")
-            if work is not None:
-                work_documents[command] = work.document
+        newest_work = {
+            command: app_state.running.get_newest(f"{command} {ws.settings.task}")
+            for command in ("index", "doctor")
+        }
+        work_documents = {
+            command: work.document for command, work in newest_work.items() if work is not None
+        }
 
         report = status.read_status(ws)
         document = report.document
@@ -61,7 +63,7 @@ def _render_settings_template(request: Request, template: str, task: str | None)
             or setting.name.removeprefix("FINDABLE_") in PROMINENT_SETTINGS
         ]
         return render_page(
-            request,
+            app_state,
             template,
             ws,
             "settings",

@@ -3,13 +3,21 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 
-from pipeline.engine.session import WorkspaceSession
-from pipeline.quality import label_accuracy
-from pipeline.quality.label_accuracy import AccuracyReport, VersionChoices
+from pipeline.engine.task import Task
+from pipeline.quality.label_accuracy import (
+    HAS_NO_ANSWER,
+    HAS_OTHER_INPUT,
+    IS_EXAMPLE,
+    AccuracyReport,
+    VersionChoices,
+    list_version_choices,
+    measure_versions,
+)
 from pipeline.store import answers
-from web.render import get_app_state
+from pipeline.store.database import Store
+from web.render import PageState
 
 router = APIRouter()
 
@@ -18,9 +26,9 @@ VersionText = Annotated[str, Query(max_length=200)]
 SAME_VERSION_MESSAGE = "Choose two different versions."
 NO_DIFFERENCE_TEXT = "could be chance"
 LEFT_OUT_REASONS = {
-    label_accuracy.IS_EXAMPLE: "used as an example in its question",
-    label_accuracy.HAS_NO_ANSWER: "not answered by it",
-    label_accuracy.HAS_OTHER_INPUT: "changed since it answered",
+    IS_EXAMPLE: "used as an example in its question",
+    HAS_NO_ANSWER: "not answered by it",
+    HAS_OTHER_INPUT: "changed since it answered",
 }
 
 
@@ -38,32 +46,37 @@ class VersionAccuracy(NamedTuple):
 
 @router.get("/api/tasks/{task}/accuracy")
 def get_accuracy(
-    request: Request, task: str, a: VersionText = "", b: VersionText = ""
+    app_state: PageState, task: str, a: VersionText = "", b: VersionText = ""
 ) -> dict[str, Any]:
     """Return how often stored versions are right on labelled rows, as `eval` does.
 
     `a` and `b` are versions with answers. Without them, the newest two are measured.
     """
-    with get_app_state(request).open_to_read(task) as ws:
-        report = _measure(ws, (a, b))
+    with app_state.open_to_read(task) as ws:
+        with ws.store.read() as tx:
+            report = measure_versions(tx, ws.task, (a, b), doubtful_below=ws.settings.doubtful)
         return {**report.to_document(), "placeholder": ws.has_placeholder_answers}
 
 
-def find_version_accuracy(ws: WorkspaceSession, a: str, b: str) -> VersionAccuracy | None:
+def find_version_accuracy(
+    store: Store, task: Task, a: str, b: str, *, doubtful_below: float
+) -> VersionAccuracy | None:
     """Return the accuracy of two versions; None if there is nothing to compare yet.
 
     There is nothing to compare if fewer than two versions have answers and no answer is labelled.
 
     Args:
-        ws: The workspace.
+        store: The database.
+        task: The task.
         a: A version with answers, or "" for the default: the newest two with labelled answers.
         b: The other version, or "" to measure only `a`.
+        doubtful_below: Answers with a lower confidence are doubtful.
 
     Raises:
         InputError: A version has no answers.
     """
-    with ws.store.read() as tx:
-        choices = label_accuracy.list_version_choices(tx, ws.task)
+    with store.read() as tx:
+        choices = list_version_choices(tx, task)
     if not choices.labelled:
         return VersionAccuracy() if len(choices.answered) > 1 else None
 
@@ -74,16 +87,10 @@ def find_version_accuracy(ws: WorkspaceSession, a: str, b: str) -> VersionAccura
     elif a == b:
         texts = (a,)
         error_message = SAME_VERSION_MESSAGE
-    report = _measure(ws, texts)
-    unasked_version = _find_unasked_version(choices, report, ws.task.version_label)
+    with store.read() as tx:
+        report = measure_versions(tx, task, texts, doubtful_below=doubtful_below)
+    unasked_version = _find_unasked_version(choices, report, task.version_label)
     return VersionAccuracy(choices.labelled, report, unasked_version, error_message)
-
-
-def _measure(ws: WorkspaceSession, texts: Sequence[str]) -> AccuracyReport:
-    with ws.store.read() as tx:
-        return label_accuracy.measure_versions(
-            tx, ws.task, texts, doubtful_below=ws.settings.doubtful
-        )
 
 
 def _find_unasked_version(
