@@ -570,7 +570,7 @@ class _GridBuilder:
             doubtful_name=self._confidences.doubtful_name,
             doubtful_fields_name=self._confidences.doubtful_fields_name,
             least_confidence_name=self._confidences.least_name,
-            dotted_names=self._confidences.dotted_names,
+            dotted_names=self._make_dotted_names(),
             confidence_names={
                 name: self._confidences.names[field]
                 for name, field in self._fields.items()
@@ -586,6 +586,15 @@ class _GridBuilder:
             ),
             read_extra_values=self._read_answers,
         )
+
+    def _make_dotted_names(self) -> dict[str, str]:
+        """Return the names of listed values by the names that WHERE= accepts for them, too."""
+        names = {
+            f"answer{separator}{field}": name
+            for name, field in self._fields.items()
+            for separator in "._"
+        }
+        return {**names, **self._confidences.dotted_names}
 
     def _listed_name(self, name: str) -> str:
         """Return the name of a column about the answer, with a prefix if the name is taken."""
@@ -704,7 +713,13 @@ class _GridBuilder:
             expression,
             (column_cells, dotted_cells, field_cells, review_cells, confidence_cells),
             tx=self._tx,
+            list_more_names=self._list_more_names,
         )
+
+    def _list_more_names(self) -> list[str]:
+        """Return the names of WHERE= about confidences and reviews."""
+        names = self._confidences.list_condition_names()
+        return [*names, self._review_name] if self._review_name else names
 
     def _example_condition(self) -> str:
         """Return a WHERE= text about the first text column that is no key, or the last column."""

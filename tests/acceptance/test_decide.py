@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import signal
 import time
 from collections import Counter
@@ -510,6 +511,13 @@ def test_mixed_rows_are_tried_by_both_models(
     open_heading = "request 2 of 2, other fields: summary\n"
     assert printed.count(closed_heading) == printed.count(open_heading) == 1
     assert printed.index(closed_heading) < printed.index(open_heading)
+    # The questions are printed with their options, as they are sent.
+    options = outside_server.decisions[-1]["questions"]["tone"]["criteria"]
+    option_lines = "".join(f"        {option}\n" for option in options)
+    assert options.keys() == set(options.values()) == {"praise", "blame", "neutral"}
+    assert f"    tone (choice): tone\n{option_lines}" in printed
+    assert "    is_urgent (yes or no): is urgent\n" in printed
+    assert re.search(r"    is_urgent \(0\.\d+\): (true|false)\n", printed)
 
     outside_server.troubles.decision_faults = ["blocked"]
     (blocked,) = served_tickets.read_json("try", mode="decide", n=1)["items"]
