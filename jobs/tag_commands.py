@@ -133,7 +133,7 @@ def tag(
     # Only people read the next command; the JSON document has none.
     next_command = None
     if not should_print_json():
-        next_command = status.read_status(ws).next_command
+        next_command = _repeat_mode(status.read_status(ws).next_command, mode)
 
     def check() -> None:
         for summary in report.ingested:
@@ -144,6 +144,18 @@ def tag(
     document = {**report.document(), "placeholder": ws.has_placeholder_answers}
     output = partial(_print_tag_report, report, labels, next_command)
     return CommandReport(document, output, check)
+
+
+def _repeat_mode(next_command: CommandHint | None, mode: str) -> CommandHint | None:
+    """Return the next command; if it is `tag`, with the mode that a person chose for this one.
+
+    A pilot has no mode. Without a choice, which is the mode auto, the command is unchanged.
+    """
+    if next_command is None or next_command.command != "tag" or mode == "auto":
+        return next_command
+    if "pilot" in next_command.options:
+        return next_command
+    return CommandHint("tag", **{**next_command.options, "mode": mode})
 
 
 def _print_tag_report(

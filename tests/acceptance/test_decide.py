@@ -137,6 +137,12 @@ def test_next_commands_continue_by_decisions(served_tickets: Workspace) -> None:
     try_run = served_tickets.run_command("try", mode="decide", n=1)
     assert "tag --task tickets --mode decide" in try_run.output
 
+    # A mode that is chosen meanwhile is repeated.
+    tag_run = served_tickets.run_command("tag", mode="live", limit=1)
+    assert "Next: " in tag_run.output
+    assert "tag --task tickets --mode live" in tag_run.output
+    assert "tag --task tickets --mode decide" not in tag_run.output
+
 
 @pytest.mark.alike
 def test_export_has_the_answers_of_both_models(tickets: Workspace) -> None:
@@ -343,7 +349,11 @@ def test_mixed_task_gets_one_answer_from_two_requests(
 ) -> None:
     """Closed fields are decided, the others are asked by batch; one answer has both."""
     declare(served_tickets, MIXED_FIELDS, 8)
+    proposal = served_tickets.read_json("tag", dry=True)["decide"]
     document = served_tickets.read_json("tag", mode="decide", wait=True)
+    # The proposal has the price of the requests that are sent: the others have no closed field.
+    estimated_costs = [batch["estimated_cost"] for batch in served_tickets.batches()]
+    assert proposal["cost"] == pytest.approx(sum(estimated_costs), rel=0.02)
     assert document["extractor"] == f"tickets@1/{MODEL}"
     assert document["decided"]["answered"] == 8
     assert served_tickets.state_counts() == {"answered": 8}
