@@ -326,8 +326,10 @@ def _add_sizes(
     """
     minimum = int(min_size or 0)
     maximum = None if max_size is None else int(max_size)
-    if minimum < 0 or (maximum is not None and minimum > maximum):
-        suffix = "Items" if node.kind == "ARRAY" else "Length"
+    suffix = "Items" if node.kind == "ARRAY" else "Length"
+    if minimum < 0:
+        raise _schema_error(path, f": min{suffix} {minimum} is negative.")
+    if maximum is not None and minimum > maximum:
         raise _schema_error(path, f": min{suffix} {minimum} is above max{suffix} {maximum}.")
 
     if minimum > MAX_MIN_SIZE:

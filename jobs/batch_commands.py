@@ -517,13 +517,15 @@ def _move_message(
 
 
 def batches(ws: WorkspaceSession) -> CommandReport:
-    """List the batches of all tasks.
+    """List the batches of all tasks, or only those of --task.
 
     Prints number, task, state, remote name, rows, ended requests, cost (USD), start (UTC), duration
     and the reason why a batch failed or is held (see `batch-ingest`). A tilde marks an estimated
     cost.
     """
     summaries = list_batches(ws.store, now=ws.now())
+    if "task" in ws.settings.sources:
+        summaries = [summary for summary in summaries if summary.batch.task == ws.task.name]
     output: Output = TextTable(BATCH_HEADERS, [_batch_cells(summary) for summary in summaries])
     if not summaries:
         output = f"no batches yet. Next: {ws.task.labels.command('batch-submit')}"

@@ -26,6 +26,7 @@ from pipeline.quality.label_accuracy import (
     FieldComparison,
     Share,
 )
+from pipeline.workflows import labelled_rows
 from pipeline.workflows.try_out import DRAFT_SIDE
 
 # The largest trial that is proposed; its interval is narrow.
@@ -86,10 +87,11 @@ def evaluate(
         report = label_accuracy.measure_versions(
             tx, ws.task, (a, b), doubtful_below=ws.settings.doubtful
         )
+        label_hint = str(labelled_rows.make_label_hint(tx, ws.task))
     document = {**report.to_document(), "placeholder": ws.has_placeholder_answers}
     return CommandReport(
         document,
-        _format_report(report, ws.task.labels),
+        _format_report(report, ws.task.labels, label_hint=label_hint),
         hint=_choose_next_command(report, ws.task.labels),
     )
 
@@ -116,18 +118,17 @@ def _choose_next_command(report: AccuracyReport, labels: TaskLabels) -> CommandH
     return None
 
 
-def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
+def _format_report(report: AccuracyReport, labels: TaskLabels, *, label_hint: str) -> Output:
     """Return the output of `eval` about labels: a line per version, then a table of fields.
 
     If two versions are compared, a verdict for each field follows the table. Then a line says how
     many labelled rows the present version has no answer to, and another line how many labels are
     missing; each only if there are any. If no row is labelled or no version has answers, the only
     output is a sentence that says so.
+
+    Args:
+        label_hint: How to label more rows.
     """
-    label_hint = (
-        "`correct ITEM --set FIELD=VALUE` corrects or confirms a field, "
-        "a review on the page confirms an answer"
-    )
     if not report.labelled_rows:
         return (
             f"no {labels.singular} of {report.task} is labelled: at least {MIN_LABELLED_ROWS} "

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from jobs.options import COUNT, CommandReport, Expert, Item, Parameter, Raw
-from jobs.output import TextTable, print_fields
+from jobs.output import TextTable, format_value, print_fields
 from pipeline.core.quotes import (
     format_likeness,
     is_stored_quotation,
@@ -332,7 +332,8 @@ def format_value_lines(name: str, value: Any, indent: str) -> Iterator[str]:
 
     Members of an object are on further lines, indented by INDENT. If a list contains objects or
     lists, its members are numbered from 1. Other lists are joined by commas. A quotation is
-    followed by its offsets in the row's text. None and an empty text are a hyphen.
+    followed by its offsets in the row's text. None and an empty text are a hyphen, and booleans are
+    `true` and `false`, as in JSON.
     """
     if is_stored_quotation(value):
         offsets = f"characters {value['start']} to {value['end']}{format_likeness(value)}"
@@ -350,5 +351,5 @@ def format_value_lines(name: str, value: Any, indent: str) -> Iterator[str]:
             yield from format_value_lines(f"{name} {number}", element, indent)
         return
 
-    text = ", ".join(map(str, value)) if is_list else value
-    yield f"{indent}{name}: {'-' if text is None or text == '' else text}"
+    text = ", ".join(map(format_value, value)) if is_list else format_value(value)
+    yield f"{indent}{name}: {'-' if value is None or text == '' else text}"

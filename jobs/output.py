@@ -243,7 +243,7 @@ def print_all(output: Output) -> None:
 def _format_cell(value: object) -> str:
     """Return the text of a cell: a time to the minute, an integer with commas, None as a hyphen.
 
-    Any other value is its `str`, in which blanks replace control characters and line ends.
+    In any other value, see `format_value`, blanks replace control characters and line ends.
     """
     if value is None:
         return "-"
@@ -252,7 +252,12 @@ def _format_cell(value: object) -> str:
     # A bool is an int, too, but is printed as text.
     if type(value) is int:
         return f"{value:,}"
-    return printable(str(value))
+    return printable(format_value(value))
+
+
+def format_value(value: object) -> str:
+    """Return the text of a single value; booleans are `true` and `false`, as in JSON."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

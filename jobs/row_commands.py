@@ -38,7 +38,7 @@ from jobs.options import (
     Version,
     Where,
 )
-from jobs.output import Terminal, TextTable, make_chunk_writer, print_fields
+from jobs.output import Terminal, TextTable, format_value, make_chunk_writer, print_fields
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
@@ -191,9 +191,9 @@ def _format_row_value(value: object) -> str:
     if value is None:
         text = ""
     elif isinstance(value, list):
-        text = ", ".join(map(str, value))
+        text = ", ".join(map(format_value, value))
     else:
-        text = str(value)
+        text = format_value(value)
 
     if sys.stdout.isatty() and len(text) > MAX_CELL_CHARS:
         return f"{text[:MAX_CELL_CHARS]}…"

@@ -46,7 +46,7 @@ def status(
     ] = False,
     more: Annotated[
         bool,
-        Parameter("Add failures by reason, batches, models and versions."),
+        Parameter("Add failures by reason, batches, the model and the version."),
     ] = False,
 ) -> CommandReport:
     """Show rows by state, open batches, cost (USD), the index, and the next command.
@@ -90,6 +90,9 @@ def _status_lines(
     ]
     if "task_file" in document:
         lines.append(("task file", f"{document['task_file']}; correct it before rows are asked"))
+    if "file_version" in document:
+        text = f"declares {document['file_version']} now; earlier answers stay"
+        lines.append(("task file", text))
     partly_answered = document.get("partly_answered", 0)
     if partly_answered:
         have = plural(partly_answered, "open row has its", "open rows have their")
@@ -110,7 +113,7 @@ def _status_lines(
     if document["index"] is not None:
         lines.append(("index", _format_index(document["index"], report.entry_noun)))
     if has_details:
-        lines += _detail_lines(document)
+        lines += _detail_lines(document, report.version)
 
     for batch in document.get("twins", ())[-MAX_DUPLICATE_BATCH_LINES:]:
         lines.append(("twice", _format_duplicate_batch(batch)))
@@ -172,12 +175,12 @@ def _format_failures(failures: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _detail_lines(document: Mapping[str, Any], version: str) -> list[tuple[str, str]]:
     """Return the lines that `status --more` adds, as (name, text).
 
     They are reasons of failures (at most MAX_REASON_LINES), the number of batches by state, rows
-    that wait to be asked again because their call failed (the MAX_DUE_LINES newest), and the
-    models. A task with versions also has its version, pilot and backfill.
+    that wait to be asked again because their call failed (the MAX_DUE_LINES newest), the models,
+    and the version under which open rows are asked, with its pilot and backfill.
     """
     reasons = _list_reason_lines(document)
     lines = _limit_lines("reason", reasons, MAX_REASON_LINES, list_command=CommandHint("parked"))
@@ -198,8 +201,9 @@ def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     if index and index["count"]:
         numbers = f"{index['dim']} numbers per vector"
         lines.append(("embedding", f"{index['model']}, {numbers}, build {index['build']}"))
+    lines.append(("version", version))
     if "extractor" in document:
-        lines += _version_lines(document)
+        lines += _pilot_lines(document)
     return lines
 
 
@@ -218,13 +222,12 @@ def _list_reason_lines(document: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _version_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the lines about the task's version, newest pilot and unfinished backfill.
+def _pilot_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines about the version's newest pilot and the task's unfinished backfill.
 
     They are (name, text). A pilot or backfill that does not exist has no line.
     """
-    lines = [("version", document["extractor"])]
-
+    lines = list[tuple[str, str]]()
     pilot = document["pilot"]
     if pilot:
         report_path = f", {pilot['report']}" if pilot["report"] else ""

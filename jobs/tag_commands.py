@@ -129,7 +129,7 @@ def tag(
     quality = report.newest_quality
     if backfill and quality is not None:
         ws.display.say(f"quality: {quality.line} ({quality.path})")
-    next_command = read_next_command(ws)
+    next_command = _repeat_mode(read_next_command(ws), mode)
 
     def check() -> None:
         warn_of_ingest(report.ingested, labels, ws.display)
@@ -139,6 +139,18 @@ def tag(
     document = {**report.document(), "placeholder": ws.has_placeholder_answers}
     output = partial(_print_tag_report, report, labels, next_command)
     return CommandReport(document, output, check)
+
+
+def _repeat_mode(next_command: CommandHint | None, mode: str) -> CommandHint | None:
+    """Return the next command; if it is `tag`, with the mode that a person chose for this one.
+
+    A pilot has no mode. Without a choice, which is the mode auto, the command is unchanged.
+    """
+    if next_command is None or next_command.command != "tag" or mode == "auto":
+        return next_command
+    if "pilot" in next_command.options:
+        return next_command
+    return CommandHint("tag", **{**next_command.options, "mode": mode})
 
 
 def _print_tag_report(

@@ -34,6 +34,8 @@ MAX_TEXT_CHARS = 2_000
 DEFAULT_LABELLED_ROWS = 20
 # The sides of a comparison.
 SIDE_LETTERS = "AB"
+# The kinds of closed questions that the API has other words for.
+QUESTION_KINDS = {"noul": "yes or no"}
 # Characters from the end of a text that a cut leaves.
 CUT_TEXT_END_CHARS = 300
 
@@ -149,7 +151,7 @@ def _print_request_heading(part: str, request: Mapping[str, Any]) -> None:
 
 
 def _print_request(request: Mapping[str, Any]) -> None:
-    """Print the prompt of a request with its attachments; for decisions also the questions.
+    """Print the prompt of a request with its attachments; for decisions the questions with options.
 
     Long texts of the prompt are cut. An attachment is printed as its media type and size.
     """
@@ -161,12 +163,29 @@ def _print_request(request: Mapping[str, Any]) -> None:
             text = _cut_text(block["text"]) if "text" in block else _format_attachment(block)
             print_text(text, indent=INDENT)
         for question_id, question in request["questions"].items():
-            print_text(f"{question_id}: {question['instructions']}", indent=INDENT)
+            _print_question(question_id, question)
         return
 
     for part in request["contents"][0]["parts"]:
         part_text = _cut_text(part["text"]) if "text" in part else _format_attachment(part)
         print_text(part_text, indent=INDENT)
+
+
+def _print_question(question_id: str, question: Mapping[str, Any]) -> None:
+    """Print a closed question: its id, kind and text, then a line for each option.
+
+    An option has its meaning if that is sent, too, and differs from its id. The levels of a score
+    have no ids. A yes/no question has no options.
+    """
+    kind = QUESTION_KINDS.get(question["type"], question["type"])
+    print_text(f"{question_id} ({kind}): {question['instructions']}", indent=INDENT)
+
+    criteria = question.get("criteria", ())
+    if not isinstance(criteria, Mapping):
+        criteria = {level: level for level in criteria}
+    for option_id, meaning in criteria.items():
+        text = option_id if meaning == option_id else f"{option_id}: {meaning}"
+        print_text(text, indent=INDENT * 2)
 
 
 def _accuracy_lines(accuracy: Sequence[FieldComparison]) -> Iterator[str]:

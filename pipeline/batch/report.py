@@ -364,6 +364,12 @@ def list_single_row_failures(tx: Connection, task: Task) -> list[dict[str, Any]]
     return documents
 
 
+def make_version(task: Task, model_name: str) -> str:
+    """Return the version `task@n/model` under which a model is asked about a task's open rows."""
+    # The model is not looked up, because an unknown model must not stop a status.
+    return f"{task.version_label}/{model_name.removeprefix('models/')}"
+
+
 def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, Any]:
     """Return the version of a task and a model for JSON, with its newest pilot and backfill.
 
@@ -376,8 +382,7 @@ def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, A
         backfill. Otherwise `extractor`, which is the version, `pilot` (None without a pilot) and
         `backfill` (None if no backfill of the task is unfinished).
     """
-    # The model is not looked up, because an unknown model must not stop a status.
-    version = f"{task.version_label}/{model_name.removeprefix('models/')}"
+    version = make_version(task, model_name)
     pilot = runs.find_newest_pilot(tx, version)
     if pilot is None and not task.needs_pilot:
         return {}

@@ -1,7 +1,7 @@
 """Placeholders such as {job_title} in prompts and labels, and the columns that they name."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
 # Names of columns that a hint lists.
@@ -55,7 +55,7 @@ def find_column(name: str, columns: Iterable[str]) -> str | None:
     return None
 
 
-def format_column_hint(name: str, columns: Iterable[str]) -> str:
+def format_column_hint(name: str, columns: Iterable[str], more_names: Sequence[str] = ()) -> str:
     """Return a hint that lists the columns and suggests one of them; "" if there are no columns.
 
     At most MAX_LISTED_COLUMNS columns are listed, then `…`. The suggestion is the column most
@@ -64,6 +64,7 @@ def format_column_hint(name: str, columns: Iterable[str]) -> str:
     Args:
         name: The name that is not a column.
         columns: The columns that exist.
+        more_names: Other names that can be used like columns. All are listed, and may be suggested.
     """
     all_columns = list(columns)
     if not all_columns:
@@ -73,8 +74,10 @@ def format_column_hint(name: str, columns: Iterable[str]) -> str:
     if len(all_columns) > MAX_LISTED_COLUMNS:
         listed_names += " …"
     hint = f"the columns are {listed_names}"
+    if more_names:
+        hint += f"; there are also {', '.join(more_names)}"
 
-    columns_by_folded_name = {_fold_name(column): column for column in all_columns}
+    columns_by_folded_name = {_fold_name(column): column for column in (*all_columns, *more_names)}
     similar_names = get_close_matches(_fold_name(name), columns_by_folded_name, n=1)
     if similar_names:
         hint = f"did you mean {columns_by_folded_name[similar_names[0]]!r}? {hint}"

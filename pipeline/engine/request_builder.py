@@ -19,7 +19,7 @@ from pipeline.engine.task_parts import RowsById, TaskRow
 from pipeline.gemini import answer_schema, requests
 from pipeline.gemini.models import MAX_FILE_BYTES, Model
 from pipeline.gemini.requests import Prompt
-from pipeline.gemini.usage import Usage, estimate_field_tokens
+from pipeline.gemini.usage import Usage, estimate_field_tokens, estimate_tokens
 from pipeline.store import answer_counts
 from pipeline.store.database import Connection
 from pipeline.store.partial_answers import read_partial_answers
@@ -106,6 +106,16 @@ class RequestBuilder:
             answer_schema=schema,
             terms=answer_schema.describe_vocabularies(self.task.prompt.answer_model, schema),
             answer_tokens=max(1, self.settings.answer_tokens - closed_tokens),
+        )
+
+    @property
+    def closed_field_usage(self) -> Usage:
+        """Return the estimated tokens that a request about the open fields alone saves."""
+        full_settings = self.settings
+        open_settings = self._open_field_settings
+        return Usage(
+            estimate_tokens(full_settings.terms) - estimate_tokens(open_settings.terms),
+            full_settings.answer_tokens - open_settings.answer_tokens,
         )
 
     def _find_decided_inputs(self, tx: Connection, rows: RowsById) -> Collection[str]:

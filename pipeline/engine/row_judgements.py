@@ -186,6 +186,12 @@ class RowJudgements:
             self.doubtful_name: self.doubts.make_cell(),
         }
 
+    def list_condition_names(self) -> list[str]:
+        """Return the names of WHERE= for fields that have confidences, and `doubtful`, if any."""
+        fields = list_fields_with_probability(self._tx, self._preference.task, self._fields)
+        names = [f"{field}.{CONFIDENCE}" for field in fields]
+        return [*names, self.doubtful_name] if names and self.doubtful_name else names
+
     def check_condition(self, expression: Expression, columns: Sequence[str]) -> None:
         """Check that each field whose confidence an expression compares has confidences.
 

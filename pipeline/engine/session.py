@@ -165,10 +165,15 @@ class WorkspaceSession:
         if self.is_deciding:
             return self.decision_model
 
+        return self._find_model(self.generating_model_name, kind="generate")
+
+    @property
+    def generating_model_name(self) -> str:
+        """Return the name of the generating model of `model`, which need not exist."""
         task_model = None
         if self.backend != "local" and "model" not in self.settings.sources:
             task_model = self.task.prompt.model
-        return self._find_model(task_model or self.settings.model, kind="generate")
+        return task_model or self.settings.model
 
     def for_decisions(self) -> "WorkspaceSession":
         """Return a session of the same workspace that asks closed questions of a decision model.

@@ -1,9 +1,13 @@
-"""Find the lines of a task's file that an error message names."""
+"""Find what a task's file says without running it: lines for messages, and its version."""
 
 import ast
 import traceback
 from pathlib import Path
 from typing import Any
+
+# The class whose call in a file declares the task, and its version without `version=`.
+TASK_CLASS = "Task"
+DEFAULT_VERSION = 1
 
 
 def _find_field_line(path: Path, field_name: str, class_name: str) -> int | None:
@@ -67,6 +71,30 @@ def locate_member(
     if index is not None and is_list and index < len(expression.elts):
         expression = expression.elts[index]
     return format_location(path, expression.lineno)
+
+
+def find_declared_version(path: Path) -> int | None:
+    """Return the version that a task's file declares, or None if it cannot be told.
+
+    The file is parsed, not run. It cannot be told if the file is missing or no Python, if it has no
+    or several calls of `Task(…)`, or if `version=` is not a plain number.
+    """
+    calls = [
+        call
+        for call in _find_nodes(path, ast.Call)
+        if TASK_CLASS in {getattr(call.func, "id", ""), getattr(call.func, "attr", "")}
+    ]
+    if len(calls) != 1:
+        return None
+
+    expressions = {keyword.arg: keyword.value for keyword in calls[0].keywords}
+    # Keyword arguments that are unpacked from a dict have no name, and may have the version.
+    if None in expressions:
+        return None
+    if "version" not in expressions:
+        return DEFAULT_VERSION
+    version = getattr(expressions["version"], "value", None)
+    return version if type(version) is int else None
 
 
 def _find_nodes(path: Path, kind: type[ast.AST]) -> list[Any]:

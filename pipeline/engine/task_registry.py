@@ -102,6 +102,21 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...
     return tuple(tasks)
 
 
+def with_present_version(tx: Connection, task: Task) -> Task:
+    """Return a task with the version that its file declares now; nothing is stored.
+
+    The file is parsed, not run. The task itself is returned if its version is the same, or if the
+    file does not tell its version. A command that asks registers the version.
+    """
+    if not isinstance(task, UserTask) or task.user_file.path is None:
+        return task
+    version = source_lines.find_declared_version(task.user_file.path)
+    if version in {None, task.record.version}:
+        return task
+    present_record = replace(task.record, version=version)
+    return with_unfinished_selection(tx, UserTask(present_record, task.settings, task.provider))
+
+
 def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
     """Return a task's record; in a copied workspace, with the path of the copied task file.
 

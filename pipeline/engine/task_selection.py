@@ -27,8 +27,9 @@ def names_user_task(settings: Settings) -> bool:
 
 
 def with_people(settings: Settings) -> Settings:
-    """Return the settings with the people task as their task."""
-    return replace(settings, task=BUILT_IN_TASKS[0])
+    """Return the settings with the people task as their task, as if TASK= were not set."""
+    sources = {name: place for name, place in settings.sources.items() if name != "task"}
+    return replace(settings, task=BUILT_IN_TASKS[0], sources=sources)
 
 
 def settings_for_lookup(tx: Connection, settings: Settings, *, makes_tables: bool) -> Settings:

@@ -547,7 +547,7 @@ class _GridBuilder:
             doubtful_name=judgements.doubtful_name,
             doubtful_fields_name=judgements.doubtful_fields_name,
             least_confidence_name=judgements.least_name,
-            dotted_names=judgements.dotted_names,
+            dotted_names=self._make_dotted_names(),
             confidence_names={
                 name: judgements.names[field]
                 for name, field in self._fields.items()
@@ -562,6 +562,15 @@ class _GridBuilder:
             ),
             read_extra_values=self._read_answers,
         )
+
+    def _make_dotted_names(self) -> dict[str, str]:
+        """Return the names of listed values by the names that WHERE= accepts for them, too."""
+        names = {
+            f"answer{separator}{field}": name
+            for name, field in self._fields.items()
+            for separator in "._"
+        }
+        return {**names, **self._judgements.dotted_names}
 
     def _listed_name(self, name: str) -> str:
         """Return the name of a column about the answer, with a prefix if the name is taken."""
@@ -676,7 +685,14 @@ class _GridBuilder:
             expression,
             (column_cells, dotted_cells, field_cells, self._judgements.make_cells()),
             tx=self._tx,
+            list_more_names=self._list_more_names,
         )
+
+    def _list_more_names(self) -> list[str]:
+        """Return the names of WHERE= about confidences and reviews."""
+        names = self._judgements.list_condition_names()
+        review_name = self._judgements.review_name
+        return [*names, review_name] if review_name else names
 
     def _example_condition(self) -> str:
         """Return a WHERE= text about the first text column that is no key, or the last column."""

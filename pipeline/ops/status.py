@@ -8,7 +8,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,8 @@ class StatusReport:
 
     subject: str
     counts: StatusCounts
+    # The version under which open rows are asked, `task@n/model`.
+    version: str
     # The output of `status --json`.
     document: dict[str, Any]
     # Batches that are not over; the batches of a live run are combined.
@@ -90,8 +92,10 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
             changed after their answer, is left out if counting takes longer than
             STALE_COUNT_TIMEOUT_S.
     """
-    task = ws.task
+    recorded_task = ws.task
     with ws.store.read() as tx:
+        ws = _with_present_version(ws, tx)
+        task = ws.task
         all_batches = batches.batches_in_states(tx)
         parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version)
         document = _read_document(ws, tx, all_batches, parked_rows, exact=exact)
@@ -109,6 +113,8 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         waiting_moves = list_waiting_moves(tx, task, ws.extractor)
         is_decided = has_decisions(tx, task.name, task.version_label)
 
+    if task is not recorded_task:
+        document["file_version"] = task.version_label
     if waits_by_number:
         document["waiting"] = [wait.document for wait in waits_by_number.values()]
     reasons |= {row_id: reason for row_id, reason, _ in parked_rows}
@@ -146,6 +152,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     return StatusReport(
         subject=ws.settings.task,
         counts=counts,
+        version=report.make_version(task, ws.generating_model_name),
         document=document,
         open_batches=open_batches,
         open_batch_lines=[
@@ -159,6 +166,16 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         entry_noun=ws.indexed_task.entry_noun if ws.is_indexed else "",
         next_command=next_command,
     )
+
+
+def _with_present_version(ws: WorkspaceSession, tx: Connection) -> WorkspaceSession:
+    """Return a session whose user task has the version that its file declares now."""
+    if ws.task.user_file is None:
+        return ws
+
+    from pipeline.engine import task_registry
+
+    return replace(ws, task=task_registry.with_present_version(tx, ws.task))
 
 
 def _to_status_counts(counts_by_state: Mapping[str, int], gone_count: int) -> StatusCounts:
@@ -208,11 +225,11 @@ def _read_document(
         "unpriced": report.count_unpriced_models(all_batches),
         "backend": workspace_row.backend or ws.backend,
         "bound": workspace_row.backend is not None,
-        "model": ws.settings.model,
+        "model": ws.generating_model_name,
         "workspace": str(ws.data),
         "workspace_id": workspace_row.workspace_id,
         "due": report.list_single_row_failures(tx, task),
-        **report.describe_version(tx, task, ws.settings.model),
+        **report.describe_version(tx, task, ws.generating_model_name),
         "task_file": _describe_file_fault(task),
         "judge": _describe_judgement(tx, task, locks=ws.locks),
         "others": [

@@ -81,12 +81,15 @@ def compile_where(
     scopes: Scopes,
     *,
     tx: Connection | None = None,
+    list_more_names: Callable[[], Sequence[str]] = tuple,
 ) -> ColumnElement[bool]:
     """Return the SQL condition of an expression of WHERE=; it can be NULL, which means not met.
 
     Args:
         expression: The parsed expression.
-        scopes: The cells that the expression can name.
+        scopes: The cells that the expression can name. The hint of an error lists the names of the
+            first two.
+        list_more_names: Returns names of other cells for that hint. It is called for an error only.
         tx: The connection that will run the condition. An SQLite connection gets the functions of
             this module. None means an SQLite connection that has them already.
 
@@ -95,11 +98,11 @@ def compile_where(
     """
     if tx is not None and tx.dialect.name != "sqlite":
         server_version = tx.dialect.server_version_info or ()
-        return _ServerCompiler(scopes, server_version).make_condition(expression)
+        return _ServerCompiler(scopes, list_more_names, server_version).make_condition(expression)
 
     if tx is not None:
         register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
-    return _SqliteCompiler(scopes).make_condition(expression)
+    return _SqliteCompiler(scopes, list_more_names).make_condition(expression)
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
@@ -145,9 +148,15 @@ class _Compiler(ABC):
     # SQL function that returns the position of a text in another text, 0 if it is not found.
     text_position: Any
 
-    def __init__(self, scopes: Scopes, server_version: tuple[Any, ...] = ()) -> None:
+    def __init__(
+        self,
+        scopes: Scopes,
+        list_more_names: Callable[[], Sequence[str]],
+        server_version: tuple[Any, ...] = (),
+    ) -> None:
         """Remember the cells that expressions can name, and the version of a PostgreSQL server."""
         self._scopes = scopes
+        self._list_more_names = list_more_names
         self._server_version = server_version
 
     @abstractmethod
@@ -301,7 +310,7 @@ class _Compiler(ABC):
         names = {**self._scopes[0], **self._scopes[1]}
         raise InputError(
             f"{comparison.offset}: there is no column {column!r}",
-            hint=format_column_hint(column, names),
+            hint=format_column_hint(column, names, self._list_more_names()),
         )
 
 

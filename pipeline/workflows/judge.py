@@ -7,9 +7,7 @@
 - A run is recorded with its budget until it has ended, as a run of `tag`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
@@ -190,7 +188,7 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
             _ask(judge_ws, options, report, selection)
             has_new_judgements = report.judged > 0
         else:
-            has_new_judgements = _end_unfinished_run(ws.store, ws.task, now=ws.now)
+            has_new_judgements = _end_unfinished_run(ws, options.rows)
         _complete_report_and_views(ws.store, ws.task, report=report, selection=selection)
     # `qc` and the page show the newest report.
     if has_new_judgements:
@@ -316,10 +314,10 @@ def _ask(
 ) -> None:
     """Confirm the cost, record the run, and ask by live calls; `report.live` is the live run.
 
-    If there is an unfinished run, it is continued. The run ends if all rows were asked or a budget
-    has no room. The error of a budget without room is `report.budget_error`. After an interrupt or
-    an error of the service, the run stays unfinished, and the error is in `report.live`. These
-    errors are not raised.
+    If there is an unfinished run, it is continued. If it is of other rows, it is replaced, and a
+    line says so. The run ends if all rows were asked or a budget has no room. The error of a budget
+    without room is `report.budget_error`. After an interrupt or an error of the service, the run
+    stays unfinished, and the error is in `report.live`. These errors are not raised.
 
     Raises:
         InputError: The cost was not confirmed; nothing was asked.
@@ -349,6 +347,8 @@ def _ask(
                 condition=options.rows.encode(),
             )
 
+    if unfinished_run is not None:
+        _announce_replacement(ws, JudgedRows.decode(unfinished_run.condition), options.rows)
     planner = JudgePlanner(ws.task, ws.model, selection)
     with ws.display.bar("judging", report.open_rows) as bar:
         report.live = live.judge_answers(
@@ -366,18 +366,38 @@ def _ask(
             runs.end_run(tx, run_number, reason=reason, now=ws.now())
 
 
-def _end_unfinished_run(store: Store, task: Task, *, now: Callable[[], datetime]) -> bool:
-    """End the unfinished judging run of the task in the database; return whether there was one.
+def _announce_replacement(
+    ws: WorkspaceSession, unfinished_rows: JudgedRows, rows: JudgedRows
+) -> None:
+    """Print that a run over other rows goes on with the rows of this command, if it does."""
+    if unfinished_rows != rows:
+        ws.display.say(
+            f"a run that was stopped before its end is replaced by `{rows.command(ws.task)}`; "
+            f"`{unfinished_rows.command(ws.task)}` judges its other rows"
+        )
 
-    Call it only if no row is left to judge: the run is then of a command that was killed. Without
-    such a run nothing is written.
+
+def _end_unfinished_run(ws: WorkspaceSession, rows: JudgedRows) -> bool:
+    """End the task's unfinished run of these rows, of which none is left to judge.
+
+    The run is then of a command that was killed. An unfinished run of other rows is not ended; the
+    command that continues it is printed.
+
+    Returns:
+        Whether a run was ended. Without such a run nothing is written.
     """
-    with store.read() as tx:
-        unfinished_run = runs.find_unfinished_run(tx, task.name, mode=Mode.JUDGE)
-    if unfinished_run is not None:
-        with store.write() as tx:
-            runs.end_run(tx, unfinished_run.number, reason=ALL_ASKED_REASON, now=now())
-    return unfinished_run is not None
+    with ws.store.read() as tx:
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
+    if unfinished_run is None:
+        return False
+    unfinished_rows = JudgedRows.decode(unfinished_run.condition)
+    if unfinished_rows != rows:
+        command = unfinished_rows.command(ws.task)
+        ws.display.say(f"a run was stopped before its end: `{command}` continues it")
+        return False
+    with ws.store.write() as tx:
+        runs.end_run(tx, unfinished_run.number, reason=ALL_ASKED_REASON, now=ws.now())
+    return True
 
 
 def _measure_support(

@@ -7,20 +7,49 @@ asks about a few rows and stores no answer.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipeline.core.command_hint import CommandHint
+from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InputError
 from pipeline.engine.task import Task
+from pipeline.engine.user_task import UserTask
 from pipeline.quality import pilot
 from pipeline.store import answers
 from pipeline.store.database import Connection
 from pipeline.store.labels import RowLabel
 
+# The file of the hint how to label rows.
+LABEL_FILE = "labels.csv"
 
-def no_labels_error(task: Task) -> InputError:
+
+def no_labels_error(tx: Connection, task: Task) -> InputError:
     """Return the error that no row of a task can be compared with a label."""
     return InputError(
         f"no {task.labels.singular} is labelled, except examples in the prompt; nothing was asked",
-        hint=f"`{CommandHint('web')}` opens the page, which corrects and reviews answers",
+        hint=make_label_hint(tx, task),
+    )
+
+
+def make_label_hint(tx: Connection, task: Task) -> HintTemplate:
+    """Return how to label rows: by a file of a user's task, or on the page.
+
+    The commands write the file and read it again. The file has the keys, the fields of the answers
+    and the marks of reviewed rows.
+    """
+    page_hint = HintTemplate("`{}` corrects and reviews answers on a page", CommandHint("web"))
+    if not isinstance(task, UserTask):
+        return page_hint
+    grid = task.rows.grid(tx)
+    key_columns = [name for name, _ in task.record.key]
+    columns = [*key_columns, *grid.answer_fields, grid.review_name]
+    # Commas separate the names.
+    if not grid.review_name or any("," in name for name in columns):
+        return page_hint
+    labels = task.labels
+    return HintTemplate(
+        f"`{{}}` writes the answers: correct them in the file, or type yes under "
+        f"{grid.review_name}; then `{{}}` stores the labels; `{{}}` does the same on a page",
+        labels.command("items", to=LABEL_FILE, fields=",".join(columns)),
+        labels.command("correct", file=LABEL_FILE),
+        CommandHint("web"),
     )
 
 

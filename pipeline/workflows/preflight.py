@@ -33,6 +33,7 @@ from pipeline.core.states import Mode
 from pipeline.core.text import format_object, format_usd
 from pipeline.engine import claiming, closed_questions
 from pipeline.engine.echo import estimate_echo_cost
+from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.api_errors import next_midnight_pacific
 from pipeline.gemini.models import (
@@ -301,11 +302,8 @@ def estimate_plan(
     if ws.is_deciding:
         return estimator.estimate_decisions()
 
-    ways = {
-        "batch": estimator.estimate_batch(),
-        Mode.FLEX.value: estimator.estimate_calls(Mode.FLEX),
-        Mode.LIVE.value: estimator.estimate_calls(Mode.LIVE),
-    }
+    modes = (Mode.BATCH.value, Mode.FLEX.value, Mode.LIVE.value)
+    ways = {mode: estimator.estimate_mode(mode) for mode in modes}
     echo_costs = dict[str, float]()
     if ws.task.prompt.has_echo and model.has_price:
         for mode in (Mode.BATCH, Mode.FLEX, Mode.LIVE):
@@ -332,10 +330,12 @@ def estimate_plan(
         echo_costs=echo_costs,
         late_move=late_move,
     )
-    return _with_decide_mode(ws, preflight)
+    return _with_decide_mode(ws, preflight, estimator)
 
 
-def _with_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
+def _with_decide_mode(
+    ws: WorkspaceSession, preflight: Preflight, estimator: "_PlanEstimator"
+) -> Preflight:
     """Return an estimate with the mode decide added, and a sentence that proposes it.
 
     The mode decide asks a decision model about the closed fields, those with a fixed choice. If the
@@ -344,6 +344,9 @@ def _with_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
     mode is absent and has the reason. For a built-in task, the estimate is returned unchanged.
 
     If decisions cost less than the recommended mode, the reason for that mode says so.
+
+    Args:
+        estimator: The estimator of the other modes.
     """
     task = ws.task
     if task.user_file is None:
@@ -360,7 +363,8 @@ def _with_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
     is_mixed = closed_questions.is_mixed(task)
     if is_mixed:
         other_mode = preflight.recommended or Mode.BATCH.value
-        decide = decide.followed_by(preflight.ways[other_mode])
+        other_plan = _without_closed_fields(ws, preflight, request_count=decide.count)
+        decide = decide.followed_by(replace(estimator, plan=other_plan).estimate_mode(other_mode))
         fields = f"`{'`, `'.join(closed_fields)}`"
         others = f", then the other fields by {other_mode}"
     proposal = (
@@ -379,6 +383,27 @@ def _with_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
         is_mixed=is_mixed,
         decide_proposal=proposal,
     )
+
+
+def _without_closed_fields(
+    ws: WorkspaceSession, preflight: Preflight, *, request_count: int
+) -> BatchPlan:
+    """Return the plan of an estimate if its requests leave out the closed fields of a mixed task.
+
+    Measured tokens of past requests are not changed, because these may have left them out, too.
+
+    Args:
+        request_count: The requests that have the closed fields now.
+    """
+    plan = preflight.plan
+    if preflight.known.answer is not None:
+        return plan
+    saved_usage = RequestBuilder(ws.task, ws.model).closed_field_usage
+    usage = plan.usage._replace(
+        prompt=max(0, plan.usage.prompt - request_count * saved_usage.prompt),
+        answer=max(0, plan.usage.answer - request_count * saved_usage.answer),
+    )
+    return replace(plan, usage=usage)
 
 
 def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
@@ -474,6 +499,10 @@ class _PlanEstimator:
                 if is_pilot_waived
                 else pilot.find_blocking_reason(tx, ws.extractor),
             )
+
+    def estimate_mode(self, mode: str) -> ModeEstimate:
+        """Return the estimate of batches or of live calls."""
+        return self.estimate_batch() if mode == Mode.BATCH else self.estimate_calls(Mode(mode))
 
     def estimate_calls(self, mode: Mode) -> ModeEstimate:
         """Return the estimate of live calls in a mode: cost, duration, warnings.

@@ -216,7 +216,7 @@ def _confirm_mixed_cost(
         InputError: The cost was not confirmed; nothing was started.
     """
     estimate = preflight.estimate_open_rows(
-        ws,
+        decisions.open_other_fields(ws),
         limit=options.limit,
         deadline_s=options.deadline_s,
         is_pilot_waived=options.skip_pilot,

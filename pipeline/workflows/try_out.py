@@ -190,7 +190,7 @@ def try_task(
     with ws.store.read() as tx:
         row_labels = read_valid_labels(tx, ws.task)
         if labelled and not row_labels:
-            raise labelled_rows.no_labels_error(ws.task)
+            raise labelled_rows.no_labels_error(tx, ws.task)
         if name is not None:
             row_ids: Sequence[str] = [ws.task.rows.id_of(tx, name)]
         else:

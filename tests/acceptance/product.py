@@ -278,11 +278,11 @@ class Workspace:
         return words[1:]
 
     def batches(self) -> list[dict[str, Any]]:
-        """Return every batch, oldest first.
+        """Return every batch of all tasks, oldest first.
 
         A batch has number, task, state, remote_name, requests, each of OUTCOMES, and cost.
         """
-        batches: list[dict[str, Any]] = self.read_json("batches")
+        batches: list[dict[str, Any]] = self.read_json("batches", **task_setting(""))
         return sorted(batches, key=lambda batch: int(batch["number"]))
 
     def batch_states(self) -> list[str]:

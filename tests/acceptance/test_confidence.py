@@ -202,6 +202,22 @@ def test_condition_on_an_open_field_says_what_to_compare(tickets: Workspace) -> 
     assert "no answer has a confidence of the field 'summary'" in message
     assert "compare tone.confidence, place.confidence" in message
 
+    message = tickets.run_command("items", where="confidences < 1", code=2).stderr
+    assert "there is no column 'confidences'" in message
+    assert "there are also tone.confidence, place.confidence, doubtful, reviewed" in message
+
+
+def test_fields_are_listed_by_their_names_in_conditions(tickets: Workspace) -> None:
+    """`--fields` and `--sort` also accept `answer.NAME` and `answer_NAME`, as `--where` does."""
+    declare(tickets, CLOSED_FIELDS, 4)
+    tickets.run_command("tag", mode="live")
+    lines = tickets.run_command("items", fields="tone,place", sort="place").stdout
+    for prefix in ("answer.", "answer_"):
+        names = f"{prefix}tone,{prefix}place"
+        assert tickets.run_command("items", fields=names, sort=f"{prefix}place").stdout == lines
+        condition = f"{prefix}tone = 'praise'"
+        assert list_ids(tickets, condition) == list_ids(tickets, "tone = 'praise'")
+
 
 def test_task_without_confidences_keeps_its_columns(tickets: Workspace) -> None:
     """Nothing is added to the exports, views and status of a task that no decision answered."""

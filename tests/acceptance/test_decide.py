@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import signal
 import time
 from collections import Counter
@@ -135,6 +136,12 @@ def test_next_commands_continue_by_decisions(served_tickets: Workspace) -> None:
     assert served_tickets.read_json("status")["next"].endswith("tag --task tickets --mode decide")
     try_run = served_tickets.run_command("try", mode="decide", n=1)
     assert "tag --task tickets --mode decide" in try_run.output
+
+    # A mode that is chosen meanwhile is repeated.
+    tag_run = served_tickets.run_command("tag", mode="live", limit=1)
+    assert "Next: " in tag_run.output
+    assert "tag --task tickets --mode live" in tag_run.output
+    assert "tag --task tickets --mode decide" not in tag_run.output
 
 
 @pytest.mark.alike
@@ -342,7 +349,11 @@ def test_mixed_task_gets_one_answer_from_two_requests(
 ) -> None:
     """Closed fields are decided, the others are asked by batch; one answer has both."""
     declare(served_tickets, MIXED_FIELDS, 8)
+    proposal = served_tickets.read_json("tag", dry=True)["decide"]
     document = served_tickets.read_json("tag", mode="decide", wait=True)
+    # The proposal has the price of the requests that are sent: the others have no closed field.
+    estimated_costs = [batch["estimated_cost"] for batch in served_tickets.batches()]
+    assert proposal["cost"] == pytest.approx(sum(estimated_costs), rel=0.02)
     assert document["extractor"] == f"tickets@1/{MODEL}"
     assert document["decided"]["answered"] == 8
     assert served_tickets.state_counts() == {"answered": 8}
@@ -510,6 +521,13 @@ def test_mixed_rows_are_tried_by_both_models(
     open_heading = "request 2 of 2, other fields: summary\n"
     assert printed.count(closed_heading) == printed.count(open_heading) == 1
     assert printed.index(closed_heading) < printed.index(open_heading)
+    # The questions are printed with their options, as they are sent.
+    options = outside_server.decisions[-1]["questions"]["tone"]["criteria"]
+    option_lines = "".join(f"        {option}\n" for option in options)
+    assert options.keys() == set(options.values()) == {"praise", "blame", "neutral"}
+    assert f"    tone (choice): tone\n{option_lines}" in printed
+    assert "    is_urgent (yes or no): is urgent\n" in printed
+    assert re.search(r"    is_urgent \(0\.\d+\): (true|false)\n", printed)
 
     outside_server.troubles.decision_faults = ["blocked"]
     (blocked,) = served_tickets.read_json("try", mode="decide", n=1)["items"]

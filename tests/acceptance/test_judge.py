@@ -215,6 +215,30 @@ def test_status_names_a_killed_run_and_the_command_that_continues_it(
     assert "judge" not in letters.status()
 
 
+def test_other_options_say_that_a_killed_run_is_replaced(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """A smaller sample names the killed run over all rows, which ends only if rows are asked."""
+    letters.run_command("judge", n=3)
+    with letters.start_command("judge", all=True, **ONE_BY_ONE) as running:
+        wait_for_decisions(outside_server, running, 5)
+        running.signal(signal.SIGKILL)
+        running.wait()
+    command = letters.status()["judge"]["next"]
+
+    # The rows of this sample were judged before, so nothing is asked.
+    stderr = letters.run_command("judge", n=3).stderr
+    assert f"a run was stopped before its end: `{command}` continues it" in stderr
+    assert letters.status()["judge"]["state"] == "killed"
+
+    stderr = letters.run_command("judge", n=9).stderr
+    assert "a run that was stopped before its end is replaced by" in stderr
+    assert f"`{command}` judges its other rows" in stderr
+    assert "judge" not in letters.status()
+    stderr = letters.run_command("judge", all=True).stderr
+    assert "stopped before its end" not in stderr
+
+
 def test_judge_writes_the_quality_report(letters: Workspace) -> None:
     """The page shows the shares without `qc`; a command that judges nothing writes no report."""
     reports = letters.data / "reports"

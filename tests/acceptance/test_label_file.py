@@ -410,7 +410,7 @@ def test_reviewed_row_is_shown(notes_workspace: Workspace) -> None:
     assert "; reviewed by ada, 20" in workspace.run_command("show", item="1").stdout
     header, first_line, *_ = workspace.run_command("items").stdout.splitlines()
     assert header.split("\t")[-2:] == ["reviewed", "state"]
-    assert first_line.split("\t")[-2:] == ["True", "answered"]
+    assert first_line.split("\t")[-2:] == ["true", "answered"]
 
     workspace.run_command("correct", 1, no_reviewed=True, who="ada")
     assert "reviewed by" not in workspace.run_command("correct", 1).stdout

@@ -194,12 +194,26 @@ def test_decisions_are_compared_with_another_model_of_their_version(
     assert len(outside_server.decisions) == decided_count + 5
 
 
+def check_label_commands(workspace: Workspace, text: str) -> None:
+    """Assert that the first two commands of a text write a file of labels and read it again."""
+    commands = [shlex.split(command) for command in text.split("`")[1::2]]
+    (_, *write_words), (_, *read_words), _ = commands
+    workspace.run_command(*write_words, overwrite=True)
+    path = workspace.home / "labels.csv"
+    header = path.read_text(encoding="utf-8").splitlines()[0].split(",")
+    assert {"id", "tone", "reviewed"} <= set(header)
+    workspace.run_command(*read_words, dry=True)
+
+
 def test_draft_is_tried_on_labelled_rows(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:
     """`try LABELLED=1` draws labelled rows first, and prints how often the draft is right."""
     workspace = notes_workspace
-    assert "no row is labelled" in workspace.run_command("try", labelled=True, code=2).stderr
+    error_output = workspace.run_command("try", labelled=True, code=2).stderr
+    assert "no row is labelled" in error_output
+    check_label_commands(workspace, error_output)
+    check_label_commands(workspace, workspace.run_command("eval").stdout)
     correct(workspace, 3, 9, 27)
     declare(workspace, "system='Think again.'")
     outside_server.answerer = praise

@@ -94,6 +94,11 @@ def test_invalid_schemas_are_refused_like_gemini_does(caller: Caller) -> None:
         (object_schema, "properties[a].properties: should be non-empty for OBJECT type"),
         ({}, "properties[a].type"),
         ({"type": "NUMBER", "minimum": 2, "maximum": 1}, "minimum 2 is above maximum 1"),
+        ({"type": "STRING", "minLength": -1}, "properties[a]: minLength -1 is negative."),
+        (
+            {"type": "ARRAY", "items": string_schema, "minItems": -2, "maxItems": 1},
+            "properties[a]: minItems -2 is negative.",
+        ),
         ({"type": "INTEGER", "enum": ["1"]}, "enum: only allowed for STRING type"),
         ({"anyOf": [string_schema, object_schema]}, "any_of[1].properties: should be non-empty"),
         (nested_schema, "maximum allowed nesting depth"),
