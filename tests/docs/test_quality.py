@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.experts import quality as of_people
 from pipeline.passages import quality as of_passages
+from pipeline.quality import measure as of_user_tasks
 from pipeline.quality.figures import Figure
 from tests.lab import ROOT
 
@@ -13,7 +14,12 @@ PAGE = (ROOT / "docs" / "quality.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
-    ("heading", "figures"), [("people", of_people.FIGURES), ("passages", of_passages.FIGURES)]
+    ("heading", "figures"),
+    [
+        ("people", of_people.FIGURES),
+        ("passages", of_passages.FIGURES),
+        ("user tasks", of_user_tasks.FIGURES),
+    ],
 )
 def test_every_gate_is_on_the_page_with_its_bounds(
     heading: str, figures: tuple[Figure, ...]

@@ -12,7 +12,7 @@ class Aspect(BaseModel):
 
     aspect: str = Field(description="A feature of the product, in a few words", max_length=60)
     verdict: Literal["praise", "blame", "mixed"]
-    quote: Quote  # must stand in the review's text; it is stored with its place there
+    quote: Quote  # must be in the review's text; it is stored with its place there
 
 
 class Answer(BaseModel):
@@ -20,7 +20,7 @@ class Answer(BaseModel):
 
     aspects: list[Aspect] = Field(max_length=6)
     stars: int | None = Field(
-        default=None, ge=1, le=5, description="Null where the review names no number"
+        default=None, ge=1, le=5, description="Null if the review names no number"
     )
 
 
