@@ -21,7 +21,11 @@ from tests import postgresql
 from tests.times import TIMES_FILE, describe_slowest
 
 ACCEPTANCE = ("tests/acceptance",)
-# Test files that run on SQLite only, as do tests marked `alike`: the database makes no difference.
+# The tests that run on PostgreSQL, too. `alike` marks tests for which the database makes no
+# difference. `same_sql` marks tests whose statements other tests send to PostgreSQL, from the same
+# lines of the product. `make test-full` runs all tests on both databases.
+POSTGRESQL_MARKS = "not alike and not same_sql"
+# Test files that run on SQLite only, because the database makes no difference.
 SQLITE_ONLY_TESTS = (
     "adding",
     "ask",
@@ -132,7 +136,7 @@ def _start_both(
             [*PYTEST, ON_SQLITE, *on_sqlite], env=os.environ | {"FINDABLE_TEST_DATABASE": "sqlite"}
         ),
         subprocess.Popen(
-            [*PYTEST, ON_POSTGRESQL, "-m", "not alike", *on_postgresql],
+            [*PYTEST, ON_POSTGRESQL, "-m", POSTGRESQL_MARKS, *on_postgresql],
             env=environ,
             **output_options,
         ),

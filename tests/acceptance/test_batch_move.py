@@ -80,6 +80,7 @@ def check_asked_once(workspace: Workspace, api: Engine, *, kept: int, lost_calls
     assert calls.total() - len(calls) <= lost_calls
 
 
+@pytest.mark.same_sql
 @each_server
 def test_rows_of_a_moved_batch_are_asked_once(
     workspace: Workspace, api: Engine, script: Callable[[Engine], None], kept: int
@@ -192,6 +193,7 @@ def test_move_after_moves_an_old_batch_by_itself(workspace: Workspace, api: Engi
     assert [batch["way"] for batch in workspace.batches()] == ["batch", "live"]
 
 
+@pytest.mark.same_sql
 def test_work_moves_an_old_batch(workspace: Workspace, api: Engine) -> None:
     """`work` cancels a batch that is older than MOVE_AFTER, and asks its other rows."""
     workspace.import_people(PEOPLE_COUNT)
@@ -238,6 +240,7 @@ def test_unconfirmed_or_unaffordable_move_changes_nothing(
     assert workspace.state_counts() == {"claimed": PEOPLE_COUNT}
 
 
+@pytest.mark.same_sql
 def test_batch_that_cannot_be_moved_is_not_changed(workspace: Workspace, api: Engine) -> None:
     """The message names the state of the batch and the next command."""
     workspace.import_people(2)
@@ -288,6 +291,7 @@ def test_rows_can_be_moved_to_another_batch(workspace: Workspace, api: Engine) -
     assert len(sent_keys) == PEOPLE_COUNT + PEOPLE_COUNT // 2
 
 
+@pytest.mark.same_sql
 def test_price_without_a_key_is_that_of_the_model_of_a_key(tmp_path: Path) -> None:
     """The local engine costs nothing, so a plan names the model whose prices it prints."""
     embedded_workspace = Workspace(tmp_path / "here")

@@ -27,6 +27,7 @@ MAX_MEMORY_MB = 300
 TEXT = json.dumps({"tags": ["<>", TAGS[0], *TAGS]})
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("mode", ["batch", "live"])
 def test_answer_keeps_eight_tags_and_counts_the_rest(
     workspace: Workspace, api: Engine, mode: str
@@ -54,6 +55,7 @@ def test_new_person_gets_eight_tags(workspace: Workspace, api: Engine) -> None:
     assert (add_run.json["tags"], "left out 292 values" in add_run.stderr) == (TAGS[:8], True)
 
 
+@pytest.mark.same_sql
 def test_correction_with_nine_tags_is_refused(workspace: Workspace, api: Engine) -> None:
     """A correction may have eight tags; a ninth tag is refused, and the old tags stay."""
     workspace.import_people(1)
@@ -67,6 +69,7 @@ def test_correction_with_nine_tags_is_refused(workspace: Workspace, api: Engine)
     assert workspace.exported_tags() == {"person-0000": TAGS[:8]}
 
 
+@pytest.mark.same_sql
 def test_bucket_of_an_image_keeps_twelve_tags(workspace: Workspace, api: Engine) -> None:
     """Each bucket of an image is cut at the twelve tags that were asked for."""
     names = ("subjects", "objects", "setting", "style", "mood", "colours", "text_seen")
@@ -89,6 +92,7 @@ JOINED = (
 )
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])
 def test_header_of_a_joined_file_is_no_row(workspace: Workspace, kind: str) -> None:
     """A second header is refused with its line for people and for tasks, and is never sent."""
@@ -120,6 +124,7 @@ def test_header_of_a_joined_file_is_no_row(workspace: Workspace, kind: str) -> N
     ]
 
 
+@pytest.mark.same_sql
 def test_quotes_with_a_backslash_hide_no_row(workspace: Workspace) -> None:
     """A cell that ends with such a quote ends there; CSV's own quotes are read as before."""
     cells = {
@@ -142,6 +147,7 @@ def test_quotes_with_a_backslash_hide_no_row(workspace: Workspace) -> None:
     }
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("setting", ["MODEL", "EMBEDDING_MODEL"])
 def test_doctor_names_a_model_that_the_api_does_not_list(
     served_workspace: Workspace, outside_server: Outside, setting: str
@@ -156,6 +162,7 @@ def test_doctor_names_a_model_that_the_api_does_not_list(
     assert finding["said"].endswith("is not in the API's list of models")
 
 
+@pytest.mark.same_sql
 def test_workspace_of_the_old_version_is_migrated_by_an_export(workspace: Workspace) -> None:
     """The refusal prints commands that work; people whose tags are copied are not paid again."""
     old_workspace = Workspace(workspace.home / "old", workspace.url)
@@ -189,6 +196,7 @@ def test_workspace_of_the_old_version_is_migrated_by_an_export(workspace: Worksp
     assert [request["item"] for request in workspace.logged_requests()] == ["2"]
 
 
+@pytest.mark.same_sql
 def test_currency_is_stored_as_its_code(workspace: Workspace) -> None:
     """A sign becomes the code of its currency, unless several currencies share it."""
     codes_by_sign = {

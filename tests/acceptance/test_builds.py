@@ -423,6 +423,7 @@ STOP_STEPS: dict[str, Callable[[list[str]], int]] = {
 }
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("moment", STOP_STEPS)
 def test_rows_that_are_deleted_during_a_build_are_counted(rebuilt: Workspace, moment: str) -> None:
     """A build is a snapshot whose differences are counted, or it is refused with exit 5.

@@ -33,6 +33,7 @@ def kill_in_create(workspace: Workspace, api: Engine, fault: str) -> None:
         assert running.wait().code == -signal.SIGKILL
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("days", [DAYS_AHEAD, DAYS_BEHIND])
 def test_create_without_effect_is_repeated_after_a_short_wait(
     days: int, workspace: Workspace, api: Engine
@@ -49,6 +50,7 @@ def test_create_without_effect_is_repeated_after_a_short_wait(
     assert (count_creates(api), remote_names(workspace)) == (2, living_batches(api))
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("days", [DAYS_AHEAD, DAYS_BEHIND])
 def test_batch_that_is_listed_late_is_adopted(days: int, workspace: Workspace, api: Engine) -> None:
     """An early list proves nothing, and no second batch is created, for any error of the clock."""

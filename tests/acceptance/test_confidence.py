@@ -128,6 +128,7 @@ def _answer_state(page: Any, row_id: str) -> str:
     return match[1]
 
 
+@pytest.mark.same_sql
 def test_confidences_are_beside_their_fields_everywhere(tickets: Workspace) -> None:
     """Views, exports, lists and `show` have the same numbers; columns of the user keep theirs.
 
@@ -173,6 +174,7 @@ def test_confidences_are_beside_their_fields_everywhere(tickets: Workspace) -> N
     assert "(confidence 0." in tickets.run_command("show", item="1").stdout
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("condition", ["tone.confidence < 0.8", "NOT tone.confidence >= 0.8"])
 def test_confidence_of_a_field_is_a_condition(tickets: Workspace, condition: str) -> None:
     """A condition compares the number; `answer.` may precede the field."""
@@ -188,6 +190,7 @@ def test_confidence_of_a_field_is_a_condition(tickets: Workspace, condition: str
     assert list_ids(tickets, "answer.tone.confidence < 0.8") == expected_ids
 
 
+@pytest.mark.same_sql
 def test_condition_on_an_open_field_says_what_to_compare(tickets: Workspace) -> None:
     """The message names the field, and the fields that have confidences."""
     declare(tickets, MIXED_FIELDS, 4)
@@ -219,6 +222,7 @@ def test_fields_are_listed_by_their_names_in_conditions(tickets: Workspace) -> N
         assert list_ids(tickets, condition) == list_ids(tickets, "tone = 'praise'")
 
 
+@pytest.mark.same_sql
 def test_task_without_confidences_keeps_its_columns(tickets: Workspace) -> None:
     """Nothing is added to the exports, views and status of a task that no decision answered."""
     declare(tickets, CLOSED_FIELDS, 4)
@@ -252,6 +256,7 @@ def test_doubtful_rows_are_counted_of_the_rows_with_confidences(tickets: Workspa
     assert "with confidences" not in tickets.run_command("status").stdout
 
 
+@pytest.mark.same_sql
 def test_forgotten_row_loses_its_confidences(tickets: Workspace) -> None:
     """No probability about a forgotten row is stored."""
     declare(tickets, CLOSED_FIELDS, 4)
@@ -318,6 +323,7 @@ def test_people_and_passages_can_be_doubtful(workspace: Workspace) -> None:
         assert workspace.status(TASK=subject)["doubtful"]["count"] == 1
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize(
     ("subject", "task", "field"),
     [(PEOPLE, "expert-tags", "tags"), (PASSAGES, "passage-concepts", "concepts")],
@@ -369,6 +375,7 @@ def test_confidence_of_people_and_passages_is_a_condition(
     assert (report["labelled"], report["unchanged"], report["number"]) == (1, 1, None)
 
 
+@pytest.mark.same_sql
 def test_preferred_version_of_passages_decides_the_doubt(workspace: Workspace) -> None:
     """Doubt and confidence are those of the answer that PREFER_VERSIONS puts first."""
     import_people_and_passages(workspace)

@@ -76,6 +76,7 @@ def at_terminal(
     return ended_process
 
 
+@pytest.mark.same_sql
 def test_address_in_dotenv_never_gets_the_key_of_the_shell(tmp_path: Path, api: Engine) -> None:
     """No confirmation sends a request there; the message names the address and the setting."""
     workspace = gemini_workspace(tmp_path / "here", GEMINI_API_KEY=KEY)
@@ -91,6 +92,7 @@ def test_address_in_dotenv_never_gets_the_key_of_the_shell(tmp_path: Path, api: 
     assert api.journal() == []
 
 
+@pytest.mark.same_sql
 def test_address_with_its_own_key_is_confirmed_first(tmp_path: Path, api: Engine) -> None:
     """Even if the key is from the same `.env`, rows are sent only after a confirmation."""
     workspace = gemini_workspace(tmp_path / "here")
@@ -110,6 +112,7 @@ def test_address_with_its_own_key_is_confirmed_first(tmp_path: Path, api: Engine
     assert "FINDABLE_TRUST is set in .env" in workspace.run_command("status", code=3).stderr
 
 
+@pytest.mark.same_sql
 def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engine) -> None:
     """An address in the environment needs a person's yes, which is stored for this folder.
 
@@ -142,6 +145,7 @@ def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engin
     assert len(api.creates()) == 0
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize(
     "form", ["https://{}@generativelanguage.googleapis.com.{}/", "https://a.{}@{}/"]
 )
@@ -156,6 +160,7 @@ def test_similar_address_needs_a_confirmation(tmp_path: Path, form: str) -> None
     )
 
 
+@pytest.mark.same_sql
 def test_database_in_dotenv_is_confirmed_once(tmp_path: Path) -> None:
     """No command opens it before the confirmation; a database in the environment needs no yes."""
     workspace = Shell(tmp_path / "here", settings={"DATABASE_URL": ""})
@@ -253,6 +258,7 @@ def test_task_file_from_a_stranger_is_not_run(tmp_path: Path, origin: str) -> No
     assert note.exists()
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("origin", ["restored", "copied"])
 def test_task_file_is_confirmed_again_after_a_change(tmp_path: Path, origin: str) -> None:
     """After a yes, commands without a terminal run the confirmed file, and only that file."""
@@ -338,6 +344,7 @@ def test_password_in_an_address_is_never_shown(tmp_path: Path, url: str) -> None
     assert PASSWORD not in printed_text
 
 
+@pytest.mark.same_sql
 @on_a_server
 def test_metrics_of_a_worker_are_served_to_this_machine_only(workspace: Workspace) -> None:
     """The worker binds to another address only if `--host` names it."""

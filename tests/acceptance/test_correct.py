@@ -108,6 +108,7 @@ def test_export_counts_corrections_apart(notes_workspace: Workspace) -> None:
     assert version_line.endswith("which 1 row has")
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -140,6 +141,7 @@ def test_invalid_correction_changes_nothing(
     )
 
 
+@pytest.mark.same_sql
 def test_wrong_member_of_a_list_is_named_with_the_nearest_values(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -165,6 +167,7 @@ def test_wrong_member_of_a_list_is_named_with_the_nearest_values(
     assert "urgency must be 1, 2 or 3, not 'soon'" in refusal
 
 
+@pytest.mark.same_sql
 def test_correction_survives_later_answers_of_models(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:

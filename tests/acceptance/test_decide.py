@@ -102,6 +102,7 @@ def exported_confidences(workspace: Workspace) -> dict[str, dict[str, Any]]:
     }
 
 
+@pytest.mark.same_sql
 def test_closed_task_goes_from_rows_to_export_by_decisions(
     served_tickets: Workspace, outside_server: Outside
 ) -> None:
@@ -128,6 +129,7 @@ def test_closed_task_goes_from_rows_to_export_by_decisions(
     assert len(outside_server.decisions) == 12
 
 
+@pytest.mark.same_sql
 def test_next_commands_continue_by_decisions(served_tickets: Workspace) -> None:
     """After rows were decided, `tag`, `status` and `try` name the mode for the other rows."""
     declare(served_tickets, CLOSED_FIELDS, 6)
@@ -211,6 +213,7 @@ def test_killed_mixed_task_asks_each_part_once(
     assert all(all(row.values()) for row in exported_confidences(served_tickets).values())
 
 
+@pytest.mark.same_sql
 def test_equal_rows_share_a_decision(tickets: Workspace, api: Engine) -> None:
     """Rows with equal texts are decided once, and the copies have the same probabilities."""
     declare(tickets, CLOSED_FIELDS, 3)
@@ -222,6 +225,7 @@ def test_equal_rows_share_a_decision(tickets: Workspace, api: Engine) -> None:
     assert confidences["1"] == confidences["3"]
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("fault", ["503", "429", "drop", "lost", "unknown"])
 def test_decisions_survive_faults_of_the_service(
     served_tickets: Workspace, outside_server: Outside, fault: str
@@ -233,6 +237,7 @@ def test_decisions_survive_faults_of_the_service(
     assert served_tickets.state_counts() == {"answered": 6}
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize(
     ("fault", "reason"), [("blocked", "prompt-blocked"), ("400", "refused the request permanently")]
 )
@@ -253,6 +258,7 @@ def test_refused_decisions_are_charged_to_their_rows(
     assert served_tickets.state_counts() == {"answered": 4}
 
 
+@pytest.mark.same_sql
 def test_text_that_is_too_long_parks_its_row_alone(
     served_tickets: Workspace, outside_server: Outside
 ) -> None:
@@ -267,6 +273,7 @@ def test_text_that_is_too_long_parks_its_row_alone(
     assert len(outside_server.decisions) == 2
 
 
+@pytest.mark.same_sql
 def test_budget_stops_decisions(served_tickets: Workspace, outside_server: Outside) -> None:
     """Decisions stop before the budget is exceeded, and go on with a larger one."""
     declare(served_tickets, CLOSED_FIELDS, 40)
@@ -284,6 +291,7 @@ def test_budget_stops_decisions(served_tickets: Workspace, outside_server: Outsi
     assert len(outside_server.decisions) == 40
 
 
+@pytest.mark.same_sql
 def test_open_field_names_why_decisions_are_not_possible(tickets: Workspace, api: Engine) -> None:
     """A task without a closed field is refused by name, and its estimate says why."""
     declare(tickets, {"summary": "str"}, 2)
@@ -295,6 +303,7 @@ def test_open_field_names_why_decisions_are_not_possible(tickets: Workspace, api
     assert not decision_counts(api)
 
 
+@pytest.mark.same_sql
 def test_estimate_lists_decisions_beside_other_modes(served_tickets: Workspace) -> None:
     """2,000 short tickets cost about two cents and take minutes; nothing chooses decisions."""
     declare(served_tickets, {"tone": CLOSED_FIELDS["tone"]}, 2000)
@@ -313,6 +322,7 @@ def test_estimate_lists_decisions_beside_other_modes(served_tickets: Workspace) 
     assert "(output is guessed)" in dry_output
 
 
+@pytest.mark.same_sql
 def test_ask_and_try_by_decisions(served_tickets: Workspace, outside_server: Outside) -> None:
     """`ask` proposes decisions with their price; MODE=decide shows and stores probabilities."""
     write_tickets(served_tickets, ["The lamp hums.", "A chair is short.", "All is well."])
@@ -335,6 +345,7 @@ def test_ask_and_try_by_decisions(served_tickets: Workspace, outside_server: Out
     assert tried["items"][0]["confidences"].keys() == {"tone"}
 
 
+@pytest.mark.same_sql
 def test_batch_of_decisions_cannot_be_moved(served_tickets: Workspace) -> None:
     """`batch-move` names the mode of the batch, and has no mode decide."""
     declare(served_tickets, CLOSED_FIELDS, 2)
@@ -344,6 +355,7 @@ def test_batch_of_decisions_cannot_be_moved(served_tickets: Workspace) -> None:
     served_tickets.run_command("batch-move", 1, to="decide", code=2)
 
 
+@pytest.mark.same_sql
 def test_mixed_task_gets_one_answer_from_two_requests(
     served_tickets: Workspace, outside_server: Outside
 ) -> None:
@@ -388,6 +400,7 @@ def test_equal_rows_of_a_mixed_task_share_both_requests(
     assert all(confidences["3"].values())
 
 
+@pytest.mark.same_sql
 def test_messages_about_decisions_count_equal_rows(tickets: Workspace, api: Engine) -> None:
     """The counts of an interrupted and of a finished run add up to its rows, with equal rows."""
     declare(tickets, MIXED_FIELDS, 12)
@@ -425,6 +438,7 @@ def test_announced_rows_with_a_limit_contain_later_equal_rows(
     assert ": 2 rows, of which 1 is equal to another and costs nothing, " in tag_run.stderr
 
 
+@pytest.mark.same_sql
 def test_rows_that_wait_for_equal_rows_are_named(tickets: Workspace) -> None:
     """While a batch runs, `tag` says that the open rows get the answers of equal rows."""
     declare(tickets, MIXED_FIELDS, 12)
@@ -441,6 +455,7 @@ def test_rows_that_wait_for_equal_rows_are_named(tickets: Workspace) -> None:
     assert tickets.state_counts() == {"answered": 12}
 
 
+@pytest.mark.same_sql
 def test_refused_question_leaves_no_workspace(workspace: Workspace) -> None:
     """`ask` by decisions without a closed field names the field, and creates nothing."""
     write_tickets(workspace, ["The lamp hums."])
@@ -462,6 +477,7 @@ def test_refused_question_leaves_no_workspace(workspace: Workspace) -> None:
         assert set(workspace.home.iterdir()) == files_before
 
 
+@pytest.mark.same_sql
 def test_mixed_question_is_asked_by_both_models(
     served_tickets: Workspace, outside_server: Outside
 ) -> None:
@@ -504,6 +520,7 @@ def test_mixed_question_is_asked_by_both_models(
     assert all(row["summary"] for row in rows)
 
 
+@pytest.mark.same_sql
 def test_mixed_rows_are_tried_by_both_models(
     served_tickets: Workspace, outside_server: Outside
 ) -> None:
@@ -558,6 +575,7 @@ def test_killed_mixed_question_is_continued(tickets: Workspace, api: Engine) -> 
     assert count_decisions(api) == 3
 
 
+@pytest.mark.same_sql
 def test_partly_answered_rows_are_open(served_tickets: Workspace, outside_server: Outside) -> None:
     """A row with decided fields alone counts as open; a later command asks its other fields."""
     declare(served_tickets, MIXED_FIELDS, 6)

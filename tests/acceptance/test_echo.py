@@ -108,6 +108,7 @@ def test_no_answer_is_stored_on_a_wrong_row(
     assert all(topic == text for text, topic in topics.items())
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("mode", ["batch", "live", "flex"])
 def test_equal_rows_share_an_answer_in_each_mode(
     workspace: Workspace,
@@ -129,6 +130,7 @@ def test_equal_rows_share_an_answer_in_each_mode(
     assert sum(batch["requests"] for batch in workspace.batches()) == 2
 
 
+@pytest.mark.same_sql
 def test_switching_echo_on_needs_a_version_and_the_estimate_names_its_price(
     workspace: Workspace,
 ) -> None:

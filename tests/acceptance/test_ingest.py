@@ -277,6 +277,7 @@ CASES = (
 )
 
 
+@pytest.mark.same_sql
 def test_unusable_line_fails_only_its_own_request(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -362,6 +363,7 @@ ANSWERS: dict[str, LineMaker] = {
 }
 
 
+@pytest.mark.same_sql
 def test_valid_answer_is_stored_in_any_notation(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -385,6 +387,7 @@ def test_valid_answer_is_stored_in_any_notation(
         assert (tags[name][0], len(tags[name])) == ("water law", 3), case_name
 
 
+@pytest.mark.same_sql
 def test_row_with_two_different_answers_is_sent_once_more(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -438,6 +441,7 @@ def test_lines_without_a_request_are_counted_and_not_applied(
     assert "nothing to ingest" in served_workspace.run_command("ingest").stdout
 
 
+@pytest.mark.same_sql
 def test_tokens_cost_tags_and_model_come_from_the_lines(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:

@@ -68,6 +68,7 @@ def asked_texts(server: Outside) -> Counter[str]:
     )
 
 
+@pytest.mark.same_sql
 def test_each_answer_is_judged_once_and_a_larger_sample_contains_the_smaller(
     letters: Workspace, outside_server: Outside
 ) -> None:
@@ -91,6 +92,7 @@ def test_each_answer_is_judged_once_and_a_larger_sample_contains_the_smaller(
     assert {row["words_confidence"] for row in rows} == {0.9}
 
 
+@pytest.mark.same_sql
 def test_question_has_text_field_and_value_and_no_boundaries_can_be_forged(
     letters: Workspace, outside_server: Outside
 ) -> None:
@@ -105,6 +107,7 @@ def test_question_has_text_field_and_value_and_no_boundaries_can_be_forged(
     assert "Field: tone\n<value>" in tone_question["instructions"]
 
 
+@pytest.mark.same_sql
 def test_seed_draws_another_sample_and_dry_asks_nothing(
     letters: Workspace, outside_server: Outside
 ) -> None:
@@ -123,6 +126,7 @@ def test_seed_draws_another_sample_and_dry_asks_nothing(
     assert len(outside_server.decisions) > 5
 
 
+@pytest.mark.same_sql
 def test_second_judge_says_how_many_rows_were_judged_before(letters: Workspace) -> None:
     """Estimate and report count the rows of the sample that need no call."""
     letters.run_command("judge", n=3)
@@ -146,6 +150,7 @@ def test_hint_of_a_second_judge_has_the_options_that_select(
     assert len(outside_server.decisions) == 5
 
 
+@pytest.mark.same_sql
 def test_wrong_options_are_refused_with_the_fields(letters: Workspace) -> None:
     """Nothing is asked for an unknown field, or with both a sample and all rows."""
     process = letters.run_command("judge", fields="tonne", code=2)
@@ -239,6 +244,7 @@ def test_other_options_say_that_a_killed_run_is_replaced(
     assert "stopped before its end" not in stderr
 
 
+@pytest.mark.same_sql
 def test_judge_writes_the_quality_report(letters: Workspace) -> None:
     """The page shows the shares without `qc`; a command that judges nothing writes no report."""
     reports = letters.data / "reports"
@@ -316,6 +322,7 @@ def test_two_processes_judge_each_answer_once(letters: Workspace, outside_server
     assert set(asked_texts(outside_server).values()) == {1}
 
 
+@pytest.mark.same_sql
 def test_budget_stops_the_run_and_the_next_command_judges_the_rest(
     letters: Workspace, outside_server: Outside
 ) -> None:
@@ -339,6 +346,7 @@ def test_budget_stops_the_run_and_the_next_command_judges_the_rest(
     assert [row["batch"] for row in costs["rows"]][-1] == "judge"
 
 
+@pytest.mark.same_sql
 def test_failed_calls_are_told_and_judged_next_time(
     letters: Workspace, outside_server: Outside
 ) -> None:
@@ -351,6 +359,7 @@ def test_failed_calls_are_told_and_judged_next_time(
     assert letters.read_json("judge", all=True)["judged"] == 3
 
 
+@pytest.mark.same_sql
 def test_gates_bound_the_supported_share(letters: Workspace, outside_server: Outside) -> None:
     """`qc` exits with 6 below the bound, of all fields or of one, and names the interval."""
     outside_server.decision_replies = with_probability(0.2, "tone")
@@ -375,6 +384,7 @@ def test_gates_bound_the_supported_share(letters: Workspace, outside_server: Out
     assert "there is no gate" in letters.run_command("qc", code=3).stderr
 
 
+@pytest.mark.same_sql
 def test_corrected_and_changed_rows_are_not_judged(
     letters: Workspace, outside_server: Outside
 ) -> None:
@@ -392,6 +402,7 @@ def test_corrected_and_changed_rows_are_not_judged(
     assert "number 2 " not in inputs
 
 
+@pytest.mark.same_sql
 def test_calibration_compares_probabilities_with_corrections(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -472,6 +483,7 @@ def check_judged_exports(workspace: Workspace) -> None:
     assert [name for name in columns if "confidence" in name] == ["tags_confidence"]
 
 
+@pytest.mark.same_sql
 def test_placeholder_judgements_are_told(workspace: Workspace) -> None:
     """The local engine judges without understanding, and the command says so."""
     workspace.url = ""

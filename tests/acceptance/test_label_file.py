@@ -158,6 +158,7 @@ def test_file_with_faults_changes_nothing(notes_workspace: Workspace) -> None:
     assert workspace.read_json("correct") == []
 
 
+@pytest.mark.same_sql
 def test_options_without_their_row_or_file_are_refused(notes_workspace: Workspace) -> None:
     """Options that exclude or need each other are named; nothing is changed."""
     workspace = notes_workspace
@@ -173,6 +174,7 @@ def test_options_without_their_row_or_file_are_refused(notes_workspace: Workspac
         assert "nothing was changed" in workspace.run_command("correct", code=2, **options).stderr
 
 
+@pytest.mark.same_sql
 def test_labels_of_an_unanswered_row_are_its_answer(notes_workspace: Workspace) -> None:
     """A row without an answer takes labels of all fields; later versions do not ask it."""
     workspace = notes_workspace
@@ -183,6 +185,7 @@ def test_labels_of_an_unanswered_row_are_its_answer(notes_workspace: Workspace) 
     assert workspace.state_counts() == {"answered": ROW_COUNT}
 
 
+@pytest.mark.same_sql
 def test_edited_export_is_a_file_of_labels(notes_workspace: Workspace) -> None:
     """Columns of the rows and of an export are no labels; the confirmed rows are warned of."""
     workspace = notes_workspace
@@ -196,6 +199,7 @@ def test_edited_export_is_a_file_of_labels(notes_workspace: Workspace) -> None:
     assert _answers(workspace)[1][0] == "praise"
 
 
+@pytest.mark.same_sql
 def test_row_with_a_key_of_two_columns(workspace: Workspace) -> None:
     """Both key columns name a row; a column of the rows with a field's name is no label."""
     workspace.task = "notes"
@@ -285,6 +289,7 @@ def _write_marks(workspace: Workspace, kind: str) -> Path:
     return path
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("kind", ["csv", "json", "xlsx", "parquet"])
 def test_file_marks_rows_as_reviewed(notes_workspace: Workspace, kind: str) -> None:
     """Marks label all fields of the answer, once, and are undone with the labels of the file."""
@@ -335,6 +340,7 @@ def test_undo_of_a_file_keeps_other_marks(notes_workspace: Workspace) -> None:
     assert _reviewed_ids(workspace) == {"1", "2"}
 
 
+@pytest.mark.same_sql
 def test_wrong_marks_and_repeated_keys_are_faults(notes_workspace: Workspace) -> None:
     """A word that is no mark, a row without an answer, and a key without labels are named."""
     workspace = notes_workspace
@@ -398,6 +404,7 @@ def test_killed_command_stores_all_marks_or_none(notes_workspace: Workspace) -> 
     assert edit_count == 1
 
 
+@pytest.mark.same_sql
 def test_reviewed_row_is_shown(notes_workspace: Workspace) -> None:
     """`correct`, `show` and `items` show who reviewed a row, and nothing if nobody did."""
     workspace = notes_workspace
@@ -417,6 +424,7 @@ def test_reviewed_row_is_shown(notes_workspace: Workspace) -> None:
     assert workspace.read_json("correct", 1)["reviewed_at"] is None
 
 
+@pytest.mark.same_sql
 def test_row_column_called_reviewed_is_no_mark(workspace: Workspace) -> None:
     """The marks are then in `answer_reviewed`, in lists and in files of labels."""
     workspace.task = "notes"

@@ -69,6 +69,7 @@ def system_texts(workspace: Workspace) -> list[str]:
     return sorted(texts)
 
 
+@pytest.mark.same_sql
 def test_versions_are_compared_on_corrected_rows(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -118,6 +119,7 @@ def test_versions_are_compared_on_corrected_rows(
     assert sorted(path.name for path in workspace.data.rglob("*")) == files_before
 
 
+@pytest.mark.same_sql
 def test_confirmed_value_is_a_label(notes_workspace: Workspace) -> None:
     """A field that is set to its present value is a label, once, until it is undone."""
     workspace = notes_workspace
@@ -138,6 +140,7 @@ def test_confirmed_value_is_a_label(notes_workspace: Workspace) -> None:
     assert row["extractor"] != "person"
 
 
+@pytest.mark.same_sql
 def test_printed_command_measures_corrected_rows(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -161,6 +164,7 @@ def test_printed_command_measures_corrected_rows(
     assert "tone: B is better (only A right 0 times, only B 25 times; p < 0.001)" in tried
 
 
+@pytest.mark.same_sql
 def test_decisions_are_compared_with_another_model_of_their_version(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -233,6 +237,7 @@ def test_draft_is_tried_on_labelled_rows(
     assert (tone["a"]["right"], tone["b"]["right"], tone["b"]["of"]) == (0, 3, 3)
 
 
+@pytest.mark.same_sql
 def test_corrected_rows_become_examples_of_a_version(notes_workspace: Workspace) -> None:
     """Examples are drawn when a version begins, spread over choices, and stay with it.
 
@@ -268,6 +273,7 @@ def test_corrected_rows_become_examples_of_a_version(notes_workspace: Workspace)
     assert system_texts(workspace) != [text]
 
 
+@pytest.mark.same_sql
 def test_missing_examples_are_named(notes_workspace: Workspace) -> None:
     """A version without examples says so, because corrections set only some fields."""
     workspace = notes_workspace
@@ -278,6 +284,7 @@ def test_missing_examples_are_named(notes_workspace: Workspace) -> None:
     assert "has no examples" not in workspace.run_command("tag", mode="live", limit=1).stderr
 
 
+@pytest.mark.same_sql
 def test_forgotten_row_is_in_no_example(notes_workspace: Workspace) -> None:
     """Forgetting an example removes it from the prompt and from all sealed requests."""
     workspace = notes_workspace

@@ -125,6 +125,7 @@ def test_odd_keys_and_braces_are_sent_unchanged(notes: Workspace) -> None:
     assert "no contradiction found" in notes.run_command("doctor").stdout
 
 
+@pytest.mark.same_sql
 def test_unstorable_answers_are_invalid(notes: Workspace, api: Engine) -> None:
     """An answer with NUL or half a surrogate pair is invalid, and two of them park the row."""
     declare(notes, note="str")
@@ -144,6 +145,7 @@ def test_unstorable_answers_are_invalid(notes: Workspace, api: Engine) -> None:
     assert "4 rows are refused; the first 3 are above" in notes.run_command("preflight").stderr
 
 
+@pytest.mark.same_sql
 @pytest.mark.excused("nobody_is_answered_twice")
 def test_deleted_restored_and_changed_rows_keep_their_answers(notes: Workspace) -> None:
     """A restored row keeps its answer, and a changed row is sent again only with REFRESH=1.
@@ -222,6 +224,7 @@ def test_row_that_changes_during_its_call_is_stale_or_open(
         assert quoted_text == f"a whole {kind}"
 
 
+@pytest.mark.same_sql
 def test_name_or_table_of_another_task_is_refused(notes: Workspace, api: Engine) -> None:
     """A task is refused if its name or table belongs to another task or program."""
     notes.import_people(1)
@@ -314,6 +317,7 @@ def test_changed_declaration_needs_new_version_or_acceptance(notes: Workspace, c
     assert notes.state_counts() == {"answered": 4}
 
 
+@pytest.mark.same_sql
 def test_prompt_with_a_removed_column_is_refused(notes: Workspace) -> None:
     """A prompt that names a column which the rows no longer have is refused."""
     notes.write_file("tasks/notes.csv", "id,text,more\n1,a,b\n")
@@ -672,6 +676,7 @@ def test_value_that_the_table_refuses_is_parked_until_it_can_be_written(
         assert sum(outside_server.kept.questions().values()) == 3
 
 
+@pytest.mark.same_sql
 def test_cell_of_another_program_is_not_overwritten(
     notes: Workspace, outside_server: Outside
 ) -> None:
@@ -778,6 +783,7 @@ def make_answerer(text: str) -> Answerer:
     return lambda _request: {"v": text}
 
 
+@pytest.mark.same_sql
 def test_view_shows_the_newest_answer_of_each_row(
     notes: Workspace, outside_server: Outside
 ) -> None:

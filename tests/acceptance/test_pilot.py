@@ -301,6 +301,7 @@ def test_gates_and_budget_stop_a_backfill(passages: Workspace, api: Engine) -> N
     assert max(count_sent_requests(passages).values()) == 2
 
 
+@pytest.mark.same_sql
 def test_answers_of_another_program_count_as_answers(passages: Workspace) -> None:
     """A passage with concepts of any version is not sent, unless SKIP_VERSIONS= names others."""
     passages.status()
@@ -401,6 +402,7 @@ def test_two_commands_at_once_share_a_pilot(workspace: Workspace, api: Engine) -
     assert workspace.state_counts() == {"tagged": 12}
 
 
+@pytest.mark.same_sql
 @pytest.mark.excused("nobody_is_answered_twice")
 def test_rollback_removes_tags_of_a_version(workspace: Workspace) -> None:
     """A rollback removes the tags of its version, and tags of another model stay."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.acceptance.database import read_schema, run_sql
 from tests.acceptance.product import Workspace, write_declaration
 from tests.acceptance.test_python import script
@@ -123,6 +125,7 @@ def test_one_rule_decides_which_answer_counts(
     assert moods_in_view(workspace) == {**NEWEST, 1: "own"}
 
 
+@pytest.mark.same_sql
 def test_export_by_preference_names_the_versions_of_its_answers(
     workspace: Workspace, outside_server: Outside
 ) -> None:

@@ -70,6 +70,7 @@ def list_moves(workspace: Workspace) -> list[str]:
     return [move["why"] or "" for move in moves]
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("mixing", MIX_UPS)
 def test_a_mixed_up_batch_is_held(
     served_workspace: Workspace, outside_server: Outside, mixing: Callable[..., list[Json]]
@@ -89,6 +90,7 @@ def test_a_mixed_up_batch_is_held(
     assert "batch-poll" in served_workspace.read_json("status")["next"]
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("mixing", MIX_UPS)
 def test_a_large_mixed_up_batch_is_held_without_a_setting(
     served_workspace: Workspace, outside_server: Outside, mixing: Callable[..., list[Json]]
@@ -101,6 +103,7 @@ def test_a_large_mixed_up_batch_is_held_without_a_setting(
     assert count_tagged(served_workspace) == 0
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize(("row_count", "setting"), [(FEW_ROWS, "1"), (MANY_ROWS, "")])
 def test_a_right_batch_is_not_held(
     served_workspace: Workspace, row_count: int, setting: str
@@ -134,6 +137,7 @@ def test_batches_without_control_requests(
     assert not keys & CONTROL_KEYS
 
 
+@pytest.mark.same_sql
 def test_swapped_rows_stay_undetected(served_workspace: Workspace, outside_server: Outside) -> None:
     """Two swapped rows change no control request; the docs name this limit."""
     outside_server.mixing = swap_two_rows
@@ -190,6 +194,7 @@ def test_an_accepted_batch_is_stored(served_workspace: Workspace, outside_server
     served_workspace.run_command("ingest", accept=1, code=2)
 
 
+@pytest.mark.same_sql
 def test_other_batches_go_on_beside_a_held_batch(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -202,6 +207,7 @@ def test_other_batches_go_on_beside_a_held_batch(
     assert count_tagged(served_workspace) == OTHER_ROWS
 
 
+@pytest.mark.same_sql
 def test_a_control_request_without_answer_proves_nothing(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -220,6 +226,7 @@ def test_a_control_request_without_answer_proves_nothing(
     assert count_tagged(served_workspace) == FEW_ROWS
 
 
+@pytest.mark.same_sql
 def test_the_local_engine_answers_control_requests(workspace: Workspace, api: Engine) -> None:
     """The engine keeps to an enum with one value, and `doctor` knows the lines of open batches."""
     workspace.settings |= CONTROLLED

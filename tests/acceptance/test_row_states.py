@@ -70,6 +70,7 @@ def check_sums(workspace: Workspace, count: int) -> None:
     assert (len(rows_with_gone), "gone" in states) == (count + status["gone"], False)
 
 
+@pytest.mark.same_sql
 def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
     """Refused rows appear in status, items, doctor and every export, in the source's order."""
     declare(workspace, "mixed")
@@ -124,6 +125,7 @@ def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
     assert parquet.read_table(workspace.home / "out.parquet").column("state").to_pylist() == states
 
 
+@pytest.mark.same_sql
 def test_rows_that_left_the_source_are_counted_as_gone(workspace: Workspace) -> None:
     """Gone rows are not counted as answered and are exported on demand.
 
@@ -163,6 +165,7 @@ def test_rows_that_left_the_source_are_counted_as_gone(workspace: Workspace) -> 
     assert not (workspace.home / "none.csv").exists()
 
 
+@pytest.mark.same_sql
 def test_equal_rows_without_a_key_share_one_request(workspace: Workspace, api: Engine) -> None:
     """All equal rows are answered and counted; they keep their keys when one of them is removed."""
     declare(workspace, "equal", 'key="row"')
@@ -190,6 +193,7 @@ def test_equal_rows_without_a_key_share_one_request(workspace: Workspace, api: E
     check_sums(workspace, 5)
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("key", ["id", "row"])
 def test_old_workspace_is_upgraded_by_the_first_command_that_asks(
     workspace: Workspace, api: Engine, key: str
@@ -217,6 +221,7 @@ def test_old_workspace_is_upgraded_by_the_first_command_that_asks(
     assert sum(":generateContent" in request["path"] for request in api.journal()) == call_count
 
 
+@pytest.mark.same_sql
 def test_apostrophes_of_an_export_are_removed_when_it_is_read(
     workspace: Workspace,
 ) -> None:
@@ -340,6 +345,7 @@ MIXED_TABLE = Table(
 )
 
 
+@pytest.mark.same_sql
 @pytest.mark.excused("nobody_is_answered_twice")
 @settings(
     max_examples=3,

@@ -93,6 +93,7 @@ def read_back(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.same_sql
 def test_no_export_replaces_the_source_of_a_task(workspace: Workspace) -> None:
     """A task's own row file is no target, also with OVERWRITE=1 and for a list of rows."""
     put_table(workspace, "csv")
@@ -220,6 +221,7 @@ def test_folder_of_parquet_files_is_read_as_a_table(workspace: Workspace) -> Non
     assert "is a directory" in workspace.run_command("import", "people", code=2).stderr
 
 
+@pytest.mark.same_sql
 def test_people_keep_further_columns_of_their_file(workspace: Workspace) -> None:
     """Unknown columns and the key column are exported for each person.
 

@@ -68,6 +68,7 @@ def topics(workspace: Workspace) -> Counter[str]:
     return listed
 
 
+@pytest.mark.same_sql
 def test_malformed_condition_shows_one_about_a_column_of_the_task(
     notes_workspace: Workspace,
 ) -> None:
@@ -127,6 +128,7 @@ def test_answered_rows_of_a_condition_are_asked_under_a_new_version(
     assert "1 row of 'id = 1' will be asked again under notes@7; the old answer stays" in again
 
 
+@pytest.mark.same_sql
 def test_open_rows_of_a_condition_are_asked_under_the_version_of_the_file(
     notes_workspace: Workspace,
 ) -> None:
@@ -144,6 +146,7 @@ def test_open_rows_of_a_condition_are_asked_under_the_version_of_the_file(
     assert len(workspace.logged_requests()) == 2 * ROW_COUNT
 
 
+@pytest.mark.same_sql
 def test_version_of_the_file_has_no_condition(notes_workspace: Workspace) -> None:
     """Rows that `try` or another command asked under it may not meet the condition."""
     workspace = notes_workspace
@@ -215,6 +218,7 @@ def test_killed_run_continues_with_the_same_rows(notes_workspace: Workspace, mod
     assert topics(workspace) == {"price": 3, "speed": 6}
 
 
+@pytest.mark.same_sql
 def test_unfinished_condition_is_finished_first(notes_workspace: Workspace) -> None:
     """Another condition is refused until the first is finished or its version is deleted."""
     workspace = notes_workspace

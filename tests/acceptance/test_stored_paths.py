@@ -71,6 +71,7 @@ def is_untouched(workspace: Workspace, secret: Path) -> bool:
     return {*files_with_secret} - databases == {secret, inner_secret}
 
 
+@pytest.mark.same_sql
 @pytest.mark.excused(*FORGED)
 @pytest.mark.parametrize("kind", ["request", "result"])
 def test_no_command_follows_the_path_of_an_ingested_batch(
@@ -98,6 +99,7 @@ def test_no_command_follows_the_path_of_an_ingested_batch(
     assert workspace.state_counts() == {"tagged": 3}
 
 
+@pytest.mark.same_sql
 @pytest.mark.excused(*FORGED)
 def test_other_file_is_neither_sent_nor_ingested(workspace: Workspace, api: Engine) -> None:
     """A batch with the name of another file is neither sent nor ingested."""
@@ -133,6 +135,7 @@ def test_other_file_is_neither_sent_nor_ingested(workspace: Workspace, api: Engi
     assert workspace.state_counts() == {"claimed": 3}
 
 
+@pytest.mark.same_sql
 @pytest.mark.excused(*FORGED)
 def test_changed_sealed_file_is_neither_removed_nor_rewritten(
     workspace: Workspace,
@@ -166,6 +169,7 @@ def test_changed_sealed_file_is_neither_removed_nor_rewritten(
     assert workspace.state_counts() == {"tagged": 1}
 
 
+@pytest.mark.same_sql
 def test_manifest_names_only_files_of_its_own_folder(workspace: Workspace) -> None:
     """A build's manifest with a path outside its folder is refused with the command to rebuild."""
     workspace.import_people(3)
@@ -207,6 +211,7 @@ def test_link_in_a_backup_is_not_followed(workspace: Workspace, tmp_path: Path) 
         assert not (tmp_path / "restored").exists()
 
 
+@pytest.mark.same_sql
 @pytest.mark.excused(*FORGED)
 def test_name_of_a_task_is_no_path(workspace: Workspace) -> None:
     """A stored task name that leads out of the workspace is refused, and no file is run."""
@@ -232,6 +237,7 @@ def test_name_of_a_task_is_no_path(workspace: Workspace) -> None:
     )
 
 
+@pytest.mark.same_sql
 @pytest.mark.excused(*FORGED)
 def test_image_of_a_changed_row_is_not_sent(workspace: Workspace) -> None:
     """A row that was changed to name another image does not send that image."""
@@ -289,6 +295,7 @@ def sent_colours(workspace: Workspace, number: int) -> list[str]:
     return colours
 
 
+@pytest.mark.same_sql
 @pytest.mark.excused(*FORGED)
 def test_task_path_from_the_database_is_not_run(workspace: Workspace) -> None:
     """A path that only the database names is refused; the path that TASK= named is run."""

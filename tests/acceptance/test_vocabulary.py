@@ -187,6 +187,7 @@ def test_vocabulary_with_another_meaning_needs_a_new_version(
     letters.run_command("tag_live", ACCEPT_CHANGED=1)
 
 
+@pytest.mark.same_sql
 def test_order_and_aliases_of_terms_are_no_other_question(letters: Workspace) -> None:
     """A sorted file with other aliases continues under the same version without a word."""
     write_topics(letters, DELIVERY, BILLING)
@@ -197,6 +198,7 @@ def test_order_and_aliases_of_terms_are_no_other_question(letters: Workspace) ->
     assert "vocabulary" not in letters.run_command("tag_live").stderr
 
 
+@pytest.mark.same_sql
 def test_faults_of_the_file_are_named_with_lines(letters: Workspace) -> None:
     """A wrong vocabulary stops before a call, and the message has both files with lines."""
     write_topics(letters, DELIVERY, "post,,,", "Dunning,,,Biling", BILLING)

@@ -45,6 +45,7 @@ def test_batch_that_never_runs_is_called_slow(workspace: Workspace, api: Engine)
     assert workspace.batch_states() == ["submitted"]
 
 
+@pytest.mark.same_sql
 def test_batch_of_the_local_engine_is_never_slow(tmp_path: Path) -> None:
     """The local engine works while a command looks, so its times mean nothing."""
     workspace = Workspace(tmp_path / "local")
@@ -55,6 +56,7 @@ def test_batch_of_the_local_engine_is_never_slow(tmp_path: Path) -> None:
     assert "target" not in workspace.run_command("status").stdout
 
 
+@pytest.mark.same_sql
 @pytest.mark.parametrize("fault", FULL_QUEUE_FAULTS)
 def test_refusal_below_the_documented_queue_lowers_the_limit(
     workspace: Workspace, api: Engine, fault: str
@@ -78,6 +80,7 @@ def test_refusal_below_the_documented_queue_lowers_the_limit(
     assert workspace.state_counts() == {"tagged": 4}
 
 
+@pytest.mark.same_sql
 def test_cancelled_batch_that_holds_quota_is_waited_for(workspace: Workspace, api: Engine) -> None:
     """The message names the cancelled batch, its tokens, and until when they may be held."""
     workspace.import_people(4)
