@@ -5,15 +5,18 @@ A person confirms first. One transaction removes all of them. The files of the w
 
 from collections.abc import Callable
 
-from sqlalchemy import table
-
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import join_first, plural
 from pipeline.engine.shipped_task import shipped_tasks
 from pipeline.store import batches
-from pipeline.store.database import Connection, Store, count_rows
-from pipeline.tables.removal import RemovableObjects, drop_objects, list_removable
+from pipeline.store.database import Connection, Store
+from pipeline.tables.removal import (
+    RemovableObjects,
+    count_table_rows,
+    drop_objects,
+    list_removable,
+)
 
 MAX_LISTED_NAMES = 5
 
@@ -40,7 +43,7 @@ def remove_findable_tables(
         removable = list_removable(tx, index_names)
         _check_batches(tx, should_abandon_batches=should_abandon_batches)
         row_counts = {
-            table_name: count_rows(tx, table(table_name))
+            table_name: count_table_rows(tx, table_name)
             for table_name in removable.tables
             if not table_name.startswith("findable_")
         }

@@ -7,11 +7,11 @@ import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, MetaData, exc, inspect, text
+from sqlalchemy import Connection, MetaData, exc, inspect, table, text
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.store import schema, workspace
-from pipeline.store.database import describe_error
+from pipeline.store.database import count_rows, describe_error
 from pipeline.tables.answer_views import is_our_view
 from pipeline.tables.reflection import is_sqlite, quote_identifier
 
@@ -63,6 +63,11 @@ def list_removable(tx: Connection, marker_indexes: Collection[str]) -> Removable
         if table_name in kept_tables and (name.startswith("findable_") or name in marker_indexes)
     ]
     return RemovableObjects(own_tables, own_views, sorted(own_indexes), kept_tables)
+
+
+def count_table_rows(tx: Connection, name: str) -> int:
+    """Return the number of rows in a table."""
+    return count_rows(tx, table(name))
 
 
 def drop_objects(tx: Connection, removed: RemovableObjects) -> None:
