@@ -238,8 +238,7 @@ def store_trial_outcomes(
         UnavailableError: Another process wrote to the database for the whole time.
     """
     replies_path = part_path(ws.data, number)
-    with ws.store.read() as tx:
-        trial = batches.get_batch(tx, number)
+    trial = ws.store.query(batches.get_batch, number)
     model = provenance_of(trial, settings=ws.settings).model
     # Without the file of its task, the replies to a dead trial count at their estimate.
     parse_response: ResponseParser = responses.parse_response
@@ -341,8 +340,7 @@ def store_judgements(
         InconsistentError: The request file is missing or was changed.
         UnavailableError: Another process wrote to the database for the whole time.
     """
-    with ws.store.read() as tx:
-        batch = batches.get_batch(tx, number)
+    batch = ws.store.query(batches.get_batch, number)
     if batch.state is not BatchState.ASKING:
         _remove_files(ws.data, batch)
         return {}
@@ -395,8 +393,7 @@ def _cut_to_whole_lines(path: Path) -> None:
 
 def find_dead_batches(store: Store, locks: Locks) -> list[BatchRow]:
     """Return the live batches of all tasks whose process is dead: nobody has their lock."""
-    with store.read() as tx:
-        asked_batches = batches.batches_in_states(tx, BatchState.ASKING)
+    asked_batches = store.query(batches.batches_in_states, BatchState.ASKING)
     return [batch for batch in asked_batches if locks.is_free(lock_of(batch.number))]
 
 
@@ -437,8 +434,7 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
     if not leftover_names:
         return
 
-    with ws.store.read() as tx:
-        ingested_batches = batches.batches_in_states(tx, BatchState.INGESTED)
+    ingested_batches = ws.store.query(batches.batches_in_states, BatchState.INGESTED)
     for batch in ingested_batches:
         is_leftover = part_path(ws.data, batch.number).name in leftover_names
         if not batch.way.claims_rows and is_leftover:

@@ -193,8 +193,7 @@ def correct_tag_start(store: Store, task: Task, *, now: Callable[[], datetime]) 
     Otherwise its budget would not count batches that are sent before that time. Writes nothing in
     all other cases.
     """
-    with store.read() as tx:
-        tag_run = runs.find_unfinished_run(tx, task.name, mode=runs.TAG)
+    tag_run = store.query(runs.find_unfinished_run, task.name, mode=runs.TAG)
     current_time = now()
     if tag_run is not None and tag_run.started_at > current_time:
         with store.write() as tx:

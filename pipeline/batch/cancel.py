@@ -75,8 +75,7 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
             batch.
         StateConflictError: Another process has moved the batch to another state.
     """
-    with ws.store.read() as tx:
-        batch = batches.get_batch(tx, number)
+    batch = ws.store.query(batches.get_batch, number)
     if batch.state is BatchState.SUBMITTING:
         batch = _resolve_create(ws, number)
     if batch.state is BatchState.PREPARED:
@@ -104,8 +103,7 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
     try:
         return _cancel_remote(ws, batch)
     except (KeyRefusedError, MissingError) as error:
-        with ws.store.read() as tx:
-            is_hidden = is_hidden_by_key(tx, number, ws.settings, error)
+        is_hidden = ws.store.query(is_hidden_by_key, number, ws.settings, error)
         if isinstance(error, KeyRefusedError) and not is_hidden:
             raise
         message = f"batch {number} was not found at the API"
@@ -138,8 +136,7 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
                 holder = ws.locks.describe_holder(lock_name)
                 message = f"batch {number} is being created, {holder}; nothing was changed"
                 raise RemoteError(message, hint="run the command again in a moment")
-            with ws.store.read() as tx:
-                batch = batches.get_batch(tx, number)
+            batch = ws.store.query(batches.get_batch, number)
             if batch.state is not BatchState.SUBMITTING:
                 return batch
             reconciled = reconcile_create(ws, batch)

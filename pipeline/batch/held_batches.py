@@ -141,8 +141,7 @@ def download_held_result(ws: WorkspaceSession, number: int) -> str:
                 f"batch {number}: {ws.locks.describe_holder(lock_name)}; nothing was changed",
                 hint="run the command again in a moment",
             )
-        with ws.store.read() as tx:
-            batch = batches.get_batch(tx, number)
+        batch = ws.store.query(batches.get_batch, number)
         _check_held(batch)
 
         path = result_path(ws.data, number)

@@ -103,13 +103,12 @@ def ingest_batches(
     failures: dict[int, FindableError] = {}
     seal_dead_batches(ws)
     for should_wait in (False,) if is_live_only else (False, True):
-        with ws.store.read() as tx:
-            downloaded_batches = batches.batches_in_states(
-                tx,
-                BatchState.DOWNLOADED,
-                task=ws.task.name,
-                only_live=is_live_only,
-            )
+        downloaded_batches = ws.store.query(
+            batches.batches_in_states,
+            BatchState.DOWNLOADED,
+            task=ws.task.name,
+            only_live=is_live_only,
+        )
         for batch in downloaded_batches:
             if batch.number in failures or number not in (None, batch.number):
                 continue
@@ -155,8 +154,7 @@ def _ingest_with_lock(
     with ws.lock(name) if should_wait else ws.locks.try_lock(name) as lock:
         if lock is None:
             return None
-        with ws.store.read() as tx:
-            batch = batches.get_batch(tx, number)
+        batch = ws.store.query(batches.get_batch, number)
         if batch.state is not BatchState.DOWNLOADED:
             return None
         return _BatchIngest(ws, batch).run()
@@ -188,8 +186,7 @@ def ingest_live_batch(
             outcome.
         UnavailableError: Another process wrote to the database for the whole time.
     """
-    with ws.store.read() as tx:
-        batch = batches.get_batch(tx, number)
+    batch = ws.store.query(batches.get_batch, number)
     if batch.state is not BatchState.DOWNLOADED:
         return []
     ingest = _BatchIngest(ws, batch, no_reply_reasons, default_reason, patience_s)
@@ -207,8 +204,7 @@ def recover_dead_runs(ws: WorkspaceSession) -> None:
     Raises:
         FindableError: A batch could not be ingested; the others were.
     """
-    with ws.store.read() as tx:
-        ended_claims = claims.find_claims_of_ended_batches(tx)
+    ended_claims = ws.store.query(claims.find_claims_of_ended_batches)
     if ended_claims:
         with ws.store.write() as tx:
             claims.release_claims_of_ended_batches(tx)
@@ -313,8 +309,7 @@ class _BatchIngest:
                 self.task.own_tables.refresh_views(ws.store, self.fields_with_confidences)
             examples = results.collect_anomaly_examples()
 
-        with ws.store.read() as tx:
-            summary = summarize_batch(tx, self.task, batch.number, examples=examples)
+        summary = ws.store.query(summarize_batch, self.task, batch.number, examples=examples)
         if summary.left_out_values:
             values = plural(summary.left_out_values, "value")
             ws.display.warn(
@@ -343,8 +338,7 @@ class _BatchIngest:
             return
         reason = find_mix_up(self.task, self.batch, control_replies, data=self.ws.data)
         if not reason and not provenance.model.local:
-            with self.ws.store.read() as tx:
-                reason = find_unlike_answers(tx, self.task, self.batch, results)
+            reason = self.ws.store.query(find_unlike_answers, self.task, self.batch, results)
         if not reason:
             return
         with self.ws.store.write() as tx:
@@ -421,14 +415,13 @@ class _BatchIngest:
         if model.kind == "decide" or not is_mixed(self.task):
             return {}
         label = self.batch.extractor.partition("/")[0]
-        with self.ws.store.read() as tx:
-            return read_partial_answers(
-                tx,
-                self.batch.task,
-                f"{label}/{self.ws.decision_model.name}",
-                self.batch.fingerprint,
-                [claim.input_hash for claim in page],
-            )
+        return self.ws.store.query(
+            read_partial_answers,
+            self.batch.task,
+            f"{label}/{self.ws.decision_model.name}",
+            self.batch.fingerprint,
+            [claim.input_hash for claim in page],
+        )
 
     def _store_page(
         self,

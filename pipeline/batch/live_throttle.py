@@ -101,8 +101,7 @@ class LiveThrottle:
         self._stall_s = FLEX_TIMEOUT_S if is_flex else STALL_S
         self._hold_policy = RetryPolicy(ws.settings.retry_wait, MAX_PAUSE_S)
         self.rate_limiter = RateLimiter(ws.limits, monotonic=ws.monotonic)
-        with ws.store.read() as tx:
-            measured_s = batches.compute_mean_call_seconds(tx, ws.model.name, mode)
+        measured_s = ws.store.query(batches.compute_mean_call_seconds, ws.model.name, mode)
         default_s = FLEX_CALL_S if is_flex else 0.0
         # Moving average of the duration of a call.
         self._mean_call_s = measured_s or default_s

@@ -252,8 +252,7 @@ class _Poll:
             KeyRefusedError: The API refuses the key.
         """
         for number in list(self.done_counts):
-            with self.ws.store.read() as tx:
-                batch = batches.get_batch(tx, number)
+            batch = self.ws.store.query(batches.get_batch, number)
             note = ""
             if batch.state is not BatchState.SUBMITTED:
                 self.done_counts[number] = batch.requests
@@ -283,8 +282,7 @@ class _Poll:
         try:
             note = self._check_batch(batch)
         except (errors.KeyRefusedError, errors.MissingError) as error:
-            with self.ws.store.read() as tx:
-                is_hidden = is_hidden_by_key(tx, batch.number, self.ws.settings, error)
+            is_hidden = self.ws.store.query(is_hidden_by_key, batch.number, self.ws.settings, error)
             if isinstance(error, errors.KeyRefusedError) and not is_hidden:
                 raise
             self.report.gone[batch.number] = error.message
@@ -443,8 +441,7 @@ class _Poll:
 
     def batches_in(self, state: BatchState) -> list[BatchRow]:
         """Return the batches of the task in a state, or only the selected batch."""
-        with self.ws.store.read() as tx:
-            task_batches = batches.batches_in_states(tx, state, task=self.ws.task.name)
+        task_batches = self.ws.store.query(batches.batches_in_states, state, task=self.ws.task.name)
         return [batch for batch in task_batches if self.only_number in (None, batch.number)]
 
     def restore_lost_results(self) -> None:

@@ -68,8 +68,7 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
         if lock is None:
             # Another process downloads it. The next look reads the state again.
             return
-        with ws.store.read() as tx:
-            batch = batches.get_batch(tx, number)
+        batch = ws.store.query(batches.get_batch, number)
         files.remove_abandoned_parts(path)
         if batch.state is BatchState.SUBMITTED:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -353,8 +352,7 @@ def _request_keys(store: Store, batch: BatchRow) -> Iterator[str]:
         yield from CONTROL_KEYS
     last_line = 0
     while True:
-        with store.read() as tx:
-            page = claims.claimed_rows(tx, batch.number, after=last_line, limit=PAGE_ROWS)
+        page = store.query(claims.claimed_rows, batch.number, after=last_line, limit=PAGE_ROWS)
         if not page:
             return
         for claim in page:

@@ -104,8 +104,7 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
             if lock is None:
                 ws.display.say(f"batch {number}: {ws.locks.describe_holder(lock_of(number))}")
                 return SendOutcome.TAKEN_BY_OTHER_PROCESS
-            with ws.store.read() as tx:
-                batch = batches.get_batch(tx, number)
+            batch = ws.store.query(batches.get_batch, number)
             send = _Send(ws, batch, lock, is_first=is_first)
             return send.resolve_and_create(may_create=unclear_creates < MAX_UNCLEAR_CREATES)
 
@@ -277,8 +276,7 @@ class _Send(NamedTuple):
         number = self.batch.number
         prefix = batches.strip_try(display_name)
         # Read after the list: each batch in the list was recorded here before it was created.
-        with self.ws.store.read() as tx:
-            next_number = batches.next_number(tx)
+        next_number = self.ws.store.query(batches.next_number)
 
         workspace_part = display_name[: display_name.index(self.batch.task)]
         workspace_name = re.compile(re.escape(workspace_part) + r".+-(\d{1,9})-[0-9a-f]+")
