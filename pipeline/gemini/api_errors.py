@@ -25,6 +25,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.redact import redact
+from pipeline.core.text import shorten, to_single_line
 from pipeline.gemini.responses import (
     HTTP_STATUS_BY_RPC_CODE,
     has_error_content,
@@ -98,7 +99,7 @@ def format_error(error: Any) -> str:
     code = error.get("code", error.get("status", ""))
     if isinstance(code, int | str) and code != "":
         text = f"{code}: {text}"
-    return _on_one_line(redact(text))[:MAX_ERROR_CHARS]
+    return to_single_line(redact(text))[:MAX_ERROR_CHARS]
 
 
 def convert_exception(
@@ -454,11 +455,5 @@ def _quote_server_text(text: Any, key: str) -> str:
     if not isinstance(text, str):
         return ""
     text_without_markup = re.sub(r"<[^<>]{0,200}>", " ", text[:MAX_SERVER_TEXT_CHARS])
-    line = _on_one_line(redact(text_without_markup, key))
-    return line if len(line) <= MAX_QUOTED_CHARS else line[: MAX_QUOTED_CHARS - 1] + "…"
-
-
-def _on_one_line(text: str) -> str:
-    """Return a text with each run of spaces and unprintable characters replaced by one space."""
-    characters = (character if character.isprintable() else " " for character in text)
-    return " ".join("".join(characters).split())
+    line = to_single_line(redact(text_without_markup, key))
+    return shorten(line, MAX_QUOTED_CHARS)
