@@ -13,7 +13,7 @@
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -34,14 +34,17 @@ from pipeline.engine.judging import Provenance, provenance_of
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
 from pipeline.gemini.responses import ParsedReply, ResponseParser
-from pipeline.store import batches
+from pipeline.store import batches, claims
 from pipeline.store.batches import BatchRow
+from pipeline.store.claims import RowClaim
 from pipeline.store.confidences import set_judged_confidences
-from pipeline.store.database import Store
+from pipeline.store.database import PAGE_ROWS, Store
 from pipeline.store.locks import Lock, LockLostError, Locks
 
 T = TypeVar("T")
 BATCHES_FOLDER = "batches"
+# A command tries again this often if another process changes the rows of a batch meanwhile.
+MAX_TRIES = 3
 
 
 def request_path(data: Path, number: int) -> Path:
@@ -97,7 +100,20 @@ def lock_of(number: int) -> str:
     return f"batch-{number}"
 
 
-def retry_on_conflict(attempt: Callable[[], T], *, times: int) -> T:
+def iterate_claim_pages(
+    store: Store, number: int, *, page_rows: int = PAGE_ROWS
+) -> Iterator[Sequence[RowClaim]]:
+    """Yield the claims of a batch page by page, in the order of their lines.
+
+    Each page is read from the database when it is requested, in a snapshot of its own.
+    """
+    last_line = 0
+    while page := store.query(claims.claimed_rows, number, after=last_line, limit=page_rows):
+        yield page
+        last_line = page[-1].line or 0
+
+
+def retry_on_conflict(attempt: Callable[[], T], *, times: int = MAX_TRIES) -> T:
     """Call `attempt`, again if another process changed the rows that it read; return its result.
 
     Waits for nothing between two calls.
@@ -163,9 +179,10 @@ class OpenLiveBatch:
         except OSError as error:
             os.ftruncate(self.descriptor, self.file_bytes)
             os.lseek(self.descriptor, self.file_bytes, os.SEEK_SET)
-            message = f"cannot write {self.path}: {error.strerror}; no further row was asked"
-            hint = "free disk space, then run the same command again"
-            raise ConfigurationError(message, hint=hint) from error
+            raise ConfigurationError(
+                f"cannot write {self.path}: {error.strerror}; no further row was asked",
+                hint="free disk space, then run the same command again",
+            ) from error
         self.file_bytes += len(line)
 
     def close(self) -> None:
@@ -303,16 +320,16 @@ def _make_account(
         Column name to number.
     """
     outcome_counts = Counter(reply.outcome for reply in replies)
-    account: dict[str, Any] = {
-        outcome.value: outcome_counts[outcome]
-        for outcome in (Outcome.ANSWERED, Outcome.REFUSED, Outcome.INVALID)
+    return {
+        "answered": outcome_counts[Outcome.ANSWERED],
+        "refused": outcome_counts[Outcome.REFUSED],
+        "invalid": outcome_counts[Outcome.INVALID],
+        "missing": batch.requests - len(replies),
+        "tokens_in": sum(reply.usage.prompt for reply in replies),
+        "tokens_out": sum(reply.usage.answer + reply.usage.thoughts for reply in replies),
+        "calls": max(batch.calls, len(replies)),
+        "cost": sum(provenance.cost_of(reply, now) for reply in replies),
     }
-    account["missing"] = batch.requests - len(replies)
-    account["tokens_in"] = sum(reply.usage.prompt for reply in replies)
-    account["tokens_out"] = sum(reply.usage.answer + reply.usage.thoughts for reply in replies)
-    account["calls"] = max(batch.calls, len(replies))
-    account["cost"] = sum(provenance.cost_of(reply, now) for reply in replies)
-    return account
 
 
 def store_judgements(

@@ -19,7 +19,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from pipeline.batch.batch_files import lock_of, retry_on_conflict, seal_dead_batches, sealed_result
+from pipeline.batch.batch_files import (
+    iterate_claim_pages,
+    lock_of,
+    retry_on_conflict,
+    seal_dead_batches,
+    sealed_result,
+)
 from pipeline.batch.held_batches import HeldBatchError, find_mix_up
 from pipeline.batch.ingest_report import IngestSummary, summarize_batch
 from pipeline.batch.likeness_check import find_unlike_answers
@@ -54,8 +60,6 @@ from pipeline.store.partial_answers import PartialAnswer, read_partial_answers
 
 # Requests in one transaction. Other writers wait about 40 ms for it.
 PAGE_REQUESTS = 2500
-# A stopped process tries again this often after another process continued its batch.
-MAX_CONFLICTS = 3
 NO_LINE = "no line in the result"
 NO_REPLY_REASON = "no reply came before the process ended"
 NOT_APPLIED_REASON = "its row was removed or answered meanwhile"
@@ -114,7 +118,7 @@ def ingest_batches(
                 continue
             attempt = partial(_ingest_with_lock, ws, batch.number, should_wait=should_wait)
             try:
-                summary = retry_on_conflict(attempt, times=MAX_CONFLICTS)
+                summary = retry_on_conflict(attempt)
             except FindableError as error:
                 failures[batch.number] = error
                 continue
@@ -352,22 +356,12 @@ class _BatchIngest:
         and are read only if the task needs a row to validate its answer; else they are empty. Each
         page is read from the database when it is requested.
         """
-        last_line = 0
-        while True:
-            with self.ws.store.read() as tx:
-                page = claims.claimed_rows(
-                    tx,
-                    self.batch.number,
-                    after=last_line,
-                    limit=PAGE_REQUESTS,
-                )
-                contexts: Mapping[str, Any] = {}
-                if self.task.answers.needs_row:
-                    contexts = self.task.rows.read(tx, [claim.item_id for claim in page])
-            if not page:
-                return
+        store = self.ws.store
+        for page in iterate_claim_pages(store, self.batch.number, page_rows=PAGE_REQUESTS):
+            contexts: Mapping[str, Any] = {}
+            if self.task.answers.needs_row:
+                contexts = store.query(self.task.rows.read, [claim.item_id for claim in page])
             yield page, contexts
-            last_line = page[-1].line or 0
 
     def _judge_page(
         self,
@@ -599,16 +593,20 @@ class _BatchIngest:
                     hint=f"run `{CommandHint('doctor')}`",
                 )
 
-            account: dict[str, Any] = outcome_counts | usage_account
-            account["not_applied"] = len(not_applied)
-            account["unknown"] = results.unknown_count
-            account["duplicates"] = results.duplicate_count
-            account["unreadable"] = results.unreadable_count
+            call_count = 0
+            if self._is_live:
+                reply_count = accounted_count - outcome_counts["missing"]
+                call_count = max(self.batch.calls, reply_count)
+            account: dict[str, Any] = {
+                **outcome_counts,
+                **usage_account,
+                "not_applied": len(not_applied),
+                "unknown": results.unknown_count,
+                "duplicates": results.duplicate_count,
+                "unreadable": results.unreadable_count,
+                "calls": call_count,
+            }
             if self.batch.control_requests:
                 account["cost"] += control_cost
                 account["control_cost"] = control_cost
-            account["calls"] = 0
-            if self._is_live:
-                reply_count = accounted_count - outcome_counts["missing"]
-                account["calls"] = max(self.batch.calls, reply_count)
             batches.mark_ingested(tx, self.batch, now=self.ws.now(), **account)

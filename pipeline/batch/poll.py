@@ -450,10 +450,11 @@ class _Poll:
         Concerns batches of the task in state downloaded, or only the selected batch. A file is
         accepted only if it has exactly the recorded bytes. Failures are printed, not raised.
         """
+        ws = self.ws
         for batch in self.batches_in(BatchState.DOWNLOADED):
-            path = sealed_result(self.ws.data, batch)
+            path = sealed_result(ws.data, batch)
             if not files.is_sealed(path, batch.result_sha256):
-                restore_result(self.ws, batch, path)
+                restore_result(ws.client, ws.locks, batch, path, display=ws.display)
 
 
 def _find_changes(batch: BatchRow, remote: RemoteBatch, *, now: datetime) -> dict[str, object]:
