@@ -212,7 +212,7 @@ def _check_movable(ws: WorkspaceSession, batch: BatchRow) -> None:
     """
     with ws.store.read() as tx:
         open_mode = move.find_move_mode(tx, batch.number)
-    move.check_movable(ws, batch, open_mode)
+    move.check_movable(batch, open_mode, labels=ws.task.labels, extractor=ws.extractor)
 
 
 def _begin_move(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: Mode) -> None:
