@@ -276,15 +276,14 @@ class LiveThrottle:
         """Return the error for a used-up daily quota, with the time when it is reset."""
         ws = self._ws
         resets_at = next_midnight_pacific(ws.now())
-        message = (
+        return ThrottledError(
             f"the limit of {plural(ws.limits.rpd or 0, 'request')} per day for {ws.model.name} is "
-            "reached; all replies are stored"
+            "reached; all replies are stored",
+            hint=f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when the quota is "
+            f"reset; set {OptionHint('tier')} or {OptionHint('rpd')} if your project has a larger "
+            "quota",
+            resets_at=resets_at,
         )
-        hint = (
-            f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when the quota is reset; "
-            f"set {OptionHint('tier')} or {OptionHint('rpd')} if your project has a larger quota"
-        )
-        return ThrottledError(message, hint=hint, resets_at=resets_at)
 
     # Successes and failures of calls
 

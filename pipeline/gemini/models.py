@@ -433,8 +433,10 @@ def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | Non
         )
 
     if model.is_shut_down(today):
-        message = f"{bare_name} was shut down on {model.shutdown}; nothing was written or sent"
-        raise ConfigurationError(message, hint=f"set {model.replacement}")
+        raise ConfigurationError(
+            f"{bare_name} was shut down on {model.shutdown}; nothing was written or sent",
+            hint=f"set {model.replacement}",
+        )
     return model
 
 
