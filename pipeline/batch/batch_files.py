@@ -13,7 +13,7 @@
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -34,14 +34,17 @@ from pipeline.engine.judging import Provenance, provenance_of
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
 from pipeline.gemini.responses import ParsedReply, ResponseParser
-from pipeline.store import batches
+from pipeline.store import batches, claims
 from pipeline.store.batches import BatchRow
+from pipeline.store.claims import RowClaim
 from pipeline.store.confidences import set_judged_confidences
-from pipeline.store.database import Store
+from pipeline.store.database import PAGE_ROWS, Store
 from pipeline.store.locks import Lock, LockLostError, Locks
 
 T = TypeVar("T")
 BATCHES_FOLDER = "batches"
+# A command tries again this often if another process changes the rows of a batch meanwhile.
+MAX_TRIES = 3
 
 
 def request_path(data: Path, number: int) -> Path:
@@ -97,7 +100,20 @@ def lock_of(number: int) -> str:
     return f"batch-{number}"
 
 
-def retry_on_conflict(attempt: Callable[[], T], *, times: int) -> T:
+def iterate_claim_pages(
+    store: Store, number: int, *, page_rows: int = PAGE_ROWS
+) -> Iterator[Sequence[RowClaim]]:
+    """Yield the claims of a batch page by page, in the order of their lines.
+
+    Each page is read from the database when it is requested, in a snapshot of its own.
+    """
+    last_line = 0
+    while page := store.query(claims.claimed_rows, number, after=last_line, limit=page_rows):
+        yield page
+        last_line = page[-1].line or 0
+
+
+def retry_on_conflict(attempt: Callable[[], T], *, times: int = MAX_TRIES) -> T:
     """Call `attempt`, again if another process changed the rows that it read; return its result.
 
     Waits for nothing between two calls.
@@ -163,9 +179,10 @@ class OpenLiveBatch:
         except OSError as error:
             os.ftruncate(self.descriptor, self.file_bytes)
             os.lseek(self.descriptor, self.file_bytes, os.SEEK_SET)
-            message = f"cannot write {self.path}: {error.strerror}; no further row was asked"
-            hint = "free disk space, then run the same command again"
-            raise ConfigurationError(message, hint=hint) from error
+            raise ConfigurationError(
+                f"cannot write {self.path}: {error.strerror}; no further row was asked",
+                hint="free disk space, then run the same command again",
+            ) from error
         self.file_bytes += len(line)
 
     def close(self) -> None:
@@ -238,8 +255,7 @@ def store_trial_outcomes(
         UnavailableError: Another process wrote to the database for the whole time.
     """
     replies_path = part_path(ws.data, number)
-    with ws.store.read() as tx:
-        trial = batches.get_batch(tx, number)
+    trial = ws.store.query(batches.get_batch, number)
     model = provenance_of(trial, settings=ws.settings).model
     # Without the file of its task, the replies to a dead trial count at their estimate.
     parse_response: ResponseParser = responses.parse_response
@@ -304,16 +320,16 @@ def _make_account(
         Column name to number.
     """
     outcome_counts = Counter(reply.outcome for reply in replies)
-    account: dict[str, Any] = {
-        outcome.value: outcome_counts[outcome]
-        for outcome in (Outcome.ANSWERED, Outcome.REFUSED, Outcome.INVALID)
+    return {
+        "answered": outcome_counts[Outcome.ANSWERED],
+        "refused": outcome_counts[Outcome.REFUSED],
+        "invalid": outcome_counts[Outcome.INVALID],
+        "missing": batch.requests - len(replies),
+        "tokens_in": sum(reply.usage.prompt for reply in replies),
+        "tokens_out": sum(reply.usage.answer + reply.usage.thoughts for reply in replies),
+        "calls": max(batch.calls, len(replies)),
+        "cost": sum(provenance.cost_of(reply, now) for reply in replies),
     }
-    account["missing"] = batch.requests - len(replies)
-    account["tokens_in"] = sum(reply.usage.prompt for reply in replies)
-    account["tokens_out"] = sum(reply.usage.answer + reply.usage.thoughts for reply in replies)
-    account["calls"] = max(batch.calls, len(replies))
-    account["cost"] = sum(provenance.cost_of(reply, now) for reply in replies)
-    return account
 
 
 def store_judgements(
@@ -341,8 +357,7 @@ def store_judgements(
         InconsistentError: The request file is missing or was changed.
         UnavailableError: Another process wrote to the database for the whole time.
     """
-    with ws.store.read() as tx:
-        batch = batches.get_batch(tx, number)
+    batch = ws.store.query(batches.get_batch, number)
     if batch.state is not BatchState.ASKING:
         _remove_files(ws.data, batch)
         return {}
@@ -395,8 +410,7 @@ def _cut_to_whole_lines(path: Path) -> None:
 
 def find_dead_batches(store: Store, locks: Locks) -> list[BatchRow]:
     """Return the live batches of all tasks whose process is dead: nobody has their lock."""
-    with store.read() as tx:
-        asked_batches = batches.batches_in_states(tx, BatchState.ASKING)
+    asked_batches = store.query(batches.batches_in_states, BatchState.ASKING)
     return [batch for batch in asked_batches if locks.is_free(lock_of(batch.number))]
 
 
@@ -437,8 +451,7 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
     if not leftover_names:
         return
 
-    with ws.store.read() as tx:
-        ingested_batches = batches.batches_in_states(tx, BatchState.INGESTED)
+    ingested_batches = ws.store.query(batches.batches_in_states, BatchState.INGESTED)
     for batch in ingested_batches:
         is_leftover = part_path(ws.data, batch.number).name in leftover_names
         if not batch.way.claims_rows and is_leftover:

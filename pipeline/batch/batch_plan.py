@@ -35,7 +35,7 @@ from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById, TaskLabels
 from pipeline.gemini.control_requests import ControlRequest, make_control_requests
 from pipeline.gemini.models import MAX_FILE_BYTES
-from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost
+from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, sum_usage
 from pipeline.store import answers
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection, split_into_pages
@@ -215,7 +215,7 @@ class RequestDraft:
         counted_usage = self.counted_usage + request.usage
         controls = self._controls_for(rows)
         expected_usage = self.calibration.applied(counted_usage, count=rows)
-        expected_usage += sum_control_usage(controls)
+        expected_usage += sum_usage(control.usage for control in controls)
         is_over_limit = (
             rows > self._max_file_rows
             or rows + len(controls) > max(MAX_FILE_REQUESTS, self._max_file_rows)
@@ -256,14 +256,6 @@ class RequestDraft:
         return calculate_cost(self.ws.model, usage, self.mode.tier, day=self.ws.now().date())
 
 
-def sum_control_usage(controls: Sequence[ControlRequest]) -> Usage:
-    """Return the expected usage of control requests."""
-    total = NO_USAGE
-    for control in controls:
-        total += control.usage
-    return total
-
-
 @dataclass(frozen=True)
 class BatchPlan:
     """Counts, expected tokens and cost of the batches that a command would send."""
@@ -273,8 +265,6 @@ class BatchPlan:
     batches: int = 0
     # Requests; rows with the same input share a request.
     requests: int = 0
-    # Bytes of the request files.
-    size_bytes: int = 0
     # Prompt tokens before calibration.
     counted_prompt_tokens: int = 0
     # Expected tokens of the rows' requests.
@@ -347,7 +337,6 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
     full_files = 0
     later_copies = 0
     seen_ids: set[str] = set()
-    size = 0
     counted_usage = NO_USAGE
     controls: list[ControlRequest] = []
     with ws.store.read() as tx:
@@ -371,9 +360,7 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
                 if selection.limit is not None:
                     seen_ids.update(request.row.id for request in remaining[:seen_count])
                 remaining = remaining[seen_count:]
-                for request in added:
-                    size += request.size_bytes + 1
-                    counted_usage += request.usage
+                counted_usage += sum_usage(request.usage for request in added)
                 if stop_reason is StopReason.FULL:
                     full_files += 1
                     controls += draft.control_requests
@@ -386,14 +373,13 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
             later_copies = _count_later_copies(tx, ws.task, draft.row_claims, seen_ids)
 
     controls += draft.control_requests
-    control_cost = draft.price(sum_control_usage(controls))
+    control_cost = draft.price(sum_usage(control.usage for control in controls))
     request_count = len(draft.row_claims)
     expected_usage = calibration.applied(counted_usage, count=request_count)
     return BatchPlan(
         items=draft.seen_rows + later_copies,
         batches=full_files + bool(draft.file_rows),
         requests=request_count,
-        size_bytes=size,
         counted_prompt_tokens=counted_usage.prompt,
         usage=expected_usage,
         cost=draft.price(expected_usage) + control_cost,

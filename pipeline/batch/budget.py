@@ -113,12 +113,12 @@ class Budgets:
         """
         for budget, remaining in self.remaining_amounts(tx, excluded_batch=batch.number):
             if batch.estimated_cost > remaining:
-                amounts = (
-                    f"${max(0.0, remaining):.4f} is left, "
-                    f"and batch {batch.number} needs about ${batch.estimated_cost:.4f}"
+                raise self._error(
+                    budget,
+                    f"would be exceeded: ${max(0.0, remaining):.4f} is left, and batch "
+                    f"{batch.number} needs about ${batch.estimated_cost:.4f}; "
+                    "the batch was not sent",
                 )
-                reason = f"would be exceeded: {amounts}; the batch was not sent"
-                raise self._error(budget, reason)
 
     def tightest_budget(self, tx: Connection) -> Budget | None:
         """Return the budget with the least money left, or None without budgets."""
@@ -182,8 +182,7 @@ def read_current_budgets(ws: WorkspaceSession, running: Budget | None = None) ->
     if ws.settings.budget_per_day is not None:
         day = quota_day(now)
         started_at = datetime(day.year, day.month, day.day, tzinfo=PACIFIC_TIMEZONE).astimezone(UTC)
-        daily_budget = Budget(ws.settings.budget_per_day, started_at, "BUDGET_PER_DAY")
-        active_budgets.append(daily_budget)
+        active_budgets.append(Budget(ws.settings.budget_per_day, started_at, "BUDGET_PER_DAY"))
     return Budgets(tuple(active_budgets), now)
 
 
@@ -193,8 +192,7 @@ def correct_tag_start(store: Store, task: Task, *, now: Callable[[], datetime]) 
     Otherwise its budget would not count batches that are sent before that time. Writes nothing in
     all other cases.
     """
-    with store.read() as tx:
-        tag_run = runs.find_unfinished_run(tx, task.name, mode=runs.TAG)
+    tag_run = store.query(runs.find_unfinished_run, task.name, mode=runs.TAG)
     current_time = now()
     if tag_run is not None and tag_run.started_at > current_time:
         with store.write() as tx:

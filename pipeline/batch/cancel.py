@@ -29,9 +29,6 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.store import batches, marks
 from pipeline.store.batches import BatchRow
 
-# The batch is read this often if another process moves it meanwhile.
-MAX_TRIES = 3
-
 
 def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint]:
     """Cancel one batch, of any task; return the result in words, and the next command.
@@ -49,14 +46,14 @@ def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint
             not confirm. A live batch cannot be cancelled.
         RemoteError: The API cannot be reached or refuses the cancel, or another process creates the
             batch. The batch is not cancelled.
-        StateConflictError: Another process moved the batch in each of MAX_TRIES tries.
+        StateConflictError: Another process moved the batch in each of the tries.
     """
     with ws.store.read() as tx:
         task_name = batches.get_batch(tx, number).task
     task_session = ws
     if task_name != ws.task.name:
         task_session = replace(ws, task=ws.find_task(task_name))
-    return retry_on_conflict(partial(_try_cancel, task_session, number), times=MAX_TRIES)
+    return retry_on_conflict(partial(_try_cancel, task_session, number))
 
 
 def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
@@ -75,8 +72,7 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
             batch.
         StateConflictError: Another process has moved the batch to another state.
     """
-    with ws.store.read() as tx:
-        batch = batches.get_batch(tx, number)
+    batch = ws.store.query(batches.get_batch, number)
     if batch.state is BatchState.SUBMITTING:
         batch = _resolve_create(ws, number)
     if batch.state is BatchState.PREPARED:
@@ -99,13 +95,14 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
         return _give_up(ws, batch, reason=f"given up: {batch.held}")
 
     if batch.state is not BatchState.SUBMITTED:
-        message = f"batch {number} is {batch.state}; there is nothing to cancel"
-        raise InputError(message, hint=f"`{CommandHint('batches')}` lists all batches")
+        raise InputError(
+            f"batch {number} is {batch.state}; there is nothing to cancel",
+            hint=f"`{CommandHint('batches')}` lists all batches",
+        )
     try:
         return _cancel_remote(ws, batch)
     except (KeyRefusedError, MissingError) as error:
-        with ws.store.read() as tx:
-            is_hidden = is_hidden_by_key(tx, number, ws.settings, error)
+        is_hidden = ws.store.query(is_hidden_by_key, number, ws.settings, error)
         if isinstance(error, KeyRefusedError) and not is_hidden:
             raise
         message = f"batch {number} was not found at the API"
@@ -136,10 +133,11 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
         with ws.locks.try_lock(lock_name) as lock:
             if lock is None:
                 holder = ws.locks.describe_holder(lock_name)
-                message = f"batch {number} is being created, {holder}; nothing was changed"
-                raise RemoteError(message, hint="run the command again in a moment")
-            with ws.store.read() as tx:
-                batch = batches.get_batch(tx, number)
+                raise RemoteError(
+                    f"batch {number} is being created, {holder}; nothing was changed",
+                    hint="run the command again in a moment",
+                )
+            batch = ws.store.query(batches.get_batch, number)
             if batch.state is not BatchState.SUBMITTING:
                 return batch
             reconciled = reconcile_create(ws, batch)

@@ -34,9 +34,6 @@ from pipeline.gemini.responses import ParsedReply
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow
 
-# A command tries this often if another process changes the batch meanwhile.
-MAX_TRIES = 3
-
 
 class HeldBatchError(InconsistentError):
     """The result of a batch gives replies to the wrong requests; nothing of it was stored."""
@@ -96,7 +93,7 @@ def accept_held_batch(ws: WorkspaceSession, number: int) -> None:
     Raises:
         InputError: There is no such batch, or it is not held.
     """
-    retry_on_conflict(partial(_record_acceptance, ws, number), times=MAX_TRIES)
+    retry_on_conflict(partial(_record_acceptance, ws, number))
 
 
 def _record_acceptance(ws: WorkspaceSession, number: int) -> None:
@@ -141,8 +138,7 @@ def download_held_result(ws: WorkspaceSession, number: int) -> str:
                 f"batch {number}: {ws.locks.describe_holder(lock_name)}; nothing was changed",
                 hint="run the command again in a moment",
             )
-        with ws.store.read() as tx:
-            batch = batches.get_batch(tx, number)
+        batch = ws.store.query(batches.get_batch, number)
         _check_held(batch)
 
         path = result_path(ws.data, number)

@@ -19,7 +19,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from pipeline.batch.batch_files import lock_of, retry_on_conflict, seal_dead_batches, sealed_result
+from pipeline.batch.batch_files import (
+    iterate_claim_pages,
+    lock_of,
+    retry_on_conflict,
+    seal_dead_batches,
+    sealed_result,
+)
 from pipeline.batch.held_batches import HeldBatchError, find_mix_up
 from pipeline.batch.ingest_report import IngestSummary, summarize_batch
 from pipeline.batch.likeness_check import find_unlike_answers
@@ -54,8 +60,6 @@ from pipeline.store.partial_answers import PartialAnswer, read_partial_answers
 
 # Requests in one transaction. Other writers wait about 40 ms for it.
 PAGE_REQUESTS = 2500
-# A stopped process tries again this often after another process continued its batch.
-MAX_CONFLICTS = 3
 NO_LINE = "no line in the result"
 NO_REPLY_REASON = "no reply came before the process ended"
 NOT_APPLIED_REASON = "its row was removed or answered meanwhile"
@@ -103,19 +107,18 @@ def ingest_batches(
     failures: dict[int, FindableError] = {}
     seal_dead_batches(ws)
     for should_wait in (False,) if is_live_only else (False, True):
-        with ws.store.read() as tx:
-            downloaded_batches = batches.batches_in_states(
-                tx,
-                BatchState.DOWNLOADED,
-                task=ws.task.name,
-                only_live=is_live_only,
-            )
+        downloaded_batches = ws.store.query(
+            batches.batches_in_states,
+            BatchState.DOWNLOADED,
+            task=ws.task.name,
+            only_live=is_live_only,
+        )
         for batch in downloaded_batches:
             if batch.number in failures or number not in (None, batch.number):
                 continue
             attempt = partial(_ingest_with_lock, ws, batch.number, should_wait=should_wait)
             try:
-                summary = retry_on_conflict(attempt, times=MAX_CONFLICTS)
+                summary = retry_on_conflict(attempt)
             except FindableError as error:
                 failures[batch.number] = error
                 continue
@@ -155,8 +158,7 @@ def _ingest_with_lock(
     with ws.lock(name) if should_wait else ws.locks.try_lock(name) as lock:
         if lock is None:
             return None
-        with ws.store.read() as tx:
-            batch = batches.get_batch(tx, number)
+        batch = ws.store.query(batches.get_batch, number)
         if batch.state is not BatchState.DOWNLOADED:
             return None
         return _BatchIngest(ws, batch).run()
@@ -188,8 +190,7 @@ def ingest_live_batch(
             outcome.
         UnavailableError: Another process wrote to the database for the whole time.
     """
-    with ws.store.read() as tx:
-        batch = batches.get_batch(tx, number)
+    batch = ws.store.query(batches.get_batch, number)
     if batch.state is not BatchState.DOWNLOADED:
         return []
     ingest = _BatchIngest(ws, batch, no_reply_reasons, default_reason, patience_s)
@@ -207,8 +208,7 @@ def recover_dead_runs(ws: WorkspaceSession) -> None:
     Raises:
         FindableError: A batch could not be ingested; the others were.
     """
-    with ws.store.read() as tx:
-        ended_claims = claims.find_claims_of_ended_batches(tx)
+    ended_claims = ws.store.query(claims.find_claims_of_ended_batches)
     if ended_claims:
         with ws.store.write() as tx:
             claims.release_claims_of_ended_batches(tx)
@@ -313,8 +313,7 @@ class _BatchIngest:
                 self.task.own_tables.refresh_views(ws.store, self.fields_with_confidences)
             examples = results.collect_anomaly_examples()
 
-        with ws.store.read() as tx:
-            summary = summarize_batch(tx, self.task, batch.number, examples=examples)
+        summary = ws.store.query(summarize_batch, self.task, batch.number, examples=examples)
         if summary.left_out_values:
             values = plural(summary.left_out_values, "value")
             ws.display.warn(
@@ -343,8 +342,7 @@ class _BatchIngest:
             return
         reason = find_mix_up(self.task, self.batch, control_replies, data=self.ws.data)
         if not reason and not provenance.model.local:
-            with self.ws.store.read() as tx:
-                reason = find_unlike_answers(tx, self.task, self.batch, results)
+            reason = self.ws.store.query(find_unlike_answers, self.task, self.batch, results)
         if not reason:
             return
         with self.ws.store.write() as tx:
@@ -358,22 +356,12 @@ class _BatchIngest:
         and are read only if the task needs a row to validate its answer; else they are empty. Each
         page is read from the database when it is requested.
         """
-        last_line = 0
-        while True:
-            with self.ws.store.read() as tx:
-                page = claims.claimed_rows(
-                    tx,
-                    self.batch.number,
-                    after=last_line,
-                    limit=PAGE_REQUESTS,
-                )
-                contexts: Mapping[str, Any] = {}
-                if self.task.answers.needs_row:
-                    contexts = self.task.rows.read(tx, [claim.item_id for claim in page])
-            if not page:
-                return
+        store = self.ws.store
+        for page in iterate_claim_pages(store, self.batch.number, page_rows=PAGE_REQUESTS):
+            contexts: Mapping[str, Any] = {}
+            if self.task.answers.needs_row:
+                contexts = store.query(self.task.rows.read, [claim.item_id for claim in page])
             yield page, contexts
-            last_line = page[-1].line or 0
 
     def _judge_page(
         self,
@@ -421,14 +409,13 @@ class _BatchIngest:
         if model.kind == "decide" or not is_mixed(self.task):
             return {}
         label = self.batch.extractor.partition("/")[0]
-        with self.ws.store.read() as tx:
-            return read_partial_answers(
-                tx,
-                self.batch.task,
-                f"{label}/{self.ws.decision_model.name}",
-                self.batch.fingerprint,
-                [claim.input_hash for claim in page],
-            )
+        return self.ws.store.query(
+            read_partial_answers,
+            self.batch.task,
+            f"{label}/{self.ws.decision_model.name}",
+            self.batch.fingerprint,
+            [claim.input_hash for claim in page],
+        )
 
     def _store_page(
         self,
@@ -606,16 +593,20 @@ class _BatchIngest:
                     hint=f"run `{CommandHint('doctor')}`",
                 )
 
-            account: dict[str, Any] = outcome_counts | usage_account
-            account["not_applied"] = len(not_applied)
-            account["unknown"] = results.unknown_count
-            account["duplicates"] = results.duplicate_count
-            account["unreadable"] = results.unreadable_count
+            call_count = 0
+            if self._is_live:
+                reply_count = accounted_count - outcome_counts["missing"]
+                call_count = max(self.batch.calls, reply_count)
+            account: dict[str, Any] = {
+                **outcome_counts,
+                **usage_account,
+                "not_applied": len(not_applied),
+                "unknown": results.unknown_count,
+                "duplicates": results.duplicate_count,
+                "unreadable": results.unreadable_count,
+                "calls": call_count,
+            }
             if self.batch.control_requests:
                 account["cost"] += control_cost
                 account["control_cost"] = control_cost
-            account["calls"] = 0
-            if self._is_live:
-                reply_count = accounted_count - outcome_counts["missing"]
-                account["calls"] = max(self.batch.calls, reply_count)
             batches.mark_ingested(tx, self.batch, now=self.ws.now(), **account)

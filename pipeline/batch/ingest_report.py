@@ -87,11 +87,11 @@ class IngestSummary:
         count = self.batch.requests
         requests = f"all {count:,} requests" if count > 1 else "the only request"
         charges = "; no row was charged" if common.is_account_failure else ""
-        message = (
+        return RemoteError(
             f"{requests} of batch {self.batch.number} failed with code {common.rpc_code}: "
-            f"{common.excerpt}{charges}"
+            f"{common.excerpt}{charges}",
+            hint=hint,
         )
-        return RemoteError(message, hint=hint)
 
 
 def summarize_batch(

@@ -101,8 +101,7 @@ class LiveThrottle:
         self._stall_s = FLEX_TIMEOUT_S if is_flex else STALL_S
         self._hold_policy = RetryPolicy(ws.settings.retry_wait, MAX_PAUSE_S)
         self.rate_limiter = RateLimiter(ws.limits, monotonic=ws.monotonic)
-        with ws.store.read() as tx:
-            measured_s = batches.compute_mean_call_seconds(tx, ws.model.name, mode)
+        measured_s = ws.store.query(batches.compute_mean_call_seconds, ws.model.name, mode)
         default_s = FLEX_CALL_S if is_flex else 0.0
         # Moving average of the duration of a call.
         self._mean_call_s = measured_s or default_s
@@ -277,15 +276,14 @@ class LiveThrottle:
         """Return the error for a used-up daily quota, with the time when it is reset."""
         ws = self._ws
         resets_at = next_midnight_pacific(ws.now())
-        message = (
+        return ThrottledError(
             f"the limit of {plural(ws.limits.rpd or 0, 'request')} per day for {ws.model.name} is "
-            "reached; all replies are stored"
+            "reached; all replies are stored",
+            hint=f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when the quota is "
+            f"reset; set {OptionHint('tier')} or {OptionHint('rpd')} if your project has a larger "
+            "quota",
+            resets_at=resets_at,
         )
-        hint = (
-            f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when the quota is reset; "
-            f"set {OptionHint('tier')} or {OptionHint('rpd')} if your project has a larger quota"
-        )
-        return ThrottledError(message, hint=hint, resets_at=resets_at)
 
     # Successes and failures of calls
 

@@ -22,6 +22,7 @@ from pipeline.core.text import format_usd, plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
+from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.models import Model
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.usage import Usage, calculate_cost
@@ -238,7 +239,13 @@ def end_move_if_done(
     return True
 
 
-def check_movable(ws: WorkspaceSession, batch: BatchRow, mode: Mode | None) -> None:
+def check_movable(
+    batch: BatchRow,
+    mode: Mode | None,
+    *,
+    labels: TaskLabels,
+    extractor: str,
+) -> None:
     """Check that the rows of a batch can be asked in another mode.
 
     A batch can be moved if it is submitted. Once it is downloaded or over, only an open move of it
@@ -246,6 +253,8 @@ def check_movable(ws: WorkspaceSession, batch: BatchRow, mode: Mode | None) -> N
 
     Args:
         mode: The mode of the batch's open move, which an earlier command began; None without one.
+        labels: The labels of the batch's task, for hints.
+        extractor: The version that this command asks, such as `task@2/model`.
 
     Raises:
         InputError: The batch is live, of another version, not sent, or downloaded or over without
@@ -254,17 +263,16 @@ def check_movable(ws: WorkspaceSession, batch: BatchRow, mode: Mode | None) -> N
     """
     number = batch.number
     unchanged_text = "nothing was changed"
-    labels = ws.task.labels
     if batch.way is not Mode.BATCH:
         raise InputError(
             f"batch {number} consists of live calls ({batch.way}), which cannot be moved; "
             f"{unchanged_text}",
             hint=f"`{CommandHint('batches')}` lists all batches",
         )
-    if batch.extractor != ws.extractor:
+    if batch.extractor != extractor:
         raise InputError(
             f"batch {number} asks as {batch.extractor}, but this command would ask as "
-            f"{ws.extractor}; {unchanged_text}",
+            f"{extractor}; {unchanged_text}",
             hint=f"set {OptionHint('model')} or {OptionHint('version')} as for the batch",
         )
     if batch.state is BatchState.PREPARED:

@@ -252,8 +252,7 @@ class _Poll:
             KeyRefusedError: The API refuses the key.
         """
         for number in list(self.done_counts):
-            with self.ws.store.read() as tx:
-                batch = batches.get_batch(tx, number)
+            batch = self.ws.store.query(batches.get_batch, number)
             note = ""
             if batch.state is not BatchState.SUBMITTED:
                 self.done_counts[number] = batch.requests
@@ -283,8 +282,7 @@ class _Poll:
         try:
             note = self._check_batch(batch)
         except (errors.KeyRefusedError, errors.MissingError) as error:
-            with self.ws.store.read() as tx:
-                is_hidden = is_hidden_by_key(tx, batch.number, self.ws.settings, error)
+            is_hidden = self.ws.store.query(is_hidden_by_key, batch.number, self.ws.settings, error)
             if isinstance(error, errors.KeyRefusedError) and not is_hidden:
                 raise
             self.report.gone[batch.number] = error.message
@@ -443,8 +441,7 @@ class _Poll:
 
     def batches_in(self, state: BatchState) -> list[BatchRow]:
         """Return the batches of the task in a state, or only the selected batch."""
-        with self.ws.store.read() as tx:
-            task_batches = batches.batches_in_states(tx, state, task=self.ws.task.name)
+        task_batches = self.ws.store.query(batches.batches_in_states, state, task=self.ws.task.name)
         return [batch for batch in task_batches if self.only_number in (None, batch.number)]
 
     def restore_lost_results(self) -> None:
@@ -453,10 +450,11 @@ class _Poll:
         Concerns batches of the task in state downloaded, or only the selected batch. A file is
         accepted only if it has exactly the recorded bytes. Failures are printed, not raised.
         """
+        ws = self.ws
         for batch in self.batches_in(BatchState.DOWNLOADED):
-            path = sealed_result(self.ws.data, batch)
+            path = sealed_result(ws.data, batch)
             if not files.is_sealed(path, batch.result_sha256):
-                restore_result(self.ws, batch, path)
+                restore_result(ws.client, ws.locks, batch, path, display=ws.display)
 
 
 def _find_changes(batch: BatchRow, remote: RemoteBatch, *, now: datetime) -> dict[str, object]:

@@ -310,16 +310,16 @@ class Preparation:
         deleted.
         """
         first_control, last_control = draft.control_requests
-        try:
-            with files.SealedWriter(file.path) as writer, file.path.open("rb") as row_lines:
-                writer.write(row_lines.readline())
-                writer.write(first_control.line)
-                writer.write_rest_of(row_lines)
-                writer.write(last_control.line)
-                draft.file = writer.seal()
-        except BaseException:
-            file.path.unlink(missing_ok=True)
-            raise
+        with (
+            files.removed_on_error(file.path),
+            files.SealedWriter(file.path) as writer,
+            file.path.open("rb") as row_lines,
+        ):
+            writer.write(row_lines.readline())
+            writer.write(first_control.line)
+            writer.write_rest_of(row_lines)
+            writer.write(last_control.line)
+            draft.file = writer.seal()
         first_claim, *other_claims = draft.row_claims
         moved_claims = [claim._replace(line=(claim.line or 0) + 1) for claim in other_claims]
         draft.row_claims = [first_claim, *moved_claims]

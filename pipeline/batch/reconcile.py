@@ -84,8 +84,7 @@ def reconcile_create(
     started = ws.monotonic()
     create_key = (batch.number, batch.tries, batch.create_ended_at)
     first_look = ws.first_lookup_times.setdefault(create_key, started)
-    with ws.store.read() as tx:
-        prefixes = batches.list_numbers_by_prefix(tx, batch.number)
+    prefixes = ws.store.query(batches.list_numbers_by_prefix, batch.number)
     remote_batches = ws.client.list_batches() if listing is None else listing
     own_batches = [
         remote for remote in remote_batches if batches.strip_try(remote.display_name) in prefixes

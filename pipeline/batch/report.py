@@ -120,11 +120,13 @@ class BatchSummary(NamedTuple):
         `cost_is_actual` is false if the cost is an estimate.
         """
         members = {name: getattr(self.batch, name) for name in BATCH_DOCUMENT_COLUMNS}
-        members["state"] = self.batch.state.value
-        members["cost"] = self.cost
-        members["cost_is_actual"] = self.is_actual
-        members["age_s"] = round(self.age.total_seconds())
-        return members
+        return {
+            **members,
+            "state": self.batch.state.value,
+            "cost": self.cost,
+            "cost_is_actual": self.is_actual,
+            "age_s": round(self.age.total_seconds()),
+        }
 
 
 def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:

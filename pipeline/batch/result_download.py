@@ -10,11 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.batch.batch_files import lock_of, result_path
+from pipeline.batch.batch_files import iterate_claim_pages, lock_of, result_path
 from pipeline.batch.cancel_reasons import CANCELLED_BY_USER, is_given_up
 from pipeline.batch.send import abandon_batch, delete_upload, write_failures
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
+from pipeline.core.progress import Progress
 from pipeline.core.states import BatchState, Outcome, RemoteState
 from pipeline.engine.judging import JudgedReply, provenance_of
 from pipeline.engine.session import WorkspaceSession
@@ -32,7 +33,7 @@ from pipeline.gemini.result_lines import (
 from pipeline.store import batches, claims
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import PAGE_ROWS, Store
-from pipeline.store.locks import LockLostError
+from pipeline.store.locks import LockLostError, Locks
 
 # A result with fewer lines than the API counted is downloaded this often, then sealed as it is.
 MAX_DOWNLOADS = 3
@@ -68,8 +69,7 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
         if lock is None:
             # Another process downloads it. The next look reads the state again.
             return
-        with ws.store.read() as tx:
-            batch = batches.get_batch(tx, number)
+        batch = ws.store.query(batches.get_batch, number)
         files.remove_abandoned_parts(path)
         if batch.state is BatchState.SUBMITTED:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -247,8 +247,10 @@ def _download_best_result(
         return False
     poll = ws.task.labels.command("batch-poll")
     give_up = CommandHint("batch-cancel", batch=batch.number)
-    hint = f"run `{poll}` again later, or give up the batch: {give_up}"
-    raise errors.UnavailableError(f"{message}; the batch was not changed", hint=hint)
+    raise errors.UnavailableError(
+        f"{message}; the batch was not changed",
+        hint=f"run `{poll}` again later, or give up the batch: {give_up}",
+    )
 
 
 def _download_best(
@@ -351,18 +353,14 @@ def _request_keys(store: Store, batch: BatchRow) -> Iterator[str]:
     """
     if batch.control_requests:
         yield from CONTROL_KEYS
-    last_line = 0
-    while True:
-        with store.read() as tx:
-            page = claims.claimed_rows(tx, batch.number, after=last_line, limit=PAGE_ROWS)
-        if not page:
-            return
+    for page in iterate_claim_pages(store, batch.number):
         for claim in page:
             yield make_request_key(batch.task, claim.item_id)
-        last_line = page[-1].line or 0
 
 
-def restore_result(ws: WorkspaceSession, batch: BatchRow, path: Path) -> None:
+def restore_result(
+    client: Client, locks: Locks, batch: BatchRow, path: Path, *, display: Progress
+) -> None:
     """Download a lost result again; do nothing if another process has the batch's lock.
 
     The file gets its final name only if its hash is the recorded hash. Prints whether the
@@ -373,19 +371,18 @@ def restore_result(ws: WorkspaceSession, batch: BatchRow, path: Path) -> None:
     part = files.new_part_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with ws.locks.try_lock(lock_of(number)) as lock:
+        with locks.try_lock(lock_of(number)) as lock:
             if lock is None:
                 return
-            _write_result(
-                ws.client, batch, remote=ws.client.get_batch(batch.remote_name or ""), path=part
-            )
+            remote = client.get_batch(batch.remote_name or "")
+            _write_result(client, batch, remote=remote, path=part)
             if files.hash_file(part) != batch.result_sha256:
                 raise errors.MissingError("the API sent other bytes")
             files.rename_sealed(files.sync_part(part), path)
-            ws.display.say(f"batch {number}: its lost result was downloaded again, byte for byte")
+            display.say(f"batch {number}: its lost result was downloaded again, byte for byte")
     except errors.RemoteError as error:
         give_up = CommandHint("batch-cancel", batch=number)
-        ws.display.warn(
+        display.warn(
             f"batch {number}: its lost result cannot be downloaded again ({error.message}); "
             f"`{give_up}` gives up the batch, so that its rows are asked again",
         )

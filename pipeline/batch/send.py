@@ -104,8 +104,7 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
             if lock is None:
                 ws.display.say(f"batch {number}: {ws.locks.describe_holder(lock_of(number))}")
                 return SendOutcome.TAKEN_BY_OTHER_PROCESS
-            with ws.store.read() as tx:
-                batch = batches.get_batch(tx, number)
+            batch = ws.store.query(batches.get_batch, number)
             send = _Send(ws, batch, lock, is_first=is_first)
             return send.resolve_and_create(may_create=unclear_creates < MAX_UNCLEAR_CREATES)
 
@@ -277,8 +276,7 @@ class _Send(NamedTuple):
         number = self.batch.number
         prefix = batches.strip_try(display_name)
         # Read after the list: each batch in the list was recorded here before it was created.
-        with self.ws.store.read() as tx:
-            next_number = batches.next_number(tx)
+        next_number = self.ws.store.query(batches.next_number)
 
         workspace_part = display_name[: display_name.index(self.batch.task)]
         workspace_name = re.compile(re.escape(workspace_part) + r".+-(\d{1,9})-[0-9a-f]+")
@@ -412,19 +410,19 @@ class _Send(NamedTuple):
         columns: dict[str, object] = {"upload": None, "uploaded_at": None}
         if error.code == TOO_MANY_REQUESTS:
             columns = {}
-        if isinstance(error, errors.ThrottledError) and error.is_queue_full:
-            self._record_full_queue(batch, reason)
-            raise error
         if isinstance(error, (errors.ThrottledError, *errors.LASTING_REFUSALS)):
+            is_queue_full = isinstance(error, errors.ThrottledError) and error.is_queue_full
             with ws.store.write() as tx:
                 batches.mark_refused(
                     tx,
                     batch,
                     reason=reason,
-                    outcome="refused",
+                    outcome=batches.QUEUE_FULL if is_queue_full else "refused",
                     now=refused_at,
                     **columns,
                 )
+            if is_queue_full:
+                self._warn_of_full_queue()
             if isinstance(error, errors.SchemaRefusedError):
                 delete_upload(ws.client, batch.upload)
             raise explain_schema_refusal(ws.task, error)
@@ -477,26 +475,14 @@ class _Send(NamedTuple):
         ws.display.warn(f"{message}{suffix}")
         return SendOutcome.REBUILD
 
-    def _record_full_queue(self, batch: BatchRow, reason: str) -> None:
-        """Record that too many tokens are queued, and print which cancelled batches hold some.
-
-        The batch is prepared again, and its upload is kept for the next try.
-        """
-        ws = self.ws
-        with ws.store.write() as tx:
-            batches.mark_refused(
-                tx,
-                batch,
-                reason=reason,
-                outcome=batches.QUEUE_FULL,
-                now=ws.now(),
-            )
-            active_batches = batches.batches_in_states(tx, *budget.API_STATES)
+    def _warn_of_full_queue(self) -> None:
+        """Print which cancelled batches of the model use queued tokens; nothing if none does."""
+        active_batches = self.ws.store.query(batches.batches_in_states, *budget.API_STATES)
         cancelled_text = budget.describe_cancelled(
-            [active for active in active_batches if active.model == batch.model],
+            [active for active in active_batches if active.model == self.batch.model],
         )
         if cancelled_text:
-            ws.display.warn(f"batch {batch.number} waits: {cancelled_text}")
+            self.ws.display.warn(f"batch {self.batch.number} waits: {cancelled_text}")
 
     def _charge_line(self, tx: Connection, batch: BatchRow, claim: RowClaim, reason: str) -> str:
         """Charge the row of a refused line; return one text with its name and its next step.

@@ -119,8 +119,7 @@ def plan_submit(ws: WorkspaceSession, selection: Selection) -> BatchPlan:
     if new_rows:
         with ws.display.bar("counting tokens", new_rows) as bar:
             new_plan = batch_plan.plan_batches(ws, selection, bar=bar)
-    with ws.store.read() as tx:
-        return add_prepared_batches(tx, ws.task, new_plan)
+    return ws.store.query(add_prepared_batches, ws.task, new_plan)
 
 
 def submit_batches(
@@ -196,8 +195,9 @@ def submit_batches(
         submission.send_new(selection, new_requests, has_new_rows=bool(new_rows))
     except (ThrottledError, QuotaFullError) as error:
         is_daily = isinstance(error, ThrottledError) and error.resets_at is not None
-        with ws.store.read() as tx:
-            submitted = batches.batches_in_states(tx, BatchState.SUBMITTED, task=ws.task.name)
+        submitted = ws.store.query(
+            batches.batches_in_states, BatchState.SUBMITTED, task=ws.task.name
+        )
         # The end of a submitted batch makes room for the rest.
         if not should_report_full_api or is_daily or not submitted:
             raise
@@ -244,8 +244,9 @@ def abandon_outdated_batches(ws: WorkspaceSession) -> None:
     thinking level in its requests. Prints each batch that is given up. Batches that another process
     sends are left alone.
     """
-    with ws.store.read() as tx:
-        prepared_batches = batches.batches_in_states(tx, BatchState.PREPARED, task=ws.task.name)
+    prepared_batches = ws.store.query(
+        batches.batches_in_states, BatchState.PREPARED, task=ws.task.name
+    )
     for batch in prepared_batches:
         reason = ""
         if batch.fingerprint != ws.task.fingerprint:
@@ -295,7 +296,6 @@ def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPl
             items=plan.items + batch.requests,
             batches=plan.batches + 1,
             requests=plan.requests + batch.requests,
-            size_bytes=plan.size_bytes + batch.request_size,
             counted_prompt_tokens=plan.counted_prompt_tokens + (batch.counted_in or 0),
             usage=plan.usage + Usage(batch.estimated_in, batch.estimated_out),
             cost=plan.cost + batch.estimated_cost,

@@ -193,8 +193,11 @@ class Declaration(Generic[A_co]):
         is_rows = isinstance(items, list | tuple) and all(isinstance(row, Mapping) for row in items)
         # The text of many rows takes long.
         shown_items = "" if is_rows else f"{items!r:.80}"
-        message = f"items= must be a text or a list of rows ({{column: value}}), not {shown_items}"
-        yield not isinstance(items, str) and not is_rows, message, ""
+        yield (
+            not isinstance(items, str) and not is_rows,
+            f"items= must be a text or a list of rows ({{column: value}}), not {shown_items}",
+            "",
+        )
         is_no_path = (
             isinstance(items, str) and not self.is_query and ("\n" in items or ";" in items)
         )
@@ -203,15 +206,21 @@ class Declaration(Generic[A_co]):
             "items= is neither a path nor a query; a query begins with SELECT or WITH",
             "",
         )
-        message = "source= needs a query, but items= is not a query"
-        yield self.source and not self.is_query, message, "begin items= with SELECT"
+        yield (
+            self.source and not self.is_query,
+            "source= needs a query, but items= is not a query",
+            "begin items= with SELECT",
+        )
         yield (
             self.cursor and not self.is_query,
             "cursor= needs a query, but items= is not a query",
             "leave out cursor=",
         )
-        message = 'cursor= reads only changed rows, but with key="row" a changed row is a new row'
-        yield self.cursor and self.key == HASH_KEY, message, "name a key column in key="
+        yield (
+            self.cursor and self.key == HASH_KEY,
+            'cursor= reads only changed rows, but with key="row" a changed row is a new row',
+            "name a key column in key=",
+        )
         is_no_file = self.is_query or not isinstance(items, str)
         for name in ("sheet", "encoding", "header"):
             yield (
@@ -254,8 +263,11 @@ class Declaration(Generic[A_co]):
         answer_fields = getattr(self.answer, "model_fields", {})
         aliases = {getattr(answer_field, "alias", None) for answer_field in answer_fields.values()}
         is_echo_field = self.echo and ECHO_FIELD in {*answer_fields, *aliases}
-        message = f"echo= adds the field {ECHO_FIELD!r} to an answer, but the answer has it"
-        yield is_echo_field, message, f"give the field {ECHO_FIELD!r} another name"
+        yield (
+            is_echo_field,
+            f"echo= adds the field {ECHO_FIELD!r} to an answer, but the answer has it",
+            f"give the field {ECHO_FIELD!r} another name",
+        )
 
     def _iterate_parameter_checks(self) -> Iterator[tuple[Any, str, str]]:
         """Yield (is_faulty, message, hint) for each check of the other members, passed or not.
@@ -285,8 +297,11 @@ class Declaration(Generic[A_co]):
             "",
         )
         is_in_range = temperature is None or 0 <= temperature <= MAX_TEMPERATURE
-        message = f"temperature= must be from 0 to {MAX_TEMPERATURE:g}, not {temperature}"
-        yield not is_in_range, message, ""
+        yield (
+            not is_in_range,
+            f"temperature= must be from 0 to {MAX_TEMPERATURE:g}, not {temperature}",
+            "",
+        )
         for name, value in (thinking or {}).items():
             kind = THINKING_TYPES.get(name)
             is_right = (
@@ -299,8 +314,11 @@ class Declaration(Generic[A_co]):
                 f"thinking= cannot have {name!r}: {value!r}",
                 f"members: {', '.join(THINKING_TYPES)}",
             )
-        message = "thinking= cannot have both thinkingBudget and thinkingLevel"
-        yield {"thinkingBudget", "thinkingLevel"} <= (thinking or {}).keys(), message, ""
+        yield (
+            {"thinkingBudget", "thinkingLevel"} <= (thinking or {}).keys(),
+            "thinking= cannot have both thinkingBudget and thinkingLevel",
+            "",
+        )
         for name, bounds in (self.gates or {}).items():
             is_right = isinstance(bounds, str | int | float) and not isinstance(bounds, bool)
             is_right = is_right and not {",", "="} & {*f"{name}{bounds}"}

@@ -58,12 +58,9 @@ class SealedWriter:
         self.size = 0
         self._part = new_part_path(path)
         self._hash = hashlib.sha256()
-        try:
+        # After Ctrl-C at this moment, `__exit__` does not run.
+        with removed_on_error(self._part):
             self._file: BinaryIO = self._part.open("wb", buffering=1 << 20)
-        except BaseException:
-            # After Ctrl-C at this moment, `__exit__` does not run.
-            self._part.unlink(missing_ok=True)
-            raise
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes; they are durable only after `seal`."""

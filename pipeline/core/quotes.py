@@ -199,8 +199,10 @@ def has_quotes(answer_model: "type[BaseModel]") -> bool:
     input_counts = [input_schema.count(member) for member in format_members]
     output_counts = [output_schema.count(member) for member in format_members]
     if input_counts != output_counts:
-        message = "a Quote is part of the row's text, so it can have no pattern and no changed case"
-        raise TypeError(f"{answer_model.__name__}: {message}")
+        raise TypeError(
+            f"{answer_model.__name__}: a Quote is part of the row's text, so it can have no "
+            "pattern and no changed case",
+        )
     return any(input_counts)
 
 

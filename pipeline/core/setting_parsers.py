@@ -13,13 +13,27 @@ from pipeline.core.text import split_names
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
+# Amounts as people write them: 1,000 or 1k; 200MB; 2h30m or 90 min; $5 or 5 USD. A comma, an
+# underscore, a blank or an apostrophe separates thousands, and a point the decimals. Ambiguous
+# amounts (`0,50`, `1,00`) are refused with a ValueError, because a misread limit costs money.
 # Separators of thousands.
 _BLANKS = "[,_ '\u00a0\u202f]"
 _WHOLE_NUMBER = rf"(?:\d{{1,3}}(?P<by>{_BLANKS})\d{{3}}(?:(?P=by)\d{{3}})*|\d+(?:_\d+)*)"
 _NUMBER = rf"[+-]?(?:{_WHOLE_NUMBER}(?:\.\d*)?|\.\d+)"
 _PIECE = re.compile(rf"(?P<number>{_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*(?P<unit>[a-z]*)\s*", re.ASCII)
 _THOUSANDS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-BYTE_UNITS = {"": 1, "b": 1}
+# Bytes by unit.
+_SIZES = {
+    **dict.fromkeys(("", "b"), 1),
+    **dict.fromkeys(("k", "kb"), 1000),
+    **dict.fromkeys(("m", "mb"), 1000**2),
+    **dict.fromkeys(("g", "gb"), 1000**3),
+    **dict.fromkeys(("t", "tb"), 1000**4),
+    "kib": 1024,
+    "mib": 1024**2,
+    "gib": 1024**3,
+    "tib": 1024**4,
+}
 # Seconds by unit.
 _TIMES = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1),
@@ -86,7 +100,7 @@ def parse_count(text: str) -> int:
 def parse_size(text: str) -> int:
     """Return the bytes of a size such as 200MB, 1.5 GiB or 1000000."""
     return int(
-        _parse_amount(text, BYTE_UNITS, "a size, such as 200MB or 1000000", must_be_integer=True),
+        _parse_amount(text, _SIZES, "a size, such as 200MB or 1000000", must_be_integer=True),
     )
 
 

@@ -23,7 +23,6 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.redact import Secret, mask_key, mask_password
 from pipeline.core.setting_parsers import (
-    BYTE_UNITS,
     parse_backend,
     parse_boolean,
     parse_column_names,
@@ -56,17 +55,6 @@ DOTENV = ".env"
 IN_PYTHON = "given in Python"
 # Built-in tasks.
 BUILT_IN_TASKS = ("experts", "passages")
-
-
-# Amounts as people write them: 1,000 or 1k; 200MB; 2h30m or 90 min; $5 or 5 USD. A comma, an
-# underscore, a blank or an apostrophe separates thousands, and a point the decimals. Ambiguous
-# amounts (`0,50`, `1,00`) are refused with a ValueError, because a misread limit costs money.
-
-for _power, _letter in enumerate("kmgt", start=1):
-    BYTE_UNITS[_letter] = 1000**_power
-    BYTE_UNITS[f"{_letter}b"] = 1000**_power
-    BYTE_UNITS[f"{_letter}ib"] = 1024**_power
-
 
 _UNITS = {
     parse_seconds: "s",

@@ -89,6 +89,12 @@ def shorten(text: str, max_chars: int = MAX_LINE_CHARS) -> str:
     return f"{text[: max_chars - 1]}…"
 
 
+def to_single_line(text: str) -> str:
+    """Return a text with each run of spaces and unprintable characters replaced by one space."""
+    characters = (character if character.isprintable() else " " for character in text)
+    return " ".join("".join(characters).split())
+
+
 def split_names(text: str) -> list[str]:
     """Return the parts between the commas of a text, without the blank ones."""
     return [part.strip() for part in text.split(",") if part.strip()]

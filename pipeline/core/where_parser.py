@@ -118,8 +118,10 @@ def parse_where(text: str) -> Expression:
 
 
 def _syntax_error(offset: int, reason: str) -> WhereSyntaxError:
-    message = f"WHERE cannot be read at character {offset + 1}: {reason}"
-    return WhereSyntaxError(message, hint=WHERE_HINT)
+    return WhereSyntaxError(
+        f"WHERE cannot be read at character {offset + 1}: {reason}",
+        hint=WHERE_HINT,
+    )
 
 
 class _Parser:

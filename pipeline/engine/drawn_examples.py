@@ -114,13 +114,8 @@ def _read_labelled_candidates(
 
 def _list_closed_fields(declaration: Declaration) -> list[str]:
     """Return the fields whose values are choices."""
-    schema = json_schema(declaration.answer)
-    definitions = schema.get("$defs", {})
-    return [
-        name
-        for name, node in schema.get("properties", {}).items()
-        if is_closed_node(node, definitions)
-    ]
+    properties = json_schema(declaration.answer).get("properties", {})
+    return [name for name, node in properties.items() if is_closed_node(node)]
 
 
 def _draw_spread(

@@ -151,25 +151,17 @@ def is_closed_answer(answer_model: "type[BaseModel]") -> bool:
 
     Many rows have the same answer then.
     """
-    schema = json_schema(answer_model)
-    return is_closed_node(schema, schema.get("$defs", {}))
+    return is_closed_node(json_schema(answer_model))
 
 
-def is_closed_node(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> bool:
-    """Return whether a node of a JSON schema allows only choices, booleans and null.
+def is_closed_node(node: Mapping[str, Any]) -> bool:
+    """Return whether a node of a schema of `json_schema` allows only choices, booleans and null.
 
     A choice is a value of an enum, or a constant. The nodes below it are checked, too. Numbers with
     bounds are not choices here, although a decision model can answer them and `closed_fields`
     accepts them. A node that describes no value, such as an object without properties, is not
     closed, and neither is a model that contains itself.
-
-    Args:
-        definitions: Nodes by the names in references.
     """
-    if "$ref" in node:
-        name = node["$ref"].rpartition("/")[2]
-        other_definitions = {key: value for key, value in definitions.items() if key != name}
-        return name in definitions and is_closed_node(definitions[name], other_definitions)
     if "enum" in node or "const" in node or node.get("type") in {"boolean", "null"}:
         return True
 
@@ -177,7 +169,7 @@ def is_closed_node(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> b
     inner_nodes += node.get("properties", {}).values()
     if node.get("type") == "array" and "items" in node:
         inner_nodes.append(node["items"])
-    return bool(inner_nodes) and all(is_closed_node(inner, definitions) for inner in inner_nodes)
+    return bool(inner_nodes) and all(map(is_closed_node, inner_nodes))
 
 
 def _measure_depth(schema: Mapping[str, Any]) -> int:

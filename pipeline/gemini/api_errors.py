@@ -25,6 +25,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.redact import redact
+from pipeline.core.text import shorten, to_single_line
 from pipeline.gemini.responses import (
     HTTP_STATUS_BY_RPC_CODE,
     has_error_content,
@@ -98,7 +99,7 @@ def format_error(error: Any) -> str:
     code = error.get("code", error.get("status", ""))
     if isinstance(code, int | str) and code != "":
         text = f"{code}: {text}"
-    return _on_one_line(redact(text))[:MAX_ERROR_CHARS]
+    return to_single_line(redact(text))[:MAX_ERROR_CHARS]
 
 
 def convert_exception(
@@ -231,8 +232,12 @@ def build_refusal(
             retry_after_s=retry_after_s,
         )
     if code == HTTPStatus.UNAUTHORIZED or _is_key_error(code, error):
-        hint = "check GEMINI_API_KEY and its project"
-        return KeyRefusedError(message, hint=hint, code=code, status=status)
+        return KeyRefusedError(
+            message,
+            hint="check GEMINI_API_KEY and its project",
+            code=code,
+            status=status,
+        )
     if code == HTTPStatus.BAD_REQUEST:
         return _build_bad_request_error(message, quoted_text, status=status)
     if code not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
@@ -325,25 +330,32 @@ def _build_throttling_error(
     if NO_QUOTA_PATTERN.search(google_message):
         return _build_no_quota_error(google_message, action=action, status=status)
     if CREDIT_PATTERN.search(google_message):
-        hint = (
-            f"add credit or raise the spending cap at {BILLING_PAGE}, "
-            "then run the same command again"
+        return KeyRefusedError(
+            message,
+            hint=f"add credit or raise the spending cap at {BILLING_PAGE}, "
+            "then run the same command again",
+            code=429,
+            status=status,
         )
-        return KeyRefusedError(message, hint=hint, code=429, status=status)
     if CAPACITY_PATTERN.search(google_message):
-        hint = (
-            "the model is full, and your quota is not used up; "
-            f"run the same command again later, or set {OptionHint('model')} to another model"
+        return ThrottledError(
+            message,
+            hint="the model is full, and your quota is not used up; "
+            f"run the same command again later, or set {OptionHint('model')} to another model",
+            status=status,
+            retry_after_s=retry_after_s,
         )
-        return ThrottledError(message, hint=hint, status=status, retry_after_s=retry_after_s)
 
     quota_failures = _details_of_type(error, "QuotaFailure")
     if any("PerDay" in str(quota_failure.get("violations")) for quota_failure in quota_failures):
         resets_at = next_midnight_pacific(now)
-        hint = (
-            f"the daily quota is used up; run the same command after {resets_at:%Y-%m-%d %H:%M} UTC"
+        return ThrottledError(
+            message,
+            hint="the daily quota is used up; "
+            f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC",
+            status=status,
+            resets_at=resets_at,
         )
-        return ThrottledError(message, hint=hint, status=status, resets_at=resets_at)
 
     if retry_after_s:
         hint = f"run the same command again in {retry_after_s:.0f} s"
@@ -454,11 +466,5 @@ def _quote_server_text(text: Any, key: str) -> str:
     if not isinstance(text, str):
         return ""
     text_without_markup = re.sub(r"<[^<>]{0,200}>", " ", text[:MAX_SERVER_TEXT_CHARS])
-    line = _on_one_line(redact(text_without_markup, key))
-    return line if len(line) <= MAX_QUOTED_CHARS else line[: MAX_QUOTED_CHARS - 1] + "…"
-
-
-def _on_one_line(text: str) -> str:
-    """Return a text with each run of spaces and unprintable characters replaced by one space."""
-    characters = (character if character.isprintable() else " " for character in text)
-    return " ".join("".join(characters).split())
+    line = to_single_line(redact(text_without_markup, key))
+    return shorten(line, MAX_QUOTED_CHARS)

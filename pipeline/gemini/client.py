@@ -444,9 +444,10 @@ class Client:
                 ) from error
             # An error of the disk: network errors are other exceptions.
             except OSError as error:
-                message = f"cannot write {part_path}: {error.strerror}"
-                hint = "free disk space, then run the same command again"
-                raise ConfigurationError(message, hint=hint) from error
+                raise ConfigurationError(
+                    f"cannot write {part_path}: {error.strerror}",
+                    hint="free disk space, then run the same command again",
+                ) from error
 
         return self._call(
             fetch,

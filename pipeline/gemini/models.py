@@ -184,12 +184,8 @@ class Model:
             live_price_out = self.promotion_out
 
         # The table contains batch prices without promotion. A promotion has the same batch share.
-        share_in = PRICE_SHARE_BY_SERVICE_TIER.get(service_tier, 1.0)
-        share_out = share_in
-        if service_tier == Mode.BATCH and self.batch_in is not None and self.price_in:
-            share_in = self.batch_in / self.price_in
-        if service_tier == Mode.BATCH and self.batch_out is not None and self.price_out:
-            share_out = self.batch_out / self.price_out
+        share_in = _find_price_share(service_tier, self.price_in, self.batch_in)
+        share_out = _find_price_share(service_tier, self.price_out, self.batch_out)
         return live_price_in * share_in, live_price_out * share_out
 
     def cached_price(self, service_tier: str, *, day: date) -> float:
@@ -208,9 +204,7 @@ class Model:
         if self._has_promotion(day) and self.promotion_cached_in is not None:
             live_price = self.promotion_cached_in
 
-        share = PRICE_SHARE_BY_SERVICE_TIER.get(service_tier, 1.0)
-        if service_tier == Mode.BATCH and self.batch_cached_in is not None and self.cached_in:
-            share = self.batch_cached_in / self.cached_in
+        share = _find_price_share(service_tier, self.cached_in, self.batch_cached_in)
         return min(full_price, live_price * share)
 
     def _has_promotion(self, day: date) -> bool:
@@ -383,6 +377,21 @@ class Model:
             )
 
 
+def _find_price_share(
+    service_tier: str,
+    live_price: float,
+    batch_price: float | None,
+) -> float:
+    """Return the share of a model's live price that a service tier costs.
+
+    Args:
+        batch_price: None if the table has no price of batches.
+    """
+    if service_tier == Mode.BATCH and batch_price is not None and live_price:
+        return batch_price / live_price
+    return PRICE_SHARE_BY_SERVICE_TIER.get(service_tier, 1.0)
+
+
 class UnknownModelError(ConfigurationError):
     """The table of models does not contain the requested name."""
 
@@ -424,8 +433,10 @@ def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | Non
         )
 
     if model.is_shut_down(today):
-        message = f"{bare_name} was shut down on {model.shutdown}; nothing was written or sent"
-        raise ConfigurationError(message, hint=f"set {model.replacement}")
+        raise ConfigurationError(
+            f"{bare_name} was shut down on {model.shutdown}; nothing was written or sent",
+            hint=f"set {model.replacement}",
+        )
     return model
 
 

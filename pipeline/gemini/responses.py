@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from pipeline.core.states import STANDARD, Mode, Outcome
-from pipeline.core.text import INVALID_TEXT
+from pipeline.core.text import INVALID_TEXT, shorten, to_single_line
 from pipeline.gemini.answer_schema import decode_reply
 from pipeline.gemini.usage import NO_USAGE, Usage
 
@@ -277,13 +277,7 @@ def make_excerpt(value: Any) -> str:
     else:
         text = _SHORT_REPR.repr(value)
 
-    if not text.isprintable():
-        text = "".join(character if character.isprintable() else " " for character in text)
-    text = " ".join(text.split())
-
-    if len(text) <= MAX_EXCERPT_CHARS:
-        return text
-    return text[: MAX_EXCERPT_CHARS - 1] + "…"
+    return shorten(to_single_line(text), MAX_EXCERPT_CHARS)
 
 
 def has_error_content(error: Any) -> bool:

@@ -74,8 +74,6 @@ class ResultFile(AbstractContextManager["ResultFile"]):
 
         The file stays open; the caller closes it.
         """
-        # All lines that are not blank.
-        self.line_count = 0
         # Lines that are not JSON and show no key.
         self.unreadable_count = 0
         # Whether the file ends inside a line.
@@ -101,7 +99,6 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         for offset, line in read_lines(path):
             last_offset = offset
             last_line = line
-            self.line_count += 1
 
             key = read_line_key(line)
             if key is not None:

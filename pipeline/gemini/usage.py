@@ -52,6 +52,11 @@ class Usage(NamedTuple):
 NO_USAGE = Usage()
 
 
+def sum_usage(usages: Iterable[Usage]) -> Usage:
+    """Return the sum of usages; NO_USAGE without any."""
+    return sum(usages, NO_USAGE)
+
+
 def calculate_cost(model: Model, usage: Usage, service_tier: str, *, day: date) -> float:
     """Return the cost of a usage in USD; prompt tokens from the cache have the cached price.
 

@@ -272,6 +272,21 @@ class Store:
         ):
             yield tx
 
+    def query(
+        self,
+        read: Callable[Concatenate[Connection, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Call a function that only reads, in a snapshot of its own, and return its result.
+
+        Args:
+            read: Gets the connection, then the other arguments.
+        """
+        with self.read() as tx:
+            return read(tx, *args, **kwargs)
+
     @contextlib.contextmanager
     def open_foreign_snapshot(self) -> Iterator[Connection | None]:
         """Open a snapshot of a database that may be another program's, without writing a file.

@@ -101,7 +101,7 @@ def plan_move(
     ws, batch = _open_task(ws, number)
     with ws.store.read() as tx:
         open_mode = move.find_move_mode(tx, number)
-    move.check_movable(ws, batch, open_mode)
+    move.check_movable(batch, open_mode, labels=ws.task.labels, extractor=ws.extractor)
     _set_budget(ws, budget_usd)
     gemini_ws = with_gemini_model(ws)
     if gemini_ws is None:
@@ -172,7 +172,7 @@ def move_batch(
         is_moved = marks.read_moves(tx).get(number) == marks.MOVE_COMPLETED
     tag_rounds = rounds.TagRounds(ws)
     if not is_moved:
-        move.check_movable(ws, batch, open_mode)
+        move.check_movable(batch, open_mode, labels=ws.task.labels, extractor=ws.extractor)
         _begin_move(ws, tag_rounds, batch, mode, open_mode)
         _wait_and_ingest(ws.store, ws.task, tag_rounds=tag_rounds, number=number)
         tag_rounds.ask_moved_rows()
