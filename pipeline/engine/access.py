@@ -11,6 +11,7 @@ program's, and to add the columns and indexes that it lacks.
 
 from collections.abc import Callable
 from enum import Enum
+from itertools import chain
 from typing import NamedTuple
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
@@ -67,6 +68,9 @@ class _PlannedAdditions(NamedTuple):
     new_objects: list[str]
     # Changes to another program's tables, as phrases.
     adoption_plan: list[str]
+    # The shipped tasks that are used here. None if this is no workspace, no shipped task is used,
+    # or one has tables to adopt.
+    adopted_tasks: list[ShippedTask] | None = None
 
 
 def check_access(
@@ -111,12 +115,8 @@ def check_access(
         has_database = tx is not None
         is_ours = tx is not None and schema.is_workspace(tx)
         additions = _PlannedAdditions([], [], [])
-        adopted_tasks = None
         if tx is not None:
             additions = _plan_table_additions(
-                tx, settings, access, is_whole_workspace=is_whole_workspace
-            )
-            adopted_tasks = _find_adopted_tasks(
                 tx, settings, access, is_whole_workspace=is_whole_workspace
             )
 
@@ -155,7 +155,7 @@ def check_access(
     announcement = (
         "" if is_ours else f"a new workspace: {settings.data}, database {store.display_name}"
     )
-    return AllowedAccess(announcement, adopted_tasks)
+    return AllowedAccess(announcement, additions.adopted_tasks)
 
 
 def _new_workspace_hint(settings: Settings, *, brings_rows: bool) -> HintTemplate | str:
@@ -266,7 +266,7 @@ def _plan_table_additions(
     *,
     is_whole_workspace: bool,
 ) -> _PlannedAdditions:
-    """Return the tables, views and columns that a command would add; write nothing.
+    """Return what a command would add, and the adopted shipped tasks; write nothing.
 
     The plan of an empty database is empty, because nobody has to be asked about it. The plan also
     names the tables of other programs. But if the database has a workspace and only columns are
@@ -280,10 +280,10 @@ def _plan_table_additions(
         tx, settings, makes_tables=can_write and not is_whole_workspace
     )
     is_ours = schema.is_workspace(tx)
-    used_tables = [task.load_tables() for task in used_shipped_tasks(tx, lookup_settings)]
-    adoption_plan = list[str]()
-    for tables in used_tables:
-        adoption_plan.extend(tables.adoption_plan(tx, lookup_settings))
+    used_tasks = used_shipped_tasks(tx, lookup_settings)
+    used_tables = [task.load_tables() for task in used_tasks]
+    table_plans = (tables.adoption_plan(tx, lookup_settings) for tables in used_tables)
+    adoption_plan = list(chain.from_iterable(table_plans))
 
     other_tables = [] if is_ours else schema.other_tables(tx)
     kinds_by_name = find_missing_tables(tx, lookup_settings) if is_ours or other_tables else {}
@@ -308,26 +308,12 @@ def _plan_table_additions(
                 if tuple(read_columns(tx, name)) == tuple(columns):
                     own_tables.add(name)
         other_tables = [name for name in schema.other_tables(tx) if name not in own_tables]
-    return _PlannedAdditions(other_tables, new_objects, adoption_plan)
 
-
-def _find_adopted_tasks(
-    tx: Connection,
-    settings: Settings,
-    access: Access,
-    *,
-    is_whole_workspace: bool,
-) -> list[ShippedTask] | None:
-    """Return the shipped tasks that are used here, if all their tables are adopted.
-
-    Returns:
-        None if this is no workspace, no shipped task is used, or one has tables to adopt.
-    """
-    makes_tables = access is not Access.READ and not is_whole_workspace
-    lookup_settings = settings_for_lookup(tx, settings, makes_tables=makes_tables)
-    tasks = used_shipped_tasks(tx, lookup_settings) if schema.is_workspace(tx) else []
-    is_adopted = all(task.load_tables().is_adopted(tx, lookup_settings) for task in tasks)
-    return tasks if tasks and is_adopted else None
+    adopted_tasks = None
+    if is_ours and used_tasks:
+        is_adopted = all(tables.is_adopted(tx, lookup_settings) for tables in used_tables)
+        adopted_tasks = used_tasks if is_adopted else None
+    return _PlannedAdditions(other_tables, new_objects, adoption_plan, adopted_tasks)
 
 
 def _no_workspace_error(
