@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
-from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, get_args, get_origin
@@ -17,6 +16,7 @@ from typing_extensions import TypeVar
 from pipeline.core.column_placeholders import list_template_columns
 from pipeline.core.errors import InputError
 from pipeline.core.settings import BUILT_IN_TASKS
+from pipeline.core.text import suggest_similar
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -348,11 +348,9 @@ MEMBERS = frozenset(member.name for member in fields(Declaration))
 
 def _unknown_member_error(name: str) -> InputError:
     """Return the error for an unknown member, with a similar name if there is any."""
+    suggestion = suggest_similar(name, MEMBERS, is_quoted=True)
     message = f"Task has no member {name!r}"
-    similar_names = get_close_matches(name, MEMBERS, n=1)
-    if similar_names:
-        message += f"; did you mean {similar_names[0]!r}?"
-    return InputError(message)
+    return InputError(f"{message}; {suggestion}" if suggestion else message)
 
 
 def _check_member(member: Field[Any], value: Any) -> tuple[Any, InputError | None]:

@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from datetime import datetime
-from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +44,7 @@ from pipeline.core.setting_parsers import (
     parse_tier,
     parse_usd,
 )
-from pipeline.core.text import SURROGATES
+from pipeline.core.text import SURROGATES, suggest_similar
 
 PREFIX = "FINDABLE_"
 # In the order in which the SDK prefers them.
@@ -588,12 +587,12 @@ def override_settings(settings: Settings, overrides: Mapping[str, object]) -> Se
     parsed_values: dict[str, Any] = {}
     for name, value in overrides.items():
         if name not in settings_by_name:
-            similar_names = get_close_matches(name, settings_by_name, n=1)
-            if similar_names:
-                hint = f"did you mean {similar_names[0]}?"
-            else:
-                hint = f"`{CommandHint('settings', all=True)}` lists all settings, in upper case"
-            raise InputError(f"there is no setting {name!r}; nothing was done", hint=hint)
+            list_command = CommandHint("settings", all=True)
+            hint = f"`{list_command}` lists all settings, in upper case"
+            raise InputError(
+                f"there is no setting {name!r}; nothing was done",
+                hint=suggest_similar(name, settings_by_name) or hint,
+            )
 
         setting = settings_by_name[name]
         if value is None:

@@ -15,6 +15,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from decimal import ROUND_DOWN, Decimal
+from difflib import get_close_matches
 from itertools import chain, pairwise
 from typing import Any
 
@@ -100,6 +101,21 @@ def join_first(names: Sequence[str], max_names: int = 3) -> str:
     if more_count > 0:
         return f"{listed_names} and {more_count:,} more"
     return listed_names
+
+
+def suggest_similar(name: str, names: Iterable[str], *, is_quoted: bool = False) -> str:
+    """Return `did you mean NAME?` with the most similar of some names; "" if none is similar.
+
+    Args:
+        name: A name that does not exist.
+        names: The names that exist.
+        is_quoted: Put the suggested name between quotation marks.
+    """
+    similar_names = get_close_matches(name, list(names), n=1)
+    if not similar_names:
+        return ""
+    suggestion = repr(similar_names[0]) if is_quoted else similar_names[0]
+    return f"did you mean {suggestion}?"
 
 
 def remove_markup(text: str) -> str:

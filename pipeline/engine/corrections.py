@@ -15,7 +15,6 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ from pipeline.core.errors import (
     InputError,
     RefusedRowError,
 )
-from pipeline.core.text import MAX_CLEANED_CHARS, plural
+from pipeline.core.text import MAX_CLEANED_CHARS, plural, suggest_similar
 from pipeline.engine.corrected_confidences import (
     choose_kept_confidences,
     read_confidence_sources,
@@ -726,13 +725,10 @@ def _unknown_field_error(task: Task, name: str) -> InputError:
     The hint suggests the most similar field, or lists all fields.
     """
     field_names = list(task.prompt.answer_model.model_fields)
-    close_matches = get_close_matches(name, field_names, n=1)
-    hint = f"its fields are {', '.join(field_names)}"
-    if close_matches:
-        hint = f"did you mean {close_matches[0]!r}?"
+    suggestion = suggest_similar(name, field_names, is_quoted=True)
     return InputError(
         f"the answer has no field {name[:MAX_CLEANED_CHARS]!r}; {UNCHANGED_MESSAGE}",
-        hint=hint,
+        hint=suggestion or f"its fields are {', '.join(field_names)}",
     )
 
 

@@ -6,14 +6,13 @@ ignored.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core.declaration import find_first_accepted_value
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation
-from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural
+from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
 from pipeline.engine import corrections
 from pipeline.engine.corrections import UNCHANGED_MESSAGE
 from pipeline.engine.task import Task
@@ -197,9 +196,9 @@ def _is_known_column(task: Task, name: str) -> bool:
 
 def _describe_unknown_column(task: Task, name: str) -> str:
     fields = list(task.prompt.answer_model.model_fields)
-    close_matches = get_close_matches(name, fields, n=1)
-    if close_matches:
-        return f"this is no field of the answer; did you mean {close_matches[0]!r}?"
+    suggestion = suggest_similar(name, fields, is_quoted=True)
+    if suggestion:
+        return f"this is no field of the answer; {suggestion}"
     return f"this is neither a field ({', '.join(fields)}) nor a column of the rows"
 
 

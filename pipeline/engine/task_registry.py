@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +24,7 @@ from pipeline.core.errors import (
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
+from pipeline.core.text import suggest_similar
 from pipeline.engine import source_lines, task_file
 from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.declaration_changes import (
@@ -174,10 +174,10 @@ def _resolve_task_file(settings: Settings, registered_names: Sequence[str] = ())
         hint = f"did you mean {setting}.py?"
     else:
         task_names = _list_task_names(settings, registered_names)
-        close_matches = get_close_matches(setting, task_names, n=1)
-        hint = f"set {OptionHint('task')} to {', '.join(task_names)}, or to the path of a file"
-        if close_matches:
-            hint = f"did you mean {close_matches[0]}?"
+        hint = (
+            suggest_similar(setting, task_names)
+            or f"set {OptionHint('task')} to {', '.join(task_names)}, or to the path of a file"
+        )
     message = (
         f"there is no task {setting!r}: tasks/{setting}.py is neither here nor in {settings.data}"
     )

@@ -9,7 +9,6 @@ import json
 import keyword
 import re
 from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from unicodedata import normalize
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.declaration import HASH_KEY, MAX_COLUMN_BYTES
 from pipeline.core.errors import InputError
+from pipeline.core.text import suggest_similar
 from pipeline.engine.echo import estimate_echo_usage
 from pipeline.engine.memory_rows import MemorySource
 from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, POSTGRESQL_SYSTEM_COLUMNS
@@ -318,10 +318,9 @@ def check_field(field: AnswerField, used_names: Collection[str]) -> AnswerField:
 
     if not field.kind:
         raise _fields_error(f"{name!r} has no kind after its colon", _FIELD_KINDS_HINT)
+    suggestion = suggest_similar(field.kind, FIELD_KINDS)
     message = f"{make_excerpt(field.kind)!r} is not a kind of field"
-    for close_match in get_close_matches(field.kind, FIELD_KINDS, n=1):
-        message += f"; did you mean {close_match}?"
-    raise _fields_error(message, _FIELD_KINDS_HINT)
+    raise _fields_error(f"{message}; {suggestion}" if suggestion else message, _FIELD_KINDS_HINT)
 
 
 def _fields_error(message: str, hint: object = _FIELDS_EXAMPLE_HINT) -> InputError:

@@ -7,7 +7,6 @@ the type of the table; the engine sees them as text.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial, reduce
 from typing import Any
 
@@ -36,7 +35,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
-from pipeline.core.text import plural
+from pipeline.core.text import plural, suggest_similar
 from pipeline.experts.names import ADOPTION_INDEX, EXPERTS
 from pipeline.experts.score import SCORE_COLUMNS, score, score_of
 from pipeline.store import answers, claims
@@ -356,13 +355,11 @@ def find_person(tx: Connection, username: str) -> Mapping[Any, Any]:
         .limit(MAX_SIMILAR_USERNAMES)
     )
     candidates = map(stripped_text, tx.execute(query).scalars())
-    similar_names = get_close_matches(username, candidates, n=1)
-    if similar_names:
-        hint = f"did you mean {similar_names[0]}?"
-    else:
-        find_command = CommandHint("items", find="…")
-        hint = f"`{find_command}` finds people by a part of their name, title, company or tags"
-    raise InputError(f"there is no expert {username!r}", hint=hint)
+    find_command = CommandHint("items", find="…")
+    hint = f"`{find_command}` finds people by a part of their name, title, company or tags"
+    raise InputError(
+        f"there is no expert {username!r}", hint=suggest_similar(username, candidates) or hint
+    )
 
 
 def iterate_people(tx: Connection) -> Iterator[dict[str, Any]]:
