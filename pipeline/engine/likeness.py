@@ -224,13 +224,10 @@ def _binomial_tail(count: int, tries: int, share: float) -> float:
     """Return the binomial probability of at most `count` successes in `tries` tries.
 
     Args:
-        share: The probability of a success, above 0 and below 1.
+        tries: At most MAX_PAIRS; the number of ways does not fit a float for more than 1,000.
+        share: The probability of a success.
     """
-    log_hit = math.log(share)
-    log_miss = math.log1p(-share)
-    probability = 0.0
-    for successes in range(count + 1):
-        misses = tries - successes
-        log_ways = math.lgamma(tries + 1) - math.lgamma(successes + 1) - math.lgamma(misses + 1)
-        probability += math.exp(log_ways + successes * log_hit + misses * log_miss)
-    return probability
+    return sum(
+        math.comb(tries, successes) * share**successes * (1 - share) ** (tries - successes)
+        for successes in range(count + 1)
+    )
