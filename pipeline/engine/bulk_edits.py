@@ -150,17 +150,25 @@ def _correct_chunk(
     """Correct a chunk of rows as part of a bulk edit, and add the counts to its report.
 
     Runs in the caller's transaction. A refused row is left unchanged and counted, with its reason.
+    Each corrected row is unparked, and tables of other programs are updated. The number of
+    statements does not depend on the number of rows, unless rows are refused or answers are rows of
+    another program's table.
 
     Args:
         changes: New values by field, or the number of the edit to undo, by row id.
         report: The report of the bulk edit, which has its number; it is changed.
+        editor_name: Name of the editor, from `normalize_editor_name`.
+
+    Raises:
+        ConfigurationError: Code of the task's file failed; the transaction must be rolled back.
     """
-    corrected = corrections.correct_rows(
-        tx, task, changes, bulk_edit=report.number, editor_name=editor_name, edited_at=edited_at
+    planned = corrections.plan_edits(
+        tx, task, changes, editor_name=editor_name, edited_at=edited_at
     )
-    report.changed += len(corrected.changed_ids)
-    report.unchanged += len(corrected.unchanged_ids)
-    for row_id, error in corrected.refusals.items():
+    write_refusals = corrections.store_edits(tx, task, planned.new_edits, bulk_edit=report.number)
+    report.changed += len(planned.new_edits) - len(write_refusals)
+    report.unchanged += len(planned.unchanged_ids)
+    for row_id, error in {**planned.refusals, **write_refusals}.items():
         if isinstance(error, (corrections.InvalidAnswerError, RefusedRowError)):
             report.add_refusal(row_id, error.reason)
         else:

@@ -214,16 +214,6 @@ def correct_answer(
         return {**_read_description(tx, task, row_id), "edit": new_edit.edit.number}
 
 
-class CorrectedRows(NamedTuple):
-    """Result of the same edit of several rows."""
-
-    changed_ids: Sequence[str]
-    # Rows that have the new answer already.
-    unchanged_ids: Sequence[str]
-    # Why rows were refused, by row id; nothing of them was changed.
-    refusals: Mapping[str, FindableError]
-
-
 class PlannedEdits(NamedTuple):
     """Validated edits of several rows, none of which is stored."""
 
@@ -233,35 +223,6 @@ class PlannedEdits(NamedTuple):
     unchanged_ids: Sequence[str]
     # Why rows were refused, by row id.
     refusals: Mapping[str, FindableError]
-
-
-def correct_rows(
-    tx: Connection,
-    task: Task,
-    changes: Mapping[str, Mapping[str, Any] | int],
-    *,
-    bulk_edit: int,
-    editor_name: str,
-    edited_at: datetime,
-) -> CorrectedRows:
-    """Correct the answers of several rows, or undo edits, in the caller's transaction.
-
-    A refused row stays as it was, and the others are corrected. Each corrected row is unparked, and
-    tables of other programs are updated. The number of statements does not depend on the number of
-    rows, unless rows are refused or answers are rows of another program's table.
-
-    Args:
-        changes: New values by field, or the number of the edit to undo, by row id.
-        bulk_edit: The number of the bulk edit that the new edits are part of.
-        editor_name: Name of the editor, from `normalize_editor_name`.
-
-    Raises:
-        ConfigurationError: Code of the task's file failed; the transaction must be rolled back.
-    """
-    planned = plan_edits(tx, task, changes, editor_name=editor_name, edited_at=edited_at)
-    write_refusals = store_edits(tx, task, planned.new_edits, bulk_edit=bulk_edit)
-    changed_ids = [row_id for row_id in planned.new_edits if row_id not in write_refusals]
-    return CorrectedRows(changed_ids, planned.unchanged_ids, {**planned.refusals, **write_refusals})
 
 
 def plan_edits(

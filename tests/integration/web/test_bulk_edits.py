@@ -82,17 +82,17 @@ def test_wrong_forms_change_nothing(page: Page) -> None:
 @pytest.mark.sampled(0)
 def test_an_interrupted_edit_continues(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done stays done; the same form continues, and the undo undoes both parts."""
-    correct_rows = corrections.correct_rows
+    plan_edits = corrections.plan_edits
 
     def fail_at_second(*arguments: Any, **options: Any) -> Any:
         """Raise instead of correcting the second row."""
         if "2" in arguments[2]:
             raise SystemExit
-        return correct_rows(*arguments, **options)
+        return plan_edits(*arguments, **options)
 
     monkeypatch.setattr("pipeline.engine.bulk_edits.CHUNK_ROWS", 1)
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.engine.corrections.correct_rows", fail_at_second)
+        patch.setattr("pipeline.engine.corrections.plan_edits", fail_at_second)
         _set(page, "stars", 2, value="4")
     assert list_ids(page, where="stars = 4") == ["1"]
     text = _words(page.get("/set", params=TASK).text)
