@@ -60,7 +60,7 @@ def read_answer_pages(
     Args:
         after: Begin after the row with this id.
     """
-    preference = task.answers.preference(tx)
+    preference = task.rows.preference(tx)
     if selection.row_ids is not None:
         later_ids = [row_id for row_id in selection.row_ids if row_id > after]
         for id_page in split_into_pages(later_ids):

@@ -321,7 +321,7 @@ def _read_confidence_sources(
     """Return the answers with confidences by row id; empty for a task without confidences."""
     if not has_confidences(tx, task.name):
         return {}
-    return read_confidence_sources(tx, row_ids, preference=task.answers.preference(tx))
+    return read_confidence_sources(tx, row_ids, preference=task.rows.preference(tx))
 
 
 def _make_edit(
@@ -485,7 +485,7 @@ def mark_reviewed(
         document = _read_description(tx, task, row_id)
         if expected_state not in {None, document["state"]}:
             raise _conflict_error(edits.list_edits(tx, task.name, [row_id])[row_id], document)
-        review = reviews.read_review(tx, row_id, preference=task.answers.preference(tx))
+        review = reviews.read_review(tx, row_id, preference=task.rows.preference(tx))
         if review is None:
             raise InputError(f"row {row_id!r} has no answer to review; {UNCHANGED_MESSAGE}")
 
@@ -567,7 +567,7 @@ def _describe_answer(
     state_json = json.dumps([row_id, len(row_edits), answer])
     state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]
     edit_documents = [{**edit._asdict(), "changes": _changed_fields(edit)} for edit in row_edits]
-    review = reviews.read_review(tx, row_id, preference=task.answers.preference(tx))
+    review = reviews.read_review(tx, row_id, preference=task.rows.preference(tx))
     is_marked = review is not None and review.is_marked
     return {
         "item": row_id,

@@ -198,7 +198,7 @@ def _plan_marks(
     if not reviewed_ids:
         return [], []
 
-    is_marked_by_id = reviews.read_marks(tx, reviewed_ids, preference=task.answers.preference(tx))
+    is_marked_by_id = reviews.read_marks(tx, reviewed_ids, preference=task.rows.preference(tx))
     forgotten_ids = claims.list_forgotten_ids(tx, task.name, reviewed_ids)
     marked_ids: list[str] = []
     faults: list[LabelFault] = []
@@ -239,7 +239,7 @@ def _store_bulk_edit(
         tx, task.name, field=", ".join(fields), digest=digest, who=editor_name, now=edited_at
     )
     refusals = corrections.store_edits(tx, task, planned.new_edits, bulk_edit=number)
-    preference = task.answers.preference(tx)
+    preference = task.rows.preference(tx)
     reviews.mark_rows(tx, marked_ids, preference=preference, who=editor_name, at=edited_at)
     bulk_edits.complete_bulk_edit(
         tx,

@@ -224,10 +224,8 @@ class TaskExport(ABC):
     # Formats by file ending; the first is the default.
     formats: ClassVar[Mapping[str, str]] = EXPORT_FORMATS
 
-    task_name: str
-    labels: TaskLabels
-    # Label whose answers come before those of other labels; "" for none.
-    version_label: str = ""
+    # The rows that are asked about.
+    rows: "TaskRows"
 
     @abstractmethod
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
@@ -238,17 +236,20 @@ class TaskExport(ABC):
         tx: Connection,
         answered_versions: Sequence[str],
         options: ExportOptions,
+        *,
+        label: str = "",
     ) -> str | None:
         """Return the most preferred version with answers; None if there is none.
 
-        The versions of `options.prefer` come first, then those of the task's current prompt
-        version, then others. Within each of these groups, the version that began last comes first,
+        The versions of `options.prefer` come first, then those of the prompt version `label`, then
+        others. Within each of these groups, the version that began last comes first,
         and versions of other programs come last, in the order of `answered_versions`. If
         `options.extractor` names a version or a prompt version, only its versions are considered.
         The version `person`, of corrections, is returned only if `options.extractor` names it.
 
         Args:
             answered_versions: The versions (`task@n/model`) that have answers.
+            label: Prompt version that comes before others; empty for none.
 
         Raises:
             InputError: `options.extractor` has no answers.
@@ -261,13 +262,13 @@ class TaskExport(ABC):
         if options.extractor is not None and not candidates:
             raise InputError(
                 f"version {options.extractor!r} has no answers; nothing was written",
-                hint=f"`{self.labels.command('versions')}` lists the versions with answers",
+                hint=f"`{self.rows.labels.command('versions')}` lists the versions with answers",
             )
 
         preference = VersionPreference.of_task(
             tx,
-            self.task_name,
-            label=self.version_label,
+            self.rows.task_name,
+            label=label,
             versions=options.prefer,
         )
         eligible = [
@@ -332,6 +333,11 @@ class TaskRows(ABC):
     # Columns that are read to ask about a row, to hash it and to judge its answer.
     columns: Sequence[str]
     labels: TaskLabels
+    task_name: str
+    # Label of the prompt version in use.
+    version_label: str
+    # Preferred versions, best first.
+    preferred_versions: Sequence[str] = ()
     # Label whose parked rows are not asked; empty if those of any label are not.
     own_prompt_version: str = ""
     # Version under which the closed fields are decided; empty if no decision is possible.
@@ -352,6 +358,15 @@ class TaskRows(ABC):
         Args:
             text: The text of the prompt, if it was computed already.
         """
+
+    def preference(self, tx: Connection) -> VersionPreference:
+        """Return the order of preference of the answers to a row."""
+        return VersionPreference.of_task(
+            tx,
+            self.task_name,
+            label=self.version_label,
+            versions=self.preferred_versions,
+        )
 
     def read(self, tx: Connection, ids: Sequence[str]) -> RowsById:
         """Return the rows as they are now, in the order of `ids`, without deleted rows."""
@@ -442,10 +457,6 @@ class TaskAnswers(ABC):
 
     # The rows that are answered.
     rows: TaskRows
-    task_name: str
-    version_label: str
-    # Preferred versions, best first.
-    preferred_versions: Sequence[str] = ()
 
     @property
     def needs_row(self) -> bool:
@@ -509,22 +520,13 @@ class TaskAnswers(ABC):
             The number of rows that lost their answer.
         """
 
-    def preference(self, tx: Connection) -> VersionPreference:
-        """Return the order of preference of the answers to a row."""
-        return VersionPreference.of_task(
-            tx,
-            self.task_name,
-            label=self.version_label,
-            versions=self.preferred_versions,
-        )
-
     def read_current(self, tx: Connection, row_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the preferred answer of each row as it is stored; empty if there is none."""
         stored_answers = answers.preferred_answers(
             tx,
-            self.task_name,
+            self.rows.task_name,
             row_ids,
-            preference=self.preference(tx),
+            preference=self.rows.preference(tx),
         )
         current_answers: dict[str, dict[str, Any]] = {row_id: {} for row_id in row_ids}
         for row_id, (_, answer_json) in stored_answers.items():

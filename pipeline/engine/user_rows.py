@@ -88,8 +88,6 @@ class UserRows(TaskRows):
     settings: Settings
     # The backend that answers now.
     provider: str
-    # Preferred versions, best first.
-    preferred_versions: Sequence[str]
     # Table of another program that gets a row for each answer.
     row_target: RowTarget | None
     # Only rows with, or only rows without, a partial answer are open; None for all.
@@ -104,15 +102,6 @@ class UserRows(TaskRows):
         """Look up the options of the record."""
         self.image_columns = self.record.words.get("images", ())
         self.asks_stale_rows = self.settings.refresh and bool(self.record.words.get("refresh"))
-
-    def preference(self, tx: Connection) -> VersionPreference:
-        """Return the order of preference of the answers to a row."""
-        return VersionPreference.of_task(
-            tx,
-            self.record.name,
-            label=self.own_prompt_version,
-            versions=self.preferred_versions,
-        )
 
     @cached_property
     def subquery(self) -> Subquery:

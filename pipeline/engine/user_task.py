@@ -71,9 +71,6 @@ class UserAnswers(TaskAnswers):
 
     rows: UserRows
     file: UserFile
-    settings: Settings
-    # Table of another program that gets a row for each answer.
-    row_target: RowTarget | None
 
     @cached_property
     def needs_row(self) -> bool:
@@ -242,8 +239,8 @@ class UserAnswers(TaskAnswers):
             answers_by_id: All new answers, for the hash of the input that was asked.
         """
         row_ids = [value.item_id for value in values]
-        if self.row_target is not None:
-            self.row_target.sync_rows(tx, row_ids, later_answers=values)
+        if self.rows.row_target is not None:
+            self.rows.row_target.sync_rows(tx, row_ids, later_answers=values)
         elif self.rows.record.words.get("write_to"):
             corrected_ids = find_corrected(tx, self.rows.record.name, row_ids)
             hashes = {row_id: answers_by_id[row_id].input_hash for row_id in row_ids}
@@ -266,7 +263,7 @@ class UserAnswers(TaskAnswers):
         values_by_id = {
             row_id: parse_stored_values(values) for row_id, values in stored_values.items()
         }
-        with contextlib.closing(Store(self.settings.confirmed_database_url.reveal())) as store:
+        with contextlib.closing(Store(self.rows.settings.confirmed_database_url.reveal())) as store:
             record = replace(self.rows.record, items=self.file.declaration.items)
             return find_changed_in_source(store, record, values_by_id)
 
@@ -275,8 +272,8 @@ class UserAnswers(TaskAnswers):
 
         Values that another program wrote there are replaced.
         """
-        if self.row_target is not None:
-            self.row_target.sync_rows(tx, new_edits.keys(), overwrite=True)
+        if self.rows.row_target is not None:
+            self.rows.row_target.sync_rows(tx, new_edits.keys(), overwrite=True)
         elif self.rows.record.words.get("write_to"):
             current_answers = self.read_current(tx, list(new_edits))
             target_values = [
@@ -290,8 +287,8 @@ class UserAnswers(TaskAnswers):
 
         A column that `write_to=` names keeps its values.
         """
-        if self.row_target is not None:
-            self.row_target.sync_rows(tx, ids, removed_version=extractor or "")
+        if self.rows.row_target is not None:
+            self.rows.row_target.sync_rows(tx, ids, removed_version=extractor or "")
         return len(ids)
 
 
@@ -301,7 +298,6 @@ class UserPrompt(TaskPrompt):
 
     rows: UserRows
     file: UserFile
-    settings: Settings
 
     @cached_property
     def builder(self) -> PromptBuilder:
@@ -342,13 +338,14 @@ class UserPrompt(TaskPrompt):
             source_path = (source_path.parent / source).resolve()
 
         is_shipped = load_built_in_declaration(record.name) is not None
-        folder = self.settings.folder or (Path("/") if is_shipped else source_path.parent)
+        settings = self.rows.settings
+        folder = settings.folder or (Path("/") if is_shipped else source_path.parent)
         return RowImages(
             self.rows.image_columns,
             record.words["asked"],
             folder,
             max_side,
-            self.settings.refresh,
+            settings.refresh,
         )
 
     def make_rows(self, rows: RowsById) -> Iterator[TaskRow]:
@@ -449,6 +446,9 @@ class UserTask(Task):
         self.rows = self.rows_class(
             columns=(KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN),
             labels=self.labels,
+            task_name=self.name,
+            version_label=self.version_label,
+            preferred_versions=preferred_versions,
             own_prompt_version=self.version_label,
             decision_version=self._decision_version(),
             # A key of several columns has no name column.
@@ -457,18 +457,9 @@ class UserTask(Task):
             record=record,
             settings=settings,
             provider=provider,
-            preferred_versions=preferred_versions,
             row_target=self.row_target,
         )
-        self.answers = self.answers_class(
-            rows=self.rows,
-            task_name=self.name,
-            version_label=self.version_label,
-            preferred_versions=preferred_versions,
-            file=self.user_file,
-            settings=settings,
-            row_target=self.row_target,
-        )
+        self.answers = self.answers_class(rows=self.rows, file=self.user_file)
         self.prompt = self.prompt_class(
             rows=self.rows,
             answers=self.answers,
@@ -477,14 +468,8 @@ class UserTask(Task):
             sends_images=bool(self.rows.image_columns),
             is_closed=bool(record.words.get("closed")),
             file=self.user_file,
-            settings=settings,
         )
-        self.export = UserExport(
-            task_name=self.name,
-            labels=self.labels,
-            version_label=self.version_label,
-            rows=self.rows,
-        )
+        self.export = UserExport(rows=self.rows)
         self.own_tables = self.tables_class(rows=self.rows)
         index_template = record.words.get("index")
         self.index = make_index(self.rows, index_template) if index_template else None

@@ -20,9 +20,6 @@ class ExpertsExport(TaskExport):
 
     row_noun = "expert"
 
-    # A person is doubtful if a field of the answer has a lower confidence.
-    doubt_threshold: float
-
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return every person with the additional columns of imported files and the state.
 
@@ -32,7 +29,6 @@ class ExpertsExport(TaskExport):
         """
         from pipeline.experts.show import (
             encode_experts,
-            make_people_grid,
             name_probability_column,
             read_exported_people,
             read_extra_column_names,
@@ -49,7 +45,7 @@ class ExpertsExport(TaskExport):
             total = table.people_table(tx).count_states(tx)["total"]
         people = iterate_selected(
             tx,
-            make_people_grid(tx, doubt_threshold=self.doubt_threshold),
+            self.rows.grid(tx),
             read_exported_people(tx),
             options.row_filter,
             get_row_id=lambda person: person.row_id,

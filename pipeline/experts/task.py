@@ -528,20 +528,14 @@ class ExpertsTask(Task):
         self.rows = ExpertsRows(
             columns=table.PROMPT_COLUMNS,
             labels=self.labels,
+            task_name=self.name,
+            version_label=self.version_label,
             name_columns=(table.USERNAME,),
             asks_stale_rows=refreshes,
             doubt_threshold=doubt_threshold,
         )
-        self.export = ExpertsExport(
-            task_name=self.name,
-            labels=self.labels,
-            doubt_threshold=doubt_threshold,
-        )
-        self.answers = ExpertsAnswers(
-            rows=self.rows,
-            task_name=self.name,
-            version_label=self.version_label,
-        )
+        self.export = ExpertsExport(rows=self.rows)
+        self.answers = ExpertsAnswers(rows=self.rows)
         self.prompt = ExpertsPrompt(
             rows=self.rows,
             answers=self.answers,

@@ -188,7 +188,7 @@ def _apply_preferences(settings: Settings, task: Task, options: ExportOptions) -
         version = version or settings.version_of(task.name, task.version_label)
     return options._replace(
         extractor=version or None,
-        prefer=tuple(task.answers.preferred_versions),
+        prefer=tuple(task.rows.preferred_versions),
     )
 
 

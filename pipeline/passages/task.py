@@ -35,7 +35,7 @@ from pipeline.passages.shape import ConceptRow, PassagesShape
 from pipeline.passages.table_names import HOW_TO_BEGIN
 from pipeline.store import answer_counts, runs
 from pipeline.store import answers as stored_answers
-from pipeline.store.answers import VersionCounts, VersionPreference
+from pipeline.store.answers import VersionCounts
 from pipeline.store.database import split_into_pages
 from pipeline.store.edits import NewEdit
 from pipeline.tables.adopt import DEFAULT_SETTINGS
@@ -152,7 +152,6 @@ class ConceptsExport(TaskExport):
     # The tables of the database.
     shape: PassagesShape
     settings: Settings
-    rows: TaskRows
 
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the concepts to export, which are read when iterated.
@@ -309,9 +308,6 @@ class ConceptsRows(TaskRows):
     skipped_labels: Sequence[str] | None
     # A passage is doubtful if a field of its answer has a lower confidence.
     doubt_threshold: float
-    # The version in use, and preferred versions, best first: the order of preference of answers.
-    version_label: str
-    preferred_versions: Sequence[str]
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages, with the condition for open passages."""
@@ -333,9 +329,7 @@ class ConceptsRows(TaskRows):
             tx,
             self.shape,
             self.table(tx),
-            preference=VersionPreference.of_task(
-                tx, table.TASK, label=self.version_label, versions=self.preferred_versions
-            ),
+            preference=self.preference(tx),
             doubt_threshold=self.doubt_threshold,
         )
 
@@ -601,28 +595,17 @@ class ConceptsTask(Task):
         self.rows = ConceptsRows(
             columns=("text",),
             labels=self.labels,
+            task_name=self.name,
+            version_label=prompt_version,
+            preferred_versions=settings.prefer_versions or (),
             own_prompt_version="" if skipped_versions is None else prompt_version,
             shape=shape,
             skipped_labels=skipped_versions,
             doubt_threshold=settings.doubtful,
-            version_label=prompt_version,
-            preferred_versions=settings.prefer_versions or (),
         )
-        self.answers = ConceptsAnswers(
-            rows=self.rows,
-            task_name=self.name,
-            version_label=prompt_version,
-            preferred_versions=settings.prefer_versions or (),
-            shape=shape,
-        )
+        self.answers = ConceptsAnswers(rows=self.rows, shape=shape)
         self.prompt = ConceptsPrompt(rows=self.rows, answers=self.answers)
-        self.export = ConceptsExport(
-            task_name=self.name,
-            labels=self.labels,
-            shape=shape,
-            rows=self.rows,
-            settings=settings,
-        )
+        self.export = ConceptsExport(rows=self.rows, shape=shape, settings=settings)
         self.own_tables = ConceptsTables(shape=shape, settings=settings)
         self.versions = ConceptsVersions(
             skipped_labels=skipped_versions,

@@ -148,7 +148,7 @@ def _measure_probabilities(
         probable_fields |= confidences.keys()
     if not probable_fields:
         return [], []
-    preference = task.answers.preference(tx)
+    preference = task.rows.preference(tx)
     return tally.shares, measure_calibration(tx, preference, probable_fields)
 
 

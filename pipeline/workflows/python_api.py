@@ -837,13 +837,11 @@ class Answers(RowCollection, Generic[A_co]):
         """
         version = _choose_version(settings, task, tx, self._extractor)
         is_preference_declared = (
-            isinstance(task, UserTask)
-            and bool(task.record)
-            and bool(task.answers.preferred_versions)
+            isinstance(task, UserTask) and bool(task.record) and bool(task.rows.preferred_versions)
         )
         is_version_set = settings.version_of(task.name, task.version_label)
         if is_preference_declared and self._extractor is None and not is_version_set:
-            return None, task.answers.preference(tx)
+            return None, task.rows.preference(tx)
         return version, answers.VersionPreference(task.name)
 
 
@@ -877,7 +875,7 @@ def _choose_version(
     if extractor is None and "extractor" not in task.export.options:
         return None
 
-    preferred_versions = tuple(task.answers.preferred_versions)
+    preferred_versions = tuple(task.rows.preferred_versions)
     answered_versions = [version.extractor for version in answers.count_by_version(tx, task.name)]
     own_version = settings.version_of(task.name, task.version_label)
     if not own_version and task.fingerprint and not preferred_versions:

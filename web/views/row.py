@@ -272,7 +272,7 @@ def _row_values(
     answer, marks = color_quotations(history["answer"])
     editors = make_editors(ws.task, history["answer"], result=correction)
     with ws.store.read() as tx:
-        preference = ws.task.answers.preference(tx)
+        preference = ws.task.rows.preference(tx)
         review = read_review(tx, row_id, preference=preference)
         confidences = read_confidences(tx, [row_id], preference=preference).get(row_id, {})
     concepts = []
