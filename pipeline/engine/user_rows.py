@@ -33,7 +33,7 @@ from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import WhereSyntaxError, parse_where
-from pipeline.engine.row_confidences import RowConfidences
+from pipeline.engine.row_judgements import RowJudgements
 from pipeline.engine.task_parts import (
     TaskRows,
 )
@@ -50,10 +50,8 @@ from pipeline.tables.answer_views import (
     source_column_expression,
 )
 from pipeline.tables.cells import to_compact_json, to_prompt_text
-from pipeline.tables.doubts import RowDoubts
 from pipeline.tables.facets import tag_facet, version_facet
 from pipeline.tables.grid import Grid
-from pipeline.tables.row_reviews import REVIEWED, RowReviews
 from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowStates, RowTable
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
@@ -487,20 +485,13 @@ class _GridBuilder:
         self._columns = self._make_columns()
         self._fields = {self._listed_name(name): name for name in self._field_kinds}
         self._version_name = self._listed_name(EXTRACTOR)
-        names = [*self._columns, *self._fields, self._version_name]
-        self._review_name = name_added_columns(names, [REVIEWED], "answer_").get(REVIEWED, "")
-        self._reviews = RowReviews(preference, self._table.item_id)
-        self._doubts = RowDoubts.of_rows(
+        self._judgements = RowJudgements(
+            tx,
             self._table.item_id,
             preference=preference,
             threshold=rows.settings.doubtful,
-        )
-        self._confidences = RowConfidences(
-            tx,
-            preference=preference,
-            doubts=self._doubts,
             fields=self._fields,
-            taken_names=[*names, self._review_name],
+            taken_names=[*self._columns, *self._fields, self._version_name],
         )
 
     def build(self) -> Grid:
@@ -532,6 +523,7 @@ class _GridBuilder:
             for name, kind in self._record.columns.items()
         ]
         item_id = self._table.item_id
+        judgements = self._judgements
         return Grid(
             table=self._table,
             cell_names=(
@@ -550,28 +542,27 @@ class _GridBuilder:
             compile_where=self._compile_where,
             slow_sort_expressions={
                 **self._sort_expressions(),
-                **self._confidences.sort_expressions(),
+                **judgements.sort_expressions(),
             },
             answer_fields=self._fields,
-            review_name=self._review_name,
-            review_expression=self._reviews.make_condition(),
-            doubts=self._doubts,
-            doubtful_name=self._confidences.doubtful_name,
-            doubtful_fields_name=self._confidences.doubtful_fields_name,
-            least_confidence_name=self._confidences.least_name,
-            dotted_names=self._confidences.dotted_names,
+            review_name=judgements.review_name,
+            review_expression=judgements.reviews.make_condition(),
+            doubts=judgements.doubts,
+            doubtful_name=judgements.doubtful_name,
+            doubtful_fields_name=judgements.doubtful_fields_name,
+            least_confidence_name=judgements.least_name,
+            dotted_names=judgements.dotted_names,
             confidence_names={
-                name: self._confidences.names[field]
+                name: judgements.names[field]
                 for name, field in self._fields.items()
-                if field in self._confidences.names
+                if field in judgements.names
             },
             tag_facet=tag_facet(self._tx, self._preference, item_id),
             version_facet=version_facet(self._preference, item_id),
             extra_names=(
                 *self._fields,
                 self._version_name,
-                self._review_name,
-                *self._confidences.listed_names,
+                *judgements.listed_names,
             ),
             read_extra_values=self._read_answers,
         )
@@ -612,8 +603,7 @@ class _GridBuilder:
             ids,
             preference=self._preference,
         )
-        review_states = self._reviews.read_values(tx, ids)
-        confidence_values = self._confidences.read_values(tx, ids)
+        judgement_values = self._judgements.read_values(tx, ids)
         values_by_id = {}
         for row_id, (version, answer_json) in stored_answers.items():
             answer = json.loads(answer_json)
@@ -621,8 +611,7 @@ class _GridBuilder:
             values_by_id[row_id] = {
                 self._version_name: version,
                 **fields,
-                self._review_name: review_states.get(row_id),
-                **confidence_values.get(row_id, {}),
+                **judgement_values.get(row_id, {}),
             }
         return values_by_id
 
@@ -682,16 +671,14 @@ class _GridBuilder:
         except WhereSyntaxError as error:
             hint = HintTemplate("write it like {}", OptionHint(where=self._example_condition()))
             raise InputError(error.message, hint=hint) from None
-        self._confidences.check_condition(expression, list(self._record.columns))
+        self._judgements.check_condition(expression, list(self._record.columns))
         answer = answers.preferred_of_row(self._preference, self._table.item_id, "answer")
         column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
         field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
         dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
-        review_cells = {self._review_name: self._reviews.make_cell()}
-        confidence_cells = self._confidences.make_cells()
         return compile_where(
             expression,
-            (column_cells, dotted_cells, field_cells, review_cells, confidence_cells),
+            (column_cells, dotted_cells, field_cells, self._judgements.make_cells()),
             tx=self._tx,
         )
 

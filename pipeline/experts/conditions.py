@@ -9,15 +9,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Text, case, cast, func, literal
 
 from pipeline.core.where_parser import parse_where
-from pipeline.engine.row_confidences import RowConfidences
+from pipeline.engine.row_judgements import RowJudgements
 from pipeline.experts import table
 from pipeline.experts.index_entries import METADATA_NAMES
 from pipeline.store import rows as row_store
 from pipeline.tables.cells import hash_text
 from pipeline.tables.reflection import is_sqlite
-from pipeline.tables.row_reviews import REVIEWED, RowReviews
 from pipeline.tables.text_match import strip_white_space
-from pipeline.tables.where_sql import JsonCell, Scopes, compile_where
+from pipeline.tables.where_sql import JsonCell, compile_where
 
 # Member of the document that is made of a column.
 _VALUE = "value"
@@ -32,7 +31,7 @@ _TEXT_LIST_PATTERN = (
 
 
 def compile_people_where(
-    tx: Connection, text: str, *, confidences: RowConfidences, row_reviews: RowReviews
+    tx: Connection, judgements: RowJudgements, text: str
 ) -> ColumnElement[bool]:
     """Return the SQL condition on the table of people that a WHERE= text means.
 
@@ -57,10 +56,8 @@ def compile_people_where(
         name: JsonCell(extra_document, (name,)) for name in table.read_extra_column_names(tx)
     }
     columns = own_cells | extra_cells | own_cells
-    confidences.check_condition(expression, list(columns))
-    review_cells = {REVIEWED: row_reviews.make_cell()}
-    scopes: Scopes = (columns, {}, review_cells, confidences.make_cells())
-    return compile_where(expression, scopes, tx=tx)
+    judgements.check_condition(expression, list(columns))
+    return compile_where(expression, (columns, {}, judgements.make_cells()), tx=tx)
 
 
 def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.progress import Progress
 from pipeline.core.text import join_first, neutralize_formula, plural
-from pipeline.engine.row_confidences import RowConfidences, read_judgement_values
+from pipeline.engine.row_judgements import RowJudgements
 from pipeline.engine.task_parts import RowFault, RowFaults
 from pipeline.experts import table
 from pipeline.experts.conditions import compile_people_where
@@ -32,10 +32,8 @@ from pipeline.tables import export
 from pipeline.tables.answer_views import CONFIDENCE_SUFFIX
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
-from pipeline.tables.doubts import RowDoubts
 from pipeline.tables.facets import GridFacet, version_facet
 from pipeline.tables.grid import Grid
-from pipeline.tables.row_reviews import REVIEWED, RowReviews
 from pipeline.tables.row_table import REFUSED_STATE
 from pipeline.tables.text_match import contains_json_text
 
@@ -57,20 +55,15 @@ def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
     """
     username = experts.c.username
     preference = answers.VersionPreference(table.TASK)
-    doubts = RowDoubts.of_rows(
+    judgements = RowJudgements(
+        tx,
         item_id,
         preference=preference,
         threshold=doubt_threshold,
-    )
-    confidences = RowConfidences(
-        tx,
-        preference=preference,
-        doubts=doubts,
         fields={TAGS: TAGS},
-        taken_names=[*DEFAULT_COLUMNS, *HEADERS, REVIEWED],
+        taken_names=[*DEFAULT_COLUMNS, *HEADERS],
         missing_hint=_JUDGE_HINT,
     )
-    row_reviews = RowReviews(preference, item_id)
     is_nullable = USERNAME not in table.reflect_shape(tx).blanks
     searched_columns = [
         experts.c[name] for name in (*table.NAME_COLUMNS, "job_title", "company", "tags")
@@ -89,27 +82,25 @@ def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
         },
         default_names=DEFAULT_COLUMNS,
         searched_cells=searched_columns,
-        compile_where=partial(
-            compile_people_where, tx, confidences=confidences, row_reviews=row_reviews
-        ),
+        compile_where=partial(compile_people_where, tx, judgements),
         sort_expressions={
             USERNAME: func.coalesce(username, "") if is_nullable else username,
             "findability_score": SCORE,
         },
-        slow_sort_expressions=confidences.sort_expressions(),
+        slow_sort_expressions=judgements.sort_expressions(),
         score_expression=SCORE,
-        review_name=REVIEWED,
-        review_expression=row_reviews.make_condition(),
-        doubts=doubts,
-        doubtful_name=confidences.doubtful_name,
-        doubtful_fields_name=confidences.doubtful_fields_name,
-        least_confidence_name=confidences.least_name,
-        confidence_names=confidences.names,
-        dotted_names=confidences.dotted_names,
+        review_name=judgements.review_name,
+        review_expression=judgements.reviews.make_condition(),
+        doubts=judgements.doubts,
+        doubtful_name=judgements.doubtful_name,
+        doubtful_fields_name=judgements.doubtful_fields_name,
+        least_confidence_name=judgements.least_name,
+        confidence_names=judgements.names,
+        dotted_names=judgements.dotted_names,
         tag_facet=tags_facet,
         version_facet=version_facet(preference, item_id),
-        extra_names=(REVIEWED, *confidences.listed_names),
-        read_extra_values=partial(read_judgement_values, row_reviews, confidences),
+        extra_names=judgements.listed_names,
+        read_extra_values=judgements.read_values,
     )
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import parse_where
-from pipeline.engine.row_confidences import RowConfidences, read_judgement_values
+from pipeline.engine.row_judgements import RowJudgements
 from pipeline.engine.task import Task
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
@@ -20,11 +20,9 @@ from pipeline.store.judgements import read_applied_answers
 from pipeline.tables import export
 from pipeline.tables.answer_views import CONFIDENCE_SUFFIX
 from pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
-from pipeline.tables.doubts import RowDoubts
 from pipeline.tables.facets import GridFacet
 from pipeline.tables.grid import Grid
 from pipeline.tables.reflection import is_sqlite
-from pipeline.tables.row_reviews import REVIEWED, RowReviews
 from pipeline.tables.row_table import RowTable
 from pipeline.tables.where_sql import compile_where
 
@@ -98,20 +96,15 @@ def make_passages_grid(
     column_names = ["id"]
     column_names += [name for name in ("source", "text") if name in shape.value_columns]
     concepts = shape.concepts.c
-    doubts = RowDoubts.of_rows(
+    judgements = RowJudgements(
+        tx,
         items.item_id,
         preference=preference,
         threshold=doubt_threshold,
-    )
-    confidences = RowConfidences(
-        tx,
-        preference=preference,
-        doubts=doubts,
         fields={CONCEPTS: CONCEPTS},
-        taken_names=[*column_names, CONCEPTS, REVIEWED],
+        taken_names=[*column_names, CONCEPTS],
         missing_hint=_JUDGE_HINT,
     )
-    row_reviews = RowReviews(preference, items.item_id)
     model_suffix = func.coalesce("/" + cast(concepts.extractor_model, Text), "")
     version = cast(concepts.extractor_version, Text) + model_suffix
     return Grid(
@@ -120,16 +113,16 @@ def make_passages_grid(
         value_makers={name: partial(_cell_text, name) for name in column_names},
         default_names=column_names,
         searched_cells=[items.table.c[name] for name in column_names],
-        compile_where=partial(_compile_where, tx, confidences, row_reviews),
-        slow_sort_expressions=confidences.sort_expressions(),
-        review_name=REVIEWED,
-        review_expression=row_reviews.make_condition(),
-        doubts=doubts,
-        doubtful_name=confidences.doubtful_name,
-        doubtful_fields_name=confidences.doubtful_fields_name,
-        least_confidence_name=confidences.least_name,
-        confidence_names=confidences.names,
-        dotted_names=confidences.dotted_names,
+        compile_where=partial(_compile_where, tx, judgements),
+        slow_sort_expressions=judgements.sort_expressions(),
+        review_name=judgements.review_name,
+        review_expression=judgements.reviews.make_condition(),
+        doubts=judgements.doubts,
+        doubtful_name=judgements.doubtful_name,
+        doubtful_fields_name=judgements.doubtful_fields_name,
+        least_confidence_name=judgements.least_name,
+        confidence_names=judgements.names,
+        dotted_names=judgements.dotted_names,
         tag_facet=_make_facet(
             tx,
             shape,
@@ -137,34 +130,30 @@ def make_passages_grid(
             lambda word: concepts.concept_type == word,
         ),
         version_facet=_make_facet(tx, shape, version, partial(_version_condition, shape)),
-        extra_names=(CONCEPTS, REVIEWED, *confidences.listed_names),
-        read_extra_values=partial(_read_extra_values, shape, confidences, row_reviews),
+        extra_names=(CONCEPTS, *judgements.listed_names),
+        read_extra_values=partial(_read_extra_values, shape, judgements),
     )
 
 
-def _compile_where(
-    tx: Connection, confidences: RowConfidences, row_reviews: RowReviews, text: str
-) -> ColumnElement[bool]:
+def _compile_where(tx: Connection, judgements: RowJudgements, text: str) -> ColumnElement[bool]:
     """Return the condition of a WHERE= text on the answers about passages.
 
     Raises:
         InputError: The text is invalid, or names anything but confidence, doubt and review.
     """
     expression = parse_where(text)
-    confidences.check_condition(expression, ())
-    review_cells = {REVIEWED: row_reviews.make_cell()}
-    return compile_where(expression, (review_cells, confidences.make_cells()), tx=tx)
+    judgements.check_condition(expression, ())
+    return compile_where(expression, (judgements.make_cells(), {}), tx=tx)
 
 
 def _read_extra_values(
     shape: PassagesShape,
-    confidences: RowConfidences,
-    row_reviews: RowReviews,
+    judgements: RowJudgements,
     tx: Connection,
     passage_ids: Sequence[str],
 ) -> dict[str, dict[str, Any]]:
     """Return concepts that count, review and confidences by column and passage id."""
-    judgement_values = read_judgement_values(row_reviews, confidences, tx, passage_ids)
+    judgement_values = judgements.read_values(tx, passage_ids)
     names_by_id = table.read_concept_names(tx, shape, passage_ids)
     return {
         passage_id: {CONCEPTS: names_by_id.get(passage_id), **judgement_values.get(passage_id, {})}

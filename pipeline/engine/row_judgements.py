@@ -1,7 +1,8 @@
-"""Columns, sort orders and WHERE= cells for the confidences of a task's rows.
+"""Columns, sort orders and WHERE= cells for confidences, doubts and reviews of a task's rows.
 
 A confidence is the probability, as a decision model gave it, that the value of a field is right. A
-row is doubtful if a confidence is below the setting DOUBTFUL and no person saw the answer.
+row is doubtful if a confidence is below the setting DOUBTFUL and no person saw the answer. It is
+reviewed if a person saw or corrected the answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,25 +38,27 @@ DOUBTFUL_FIELDS = "doubtful_fields"
 _MISSING_PROBABILITY = 2.0
 
 
-class RowConfidences:
-    """Confidences of the preferred answers to the rows of a task."""
+class RowJudgements:
+    """What models and people judged about the preferred answers to the rows of a task."""
 
     def __init__(
         self,
         tx: Connection,
+        item_id: ColumnElement[str],
         *,
         preference: VersionPreference,
-        doubts: RowDoubts,
+        threshold: float,
         fields: Mapping[str, str],
         taken_names: Sequence[str],
         missing_hint: HintTemplate | None = None,
     ) -> None:
-        """Name the columns. A task without any confidence has none.
+        """Name the columns. A task without any confidence has only the column of reviews.
 
         Args:
             tx: Must stay open while the object is used.
+            item_id: Expression for the row's id in the list.
             preference: The task, and the order of preference among its answers.
-            doubts: The doubtful rows.
+            threshold: Confidence below which a field makes its row doubtful.
             fields: Fields of the answers by the names of their columns.
             taken_names: Names of other columns.
             missing_hint: How answers get confidences; None means by decisions.
@@ -66,35 +69,38 @@ class RowConfidences:
         )
         self._tx = tx
         self._preference = preference
-        self._doubts = doubts
+        # The doubtful and the reviewed rows.
+        self.doubts = RowDoubts.of_rows(item_id, preference=preference, threshold=threshold)
+        self.reviews = RowReviews(preference, item_id)
         self._fields = tuple(fields.values())
         names_by_field = {}
         if has_confidences(tx, preference.task):
             names_by_field = {field: f"{name}{CONFIDENCE_SUFFIX}" for name, field in fields.items()}
         free_names = name_added_columns(
             taken_names,
-            [*names_by_field.values(), CONFIDENCE, DOUBTFUL, DOUBTFUL_FIELDS],
+            [REVIEWED, *names_by_field.values(), CONFIDENCE, DOUBTFUL, DOUBTFUL_FIELDS],
             "answer_",
         )
         # Names of columns by field.
         self.names = {
             field: free_names[name] for field, name in names_by_field.items() if name in free_names
         }
+        self.review_name = free_names.get(REVIEWED, "")
         self.doubtful_name = free_names.get(DOUBTFUL, "")
         self.least_name = free_names.get(CONFIDENCE, "") if self.names else ""
         self.doubtful_fields_name = free_names.get(DOUBTFUL_FIELDS, "") if self.names else ""
 
     @property
     def listed_names(self) -> list[str]:
-        """Return the names of all columns."""
-        if not self.names:
-            return []
-        names = [
-            *self.names.values(),
-            self.least_name,
-            self.doubtful_name,
-            self.doubtful_fields_name,
-        ]
+        """Return the names of all columns, that of reviews first."""
+        names = [self.review_name]
+        if self.names:
+            names += [
+                *self.names.values(),
+                self.least_name,
+                self.doubtful_name,
+                self.doubtful_fields_name,
+            ]
         return [name for name in names if name]
 
     @property
@@ -109,7 +115,7 @@ class RowConfidences:
         }
         if self.least_name:
             probabilities[self.least_name] = LEAST_PROBABILITY
-        item_id = self._doubts.item_id
+        item_id = self.doubts.item_id
         return {
             name: func.coalesce(
                 answers.preferred_of_row(self._preference, item_id, probability),
@@ -119,17 +125,24 @@ class RowConfidences:
         }
 
     def read_values(self, tx: Connection, row_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return the values of the columns by row id and column; read only.
+        """Return review and confidences of answered rows by row id and column; read only."""
+        confidence_values = self._read_confidence_values(tx, row_ids) if self.names else {}
+        return {
+            row_id: {self.review_name: is_reviewed, **confidence_values.get(row_id, {})}
+            for row_id, is_reviewed in self.reviews.read_values(tx, row_ids).items()
+        }
+
+    def _read_confidence_values(
+        self, tx: Connection, row_ids: Sequence[str]
+    ) -> dict[str, dict[str, Any]]:
+        """Return the values of the columns of confidences by row id and column; read only.
 
         Rows without confidences are left out. The columns are the probability of each field (such
         as `tone_confidence`), the least of them, whether the row is doubtful, and its doubtful
         fields as a list of texts.
         """
-        if not self.names:
-            return {}
-
         confidences_by_id = read_confidences(tx, row_ids, preference=self._preference)
-        doubtful_ids = self._doubts.filter_doubtful(tx, row_ids)
+        doubtful_ids = self.doubts.filter_doubtful(tx, row_ids)
         values_by_id: dict[str, dict[str, Any]] = {}
         for row_id, confidences in confidences_by_id.items():
             values: dict[str, Any] = {
@@ -150,7 +163,7 @@ class RowConfidences:
         doubtful_confidences = [
             (confidence.probability, field)
             for field, confidence in confidences.items()
-            if confidence.probability < self._doubts.threshold
+            if confidence.probability < self.doubts.threshold
         ]
         return [
             f"{field} {format_probability(probability)}"
@@ -158,15 +171,20 @@ class RowConfidences:
         ]
 
     def make_cells(self) -> dict[str, JsonCell]:
-        """Return the cells of WHERE= by name: `tone.confidence` and `doubtful`."""
-        item_id = self._doubts.item_id
+        """Return the cells of WHERE= by name: `reviewed`, `tone.confidence` and `doubtful`."""
+        item_id = self.doubts.item_id
         document = answers.preferred_of_row(self._preference, item_id, "confidences")
         cells = {
             f"{field}.{CONFIDENCE}": JsonCell(document, (field, "probability"))
             for field in self.names
         }
         dotted_cells = {f"answer.{name}": cell for name, cell in cells.items()}
-        return {**cells, **dotted_cells, self.doubtful_name: self._doubts.make_cell()}
+        return {
+            self.review_name: self.reviews.make_cell(),
+            **cells,
+            **dotted_cells,
+            self.doubtful_name: self.doubts.make_cell(),
+        }
 
     def check_condition(self, expression: Expression, columns: Sequence[str]) -> None:
         """Check that each field whose confidence an expression compares has confidences.
@@ -202,17 +220,3 @@ class RowConfidences:
             names = ", ".join(f"{name}.{CONFIDENCE}" for name in confident_fields)
             raise InputError(message, hint=f"compare {names}")
         raise InputError(message, hint=self._missing_hint)
-
-
-def read_judgement_values(
-    row_reviews: RowReviews,
-    confidences: RowConfidences,
-    tx: Connection,
-    row_ids: Sequence[str],
-) -> dict[str, dict[str, Any]]:
-    """Return the review and the confidences of answered rows by column and row id."""
-    values_by_id = confidences.read_values(tx, row_ids)
-    return {
-        row_id: {REVIEWED: is_reviewed, **values_by_id.get(row_id, {})}
-        for row_id, is_reviewed in row_reviews.read_values(tx, row_ids).items()
-    }
