@@ -11,16 +11,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.engine.image_fetch import fetch_image
-from pipeline.tables.cells import to_compact_json
-from pipeline.tables.row_sync import ImageInspection
-from pipeline.tables.stored_values import hash_input
-
-if TYPE_CHECKING:
-    from pipeline.gemini.requests import Prompt
 from pipeline.engine.pictures import (
     MAX_IMAGE_BYTES,
     PictureError,
@@ -32,6 +26,10 @@ from pipeline.engine.pictures import (
     to_sent_jpeg,
     too_long_reason,
 )
+from pipeline.engine.task_parts import TaskRow
+from pipeline.tables.cells import to_compact_json
+from pipeline.tables.row_sync import ImageInspection
+from pipeline.tables.stored_values import hash_input
 
 SENT_TYPE = "image/jpeg"
 UNPRINTABLE_NAME_REASON = "its name contains a line end or another unprintable character"
@@ -81,21 +79,17 @@ class RowImages:
         hashes = {column: states.get(column, {}).get("sha256") for column in self.columns}
         return ImageInspection(hashes, to_compact_json(states), unusable_reason)
 
-    def add_to_prompt(
-        self,
-        prompt: "Prompt",
-        row: Mapping[str, Any],
-    ) -> "tuple[Prompt, str] | None":
-        """Return a prompt with the images of a row before its text, and the hash of the input.
+    def add_to_row(self, task_row: TaskRow, row: Mapping[str, Any]) -> TaskRow | None:
+        """Return a row with its images before the text of its prompt, and the hash of both.
 
         Each image follows the name of its column if the task has several image columns.
 
         Args:
+            task_row: The row with its prompt.
             row: The row's values by column.
 
         Returns:
-            The prompt and the hash of text and images, or None if an image cannot be sent. The next
-            inspection of the row stores the reason.
+            None if an image cannot be sent. The next inspection of the row stores the reason.
         """
         parts: list[Mapping[str, Any]] = []
         hashes: dict[str, str | None] = dict.fromkeys(self.columns)
@@ -112,7 +106,8 @@ class RowImages:
             parts.append({"inlineData": {"mimeType": SENT_TYPE, "data": jpeg_base64}})
 
         input_hash = hash_input({**row, **hashes}, [*self.asked, *self.columns])
-        return prompt._replace(parts=[*parts, *prompt.parts]), input_hash
+        prompt = task_row.prompt._replace(parts=[*parts, *task_row.prompt.parts])
+        return task_row._replace(prompt=prompt, input_hash=input_hash)
 
     def _list_locations(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Return the column and the path or address of each image that a row names.

@@ -365,7 +365,7 @@ class UserPrompt(TaskPrompt):
         for task_row in super().make_rows(rows):
             prepared_row: TaskRow | None = task_row
             if images is not None:
-                prepared_row = _add_images(images, task_row, rows[task_row.id])
+                prepared_row = images.add_to_row(task_row, rows[task_row.id])
             if prepared_row is not None and self.has_echo:
                 prepared_row = _add_code_line(self.rows.record.name, prepared_row)
             if prepared_row is not None:
@@ -378,15 +378,6 @@ class UserPrompt(TaskPrompt):
             row_id: "\n".join(to_prompt_text(row[name]) for name in columns)
             for row_id, row in self.rows.read(tx, ids).items()
         }
-
-
-def _add_images(images: RowImages, task_row: TaskRow, row: Mapping[str, Any]) -> TaskRow | None:
-    """Return a row with its images in the prompt; None if an image can no longer be read."""
-    prepared = images.add_to_prompt(task_row.prompt, row)
-    if prepared is None:
-        return None
-    prompt, input_hash = prepared
-    return task_row._replace(prompt=prompt, input_hash=input_hash)
 
 
 class UserTask(Task):
