@@ -103,6 +103,17 @@ def join_first(names: Sequence[str], max_names: int = 3) -> str:
     return listed_names
 
 
+def drop_repeats(texts: Iterable[str]) -> list[str]:
+    """Return texts in their order without empty texts and repeats; case makes no difference.
+
+    The first spelling of a repeated text stays.
+    """
+    text_by_fold: dict[str, str] = {}
+    for text in texts:
+        text_by_fold.setdefault(text.casefold(), text)
+    return [text for text in text_by_fold.values() if text]
+
+
 def suggest_similar(name: str, names: Iterable[str], *, is_quoted: bool = False) -> str:
     """Return `did you mean NAME?` with the most similar of some names; "" if none is similar.
 

@@ -7,7 +7,7 @@ change of them makes a new version.
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.core.declaration import BuiltInDeclaration
-from pipeline.core.text import plural
+from pipeline.core.text import drop_repeats, plural
 
 # The prompt asks for this length. A summary that is a little longer is accepted.
 MAX_REQUESTED_WORDS = 60
@@ -58,12 +58,7 @@ class Buckets(BaseModel):
 
         Repeats are compared without case; the first spelling stays.
         """
-        tag_by_fold: dict[str, str] = {}
-        for tag in tags:
-            cleaned_tag = " ".join(tag.split())[:MAX_TAG_CHARS].rstrip()
-            tag_by_fold.setdefault(cleaned_tag.casefold(), cleaned_tag)
-        tag_by_fold.pop("", None)
-        return list(tag_by_fold.values())
+        return drop_repeats(" ".join(tag.split())[:MAX_TAG_CHARS].rstrip() for tag in tags)
 
 
 class ImageAnswer(BaseModel):

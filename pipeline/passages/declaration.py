@@ -11,7 +11,7 @@ import re
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.core.declaration import BuiltInDeclaration
-from pipeline.core.text import MAX_CLEANED_CHARS, remove_markup
+from pipeline.core.text import MAX_CLEANED_CHARS, drop_repeats, remove_markup
 
 SYSTEM = """\
 You read a passage of a text and name the concepts that it speaks of, each with the words that \
@@ -78,7 +78,7 @@ class NamedConcept(BaseModel):
     @field_validator("aliases")
     @classmethod
     def _clean_aliases(cls, aliases: list[str]) -> list[str]:
-        return _unique_texts([_normalize_name(alias) for alias in aliases])
+        return drop_repeats(map(_normalize_name, aliases))
 
 
 class PassageConcepts(BaseModel):
@@ -164,13 +164,5 @@ def _merge_concepts(namesakes: list[NamedConcept]) -> NamedConcept:
         quotes |= dict.fromkeys(concept.quotes)
 
     return first_concept.model_copy(
-        update={"aliases": _unique_texts(aliases), "quotes": list(quotes)},
+        update={"aliases": drop_repeats(aliases), "quotes": list(quotes)},
     )
-
-
-def _unique_texts(texts: list[str]) -> list[str]:
-    """Return the texts without empty texts and without repeats in another case, in order."""
-    text_by_fold: dict[str, str] = {}
-    for text in texts:
-        text_by_fold.setdefault(text.casefold(), text)
-    return [text for text in text_by_fold.values() if text]
