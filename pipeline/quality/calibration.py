@@ -114,7 +114,7 @@ def describe_calibrations(calibrations: Iterable[Calibration]) -> list[str]:
     return lines
 
 
-def summarize_outcomes(name: str, outcomes: Iterable[tuple[float, bool]]) -> Calibration:
+def summarize_outcomes(name: str, outcomes: Sequence[tuple[float, bool]]) -> Calibration:
     """Count the answers and the unchanged answers of a field, and average their probabilities.
 
     The mean probability is 0 if there are no answers.
@@ -123,15 +123,10 @@ def summarize_outcomes(name: str, outcomes: Iterable[tuple[float, bool]]) -> Cal
         name: The name of the field.
         outcomes: The probability of each answer, and whether a person left the value unchanged.
     """
-    answer_count = 0
-    unchanged_count = 0
-    probability_sum = 0.0
-    for probability, is_unchanged in outcomes:
-        answer_count += 1
-        unchanged_count += is_unchanged
-        probability_sum += probability
-    mean_probability = probability_sum / answer_count if answer_count else 0.0
-    return Calibration(name, answer_count, unchanged_count, mean_probability)
+    unchanged_count = sum(is_unchanged for _, is_unchanged in outcomes)
+    probability_sum = sum(probability for probability, _ in outcomes)
+    mean_probability = probability_sum / len(outcomes) if outcomes else 0.0
+    return Calibration(name, len(outcomes), unchanged_count, mean_probability)
 
 
 def measure_calibration(

@@ -9,7 +9,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -468,19 +468,10 @@ def count_agreement(
     The result has every field that occurs in any answer. A pair of answers counts for a field only
     if both answers have that field.
     """
-    agreement = dict.fromkeys(_field_names(answer_pairs), 0)
-    for field_name in agreement:
-        for answer_a, answer_b in answer_pairs:
-            is_shared_field = field_name in answer_a and field_name in answer_b
-            if is_shared_field and answer_a[field_name] == answer_b[field_name]:
-                agreement[field_name] += 1
-    return agreement
-
-
-def _field_names(
-    answer_pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
-) -> Iterator[str]:
-    """Yield the field names of all answers, with repetitions."""
+    agreement: dict[str, int] = {}
     for answer_a, answer_b in answer_pairs:
-        yield from answer_a
-        yield from answer_b
+        for name in {**answer_a, **answer_b}:
+            is_shared_field = name in answer_a and name in answer_b
+            is_equal = is_shared_field and answer_a[name] == answer_b[name]
+            agreement[name] = agreement.get(name, 0) + is_equal
+    return agreement

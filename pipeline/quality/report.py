@@ -192,7 +192,8 @@ class QualityReport(NamedTuple):
             at=self.at,
             settings=self.settings,
             line=self.line,
-            gates=[_gate_view(gate) for gate in self.gates],
+            gates=self.gates,
+            verdicts=VERDICTS,
             # Bounds that every failed gate would pass.
             passing_bounds=",".join(map(_format_passing_bounds, self.failed)),
             figures=[
@@ -287,19 +288,6 @@ def _sample_document(sample: Sample) -> dict[str, Any]:
         "text": sample.text,
         "spans": sample.spans,
         "said": sample.answer_text,
-    }
-
-
-def _gate_view(gate: MeasuredFigure) -> dict[str, str]:
-    """Return the texts of a gate for the template."""
-    return {
-        "name": gate.figure.name,
-        "value": gate.value_text,
-        "verdict": VERDICTS[gate.passed],
-        "bounds": gate.figure.bounds_text,
-        "description": gate.figure.description,
-        "bounds_reason": gate.figure.bounds_reason,
-        "skip_reason": gate.unjudged_reason,
     }
 
 
