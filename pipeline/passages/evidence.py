@@ -198,17 +198,14 @@ def _find_surface(
         support: The spans of the quotations, ascending and not empty.
         passage: The text of the passage.
     """
-    nearest_span = support[0]
-    min_distance = len(passage.text)
-    for start, end in chain.from_iterable(map(passage.find_spans, names)):
-        distance = min(
+
+    def distance_to_quote(span: tuple[int, int]) -> int:
+        """Return the number of characters between a span and the nearest quotation."""
+        start, end = span
+        return min(
             max(start - quote_end, quote_start - end, 0) for quote_start, quote_end in support
         )
-        if distance < min_distance:
-            nearest_span = (start, end)
-            min_distance = distance
-        if not distance:
-            break
 
-    start, end = nearest_span
+    spans = chain.from_iterable(map(passage.find_spans, names))
+    start, end = min(spans, key=distance_to_quote, default=support[0])
     return passage.text[start:end]
