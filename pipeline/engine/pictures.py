@@ -8,7 +8,6 @@
   than two seconds before it was read.
 """
 
-import contextlib
 import hashlib
 import io
 import os
@@ -16,7 +15,7 @@ import re
 import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -316,7 +315,7 @@ def make_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
         return to_sent_jpeg(content, max_side=side, quality=THUMBNAIL_QUALITY)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _open_image(content: bytes) -> Iterator["Image"]:
     """Open an image with Pillow while the context is active; errors become PictureError.
 

@@ -5,7 +5,7 @@ model is asked about the other, open fields.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -125,11 +125,6 @@ class RequestBuilder:
             [task.rows.input_hash(row) for row in rows.values()],
         ).keys()
 
-    @property
-    def _build_line(self) -> Callable[[str, Prompt], tuple[bytes, Usage]]:
-        """Return the function that builds a request line."""
-        return (self._questions or self.settings).build_line
-
     def plan_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
         """Yield the request about each row, in order; rows that lack a prompt are left out.
 
@@ -152,11 +147,11 @@ class RequestBuilder:
         for row in task.prompt.make_rows(rows):
             prompt = row.prompt
             token_limit = self._token_limit(prompt, cut_counts.get(row.id, 0))
-            build_line = self._build_line
+            settings = self._questions or self.settings
             if task.prompt.asks_open_fields or row.input_hash in decided_hashes:
-                build_line = self._open_field_settings.build_line
+                settings = self._open_field_settings
             try:
-                line, usage = build_line(
+                line, usage = settings.build_line(
                     requests.make_request_key(task.name, row.id),
                     prompt._replace(max_output_tokens=token_limit),
                 )

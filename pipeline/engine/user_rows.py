@@ -125,7 +125,12 @@ class UserRows(TaskRows):
         is_refused = columns.findable_hash == NO_HASH
         is_open = and_(~is_missing, ~columns.findable_empty, ~is_answered)
         if self.has_partial_answer is not None:
-            is_partly_answered = self.make_partly_answered_condition()
+            is_partly_answered = partial_answers.has_partial_answer(
+                self.record.name,
+                self.decision_version,
+                self.record.fingerprint,
+                columns.findable_hash,
+            )
             is_open &= is_partly_answered if self.has_partial_answer else ~is_partly_answered
         if self.selection_run is not None:
             is_open &= selections.is_selected(self.selection_run, columns.findable_key)
@@ -349,15 +354,6 @@ class UserRows(TaskRows):
             for input_hash, row_id in tx.execute(query.where(columns.findable_hash.in_(page))):
                 ids_by_hash.setdefault(input_hash, []).append(row_id)
         return ids_by_hash
-
-    def make_partly_answered_condition(self) -> ColumnElement[bool]:
-        """Return the condition that the closed fields of a row's present input are decided."""
-        return partial_answers.has_partial_answer(
-            self.record.name,
-            self.decision_version,
-            self.record.fingerprint,
-            self.subquery.c.findable_hash,
-        )
 
     def make_answered_condition(
         self,
