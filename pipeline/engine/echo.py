@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.core.declaration import ECHO_FIELD
 from pipeline.gemini.models import Model
@@ -34,15 +34,6 @@ MISSING_CODE_REASON = f"{WRONG_CODE_REASON}: the reply has none"
 _DESCRIPTION = f"The {ECHO_FIELD} of the last line, copied exactly"
 _DECODER = json.JSONDecoder()
 _WHITESPACE = re.compile(r"[ \t\r\n]*")
-
-
-class EchoedReply(NamedTuple):
-    """The text of a reply, separated from its row codes."""
-
-    # Every value of the member ECHO_FIELD; a right reply has one.
-    codes: list[Any]
-    # The reply without the member; the text of all other members is unchanged.
-    text: str
 
 
 def make_row_code(task_name: str, row_id: str, input_hash: str) -> str:
@@ -99,19 +90,20 @@ def estimate_echo_cost(model: Model, service_tier: str, *, count: int, day: date
     return calculate_cost(model, total_usage, service_tier, day=day)
 
 
-def split_reply(reply_text: str) -> EchoedReply:
+def split_reply(reply_text: str) -> tuple[list[Any], str]:
     """Separate the row codes of a reply from its text.
 
-    The texts of the other members stay as they are. A text that is not a JSON object is returned
-    unchanged, without codes.
+    Returns:
+        Every value of the member ECHO_FIELD, of which a right reply has one, and the reply without
+        this member. The texts of the other members stay as they are. A text that is not a JSON
+        object is returned unchanged, without codes.
     """
-    unchanged = EchoedReply([], reply_text)
     try:
         document = json.loads(reply_text)
     except (ValueError, RecursionError):
-        return unchanged
+        return [], reply_text
     if not isinstance(document, dict):
-        return unchanged
+        return [], reply_text
 
     codes = []
     members = []
@@ -130,7 +122,7 @@ def split_reply(reply_text: str) -> EchoedReply:
         position = _skip_whitespace(reply_text, position)
         if reply_text[position] == ",":
             position = _skip_whitespace(reply_text, position + 1)
-    return EchoedReply(codes, f"{{{','.join(members)}}}")
+    return codes, f"{{{','.join(members)}}}"
 
 
 def find_code_fault(expected_code: str, codes: list[Any]) -> str:

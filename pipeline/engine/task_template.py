@@ -368,19 +368,8 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
 # ---- the text of the file
 
 
-class _AnswerCode(NamedTuple):
-    """Python code about the class of the answer."""
-
-    class_text: str
-    first_field: str
-    # Dict literal with an example value of each field.
-    example: str
-
-
-def _render_answer(fields: Sequence[AnswerField], text_column: str) -> _AnswerCode:
-    """Render the class `Answer`; return it, the name of its first field and an example answer.
-
-    Name and example are used in other lines of the file.
+def _render_answer(fields: Sequence[AnswerField], text_column: str) -> tuple[str, str]:
+    """Return the code of the class `Answer`, and a dict literal with a value of each field.
 
     Args:
         fields: At least one field.
@@ -403,7 +392,7 @@ def _render_answer(fields: Sequence[AnswerField], text_column: str) -> _AnswerCo
         examples.append(f"{_to_literal(field.name)}: {example}")
 
     class_text = "\n".join([*lines, _OTHER_FIELDS_COMMENT])
-    return _AnswerCode(class_text, fields[0].name, f"{{{', '.join(examples)}}}")
+    return class_text, f"{{{', '.join(examples)}}}"
 
 
 def _render_annotation(field: AnswerField) -> str:
@@ -510,7 +499,8 @@ def render_task_file(
     """
     guess = draft.guess
     answer_fields = fields or _default_fields(guess)
-    answer = _render_answer(answer_fields, guess.text)
+    class_text, example_answer = _render_answer(answer_fields, guess.text)
+    first_field = answer_fields[0].name
     has_quotes = any(field.kind == "quote" for field in answer_fields)
     has_vocabularies = any(field.vocabulary for field in answer_fields)
     has_made_key = guess.key == HASH_KEY
@@ -521,7 +511,7 @@ def render_task_file(
         images_line = _IMAGES_LINE.format(names=image_literals)
 
     label_column = guess.prompt_names[0] if guess.prompt_names else guess.key
-    index_names = guess.prompt_names or (answer.first_field,)
+    index_names = guess.prompt_names or (first_field,)
     index_template = ". ".join(f"{{{name}}}" for name in index_names)
     return _FILE_TEMPLATE.format(
         question=_escape_docstring(question),
@@ -529,7 +519,7 @@ def render_task_file(
         imports=_render_imports(answer_fields),
         imported="Quote, Task" if has_quotes else "Task",
         vocabulary_import=", Vocabulary" if has_vocabularies else "",
-        classes=answer.class_text,
+        classes=class_text,
         items=_to_literal(draft.items),
         source=_ITEMS_COMMENT,
         where=_render_source_members(draft.source_members),
@@ -544,8 +534,8 @@ def render_task_file(
         next_version="    # version=2,\n" if version == 1 else "",
         label=_to_literal(f"{{{label_column}}}"),
         example=json.dumps(dict.fromkeys(guess.prompt_names, "…"), ensure_ascii=False),
-        answer=answer.example,
-        first=answer.first_field,
+        answer=example_answer,
+        first=first_field,
     )
 
 

@@ -156,14 +156,9 @@ class _ImageFile(NamedTuple):
     sha256: str
 
 
-class _Inspection(NamedTuple):
-    """An image file with its row and the cells to write."""
-
-    file: _ImageFile
-    # None for a new image.
-    row: Row | None
-    # All cells of the image except its path; None if the image is unchanged.
-    new_cells: dict[str, Any] | None
+# An image file with its row (None for a new image), and all cells to write except its path (None if
+# the image is unchanged).
+_Inspection = tuple[_ImageFile, Row | None, dict[str, Any] | None]
 
 
 def check_folder(folder: Path) -> None:
@@ -320,8 +315,8 @@ def _inspect_image_file(file: _ImageFile, row: Row | None, *, should_retry: bool
     `should_retry` opens broken images again.
     """
     if _is_up_to_date(file, row, should_retry=should_retry):
-        return _Inspection(file, row, None)
-    return _Inspection(file, row, _make_image_cells(file))
+        return file, row, None
+    return file, row, _make_image_cells(file)
 
 
 def _is_up_to_date(file: _ImageFile, row: Row | None, *, should_retry: bool) -> bool:
