@@ -203,8 +203,7 @@ def undo_bulk_edit(
         ConfigurationError: Code of the task's file failed; chunks before stay undone.
     """
     editor_name = corrections.normalize_editor_name(editor_name)
-    with store.read() as tx:
-        edits_by_number = {edit.number: edit for edit in bulk_edits.list_bulk_edits(tx, task.name)}
+    edits_by_number = {edit.number: edit for edit in read_bulk_edits(store, task)}
     bulk_edit = edits_by_number.get(number)
     if bulk_edit is None:
         raise InputError(

@@ -270,8 +270,8 @@ def _check_target(tx: Connection, task: UserTask) -> None:
     Raises:
         InputError, ConfigurationError: The target cannot be written to.
     """
-    if task.row_target is not None:
-        check_row_target(tx, task.row_target)
+    if task.rows.row_target is not None:
+        check_row_target(tx, task.rows.row_target)
     elif task.record.words["write_to"] is not None:
         check_column_target(tx, task.record)
 

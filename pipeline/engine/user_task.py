@@ -433,7 +433,6 @@ class UserTask(Task):
         # An answer of a partial version comes before the answers that it replaces.
         preferred_versions = record.rank_versions(preferred_versions)
         self.user_file = UserFile(record, settings)
-        self.row_target = self._make_row_target(preferred_versions)
         self.rows = self.rows_class(
             columns=(KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN),
             labels=self.labels,
@@ -448,7 +447,7 @@ class UserTask(Task):
             record=record,
             settings=settings,
             provider=provider,
-            row_target=self.row_target,
+            row_target=self._make_row_target(preferred_versions),
         )
         self.answers = self.answers_class(rows=self.rows, file=self.user_file)
         self.prompt = self.prompt_class(

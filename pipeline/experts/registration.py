@@ -47,9 +47,8 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     from pipeline.experts.task import ExpertsTask
     from pipeline.store import marks
 
-    if settings.index_untagged is not None:
-        includes_untagged = settings.index_untagged
-    else:
+    includes_untagged = settings.index_untagged
+    if includes_untagged is None:
         includes_untagged = marks.read_index_untagged(tx)
 
     text_columns = settings.index_columns
