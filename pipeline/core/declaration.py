@@ -368,7 +368,9 @@ def _unknown_member_error(name: str) -> InputError:
     """Return the error for an unknown member, with a similar name if there is any."""
     suggestion = suggest_similar(name, MEMBERS, is_quoted=True)
     message = f"Task has no member {name!r}"
-    return InputError(f"{message}; {suggestion}" if suggestion else message)
+    if suggestion:
+        message += f"; {suggestion}"
+    return InputError(message)
 
 
 def _check_member(member: Field[Any], value: Any) -> tuple[Any, InputError | None]:

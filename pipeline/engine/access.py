@@ -117,7 +117,10 @@ def check_access(
         additions = _PlannedAdditions([], [], [])
         if tx is not None:
             additions = _plan_table_additions(
-                tx, settings, access, is_whole_workspace=is_whole_workspace
+                tx,
+                settings,
+                access,
+                is_whole_workspace=is_whole_workspace,
             )
 
     # A folder whose database is missing is refused later, when its marker is checked.

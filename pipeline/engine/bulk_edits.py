@@ -163,7 +163,11 @@ def _correct_chunk(
         ConfigurationError: Code of the task's file failed; the transaction must be rolled back.
     """
     planned = corrections.plan_edits(
-        tx, task, changes, editor_name=editor_name, edited_at=edited_at
+        tx,
+        task,
+        changes,
+        editor_name=editor_name,
+        edited_at=edited_at,
     )
     write_refusals = corrections.store_edits(tx, task, planned.new_edits, bulk_edit=report.number)
     report.changed += len(planned.new_edits) - len(write_refusals)

@@ -156,7 +156,8 @@ def is_mixed_up(
 ) -> bool:
     """Return whether the words of a batch's answers show that they were returned for wrong rows.
 
-    An answer is alike a row if they share a rare word. The steps in this order:
+    An answer is alike a row if they share a rare word. A share is significantly below another if
+    chance would make it so low less often than MAX_FALSE_HOLD_SHARE. The steps in this order:
 
     1. False if there are fewer than MIN_PAIRS pairs, if more than half of the answers are alike
        their own rows, or if `is_better_than_chance`.
@@ -183,32 +184,18 @@ def is_mixed_up(
 
     earlier_pairs = read_earlier_pairs()
     if len(earlier_pairs) < MIN_PAIRS:
-        return _is_suspicious(likeness, None)
-    earlier_likeness = measure_likeness(earlier_pairs)
-    if not is_better_than_chance(earlier_likeness, seed=seed):
-        return False
-    return _is_suspicious(likeness, earlier_likeness)
-
-
-def _is_suspicious(likeness: Likeness, earlier: Likeness | None) -> bool:
-    """Return whether fewer answers fit their own rows than right answers would (p < 0.0005).
-
-    Args:
-        likeness: The likeness of the tested answers.
-        earlier: The likeness of stored answers. The share of tested answers that are alike their
-            rows is compared with half of the share among the stored answers. If None, the share of
-            placed answers that are placed at their own row is compared with EXPECTED_SHARE.
-    """
-    if earlier is None:
         probability = _binomial_tail(
             likeness.own_placed_count,
             likeness.placed_count,
             EXPECTED_SHARE,
         )
         return probability < MAX_FALSE_HOLD_SHARE
-    share = EXPECTED_SHARE * earlier.alike_count / len(earlier.alike_texts)
-    pair_count = len(likeness.alike_texts)
-    return _binomial_tail(likeness.alike_count, pair_count, share) < MAX_FALSE_HOLD_SHARE
+
+    earlier_likeness = measure_likeness(earlier_pairs)
+    if not is_better_than_chance(earlier_likeness, seed=seed):
+        return False
+    share = EXPECTED_SHARE * earlier_likeness.alike_count / len(earlier_pairs)
+    return _binomial_tail(likeness.alike_count, len(pairs), share) < MAX_FALSE_HOLD_SHARE
 
 
 def _index_words(word_sets: Sequence[frozenset[str]]) -> Mapping[str, list[int]]:

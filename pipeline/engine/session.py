@@ -344,11 +344,18 @@ class WorkspaceSession:
         """Bind the workspace to this backend, in the caller's transaction."""
         workspace.bind_workspace(tx, self.backend, now=self.now())
 
-    def confirm(self, question: str, *, unchanged_text: str = "nothing was changed") -> None:
+    def confirm(
+        self,
+        question: str,
+        *,
+        unchanged_text: str = "nothing was changed",
+        hint_suffix: str = "",
+    ) -> None:
         """Ask a person for confirmation.
 
         Args:
             unchanged_text: Text of the error about what is unchanged.
+            hint_suffix: Text after the hint of the error.
 
         Raises:
             InputError: The person did not confirm.
@@ -356,7 +363,7 @@ class WorkspaceSession:
         if not self.ask_person(question):
             raise InputError(
                 f"not confirmed; {unchanged_text}",
-                hint=f"{OptionHint(yes=True)} confirms",
+                hint=f"{OptionHint(yes=True)} confirms{hint_suffix}",
             )
 
     def confirm_cost(
@@ -398,13 +405,8 @@ class WorkspaceSession:
                     f"more than the confirmed ${self.agreed_usd:,.4f}; {unchanged_text}",
                     hint="confirm the new estimate",
                 )
-        elif (always_ask or estimated_usd > self.settings.confirm_above) and not self.ask_person(
-            "Go on?",
-        ):
-            raise InputError(
-                f"not confirmed; {unchanged_text}",
-                hint=f"{OptionHint(yes=True)} confirms{hint_suffix}",
-            )
+        elif always_ask or estimated_usd > self.settings.confirm_above:
+            self.confirm("Go on?", unchanged_text=unchanged_text, hint_suffix=hint_suffix)
 
     def check_price(self, *, unchanged_text: str, has_budget: bool = False) -> None:
         """Raise ConfigurationError if costs are limited and the model's price is unknown.

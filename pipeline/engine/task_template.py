@@ -320,7 +320,9 @@ def check_field(field: AnswerField, used_names: Collection[str]) -> AnswerField:
         raise _fields_error(f"{name!r} has no kind after its colon", _FIELD_KINDS_HINT)
     suggestion = suggest_similar(field.kind, FIELD_KINDS)
     message = f"{make_excerpt(field.kind)!r} is not a kind of field"
-    raise _fields_error(f"{message}; {suggestion}" if suggestion else message, _FIELD_KINDS_HINT)
+    if suggestion:
+        message += f"; {suggestion}"
+    raise _fields_error(message, _FIELD_KINDS_HINT)
 
 
 def _fields_error(message: str, hint: object = _FIELDS_EXAMPLE_HINT) -> InputError:
