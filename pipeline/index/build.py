@@ -419,7 +419,9 @@ class _IndexBuilder:
         return replace(ranking, share=GEMINI_WORD_SHARE)
 
     def _iterate_entry_pages(
-        self, entries: Iterable[Entry], bar: ProgressBar
+        self,
+        entries: Iterable[Entry],
+        bar: ProgressBar,
     ) -> Iterator[EntryPage]:
         """Yield (entries, their keys, their vectors) page by page, without refused entries.
 

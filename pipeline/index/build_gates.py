@@ -91,7 +91,10 @@ def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool
 
     try:
         previous_number, staged_values, previous_values = _measure_builds(
-            ws, staged, builds, judged_dir
+            ws,
+            staged,
+            builds,
+            judged_dir,
         )
     except FindableError as error:
         ws.display.say(
@@ -173,7 +176,12 @@ def _measure_builds(
 
 
 def _fail_gate(
-    task: Task, display: Progress, staged: StagedBuild, reason: str, *, worse_ok: bool
+    task: Task,
+    display: Progress,
+    staged: StagedBuild,
+    reason: str,
+    *,
+    worse_ok: bool,
 ) -> None:
     """Raise GateError, or print the reason as a warning if `worse_ok`."""
     if worse_ok:

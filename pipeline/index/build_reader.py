@@ -29,6 +29,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.ranking import ranking_from_json
 from pipeline.index import manifest, tokenizer
+from pipeline.index.manifest import Manifest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +52,7 @@ class Index(AbstractContextManager["Index"]):
     `entries` is the read-only database of the entries and their terms.
     """
 
-    def __init__(self, directory: Path, build_manifest: manifest.Manifest) -> None:
+    def __init__(self, directory: Path, build_manifest: Manifest) -> None:
         """Open the files of the build in `directory`; they stay open until `close`.
 
         Args:

@@ -41,12 +41,13 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask
 from pipeline.index import manifest
 from pipeline.index.build_reader import Index
+from pipeline.index.manifest import Manifest, StagedBuild, content_hash
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 
 BuildContent = TypeVar("BuildContent")
 # Records in the database that a build is in service.
-RecordPromotion = Callable[[manifest.Manifest], object]
+RecordPromotion = Callable[[Manifest], object]
 
 # Name of the lock.
 INDEX_LOCK = "index"
@@ -107,7 +108,7 @@ class Builds:
             f"or `{CommandHint('doctor')}` to find the fault"
         )
 
-    def read_current_manifest(self) -> manifest.Manifest | None:
+    def read_current_manifest(self) -> Manifest | None:
         """Return the manifest of the build in service, or None before the first promotion.
 
         Raises:
@@ -132,12 +133,12 @@ class Builds:
             )
         return index
 
-    def read_manifests(self) -> dict[int, manifest.Manifest]:
+    def read_manifests(self) -> dict[int, Manifest]:
         """Return the manifests of all readable builds by ascending number.
 
         File sizes are checked, hashes are not; see `find_damage`.
         """
-        manifests = dict[int, manifest.Manifest]()
+        manifests = dict[int, Manifest]()
         for number in sorted(self._build_numbers()):
             with contextlib.suppress(InconsistentError):
                 manifests[number] = self._read_manifest(self._builds_dir / str(number))
@@ -224,7 +225,7 @@ class Builds:
 
     def promote(
         self,
-        staged: manifest.StagedBuild,
+        staged: StagedBuild,
         *,
         record_promotion: RecordPromotion,
     ) -> tuple[str, ...]:
@@ -272,7 +273,7 @@ class Builds:
             files.remove_path(self._builds_dir / str(other_number))
         return tuple(name for name in moved_files if name)
 
-    def roll_back(self, *, record_promotion: RecordPromotion) -> manifest.Manifest:
+    def roll_back(self, *, record_promotion: RecordPromotion) -> Manifest:
         """Put the newest intact build that is older than the present one back in service. return.
 
         Only the link `current` changes, on disk at return, and what `record_promotion` writes. No
@@ -444,7 +445,7 @@ class Builds:
             hint="run the same command again",
         )
 
-    def _read_manifest(self, directory: Path) -> manifest.Manifest:
+    def _read_manifest(self, directory: Path) -> Manifest:
         """Return the manifest of a build.
 
         Raises:
@@ -465,7 +466,7 @@ class Builds:
             )
         return build_manifest
 
-    def read_usable_manifest(self) -> manifest.Manifest | None:
+    def read_usable_manifest(self) -> Manifest | None:
         """Return the manifest of the build in service, or None if it is missing or damaged."""
         try:
             return self.read_current_manifest()
@@ -528,7 +529,7 @@ def count_stale(
     built_hashes = index.content_hashes() | refused_hashes
     outdated_count = 0
     for entry in collection.read_entries(tx):
-        if built_hashes.pop(entry.id, None) != manifest.content_hash(entry):
+        if built_hashes.pop(entry.id, None) != content_hash(entry):
             outdated_count += 1
 
     # The remaining entries are not in the database any more. Refused texts are not in the index.
@@ -575,7 +576,7 @@ def describe_index_state(
     is_up_to_date = False
     if entry is not None and indexed_entry is not None:
         _, indexed_hash = indexed_entry
-        is_up_to_date = indexed_hash == manifest.content_hash(entry)
+        is_up_to_date = indexed_hash == content_hash(entry)
     return {
         "indexed": indexed_entry is not None,
         "up_to_date": is_up_to_date,

@@ -251,7 +251,10 @@ class VectorCache:
             ]
 
     def find_other_keys(
-        self, keys: Collection[bytes], *, before: datetime | None = None
+        self,
+        keys: Collection[bytes],
+        *,
+        before: datetime | None = None,
     ) -> list[bytes]:
         """Return the keys of all vectors and refusals of this model, except the given keys.
 

@@ -98,7 +98,11 @@ def embed_queries(
 
 
 def check_embedding_model(
-    task: Task, build_manifest: Manifest, *, model_name: str, dim: int
+    task: Task,
+    build_manifest: Manifest,
+    *,
+    model_name: str,
+    dim: int,
 ) -> None:
     """Check that a build has vectors of the embedding model and width in use.
 

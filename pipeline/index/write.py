@@ -30,6 +30,14 @@ from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.index import manifest, tokenizer
 from pipeline.index.build_reader import Index
+from pipeline.index.manifest import (
+    Floor,
+    Manifest,
+    RefusedText,
+    StagedBuild,
+    content_hash,
+    score_words_alone,
+)
 from pipeline.index.vector_cache import (
     ENTRY_TASK_TYPE,
     UNIT_TOLERANCE,
@@ -205,7 +213,7 @@ class _EntryWriter:
             zip(entries, keys, documents, strict=True),
             start=first_row,
         ):
-            records.append((row, entry.id, manifest.content_hash(entry), key, document.decode()))
+            records.append((row, entry.id, content_hash(entry), key, document.decode()))
             group_texts = self._ranking.texts(entry.fields or {"text": entry.text})
             group_terms = [" ".join(tokenizer.extract_terms(text)) for text in group_texts]
             word_records.append((row, *group_terms))
@@ -232,10 +240,10 @@ def write_build(
     built_at: datetime,
     ranking: Ranking | None = None,
     meaningless_vectors: Vectors | None = None,
-    refused_texts: Mapping[str, manifest.RefusedText] | None = None,
+    refused_texts: Mapping[str, RefusedText] | None = None,
     untagged_rows: Iterable[Entry] = (),
     chosen_share: float | None = None,
-) -> manifest.StagedBuild:
+) -> StagedBuild:
     """Write a build into a staging directory; it is on disk when this returns.
 
     The build is not verified. The manifest is written last.
@@ -281,7 +289,7 @@ def write_build(
         manifest.ENTRIES_FILE: files.sync_part(entries_path),
     }
 
-    build_manifest = manifest.Manifest(
+    build_manifest = Manifest(
         number=number,
         count=writer.entry_count,
         untagged=writer.untagged_count,
@@ -296,7 +304,7 @@ def write_build(
         words={"terms": tokenizer.TERMS_VERSION, **ranking.as_json()},
         refused=dict(refused_texts or {}),
     )
-    staged = manifest.StagedBuild(directory, build_manifest, cache)
+    staged = StagedBuild(directory, build_manifest, cache)
     if meaningless_vectors is None:
         staged.seal()
         return staged
@@ -322,7 +330,7 @@ def load_meaningless_queries() -> tuple[str, ...]:
     return tuple(line for line in lines if not line.startswith("#"))
 
 
-def learn_floor(index: Index, query_vectors: Vectors) -> manifest.Floor:
+def learn_floor(index: Index, query_vectors: Vectors) -> Floor:
     """Return the floor of a build: the scores below which a hit is weak.
 
     The floor is learned from meaningless queries (nonsense), whose best hits show which scores mean
@@ -357,7 +365,7 @@ def learn_floor(index: Index, query_vectors: Vectors) -> manifest.Floor:
         best_word_score = max(scores_by_row.values(), default=0.0)
         best_word_scores.append(best_word_score)
         alone_scores.append(
-            manifest.score_words_alone(
+            score_words_alone(
                 best_word_score,
                 index.total_idf(query_terms),
             ),
@@ -372,14 +380,14 @@ def learn_floor(index: Index, query_vectors: Vectors) -> manifest.Floor:
     height = max(float(np.quantile(combined_scores, FLOOR_QUANTILE)), 1e-3)
     alone_quantile = float(np.quantile(alone_scores, FLOOR_QUANTILE))
     alone = max(alone_quantile, MIN_WORDS_ALONE_SHARE * index.rarest_idf)
-    return manifest.Floor(
+    return Floor(
         cosine=round(height, 4),
         words=round(height / slope, 4),
         alone=round(alone, 4),
     )
 
 
-def verify_build(staged: manifest.StagedBuild, *, count: int) -> None:
+def verify_build(staged: StagedBuild, *, count: int) -> None:
     """Verify a staged build from disk, and mark it as verified.
 
     Checks the manifest, hashes, entry count, metadata, word index and vectors.

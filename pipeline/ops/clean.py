@@ -112,7 +112,11 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
 
 
 def _clean_reports(
-    data: Path, store: Store, tasks: Sequence[Task], cutoff: datetime, report: CleanReport
+    data: Path,
+    store: Store,
+    tasks: Sequence[Task],
+    cutoff: datetime,
+    report: CleanReport,
 ) -> None:
     """Delete quality reports of all tasks from before `cutoff`, except the reports of pilots.
 

@@ -18,13 +18,14 @@ from pipeline.engine.task_parts import RowFault
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.ops.doctor_report import DoctorReport, create_notice
 from pipeline.store import batches, workspace
+from pipeline.store.batches import BatchRow, strip_try
 from pipeline.store.database import Connection
 
 # The batch number at the end of a display name without its try.
 _BATCH_NUMBER_PATTERN = re.compile(r"-(\d+)-[0-9a-f]{16}$")
 
 
-def list_task_batches(tx: Connection) -> list[batches.BatchRow]:
+def list_task_batches(tx: Connection) -> list[BatchRow]:
     """Return all batches that claim rows; trials and judgements do not."""
     return [batch for batch in batches.batches_in_states(tx) if batch.way.claims_rows]
 
@@ -68,9 +69,7 @@ def check_backend(report: DoctorReport) -> Iterator[RowFault]:
             for batch in local_batches
         }
 
-    listed_prefixes = {
-        batches.strip_try(remote_batch.display_name) for remote_batch in remote_batches
-    }
+    listed_prefixes = {strip_try(remote_batch.display_name) for remote_batch in remote_batches}
     for batch in local_batches:
         prefixes = prefixes_by_number[batch.number]
         if batch.state is BatchState.SUBMITTED:
@@ -81,14 +80,14 @@ def check_backend(report: DoctorReport) -> Iterator[RowFault]:
                 ws.find_task(batch.task), batch, is_listed=is_listed
             )
 
-    batches_by_prefix = dict[str, batches.BatchRow]()
+    batches_by_prefix = dict[str, BatchRow]()
     for batch in local_batches:
         batches_by_prefix |= dict.fromkeys(prefixes_by_number[batch.number], batch)
 
     for remote_batch in remote_batches:
         if not remote_batch.display_name.startswith(workspace_prefix):
             continue
-        owner = batches_by_prefix.get(batches.strip_try(remote_batch.display_name))
+        owner = batches_by_prefix.get(strip_try(remote_batch.display_name))
         if owner is None:
             yield _record_unknown_batch(report, remote_batch)
         else:
@@ -131,7 +130,7 @@ def _has_backend(backend: str, *, is_bound: bool) -> bool:
 
 def _check_submitted_batch(
     ws: WorkspaceSession,
-    batch: batches.BatchRow,
+    batch: BatchRow,
     prefixes: Collection[str],
 ) -> Iterator[RowFault]:
     """Request a submitted batch; yield a contradiction if the backend does not have it.
@@ -175,7 +174,7 @@ def _check_submitted_batch(
         return
 
     display_name = remote_batch.display_name
-    if display_name and batches.strip_try(display_name) not in prefixes:
+    if display_name and strip_try(display_name) not in prefixes:
         yield RowFault(
             f"batch {batch.number} is recorded as {remote_batch.name}, "
             f"but the backend calls that batch {display_name!r}",
@@ -184,9 +183,7 @@ def _check_submitted_batch(
         )
 
 
-def _create_unclear_create_notice(
-    task: Task, batch: batches.BatchRow, *, is_listed: bool
-) -> RowFault:
+def _create_unclear_create_notice(task: Task, batch: BatchRow, *, is_listed: bool) -> RowFault:
     """Return the notice for a batch whose create call has no recorded reply.
 
     Args:
@@ -207,7 +204,7 @@ def _record_unknown_batch(report: DoctorReport, remote_batch: RemoteBatch) -> Ro
     Adds its number to `report.unknown_numbers`. The finding is a contradiction until the remote
     batch is over.
     """
-    number_match = _BATCH_NUMBER_PATTERN.search(batches.strip_try(remote_batch.display_name))
+    number_match = _BATCH_NUMBER_PATTERN.search(strip_try(remote_batch.display_name))
     if number_match:
         report.unknown_numbers.add(int(number_match[1]))
 
@@ -221,11 +218,7 @@ def _record_unknown_batch(report: DoctorReport, remote_batch: RemoteBatch) -> Ro
 
 
 def _check_duplicate(
-    task: Task,
-    owner: batches.BatchRow,
-    *,
-    remote_batch: RemoteBatch,
-    cancelled_duplicates: Collection[str],
+    task: Task, owner: BatchRow, *, remote_batch: RemoteBatch, cancelled_duplicates: Collection[str]
 ) -> Iterator[RowFault]:
     """Yield a finding if a remote batch is a duplicate of `owner` that was not cancelled.
 

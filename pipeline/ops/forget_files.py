@@ -16,6 +16,7 @@ from pipeline.gemini.requests import edit_system_text, make_request_key
 from pipeline.gemini.result_file import read_line_key
 from pipeline.ops import clean
 from pipeline.store import batches, erasure, marks
+from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 
 
@@ -29,7 +30,7 @@ def read_batch_numbers(tx: Connection, task: Task, row_ids: Sequence[str]) -> se
 
 def _find_sealed_files(
     data: Path,
-    batch: batches.BatchRow,
+    batch: BatchRow,
     cleaned_hashes: Mapping[int, str],
 ) -> list[clean.SealedFile]:
     """Return the sealed files of a batch that exist.
@@ -47,7 +48,7 @@ def _find_sealed_files(
     return [file for file in dict.fromkeys(sealed_files) if file.path.is_file()]
 
 
-def _changed_file_error(batch: batches.BatchRow, file: clean.SealedFile) -> InconsistentError:
+def _changed_file_error(batch: BatchRow, file: clean.SealedFile) -> InconsistentError:
     """Return the error for a changed file, which may contain lines about the person."""
     return InconsistentError(
         f"{file.description} of batch {batch.number} was changed after sealing "
@@ -78,7 +79,7 @@ def check_sealed_files(data: Path, task: Task, tx: Connection, row_ids: Sequence
 def drop_lines(
     data: Path,
     store: Store,
-    batch: batches.BatchRow,
+    batch: BatchRow,
     row_ids: Collection[str],
     cleaned_hashes: Mapping[int, str],
     *,
@@ -117,7 +118,7 @@ def remove_line_examples(line: bytes) -> bytes:
 
 def _drop_lines_of_file(
     store: Store,
-    batch: batches.BatchRow,
+    batch: BatchRow,
     file: clean.SealedFile,
     name: str,
     forgotten_keys: Collection[str],
@@ -173,7 +174,7 @@ def _drop_lines_of_file(
 
 def _record_new_hash(
     store: Store,
-    batch: batches.BatchRow,
+    batch: BatchRow,
     name: str,
     old_sha256: str,
     draft: files.SealedFile,

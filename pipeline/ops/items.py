@@ -495,7 +495,12 @@ def list_parked(store: Store, task: Task) -> list[ParkedRow]:
 
 
 def unpark_rows(
-    store: Store, task: Task, *, name: str | None, all_rows: bool, confirm: Callable[[str], None]
+    store: Store,
+    task: Task,
+    *,
+    name: str | None,
+    all_rows: bool,
+    confirm: Callable[[str], None],
 ) -> list[str]:
     """Unpark a row, or all parked rows after the user confirmed it, and return their names.
 
