@@ -260,13 +260,15 @@ class EngineState:
                 f"{MAX_FILE_ID_CHARS} characters.",
             )
 
-        missing_error = ApiError(
-            403,
-            f"You do not have permission to access the File {file_id} or it may not exist.",
+        return self._select_first(
+            ApiError(
+                403,
+                f"You do not have permission to access the File {file_id} or it may not exist.",
+            ),
+            "SELECT * FROM files WHERE id = ? AND session IS NULL AND created_ns > ?",
+            file_id,
+            time.time_ns() - FILE_LIFETIME_NS,
         )
-        statement = "SELECT * FROM files WHERE id = ? AND session IS NULL AND created_ns > ?"
-        min_created_ns = time.time_ns() - FILE_LIFETIME_NS
-        return self._select_first(missing_error, statement, file_id, min_created_ns)
 
     def list_files(self, limit: int, before: int) -> list[Row]:
         """Return uploaded files, the newest first.
@@ -300,8 +302,9 @@ class EngineState:
         Raises:
             ApiError: 400, if the id is that of an uploaded file. 403, if there is no such file.
         """
-        statement = "SELECT id FROM batches WHERE 'batch-' || id = ? AND state = 'SUCCEEDED'"
-        batches = self._select(statement, file_id)
+        batches = self._select(
+            "SELECT id FROM batches WHERE 'batch-' || id = ? AND state = 'SUCCEEDED'", file_id
+        )
         if batches:
             return self.blob_path("results", batches[0]["id"])
 
@@ -379,8 +382,9 @@ class EngineState:
             limit: Largest number of rows.
             before: Only rows whose `number` is less.
         """
-        statement = "SELECT * FROM batches WHERE number < ? ORDER BY number DESC LIMIT ?"
-        return self._select(statement, before, limit)
+        return self._select(
+            "SELECT * FROM batches WHERE number < ? ORDER BY number DESC LIMIT ?", before, limit
+        )
 
     def list_unfinished_batches(self) -> list[Row]:
         """Return the batches that are not over, the oldest first."""

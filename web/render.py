@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -301,6 +301,11 @@ def highlight_spans(text: str, spans: Sequence[Sequence[int]]) -> Markup:
     return highlight(text, [Mark(start, end, text[start:end]) for start, end in spans])
 
 
+def has_running(work_documents: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether a piece of background work runs."""
+    return any(work["state"] == "running" for work in work_documents)
+
+
 def short_hash(text: str) -> str:
     """Return a short text that differs for different texts, for the ids of elements."""
     return hashlib.sha256(text.encode()).hexdigest()[:SHORT_HASH_DIGITS]
@@ -312,6 +317,7 @@ _FILTERS: Mapping[str, Any] = {
     "first_few": partial(join_first, max_names=MAX_NAMED_ROWS),
     "format_probability": format_probability,
     "format_usd": format_usd,
+    "has_running": has_running,
     "highlight": highlight,
     "highlight_spans": highlight_spans,
     "likeness": format_likeness,

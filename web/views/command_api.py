@@ -242,7 +242,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
         report = status.read_status(ws)
         document = report.document
         work_documents = list_displayed_work(app_state.running, ws.settings.task)
-        is_busy = any(work["state"] == "running" for work in work_documents)
+
         rows_version = _read_rows_version(ws.store, ws.task, counts=report.counts)
         response = render_page(
             app_state,
@@ -261,7 +261,6 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             next_step=document["next"],
             command=button_command(report.next_command),
             work_documents=[{**work, "summary": summarize_work(work)} for work in work_documents],
-            is_busy=is_busy,
             max_auto_priced_rows=MAX_AUTO_PRICED_ROWS,
             rows_version=rows_version,
             stoppable_commands=STOPPABLE_COMMANDS,

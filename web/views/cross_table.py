@@ -51,13 +51,11 @@ def render_cross_table(app_state: PageState, query: CrossQueryParameters) -> HTM
             ws,
             "rows",
             query=query,
-            table=_count_cells(ws.store, ws.task, task_name=ws.settings.task, query=query),
+            table=_count_cells(ws.store, ws.task, query=query),
         )
 
 
-def _count_cells(
-    store: Store, task: Task, *, task_name: str, query: CrossQuery
-) -> dict[str, Any] | None:
+def _count_cells(store: Store, task: Task, *, query: CrossQuery) -> dict[str, Any] | None:
     """Count the rows with each pair of values of two fields; return the table, see `_make_table`.
 
     For each value of the field `down`, the rows with this value are counted by their values of the
@@ -85,7 +83,7 @@ def _count_cells(
             return None
         across_counts = counts.fields.get(query.across, ())
         counts_by_value.append((value, {count.condition: count.items for count in across_counts}))
-    return _make_table(query, task_name, fields[query.across], counts_by_value)
+    return _make_table(query, task.subject, fields[query.across], counts_by_value)
 
 
 def _make_table(

@@ -55,16 +55,16 @@ OUTDATED_MESSAGE = "The question was changed meanwhile. This is the typed change
 def render_question(app_state: PageState, task: str) -> HTMLResponse:
     """Render the question and the fields of a task; 404 if its task has no file."""
     with app_state.open_to_read(task) as ws:
-        _drop_outdated_change(app_state, ws.task, task_name=ws.settings.task)
+        _drop_outdated_change(app_state, ws.task)
         return render_page(
             app_state,
             "question.html",
             ws,
-            **_question_values(app_state, ws.task, task_name=ws.settings.task),
+            **_question_values(app_state, ws.task),
         )
 
 
-def _drop_outdated_change(app_state: AppState, task: Task, *, task_name: str) -> None:
+def _drop_outdated_change(app_state: AppState, task: Task) -> None:
     """Forget the change of a task's question that the page keeps in memory, if it is outdated.
 
     - A change that was written into the task's file is forgotten.
@@ -72,19 +72,19 @@ def _drop_outdated_change(app_state: AppState, task: Task, *, task_name: str) ->
       forgotten. The typed texts stay, with a message.
     - Any other change stays, and so does a change that is being tried or written now.
     """
-    change = app_state.question_changes.get(task_name)
+    change = app_state.question_changes.get(task.subject)
     if change is None or change.is_busy:
         return
 
     if change.is_used:
-        del app_state.question_changes[task_name]
+        del app_state.question_changes[task.subject]
         return
     written_task = question_change.read_written_task(task)
     is_outdated = change.present is not None and (
         written_task is None or written_task.render() != change.present.render()
     )
     if is_outdated:
-        app_state.question_changes[task_name] = QuestionChange(
+        app_state.question_changes[task.subject] = QuestionChange(
             change.typed, error_message=OUTDATED_MESSAGE
         )
 
@@ -97,7 +97,7 @@ def render_change_result(app_state: PageState, task: str) -> HTMLResponse:
     change is written into the task's file, the response replaces the form, too.
     """
     with app_state.open_to_read(task) as ws:
-        values = _question_values(app_state, ws.task, task_name=ws.settings.task)
+        values = _question_values(app_state, ws.task)
         if not values["change"].is_used:
             return render_page(app_state, "parts/change_result.html", ws, **values)
         response = render_page(app_state, "parts/change.html", ws, **values)
@@ -155,7 +155,7 @@ def _render_change(
             in `typed`; then the error of the latest change, if any, is rendered.
     """
     with app_state.open_to_read(task) as ws:
-        values = _question_values(app_state, ws.task, task_name=ws.settings.task)
+        values = _question_values(app_state, ws.task)
         if typed is not None:
             values["typed"] = typed
         values["error_message"] = error_message or values["error_message"]
@@ -255,7 +255,7 @@ def _start_writing_change(
     change.work = app_state.running.start(f"change {task}", run, task=task)
 
 
-def _question_values(app_state: AppState, task: Task, *, task_name: str) -> dict[str, Any]:
+def _question_values(app_state: AppState, task: Task) -> dict[str, Any]:
     """Return the variables of the templates of a question and of its change.
 
     - `question`, `prompt` and `fields` describe the task's file if the question cannot be edited
@@ -268,10 +268,10 @@ def _question_values(app_state: AppState, task: Task, *, task_name: str) -> dict
         RequestRefusedError: 404, the task has no file.
     """
     if not isinstance(task, UserTask) or task.user_file.path is None:
-        raise RequestRefusedError(404, f"the question of {task_name!r} is part of findable")
+        raise RequestRefusedError(404, f"the question of {task.subject!r} is part of findable")
 
     written_task = question_change.read_written_task(task)
-    change = app_state.question_changes.get(task_name)
+    change = app_state.question_changes.get(task.subject)
     has_change = change is not None
     if change is None:
         typed = show_question(written_task) if written_task is not None else QuestionForm()

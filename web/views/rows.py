@@ -171,7 +171,7 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
             query=query,
             max_facet_values=MAX_FACET_VALUES,
             review_links=_list_choices(query, task, "reviewed", REVIEW_LABELS),
-            confidence_links=_list_confidence_links(ws.store, ws.task, query=query, task_name=task),
+            confidence_links=_list_confidence_links(ws.store, ws.task, query=query),
             differ_address=_find_differ_address(query, task, list(counts.versions or {})),
             is_counted=counts.versions is not None or counts.tags is not None,
             labels=COLUMN_LABELS,
@@ -211,9 +211,7 @@ def _list_choices(
     return links
 
 
-def _list_confidence_links(
-    store: Store, task: Task, *, query: RowQuery, task_name: str
-) -> list[_FilterLink]:
+def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list[_FilterLink]:
     """Return the links about confidences: only doubtful rows, only others, least certain first.
 
     A row is doubtful if a confidence is low and nobody looked at the answer. The list is empty if
@@ -225,9 +223,9 @@ def _list_confidence_links(
             return []
         sort_name = task.rows.grid(tx).least_confidence_name
 
-    links = _list_choices(query, task_name, "doubtful", DOUBT_LABELS)
+    links = _list_choices(query, task.subject, "doubtful", DOUBT_LABELS)
     if sort_name:
-        links += _list_choices(query, task_name, "sort", {sort_name: "least certain first"})
+        links += _list_choices(query, task.subject, "sort", {sort_name: "least certain first"})
     return links
 
 
@@ -287,8 +285,8 @@ def _rows_values(
     passages have a layout of their own, except in the list of refused rows. Passages are read with
     their quotations and cut to MAX_PASSAGE_CHARS if they have none.
     """
-    task_name = settings.task
-    page = _read_page(store, task, task_name=task_name, query=query)
+    task_name = task.subject
+    page = _read_page(store, task, query=query)
     layout = "table"
     if task_name in {IMAGES_TASK, PASSAGES_TASK} and query.state != REFUSED_STATE:
         layout = task_name
@@ -380,7 +378,7 @@ class _RowsPage(NamedTuple):
     available_names: Sequence[str]
 
 
-def _read_page(store: Store, task: Task, *, task_name: str, query: RowQuery) -> _RowsPage:
+def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     """Read a page of the selected rows with the columns that the query or the task names.
 
     If the query names no columns, the page has the task's usual and extra columns and those of the
@@ -403,7 +401,7 @@ def _read_page(store: Store, task: Task, *, task_name: str, query: RowQuery) -> 
     extra_columns = [
         name for name in grid.extra_names if name not in version_columns | confidence_columns
     ]
-    if task_name == IMAGES_TASK:
+    if task.subject == IMAGES_TASK:
         extra_columns.append(UNUSABLE_REASON_COLUMN)
     for name in grid.names_by_state.get(query.state, ()):
         if name not in extra_columns:
@@ -418,7 +416,7 @@ def _read_page(store: Store, task: Task, *, task_name: str, query: RowQuery) -> 
         store,
         task,
         query.row_filter,
-        limit=PAGE_PASSAGES if task_name == PASSAGES_TASK else PAGE_ROWS,
+        limit=PAGE_PASSAGES if task.subject == PASSAGES_TASK else PAGE_ROWS,
         after=query.after or None,
         sort=query.sort or None,
         fields=[*column_names, *bar_names.values()],

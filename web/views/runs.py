@@ -22,13 +22,14 @@ from pipeline.batch.report import (
 from pipeline.core.errors import FindableError
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.ops import status
 from pipeline.store import answers, batches
 from web import charts, run_summary
 from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
-from web.render import FormFields, PageState, render_page, task_title
+from web.render import FormFields, PageState, has_running, render_page, task_title
 from web.views.command_api import MAX_DISPLAYED_WORK, STOPPABLE_COMMANDS, list_budgets
 from web.views.row import ASK_WORK_KIND, MAX_CHOSEN_ROWS, estimate_cost, start_asking
 
@@ -127,7 +128,9 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
         runs = []
         for number, parts in newest_groups:
             run = run_summary.make_run(tx, parts)
-            values = _run_values(app_state, ws, run, make_batch_summary(run.batch, now=now))
+            run_task = ws.find_task(run.batch.task)
+            summary = make_batch_summary(run.batch, now=now)
+            values = _run_values(app_state, run_task, run, summary)
             values["live"] = progress_by_number.get(number)
             wait = status_report.waits_by_number.get(number)
             values["wait_note"] = "" if wait is None else wait.describe()
@@ -216,7 +219,7 @@ def _render_batch(
         names = run_task.rows.table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])
         failed_ids = run_summary.list_failed_row_ids(tx, run_task, run)
         summary = make_batch_summary(run.batch, now=ws.now())
-        batch = {**_run_values(app_state, ws, run, summary), **document}
+        batch = {**_run_values(app_state, run_task, run, summary), **document}
 
     retry_ids: list[str] = []
     retry_cost = None
@@ -283,7 +286,7 @@ def _list_run_work(
 
 def _run_values(
     app_state: AppState,
-    ws: WorkspaceSession,
+    task: Task,
     run: run_summary.Run,
     summary: BatchSummary,
 ) -> dict[str, Any]:
@@ -297,10 +300,10 @@ def _run_values(
     - `ways_out`: the commands that end the wait of a held batch, else "".
     - `is_over`, `can_cancel`, `icon`: for the button and the icon.
     """
-    cancelling = [
-        app_state.running.get_newest(CANCEL_WORK_KIND.format(part.number)) for part in run.parts
-    ]
-    is_cancelling = any(work is not None and work.state == "running" for work in cancelling)
+    cancellations = app_state.running.describe_newest(
+        CANCEL_WORK_KIND.format(part.number) for part in run.parts
+    )
+    is_cancelling = has_running(cancellations)
     word = run.word
     if is_cancelling and not run.is_cancelled:
         word = "being cancelled"
@@ -308,14 +311,13 @@ def _run_values(
     is_api_batch = run.batch.way is Mode.BATCH
     ways_out = ""
     if run.batch.is_held:
-        task = ws.find_task(run.batch.task)
         ways_out = str(describe_ways_out(run.batch.number, task.labels))
     return {
         **summary.document,
         "number": run.batch.run or run.batch.number,
         "took": summary.age_words,
         "outcomes": {"answered": run.answered, "failed": run.failed, "open": run.open},
-        "files": _list_files(ws.data, run),
+        "files": _list_files(app_state.settings.data, run),
         "is_over": is_over,
         "can_cancel": is_api_batch and not (is_over or is_cancelling or run.is_cancelled),
         "icon": run.icon,
