@@ -25,6 +25,7 @@ from pipeline.engine.task import Task
 from pipeline.ops.forget import LOCAL_ENGINE_FILES
 from pipeline.store import answers, batches, request_history, selections, workspace
 from pipeline.store.answers import VersionCounts
+from pipeline.store.confidences import has_decisions
 from pipeline.store.database import Connection, Store, split_into_pages
 from pipeline.store.partial_answers import has_partial_answers
 from pipeline.store.task_record import PARTIAL_VERSIONS_KEY
@@ -46,6 +47,8 @@ class VersionSummary(NamedTuple):
     cost: float
     # The condition (WHERE=) of its rows; "" if it is for all rows.
     condition: str = ""
+    # It decided closed fields only; the answers with these fields belong to other versions.
+    has_only_closed_fields: bool = False
 
     @property
     def document(self) -> dict[str, Any]:
@@ -179,9 +182,19 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
             counts_by_version[version],
             answers.cost_of_version(tx, task.name, version),
             conditions.get(counts_by_version[version].label, ""),
+            _has_only_closed_fields(tx, task, counts_by_version[version]),
         )
         for version in sorted(counts_by_version, key=sort_key)
     ]
+
+
+def _has_only_closed_fields(tx: Connection, task: Task, counts: VersionCounts) -> bool:
+    """Return whether a version of a mixed task is that of a decision model; no file is loaded."""
+    if counts.items or task.user_file is None:
+        return False
+    record = workspace.get_task(tx, task.name)
+    is_closed = record is None or bool(record.words.get("closed"))
+    return not is_closed and has_decisions(tx, task.name, counts.extractor)
 
 
 def _read_conditions(tx: Connection, task_name: str) -> dict[str, str]:

@@ -370,6 +370,13 @@ def test_mixed_task_gets_one_answer_from_two_requests(
     assert document["decided"]["answered"] == 8
     assert served_tickets.state_counts() == {"answered": 8}
 
+    # The version of the decisions has no answer of its own, and `versions` says why.
+    listing = served_tickets.run_command("versions")
+    rows_by_model = {cells[2]: cells[4] for cells in map(str.split, listing.stdout.splitlines())}
+    assert (rows_by_model[MODEL], rows_by_model[DECISION_MODEL]) == ("8", "0")
+    note = f"tickets@1/{DECISION_MODEL} decided closed fields only"
+    assert listing.stderr.count(note) == 1
+
     assert len(outside_server.decisions) == 8
     [batch] = [batch for batch in served_tickets.batches() if batch["way"] != "decide"]
     for line in served_tickets.sealed_requests(batch["number"]):
