@@ -21,10 +21,10 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
 from pipeline.engine import echo
+from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.memory_rows import MEMORY_ROWS
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
-from pipeline.engine.shipped_task import load_built_in_declaration
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import (
     RowsById,
