@@ -185,6 +185,20 @@ class WorkspaceSession:
             session.client = self.client
         return session
 
+    def with_gemini_model(self) -> "WorkspaceSession | None":
+        """Return a session with Gemini's default model, or None if the session has no local model.
+
+        The session is only for estimates: what the same rows would cost with a key.
+        """
+        if not self.model.local:
+            return None
+        settings = replace(
+            self.settings,
+            model=Settings.model,
+            decision_model=Settings.decision_model,
+        )
+        return replace(self, backend="gemini", settings=settings, is_deciding=False)
+
     def ensure_model(self) -> Model:
         """Find the model that answers now, so that an unknown model is reported early.
 

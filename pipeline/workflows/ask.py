@@ -611,7 +611,7 @@ def estimate_all(
             decide = estimate.ways[Mode.DECIDE]
             estimate = _estimate_from_requests(generating_ws, row_ids, row_count)
             estimate = replace(estimate, decide=decide)
-    gemini_ws = preflight.with_gemini_model(ws)
+    gemini_ws = ws.with_gemini_model()
     if gemini_ws is None:
         return estimate
     return replace(estimate, with_key=_estimate_from_requests(gemini_ws, row_ids, row_count))

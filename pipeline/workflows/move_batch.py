@@ -16,7 +16,6 @@ from pipeline.engine.task import Task
 from pipeline.store import batches, marks
 from pipeline.store.database import Store
 from pipeline.workflows import rounds
-from pipeline.workflows.preflight import with_gemini_model
 from pipeline.workflows.tag_report import TagReport
 
 
@@ -103,7 +102,7 @@ def plan_move(
         open_mode = move.find_move_mode(tx, number)
     move.check_movable(batch, open_mode, labels=ws.task.labels, extractor=ws.extractor)
     _set_budget(ws, budget_usd)
-    gemini_ws = with_gemini_model(ws)
+    gemini_ws = ws.with_gemini_model()
     if gemini_ws is None:
         estimate = move.estimate_move(batch, mode, model=ws.model, now=ws.now())
         return MovePlan(batch, mode, estimate, move.find_budget_refusal(ws, batch, estimate))

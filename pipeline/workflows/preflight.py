@@ -28,12 +28,10 @@ from pipeline.batch.late_batches import LateMove, estimate_late_moves
 from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError
-from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
 from pipeline.core.text import format_object, format_usd
 from pipeline.engine import claiming, closed_questions
 from pipeline.engine.echo import estimate_echo_cost
-from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.api_errors import next_midnight_pacific
 from pipeline.gemini.models import (
@@ -46,6 +44,7 @@ from pipeline.gemini.usage import Usage, calculate_cost
 from pipeline.quality import pilot
 from pipeline.quality.figures import compute_percentile
 from pipeline.store import batches, money
+from pipeline.workflows import decisions
 from pipeline.workflows.mode_choice import (
     CHEAPEST_REASON,
     ModeEstimate,
@@ -215,7 +214,7 @@ def estimate_tagging(
         ws.check_has_rows()
         return preflight
 
-    gemini_ws = with_gemini_model(ws)
+    gemini_ws = ws.with_gemini_model()
     if gemini_ws is None:
         return preflight
 
@@ -225,21 +224,6 @@ def estimate_tagging(
         ws.display.warn(f"no estimate for a key: {error.message}")
         return preflight
     return replace(preflight, with_key=with_key)
-
-
-def with_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
-    """Return a session with Gemini's default model, or None if the session has no local model.
-
-    The session is only for estimates: what the same rows would cost with a key.
-    """
-    if not ws.model.local:
-        return None
-    settings = replace(
-        ws.settings,
-        model=Settings.model,
-        decision_model=Settings.decision_model,
-    )
-    return replace(ws, backend="gemini", settings=settings, is_deciding=False)
 
 
 def estimate_open_rows(
@@ -363,7 +347,10 @@ def _with_decide_mode(
     is_mixed = closed_questions.is_mixed(task)
     if is_mixed:
         other_mode = preflight.recommended or Mode.BATCH.value
-        other_plan = _without_closed_fields(ws, preflight, request_count=decide.count)
+        other_plan = preflight.plan
+        # Measured tokens of past requests stay, because these may have left out the fields, too.
+        if preflight.known.answer is None:
+            other_plan = decisions.leave_out_closed_fields(other_plan, task, ws.model, decide.count)
         decide = decide.followed_by(replace(estimator, plan=other_plan).estimate_mode(other_mode))
         fields = f"`{'`, `'.join(closed_fields)}`"
         others = f", then the other fields by {other_mode}"
@@ -383,27 +370,6 @@ def _with_decide_mode(
         is_mixed=is_mixed,
         decide_proposal=proposal,
     )
-
-
-def _without_closed_fields(
-    ws: WorkspaceSession, preflight: Preflight, *, request_count: int
-) -> BatchPlan:
-    """Return the plan of an estimate if its requests leave out the closed fields of a mixed task.
-
-    Measured tokens of past requests are not changed, because these may have left them out, too.
-
-    Args:
-        request_count: The requests that have the closed fields now.
-    """
-    plan = preflight.plan
-    if preflight.known.answer is not None:
-        return plan
-    saved_usage = RequestBuilder(ws.task, ws.model).closed_field_usage
-    usage = plan.usage._replace(
-        prompt=max(0, plan.usage.prompt - request_count * saved_usage.prompt),
-        answer=max(0, plan.usage.answer - request_count * saved_usage.answer),
-    )
-    return replace(plan, usage=usage)
 
 
 def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
