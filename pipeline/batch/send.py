@@ -390,7 +390,8 @@ class _Send(NamedTuple):
     def _handle_refusal(self, batch: BatchRow, error: errors.RefusedError) -> SendOutcome:
         """Record that the API clearly refused the create call, so nothing was created.
 
-        - A quota (429): the batch is prepared again, and its upload is kept for the next try.
+        - A quota (429): the batch is prepared again, and its upload is kept for the next try. If
+          too many tokens are queued, the cancelled batches that use some are printed.
         - A lasting refusal, such as a bad key: the batch is prepared again, and the next try
           uploads the file again. After a refused schema the upload is deleted.
         - A refused line: its row is charged, the batch is given up, its upload is deleted and a
