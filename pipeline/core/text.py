@@ -131,7 +131,9 @@ def suggest_similar(name: str, names: Iterable[str], *, is_quoted: bool = False)
     similar_names = get_close_matches(name, list(names), n=1)
     if not similar_names:
         return ""
-    suggestion = repr(similar_names[0]) if is_quoted else similar_names[0]
+    suggestion = similar_names[0]
+    if is_quoted:
+        suggestion = repr(suggestion)
     return f"did you mean {suggestion}?"
 
 

@@ -255,7 +255,10 @@ def _confirm_new_folder(settings: Settings, store: Store, confirm: Callable[[str
 
 
 def _require_consent(
-    confirm: Callable[[str], bool], question: str, message: str, hint: str
+    confirm: Callable[[str], bool],
+    question: str,
+    message: str,
+    hint: str,
 ) -> None:
     """Ask a person; raise ConfigurationError with a message and hint if the answer is no."""
     if not confirm(question):
@@ -280,7 +283,9 @@ def _plan_table_additions(
     """
     can_write = access is not Access.READ
     lookup_settings = settings_for_lookup(
-        tx, settings, makes_tables=can_write and not is_whole_workspace
+        tx,
+        settings,
+        makes_tables=can_write and not is_whole_workspace,
     )
     is_ours = schema.is_workspace(tx)
     used_tasks = used_shipped_tasks(tx, lookup_settings)

@@ -95,7 +95,12 @@ def set_field_of_rows(
     digest = hashlib.sha256(action_json.encode("utf-8", "surrogatepass")).hexdigest()
     with store.write() as tx:
         number = bulk_edits.begin_bulk_edit(
-            tx, task.name, field=change.field, digest=digest, who=editor_name, now=now()
+            tx,
+            task.name,
+            field=change.field,
+            digest=digest,
+            who=editor_name,
+            now=now(),
         )
 
     report = BulkEditReport(number)
@@ -110,7 +115,12 @@ def set_field_of_rows(
     with store.write() as tx:
         changed_count = edits.count_bulk_edited(tx, task.name, number)
         bulk_edits.complete_bulk_edit(
-            tx, task.name, number, changed_count=changed_count, who=editor_name, now=now()
+            tx,
+            task.name,
+            number,
+            changed_count=changed_count,
+            who=editor_name,
+            now=now(),
         )
     return report
 
@@ -221,7 +231,11 @@ def undo_bulk_edit(
     while True:
         with store.read() as tx:
             edited_rows = edits.read_bulk_edited_page(
-                tx, task.name, number, after=last_answer_id, limit=CHUNK_ROWS
+                tx,
+                task.name,
+                number,
+                after=last_answer_id,
+                limit=CHUNK_ROWS,
             )
         if not edited_rows:
             break

@@ -76,7 +76,9 @@ def describe_missing_examples(record: TaskRecord, declaration: Declaration) -> l
 
 
 def _read_labelled_candidates(
-    tx: Connection, record: TaskRecord, declaration: Declaration
+    tx: Connection,
+    record: TaskRecord,
+    declaration: Declaration,
 ) -> list[_Candidate]:
     """Return the rows whose labels form a valid answer with all fields, in any order.
 
@@ -119,7 +121,10 @@ def _list_closed_fields(declaration: Declaration) -> list[str]:
 
 
 def _draw_spread(
-    candidates: Sequence[_Candidate], closed_fields: Sequence[str], *, seed: str
+    candidates: Sequence[_Candidate],
+    closed_fields: Sequence[str],
+    *,
+    seed: str,
 ) -> list[_Candidate]:
     """Draw up to MAX_EXAMPLES candidates, so that the values of closed fields differ.
 

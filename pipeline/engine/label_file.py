@@ -236,7 +236,12 @@ def _store_bulk_edit(
         digest: SHA-256 of the file, which is stored with the bulk edit.
     """
     number = bulk_edits.begin_bulk_edit(
-        tx, task.name, field=", ".join(fields), digest=digest, who=editor_name, now=edited_at
+        tx,
+        task.name,
+        field=", ".join(fields),
+        digest=digest,
+        who=editor_name,
+        now=edited_at,
     )
     refusals = corrections.store_edits(tx, task, planned.new_edits, bulk_edit=number)
     preference = task.rows.preference(tx)

@@ -133,7 +133,9 @@ class RowJudgements:
         }
 
     def _read_confidence_values(
-        self, tx: Connection, row_ids: Sequence[str]
+        self,
+        tx: Connection,
+        row_ids: Sequence[str],
     ) -> dict[str, dict[str, Any]]:
         """Return the values of the columns of confidences by row id and column; read only.
 

@@ -351,7 +351,12 @@ def load_current_draft(tx: Connection, task: Task, *, now: datetime) -> Task:
 
 
 def make_draft(
-    tx: Connection, task: Task, declaration: Declaration, path: Path, *, now: datetime
+    tx: Connection,
+    task: Task,
+    declaration: Declaration,
+    path: Path,
+    *,
+    now: datetime,
 ) -> Task:
     """Return a task with another declaration, about the registered rows; store nothing.
 

@@ -414,7 +414,11 @@ class UserRows(TaskRows):
         return or_(has_new_answer, and_(~is_selected, is_answered))
 
     def _select_answer_ids(
-        self, versions: Sequence[str], *, current_input: bool, current_terms: bool
+        self,
+        versions: Sequence[str],
+        *,
+        current_input: bool,
+        current_terms: bool,
     ) -> Select[tuple[int]]:
         """Return a SELECT of the ids of the answers that were applied to a row, of some versions.
 
@@ -725,6 +729,8 @@ class _GridBuilder:
             return conditions
 
         preferred_answer = answers.preferred_of_row(
-            self._preference, self._table.item_id, cast(answers_table.c.answer, Text)
+            self._preference,
+            self._table.item_id,
+            cast(answers_table.c.answer, Text),
         )
         return [and_(contains_word(self._tx, [preferred_answer], word), or_(*conditions))]

@@ -121,7 +121,11 @@ def tag_new_person(
 
     duration_s = ws.monotonic() - started_at_s
     return reload_person(
-        ws.store, ws.task, saved, problem=_explain_missing_tags(live_report), took_s=duration_s
+        ws.store,
+        ws.task,
+        saved,
+        problem=_explain_missing_tags(live_report),
+        took_s=duration_s,
     )
 
 

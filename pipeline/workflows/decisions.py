@@ -40,7 +40,10 @@ def open_decisions(ws: WorkspaceSession) -> WorkspaceSession:
 
 
 def leave_out_closed_fields(
-    plan: BatchPlan, task: Task, model: Model, request_count: int
+    plan: BatchPlan,
+    task: Task,
+    model: Model,
+    request_count: int,
 ) -> BatchPlan:
     """Return a plan whose requests do not ask about the closed fields of a mixed task.
 

@@ -197,7 +197,11 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
 
 
 def _complete_report_and_views(
-    store: Store, task: Task, *, report: JudgeReport, selection: JudgeSelection
+    store: Store,
+    task: Task,
+    *,
+    report: JudgeReport,
+    selection: JudgeSelection,
 ) -> None:
     """Add supported shares, doubtful rows and next command to a report; update the task's views.
 
@@ -367,7 +371,9 @@ def _ask(
 
 
 def _announce_replacement(
-    ws: WorkspaceSession, unfinished_rows: JudgedRows, rows: JudgedRows
+    ws: WorkspaceSession,
+    unfinished_rows: JudgedRows,
+    rows: JudgedRows,
 ) -> None:
     """Print that a run over other rows goes on with the rows of this command, if it does."""
     if unfinished_rows != rows:

@@ -74,7 +74,10 @@ def put_labelled_first(
 
 
 def filter_answered(
-    tx: Connection, task: Task, versions: Iterable[str], row_ids: list[str]
+    tx: Connection,
+    task: Task,
+    versions: Iterable[str],
+    row_ids: list[str],
 ) -> set[str]:
     """Return those of the rows that have an answer of every one of some versions."""
     answered_ids = set(row_ids)

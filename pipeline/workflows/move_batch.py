@@ -77,7 +77,11 @@ class MovePlan:
 
 
 def plan_move(
-    ws: WorkspaceSession, number: int, mode: Mode, *, budget_usd: float | None = None
+    ws: WorkspaceSession,
+    number: int,
+    mode: Mode,
+    *,
+    budget_usd: float | None = None,
 ) -> MovePlan:
     """Return the costs of moving a batch of any task to a mode; nothing is sent or written.
 
@@ -108,10 +112,16 @@ def plan_move(
         return MovePlan(batch, mode, estimate, move.find_budget_refusal(ws, batch, estimate))
 
     cancelled_usd = move.estimate_move(
-        batch, Mode.BATCH, model=gemini_ws.model, now=gemini_ws.now()
+        batch,
+        Mode.BATCH,
+        model=gemini_ws.model,
+        now=gemini_ws.now(),
     ).other_mode_usd
     other_mode_usd = move.estimate_move(
-        batch, mode, model=gemini_ws.model, now=gemini_ws.now()
+        batch,
+        mode,
+        model=gemini_ws.model,
+        now=gemini_ws.now(),
     ).other_mode_usd
     estimate = move.MoveEstimate(cancelled_usd, other_mode_usd, gemini_ws.model.name)
     return MovePlan(batch, mode, estimate, refusal="")
@@ -139,7 +149,11 @@ def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:
 
 
 def move_batch(
-    ws: WorkspaceSession, number: int, mode: Mode, *, budget_usd: float | None = None
+    ws: WorkspaceSession,
+    number: int,
+    mode: Mode,
+    *,
+    budget_usd: float | None = None,
 ) -> MoveReport:
     """Cancel a batch of any task, wait until it is over, and ask its unanswered rows in a mode.
 
@@ -248,7 +262,11 @@ def _begin_move(
 
 
 def _wait_and_ingest(
-    store: Store, task: Task, *, tag_rounds: rounds.TagRounds, number: int
+    store: Store,
+    task: Task,
+    *,
+    tag_rounds: rounds.TagRounds,
+    number: int,
 ) -> None:
     """Wait until the API reports that a batch is over, and ingest its result.
 

@@ -190,7 +190,10 @@ class Preflight:
 
 
 def estimate_tagging(
-    ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None
+    ws: WorkspaceSession,
+    *,
+    limit: int | None,
+    deadline_s: float | None,
 ) -> Preflight:
     """Sync the rows, and return the estimates of all modes for the open rows; ask nothing.
 
@@ -318,7 +321,9 @@ def estimate_plan(
 
 
 def _with_decide_mode(
-    ws: WorkspaceSession, preflight: Preflight, estimator: "_PlanEstimator"
+    ws: WorkspaceSession,
+    preflight: Preflight,
+    estimator: "_PlanEstimator",
 ) -> Preflight:
     """Return an estimate with the mode decide added, and a sentence that proposes it.
 
