@@ -188,8 +188,7 @@ def _submit_message(ws: WorkspaceSession, report: submit.SubmitReport) -> str:
     """
     labels = ws.task.labels
     if not report.plan.items and not report.sent:
-        with ws.store.read() as tx:
-            waiting_moves = move.list_waiting_moves(tx, ws.task, ws.extractor)
+        waiting_moves = ws.store.query(move.list_waiting_moves, ws.task, ws.extractor)
         for waiting_move in waiting_moves[:1]:
             rows = plural(waiting_move.row_count, labels.singular, labels.plural)
             return (

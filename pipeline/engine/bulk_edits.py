@@ -127,8 +127,7 @@ def set_field_of_rows(
 
 def read_bulk_edits(store: Store, task: Task) -> list[BulkEdit]:
     """Return the bulk edits of a task, oldest first, numbered from 1."""
-    with store.read() as tx:
-        return bulk_edits.list_bulk_edits(tx, task.name)
+    return store.query(bulk_edits.list_bulk_edits, task.name)
 
 
 def iterate_row_ids(store: Store, task: Task, row_filter: RowFilter) -> Iterator[list[str]]:
@@ -229,14 +228,9 @@ def undo_bulk_edit(
     last_answer_id = 0
     visited_count = 0
     while True:
-        with store.read() as tx:
-            edited_rows = edits.read_bulk_edited_page(
-                tx,
-                task.name,
-                number,
-                after=last_answer_id,
-                limit=CHUNK_ROWS,
-            )
+        edited_rows = store.query(
+            edits.read_bulk_edited_page, task.name, number, after=last_answer_id, limit=CHUNK_ROWS
+        )
         if not edited_rows:
             break
         row_ids = list(dict.fromkeys(row_id for _, row_id in edited_rows))

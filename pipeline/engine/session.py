@@ -325,8 +325,7 @@ class WorkspaceSession:
         """Replace the user task by the task as it is recorded now, without loading its file."""
         from pipeline.engine import task_registry
 
-        with self.store.read() as tx:
-            user_tasks = task_registry.list_registered_tasks(tx, self.settings)
+        user_tasks = self.store.query(task_registry.list_registered_tasks, self.settings)
         self.replace_task(next(task for task in user_tasks if task.name == self.task.name))
 
     def replace_task(self, task: Task) -> None:

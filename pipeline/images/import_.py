@@ -196,8 +196,7 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
     )
     with ws.lock(LOCK), ws.display.bar("importing", None) as bar:
         for image_files in blocks:
-            with ws.store.read() as tx:
-                rows = _find_rows(tx, image_files)
+            rows = ws.store.query(_find_rows, image_files)
             inspections = [
                 _inspect_image_file(file, row, should_retry=ws.settings.refresh)
                 for file, row in zip(image_files, rows, strict=True)

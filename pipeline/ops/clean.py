@@ -123,8 +123,7 @@ def _clean_reports(
     The newest report of each task that has a JSON file stays, too. The names of deleted files are
     added to `report.reports`. If `report.dry`, no file is deleted.
     """
-    with store.read() as tx:
-        pilots = runs.list_pilots(tx)
+    pilots = store.query(runs.list_pilots)
     pilot_reports = {Path(pilot.report).stem for pilot in pilots if pilot.report is not None}
 
     for task in tasks:

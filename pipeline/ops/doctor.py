@@ -249,8 +249,7 @@ def _compare_requests_with_claims(data: Path, store: Store, batch: batches.Batch
     Raises:
         InconsistentError: The database has another name for the file than the batch number gives.
     """
-    with store.read() as tx:
-        claimed_rows = claims.claimed_rows(tx, batch.number)
+    claimed_rows = store.query(claims.claimed_rows, batch.number)
 
     with contextlib.closing(files.read_lines(sealed_request(data, batch))) as lines:
         keys = (json.loads(line).get("key") for _, line in lines)
@@ -312,8 +311,7 @@ def _create_file_finding(
 def _check_derived_values(report: DoctorReport) -> Iterator[RowFault]:
     """Check that computed columns follow from their rows, and rows from the applied answers."""
     for task in report.ws.tasks:
-        with report.ws.store.read() as tx:
-            findings = task.own_tables.check_derived(tx, report.ws.display)
+        findings = report.ws.store.query(task.own_tables.check_derived, report.ws.display)
         yield from findings
 
 
@@ -324,8 +322,7 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
     A task that has no such check is skipped.
     """
     for task in report.ws.tasks:
-        with report.ws.store.read() as tx:
-            check_result = task.own_tables.check_rows(tx)
+        check_result = report.ws.store.query(task.own_tables.check_rows)
         if check_result is None:
             continue
 

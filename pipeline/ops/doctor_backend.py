@@ -151,8 +151,7 @@ def _check_submitted_batch(
     try:
         remote_batch = ws.client.get_batch(batch.remote_name or "")
     except (KeyRefusedError, MissingError) as error:
-        with ws.store.read() as tx:
-            is_hidden = is_hidden_by_key(tx, batch.number, ws.settings, error)
+        is_hidden = ws.store.query(is_hidden_by_key, batch.number, ws.settings, error)
         if is_hidden:
             yield RowFault(
                 f"{other_key_message(batch.number)} ({error.message})",

@@ -308,8 +308,7 @@ def check_target(path: Path, store: Store, *, overwrite: bool) -> None:
             files are a task's source, so that the new file would be read as rows.
     """
     target = resolve_target(path)
-    with store.read() as tx:
-        records = workspace.list_tasks(tx)
+    records = store.query(workspace.list_tasks)
     for record in records:
         if not record.is_query and target.is_relative_to(Path(record.items).resolve()):
             other_path = path.with_stem(f"{path.stem}-answers")

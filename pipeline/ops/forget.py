@@ -493,8 +493,7 @@ def _rebuild_index(ws: WorkspaceSession, row_ids: Collection[str], report: Forge
         RemoteError: The API is needed for the build and cannot be reached; no build was deleted.
     """
     builds = open_synced_builds(ws)
-    with ws.store.read() as tx:
-        entry_count = ws.indexed_task.count_entries(tx)
+    entry_count = ws.store.query(ws.indexed_task.count_entries)
     may_contain_rows = _may_contain_entries(builds, row_ids)
 
     try:

@@ -123,10 +123,9 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
             program, or the user did not confirm. All versions are unchanged.
         FindableError: A reply of a killed run cannot be ingested.
     """
-    with ws.store.read() as tx:
-        task, summaries = _find_versions(
-            tx, name, task=ws.task, tasks=ws.tasks, settings=ws.settings
-        )
+    task, summaries = ws.store.query(
+        _find_versions, name, task=ws.task, tasks=ws.tasks, settings=ws.settings
+    )
     # Batches of killed commands must not count as running.
     ingest.recover_dead_runs(replace(ws, task=task))
     with ws.store.read() as tx:

@@ -224,8 +224,7 @@ def import_passages(
             findings cannot be written. The database is unchanged.
     """
     file, report = PassagesFile.open_for_import(path, options, PassagesImportReport)
-    with ws.store.read() as tx:
-        shape = read_shape(tx, passages=ws.settings.passages_table)
+    shape = ws.store.query(read_shape, passages=ws.settings.passages_table)
     file.shape = shape
 
     import_rows(

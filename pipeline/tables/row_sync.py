@@ -175,8 +175,7 @@ class RowSync:
         """
         report = self.report
         task_name = self.record.name
-        with self.store.read() as tx:
-            is_forgotten = marks.make_forgotten_check(tx, task_name)
+        is_forgotten = self.store.query(marks.make_forgotten_check, task_name)
 
         row_count = 0
         is_part = getattr(source, "is_part", False)
@@ -306,8 +305,7 @@ class RowSync:
             if row["input_hash"] != stored_rows.NO_HASH
         ]
         row_ids = [row["item_id"] for row, _ in sound_rows]
-        with self.store.read() as tx:
-            last_states = stored_rows.stored_inspections(tx, self.record.name, row_ids)
+        last_states = self.store.query(stored_rows.stored_inspections, self.record.name, row_ids)
 
         hashed_columns = [*self.record.words["asked"], *images]
         for row, values in sound_rows:

@@ -490,8 +490,7 @@ def ask_saved(
     rounds.sync_and_recover_task(ws)
     ws = open_in_mode(ws, mode)
     ws.agreed_usd = saved_question.agreed_usd
-    with ws.store.read() as tx:
-        row_ids, row_count = cast(UserTask, ws.task).rows.read_first_ids(tx, size)
+    row_ids, row_count = ws.store.query(cast(UserTask, ws.task).rows.read_first_ids, size)
     ws.announce_placeholders()
 
     try_report = try_out.ask_and_store(ws, row_ids)

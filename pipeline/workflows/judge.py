@@ -326,8 +326,7 @@ def _ask(
     Raises:
         InputError: The cost was not confirmed; nothing was asked.
     """
-    with ws.store.read() as tx:
-        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
+    unfinished_run = ws.store.query(runs.find_unfinished_run, ws.task.name, mode=Mode.JUDGE)
     started_at = resume_budget(ws, options.budget, unfinished_run)
     ws.confirm_cost(report.estimated_cost, unchanged_text="nothing was asked")
     # A missing key is reported before the run is recorded.
@@ -392,8 +391,7 @@ def _end_unfinished_run(ws: WorkspaceSession, rows: JudgedRows) -> bool:
     Returns:
         Whether a run was ended. Without such a run nothing is written.
     """
-    with ws.store.read() as tx:
-        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
+    unfinished_run = ws.store.query(runs.find_unfinished_run, ws.task.name, mode=Mode.JUDGE)
     if unfinished_run is None:
         return False
     unfinished_rows = JudgedRows.decode(unfinished_run.condition)

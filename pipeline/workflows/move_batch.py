@@ -102,8 +102,7 @@ def plan_move(
         RemoteError: The database does not show whether the batch was created at the API.
     """
     ws, batch = _open_task(ws, number)
-    with ws.store.read() as tx:
-        open_mode = move.find_move_mode(tx, number)
+    open_mode = ws.store.query(move.find_move_mode, number)
     move.check_movable(batch, open_mode, labels=ws.task.labels, extractor=ws.extractor)
     _set_budget(ws, budget_usd)
     gemini_ws = ws.with_gemini_model()
@@ -205,8 +204,7 @@ def _open_task(ws: WorkspaceSession, number: int) -> tuple[WorkspaceSession, bat
     Raises:
         InputError: There is no such batch, or its task cannot be used.
     """
-    with ws.store.read() as tx:
-        batch = batches.get_batch(tx, number)
+    batch = ws.store.query(batches.get_batch, number)
     if batch.task != ws.task.name:
         ws = replace(ws, task=ws.find_task(batch.task))
     return ws, batch
@@ -277,8 +275,7 @@ def _wait_and_ingest(
         FindableError: The wait was stopped, or the result cannot be ingested.
     """
     while True:
-        with store.read() as tx:
-            batch = batches.get_batch(tx, number)
+        batch = store.query(batches.get_batch, number)
         if batch.state in ENDED_STATES:
             return
         if batch.state is BatchState.DOWNLOADED:

@@ -367,8 +367,7 @@ def check_name_is_unused(store: Store, name: str, *, path: Path | None = None) -
     Raises:
         InputError: A task of this name was used here.
     """
-    with store.read() as tx:
-        task_row = workspace.get_task(tx, name)
+    task_row = store.query(workspace.get_task, name)
     if task_row is not None and task_row.path != str(path):
         raise _file_exists_error(task_row.path)
 

@@ -112,8 +112,9 @@ def run_pilot(
             the pilot is recorded as failed.
     """
     rounds.sync_and_recover_task(ws)
-    with ws.store.read() as tx:
-        size, seed, row_ids = pilot.plan_next_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
+    size, seed, row_ids = ws.store.query(
+        pilot.plan_next_pilot, ws.task, ws.extractor, size=size, seed=seed
+    )
     if not row_ids:
         raise InputError(
             f"{ws.task.labels.none_open_message}; nothing was sent",

@@ -250,8 +250,7 @@ def estimate_open_rows(
     Raises:
         InputError: A request cannot be sent; the message names its row.
     """
-    with ws.store.read() as tx:
-        askable_count = claiming.count_claimable(tx, ws.task)
+    askable_count = ws.store.query(claiming.count_claimable, ws.task)
     row_count = askable_count
     if limit:
         row_count = min(askable_count, limit)

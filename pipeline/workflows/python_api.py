@@ -797,8 +797,9 @@ class Answers(RowCollection, Generic[A_co]):
             key_columns = [name for name, _ in record.key] if record else ()
             # Corrections count only if no version was requested.
             is_default = self._extractor is None
-            with ws.store.read() as tx:
-                version, preference = self._select_version(tx, ws.task, settings=ws.settings)
+            version, preference = ws.store.query(
+                self._select_version, ws.task, settings=ws.settings
+            )
 
             last_key = ""
             while True:

@@ -54,8 +54,7 @@ class QualityReporter:
             return
 
         for extractor in self._unreported_extractors:
-            with ws.store.read() as tx:
-                newest_pilot = runs.find_newest_pilot(tx, extractor, must_be_ended=True)
+            newest_pilot = ws.store.query(runs.find_newest_pilot, extractor, must_be_ended=True)
             has_no_verdict = (
                 newest_pilot is None or newest_pilot.verdict is runs.PilotVerdict.WAIVED
             )

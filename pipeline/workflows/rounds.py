@@ -388,8 +388,7 @@ class TagRounds:
 
     def _count_partly_answered(self) -> int:
         """Return how many open rows have answers to their closed fields, but not to the others."""
-        with self._ws.store.read() as tx:
-            return claiming.count_partly_answered(tx, self._ws.task)
+        return self._ws.store.query(claiming.count_partly_answered, self._ws.task)
 
     def ask_moved_rows(self) -> bool:
         """Ask the open rows of moved batches that are over, each in the mode of its batch's move.
@@ -407,8 +406,7 @@ class TagRounds:
         ws = self._ws
         if self._is_move_stopped:
             return False
-        with ws.store.read() as tx:
-            ended_moves = move.list_ended_moves(tx, ws.task, ws.extractor)
+        ended_moves = ws.store.query(move.list_ended_moves, ws.task, ws.extractor)
         for batch, mode in ended_moves:
             if not self._ask_rows_of_move(batch, mode):
                 return False
@@ -428,8 +426,7 @@ class TagRounds:
             RemoteError, ConfigurationError: The mode is batch, and the new batch could not be sent.
         """
         ws = self._ws
-        with ws.store.read() as tx:
-            row_ids = move.list_remaining_rows(tx, ws.task, batch.number)
+        row_ids = ws.store.query(move.list_remaining_rows, ws.task, batch.number)
         self.report.moved[batch.number] = mode.value
         if not row_ids:
             return True
@@ -671,17 +668,14 @@ class TagRounds:
         """Return how many rows are open, also rows that this command leaves to another."""
         if self._row_ids is not None:
             return self.count_claimable()
-        with self._ws.store.read() as tx:
-            return claiming.count_claimable(
-                tx,
-                self._ws.task.with_open_rows(has_partial_answer=None),
-            )
+        return self._ws.store.query(
+            claiming.count_claimable, self._ws.task.with_open_rows(has_partial_answer=None)
+        )
 
     def _count_waiting_rows(self) -> int:
         """Return how many open rows get the answer of an equal row in an open batch."""
         task = self._ws.task.with_open_rows(has_partial_answer=None)
-        with self._ws.store.read() as tx:
-            return count_waiting_rows(tx, task, self._ws.extractor)
+        return self._ws.store.query(count_waiting_rows, task, self._ws.extractor)
 
     def _list_unfinished_runs(self, tx: Connection) -> list[runs.TagRunRow]:
         """Return the unfinished `tag` run of the task, and its unfinished backfill of this version.

@@ -111,8 +111,7 @@ def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> R
             selections.delete_unconfirmed(tx, task.name)
         raise _nothing_selected_error(task, selection)
 
-    with ws.store.read() as tx:
-        selection.label = _choose_label(tx, task, selection, ws.settings.version)
+    selection.label = ws.store.query(_choose_label, task, selection, ws.settings.version)
     record = _with_partial_version(task.record, selection.label)
     continued_task = type(task)(record, task.settings, task.provider)
     ws.replace_task(UserTask.with_selection(continued_task, run, selection.label))

@@ -84,8 +84,7 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     ]
     rounds.sync_and_recover_task(ws)
     ws.announce_placeholders()
-    with ws.store.read() as tx:
-        has_decide_run = decisions.is_decide_run_open(tx, ws.task)
+    has_decide_run = ws.store.query(decisions.is_decide_run_open, ws.task)
     if options.mode == "auto" and not options.backfill and not options.where and has_decide_run:
         ws.display.say("continuing with decisions, as the run began")
         options = replace(options, mode=Mode.DECIDE.value)
@@ -467,8 +466,7 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions, *, is_new_run: boo
         return ws.now()
 
     correct_tag_start(ws.store, ws.task, now=ws.now)
-    with ws.store.read() as tx:
-        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=runs.TAG)
+    unfinished_run = ws.store.query(runs.find_unfinished_run, ws.task.name, mode=runs.TAG)
     return resume_budget(ws, options.budget, None if is_new_run else unfinished_run)
 
 

@@ -399,8 +399,7 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
         InputError: There is no row to ask about, or the estimate was not confirmed.
     """
     last_ws, last_plan = plan_calls(ws, row_ids)[-1]
-    with ws.store.read() as tx:
-        open_ids = claiming.filter_claimable(tx, ws.task, row_ids)
+    open_ids = ws.store.query(claiming.filter_claimable, ws.task, row_ids)
 
     live_report = LiveReport()
     if open_ids:
@@ -573,8 +572,7 @@ def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     try:
         ws.sync_rows()
     except QuestionChangedError:
-        with ws.store.read() as tx:
-            draft = task_registry.load_current_draft(tx, ws.task, now=ws.now())
+        draft = ws.store.query(task_registry.load_current_draft, ws.task, now=ws.now())
         # The client announces the backend, so it is made before the session is copied.
         client = ws.client
         draft_ws = replace(ws, task=draft)

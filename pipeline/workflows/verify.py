@@ -250,8 +250,7 @@ def _measure_control_requests(data: Path, store: Store, *, backend: str) -> dict
     if backend == "local":
         return dict.fromkeys(figure_names, "not met")
 
-    with store.read() as tx:
-        ingested_batches = batches.batches_in_states(tx, BatchState.INGESTED)
+    ingested_batches = store.query(batches.batches_in_states, BatchState.INGESTED)
     reply_count = 0
     kept_enum_count = 0
     request_count = 0

@@ -133,8 +133,7 @@ class WorkPass:
         """
         if "ask" not in self.units:
             return
-        with self.ws.store.read() as tx:
-            due_ids = claiming.find_due_ids(tx, self.ws.task)
+        due_ids = self.ws.store.query(claiming.find_due_ids, self.ws.task)
         if not due_ids:
             return
 
@@ -170,8 +169,7 @@ class WorkPass:
 
     def _has_decide_run(self) -> bool:
         """Return whether the task's unfinished `tag` asks a decision model about closed fields."""
-        with self.ws.store.read() as tx:
-            return decisions.is_decide_run_open(tx, self.ws.task)
+        return self.ws.store.query(decisions.is_decide_run_open, self.ws.task)
 
     def decide_rows(self) -> None:
         """Continue an unfinished `tag` that asks a decision model about closed fields.
@@ -192,8 +190,7 @@ class WorkPass:
         if live_report.interrupted:
             raise KeyboardInterrupt
         if isinstance(live_report.stopped, budget.BudgetError):
-            with self.ws.store.read() as tx:
-                self.figures["left"] = claiming.count_claimable(tx, self.ws.task)
+            self.figures["left"] = self.ws.store.query(claiming.count_claimable, self.ws.task)
             self.figures["out_of_money"] = live_report.stopped.message
         elif live_report.stopped is not None:
             self.failures.append(live_report.stopped)

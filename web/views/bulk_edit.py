@@ -319,8 +319,7 @@ def _work_values(
     work = app_state.running.get_newest(BULK_EDIT_WORK_KIND.format(task_name))
     # Read after the work, so that an edit that has ended is among them.
     document = None if work is None else work.document
-    with store.read() as tx:
-        earlier_edits = list_bulk_edits(tx, task_name)
+    earlier_edits = store.query(list_bulk_edits, task_name)
     return {
         "work": document,
         "work_address": query.address("/parts/set", task_name, field=[query.field]),

@@ -196,8 +196,7 @@ def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
     """
     pilot_ids = None
     if is_pilot:
-        with ws.store.read() as tx:
-            _, _, pilot_ids = plan_next_pilot(tx, ws.task, ws.extractor)
+        _, _, pilot_ids = ws.store.query(plan_next_pilot, ws.task, ws.extractor)
 
     ws.sync_rows()
     batch_plan = submit.plan_submit(ws, Selection(row_ids=pilot_ids))
@@ -272,8 +271,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
 
 def _read_rows_version(store: Store, task: Task, *, counts: next_command.StatusCounts) -> str:
     """Return a text that differs after rows were asked, answered, corrected or imported."""
-    with store.read() as tx:
-        position = workspace.last_row_change(tx, task.name)
+    position = store.query(workspace.last_row_change, task.name)
     return short_hash(f"{position} {counts}")
 
 

@@ -131,8 +131,7 @@ def render_position(app_state: PageState, query: RowPageParameters) -> HTMLRespo
     left out.
     """
     with app_state.open_to_read(query.task) as ws:
-        with ws.store.read() as tx:
-            row_id = ws.task.rows.id_of(tx, query.key)
+        row_id = ws.store.query(ws.task.rows.id_of, query.key)
         position = items.find_position(
             ws.store,
             ws.task,

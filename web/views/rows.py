@@ -388,8 +388,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     Raises:
         InputError: A parameter of the query is invalid.
     """
-    with store.read() as tx:
-        grid = task.rows.grid(tx)
+    grid = store.query(task.rows.grid)
 
     confidence_columns = {
         *grid.confidence_names.values(),

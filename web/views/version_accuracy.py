@@ -53,8 +53,9 @@ def get_accuracy(
     `a` and `b` are versions with answers. Without them, the newest two are measured.
     """
     with app_state.open_to_read(task) as ws:
-        with ws.store.read() as tx:
-            report = measure_versions(tx, ws.task, (a, b), doubtful_below=ws.settings.doubtful)
+        report = ws.store.query(
+            measure_versions, ws.task, (a, b), doubtful_below=ws.settings.doubtful
+        )
         return {**report.to_document(), "placeholder": ws.has_placeholder_answers}
 
 
@@ -75,8 +76,7 @@ def find_version_accuracy(
     Raises:
         InputError: A version has no answers.
     """
-    with store.read() as tx:
-        choices = list_version_choices(tx, task)
+    choices = store.query(list_version_choices, task)
     if not choices.labelled:
         return VersionAccuracy() if len(choices.answered) > 1 else None
 
@@ -87,8 +87,7 @@ def find_version_accuracy(
     elif a == b:
         texts = (a,)
         error_message = SAME_VERSION_MESSAGE
-    with store.read() as tx:
-        report = measure_versions(tx, task, texts, doubtful_below=doubtful_below)
+    report = store.query(measure_versions, task, texts, doubtful_below=doubtful_below)
     unasked_version = _find_unasked_version(choices, report, task.version_label)
     return VersionAccuracy(choices.labelled, report, unasked_version, error_message)
 
