@@ -257,7 +257,9 @@ def _format_cell(value: object) -> str:
 
 def format_value(value: object) -> str:
     """Return the text of a single value; booleans are `true` and `false`, as in JSON."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -184,7 +184,9 @@ def _print_question(question_id: str, question: Mapping[str, Any]) -> None:
     if not isinstance(criteria, Mapping):
         criteria = {level: level for level in criteria}
     for option_id, meaning in criteria.items():
-        text = option_id if meaning == option_id else f"{option_id}: {meaning}"
+        text = f"{option_id}: {meaning}"
+        if meaning == option_id:
+            text = option_id
         print_text(text, indent=INDENT * 2)
 
 

@@ -190,7 +190,9 @@ class RowJudgements:
         """Return the names of WHERE= for fields that have confidences, and `doubtful`, if any."""
         fields = list_fields_with_probability(self._tx, self._preference.task, self._fields)
         names = [f"{field}.{CONFIDENCE}" for field in fields]
-        return [*names, self.doubtful_name] if names and self.doubtful_name else names
+        if names and self.doubtful_name:
+            names.append(self.doubtful_name)
+        return names
 
     def check_condition(self, expression: Expression, columns: Sequence[str]) -> None:
         """Check that each field whose confidence an expression compares has confidences.
