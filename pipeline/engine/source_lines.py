@@ -94,7 +94,9 @@ def find_declared_version(path: Path) -> int | None:
     if "version" not in expressions:
         return DEFAULT_VERSION
     version = getattr(expressions["version"], "value", None)
-    return version if type(version) is int else None
+    if type(version) is int:
+        return version
+    return None
 
 
 def _find_nodes(path: Path, kind: type[ast.AST]) -> list[Any]:

@@ -10,17 +10,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.batch import live
-from pipeline.batch.batch_plan import BatchPlan, Selection
+from pipeline.batch.batch_plan import Selection
 from pipeline.batch.live_report import LiveReport
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import Mode
 from pipeline.engine import closed_questions
-from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_template import CLOSED_KINDS, AnswerField
-from pipeline.gemini.models import Model
 from pipeline.store import runs
 from pipeline.store.database import Connection
 
@@ -37,28 +35,6 @@ def open_decisions(ws: WorkspaceSession) -> WorkspaceSession:
     if not closed_questions.list_closed_fields(ws.task):
         raise _no_closed_field_error(closed_questions.explain_open_field(ws.task))
     return ws.for_decisions()
-
-
-def leave_out_closed_fields(
-    plan: BatchPlan,
-    task: Task,
-    model: Model,
-    request_count: int,
-) -> BatchPlan:
-    """Return a plan whose requests do not ask about the closed fields of a mixed task.
-
-    Args:
-        plan: The rows and tokens of requests about all fields.
-        task: The mixed task.
-        model: The generating model.
-        request_count: The requests of the plan that have the closed fields.
-    """
-    saved_usage = RequestBuilder(task, model).closed_field_usage
-    usage = plan.usage._replace(
-        prompt=max(0, plan.usage.prompt - request_count * saved_usage.prompt),
-        answer=max(0, plan.usage.answer - request_count * saved_usage.answer),
-    )
-    return replace(plan, usage=usage)
 
 
 def open_other_fields(decide_ws: WorkspaceSession) -> WorkspaceSession:

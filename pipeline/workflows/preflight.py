@@ -40,11 +40,11 @@ from pipeline.gemini.models import (
     MONTHLY_SPENDING_CAPS,
     PRICE_SHARE_BY_SERVICE_TIER,
 )
-from pipeline.gemini.usage import Usage, calculate_cost
+from pipeline.gemini.usage import calculate_cost
 from pipeline.quality import pilot
 from pipeline.quality.figures import compute_percentile
 from pipeline.store import batches, money
-from pipeline.workflows import decisions
+from pipeline.workflows import decision_plans
 from pipeline.workflows.mode_choice import (
     CHEAPEST_REASON,
     ModeEstimate,
@@ -351,10 +351,9 @@ def _with_decide_mode(
     is_mixed = closed_questions.is_mixed(task)
     if is_mixed:
         other_mode = preflight.recommended or Mode.BATCH.value
-        other_plan = preflight.plan
-        # Measured tokens of past requests stay, because these may have left out the fields, too.
-        if preflight.known.answer is None:
-            other_plan = decisions.leave_out_closed_fields(other_plan, task, ws.model, decide.count)
+        other_plan = decision_plans.plan_other_fields(
+            ws, preflight.plan, preflight.known, request_count=decide.count
+        )
         decide = decide.followed_by(replace(estimator, plan=other_plan).estimate_mode(other_mode))
         fields = f"`{'`, `'.join(closed_fields)}`"
         others = f", then the other fields by {other_mode}"
@@ -377,29 +376,9 @@ def _with_decide_mode(
 
 
 def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
-    """Return the estimate of asking a decision model about the closed fields of a plan's rows.
-
-    Rows whose closed fields are answered already are left out. The prompt tokens of each row are
-    those of the plan, plus those of the questions about the closed fields. The measured tokens of
-    past decisions correct the sum.
-    """
+    """Return the estimate of asking a decision model about the closed fields of a plan's rows."""
     decide_ws = ws.for_decisions()
-    lines = closed_questions.QuestionLines(ws.task, decide_ws.model)
-    with ws.store.read() as tx:
-        calibration = budget.load_calibration(tx, decide_ws.extractor)
-        decided_rows = claiming.count_partly_answered(tx, ws.task)
-    request_count = max(0, plan.requests - decided_rows)
-    prompt_tokens = request_count * lines.question_tokens
-    if plan.requests:
-        prompt_tokens += plan.counted_prompt_tokens * request_count // plan.requests
-    usage = calibration.applied(Usage(prompt=prompt_tokens), count=request_count)
-    decide_plan = replace(
-        plan,
-        requests=request_count,
-        usage=usage,
-        control_requests=0,
-        control_cost=0.0,
-    )
+    decide_plan = decision_plans.plan_decisions(ws, decide_ws, plan)
     estimator = _PlanEstimator.from_workspace(decide_ws, decide_plan, is_pilot_waived=True)
     return estimator.estimate_calls(Mode.DECIDE)
 
