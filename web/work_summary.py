@@ -42,8 +42,9 @@ def summarize_work(work: Mapping[str, Any]) -> str:
 def _summarize_judge(result: Mapping[str, Any]) -> str:
     """Return a line about a finished `judge`: rows judged, judged before, failed and left out.
 
-    Failed and left out rows are counted by reason. The cost in USD follows the judged rows. If the
-    command was stopped, its reason is at the end.
+    Failed and left out rows are counted by reason. Counts of 0 are not in the line. The cost in USD
+    follows the judged rows. If the command was stopped, its reason is at the end. If no row was
+    selected, the line only says that there is nothing to judge.
 
     Args:
         result: The JSON document of the command.

@@ -72,15 +72,15 @@ def prepare_batches(
     prepared until then stay.
 
     Returns:
-        The numbers of the batches, why no further batch was prepared, and how many rows got a
-        copied answer instead.
+        The numbers of the batches, why no further batch was prepared, and how many rows got the
+        stored answer of an equal row instead.
 
     Raises:
         InconsistentError: The folder has a result file without a batch, so the database is an older
-            copy. Or another process took rows, the budget or the quota of a single batch in each of
-            MAX_TRIES tries.
-        StateConflictError, LockLostError: Another process took a row or a lock in each of MAX_TRIES
-            preparations.
+            copy. Or another process took rows, the budget or the quota of the same batch MAX_TRIES
+            times.
+        StateConflictError, LockLostError: Another process took a row or a lock, and the beginning
+            again did not help MAX_TRIES times.
     """
     preparation = Preparation(ws, selection, bar)
     numbers = list[int]()

@@ -430,13 +430,13 @@ class Settings:
     def confirmed_server(self) -> Secret:
         """The address of the API, to which the key is sent.
 
-        A person must confirm it once for the workspace. Until then, each access asks at the
-        terminal, unless FINDABLE_TRUST confirms it. Google's address and an address from Python
+        A person must confirm it once for the workspace: FINDABLE_TRUST names it, or the person
+        says yes at the terminal, and the yes is stored. Google's address and an address from Python
         code need no confirmation.
 
         Raises:
-            ConfigurationError: The address needs a confirmation and nobody confirms it. Also,
-                without a question, if `.env` set the address but not the key.
+            ConfigurationError: The address needs a confirmation and nobody confirms it. Or `.env`
+                set the address, but not the key; then nobody is asked.
         """
         server = self.base_url or Secret.url(GOOGLE_URL)
         source = self.sources.get("base_url", "")

@@ -76,8 +76,9 @@ def locate_member(
 def find_declared_version(path: Path) -> int | None:
     """Return the version that a task's file declares, or None if it cannot be told.
 
-    The file is parsed, not run. It cannot be told if the file is missing or no Python, if it has no
-    or several calls of `Task(…)`, or if `version=` is not a plain number.
+    The file is parsed, not run. A `Task(…)` without `version=` declares DEFAULT_VERSION. The
+    version cannot be told if the file is missing or no Python, if it has no or several calls of
+    `Task(…)`, if `version=` is not a plain number, or if arguments are unpacked from a dict.
     """
     calls = [
         call

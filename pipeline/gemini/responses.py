@@ -325,6 +325,9 @@ def _parse_error(error: Any) -> ParsedReply:
 def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, str]:
     """Return outcome, reason, finish reason and text of the first candidate.
 
+    The reason is our code for the outcome, such as `ok` or `prompt-blocked`. The finish reason is
+    the API's; with the text it decides the outcome, see `_classify_finish`.
+
     Without candidates the outcome is REFUSED, and the finish reason is the API's reason for
     blocking the prompt, or "". A candidate that is not an object is INVALID.
     """

@@ -343,8 +343,10 @@ class _IndexBuilder:
     ) -> IndexReport:
         """Write the build from a snapshot, verify it, check the gates and promote it.
 
-        Corrects the link `current` first. If the user wants the best share of words, it is measured
-        on judged queries before the gates; a service may charge for embedding them.
+        To promote a build is to point the link `current` to it and to record that; a wrong link is
+        corrected first. Entries whose text the model refused are left out, and the report has their
+        reasons. If the user wants the best share of words, it is measured on judged queries before
+        the gates; a service may charge for embedding them.
 
         Args:
             lock: The index lock, taken by the caller.
@@ -357,7 +359,8 @@ class _IndexBuilder:
             GateError: The build failed a gate, and `worse_ok` is not set; it is not promoted.
             InconsistentError: A check of the build failed. Also, without `worse_ok`, if the
                 database is older than the build in service.
-            RemoteError: An embedding call failed, or the model refused a text in this step.
+            RemoteError: An embedding call failed, or the model refused the text of an entry that
+                was new since the embedding of all entries.
         """
         ws = self._ws
         self._builds.correct_link(ws.store)
@@ -429,7 +432,7 @@ class _IndexBuilder:
         now. The progress bar advances by all entries, also the refused ones.
 
         Raises:
-            RemoteError: An embedding call failed, or the model refused a text in this step.
+            RemoteError: An embedding call failed, or the model refused the text of such an entry.
         """
         entry_count = 0
         refused_keys = self._embedder.refusal_reasons

@@ -112,7 +112,8 @@ def _create_query_check(
         find_faults: Returns the messages; the check calls it with one snapshot of the database.
         consequence: Why each of the findings matters.
         next_step: The hint of each finding, as a text or a command hint.
-        is_contradiction: Whether the findings contradict the stored data.
+        is_contradiction: Whether a finding means that stored data contradict each other. These
+            findings make `doctor` fail; others are warnings.
     """
 
     def check(report: DoctorReport) -> Iterator[RowFault]:

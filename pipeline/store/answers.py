@@ -355,13 +355,13 @@ def is_preferred(
     """Return the SQL condition that an answer is the preferred one of its row.
 
     One answer of each row meets the condition: the candidate that comes first in the order of
-    preference. Candidates are the row's applied answers that the arguments select. Other answers
-    never meet the condition. By default all applied answers are candidates, corrections included.
+    preference. Candidates are the row's applied answers, those that were stored and not forgotten.
+    Without `version`, they are of all versions, and corrections are among them.
 
     Args:
         preference: The task, and the order of preference, in which corrections come first.
         version: Only answers of this version or prompt version are candidates.
-        corrected: With `version`, the corrections are candidates, too.
+        corrected: Only used with `version`: the corrections are candidates, too.
         per_version: The newest candidate of each version meets the condition, instead of one answer
             of each row. Corrections are a version.
     """

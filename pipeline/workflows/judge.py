@@ -97,8 +97,10 @@ class JudgeReport:
         return self.open_rows - self.judged
 
     def document(self) -> dict[str, Any]:
-        """Return the report as JSON members: counts, costs in USD, and why the run ended early.
+        """Return the report as JSON members.
 
+        They are the model, the fields and the sample, the counts of rows and calls, the estimated
+        and the real cost in USD, the shares of supported answers, and why the run ended early.
         `failed` has the number of failed rows by reason, most frequent first.
         """
         live_report = self.live

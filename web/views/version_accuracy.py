@@ -95,9 +95,16 @@ def find_version_accuracy(
 def _find_unasked_version(
     choices: VersionChoices, report: AccuracyReport, present_version: str
 ) -> str:
-    """Return the version in use if labelled rows lack its answers, but other rows have them.
+    """Return the version in use if labelled rows should be asked with it, or "" if not.
 
-    It is "" if the version answered all labelled rows that can be compared.
+    - If the report compares the version, they should be asked if it lacks an answer to any of them.
+    - If the report does not compare it, they should be asked only if the version has answers, but
+      none to a labelled row. Without any answer of the version, the result is "".
+
+    Args:
+        choices: The stored versions, and those that answered labelled rows.
+        report: The accuracy of two versions.
+        present_version: The version in use; without a model it means this version of any model.
     """
     if report.present_index is not None:
         return report.versions[report.present_index].version if report.unasked_rows else ""
