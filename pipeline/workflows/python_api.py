@@ -849,26 +849,22 @@ class Answers(RowCollection, Generic[A_co]):
 def _choose_version(
     settings: Settings, task: Task, tx: Connection, extractor: str | None
 ) -> str | None:
-    """Return the version whose answers are read, by the same rules as an export.
+    """Return the version whose answers are read; an export chooses by the same rules.
 
-    The first rule that applies decides:
+    A requested version is returned. If none is requested:
 
-    1. The requested version.
-    2. The version of the settings, even if it has no answers yet.
-    3. For a user task without preferred versions, its declared version, even without answers.
-    4. The most preferred version with answers.
+    - People have no choice of version, because each row has a single answer that counts: None.
+    - The version of the settings comes first. A user task without preferred versions has its
+      declared version next. Both are returned even if they have no answers yet.
+    - Otherwise it is the most preferred version with answers, and "" if no version has any.
+    - If several models answered under the version of a user task, its name without a model is
+      returned, which means the answers of all of them.
 
     Args:
         settings: The settings of the workspace.
         task: The task with the answers.
         tx: A transaction.
-        extractor: The requested version, or None for the default.
-
-    Returns:
-        The version. For a user task without a requested version, it is joined with the other models
-        that answered under its prompt version, because they asked the same question. None for
-        people without a requested version: their export has no choice of version, because each row
-        has a single answer that counts. "" if there are no answers.
+        extractor: The requested version, or None.
 
     Raises:
         InputError: The requested version never had an answer.

@@ -145,14 +145,15 @@ def _render_change(
     typed: QuestionForm | None,
     error_message: str,
 ) -> HTMLResponse:
-    """Render the form of a change, and what its latest step has reached.
+    """Render the form that changes a task's question, with the progress of the latest change.
 
     Args:
         app_state: The state of the page.
         task: The task.
-        typed: The form as it was just submitted; None for the form of the latest change.
-        error_message: Why a step was refused. It is "" if no step was refused, or if the message is
-            in `typed`; then the error of the latest change, if any, is rendered.
+        typed: The form as it was just submitted, with its own errors; None for the form of the
+            latest change.
+        error_message: Why a step of the change was refused. If it is "", the error of the latest
+            change is rendered, if it has any.
     """
     with app_state.open_to_read(task) as ws:
         values = _question_values(app_state, ws.task)
