@@ -151,8 +151,9 @@ def _print_request_heading(part: str, request: Mapping[str, Any]) -> None:
 
 
 def _print_request(request: Mapping[str, Any]) -> None:
-    """Print the prompt of a request with its attachments; for decisions the questions with options.
+    """Print the prompt of a request with its attachments.
 
+    A request to a decision model has questions, too. They follow the prompt, with their options.
     Long texts of the prompt are cut. An attachment is printed as its media type and size.
     """
     if "questions" in request:

@@ -80,9 +80,11 @@ class RowImages:
         return ImageInspection(hashes, to_compact_json(states), unusable_reason)
 
     def add_to_row(self, task_row: TaskRow, row: Mapping[str, Any]) -> TaskRow | None:
-        """Return a row with its images before the text of its prompt, and the hash of both.
+        """Read the images of a row, and return the row with them before the text of its prompt.
 
-        Each image follows the name of its column if the task has several image columns.
+        Each image is read from its file or address, and becomes a JPEG of at most `side` pixels. If
+        the task has several image columns, the name of its column stands before each image. The
+        returned row's hash is that of its values and original images.
 
         Args:
             task_row: The row with its prompt.

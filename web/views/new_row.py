@@ -77,10 +77,11 @@ def _check_columns(form: Mapping[str, str], names: Collection[str]) -> None:
 
 
 def list_row_fields(data: Path, task: Task) -> list[tuple[str, bool, bool]]:
-    """Return (column, is part of the key, has a short text) of each field of a form for a row.
+    """Return (column, is part of the key, is one line) of each field of the form for a new row.
 
-    The columns are those of the task's source; the key comes first. A form has no field if no row
-    can be added to the task, or if it would have too many fields.
+    The columns are the recorded ones of the task's source, which is not read; the key comes first.
+    A field is one line if its column is part of the key, or of a kind in SHORT_KINDS. The list is
+    empty if no row can be added to the task, or if the form would have too many fields.
 
     Args:
         data: The folder of the workspace.
