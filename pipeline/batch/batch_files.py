@@ -30,7 +30,7 @@ from pipeline.core.errors import (
 from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.judge_questions import Judgement, read_judgements
-from pipeline.engine.judging import Provenance, provenance_of
+from pipeline.engine.request_outcomes import Provenance, provenance_of
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
 from pipeline.gemini.responses import ParsedReply, ResponseParser

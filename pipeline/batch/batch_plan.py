@@ -28,8 +28,8 @@ from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural
 from pipeline.engine import claiming
 from pipeline.engine.duplicates import EarlierRequests, find_duplicates
-from pipeline.engine.judging import JudgedReply
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
+from pipeline.engine.request_outcomes import RequestOutcome
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById, TaskLabels
@@ -97,7 +97,7 @@ class RequestDraft:
     # Hashes of the rows' input hashes, which need a tenth of the memory.
     input_keys: set[int] = field(default_factory=set)
     # Copied answers that are not stored yet.
-    copied_answers: list[JudgedReply] = field(default_factory=list)
+    copied_answers: list[RequestOutcome] = field(default_factory=list)
     # Rows that were asked, skipped or got a copied answer.
     seen_rows: int = 0
     # The last of these rows.

@@ -38,12 +38,12 @@ from pipeline.core.text import plural
 from pipeline.engine import claiming
 from pipeline.engine.closed_questions import is_mixed
 from pipeline.engine.duplicates import OpenIdsByHash, copy_to_duplicates
-from pipeline.engine.judging import (
-    JudgedReply,
+from pipeline.engine.request_outcomes import (
     Provenance,
-    judge_lines,
+    RequestOutcome,
     provenance_of,
-    write_judged_replies,
+    validate_lines,
+    write_outcomes,
 )
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import WriteResult
@@ -296,12 +296,12 @@ class _BatchIngest:
             if not ingested_ids:
                 self._hold_if_mixed_up(results, control_replies, provenance)
             results.mark_requested(make_request_key(batch.task, row_id) for row_id in ingested_ids)
-            judged_count = len(ingested_ids)
+            validated_count = len(ingested_ids)
             for page, contexts in self._claim_pages():
-                judgements = self._judge_page(results, page, contexts, provenance.model)
-                self._store_page(judgements, duplicate_inputs, provenance)
-                judged_count += len(page)
-                bar.show(judged_count)
+                request_outcomes = self._validate_page(results, page, contexts, provenance.model)
+                self._store_page(request_outcomes, duplicate_inputs, provenance)
+                validated_count += len(page)
+                bar.show(validated_count)
             control_cost = sum(
                 provenance.cost_of(reply, ws.now())
                 for replies in control_replies.values()
@@ -363,19 +363,19 @@ class _BatchIngest:
                 contexts = store.query(self.task.rows.read, [claim.item_id for claim in page])
             yield page, contexts
 
-    def _judge_page(
+    def _validate_page(
         self,
         results: ResultFile,
         page: Sequence[RowClaim],
         contexts: Mapping[str, Any],
         model: Model,
-    ) -> list[JudgedReply]:
+    ) -> list[RequestOutcome]:
         """Validate the replies to a page's claims, and return the outcome of each claim, in order.
 
         A reply that has only the open fields is validated together with the stored partial answer
         to the same input. The outcome also depends on whether the task has changed since the batch
-        was made. A claim without a line in the result gets the outcome of `_judge_missing`. Nothing
-        is written.
+        was made. A claim without a line in the result gets the outcome of `_explain_missing`.
+        Nothing is written.
 
         Args:
             contexts: Row id to the row, for tasks that need the row to validate its answer.
@@ -385,20 +385,20 @@ class _BatchIngest:
         lines_by_claim = results.find_lines(keys)
         answers_by_hash = self._read_partial_answers(page, model)
 
-        judgements = []
+        request_outcomes = []
         for claim, lines in zip(page, lines_by_claim, strict=True):
-            judgement = judge_lines(
+            request_outcome = validate_lines(
                 self.task,
                 claim,
                 lines,
-                default=self._judge_missing(claim),
+                default=self._explain_missing(claim),
                 model=model,
                 partial_answer=answers_by_hash.get(claim.input_hash),
                 row=contexts.get(claim.item_id),
                 is_changed=self.batch.fingerprint != self.task.fingerprint,
             )
-            judgements.append(judgement)
-        return judgements
+            request_outcomes.append(request_outcome)
+        return request_outcomes
 
     def _read_partial_answers(
         self,
@@ -419,7 +419,7 @@ class _BatchIngest:
 
     def _store_page(
         self,
-        judgements: Sequence[JudgedReply],
+        request_outcomes: Sequence[RequestOutcome],
         duplicate_inputs: OpenIdsByHash,
         provenance: Provenance,
     ) -> None:
@@ -433,18 +433,18 @@ class _BatchIngest:
         batch, adds the outcomes of the rows to `row_outcomes`.
 
         Args:
-            judgements: The validated replies of the page.
+            request_outcomes: The validated replies of the page.
             duplicate_inputs: Input hash to the open rows with this input.
         """
         now = self.ws.now
-        for judgement in judgements:
-            if judgement.answer is not None:
-                self.fields_with_confidences.update(judgement.confidences)
+        for request_outcome in request_outcomes:
+            if request_outcome.answer is not None:
+                self.fields_with_confidences.update(request_outcome.confidences)
         with self.ws.store.write(patience_s=self.patience_s) as tx:
-            write_result = write_judged_replies(
+            write_result = write_outcomes(
                 tx,
                 self.task,
-                judgements,
+                request_outcomes,
                 provenance=provenance,
                 now=now(),
             )
@@ -453,13 +453,15 @@ class _BatchIngest:
                 copied_ids = copy_to_duplicates(
                     tx,
                     self.task,
-                    judgements,
+                    request_outcomes,
                     write_result,
                     duplicate_inputs,
                     provenance=provenance,
                     now=now(),
                 )
-            left_out_values = sum(judgement.dropped_value_count for judgement in judgements)
+            left_out_values = sum(
+                request_outcome.dropped_value_count for request_outcome in request_outcomes
+            )
             if left_out_values:
                 marks.record_left_out_values(
                     tx,
@@ -470,7 +472,7 @@ class _BatchIngest:
             if self._is_live:
                 self.row_outcomes += self._list_row_outcomes(
                     tx,
-                    judgements,
+                    request_outcomes,
                     write_result,
                     duplicate_inputs,
                     copied_ids,
@@ -479,7 +481,7 @@ class _BatchIngest:
     def _list_row_outcomes(
         self,
         tx: Connection,
-        judgements: Sequence[JudgedReply],
+        request_outcomes: Sequence[RequestOutcome],
         write_result: WriteResult,
         duplicate_inputs: OpenIdsByHash,
         copied_ids: set[str],
@@ -497,40 +499,40 @@ class _BatchIngest:
         parked together with its row of the page. A row that is still open is left out.
 
         Args:
-            judgements: The validated replies of the page.
+            request_outcomes: The validated replies of the page.
             write_result: Which of their rows took an answer, could not take it (blocked), or were
                 parked.
             copied_ids: Other rows with the same inputs that got an answer or a failed attempt, or
                 were parked.
         """
-        judged_ids = [judgement.claim.item_id for judgement in judgements]
-        open_ids = set(claiming.filter_claimable(tx, self.task, [*judged_ids, *copied_ids]))
+        asked_ids = [request_outcome.claim.item_id for request_outcome in request_outcomes]
+        open_ids = set(claiming.filter_claimable(tx, self.task, [*asked_ids, *copied_ids]))
         park_reasons = dict[str, str]()
-        for judgement in judgements:
-            row_id = judgement.claim.item_id
-            if judgement.is_partial:
+        for request_outcome in request_outcomes:
+            row_id = request_outcome.claim.item_id
+            if request_outcome.is_partial:
                 yield RowOutcome(row_id, "")
                 continue
-            if judgement.answer is None:
-                reason = judgement.reason
+            if request_outcome.answer is None:
+                reason = request_outcome.reason
             else:
                 reason = write_result.blocked.get(row_id, NOT_APPLIED_REASON)
-            is_missing = judgement.outcome is Outcome.MISSING
-            has_failed = judgement.outcome in {Outcome.REFUSED, Outcome.INVALID}
+            is_missing = request_outcome.outcome is Outcome.MISSING
+            has_failed = request_outcome.outcome in {Outcome.REFUSED, Outcome.INVALID}
             yield RowOutcome(
                 row_id,
                 "" if row_id in write_result.applied else reason,
                 may_retry=has_failed and row_id in open_ids,
                 was_called=not is_missing or bool(self.no_reply_reasons.get(row_id)),
             )
-            if judgement.answer is None and row_id in write_result.parked:
-                duplicate_ids = duplicate_inputs.get(judgement.claim.input_hash, ())
+            if request_outcome.answer is None and row_id in write_result.parked:
+                duplicate_ids = duplicate_inputs.get(request_outcome.claim.input_hash, ())
                 park_reasons |= dict.fromkeys(duplicate_ids, write_result.parked[row_id])
 
         for row_id in sorted(copied_ids - open_ids):
             yield RowOutcome(row_id, park_reasons.get(row_id, ""))
 
-    def _judge_missing(self, claim: RowClaim) -> JudgedReply:
+    def _explain_missing(self, claim: RowClaim) -> RequestOutcome:
         """Return the outcome MISSING of a request without a line in the result.
 
         Charged failures count against the row. An uncharged failure is counted apart, and parks the
@@ -544,7 +546,7 @@ class _BatchIngest:
         batch = self.batch
         if self._is_live:
             reason = self.no_reply_reasons.get(claim.item_id) or self.default_reason
-            return JudgedReply(
+            return RequestOutcome(
                 claim,
                 Outcome.MISSING,
                 reason,
@@ -554,9 +556,9 @@ class _BatchIngest:
 
         is_cancelled = batch.cancel_asked_at is not None
         if remote_state(batch.remote_word) is RemoteState.SUCCEEDED and not is_cancelled:
-            return JudgedReply(claim, Outcome.MISSING, NO_LINE)
+            return RequestOutcome(claim, Outcome.MISSING, NO_LINE)
         reason = f"{NO_LINE}: {batch.reason}"
-        return JudgedReply(
+        return RequestOutcome(
             claim,
             Outcome.MISSING,
             reason,

@@ -44,8 +44,8 @@ from pipeline.core.progress import ProgressBar
 from pipeline.core.states import Mode
 from pipeline.engine import claiming
 from pipeline.engine.duplicates import write_copied_answers
-from pipeline.engine.judging import Provenance
 from pipeline.engine.request_builder import PlannedRequest
+from pipeline.engine.request_outcomes import Provenance
 from pipeline.engine.session import WorkspaceSession
 from pipeline.store import batches
 from pipeline.store.database import Connection, Store

@@ -17,7 +17,7 @@ from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.states import BatchState, Outcome, RemoteState
-from pipeline.engine.judging import JudgedReply, provenance_of
+from pipeline.engine.request_outcomes import RequestOutcome, provenance_of
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.client import Client
 from pipeline.gemini.control_requests import CONTROL_KEYS
@@ -156,8 +156,8 @@ def _mark_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatc
     with ws.store.write() as tx:
         batches.update_if_submitted(tx, batch, remote_word=remote.state_name)
         while page := claims.claimed_rows(tx, batch.number, limit=PAGE_ROWS):
-            judgements = [
-                JudgedReply(
+            request_outcomes = [
+                RequestOutcome(
                     claim,
                     Outcome.MISSING,
                     reason,
@@ -166,7 +166,7 @@ def _mark_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatc
                 )
                 for claim in page
             ]
-            write_failures(tx, ws.task, ws.now, judgements, source=provenance)
+            write_failures(tx, ws.task, ws.now, request_outcomes, source=provenance)
         abandon_batch(tx, batch, reason=reason, now=ws.now())
 
 

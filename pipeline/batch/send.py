@@ -28,8 +28,8 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.states import BatchState, Outcome
 from pipeline.core.text import plural
 from pipeline.engine.duplicates import copy_to_duplicates
-from pipeline.engine.judging import JudgedReply, Provenance, write_judged_replies
 from pipeline.engine.request_builder import explain_schema_refusal
+from pipeline.engine.request_outcomes import Provenance, RequestOutcome, write_outcomes
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import WriteResult
@@ -494,8 +494,8 @@ class _Send(NamedTuple):
         """
         ws = self.ws
         provenance = Provenance(batch.number, batch.extractor, ws.model, batch.fingerprint)
-        judgement = JudgedReply(claim, Outcome.REFUSED, f"{REFUSED_AT_CREATE}: {reason}")
-        write_result = write_failures(tx, ws.task, ws.now, [judgement], source=provenance)
+        request_outcome = RequestOutcome(claim, Outcome.REFUSED, f"{REFUSED_AT_CREATE}: {reason}")
+        write_result = write_failures(tx, ws.task, ws.now, [request_outcome], source=provenance)
         names = ws.task.rows.table(tx).read_names(tx, [claim.item_id])
         row_name = names.get(claim.item_id, claim.item_id)
         is_parked = bool(write_result.parked)
@@ -523,7 +523,7 @@ def write_failures(
     tx: Connection,
     task: Task,
     now: Callable[[], datetime],
-    judgements: Sequence[JudgedReply],
+    request_outcomes: Sequence[RequestOutcome],
     *,
     source: Provenance,
 ) -> WriteResult:
@@ -531,8 +531,8 @@ def write_failures(
 
     Runs in the caller's transaction. A row is parked if it has failed too often.
     """
-    write_result = write_judged_replies(tx, task, judgements, provenance=source, now=now())
-    copy_to_duplicates(tx, task, judgements, write_result, None, provenance=source, now=now())
+    write_result = write_outcomes(tx, task, request_outcomes, provenance=source, now=now())
+    copy_to_duplicates(tx, task, request_outcomes, write_result, None, provenance=source, now=now())
     return write_result
 
 

@@ -735,7 +735,7 @@ def _validated_answer(
                 valid_answer = None
                 reason = f"it has {plural(left_out_count, 'value')} too many"
             else:
-                valid_answer, reason = task.answers.judge(valid_answer, row, input_hash="")
+                valid_answer, reason = task.answers.validate(valid_answer, row, input_hash="")
     except FindableError:
         raise
     # Validators and `check` are the user's code, which may raise anything or end the program.

@@ -13,8 +13,13 @@ from typing import NamedTuple
 
 from pipeline.core.states import Outcome
 from pipeline.engine import claiming
-from pipeline.engine.judging import JudgedReply, Provenance, judge_reply, write_judged_replies
 from pipeline.engine.request_builder import PlannedRequest
+from pipeline.engine.request_outcomes import (
+    Provenance,
+    RequestOutcome,
+    validate_reply,
+    write_outcomes,
+)
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskRow, WriteResult
 from pipeline.gemini import responses
@@ -32,8 +37,8 @@ class EarlierRequests(NamedTuple):
 
     # Rows whose input is in a request that has no reply yet.
     running_ids: frozenset[str] = frozenset()
-    # Judged replies with a copied answer, not written yet, by row id.
-    copied_answers: Mapping[str, JudgedReply] = {}
+    # Outcomes with a copied answer, not written yet, by row id.
+    copied_answers: Mapping[str, RequestOutcome] = {}
 
 
 def find_duplicates(
@@ -76,7 +81,7 @@ def find_duplicates(
         tx, task.name, extractor, task.fingerprint, list(unique_ids)
     )
 
-    copied_answers = dict[str, JudgedReply]()
+    copied_answers = dict[str, RequestOutcome]()
     for row in rows:
         for donor_id in dict.fromkeys(donor_ids.get(row.id, ())):
             stored = stored_answers.get((donor_id, row.input_hash))
@@ -103,7 +108,7 @@ def count_waiting_rows(tx: Connection, task: Task, version: str) -> int:
 def write_copied_answers(
     tx: Connection,
     task: Task,
-    judgements: Sequence[JudgedReply],
+    request_outcomes: Sequence[RequestOutcome],
     *,
     provenance: Provenance,
     now: datetime,
@@ -113,17 +118,21 @@ def write_copied_answers(
     Returns:
         The number of rows that were written; rows that the database refused are parked instead.
     """
-    row_ids = [judgement.claim.item_id for judgement in judgements]
+    row_ids = [request_outcome.claim.item_id for request_outcome in request_outcomes]
     open_ids = set(claiming.filter_claimable(tx, task, row_ids))
-    open_judgements = [judgement for judgement in judgements if judgement.claim.item_id in open_ids]
-    write_result = write_judged_replies(tx, task, open_judgements, provenance=provenance, now=now)
-    return len(open_judgements) - len(write_result.blocked)
+    open_outcomes = [
+        request_outcome
+        for request_outcome in request_outcomes
+        if request_outcome.claim.item_id in open_ids
+    ]
+    write_result = write_outcomes(tx, task, open_outcomes, provenance=provenance, now=now)
+    return len(open_outcomes) - len(write_result.blocked)
 
 
 def copy_to_duplicates(
     tx: Connection,
     task: Task,
-    judgements: Sequence[JudgedReply],
+    request_outcomes: Sequence[RequestOutcome],
     write_result: WriteResult,
     open_ids_by_hash: OpenIdsByHash | None,
     *,
@@ -138,10 +147,10 @@ def copy_to_duplicates(
     - Any other failure is not copied.
 
     Only rows that can be claimed now, and whose input did not change, are written. Call it in the
-    transaction that wrote `judgements`.
+    transaction that wrote `request_outcomes`.
 
     Args:
-        judgements: Judged replies of asked rows that were just written.
+        request_outcomes: Outcomes of asked rows that were just written.
         write_result: Result of writing them; it names the rows that were parked.
         open_ids_by_hash: Ids of the open rows that may be written, by input hash. If None, they are
             looked up here, but only for the inputs of parked rows; answers of rows that were not
@@ -152,51 +161,54 @@ def copy_to_duplicates(
     """
     if open_ids_by_hash is None:
         parked_hashes = [
-            judgement.claim.input_hash
-            for judgement in judgements
-            if judgement.claim.item_id in write_result.parked
+            request_outcome.claim.input_hash
+            for request_outcome in request_outcomes
+            if request_outcome.claim.item_id in write_result.parked
         ]
         open_ids_by_hash = task.rows.find_open_by_hash(tx, parked_hashes)
 
     ended = [
-        judgement
-        for judgement in judgements
-        if judgement.claim.input_hash in open_ids_by_hash
-        and (judgement.answer is not None or judgement.claim.item_id in write_result.parked)
+        request_outcome
+        for request_outcome in request_outcomes
+        if request_outcome.claim.input_hash in open_ids_by_hash
+        and (
+            request_outcome.answer is not None
+            or request_outcome.claim.item_id in write_result.parked
+        )
     ]
     equal_ids = list[str]()
-    for judgement in ended:
-        claim = judgement.claim
+    for request_outcome in ended:
+        claim = request_outcome.claim
         equal_ids.extend(key for key in open_ids_by_hash[claim.input_hash] if key != claim.item_id)
     open_ids = set(claiming.filter_claimable(tx, task, equal_ids))
     open_rows = {row.id: row for row in task.prompt.make_rows(task.rows.read(tx, list(open_ids)))}
 
-    copied = list[JudgedReply]()
+    copied = list[RequestOutcome]()
     parked = dict[RowClaim, str]()
-    for judgement in ended:
-        claim = judgement.claim
+    for request_outcome in ended:
+        claim = request_outcome.claim
         for row_id in open_ids_by_hash[claim.input_hash]:
             row = open_rows.get(row_id)
             if row is None or row.input_hash != claim.input_hash:
                 continue
             del open_rows[row_id]
             row_claim = RowClaim(row_id, row.input_hash, is_copy=True)
-            if judgement.answer is None:
+            if request_outcome.answer is None:
                 parked[row_claim] = write_result.parked[claim.item_id]
-            elif judgement.reply is not None:
-                copied_judgement = judge_reply(
+            elif request_outcome.reply is not None:
+                copied_outcome = validate_reply(
                     task,
                     row_claim,
-                    judgement.reply,
+                    request_outcome.reply,
                     row=row.context,
                     is_changed=provenance.fingerprint != task.fingerprint,
                 )
-                copied.append(copied_judgement._replace(confidences=judgement.confidences))
+                copied.append(copied_outcome._replace(confidences=request_outcome.confidences))
 
-    write_judged_replies(tx, task, copied, provenance=provenance, now=now)
+    write_outcomes(tx, task, copied, provenance=provenance, now=now)
     outcomes = claims.ClaimOutcomes((), parked, ())
     claims.record_ended(tx, task.name, provenance.extractor, outcomes, now=now)
-    copied_ids = {judgement.claim.item_id for judgement in copied}
+    copied_ids = {request_outcome.claim.item_id for request_outcome in copied}
     return copied_ids | {claim.item_id for claim in parked}
 
 
@@ -206,8 +218,8 @@ def _copy_answer(
     stored: answers.StoredAnswer,
     *,
     is_own: bool,
-) -> JudgedReply | None:
-    """Return a stored answer as the judged reply of a row; None if the row cannot use it.
+) -> RequestOutcome | None:
+    """Return a stored answer as the outcome of a row; None if the row cannot use it.
 
     A row cannot use an answer that is unreadable or invalid for the row. Writes nothing.
 
@@ -222,7 +234,7 @@ def _copy_answer(
     if is_own and (stored.applied or not any(answer.model_dump().values())):
         return None
 
-    valid_answer, _ = task.answers.judge(answer, row.context, input_hash=row.input_hash)
+    valid_answer, _ = task.answers.validate(answer, row.context, input_hash=row.input_hash)
     if valid_answer is None:
         return None
 
@@ -233,7 +245,7 @@ def _copy_answer(
         model_version=stored.model_version,
         response_id=stored.response_id,
     )
-    return JudgedReply(
+    return RequestOutcome(
         claim,
         Outcome.ANSWERED,
         "ok",

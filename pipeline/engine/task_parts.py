@@ -50,7 +50,7 @@ class TaskRow(NamedTuple):
     prompt: "Prompt"
     # Hash of the input that the prompt was made from.
     input_hash: str
-    # The row itself, if the task needs it to judge an answer.
+    # The row itself, if the task needs it to validate an answer.
     context: Any = None
 
 
@@ -74,7 +74,7 @@ class WriteResult:
     # Rows whose answer the database refused or that can have none; they are parked, with the
     # reason.
     blocked: dict[str, str] = field(default_factory=dict)
-    # Blocked rows and rows that failed too often, with the reason. `write_judged_replies` fills it.
+    # Blocked rows and rows that failed too often, with the reason. `write_outcomes` fills it.
     parked: dict[str, str] = field(default_factory=dict)
 
     def __or__(self, other: "WriteResult") -> "WriteResult":
@@ -330,7 +330,7 @@ class OwnTables:
 class TaskRows(ABC):
     """Rows that a task asks about."""
 
-    # Columns that are read to ask about a row, to hash it and to judge its answer.
+    # Columns that are read to ask about a row, to hash it and to validate its answer.
     columns: Sequence[str]
     labels: TaskLabels
     task_name: str
@@ -453,21 +453,21 @@ class TaskRows(ABC):
 
 @dataclass(eq=False, kw_only=True)
 class TaskAnswers(ABC):
-    """How answers are judged, written, removed and corrected."""
+    """How answers are validated, written, removed and corrected."""
 
     # The rows that are answered.
     rows: TaskRows
 
     @property
     def needs_row(self) -> bool:
-        """Return whether an answer can be judged only together with its row."""
+        """Return whether an answer can be validated only together with its row."""
         return False
 
     def limit(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
         """Return an answer cut to the values that may be stored, and the number of cut values."""
         return answer, 0
 
-    def judge(
+    def validate(
         self,
         answer: "BaseModel",
         row: Any,

@@ -80,18 +80,18 @@ class UserAnswers(TaskAnswers):
             or self.rows.record.words.get("quotes_in") is not None
         )
 
-    def judge(
+    def validate(
         self,
         answer: "BaseModel",
         row: Any,
         *,
         input_hash: str,
     ) -> "tuple[BaseModel | None, str]":
-        """Check an answer as `TaskAnswers.judge` does; refuse values that no database can store."""
+        """Check an answer against its row; refuse values that no database can store."""
         reason = find_unstorable_reason(answer)
         if reason:
             return None, reason
-        return super().judge(answer, row, input_hash=input_hash)
+        return super().validate(answer, row, input_hash=input_hash)
 
     def check_against_row(
         self,

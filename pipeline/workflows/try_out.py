@@ -26,8 +26,8 @@ from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import format_object, plural
 from pipeline.engine import claiming, closed_questions, task_registry
 from pipeline.engine.closed_questions import choose_response_parser
-from pipeline.engine.judging import PARTIAL_REASON, judge_reply
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
+from pipeline.engine.request_outcomes import PARTIAL_REASON, validate_reply
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskRow
@@ -544,17 +544,17 @@ def _validate_row_reply(
         return PartialAnswer(task_row.id, task_row.input_hash, reply.text, confidences)
 
     claim = RowClaim(task_row.id, task_row.input_hash)
-    judgement = judge_reply(
+    request_outcome = validate_reply(
         ws.task, claim, reply, partial_answer=partial_answer, row=task_row.context
     )
-    tried_row.outcome = judgement.outcome.value
-    if judgement.answer is None:
-        tried_row.reason = judgement.reason
+    tried_row.outcome = request_outcome.outcome.value
+    if request_outcome.answer is None:
+        tried_row.reason = request_outcome.reason
         tried_row.answer = None
         tried_row.confidences = {}
     else:
         tried_row.reason = ""
-        tried_row.answer = judgement.answer.model_dump(mode="json")
+        tried_row.answer = request_outcome.answer.model_dump(mode="json")
     return None
 
 

@@ -17,8 +17,8 @@ from pipeline.core.settings import Settings
 from pipeline.core.states import Outcome
 from pipeline.engine import echo
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
-from pipeline.engine.judging import judge_lines, judge_reply
 from pipeline.engine.request_builder import RequestBuilder
+from pipeline.engine.request_outcomes import validate_lines, validate_reply
 from pipeline.engine.task_parts import TaskRow
 from pipeline.engine.unregistered_task import UnregisteredTask
 from pipeline.gemini.models import load_models
@@ -119,19 +119,19 @@ def test_no_answer_of_another_row_is_accepted(
 
         for row, reply, right_reply in zip(rows, mixed_replies, replies, strict=True):
             claim = RowClaim(row.id, row.input_hash)
-            judgement = judge_lines(
+            request_outcome = validate_lines(
                 task,
                 claim,
                 [make_line(reply)],
-                default=judge_reply(task, claim, reply),
+                default=validate_reply(task, claim, reply),
                 model=MODEL,
             )
             if reply is right_reply:
-                assert judgement.answer == Answer(row=row.id)
+                assert request_outcome.answer == Answer(row=row.id)
             else:
-                assert judgement.outcome is Outcome.INVALID
-                assert judgement.answer is None
-                assert judgement.reason.startswith(echo.WRONG_CODE_REASON)
+                assert request_outcome.outcome is Outcome.INVALID
+                assert request_outcome.answer is None
+                assert request_outcome.reason.startswith(echo.WRONG_CODE_REASON)
 
 
 def test_code_is_removed_and_the_rest_of_a_reply_is_unchanged() -> None:
@@ -141,10 +141,12 @@ def test_code_is_removed_and_the_rest_of_a_reply_is_unchanged() -> None:
     text = f' {{ "row": "0" , "row_code":"{find_code(row)}",\n"price" : 0.1234567890123456 }} '
     plain_text = '{"row": "0", "price": 0.1234567890123456}'
     claim = RowClaim(row.id, row.input_hash)
-    judgement = judge_reply(task, claim, ParsedReply(Outcome.ANSWERED, "ok", text))
+    request_outcome = validate_reply(task, claim, ParsedReply(Outcome.ANSWERED, "ok", text))
     plain_reply = ParsedReply(Outcome.ANSWERED, "ok", plain_text)
-    assert judgement.answer == judge_reply(make_task(echo=False), claim, plain_reply).answer
-    assert judgement.answer is not None
+    assert (
+        request_outcome.answer == validate_reply(make_task(echo=False), claim, plain_reply).answer
+    )
+    assert request_outcome.answer is not None
 
 
 @pytest.mark.parametrize(
@@ -155,14 +157,14 @@ def test_other_codes_are_invalid(code: object) -> None:
     """A missing code and a code of another form are invalid with a reason."""
     task = make_task()
     [row] = make_rows(task, 1)
-    judgement = judge_reply(
+    request_outcome = validate_reply(
         task,
         RowClaim(row.id, row.input_hash),
         make_reply(row, row_code=code),
     )
-    assert judgement.answer is None
-    assert judgement.reason.startswith(echo.WRONG_CODE_REASON)
-    assert judgement.is_charged
+    assert request_outcome.answer is None
+    assert request_outcome.reason.startswith(echo.WRONG_CODE_REASON)
+    assert request_outcome.is_charged
 
 
 def test_unreadable_replies_keep_their_reason() -> None:
@@ -174,8 +176,8 @@ def test_unreadable_replies_keep_their_reason() -> None:
     twice = f'{{"row_code": "{code}", "row": "0", "row_code": "{code}"}}'
     texts = ["[]", '{"row": "0"', "", "null", "{}", '{"row": "0",}', '{"row": "0"} x', twice]
     for text in texts:
-        judgement = judge_reply(task, claim, ParsedReply(Outcome.ANSWERED, "ok", text))
-        assert judgement.outcome is Outcome.INVALID, text
+        request_outcome = validate_reply(task, claim, ParsedReply(Outcome.ANSWERED, "ok", text))
+        assert request_outcome.outcome is Outcome.INVALID, text
 
 
 def test_copied_reply_needs_no_code_of_its_own() -> None:
@@ -183,7 +185,7 @@ def test_copied_reply_needs_no_code_of_its_own() -> None:
     task = make_task()
     row, other_row = make_rows(task, 2)
     claim = RowClaim(other_row.id, row.input_hash, is_copy=True)
-    assert judge_reply(task, claim, make_reply(row)).answer == Answer(row="0")
+    assert validate_reply(task, claim, make_reply(row)).answer == Answer(row="0")
 
 
 def test_requests_of_another_declaration_need_no_code() -> None:
@@ -192,11 +194,11 @@ def test_requests_of_another_declaration_need_no_code() -> None:
     row, other_row = make_rows(task, 2)
     claim = RowClaim(row.id, row.input_hash)
     old_reply = make_reply(row, row_code=MISSING)
-    assert judge_reply(task, claim, old_reply, is_changed=True).answer == Answer(row="0")
-    assert judge_reply(task, claim, make_reply(other_row), is_changed=True).answer is None
+    assert validate_reply(task, claim, old_reply, is_changed=True).answer == Answer(row="0")
+    assert validate_reply(task, claim, make_reply(other_row), is_changed=True).answer is None
 
     former_task = make_task(echo=False)
-    assert judge_reply(former_task, claim, make_reply(row), is_changed=True).answer is not None
+    assert validate_reply(former_task, claim, make_reply(row), is_changed=True).answer is not None
 
 
 def test_codes_are_derived_from_task_row_and_input() -> None:

@@ -1,6 +1,6 @@
-"""Judge replies, and write answers and failed attempts into the database.
+"""Validate replies, and write answers and failed attempts into the database.
 
-A `JudgedReply` is the outcome of one request. `write_judged_replies` is the only function that
+A `RequestOutcome` is the outcome of one request. `write_outcomes` is the only function that
 writes answers and failed attempts. It runs in the caller's transaction and also ends the row's
 claim: the row is then answered, parked or open again.
 
@@ -58,7 +58,7 @@ PARTIAL_REASON = "closed fields decided"
 DIFFERENT_ANSWERS = "different-answers"
 
 
-class JudgedReply(NamedTuple):
+class RequestOutcome(NamedTuple):
     """The outcome of one request."""
 
     claim: RowClaim
@@ -80,7 +80,7 @@ class JudgedReply(NamedTuple):
 
 @dataclass(frozen=True)
 class Provenance:
-    """Origin of judged replies, which is stored with the answers."""
+    """Origin of request outcomes, which is stored with the answers."""
 
     # Batch number; None for copied answers.
     batch_number: int | None
@@ -136,18 +136,18 @@ def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
     return Provenance(batch.number, batch.extractor, model, batch.fingerprint, batch.way)
 
 
-def judge_lines(
+def validate_lines(
     task: Task,
     claim: RowClaim,
     lines: Iterable[bytes],
     *,
-    default: JudgedReply,
+    default: RequestOutcome,
     model: Model,
     partial_answer: PartialAnswer | None = None,
     row: Any = None,
     is_changed: bool = False,
-) -> JudgedReply:
-    """Judge the result lines of one request key, in file order; return a single outcome.
+) -> RequestOutcome:
+    """Validate the result lines of one request key, in file order; return a single outcome.
 
     A valid answer wins over failures, else the first failure counts. If valid answers differ, the
     outcome is invalid, because nothing shows which of them is right. If a decision model answered
@@ -159,22 +159,22 @@ def judge_lines(
         model: The model that was asked.
         partial_answer: The stored decision about closed fields of the same input, which is joined
             with a reply about the other fields.
-        row: Values of the row by column, if the task needs them to judge an answer.
+        row: Values of the row by column, if the task needs them to validate an answer.
         is_changed: The request was made from another declaration of the task, so a reply need not
             have a row code.
 
     Raises:
         ConfigurationError: A validator or `check` in the user's task file failed.
     """
-    answer: JudgedReply | None = None
-    failure: JudgedReply | None = None
+    answer: RequestOutcome | None = None
+    failure: RequestOutcome | None = None
     parse_response = choose_response_parser(task, model)
     is_partial = model.kind == "decide" and is_mixed(task)
     for line in lines:
         reply = responses.parse_result_line(line, parse_response)
         if is_partial and reply.outcome is Outcome.ANSWERED:
-            return _judge_partial_reply(claim, reply, model.name)
-        judgement = judge_reply(
+            return _accept_partial_reply(claim, reply, model.name)
+        request_outcome = validate_reply(
             task,
             claim,
             reply,
@@ -184,17 +184,17 @@ def judge_lines(
         )
         if reply.confidences:
             confidences = make_confidences(reply, model.name)
-            judgement = judgement._replace(confidences=confidences)
-        if judgement.outcome is not Outcome.ANSWERED:
-            failure = failure or judgement
+            request_outcome = request_outcome._replace(confidences=confidences)
+        if request_outcome.outcome is not Outcome.ANSWERED:
+            failure = failure or request_outcome
         elif answer is None:
-            answer = judgement
-        elif judgement.answer != answer.answer:
+            answer = request_outcome
+        elif request_outcome.answer != answer.answer:
             return answer._replace(outcome=Outcome.INVALID, reason=DIFFERENT_ANSWERS, answer=None)
     return answer or failure or default
 
 
-def judge_reply(
+def validate_reply(
     task: Task,
     claim: RowClaim,
     reply: responses.ParsedReply,
@@ -202,8 +202,8 @@ def judge_reply(
     partial_answer: PartialAnswer | None = None,
     row: Any = None,
     is_changed: bool = False,
-) -> JudgedReply:
-    """Judge one reply: a failure keeps its reason, any other reply must validate as an answer.
+) -> RequestOutcome:
+    """Validate one reply: a failure keeps its reason, any other reply must validate as an answer.
 
     An error of billing or permissions of the API key's account never leads to parking the row: it
     is neither charged to the row nor counted as a failure of the service (forgiven). Any other
@@ -214,7 +214,7 @@ def judge_reply(
         claim: The row that was asked, and the hash of its input.
         partial_answer: The stored decision about closed fields of the same input. It is joined with
             a reply that has none of these fields, and the joined text replaces that of the reply.
-        row: Values of the row by column, if the task needs them to judge an answer.
+        row: Values of the row by column, if the task needs them to validate an answer.
         is_changed: The request was made from another declaration of the task, so a reply need not
             have a row code.
 
@@ -223,7 +223,7 @@ def judge_reply(
     """
     if reply.outcome is not Outcome.ANSWERED:
         is_account_failure = reply.is_account_failure
-        return JudgedReply(
+        return RequestOutcome(
             claim,
             reply.outcome,
             reply.reason,
@@ -249,12 +249,12 @@ def judge_reply(
     left_out_values = 0
     if answer is not None:
         answer, left_out_values = task.answers.limit(answer)
-        answer, invalid_reason = task.answers.judge(answer, row, input_hash=claim.input_hash)
+        answer, invalid_reason = task.answers.validate(answer, row, input_hash=claim.input_hash)
         if answer is None:
             reason = invalid_reason
 
     outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
-    return JudgedReply(
+    return RequestOutcome(
         claim,
         outcome,
         reason,
@@ -265,13 +265,13 @@ def judge_reply(
     )
 
 
-def _judge_partial_reply(
+def _accept_partial_reply(
     claim: RowClaim,
     reply: responses.ParsedReply,
     model_name: str,
-) -> JudgedReply:
-    """Return the judgement of a decision model's reply about the closed fields of a mixed task."""
-    return JudgedReply(
+) -> RequestOutcome:
+    """Return the outcome of a decision model's reply about the closed fields of a mixed task."""
+    return RequestOutcome(
         claim,
         reply.outcome,
         PARTIAL_REASON,
@@ -340,10 +340,10 @@ def _parse_answer(
     return answer, reason
 
 
-def write_judged_replies(
+def write_outcomes(
     tx: Connection,
     task: Task,
-    judgements: Sequence[JudgedReply],
+    request_outcomes: Sequence[RequestOutcome],
     *,
     provenance: Provenance,
     now: datetime,
@@ -360,7 +360,7 @@ def write_judged_replies(
     claim of a batch is ended.
 
     Args:
-        judgements: Outcomes of requests, or copies of them for rows with equal inputs.
+        request_outcomes: Outcomes of requests, or copies of them for rows with equal inputs.
         provenance: Batch, version and model of all replies.
 
     Returns:
@@ -372,15 +372,23 @@ def write_judged_replies(
             open any more.
         ConfigurationError: Another process changed the task's vocabulary meanwhile.
     """
-    answered = [judgement for judgement in judgements if judgement.answer is not None]
-    unanswered = [judgement for judgement in judgements if judgement.answer is None]
-    failed = [judgement for judgement in unanswered if not judgement.is_partial]
-    _write_partial_answers(tx, task, judgements, provenance=provenance, now=now)
+    answered = [
+        request_outcome
+        for request_outcome in request_outcomes
+        if request_outcome.answer is not None
+    ]
+    unanswered = [
+        request_outcome for request_outcome in request_outcomes if request_outcome.answer is None
+    ]
+    failed = [request_outcome for request_outcome in unanswered if not request_outcome.is_partial]
+    _write_partial_answers(tx, task, request_outcomes, provenance=provenance, now=now)
 
     valid_answers = [
-        ValidAnswer(judgement.claim.item_id, judgement.answer, judgement.claim.input_hash)
-        for judgement in answered
-        if judgement.answer is not None
+        ValidAnswer(
+            request_outcome.claim.item_id, request_outcome.answer, request_outcome.claim.input_hash
+        )
+        for request_outcome in answered
+        if request_outcome.answer is not None
     ]
     write_result = _write_answers(tx, task, valid_answers, provenance=provenance, now=now)
     if write_result.applied:
@@ -388,20 +396,26 @@ def write_judged_replies(
 
     shared_columns = {"task": task.name, "extractor": provenance.extractor, "at": now}
     answer_rows = [
-        shared_columns | _answer_columns(judgement, judgement.answer, provenance, now, write_result)
-        for judgement in answered
-        if judgement.answer is not None
+        shared_columns
+        | _answer_columns(request_outcome, request_outcome.answer, provenance, now, write_result)
+        for request_outcome in answered
+        if request_outcome.answer is not None
     ]
     attempt_rows = [
-        shared_columns | _attempt_columns(judgement, provenance, now) for judgement in unanswered
+        shared_columns | _attempt_columns(request_outcome, provenance, now)
+        for request_outcome in unanswered
     ]
     answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
 
     parked_reasons = _find_parked_reasons(tx, task, failed, provenance=provenance)
     write_result.parked = {**parked_reasons, **write_result.blocked}
 
-    claimed = [judgement for judgement in judgements if not judgement.claim.is_copy]
-    copied = [judgement for judgement in judgements if judgement.claim.is_copy]
+    claimed = [
+        request_outcome for request_outcome in request_outcomes if not request_outcome.claim.is_copy
+    ]
+    copied = [
+        request_outcome for request_outcome in request_outcomes if request_outcome.claim.is_copy
+    ]
     if provenance.batch_number is not None:
         outcomes = _claim_outcomes(claimed, write_result.parked)
         claims.end_claims(
@@ -420,21 +434,21 @@ def write_judged_replies(
 def _write_partial_answers(
     tx: Connection,
     task: Task,
-    judgements: Sequence[JudgedReply],
+    request_outcomes: Sequence[RequestOutcome],
     *,
     provenance: Provenance,
     now: datetime,
 ) -> None:
-    """Write the partial answers among judged replies. An attempt records the use of each reply."""
+    """Write the partial answers among outcomes. An attempt records the use of each reply."""
     new_answers = [
         PartialAnswer(
-            judgement.claim.item_id,
-            judgement.claim.input_hash,
-            judgement.reply.text,
-            judgement.confidences,
+            request_outcome.claim.item_id,
+            request_outcome.claim.input_hash,
+            request_outcome.reply.text,
+            request_outcome.confidences,
         )
-        for judgement in judgements
-        if judgement.is_partial and judgement.reply is not None
+        for request_outcome in request_outcomes
+        if request_outcome.is_partial and request_outcome.reply is not None
     ]
     if new_answers:
         partial_answers.insert_partial_answers(
@@ -449,10 +463,10 @@ def _write_partial_answers(
 
 
 def _claim_outcomes(
-    judgements: Sequence[JudgedReply],
+    request_outcomes: Sequence[RequestOutcome],
     parked: Mapping[str, str],
 ) -> claims.ClaimOutcomes:
-    """Sort the claims of judged replies into answered, parked (with reason) and failed.
+    """Sort the claims of request outcomes into answered, parked (with reason) and failed.
 
     A failed claim is one whose row may be asked again.
 
@@ -462,11 +476,11 @@ def _claim_outcomes(
     parked_claims = {}
     answered_claims = []
     failed_claims = []
-    for judgement in judgements:
-        claim = judgement.claim
+    for request_outcome in request_outcomes:
+        claim = request_outcome.claim
         if claim.item_id in parked:
             parked_claims[claim] = parked[claim.item_id]
-        elif judgement.answer is not None:
+        elif request_outcome.answer is not None:
             answered_claims.append(claim)
         else:
             failed_claims.append(claim)
@@ -500,7 +514,7 @@ def _write_answers(
 def _find_parked_reasons(
     tx: Connection,
     task: Task,
-    failed: Sequence[JudgedReply],
+    failed: Sequence[RequestOutcome],
     *,
     provenance: Provenance,
 ) -> dict[str, str]:
@@ -511,13 +525,17 @@ def _find_parked_reasons(
     charged attempt: MAX_SERVICE_FAILURES batches, or MAX_LOST_CALLS live calls, without a reply for
     the row. Reads the stored attempts, so the failures have to be written before.
     """
-    row_ids = [judgement.claim.item_id for judgement in failed]
+    row_ids = [request_outcome.claim.item_id for request_outcome in failed]
     if not row_ids:
         return {}
 
     is_live = provenance.mode is not Mode.BATCH
     charged_counts = answer_counts.count_charged(tx, task.name, provenance.extractor, row_ids)
-    uncharged_ids = [judgement.claim.item_id for judgement in failed if not judgement.is_charged]
+    uncharged_ids = [
+        request_outcome.claim.item_id
+        for request_outcome in failed
+        if not request_outcome.is_charged
+    ]
     service_failure_counts = answer_counts.count_service_failures(
         tx,
         task.name,
@@ -533,45 +551,52 @@ def _find_parked_reasons(
         service_reason = BATCH_FAILURES_REASON
 
     reasons = {}
-    for judgement in failed:
-        row_id = judgement.claim.item_id
-        is_charged = judgement.is_charged
-        if is_charged and judgement.reply is not None and judgement.reply.is_final:
-            reasons[row_id] = f"{FINAL_ERROR_REASON}: {_describe_failure(judgement)}"
+    for request_outcome in failed:
+        row_id = request_outcome.claim.item_id
+        is_charged = request_outcome.is_charged
+        if is_charged and request_outcome.reply is not None and request_outcome.reply.is_final:
+            reasons[row_id] = f"{FINAL_ERROR_REASON}: {_describe_failure(request_outcome)}"
         elif is_charged and charged_counts.get(row_id, 0) >= answers.MAX_ATTEMPTS:
-            reasons[row_id] = _attempts_reason(judgement, charged_counts[row_id])
+            reasons[row_id] = _attempts_reason(request_outcome, charged_counts[row_id])
         elif service_failure_counts.get(row_id, 0) >= max_service_failures:
             reason = service_reason.format(n=service_failure_counts[row_id])
-            reasons[row_id] = f"{reason}; last: {_describe_failure(judgement)}"
+            reasons[row_id] = f"{reason}; last: {_describe_failure(request_outcome)}"
     return reasons
 
 
-def _attempts_reason(judgement: JudgedReply, attempt_count: int) -> str:
+def _attempts_reason(request_outcome: RequestOutcome, attempt_count: int) -> str:
     """Return why a row with too many failed attempts is parked; it says if quotes were missing."""
-    reason = f"{MAX_ATTEMPTS_REASON.format(n=attempt_count)}; last: {_describe_failure(judgement)}"
-    unquoted_reason = judgement.reason.partition('"')[0]
-    if judgement.reason.startswith(NO_QUOTE_REASON) or MISSING_QUOTE_REASON in unquoted_reason:
+    reason = (
+        f"{MAX_ATTEMPTS_REASON.format(n=attempt_count)}; last: {_describe_failure(request_outcome)}"
+    )
+    unquoted_reason = request_outcome.reason.partition('"')[0]
+    if (
+        request_outcome.reason.startswith(NO_QUOTE_REASON)
+        or MISSING_QUOTE_REASON in unquoted_reason
+    ):
         return f"{UNSUPPORTED_REASON} quotation: {reason}"
     return reason
 
 
-def _describe_failure(judgement: JudgedReply) -> str:
+def _describe_failure(request_outcome: RequestOutcome) -> str:
     """Return the API's error of a failed reply, else the reason, with the finish reason if any."""
-    reply = judgement.reply
+    reply = request_outcome.reply
     if reply is not None and reply.rpc_code is not None:
         return f"error {reply.rpc_code}: {reply.excerpt}"
     if reply is not None and reply.finish_reason:
-        return f"{judgement.reason} ({reply.finish_reason})"
-    return judgement.reason
+        return f"{request_outcome.reason} ({reply.finish_reason})"
+    return request_outcome.reason
 
 
-def _usage_columns(judgement: JudgedReply, provenance: Provenance, now: datetime) -> dict[str, Any]:
+def _usage_columns(
+    request_outcome: RequestOutcome, provenance: Provenance, now: datetime
+) -> dict[str, Any]:
     """Return the columns that answers and failed attempts share.
 
     A copied answer has no batch, usage, cost or tier, because its request already has them.
     """
-    claim = judgement.claim
-    paid_reply = None if claim.is_copy else judgement.reply
+    claim = request_outcome.claim
+    paid_reply = None if claim.is_copy else request_outcome.reply
     reply_usage = paid_reply.usage if paid_reply else NO_USAGE
     return {
         "batch": None if claim.is_copy else provenance.batch_number,
@@ -585,37 +610,37 @@ def _usage_columns(judgement: JudgedReply, provenance: Provenance, now: datetime
 
 
 def _attempt_columns(
-    judgement: JudgedReply, provenance: Provenance, now: datetime
+    request_outcome: RequestOutcome, provenance: Provenance, now: datetime
 ) -> dict[str, Any]:
     """Return the columns of a failed attempt."""
-    reply = judgement.reply
-    return _usage_columns(judgement, provenance, now) | {
-        "charged": judgement.is_charged,
-        "forgiven": judgement.is_forgiven,
-        "outcome": judgement.outcome.value,
-        "reason": judgement.reason,
+    reply = request_outcome.reply
+    return _usage_columns(request_outcome, provenance, now) | {
+        "charged": request_outcome.is_charged,
+        "forgiven": request_outcome.is_forgiven,
+        "outcome": request_outcome.outcome.value,
+        "reason": request_outcome.reason,
         "code": reply.rpc_code if reply else None,
-        "excerpt": reply.excerpt if reply and not judgement.is_partial else None,
+        "excerpt": reply.excerpt if reply and not request_outcome.is_partial else None,
     }
 
 
 def _answer_columns(
-    judgement: JudgedReply,
+    request_outcome: RequestOutcome,
     answer: "BaseModel",
     provenance: Provenance,
     now: datetime,
     write_result: WriteResult,
 ) -> dict[str, Any]:
     """Return the columns of a stored answer."""
-    reply = judgement.reply
-    row_id = judgement.claim.item_id
+    reply = request_outcome.reply
+    row_id = request_outcome.claim.item_id
     # The serializer takes half the time of `model_dump_json`.
     answer_json = answer.__pydantic_serializer__.to_json(answer).decode()
-    return _usage_columns(judgement, provenance, now) | {
+    return _usage_columns(request_outcome, provenance, now) | {
         "fingerprint": provenance.fingerprint,
-        "input_hash": judgement.claim.input_hash,
+        "input_hash": request_outcome.claim.input_hash,
         "answer": answer_json,
-        "confidences": encode_confidences(judgement.confidences),
+        "confidences": encode_confidences(request_outcome.confidences),
         "applied": row_id in write_result.applied,
         "outdated": row_id in write_result.outdated,
         "model_version": reply.model_version if reply else "",
