@@ -126,6 +126,10 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     if failures is not None:
         document["failures"] = failures
 
+    # A closed task that only decisions answered is asked by decisions in a new version, too.
+    modes = {batch.way for batch in task_batches if batch.way.claims_rows}
+    is_decided |= task.prompt.is_closed and modes == {Mode.DECIDE}
+
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
     held_numbers = [batch.number for batch in task_batches if batch.is_held]
     batch_counts = Counter(batch.state.value for batch in task_batches if not batch.is_held)

@@ -139,6 +139,21 @@ def test_next_commands_continue_by_decisions(served_tickets: Workspace) -> None:
     try_run = served_tickets.run_command("try", mode="decide", n=1)
     assert "tag --task tickets --mode decide" in try_run.output
 
+    # A new version of the task is decided, too.
+    served_tickets.write_file(
+        "tasks/tickets.py",
+        write_declaration(
+            CLOSED_FIELDS,
+            prompt="Ticket: {text}",
+            items="tickets.csv",
+            extra_arguments=["version=2"],
+        ),
+    )
+    status = served_tickets.status()
+    assert status["file_version"] == "tickets@2"
+    assert status["next"].endswith("tag --task tickets --mode decide")
+    declare(served_tickets, CLOSED_FIELDS, 6)
+
     # A mode that is chosen meanwhile is repeated.
     tag_run = served_tickets.run_command("tag", mode="live", limit=1)
     assert "Next: " in tag_run.output
