@@ -321,6 +321,11 @@ def test_estimate_lists_decisions_beside_other_modes(served_tickets: Workspace) 
     # A pilot makes no decisions.
     assert "(output is guessed)" in dry_output
 
+    # A batch of few rows has no control requests, so it costs the same as flex.
+    declare(served_tickets, {"tone": CLOSED_FIELDS["tone"]}, 20)
+    reason = served_tickets.read_json("tag", dry=True)["reason"]
+    assert reason.startswith("it is one of the cheapest modes besides decide; ")
+
 
 @pytest.mark.same_sql
 def test_ask_and_try_by_decisions(served_tickets: Workspace, outside_server: Outside) -> None:
