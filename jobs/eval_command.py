@@ -15,6 +15,7 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural
+from pipeline.engine import task_registry
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.quality import label_accuracy
@@ -88,21 +89,34 @@ def evaluate(
             tx, ws.task, (a, b), doubtful_below=ws.settings.doubtful
         )
         label_hint = str(labelled_rows.make_label_hint(tx, ws.task))
+        # The task's file may declare a version that no command has registered yet.
+        draft_rows = labelled_rows.count_draft_rows(
+            tx,
+            task_registry.with_present_version(tx, ws.task),
+            [version.version for version in report.versions[-1:]],
+        )
     document = {**report.to_document(), "placeholder": ws.has_placeholder_answers}
     return CommandReport(
         document,
-        _format_report(report, ws.task.labels, label_hint=label_hint),
-        hint=_choose_next_command(report, ws.task.labels),
+        _format_report(report, ws.task.labels, label_hint=label_hint, draft_rows=draft_rows),
+        hint=_choose_next_command(report, ws.task.labels, draft_rows=draft_rows),
     )
 
 
-def _choose_next_command(report: AccuracyReport, labels: TaskLabels) -> CommandHint | None:
+def _choose_next_command(
+    report: AccuracyReport, labels: TaskLabels, *, draft_rows: int
+) -> CommandHint | None:
     """Return the command after `eval`: `try`, `web`, or None if nothing is missing.
 
     It is `try` if the task's present version has no answers to some labelled rows; the command asks
     at most MAX_TRIED_ROWS labelled rows. For a report of two versions, `try` compares the draft in
     place of the present version with the other version. It is `web` if more labels are needed.
+
+    Args:
+        draft_rows: Labelled rows on which a new version without answers can be compared with the
+            newest version of the report.
     """
+    mode = Mode.DECIDE.value if report.present_uses_decisions else None
     if report.unasked_rows and report.present_index is not None:
         sides = {}
         if _is_pair(report):
@@ -110,15 +124,25 @@ def _choose_next_command(report: AccuracyReport, labels: TaskLabels) -> CommandH
             versions[report.present_index] = DRAFT_SIDE
             sides = dict(zip("ab", versions, strict=True))
         row_count = report.measured_rows + report.unasked_rows
-        mode = Mode.DECIDE.value if report.present_uses_decisions else None
         tried_count = min(row_count, MAX_TRIED_ROWS)
         return labels.command("try", labelled=True, **sides, mode=mode, n=tried_count)
+    if draft_rows:
+        return labels.command(
+            "try",
+            labelled=True,
+            a=report.versions[-1].version,
+            b=DRAFT_SIDE,
+            mode=mode,
+            n=min(draft_rows, MAX_TRIED_ROWS),
+        )
     if report.missing_labels:
         return CommandHint("web")
     return None
 
 
-def _format_report(report: AccuracyReport, labels: TaskLabels, *, label_hint: str) -> Output:
+def _format_report(
+    report: AccuracyReport, labels: TaskLabels, *, label_hint: str, draft_rows: int
+) -> Output:
     """Return the output of `eval` about labels: a line per version, then a table of fields.
 
     If two versions are compared, a verdict for each field follows the table. Then a line says how
@@ -128,6 +152,7 @@ def _format_report(report: AccuracyReport, labels: TaskLabels, *, label_hint: st
 
     Args:
         label_hint: How to label more rows.
+        draft_rows: Labelled rows on which a new version without answers can be compared.
     """
     if not report.labelled_rows:
         return (
@@ -154,6 +179,11 @@ def _format_report(report: AccuracyReport, labels: TaskLabels, *, label_hint: st
         output.append(
             f"{version_name} has no answer to {rows_text}; the next command asks about them, "
             f"stores no answer, and prints {printed_text}"
+        )
+    elif draft_rows:
+        output.append(
+            f"the version that {report.task} asks now has no answers; the next command asks about "
+            f"labelled {labels.plural}, stores no answer, and prints how many answers are right"
         )
     if report.missing_labels:
         rows_text = plural(

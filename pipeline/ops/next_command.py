@@ -59,8 +59,8 @@ def choose_next_command(
             other rows, if there is any.
         waiting_move: A cancelled batch whose rows wait to be asked in another mode, if there is
             any.
-        is_decided: Rows of this version were asked in the mode decide, so the command asks the open
-            rows in this mode, too.
+        is_decided: Rows of this version, or all rows of earlier versions, were asked in the mode
+            decide, so the command asks the open rows in this mode, too.
     """
     task = ws.task
     ask_command = _choose_ask_command(document, task, is_decided=is_decided)
@@ -124,13 +124,12 @@ def _choose_ask_command(
 
     For a task that needs a pilot, it is the backfill command if a pilot passed or was waived, else
     the pilot command. For any other task, it is `tag`. If its newest pilot is unfinished or failed,
-    `tag` gets the size of that pilot. Otherwise, if rows of the version were asked in the mode
-    decide, it gets that mode.
+    `tag` gets the size of that pilot. Otherwise it gets the mode decide if `is_decided`.
 
     Args:
         document: The document of `status --json`.
         task: The task.
-        is_decided: Rows of this version were asked in the mode decide.
+        is_decided: Earlier rows were asked in the mode decide.
     """
     pilot = document.get("pilot")
     verdict = pilot["verdict"] if pilot else None

@@ -68,7 +68,7 @@ class StatusReport:
     document: dict[str, Any]
     # Batches that are not over; the batches of a live run are combined.
     open_batches: list[BatchRow]
-    # A description of each of them, for users.
+    # A description of each of them, for users. It begins with the task if that is not in use.
     open_batch_lines: list[str]
     # The live runs among them, of any process, with their progress, for JSON.
     live_runs: list[dict[str, Any]]
@@ -102,7 +102,11 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         reasons = answer_counts.failed_reasons(tx, task.name, task.rows.own_prompt_version or None)
         task_batches = [batch for batch in all_batches if batch.task == task.name]
         waits_by_number = _read_waits(
-            tx, all_batches, backend=ws.backend, settings=ws.settings, now=ws.now
+            tx,
+            all_batches,
+            backend=ws.backend,
+            settings=ws.settings,
+            now=ws.now,
         )
         is_waiting_for_quota = _is_waiting_for_quota(
             tx,
@@ -121,6 +125,10 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     failures = _describe_failures(ws.data, ws.task, reasons)
     if failures is not None:
         document["failures"] = failures
+
+    # A closed task that only decisions answered is asked by decisions in a new version, too.
+    modes = {batch.way for batch in task_batches if batch.way.claims_rows}
+    is_decided |= task.prompt.is_closed and modes == {Mode.DECIDE}
 
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
     held_numbers = [batch.number for batch in task_batches if batch.is_held]
@@ -144,6 +152,8 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     now = ws.now()
     open_batches = [batch for batch in batches.combine_runs(all_batches) if not batch.is_finished]
     stopped_numbers = {batch.run or batch.number for batch in dead_batches}
+    task_prefixes = {other.name: f"task {other.subject}: " for other in ws.tasks}
+    task_prefixes[task.name] = ""
     live_runs = [
         _to_live_run(batch, now, stopped_numbers)
         for batch in open_batches
@@ -156,8 +166,13 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         document=document,
         open_batches=open_batches,
         open_batch_lines=[
-            _describe_open_batch(
-                ws, batch, stopped_numbers, next_command, waits_by_number.get(batch.number)
+            task_prefixes.get(batch.task, "")
+            + _describe_open_batch(
+                ws,
+                batch,
+                stopped_numbers,
+                next_command,
+                waits_by_number.get(batch.number),
             )
             for batch in open_batches
         ],

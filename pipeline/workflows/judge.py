@@ -190,7 +190,7 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
             _ask(judge_ws, options, report, selection)
             has_new_judgements = report.judged > 0
         else:
-            has_new_judgements = _end_unfinished_run(ws, options.rows)
+            has_new_judgements = _end_unfinished_run(judge_ws, options.rows)
         _complete_report_and_views(ws.store, ws.task, report=report, selection=selection)
     # `qc` and the page show the newest report.
     if has_new_judgements:
@@ -385,10 +385,14 @@ def _announce_replacement(
 
 
 def _end_unfinished_run(ws: WorkspaceSession, rows: JudgedRows) -> bool:
-    """End the task's unfinished run of these rows, of which none is left to judge.
+    """End the task's unfinished run if none of its rows is left to judge.
 
-    The run is then of a command that was killed. An unfinished run of other rows is not ended; the
-    command that continues it is printed.
+    The run is then of a command that was killed. None of `rows` is left to judge. An unfinished run
+    of other rows that has rows left is not ended; the command that continues it is printed.
+
+    Args:
+        ws: A session that asks closed questions of the decision model.
+        rows: The rows of this command.
 
     Returns:
         Whether a run was ended. Without such a run nothing is written.
@@ -397,13 +401,21 @@ def _end_unfinished_run(ws: WorkspaceSession, rows: JudgedRows) -> bool:
     if unfinished_run is None:
         return False
     unfinished_rows = JudgedRows.decode(unfinished_run.condition)
-    if unfinished_rows != rows:
+    if unfinished_rows != rows and _has_open_rows(ws, unfinished_rows):
         command = unfinished_rows.command(ws.task)
         ws.display.say(f"a run was stopped before its end: `{command}` continues it")
         return False
     with ws.store.write() as tx:
         runs.end_run(tx, unfinished_run.number, reason=ALL_ASKED_REASON, now=ws.now())
     return True
+
+
+def _has_open_rows(ws: WorkspaceSession, rows: JudgedRows) -> bool:
+    """Return whether some rows of a run are left to judge, or one of its fields is gone."""
+    if not set(split_names(rows.fields)) <= set(ws.task.prompt.field_names):
+        return True
+    report, _ = _plan_report(ws, JudgeOptions(rows), _choose_fields(ws.task, rows.fields))
+    return report.open_rows > 0
 
 
 def _measure_support(

@@ -11,7 +11,7 @@ from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InputError
 from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
-from pipeline.quality import pilot
+from pipeline.quality import label_accuracy, pilot
 from pipeline.store import answers
 from pipeline.store.database import Connection
 from pipeline.store.labels import RowLabel
@@ -84,6 +84,22 @@ def filter_answered(
     for version in versions:
         answered_ids &= answers.newest_answers_of_version(tx, task.name, version, row_ids).keys()
     return answered_ids
+
+
+def count_draft_rows(tx: Connection, task: Task, versions: Sequence[str]) -> int:
+    """Return on how many labelled rows a new version can be compared with stored versions.
+
+    These are the rows with an answer of each stored version. The count is 0 if there is no stored
+    version, or if the new version has answers.
+
+    Args:
+        task: The task with its new version.
+        versions: The stored versions.
+    """
+    if not versions or any(answers.row_ids_with_versions(tx, task.name, [task.version_label])):
+        return 0
+    row_labels = label_accuracy.read_valid_labels(tx, task)
+    return len(filter_answered(tx, task, versions, list(row_labels)))
 
 
 def read_sides(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]]:

@@ -18,8 +18,9 @@ from pipeline.gemini.models import RateLimits
 from pipeline.gemini.rate_limiter import WINDOW_S
 
 DAY_S = 86_400.0
-# Begins the reason for a mode that was chosen by its cost.
+# One of these begins the reason for a mode that was chosen by its cost.
 CHEAPEST_REASON = "it is the cheapest mode"
+EQUAL_COST_REASON = "it is one of the cheapest modes"
 
 
 @dataclass(frozen=True)
@@ -158,10 +159,13 @@ def recommend_mode(
         return (round(estimate.cost, 6), estimate.unpriced_share, durations_s[mode])
 
     recommended = min(in_time, key=preference)
-    in_time_text = f" that finishes{deadline_text}" if deadline_text else ""
-    reasons = [f"{CHEAPEST_REASON}{in_time_text}"]
+    in_time_text = f" to finish{deadline_text}" if deadline_text else ""
+    least_cost = preference(recommended)[:2]
+    is_tied = sum(preference(mode)[:2] == least_cost for mode in in_time) > 1
+    reasons = [f"{EQUAL_COST_REASON if is_tied else CHEAPEST_REASON}{in_time_text}"]
+    speed_text = "it is the fastest of them and takes" if is_tied else "it takes"
     if candidates[recommended].seconds is not None:
-        reasons.append(f"it takes {candidates[recommended].duration_text}")
+        reasons.append(f"{speed_text} {candidates[recommended].duration_text}")
     if any(estimate.cost for estimate in candidates.values()):
         for mode, estimate in candidates.items():
             if mode != recommended:

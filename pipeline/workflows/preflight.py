@@ -47,6 +47,7 @@ from pipeline.store import batches, money
 from pipeline.workflows import decision_plans
 from pipeline.workflows.mode_choice import (
     CHEAPEST_REASON,
+    EQUAL_COST_REASON,
     ModeEstimate,
     estimate_live_seconds,
     recommend_mode,
@@ -364,7 +365,9 @@ def _with_decide_mode(
     reason = preflight.reason
     recommended = preflight.recommended
     if recommended is not None and decide.is_cheaper_than(preflight.ways[recommended]):
-        reason = reason.replace(CHEAPEST_REASON, f"{CHEAPEST_REASON} besides decide", 1)
+        reason = reason.replace(CHEAPEST_REASON, f"{CHEAPEST_REASON} besides decide", 1).replace(
+            EQUAL_COST_REASON, f"{EQUAL_COST_REASON} besides decide", 1
+        )
     return replace(
         preflight,
         reason=reason,

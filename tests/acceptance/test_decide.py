@@ -139,6 +139,21 @@ def test_next_commands_continue_by_decisions(served_tickets: Workspace) -> None:
     try_run = served_tickets.run_command("try", mode="decide", n=1)
     assert "tag --task tickets --mode decide" in try_run.output
 
+    # A new version of the task is decided, too.
+    served_tickets.write_file(
+        "tasks/tickets.py",
+        write_declaration(
+            CLOSED_FIELDS,
+            prompt="Ticket: {text}",
+            items="tickets.csv",
+            extra_arguments=["version=2"],
+        ),
+    )
+    status = served_tickets.status()
+    assert status["file_version"] == "tickets@2"
+    assert status["next"].endswith("tag --task tickets --mode decide")
+    declare(served_tickets, CLOSED_FIELDS, 6)
+
     # A mode that is chosen meanwhile is repeated.
     tag_run = served_tickets.run_command("tag", mode="live", limit=1)
     assert "Next: " in tag_run.output
@@ -320,6 +335,11 @@ def test_estimate_lists_decisions_beside_other_modes(served_tickets: Workspace) 
     assert "because it is the cheapest mode besides decide; " in dry_output
     # A pilot makes no decisions.
     assert "(output is guessed)" in dry_output
+
+    # A batch of few rows has no control requests, so it costs the same as flex.
+    declare(served_tickets, {"tone": CLOSED_FIELDS["tone"]}, 20)
+    reason = served_tickets.read_json("tag", dry=True)["reason"]
+    assert reason.startswith("it is one of the cheapest modes besides decide; ")
 
 
 @pytest.mark.same_sql

@@ -245,6 +245,29 @@ def test_other_options_say_that_a_killed_run_is_replaced(
     assert "stopped before its end" not in stderr
 
 
+def test_a_stopped_run_without_rows_left_is_ended_by_other_options(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """A smaller sample does not name the run, whose last row was forgotten."""
+    letters.run_command("judge", n=LETTER_COUNT - 1)
+    judged_texts = " ".join(decision["input"] for decision in outside_server.decisions)
+    (open_number,) = (
+        number
+        for number in range(1, LETTER_COUNT + 1)
+        if f"number {number} broke" not in judged_texts
+    )
+    outside_server.troubles.decision_faults = ["503"] * 99
+    letters.run_command("judge", all=True, code="any", RETRY_FOR=1)
+    outside_server.troubles.decision_faults = []
+    assert letters.status()["judge"]["state"] == "killed"
+
+    letters.run_command("forget", item=str(open_number), yes=True)
+    judge_run = letters.run_command("judge", n=3)
+    assert "nothing to judge" in judge_run.stdout
+    assert "stopped before its end" not in judge_run.stderr
+    assert "judge" not in letters.status()
+
+
 @pytest.mark.same_sql
 def test_judge_writes_the_quality_report(letters: Workspace) -> None:
     """The page shows the shares without `qc`; a command that judges nothing writes no report."""

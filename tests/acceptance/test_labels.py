@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 
+from tests.acceptance.process import EndedCommand
 from tests.acceptance.product import MODEL, Workspace, write_declaration
 from tests.outside.answers import Json, member, user_text
 from tests.outside.server import Outside
@@ -140,6 +141,13 @@ def test_confirmed_value_is_a_label(notes_workspace: Workspace) -> None:
     assert row["extractor"] != "person"
 
 
+def run_next(workspace: Workspace, run: EndedCommand) -> str:
+    """Run the command that another command printed last, and return its output."""
+    command = run.stderr.strip().splitlines()[-1].partition("next: ")[2]
+    _, verb, *words = shlex.split(command)
+    return workspace.run_command(verb, *words).stdout
+
+
 @pytest.mark.same_sql
 def test_printed_command_measures_corrected_rows(
     notes_workspace: Workspace, outside_server: Outside
@@ -149,6 +157,14 @@ def test_printed_command_measures_corrected_rows(
     correct(workspace, *range(1, 26))
     declare(workspace, "version=2")
     outside_server.answerer = praise
+
+    # Nothing is asked under the new version yet. The trial registers it.
+    for _ in range(2):
+        measured = workspace.run_command("eval")
+        assert "that notes asks now has no answers; the next command" in measured.stdout
+        assert "-n 25" in measured.stderr
+        assert "B is better (only A right 0 times, only B 25 times" in run_next(workspace, measured)
+
     workspace.run_command("tag", mode="live")
     unmeasured = workspace.run_command("eval")
     assert "25 rows labelled, 0 measured" in unmeasured.stdout
@@ -157,9 +173,7 @@ def test_printed_command_measures_corrected_rows(
     assert "more;" not in unmeasured.stdout
     assert workspace.read_json("eval")["labels_needed"] == 0
 
-    command = unmeasured.stderr.strip().splitlines()[-1].partition("next: ")[2]
-    _, verb, *words = shlex.split(command)
-    tried = workspace.run_command(verb, *words).stdout
+    tried = run_next(workspace, unmeasured)
     assert "A right in 0 of 25 labelled rows" in tried
     assert "tone: B is better (only A right 0 times, only B 25 times; p < 0.001)" in tried
 

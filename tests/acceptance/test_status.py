@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import HEADER, Workspace, write_declaration
+from tests.acceptance.product import HEADER, PEOPLE, Workspace, write_declaration
 from tests.outside.answers import Json, fill, user_text
 from tests.outside.server import Outside
 
@@ -95,7 +95,12 @@ def test_continued_batch_is_named_with_its_rows(workspace: Workspace, api: Engin
     tag_run = workspace.run_command("tag", mode="batch", TASK=TASK, yes=True)
     poll_step = ["findable", "batch-poll", "--task", TASK]
     assert next_step(tag_run.stdout) == poll_step
-    assert next_step(workspace.run_command("status").stdout) == poll_step
+    output = workspace.run_command("status").stdout
+    assert next_step(output) == poll_step
+    assert re.search(r"^under way +batch 1, 6 rows", output, re.MULTILINE)
+    # The status of another task names the task of the batch.
+    other_output = workspace.run_command("status", TASK=PEOPLE).stdout
+    assert re.search(r"^under way +task letters: batch 1, 6 rows", other_output, re.MULTILINE)
 
     tag_run = workspace.run_command("tag", yes=True)
     assert "continuing batch 1, 6 rows" in tag_run.stderr

@@ -8,7 +8,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.gemini.models import RateLimits
-from pipeline.workflows.mode_choice import ModeEstimate, estimate_live_seconds, recommend_mode
+from pipeline.workflows.mode_choice import (
+    CHEAPEST_REASON,
+    EQUAL_COST_REASON,
+    ModeEstimate,
+    estimate_live_seconds,
+    recommend_mode,
+)
 
 TIMES = st.none() | st.floats(0, 10 * 86_400)
 COSTS = st.floats(0, 100)
@@ -59,6 +65,16 @@ def test_a_mode_is_recommended_if_rows_are_open(
     },
     deadline_s=None,
 )
+# Without a price, the modes differ only in their duration.
+@example(
+    modes={
+        "batch": ModeEstimate(seconds=60.0),
+        "flex": ModeEstimate(seconds=6.0),
+        "live": ModeEstimate(seconds=0.6),
+    },
+    deadline_s=None,
+)
+@example(modes=dict.fromkeys(("batch", "flex", "live"), ModeEstimate()), deadline_s=None)
 def test_the_cheapest_mode_in_time_is_recommended(
     modes: dict[str, ModeEstimate], deadline_s: float | None
 ) -> None:
@@ -87,6 +103,10 @@ def test_the_cheapest_mode_in_time_is_recommended(
     assert _duration(recommended) == min(
         _duration(estimate) for estimate in in_time if round(estimate.cost, 6) == min_cost
     )
+    cheapest_count = sum(round(estimate.cost, 6) == min_cost for estimate in in_time)
+    assert reason.startswith(CHEAPEST_REASON if cheapest_count == 1 else EQUAL_COST_REASON)
+    is_called_fastest = "it is the fastest of them" in reason
+    assert is_called_fastest == (cheapest_count > 1 and recommended.seconds is not None)
 
 
 @given(
