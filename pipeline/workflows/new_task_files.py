@@ -119,7 +119,8 @@ def save_task_with_file(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> 
     relative_copy = Path(ROW_FILES_FOLDER, f"{name}{source_file.suffix}")
     copy_path = ws.data / relative_copy
     draft = draft._replace(
-        path=ws.data / unwritten_task.path, items=f"../{relative_copy.as_posix()}"
+        path=ws.data / unwritten_task.path,
+        items=f"../{relative_copy.as_posix()}",
     )
     text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
 

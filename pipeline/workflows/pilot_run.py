@@ -113,7 +113,11 @@ def run_pilot(
     """
     rounds.sync_and_recover_task(ws)
     size, seed, row_ids = ws.store.query(
-        pilot.plan_next_pilot, ws.task, ws.extractor, size=size, seed=seed
+        pilot.plan_next_pilot,
+        ws.task,
+        ws.extractor,
+        size=size,
+        seed=seed,
     )
     if not row_ids:
         raise InputError(

@@ -353,7 +353,10 @@ def _with_decide_mode(
     if is_mixed:
         other_mode = preflight.recommended or Mode.BATCH.value
         other_plan = decision_plans.plan_other_fields(
-            ws, preflight.plan, preflight.known, request_count=decide.count
+            ws,
+            preflight.plan,
+            preflight.known,
+            request_count=decide.count,
         )
         decide = decide.followed_by(replace(estimator, plan=other_plan).estimate_mode(other_mode))
         fields = f"`{'`, `'.join(closed_fields)}`"
@@ -366,7 +369,9 @@ def _with_decide_mode(
     recommended = preflight.recommended
     if recommended is not None and decide.is_cheaper_than(preflight.ways[recommended]):
         reason = reason.replace(CHEAPEST_REASON, f"{CHEAPEST_REASON} besides decide", 1).replace(
-            EQUAL_COST_REASON, f"{EQUAL_COST_REASON} besides decide", 1
+            EQUAL_COST_REASON,
+            f"{EQUAL_COST_REASON} besides decide",
+            1,
         )
     return replace(
         preflight,

@@ -548,7 +548,11 @@ class Workspace:
         options = ExportOptions(best, extractor, rows, cost, full, gone=gone)
         return self._run(
             lambda ws: export.export_answers(
-                ws, Path(to), options=options, overwrite=overwrite, raw=raw
+                ws,
+                Path(to),
+                options=options,
+                overwrite=overwrite,
+                raw=raw,
             ),
             task,
         )
@@ -798,7 +802,9 @@ class Answers(RowCollection, Generic[A_co]):
             # Corrections count only if no version was requested.
             is_default = self._extractor is None
             version, preference = ws.store.query(
-                self._select_version, ws.task, settings=ws.settings
+                self._select_version,
+                ws.task,
+                settings=ws.settings,
             )
 
             last_key = ""
@@ -824,7 +830,11 @@ class Answers(RowCollection, Generic[A_co]):
                 last_key = page[-1][0]
 
     def _select_version(
-        self, tx: Connection, task: Task, *, settings: Settings
+        self,
+        tx: Connection,
+        task: Task,
+        *,
+        settings: Settings,
     ) -> tuple[str | None, answers.VersionPreference]:
         """Return the version whose answers are read, and the order of preference among versions.
 
@@ -847,7 +857,10 @@ class Answers(RowCollection, Generic[A_co]):
 
 
 def _choose_version(
-    settings: Settings, task: Task, tx: Connection, extractor: str | None
+    settings: Settings,
+    task: Task,
+    tx: Connection,
+    extractor: str | None,
 ) -> str | None:
     """Return the version whose answers are read; an export chooses by the same rules.
 

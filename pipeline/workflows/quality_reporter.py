@@ -64,7 +64,11 @@ class QualityReporter:
                 continue
 
             is_hopeless = pilot.block_if_hopeless(
-                ws.store, ws.task, data=ws.data, quality=quality, now=ws.now
+                ws.store,
+                ws.task,
+                data=ws.data,
+                quality=quality,
+                now=ws.now,
             )
             if is_hopeless and extractor == ws.extractor:
                 self._part.is_hopeless = True

@@ -52,7 +52,10 @@ API_DOWN_REASON = "all batches failed at the API, so no more rows were sent"
 
 
 def sync_and_recover_task(
-    ws: WorkspaceSession, *, may_be_empty: bool = False, should_sync: bool = True
+    ws: WorkspaceSession,
+    *,
+    may_be_empty: bool = False,
+    should_sync: bool = True,
 ) -> None:
     """Sync a task's rows with their source, and clear up after dead and outdated work.
 
