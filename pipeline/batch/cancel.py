@@ -46,10 +46,10 @@ def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint
             not confirm. A live batch cannot be cancelled.
         RemoteError: The API cannot be reached or refuses the cancel, or another process creates the
             batch. The batch is not cancelled.
-        StateConflictError: Another process moved the batch in each of the tries.
+        StateConflictError: Another process changed the state of the batch in each of MAX_TRIES
+            tries.
     """
-    with ws.store.read() as tx:
-        task_name = batches.get_batch(tx, number).task
+    task_name = ws.store.query(batches.get_batch, number).task
     task_session = ws
     if task_name != ws.task.name:
         task_session = replace(ws, task=ws.find_task(task_name))

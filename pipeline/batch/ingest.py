@@ -433,7 +433,7 @@ class _BatchIngest:
         batch, adds the outcomes of the rows to `row_outcomes`.
 
         Args:
-            request_outcomes: The validated replies of the page.
+            request_outcomes: The outcomes of the page, in the order of its claims.
             duplicate_inputs: Input hash to the open rows with this input.
         """
         now = self.ws.now
@@ -499,7 +499,7 @@ class _BatchIngest:
         parked together with its row of the page. A row that is still open is left out.
 
         Args:
-            request_outcomes: The validated replies of the page.
+            request_outcomes: The outcomes of the page, in the order of its claims.
             write_result: Which of their rows took an answer, could not take it (blocked), or were
                 parked.
             copied_ids: Other rows with the same inputs that got an answer or a failed attempt, or

@@ -79,8 +79,8 @@ def prepare_batches(
         InconsistentError: The folder has a result file without a batch, so the database is an older
             copy. Or another process took rows, the budget or the quota of the same batch MAX_TRIES
             times.
-        StateConflictError, LockLostError: Another process took a row or a lock, and the beginning
-            again did not help MAX_TRIES times.
+        StateConflictError, LockLostError: Another process took a row or a lock each time, and the
+            preparation began MAX_TRIES times.
     """
     preparation = Preparation(ws, selection, bar)
     numbers = list[int]()

@@ -16,6 +16,7 @@ FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 # Amounts as people write them: 1,000 or 1k; 200MB; 2h30m or 90 min; $5 or 5 USD. A comma, an
 # underscore, a blank or an apostrophe separates thousands, and a point the decimals. Ambiguous
 # amounts (`0,50`, `1,00`) are refused with a ValueError, because a misread limit costs money.
+
 # Separators of thousands.
 _BLANKS = "[,_ '\u00a0\u202f]"
 _WHOLE_NUMBER = rf"(?:\d{{1,3}}(?P<by>{_BLANKS})\d{{3}}(?:(?P=by)\d{{3}})*|\d+(?:_\d+)*)"
