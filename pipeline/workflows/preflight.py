@@ -368,11 +368,8 @@ def _with_decide_mode(
     reason = preflight.reason
     recommended = preflight.recommended
     if recommended is not None and decide.is_cheaper_than(preflight.ways[recommended]):
-        reason = reason.replace(CHEAPEST_REASON, f"{CHEAPEST_REASON} besides decide", 1).replace(
-            EQUAL_COST_REASON,
-            f"{EQUAL_COST_REASON} besides decide",
-            1,
-        )
+        for cost_reason in (CHEAPEST_REASON, EQUAL_COST_REASON):
+            reason = reason.replace(cost_reason, f"{cost_reason} besides decide", 1)
     return replace(
         preflight,
         reason=reason,
