@@ -20,7 +20,7 @@ def join_chosen(conditions: Iterable[str]) -> list[str]:
 
     Each given condition is put in parentheses, also a single one: "(tone = 'a') OR (tone = 'b')". A
     condition on several columns, or an invalid condition, is not joined. The results have the order
-    in which their columns are first used. Duplicates are left out.
+    of their first conditions. Duplicates are left out.
     """
     groups: dict[str, list[str]] = {}
     for condition in dict.fromkeys(conditions):

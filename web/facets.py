@@ -35,7 +35,8 @@ def build_facets(counts: RowCounts, query: RowQuery, task: str) -> dict[str, lis
     """Return the facets of a task's rows by name: tags, states, versions.
 
     - A chosen value is listed even if no row has it. A facet without values is left out.
-    - The facet of tags is left out if answer fields were counted, because tags are such a field.
+    - If answer fields were counted, the facet of tags has only chosen tags, because tags are such a
+      field.
     - The facet of versions is left out if there are fewer than two and none is chosen.
     - Rows that left their source have the state "gone".
     """

@@ -117,8 +117,9 @@ def _make_shape(name: str, node: Mapping[str, Any], *, is_optional: bool = False
 def _find_kind(node: Mapping[str, Any], *, is_optional: bool) -> Kind:
     """Return the kind of input for a node of a JSON schema.
 
-    An `enum` is a choice, and so is a boolean that may be null, because a checkbox cannot be empty.
-    Lists of mixed types, objects without properties and unions are "json".
+    An `enum` or `const` is a choice, and so is a boolean that may be null, because a checkbox
+    cannot be empty. A text with the format of a quotation is a "quotation". Other nodes have the
+    kind of their type. Lists of mixed types, objects without properties and unions are "json".
     """
     if "enum" in node or "const" in node:
         return "choice"

@@ -67,8 +67,9 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
 def _describe_mode(estimate: Preflight, mode: str) -> str:
     """Return a phrase on price and speed of a mode; for `decide`, on how it answers.
 
-    If the task is mixed (it has closed and other fields), the phrase for `decide` names the closed
-    fields, which are decided, and the mode that asks for the other fields.
+    In the mode `decide`, a decision model chooses the values of closed fields, such as choices. If
+    the task also has other fields, the phrase names the closed fields, and the mode in which a
+    generating model is asked for the others.
     """
     if mode != Mode.DECIDE:
         return _MODE_DESCRIPTIONS[mode]

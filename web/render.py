@@ -222,7 +222,7 @@ def summarize_value(value: Any) -> str:
 def format_usd(amount: float) -> str:
     """Return an amount in USD, such as "$1.50".
 
-    It has 2 decimals; an amount below 0.01 has 4, and an amount below 0.0001 has 6.
+    It has 2 decimals, also if it is 0. Another amount below 0.01 has 4, and below 0.0001 it has 6.
     """
     if amount >= CENT_USD or not amount:
         decimals = 2

@@ -131,10 +131,11 @@ def read_run(tx: Connection, number: int) -> Run:
 
 
 def describe_commonest_failure(tx: Connection, run: Run) -> str:
-    """Return the reason that most failures of a run share, with their number; "" without any.
+    """Return the most frequent reason of a run's failed rows, with its count; "" without any.
 
-    Reasons are compared up to their first colon. If a batch of the run is held, because its replies
-    belong to other requests, the reason why it is held is returned instead.
+    Reasons are compared up to their first colon. If a batch of the run is held (its answers are not
+    stored, because its replies seem to belong to other requests), the reason of this is returned
+    instead.
     """
     if run.batch.is_held:
         return f"held: {run.batch.held}"

@@ -17,8 +17,9 @@ STOPPED_SUMMARY = "The answers so far are stored; the other rows are open."
 def summarize_work(work: Mapping[str, Any]) -> str:
     """Return a line on how background work ended, or its last message; "" if there is neither.
 
-    The result of a command that asks, judges or edits rows is described by its counts, with the
-    cost and the reason for which it stopped early. Any other work has its last message.
+    Work that was stopped has the fixed text STOPPED_SUMMARY. The result of a finished command that
+    asks, judges or edits rows is described by its counts; for `tag` and `judge` also by its cost,
+    and by the reason if it stopped early. Any other work has its last message.
 
     Args:
         work: The JSON document of the work.

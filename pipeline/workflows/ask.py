@@ -516,8 +516,8 @@ def _open_in_memory(
 ) -> tuple[WorkspaceSession, Sequence[str]]:
     """Return a session whose task is a draft over its first rows in memory, and the rows' ids.
 
-    The source is read to its end, to count its rows. No file or database is written. Rows that
-    cannot be asked are printed.
+    The source is read to its end, so that the task knows the number of its rows. No file or
+    database is written. Rows that cannot be asked are printed.
 
     Args:
         ws: The workspace.
@@ -578,9 +578,10 @@ def estimate_all(
     """Return the estimate for all rows of a task, from the replies about its first rows.
 
     No request is sent. The mean tokens of the replies are extended to all rows. In the mode decide
-    the replies are those of a decision model. The other modes, which use a generating model, are
-    then estimated from the requests that they would send about the first rows. If the local engine
-    answered, the result also contains the estimate for Gemini's model.
+    the replies are those of a decision model, so the other modes, which use a generating model, are
+    estimated from the requests that they would send about the first rows. For a task with closed
+    and open fields, all modes are estimated in this way. If the local engine answered, the result
+    also contains the estimate for Gemini's model.
 
     Args:
         ws: The workspace.
@@ -589,7 +590,7 @@ def estimate_all(
         try_report: The replies.
 
     Returns:
-        The estimates of all modes; None if no reply has prompt tokens, in any mode.
+        The estimates of all modes, or None if no reply has prompt tokens.
     """
     measured_usages = [
         Usage(prompt=row.tokens_in, answer=row.tokens_out)

@@ -29,10 +29,11 @@ def no_labels_error(tx: Connection, task: Task) -> InputError:
 
 
 def make_label_hint(tx: Connection, task: Task) -> HintTemplate:
-    """Return how to label rows: by a file of a user's task, or on the page.
+    """Return how to label rows of a task: by a file of labels, or on the page.
 
-    The commands write the file and read it again. The file has the keys, the fields of the answers
-    and the marks of reviewed rows.
+    Only a user task has files of labels. One command writes a file with the keys, the answers and
+    the marks of reviewed rows; another command reads the corrected file. The page is named alone if
+    the task is built in, has no column of review marks, or has a column with a comma in its name.
     """
     page_hint = HintTemplate("`{}` corrects and reviews answers on a page", CommandHint("web"))
     if not isinstance(task, UserTask):

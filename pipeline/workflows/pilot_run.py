@@ -36,8 +36,8 @@ def check_or_run_pilot(
     A pilot blocks the version as `pilot.find_blocking_reason` says. A missing pilot blocks it, too,
     if there is a `size`, or if `is_required` is set and `skip` is not.
 
-    1. If `skip` is set, a pilot that blocks the version is first waived in the database. So is a
-       missing pilot, if the task needs pilots.
+    1. With `skip`, a failed or unfinished pilot is first waived in the database; then it blocks the
+       version no longer. A missing pilot is waived, too, if the task's own gates need one.
     2. If nothing blocks the version then, nothing is run, even with a `size`.
     3. If there is no `size`, a blocked version with open rows raises.
     4. If there is a `size`, a pilot is run, which costs money, or an unfinished pilot is continued.

@@ -580,10 +580,11 @@ class _PlanEstimator:
         )
 
     def _count_batches_at_once(self) -> int:
-        """Return how many of the batches may wait at the API at the same time, at least 1.
+        """Return how many batches of the plan's mean size may wait at the API at the same time.
 
-        The bounds are MAX_ACTIVE_BATCHES and the prompt tokens that may be queued for the model.
-        Batches that wait at the API already are not subtracted.
+        The result is at least 1, and may be more than the plan has. The bounds are
+        MAX_ACTIVE_BATCHES and the prompt tokens that may be queued for the model. Batches that wait
+        at the API already are not subtracted.
         """
         plan = self.plan
         prompt_tokens = plan.usage.prompt

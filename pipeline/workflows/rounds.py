@@ -549,7 +549,7 @@ class TagRounds:
 
         Held batches, whose replies seem to belong to other rows, are not ingested: the report gets
         their errors. The report also gets the summaries of the others. Quality reports are written
-        also after an error, unless the last ones are recent.
+        also after an error, but a recent report is not replaced.
 
         Args:
             batch_number: Ingest only this batch; None ingests all.

@@ -261,7 +261,11 @@ def _with_partial_version(record: TaskRecord, label: str) -> TaskRecord:
 
 
 def _describe_selection(selection: RowSelection) -> str:
-    """Return a line with the selected rows, their version, and the rows that are left out."""
+    """Return a line with the number of selected rows, their condition and their version.
+
+    It also says how many of them are answered and asked again, whose old answers stay, and how many
+    rows of the condition are left out, by reason.
+    """
     rows_text = plural(selection.row_count, "row")
     again_rows = selection.asked_again_rows
     asked_text = "asked again" if again_rows == selection.row_count == 1 else "asked"

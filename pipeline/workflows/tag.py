@@ -544,8 +544,9 @@ def _ask_rows(
 
     - In mode batch the rows are submitted; with `wait` the batches are polled and ingested until
       the end. A backfill first collects finished batches.
-    - In other modes the rows are asked by live calls. With `wait`, open batches are collected
-      afterwards without asking new rows, unless the live run was interrupted.
+    - In other modes the rows are asked by live calls. Rows of moved batches are asked before, in
+      the mode of their move; if these calls are stopped, no other row is asked. With `wait`, open
+      batches are collected afterwards without asking new rows, unless the live run was interrupted.
 
     If a budget stops a live run, the report has it as the reason to stop, and the live run has no
     error.

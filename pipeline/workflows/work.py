@@ -295,8 +295,8 @@ class WorkPass:
     def update_index(self) -> None:
         """Complete the promotion of a build that a dead process began, and build a stale index.
 
-        The unit "promote" must be selected for the former, and "build" for the latter. Does nothing
-        if the task has no index. A phrase about a build is added.
+        The unit "promote" only completes the promotion. The unit "build" also builds a stale index,
+        and adds a phrase about the build. Does nothing if the task has no index.
         """
         if not self.ws.is_indexed:
             return
@@ -342,9 +342,10 @@ class WorkPass:
             self.figures["slow"] = lines
 
     def summarize(self) -> None:
-        """Add the figures and phrases of the rounds that are not empty, and warn of failed gates.
+        """Add the report of the batches to the figures and phrases, and warn of failed gates.
 
-        A failed gate that keeps open rows from being sent is added to `failures`.
+        Figures that are 0 or empty are left out. A failed gate that keeps open rows from being sent
+        is added to `failures`.
         """
         report = self.tag_rounds.report
         members = report.document()

@@ -119,8 +119,8 @@ def run_pass(
         units: Run only these units.
 
     Returns:
-        The report, with what was done, all errors, and the seconds until the next unit is due.
-        Units of a task that failed do not shorten these seconds.
+        The report, with what was done, all errors, and the seconds until the next unit is due. If
+        any unit of a task failed, no unit of this task shortens these seconds.
     """
     report = WorkReport({"did": [], "failures": [], "tasks": {}, "next": []})
     document = report.document

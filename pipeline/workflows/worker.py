@@ -275,8 +275,7 @@ class _Worker:
     def _stop(self) -> None:
         """Stop taking jobs, cancel the worker, and end the process after the grace period.
 
-        The process ends with status 0 GRACE_S + HEARTBEAT_S seconds later, if it has not ended
-        before.
+        If the process still runs after GRACE_S + HEARTBEAT_S seconds, it is ended with status 0.
         """
         self._stopping.set()
         # A job in a thread may not end when it is cancelled.

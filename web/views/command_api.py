@@ -207,8 +207,9 @@ def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
 def plan_embedding(ws: WorkspaceSession) -> dict[str, Any]:
     """Return how many texts a new build of the index embeds, their tokens and `cost` in USD.
 
-    Reads the texts of all entries, and calls no service. If the task has no index or the embedder
-    is free, the result has only the `cost` 0 and the `recommended` mode "".
+    Reads the texts of all rows that the index would have, and calls no service. If the task is not
+    one with an index, or the embedder is free, the result has only the `cost` 0 and the
+    `recommended` mode "".
     """
     embedder = Embedder(ws)
     index = ws.task.index
@@ -235,7 +236,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
     """Render the state of a task: counts, running batches, budgets and background work.
 
     `seen` is the version of the rows that the page shows. If the rows have another version now, the
-    response triggers the event ROWS_CHANGED_EVENT in the browser.
+    response triggers the event ROWS_CHANGED_EVENT in the browser; never if `seen` is "".
     """
     with app_state.open_to_read(task) as ws:
         report = status.read_status(ws)

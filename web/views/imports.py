@@ -202,8 +202,8 @@ def render_add(
     """Render the forms for a file, a person and a row of the task, or the state of upload `number`.
 
     The form for a row is there only if rows can be added to the task; else the page says why. The
-    workspace need not have the task yet, because the task only preselects the kind of upload. An
-    unknown number is refused with 404.
+    kind of upload that fits the task is preselected. The workspace need not have the task yet: the
+    page then has no form for a row. An unknown number is refused with 404.
     """
     with app_state.open_to_read(task if task and app_state.has_task(task) else None) as ws:
         values: dict[str, Any] = {

@@ -67,7 +67,8 @@ def render_question(app_state: PageState, task: str) -> HTMLResponse:
 def _drop_outdated_change(app_state: AppState, task: Task) -> None:
     """Forget the change of a task's question that the page keeps in memory, if it is outdated.
 
-    - A change that was written into the task's file is forgotten.
+    - A change that was written into the task's file is forgotten: when the page is opened anew, the
+      file has it.
     - If the task's file was changed after a change was tried, only the trial and its answers are
       forgotten. The typed texts stay, with a message.
     - Any other change stays, and so does a change that is being tried or written now.
@@ -112,8 +113,9 @@ def act_on_question(app_state: PageState, task: str, form: FormFields) -> HTMLRe
 
     The form's members decide. `discard` forgets the change, `question` tries a change, and `ask`
     asks all rows once the change is in the task's file. Any other form writes the tried change into
-    the task's file. A refused form is rendered as it was typed; the change that the page keeps, for
-    example from another tab, stays as it is.
+    the task's file. While a change is tried or written, all these forms are refused. A refused form
+    is rendered as it was typed; the change that the page keeps, for example from another tab, stays
+    as it is.
     """
     change = app_state.question_changes.get(task)
     if "ask" in form and change is not None and change.is_used:
@@ -260,10 +262,10 @@ def _question_values(app_state: AppState, task: Task) -> dict[str, Any]:
     """Return the variables of the templates of a question and of its change.
 
     - `question`, `prompt` and `fields` describe the task's file if the question cannot be edited
-      here, because a person wrote the file or the page is read-only. Otherwise, or if the file
-      cannot be read, they are empty.
+      here, because a person wrote the file or the page is read-only. They are empty if it can be
+      edited, and if the file cannot be read.
     - `error_message` says why the file cannot be read. Otherwise it is that of the latest change.
-    - The others describe the latest change and the task.
+    - All other variables describe the latest change and the task.
 
     Raises:
         RequestRefusedError: 404, the task has no file.

@@ -170,8 +170,8 @@ def act_on_row(
     - "forget": delete the row, in the background.
     - Any other form: ask the row again live, in the background.
 
-    If a form with one of the first four texts is accepted, the editor's name, which the form has in
-    `who`, is stored in a cookie.
+    If a review, a correction or a name is accepted, the editor's name, which the form has in `who`,
+    is stored in a cookie.
     """
     key = query.key
     task = query.task or app_state.settings.task
@@ -379,16 +379,16 @@ def _find_neighbours(
 def _list_links(
     store: Store, task: Task, query: RowPageQuery, row_id: str | None
 ) -> dict[str, Any]:
-    """Return the addresses of a row, of its list, of its place there, and of its neighbours.
+    """Return the addresses of a row, of its list, of its position in it, and of its neighbours.
 
-    Reads the neighbours for at most NEIGHBOUR_TIMEOUT_S. If that is too short, `position_path` has
-    the parameter `late`.
+    Reads the neighbours for at most NEIGHBOUR_TIMEOUT_S. If that is too short, the result has none,
+    and `position_path`, from which the browser reads them later, has the parameter `late`.
 
     Args:
         store: The database.
         task: The task of the row.
         query: The row and its list.
-        row_id: Id of the row; None if the row is in no list.
+        row_id: Id of the row; None if the row does not exist, so that no list has it.
     """
     neighbours = Neighbours()
     if row_id is not None:
@@ -524,9 +524,10 @@ def start_asking(
     """Reopen rows, also answered ones, and start to ask them live in the background.
 
     If such work of the same task and `row_key` is running, it is returned instead, and nothing is
-    changed. Otherwise the rows are first synced with their source, and the replies of killed live
-    runs are stored. Present answers stay stored, but are no longer applied to their rows. Rows that
-    are being asked or that a person corrected are not asked.
+    changed, whatever its rows are. Otherwise the rows are first synced with their source, and the
+    replies of killed live runs are stored. The rows' present answers stay stored, but count no
+    longer until the new answers come. Rows that are being asked or that a person corrected are not
+    asked.
 
     Args:
         app_state: The state of the page.
@@ -571,8 +572,9 @@ def start_asking(
 def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) -> BackgroundJob:
     """Start to delete a row everywhere ("forget"), or return the running work that does.
 
-    The typed key is the confirmation. At the end, finished work that names the row is deleted. The
-    result of this work contains no names.
+    The typed key is the confirmation. At the end, finished work on this row and finished edits of
+    many rows of the task are deleted, because they may name the row. The result of the deletion
+    contains no names.
 
     Raises:
         RequestRefusedError: 422, the person typed another key than the row's.

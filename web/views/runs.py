@@ -164,9 +164,9 @@ def act_on_batch(
 ) -> HTMLResponse:
     """Start to cancel a run or to ask its failed rows again; render the run and any error.
 
-    A form with the `act` "retry" asks at most MAX_CHOSEN_ROWS of the rows, live and in the
-    background; any other form cancels the batch `number`. Its run may be of another task than the
-    page, whose task is `task`.
+    A form with the `act` "retry" asks the failed rows of the run, at most MAX_CHOSEN_ROWS of them,
+    live and in the background; it chooses no rows. Any other form cancels the batch `number`. Its
+    run may be of another task than the page, whose task is `task`.
     """
     error_message = ""
     try:

@@ -109,10 +109,12 @@ def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any
     """Run a search and return the template's `search`, `tag_counts` and `is_words_only`.
 
     `search` has the report and the values of the hits. `tag_counts` are the MAX_TAGS most frequent
-    tags of the hits. If Gemini does not answer, a hybrid search ranks by words alone.
+    tags of the hits. If Gemini does not embed the query, a hybrid search ranks by words alone, and
+    `is_words_only` is true.
 
     Raises:
-        RemoteError: Gemini does not answer, and the search is by vectors or by `like`.
+        RemoteError: Gemini does not answer, and the search is by vectors or for entries like
+            another (`like`), so that words alone do not suffice.
         FindableError: An option is wrong.
     """
     is_words_only = False

@@ -64,7 +64,9 @@ def find_version_accuracy(
 ) -> VersionAccuracy | None:
     """Return the accuracy of two versions; None if there is nothing to compare yet.
 
-    There is nothing to compare if fewer than two versions have answers and no answer is labelled.
+    If no answer is labelled, nothing is measured: the result is None, or an empty `VersionAccuracy`
+    if at least two versions have answers, so that the page can say how to label. If `a` and `b` are
+    the same version, it is measured alone, and the result has an error message.
 
     Args:
         store: The database.
@@ -74,7 +76,7 @@ def find_version_accuracy(
         doubtful_below: Answers with a lower confidence are doubtful.
 
     Raises:
-        InputError: A version has no answers.
+        InputError: Answers are labelled, but a requested version has no answers.
     """
     choices = store.query(list_version_choices, task)
     if not choices.labelled:
