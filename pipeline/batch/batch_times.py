@@ -93,7 +93,7 @@ class BatchWait:
         return "; ".join(notes)
 
     def _describe_slowness(self, checked_at: datetime | None) -> str:
-        """Return in words that the batch takes longer than the ended batches like it.
+        """Return in words that the batch takes longer than 95 of 100 ended batches like it.
 
         If there are too few of these, the text names Google's target time instead. The text ends
         with the time at which the batch expires or should have expired.

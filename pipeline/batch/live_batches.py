@@ -164,7 +164,8 @@ class LiveBatches:
         NOT_ASKED_REASON. A trial, which tests a prompt, stores only its outcome counts and cost,
         and its files are deleted.
 
-        An interrupted run waits INTERRUPTED_WRITE_TIMEOUT_S at most for another writer of the
+        Afterwards the run looks for open rows again, unless it may have a single batch only. An
+        interrupted run waits INTERRUPTED_WRITE_TIMEOUT_S at most for another writer of the
         database. The lock is released after an error, too.
 
         Raises:

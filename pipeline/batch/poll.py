@@ -199,18 +199,24 @@ class _Poll:
         return number not in self.report.gone and may_pass
 
     def follow(self, *, wait: bool, stops_at_first: bool, bar: ProgressBar) -> None:
-        """Look at the followed batches again and again, with growing pauses, until the poll ends.
+        """Look at the followed batches in rounds, with growing pauses, until the poll ends.
 
-        If the poll downloads, a look at a batch that is over downloads its result. Before each
-        further round, batches that were submitted meanwhile are followed, too. The poll ends after
-        a round if one of these is true:
+        Each round looks at all followed batches. If the poll downloads, a look at a batch that is
+        over downloads its result. Before a further round, batches that were submitted meanwhile are
+        followed, too. The poll ends after a round in each of these cases:
 
-        - No batch needs another look: each is over, unknown to the API, or has a lasting error.
-        - `stops_at_first` is set and a batch is over.
+        - No batch needs another look: each is over, unknown to the API, or has an error that
+          another look cannot end.
         - An error ends the poll, such as a daily quota, or `poll_patience` seconds without a
           successful look. It is not raised: it is the report's `stopped`.
-        - `wait` is false. With the local engine, a poll that downloads goes on for LOCAL_LOOK_S
-          seconds before that, because batches run only while a command looks at them.
+        - `wait` or `stops_at_first` ends it.
+
+        Args:
+            wait: Look until the batches are over. Otherwise there is one round; with the local
+                engine and downloads there are rounds for LOCAL_LOOK_S seconds, because local
+                batches run only while a command looks at them.
+            stops_at_first: End the poll when a batch is over.
+            bar: Displays the progress.
 
         Raises:
             KeyRefusedError: The API refuses the key.

@@ -308,8 +308,9 @@ def _download_once(
 ) -> Download:
     """Download the result to a path and count the batch's requests in it.
 
-    A download that was cut on the way gives a `Download` without requests, and there may be no
-    file. A file that ends inside a line is not complete, but its requests are counted.
+    The `Download` says whether the file is complete, how many of the batch's requests it has, and
+    in words what arrived. If the download was cut on the way, it has no requests, and there may be
+    no file. A file that ends inside a line is not complete, but its requests are counted.
 
     Raises:
         MissingError: The result does not exist.

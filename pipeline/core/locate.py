@@ -258,7 +258,10 @@ class SearchableText:
 
         - The likeness is below MIN_LIKENESS.
         - The folded quotation has fewer than MIN_SIMILAR_CHARS or more than MAX_SIMILAR_CHARS.
-        - The slice has more than MAX_LENGTH_FACTOR times the characters of the quotation.
+        - The found part of the text has more than MAX_LENGTH_FACTOR times the characters of the
+          quotation.
+
+        A quotation that is longer than the text is compared with the whole text.
         """
         text = self._folded.text
         phrase = _strip_punctuation(FoldedText(quote).text)

@@ -114,7 +114,9 @@ def _ask(
 
 
 def _describe_shared_input(reply: ParsedReply, single_reply: ParsedReply) -> str:
-    """Return whether an input is billed once for four questions, with both numbers of tokens.
+    """Return "met" or "not met": an input is billed once for four questions.
+
+    The text also has both numbers of prompt tokens. Without these numbers it is "not met".
 
     Args:
         reply: The reply to four questions about the input.

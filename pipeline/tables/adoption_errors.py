@@ -49,8 +49,8 @@ def write_each(
     """Write rows together; if the table refuses them, write row by row to name the refused row.
 
     Each attempt is a savepoint. If the table accepts each row alone, all rows are written, and no
-    error is raised. Database errors that are no refusal, see `is_constraint_error`, are raised
-    unchanged.
+    error is raised. Rows before the refused row stay written in the caller's transaction. Database
+    errors that are no refusal, see `is_constraint_error`, are raised unchanged.
 
     Args:
         tx: The caller's transaction.

@@ -135,10 +135,11 @@ class FieldTally:
         ]
 
     def _count_ranges(self, name: str) -> list[FieldCount]:
-        """Return the number of rows in ranges of numbers of equal, round size, in ascending order.
+        """Group the counted numbers (`row_counts`) into ranges; return the rows of each range.
 
-        The at most 12 ranges cover all numbers. A range has its lower bound, but not its upper
-        bound. Ranges without rows are included.
+        The at most 12 ranges have an equal, round size, ascend, and cover all numbers, of which
+        there must be one. A range has its lower bound, but not its upper bound. Ranges without rows
+        are included. Reads no database.
 
         Args:
             name: Name of the field, quoted for WHERE=.
