@@ -108,10 +108,10 @@ def list_open_moves(tx: Connection, number: int | None = None) -> dict[int, Mode
 def list_ended_moves(tx: Connection, task: Task, extractor: str) -> list[tuple[BatchRow, Mode]]:
     """Return the ended batches whose rows another mode must still ask, each with this mode.
 
-    They are ingested or failed, and have an open move: they were cancelled for another mode, and
-    that is not completed. All their rows may be answered nevertheless. The oldest batch is first.
-    Batches of another task or version are left out, because their rows cannot be asked as they
-    were.
+    They are ingested or failed, and have an open move: they were cancelled so that another mode
+    asks their rows, and the move is not completed. A batch may have no row left to ask, if it
+    succeeded in spite of the cancel. The oldest batch is first. Batches of another task or version
+    are left out, because their rows cannot be asked as they were.
 
     Args:
         extractor: The version, such as `task@2/model`.

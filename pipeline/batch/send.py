@@ -95,10 +95,12 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
     is_first = True
 
     def try_send() -> SendOutcome | ReconcileResult | None:
-        """Resolve an unclear create or create the batch, under its lock; return the outcome.
+        """Create the batch at the API under its lock, after an unclear create call is resolved.
 
-        Returns a ReconcileResult if the list must be read again, and None if the create is unclear.
-        If another process has the lock, prints that process and returns TAKEN_BY_OTHER_PROCESS.
+        A create call is unclear if its reply was lost. Then the API's list of batches shows whether
+        it made the batch. The result is a ReconcileResult if that list must be read again, and None
+        if a create call of this function is unclear. If another process has the lock, prints that
+        process and returns TAKEN_BY_OTHER_PROCESS.
         """
         with ws.locks.try_lock(lock_of(number)) as lock:
             if lock is None:

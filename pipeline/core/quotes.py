@@ -256,8 +256,8 @@ def _locate_quotations(value: Any, path: str, source: _Source, formats: frozense
     list or mapping is always copied, a model or dataclass only if one of its fields changes. An
     optional quotation that is not in the text becomes None.
 
-    If the only texts that the field allows are quotations, a plain str is a quotation, too. A
-    validator or a default may have turned a Quote into a str.
+    A `Quote` is a quotation. A plain str is one, too, if the field allows no other texts than
+    quotations: a validator or a default may have turned the Quote into a str.
 
     Args:
         path: Path of the value in the answer, for messages.

@@ -345,9 +345,12 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[
 def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[str, _NamedRow]:
     """Return the row of each name, by name; check that no row is in a running batch.
 
-    A name without a row is accepted if an unfinished `forget` has it in the journal, or if claims,
-    answers or attempts have it as row id. In the first case the returned id is "", because the
-    journal has it. In the second case it is the name itself.
+    A name is the row's key, or the user name of a person. A name without a row is accepted in two
+    cases:
+
+    - An unfinished `forget` has the name in the journal. The journal also has the row's id, so the
+      returned id is "".
+    - Claims, answers or attempts have the name as row id. The returned id is the name.
 
     Raises:
         InputError: A name is unknown, or a row is in a batch that is not over.

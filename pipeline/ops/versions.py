@@ -302,10 +302,14 @@ def _delete_version(
 ) -> None:
     """Delete the answers and attempts of a version, and what they wrote into the task's table.
 
-    A table row that the version created is deleted. A table row of another program only loses its
-    answer. Rows that somebody changed after the answer was written stay. Rows that attempts of the
-    version parked are no longer parked. The numbers are added to the report. Runs in the caller's
-    transaction.
+    A record that the version added to a table is deleted. A row that another program owns only
+    loses its answer. Rows that somebody changed after the answer was written stay. Rows that
+    attempts of the version parked are no longer parked. The numbers are added to the report. Runs
+    in the caller's transaction.
+
+    Args:
+        counts: The version, with its label and model.
+        now: The time of the deletion in the rows' records.
     """
     if task.versions is not None:
         row_count = task.versions.roll_back(tx, counts.label, model=counts.model)

@@ -407,8 +407,8 @@ def _judge_figure(
     """Return a figure with its value and whether its gate passed, or why it was not judged.
 
     It is not judged if `gate` is None, if `value` is None, or if fewer items were measured than the
-    gate requires. A figure that is not judged is returned with its default bounds (if it has none,
-    with those of `gate`), a judged figure with those of `gate`.
+    gate requires. A judged figure is returned with the bounds of `gate`. A figure that is not
+    judged is returned with its default bounds; if it has none, with those of `gate`, if any.
 
     Args:
         figure: The figure with its default bounds.

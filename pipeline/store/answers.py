@@ -354,16 +354,17 @@ def is_preferred(
 ) -> ColumnElement[bool]:
     """Return the SQL condition that an answer is the preferred one of its row.
 
-    One answer of each row meets the condition: the candidate that comes first in the order of
-    preference. Candidates are the row's applied answers, those that were stored and not forgotten.
-    Without `version`, they are of all versions, and corrections are among them.
+    One answer of each row meets the condition: of the candidates, the first in the order of
+    preference. Candidates are the row's applied answers: the stored answers that were not
+    forgotten. With `version`, only answers of that version are candidates. Without it, the answers
+    of all versions and the corrections are.
 
     Args:
         preference: The task, and the order of preference, in which corrections come first.
-        version: Only answers of this version or prompt version are candidates.
-        corrected: Only used with `version`: the corrections are candidates, too.
+        version: A version, or a prompt version for all its models.
+        corrected: Corrections are candidates beside the answers of `version`.
         per_version: The newest candidate of each version meets the condition, instead of one answer
-            of each row. Corrections are a version.
+            of each row. Corrections count as a version.
     """
     other_answers = answers.alias("others")
 

@@ -184,9 +184,9 @@ def erase_row(
 
     Args:
         words: Texts to replace by "…" in all reasons, notes and journal lines, as whole words.
-        has_findable_number: Findable assigned the number that is the row's id. It reveals nothing
-            then, so the new row id contains it. If False, or if the id is not a number, the new row
-            id is random.
+        has_findable_number: The row's id is a number that findable assigned. Such a number reveals
+            nothing, so the new row id contains it. If False, or if the id is not a number, the new
+            row id is random.
     """
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("PRAGMA secure_delete = ON")

@@ -64,7 +64,8 @@ class SheetSize:
     def add_part(self, archive: ZipFile, name: str) -> None:
         """Parse the part with the shared texts, or with a sheet, to its end.
 
-        Adds to the counted memory, and notes the cells that are read otherwise than they are shown.
+        Adds to the counted memory. Notes the cells of which a spreadsheet program displays another
+        value than is read.
 
         Args:
             archive: The workbook.
