@@ -309,7 +309,7 @@ def _delete_version(
 
     Args:
         counts: The version, with its label and model.
-        now: The time of the deletion in the rows' records.
+        now: The time of the rollback, for the journal.
     """
     if task.versions is not None:
         row_count = task.versions.roll_back(tx, counts.label, model=counts.model)
