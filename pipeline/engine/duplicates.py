@@ -225,8 +225,8 @@ def _copy_answer(
 
     Args:
         stored: The stored answer, of this row or of one with the same input.
-        is_own: The answer is of this row. Then it is also not used if it is empty or was applied
-            before, because the row is to be asked again.
+        is_own: The answer is of this row. Then it is not used either if no field of it has a value,
+            or if it was the row's answer before, because the row is to be asked again.
     """
     answer = responses.parse_stored_answer(stored.answer, task.prompt.stored_answer_model)
     if answer is None:

@@ -88,9 +88,11 @@ def correct_by_file(
 ) -> LabelFileReport:
     """Correct, confirm and mark answers by the labels of a file, all in one transaction.
 
-    An answer that differs from its labels is corrected; one that agrees is confirmed. An empty cell
-    is not a label. Then the reviewed rows are marked. All is stored as one bulk edit, which
-    `undo_bulk_edit` can undo. If one label or mark is refused, nothing is stored.
+    An answer that differs from its labels is corrected. An answer that agrees with them is
+    confirmed, unless the row's cell in the column of marks is filled: then the mark alone says
+    whether the row was reviewed. An empty cell is not a label. Then the reviewed rows are marked.
+    All is stored as one bulk edit, which `undo_bulk_edit` can undo. If one label or mark is
+    refused, nothing is stored.
 
     Args:
         path: A CSV, JSON, JSON lines, .xlsx or Parquet file with the key columns of the task.

@@ -113,7 +113,8 @@ def match_columns(task: Task, source: FileSource, grid: Grid) -> LabelColumns:
 
     Raises:
         LabelFileError: The file has an unknown column.
-        InputError: A key column is missing, or there is no field at all.
+        InputError: A key column is missing, or there is neither a column of a field nor one of
+            marks.
     """
     names = [name for name in source.names if name]
     key = _find_key_columns(task, names, source.path)

@@ -350,14 +350,15 @@ def write_outcomes(
 ) -> WriteResult:
     """Store answers, partial answers and failed attempts, and end the claims of their rows.
 
-    Runs in the caller's transaction. A claimed row is answered, parked or open again afterwards. It
-    is parked if it must not be asked again, for example because it failed too often. A row with a
-    partial answer is open again. If a row took an answer, the change of the task's rows is
-    recorded, so that its index becomes outdated.
+    Runs in the caller's transaction. A claimed row is answered, parked or open again afterwards:
 
-    A copied reply (`claim.is_copy`) belongs to a row that no batch claims: the row is recorded as
-    answered or parked. If all replies are copies, `provenance` may have no batch number; then no
-    claim of a batch is ended.
+    - It is parked if it must not be asked again: it failed too often, its error is final, or the
+      database refused its answer.
+    - A row with a partial answer is open again.
+
+    If an answer was applied to a row, the change of the task's rows is recorded, so that its index
+    becomes outdated. A copied reply (`claim.is_copy`) has no claim to end: its row is recorded as
+    answered or parked directly. If all replies are copies, `provenance` needs no batch number.
 
     Args:
         request_outcomes: Outcomes of requests, or copies of them for rows with equal inputs.
@@ -520,10 +521,15 @@ def _find_parked_reasons(
 ) -> dict[str, str]:
     """Return why failed rows must not be asked again, by row id; other rows are left out.
 
-    A row must not be asked again after a charged error that the API calls final, after MAX_ATTEMPTS
-    attempts that were charged to it, or after too many failures of the service since the last
-    charged attempt: MAX_SERVICE_FAILURES batches, or MAX_LOST_CALLS live calls, without a reply for
-    the row. Reads the stored attempts, so the failures have to be written before.
+    A charged attempt counts against the row, because the fault may be the row's. Other failures are
+    those of the service. A row must not be asked again in these cases:
+
+    - The API calls a charged error final.
+    - The row has MAX_ATTEMPTS charged attempts.
+    - Since its last charged attempt, MAX_SERVICE_FAILURES batches or MAX_LOST_CALLS live calls
+      ended without a reply for the row.
+
+    Reads the stored attempts, so the failures have to be written before.
     """
     row_ids = [request_outcome.claim.item_id for request_outcome in failed]
     if not row_ids:

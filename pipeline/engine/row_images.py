@@ -112,9 +112,9 @@ class RowImages:
         return task_row._replace(prompt=prompt, input_hash=input_hash)
 
     def _list_locations(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Return the column and the path or address of each image that a row names.
+        """Return (column, path or address) of each image column whose cell is not empty.
 
-        Empty cells are left out.
+        A cell names one image. Its text is returned as it is: a relative path is not resolved.
         """
         locations = []
         for column in self.columns:

@@ -106,7 +106,7 @@ def find_image_and_quote_faults(
 
     An image column must contain texts and must not be in the prompt. If answers have quotations,
     it must be clear which column they quote: `quotes_in=` is set, or the prompt has a single text
-    column or a text column `text`.
+    column or a text column `text`. Whether the columns exist is not checked here.
 
     Args:
         columns: Kinds of the columns of the rows (text, integer and so on) by name.

@@ -451,9 +451,11 @@ def _find_declaration(names: dict[str, Any], path: Path) -> Declaration:
 def _errors_with_lines(path: Path) -> Iterator[None]:
     """Convert the errors of a `with` block that reads and runs a file to InputError.
 
-    The message names the line of the file, if it is known. A FindableError of a text that is in no
-    file yet is named without it. SystemExit is converted, too. A
-    FindableError that no line of the file caused passes unchanged.
+    The message names the file, and the line if it is known. SystemExit is converted, too.
+
+    - A FindableError that no line of the file caused passes unchanged.
+    - If `path` does not exist yet, because the text of the file is only in memory, the message of a
+      FindableError names neither file nor line.
     """
     file_hint = f"correct {path}"
     try:

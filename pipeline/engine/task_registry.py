@@ -517,9 +517,10 @@ def save_record(
     """Register a task as its file declares it, update its views, and return the stored record.
 
     Nothing is written if the record differs only in its time. Otherwise its fingerprint is stored,
-    too. If `index=` or `label=` changed, the search index becomes outdated. Renamed terms of a
-    vocabulary are renamed in stored answers, too. Lines about changes are printed after the
-    transaction.
+    too. With `examples="corrections"`, examples are drawn from the labelled rows and stored with
+    the record, as long as no request of the version was made. If `index=` or `label=` changed, the
+    search index becomes outdated. Renamed terms of a vocabulary are renamed in stored answers, too.
+    Lines about changes are printed after the transaction.
 
     Args:
         columns: Kinds of the source's columns, by name.

@@ -294,9 +294,9 @@ def parse_bounds(name: str, text: str) -> tuple[int, int]:
 
 
 def check_field(field: AnswerField, used_names: Collection[str]) -> AnswerField:
-    """Return a field with its name as Python normalizes it, after a check of its parts.
+    """Check the name, kind and choices of a field; return it with its name as Python normalizes it.
 
-    The file of a vocabulary is not read.
+    The bounds of a number are not checked, and the file of a vocabulary is not read.
 
     Args:
         field: The field, with its name and kind as a person typed them.

@@ -112,9 +112,11 @@ class UserRows(TaskRows):
         A row is answered, open, empty, unusable (its image), refused or missing in the source. Only
         rows with content and without an answer (see `make_answered_condition`) can be asked. With
         REFRESH=1 that includes rows whose answer is outdated: the input changed, if the task
-        permits refreshing, or the vocabulary got new terms. A task of a run over selected rows asks
-        only these. A task that is limited to rows with, or without, decided closed fields asks only
-        these.
+        permits refreshing, or the vocabulary got new terms. Further limits apply together:
+
+        - `selection_run`: Only the rows of this run's condition can be asked.
+        - `has_partial_answer`: Only rows whose closed fields are decided already (True), or not yet
+          (False), can be asked.
         """
         columns = self.subquery.c
         is_answered = self.make_answered_condition(

@@ -231,12 +231,14 @@ class UserAnswers(TaskAnswers):
     ) -> None:
         """Write answers to the table or column that `write_to=` names, if it names any.
 
-        In a column, the answer of a row that a person corrected is not replaced. A table is synced
-        with the preferred answers, so corrections stay there, too.
+        In a column, an answer is written into an empty cell, or in place of an answer to a former
+        input. The cell of a row that a person corrected is not changed. A table is synced with the
+        preferred answers, so corrections stay there, too.
 
         Args:
             values: The answers to write, a part of the new answers.
-            answers_by_id: All new answers, for the hash of the input that was asked.
+            answers_by_id: All new answers by row id. The hashes of their inputs tell which present
+                cells are answers to former inputs.
         """
         row_ids = [value.item_id for value in values]
         if self.rows.row_target is not None:

@@ -152,10 +152,11 @@ def apply_vocabulary_change(
 ) -> list[str]:
     """Rename terms in stored answers of all versions, and record the change as an event.
 
-    Renamed answers are also recorded as a change of the task's rows. If no term was added, the
-    stored answers and batches get the present fingerprint in place of the former one, so they count
-    as asked with the present vocabulary. If terms were added, they keep the former fingerprint.
-    Runs in the caller's transaction, which stores the record.
+    If an answer has a renamed term, a change of the task's answers is recorded, so that the index
+    becomes outdated. If no term was added, the stored answers and batches get the present
+    fingerprint in place of the former one, so they count as asked with the present vocabulary. If
+    terms were added, they keep the former fingerprint. Runs in the caller's transaction, which
+    stores the record.
 
     Args:
         tx: The caller's transaction.
