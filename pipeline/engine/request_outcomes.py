@@ -76,6 +76,8 @@ class RequestOutcome(NamedTuple):
     confidences: Mapping[str, FieldConfidence] = {}
     # The reply has only the closed fields of a mixed task. Then there is no `answer`.
     is_partial: bool = False
+    # The answer was not checked against its row, which was gone or had another input.
+    is_unchecked: bool = False
 
 
 @dataclass(frozen=True)
@@ -254,6 +256,7 @@ def validate_reply(
             reason = invalid_reason
 
     outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
+    is_checked = task.answers.can_check(row, input_hash=claim.input_hash)
     return RequestOutcome(
         claim,
         outcome,
@@ -262,6 +265,7 @@ def validate_reply(
         reply,
         dropped_value_count=left_out_values,
         confidences=confidences,
+        is_unchecked=task.answers.needs_row and not is_checked,
     )
 
 
@@ -385,7 +389,10 @@ def write_outcomes(
 
     valid_answers = [
         ValidAnswer(
-            request_outcome.claim.item_id, request_outcome.answer, request_outcome.claim.input_hash
+            request_outcome.claim.item_id,
+            request_outcome.answer,
+            request_outcome.claim.input_hash,
+            request_outcome.is_unchecked,
         )
         for request_outcome in answered
         if request_outcome.answer is not None
