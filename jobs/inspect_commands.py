@@ -233,7 +233,7 @@ def _format_state(state: str | None, parked_reason: str | None) -> str:
     """
     label = state or "unknown"
     if state == "no_bio":
-        label = "no bio (cannot be searched)"
+        label = "no_bio (cannot be searched)"
     if parked_reason:
         return f"{label}: {parked_reason}"
     return label

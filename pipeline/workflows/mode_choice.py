@@ -161,9 +161,7 @@ def recommend_mode(
     recommended = min(in_time, key=preference)
     in_time_text = f" to finish{deadline_text}" if deadline_text else ""
     least_cost = preference(recommended)[:2]
-    tied_durations_s = [
-        durations_s[mode] for mode in in_time if preference(mode)[:2] == least_cost
-    ]
+    tied_durations_s = [durations_s[mode] for mode in in_time if preference(mode)[:2] == least_cost]
     is_tied = len(tied_durations_s) > 1
     reasons = [f"{EQUAL_COST_REASON if is_tied else CHEAPEST_REASON}{in_time_text}"]
     is_fastest = is_tied and math.inf not in tied_durations_s

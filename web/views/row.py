@@ -526,7 +526,7 @@ def start_asking(
     If such work of the same task and `row_key` is running, it is returned instead, and nothing is
     changed. Otherwise the rows are first synced with their source, and the replies of killed live
     runs are stored. Present answers stay stored, but are no longer applied to their rows. Rows that
-    are being asked or that a person corrected are not asked.
+    are claimed or that a person corrected are not asked.
 
     Args:
         app_state: The state of the page.
@@ -555,7 +555,7 @@ def start_asking(
         if not open_ids:
             raise RequestRefusedError(
                 409,
-                "the row is being asked, or is empty; nothing was changed",
+                "the row is claimed or empty; nothing was changed",
             )
 
     def run(display: BackgroundJob) -> dict[str, Any]:
