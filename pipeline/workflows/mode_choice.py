@@ -147,11 +147,7 @@ def recommend_mode(
     deadline_text = "" if deadline_s is None else f" within {duration_in_words(deadline_s)}"
     if not in_time:
         fastest = min(candidates, key=lambda mode: durations_s[mode])
-        speed_text = f"{fastest} is the fastest ({candidates[fastest].duration_text})"
-        if candidates[fastest].seconds is None:
-            speed_text = "no duration is known"
-        elif math.inf in durations_s.values():
-            speed_text = f"of the modes with a known duration, {speed_text}"
+        speed_text = _describe_fastest(fastest, candidates)
         return fastest, f"no mode is expected to finish{deadline_text}; {speed_text}"
 
     def preference(mode: str) -> tuple[float, float, float]:
@@ -174,6 +170,16 @@ def recommend_mode(
                 reasons.append(f"{mode} costs ${estimate.cost:,.4f} ({estimate.duration_text})")
     reasons += [estimate.absent for estimate in estimates.values() if estimate.absent]
     return recommended, "; ".join(reasons)
+
+
+def _describe_fastest(mode: str, estimates: Mapping[str, ModeEstimate]) -> str:
+    """Return in words that a mode is the fastest of some modes, as far as durations are known."""
+    if estimates[mode].seconds is None:
+        return "no duration is known"
+    text = f"{mode} is the fastest ({estimates[mode].duration_text})"
+    if any(estimate.seconds is None for estimate in estimates.values()):
+        text = f"of the modes with a known duration, {text}"
+    return text
 
 
 def estimate_live_seconds(
