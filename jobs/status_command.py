@@ -83,13 +83,7 @@ def _status_lines(
     if "file_version" in document:
         text = f"declares {document['file_version']} now; earlier answers stay"
         lines.append(("task file", text))
-    partly_answered = document.get("partly_answered", 0)
-    if partly_answered:
-        have = plural(partly_answered, "open row has its", "open rows have their")
-        pronoun = "their"
-        if partly_answered == 1:
-            pronoun = "its"
-        lines.append(("closed", f"{have} closed fields; `tag` asks {pronoun} other fields"))
+    lines += _decided_lines(document)
     lines += _stale_lines(document.get("stale"))
     lines += _doubtful_lines(document.get("doubtful"))
     lines += _judge_lines(document.get("judge"))
@@ -230,6 +224,23 @@ def _pilot_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         started = f"{backfill['extractor']} since {backfill['since'][:16]}"
         cost = f"{backfill['items']:,}, about {format_usd(backfill['estimated_cost'])}"
         lines.append(("backfill", f"{started}: {cost}"))
+    return lines
+
+
+def _decided_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines with the rows whose closed fields are decided, but not the other fields."""
+    lines = list[tuple[str, str]]()
+    partly_answered = document.get("partly_answered", 0)
+    if partly_answered:
+        have = plural(partly_answered, "open row has its", "open rows have their")
+        pronoun = "their"
+        if partly_answered == 1:
+            pronoun = "its"
+        lines.append(("closed", f"{have} closed fields; `tag` asks {pronoun} other fields"))
+    decided_claims = document.get("decided_claims", 0)
+    if decided_claims:
+        have = plural(decided_claims, "claimed row has its", "claimed rows have their")
+        lines.append(("closed", f"{have} closed fields, and not yet the other fields"))
     return lines
 
 

@@ -29,7 +29,7 @@ from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.states import Mode
-from pipeline.core.text import format_object, format_usd
+from pipeline.core.text import format_object, format_usd, plural
 from pipeline.engine import claiming, closed_questions
 from pipeline.engine.echo import estimate_echo_cost
 from pipeline.engine.session import WorkspaceSession
@@ -329,8 +329,9 @@ def _with_decide_mode(
 
     The mode decide asks a decision model about the closed fields, those with a fixed choice. If the
     task has other fields, too, the added estimate includes asking these afterwards in the
-    recommended mode, or by batch if no mode is recommended. If the task has no closed field, the
-    mode is absent and has the reason. For a built-in task, the estimate is returned unchanged.
+    recommended mode, or by batch if no mode is recommended. If the task has no closed field, or if
+    these are decided for all rows, the mode is absent and has the reason. For a built-in task, the
+    estimate is returned unchanged.
 
     If decisions cost less than the recommended mode, the reason for that mode says so.
 
@@ -344,8 +345,13 @@ def _with_decide_mode(
     if not closed_fields:
         reason = closed_questions.explain_open_field(task)
         return replace(preflight, decide=ModeEstimate(absent=reason))
+    plan = preflight.plan
+    if plan.decided_requests and plan.decided_requests == plan.requests:
+        open_fields = "`, `".join(closed_questions.list_open_fields(task))
+        reason = f"the closed fields of all rows are decided; each mode asks only `{open_fields}`"
+        return replace(preflight, decide=ModeEstimate(absent=reason))
 
-    decide = _estimate_decisions(ws, preflight.plan)
+    decide = _estimate_decisions(ws, plan)
     option = OptionHint(mode=Mode.DECIDE.value)
     fields = "the same"
     others = ""
@@ -354,12 +360,14 @@ def _with_decide_mode(
         other_mode = preflight.recommended or Mode.BATCH.value
         other_plan = decision_plans.plan_other_fields(
             ws,
-            preflight.plan,
+            plan,
             preflight.known,
             request_count=decide.count,
         )
         decide = decide.followed_by(replace(estimator, plan=other_plan).estimate_mode(other_mode))
         fields = f"`{'`, `'.join(closed_fields)}`"
+        if plan.decided_requests:
+            fields += f" for {plural(decide.count, 'request')}"
         others = f", then the other fields by {other_mode}"
     proposal = (
         f"{option} asks {fields} as closed questions, with a probability for each field{others}: "
