@@ -51,8 +51,8 @@ class RequestBuilder:
 
     task: Task
     model: Model
-    # Ask decided closed fields of a mixed task again, as if nothing was decided yet.
-    ignores_decisions: bool = False
+    # Requests of a mixed task have all fields, also closed fields that are decided already.
+    has_all_fields: bool = False
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -123,11 +123,11 @@ class RequestBuilder:
     def _find_decided_inputs(self, tx: Connection, rows: RowsById) -> Collection[str]:
         """Return the input hashes of rows whose closed fields are decided already.
 
-        None are returned if the builder ignores decisions.
+        None are returned if all requests have all fields.
         """
         task = self.task
         is_decider = self.model.kind == "decide"
-        if self.ignores_decisions or is_decider or not closed_questions.is_mixed(task):
+        if self.has_all_fields or is_decider or not closed_questions.is_mixed(task):
             return ()
         return read_partial_answers(
             tx,

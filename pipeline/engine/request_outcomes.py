@@ -135,7 +135,7 @@ def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
             "which is no longer in the table of models; nothing was changed",
             hint="add it to the file that FINDABLE_MODELS_FILE names",
         )
-    return Provenance(batch.number, batch.extractor, model, batch.fingerprint, batch.way)
+    return Provenance(batch.number, batch.extractor, model, batch.fingerprint, batch.mode)
 
 
 def validate_lines(

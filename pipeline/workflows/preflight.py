@@ -75,7 +75,7 @@ class Preflight:
     # Rows, batches and likely tokens of the open rows.
     plan: BatchPlan
     # Estimates by mode.
-    ways: Mapping[str, ModeEstimate]
+    mode_estimates: Mapping[str, ModeEstimate]
     # The recommended mode, or None if there is nothing to ask or a person must decide.
     recommended: str | None
     reason: str
@@ -115,7 +115,7 @@ class Preflight:
         calibration = self.known
         mode_members = {
             mode: estimate.document("batches" if mode == "batch" else "calls")
-            for mode, estimate in self.ways.items()
+            for mode, estimate in self.mode_estimates.items()
             if mode != Mode.DECIDE
         }
         error = calibration.error
@@ -148,7 +148,7 @@ class Preflight:
 
     def _decide_document(self) -> dict[str, Any] | None:
         """Return the estimate of the mode decide as JSON members, or None if there is none."""
-        estimate = self.ways.get(Mode.DECIDE) or self.decide
+        estimate = self.mode_estimates.get(Mode.DECIDE) or self.decide
         if estimate is None:
             return None
         return {
@@ -165,15 +165,17 @@ class Preflight:
         """
         if self.recommended is None:
             return False
-        available_costs = [estimate.cost for estimate in self.ways.values() if not estimate.absent]
-        return self.ways[self.recommended].cost > min(available_costs) + MIN_DEARER_USD
+        available_costs = [
+            estimate.cost for estimate in self.mode_estimates.values() if not estimate.absent
+        ]
+        return self.mode_estimates[self.recommended].cost > min(available_costs) + MIN_DEARER_USD
 
     @property
-    def possible_ways(self) -> Mapping[str, ModeEstimate]:
+    def possible_mode_estimates(self) -> Mapping[str, ModeEstimate]:
         """Return the estimates by mode, with that of the mode decide if it is possible."""
         if self.decide is None or self.decide.absent:
-            return self.ways
-        return {**self.ways, Mode.DECIDE.value: self.decide}
+            return self.mode_estimates
+        return {**self.mode_estimates, Mode.DECIDE.value: self.decide}
 
     def plan_sent_rows(self, mode: str) -> tuple[BatchPlan, float]:
         """Return the plan and cost (USD) of all rows to send in a mode, and of prepared batches.
@@ -187,7 +189,7 @@ class Preflight:
             requests=self.plan.requests + self.waiting.requests,
             batches=self.plan.batches + self.waiting.batches,
         )
-        return plan, self.ways[mode].cost + self.waiting.cost
+        return plan, self.mode_estimates[mode].cost + self.waiting.cost
 
 
 def estimate_tagging(
@@ -290,7 +292,7 @@ def estimate_plan(
         return estimator.estimate_decisions()
 
     modes = (Mode.BATCH.value, Mode.FLEX.value, Mode.LIVE.value)
-    ways = {mode: estimator.estimate_mode(mode) for mode in modes}
+    mode_estimates = {mode: estimator.estimate_mode(mode) for mode in modes}
     echo_costs = dict[str, float]()
     if ws.task.prompt.has_echo and model.has_price:
         for mode in (Mode.BATCH, Mode.FLEX, Mode.LIVE):
@@ -300,12 +302,12 @@ def estimate_plan(
                 count=plan.requests,
                 day=ws.now().date(),
             )
-    recommended, reason = recommend_mode(ways, items=plan.items, deadline_s=deadline_s)
+    recommended, reason = recommend_mode(mode_estimates, items=plan.items, deadline_s=deadline_s)
     with ws.store.read() as tx:
-        late_move = estimate_late_moves(ws, tx, ways[ws.settings.move_to].cost)
+        late_move = estimate_late_moves(ws, tx, mode_estimates[ws.settings.move_to].cost)
     preflight = Preflight(
         plan=plan,
-        ways=ways,
+        mode_estimates=mode_estimates,
         recommended=recommended,
         reason=reason,
         model=model.name,
@@ -375,7 +377,7 @@ def _with_decide_mode(
     )
     reason = preflight.reason
     recommended = preflight.recommended
-    if recommended is not None and decide.is_cheaper_than(preflight.ways[recommended]):
+    if recommended is not None and decide.is_cheaper_than(preflight.mode_estimates[recommended]):
         for cost_reason in (CHEAPEST_REASON, EQUAL_COST_REASON):
             reason = reason.replace(cost_reason, f"{cost_reason} besides decide", 1)
     return replace(
@@ -513,7 +515,7 @@ class _PlanEstimator:
         model = self.ws.model
         return Preflight(
             plan=self.plan,
-            ways={Mode.DECIDE.value: self.estimate_calls(Mode.DECIDE)},
+            mode_estimates={Mode.DECIDE.value: self.estimate_calls(Mode.DECIDE)},
             recommended=Mode.DECIDE.value,
             reason="decisions were requested",
             model=model.name,
