@@ -233,10 +233,7 @@ def _decided_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     partly_answered = document.get("partly_answered", 0)
     if partly_answered:
         have = plural(partly_answered, "open row has its", "open rows have their")
-        pronoun = "their"
-        if partly_answered == 1:
-            pronoun = "its"
-        lines.append(("closed", f"{have} closed fields; `tag` asks {pronoun} other fields"))
+        lines.append(("closed", f"{have} closed fields; `tag` asks the other fields"))
     decided_claims = document.get("decided_claims", 0)
     if decided_claims:
         have = plural(decided_claims, "claimed row has its", "claimed rows have their")

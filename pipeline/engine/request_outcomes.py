@@ -256,7 +256,6 @@ def validate_reply(
             reason = invalid_reason
 
     outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
-    is_checked = task.answers.can_check(row, input_hash=claim.input_hash)
     return RequestOutcome(
         claim,
         outcome,
@@ -265,7 +264,8 @@ def validate_reply(
         reply,
         dropped_value_count=left_out_values,
         confidences=confidences,
-        is_unchecked=task.answers.needs_row and not is_checked,
+        is_unchecked=task.answers.needs_row
+        and not task.answers.can_check(row, input_hash=claim.input_hash),
     )
 
 

@@ -279,8 +279,7 @@ def compute_mean_call_seconds(tx: Connection, model: str, mode: Mode) -> float |
         The summed seconds of all replies, divided by the number of answers; None if there is no
         such batch.
     """
-    is_flex = mode is Mode.FLEX
-    modes = [other_mode for other_mode in Mode if (other_mode is Mode.FLEX) == is_flex]
+    modes = [m for m in Mode if (m is Mode.FLEX) == (mode is Mode.FLEX)]
     query = (
         select(batches.c.seconds, batches.c.answered)
         .where(

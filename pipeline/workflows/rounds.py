@@ -745,8 +745,8 @@ def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     if MIN_SHOWN_WAIT_S <= live_report.pause_s < math.inf:
         notes.append(f"waits {live_report.pause_s:.0f} s for the API")
     if live_report.failed:
-        newest_reason = live_report.newest_failure[:MAX_SHOWN_REASON_CHARS]
-        notes.append(f"{live_report.failed.total()} failed ({newest_reason})")
+        failure = live_report.newest_failure[:MAX_SHOWN_REASON_CHARS]
+        notes.append(f"{live_report.failed.total()} failed ({failure})")
     if live_report.cost >= MIN_SHOWN_COST_USD:
         notes.append(f"${live_report.cost:.4f}")
     bar.show(live_report.replies, note=", ".join(notes))

@@ -302,14 +302,13 @@ class TagReport:
         if live_report is None:
             return None
 
-        first_failures = [
-            {"username": name, "reason": reason} for name, reason in live_report.first_failures
-        ]
         return {
             **_describe_calls(live_report),
             "interrupted": live_report.interrupted,
             "left": self.unasked,
-            "samples": first_failures,
+            "samples": [
+                {"username": name, "reason": reason} for name, reason in live_report.first_failures
+            ],
             "stopped": live_report.stopped.message if live_report.stopped else None,
         }
 

@@ -627,7 +627,7 @@ def test_partly_answered_rows_are_open(served_tickets: Workspace, outside_server
     lines = served_tickets.run_command("status").stdout
     assert f"{open_count} open rows have their closed fields" in lines
     served_tickets.run_command("tag", mode="live", limit=open_count - 1)
-    line = "1 open row has its closed fields; `tag` asks its other fields"
+    line = "1 open row has its closed fields; `tag` asks the other fields"
     assert line in served_tickets.run_command("status").stdout
 
     # A changed row does not use the decision about its former text, and is asked whole.
