@@ -543,7 +543,7 @@ def _estimate_output(estimate: "Preflight", row_count: int, asked_mode: str) -> 
     priced_estimate = estimate.with_key or estimate
     mode_estimates = {
         mode: mode_estimate
-        for mode, mode_estimate in priced_estimate.possible_ways.items()
+        for mode, mode_estimate in priced_estimate.possible_mode_estimates.items()
         if not mode_estimate.absent
     }
     # Decisions are proposed if a row needs no second request.

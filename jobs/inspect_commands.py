@@ -229,11 +229,9 @@ def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _format_state(state: str | None, parked_reason: str | None) -> str:
     """Return the state of a row as text, with the reason if the row is parked.
 
-    A state of None is "unknown". The state `no_bio` is explained.
+    A state of None is "unknown".
     """
     label = state or "unknown"
-    if state == "no_bio":
-        label = "no bio (cannot be searched)"
     if parked_reason:
         return f"{label}: {parked_reason}"
     return label

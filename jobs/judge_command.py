@@ -171,7 +171,7 @@ def _warn_of_unjudged_rows(report: JudgeReport, labels: TaskLabels, display: Pro
     are still to be judged. No line is printed if no row failed and the budget was large enough.
     """
     if report.live is not None:
-        for row_id, reason in report.live.samples:
+        for row_id, reason in report.live.first_failures:
             display.warn(f"{row_id}: {reason}")
     if report.budget_error is not None:
         rows = plural(report.remaining, f"{labels.singular} is", f"{labels.plural} are")

@@ -25,16 +25,6 @@ MAX_DUE_LINES = 5
 MAX_OPEN_BATCH_LINES = 10
 MAX_REASON_LINES = 20
 MAX_DUPLICATE_BATCH_LINES = 5
-# Labels of counts for people. Programs read the keys.
-COUNT_LABELS = {
-    "no_bio": "without a bio",
-    "foreign": "with tags that are not a JSON list",
-    "with_concepts": "with concepts",
-    "untagged": "not asked yet",
-    "open": "not asked yet",
-    "unusable": "that cannot be asked",
-    "claimed": "under way",
-}
 
 
 def status(
@@ -93,13 +83,7 @@ def _status_lines(
     if "file_version" in document:
         text = f"declares {document['file_version']} now; earlier answers stay"
         lines.append(("task file", text))
-    partly_answered = document.get("partly_answered", 0)
-    if partly_answered:
-        have = plural(partly_answered, "open row has its", "open rows have their")
-        pronoun = "their"
-        if partly_answered == 1:
-            pronoun = "its"
-        lines.append(("closed", f"{have} closed fields; `tag` asks {pronoun} other fields"))
+    lines += _decided_lines(document)
     lines += _stale_lines(document.get("stale"))
     lines += _doubtful_lines(document.get("doubtful"))
     lines += _judge_lines(document.get("judge"))
@@ -243,6 +227,20 @@ def _pilot_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
+def _decided_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines with the rows whose closed fields are decided, but not the other fields."""
+    lines = list[tuple[str, str]]()
+    partly_answered = document.get("partly_answered", 0)
+    if partly_answered:
+        have = plural(partly_answered, "open row has its", "open rows have their")
+        lines.append(("closed", f"{have} closed fields; `tag` asks the other fields"))
+    decided_claims = document.get("decided_claims", 0)
+    if decided_claims:
+        have = plural(decided_claims, "claimed row has its", "claimed rows have their")
+        lines.append(("closed", f"{have} closed fields, and not yet the other fields"))
+    return lines
+
+
 def _stale_lines(stale: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Return a line with the rows that changed since they were answered, or no line."""
     if not stale or not stale["count"]:
@@ -278,8 +276,8 @@ def _judge_lines(judgement: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 def _format_counts(document: Mapping[str, Any], subject: str) -> str:
     """Return the number of all rows, then the number in each state, as a text.
 
-    Answered rows come first, then the other states that have rows, then parked rows. Rows that left
-    their source are at the end.
+    Answered rows come first, then the other states that have rows. Rows that left their source are
+    at the end. States have the names that `items` takes, and it lists as many rows.
 
     Args:
         document: The document of `status`.
@@ -287,18 +285,8 @@ def _format_counts(document: Mapping[str, Any], subject: str) -> str:
             second the answered rows, and each other a state.
     """
     (_, total), (answered_name, answered), *state_counts = document[subject].items()
-    labels = dict(COUNT_LABELS)
-    if "with_concepts" in document[subject]:
-        labels["open"] = "without concepts"
-
-    named_counts = [(answered_name, answered)]
-    named_counts += [(name, count) for name, count in state_counts if count and name != "parked"]
-    parked_count = sum(document["parked"].values())
-    if parked_count:
-        named_counts.append(("parked", parked_count))
-
-    counts = ", ".join(f"{count:,} {labels.get(name, name)}" for name, count in named_counts)
-    text = f"{total:,}: {counts}"
+    named_counts = [f"{count:,} {name}" for name, count in state_counts if count]
+    text = f"{total:,}: {', '.join([f'{answered:,} {answered_name}', *named_counts])}"
     if document["gone"]:
         text += f"; {document['gone']:,} gone from the source"
     return text

@@ -176,7 +176,7 @@ def _print_tag_report(
     # The error that stopped the command has a hint of its own.
     is_interrupted = report.live is not None and report.live.interrupted
     has_errors = bool(report.list_errors(labels))
-    is_stopped = report.is_down or bool(report.out_of_money) or has_errors or is_interrupted
+    is_stopped = report.is_down or bool(report.budget_message) or has_errors or is_interrupted
     if not is_stopped:
         lines[-1] += next_hint
     for line in lines:
@@ -247,16 +247,16 @@ def _warn_of_unanswered_rows(
 ) -> None:
     """Print warnings about a live run's failed rows, and rows that wait for budget or API.
 
-    Only the failed rows that the live report names as samples have a warning, each with its reason.
+    Only the first failed rows, which the live report names, have a warning, each with its reason.
     Nothing is printed if there are no such rows.
     """
     if report.live is not None:
-        for row_name, reason in report.live.samples:
+        for row_name, reason in report.live.first_failures:
             display.warn(f"{row_name}: {reason}")
 
-    if report.out_of_money:
+    if report.budget_message:
         remaining = plural(report.left, f"{labels.singular} is", f"{labels.plural} are")
-        display.warn(f"{report.out_of_money}; {remaining} still open")
+        display.warn(f"{report.budget_message}; {remaining} still open")
     if report.no_room:
         waiting = plural(report.no_room, f"{labels.singular} waits", f"{labels.plural} wait")
         display.warn(f"{waiting} until Gemini accepts more tokens")
@@ -383,7 +383,7 @@ def _print_modes(
     basis = _estimate_basis(estimate.known, guess_note)
     output_tokens = usage.answer + usage.thoughts
     controls = ""
-    if estimate.plan.control_requests and not estimate.ways["batch"].absent:
+    if estimate.plan.control_requests and not estimate.mode_estimates["batch"].absent:
         control_count = plural(estimate.plan.control_requests, "control request")
         controls = f"; a batch has {control_count} for {format_usd(estimate.plan.control_cost)}"
     print_line(
@@ -395,7 +395,7 @@ def _print_modes(
     # Batch is always listed.
     mode_estimates = {
         mode: mode_estimate
-        for mode, mode_estimate in estimate.possible_ways.items()
+        for mode, mode_estimate in estimate.possible_mode_estimates.items()
         if mode == "batch" or not mode_estimate.absent
     }
     rows = []

@@ -42,11 +42,11 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
       engine is used.
     """
     choices = []
-    for mode, way in estimate.possible_ways.items():
-        cost = way.cost + estimate.waiting.cost
+    for mode, mode_estimate in estimate.possible_mode_estimates.items():
+        cost = mode_estimate.cost + estimate.waiting.cost
         cost_with_key = None
         if estimate.with_key is not None:
-            cost_with_key = estimate.with_key.possible_ways[mode].cost
+            cost_with_key = estimate.with_key.possible_mode_estimates[mode].cost
 
         choices.append(
             ModeChoice(
@@ -54,11 +54,11 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
                 mode.capitalize(),
                 _describe_mode(estimate, mode),
                 cost,
-                not way.unpriced_share,
+                not mode_estimate.unpriced_share,
                 cost_with_key,
-                way.duration_text,
+                mode_estimate.duration_text,
                 is_recommended=mode == (estimate.recommended or "batch"),
-                reason=way.absent or way.refused,
+                reason=mode_estimate.absent or mode_estimate.refused,
             ),
         )
     return choices

@@ -44,11 +44,8 @@ _WEB_ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 # The incomplete last word of a text that was cut.
 _PARTIAL_WORD = re.compile(r"\s+\S{0,20}$")
 _BATCH_PREFIX = re.compile(r"batch (\d+)(?=:| is held:)")
-# Display names of states. Other states are displayed as they are stored.
+# Display names of the states of batches. States of rows are displayed as they are stored.
 STATE_LABELS = {
-    "no_bio": "without a bio",
-    "unusable": "cannot be opened",
-    "claimed": "being asked",
     "prepared": "ready to be sent",
     "submitting": "being sent",
     "submitted": "waiting at Gemini",

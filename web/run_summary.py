@@ -79,7 +79,7 @@ def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
     """
     parts_by_number: dict[int, list[BatchRow]] = {}
     for batch in batch_rows:
-        if batch.way.claims_rows:
+        if batch.mode.claims_rows:
             parts_by_number.setdefault(batch.run or batch.number, []).append(batch)
     return parts_by_number
 
@@ -124,7 +124,7 @@ def read_run(tx: Connection, number: int) -> Run:
     """
     batch = batches.get_batch(tx, number)
     parts = [batch]
-    if batch.run and batch.way.claims_rows:
+    if batch.run and batch.mode.claims_rows:
         rows = batches.batches_in_states(tx, task=batch.task, only_live=True)
         parts = [part for part in rows if (part.run or part.number) == batch.run]
     return make_run(tx, parts)

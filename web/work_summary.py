@@ -82,7 +82,7 @@ def _summarize_tag(result: Mapping[str, Any]) -> str:
         ("answered", result["answered"]),
         ("failed", sum(live_failures.values())),
         ("parked", result["parked"]),
-        ("still being asked", result["under_way"]),
+        ("claimed", result["under_way"]),
         ("open", result["left"]),
     ]
     parts = [

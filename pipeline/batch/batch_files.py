@@ -440,9 +440,9 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
         ):
             if lock is None:
                 continue
-            if batch.way is Mode.TRIAL:
+            if batch.mode is Mode.TRIAL:
                 store_trial_outcomes(ws, batch.number)
-            elif batch.way is Mode.JUDGE:
+            elif batch.mode is Mode.JUDGE:
                 store_judgements(ws, batch.number)
             else:
                 seal_replies(ws.data, ws.store, ws.now, batch.number)
@@ -454,5 +454,5 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
     ingested_batches = ws.store.query(batches.batches_in_states, BatchState.INGESTED)
     for batch in ingested_batches:
         is_leftover = part_path(ws.data, batch.number).name in leftover_names
-        if not batch.way.claims_rows and is_leftover:
+        if not batch.mode.claims_rows and is_leftover:
             _remove_files(ws.data, batch)

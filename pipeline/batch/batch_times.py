@@ -137,7 +137,7 @@ def read_waits(
     waits = {}
     times_by_model: dict[str, list[RemoteTimes]] = {}
     for batch in open_batches:
-        if batch.way is not Mode.BATCH or batch.state is not BatchState.SUBMITTED:
+        if batch.mode is not Mode.BATCH or batch.state is not BatchState.SUBMITTED:
             continue
         if remote_state(batch.remote_word).is_final:
             continue

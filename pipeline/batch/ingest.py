@@ -248,7 +248,7 @@ class _BatchIngest:
     def __post_init__(self) -> None:
         """Derive the task and whether the batch was asked live."""
         self.task = self.ws.task
-        self._is_live = self.batch.way is not Mode.BATCH
+        self._is_live = self.batch.mode is not Mode.BATCH
 
     def run(self) -> IngestSummary:
         """Store the outcome of each request, move the batch to ingested, and return its summary.

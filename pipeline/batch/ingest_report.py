@@ -204,7 +204,7 @@ def _find_common_error(
         The error as a reply with its code and excerpt.
     """
     has_all_refused = batch.refused == batch.requests
-    if batch.way is not Mode.BATCH or not has_all_refused or len(excerpt_by_code) != 1:
+    if batch.mode is not Mode.BATCH or not has_all_refused or len(excerpt_by_code) != 1:
         return None
 
     [(code, excerpt)] = excerpt_by_code.items()

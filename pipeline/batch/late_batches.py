@@ -31,7 +31,7 @@ def find_move_time(batch: BatchRow, settings: Settings) -> datetime | None:
         that is being cancelled.
     """
     created_at = batch.create_sent_at
-    is_waiting = batch.way is Mode.BATCH and batch.state is BatchState.SUBMITTED
+    is_waiting = batch.mode is Mode.BATCH and batch.state is BatchState.SUBMITTED
     is_cancelled = batch.cancel_asked_at is not None
     if settings.move_after is None or created_at is None or not is_waiting or is_cancelled:
         return None

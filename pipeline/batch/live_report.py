@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pipeline.core.errors import FindableError
 
-MAX_FAILURE_SAMPLES = 3
+MAX_NAMED_FAILURES = 3
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ class LiveReport:
     # Rows that got no valid answer and are not asked again in this run, by reason.
     failed: Counter[str] = field(default_factory=Counter)
     # Row id and reason of the first failures.
-    samples: list[tuple[str, str]] = field(default_factory=list)
+    first_failures: list[tuple[str, str]] = field(default_factory=list)
+    # Reason of the newest failure.
+    newest_failure: str = ""
     # In USD.
     cost: float = 0.0
     stopped: FindableError | None = None
@@ -90,15 +92,16 @@ class LiveReport:
         """Count a row that failed and is not asked again in this run.
 
         Rows are counted by the beginning of the reason, up to its first colon. The first
-        MAX_FAILURE_SAMPLES rows are kept with their reasons as samples. A call that a person
-        interrupted is counted as INTERRUPTED_REASON and is no sample.
+        MAX_NAMED_FAILURES rows are kept with their reasons. A call that a person interrupted is
+        counted as INTERRUPTED_REASON, and its row is not kept.
         """
+        self.newest_failure = reason
         if self.interrupted and reason.endswith(INTERRUPTED_REASON):
             self.failed[INTERRUPTED_REASON] += 1
             return
         self.failed[reason.partition(":")[0]] += 1
-        if len(self.samples) < MAX_FAILURE_SAMPLES:
-            self.samples.append((item_id, reason))
+        if len(self.first_failures) < MAX_NAMED_FAILURES:
+            self.first_failures.append((item_id, reason))
 
 
 OnProgress = Callable[[LiveReport], None]

@@ -263,9 +263,9 @@ def check_movable(
     """
     number = batch.number
     unchanged_text = "nothing was changed"
-    if batch.way is not Mode.BATCH:
+    if batch.mode is not Mode.BATCH:
         raise InputError(
-            f"batch {number} consists of live calls ({batch.way}), which cannot be moved; "
+            f"batch {number} consists of live calls ({batch.mode}), which cannot be moved; "
             f"{unchanged_text}",
             hint=f"`{CommandHint('batches')}` lists all batches",
         )

@@ -24,10 +24,8 @@ from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 from pipeline.store.schema import PilotRow, TagRunRow
 
-# Columns of a batch that are members of its JSON document, in this order.
+# Columns of a batch that are members of its JSON document after number and mode, in this order.
 BATCH_DOCUMENT_COLUMNS = (
-    "number",
-    "way",
     "task",
     "extractor",
     "model",
@@ -115,12 +113,15 @@ class BatchSummary(NamedTuple):
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the batch for JSON: BATCH_DOCUMENT_COLUMNS, state, cost in USD and age in seconds.
+        """Return the batch for JSON: number, mode, columns, state, cost in USD, age in seconds.
 
-        `cost_is_actual` is false if the cost is an estimate.
+        The columns are BATCH_DOCUMENT_COLUMNS. If `cost_is_actual` is false, the cost is an
+        estimate.
         """
         members = {name: getattr(self.batch, name) for name in BATCH_DOCUMENT_COLUMNS}
         return {
+            "number": self.batch.number,
+            "way": self.batch.mode,
             **members,
             "state": self.batch.state.value,
             "cost": self.cost,
@@ -253,15 +254,15 @@ def _cost_entries(
     for batch in batches.batches_in_states(tx, task=task_name):
         day = quota_day(batch.create_sent_at or batch.created_at).isoformat()
         batch_key = str(batch.run or batch.number)
-        if not batch.way.claims_rows:
-            batch_key = GROUP_KEYS[batch.way]
+        if not batch.mode.claims_rows:
+            batch_key = GROUP_KEYS[batch.mode]
         subject = subjects.get(batch.task, batch.task)
         keys_by_batch[batch.number] = (day, subject, batch.model, batch_key)
         if batch.create_sent_at is None or batch.state is BatchState.PREPARED:
             continue
 
         counts = (1, 0, 0)
-        if batch.way is not Mode.BATCH:
+        if batch.mode is not Mode.BATCH:
             counts = (0, batch.calls, money.count_lost_calls(batch))
         tokens = (batch.tokens_in or 0, batch.tokens_out or 0)
         yield (

@@ -36,6 +36,8 @@ class PlannedRequest(NamedTuple):
     line: bytes
     # Estimated usage.
     usage: Usage
+    # The closed fields of its input are decided, so it asks only the other fields.
+    is_decided: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -49,8 +51,8 @@ class RequestBuilder:
 
     task: Task
     model: Model
-    # Ask decided closed fields of a mixed task again, as if nothing was decided yet.
-    ignores_decisions: bool = False
+    # Requests of a mixed task have all fields, also closed fields that are decided already.
+    has_all_fields: bool = False
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -121,11 +123,11 @@ class RequestBuilder:
     def _find_decided_inputs(self, tx: Connection, rows: RowsById) -> Collection[str]:
         """Return the input hashes of rows whose closed fields are decided already.
 
-        None are returned if the builder ignores decisions.
+        None are returned if all requests have all fields.
         """
         task = self.task
         is_decider = self.model.kind == "decide"
-        if self.ignores_decisions or is_decider or not closed_questions.is_mixed(task):
+        if self.has_all_fields or is_decider or not closed_questions.is_mixed(task):
             return ()
         return read_partial_answers(
             tx,
@@ -158,7 +160,8 @@ class RequestBuilder:
             prompt = row.prompt
             token_limit = self._token_limit(prompt, cut_counts.get(row.id, 0))
             settings = self._questions or self.settings
-            if task.prompt.asks_open_fields or row.input_hash in decided_hashes:
+            is_decided = row.input_hash in decided_hashes
+            if task.prompt.asks_open_fields or is_decided:
                 settings = self._open_field_settings
             try:
                 line, usage = settings.build_line(
@@ -173,7 +176,7 @@ class RequestBuilder:
                     f"more than the API's limit of {MAX_FILE_BYTES:,} for a file"
                 )
                 raise self._row_error(tx, row.id, reason)
-            yield PlannedRequest(row, line, usage)
+            yield PlannedRequest(row, line, usage, is_decided)
 
     def _token_limit(self, prompt: Prompt, cut_count: int) -> int:
         """Return the output token limit of a request after `cut_count` answers were cut short."""

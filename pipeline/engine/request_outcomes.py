@@ -76,6 +76,8 @@ class RequestOutcome(NamedTuple):
     confidences: Mapping[str, FieldConfidence] = {}
     # The reply has only the closed fields of a mixed task. Then there is no `answer`.
     is_partial: bool = False
+    # The answer was not checked against its row, which was gone or had another input.
+    is_unchecked: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
             "which is no longer in the table of models; nothing was changed",
             hint="add it to the file that FINDABLE_MODELS_FILE names",
         )
-    return Provenance(batch.number, batch.extractor, model, batch.fingerprint, batch.way)
+    return Provenance(batch.number, batch.extractor, model, batch.fingerprint, batch.mode)
 
 
 def validate_lines(
@@ -262,6 +264,8 @@ def validate_reply(
         reply,
         dropped_value_count=left_out_values,
         confidences=confidences,
+        is_unchecked=task.answers.needs_row
+        and not task.answers.can_check(row, input_hash=claim.input_hash),
     )
 
 
@@ -386,7 +390,10 @@ def write_outcomes(
 
     valid_answers = [
         ValidAnswer(
-            request_outcome.claim.item_id, request_outcome.answer, request_outcome.claim.input_hash
+            request_outcome.claim.item_id,
+            request_outcome.answer,
+            request_outcome.claim.input_hash,
+            request_outcome.is_unchecked,
         )
         for request_outcome in answered
         if request_outcome.answer is not None

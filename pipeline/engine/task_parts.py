@@ -61,6 +61,8 @@ class ValidAnswer(NamedTuple):
     answer: "BaseModel"
     # Hash of the input in the request.
     input_hash: str
+    # It must be checked against its row, but the row was gone or had another input.
+    is_unchecked: bool = False
 
 
 @dataclass
@@ -483,9 +485,13 @@ class TaskAnswers(ABC):
             row: The row; None if it was deleted or is not needed.
             input_hash: Hash of the input in the request; empty if unknown.
         """
-        if row is None or (input_hash and self.rows.input_hash(row) != input_hash):
+        if not self.can_check(row, input_hash=input_hash):
             return answer, ""
         return self.check_against_row(answer, row)
+
+    def can_check(self, row: Any, *, input_hash: str) -> bool:
+        """Return whether a row exists and has the input of the request; see `validate`."""
+        return row is not None and input_hash in ("", self.rows.input_hash(row))
 
     def check_against_row(
         self,

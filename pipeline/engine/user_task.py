@@ -149,7 +149,8 @@ class UserAnswers(TaskAnswers):
           counts for the row. An earlier answer does not count if it was asked with fewer terms of
           the vocabularies or, with `refresh=`, if it is to a former input.
         - An answer is outdated if the row's input changed after the request. It is applied all the
-          same, except if the task needs the row to judge answers (quotations or a `check`).
+          same, except if the task needs the row to judge answers (quotations or a `check`). An
+          answer that was not judged is outdated even if the row has the input again.
         - With `write_to=`, only applied answers that are not outdated are written. They replace
           answers to former inputs there, but not those of rows that a person corrected.
 
@@ -178,6 +179,7 @@ class UserAnswers(TaskAnswers):
             row_id
             for row_id, row in stored_rows.items()
             if row[HASH_COLUMN] != answers_by_id[row_id].input_hash
+            or answers_by_id[row_id].is_unchecked
         }
 
         is_answered = self.rows.make_answered_condition(

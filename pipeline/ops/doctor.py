@@ -167,7 +167,7 @@ def _find_batch_faults(
         stored_counts: The stored number of requests by `claimed` and by outcome. None if a rollback
             deleted answers of the batch; then stored numbers are not compared.
     """
-    is_api_batch = batch.way is Mode.BATCH
+    is_api_batch = batch.mode is Mode.BATCH
     if is_api_batch and batch.state in STATES_WITH_REMOTE_NAME and not batch.remote_name:
         yield "and has no remote name"
     if batch.state in STATES_WITH_RESULT_FILE and not batch.result_file:

@@ -49,6 +49,7 @@ OPTIONAL_MEMBERS = (
     "moves",
     "stale",
     "partly_answered",
+    "decided_claims",
     "doubtful",
     "unpriced",
     "task_file",
@@ -127,14 +128,14 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         document["failures"] = failures
 
     # A closed task that only decisions answered is asked by decisions in a new version, too.
-    modes = {batch.way for batch in task_batches if batch.way.claims_rows}
+    modes = {batch.mode for batch in task_batches if batch.mode.claims_rows}
     is_decided |= task.prompt.is_closed and modes == {Mode.DECIDE}
 
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
     held_numbers = [batch.number for batch in task_batches if batch.is_held]
     batch_counts = Counter(batch.state.value for batch in task_batches if not batch.is_held)
     batch_counts["stopped"] = sum(
-        batch.task == task.name and batch.way.claims_rows for batch in dead_batches
+        batch.task == task.name and batch.mode.claims_rows for batch in dead_batches
     )
     counts = _to_status_counts(document[ws.settings.task], document["gone"])
     next_command = choose_next_command(
@@ -157,7 +158,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     live_runs = [
         _to_live_run(batch, now, stopped_numbers)
         for batch in open_batches
-        if batch.way.claims_rows and batch.way is not Mode.BATCH
+        if batch.mode.claims_rows and batch.mode is not Mode.BATCH
     ]
     return StatusReport(
         subject=ws.settings.task,
@@ -234,6 +235,7 @@ def _read_document(
         "gone": gone_count,
         "stale": stale and _to_stale_rows(task, *stale),
         "partly_answered": claiming.count_partly_answered(tx, task),
+        "decided_claims": claiming.count_decided_claims(tx, task),
         "doubtful": _describe_doubtful(tx, task, settings=ws.settings),
         "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
         "spent": _sum_spent(tx, all_batches),
@@ -347,7 +349,7 @@ def _describe_open_batch(
         wait: How long a submitted batch has waited at the API; None for all others.
     """
     now = ws.now()
-    if batch.way is Mode.BATCH:
+    if batch.mode is Mode.BATCH:
         elapsed = report.duration_in_words((now - batch.created_at).total_seconds())
         if batch.is_held:
             ways_out = describe_ways_out(batch.number, ws.find_task(batch.task).labels)

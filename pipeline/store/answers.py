@@ -751,7 +751,7 @@ def select_version_starts() -> Select[tuple[str, str, datetime]]:
         batches.c.task,
         batches.c.extractor,
         batches.c.created_at.label("at"),
-    ).where(~marks.is_rolled_back(), batches.c.way.not_in(MODES_WITHOUT_CLAIMS))
+    ).where(~marks.is_rolled_back(), batches.c.mode.not_in(MODES_WITHOUT_CLAIMS))
     run_starts = select(runs.c.task, runs.c.extractor, runs.c.started_at).where(
         runs.c.ended_at.is_(None),
         runs.c.mode != Mode.JUDGE,

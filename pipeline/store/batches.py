@@ -96,7 +96,7 @@ def batches_in_states(
     """
     conditions: list[ColumnElement[bool]] = []
     if only_live:
-        conditions.append(batches.c.way != Mode.BATCH)
+        conditions.append(batches.c.mode != Mode.BATCH)
     if task is not None:
         conditions.append(batches.c.task == task)
     if states:
@@ -131,7 +131,7 @@ def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
     """
     combined: dict[int, BatchRow] = {}
     for batch in batch_rows:
-        if not batch.way.claims_rows:
+        if not batch.mode.claims_rows:
             continue
         number = batch.run or batch.number
         if number in combined:
@@ -195,7 +195,7 @@ def add_batch(tx: Connection, *, mode: Mode, now: datetime, **columns: Any) -> N
     if mode is not Mode.BATCH:
         state = BatchState.ASKING
         times |= {"create_sent_at": now, "submitted_at": now}
-    tx.execute(insert(batches).values(way=mode, state=state, **times, **columns))
+    tx.execute(insert(batches).values(mode=mode, state=state, **times, **columns))
     workspace.record_event(
         tx,
         "batch",
@@ -269,22 +269,22 @@ def list_past_calls(
     return calls_by_batch
 
 
-def compute_mean_call_seconds(tx: Connection, model: str, way: Mode) -> float | None:
+def compute_mean_call_seconds(tx: Connection, model: str, mode: Mode) -> float | None:
     """Return the mean seconds of live calls to a model, in its newest batches with answers.
 
-    Reads at most MAX_TIMED_LIVE_BATCHES batches. If `way` is flex, only batches in mode flex are
+    Reads at most MAX_TIMED_LIVE_BATCHES batches. If `mode` is flex, only batches in mode flex are
     read; otherwise batches in all modes except flex.
 
     Returns:
         The summed seconds of all replies, divided by the number of answers; None if there is no
         such batch.
     """
-    modes = [mode for mode in Mode if (mode is Mode.FLEX) == (way is Mode.FLEX)]
+    modes = [m for m in Mode if (m is Mode.FLEX) == (mode is Mode.FLEX)]
     query = (
         select(batches.c.seconds, batches.c.answered)
         .where(
             batches.c.model == model,
-            batches.c.way.in_(modes),
+            batches.c.mode.in_(modes),
             batches.c.seconds > 0,
             batches.c.answered > 0,
         )
@@ -327,7 +327,7 @@ def list_remote_times(tx: Connection, model: str) -> list[RemoteTimes]:
         )
         .where(
             batches.c.model == model,
-            batches.c.way == Mode.BATCH,
+            batches.c.mode == Mode.BATCH,
             batches.c.over_at.is_not(None),
             batches.c.create_sent_at.is_not(None),
             batches.c.cancel_asked_at.is_(None),
@@ -838,7 +838,9 @@ def _to_batch(row: Any) -> BatchRow:
             _unknown_state_message(row["number"], row["state"]),
             hint=f"run `{CommandHint('doctor')}`",
         )
-    return BatchRow(**{**row, "state": BatchState(row["state"]), "way": Mode(row["way"])})
+    columns = dict(row)
+    mode = Mode(columns.pop("way"))
+    return BatchRow(**{**columns, "state": BatchState(row["state"]), "mode": mode})
 
 
 def _end_try(tx: Connection, batch: BatchRow, *, outcome: str, note: str) -> None:

@@ -619,7 +619,7 @@ def list_rows_with_failed_calls(tx: Connection, task: str) -> Iterator[DueRetry]
     yielded once. Rows that were answered since are included: callers check whether a row is open.
     """
     single_batches = select(batches.c.number).where(
-        batches.c.way.in_([Mode.LIVE, Mode.PRIORITY]),
+        batches.c.mode.in_([Mode.LIVE, Mode.PRIORITY]),
         batches.c.run.is_(None),
     )
     query = (

@@ -182,7 +182,7 @@ def has_decisions(tx: Connection, task: str, version: str) -> bool:
     """
     query = select(batches.c.number).where(
         batches.c.task == task,
-        batches.c.way == Mode.DECIDE,
+        batches.c.mode == Mode.DECIDE,
         has_version(batches.c.extractor, version),
     )
     return has_row(tx, query)

@@ -110,7 +110,7 @@ def _calculate_ingested_spending(batch: BatchRow) -> Spending:
 
 def count_lost_calls(batch: BatchRow) -> int:
     """Return how many calls of a live batch got no reply; they may have been paid for."""
-    if batch.way is Mode.BATCH:
+    if batch.mode is Mode.BATCH:
         return 0
     return max(0, batch.calls - batch.replies)
 
@@ -125,7 +125,7 @@ def _count_possibly_paid_requests(batch: BatchRow) -> int:
       assigned: it cannot be read, matches no request, or repeats a request.
     """
     missing = batch.missing or 0
-    if batch.way is not Mode.BATCH:
+    if batch.mode is not Mode.BATCH:
         return 0
     if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
         return missing
@@ -183,7 +183,7 @@ def list_batch_durations(tx: Connection, model: str) -> list[float]:
         select(batches.c.submitted_at, batches.c.over_at)
         .where(
             batches.c.model == model,
-            batches.c.way == Mode.BATCH,
+            batches.c.mode == Mode.BATCH,
             batches.c.state.in_([BatchState.DOWNLOADED, BatchState.INGESTED]),
         )
         .order_by(batches.c.number.desc())

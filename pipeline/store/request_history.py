@@ -124,7 +124,7 @@ def _make_request_queries() -> Iterator[tuple[Table, Select[Any]]]:
             cells["outcome"] = literal(Outcome.ANSWERED.value)
             cells["reason"] = literal("ok")
         cells["at"] = batches.c.created_at
-        cells["purpose"] = batches.c.way
+        cells["purpose"] = batches.c.mode
         for name in ("state", "extractor", "model"):
             cells[name] = batches.c[name]
 

@@ -9,7 +9,7 @@
 import json
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import NoneType
@@ -153,8 +153,8 @@ class BatchRow:
     # The version, for example `people@2/gemini-x`.
     extractor: str
     model: str
-    # The mode. A trial stores only its cost.
-    way: Mode
+    # A trial stores only its cost.
+    mode: Mode = field(metadata={"column": "way"})
     # The number of the live run's first batch. None for a Batch API batch, and for a single call.
     run: int | None
     state: BatchState
@@ -354,24 +354,25 @@ def _define_table(
     """Return a table with a column for each field of a dataclass; the first is the primary key.
 
     A field that can be None makes a column that may be NULL. The default of a field is the column's
-    default in the database.
+    default in the database. The metadata of a field may have another name for the `column`.
 
     Args:
         further_items: More columns, constraints and indexes.
         big: Names of integer fields that may exceed 32 bits.
     """
     columns: list[Column[Any]] = []
-    for field in fields(row_class):
-        python_type = (get_args(field.type) or (field.type,))[0]
-        column_type = BigInteger if field.name in big else _TYPES.get(python_type, Text)
-        has_no_default = field.default in {MISSING, None}
-        server_default = None if has_no_default else text(json.dumps(field.default))
+    for row_field in fields(row_class):
+        python_type = (get_args(row_field.type) or (row_field.type,))[0]
+        column_type = BigInteger if row_field.name in big else _TYPES.get(python_type, Text)
+        has_no_default = row_field.default in {MISSING, None}
+        server_default = None if has_no_default else text(json.dumps(row_field.default))
         columns.append(
             Column[Any](
-                field.name,
+                row_field.metadata.get("column", row_field.name),
                 column_type,
+                key=row_field.name,
                 primary_key=not columns,
-                nullable=NoneType in get_args(field.type),
+                nullable=NoneType in get_args(row_field.type),
                 server_default=server_default,
                 autoincrement=False,
             ),

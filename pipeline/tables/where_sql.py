@@ -47,6 +47,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from pipeline.core.column_placeholders import find_column, format_column_hint
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
 
@@ -308,10 +309,10 @@ class _Compiler(ABC):
                 return cells[name]
 
         names = {**self._scopes[0], **self._scopes[1]}
-        raise InputError(
-            f"{comparison.offset}: there is no column {column!r}",
-            hint=format_column_hint(column, names, self._list_more_names()),
-        )
+        hint = format_column_hint(column, names, self._list_more_names())
+        if column.casefold() == "state":
+            hint = f"`{CommandHint('items', state='…')}` lists the rows in a state; {hint}"
+        raise InputError(f"{comparison.offset}: there is no column {column!r}", hint=hint)
 
 
 class _SqliteCompiler(_Compiler):

@@ -141,7 +141,7 @@ def _explain_missing_tags(live_report: LiveReport) -> str:
     if live_report.stopped:
         return live_report.stopped.message
 
-    failure_reasons = [reason for _, reason in live_report.samples]
+    failure_reasons = [reason for _, reason in live_report.first_failures]
     if failure_reasons and failure_reasons[0]:
         return failure_reasons[0]
     if live_report.idle_reason:

@@ -608,7 +608,7 @@ def estimate_all(
         estimate = preflight.estimate_plan(ws, measured_plan)
         estimate = replace(estimate, known=budget.Calibration(answers=len(measured_usages)))
         if ws.is_deciding:
-            decide = estimate.ways[Mode.DECIDE]
+            decide = estimate.mode_estimates[Mode.DECIDE]
             estimate = _estimate_from_requests(generating_ws, row_ids, row_count)
             estimate = replace(estimate, decide=decide)
     gemini_ws = ws.with_gemini_model()
@@ -632,7 +632,7 @@ def _estimate_from_requests(
         row_ids: The rows whose requests are built.
         row_count: Number of all rows.
     """
-    builder = RequestBuilder(ws.task, ws.model, ignores_decisions=True)
+    builder = RequestBuilder(ws.task, ws.model, has_all_fields=True)
     with ws.store.read() as tx:
         usages = [
             request.usage for request in builder.plan_requests(tx, ws.task.rows.read(tx, row_ids))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pipeline.batch import budget
 from pipeline.batch.batch_plan import BatchPlan
-from pipeline.engine import claiming, closed_questions
+from pipeline.engine import closed_questions
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.usage import Usage
@@ -17,7 +17,7 @@ from pipeline.gemini.usage import Usage
 def plan_decisions(ws: WorkspaceSession, decide_ws: WorkspaceSession, plan: BatchPlan) -> BatchPlan:
     """Return the plan of asking a decision model about the closed fields of a plan's rows.
 
-    Rows whose closed fields are answered already are left out. The prompt tokens of each row are
+    Requests whose closed fields are decided already are left out. The prompt tokens of each row are
     those of the plan, plus those of the questions about the closed fields. The measured tokens of
     past decisions correct the sum.
 
@@ -25,10 +25,8 @@ def plan_decisions(ws: WorkspaceSession, decide_ws: WorkspaceSession, plan: Batc
         decide_ws: The session of the decision model.
     """
     lines = closed_questions.QuestionLines(ws.task, decide_ws.model)
-    with ws.store.read() as tx:
-        calibration = budget.load_calibration(tx, decide_ws.extractor)
-        decided_rows = claiming.count_partly_answered(tx, ws.task)
-    request_count = max(0, plan.requests - decided_rows)
+    calibration = ws.store.query(budget.load_calibration, decide_ws.extractor)
+    request_count = plan.requests - plan.decided_requests
     prompt_tokens = request_count * lines.question_tokens
     if plan.requests:
         prompt_tokens += plan.counted_prompt_tokens * request_count // plan.requests
@@ -36,6 +34,7 @@ def plan_decisions(ws: WorkspaceSession, decide_ws: WorkspaceSession, plan: Batc
     return replace(
         plan,
         requests=request_count,
+        decided_requests=0,
         usage=usage,
         control_requests=0,
         control_cost=0.0,

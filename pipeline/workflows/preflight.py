@@ -29,7 +29,7 @@ from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.states import Mode
-from pipeline.core.text import format_object, format_usd
+from pipeline.core.text import format_object, format_usd, plural
 from pipeline.engine import claiming, closed_questions
 from pipeline.engine.echo import estimate_echo_cost
 from pipeline.engine.session import WorkspaceSession
@@ -75,7 +75,7 @@ class Preflight:
     # Rows, batches and likely tokens of the open rows.
     plan: BatchPlan
     # Estimates by mode.
-    ways: Mapping[str, ModeEstimate]
+    mode_estimates: Mapping[str, ModeEstimate]
     # The recommended mode, or None if there is nothing to ask or a person must decide.
     recommended: str | None
     reason: str
@@ -115,7 +115,7 @@ class Preflight:
         calibration = self.known
         mode_members = {
             mode: estimate.document("batches" if mode == "batch" else "calls")
-            for mode, estimate in self.ways.items()
+            for mode, estimate in self.mode_estimates.items()
             if mode != Mode.DECIDE
         }
         error = calibration.error
@@ -148,7 +148,7 @@ class Preflight:
 
     def _decide_document(self) -> dict[str, Any] | None:
         """Return the estimate of the mode decide as JSON members, or None if there is none."""
-        estimate = self.ways.get(Mode.DECIDE) or self.decide
+        estimate = self.mode_estimates.get(Mode.DECIDE) or self.decide
         if estimate is None:
             return None
         return {
@@ -165,15 +165,17 @@ class Preflight:
         """
         if self.recommended is None:
             return False
-        available_costs = [estimate.cost for estimate in self.ways.values() if not estimate.absent]
-        return self.ways[self.recommended].cost > min(available_costs) + MIN_DEARER_USD
+        available_costs = [
+            estimate.cost for estimate in self.mode_estimates.values() if not estimate.absent
+        ]
+        return self.mode_estimates[self.recommended].cost > min(available_costs) + MIN_DEARER_USD
 
     @property
-    def possible_ways(self) -> Mapping[str, ModeEstimate]:
+    def possible_mode_estimates(self) -> Mapping[str, ModeEstimate]:
         """Return the estimates by mode, with that of the mode decide if it is possible."""
         if self.decide is None or self.decide.absent:
-            return self.ways
-        return {**self.ways, Mode.DECIDE.value: self.decide}
+            return self.mode_estimates
+        return {**self.mode_estimates, Mode.DECIDE.value: self.decide}
 
     def plan_sent_rows(self, mode: str) -> tuple[BatchPlan, float]:
         """Return the plan and cost (USD) of all rows to send in a mode, and of prepared batches.
@@ -187,7 +189,7 @@ class Preflight:
             requests=self.plan.requests + self.waiting.requests,
             batches=self.plan.batches + self.waiting.batches,
         )
-        return plan, self.ways[mode].cost + self.waiting.cost
+        return plan, self.mode_estimates[mode].cost + self.waiting.cost
 
 
 def estimate_tagging(
@@ -290,7 +292,7 @@ def estimate_plan(
         return estimator.estimate_decisions()
 
     modes = (Mode.BATCH.value, Mode.FLEX.value, Mode.LIVE.value)
-    ways = {mode: estimator.estimate_mode(mode) for mode in modes}
+    mode_estimates = {mode: estimator.estimate_mode(mode) for mode in modes}
     echo_costs = dict[str, float]()
     if ws.task.prompt.has_echo and model.has_price:
         for mode in (Mode.BATCH, Mode.FLEX, Mode.LIVE):
@@ -300,12 +302,12 @@ def estimate_plan(
                 count=plan.requests,
                 day=ws.now().date(),
             )
-    recommended, reason = recommend_mode(ways, items=plan.items, deadline_s=deadline_s)
+    recommended, reason = recommend_mode(mode_estimates, items=plan.items, deadline_s=deadline_s)
     with ws.store.read() as tx:
-        late_move = estimate_late_moves(ws, tx, ways[ws.settings.move_to].cost)
+        late_move = estimate_late_moves(ws, tx, mode_estimates[ws.settings.move_to].cost)
     preflight = Preflight(
         plan=plan,
-        ways=ways,
+        mode_estimates=mode_estimates,
         recommended=recommended,
         reason=reason,
         model=model.name,
@@ -329,8 +331,9 @@ def _with_decide_mode(
 
     The mode decide asks a decision model about the closed fields, those with a fixed choice. If the
     task has other fields, too, the added estimate includes asking these afterwards in the
-    recommended mode, or by batch if no mode is recommended. If the task has no closed field, the
-    mode is absent and has the reason. For a built-in task, the estimate is returned unchanged.
+    recommended mode, or by batch if no mode is recommended. If the task has no closed field, or if
+    these are decided for all rows, the mode is absent and has the reason. For a built-in task, the
+    estimate is returned unchanged.
 
     If decisions cost less than the recommended mode, the reason for that mode says so.
 
@@ -344,8 +347,13 @@ def _with_decide_mode(
     if not closed_fields:
         reason = closed_questions.explain_open_field(task)
         return replace(preflight, decide=ModeEstimate(absent=reason))
+    plan = preflight.plan
+    if plan.decided_requests and plan.decided_requests == plan.requests:
+        open_fields = "`, `".join(closed_questions.list_open_fields(task))
+        reason = f"the closed fields of all rows are decided; each mode asks only `{open_fields}`"
+        return replace(preflight, decide=ModeEstimate(absent=reason))
 
-    decide = _estimate_decisions(ws, preflight.plan)
+    decide = _estimate_decisions(ws, plan)
     option = OptionHint(mode=Mode.DECIDE.value)
     fields = "the same"
     others = ""
@@ -354,12 +362,14 @@ def _with_decide_mode(
         other_mode = preflight.recommended or Mode.BATCH.value
         other_plan = decision_plans.plan_other_fields(
             ws,
-            preflight.plan,
+            plan,
             preflight.known,
             request_count=decide.count,
         )
         decide = decide.followed_by(replace(estimator, plan=other_plan).estimate_mode(other_mode))
         fields = f"`{'`, `'.join(closed_fields)}`"
+        if plan.decided_requests:
+            fields += f" for {plural(decide.count, 'request')}"
         others = f", then the other fields by {other_mode}"
     proposal = (
         f"{option} asks {fields} as closed questions, with a probability for each field{others}: "
@@ -367,7 +377,7 @@ def _with_decide_mode(
     )
     reason = preflight.reason
     recommended = preflight.recommended
-    if recommended is not None and decide.is_cheaper_than(preflight.ways[recommended]):
+    if recommended is not None and decide.is_cheaper_than(preflight.mode_estimates[recommended]):
         for cost_reason in (CHEAPEST_REASON, EQUAL_COST_REASON):
             reason = reason.replace(cost_reason, f"{cost_reason} besides decide", 1)
     return replace(
@@ -505,7 +515,7 @@ class _PlanEstimator:
         model = self.ws.model
         return Preflight(
             plan=self.plan,
-            ways={Mode.DECIDE.value: self.estimate_calls(Mode.DECIDE)},
+            mode_estimates={Mode.DECIDE.value: self.estimate_calls(Mode.DECIDE)},
             recommended=Mode.DECIDE.value,
             reason="decisions were requested",
             model=model.name,

@@ -327,7 +327,7 @@ class TagRounds:
             request_count: Requests of the rows, for the progress; None if each row is a request.
 
         Returns:
-            The report of the calls; empty if no row is open. Its samples of failures have the names
+            The report of the calls; empty if no row is open. Its first failures have the names
             of rows, not ids.
 
         Raises:
@@ -377,10 +377,10 @@ class TagRounds:
             report.unasked = min(unfinished_count, claiming.count_claimable(tx, ws.task))
             names = ws.task.rows.table(tx).read_names(
                 tx,
-                [row_id for row_id, _ in live_report.samples],
+                [row_id for row_id, _ in live_report.first_failures],
             )
-        live_report.samples = [
-            (names.get(row_id, row_id), reason) for row_id, reason in live_report.samples
+        live_report.first_failures = [
+            (names.get(row_id, row_id), reason) for row_id, reason in live_report.first_failures
         ]
 
         if live_report.run is not None and not live_report.interrupted:
@@ -745,8 +745,8 @@ def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     if MIN_SHOWN_WAIT_S <= live_report.pause_s < math.inf:
         notes.append(f"waits {live_report.pause_s:.0f} s for the API")
     if live_report.failed:
-        newest_reason = live_report.samples[-1][1][:MAX_SHOWN_REASON_CHARS]
-        notes.append(f"{live_report.failed.total()} failed ({newest_reason})")
+        failure = live_report.newest_failure[:MAX_SHOWN_REASON_CHARS]
+        notes.append(f"{live_report.failed.total()} failed ({failure})")
     if live_report.cost >= MIN_SHOWN_COST_USD:
         notes.append(f"${live_report.cost:.4f}")
     bar.show(live_report.replies, note=", ".join(notes))

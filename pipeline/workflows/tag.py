@@ -184,7 +184,7 @@ def _tag_mixed_rows(
         _ask_rows(decide_ws, decide_options, tag_rounds, request_count=request_count)
         decided = report.live
         is_cut_off = decided is not None and bool(decided.interrupted or decided.stopped)
-        if is_cut_off or report.out_of_money:
+        if is_cut_off or report.budget_message:
             report.decided = decided
             return _complete_run(ws, options, tag_rounds, run_number)
 
@@ -228,7 +228,7 @@ def _confirm_mixed_cost(
         f"{describe_cost(ws.model, other_usd, usage_tier=ws.settings.tier)}",
     )
     ws.confirm_cost(
-        decide_estimate.ways[Mode.DECIDE].cost + other_usd,
+        decide_estimate.mode_estimates[Mode.DECIDE].cost + other_usd,
         unchanged_text="nothing was started",
         always_ask=repeats_answers,
     )
@@ -321,7 +321,7 @@ def _complete_run(
     ):
         return report
 
-    reason = report.out_of_money or "nobody is left"
+    reason = report.budget_message or "nobody is left"
     with ws.store.write() as tx:
         runs.end_run(tx, run_number, reason=reason, now=ws.now())
     return report
@@ -401,9 +401,11 @@ def _print_tag_estimate(
         ws.display.say(f"{ws.model.name}: {plan_text}")
     if report.mode == "batch" and estimate.late_move is not None:
         ws.display.say(estimate.late_move.description)
-    for warning in estimate.ways[report.mode].warnings:
+    for warning in estimate.mode_estimates[report.mode].warnings:
         ws.display.warn(warning)
-    if estimate.decide is not None and estimate.decide.is_cheaper_than(estimate.ways[report.mode]):
+    if estimate.decide is not None and estimate.decide.is_cheaper_than(
+        estimate.mode_estimates[report.mode]
+    ):
         ws.display.say(estimate.decide_proposal)
 
     with ws.store.read() as tx:
@@ -440,7 +442,7 @@ def _choose_mode(
         has_open_batches: Batches of the task are open; held batches do not count.
     """
     if options.backfill:
-        return "batch", f"a backfill uses batch ({estimate.ways['batch'].duration_text})"
+        return "batch", f"a backfill uses batch ({estimate.mode_estimates['batch'].duration_text})"
     if options.mode != "auto":
         return options.mode, f"{OptionHint(mode=options.mode)}"
     has_no_mode = estimate.recommended is None or not estimate.plan.requests
@@ -494,7 +496,7 @@ def _begin_run(
         StateConflictError: Another process selected rows meanwhile; nothing was asked.
     """
     mode = runs.BACKFILL if options.backfill else runs.TAG
-    estimated_cost = estimate.ways[tag_rounds.report.mode].cost
+    estimated_cost = estimate.mode_estimates[tag_rounds.report.mode].cost
     with ws.store.write() as tx:
         if selection is not None:
             return row_selection.begin_selection(
@@ -609,9 +611,9 @@ def _is_run_over(store: Store, task: Task, *, report: TagReport, options: TagOpt
     3. It ends if no row is open, if the budget is used up, or if the command had a limit: all rows
        up to the limit were asked then.
     """
-    is_cut_off = report.unasked and not report.out_of_money
+    is_cut_off = report.unasked and not report.budget_message
     if report.under_way or report.no_room or is_cut_off:
         return False
     if row_selection.has_selection(task):
         return not row_selection.has_open_rows(store, task)
-    return bool(report.out_of_money) or options.limit is not None or not report.left
+    return bool(report.budget_message) or options.limit is not None or not report.left

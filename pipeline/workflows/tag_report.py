@@ -165,7 +165,7 @@ class TagReport:
         return self.stop.rows if self.stop.reason is TagStopReason.API_FULL else 0
 
     @property
-    def out_of_money(self) -> str:
+    def budget_message(self) -> str:
         """Return the message of the budget that stops open rows; empty if no budget does."""
         return self.stop.message if self.stop.reason is TagStopReason.BUDGET else ""
 
@@ -283,7 +283,7 @@ class TagReport:
             "under_way": self.under_way,
             "parked": self.parked,
             "held_back": self.stop.message,
-            "out_of_money": self.out_of_money,
+            "out_of_money": self.budget_message,
             "is_over": self.is_over,
             "is_down": self.is_down,
             "spent": self.spent,
@@ -302,14 +302,13 @@ class TagReport:
         if live_report is None:
             return None
 
-        failure_samples = [
-            {"username": name, "reason": reason} for name, reason in live_report.samples
-        ]
         return {
             **_describe_calls(live_report),
             "interrupted": live_report.interrupted,
             "left": self.unasked,
-            "samples": failure_samples,
+            "samples": [
+                {"username": name, "reason": reason} for name, reason in live_report.first_failures
+            ],
             "stopped": live_report.stopped.message if live_report.stopped else None,
         }
 

@@ -210,7 +210,11 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
     Raises:
         InputError: The cost was not confirmed.
     """
-    cost = preflight.estimate_open_rows(check_ws, limit=None, deadline_s=None).ways["live"].cost
+    cost = (
+        preflight.estimate_open_rows(check_ws, limit=None, deadline_s=None)
+        .mode_estimates["live"]
+        .cost
+    )
     model = check_ws.model
     check_ws.display.say(
         f"{model.name}: {len(INVENTED_ROWS)} invented rows, "
@@ -230,7 +234,7 @@ def _describe_batch_duration(backend: str, sent_batches: Iterable[batches.BatchR
     """
     if backend == "local":
         return "not met: the local engine answered"
-    times_s = [batch.remote_s for batch in sent_batches if batch.way is Mode.BATCH]
+    times_s = [batch.remote_s for batch in sent_batches if batch.mode is Mode.BATCH]
     if times_s and times_s[-1] is not None:
         return f"met: {times_s[-1]:.0f} s by the API's clock"
     return "not met: the API does not say when the batch ended"

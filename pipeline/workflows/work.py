@@ -268,9 +268,9 @@ class WorkPass:
         if submit_report.items:
             count_text = plural(len(report.submitted), "batch", "batches")
             self.phrases.append(f"{submit_report.items:,} submitted in {count_text}")
-        if report.out_of_money:
+        if report.budget_message:
             self.figures["left"] = report.stop.rows or askable_count
-            self.figures["out_of_money"] = report.out_of_money
+            self.figures["out_of_money"] = report.budget_message
 
     def embed(self) -> None:
         """Embed the new texts of the task's index, and add a phrase with their number to `phrases`.

@@ -285,7 +285,7 @@ def test_python_asks_and_tries_with_a_summary_in_one_line(
         report = ws.ask(rows(7), "Praise or blame?", fields="tone: praise|blame; why: quote", n=2)
         trial = ws.try_(declared(), 2, items=rows(3))
         messages = [refusal(ws.ask, rows(1), "?"), refusal(ws.ask, rows(1), "Tone?", name="kept")]
-        cost = report.estimate.ways["batch"].cost
+        cost = report.estimate.mode_estimates["batch"].cost
         print(json.dumps([repr(report), report.answers, report.rows, cost, repr(trial), messages]))
         """,
     )

@@ -221,6 +221,18 @@ def test_killed_mixed_task_asks_each_part_once(
         assert running.wait().code == -signal.SIGKILL
 
     assert len(outside_server.decisions) == 12
+    status_run = served_tickets.run_command("status")
+    claimed_count = served_tickets.state_counts()["claimed"]
+    assert f"{claimed_count} claimed" in status_run.stdout
+    assert f"{claimed_count} claimed rows have their closed fields" in status_run.stdout
+    dry_run = served_tickets.run_command("tag", dry=True, mode="decide")
+    # A reply that came before the kill is stored now.
+    decided = re.search(r"(\d+) rows \(closed fields decided for (\d+) requests\)", dry_run.stdout)
+    assert decided is not None
+    assert claimed_count - 1 <= int(decided[1]) == int(decided[2])
+    assert "the closed fields of all rows are decided; each mode asks only `summary`" in (
+        dry_run.stdout
+    )
     served_tickets.run_command("tag", wait=True)
     assert served_tickets.state_counts() == {"answered": 12}
     assert len(outside_server.decisions) == 12
@@ -615,7 +627,7 @@ def test_partly_answered_rows_are_open(served_tickets: Workspace, outside_server
     lines = served_tickets.run_command("status").stdout
     assert f"{open_count} open rows have their closed fields" in lines
     served_tickets.run_command("tag", mode="live", limit=open_count - 1)
-    line = "1 open row has its closed fields; `tag` asks its other fields"
+    line = "1 open row has its closed fields; `tag` asks the other fields"
     assert line in served_tickets.run_command("status").stdout
 
     # A changed row does not use the decision about its former text, and is asked whole.
@@ -628,6 +640,24 @@ def test_partly_answered_rows_are_open(served_tickets: Workspace, outside_server
     assert rows["6"]["tone"]
     assert rows["6"]["tone_confidence"] is None
     assert rows["5"]["tone_confidence"] > 0
+
+
+@pytest.mark.same_sql
+def test_dry_run_counts_requests_without_decisions(served_tickets: Workspace) -> None:
+    """Rows that are equal to a decided row need no decision; another row needs one."""
+    declare(served_tickets, MIXED_FIELDS, 6)
+    served_tickets.read_json("tag", mode="decide", budget="0.0001", code="any")
+    open_count = served_tickets.state_counts()["open"]
+    assert open_count > 1
+    texts = [f"The lamp of room {number} hums." for number in (0, 1, 2, 3, 4, 5, 5, 5, 5)]
+    write_tickets(served_tickets, [*texts, "All is well."])
+
+    estimate = served_tickets.read_json("tag", dry=True)
+    assert estimate["questions"] == open_count + 1
+    assert estimate["decide"]["calls"] == 1
+    output = served_tickets.run_command("tag", dry=True).stdout
+    assert f"rows (closed fields decided for {open_count} requests), of which 3 are" in output
+    assert "asks `tone`, `is_urgent` for 1 request as closed questions" in output
 
 
 def test_decided_fields_are_kept_while_a_batch_needs_them(

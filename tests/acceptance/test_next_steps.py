@@ -108,7 +108,10 @@ def test_status_has_six_lines(workspace: Workspace) -> None:
         "index",
         "next",
     ]
-    assert "4: 0 tagged, 4 under way" in lines[1]
+    assert "4: 0 tagged, 4 claimed" in lines[1]
+    assert len(workspace.run_command("items", state="claimed").stdout.splitlines()) == 1 + 4
+    error_output = workspace.run_command("items", where="state = 'claimed'", code=2).stderr
+    assert "items --state …` lists the rows in a state" in error_output
     output = workspace.run_command("status", more=True).stdout
     assert {line for line in lines if not line.startswith("under way")} <= set(output.splitlines())
     assert "backend gemini" in output

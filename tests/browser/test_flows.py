@@ -182,7 +182,7 @@ def test_texts_and_images_are_opened(workspace: Workspace) -> None:
         assert tab.locator(".gallery img").count() == 1
         tab.click("#facets a[aria-current]")
         tab.wait_for_url("**task=images")
-        tab.click("#facets a:has-text('cannot be opened')")
+        tab.click("#facets a:has-text('unusable')")
         reader.wait_for(".none", "0 bytes")
 
 
@@ -192,7 +192,7 @@ def test_changes_elsewhere_are_displayed_without_losing_the_focus(workspace: Wor
     with reading(workspace) as (reader, tab, client):
         reader.wait_for("#state", "none open")
         assert client.post(ADD_PATH, json={"username": HOSTILE}).status_code == 201
-        reader.wait_for("#state", "1 without a bio")
+        reader.wait_for("#state", "1 no bio")
         tab.focus("#state a >> nth=0") if tab.locator("#state a").count() else tab.focus("#find")
         focused_element = reader.focus
         with tab.expect_response("**/parts/state?*"), tab.expect_response("**/parts/state?*"):

@@ -73,7 +73,7 @@ def test_rows_that_change_while_the_list_is_loaded_are_shown(workspace: Workspac
             tab.wait_for_timeout(50)
 
         client.post("/api/admin/experts", json={"username": "bea"})
-        reader.wait_for("#state", "2 without a bio")
+        reader.wait_for("#state", "2 no bio")
         route, response = late_responses[0]
         route.fulfill(response=response)
         reader.wait_for("#list", "bea")

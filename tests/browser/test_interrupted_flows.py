@@ -88,7 +88,7 @@ def test_a_run_continues_after_the_pages_server_was_killed(
             api.script_fault("slow_reply", times=MANY_ROWS, path=LIVE, args={"seconds": 1})
             reader.tab.check("[name=mode][value=live]")
             reader.tab.click("#ask")
-            reader.wait_for("#state", "being asked")
+            reader.wait_for("#state", "claimed")
             while len(api.seen("POST", LIVE)) < trial_calls + MANY_ROWS // 4:
                 reader.tab.wait_for_timeout(50)
             process.send_signal(signal.SIGKILL)

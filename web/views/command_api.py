@@ -253,7 +253,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             states=list(document[report.subject])[1:],
             eta_s=next((run["eta_s"] for run in report.live_runs), None),
             has_stopped_run=any(run["state"] == "killed" for run in report.live_runs),
-            api_batch_count=sum(batch.way is Mode.BATCH for batch in report.open_batches),
+            api_batch_count=sum(batch.mode is Mode.BATCH for batch in report.open_batches),
             spent=document["spent"],
             budgets=list_budgets(ws),
             stale=document.get("stale") or {"count": 0},

@@ -526,7 +526,7 @@ def start_asking(
     If such work of the same task and `row_key` is running, it is returned instead, and nothing is
     changed, whatever its rows are. Otherwise the rows are first synced with their source, and the
     replies of killed live runs are stored. The rows' present answers stay stored, but count no
-    longer until the new answers come. Rows that are being asked or that a person corrected are not
+    longer until the new answers come. Rows that are claimed or that a person corrected are not
     asked.
 
     Args:
@@ -556,7 +556,7 @@ def start_asking(
         if not open_ids:
             raise RequestRefusedError(
                 409,
-                "the row is being asked, or is empty; nothing was changed",
+                "the row is claimed or empty; nothing was changed",
             )
 
     def run(display: BackgroundJob) -> dict[str, Any]:

@@ -273,7 +273,7 @@ def _list_run_work(
     """
     kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
     kinds.append(ASK_WORK_KIND.format(task))
-    is_live = run.batch.way is not Mode.BATCH
+    is_live = run.batch.mode is not Mode.BATCH
     documents = []
     for job in job_documents:
         is_running = job["state"] == "running"
@@ -308,7 +308,7 @@ def _run_values(
     if is_cancelling and not run.is_cancelled:
         word = "being cancelled"
     is_over = run.batch.is_finished
-    is_api_batch = run.batch.way is Mode.BATCH
+    is_api_batch = run.batch.mode is Mode.BATCH
     ways_out = ""
     if run.batch.is_held:
         ways_out = str(describe_ways_out(run.batch.number, task.labels))

@@ -18,11 +18,14 @@ from pipeline.experts.score import SCORE_COLUMNS, score_of
 from pipeline.store import marks
 from tests import ledger
 from tests.delivery import MODEL, deliver, prepare, put_people, result, workspace_at
+from tests.integration import reviews
 from tests.lab import Workspace
 
 Write = Callable[[], AbstractContextManager[Connection]]
 # The tags of a row after the ingest of its answer.
 INGESTED_TAGS = '["water law","beekeeping","soil science"]'
+# The first review has the quotation, and the others have not.
+REVIEW_ANSWER = '{"praise": [], "quote": "the lid burned my hand", "stars": 2}'
 
 
 @pytest.fixture
@@ -130,3 +133,62 @@ def test_a_batch_with_a_wrong_account_stays_downloaded(offline: Workspace) -> No
     offline.change("DELETE FROM findable_asks WHERE line = 2")
     assert "but 2 outcomes" in offline.ran("batch-ingest", code=5).stderr
     assert ledger.batches(offline) == ["downloaded"]
+
+
+@pytest.fixture
+def reviewed(offline: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace with a downloaded batch of all reviews, whose answers have quotations."""
+    monkeypatch.chdir(tmp_path)
+    reviews.set_up_task(offline).ran("preflight", TASK="tasks/reviews.py")
+    deliver(offline, result(prepare(offline), REVIEW_ANSWER))
+    return offline
+
+
+def test_an_answer_that_no_row_was_compared_with_is_not_applied(
+    reviewed: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row whose text changes and changes back during the ingest is compared later."""
+    change_input = "UPDATE findable_rows SET input_hash = :hash WHERE item_id = '2'"
+    row_hash = reviewed.scalar("SELECT input_hash FROM findable_rows WHERE item_id = '2'")
+    reviewed.change(change_input, hash="another input")
+
+    def change_back(_write: Write) -> None:
+        reviewed.change(change_input, hash=row_hash)
+
+    with reviewed.open() as ws, _change_before_first_write(ws, monkeypatch, change_back):
+        assert len([*batch_ingest.ingest_batches(ws)]) == 1
+    assert ledger.batches(reviewed) == ["ingested"]
+    query = "SELECT item_id, applied, outdated FROM findable_answers ORDER BY item_id"
+    assert reviewed.query(query) == [("1", 1, 0), ("2", 0, 1)]
+    states = json.loads(reviewed.ran("items", JSON="1").stdout)
+    assert {row["id"]: row["state"] for row in states["items"]}["2"] == "open"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM findable_rows WHERE item_id = '1'",
+        "UPDATE findable_rows SET input_hash = 'another input' WHERE item_id = '1'",
+    ],
+)
+def test_a_row_may_change_between_its_claim_and_its_text(
+    change: str, reviewed: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Claims and rows of a page are two snapshots; a change between them loses no request."""
+    changed_ids: list[str] = []
+    with reviewed.open() as ws, monkeypatch.context() as patch:
+        original_query = ws.store.query
+
+        def query(read: Any, *args: Any, **options: Any) -> Any:
+            if read == ws.task.rows.read:
+                changed_ids.extend(*args)
+                reviewed.change(change)
+            return original_query(read, *args, **options)
+
+        patch.setattr(ws.store, "query", query)
+        assert len([*batch_ingest.ingest_batches(ws)]) == 1
+    assert changed_ids == ["1", "2", "3", "4"]
+    assert ledger.batches(reviewed) == ["ingested"]
+    query_text = "SELECT item_id, applied FROM findable_answers ORDER BY item_id"
+    assert reviewed.query(query_text) == [("1", 0)]
+    assert reviewed.scalar("SELECT COUNT(*) FROM findable_attempts") == 3

@@ -1,0 +1,42 @@
+"""`LiveReport`: counts of failed rows, and the reasons that a progress line and warnings name."""
+
+from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport
+from pipeline.core.progress import NoProgress
+from pipeline.workflows import rounds
+
+
+class _Bar(NoProgress):
+    """A bar that keeps its last note."""
+
+    note = ""
+
+    def show(
+        self,
+        completed_count: int,  # noqa: ARG002 - not part of the note
+        *,
+        total: int | None = None,  # noqa: ARG002 - not part of the note
+        note: str = "",
+    ) -> None:
+        """Keep the note."""
+        self.note = note
+
+
+def test_progress_names_the_newest_failure() -> None:
+    """Only the first failures are kept for warnings, but the newest reason is shown."""
+    report = LiveReport()
+    for number in range(5):
+        report.fail(str(number), f"reason {number}")
+    bar = _Bar()
+    rounds._show_live_progress(bar, report)
+    assert "5 failed (reason 4)" in bar.note
+    assert [row_id for row_id, _ in report.first_failures] == ["0", "1", "2"]
+
+
+def test_progress_after_an_interrupt_has_no_kept_failure() -> None:
+    """If all failed calls were interrupted, none is kept, and the line is still shown."""
+    report = LiveReport(interrupted=True)
+    report.fail("1", INTERRUPTED_REASON)
+    bar = _Bar()
+    rounds._show_live_progress(bar, report)
+    assert f"1 failed ({INTERRUPTED_REASON})" in bar.note
+    assert report.first_failures == []
