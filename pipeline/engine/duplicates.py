@@ -44,7 +44,7 @@ class EarlierRequests(NamedTuple):
 def find_duplicates(
     tx: Connection,
     task: Task,
-    extractor: str,
+    version: str,
     planned_requests: Sequence[PlannedRequest],
 ) -> EarlierRequests:
     """Find the planned requests that need not be sent, because their input was asked before.
@@ -55,7 +55,7 @@ def find_duplicates(
     inputs among the planned requests themselves are not found. Writes nothing.
 
     Args:
-        extractor: The version (`task@n/model`) that asks.
+        version: The version (`task@n/model`) that asks.
         planned_requests: The requests that are about to be made.
 
     Returns:
@@ -66,7 +66,7 @@ def find_duplicates(
     states_by_hash = claims.find_duplicate_inputs(
         tx,
         task.name,
-        extractor,
+        version,
         [row.input_hash for row in rows],
     )
     equal_rows = {row.id: states_by_hash.get(row.input_hash, ("", row.id)) for row in rows}
@@ -78,7 +78,7 @@ def find_duplicates(
     donor_ids = {row.id: (equal_rows[row.id][1], row.id) for row in rows if row.id not in waiting}
     unique_ids = dict.fromkeys(chain.from_iterable(donor_ids.values()))
     stored_answers = answers.stored_answers(
-        tx, task.name, extractor, task.fingerprint, list(unique_ids)
+        tx, task.name, version, task.fingerprint, list(unique_ids)
     )
 
     copied_answers = dict[str, RequestOutcome]()
@@ -207,7 +207,7 @@ def copy_to_duplicates(
 
     write_outcomes(tx, task, copied, provenance=provenance, now=now)
     outcomes = claims.ClaimOutcomes((), parked, ())
-    claims.record_ended(tx, task.name, provenance.extractor, outcomes, now=now)
+    claims.record_ended(tx, task.name, provenance.version, outcomes, now=now)
     copied_ids = {request_outcome.claim.item_id for request_outcome in copied}
     return copied_ids | {claim.item_id for claim in parked}
 

@@ -87,7 +87,7 @@ class Provenance:
     # Batch number; None for copied answers.
     batch_number: int | None
     # Version: `task@n/model`.
-    extractor: str
+    version: str
     model: Model
     # Fingerprint of the declaration in the prompt; None for a built-in task.
     fingerprint: str | None = None
@@ -402,7 +402,7 @@ def write_outcomes(
     if write_result.applied:
         workspace.record_row_change(tx, task.name)
 
-    shared_columns = {"task": task.name, "extractor": provenance.extractor, "at": now}
+    shared_columns = {"task": task.name, "extractor": provenance.version, "at": now}
     answer_rows = [
         shared_columns
         | _answer_columns(request_outcome, request_outcome.answer, provenance, now, write_result)
@@ -429,13 +429,13 @@ def write_outcomes(
         claims.end_claims(
             tx,
             task.name,
-            provenance.extractor,
+            provenance.version,
             provenance.batch_number,
             outcomes,
             now=now,
         )
     outcomes = _claim_outcomes(copied, write_result.parked)
-    claims.record_ended(tx, task.name, provenance.extractor, outcomes, now=now)
+    claims.record_ended(tx, task.name, provenance.version, outcomes, now=now)
     return write_result
 
 
@@ -463,7 +463,7 @@ def _write_partial_answers(
             tx,
             new_answers,
             task=task.name,
-            extractor=provenance.extractor,
+            extractor=provenance.version,
             batch=provenance.batch_number,
             fingerprint=provenance.fingerprint,
             now=now,
@@ -511,7 +511,7 @@ def _write_answers(
     written = list[WriteResult]()
 
     def write(accepted_answers: Sequence[ValidAnswer]) -> None:
-        result = task.answers.write(tx, accepted_answers, extractor=provenance.extractor, now=now)
+        result = task.answers.write(tx, accepted_answers, version=provenance.version, now=now)
         written.append(result)
 
     refused = write_accepted_rows(tx, valid_answers, write, refusals=RefusedRowError)
@@ -543,7 +543,7 @@ def _find_parked_reasons(
         return {}
 
     is_live = provenance.mode is not Mode.BATCH
-    charged_counts = answer_counts.count_charged(tx, task.name, provenance.extractor, row_ids)
+    charged_counts = answer_counts.count_charged(tx, task.name, provenance.version, row_ids)
     uncharged_ids = [
         request_outcome.claim.item_id
         for request_outcome in failed
@@ -552,7 +552,7 @@ def _find_parked_reasons(
     service_failure_counts = answer_counts.count_service_failures(
         tx,
         task.name,
-        provenance.extractor,
+        provenance.version,
         uncharged_ids,
         live=is_live,
     )

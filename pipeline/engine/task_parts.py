@@ -507,7 +507,7 @@ class TaskAnswers(ABC):
         tx: Connection,
         answers: Sequence[ValidAnswer],
         *,
-        extractor: str,
+        version: str,
         now: datetime,
     ) -> WriteResult:
         """Write answers of a version to rows that have none yet, with columns computed from them.
@@ -516,11 +516,11 @@ class TaskAnswers(ABC):
         """
 
     @abstractmethod
-    def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
+    def remove(self, tx: Connection, ids: Sequence[str], *, version: str | None = None) -> int:
         """Remove answers from these rows if nobody changed them since they were written.
 
         Args:
-            extractor: Only answers of this version; None for all versions.
+            version: Only answers of this version; None for all versions.
 
         Returns:
             The number of rows that lost their answer.

@@ -137,7 +137,7 @@ class UserAnswers(TaskAnswers):
         tx: Connection,
         answers: Sequence[ValidAnswer],
         *,
-        extractor: str,
+        version: str,
         now: datetime,
     ) -> WriteResult:
         """Decide which answers are applied to their rows, and write these where `write_to=` says.
@@ -155,7 +155,7 @@ class UserAnswers(TaskAnswers):
           answers to former inputs there, but not those of rows that a person corrected.
 
         Args:
-            extractor: The version (`task@n/model`) of all answers.
+            version: The version (`task@n/model`) of all answers.
             now: Time of the answers in another program's table.
 
         Returns:
@@ -199,7 +199,7 @@ class UserAnswers(TaskAnswers):
             }
             outdated |= self._changed_in_source(current_values)
         current = [
-            TargetValue(row_id, extractor, answer.answer.model_dump_json(), now)
+            TargetValue(row_id, version, answer.answer.model_dump_json(), now)
             for row_id, answer in answers_by_id.items()
             if row_id in applied and row_id not in outdated
         ]
@@ -286,13 +286,13 @@ class UserAnswers(TaskAnswers):
             ]
             write_column(tx, self.rows.record, target_values, should_overwrite=True)
 
-    def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
+    def remove(self, tx: Connection, ids: Sequence[str], *, version: str | None = None) -> int:
         """Remove the answers to these rows from another program's table; return the row count.
 
         A column that `write_to=` names keeps its values.
         """
         if self.rows.row_target is not None:
-            self.rows.row_target.sync_rows(tx, ids, removed_version=extractor or "")
+            self.rows.row_target.sync_rows(tx, ids, removed_version=version or "")
         return len(ids)
 
 

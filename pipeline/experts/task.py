@@ -322,7 +322,7 @@ class ExpertsAnswers(TaskAnswers):
         tx: Connection,
         answers: Sequence[ValidAnswer],
         *,
-        extractor: str,  # noqa: ARG002 - a row of tags does not store whose they are
+        version: str,  # noqa: ARG002 - a row of tags does not store whose they are
         now: datetime,  # noqa: ARG002 - nor their time
     ) -> WriteResult:
         """Write the tags of answers and the resulting scores.
@@ -394,7 +394,7 @@ class ExpertsAnswers(TaskAnswers):
                 blocked[item_id] = _SUPPORTS_NO_TAG
         return WriteResult(applied=written_ids, outdated=outdated_ids, blocked=blocked)
 
-    def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
+    def remove(self, tx: Connection, ids: Sequence[str], *, version: str | None = None) -> int:
         """Remove tags that are still those of the preferred answer, and update the scores.
 
         Tags that were merged since are removed, too. Tags that a person edited stay.
@@ -402,12 +402,12 @@ class ExpertsAnswers(TaskAnswers):
         Args:
             tx: Transaction.
             ids: People.
-            extractor: Only tags of this version; None means any model.
+            version: Only tags of this version; None means any model.
 
         Returns:
             Number of people whose tags were removed.
         """
-        untagged_ids = _find_ids_with_model_tags(tx, ids, extractor=extractor)
+        untagged_ids = _find_ids_with_model_tags(tx, ids, version=version)
         table.write_tags(tx, dict.fromkeys(untagged_ids), overwrite=True)
         return len(untagged_ids)
 
@@ -547,7 +547,7 @@ def _find_ids_with_model_tags(
     tx: Connection,
     ids: Sequence[str],
     *,
-    extractor: str | None = None,
+    version: str | None = None,
 ) -> list[str]:
     """Return the ids of people whose tags in the table are still those that a model gave.
 
@@ -557,13 +557,13 @@ def _find_ids_with_model_tags(
     Args:
         tx: Transaction.
         ids: People to check.
-        extractor: Only answers of this version; None means any model.
+        version: Only answers of this version; None means any model.
     """
     last_answers = answers.preferred_answers(tx, table.TASK, ids)
     answers_by_id = {
         item_id: answer
-        for item_id, (answer_extractor, answer) in last_answers.items()
-        if answer_extractor != answers.PERSON and extractor in {None, answer_extractor}
+        for item_id, (answer_version, answer) in last_answers.items()
+        if answer_version != answers.PERSON and version in {None, answer_version}
     }
 
     merge_rules = marks.active_merge_rules(tx, table.TASK)

@@ -317,7 +317,7 @@ def _delete_version(
         row_count = 0
         answered_ids = tx.execute(answers.answered_ids(task.name, counts.extractor)).scalars().all()
         for page in split_into_pages(answered_ids):
-            row_count += task.answers.remove(tx, page, extractor=counts.extractor)
+            row_count += task.answers.remove(tx, page, version=counts.extractor)
 
     answer_count, attempt_count, unparked_count = answers.delete_version(
         tx,

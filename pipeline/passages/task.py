@@ -388,7 +388,7 @@ class ConceptsAnswers(TaskAnswers):
         tx: Connection,
         answers: Sequence[ValidAnswer],
         *,
-        extractor: str,
+        version: str,
         now: datetime,
     ) -> WriteResult:
         """Insert the concepts of answers, in the caller's transaction, and lock their passages.
@@ -399,7 +399,7 @@ class ConceptsAnswers(TaskAnswers):
         quotations were not located, so that it was not checked against the text.
 
         Args:
-            extractor: The version (`task@n/model`) of all answers.
+            version: The version (`task@n/model`) of all answers.
             now: Time of the concepts.
 
         Returns:
@@ -410,7 +410,7 @@ class ConceptsAnswers(TaskAnswers):
         """
         from pipeline.passages.evidence import GroundedConcepts
 
-        prompt_version, _, model = extractor.partition("/")
+        prompt_version, _, model = version.partition("/")
         answer_by_id = {answer.item_id: answer for answer in answers}
         texts = table.read_passage_texts(tx, self.shape, list(answer_by_id), should_lock=True)
         outdated_ids: set[str] = set()
@@ -498,20 +498,20 @@ class ConceptsAnswers(TaskAnswers):
                 answer = GroundedConcepts.model_validate(new_edit.edit.after)
                 self._insert_concepts(tx, {row_id: answer}, person, "", now=new_edit.edit.at)
 
-    def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
+    def remove(self, tx: Connection, ids: Sequence[str], *, version: str | None = None) -> int:
         """Delete the concepts that findable wrote for some passages; return their number.
 
-        `extractor` limits this to a version (`task@n/model`). By default all versions are deleted.
+        `version` limits this to a version (`task@n/model`). By default all versions are deleted.
         """
         removed_count = 0
-        for version in stored_answers.list_versions(tx, table.TASK):
-            if extractor in {None, version.extractor}:
+        for counts in stored_answers.list_versions(tx, table.TASK):
+            if version in {None, counts.extractor}:
                 removed_count += table.remove_concepts(
                     tx,
                     self.shape,
                     ids=ids,
-                    version=version.label,
-                    model=version.model,
+                    version=counts.label,
+                    model=counts.model,
                 )
         return removed_count
 
