@@ -216,7 +216,7 @@ def _complete_report_and_views(
         grid = task.rows.grid(tx)
         report.doubtful = _count_doubtful_rows(tx, grid)
     if report.doubtful:
-        condition = f"{grid.doubtful_name} = true"
+        condition = f"{grid.judgements.doubtful_name} = true"
         report.next_command = task.labels.command("items", where=condition)
     elif report.supported:
         report.next_command = task.labels.command("qc")

@@ -85,6 +85,10 @@ class RowJudgements:
         self.names = {
             field: free_names[name] for field, name in names_by_field.items() if name in free_names
         }
+        # The same by the names of the columns of the fields.
+        self.names_by_column = {
+            name: self.names[field] for name, field in fields.items() if field in self.names
+        }
         self.review_name = free_names.get(REVIEWED, "")
         self.doubtful_name = free_names.get(DOUBTFUL, "")
         self.least_name = free_names.get(CONFIDENCE, "") if self.names else ""
