@@ -7,7 +7,7 @@ they are a list or null.
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import starmap
+from itertools import chain, starmap
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func
@@ -237,9 +237,8 @@ def read_extra_column_names(tx: Connection) -> list[str]:
     the username of a refused row, and those that our own export added.
     """
     names = dict.fromkeys(table.read_extra_column_names(tx))
-    refused_names: dict[str, None] = {}
-    for refused in row_store.refused_rows(tx, table.TASK):
-        refused_names |= dict.fromkeys(refused.cells)
+    refused_rows = row_store.refused_rows(tx, table.TASK)
+    refused_names = dict.fromkeys(chain.from_iterable(row.cells for row in refused_rows))
 
     table_names = {*HEADERS, *HEADERS.values(), *filter_export_columns(tuple(refused_names))}
     names |= dict.fromkeys(name for name in refused_names if name not in table_names)

@@ -55,7 +55,8 @@ def read_quoted_passage(
     with store.read() as tx:
         shape = read_shape(tx, passages=settings.passages_table)
         passage_ids = [task.rows.id_of(tx, passage)]
-        row = table.make_row_table(shape).read_rows(tx, passage_ids, shape.value_columns)[passage]
+        passages = table.make_row_table(shape)
+        row = passages.read_rows(tx, passage_ids, shape.value_columns)[passage]
         concepts = list(table.iterate_concepts(tx, shape, passage_id=passage))
 
     concepts.sort(key=lambda concept: str(concept.created_at or ""))
@@ -149,7 +150,10 @@ def _read_extra_values(
     judgement_values = judgements.read_values(tx, passage_ids)
     names_by_id = table.read_concept_names(tx, shape, passage_ids)
     return {
-        passage_id: {CONCEPTS: names_by_id.get(passage_id), **judgement_values.get(passage_id, {})}
+        passage_id: {
+            CONCEPTS: names_by_id.get(passage_id),
+            **judgement_values.get(passage_id, {}),
+        }
         for passage_id in passage_ids
     }
 
