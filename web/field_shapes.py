@@ -302,14 +302,6 @@ def _describe_number(shape: FieldShape) -> str:
     return instruction
 
 
-def _parse_checkbox(_shape: FieldShape, text: str, _path: str) -> bool:
-    return text == CHECKED_TEXT
-
-
-def _parse_text(_shape: FieldShape, text: str, _path: str) -> str:
-    return text
-
-
 def _parse_quotation(_shape: FieldShape, text: str, path: str) -> str:
     if not text.strip():
         raise InputError("select the words in the text, or type them", field=path)
@@ -324,12 +316,12 @@ def _parse_json(_shape: FieldShape, text: str, path: str) -> Any:
 
 
 _LEAF_PARSERS: Mapping[Kind, Callable[[FieldShape, str, str], Any]] = {
-    "checkbox": _parse_checkbox,
+    "checkbox": lambda _shape, text, _path: text == CHECKED_TEXT,
     "choice": _parse_choice,
     "json": _parse_json,
     "number": _parse_number,
     "quotation": _parse_quotation,
-    "text": _parse_text,
+    "text": lambda _shape, text, _path: text,
 }
 
 

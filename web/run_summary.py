@@ -168,9 +168,10 @@ def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[st
     - `left_out_values`: the number of values that were left out of answers.
     """
     summaries = [summarize_batch(tx, task, part.number) for part in run.parts]
-    events: list[dict[str, Any]] = []
-    for number in sorted({run.parts[0].number, run.parts[-1].number}):
-        events += workspace.events_of(tx, "batch", number)
+    events = chain.from_iterable(
+        workspace.events_of(tx, "batch", number)
+        for number in sorted({run.parts[0].number, run.parts[-1].number})
+    )
     moves = [{name: event[name] for name in ("at", "old", "new", "why")} for event in events]
     return {
         **make_batch_summary(run.batch, now=now).document,
@@ -213,9 +214,10 @@ def list_failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
 
     The ids are in no order. Each is there once, even if the row failed in several batches.
     """
-    ids: list[str] = []
-    for part, outcome in product(run.parts, FAILED_OUTCOMES):
-        ids += answers.list_row_ids_of_batch(tx, part.number, outcome=Outcome(outcome))
+    ids = chain.from_iterable(
+        answers.list_row_ids_of_batch(tx, part.number, outcome=Outcome(outcome))
+        for part, outcome in product(run.parts, FAILED_OUTCOMES)
+    )
     table = task.rows.table(tx)
     open_state, _ = table.states.pending_state
     rows = table.select_by_ids(

@@ -119,7 +119,7 @@ def match_columns(task: Task, source: FileSource, grid: Grid) -> LabelColumns:
     names = [name for name in source.names if name]
     key = _find_key_columns(task, names, source.path)
     columns_by_folded_name = {fold_name(name): name for name in names if name not in key}
-    review = columns_by_folded_name.pop(fold_name(grid.review_name), "")
+    review = columns_by_folded_name.pop(fold_name(grid.judgements.review_name), "")
     fields_by_column: dict[str, str] = {}
     fields = task.prompt.answer_model.model_fields
     for field_name in fields:

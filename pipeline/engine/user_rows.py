@@ -33,7 +33,6 @@ from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import WhereSyntaxError, parse_where
-from pipeline.engine.row_judgements import RowJudgements
 from pipeline.engine.task_parts import (
     TaskRows,
 )
@@ -52,6 +51,7 @@ from pipeline.tables.answer_views import (
 from pipeline.tables.cells import to_compact_json, to_prompt_text
 from pipeline.tables.facets import tag_facet, version_facet
 from pipeline.tables.grid import Grid
+from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowStates, RowTable
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
@@ -525,7 +525,6 @@ class _GridBuilder:
             for name, kind in self._record.columns.items()
         ]
         item_id = self._table.item_id
-        judgements = self._judgements
         return Grid(
             table=self._table,
             cell_names=(
@@ -544,39 +543,19 @@ class _GridBuilder:
             compile_where=self._compile_where,
             slow_sort_expressions={
                 **self._sort_expressions(),
-                **judgements.sort_expressions(),
+                **self._judgements.sort_expressions(),
             },
             answer_fields=self._fields,
-            review_name=judgements.review_name,
-            review_expression=judgements.reviews.make_condition(),
-            doubts=judgements.doubts,
-            doubtful_name=judgements.doubtful_name,
-            doubtful_fields_name=judgements.doubtful_fields_name,
-            least_confidence_name=judgements.least_name,
-            dotted_names=self._make_dotted_names(),
-            confidence_names={
-                name: judgements.names[field]
-                for name, field in self._fields.items()
-                if field in judgements.names
-            },
+            judgements=self._judgements,
             tag_facet=tag_facet(self._tx, self._preference, item_id),
             version_facet=version_facet(self._preference, item_id),
             extra_names=(
                 *self._fields,
                 self._version_name,
-                *judgements.listed_names,
+                *self._judgements.listed_names,
             ),
             read_extra_values=self._read_answers,
         )
-
-    def _make_dotted_names(self) -> dict[str, str]:
-        """Return the names of listed values by the names that WHERE= accepts for them, too."""
-        names = {
-            f"answer{separator}{field}": name
-            for name, field in self._fields.items()
-            for separator in "._"
-        }
-        return {**names, **self._judgements.dotted_names}
 
     def _listed_name(self, name: str) -> str:
         """Return the name of a column about the answer, with a prefix if the name is taken."""

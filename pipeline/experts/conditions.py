@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Text, case, cast, func, literal
 
 from pipeline.core.where_parser import parse_where
-from pipeline.engine.row_judgements import RowJudgements
 from pipeline.experts import table
 from pipeline.experts.index_entries import METADATA_NAMES
 from pipeline.store import rows as row_store
 from pipeline.tables.cells import hash_text
 from pipeline.tables.reflection import is_sqlite
+from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.text_match import strip_white_space
 from pipeline.tables.where_sql import JsonCell, compile_where
 

@@ -7,7 +7,7 @@ they are a list or null.
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import starmap
+from itertools import chain, starmap
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func
@@ -15,7 +15,6 @@ from sqlalchemy import Connection, func
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.progress import Progress
 from pipeline.core.text import join_first, neutralize_formula, plural
-from pipeline.engine.row_judgements import RowJudgements
 from pipeline.engine.task_parts import RowFault, RowFaults
 from pipeline.experts import table
 from pipeline.experts.conditions import compile_people_where
@@ -34,6 +33,7 @@ from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
 from pipeline.tables.facets import GridFacet, version_facet
 from pipeline.tables.grid import Grid
+from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.row_table import REFUSED_STATE
 from pipeline.tables.text_match import contains_json_text
 
@@ -89,14 +89,7 @@ def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
         },
         slow_sort_expressions=judgements.sort_expressions(),
         score_expression=SCORE,
-        review_name=judgements.review_name,
-        review_expression=judgements.reviews.make_condition(),
-        doubts=judgements.doubts,
-        doubtful_name=judgements.doubtful_name,
-        doubtful_fields_name=judgements.doubtful_fields_name,
-        least_confidence_name=judgements.least_name,
-        confidence_names=judgements.names,
-        dotted_names=judgements.dotted_names,
+        judgements=judgements,
         tag_facet=tags_facet,
         version_facet=version_facet(preference, item_id),
         extra_names=judgements.listed_names,
@@ -244,9 +237,8 @@ def read_extra_column_names(tx: Connection) -> list[str]:
     the username of a refused row, and those that our own export added.
     """
     names = dict.fromkeys(table.read_extra_column_names(tx))
-    refused_names: dict[str, None] = {}
-    for refused in row_store.refused_rows(tx, table.TASK):
-        refused_names |= dict.fromkeys(refused.cells)
+    refused_rows = row_store.refused_rows(tx, table.TASK)
+    refused_names = dict.fromkeys(chain.from_iterable(row.cells for row in refused_rows))
 
     table_names = {*HEADERS, *HEADERS.values(), *filter_export_columns(tuple(refused_names))}
     names |= dict.fromkeys(name for name in refused_names if name not in table_names)

@@ -8,6 +8,7 @@ the type of the table; the engine sees them as text.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -288,8 +289,10 @@ def find_untagged_texts(tx: Connection, words: Sequence[str]) -> list[tuple[str,
     query = select(experts.c.id, experts.c.bio).where(untagged, has_bio, is_mentioned)
     try:
         with limit_time(tx, MAX_TEXT_SEARCH_S):
-            people = tx.execute(query.limit(MAX_SEARCHED_TEXTS)).all()
-            return [(str(person_id), stripped_text(bio)) for person_id, bio in people]
+            return [
+                (str(person_id), stripped_text(bio))
+                for person_id, bio in tx.execute(query.limit(MAX_SEARCHED_TEXTS))
+            ]
     except SlowError:
         return []
 
@@ -495,10 +498,8 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
         RefusedRowError: A rule of the table refuses a row.
     """
     shape = reflect_shape(tx)
-    default_values: dict[Any, Any] = {}
-    for _, values in people:
-        default_values |= dict.fromkeys(values)
-    default_values |= shape.blanks
+    column_names = chain.from_iterable(values for _, values in people)
+    default_values = {**dict.fromkeys(column_names), **shape.blanks}
 
     rows = [
         to_stored_values(tx, {**default_values, USERNAME: username, **values})

@@ -471,7 +471,7 @@ def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dic
 
     hint = ""
     if counts.doubtful_rows:
-        condition = f"{grid.doubtful_name} = true"
+        condition = f"{grid.judgements.doubtful_name} = true"
         hint = str(task.labels.command("items", where=condition))
     return {
         "count": counts.doubtful_rows,

@@ -9,7 +9,6 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import parse_where
-from pipeline.engine.row_judgements import RowJudgements
 from pipeline.engine.task import Task
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
@@ -23,6 +22,7 @@ from pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
 from pipeline.tables.facets import GridFacet
 from pipeline.tables.grid import Grid
 from pipeline.tables.reflection import is_sqlite
+from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.row_table import RowTable
 from pipeline.tables.where_sql import compile_where
 
@@ -55,7 +55,8 @@ def read_quoted_passage(
     with store.read() as tx:
         shape = read_shape(tx, passages=settings.passages_table)
         passage_ids = [task.rows.id_of(tx, passage)]
-        row = table.make_row_table(shape).read_rows(tx, passage_ids, shape.value_columns)[passage]
+        passages = table.make_row_table(shape)
+        row = passages.read_rows(tx, passage_ids, shape.value_columns)[passage]
         concepts = list(table.iterate_concepts(tx, shape, passage_id=passage))
 
     concepts.sort(key=lambda concept: str(concept.created_at or ""))
@@ -115,14 +116,7 @@ def make_passages_grid(
         searched_cells=[items.table.c[name] for name in column_names],
         compile_where=partial(_compile_where, tx, judgements),
         slow_sort_expressions=judgements.sort_expressions(),
-        review_name=judgements.review_name,
-        review_expression=judgements.reviews.make_condition(),
-        doubts=judgements.doubts,
-        doubtful_name=judgements.doubtful_name,
-        doubtful_fields_name=judgements.doubtful_fields_name,
-        least_confidence_name=judgements.least_name,
-        confidence_names=judgements.names,
-        dotted_names=judgements.dotted_names,
+        judgements=judgements,
         tag_facet=_make_facet(
             tx,
             shape,
@@ -156,7 +150,10 @@ def _read_extra_values(
     judgement_values = judgements.read_values(tx, passage_ids)
     names_by_id = table.read_concept_names(tx, shape, passage_ids)
     return {
-        passage_id: {CONCEPTS: names_by_id.get(passage_id), **judgement_values.get(passage_id, {})}
+        passage_id: {
+            CONCEPTS: names_by_id.get(passage_id),
+            **judgement_values.get(passage_id, {}),
+        }
         for passage_id in passage_ids
     }
 

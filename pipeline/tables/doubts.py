@@ -54,8 +54,7 @@ class RowDoubts(NamedTuple):
         """Return the condition that a row is doubtful, or answered and not doubtful."""
         if is_doubtful:
             return self.item_id.in_(self.doubtful_ids)
-        is_certain = self.item_id.not_in(self.doubtful_ids)
-        return and_(self.is_answered, is_certain)
+        return and_(self.is_answered, self.item_id.not_in(self.doubtful_ids))
 
     def make_cell(self) -> JsonCell:
         """Return the cell `doubtful` of WHERE=: true, false, or nothing without an answer."""

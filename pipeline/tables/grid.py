@@ -44,7 +44,7 @@ from pipeline.core.row_listing import (
 )
 from pipeline.core.where_parser import iterate_comparisons, parse_where
 from pipeline.core.work_timer import WorkTimer
-from pipeline.store.answers import have_different_answers
+from pipeline.store.answers import VersionPreference, have_different_answers
 from pipeline.store.confidences import has_confidences, select_confident_ids
 from pipeline.store.database import (
     SlowError,
@@ -56,8 +56,9 @@ from pipeline.store.database import (
 )
 from pipeline.store.rows import IS_REFUSED, count_refused
 from pipeline.store.schema import rows as stored_rows
-from pipeline.tables.doubts import DoubtCounts, RowDoubts
+from pipeline.tables.doubts import DoubtCounts
 from pipeline.tables.facets import FieldTally, GridFacet
+from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.row_table import (
     CHANGED_AT_COLUMN,
     GONE_STATE,
@@ -81,6 +82,8 @@ class Grid:
     """A list of the rows of a table, which can be searched, filtered, sorted and counted."""
 
     table: RowTable
+    # Confidences, doubts and reviews of the rows, and the names of their columns.
+    judgements: RowJudgements
     # Columns of the table that are read for each row.
     cell_names: Sequence[str]
     # Functions that make the listed values of a row's `cells`, by name.
@@ -103,22 +106,6 @@ class Grid:
     answer_fields: Mapping[str, str] = field(default_factory=dict)
     # Expression for a row's score; negative if it has no score.
     score_expression: ColumnElement[Any] | None = None
-    # Whether a person reviewed the row's answer; NULL without an answer. None if nobody can.
-    review_expression: ColumnElement[bool] | None = None
-    # The extra name that lists it, by default, too; "" if no column does.
-    review_name: str = ""
-    # Which rows are doubtful; None if no row can be.
-    doubts: RowDoubts | None = None
-    # The name of the doubt in WHERE=; "" if there is none.
-    doubtful_name: str = ""
-    # The name of the column with the fields that make a row doubtful; "" if there is none.
-    doubtful_fields_name: str = ""
-    # The name of the column with the least confidence of a row; "" if there is none.
-    least_confidence_name: str = ""
-    # Names of the columns of confidences by the names of the columns of their fields.
-    confidence_names: Mapping[str, str] = field(default_factory=dict)
-    # Names of listed values by the names that WHERE= gives them, such as `tone.confidence`.
-    dotted_names: Mapping[str, str] = field(default_factory=dict)
     # Facets of tags and of versions, or None if the rows have none.
     tag_facet: GridFacet | None = None
     version_facet: GridFacet | None = None
@@ -127,6 +114,16 @@ class Grid:
     read_extra_values: (
         Callable[[Connection, Sequence[str]], Mapping[str, Mapping[str, Any]]] | None
     ) = None
+
+    @property
+    def dotted_names(self) -> dict[str, str]:
+        """Return the names of listed values by the names that WHERE= accepts for them, too."""
+        names = {
+            f"answer{separator}{field}": name
+            for name, field in self.answer_fields.items()
+            for separator in "._"
+        }
+        return {**names, **self.judgements.dotted_names}
 
     def read_page(self, tx: Connection, options: RowListOptions) -> RowsPage:
         """Return a page of rows, in the requested order, after the row `options.after`.
@@ -147,7 +144,7 @@ class Grid:
         """
         if self.should_list_refused(options.row_filter):
             refused_options = options._replace(sort=None, fields=None)
-            return make_refused_grid(self.table.task).read_page(tx, refused_options)
+            return make_refused_grid(tx, self.table.task).read_page(tx, refused_options)
 
         if options.only is None:
             conditions = self._make_list_conditions(tx, options.row_filter)
@@ -175,7 +172,7 @@ class Grid:
             for row in page_rows
         ]
         last_id = ids[-1] if len(rows) > options.limit else None
-        return RowsPage(listed_rows, last_id, names, self.review_name)
+        return RowsPage(listed_rows, last_id, names, self.judgements.review_name)
 
     def should_list_refused(self, row_filter: RowFilter) -> bool:
         """Return whether a filter requests refused rows, and the table does not contain them."""
@@ -341,16 +338,16 @@ class Grid:
         """Return how many rows are doubtful, and how many have an answer with a confidence.
 
         A row is doubtful if a field of its preferred answer has a probability below
-        `doubts.threshold` and no person reviewed the answer. All rows of a list without a filter
-        count, so rows that are no longer in the source do not.
+        `judgements.doubts.threshold` and no person reviewed the answer. All rows of a list without
+        a filter count, so rows that are no longer in the source do not.
 
         Returns:
-            Both numbers; None if the grid has no `doubts`, or no preferred answer of these rows has
-            a confidence.
+            Both numbers; None if no preferred answer of these rows has a confidence.
         """
-        if self.doubts is None or not has_confidences(tx, self.table.task):
+        if not has_confidences(tx, self.table.task):
             return None
-        has_confidence = self.doubts.item_id.in_(select_confident_ids(self.doubts.preference))
+        doubts = self.judgements.doubts
+        has_confidence = doubts.item_id.in_(select_confident_ids(doubts.preference))
         conditions = [*self._make_list_conditions(tx, RowFilter()), has_confidence]
         rows_with_confidence = self.table.count_rows(tx, *conditions)
         if not rows_with_confidence:
@@ -388,7 +385,7 @@ class Grid:
 
         Raises:
             InputError: The state is unknown, WHERE= is invalid, or the grid does not support a part
-                of the filter (WHERE=, tags, reviews, confidences, versions or scores).
+                of the filter (WHERE=, tags, versions or scores).
         """
         conditions: list[ColumnElement[bool]] = []
         for word in row_filter.words:
@@ -431,15 +428,14 @@ class Grid:
         Parts of the filter that are not set add no condition.
 
         Raises:
-            InputError: The grid does not support reviews, confidences, versions or scores, and the
-                filter sets such a part.
+            InputError: The filter sets a version or a score, and the grid has none.
         """
         conditions: list[ColumnElement[bool]] = []
         if row_filter.is_reviewed is not None:
-            is_reviewed = _require(self.review_expression, "reviews")
+            is_reviewed = self.judgements.reviews.make_condition()
             conditions.append(is_reviewed if row_filter.is_reviewed else ~is_reviewed)
         if row_filter.is_doubtful is not None:
-            doubts = _require(self.doubts, "confidences")
+            doubts = self.judgements.doubts
             conditions.append(doubts.make_condition(is_doubtful=row_filter.is_doubtful))
         if row_filter.differing_versions:
             first, second = row_filter.differing_versions
@@ -479,7 +475,7 @@ class Grid:
             InputError: The filter is invalid; see `make_conditions`.
         """
         if self.should_list_refused(row_filter):
-            return make_refused_grid(self.table.task).count_rows(tx, row_filter)
+            return make_refused_grid(tx, self.table.task).count_rows(tx, row_filter)
 
         conditions = self.make_conditions(tx, row_filter)
         row_counts = self.table.count_by_state(tx, *conditions)
@@ -648,9 +644,9 @@ class Grid:
                 *self.names_by_state.get(options.row_filter.state or "", ()),
             ]
             if self._is_about_doubt(options.row_filter):
-                names.append(self.doubtful_fields_name)
-            if self.review_name:
-                names.append(self.review_name)
+                names.append(self.judgements.doubtful_fields_name)
+            if self.judgements.review_name in self.extra_names:
+                names.append(self.judgements.review_name)
             return tuple(names)
 
         available_names = (*self.value_makers, *self.extra_names)
@@ -672,14 +668,14 @@ class Grid:
         It should if the filter asks for doubtful rows, or if WHERE= compares `doubtful` with any
         value. Otherwise, or if there is no such column, it should not.
         """
-        if not self.doubtful_fields_name:
+        if not self.judgements.doubtful_fields_name:
             return False
         if row_filter.is_doubtful:
             return True
         if not row_filter.where:
             return False
         return any(
-            comparison.column.casefold() == self.doubtful_name
+            comparison.column.casefold() == self.judgements.doubtful_name
             for comparison in iterate_comparisons(parse_where(row_filter.where))
         )
 
@@ -702,12 +698,12 @@ def _require(facet: T | None, noun: str) -> T:
     return facet
 
 
-def make_refused_grid(task: str) -> Grid:
+def make_refused_grid(tx: Connection, task: str) -> Grid:
     """Return the grid of a task's refused rows, for a task whose table does not contain them.
 
     The grid reads the rows that `findable_rows` stores as refused. Each lists its line in the
     source, the reason, and its cells, and is in the state "refused". The grid has no sort orders
-    and no facets. Nothing is read yet.
+    and no facets. No rows are read yet.
     """
     columns = stored_rows.c
     query = select(columns.item_id, columns.n, columns.seen, columns.unusable, columns.row)
@@ -720,6 +716,14 @@ def make_refused_grid(task: str) -> Grid:
         is_refused=always_true,
     )
     return Grid(
+        judgements=RowJudgements(
+            tx,
+            table.c.item_id,
+            preference=VersionPreference(task),
+            threshold=0.0,
+            fields={},
+            taken_names=(),
+        ),
         table=RowTable(task, table, states, false(), id_column="item_id", order_column="n"),
         cell_names=("seen", "unusable", "row"),
         value_makers={

@@ -125,8 +125,7 @@ class SourceFile:
         if self._csv_table is not None and self._csv_table.delimiter != ",":
             self.notes.append(f"fields are separated by {self._csv_table.delimiter!r}")
         if self.format == "csv" and "" in self.names:
-            unnamed_count = self.names.count("")
-            self.notes.append(f"columns without a name are not read: {unnamed_count}")
+            self.notes.append(f"columns without a name are not read: {self.names.count('')}")
 
     def _open_table(
         self,

@@ -24,6 +24,7 @@ from pipeline.batch.judge_runs import JudgedRows, judge_lock
 from pipeline.batch.live_report import LiveReport
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.progress import Progress
 from pipeline.core.states import Mode
 from pipeline.core.text import plural, split_names
 from pipeline.engine.session import WorkspaceSession
@@ -216,7 +217,7 @@ def _complete_report_and_views(
         grid = task.rows.grid(tx)
         report.doubtful = _count_doubtful_rows(tx, grid)
     if report.doubtful:
-        condition = f"{grid.doubtful_name} = true"
+        condition = f"{grid.judgements.doubtful_name} = true"
         report.next_command = task.labels.command("items", where=condition)
     elif report.supported:
         report.next_command = task.labels.command("qc")
@@ -353,7 +354,9 @@ def _ask(
             )
 
     if unfinished_run is not None:
-        _announce_replacement(ws, JudgedRows.decode(unfinished_run.condition), options.rows)
+        _announce_replacement(
+            ws.display, ws.task, JudgedRows.decode(unfinished_run.condition), options.rows
+        )
     planner = JudgePlanner(ws.task, ws.model, selection)
     with ws.display.bar("judging", report.open_rows) as bar:
         report.live = live.judge_answers(
@@ -372,15 +375,16 @@ def _ask(
 
 
 def _announce_replacement(
-    ws: WorkspaceSession,
+    display: Progress,
+    task: Task,
     unfinished_rows: JudgedRows,
     rows: JudgedRows,
 ) -> None:
     """Print that a run over other rows goes on with the rows of this command, if it does."""
     if unfinished_rows != rows:
-        ws.display.say(
-            f"a run that was stopped before its end is replaced by `{rows.command(ws.task)}`; "
-            f"`{unfinished_rows.command(ws.task)}` judges its other rows"
+        display.say(
+            f"a run that was stopped before its end is replaced by `{rows.command(task)}`; "
+            f"`{unfinished_rows.command(task)}` judges its other rows"
         )
 
 

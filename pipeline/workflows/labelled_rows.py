@@ -40,14 +40,15 @@ def make_label_hint(tx: Connection, task: Task) -> HintTemplate:
         return page_hint
     grid = task.rows.grid(tx)
     key_columns = [name for name, _ in task.record.key]
-    columns = [*key_columns, *grid.answer_fields, grid.review_name]
+    review_name = grid.judgements.review_name
+    columns = [*key_columns, *grid.answer_fields, review_name]
     # Commas separate the names.
-    if not grid.review_name or any("," in name for name in columns):
+    if not review_name or any("," in name for name in columns):
         return page_hint
     labels = task.labels
     return HintTemplate(
         f"`{{}}` writes the answers: correct them in the file, or type yes under "
-        f"{grid.review_name}; then `{{}}` stores the labels; `{{}}` does the same on a page",
+        f"{review_name}; then `{{}}` stores the labels; `{{}}` does the same on a page",
         labels.command("items", to=LABEL_FILE, fields=",".join(columns)),
         labels.command("correct", file=LABEL_FILE),
         CommandHint("web"),

@@ -698,11 +698,15 @@ def compare_sides(
             row.id: row.answer or row.reason or row.outcome for row in try_report.items
         }
 
-    pairs = list[dict[str, Any]]()
-    for row_id, name in names.items():
-        outcome_a = outcomes[0].get(row_id, OUTCOME_NOT_ASKED)
-        outcome_b = outcomes[1].get(row_id, OUTCOME_NOT_ASKED)
-        pairs.append({"id": row_id, "name": name, "a": outcome_a, "b": outcome_b})
+    pairs: list[dict[str, Any]] = [
+        {
+            "id": row_id,
+            "name": name,
+            "a": outcomes[0].get(row_id, OUTCOME_NOT_ASKED),
+            "b": outcomes[1].get(row_id, OUTCOME_NOT_ASKED),
+        }
+        for row_id, name in names.items()
+    ]
 
     # An outcome is a text if there is no answer.
     answer_pairs = [

@@ -505,8 +505,8 @@ class _Worker:
         Opens the workspace for reading once for each task.
         """
         with contextlib.ExitStack() as stack:
-            sessions = list[WorkspaceSession]()
-            for name in self._task_names():
-                session = stack.enter_context(self._open_session(name, Access.READ, {}))
-                sessions.append(session)
+            sessions = [
+                stack.enter_context(self._open_session(name, Access.READ, {}))
+                for name in self._task_names()
+            ]
             return health.render_metrics(sessions, self._error_counts)

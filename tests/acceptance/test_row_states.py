@@ -296,6 +296,11 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
         page = client.get("/", params={"task": "experts", "state": "refused"}).text
         assert "duplicate username" in page
         assert "/row?" not in page.partition('id="rows"')[2]
+        # A refused row has no answer, so it is neither reviewed nor doubtful.
+        for name in ("reviewed", "doubtful"):
+            query = {"task": "experts", "state": "refused", name: "no"}
+            page = client.get("/", params=query).raise_for_status().text
+            assert "duplicate username" not in page
         assert "2 refused" in client.get("/parts/state", params={"task": "experts"}).text
 
     workspace.run_command("forget", "ada", yes=True)

@@ -221,7 +221,7 @@ def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list
     with store.read() as tx:
         if not has_confidences(tx, task.name):
             return []
-        sort_name = task.rows.grid(tx).least_confidence_name
+        sort_name = task.rows.grid(tx).judgements.least_name
 
     links = _list_choices(query, task.subject, "doubtful", DOUBT_LABELS)
     if sort_name:
@@ -390,16 +390,8 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     """
     grid = store.query(task.rows.grid)
 
-    confidence_columns = {
-        *grid.confidence_names.values(),
-        grid.least_confidence_name,
-        grid.doubtful_name,
-        grid.doubtful_fields_name,
-    }
-    version_columns = {EXTRACTOR, f"answer_{EXTRACTOR}", grid.review_name}
-    extra_columns = [
-        name for name in grid.extra_names if name not in version_columns | confidence_columns
-    ]
+    hidden_columns = {EXTRACTOR, f"answer_{EXTRACTOR}", *grid.judgements.listed_names}
+    extra_columns = [name for name in grid.extra_names if name not in hidden_columns]
     if task.subject == IMAGES_TASK:
         extra_columns.append(UNUSABLE_REASON_COLUMN)
     for name in grid.names_by_state.get(query.state, ()):
@@ -408,9 +400,8 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
 
     column_names = query.field_names or [*grid.default_names, *extra_columns]
     # The confidences of displayed fields are bars in the cells of the fields.
-    bar_names = {
-        name: grid.confidence_names[name] for name in column_names if name in grid.confidence_names
-    }
+    confidence_names = grid.judgements.names_by_column
+    bar_names = {name: confidence_names[name] for name in column_names if name in confidence_names}
     page = items.read_page(
         store,
         task,

@@ -85,6 +85,10 @@ class RowJudgements:
         self.names = {
             field: free_names[name] for field, name in names_by_field.items() if name in free_names
         }
+        # The same by the names of the columns of the fields.
+        self.names_by_column = {
+            name: self.names[field] for name, field in fields.items() if field in self.names
+        }
         self.review_name = free_names.get(REVIEWED, "")
         self.doubtful_name = free_names.get(DOUBTFUL, "")
         self.least_name = free_names.get(CONFIDENCE, "") if self.names else ""
@@ -115,10 +119,9 @@ class RowJudgements:
         }
         if self.least_name:
             probabilities[self.least_name] = LEAST_PROBABILITY
-        item_id = self.doubts.item_id
         return {
             name: func.coalesce(
-                answers.preferred_of_row(self._preference, item_id, probability),
+                answers.preferred_of_row(self._preference, self.doubts.item_id, probability),
                 literal(_MISSING_PROBABILITY),
             )
             for name, probability in probabilities.items()
@@ -174,8 +177,11 @@ class RowJudgements:
 
     def make_cells(self) -> dict[str, JsonCell]:
         """Return the cells of WHERE= by name: `reviewed`, `tone.confidence` and `doubtful`."""
-        item_id = self.doubts.item_id
-        document = answers.preferred_of_row(self._preference, item_id, "confidences")
+        document = answers.preferred_of_row(
+            self._preference,
+            self.doubts.item_id,
+            "confidences",
+        )
         cells = {
             f"{field}.{CONFIDENCE}": JsonCell(document, (field, "probability"))
             for field in self.names
