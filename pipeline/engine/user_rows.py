@@ -33,7 +33,7 @@ from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import WhereSyntaxError, parse_where
-from pipeline.engine.row_judgements import RowJudgements
+from pipeline.engine.row_judgements import JUDGEMENT_NAMES, RowJudgements
 from pipeline.engine.task_parts import (
     TaskRows,
 )
@@ -469,7 +469,8 @@ def _refused_reason(row: Mapping[str, Any]) -> str | None:
 class _GridBuilder:
     """Build the grid of a task's rows: columns of the source and fields of the answers.
 
-    A field that has the name of a column is listed as `answer_NAME`.
+    A field that has the name of a column, or of a judgement about a row such as `confidence`, is
+    listed as `answer_NAME`.
     """
 
     def __init__(self, tx: Connection, rows: UserRows, preference: VersionPreference) -> None:
@@ -577,8 +578,12 @@ class _GridBuilder:
         return {**names, **self._judgements.dotted_names}
 
     def _listed_name(self, name: str) -> str:
-        """Return the name of a column about the answer, with a prefix if the name is taken."""
-        return f"answer_{name}" if name in self._columns else name
+        """Return the name of a column about the answer, with a prefix if the name is taken.
+
+        Names of what is known about a whole row, such as `confidence`, are taken, too.
+        """
+        is_taken = name in self._columns or name.casefold() in JUDGEMENT_NAMES
+        return f"answer_{name}" if is_taken else name
 
     def _make_columns(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         """Return a function for each listed column that takes a stored row and returns its value.
@@ -668,8 +673,8 @@ class _GridBuilder:
     def _compile_where(self, text: str) -> ColumnElement[bool]:
         """Return the condition of a WHERE= text.
 
-        Names are columns, `answer.NAME`, fields, `NAME.confidence`, `doubtful` or `reviewed`. If a
-        name has several meanings, a column comes first, then a field.
+        Names are columns, `answer.NAME`, fields, `NAME.confidence`, `confidence`, `doubtful` or
+        `reviewed`. If a name has several meanings, a column comes first, and a field last.
 
         Raises:
             InputError: The text is invalid, or names an unknown column or a field without
@@ -687,7 +692,7 @@ class _GridBuilder:
         dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
         return compile_where(
             expression,
-            (column_cells, dotted_cells, field_cells, self._judgements.make_cells()),
+            (column_cells, dotted_cells, self._judgements.make_cells(), field_cells),
             tx=self._tx,
             list_more_names=self._list_more_names,
         )
