@@ -86,10 +86,10 @@ class RowsPage(NamedTuple):
     def state_name(self) -> str:
         """Return the name of the state of rows: `state`, or `row_state` if a value is so called."""
         taken_names = {name.casefold() for name in self.names}
-        state_name = "state"
-        while state_name in taken_names:
-            state_name = f"row_{state_name}"
-        return state_name
+        name = "state"
+        while name in taken_names:
+            name = f"row_{name}"
+        return name
 
     @property
     def document(self) -> dict[str, Any]:

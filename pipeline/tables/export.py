@@ -299,14 +299,13 @@ def read_answer_rows(
     answer_names = name_added_columns(sources, answer_kinds, "answer_")
     # A field may be called `cost`, so tokens and cost are named apart.
     cost_names = name_added_columns([*sources, *answer_names.values()], cost_kinds, "answer_")
-    added_names = [*answer_names.values(), *cost_names.values()]
     field_names = [name for name, _ in task.fields]
     confidence_names = name_confidence_columns(
-        [*sources, *added_names],
+        [*sources, *answer_names.values(), *cost_names.values()],
         list_fields_with_probability(tx, task.name, tuple(field_names)),
     )
     state_names = name_added_columns(
-        [*sources, *added_names, *confidence_names.values()],
+        [*sources, *answer_names.values(), *cost_names.values(), *confidence_names.values()],
         (STATE_COLUMN, REASON_COLUMN),
         "row_",
     )
@@ -335,10 +334,13 @@ def read_answer_rows(
                 state_cells |= _make_single_version_cells(stored_row, reason)
             yield row | {name: state_cells[part] for part, name in state_names.items()}
 
-    kinds = {**sources, **{answer_names[name]: kind for name, kind in answer_kinds.items()}}
-    kinds |= {cost_names[name]: kind for name, kind in cost_kinds.items()}
-    kinds |= dict.fromkeys(confidence_names.values(), "real")
-    kinds |= dict.fromkeys(state_names.values(), "text")
+    kinds = {
+        **sources,
+        **{answer_names[name]: kind for name, kind in answer_kinds.items()},
+        **{cost_names[name]: kind for name, kind in cost_kinds.items()},
+        **dict.fromkeys(confidence_names.values(), "real"),
+        **dict.fromkeys(state_names.values(), "text"),
+    }
     if field is None:
         return iterate_exported_rows(), kinds
 
