@@ -714,7 +714,13 @@ def test_ask_confirms_the_price_of_decisions(served_workspace: Workspace) -> Non
     path = write_tickets(served_workspace, texts)
     closed_fields = "tone: praise|blame|neutral"
     for fields in (closed_fields, f"{closed_fields}; why: text"):
-        options = {"q": "Tone?", "fields": fields, "n": 9, "CONFIRM_ABOVE": 0, "code": 2}
+        options: dict[str, Any] = {
+            "q": "Tone?",
+            "fields": fields,
+            "n": 9,
+            "CONFIRM_ABOVE": 0,
+            "code": 2,
+        }
         live_text = served_workspace.run_command("ask", path, mode="live", **options).stderr
         (live_usd,) = re.findall(r": 9 rows, estimated \$([\d.]+)", live_text)
         for name in ("", "asked"):
