@@ -90,15 +90,22 @@ def evaluate(
         )
         label_hint = str(labelled_rows.make_label_hint(tx, ws.task))
         # The task's file may declare a version that no command has registered yet.
+        present_task = task_registry.with_present_version(tx, ws.task)
         draft_rows = labelled_rows.count_draft_rows(
             tx,
-            task_registry.with_present_version(tx, ws.task),
+            present_task,
             [version.version for version in report.versions[-1:]],
         )
     document = {**report.to_document(), "placeholder": ws.has_placeholder_answers}
     return CommandReport(
         document,
-        _format_report(report, ws.task.labels, label_hint=label_hint, draft_rows=draft_rows),
+        _format_report(
+            report,
+            ws.task.labels,
+            present_label=present_task.version_label,
+            label_hint=label_hint,
+            draft_rows=draft_rows,
+        ),
         hint=_choose_next_command(report, ws.task.labels, draft_rows=draft_rows),
     )
 
@@ -141,9 +148,16 @@ def _choose_next_command(
 
 
 def _format_report(
-    report: AccuracyReport, labels: TaskLabels, *, label_hint: str, draft_rows: int
+    report: AccuracyReport,
+    labels: TaskLabels,
+    *,
+    present_label: str,
+    label_hint: str,
+    draft_rows: int,
 ) -> Output:
     """Return the output of `eval` about labels: a line per version, then a table of fields.
+
+    A line after those of the versions says which is not the version that the task asks now.
 
     If two versions are compared, a verdict for each field follows the table. Then a line says how
     many labelled rows the present version has no answer to, and another line how many labels are
@@ -151,6 +165,7 @@ def _format_report(
     output is a sentence that says so.
 
     Args:
+        present_label: Prompt version that the task asks now.
         label_hint: How to label more rows.
         draft_rows: Labelled rows on which a new version without answers can be compared.
     """
@@ -163,6 +178,7 @@ def _format_report(
         return f"no version of {report.task} has answers; nothing was measured"
 
     output: list[Output] = [*_iterate_version_lines(report, labels)]
+    output += _iterate_other_version_lines(report, present_label)
     if report.fields:
         output.append(_field_table(report))
         if _is_pair(report):
@@ -222,6 +238,19 @@ def _iterate_version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterat
         if version.rows_with_confidence:
             line += f"; {version.doubtful_rows:,} of {version.rows_with_confidence:,} doubtful"
         yield line
+
+
+def _iterate_other_version_lines(report: AccuracyReport, present_label: str) -> Iterator[str]:
+    """Yield a line if a measured version is not the one that the task asks now."""
+    other_sides = [
+        side
+        for side, version in zip("AB", report.versions, strict=False)
+        if version.version.partition("/")[0] != present_label
+    ]
+    if len(other_sides) > 1:
+        yield f"neither A nor B is the version that {report.task} asks now, {present_label}"
+    elif other_sides:
+        yield f"{other_sides[0]} is not the version that {report.task} asks now, {present_label}"
 
 
 def _iterate_correction_lines(report: AccuracyReport) -> Iterator[str]:

@@ -41,7 +41,7 @@ from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.core.files import list_parquet_files, unreadable_reason
+from pipeline.core.files import check_no_address, list_parquet_files, unreadable_reason
 from pipeline.core.quotes import to_display_value
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural
@@ -198,6 +198,7 @@ def _check_readable(file: Path, participle: str) -> None:
     Raises:
         InputError: The file cannot be read; the message has the reason.
     """
+    check_no_address(file, f"nothing was {participle}")
     reason = unreadable_reason(file)
     if reason:
         raise InputError(f"{file} {reason}; nothing was {participle}", hint="check the path")

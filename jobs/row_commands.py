@@ -148,7 +148,7 @@ def items(
     has_review = any(row.values.get(page.review_name) for row in page.items)
     if columns is None and page.review_name in names and not has_review:
         names.remove(page.review_name)
-    headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*names, "state")]
+    headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*names, page.state_name)]
     rows = [_make_table_row(row, names) for row in page.items]
     output: list[Any] = [TextTable(headers, rows)]
     if page.after is not None:

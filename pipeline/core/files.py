@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from pipeline.core.command_hint import CommandHint
+from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.text import SURROGATES
 
@@ -27,6 +27,9 @@ from pipeline.core.text import SURROGATES
 PART_SUFFIX = ".part"
 # Suffix of a link that is not renamed yet; `Builds.delete_leftovers` removes abandoned links.
 NEW_LINK_SUFFIX = ".link-part"
+# The beginning of an address; a drive of Windows has a single letter.
+_ADDRESS_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/")
+_DATABASE_SCHEMES = frozenset({"postgresql", "postgres", "sqlite"})
 # Bytes that are copied at once.
 COPIED_BLOCK_BYTES = 1 << 20
 
@@ -303,6 +306,30 @@ def unreadable_reason(path: Path) -> str:
     if path.is_dir():
         return "is a directory"
     return "" if path.exists() else "does not exist"
+
+
+def check_no_address(path: Path, unchanged_text: str) -> None:
+    """Refuse an address in place of a file. The message has no address, which may have a password.
+
+    Args:
+        path: The path as it was typed, such as `postgresql:/host/database`.
+        unchanged_text: End of the message.
+
+    Raises:
+        InputError: There is no such file, and the path begins like an address.
+    """
+    scheme = _ADDRESS_SCHEME.match(str(path))
+    if scheme is None or path.exists():
+        return
+    hint: object = "download the file"
+    if scheme[1].partition("+")[0] in _DATABASE_SCHEMES:
+        command = CommandHint(
+            "ask", from_="SELECT * FROM reviews", source="$TABLE_URL", q="What is it about?"
+        )
+        hint = HintTemplate(
+            "`{}` asks about a table of a database; otherwise write its rows to a file", command
+        )
+    raise InputError(f"{scheme[1]}:… is an address, not a file; {unchanged_text}", hint=hint)
 
 
 def list_parquet_files(path: Path) -> list[Path]:

@@ -83,9 +83,18 @@ class RowsPage(NamedTuple):
     review_name: str = ""
 
     @property
+    def state_name(self) -> str:
+        """Return the name of the state of rows: `state`, or `row_state` if a value is so called."""
+        taken_names = {name.casefold() for name in self.names}
+        name = "state"
+        while name in taken_names:
+            name = f"row_{name}"
+        return name
+
+    @property
     def document(self) -> dict[str, Any]:
         """The page for programs."""
-        items = [{"id": row.id, **row.values, "state": row.state} for row in self.items]
+        items = [{"id": row.id, **row.values, self.state_name: row.state} for row in self.items]
         return {"items": items, "after": self.after}
 
 

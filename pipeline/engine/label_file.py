@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from pipeline.core.command_hint import HintTemplate
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError, InputError, RefusedRowError
 from pipeline.core.text import join_first
 from pipeline.engine import corrections
 from pipeline.engine.corrections import UNCHANGED_MESSAGE, InvalidAnswerError, PlannedEdits
 from pipeline.engine.label_rows import (
+    CORRECT_LINES_HINT,
     LabelColumns,
     LabelFault,
     LabelFileError,
@@ -27,6 +29,7 @@ from pipeline.engine.label_rows import (
     read_labelled_rows,
 )
 from pipeline.engine.task import Task
+from pipeline.engine.user_task import UserTask
 from pipeline.store import bulk_edits, claims, reviews
 from pipeline.store.database import Connection, Store
 from pipeline.tables.answer_views import EXTRACTOR
@@ -163,7 +166,9 @@ def correct_by_file(
             ]
         # The error rolls the transaction back.
         if faults:
-            raise LabelFileError(path, faults)
+            raise LabelFileError(
+                path, faults, hint=_make_hint(task, has_unknown_rows=bool(row_faults))
+            )
 
     report.reviewed = len(marked_ids)
     # A cell of a row that nobody looked at is a label only if its value is changed.
@@ -283,6 +288,16 @@ def _find_rows(
         else:
             rows_by_id[row_id] = row
     return rows_by_id, faults
+
+
+def _make_hint(task: Task, *, has_unknown_rows: bool) -> object:
+    """Return what to do about faults; unknown rows may be new in the source of a user's task."""
+    if not has_unknown_rows or not isinstance(task, UserTask):
+        return CORRECT_LINES_HINT
+    return HintTemplate(
+        f"{CORRECT_LINES_HINT}; `{{}}` reads new rows of the source",
+        task.labels.command("tag", dry=True),
+    )
 
 
 def _describe_refusal(

@@ -27,6 +27,8 @@ from pipeline.tables.source import FileSource
 from pipeline.tables.stored_values import is_blank_cell
 
 MAX_LISTED_FAULTS = 20
+_MAX_LISTED_COLUMNS = 12
+CORRECT_LINES_HINT = "correct these lines, then type the command again"
 # An export adds these columns to those of the source and the answer.
 _EXPORT_COLUMNS = frozenset(
     {EXTRACTOR, ANSWERED_AT, STATE_COLUMN, REASON_COLUMN, "tokens_in", "tokens_out", "cost"}
@@ -53,7 +55,9 @@ class LabelFault(NamedTuple):
 class LabelFileError(InputError):
     """A file of labels has faults; nothing was changed."""
 
-    def __init__(self, path: Path, faults: Sequence[LabelFault]) -> None:
+    def __init__(
+        self, path: Path, faults: Sequence[LabelFault], *, hint: object = CORRECT_LINES_HINT
+    ) -> None:
         """Make the message, which lists the first faults by line."""
         lines = [f"{path} has {plural(len(faults), 'fault')}; {UNCHANGED_MESSAGE}"]
         for fault in sorted(faults)[:MAX_LISTED_FAULTS]:
@@ -61,7 +65,7 @@ class LabelFileError(InputError):
             lines.append(f"line {fault.line}{column}: {fault.message}")
         if len(faults) > MAX_LISTED_FAULTS:
             lines.append(f"and {len(faults) - MAX_LISTED_FAULTS:,} more")
-        super().__init__("\n".join(lines), hint="correct these lines, then type the command again")
+        super().__init__("\n".join(lines), hint=hint)
         self.faults = faults
 
 
@@ -112,7 +116,7 @@ def match_columns(task: Task, source: FileSource, grid: Grid) -> LabelColumns:
         grid: The list of the rows. Its review column is the column with the marks.
 
     Raises:
-        LabelFileError: The file has an unknown column.
+        LabelFileError: The file has an unknown column, or its marks may be values of a field.
         InputError: A key column is missing, or there is neither a column of a field nor one of
             marks.
     """
@@ -137,11 +141,18 @@ def match_columns(task: Task, source: FileSource, grid: Grid) -> LabelColumns:
         for name in other_names
         if name not in listed_names and not _is_known_column(task, name)
     ]
-    if unknown_names:
-        raise LabelFileError(
-            source.path,
-            [LabelFault(1, name, _describe_unknown_column(task, name)) for name in unknown_names],
-        )
+    known_names = [*task.rows.key_columns, *filter(None, [grid.review_name]), *grid.value_makers]
+    faults = [
+        LabelFault(1, name, _describe_unknown_column(name, list(fields), known_names))
+        for name in unknown_names
+    ]
+    field_column = f"{_ANSWER_PREFIX}{grid.review_name}"
+    if review in fields and field_column not in names:
+        # An export has the field under its own name; its values would mark rows as reviewed.
+        message = f"this marks rows as reviewed; name the column of the field {field_column!r}"
+        faults.append(LabelFault(1, review, message))
+    if faults:
+        raise LabelFileError(source.path, faults)
     if not fields_by_column and not review:
         raise InputError(
             f"{source.path} has no column with labels; {UNCHANGED_MESSAGE}",
@@ -195,12 +206,15 @@ def _is_known_column(task: Task, name: str) -> bool:
     )
 
 
-def _describe_unknown_column(task: Task, name: str) -> str:
-    fields = list(task.prompt.answer_model.model_fields)
-    suggestion = suggest_similar(name, fields, is_quoted=True)
-    if suggestion:
-        return f"this is no field of the answer; {suggestion}"
-    return f"this is neither a field ({', '.join(fields)}) nor a column of the rows"
+def _describe_unknown_column(name: str, fields: Sequence[str], known_names: Sequence[str]) -> str:
+    """Return that a column is unknown, which columns are known, and the most similar one."""
+    other_names = [other for other in dict.fromkeys(known_names) if other not in fields]
+    message = (
+        f"this is neither a field ({join_first(fields, _MAX_LISTED_COLUMNS)}) nor another "
+        f"column of the rows ({join_first(other_names, _MAX_LISTED_COLUMNS)})"
+    )
+    suggestion = suggest_similar(name, [*fields, *other_names], is_quoted=True)
+    return f"{message}; {suggestion}" if suggestion else message
 
 
 def read_labelled_rows(

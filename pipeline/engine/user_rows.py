@@ -51,7 +51,7 @@ from pipeline.tables.answer_views import (
 from pipeline.tables.cells import to_compact_json, to_prompt_text
 from pipeline.tables.facets import tag_facet, version_facet
 from pipeline.tables.grid import Grid
-from pipeline.tables.row_judgements import RowJudgements
+from pipeline.tables.row_judgements import JUDGEMENT_NAMES, RowJudgements
 from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowStates, RowTable
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
@@ -471,7 +471,8 @@ def _refused_reason(row: Mapping[str, Any]) -> str | None:
 class _GridBuilder:
     """Build the grid of a task's rows: columns of the source and fields of the answers.
 
-    A field that has the name of a column is listed as `answer_NAME`.
+    A field that has the name of a column, or of a judgement about a row such as `confidence`, is
+    listed as `answer_NAME`.
     """
 
     def __init__(self, tx: Connection, rows: UserRows, preference: VersionPreference) -> None:
@@ -558,8 +559,12 @@ class _GridBuilder:
         )
 
     def _listed_name(self, name: str) -> str:
-        """Return the name of a column about the answer, with a prefix if the name is taken."""
-        return f"answer_{name}" if name in self._columns else name
+        """Return the name of a column about the answer, with a prefix if the name is taken.
+
+        Names of what is known about a whole row, such as `confidence`, are taken, too.
+        """
+        is_taken = name in self._columns or name.casefold() in JUDGEMENT_NAMES
+        return f"answer_{name}" if is_taken else name
 
     def _make_columns(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         """Return a function for each listed column that takes a stored row and returns its value.
@@ -649,8 +654,8 @@ class _GridBuilder:
     def _compile_where(self, text: str) -> ColumnElement[bool]:
         """Return the condition of a WHERE= text.
 
-        Names are columns, `answer.NAME`, fields, `NAME.confidence`, `doubtful` or `reviewed`. If a
-        name has several meanings, a column comes first, then a field.
+        Names are columns, `answer.NAME`, fields, `NAME.confidence`, `confidence`, `doubtful` or
+        `reviewed`. If a name has several meanings, a column comes first, and a field last.
 
         Raises:
             InputError: The text is invalid, or names an unknown column or a field without
@@ -668,7 +673,7 @@ class _GridBuilder:
         dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
         return compile_where(
             expression,
-            (column_cells, dotted_cells, field_cells, self._judgements.make_cells()),
+            (column_cells, dotted_cells, self._judgements.make_cells(), field_cells),
             tx=self._tx,
             list_more_names=self._list_more_names,
         )

@@ -21,7 +21,7 @@ from sqlalchemy import insert, or_, select, update
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InputError
-from pipeline.core.files import require_utf8_path
+from pipeline.core.files import check_no_address, require_utf8_path
 from pipeline.core.text import INVALID_TEXT
 from pipeline.engine.pictures import (
     NEEDS_HEIC_REASON,
@@ -169,6 +169,7 @@ def check_folder(folder: Path) -> None:
     """
     require_utf8_path(folder)
     if not folder.is_dir():
+        check_no_address(folder, "nothing was imported")
         raise InputError(f"{folder} is not a folder; nothing was imported", hint=FOLDER_HINT)
 
 

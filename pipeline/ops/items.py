@@ -213,7 +213,7 @@ def iterate_csv_lines(
         pages = task.rows.grid(tx).read_pages(tx, options)
         first_page = next(pages)
         csv_rows = _to_csv_rows(chain([first_page], pages))
-        yield from export.encode_csv(csv_rows, [*first_page.names, "state"])
+        yield from export.encode_csv(csv_rows, [*first_page.names, first_page.state_name])
 
 
 def _to_csv_rows(pages: Iterator[RowsPage]) -> Iterator[list[str | float]]:

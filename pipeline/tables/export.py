@@ -295,15 +295,17 @@ def read_answer_rows(
     cost_kinds: Mapping[str, str] = _COST_KINDS if cost else {}
     answer_kinds = {name: kind for name, kind in task.key if name not in sources}
     answer_kinds |= dict(task.fields)
-    answer_kinds |= {EXTRACTOR: "text", ANSWERED_AT: "time", **cost_kinds}
+    answer_kinds |= {EXTRACTOR: "text", ANSWERED_AT: "time"}
     answer_names = name_added_columns(sources, answer_kinds, "answer_")
+    # A field may be called `cost`, so tokens and cost are named apart.
+    cost_names = name_added_columns([*sources, *answer_names.values()], cost_kinds, "answer_")
     field_names = [name for name, _ in task.fields]
     confidence_names = name_confidence_columns(
-        [*sources, *answer_names.values()],
+        [*sources, *answer_names.values(), *cost_names.values()],
         list_fields_with_probability(tx, task.name, tuple(field_names)),
     )
     state_names = name_added_columns(
-        [*sources, *answer_names.values(), *confidence_names.values()],
+        [*sources, *answer_names.values(), *cost_names.values(), *confidence_names.values()],
         (STATE_COLUMN, REASON_COLUMN),
         "row_",
     )
@@ -322,8 +324,9 @@ def read_answer_rows(
         """Run the query, and yield each row with its source, answer and state cells."""
         for stored_row in stream_rows(tx, query, page=PAGE_ROWS).mappings():
             row = _read_source_cells(stored_row, sources)
-            answer_cells = _read_answer_cells(stored_row, task, cost_kinds)
+            answer_cells = _read_answer_cells(stored_row, task)
             row |= {name: answer_cells[part] for part, name in answer_names.items()}
+            row |= {name: stored_row[part] for part, name in cost_names.items()}
             row |= _confidence_cells(stored_row, confidence_names)
             reason = _find_state_reason(stored_row, parked_reasons)
             state_cells = {STATE_COLUMN: stored_row[STATE_COLUMN], REASON_COLUMN: reason}
@@ -331,9 +334,13 @@ def read_answer_rows(
                 state_cells |= _make_single_version_cells(stored_row, reason)
             yield row | {name: state_cells[part] for part, name in state_names.items()}
 
-    kinds = {**sources, **{answer_names[name]: kind for name, kind in answer_kinds.items()}}
-    kinds |= dict.fromkeys(confidence_names.values(), "real")
-    kinds |= dict.fromkeys(state_names.values(), "text")
+    kinds = {
+        **sources,
+        **{answer_names[name]: kind for name, kind in answer_kinds.items()},
+        **{cost_names[name]: kind for name, kind in cost_kinds.items()},
+        **dict.fromkeys(confidence_names.values(), "real"),
+        **dict.fromkeys(state_names.values(), "text"),
+    }
     if field is None:
         return iterate_exported_rows(), kinds
 
@@ -475,10 +482,8 @@ def _read_source_cells(stored_row: RowMapping, column_kinds: Mapping[str, str]) 
     return cells
 
 
-def _read_answer_cells(
-    stored_row: RowMapping, task: TaskRecord, cost_names: Iterable[str]
-) -> ExportedRow:
-    """Return the key of a row, and the fields, version, time and cost of its answer, by name.
+def _read_answer_cells(stored_row: RowMapping, task: TaskRecord) -> ExportedRow:
+    """Return the key of a row, and the fields, version and time of its answer, by name.
 
     Without an answer all cells except the key are None; a refused row has no key either. Each key
     column gets the whole row id, which is meant for a key that is no source column: callers take
@@ -487,7 +492,6 @@ def _read_answer_cells(
     Args:
         stored_row: The row with its answer.
         task: The task with the key and the fields.
-        cost_names: Names of the columns with tokens and cost to include.
     """
     answer = orjson.loads(stored_row["answer"] or "{}")
     cells = {name: _read_field(answer.get(name), kind) for name, kind in task.fields}
@@ -497,7 +501,7 @@ def _read_answer_cells(
         key = stored_row[KEY_COLUMN]
     cells |= dict.fromkeys(dict(task.key), key)
     cells[ANSWERED_AT] = stored_row["at"]
-    cells |= {name: stored_row[name] for name in (EXTRACTOR, *cost_names)}
+    cells[EXTRACTOR] = stored_row[EXTRACTOR]
     return cells
 
 

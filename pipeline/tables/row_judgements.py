@@ -8,7 +8,7 @@ reviewed if a person saw or corrected the answer.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, literal
+from sqlalchemy import ColumnElement, Connection, Text, cast, func, literal
 
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint, HintTemplate
@@ -34,6 +34,8 @@ from pipeline.tables.where_sql import JsonCell
 CONFIDENCE = "confidence"
 # Column with the fields that make a row doubtful.
 DOUBTFUL_FIELDS = "doubtful_fields"
+# Names about a whole row. Fields of these names are listed with a prefix.
+JUDGEMENT_NAMES = frozenset({REVIEWED, CONFIDENCE, DOUBTFUL, DOUBTFUL_FIELDS})
 # Sorts behind all probabilities.
 _MISSING_PROBABILITY = 2.0
 
@@ -176,12 +178,16 @@ class RowJudgements:
         ]
 
     def make_cells(self) -> dict[str, JsonCell]:
-        """Return the cells of WHERE= by name: `reviewed`, `tone.confidence` and `doubtful`."""
-        document = answers.preferred_of_row(
-            self._preference,
-            self.doubts.item_id,
-            "confidences",
+        """Return the cells of WHERE= by name.
+
+        They are `reviewed`, `tone.confidence`, `confidence` (the least of a row) and `doubtful`.
+        """
+        item_id = self.doubts.item_id
+        least_probability = answers.preferred_of_row(
+            self._preference, item_id, cast(LEAST_PROBABILITY, Text)
         )
+        least_document = literal(f'{{"{CONFIDENCE}": ') + least_probability + "}"
+        document = answers.preferred_of_row(self._preference, item_id, "confidences")
         cells = {
             f"{field}.{CONFIDENCE}": JsonCell(document, (field, "probability"))
             for field in self.names
@@ -191,6 +197,7 @@ class RowJudgements:
             self.review_name: self.reviews.make_cell(),
             **cells,
             **dotted_cells,
+            self.least_name: JsonCell(least_document, (CONFIDENCE,)),
             self.doubtful_name: self.doubts.make_cell(),
         }
 
@@ -209,14 +216,36 @@ class RowJudgements:
                 the column, not the confidence of the field `tone`.
 
         Raises:
-            InputError: A field has no confidence.
+            InputError: A field has no confidence, or a name about the row means a field.
         """
         for comparison in iterate_comparisons(expression):
+            if find_column(comparison.column, columns) is None:
+                self._check_judgement(comparison)
             name, _, member = comparison.column.removeprefix("answer.").rpartition(".")
             field = find_column(name, self._fields)
             is_confidence = member.casefold() == CONFIDENCE and comparison.column not in columns
             if is_confidence and field is not None:
                 self._check_field(comparison, field)
+
+    def _check_judgement(self, comparison: Comparison) -> None:
+        """Check a comparison with a judgement about the row, such as `confidence` or `doubtful`.
+
+        Raises:
+            InputError: The comparison means a field of the same name, or no answer has a
+                confidence. The hint says how to name the field.
+        """
+        name = comparison.column.casefold()
+        if name not in (CONFIDENCE, DOUBTFUL, REVIEWED):
+            return
+        field = next((field for field in self._fields if field.casefold() == name), None)
+        hint = self._missing_hint if field is None else f"`answer.{field}` is the field"
+        if not self.names and (name == CONFIDENCE or (field and name == DOUBTFUL)):
+            message = f"{comparison.offset}: no answer has a confidence"
+            raise InputError(message, hint=hint)
+        if field is not None and any(isinstance(operand, str) for operand in comparison.values):
+            kind = "a number" if name == CONFIDENCE else "true or false"
+            message = f"{comparison.offset}: {name!r} is about the whole row, and is {kind}"
+            raise InputError(message, hint=hint)
 
     def _check_field(self, comparison: Comparison, field: str) -> None:
         """Raise InputError if no answer has a confidence of a field; the hint says what to do.

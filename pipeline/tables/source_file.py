@@ -99,6 +99,7 @@ class SourceFile:
 
         parts = files.list_parquet_files(path)
         if not parts:
+            files.check_no_address(path, "nothing was read")
             reason = files.unreadable_reason(path) or "is not a regular file"
             raise InputError(
                 f"{path} {reason}; nothing was read",

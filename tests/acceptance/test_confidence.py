@@ -23,6 +23,14 @@ CLOSED_FIELDS = {
     "place": 'Literal["room", "chair", "desk"]',
 }
 MIXED_FIELDS = {**CLOSED_FIELDS, "summary": "str"}
+# Fields with names of what a list knows about a row.
+HOMONYMS = {
+    "confidence": 'Literal["low", "high"]',
+    "reviewed": 'Literal["partly", "wholly"]',
+    "doubtful": 'Literal["calm", "unsure"]',
+    "state": 'Literal["solid", "liquid"]',
+    "cost": 'Literal["cheap", "dear"]',
+}
 THRESHOLD = 0.7
 TEXTS = (
     "praise for room {}",
@@ -388,3 +396,57 @@ def test_preferred_version_of_passages_decides_the_doubt(workspace: Workspace) -
         settings = {"TASK": PASSAGES, "PREFER_VERSIONS": f"passage-concepts@{preferred}"}
         assert list_ids(workspace, "doubtful = true", **settings) == expected_ids
         assert list_ids(workspace, "concepts.confidence < 0.7", **settings) == expected_ids
+
+
+def test_fields_with_names_of_judgements_are_told_apart(tickets: Workspace) -> None:
+    """A plain name is about the row, `answer.NAME` is the field, and no column hides another."""
+    declare(tickets, HOMONYMS, row_count=8)
+    tickets.run_command("tag", mode="decide")
+    tickets.run_command("export", "out.csv", cost=True)
+    header, *lines = (tickets.home / "out.csv").read_text().splitlines()
+    names = header.split(",")
+    assert len(set(names)) == len(names)
+    rows = [dict(zip(names, line.split(","), strict=True)) for line in lines]
+    assert {row["cost"] for row in rows} <= {"cheap", "dear"}
+    assert all(float(row["answer_cost"]) > 0 for row in rows)
+
+    fields = "id,answer.confidence,confidence,answer.reviewed,reviewed,doubtful,state"
+    listed_rows = tickets.read_json("items", fields=fields)["items"]
+    for row, listed in zip(rows, listed_rows, strict=True):
+        least = min(float(row[f"{name}_confidence"]) for name in HOMONYMS)
+        assert listed["confidence"] == least
+        assert listed["answer_confidence"] == row["confidence"]
+        assert listed["answer_reviewed"] == row["reviewed"]
+        assert listed["doubtful"] == (least < THRESHOLD)
+        assert (listed["reviewed"], listed["row_state"]) == (False, "answered")
+        assert listed["state"] == row["state"]
+
+    least_numbers = {row["id"]: row["confidence"] for row in listed_rows}
+    middle = sorted(least_numbers.values())[4]
+    assert list_ids(tickets, f"confidence < {middle}") == {
+        row_id for row_id, least in least_numbers.items() if least < middle
+    }
+    low_ids = {row["id"] for row in rows if row["confidence"] == "low"}
+    assert list_ids(tickets, "answer.confidence = 'low'") == low_ids
+    assert list_ids(tickets, "reviewed = false AND answer.reviewed IS NOT NULL") == set(
+        least_numbers
+    )
+    ordered_rows = tickets.read_json("items", sort="confidence")["items"]
+    assert least_numbers[ordered_rows[0]["id"]] == min(least_numbers.values())
+    for condition, kind in (("confidence = 'low'", "a number"), ("reviewed = 'x'", "true or")):
+        message = tickets.run_command("items", where=condition, code=2).stderr
+        assert f"is about the whole row, and is {kind}" in message
+        assert f"`answer.{condition.split()[0]}` is the field" in message
+
+    # Cells of a field would mark rows as reviewed.
+    message = tickets.run_command("correct", file="out.csv", who="ada", code=2).stderr
+    assert "line 1, column reviewed: this marks rows as reviewed; name the column" in message
+
+
+def test_field_called_confidence_needs_no_decisions(tickets: Workspace) -> None:
+    """Without any confidence, a condition on `confidence` names the field in its hint."""
+    declare(tickets, {"confidence": "str"}, row_count=2)
+    tickets.run_command("tag", mode="live")
+    message = tickets.run_command("items", where="confidence = 'low'", code=2).stderr
+    assert "no answer has a confidence" in message
+    assert "`answer.confidence` is the field" in message

@@ -736,3 +736,30 @@ def test_local_engine_decides_about_images(tickets: Workspace) -> None:
     tickets.run_command("tag", mode="decide")
     assert tickets.state_counts() == {"answered": 2}
     assert all(row["tone_confidence"] > 0 for row in tickets.exported_rows())
+
+
+def test_ask_confirms_the_price_of_decisions(served_workspace: Workspace) -> None:
+    """The price to confirm is that of decisions, and of the other fields of a mixed task."""
+    texts = [f"The lamp of room {number} hums." for number in range(9)]
+    path = write_tickets(served_workspace, texts)
+    closed_fields = "tone: praise|blame|neutral"
+    for fields in (closed_fields, f"{closed_fields}; why: text"):
+        options: dict[str, Any] = {
+            "q": "Tone?",
+            "fields": fields,
+            "n": 9,
+            "CONFIRM_ABOVE": 0,
+            "code": 2,
+        }
+        live_text = served_workspace.run_command("ask", path, mode="live", **options).stderr
+        (live_usd,) = re.findall(r": 9 rows, estimated \$([\d.]+)", live_text)
+        for name in ("", "asked"):
+            refused_run = served_workspace.run_command(
+                "ask", path, mode="decide", name=name, **options
+            )
+            model, usd = re.findall(r"(\S+): 9 rows, estimated \$([\d.]+)", refused_run.stderr)[0]
+            assert model == DECISION_MODEL
+            assert float(usd) < float(live_usd) / 2
+            other_count = refused_run.stderr.count("gemini-3.5-flash-lite: 9 rows, estimated $")
+            assert other_count == (fields != closed_fields)
+            assert "not confirmed; nothing was asked" in refused_run.stderr

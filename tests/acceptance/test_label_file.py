@@ -138,12 +138,21 @@ def test_file_with_faults_changes_nothing(notes_workspace: Workspace) -> None:
     )
     for line in expected_lines:
         assert line in error
+    assert "tag --task notes --dry` reads new rows of the source" in error
     assert error == workspace.run_command("correct", file=path, dry=True, code=2).stderr
 
-    path.write_text("id,tones,shelf\n1,praise,a\n")
+    path.write_text("id,tones,shelf,txet\n1,praise,a,b\n")
     error = workspace.run_command("correct", file=path, code=2).stderr
-    assert "line 1, column tones: this is no field of the answer; did you mean 'tone'?" in error
-    assert "line 1, column shelf: this is neither a field" in error
+    known_columns = (
+        "this is neither a field (tone, urgent, stars, topics) nor another column of the rows "
+        "(id, reviewed, text, line, reason)"
+    )
+    for column, suggestion in (
+        ("tones", "; did you mean 'tone'?"),
+        ("shelf", ""),
+        ("txet", "; did you mean 'text'?"),
+    ):
+        assert f"line 1, column {column}: {known_columns}{suggestion}\n" in error
     path.write_text("number,tone\n1,praise\n")
     error = workspace.run_command("correct", file=path, code=2).stderr
     assert "has no column 'id' with the keys of the rows; nothing was changed" in error

@@ -100,6 +100,7 @@ def test_versions_are_compared_on_corrected_rows(
     assert "tone: 7 of 7 labels replaced a wrong value of B\n" in comparison_text
     assert "replaced a wrong value of A" not in comparison_text
     assert "a version is better on random rows" in comparison_text
+    assert "A is not the version that notes asks now, notes@2\n" in comparison_text
     (tone,) = report["fields"]
     assert (tone["a"]["right"], tone["b"]["right"], tone["a"]["of"]) == (7, 0, 7)
     assert tone["a"]["low"] == pytest.approx(0.6457, abs=1e-3)
@@ -108,6 +109,10 @@ def test_versions_are_compared_on_corrected_rows(
 
     swapped = workspace.read_json("eval", a="2", b=first["version"])["fields"][0]
     assert swapped["verdict"] == "B is better"
+    assert "that notes asks now" not in workspace.run_command("eval", a="2").stdout
+    declare(workspace, "version=3")
+    sentence = "neither A nor B is the version that notes asks now, notes@3\n"
+    assert sentence in workspace.run_command("eval").stdout
     alone = workspace.run_command("eval", a="notes@1").stdout
     assert "tone: 1 of 8 labels replaced a wrong value of A\n" in alone
     assert "right A" in alone

@@ -34,6 +34,9 @@ def run_make(workspace: Workspace, *words: str, **environ: str) -> subprocess.Co
     )
 
 
+# An address of a database, in place of a file.
+ADDRESS = "postgresql://bob:geheim@example.org/shop"
+
 # Each case: the words, the settings, the exit code, and a part of the message.
 INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] = (
     (
@@ -98,6 +101,11 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
         2,
         "nope.csv does not exist; nothing was imported\nnext: check the path",
     ),
+    (("import", ADDRESS), {}, 2, "postgresql:… is an address, not a file; nothing was"),
+    (("import", f"--from={ADDRESS}", "--task=passages"), {}, 2, "postgresql:… is an address"),
+    (("import", f"--from={ADDRESS}", "--task=images"), {}, 2, "postgresql:… is an address"),
+    (("import", "sqlite:///own.db"), {}, 2, "asks about a table of a database"),
+    (("import", "https://example.org/people.csv"), {}, 2, "next: download the file"),
     (("add-expert", "nope.json"), {}, 2, "nope.json does not exist; nothing was"),
     (("search",), {}, 2, "there is no question"),
     (("show", "nobody"), {}, 2, "nobody"),
