@@ -7,6 +7,7 @@ the credential.
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -153,11 +154,10 @@ class Api:
         request = Request(scope, receive)
         status = "-"
         try:
-            response = await self._build_response(request)
-            status = str(response.status_code)
-            await response(scope, receive, send)
-        except ClientDisconnect:
-            pass
+            with suppress(ClientDisconnect):
+                response = await self._build_response(request)
+                status = str(response.status_code)
+                await response(scope, receive, send)
         finally:
             duration_ms = (time.perf_counter() - started_s) * 1000
             self._log(f"{request.method} {scope['path']} {status} {duration_ms:.0f} ms")

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -236,10 +237,7 @@ def _find_tags(
     """
     max_tags = MAX_TAGS if list_node.max_size is None else list_node.max_size
     if images:
-        words: list[str] = []
-        for image in images:
-            if image:
-                words += image.to_words()
+        words = chain.from_iterable(image.to_words() for image in images if image)
         return list(dict.fromkeys(words))[:max_tags]
 
     text = _get_user_text(TAG_SECTIONS, request)

@@ -164,12 +164,11 @@ def _check_task(task: Task, batch: BatchRow, *, batch_task: Task) -> None:
     Raises:
         InputError: The batch belongs to another task.
     """
-    if batch.task == task.name:
-        return
-    raise InputError(
-        f"batch {batch.number} belongs to the task {batch_task.subject}; nothing was changed",
-        hint=f"name the task: `{batch_task.labels.command('status')}`",
-    )
+    if batch.task != task.name:
+        raise InputError(
+            f"batch {batch.number} belongs to the task {batch_task.subject}; nothing was changed",
+            hint=f"name the task: `{batch_task.labels.command('status')}`",
+        )
 
 
 def _check_held(batch: BatchRow) -> None:
@@ -178,9 +177,8 @@ def _check_held(batch: BatchRow) -> None:
     Raises:
         InputError: The batch is in another state, or nothing holds it.
     """
-    if batch.is_held:
-        return
-    raise InputError(
-        f"batch {batch.number} is {batch.state} and not held; nothing was changed",
-        hint=f"`{CommandHint('batches')}` lists all batches",
-    )
+    if not batch.is_held:
+        raise InputError(
+            f"batch {batch.number} is {batch.state} and not held; nothing was changed",
+            hint=f"`{CommandHint('batches')}` lists all batches",
+        )

@@ -212,20 +212,16 @@ def recover_dead_runs(ws: WorkspaceSession) -> None:
     if ended_claims:
         with ws.store.write() as tx:
             claims.release_claims_of_ended_batches(tx)
-    answered_counts = [
+    answer_count = sum(
         summary.answered_rows
         for summary in ingest_batches(
             ws,
             is_live_only=True,
         )
-    ]
-    if any(answered_counts):
-        answers_text = plural(
-            sum(answered_counts),
-            "answer",
-        )
+    )
+    if answer_count:
         ws.display.say(
-            f"stored {answers_text} that a stopped live run had left on disk",
+            f"stored {plural(answer_count, 'answer')} that a stopped live run had left on disk",
         )
 
 

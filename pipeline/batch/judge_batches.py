@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pipeline.batch.batch_files import OpenLiveBatch, store_judgements
 from pipeline.batch.batch_plan import Selection, StopReason
 from pipeline.batch.judge_plan import JudgePlanner
-from pipeline.batch.live_batches import NOT_ASKED_REASON, LiveBatches
-from pipeline.batch.live_report import ASK_ALL_ROWS, INTERRUPTED_REASON
+from pipeline.batch.live_batches import LiveBatches
+from pipeline.batch.live_report import ASK_ALL_ROWS
 from pipeline.batch.prepare import Preparation, Prepared
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
@@ -94,7 +94,7 @@ class JudgeBatches(LiveBatches):
         """Store the probabilities and the cost of a batch, and count its rows in the report.
 
         The batch is then ingested, and its files are deleted. Rows that got a probability count as
-        answered, and other rows as failed. Rows that were not asked, or whose call was interrupted,
+        answered, and rows with another reply or without a reply as failed. Rows that were not asked
         are not counted.
         """
         reasons_by_id = store_judgements(
@@ -109,5 +109,4 @@ class JudgeBatches(LiveBatches):
             else:
                 report.answered += 1
         for row_id, reason in open_batch.failure_reasons.items():
-            if reason not in {NOT_ASKED_REASON, INTERRUPTED_REASON}:
-                report.fail(row_id, reason)
+            report.fail(row_id, reason)

@@ -15,7 +15,7 @@ from pipeline.batch import budget, ingest
 from pipeline.batch.batch_files import OpenLiveBatch, part_path, seal_replies, store_trial_outcomes
 from pipeline.batch.batch_plan import Selection, StopReason
 from pipeline.batch.ingest import RowOutcome
-from pipeline.batch.live_report import LiveReport, RunPolicy
+from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport, RunPolicy
 from pipeline.batch.prepare import Preparation, Prepared
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
@@ -160,7 +160,7 @@ class LiveBatches:
         """Seal and ingest the replies of a batch, count its outcomes, and release its lock.
 
         A row without a reply keeps the reason that its call gave. Otherwise its reason is the
-        message of the error that stopped the run, else "interrupted" after an interrupt, else
+        message of the error that stopped the run, else INTERRUPTED_REASON after an interrupt, else
         NOT_ASKED_REASON. A trial, which tests a prompt, stores only its outcome counts and cost,
         and its files are deleted.
 
@@ -175,7 +175,11 @@ class LiveBatches:
             open_batch.close()
             self._record_calls(open_batch)
             if self.mode is Mode.TRIAL:
-                store_trial_outcomes(self.ws, open_batch.number, patience_s=self._write_timeout_s)
+                store_trial_outcomes(
+                    self.ws,
+                    open_batch.number,
+                    patience_s=self._write_timeout_s,
+                )
             else:
                 self._store_outcomes(open_batch)
         finally:
@@ -202,9 +206,15 @@ class LiveBatches:
         if report.stopped:
             default_reason = report.stopped.message
         elif report.interrupted:
-            default_reason = "interrupted"
+            default_reason = INTERRUPTED_REASON
 
-        seal_replies(ws.data, ws.store, ws.now, open_batch.number, patience_s=self._write_timeout_s)
+        seal_replies(
+            ws.data,
+            ws.store,
+            ws.now,
+            open_batch.number,
+            patience_s=self._write_timeout_s,
+        )
         outcomes = ingest.ingest_live_batch(
             ws,
             open_batch.number,

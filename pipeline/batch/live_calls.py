@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.batch.batch_files import OpenLiveBatch
-from pipeline.batch.live_report import LiveReport, RunPolicy, TrialOutcome
+from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport, RunPolicy, TrialOutcome
 from pipeline.batch.live_throttle import LATE_REASON, MAX_PAUSE_S, LiveThrottle
 from pipeline.core import errors
 from pipeline.core.states import Mode
@@ -161,7 +161,7 @@ class LiveCalls:
         try:
             reply = await self._send(requests.parse_request(call.request.line))
         except asyncio.CancelledError:
-            reason = "interrupted" if self._report.interrupted else LATE_REASON
+            reason = INTERRUPTED_REASON if self._report.interrupted else LATE_REASON
             self._give_up(call, reason, may_be_paid=True)
             raise
         except errors.RemoteError as error:

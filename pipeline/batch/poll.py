@@ -411,10 +411,10 @@ class _Poll:
 
         if waiting:
             return None
-        for error in self.check_errors.values():
-            if not isinstance(error, TRANSIENT_ERRORS):
-                return error
-        return None
+        lasting_errors = (
+            error for error in self.check_errors.values() if not isinstance(error, TRANSIENT_ERRORS)
+        )
+        return next(lasting_errors, None)
 
     def _is_out_of_patience(self) -> bool:
         """Return whether no look has succeeded for more than `poll_patience` seconds."""

@@ -403,8 +403,7 @@ def _check_member(member: Field[Any], value: Any) -> tuple[Any, InputError | Non
 class DeclarationError(InputError):
     """A declaration is wrong.
 
-    `faults` has an error for each wrong member. `declared` is the declaration with defaults in
-    their place.
+    `faults` has an error for each wrong member. `declaration` has defaults in their place.
     """
 
     def __init__(self, faults: Sequence[InputError], declared: Declaration) -> None:

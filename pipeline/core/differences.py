@@ -5,7 +5,7 @@ import tomllib
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import product, starmap
+from itertools import chain, product, starmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,9 +95,8 @@ def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
             slice_end += len(_FIRST_WORDS.findall(surroundings[slice_end:])[0])
         slice_words = _words_within(nearby_words, slice_start, slice_end)
 
-    differences: set[str] = set()
-    for quote_part, slice_part in _iterate_differing_parts(quote_words, slice_words):
-        differences.update(_iterate_difference_kinds(quote_part, slice_part))
+    differing_parts = _iterate_differing_parts(quote_words, slice_words)
+    differences = set(chain.from_iterable(starmap(_iterate_difference_kinds, differing_parts)))
     return next((kind for kind in (NEGATION, NUMBER, NAME) if kind in differences), "")
 
 

@@ -166,13 +166,11 @@ def is_abandoned(part: Path) -> bool:
         return False
     process_id = int(name_match[1], 16)
     try:
-        # Signal 0 only checks that the process exists.
-        os.kill(process_id, 0)
+        # A process of another user cannot be signalled. Signal 0 only checks that it exists.
+        with contextlib.suppress(PermissionError):
+            os.kill(process_id, 0)
     except (ProcessLookupError, OverflowError):
         return True
-    except PermissionError:
-        # The process belongs to another user.
-        pass
     return False
 
 

@@ -51,15 +51,11 @@ MAX_BOUNDARY_CANDIDATES = 6
 _OMISSION = re.compile(r"[\[(]\s*+(?:\.{3,}+|\u2026)\s*+[\])]|\.{3,}+|\.(?:\s\.){2,}+|\u2026")
 
 BY_SPACE_AND_CASE = "by white space and case"
-# ---- texts in a comparable form, with the offsets of the original text
 
 # A longer word is cut.
 MAX_WORD_CHARS = 40  # characters
 # Invisible letters do not match.
 _LETTER = re.compile("[^\\W_\u115f\u1160\u3164\uffa0]")
-
-
-# ---- mark-up that quotations leave out: HTML tags, and the `> ` before quoted lines
 
 
 def _has_letters(text: str) -> bool:
@@ -124,7 +120,7 @@ class Location(NamedTuple):
     end: int
     # 1 if the slice differs from the quotation in white space, case and punctuation only.
     likeness: float
-    # "", BY_LOOK, or for example "by likeness 0.93".
+    # "", BY_SPACE_AND_CASE, or for example "by likeness 0.93".
     method: str
 
     @property

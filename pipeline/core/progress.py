@@ -33,7 +33,7 @@ class Progress(Protocol):
     ) -> contextlib.AbstractContextManager[ProgressBar]:
         """Show a bar during a `with` block, without a percentage if there is no total.
 
-        A `late` bar appears after two seconds.
+        A delayed bar appears after two seconds.
         """
 
 

@@ -11,6 +11,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast, final
 
 from pipeline.core.declaration import json_schema
@@ -329,10 +330,7 @@ def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) 
         start = location.start
         end = location.end
         # A quotation that was located before keeps the likeness to the reply.
-        earlier_likeness = None
-        if isinstance(quote, Quote):
-            earlier_likeness = quote.likeness
-        likeness = earlier_likeness or location.noted_likeness
+        likeness = getattr(quote, "likeness", None) or location.noted_likeness
         return Quote(text.text[start:end], start=start, end=end, likeness=likeness)
 
     if is_optional:
@@ -367,12 +365,13 @@ def _list_text_formats(node: Mapping[str, Any]) -> frozenset[str]:
     if "properties" in node:
         return frozenset()
 
-    inner_nodes: list[Mapping[str, Any]] = []
-    for name in ("anyOf", "oneOf", "prefixItems"):
-        inner_nodes += node.get(name, ())
-    for name in ("items", "additionalProperties"):
-        if isinstance(node.get(name), dict):
-            inner_nodes.append(node[name])
+    node_lists = (node.get(name, ()) for name in ("anyOf", "oneOf", "prefixItems"))
+    members = (node.get(name) for name in ("items", "additionalProperties"))
+    # `additionalProperties` can also be true.
+    inner_nodes = [
+        *chain.from_iterable(node_lists),
+        *(member for member in members if isinstance(member, dict)),
+    ]
     formats = {node.get("format", "")} if node.get("type") == "string" else set[str]()
     return frozenset(formats.union(*map(_list_text_formats, inner_nodes)))
 

@@ -131,13 +131,13 @@ class RowCounts(NamedTuple):
         `where` is the WHERE= condition that lists these rows. `gone` is the number of rows that
         left their source. `fields` and `gone` are left out if they are empty or 0.
         """
-        document: dict[str, Any] = {"total": self.total}
         counts_by_name = {"states": self.states, "tags": self.tags, "versions": self.versions}
-        for name, counts in counts_by_name.items():
-            if counts is not None:
-                document[name] = [
-                    {"value": value, "count": count} for value, count in counts.items()
-                ]
+        lists_by_name = {
+            name: [{"value": value, "count": count} for value, count in counts.items()]
+            for name, counts in counts_by_name.items()
+            if counts is not None
+        }
+        document: dict[str, Any] = {"total": self.total, **lists_by_name}
         if self.fields:
             document["fields"] = {
                 name: [

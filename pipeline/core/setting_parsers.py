@@ -73,9 +73,10 @@ def _parse_amount(
     ]
     # The size is 0 if the unit is unknown or missing.
     sizes = [units.get(unit, 0) if unit or len(pieces) == 1 else 0 for _, unit in pieces]
-    total = Decimal()
-    for (number, _), size in zip(pieces, sizes, strict=True):
-        total += Decimal(number) * Decimal(size)
+    amounts = (
+        Decimal(number) * Decimal(size) for (number, _), size in zip(pieces, sizes, strict=True)
+    )
+    total = sum(amounts, start=Decimal())
 
     has_descending_units = all(larger > smaller for larger, smaller in pairwise(sizes))
     # Decimals are valid if the unit makes them whole.

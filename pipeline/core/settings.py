@@ -380,7 +380,7 @@ class Settings:
         return self.backend or ("gemini" if self.api_key else "local")
 
     def for_backend(self, backend: str, *, lag_s: float = 0.0) -> "Settings":
-        """Return a copy of these settings with the defaults of a backend.
+        """Return these settings with the defaults of a backend.
 
         Settings that were set keep their values. Only `local` has defaults of its own.
 
@@ -389,14 +389,14 @@ class Settings:
             lag_s: Measured seconds until a new batch is in the list of batches. With either
                 backend, LIST_LAG is raised to it, unless LIST_LAG was set.
         """
-        local_defaults: dict[str, Any] = {}
+        local_defaults = {
+            setting.name: setting.metadata["local"]
+            for setting in _DECLARED
+            if setting.name not in self.sources and setting.metadata["local"] is not None
+        }
+        settings = self
         if backend == "local":
-            for setting in fields(self):
-                local_default = setting.metadata.get("local")
-                if setting.name not in self.sources and local_default is not None:
-                    local_defaults[setting.name] = local_default
-
-        settings: Settings = replace(self, **local_defaults)
+            settings = replace(self, **local_defaults)
         if "list_lag" in self.sources:
             return settings
         return replace(settings, list_lag=max(settings.list_lag, lag_s))

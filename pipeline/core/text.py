@@ -218,9 +218,9 @@ def escape_invisible(text: str, *, max_chars: int | None = None) -> str:
         for char in text
     )
     line = re.sub(r"\s+", " ", line)
-    if max_chars is None or len(line) <= max_chars:
+    if max_chars is None:
         return line
-    return f"{line[: max_chars - 1]}…"
+    return shorten(line, max_chars)
 
 
 def format_markdown_code(

@@ -640,7 +640,7 @@ def _split_json_value(name: str, text: str) -> tuple[Any, str]:
     """
     try:
         value, end_offset = json.JSONDecoder().raw_decode(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{name}= is not valid JSON: {error}; {UNCHANGED_MESSAGE}",
             hint=f"for a plain text, leave out the {text[:1]} at its beginning",
@@ -658,7 +658,8 @@ def _split_json_value(name: str, text: str) -> tuple[Any, str]:
 def iterate_candidates(text: str) -> Iterator[Any]:
     """Yield a typed value as text, as JSON if it parses (empty is null), and as a list."""
     yield text
-    with contextlib.suppress(ValueError):
+    # Brackets that are nested too deeply are no JSON, but a text.
+    with contextlib.suppress(ValueError, RecursionError):
         yield json.loads(text or "null")
     parts = (part.strip() for part in text.split(","))
     yield [part for part in parts if part]

@@ -403,12 +403,11 @@ def _convert_to_8_bits(image: "Image") -> "Image":
 
 def _read_exif(image: "Image") -> dict[int, Any]:
     """Return the EXIF tags of an image by number; none if they are broken."""
-    tags: dict[int, Any] = {}
     # Decoders raise many errors, and an image with broken tags can still be sent.
     with suppress(Exception):
         exif = image.getexif()
-        tags = {**exif, **exif.get_ifd(_EXIF_TAG)}
-    return tags
+        return {**exif, **exif.get_ifd(_EXIF_TAG)}
+    return {}
 
 
 def _parse_taken_at(exif: Mapping[int, Any]) -> datetime | None:

@@ -458,16 +458,15 @@ def _write_partial_answers(
         for request_outcome in request_outcomes
         if request_outcome.is_partial and request_outcome.reply is not None
     ]
-    if new_answers:
-        partial_answers.insert_partial_answers(
-            tx,
-            new_answers,
-            task=task.name,
-            extractor=provenance.version,
-            batch=provenance.batch_number,
-            fingerprint=provenance.fingerprint,
-            now=now,
-        )
+    partial_answers.insert_partial_answers(
+        tx,
+        new_answers,
+        task=task.name,
+        extractor=provenance.version,
+        batch=provenance.batch_number,
+        fingerprint=provenance.fingerprint,
+        now=now,
+    )
 
 
 def _claim_outcomes(
@@ -539,9 +538,6 @@ def _find_parked_reasons(
     Reads the stored attempts, so the failures have to be written before.
     """
     row_ids = [request_outcome.claim.item_id for request_outcome in failed]
-    if not row_ids:
-        return {}
-
     is_live = provenance.mode is not Mode.BATCH
     charged_counts = answer_counts.count_charged(tx, task.name, provenance.version, row_ids)
     uncharged_ids = [

@@ -116,12 +116,8 @@ class RowImages:
 
         A cell names one image. Its text is returned as it is: a relative path is not resolved.
         """
-        locations = []
-        for column in self.columns:
-            location = str(row.get(column) or "").strip()
-            if location:
-                locations.append((column, location))
-        return locations
+        locations = [(column, str(row.get(column) or "").strip()) for column in self.columns]
+        return [(column, location) for column, location in locations if location]
 
     def _inspect_image(self, location: str, former_state: Mapping[str, Any]) -> dict[str, Any]:
         """Return the state of an image for the next inspection.

@@ -534,10 +534,10 @@ class TaskAnswers(ABC):
             row_ids,
             preference=self.rows.preference(tx),
         )
-        current_answers: dict[str, dict[str, Any]] = {row_id: {} for row_id in row_ids}
-        for row_id, (_, answer_json) in stored_answers.items():
-            current_answers[row_id] = json.loads(answer_json)
-        return current_answers
+        empty_answers: dict[str, dict[str, Any]] = {row_id: {} for row_id in row_ids}
+        return empty_answers | {
+            row_id: json.loads(answer_json) for row_id, (_, answer_json) in stored_answers.items()
+        }
 
     def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """Convert a stored answer, or some of its fields, to the form in which a model gives it."""

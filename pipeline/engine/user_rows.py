@@ -7,6 +7,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,7 +39,7 @@ from pipeline.engine.task_parts import (
 )
 from pipeline.store import answers, partial_answers, selections
 from pipeline.store.answers import VersionPreference
-from pipeline.store.database import split_into_pages
+from pipeline.store.database import select_matching
 from pipeline.store.rows import NO_HASH, delete_row
 from pipeline.store.schema import answers as answers_table
 from pipeline.store.workspace import TaskRecord
@@ -74,6 +75,8 @@ MIN_HASH_CHARS = 4
 UNUSABLE_STATE = "unusable"
 # Sorts before all numbers when negated; replaces missing numbers.
 MISSING_NUMBER = 9e307
+# A whole number of a key column of 64 bits, as a person types it.
+_WHOLE_NUMBER = re.compile(r"-?\d{1,19}")
 # Column heading of the reason why a row is unusable.
 UNUSABLE_REASON_COLUMN = "why unusable"
 
@@ -219,7 +222,7 @@ class UserRows(TaskRows):
         if len(parts) == 1:
             return parts[0]
         key_values = [
-            int(part) if kind == "integer" and part.isdecimal() else part
+            int(part) if kind == "integer" and _WHOLE_NUMBER.fullmatch(part) else part
             for part, (_, kind) in zip(parts, self.record.key, strict=True)
         ]
         return to_compact_json(key_values)
@@ -352,9 +355,8 @@ class UserRows(TaskRows):
             .where(self.table(tx).is_open)
             .order_by(columns.findable_row)
         )
-        for page in split_into_pages(hashes):
-            for input_hash, row_id in tx.execute(query.where(columns.findable_hash.in_(page))):
-                ids_by_hash.setdefault(input_hash, []).append(row_id)
+        for input_hash, row_id in select_matching(tx, query, columns.findable_hash, hashes):
+            ids_by_hash.setdefault(input_hash, []).append(row_id)
         return ids_by_hash
 
     def make_answered_condition(
@@ -580,8 +582,7 @@ class _GridBuilder:
             name: partial(read_value, name) for name in self._record.columns
         }
         for name in self._key_columns:
-            if name not in columns:
-                columns[name] = lambda row: row[KEY_COLUMN]
+            columns.setdefault(name, lambda row: row[KEY_COLUMN])
         if self._rows.image_columns:
             columns[UNUSABLE_REASON_COLUMN] = lambda row: row[REASON]
         return columns

@@ -125,6 +125,6 @@ def _quote(text: str) -> str:
     """Return a text in quotation marks, but a number or boolean as it is."""
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return repr(text)
     return text

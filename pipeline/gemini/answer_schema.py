@@ -538,7 +538,6 @@ def _decode_choice(value: Any, choices_by_text: Mapping[str, Any]) -> Any:
     """
     boolean_choices = [choice for choice in choices_by_text.values() if isinstance(choice, bool)]
     if isinstance(value, bool) and value not in boolean_choices:
-        # Python regards true as equal to 1. Validation refuses the text.
         return json.dumps(value)
     if isinstance(value, str):
         return choices_by_text.get(value, value)

@@ -7,6 +7,7 @@ an alternative of a union, or the only node of a field. A missing value is null.
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from pipeline.core.vocabulary import MAX_OPTIONS, VOCABULARY, describe_meaning
@@ -47,10 +48,7 @@ def list_branches(node: Any) -> list[Mapping[str, Any]]:
     alternatives = node.get("anyOf") or node.get("oneOf")
     if not alternatives:
         return [node]
-    branches: list[Mapping[str, Any]] = []
-    for alternative in alternatives:
-        branches += list_branches(alternative)
-    return branches
+    return list(chain.from_iterable(map(list_branches, alternatives)))
 
 
 def read_options(branches: Sequence[Mapping[str, Any]]) -> list[Option] | None:

@@ -10,6 +10,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -65,10 +66,8 @@ def build_questions(
     Raises:
         InputError: A field is not closed.
     """
-    questions: dict[str, Any] = {}
-    for field in find_closed_fields(answer_model, field_names):
-        questions.update(field.iter_questions())
-    return questions
+    closed_fields = find_closed_fields(answer_model, field_names)
+    return dict(chain.from_iterable(field.iter_questions() for field in closed_fields))
 
 
 def build_decision_request(

@@ -166,18 +166,16 @@ class ResultFile(AbstractContextManager["ResultFile"]):
             Pairs of line number (from 1) and key, or excerpt if there is no key, under "unknown",
             "duplicate" and "unreadable".
         """
-        unknown_lines = list[tuple[int, str]]()
-        for key, offsets in self._offsets_by_key.items():
-            if key not in self._requested_keys:
-                unknown_lines += [(offset, key) for offset in offsets]
-        unknown_lines.sort()
-
-        duplicate_lines = list[tuple[int, str]]()
-        for key in self._requested_keys:
-            offsets = self._offsets_by_key[key]
-            if len(offsets) > 1:
-                duplicate_lines.append((offsets[-1], key))
-
+        unknown_lines = sorted(
+            (offset, key)
+            for key, offsets in self._offsets_by_key.items()
+            if key not in self._requested_keys
+            for offset in offsets
+        )
+        requested_offsets = {key: self._offsets_by_key[key] for key in self._requested_keys}
+        duplicate_lines = [
+            (offsets[-1], key) for key, offsets in requested_offsets.items() if len(offsets) > 1
+        ]
         return {
             "unknown": self._describe_lines(unknown_lines),
             "duplicate": self._describe_lines(duplicate_lines),

@@ -274,7 +274,7 @@ class Builds:
         return tuple(name for name in moved_files if name)
 
     def roll_back(self, *, record_promotion: RecordPromotion) -> Manifest:
-        """Put the newest intact build that is older than the present one back in service. return.
+        """Put the newest intact build that is older than the present one back in service.
 
         Only the link `current` changes, on disk at return, and what `record_promotion` writes. No
         build is deleted. Builds are read in full first, and damaged builds are skipped.

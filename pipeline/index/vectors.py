@@ -109,14 +109,14 @@ def check_embedding_model(
     Raises:
         ConfigurationError: The model or the width differs.
     """
-    if (build_manifest.model, build_manifest.dim) == (model_name, dim):
-        return
-    raise ConfigurationError(
-        f"the index has vectors of {build_manifest.model} with {build_manifest.dim} dimensions, "
-        f"but the settings name {model_name} with {dim} dimensions; nothing was searched",
-        hint=f"run `{task.labels.command('index')}`, or set "
-        f"FINDABLE_EMBEDDING_MODEL={build_manifest.model} FINDABLE_DIM={build_manifest.dim}",
-    )
+    if (build_manifest.model, build_manifest.dim) != (model_name, dim):
+        raise ConfigurationError(
+            f"the index has vectors of {build_manifest.model} with {build_manifest.dim} "
+            f"dimensions, but the settings name {model_name} with {dim} dimensions; "
+            "nothing was searched",
+            hint=f"run `{task.labels.command('index')}`, or set "
+            f"FINDABLE_EMBEDDING_MODEL={build_manifest.model} FINDABLE_DIM={build_manifest.dim}",
+        )
 
 
 class Embedder:

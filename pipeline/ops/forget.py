@@ -229,7 +229,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         for path in clean.find_leftovers(ws.data, ws.store) + clean.find_unrecorded_files(
             ws.data, ws.store
         ):
-            path.unlink(missing_ok=True)
+            files.remove_path(path)
         for batch in row_batches:
             label = VersionCounts.from_extractor(batch.extractor).label
             dropped_counts = drop_lines(

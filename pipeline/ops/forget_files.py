@@ -22,10 +22,9 @@ from pipeline.store.database import Connection, Store
 
 def read_batch_numbers(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[int]:
     """Return the numbers of all batches that may have asked about any of the rows."""
-    numbers = set[int]()
-    for row_id in row_ids:
-        numbers.update(erasure.list_batches_that_may_have_row(tx, task.name, row_id))
-    return numbers
+    return set().union(
+        *(erasure.list_batches_that_may_have_row(tx, task.name, row_id) for row_id in row_ids)
+    )
 
 
 def _find_sealed_files(

@@ -486,10 +486,12 @@ def _to_twin(duplicate: Mapping[str, Any]) -> dict[str, Any]:
 
     `is_over` is True if it was cancelled.
     """
-    columns = ("batch", "remote_name", "estimated_cost")
-    document = {column: duplicate[column] for column in columns}
-    document["is_over"] = duplicate["cancelled_at"] is not None
-    return document
+    return {
+        "batch": duplicate["batch"],
+        "remote_name": duplicate["remote_name"],
+        "estimated_cost": duplicate["estimated_cost"],
+        "is_over": duplicate["cancelled_at"] is not None,
+    }
 
 
 def _describe_index(

@@ -10,6 +10,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,12 +124,14 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
             program, or the user did not confirm. All versions are unchanged.
         FindableError: A reply of a killed run cannot be ingested.
     """
-    task, summaries = ws.store.query(
-        _find_versions, name, task=ws.task, tasks=ws.tasks, settings=ws.settings
+    find_versions = partial(
+        _find_versions, name=name, task=ws.task, tasks=ws.tasks, settings=ws.settings
     )
-    # Batches of killed commands must not count as running.
+    task, _ = ws.store.query(find_versions)
+    # Batches of killed commands must not count as running, and their replies are deleted, too.
     ingest.recover_dead_runs(replace(ws, task=task))
     with ws.store.read() as tx:
+        _, summaries = find_versions(tx)
         _check_can_roll_back(tx, task, summaries)
 
     report = RollbackReport(task.subject, summaries)

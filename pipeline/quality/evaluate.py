@@ -5,6 +5,7 @@ A gate is a figure with bounds; to judge a figure is to compare its value with t
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 from pipeline.core.settings import Settings
 from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
@@ -47,11 +48,18 @@ def read_effective_gates(
     }
     other_gates: set[str] = set()
     if settings.gates:
-        for other_task in tasks:
-            other_gates |= {figure.name for figure in _measure_of(other_task).figures}
-            other_gates |= {figure.name for figure in support.list_support_gates(other_task)}
-    own_figures = [*_measure_of(task).figures, *support.list_support_gates(task)]
-    return figures.apply_gate_settings(own_figures, bounds_by_source, other_gates=other_gates)
+        other_figures = chain.from_iterable(map(_list_figures, tasks))
+        other_gates = {figure.name for figure in other_figures}
+    return figures.apply_gate_settings(
+        _list_figures(task),
+        bounds_by_source,
+        other_gates=other_gates,
+    )
+
+
+def _list_figures(task: Task) -> list[Figure]:
+    """Return the figures of a task that can be gates."""
+    return [*_measure_of(task).figures, *support.list_support_gates(task)]
 
 
 def _measure_of(task: Task) -> TaskMeasure:

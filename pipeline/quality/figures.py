@@ -176,9 +176,8 @@ def read_figures(path: Path) -> tuple[Figure, ...]:
     with path.open(encoding="utf-8", newline="") as file:
         _, *rows = csv.reader(file, delimiter="\t")
 
-    figures: list[Figure] = []
-    for name, unit, low, high, min_items, description, reason in rows:
-        figure = Figure(
+    figures = (
+        Figure(
             name,
             cast("Unit", unit),
             description,
@@ -187,7 +186,8 @@ def read_figures(path: Path) -> tuple[Figure, ...]:
             min_items=int(min_items or 0),
             bounds_reason=reason,
         )
-        figures.append(figure)
+        for name, unit, low, high, min_items, description, reason in rows
+    )
     return (*figures, *USAGE_FIGURES)
 
 
@@ -266,8 +266,7 @@ def _format_value(value: float, unit: Unit, digits: int) -> str:
 
 
 def _format_number(number: float, digits: int) -> str:
-    text = f"{number:,.{digits}f}"
-    return text.rstrip("0").rstrip(".")
+    return f"{number:,.{digits}f}".rstrip("0").rstrip(".")
 
 
 def mean(histogram: Mapping[int, int]) -> float | None:

@@ -176,12 +176,12 @@ def list_answers_and_attempts(
     Returns:
         The answers and the attempts, each as a dict of all columns.
     """
-    rows_by_table = []
-    for table in (answers, attempts):
+
+    def read_rows(table: Table) -> list[dict[str, Any]]:
         query = select(table).filter_by(task=task, item_id=row_id).order_by(table.c.id)
-        rows_by_table.append([dict(row) for row in tx.execute(query).mappings()])
-    answer_rows, attempt_rows = rows_by_table
-    return answer_rows, attempt_rows
+        return [dict(row) for row in tx.execute(query).mappings()]
+
+    return read_rows(answers), read_rows(attempts)
 
 
 def attempts_of_batch(

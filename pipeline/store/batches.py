@@ -770,24 +770,22 @@ def add_duplicate(
     remote_name: str,
     display_name: str,
     now: datetime,
-) -> bool:
+) -> None:
     """Record a duplicate batch with the estimated cost of its original, and journal it.
 
-    A duplicate is a second remote batch of one batch, which may be paid, too. Runs in the caller's
-    transaction.
+    A duplicate is a second remote batch of one batch, which may be paid, too. Nothing is written if
+    a duplicate of this remote name is recorded. Runs in the caller's transaction.
 
     Args:
         batch: The original batch.
         remote_name: The API's name of the duplicate.
         display_name: The display name of the duplicate.
         now: The time at which the duplicate was found.
-
-    Returns:
-        False if a try or duplicate with this remote name is recorded; nothing is written then.
     """
     recorded = select(creates.c.id).where(creates.c.remote_name == remote_name)
-    if tx.execute(recorded).first():
-        return False
+    if has_row(tx, recorded):
+        return
+
     tx.execute(
         insert(creates).values(
             outcome=_DUPLICATE,
@@ -799,7 +797,6 @@ def add_duplicate(
         ),
     )
     _record_event(tx, batch, reason=f"twin {remote_name}", now=now)
-    return True
 
 
 def open_duplicates(tx: Connection, number: int) -> list[str]:

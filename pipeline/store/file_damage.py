@@ -23,10 +23,11 @@ def find_damage(tx: Connection) -> list[str]:
     messages = [str(row[0]) for row in tx.execute(text("PRAGMA integrity_check(20)"))]
     messages = [message for message in messages if message != "ok"]
 
-    loose_counts = Counter[str]()
-    for table, _, parent_table, *_ in tx.execute(text("PRAGMA foreign_key_check")):
-        if parent_table == batches.name:
-            loose_counts[table] += 1
+    loose_counts = Counter(
+        table
+        for table, _, parent_table, *_ in tx.execute(text("PRAGMA foreign_key_check"))
+        if parent_table == batches.name
+    )
     messages += [
         plural(count, f"row of {table} names", f"rows of {table} name") + " a missing batch"
         for table, count in sorted(loose_counts.items())

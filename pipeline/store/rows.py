@@ -25,7 +25,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     MetaData,
-    Select,
     Table,
     Text,
     case,
@@ -179,7 +178,7 @@ class StagedRows(NamedTuple):
 
             staged_count, known_count, changed_count, back_count = self._count_staged(tx, task)
             new_count = staged_count - known_count
-            last_n = tx.execute(_select_last_n(task)).scalar() or 0
+            last_n = _read_last_n(tx, task)
             # This must be read before the rows are written.
             is_in_order = is_part or self._is_in_order(tx, task, last_n=last_n)
 
@@ -331,9 +330,9 @@ def stage_rows(store: Store) -> Iterator[StagedRows]:
                 _staged.drop(connection)
 
 
-def _select_last_n(task: str) -> Select[Any]:
-    """Return a SELECT of the highest `n` of a task's rows."""
-    return select(func.max(rows.c.n)).where(rows.c.task == task)
+def _read_last_n(tx: Connection, task: str) -> int:
+    """Return the highest `n` of a task's rows; 0 if it has none."""
+    return tx.execute(select(func.max(rows.c.n)).where(rows.c.task == task)).scalar() or 0
 
 
 def stored_inspections(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, str | None]:
@@ -407,7 +406,7 @@ def upsert_rows(tx: Connection, task: str, stored: Mapping[str, tuple[str, str]]
     Args:
         stored: (input hash, cells as JSON) by row id. New rows get the order of this mapping.
     """
-    last_n = tx.execute(_select_last_n(task)).scalar() or 0
+    last_n = _read_last_n(tx, task)
     statement = insert_into(rows, tx.dialect.name)
     statement = statement.on_conflict_do_update(
         index_elements=["task", "item_id"],
@@ -478,7 +477,7 @@ class FileRefusals:
         They keep their order. Their ids contain a hash of the file's path and a number, which
         begins with 1 and continues in further calls.
         """
-        last_n = self._tx.execute(_select_last_n(self._task)).scalar() or 0
+        last_n = _read_last_n(self._tx, self._task)
         records = list[dict[str, Any]]()
         for n, row in enumerate(refused, start=last_n + 1):
             self._count += 1

@@ -59,10 +59,7 @@ def list_runs(tx: Connection, task: str, *, mode: str) -> list[TagRunRow]:
 
 def find_unfinished_run(tx: Connection, task: str, *, mode: str) -> TagRunRow | None:
     """Return the newest run of a task in a mode that has not ended, or None."""
-    for run in list_runs(tx, task, mode=mode):
-        if run.ended_at is None:
-            return run
-    return None
+    return next((run for run in list_runs(tx, task, mode=mode) if run.ended_at is None), None)
 
 
 def begin_pilot(

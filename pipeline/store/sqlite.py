@@ -298,16 +298,16 @@ def _begin(connection: Connection) -> None:
         return
 
     deadline_s = time.monotonic() + patience_s
-    is_open = False
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {WRITER_BUSY_TIMEOUT_MS}")
     try:
-        while not is_open:
+        while True:
             is_last_try = time.monotonic() >= deadline_s
             try:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-                is_open = True
             except exc.OperationalError as error:
                 if is_last_try or "locked" not in str(error.orig):
                     raise
+            else:
+                return
     finally:
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")

@@ -355,10 +355,7 @@ def newest_fingerprint(
     version: int,
 ) -> tuple[str, dict[str, Any]] | None:
     """Return the newest fingerprint of a task's version with its document; None without any."""
-    entries = [entry for entry in _read_fingerprints(tx, task) if entry["version"] == version]
-    if not entries:
-        return None
-    return str(entries[-1]["fingerprint"]), entries[-1]["document"]
+    return next(reversed(read_documents(tx, task, version).items()), None)
 
 
 def list_versions(tx: Connection, task: str) -> list[int]:

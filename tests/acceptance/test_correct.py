@@ -116,6 +116,7 @@ def test_export_counts_corrections_apart(notes_workspace: Workspace) -> None:
         ("ton=praise", "did you mean 'tone'"),
         ("why=it never stood there", "is not in the text"),
         ('why="the lid; stars=2', "is not valid JSON"),
+        (f"topics={'[' * 2000}", "is not valid JSON"),
         ("stars=many", "stars"),
         ("topics=lid; price", "'price' is not field=value"),
         ("tone=praise; topics=[1]", "topics.0"),

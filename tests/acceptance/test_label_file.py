@@ -163,6 +163,9 @@ def test_file_with_faults_changes_nothing(notes_workspace: Workspace) -> None:
     path.write_text('id,topics\n1,"lid, price, hum, lid"\n')
     error = workspace.run_command("correct", file=path, code=2).stderr
     assert "line 2, column topics: topics must have at most 3" in error
+    path.write_text(f"id,tone\n1,{'[' * 2000}\n")
+    error = workspace.run_command("correct", file=path, code=2).stderr
+    assert "line 2, column tone: tone must be 'praise' or 'blame', not '[[" in error
     assert _label_counts(workspace) == {}
     assert workspace.read_json("correct") == []
 
@@ -210,18 +213,25 @@ def test_edited_export_is_a_file_of_labels(notes_workspace: Workspace) -> None:
 
 @pytest.mark.same_sql
 def test_row_with_a_key_of_two_columns(workspace: Workspace) -> None:
-    """Both key columns name a row; a column of the rows with a field's name is no label."""
+    """Both key columns name a row, also by a negative number.
+
+    A column of the rows with a field's name is no label.
+    """
     workspace.task = "notes"
     workspace.settings["YES"] = "1"
-    workspace.write_file("tasks/notes.csv", "shop,no,text,tone\na,1,fine,x\nb,1,bad,y\n")
+    workspace.write_file(
+        "tasks/notes.jsonl",
+        '{"shop": "a", "no": -1, "text": "fine", "tone": "x"}\n'
+        '{"shop": "b", "no": 1, "text": "bad", "tone": "y"}\n',
+    )
     fields = {"tone": "Literal['praise', 'blame']"}
     text = write_declaration(
-        fields, prompt="{text}", items="notes.csv", extra_arguments=['key=["shop", "no"]']
+        fields, prompt="{text}", items="notes.jsonl", extra_arguments=['key=["shop", "no"]']
     )
     workspace.write_file("tasks/notes.py", text)
     workspace.run_command("tag", mode="live")
     path = workspace.write_file(
-        "labels.csv", "shop,no,tone,answer_tone\na,1,x,praise\nb,1,y,blame\n"
+        "labels.csv", "shop,no,tone,answer_tone\na,-1,x,praise\nb,1,y,blame\n"
     )
     assert _correct(workspace, path)["labelled"] == 2
     tones = [row["answer_tone"] for row in workspace.exported_rows()]

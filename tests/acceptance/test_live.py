@@ -108,6 +108,18 @@ def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
     assert live_calls(api) == 5 + 6 - line_count
 
 
+def test_rollback_counts_the_replies_of_a_killed_run(workspace: Workspace, api: Engine) -> None:
+    """The counts that a person confirms include the replies that are ingested before."""
+    workspace.import_people(6)
+    api.script_fault("hang", nth=5, times=99, path=LIVE, args=HANGS)
+    kill_after_calls(workspace, api, "tag_live", call_count=5, CONCURRENCY=1)
+    api.clear_faults()
+
+    rollback = workspace.run_command("rollback", "expert-tags@2", yes=True)
+    assert ": 4 records of 4 people, " in rollback.stderr
+    assert workspace.state_counts() == {"untagged": 6}
+
+
 def test_add_ends_in_time_while_the_service_hangs(workspace: Workspace, api: Engine) -> None:
     """`add-expert` saves the person untagged and due if Gemini hangs; later it is tagged.
 
