@@ -117,7 +117,7 @@ class QuestionChange:
         return self.work is not None and self.work.state == "running"
 
     @property
-    def is_used(self) -> bool:
+    def is_written(self) -> bool:
         """Return whether the file was written and its rows are open."""
         return self.step == "use" and self.work is not None and self.work.state == "done"
 

@@ -77,7 +77,7 @@ def _drop_outdated_change(app_state: AppState, task: Task) -> None:
     if change is None or change.is_busy:
         return
 
-    if change.is_used:
+    if change.is_written:
         del app_state.question_changes[task.subject]
         return
     written_task = question_change.read_written_task(task)
@@ -99,7 +99,7 @@ def render_change_result(app_state: PageState, task: str) -> HTMLResponse:
     """
     with app_state.open_to_read(task) as ws:
         values = _question_values(app_state, ws.task)
-        if not values["change"].is_used:
+        if not values["change"].is_written:
             return render_page(app_state, "parts/change_result.html", ws, **values)
         response = render_page(app_state, "parts/change.html", ws, **values)
     response.headers["hx-retarget"] = "#change"
@@ -118,7 +118,7 @@ def act_on_question(app_state: PageState, task: str, form: FormFields) -> HTMLRe
     as it is.
     """
     change = app_state.question_changes.get(task)
-    if "ask" in form and change is not None and change.is_used:
+    if "ask" in form and change is not None and change.is_written:
         return ask_in_mode(app_state, task, change.mode_choices, form.get("mode", ""))
 
     typed = None
