@@ -328,7 +328,7 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
     Nothing is written to the workspace.
     """
 
-    def run(display: BackgroundJob) -> None:
+    def read_upload(display: BackgroundJob) -> None:
         """Guess the columns or run the dry import, then read the first rows; fill the upload.
 
         If the rows cannot be read here, because only the task's import understands the file, the
@@ -357,7 +357,7 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
         with suppress(FindableError):
             upload.first_rows = list(islice(_read_rows(upload), MAX_PREVIEW_ROWS))
 
-    _start_step(app_state, upload, "read", run)
+    _start_step(app_state, upload, "read", read_upload)
 
 
 def _read_rows(upload: Upload) -> Iterator[dict[str, Any]]:
@@ -380,7 +380,7 @@ def _start_import(app_state: AppState, upload: Upload) -> None:
             hint="correct the file, and drop it again",
         )
 
-    def run(display: BackgroundJob) -> dict[str, Any]:
+    def import_file(display: BackgroundJob) -> dict[str, Any]:
         """Import the file, check the report, and delete the file; return the summary.
 
         Raises:
@@ -394,7 +394,7 @@ def _start_import(app_state: AppState, upload: Upload) -> None:
         app_state.uploads.end_upload(upload, report)
         return {"summary": report.summary}
 
-    _start_step(app_state, upload, "import", run)
+    _start_step(app_state, upload, "import", import_file)
 
 
 def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> None:
@@ -415,7 +415,7 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
         )
     new_task = _prepare_task(app_state, upload, typed)
 
-    def run(display: BackgroundJob) -> dict[str, Any]:
+    def try_question(display: BackgroundJob) -> dict[str, Any]:
         """Ask about TRIAL_ROWS rows for at most MAX_TRIAL_USD; return the report's document.
 
         No answer is stored. Sets `upload.mode_choices`, the modes in which all rows can be asked,
@@ -428,7 +428,7 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
         upload.trial_work = display
         return report.document
 
-    _start_step(app_state, upload, "try", run)
+    _start_step(app_state, upload, "try", try_question)
     upload.tried_task = new_task
     upload.trial_work = None
     if new_task.draft is not None:
@@ -491,7 +491,7 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
         error.field = "name"
         raise
 
-    def run(display: BackgroundJob) -> dict[str, Any]:
+    def create_task(display: BackgroundJob) -> dict[str, Any]:
         """Write the task's file and a copy of the rows, and estimate the cost of all rows.
 
         Deletes the upload's file. Sets the upload's `created_task` and its `mode_choices`, the
@@ -508,7 +508,7 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
         upload.mode_choices = list_mode_choices(estimate)
         return {"summary": f"the task {name} is created"}
 
-    _start_step(app_state, upload, "keep", run)
+    _start_step(app_state, upload, "keep", create_task)
 
 
 def _render_upload(app_state: AppState, number: int, *, error_message: str = "") -> HTMLResponse:

@@ -190,7 +190,7 @@ def _start_trial(app_state: AppState, task: str, typed: QuestionForm) -> None:
         raise InputError("change the question or a field first", field="question")
     change = QuestionChange(typed, task_before=task_before)
 
-    def run(display: BackgroundJob) -> dict[str, Any]:
+    def try_change(display: BackgroundJob) -> dict[str, Any]:
         """Try the change for at most MAX_TRIAL_USD, and write the results into `change`.
 
         Returns the summary. No answer is stored, and the task's file stays as it is.
@@ -207,7 +207,7 @@ def _start_trial(app_state: AppState, task: str, typed: QuestionForm) -> None:
         return {"summary": f"{len(trial.pairs)} rows tried"}
 
     change.step = "try"
-    change.work = app_state.running.start(f"try-change {task}", run, task=task)
+    change.work = app_state.running.start(f"try-change {task}", try_change, task=task)
     app_state.question_changes[task] = change
 
 
@@ -237,7 +237,7 @@ def _start_writing_change(
     changed_task = change.changed_task
     change.chosen_mode = form.get("mode", "")
 
-    def run(display: BackgroundJob) -> dict[str, Any]:
+    def write_change(display: BackgroundJob) -> dict[str, Any]:
         """Write the task's file, sync its rows, and estimate the cost of the open rows.
 
         Returns the summary. No row is asked. `change` gets the row count and the modes.
@@ -255,7 +255,7 @@ def _start_writing_change(
         return {"summary": f"version {changed_task.version} is used"}
 
     change.step = "use"
-    change.work = app_state.running.start(f"change {task}", run, task=task)
+    change.work = app_state.running.start(f"change {task}", write_change, task=task)
 
 
 def _question_values(app_state: AppState, task: Task) -> dict[str, Any]:
