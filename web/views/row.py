@@ -58,7 +58,7 @@ router = APIRouter()
 
 # Longer values are displayed as texts to read, shorter values as a list of columns.
 MAX_SHORT_VALUE_CHARS = 60
-MAX_CHOSEN_ROWS = 500
+MAX_REOPENED_ROWS = 500
 # Longer searches for the neighbours of a row are repeated after the page.
 NEIGHBOUR_TIMEOUT_S = 0.3
 # Kinds of background work. They contain the task but no row, which may have to be forgotten.
@@ -454,7 +454,7 @@ class RowSelection(BaseModel):
     """The ids of the chosen rows."""
 
     model_config = ConfigDict(extra="forbid")
-    ids: list[str] = Field(min_length=1, max_length=MAX_CHOSEN_ROWS)
+    ids: list[str] = Field(min_length=1, max_length=MAX_REOPENED_ROWS)
 
 
 @router.post("/api/tasks/{task}/items/ask", status_code=202)
