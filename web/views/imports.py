@@ -337,8 +337,10 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
         if upload.task == NEW_TASK:
             with app_state.open_to_read() as ws:
                 path = str(upload.path)
-                new_task = ask.parse_new_task("", path, data=None, reading=upload.read_options)
-                draft = new_task_files.draft_task(ws.store, new_task)
+                unwritten_task = ask.parse_new_task(
+                    "", path, data=None, reading=upload.read_options
+                )
+                draft = new_task_files.draft_task(ws.store, unwritten_task)
             upload.table_guess = draft.guess
             upload.columns = tuple(draft.source.columns)
             upload.typed_question.roles = guess_roles(upload.columns, draft.guess)
@@ -413,7 +415,7 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
             "the file is not for a new task; nothing was asked",
             hint="drop it again as a new task",
         )
-    new_task = _prepare_task(app_state, upload, typed)
+    unwritten_task = _prepare_task(app_state, upload, typed)
 
     def try_question(display: BackgroundJob) -> dict[str, Any]:
         """Ask about TRIAL_ROWS rows for at most MAX_TRIAL_USD; return the report's document.
@@ -423,16 +425,16 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
         """
         with app_state.open_to_write(None, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
-            report = ask.ask_question(ws, new_task, size=TRIAL_ROWS)
+            report = ask.ask_question(ws, unwritten_task, size=TRIAL_ROWS)
         upload.mode_choices = list_mode_choices(report.estimate) if report.estimate else []
         upload.trial_work = display
         return report.document
 
     _start_step(app_state, upload, "try", try_question)
-    upload.tried_task = new_task
+    upload.tried_task = unwritten_task
     upload.trial_work = None
-    if new_task.draft is not None:
-        upload.table_guess = new_task.draft.guess
+    if unwritten_task.draft is not None:
+        upload.table_guess = unwritten_task.draft.guess
 
 
 def _prepare_task(
@@ -484,9 +486,9 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
             "no question was tried on the file; nothing was stored",
             hint="try a question first",
         )
-    new_task = upload.tried_task
+    unwritten_task = upload.tried_task
     try:
-        new_task = ask.name_question(new_task, name, data=app_state.settings.data)
+        unwritten_task = ask.name_question(unwritten_task, name, data=app_state.settings.data)
     except InputError as error:
         error.field = "name"
         raise
@@ -498,7 +500,7 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
         modes with their prices. No row is asked. Returns the summary.
         """
         with app_state.open_to_write(None, display) as ws:
-            new_task_files.save_task_with_file(ws, new_task)
+            new_task_files.save_task_with_file(ws, unwritten_task)
         # The prices of the trial are lower than the price that is checked before rows are asked.
         upload.mode_choices = []
         upload.created_task = name
