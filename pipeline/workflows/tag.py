@@ -443,8 +443,8 @@ def _choose_mode(
         return "batch", f"a backfill uses batch ({estimate.ways['batch'].duration_text})"
     if options.mode != "auto":
         return options.mode, f"{OptionHint(mode=options.mode)}"
-    has_no_mode = estimate.recommended is None or not estimate.plan.requests
-    if not estimate.plan.items or (has_open_batches and has_no_mode):
+    is_mode_undecided = estimate.recommended is None or not estimate.plan.requests
+    if not estimate.plan.items or (has_open_batches and is_mode_undecided):
         return "batch", "open batches are continued"
     return estimate.recommended or "batch", estimate.reason
 
