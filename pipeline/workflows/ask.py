@@ -47,7 +47,7 @@ from pipeline.tables.cells import list_rows
 from pipeline.tables.dataframes import ResultTable
 from pipeline.tables.source import FileSource
 from pipeline.workflows import preflight, rounds, try_out
-from pipeline.workflows.decisions import open_in_mode
+from pipeline.workflows.decisions import make_session_in_mode
 from pipeline.workflows.new_task_files import (
     UNNAMED,
     UnwrittenTask,
@@ -355,7 +355,7 @@ def ask_question(
         display=ws.display,
         should_list_refused=should_list_refused,
     )
-    trial_ws = open_in_mode(trial_ws, mode)
+    trial_ws = make_session_in_mode(trial_ws, mode)
     trial_ws.announce_placeholders()
 
     try_report = try_out.try_rows(trial_ws, row_ids)
@@ -434,7 +434,7 @@ def save_question(
         display=display,
         should_list_refused=should_list_refused,
     )
-    trial_ws = open_in_mode(trial_ws, mode)
+    trial_ws = make_session_in_mode(trial_ws, mode)
     planned_calls = try_out.plan_calls(trial_ws, row_ids)
     _check_budget(ws.store, planned_calls)
     agreed_usd = try_out.confirm_cost(planned_calls)
@@ -490,7 +490,7 @@ def ask_saved(
         FindableError: An error ended the calls, and none of the rows has a validated reply.
     """
     rounds.sync_and_recover_task(ws)
-    ws = open_in_mode(ws, mode)
+    ws = make_session_in_mode(ws, mode)
     ws.agreed_usd = saved_question.agreed_usd
     row_ids, row_count = ws.store.query(cast(UserTask, ws.task).rows.read_first_ids, size)
     ws.announce_placeholders()

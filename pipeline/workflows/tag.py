@@ -125,7 +125,7 @@ def _tag_prepared_rows(
         return _tag_open_rows(ws, options, selection, open_work)
     if closed_questions.is_mixed(ws.task):
         return _tag_mixed_rows(ws, options, selection, open_work)
-    return _tag_open_rows(decisions.open_decisions(ws), options, selection, open_work)
+    return _tag_open_rows(decisions.make_decision_session(ws), options, selection, open_work)
 
 
 def _tag_mixed_rows(
@@ -158,7 +158,7 @@ def _tag_mixed_rows(
         check_or_run_pilot(ws)
     started_at = _resume_budget(ws, options, is_new_run=selection is not None)
     # Both sessions share the client.
-    decide_ws = decisions.open_undecided_rows(ws)
+    decide_ws = decisions.make_session_of_undecided_rows(ws)
     other_ws = replace(ws, task=ws.task.with_open_rows(has_partial_answer=True))
     other_ws.client = ws.client
 
@@ -215,7 +215,7 @@ def _confirm_mixed_cost(
         InputError: The cost was not confirmed; nothing was started.
     """
     estimate = preflight.estimate_open_rows(
-        decisions.open_other_fields(ws),
+        decisions.make_session_of_other_fields(ws),
         limit=options.limit,
         deadline_s=options.deadline_s,
         is_pilot_waived=options.skip_pilot,
