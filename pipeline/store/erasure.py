@@ -247,7 +247,7 @@ def _erase_in_column(
     for *key, cell in tx.execute(query).all():
         erased_cell = whole_word.sub("…", cell)
         if erased_cell != cell:
-            is_row = [
+            key_conditions = [
                 key_column == value for key_column, value in zip(key_columns, key, strict=True)
             ]
-            tx.execute(update(table).where(*is_row).values({column: erased_cell}))
+            tx.execute(update(table).where(*key_conditions).values({column: erased_cell}))
