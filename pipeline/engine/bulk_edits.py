@@ -216,8 +216,8 @@ def undo_bulk_edit(
         ConfigurationError: Code of the task's file failed; chunks before stay undone.
     """
     editor_name = corrections.normalize_editor_name(editor_name)
-    edits_by_number = {edit.number: edit for edit in read_bulk_edits(store, task)}
-    bulk_edit = edits_by_number.get(number)
+    bulk_edits_by_number = {edit.number: edit for edit in read_bulk_edits(store, task)}
+    bulk_edit = bulk_edits_by_number.get(number)
     if bulk_edit is None:
         raise InputError(
             f"there is no edit {number} of many rows; nothing was changed",
