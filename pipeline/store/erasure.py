@@ -175,7 +175,7 @@ def erase_row(
     words: Sequence[str],
     has_findable_number: bool = True,
 ) -> None:
-    """Erase the stored answers of a row, and its words in the texts of other records.
+    """Erase the stored answers of a row, and its texts_to_erase in the texts of other records.
 
     Claims, partial answers and corrections are deleted. Attempts and answers stay as records of
     costs, without content and under another row id. The row leaves the examples of prompts and the
@@ -211,7 +211,7 @@ def erase_row(
         tx.execute(delete(table).where(table.c.task == task, table.c.item_id == row_id))
     selections.remove_row(tx, task, row_id)
     _erase_example(tx, task, row_id)
-    for word in words:
+    for word in texts_to_erase:
         _erase_word(tx, word)
 
 
