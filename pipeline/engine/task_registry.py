@@ -47,7 +47,7 @@ from pipeline.engine.task_faults import (
 from pipeline.engine.task_file import Fault, find_task_file, load_declaration
 from pipeline.engine.task_source import open_source, resolve_items
 from pipeline.engine.user_task import UserTask
-from pipeline.engine.vocabulary_changes import MEMBER, find_outgrown_fingerprints
+from pipeline.engine.vocabulary_changes import VOCABULARY_KEY, find_outgrown_fingerprints
 from pipeline.gemini.answer_schema import is_closed_answer
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
@@ -480,8 +480,8 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
     options["quoted"] = [quotes_in] if is_quote_required else []
     if declaration.images:
         options["images"] = match_columns(declaration.images, columns)
-    if MEMBER in to_fingerprint_document(declaration):
-        options[MEMBER] = True
+    if VOCABULARY_KEY in to_fingerprint_document(declaration):
+        options[VOCABULARY_KEY] = True
     return options
 
 
@@ -571,7 +571,7 @@ def save_record(
             document=to_fingerprint_document(declaration),
             now=merged_record.at,
         )
-        if merged_record.words.get(MEMBER):
+        if merged_record.words.get(VOCABULARY_KEY):
             outgrown = find_outgrown_fingerprints(tx, merged_record)
             words = {**merged_record.words, OUTGROWN_KEY: outgrown}
             workspace.save_task(tx, replace(merged_record, words=words))
