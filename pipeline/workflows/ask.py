@@ -158,8 +158,8 @@ def parse_new_task(
         raise InputError(message, hint=hint)
 
     needs_query = bool(source)
-    if (needs_query and not is_query(items)) or (reading.given and is_query(items)):
-        option = OptionHint("source" if needs_query else next(iter(reading.given)))
+    if (needs_query and not is_query(items)) or (reading.given_options and is_query(items)):
+        option = OptionHint("source" if needs_query else next(iter(reading.given_options)))
         needed = "a query" if needs_query else "a file"
         hint = f"{OptionHint('from')} is a file, or a query that begins with SELECT or WITH"
         raise InputError(f"{option} works only with {needed}; nothing was written", hint=hint)
@@ -305,8 +305,8 @@ def _make_task_of_items(items: Any, name: str, reading: ReadOptions, source: str
     """
     if isinstance(items, str | Path):
         return parse_new_task(name, str(items), data=None, reading=reading, source=source)
-    if reading.given:
-        option = OptionHint(next(iter(reading.given)))
+    if reading.given_options:
+        option = OptionHint(next(iter(reading.given_options)))
         raise InputError(
             f"{option} works only with a file, but these are rows; nothing was asked",
             hint=f"leave out {option}",
