@@ -429,8 +429,8 @@ def _choose_mode(
     1. A backfill is by batch.
     2. A requested mode is used.
     3. If no row is open, it is batch, which collects the open batches.
-    4. If batches are open and the open rows need no request, because they get answers of equal
-       rows, it is batch.
+    4. If batches are open, it is batch if no request can be sent: the open rows get answers of
+       equal rows, or no mode is recommended, because a person must decide first.
     5. If a mode is recommended, it is that mode.
     6. It is batch.
 
@@ -443,8 +443,8 @@ def _choose_mode(
         return "batch", f"a backfill uses batch ({estimate.ways['batch'].duration_text})"
     if options.mode != "auto":
         return options.mode, f"{OptionHint(mode=options.mode)}"
-    is_mode_undecided = estimate.recommended is None or not estimate.plan.requests
-    if not estimate.plan.items or (has_open_batches and is_mode_undecided):
+    has_no_sendable_request = estimate.recommended is None or not estimate.plan.requests
+    if not estimate.plan.items or (has_open_batches and has_no_sendable_request):
         return "batch", "open batches are continued"
     return estimate.recommended or "batch", estimate.reason
 
