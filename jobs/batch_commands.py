@@ -239,7 +239,7 @@ def batch_poll(
             f"batch {held_batch}: {message}. Next: {next_command}",
         )
 
-    report = poll.poll_batches(ws, wait=wait)
+    report = poll.poll_batches(ws, should_wait=wait)
     check = partial(print_errors_and_raise, report.list_errors(labels))
     return CommandReport(report.document(), _format_poll_message(report, labels), check)
 

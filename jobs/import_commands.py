@@ -483,7 +483,13 @@ def ask(
             report = ask_workflow.ask_saved(ws, saved_question, size=n, mode=mode)
             next_command: CommandHint | None = status.read_status(ws).next_command
     else:
-        options = {"from": from_, **read_options.given, "source": source, "q": q, "fields": fields}
+        options = {
+            "from": from_,
+            **read_options.given_options,
+            "source": source,
+            "q": q,
+            "fields": fields,
+        }
         options |= {"text": text, "key": key, "with": with_}
         given_options = {option: setting for option, setting in options.items() if setting}
         if mode == Mode.DECIDE:

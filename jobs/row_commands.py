@@ -582,8 +582,8 @@ def _edit_cells(edit: Mapping[str, Any]) -> tuple[object, ...]:
             changes.append(f"{name}: {to_display_value(before)} → {to_display_value(after)}")
 
     changes += [f"{name} confirmed" for name in edit["fields"] if name not in edit["changes"]]
-    undone = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
-    return (edit["number"], edit["who"], edit["at"], ", ".join(changes) + undone)
+    undo_note = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
+    return (edit["number"], edit["who"], edit["at"], ", ".join(changes) + undo_note)
 
 
 def _system_user() -> str:

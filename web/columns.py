@@ -53,7 +53,7 @@ def find_empty(
     ]
 
 
-def list_choices(
+def make_column_menu(
     displayed_names: Sequence[str],
     hidden_names: Sequence[str],
     pinned_name: str,

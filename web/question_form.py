@@ -96,9 +96,9 @@ class QuestionChange:
     # Latest step: "try" or "use"; empty before the first.
     step: str = ""
     work: BackgroundJob | None = None
-    # The parts of the file as they were, and as they were tried.
-    present: WrittenTask | None = None
-    tried: WrittenTask | None = None
+    # The parts of the file as it was at the trial, and of the changed file once it was tried.
+    task_before: WrittenTask | None = None
+    changed_task: WrittenTask | None = None
     # Number of the work that tried the change.
     trial_number: int = 0
     # Each tried row with its members name, a (present answer) and b (new answer).
@@ -117,7 +117,7 @@ class QuestionChange:
         return self.work is not None and self.work.state == "running"
 
     @property
-    def is_used(self) -> bool:
+    def is_written(self) -> bool:
         """Return whether the file was written and its rows are open."""
         return self.step == "use" and self.work is not None and self.work.state == "done"
 

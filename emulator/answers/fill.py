@@ -228,7 +228,7 @@ class _ValueFiller:
         other_texts = [content for _, content in self._other_sections]
         searched_text = sentence or "\n".join([self._text, *other_texts])
         if node.choices:
-            return values.rank_choices(node, searched_text, is_list=is_list)
+            return values.rank_choices(node, searched_text, only_near_best=is_list)
 
         if node.kind in ("INTEGER", "NUMBER"):
             return values.find_numbers(

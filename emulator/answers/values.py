@@ -89,14 +89,14 @@ def is_tag(node: SchemaNode) -> bool:
     return is_free_text and not (_QUOTE_HINT.search(node.label) or _DATE_HINT.search(node.name))
 
 
-def rank_choices(node: SchemaNode, text: str, *, is_list: bool) -> list[Any]:
+def rank_choices(node: SchemaNode, text: str, *, only_near_best: bool) -> list[Any]:
     """Return the choices of a schema, sorted by falling similarity of meaning to the text.
 
     Only the first MAX_SECTION_CHARS characters of the text are compared. Equally similar choices
     keep their order.
 
     Args:
-        is_list: Return only choices that are almost as similar as the best.
+        only_near_best: Return only choices that are almost as similar as the best.
     """
     likenesses = [
         _measure_best_likeness(meanings, text[:MAX_SECTION_CHARS])
@@ -104,7 +104,7 @@ def rank_choices(node: SchemaNode, text: str, *, is_list: bool) -> list[Any]:
     ]
 
     order = sorted(range(len(likenesses)), key=lambda index: (-likenesses[index], index))
-    if is_list:
+    if only_near_best:
         min_likeness = _MIN_CHOICE_SHARE * likenesses[order[0]]
         order = [index for index in order if likenesses[index] >= min_likeness]
     return [node.choices[index] for index in order]

@@ -39,7 +39,7 @@ class BatchWait:
     pending_limit_s: float | None
     total_limit_s: float
     # The number of ended batches that this comes from; 0 if it is Google's documented time.
-    like_batches: int
+    similar_batch_count: int
     is_running: bool
     # The batch was created with a key other than the key in use.
     has_other_key: bool
@@ -67,7 +67,7 @@ class BatchWait:
             "batch": self.batch,
             "elapsed_s": round(self.elapsed_s),
             "slow_after_s": round(self.slow_after_s),
-            "like_batches": self.like_batches,
+            "like_batches": self.similar_batch_count,
             "is_slow": self.is_slow,
             "expires_at": self.expires_at.isoformat(),
             "has_other_key": self.has_other_key,
@@ -103,11 +103,11 @@ class BatchWait:
         """
         limit_text = duration_in_words(self.slow_after_s)
         text = f"longer than Google's target of {limit_text}"
-        if self.like_batches:
-            state = "" if self.slow_after_s == self.total_limit_s else " to run"
+        if self.similar_batch_count:
+            phase_text = "" if self.slow_after_s == self.total_limit_s else " to run"
             text = (
-                f"slower than 95 of 100 like it ({limit_text}{state}, from "
-                f"{plural(self.like_batches, 'batch', 'batches')})"
+                f"slower than 95 of 100 like it ({limit_text}{phase_text}, from "
+                f"{plural(self.similar_batch_count, 'batch', 'batches')})"
             )
         if checked_at is not None:
             text += f"; checked again at {checked_at:%Y-%m-%d %H:%M} UTC"
@@ -184,7 +184,7 @@ def measure_wait(
         elapsed_s=(now - sent_at).total_seconds(),
         pending_limit_s=pending_limit_s,
         total_limit_s=TARGET_BATCH_AGE.total_seconds() if total_limit_s is None else total_limit_s,
-        like_batches=len(like_times) if is_learnt else 0,
+        similar_batch_count=len(like_times) if is_learnt else 0,
         is_running=batch.running_at is not None or is_running_state(batch.remote_word),
         has_other_key=is_of_other_key,
         expires_at=sent_at + MAX_BATCH_AGE,

@@ -98,7 +98,7 @@ class PollReport:
 def poll_batches(
     ws: WorkspaceSession,
     *,
-    wait: bool,
+    should_wait: bool,
     stops_at_first: bool = False,
     number: int | None = None,
     should_download: bool = True,
@@ -115,8 +115,8 @@ def poll_batches(
     quota is used up; the error is the report's `stopped`.
 
     Args:
-        wait: Look until all batches are over, instead of once.
-        stops_at_first: If `wait` is set, look only until the first batch is over.
+        should_wait: Look until all batches are over, instead of once.
+        stops_at_first: If `should_wait` is set, look only until the first batch is over.
         number: Look at this batch only.
         should_download: Download results. If false, batches that are over stay submitted, and only
             their remote state is stored.
@@ -145,7 +145,7 @@ def poll_batches(
     if len(poll.done_counts) == 1:
         label = f"batch {next(iter(poll.done_counts))}"
     with ws.display.bar(label, sum(poll.request_counts.values())) as bar:
-        poll.follow(wait=wait, stops_at_first=stops_at_first, bar=bar)
+        poll.poll_until_end(should_wait=should_wait, stops_at_first=stops_at_first, bar=bar)
     poll.update_report()
     if poll.report.downloaded or poll.report.failed:
         find_and_cancel_duplicates(ws)
@@ -198,7 +198,7 @@ class _Poll:
         may_pass = error is None or isinstance(error, TRANSIENT_ERRORS)
         return number not in self.report.gone and may_pass
 
-    def follow(self, *, wait: bool, stops_at_first: bool, bar: ProgressBar) -> None:
+    def poll_until_end(self, *, should_wait: bool, stops_at_first: bool, bar: ProgressBar) -> None:
         """Look at the followed batches in rounds, with growing pauses, until the poll ends.
 
         Each round looks at all followed batches. If the poll downloads, a look at a batch that is
@@ -209,11 +209,11 @@ class _Poll:
           another look cannot end.
         - An error ends the poll, such as a daily quota, or `poll_patience` seconds without a
           successful look. It is not raised: it is the report's `stopped`.
-        - `wait` or `stops_at_first` ends it.
+        - `should_wait` or `stops_at_first` ends it.
 
         Args:
-            wait: Look until the batches are over. Otherwise there is one round; with the local
-                engine and downloads there are rounds for LOCAL_LOOK_S seconds, because local
+            should_wait: Look until the batches are over. Otherwise there is one round; with the
+                local engine and downloads there are rounds for LOCAL_LOOK_S seconds, because local
                 batches run only while a command looks at them.
             stops_at_first: End the poll when a batch is over.
             bar: Displays the progress.
@@ -231,7 +231,7 @@ class _Poll:
                 if batch.number in self.done_counts
             ]
             waiting = [number for number in submitted_numbers if self._is_followed(number)]
-            self.report.stopped = self._find_stop_error(waiting, wait=wait)
+            self.report.stopped = self._find_stop_error(waiting, should_wait=should_wait)
             has_ended_batch = len(submitted_numbers) < len(self.done_counts)
             if (
                 not waiting
@@ -242,7 +242,7 @@ class _Poll:
 
             is_local = ws.backend == "local"
             may_look_again = is_local and ws.monotonic() - started < LOCAL_LOOK_S
-            if not wait and not (may_look_again and self.should_download):
+            if not should_wait and not (may_look_again and self.should_download):
                 return
             ws.sleep(self._retry_policy.delay_s(look_number))
             self.add_submitted()
@@ -381,7 +381,9 @@ class _Poll:
             return True
         return now - batch.over_at < UNNAMED_RESULT_WAIT
 
-    def _find_stop_error(self, waiting: list[int], *, wait: bool) -> errors.RemoteError | None:
+    def _find_stop_error(
+        self, waiting: list[int], *, should_wait: bool
+    ) -> errors.RemoteError | None:
         """Return the error that ends this poll now, or None if the poll goes on.
 
         A batch is waiting if the poll will look at it again. While batches are waiting, only the
@@ -398,7 +400,7 @@ class _Poll:
         Args:
             waiting: Numbers of the submitted batches that the poll will look at again. A batch that
                 has a lasting error, or that the API does not know, is not in it.
-            wait: The poll looks until all batches are over, instead of once.
+            should_wait: The poll looks until all batches are over, instead of once.
         """
         waiting_errors = [
             self.check_errors[number] for number in waiting if number in self.check_errors
@@ -406,7 +408,7 @@ class _Poll:
         for error in waiting_errors:
             if isinstance(error, errors.ThrottledError) and error.resets_at is not None:
                 return error
-        if waiting_errors and (not wait or self._is_out_of_patience()):
+        if waiting_errors and (not should_wait or self._is_out_of_patience()):
             return waiting_errors[-1]
 
         if waiting:

@@ -47,7 +47,7 @@ class Download(NamedTuple):
     # Requests of the batch that have a line in the file; -1 if nothing was downloaded.
     matched_requests: int = -1
     # Description of the received file, in words.
-    body: str = ""
+    arrival_text: str = ""
 
 
 def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> None:
@@ -231,7 +231,7 @@ def _download_best_result(
         latest_path.unlink(missing_ok=True)
 
     # A batch that did not succeed may have no lines, and the API sends an empty file for it.
-    is_empty_result = not is_succeeded and best.body == EMPTY_BODY_DESCRIPTION
+    is_empty_result = not is_succeeded and best.arrival_text == EMPTY_BODY_DESCRIPTION
     is_usable = best.matched_requests > 0 and (best.is_complete or is_abandoned)
     if is_usable or is_empty_result:
         if best.matched_requests < expected_count:
@@ -241,7 +241,7 @@ def _download_best_result(
             )
         return True
 
-    message = f"Gemini sent {latest.body} instead of the result of batch {batch.number}"
+    message = f"Gemini sent {latest.arrival_text} instead of the result of batch {batch.number}"
     if is_abandoned:
         ws.display.warn(f"{message}; the result is given up")
         return False
@@ -316,14 +316,14 @@ def _download_once(
         MissingError: The result does not exist.
     """
     try:
-        body = _write_result(client, batch, remote=remote, path=path)
+        arrival_text = _write_result(client, batch, remote=remote, path=path)
     except errors.IncompleteError as error:
-        return Download(body=f"only a part ({error.message})")
+        return Download(arrival_text=f"only a part ({error.message})")
     with ResultFile(path) as results:
         key_count = results.count_present_keys(_request_keys(store, batch))
         if results.is_truncated:
-            body = "a file that ends inside a line"
-        return Download(not results.is_truncated, key_count, body)
+            arrival_text = "a file that ends inside a line"
+        return Download(not results.is_truncated, key_count, arrival_text)
 
 
 def _write_result(client: Client, batch: BatchRow, *, remote: RemoteBatch, path: Path) -> str:
@@ -342,9 +342,9 @@ def _write_result(client: Client, batch: BatchRow, *, remote: RemoteBatch, path:
         write_inline_results(path, remote.inline_results)
     else:
         client.download(remote.result_file or "", path)
-    body = describe_body(path)
+    arrival_text = describe_body(path)
     rewrite_as_lines(path, task_name=batch.task)
-    return body
+    return arrival_text
 
 
 def _request_keys(store: Store, batch: BatchRow) -> Iterator[str]:

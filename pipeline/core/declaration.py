@@ -69,7 +69,7 @@ class ReadOptions:
     header: int | str = ""
 
     @property
-    def given(self) -> dict[str, str]:
+    def given_options(self) -> dict[str, str]:
         """The options that are set, by name."""
         return {name: str(value) for name, value in vars(self).items() if value}
 

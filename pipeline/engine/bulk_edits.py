@@ -108,7 +108,7 @@ def set_field_of_rows(
     for row_ids in iterate_row_ids(store, task, change.row_filter):
         changes = {row_id: {change.field: change.value} for row_id in row_ids}
         with store.write() as tx:
-            _correct_chunk(tx, task, changes, report, editor_name=editor_name, edited_at=now())
+            _edit_chunk(tx, task, changes, report, editor_name=editor_name, edited_at=now())
         visited_count += len(row_ids)
         progress.show(visited_count)
 
@@ -147,7 +147,7 @@ def iterate_row_ids(store: Store, task: Task, row_filter: RowFilter) -> Iterator
         options = options._replace(after=page.after)
 
 
-def _correct_chunk(
+def _edit_chunk(
     tx: Connection,
     task: Task,
     changes: Mapping[str, Mapping[str, Any] | int],
@@ -156,7 +156,7 @@ def _correct_chunk(
     editor_name: str,
     edited_at: datetime,
 ) -> None:
-    """Correct a chunk of rows as part of a bulk edit, and add the counts to its report.
+    """Edit a chunk of rows as part of a bulk edit, or undo edits, and add the counts to its report.
 
     Runs in the caller's transaction. A refused row is left unchanged and counted, with its reason.
     Each corrected row is unparked, and tables of other programs are updated. The number of
@@ -216,8 +216,8 @@ def undo_bulk_edit(
         ConfigurationError: Code of the task's file failed; chunks before stay undone.
     """
     editor_name = corrections.normalize_editor_name(editor_name)
-    edits_by_number = {edit.number: edit for edit in read_bulk_edits(store, task)}
-    bulk_edit = edits_by_number.get(number)
+    bulk_edits_by_number = {edit.number: edit for edit in read_bulk_edits(store, task)}
+    bulk_edit = bulk_edits_by_number.get(number)
     if bulk_edit is None:
         raise InputError(
             f"there is no edit {number} of many rows; nothing was changed",
@@ -236,7 +236,7 @@ def undo_bulk_edit(
         row_ids = list(dict.fromkeys(row_id for _, row_id in edited_rows))
         with store.write() as tx:
             edit_numbers = edits.find_edits_of_bulk_edit(tx, task.name, row_ids, number)
-            _correct_chunk(tx, task, edit_numbers, report, editor_name=editor_name, edited_at=now())
+            _edit_chunk(tx, task, edit_numbers, report, editor_name=editor_name, edited_at=now())
         last_answer_id = edited_rows[-1][0]
         visited_count += len(edited_rows)
         progress.show(visited_count)

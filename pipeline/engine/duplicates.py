@@ -69,13 +69,15 @@ def find_duplicates(
         version,
         [row.input_hash for row in rows],
     )
-    equal_rows = {row.id: states_by_hash.get(row.input_hash, ("", row.id)) for row in rows}
+    earlier_claims = {row.id: states_by_hash.get(row.input_hash, ("", row.id)) for row in rows}
     waiting = frozenset(
-        row_id for row_id, (state, _) in equal_rows.items() if state == claims.CLAIMED
+        row_id for row_id, (state, _) in earlier_claims.items() if state == claims.CLAIMED
     )
 
     # A row's own answer can be stored without being applied, so look for it as well.
-    donor_ids = {row.id: (equal_rows[row.id][1], row.id) for row in rows if row.id not in waiting}
+    donor_ids = {
+        row.id: (earlier_claims[row.id][1], row.id) for row in rows if row.id not in waiting
+    }
     unique_ids = dict.fromkeys(chain.from_iterable(donor_ids.values()))
     stored_answers = answers.stored_answers(
         tx, task.name, version, task.fingerprint, list(unique_ids)

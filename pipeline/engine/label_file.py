@@ -271,20 +271,20 @@ def _find_rows(
     columns: LabelColumns,
 ) -> tuple[dict[str, LabelledRow], list[LabelFault]]:
     """Return the labelled rows by row id, and faults of unknown and repeated keys."""
-    existing_ids = task.rows.table(tx).filter_ids(tx, [row.name for row in labelled_rows])
+    existing_ids = task.rows.table(tx).filter_ids(tx, [row.key_text for row in labelled_rows])
     rows_by_id: dict[str, LabelledRow] = {}
     faults: list[LabelFault] = []
     for row in labelled_rows:
-        row_id = row.name
+        row_id = row.key_text
         if row_id not in existing_ids:
             try:
-                row_id = task.rows.id_of(tx, row.name.strip())
+                row_id = task.rows.id_of(tx, row.key_text.strip())
             except InputError as error:
                 faults.append(LabelFault(row.line, ", ".join(columns.key), error.message))
                 continue
         if row_id in rows_by_id:
             first_line = rows_by_id[row_id].line
-            faults.append(make_repetition_fault(row.line, row.name, first_line, columns))
+            faults.append(make_repetition_fault(row.line, row.key_text, first_line, columns))
         else:
             rows_by_id[row_id] = row
     return rows_by_id, faults

@@ -95,7 +95,7 @@ class LabelledRow(NamedTuple):
 
     line: int
     # The key, or the name of the row.
-    name: str
+    key_text: str
     # The right values by field.
     values: Mapping[str, Any]
     # The answer is to be marked as reviewed. False if the file says that nobody looked at the row,
@@ -230,7 +230,7 @@ def read_labelled_rows(
     parse_value = _ValueParser(task)
     labelled_rows: list[LabelledRow] = []
     faults: list[LabelFault] = []
-    lines_by_name: dict[str, int] = {}
+    lines_by_key: dict[str, int] = {}
     for row in source:
         if not isinstance(row, SourceRow):
             faults.append(LabelFault(row.line, row.column, row.reason))
@@ -258,23 +258,23 @@ def read_labelled_rows(
             if is_labelled:
                 faults.append(LabelFault(line, blank_names[0], "the key is blank"))
             continue
-        name = task.rows.join_key([to_prompt_text(cell) for cell in key_cells])
-        first_line = lines_by_name.setdefault(name.strip(), line)
+        key_text = task.rows.join_key([to_prompt_text(cell) for cell in key_cells])
+        first_line = lines_by_key.setdefault(key_text.strip(), line)
         if first_line != line:
-            faults.append(make_repetition_fault(line, name, first_line, columns))
+            faults.append(make_repetition_fault(line, key_text, first_line, columns))
         elif is_labelled:
-            labelled_rows.append(LabelledRow(line, name, values, is_reviewed))
+            labelled_rows.append(LabelledRow(line, key_text, values, is_reviewed))
     return labelled_rows, faults
 
 
 def make_repetition_fault(
     line: int,
-    name: str,
+    key_text: str,
     first_line: int,
     columns: LabelColumns,
 ) -> LabelFault:
     """Return the fault that a line has the key of an earlier line."""
-    return LabelFault(line, ", ".join(columns.key), f"{name!r} is in line {first_line}, too")
+    return LabelFault(line, ", ".join(columns.key), f"{key_text!r} is in line {first_line}, too")
 
 
 class _ValueParser:

@@ -87,14 +87,14 @@ class RequestBuilder:
         )
 
     @cached_property
-    def _questions(self) -> QuestionLines | None:
+    def _question_lines(self) -> QuestionLines | None:
         """Return the builder of questions to a decision model, or None for another model."""
         return QuestionLines(self.task, self.model) if self.model.kind == "decide" else None
 
     @property
     def sent_form(self) -> dict[str, Any]:
         """Return what requires the form of the answer: the schema, or the closed questions."""
-        return self.schema if self._questions is None else self._questions.questions
+        return self.schema if self._question_lines is None else self._question_lines.questions
 
     @cached_property
     def _open_field_settings(self) -> requests.RequestSettings:
@@ -159,12 +159,12 @@ class RequestBuilder:
         for row in task.prompt.make_rows(rows):
             prompt = row.prompt
             token_limit = self._token_limit(prompt, cut_counts.get(row.id, 0))
-            settings = self._questions or self.settings
+            line_builder = self._question_lines or self.settings
             is_decided = row.input_hash in decided_hashes
             if task.prompt.asks_open_fields or is_decided:
-                settings = self._open_field_settings
+                line_builder = self._open_field_settings
             try:
-                line, usage = settings.build_line(
+                line, usage = line_builder.build_line(
                     requests.make_request_key(task.name, row.id),
                     prompt._replace(max_output_tokens=token_limit),
                 )

@@ -315,7 +315,7 @@ class OwnTables:
         """
         return None
 
-    def check_derived(
+    def find_derived_faults(
         self,
         tx: Connection,  # noqa: ARG002
         display: Progress,  # noqa: ARG002

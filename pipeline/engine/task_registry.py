@@ -47,7 +47,7 @@ from pipeline.engine.task_faults import (
 from pipeline.engine.task_file import Fault, find_task_file, load_declaration
 from pipeline.engine.task_source import open_source, resolve_items
 from pipeline.engine.user_task import UserTask
-from pipeline.engine.vocabulary_changes import MEMBER, find_outgrown_fingerprints
+from pipeline.engine.vocabulary_changes import VOCABULARY_KEY, find_outgrown_fingerprints
 from pipeline.gemini.answer_schema import is_closed_answer
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
@@ -461,28 +461,28 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
         - `vocabulary`: True if the answer has vocabularies; else the key is missing.
     """
     quotes_in = _find_quoted_column(declaration, columns)
-    options: dict[str, Any] = {
+    stored_members: dict[str, Any] = {
         name: getattr(declaration, name)
         for name in ("model", "label", "index", "refresh", "write_to")
     }
     # The format of the GATES setting.
     gates = declaration.gates or {}
-    options["gates"] = ",".join(f"{name}={bound}" for name, bound in gates.items())
-    options["answer_tokens"] = estimate_answer_tokens(declaration.answer)
+    stored_members["gates"] = ",".join(f"{name}={bound}" for name, bound in gates.items())
+    stored_members["answer_tokens"] = estimate_answer_tokens(declaration.answer)
     if declaration.echo:
-        options["answer_tokens"] += estimate_echo_usage().answer
-    options["closed"] = is_closed_answer(declaration.answer)
-    options["reading"] = READING_VERSION
-    options["asked"] = match_columns(declaration.prompt_columns, columns)
-    options["quotes_in"] = quotes_in
+        stored_members["answer_tokens"] += estimate_echo_usage().answer
+    stored_members["closed"] = is_closed_answer(declaration.answer)
+    stored_members["reading"] = READING_VERSION
+    stored_members["asked"] = match_columns(declaration.prompt_columns, columns)
+    stored_members["quotes_in"] = quotes_in
     # Columns that must contain text, because no answer is valid without a quotation.
     is_quote_required = quotes_in is not None and requires_quote(declaration.answer)
-    options["quoted"] = [quotes_in] if is_quote_required else []
+    stored_members["quoted"] = [quotes_in] if is_quote_required else []
     if declaration.images:
-        options["images"] = match_columns(declaration.images, columns)
-    if MEMBER in to_fingerprint_document(declaration):
-        options[MEMBER] = True
-    return options
+        stored_members["images"] = match_columns(declaration.images, columns)
+    if VOCABULARY_KEY in to_fingerprint_document(declaration):
+        stored_members[VOCABULARY_KEY] = True
+    return stored_members
 
 
 def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) -> str | None:
@@ -571,7 +571,7 @@ def save_record(
             document=to_fingerprint_document(declaration),
             now=merged_record.at,
         )
-        if merged_record.words.get(MEMBER):
+        if merged_record.words.get(VOCABULARY_KEY):
             outgrown = find_outgrown_fingerprints(tx, merged_record)
             words = {**merged_record.words, OUTGROWN_KEY: outgrown}
             workspace.save_task(tx, replace(merged_record, words=words))

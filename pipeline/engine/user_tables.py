@@ -42,7 +42,11 @@ class UserTables(OwnTables):
         with store.write() as tx:
             make_views(tx, self.rows.record)
 
-    def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
+    def find_derived_faults(
+        self,
+        tx: Connection,
+        display: Progress,  # noqa: ARG002
+    ) -> list[RowFault]:
         """Return a notice with the number of rows whose images cannot be sent; empty if none.
 
         It names the first of these rows in the order of the source, with its reason. Only reads,

@@ -40,7 +40,7 @@ from pipeline.engine.user_file import UserFile
 from pipeline.engine.user_index import make_index
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_tables import UserTables
-from pipeline.engine.vocabulary_changes import MEMBER
+from pipeline.engine.vocabulary_changes import VOCABULARY_KEY
 from pipeline.store import workspace
 from pipeline.store.answers import find_corrected, read_answers_to_former_inputs
 from pipeline.store.database import Store
@@ -215,7 +215,7 @@ class UserAnswers(TaskAnswers):
             ConfigurationError: The vocabulary of the task was changed meanwhile.
         """
         record = self.rows.record
-        if not record.words.get(MEMBER):
+        if not record.words.get(VOCABULARY_KEY):
             return
         current_record = workspace.get_task(tx, record.name)
         if current_record is not None and current_record.fingerprint != record.fingerprint:

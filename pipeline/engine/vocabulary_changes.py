@@ -19,7 +19,7 @@ from pipeline.store.database import Connection
 from pipeline.store.workspace import TaskRecord
 
 # Member of a fingerprint document with the terms of the vocabularies.
-MEMBER = "vocabulary"
+VOCABULARY_KEY = "vocabulary"
 # Description and parent by the name of a term.
 TermTexts = Mapping[str, Sequence[str]]
 
@@ -73,9 +73,12 @@ def find_vocabulary_change(
         or if the task has no vocabularies.
     """
     document = to_fingerprint_document(declaration)
-    former_files = former_document.get(MEMBER, {})
-    is_other_change = {**former_document, MEMBER: None} != {**document, MEMBER: None}
-    files = document.get(MEMBER, {})
+    former_files = former_document.get(VOCABULARY_KEY, {})
+    is_other_change = {**former_document, VOCABULARY_KEY: None} != {
+        **document,
+        VOCABULARY_KEY: None,
+    }
+    files = document.get(VOCABULARY_KEY, {})
     if is_other_change or not files or former_files.keys() != files.keys():
         return None
 
@@ -257,12 +260,12 @@ def find_outgrown_fingerprints(tx: Connection, record: TaskRecord) -> list[str]:
     fingerprint must be the newest that is stored.
     """
     documents = workspace.read_documents(tx, record.name, record.version)
-    current_files = documents[record.fingerprint].get(MEMBER, {})
+    current_files = documents[record.fingerprint].get(VOCABULARY_KEY, {})
     return [
         fingerprint
         for fingerprint, document in documents.items()
         if any(
-            terms.keys() - document.get(MEMBER, {}).get(file, {}).keys()
+            terms.keys() - document.get(VOCABULARY_KEY, {}).get(file, {}).keys()
             for file, terms in current_files.items()
         )
     ]

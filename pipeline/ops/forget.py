@@ -464,7 +464,9 @@ def _erase_rows(
         _check_free(tx, task.name, row_id, name)
     for row_id in row_ids:
         task.rows.delete(tx, row_id)
-        erasure.erase_row(tx, task.name, row_id, words=names, has_findable_number=not has_source)
+        erasure.erase_row(
+            tx, task.name, row_id, texts_to_erase=names, has_findable_number=not has_source
+        )
         if has_source:
             marks.record_erased_row(tx, task.name, row_id, now=now)
 

@@ -172,10 +172,10 @@ def erase_row(
     task: str,
     row_id: str,
     *,
-    words: Sequence[str],
+    texts_to_erase: Sequence[str],
     has_findable_number: bool = True,
 ) -> None:
-    """Erase the stored answers of a row, and its words in the texts of other records.
+    """Erase the stored answers of a row, and given texts in other records.
 
     Claims, partial answers and corrections are deleted. Attempts and answers stay as records of
     costs, without content and under another row id. The row leaves the examples of prompts and the
@@ -183,7 +183,8 @@ def erase_row(
     deleted content is overwritten. Journals nothing. Runs in the caller's transaction.
 
     Args:
-        words: Texts to replace by "…" in all reasons, notes and journal lines, as whole words.
+        texts_to_erase: Texts to replace by "…" in all reasons, notes and journal lines, as whole
+            words.
         has_findable_number: The row's id is a number that findable assigned. Such a number reveals
             nothing, so the new row id contains it. If False, or if the id is not a number, the new
             row id is random.
@@ -211,7 +212,7 @@ def erase_row(
         tx.execute(delete(table).where(table.c.task == task, table.c.item_id == row_id))
     selections.remove_row(tx, task, row_id)
     _erase_example(tx, task, row_id)
-    for word in words:
+    for word in texts_to_erase:
         _erase_word(tx, word)
 
 
@@ -247,7 +248,7 @@ def _erase_in_column(
     for *key, cell in tx.execute(query).all():
         erased_cell = whole_word.sub("…", cell)
         if erased_cell != cell:
-            is_row = [
+            key_conditions = [
                 key_column == value for key_column, value in zip(key_columns, key, strict=True)
             ]
-            tx.execute(update(table).where(*is_row).values({column: erased_cell}))
+            tx.execute(update(table).where(*key_conditions).values({column: erased_cell}))

@@ -44,7 +44,7 @@ class TaskRecord:
     fields: tuple[tuple[str, str], ...]
     version: int
     fingerprint: str
-    # More of the declaration: the prompt version, the model and others.
+    # Stored members: what commands need without loading the file, and state by the keys above.
     words: Mapping[str, Any]
     # When the record was written.
     at: datetime

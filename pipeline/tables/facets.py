@@ -116,7 +116,7 @@ class FieldTally:
         """
         is_numeric = self.has_only_numbers and not self.has_lists
         if self.is_countable and is_numeric and len(self.row_counts) > _MAX_FIELD_VALUES:
-            return self._count_ranges(_quote_name(name))
+            return self._group_into_ranges(_quote_name(name))
 
         short_values = [
             (value, row_count)
@@ -134,7 +134,7 @@ class FieldTally:
             for value, row_count in short_values[:_MAX_FIELD_VALUES]
         ]
 
-    def _count_ranges(self, name: str) -> list[FieldCount]:
+    def _group_into_ranges(self, name: str) -> list[FieldCount]:
         """Group the counted numbers (`row_counts`) into ranges; return the rows of each range.
 
         The at most 12 ranges have an equal, round size, ascend, and cover all numbers, of which

@@ -144,7 +144,7 @@ class FileSource(SourceFile):
         """Return the reading options as texts, such as `header=3`; a sheet is its name alone."""
         return [
             value if name == "sheet" else f"{name}={value}"
-            for name, value in self.options.given.items()
+            for name, value in self.options.given_options.items()
         ]
 
 

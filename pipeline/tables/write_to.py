@@ -271,14 +271,14 @@ def write_column(
     # The table's own comparison may ignore case or zeros, so the bytes are compared, too.
     collation = "BINARY" if is_sqlite(tx) else "C"
     key_texts = [collate(cast(key, Text), collation) for key in keys]
-    is_row = [
+    key_conditions = [
         operand == bindparam(f"k{index}") for index, operand in enumerate([*keys, *key_texts])
     ]
 
     may_write = true() if should_overwrite else cell.is_(None)
-    writing = update(table).where(*is_row, may_write).values({cell: bindparam("new")})
+    writing = update(table).where(*key_conditions, may_write).values({cell: bindparam("new")})
     is_former = _make_former_value_condition(tx, cell, target.column)
-    replacing = update(table).where(*is_row, is_former).values({cell: bindparam("new")})
+    replacing = update(table).where(*key_conditions, is_former).values({cell: bindparam("new")})
     for page_keys in split_into_pages(list(values)):
         with translate_refusals(table.name):
             parameters = [_key_parameters(key) | {"new": values[key]} for key in page_keys]

@@ -47,7 +47,7 @@ from pipeline.tables.cells import list_rows
 from pipeline.tables.dataframes import ResultTable
 from pipeline.tables.source import FileSource
 from pipeline.workflows import preflight, rounds, try_out
-from pipeline.workflows.decisions import open_in_mode
+from pipeline.workflows.decisions import make_session_in_mode
 from pipeline.workflows.new_task_files import (
     UNNAMED,
     UnwrittenTask,
@@ -158,8 +158,8 @@ def parse_new_task(
         raise InputError(message, hint=hint)
 
     needs_query = bool(source)
-    if (needs_query and not is_query(items)) or (reading.given and is_query(items)):
-        option = OptionHint("source" if needs_query else next(iter(reading.given)))
+    if (needs_query and not is_query(items)) or (reading.given_options and is_query(items)):
+        option = OptionHint("source" if needs_query else next(iter(reading.given_options)))
         needed = "a query" if needs_query else "a file"
         hint = f"{OptionHint('from')} is a file, or a query that begins with SELECT or WITH"
         raise InputError(f"{option} works only with {needed}; nothing was written", hint=hint)
@@ -222,26 +222,26 @@ def parse_question(
     if name:
         check_task_name(name)
 
-    task = _make_task_of_items(items, name, reading, source)
-    answer_fields = tuple(_locate_vocabularies(answer_fields, task.path.parent))
-    task = task._replace(question=question, fields=answer_fields, choice=choice)
-    if task.table is None:
-        return task
+    unwritten_task = _make_task_of_items(items, name, reading, source)
+    answer_fields = tuple(_locate_vocabularies(answer_fields, unwritten_task.path.parent))
+    unwritten_task = unwritten_task._replace(question=question, fields=answer_fields, choice=choice)
+    if unwritten_task.table is None:
+        return unwritten_task
 
     if name:
-        return name_question(task, name, data=data)
-    return task._replace(draft=draft_question(None, task))
+        return name_question(unwritten_task, name, data=data)
+    return unwritten_task._replace(draft=draft_question(None, unwritten_task))
 
 
-def name_question(task: UnwrittenTask, name: str, *, data: Path) -> UnwrittenTask:
+def name_question(unwritten_task: UnwrittenTask, name: str, *, data: Path) -> UnwrittenTask:
     """Return a copy of a question with a name, under which it can be stored; write nothing.
 
     The copy has a new draft of the task's file. The rows are read again to guess its columns. A
     task file of this name is accepted if it has the same question.
 
     Args:
-        task: The question about a file, or about a SELECT with a `source`. The workspace's own
-            database is not available here.
+        unwritten_task: The question about a file, or about a SELECT with a `source`. The
+            workspace's own database is not available here.
         name: The name.
         data: Folder of the workspace.
 
@@ -249,9 +249,9 @@ def name_question(task: UnwrittenTask, name: str, *, data: Path) -> UnwrittenTas
         InputError: The name is invalid or taken, or there is no row or column to ask about.
     """
     check_task_name(name)
-    named_task = task._replace(name=name)
+    named_task = unwritten_task._replace(name=name)
     draft = draft_question(None, named_task)
-    text = render_task_file(draft, question=task.question, fields=task.fields)
+    text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
     check_name_is_free(name, data, path=draft.path, text=text)
     return named_task._replace(draft=draft)
 
@@ -305,8 +305,8 @@ def _make_task_of_items(items: Any, name: str, reading: ReadOptions, source: str
     """
     if isinstance(items, str | Path):
         return parse_new_task(name, str(items), data=None, reading=reading, source=source)
-    if reading.given:
-        option = OptionHint(next(iter(reading.given)))
+    if reading.given_options:
+        option = OptionHint(next(iter(reading.given_options)))
         raise InputError(
             f"{option} works only with a file, but these are rows; nothing was asked",
             hint=f"leave out {option}",
@@ -321,7 +321,7 @@ def _make_task_of_items(items: Any, name: str, reading: ReadOptions, source: str
 
 def ask_question(
     ws: WorkspaceSession,
-    new_task: UnwrittenTask,
+    unwritten_task: UnwrittenTask,
     *,
     size: int,
     mode: str = Mode.LIVE.value,
@@ -334,7 +334,7 @@ def ask_question(
 
     Args:
         ws: The workspace.
-        new_task: The question.
+        unwritten_task: The question.
         size: How many rows are asked.
         mode: One of SINGLE_ROW_MODES: "live", or "decide" for a decision model.
         should_list_refused: Warn of every row that cannot be asked, such as a row without a key;
@@ -345,17 +345,17 @@ def ask_question(
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
         FindableError: An error ended the calls before any reply was validated.
     """
-    draft = new_task.draft or draft_question(ws.store, new_task)
+    draft = unwritten_task.draft or draft_question(ws.store, unwritten_task)
     _print_columns(ws.display, draft)
     trial_ws, row_ids = _open_in_memory(
         ws,
-        new_task,
+        unwritten_task,
         draft,
         size=size,
         display=ws.display,
         should_list_refused=should_list_refused,
     )
-    trial_ws = open_in_mode(trial_ws, mode)
+    trial_ws = make_session_in_mode(trial_ws, mode)
     trial_ws.announce_placeholders()
 
     try_report = try_out.try_rows(trial_ws, row_ids)
@@ -365,7 +365,7 @@ def ask_question(
     return AskReport(
         draft,
         is_kept=False,
-        fields=[answer_field.name for answer_field in new_task.fields],
+        fields=[answer_field.name for answer_field in unwritten_task.fields],
         rows=row_count,
         tried=try_report,
         estimate=estimate_all(trial_ws, row_ids, row_count, try_report),
@@ -384,7 +384,7 @@ class SavedQuestion(NamedTuple):
 
 def save_question(
     ws: WorkspaceSession,
-    new: UnwrittenTask,
+    unwritten_task: UnwrittenTask,
     *,
     size: int,
     mode: str = Mode.LIVE.value,
@@ -397,7 +397,7 @@ def save_question(
 
     Args:
         ws: The workspace.
-        new: The question.
+        unwritten_task: The question.
         size: How many rows will be asked.
         mode: The mode in which they will be asked, one of SINGLE_ROW_MODES.
         should_list_refused: Warn of every row that cannot be asked. If false, this warns of none,
@@ -411,14 +411,16 @@ def save_question(
             was not confirmed.
         ConfigurationError: The model does not exist, or a budget has no room.
     """
-    draft = new.draft or draft_question(ws.store, new)
-    text = render_task_file(draft, question=new.question, fields=new.fields)
-    check_name_is_free(new.name, ws.data, path=draft.path, text=text)
+    draft = unwritten_task.draft or draft_question(ws.store, unwritten_task)
+    text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
+    check_name_is_free(unwritten_task.name, ws.data, path=draft.path, text=text)
     _print_columns(ws.display, draft)
 
-    field_names = [answer_field.name for answer_field in new.fields]
+    field_names = [answer_field.name for answer_field in unwritten_task.fields]
     has_same_text = has_file_text(draft.path, text)
-    check_name_is_unused(ws.store, new.name, path=draft.path.resolve() if has_same_text else None)
+    check_name_is_unused(
+        ws.store, unwritten_task.name, path=draft.path.resolve() if has_same_text else None
+    )
     if has_same_text:
         return SavedQuestion(draft, field_names, None)
 
@@ -426,13 +428,13 @@ def save_question(
     display = ws.display if should_list_refused else NoProgress()
     trial_ws, row_ids = _open_in_memory(
         ws,
-        new,
+        unwritten_task,
         draft,
         size=size,
         display=display,
         should_list_refused=should_list_refused,
     )
-    trial_ws = open_in_mode(trial_ws, mode)
+    trial_ws = make_session_in_mode(trial_ws, mode)
     planned_calls = try_out.plan_calls(trial_ws, row_ids)
     _check_budget(ws.store, planned_calls)
     agreed_usd = try_out.confirm_cost(planned_calls)
@@ -488,7 +490,7 @@ def ask_saved(
         FindableError: An error ended the calls, and none of the rows has a validated reply.
     """
     rounds.sync_and_recover_task(ws)
-    ws = open_in_mode(ws, mode)
+    ws = make_session_in_mode(ws, mode)
     ws.agreed_usd = saved_question.agreed_usd
     row_ids, row_count = ws.store.query(cast(UserTask, ws.task).rows.read_first_ids, size)
     ws.announce_placeholders()
@@ -507,7 +509,7 @@ def ask_saved(
 
 def _open_in_memory(
     ws: WorkspaceSession,
-    new: UnwrittenTask,
+    unwritten_task: UnwrittenTask,
     draft: TaskDraft,
     *,
     size: int,
@@ -521,7 +523,7 @@ def _open_in_memory(
 
     Args:
         ws: The workspace.
-        new: The question.
+        unwritten_task: The question.
         draft: Draft of its task file.
         size: How many rows are held; rows that are empty or cannot be asked do not count.
         display: Prints the rows that cannot be asked.
@@ -530,8 +532,8 @@ def _open_in_memory(
     Raises:
         InputError: No row has a text.
     """
-    text = render_task_file(draft, question=new.question, fields=new.fields)
-    declaration = load_declaration_source(text.encode(), new.name or UNNAMED, draft.path)
+    text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
+    declaration = load_declaration_source(text.encode(), unwritten_task.name or UNNAMED, draft.path)
     task = UnregisteredTask(
         declaration,
         draft.path,

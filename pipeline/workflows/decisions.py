@@ -26,7 +26,7 @@ from pipeline.store.database import Connection
 SINGLE_ROW_MODES = (Mode.LIVE.value, Mode.DECIDE.value)
 
 
-def open_decisions(ws: WorkspaceSession) -> WorkspaceSession:
+def make_decision_session(ws: WorkspaceSession) -> WorkspaceSession:
     """Return a session that asks the decision model about the closed fields of the task in use.
 
     Raises:
@@ -37,7 +37,7 @@ def open_decisions(ws: WorkspaceSession) -> WorkspaceSession:
     return ws.for_decisions()
 
 
-def open_other_fields(decide_ws: WorkspaceSession) -> WorkspaceSession:
+def make_session_of_other_fields(decide_ws: WorkspaceSession) -> WorkspaceSession:
     """Return a session that asks the open fields of a mixed task by its generating model.
 
     The session shares the client of `decide_ws`, if it is open.
@@ -69,7 +69,7 @@ def _no_closed_field_error(reason: str) -> InputError:
     )
 
 
-def open_undecided_rows(ws: WorkspaceSession) -> WorkspaceSession:
+def make_session_of_undecided_rows(ws: WorkspaceSession) -> WorkspaceSession:
     """Return a session that asks the decision model about open rows without these answers.
 
     These are the open rows whose closed fields have no answer yet. If the task has no other fields,
@@ -91,7 +91,7 @@ def continue_decide_run(ws: WorkspaceSession) -> LiveReport:
     Raises:
         ConfigurationError: There is no usable key, or the engine cannot start.
     """
-    return live.ask_rows(open_undecided_rows(ws), Selection(), mode=Mode.DECIDE)
+    return live.ask_rows(make_session_of_undecided_rows(ws), Selection(), mode=Mode.DECIDE)
 
 
 def is_decide_run_open(tx: Connection, task: Task) -> bool:
@@ -105,7 +105,7 @@ def is_decide_run_open(tx: Connection, task: Task) -> bool:
     return unfinished_run is not None and unfinished_run.extractor == task.rows.decision_version
 
 
-def open_in_mode(ws: WorkspaceSession, mode: str) -> WorkspaceSession:
+def make_session_in_mode(ws: WorkspaceSession, mode: str) -> WorkspaceSession:
     """Return the session that asks a few rows in a mode: live or decide.
 
     Raises:
@@ -117,4 +117,4 @@ def open_in_mode(ws: WorkspaceSession, mode: str) -> WorkspaceSession:
             f"there is no mode {mode!r} for a few rows; nothing was asked",
             hint=f"modes: {', '.join(SINGLE_ROW_MODES)}",
         )
-    return open_decisions(ws) if mode == Mode.DECIDE else ws
+    return make_decision_session(ws) if mode == Mode.DECIDE else ws

@@ -177,7 +177,9 @@ def draft_task(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDraft:
     if isinstance(table, MemorySource):
         return TaskDraft(unwritten_task.path, unwritten_task.items, "rows", guess, table)
     items = make_relative_path(unwritten_task.path.parent, table.path)
-    return TaskDraft(unwritten_task.path, items, table.path.name, guess, table, table.options.given)
+    return TaskDraft(
+        unwritten_task.path, items, table.path.name, guess, table, table.options.given_options
+    )
 
 
 def _draft_of_query(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDraft:

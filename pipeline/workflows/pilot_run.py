@@ -149,14 +149,14 @@ def run_pilot(
         )
 
     report.quality.reports[ws.extractor] = quality
-    has_answers = _record_verdict(ws, pilot_row, quality)
+    has_answers = _end_pilot(ws, pilot_row, quality)
     # The gates need a minimum of answers to fail.
     if quality.passed and not has_answers:
         raise GateError(f"the pilot got no valid answer about its {sample_text}", hint=parked_hint)
     return report
 
 
-def _record_verdict(ws: WorkspaceSession, pilot_row: runs.PilotRow, quality: QualityReport) -> bool:
+def _end_pilot(ws: WorkspaceSession, pilot_row: runs.PilotRow, quality: QualityReport) -> bool:
     """End a pilot with its verdict and report path; return whether its version has answers.
 
     The verdict is "passed" if the gates passed and there is an answer, else "failed". Gates also

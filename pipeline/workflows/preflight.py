@@ -572,7 +572,7 @@ class _PlanEstimator:
             absent = "the free tier has no batches"
             warnings.append(f"{absent}; if your tier is another, set {OptionHint('tier')}")
 
-        turns = math.ceil(plan.batches / self._count_batches_at_once())
+        turns = math.ceil(plan.batches / self._max_batches_at_once())
         if turns > 1:
             warnings.append(
                 f"{plan.batches} batches are sent in {turns} turns, "
@@ -589,7 +589,7 @@ class _PlanEstimator:
             absent=absent,
         )
 
-    def _count_batches_at_once(self) -> int:
+    def _max_batches_at_once(self) -> int:
         """Return how many batches of the plan's mean size may wait at the API at the same time.
 
         The result is at least 1, and may be more than the plan has. The bounds are

@@ -238,7 +238,7 @@ class Workspace:
                 early. The task's file and the answers so far are stored then if there is a name,
                 and lost otherwise.
         """
-        new_task = ask.parse_question(
+        unwritten_task = ask.parse_question(
             rows,
             question,
             fields=fields,
@@ -249,12 +249,12 @@ class Workspace:
         )
         if mode == "decide":
             # A refused question leaves no workspace behind.
-            decisions.check_decidable(new_task.fields)
+            decisions.check_decidable(unwritten_task.fields)
 
         if name:
             save = partial(
                 ask.save_question,
-                new=new_task,
+                unwritten_task=unwritten_task,
                 size=n,
                 mode=mode,
                 should_list_refused=refused,
@@ -272,7 +272,7 @@ class Workspace:
         else:
             ask_once = partial(
                 ask.ask_question,
-                new_task=new_task,
+                unwritten_task=unwritten_task,
                 size=n,
                 mode=mode,
                 should_list_refused=refused,

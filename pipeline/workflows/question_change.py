@@ -109,7 +109,7 @@ def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> Chang
     return ChangeTrial(pairs, estimate, row_count, accuracy)
 
 
-def write_change(data: Path, present: WrittenTask, change: WrittenTask) -> None:
+def write_change(data: Path, task_before: WrittenTask, change: WrittenTask) -> None:
     """Write a task's file with a changed question; it is on disk when this returns.
 
     A file in the workspace's folder is recorded as trusted, so that it can be run. Does nothing if
@@ -117,11 +117,11 @@ def write_change(data: Path, present: WrittenTask, change: WrittenTask) -> None:
 
     Args:
         data: Folder of the workspace.
-        present: Parts of the file as they were displayed.
+        task_before: Parts of the file as they were displayed.
         change: The changed parts, which already have the next version.
 
     Raises:
-        ChangedMeanwhileError: The file differs from `present`; nothing was changed.
+        ChangedMeanwhileError: The file differs from `task_before`; nothing was changed.
         InputError: The file cannot be written.
     """
     path = change.draft.path
@@ -130,7 +130,7 @@ def write_change(data: Path, present: WrittenTask, change: WrittenTask) -> None:
         stored_content = path.read_bytes()
         if stored_content == content:
             return
-        if stored_content != present.render().encode():
+        if stored_content != task_before.render().encode():
             raise ChangedMeanwhileError(
                 f"{path.name} was changed meanwhile; nothing was written",
                 hint="load the page again",
@@ -148,14 +148,19 @@ def write_change(data: Path, present: WrittenTask, change: WrittenTask) -> None:
 
 
 def plan_change(
-    store: Store, task: Task, *, present: WrittenTask, question: str, fields: Sequence[AnswerField]
+    store: Store,
+    task: Task,
+    *,
+    task_before: WrittenTask,
+    question: str,
+    fields: Sequence[AnswerField],
 ) -> WrittenTask:
     """Return a task file's parts with a changed question and fields, under an unused version.
 
     The version is the next number that the database does not know. It writes nothing.
     """
-    version = present.version + 1
+    version = task_before.version + 1
     with store.read() as tx:
         while workspace.newest_fingerprint(tx, task.name, version) is not None:
             version += 1
-    return present._replace(question=question, fields=tuple(fields), version=version)
+    return task_before._replace(question=question, fields=tuple(fields), version=version)

@@ -521,7 +521,7 @@ class TagRounds:
         """
         poll_report = poll.poll_batches(
             self._ws,
-            wait=wait,
+            should_wait=wait,
             stops_at_first=True,
             number=batch_number,
             should_download=should_download,

@@ -125,7 +125,7 @@ def _tag_prepared_rows(
         return _tag_open_rows(ws, options, selection, open_work)
     if closed_questions.is_mixed(ws.task):
         return _tag_mixed_rows(ws, options, selection, open_work)
-    return _tag_open_rows(decisions.open_decisions(ws), options, selection, open_work)
+    return _tag_open_rows(decisions.make_decision_session(ws), options, selection, open_work)
 
 
 def _tag_mixed_rows(
@@ -158,7 +158,7 @@ def _tag_mixed_rows(
         check_or_run_pilot(ws)
     started_at = _resume_budget(ws, options, is_new_run=selection is not None)
     # Both sessions share the client.
-    decide_ws = decisions.open_undecided_rows(ws)
+    decide_ws = decisions.make_session_of_undecided_rows(ws)
     other_ws = replace(ws, task=ws.task.with_open_rows(has_partial_answer=True))
     other_ws.client = ws.client
 
@@ -215,7 +215,7 @@ def _confirm_mixed_cost(
         InputError: The cost was not confirmed; nothing was started.
     """
     estimate = preflight.estimate_open_rows(
-        decisions.open_other_fields(ws),
+        decisions.make_session_of_other_fields(ws),
         limit=options.limit,
         deadline_s=options.deadline_s,
         is_pilot_waived=options.skip_pilot,
@@ -431,8 +431,8 @@ def _choose_mode(
     1. A backfill is by batch.
     2. A requested mode is used.
     3. If no row is open, it is batch, which collects the open batches.
-    4. If batches are open and the open rows need no request, because they get answers of equal
-       rows, it is batch.
+    4. If batches are open, it is batch if no request can be sent: the open rows get answers of
+       equal rows, or no mode is recommended, because a person must decide first.
     5. If a mode is recommended, it is that mode.
     6. It is batch.
 
@@ -445,8 +445,8 @@ def _choose_mode(
         return "batch", f"a backfill uses batch ({estimate.mode_estimates['batch'].duration_text})"
     if options.mode != "auto":
         return options.mode, f"{OptionHint(mode=options.mode)}"
-    has_no_mode = estimate.recommended is None or not estimate.plan.requests
-    if not estimate.plan.items or (has_open_batches and has_no_mode):
+    has_no_sendable_request = estimate.recommended is None or not estimate.plan.requests
+    if not estimate.plan.items or (has_open_batches and has_no_sendable_request):
         return "batch", "open batches are continued"
     return estimate.recommended or "batch", estimate.reason
 

@@ -48,7 +48,7 @@ from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
 from pipeline.store.partial_answers import PartialAnswer
 from pipeline.workflows import decisions, labelled_rows
-from pipeline.workflows.decisions import open_in_mode
+from pipeline.workflows.decisions import make_session_in_mode
 
 # How many rows are tried by default. A comparison of two sides has its own default, SIZE.
 DEFAULT_ROW_COUNT = 3
@@ -186,7 +186,7 @@ def try_task(
     # Invalid gates are refused before anything is spent.
     evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
     ws, draft_of = _sync_or_load_draft(ws)
-    ws = open_in_mode(ws, mode)
+    ws = make_session_in_mode(ws, mode)
     with ws.store.read() as tx:
         row_labels = read_valid_labels(tx, ws.task)
         if labelled and not row_labels:
@@ -281,7 +281,7 @@ def plan_calls(ws: WorkspaceSession, row_ids: Sequence[str]) -> list[PlannedCall
     """
     sessions = [ws]
     if _needs_two_requests(ws.task, is_deciding=ws.is_deciding):
-        sessions.append(decisions.open_other_fields(ws))
+        sessions.append(decisions.make_session_of_other_fields(ws))
     return [PlannedCalls(session, plan_rows(session, row_ids)) for session in sessions]
 
 
@@ -434,8 +434,8 @@ def _ask_open_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> LiveReport:
     if not _needs_two_requests(ws.task, is_deciding=ws.is_deciding):
         return _ask_live(ws, row_ids, mode=Mode.DECIDE if ws.is_deciding else Mode.LIVE)
 
-    decide_ws = decisions.open_undecided_rows(ws)
-    other_ws = decisions.open_other_fields(decide_ws)
+    decide_ws = decisions.make_session_of_undecided_rows(ws)
+    other_ws = decisions.make_session_of_other_fields(decide_ws)
     other_ws.task = ws.task.with_open_rows(has_partial_answer=True)
     live_report = _ask_live(decide_ws, row_ids, mode=Mode.DECIDE)
     if live_report.stopped is not None or live_report.interrupted:
@@ -663,7 +663,7 @@ def compare_sides(
     if DRAFT_SIDE in texts and not is_draft_loaded:
         ws, _ = _sync_or_load_draft(ws)
     if DRAFT_SIDE in texts:
-        ws = open_in_mode(ws, mode)
+        ws = make_session_in_mode(ws, mode)
 
     outcomes = dict[int, dict[str, Any]]()
     with ws.store.read() as tx:

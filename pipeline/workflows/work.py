@@ -341,7 +341,7 @@ class WorkPass:
         if lines:
             self.figures["slow"] = lines
 
-    def summarize(self) -> None:
+    def add_batch_figures(self) -> None:
         """Add the report of the batches to the figures and phrases, and warn of failed gates.
 
         Figures that are 0 or empty are left out. A failed gate that keeps open rows from being sent

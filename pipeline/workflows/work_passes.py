@@ -87,7 +87,7 @@ def run_due_units(
 
     if number is None or "ingest" in units:
         work_pass.attempt(work_pass.tag_rounds.complete_report)
-    work_pass.summarize()
+    work_pass.add_batch_figures()
     return work_pass
 
 

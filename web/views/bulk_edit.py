@@ -192,7 +192,7 @@ def _start_setting(
 
     change = bulk_edits.FieldChange(query.row_filter, query.field, edit.value)
 
-    def run(display: BackgroundJob) -> dict[str, Any]:
+    def set_field(display: BackgroundJob) -> dict[str, Any]:
         with (
             app_state.open_to_write(task, display) as ws,
             display.bar(f"set {query.field}", row_count) as progress,
@@ -202,7 +202,7 @@ def _start_setting(
             )
         return {**asdict(report), "is_undo": False, "field": query.field}
 
-    return _start_work(app_state, task, run)
+    return _start_work(app_state, task, set_field)
 
 
 def _start_undo(
@@ -223,7 +223,7 @@ def _start_undo(
         task = ws.settings.task
     editor_name = corrections.normalize_editor_name(who)
 
-    def run(display: BackgroundJob) -> dict[str, Any]:
+    def undo_edit(display: BackgroundJob) -> dict[str, Any]:
         with (
             app_state.open_to_write(task, display) as ws,
             display.bar("undo", None) as progress,
@@ -238,7 +238,7 @@ def _start_undo(
             )
         return {**asdict(report), "is_undo": True, "field": ""}
 
-    return _start_work(app_state, task, run)
+    return _start_work(app_state, task, undo_edit)
 
 
 def _start_work(

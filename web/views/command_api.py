@@ -128,7 +128,7 @@ def start_command(
     # Report a wrong option in the response, not in the background.
     page_command.needs_write_access(form, task)
 
-    def run(display: BackgroundJob) -> Any:
+    def run_priced_command(display: BackgroundJob) -> Any:
         """Check the price of a new build of the index, then run the command; return its document.
 
         Raises:
@@ -140,7 +140,7 @@ def start_command(
                 ws.confirm_cost(plan_embedding(ws)["cost"], unchanged_text="nothing was embedded")
         return app_state.run_command(page_command, form, task, display, cost=cost)
 
-    return app_state.running.start(f"{command} {task}", run, task=task)
+    return app_state.running.start(f"{command} {task}", run_priced_command, task=task)
 
 
 def button_command(step: CommandHint | None) -> str:

@@ -328,7 +328,7 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
     Nothing is written to the workspace.
     """
 
-    def run(display: BackgroundJob) -> None:
+    def read_upload(display: BackgroundJob) -> None:
         """Guess the columns or run the dry import, then read the first rows; fill the upload.
 
         If the rows cannot be read here, because only the task's import understands the file, the
@@ -337,8 +337,10 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
         if upload.task == NEW_TASK:
             with app_state.open_to_read() as ws:
                 path = str(upload.path)
-                new_task = ask.parse_new_task("", path, data=None, reading=upload.read_options)
-                draft = new_task_files.draft_task(ws.store, new_task)
+                unwritten_task = ask.parse_new_task(
+                    "", path, data=None, reading=upload.read_options
+                )
+                draft = new_task_files.draft_task(ws.store, unwritten_task)
             upload.table_guess = draft.guess
             upload.columns = tuple(draft.source.columns)
             upload.typed_question.roles = guess_roles(upload.columns, draft.guess)
@@ -357,7 +359,7 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
         with suppress(FindableError):
             upload.first_rows = list(islice(_read_rows(upload), MAX_PREVIEW_ROWS))
 
-    _start_step(app_state, upload, "read", run)
+    _start_step(app_state, upload, "read", read_upload)
 
 
 def _read_rows(upload: Upload) -> Iterator[dict[str, Any]]:
@@ -380,7 +382,7 @@ def _start_import(app_state: AppState, upload: Upload) -> None:
             hint="correct the file, and drop it again",
         )
 
-    def run(display: BackgroundJob) -> dict[str, Any]:
+    def import_file(display: BackgroundJob) -> dict[str, Any]:
         """Import the file, check the report, and delete the file; return the summary.
 
         Raises:
@@ -394,7 +396,7 @@ def _start_import(app_state: AppState, upload: Upload) -> None:
         app_state.uploads.end_upload(upload, report)
         return {"summary": report.summary}
 
-    _start_step(app_state, upload, "import", run)
+    _start_step(app_state, upload, "import", import_file)
 
 
 def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> None:
@@ -413,9 +415,9 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
             "the file is not for a new task; nothing was asked",
             hint="drop it again as a new task",
         )
-    new_task = _prepare_task(app_state, upload, typed)
+    unwritten_task = _prepare_task(app_state, upload, typed)
 
-    def run(display: BackgroundJob) -> dict[str, Any]:
+    def try_question(display: BackgroundJob) -> dict[str, Any]:
         """Ask about TRIAL_ROWS rows for at most MAX_TRIAL_USD; return the report's document.
 
         No answer is stored. Sets `upload.mode_choices`, the modes in which all rows can be asked,
@@ -423,16 +425,16 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
         """
         with app_state.open_to_write(None, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
-            report = ask.ask_question(ws, new_task, size=TRIAL_ROWS)
+            report = ask.ask_question(ws, unwritten_task, size=TRIAL_ROWS)
         upload.mode_choices = list_mode_choices(report.estimate) if report.estimate else []
         upload.trial_work = display
         return report.document
 
-    _start_step(app_state, upload, "try", run)
-    upload.tried_task = new_task
+    _start_step(app_state, upload, "try", try_question)
+    upload.tried_task = unwritten_task
     upload.trial_work = None
-    if new_task.draft is not None:
-        upload.table_guess = new_task.draft.guess
+    if unwritten_task.draft is not None:
+        upload.table_guess = unwritten_task.draft.guess
 
 
 def _prepare_task(
@@ -484,21 +486,21 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
             "no question was tried on the file; nothing was stored",
             hint="try a question first",
         )
-    new_task = upload.tried_task
+    unwritten_task = upload.tried_task
     try:
-        new_task = ask.name_question(new_task, name, data=app_state.settings.data)
+        unwritten_task = ask.name_question(unwritten_task, name, data=app_state.settings.data)
     except InputError as error:
         error.field = "name"
         raise
 
-    def run(display: BackgroundJob) -> dict[str, Any]:
+    def create_task(display: BackgroundJob) -> dict[str, Any]:
         """Write the task's file and a copy of the rows, and estimate the cost of all rows.
 
         Deletes the upload's file. Sets the upload's `created_task` and its `mode_choices`, the
         modes with their prices. No row is asked. Returns the summary.
         """
         with app_state.open_to_write(None, display) as ws:
-            new_task_files.save_task_with_file(ws, new_task)
+            new_task_files.save_task_with_file(ws, unwritten_task)
         # The prices of the trial are lower than the price that is checked before rows are asked.
         upload.mode_choices = []
         upload.created_task = name
@@ -508,7 +510,7 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
         upload.mode_choices = list_mode_choices(estimate)
         return {"summary": f"the task {name} is created"}
 
-    _start_step(app_state, upload, "keep", run)
+    _start_step(app_state, upload, "keep", create_task)
 
 
 def _render_upload(app_state: AppState, number: int, *, error_message: str = "") -> HTMLResponse:

@@ -77,12 +77,12 @@ def _drop_outdated_change(app_state: AppState, task: Task) -> None:
     if change is None or change.is_busy:
         return
 
-    if change.is_used:
+    if change.is_written:
         del app_state.question_changes[task.subject]
         return
     written_task = question_change.read_written_task(task)
-    is_outdated = change.present is not None and (
-        written_task is None or written_task.render() != change.present.render()
+    is_outdated = change.task_before is not None and (
+        written_task is None or written_task.render() != change.task_before.render()
     )
     if is_outdated:
         app_state.question_changes[task.subject] = QuestionChange(
@@ -99,7 +99,7 @@ def render_change_result(app_state: PageState, task: str) -> HTMLResponse:
     """
     with app_state.open_to_read(task) as ws:
         values = _question_values(app_state, ws.task)
-        if not values["change"].is_used:
+        if not values["change"].is_written:
             return render_page(app_state, "parts/change_result.html", ws, **values)
         response = render_page(app_state, "parts/change.html", ws, **values)
     response.headers["hx-retarget"] = "#change"
@@ -118,7 +118,7 @@ def act_on_question(app_state: PageState, task: str, form: FormFields) -> HTMLRe
     as it is.
     """
     change = app_state.question_changes.get(task)
-    if "ask" in form and change is not None and change.is_used:
+    if "ask" in form and change is not None and change.is_written:
         return ask_in_mode(app_state, task, change.mode_choices, form.get("mode", ""))
 
     typed = None
@@ -177,37 +177,37 @@ def _start_trial(app_state: AppState, task: str, typed: QuestionForm) -> None:
     """
     check_question(typed)
     with app_state.open_to_read(task) as ws:
-        present = question_change.read_written_task(ws.task)
-        if present is None:
+        task_before = question_change.read_written_task(ws.task)
+        if task_before is None:
             raise RequestRefusedError(409, "the task's file is edited in an editor")
-        vocabularies = {answer_field.vocabulary for answer_field in present.fields}
+        vocabularies = {answer_field.vocabulary for answer_field in task_before.fields}
         fields = parse_answer_fields(typed, vocabularies)
         question = typed.question.replace("\r\n", "\n")
-        planned = question_change.plan_change(
-            ws.store, ws.task, present=present, question=question, fields=fields
+        changed_task = question_change.plan_change(
+            ws.store, ws.task, task_before=task_before, question=question, fields=fields
         )
-    if planned._replace(version=present.version).render() == present.render():
+    if changed_task._replace(version=task_before.version).render() == task_before.render():
         raise InputError("change the question or a field first", field="question")
-    change = QuestionChange(typed, present=present)
+    change = QuestionChange(typed, task_before=task_before)
 
-    def run(display: BackgroundJob) -> dict[str, Any]:
+    def try_change(display: BackgroundJob) -> dict[str, Any]:
         """Try the change for at most MAX_TRIAL_USD, and write the results into `change`.
 
         Returns the summary. No answer is stored, and the task's file stays as it is.
         """
         with app_state.open_to_write(task, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
-            trial = question_change.try_change(ws, planned, size=TRIAL_ROWS)
+            trial = question_change.try_change(ws, changed_task, size=TRIAL_ROWS)
         change.pairs = trial.pairs
         change.trial_number = display.number
         change.row_count = trial.row_count
         change.accuracy = trial.accuracy
         change.mode_choices = list_mode_choices(trial.estimate) if trial.estimate else []
-        change.tried = planned
+        change.changed_task = changed_task
         return {"summary": f"{len(trial.pairs)} rows tried"}
 
     change.step = "try"
-    change.work = app_state.running.start(f"try-change {task}", run, task=task)
+    change.work = app_state.running.start(f"try-change {task}", try_change, task=task)
     app_state.question_changes[task] = change
 
 
@@ -225,7 +225,7 @@ def _start_writing_change(
     Raises:
         RequestRefusedError: 409, no change was tried, or another one than the person saw.
     """
-    if change is None or change.present is None or change.tried is None:
+    if change is None or change.task_before is None or change.changed_task is None:
         raise RequestRefusedError(409, "no change was tried; nothing was changed")
     if form.get("trial") != str(change.trial_number):
         raise RequestRefusedError(
@@ -233,11 +233,11 @@ def _start_writing_change(
             "another change was tried meanwhile, in another tab; nothing was changed. "
             "Check its answers, then press again",
         )
-    present = change.present
-    planned = change.tried
+    task_before = change.task_before
+    changed_task = change.changed_task
     change.chosen_mode = form.get("mode", "")
 
-    def run(display: BackgroundJob) -> dict[str, Any]:
+    def write_change(display: BackgroundJob) -> dict[str, Any]:
         """Write the task's file, sync its rows, and estimate the cost of the open rows.
 
         Returns the summary. No row is asked. `change` gets the row count and the modes.
@@ -245,17 +245,17 @@ def _start_writing_change(
         Raises:
             FindableError: For example, the file was changed meanwhile; it stays as it is.
         """
-        question_change.write_change(app_state.settings.data, present, planned)
+        question_change.write_change(app_state.settings.data, task_before, changed_task)
         with app_state.open_to_write(task, display) as ws:
             ws.sync_rows()
         with app_state.open_to_read(task, display) as ws:
             estimate = preflight.estimate_open_rows(ws, limit=None, deadline_s=None)
         change.row_count = estimate.plan.items
         change.mode_choices = list_mode_choices(estimate)
-        return {"summary": f"version {planned.version} is used"}
+        return {"summary": f"version {changed_task.version} is used"}
 
     change.step = "use"
-    change.work = app_state.running.start(f"change {task}", run, task=task)
+    change.work = app_state.running.start(f"change {task}", write_change, task=task)
 
 
 def _question_values(app_state: AppState, task: Task) -> dict[str, Any]:

@@ -58,7 +58,7 @@ router = APIRouter()
 
 # Longer values are displayed as texts to read, shorter values as a list of columns.
 MAX_SHORT_VALUE_CHARS = 60
-MAX_CHOSEN_ROWS = 500
+MAX_REOPENED_ROWS = 500
 # Longer searches for the neighbours of a row are repeated after the page.
 NEIGHBOUR_TIMEOUT_S = 0.3
 # Kinds of background work. They contain the task but no row, which may have to be forgotten.
@@ -393,13 +393,15 @@ def _list_links(
     neighbours = Neighbours()
     if row_id is not None:
         neighbours = _find_neighbours(store, task, query, row_id, within_s=NEIGHBOUR_TIMEOUT_S)
-    late_pair = ["1"] if neighbours.is_late else []
+    late_values = ["1"] if neighbours.is_late else []
     subject = task.subject
     return {
         "list_address": query.address("/", subject),
         "list_pairs": query.pairs,
         "row_path": query.address("/parts/row", subject, key=[query.key]),
-        "position_path": query.address("/parts/position", subject, key=[query.key], late=late_pair),
+        "position_path": query.address(
+            "/parts/position", subject, key=[query.key], late=late_values
+        ),
         "neighbours": neighbours,
     }
 
@@ -452,7 +454,7 @@ class RowSelection(BaseModel):
     """The ids of the chosen rows."""
 
     model_config = ConfigDict(extra="forbid")
-    ids: list[str] = Field(min_length=1, max_length=MAX_CHOSEN_ROWS)
+    ids: list[str] = Field(min_length=1, max_length=MAX_REOPENED_ROWS)
 
 
 @router.post("/api/tasks/{task}/items/ask", status_code=202)
@@ -559,14 +561,14 @@ def start_asking(
                 "the row is claimed or empty; nothing was changed",
             )
 
-    def run(display: BackgroundJob) -> dict[str, Any]:
+    def ask_reopened_rows(display: BackgroundJob) -> dict[str, Any]:
         """Sync the rows, then ask the reopened rows; return how many were answered and asked."""
         with app_state.open_to_write(task, display) as ws:
             ws.sync_rows()
             report = ask_single_rows(ws, open_ids)
         return {"answered": report.answered, "asked": len(open_ids)}
 
-    return app_state.running.start(kind, run, task=task, row_key=row_key)
+    return app_state.running.start(kind, ask_reopened_rows, task=task, row_key=row_key)
 
 
 def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) -> BackgroundJob:
@@ -587,7 +589,7 @@ def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) 
             field="name",
         )
 
-    def run(display: BackgroundJob) -> dict[str, Any]:
+    def forget_row(display: BackgroundJob) -> dict[str, Any]:
         """Forget the row, and delete finished work that names it; return counts without names."""
         with app_state.open_to_write(task, display) as ws:
             # Typing the key has confirmed it.
@@ -600,4 +602,6 @@ def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) 
             name: value for name, value in report.items() if name not in {"username", "usernames"}
         }
 
-    return app_state.running.start(FORGET_WORK_KIND.format(task), run, task=task, row_key=key)
+    return app_state.running.start(
+        FORGET_WORK_KIND.format(task), forget_row, task=task, row_key=key
+    )

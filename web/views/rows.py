@@ -170,7 +170,7 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
             fields=counts.fields,
             query=query,
             max_facet_values=MAX_FACET_VALUES,
-            review_links=_list_choices(query, task, "reviewed", REVIEW_LABELS),
+            review_links=_make_filter_links(query, task, "reviewed", REVIEW_LABELS),
             confidence_links=_list_confidence_links(ws.store, ws.task, query=query),
             differ_address=_find_differ_address(query, task, list(counts.versions or {})),
             is_counted=counts.versions is not None or counts.tags is not None,
@@ -186,7 +186,7 @@ class _FilterLink(NamedTuple):
     is_selected: bool
 
 
-def _list_choices(
+def _make_filter_links(
     query: RowQuery,
     task: str,
     parameter: str,
@@ -223,9 +223,9 @@ def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list
             return []
         sort_name = task.rows.grid(tx).judgements.least_name
 
-    links = _list_choices(query, task.subject, "doubtful", DOUBT_LABELS)
+    links = _make_filter_links(query, task.subject, "doubtful", DOUBT_LABELS)
     if sort_name:
-        links += _list_choices(query, task.subject, "sort", {sort_name: "least certain first"})
+        links += _make_filter_links(query, task.subject, "sort", {sort_name: "least certain first"})
     return links
 
 
@@ -302,7 +302,7 @@ def _rows_values(
     displayed_names = [name for name in page.column_names if name not in empty_names]
     column_choices = []
     if page.available_names:
-        column_choices = columns.list_choices(
+        column_choices = columns.make_column_menu(
             displayed_names,
             [name for name in page.available_names if name not in displayed_names],
             query.pin,

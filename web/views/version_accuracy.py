@@ -60,19 +60,20 @@ def get_accuracy(
 
 
 def find_version_accuracy(
-    store: Store, task: Task, a: str, b: str, *, doubtful_below: float
+    store: Store, task: Task, first_version: str, second_version: str, *, doubtful_below: float
 ) -> VersionAccuracy | None:
     """Return the accuracy of two versions; None if there is nothing to compare yet.
 
     If no answer is labelled, nothing is measured: the result is None, or an empty `VersionAccuracy`
-    if at least two versions have answers, so that the page can say how to label. If `a` and `b` are
-    the same version, it is measured alone, and the result has an error message.
+    if at least two versions have answers, so that the page can say how to label. If both are the
+    same version, it is measured alone, and the result has an error message.
 
     Args:
         store: The database.
         task: The task.
-        a: A version with answers, or "" for the default: the newest two with labelled answers.
-        b: The other version, or "" to measure only `a`.
+        first_version: A version with answers, or "" for the default: the newest two with labelled
+            answers.
+        second_version: The other version, or "" to measure only `first_version`.
         doubtful_below: Answers with a lower confidence are doubtful.
 
     Raises:
@@ -83,13 +84,13 @@ def find_version_accuracy(
         return VersionAccuracy() if len(choices.answered) > 1 else None
 
     error_message = ""
-    texts: Sequence[str] = (a, b)
-    if not any(texts):
-        texts = choices.labelled[-2:]
-    elif a == b:
-        texts = (a,)
+    versions: Sequence[str] = (first_version, second_version)
+    if not any(versions):
+        versions = choices.labelled[-2:]
+    elif first_version == second_version:
+        versions = (first_version,)
         error_message = SAME_VERSION_MESSAGE
-    report = store.query(measure_versions, task, texts, doubtful_below=doubtful_below)
+    report = store.query(measure_versions, task, versions, doubtful_below=doubtful_below)
     unasked_version = _find_unasked_version(choices, report, task.version_label)
     return VersionAccuracy(choices.labelled, report, unasked_version, error_message)
 

@@ -80,7 +80,7 @@ def test_without_like_batches_the_documented_times_hold(
     """Google aims at 24 hours and ends a batch after 48 hours."""
     assert measure(batch, times, minutes=24 * 60 - 1).describe() == ""
     wait = measure(batch, times, minutes=24 * 60 + 1)
-    assert wait.like_batches == 0
+    assert wait.similar_batch_count == 0
     assert wait.describe(checked_at=NOW + timedelta(hours=25)) == (
         "longer than Google's target of 24 h; checked again at 2026-11-21 13:00 UTC; "
         "expires at 2026-11-22 12:00 UTC"
