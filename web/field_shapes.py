@@ -311,7 +311,8 @@ def _parse_quotation(_shape: FieldShape, text: str, path: str) -> str:
 def _parse_json(_shape: FieldShape, text: str, path: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    # Deep brackets exceed the depth of the parser.
+    except (ValueError, RecursionError) as error:
         raise InputError(f"this is not valid JSON: {error}", field=path) from None
 
 

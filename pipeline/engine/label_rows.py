@@ -141,12 +141,16 @@ def match_columns(task: Task, source: FileSource, grid: Grid) -> LabelColumns:
         for name in other_names
         if name not in listed_names and not _is_known_column(task, name)
     ]
-    known_names = [*task.rows.key_columns, *filter(None, [grid.review_name]), *grid.value_makers]
+    known_names = [
+        *task.rows.key_columns,
+        *filter(None, [grid.judgements.review_name]),
+        *grid.value_makers,
+    ]
     faults = [
         LabelFault(1, name, _describe_unknown_column(name, list(fields), known_names))
         for name in unknown_names
     ]
-    field_column = f"{_ANSWER_PREFIX}{grid.review_name}"
+    field_column = f"{_ANSWER_PREFIX}{grid.judgements.review_name}"
     if review in fields and field_column not in names:
         # An export has the field under its own name; its values would mark rows as reviewed.
         message = f"this marks rows as reviewed; name the column of the field {field_column!r}"
