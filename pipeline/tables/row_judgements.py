@@ -67,7 +67,8 @@ class RowJudgements:
         """
         command = CommandHint("tag", task=preference.task, mode="decide")
         self._missing_hint = missing_hint or HintTemplate(
-            "decision models give confidences of closed fields: `{}`", command
+            "decision models give confidences of closed fields: `{}`",
+            command,
         )
         self._tx = tx
         self._preference = preference
@@ -184,8 +185,11 @@ class RowJudgements:
         """
         item_id = self.doubts.item_id
         least_probability = answers.preferred_of_row(
-            self._preference, item_id, cast(LEAST_PROBABILITY, Text)
+            self._preference,
+            item_id,
+            cast(LEAST_PROBABILITY, Text),
         )
+        # A cell is a member of a JSON document.
         least_document = literal(f'{{"{CONFIDENCE}": ') + least_probability + "}"
         document = answers.preferred_of_row(self._preference, item_id, "confidences")
         cells = {
