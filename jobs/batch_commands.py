@@ -232,11 +232,17 @@ def batch_poll(
     """
     labels = ws.task.labels
     if held_batch is not None:
-        message = held_batches.download_held_result(ws, held_batch)
+        message = "the API sent another result, which replaced the old result"
         next_command = labels.command("batch-ingest")
+        next_hint = f"Next: {next_command}"
+        if not held_batches.replace_held_result(ws, held_batch):
+            message = "the API sent the same bytes again, so it is still held"
+            # `status` proposes the same, because Gemini may send another file later.
+            next_command = labels.command("batch-poll", again=held_batch)
+            next_hint = f"Next: {held_batches.describe_ways_out(held_batch, labels)}"
         return CommandReport(
             {"batch": held_batch, "said": message, "next": str(next_command)},
-            f"batch {held_batch}: {message}. Next: {next_command}",
+            f"batch {held_batch}: {message}. {next_hint}",
         )
 
     report = poll.poll_batches(ws, should_wait=wait)

@@ -47,6 +47,7 @@ from jobs.output import (
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.states import describe_reason
 from pipeline.core.text import format_usd, join_first, plural, split_names
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
@@ -587,7 +588,7 @@ def parked(ws: WorkspaceSession) -> CommandReport:
         return CommandReport([], f"no {row_noun} is parked")
 
     document = [row.__dict__ for row in parked_rows]
-    cells = [(row.name, row.reason, row.since) for row in parked_rows]
+    cells = [(row.name, describe_reason(row.reason), row.since) for row in parked_rows]
     return CommandReport(document, TextTable((row_noun, "reason", "since"), cells))
 
 

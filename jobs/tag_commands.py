@@ -40,7 +40,7 @@ from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport
 from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
-from pipeline.core.states import Mode, is_unsupported
+from pipeline.core.states import Mode, describe_reason, is_unsupported
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
@@ -203,10 +203,15 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
     if report.ingested or not (live_report or report.under_way):
         line = f"{report.answered_rows:,} {labels.answered}"
         if report.ingested:
+            batches_cost = sum(summary.batch.cost or 0.0 for summary in report.ingested)
             line += f" in {plural(len(report.ingested), 'batch', 'batches')}"
+            line += f" for {format_usd(batches_cost)}"
         if report.parked:
             line += f", {report.parked:,} parked"
-        lines.append(f"{line}, {format_usd(report.spent)} spent")
+        # The cost of the batches does not contain the calls for moved rows.
+        if report.moved_rows or not report.ingested:
+            line += f", {format_usd(report.spent)} spent since the run began"
+        lines.append(line)
 
     if live_report is not None:
         lines.append(_live_line(report, live_report, labels))
@@ -252,7 +257,7 @@ def _warn_of_unanswered_rows(
     """
     if report.live is not None:
         for row_name, reason in report.live.first_failures:
-            display.warn(f"{row_name}: {reason}")
+            display.warn(f"{row_name}: {describe_reason(reason)}")
 
     if report.budget_message:
         remaining = plural(report.left, f"{labels.singular} is", f"{labels.plural} are")
@@ -296,7 +301,7 @@ def _list_failures(live_report: LiveReport) -> list[str]:
         elif is_unsupported(reason):
             parts.append(f"{count:,} parked: {reason}")
         else:
-            parts.append(f"{count:,} failed ({reason})")
+            parts.append(f"{count:,} failed ({describe_reason(reason)})")
     return parts
 
 

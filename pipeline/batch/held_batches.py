@@ -115,8 +115,8 @@ def _record_acceptance(ws: WorkspaceSession, number: int) -> None:
         batches.accept_held(tx, batch, now=ws.now())
 
 
-def download_held_result(ws: WorkspaceSession, number: int) -> str:
-    """Download the result of a held batch again, under its lock; return the effect in words.
+def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
+    """Download the result of a held batch again, under its lock; return whether it differs.
 
     A batch is held if its result gives replies to the wrong requests. Other bytes replace the
     result file, and the hold ends. The same bytes change nothing.
@@ -148,14 +148,14 @@ def download_held_result(ws: WorkspaceSession, number: int) -> str:
             fetch_result(ws, batch, part)
             draft = files.sync_part(part)
             if draft.sha256 == batch.result_sha256:
-                return "the API sent the same bytes again, so it is still held"
+                return False
             lock.raise_if_lost()
             with ws.store.write() as tx:
                 batches.replace_result(tx, batch, draft, now=ws.now())
             files.rename_sealed(draft, path)
         finally:
             part.unlink(missing_ok=True)
-    return "the API sent another result, which replaced the old result"
+    return True
 
 
 def _check_task(task: Task, batch: BatchRow, *, batch_task: Task) -> None:

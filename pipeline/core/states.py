@@ -133,6 +133,18 @@ def is_unsupported(reason: str) -> bool:
     return reason.startswith(UNSUPPORTED_REASON)
 
 
+# Between the reason why a row is parked and its last failure.
+LAST_FAILURE_INTRODUCTION = "; last: "
+# The most frequent code of a failure, and its words.
+_INVALID_CODE = "does-not-validate"
+_INVALID_WORDS = "invalid answer"
+
+
+def describe_reason(reason: str) -> str:
+    """Return a stored reason of a failed request or row in words for people."""
+    return reason.replace(_INVALID_CODE, _INVALID_WORDS)
+
+
 class Outcome(StrEnum):
     """The outcome of a request. Every request of an ingested batch has exactly one outcome."""
 

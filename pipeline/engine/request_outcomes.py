@@ -24,7 +24,7 @@ from pipeline.core.declaration import ECHO_FIELD
 from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
 from pipeline.core.settings import Settings
-from pipeline.core.states import UNSUPPORTED_REASON, Mode, Outcome
+from pipeline.core.states import LAST_FAILURE_INTRODUCTION, UNSUPPORTED_REASON, Mode, Outcome
 from pipeline.engine import echo
 from pipeline.engine.closed_questions import (
     choose_response_parser,
@@ -569,15 +569,16 @@ def _find_parked_reasons(
             reasons[row_id] = _attempts_reason(request_outcome, charged_counts[row_id])
         elif service_failure_counts.get(row_id, 0) >= max_service_failures:
             reason = service_reason.format(n=service_failure_counts[row_id])
-            reasons[row_id] = f"{reason}; last: {_describe_failure(request_outcome)}"
+            reasons[row_id] = (
+                f"{reason}{LAST_FAILURE_INTRODUCTION}{_describe_failure(request_outcome)}"
+            )
     return reasons
 
 
 def _attempts_reason(request_outcome: RequestOutcome, attempt_count: int) -> str:
     """Return why a row with too many failed attempts is parked; it says if quotes were missing."""
-    reason = (
-        f"{MAX_ATTEMPTS_REASON.format(n=attempt_count)}; last: {_describe_failure(request_outcome)}"
-    )
+    attempts_reason = MAX_ATTEMPTS_REASON.format(n=attempt_count)
+    reason = f"{attempts_reason}{LAST_FAILURE_INTRODUCTION}{_describe_failure(request_outcome)}"
     unquoted_reason = request_outcome.reason.partition('"')[0]
     if (
         request_outcome.reason.startswith(NO_QUOTE_REASON)

@@ -243,7 +243,9 @@ def build_refusal(
     if code not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
         return RefusedError(message, code=code, status=status)
 
-    hint = "check the rights of the key; it may be deleted, or belong to another project"
+    hint = (
+        "check the rights of the key; what was asked for may be deleted, or be of another project"
+    )
     if UNUSABLE_MODEL_PATTERN.search(quoted_text):
         hint = (
             "this project cannot use the model; "
@@ -360,7 +362,7 @@ def _build_throttling_error(
     if retry_after_s:
         hint = f"run the same command again in {retry_after_s:.0f} s"
     else:
-        hint = "run the same command again when running batches are finished"
+        hint = "run the same command again later; batches at Gemini count towards the quota, too"
     # Refusals of a full queue name neither a quota nor a delay (issues of 2025 and 2026).
     is_queue_full = not quota_failures and not retry_after_s
     return ThrottledError(

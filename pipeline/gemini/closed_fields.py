@@ -13,6 +13,7 @@
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -210,6 +211,9 @@ def _read_probabilities(
 ) -> dict[str, float]:
     """Return the probability of each option in an answer; options may be missing.
 
+    Probabilities that sum to more than 1 contradict each other. They are divided by their sum, so
+    that a confidence is never higher than the reply supports.
+
     Raises:
         ValueError: A probability is invalid, or an option was not asked.
     """
@@ -218,7 +222,9 @@ def _read_probabilities(
         if option_id not in asked_options:
             raise ValueError(f"{question_id}: {make_excerpt(option_id)!r} is not an option")
         probabilities[option_id] = read_probability(probability, question_id)
-    return probabilities
+
+    divisor = max(1.0, math.fsum(probabilities.values()))
+    return {option_id: share / divisor for option_id, share in probabilities.items()}
 
 
 def read_probability(value: Any, question_id: str) -> float:

@@ -23,7 +23,13 @@ from pipeline.batch.move import list_waiting_moves
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
-from pipeline.core.states import BatchState, Mode, is_unsupported
+from pipeline.core.states import (
+    LAST_FAILURE_INTRODUCTION,
+    BatchState,
+    Mode,
+    describe_reason,
+    is_unsupported,
+)
 from pipeline.core.text import plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
@@ -425,9 +431,8 @@ def _describe_failures(data: Path, task: Task, reasons: Mapping[str, str]) -> di
     Args:
         reasons: For each row id the reason why the row failed or is parked.
     """
-    # The text after a colon is about a single row.
     short_reasons = (
-        reason.partition(": ")[0] for reason in reasons.values() if not is_unsupported(reason)
+        _shorten_reason(reason) for reason in reasons.values() if not is_unsupported(reason)
     )
     reason_counts = Counter(reason[:MAX_REASON_CHARACTERS] for reason in short_reasons)
     newest_report = next(iter(read_report_documents(data, task.name, limit=1)), None)
@@ -445,6 +450,16 @@ def _describe_failures(data: Path, task: Task, reasons: Mapping[str, str]) -> di
         "gates": failed_gates,
         "report": report_path,
     }
+
+
+def _shorten_reason(reason: str) -> str:
+    """Return a reason in words and without its part about a single row, which follows a colon.
+
+    The kind of the last failure is kept: `it failed 2 times; last: invalid answer`.
+    """
+    cause, introduction, last_failure = reason.partition(LAST_FAILURE_INTRODUCTION)
+    short_cause = cause.partition(": ")[0]
+    return describe_reason(f"{short_cause}{introduction}{last_failure.partition(': ')[0]}")
 
 
 def _to_stale_rows(task: Task, count: int, since: datetime | None) -> dict[str, Any]:

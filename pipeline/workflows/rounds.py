@@ -23,8 +23,15 @@ from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import ProgressBar
-from pipeline.core.states import OPEN_STATES, BatchState, Mode, RemoteState, remote_state
-from pipeline.core.text import plural
+from pipeline.core.states import (
+    OPEN_STATES,
+    BatchState,
+    Mode,
+    RemoteState,
+    describe_reason,
+    remote_state,
+)
+from pipeline.core.text import plural, shorten
 from pipeline.engine import claiming
 from pipeline.engine.duplicates import count_waiting_rows
 from pipeline.engine.session import WorkspaceSession
@@ -42,7 +49,7 @@ MIN_SHOWN_COST_USD = 0.00005
 MIN_SHOWN_WAIT_S = 5.0
 # Most replies arrive within this time.
 MIN_SHOWN_SILENCE_S = 5.0
-MAX_SHOWN_REASON_CHARS = 60
+MAX_SHOWN_REASON_CHARS = 90
 HOPELESS_ANSWERS_REASON = HintTemplate(
     "the answers fail a quality gate by far, so no more rows were sent; {} sends them anyway",
     OptionHint(skip_pilot=True),
@@ -739,13 +746,14 @@ def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     """
     notes = [f"{live_report.max_parallel_calls} at once"]
     if live_report.service_failure:
-        notes.append(f"Gemini fails ({live_report.service_failure[:MAX_SHOWN_REASON_CHARS]})")
+        failure = live_report.service_failure.removeprefix("Gemini failed on the request to ")
+        notes.append(f"Gemini fails ({shorten(failure, MAX_SHOWN_REASON_CHARS)})")
     elif live_report.silent_s >= MIN_SHOWN_SILENCE_S:
         notes.append(f"no reply for {live_report.silent_s:.0f} s")
     if MIN_SHOWN_WAIT_S <= live_report.pause_s < math.inf:
         notes.append(f"waits {live_report.pause_s:.0f} s for the API")
     if live_report.failed:
-        failure = live_report.newest_failure[:MAX_SHOWN_REASON_CHARS]
+        failure = shorten(describe_reason(live_report.newest_failure), MAX_SHOWN_REASON_CHARS)
         notes.append(f"{live_report.failed.total()} failed ({failure})")
     if live_report.cost >= MIN_SHOWN_COST_USD:
         notes.append(f"${live_report.cost:.4f}")

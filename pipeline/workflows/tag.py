@@ -403,9 +403,9 @@ def _print_tag_estimate(
         ws.display.say(estimate.late_move.description)
     for warning in estimate.mode_estimates[report.mode].warnings:
         ws.display.warn(warning)
-    if estimate.decide is not None and estimate.decide.is_cheaper_than(
-        estimate.mode_estimates[report.mode]
-    ):
+    # The printed cost contains prepared batches, and decisions would not ask about their rows.
+    decide = None if estimate.waiting.requests else estimate.decide
+    if decide is not None and decide.is_cheaper_than(estimate.mode_estimates[report.mode]):
         ws.display.say(estimate.decide_proposal)
 
     with ws.store.read() as tx:

@@ -763,3 +763,20 @@ def test_ask_confirms_the_price_of_decisions(served_workspace: Workspace) -> Non
             other_count = refused_run.stderr.count("gemini-3.5-flash-lite: 9 rows, estimated $")
             assert other_count == (fields != closed_fields)
             assert "not confirmed; nothing was asked" in refused_run.stderr
+
+
+def test_decisions_are_not_compared_with_prepared_batches(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """The printed price of a batch contains prepared rows, which decisions would not ask about."""
+    declare(served_tickets, MIXED_FIELDS, 12)
+    outside_server.instead = lambda call: (
+        (429, {}, b'{"error": {"code": 429}}') if call.endswith(":batchGenerateContent") else None
+    )
+    proposal = "--mode decide asks"
+    assert proposal in served_tickets.run_command("tag", mode="batch", code="any").stderr
+
+    write_tickets(served_tickets, [f"The lamp of room {number} hums." for number in range(14)])
+    error_output = served_tickets.run_command("tag", mode="batch", code="any").stderr
+    assert "14 rows" in error_output
+    assert proposal not in error_output

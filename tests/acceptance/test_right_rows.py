@@ -151,7 +151,11 @@ def test_a_result_that_is_downloaded_again(
 ) -> None:
     """The same result is still held, and another result ends the hold."""
     hold_batch(served_workspace, outside_server, rotate)
-    assert "same bytes" in served_workspace.run_command("poll", again=1).stdout
+    poll_output = served_workspace.run_command("poll", again=1).stdout
+    assert "same bytes" in poll_output
+    next_command = served_workspace.status()["next"]
+    assert next_command.endswith("batch-poll --again 1")
+    assert f"Next: `{next_command}`" in poll_output
     served_workspace.run_command("ingest", code=HELD)
 
     lines = [json.dumps(reply) for reply in turn_back(served_workspace.sealed_replies(1))]

@@ -421,3 +421,13 @@ def test_report_of_a_run_is_written_in_the_workspace(workspace: Workspace) -> No
     workspace.import_people(21)
     report = run_tag(workspace, mode="live")
     assert Path(report["report"]).is_relative_to(workspace.data)
+
+
+def test_answered_line_has_the_cost_of_the_named_batches(served_workspace: Workspace) -> None:
+    """Batches that an earlier command sent cost what they cost, also if this one spent nothing."""
+    served_workspace.import_people(4)
+    served_workspace.run_command("submit")
+    output = served_workspace.run_command("tag", mode="batch", wait=True).stdout
+    [batch] = served_workspace.read_json("batches")
+    assert batch["cost"] > 0
+    assert output.startswith(f"4 tagged in 1 batch for ${batch['cost']:.4f}")

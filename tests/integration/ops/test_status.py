@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.ops import status
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 
@@ -109,3 +110,19 @@ def test_batches_lists_only_those_of_a_named_task(
     assert all_tasks[1] == "reviews"
     assert list_tasks("reviews") == all_tasks[1:]
     assert list_tasks("experts") == all_tasks[:1]
+
+
+@pytest.mark.parametrize(
+    ("reason", "short_reason"),
+    [
+        (
+            "it failed 2 times; last: does-not-validate: tone: no",
+            "it failed 2 times; last: invalid answer",
+        ),
+        ("it failed 2 times; last: error 14: busy: x", "it failed 2 times; last: error 14"),
+        ("the key: is wrong", "the key"),
+    ],
+)
+def test_shortened_reasons_keep_the_last_failure(reason: str, short_reason: str) -> None:
+    """Only the part about a single row is removed."""
+    assert status._shorten_reason(reason) == short_reason

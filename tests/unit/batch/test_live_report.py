@@ -32,6 +32,19 @@ def test_progress_names_the_newest_failure() -> None:
     assert [row_id for row_id, _ in report.first_failures] == ["0", "1", "2"]
 
 
+def test_progress_shows_the_code_of_a_failing_service() -> None:
+    """A long message is shortened after its code, and ends with an ellipsis."""
+    report = LiveReport()
+    report.service_failure = (
+        "Gemini failed on the request to ask gemini-3.5-flash-lite (503 UNAVAILABLE): "
+        + "busy " * 30
+    )
+    bar = _Bar()
+    rounds._show_live_progress(bar, report)
+    assert "Gemini fails (ask gemini-3.5-flash-lite (503 UNAVAILABLE): busy" in bar.note
+    assert bar.note.endswith("…)")
+
+
 def test_progress_after_an_interrupt_has_no_kept_failure() -> None:
     """If all failed calls were interrupted, none is kept, and the line is still shown."""
     report = LiveReport(interrupted=True)

@@ -265,6 +265,25 @@ def test_an_answer_that_was_not_asked_is_invalid() -> None:
     assert reply.reason == "does-not-validate: colour: was not asked"
 
 
+@pytest.mark.parametrize(
+    ("praise", "blame", "confidence"),
+    [(1, 1, 0.5), (0.99, 0.8, 0.4469), (0.3, 0.7, 0.7), (0.1, 0.2, 0.2), (0.3001, 0.7, 0.6999)],
+)
+def test_probabilities_above_one_in_all_are_divided_by_their_sum(
+    praise: float, blame: float, confidence: float
+) -> None:
+    """A contradictory reply makes no confidence that is higher than the reply supports."""
+    answers = {"tone": _choice("blame", {"praise": praise, "blame": blame})}
+    assert _parse_tone(answers).confidences == {"tone": confidence}
+
+
+def test_levels_above_one_in_all_are_divided_by_their_sum() -> None:
+    """Three levels that are all certain have a third of the probability each."""
+    answers = {"stars": _score({"0": 1, "1": 1, "2": 1})}
+    reply = parse_decisions({"answers": answers}, Ticket, ("stars",))
+    assert (reply.text, reply.confidences) == ('{"stars": 1}', {"stars": 0.3333})
+
+
 @pytest.mark.parametrize("probabilities", [{}, {"5": 0.2}, {"-1": 0.2}, {"1": None}, [0.5, 0.5]])
 def test_levels_that_were_not_asked_are_invalid(probabilities: Any) -> None:
     """The levels of a score are the indexes of its criteria."""

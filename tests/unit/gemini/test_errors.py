@@ -47,3 +47,11 @@ def test_one_daily_quota_among_others_counts() -> None:
     error = build_refusal(429, {"error": {"details": details}}, action="x", key="k", now=NOW)
     assert isinstance(error, ThrottledError)
     assert error.resets_at == datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+
+
+def test_hints_of_refusals_name_what_is_meant() -> None:
+    """A full quota does not presume running batches, and a refused file is not called the key."""
+    full = build_refusal(429, {}, action="create batch b", key="k", now=NOW)
+    assert full.hint.startswith("run the same command again later")
+    forbidden = build_refusal(403, {}, action="read files/x", key="k", now=NOW)
+    assert "what was asked for may be deleted" in forbidden.hint
