@@ -558,7 +558,7 @@ def start_asking(
         if not open_ids:
             raise RequestRefusedError(
                 409,
-                "the row is claimed or empty; nothing was changed",
+                "the row is claimed, or is empty; nothing was changed",
             )
 
     def ask_reopened_rows(display: BackgroundJob) -> dict[str, Any]:
