@@ -57,8 +57,10 @@ _GEMINI_NAMES = """
     2.5-flash 2.5-flash-lite 2.5-pro 3.1-flash-lite 3.1-pro-preview 3.5-flash-lite 3.5-flash
     3.6-flash 3.7-flash 3.8-flash
 """
-_GENERATION_MODELS = [Model(f"gemini-{name}") for name in _GEMINI_NAMES.split()]
-_GENERATION_MODELS.append(Model("findable-local-1"))
+_GENERATION_MODELS = [
+    *(Model(f"gemini-{name}") for name in _GEMINI_NAMES.split()),
+    Model("findable-local-1"),
+]
 _EMBEDDING_MODELS = [
     Model("gemini-embedding-001", _EMBED_METHODS, 2_048, 1),
     Model("gemini-embedding-2", _EMBED_METHODS, 8_192, 1),
@@ -88,12 +90,12 @@ def find_model(name: str, method: str, version: str = "v1beta") -> Model:
     """
     model = MODELS.get(name.removeprefix("models/"))
     if model is None or method not in model.methods:
-        message = (
+        raise ApiError(
+            404,
             f"models/{name} is not found for API version {version}, or is not supported for "
             f"{method}. Call ListModels to see the list of available models and their supported "
-            f"methods."
+            f"methods.",
         )
-        raise ApiError(404, message)
 
     return model
 

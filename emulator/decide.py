@@ -58,8 +58,8 @@ class Decision:
         """
         count = estimate_tokens(self.text) + self.image_count * IMAGE_TOKENS
         for question_id, question in self.questions.items():
-            words = [question_id, question.instructions, *question.criteria]
-            words += question.criteria.values()
+            meanings = question.criteria.values()
+            words = [question_id, question.instructions, *question.criteria, *meanings]
             count += estimate_tokens(" ".join(words))
         return count
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from emulator.answers.encoder import WIDTH, encode
 from emulator.catalogue import Model, find_model
-from emulator.messages import invalid_argument
+from emulator.messages import invalid_argument, join_text_parts
 
 # Requests in one batchEmbedContents call (customary limit, read 2026-11).
 MAX_BATCH_REQUESTS = 100
@@ -17,8 +17,7 @@ def get_embedding_text(request: Mapping[str, Any]) -> str:
     Raises:
         ApiError: 400, if the text is blank or the requested width is not in 1 to `WIDTH`.
     """
-    parts = request.get("content", {}).get("parts", [])
-    text = "\n".join(part["text"] for part in parts if "text" in part)
+    text = join_text_parts(request.get("content", {}))
     if not text.strip():
         raise invalid_argument(
             "* EmbedContentRequest.content: content is empty; the local engine embeds text only.",

@@ -21,7 +21,7 @@ from emulator.answers.concepts import extract_concepts
 from emulator.answers.tags import tag_text
 from emulator.catalogue import MODEL_VERSION, STAND_IN_VERSION, TAGGER_VERSION, Model
 from emulator.media import ImageFeatures
-from emulator.messages import invalid_argument
+from emulator.messages import invalid_argument, join_text_parts
 from emulator.schema import SchemaNode, parse_response_schema
 
 # The engine's own measure of a token. Google's manual gives about four characters (Tokens guide,
@@ -250,24 +250,30 @@ def _find_concepts(request: Mapping[str, Any], list_node: SchemaNode) -> list[di
     """Return the concepts of a request, each with the members that the schema asks for.
 
     Their number is at most that of the list's bounds, and at least that if the text has enough
-    words. The lists in a concept are cut to their maximum in the schema. A type that the schema
-    does not allow becomes "other", or the schema's last choice if "other" is not allowed either.
+    words.
     """
     members = dict(list_node.items.members) if list_node.items else {}
     max_concepts = MAX_CONCEPTS if list_node.max_size is None else list_node.max_size
     min_concepts = min(max(list_node.min_size, MIN_CONCEPTS), max_concepts)
     text = _get_user_text(CONCEPT_SECTIONS, request)
 
-    entries = []
-    for concept in extract_concepts(text, min_count=min_concepts, max_count=max_concepts):
-        entry = {name: concept[name] for name in members}
-        for name, member in members.items():
-            if member.kind == "ARRAY":
-                entry[name] = entry[name][: member.max_size]
-            elif member.choices and entry[name] not in member.choices:
-                entry[name] = "other" if "other" in member.choices else member.choices[-1]
-        entries.append(entry)
-    return entries
+    return [
+        {name: _fit_concept_member(concept[name], member) for name, member in members.items()}
+        for concept in extract_concepts(text, min_count=min_concepts, max_count=max_concepts)
+    ]
+
+
+def _fit_concept_member(value: Any, member: SchemaNode) -> Any:
+    """Return a member of a concept as the schema allows it.
+
+    A list is cut to its maximum. A text that is not an allowed choice becomes "other", or the last
+    choice if "other" is not allowed either.
+    """
+    if member.kind == "ARRAY":
+        return value[: member.max_size]
+    if not member.choices or value in member.choices:
+        return value
+    return "other" if "other" in member.choices else member.choices[-1]
 
 
 def _get_user_text(section_names: Sequence[str], request: Mapping[str, Any]) -> str:
@@ -289,11 +295,10 @@ def _get_user_text(section_names: Sequence[str], request: Mapping[str, Any]) -> 
 def _list_user_turns(request: Mapping[str, Any]) -> list[str]:
     """Return the text of each content that the user wrote, in order; "" without text.
 
-    A content without a role is the user's. Text parts are joined by line breaks.
+    A content without a role is the user's.
     """
-    turns = []
-    for content in request.get("contents", []):
-        if content.get("role", "user") == "user":
-            texts = [part["text"] for part in content.get("parts", []) if "text" in part]
-            turns.append("\n".join(texts))
-    return turns
+    return [
+        join_text_parts(content)
+        for content in request.get("contents", [])
+        if content.get("role", "user") == "user"
+    ]

@@ -236,7 +236,6 @@ def _find_main_colours(image: "PillowImage") -> tuple[str, ...]:
     names, areas = np.unique(pixel_names, return_counts=True)
     order = np.argsort(-areas, kind="stable")
     min_area = _MIN_COLOUR_SHARE * len(pixel_names)
-    main_indexes = [index for index in order if areas[index] >= min_area][:_MAX_COLOURS]
-    if not main_indexes:
-        main_indexes = [order[0]]
+    large_indexes = [index for index in order if areas[index] >= min_area]
+    main_indexes = large_indexes[:_MAX_COLOURS] or order[:1]
     return tuple(str(names[index]) for index in main_indexes)

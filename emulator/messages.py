@@ -86,13 +86,12 @@ def _field_types(**names_by_type: str) -> dict[str, str]:
         names_by_type: Field names separated by blanks, by their type: `string="a b"` gives a and b
             the type `string`. A keyword `string_many` gives the list type `[]string`.
     """
-    types_by_name = {}
+    types_by_name: dict[str, str] = {}
     for keyword, names in names_by_type.items():
         field_type = keyword
         if keyword.endswith("_many"):
             field_type = f"[]{keyword.removesuffix('_many')}"
-        for name in names.split():
-            types_by_name[name] = field_type
+        types_by_name |= dict.fromkeys(names.split(), field_type)
     return types_by_name
 
 
@@ -219,6 +218,11 @@ def decode_base64(text: str) -> bytes | None:
     return None
 
 
+def join_text_parts(content: Mapping[str, Any]) -> str:
+    """Return the text parts of a Content message, joined by line breaks; "" without text."""
+    return "\n".join(part["text"] for part in content.get("parts", []) if "text" in part)
+
+
 def _parse_list(element_type: str, value: object, *, path: str) -> list[Any]:
     if not isinstance(value, list):
         raise _type_error(value, path, f"a list of {element_type}")
@@ -312,10 +316,8 @@ def _type_error(value: object, path: str, expected: str) -> FieldError:
 def _unknown_name_error(name: str, path: str) -> FieldError:
     """Return the error of an unknown member of the message at `path`."""
     location = f" at {path!r}" if path else ""
-    unknown_name = f'Unknown name "{name}"{location}'
-    message = f"Invalid JSON payload received. {unknown_name}: Cannot find field."
     return FieldError(
-        message,
+        f'Invalid JSON payload received. Unknown name "{name}"{location}: Cannot find field.',
         name=name,
         path=path or name,
         line_message=f"no such field: {name!r}",

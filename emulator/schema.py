@@ -56,9 +56,9 @@ class SchemaNode:
     # Items of an ARRAY or characters of a STRING.
     min_size: int = 0
     max_size: int | None = None
-    # Bounds of an INTEGER or NUMBER, inclusive.
-    minimum: float | None = None
-    maximum: float | None = None
+    # Bounds of an INTEGER or NUMBER, inclusive; infinite if there is no bound.
+    minimum: float = -math.inf
+    maximum: float = math.inf
     # `format` of a STRING, for example "date-time".
     format: str = ""
 
@@ -195,16 +195,16 @@ def _parse_object(node: SchemaNode, schema: Mapping[str, Any], path: str, depth:
 
     ordering = schema.get("propertyOrdering") or ()
     ordered_names = [name for name in ordering if name in properties]
-    members = []
-    for name in dict.fromkeys([*ordered_names, *properties]):
-        member = _parse_schema(
+    members = {
+        name: _parse_schema(
             properties[name],
             _split_name(name),
             f"{path}.properties[{name}]",
             depth + 1,
         )
-        members.append((name, member))
-    return replace(node, members=tuple(members))
+        for name in dict.fromkeys([*ordered_names, *properties])
+    }
+    return replace(node, members=tuple(members.items()))
 
 
 def _parse_array(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: int) -> SchemaNode:
@@ -268,7 +268,7 @@ def _add_number_bounds(
     described_bounds: Mapping[str, float],
     path: str,
 ) -> SchemaNode:
-    """Return a copy of a node with the bounds of a number, which are inclusive or None.
+    """Return a copy of a node with the bounds of a number, which are inclusive or infinite.
 
     The bounds of an INTEGER are rounded inwards.
 
@@ -304,11 +304,7 @@ def _add_number_bounds(
     if minimum > maximum:
         raise _schema_error(path, f": minimum {minimum} is above maximum {maximum}.")
 
-    return replace(
-        node,
-        minimum=minimum if minimum > -math.inf else None,
-        maximum=maximum if maximum < math.inf else None,
-    )
+    return replace(node, minimum=minimum, maximum=maximum)
 
 
 def _add_sizes(

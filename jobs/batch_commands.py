@@ -263,8 +263,10 @@ def _format_poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
     parts = []
     if report.downloaded:
         parts.append(f"{plural(len(report.downloaded), 'batch', 'batches')} downloaded")
-    for number, reason in report.failed.items():
-        parts.append(f"batch {number} failed ({reason}), its {labels.plural} can be asked again")
+    parts += [
+        f"batch {number} failed ({reason}), its {labels.plural} can be asked again"
+        for number, reason in report.failed.items()
+    ]
     if report.waiting:
         parts.append(f"{plural(len(report.waiting), 'batch is', 'batches are')} not over yet")
 

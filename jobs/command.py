@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,13 +69,12 @@ class ClickCommand(click.Command):
         params += [param.option for param in entry.params if isinstance(param, NamedArgument)]
 
         used_names = {param.name for param in entry.params}
-        for param in params:
-            used_names.update(param.opts)
-        setting_options = []
-        for setting_name in OPTION_SETTINGS:
-            option = _make_setting_option(setting_name)
-            if used_names.isdisjoint({option.name, *option.opts}):
-                setting_options.append(option)
+        used_names.update(chain.from_iterable(param.opts for param in params))
+        setting_options = [
+            option
+            for option in map(_make_setting_option, OPTION_SETTINGS)
+            if used_names.isdisjoint({option.name, *option.opts})
+        ]
 
         super().__init__(name, params=[*params, *setting_options], help=entry.function.__doc__)
 
@@ -381,15 +381,15 @@ def parse_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
         InputError: An option is unknown, allowed only on a command line, missing or invalid; the
             error's `field` names it.
     """
-    params_by_name = {}
-    for variable, param in entry.variables.items():
-        name = variable.lower()
-        if name not in entry.local_options:
-            params_by_name[name] = param
-
-    values: dict[str, Any] = {}
-    for param in entry.params:
-        values[str(param.name)] = None if param.required else param.get_default(FORM_CONTEXT)
+    params_by_name = {
+        variable.lower(): param
+        for variable, param in entry.variables.items()
+        if variable.lower() not in entry.local_options
+    }
+    values: dict[str, Any] = {
+        str(param.name): None if param.required else param.get_default(FORM_CONTEXT)
+        for param in entry.params
+    }
 
     for name, text in form.items():
         if name not in params_by_name:

@@ -478,11 +478,11 @@ def format_targets(*, has_all: bool) -> str:
 
 def _command_lines(names: Iterable[str]) -> list[str]:
     """Return a line for each command: its name, summary and example."""
-    lines = []
-    for name in names:
-        command = COMMANDS[name]
-        lines.append(f"  {name:<13} {command.summary} {command.example}".rstrip())
-    return lines
+    commands = {name: COMMANDS[name] for name in names}
+    return [
+        f"  {name:<13} {command.summary} {command.example}".rstrip()
+        for name, command in commands.items()
+    ]
 
 
 if __name__ == "__main__":

@@ -308,8 +308,10 @@ def _images_output(report: images.ImagesImportReport) -> list[Any]:
     if report.missing_files:
         missing = plural(report.missing_files, "image is", "images are")
         notes.append(f"{missing} no longer in the folder and not asked about")
-    for reason, count in report.skipped_counts.items():
-        notes.append(f"{plural(count, 'file')} left out: {reason}")
+    notes += [
+        f"{plural(count, 'file')} left out: {reason}"
+        for reason, count in report.skipped_counts.items()
+    ]
     output: list[Any] = [partial(Terminal().say, f"note: {note}") for note in notes]
 
     if report.total:
@@ -570,9 +572,10 @@ def _estimate_output(estimate: "Preflight", row_count: int, asked_mode: str) -> 
 
     output: list[Any] = [line]
     for mode, mode_estimate in mode_estimates.items():
-        for warning in mode_estimate.warnings:
-            message = f"{_mode_phrase(mode)}: {warning}"
-            output.append(partial(Terminal().warn, message))
+        output += [
+            partial(Terminal().warn, f"{_mode_phrase(mode)}: {warning}")
+            for warning in mode_estimate.warnings
+        ]
     return output
 
 

@@ -204,8 +204,7 @@ def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         document: The document of `describe_row`.
     """
     fields = [(document["task"], document["name"])]
-    for column_name, value in document["columns"].items():
-        fields.append((column_name, to_display_value(value)))
+    fields += [(name, to_display_value(value)) for name, value in document["columns"].items()]
     fields.append(("state", _format_state(document["state"], document["parked"])))
     if document["changed_at"] is not None:
         change = _format_change(document["changed_at"], is_stale=bool(document["stale"]))

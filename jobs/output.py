@@ -283,10 +283,10 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     filled up to FIELD_NAME_WIDTH columns, and the value, in which blanks replace line ends.
     """
     if sys.stdout.isatty():
-        rows = []
-        for name, value in fields:
-            lines = map(printable, value.split("\n"))
-            rows.append((printable(name), "\n".join(lines)))
+        rows = [
+            (printable(name), "\n".join(map(printable, value.split("\n"))))
+            for name, value in fields
+        ]
         _draw_table(rows, [("", True), ("", False)])
         return
 

@@ -178,8 +178,7 @@ def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
         ("tag", counts.tags),
         ("version", counts.versions),
     ):
-        for name, count in (counts_by_name or {}).items():
-            rows.append((kind, name, count))
+        rows += [(kind, name, count) for name, count in (counts_by_name or {}).items()]
     return CommandReport(counts.document, TextTable(("by", "value", "rows"), rows))
 
 
@@ -383,9 +382,10 @@ def _report_merges(report: Document) -> CommandReport:
     many rows kept their tags.
     """
     output: list[Any] = []
-    for old_tag, new_tag in report["same"]:
-        message = f"{old_tag!r} is merged into {new_tag!r} already"
-        output.append(partial(Terminal().say, message))
+    output += [
+        partial(Terminal().say, f"{old_tag!r} is merged into {new_tag!r} already")
+        for old_tag, new_tag in report["same"]
+    ]
 
     for merge in report["merges"]:
         undone = ", undone" if merge["undone_at"] else ""

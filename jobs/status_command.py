@@ -99,8 +99,10 @@ def _status_lines(
     if has_details:
         lines += _detail_lines(document, report.version)
 
-    for batch in document.get("twins", ())[-MAX_DUPLICATE_BATCH_LINES:]:
-        lines.append(("twice", _format_duplicate_batch(batch)))
+    lines += [
+        ("twice", _format_duplicate_batch(batch))
+        for batch in document.get("twins", ())[-MAX_DUPLICATE_BATCH_LINES:]
+    ]
     other_tasks = document["others"]
     if other_tasks:
         status_command = CommandHint("status", task=other_tasks[0])
@@ -174,8 +176,10 @@ def _detail_lines(document: Mapping[str, Any], version: str) -> list[tuple[str, 
     lines.append(("batches", batches or "none"))
 
     due_retries = [retry for retry in document["due"] if retry["outcome"] is None]
-    for retry in due_retries[-MAX_DUE_LINES:]:
-        lines.append(("due", f"{retry['name']} since {retry['since'][:16]}: {retry['reason']}"))
+    lines += [
+        ("due", f"{retry['name']} since {retry['since'][:16]}: {retry['reason']}")
+        for retry in due_retries[-MAX_DUE_LINES:]
+    ]
 
     model = f"{document['model']}, backend {document['backend']}"
     if not document["bound"]:
@@ -200,9 +204,11 @@ def _list_reason_lines(document: Mapping[str, Any]) -> list[str]:
     failure_reasons = document.get("failures", {}).get("reasons", {})
     lines = [f"failed {count:,}: {reason}" for reason, count in failure_reasons.items()]
     # The reasons of failures include all other parked rows.
-    for reason, count in document["parked"].items():
-        if is_unsupported(reason):
-            lines.append(f"parked {count:,}: {reason}")
+    lines += [
+        f"parked {count:,}: {reason}"
+        for reason, count in document["parked"].items()
+        if is_unsupported(reason)
+    ]
     return lines
 
 

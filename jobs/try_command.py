@@ -278,8 +278,10 @@ def _report_comparison(report: ComparisonReport, *, is_placeholder: bool) -> Com
         lines += _side_lines("B", pair["b"])
 
     lines.append("")
-    for field_name, equal_count in report.agreement.items():
-        lines.append(f"{INDENT}{field_name}: equal in {equal_count} of {report.compared}")
+    lines += [
+        f"{INDENT}{field_name}: equal in {equal_count} of {report.compared}"
+        for field_name, equal_count in report.agreement.items()
+    ]
 
     # Sides with stored answers need no calls and cost nothing.
     cost = 0.0

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import chain
 from typing import Any, NamedTuple
 
 from emulator.answers.text import blank_markup, find_sentence_spans, singularize
@@ -145,9 +146,7 @@ def _find_phrases(text: str, readable_text: str) -> list[_Phrase]:
         if not run:
             continue
 
-        words: tuple[str, ...] = ()
-        for match in run:
-            words += _comparison_key(match[0])
+        words = tuple(chain.from_iterable(_comparison_key(match[0]) for match in run))
         if len(words) == 1:
             words = words_by_acronym.get(words[0], words)
 
@@ -480,9 +479,14 @@ def _inflect_verb(verb: str) -> set[str]:
         third_person = f"{verb}s"
         past = f"{stem}ed"
 
-    forms = {verb, third_person, f"{verb}es", past}
     doubled_stem = stem + stem[-1]
-    for suffix in ("ing", "ed"):
-        forms.add(stem + suffix)
-        forms.add(doubled_stem + suffix)
-    return forms
+    return {
+        verb,
+        third_person,
+        f"{verb}es",
+        past,
+        f"{stem}ing",
+        f"{stem}ed",
+        f"{doubled_stem}ing",
+        f"{doubled_stem}ed",
+    }

@@ -80,17 +80,12 @@ def encode(texts: Sequence[str], *, encoder: str = "semantic") -> "NDArray[np.fl
     Raises:
         ValueError: A text is blank, or there is no such encoder.
     """
-    import numpy as np
-
     if encoder not in ENCODERS:
         raise ValueError(f"there is no encoder {encoder!r}, expected one of {ENCODERS}")
 
     for index, text in enumerate(texts):
         if not text.strip():
             raise ValueError(f"text {index} is blank, expected something to encode")
-
-    if not texts:
-        return np.zeros((0, WIDTH), dtype=np.float32)
 
     word_counts = [count_words(text) for text in texts]
     if encoder == "lexical":
@@ -258,8 +253,8 @@ def _hash_ngrams(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     framed_word = f"<{word}>"
     ngrams = {framed_word}
     for size in _NGRAM_SIZES:
-        for start in range(len(framed_word) - size + 1):
-            ngrams.add(framed_word[start : start + size])
+        starts = range(len(framed_word) - size + 1)
+        ngrams.update(framed_word[start : start + size] for start in starts)
     return _hash_texts(sorted(ngrams), WIDTH)
 
 

@@ -13,6 +13,7 @@ import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from emulator.answers import values
@@ -61,10 +62,9 @@ class _ValueFiller:
         section is left.
         """
         self._image_description = " ".join(map(describe_image, images))
-        self._image_colours: list[str] = []
-        for image in images:
-            if image:
-                self._image_colours += image.colours
+        self._image_colours = list(
+            chain.from_iterable(image.colours for image in images if image),
+        )
 
         sections = find_tagged_sections(prompt)
         if not sections and not images:

@@ -14,6 +14,7 @@ occurrence of a term. An aside is a part of a sentence about something else than
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 
 from emulator.answers.text import Word, split_words, strip_markup
 from emulator.answers.vocabulary import CJK_CHARACTER, Hit, Vocabulary, load_vocabulary
@@ -115,16 +116,11 @@ def tag_text(text: str, *, min_count: int = 0, max_count: int = 8) -> list[str]:
         min_count: If fewer terms are found, broader terms are added, then terms of similar meaning.
         max_count: The largest number of terms, even if `min_count` is larger.
     """
-    if not text.strip():
-        return []
-
     vocabulary = load_vocabulary()
     clean_text = strip_markup(text)
     names = _TermRanking(vocabulary, clean_text).get_best_names()
     if len(names) < min_count:
-        broader_names: list[str] = []
-        for name in names:
-            broader_names += vocabulary.get_ancestors(name)
+        broader_names = chain.from_iterable(map(vocabulary.get_ancestors, names))
         similar_names = vocabulary.rank_by_meaning(clean_text if clean_text.strip() else text)
         names = list(dict.fromkeys([*names, *broader_names, *similar_names]))[:min_count]
     return names[: max(0, max_count)]
@@ -170,10 +166,8 @@ def _remove_asides(vocabulary: Vocabulary, hits: Sequence[Hit], words: Sequence[
 
 def _find_sentence_end(words: Sequence[Word], start: int) -> int:
     """Return the index of the first sentence end from `start`, else the number of words."""
-    for index in range(start, len(words)):
-        if words[index].surface == ".":
-            return index
-    return len(words)
+    indexes = range(start, len(words))
+    return next((index for index in indexes if words[index].surface == "."), len(words))
 
 
 def _is_in_proper_name(hit: Hit, words: Sequence[Word]) -> bool:

@@ -5,6 +5,7 @@ import functools
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from emulator.answers import encoder
@@ -98,8 +99,9 @@ def rank_choices(node: SchemaNode, text: str, *, only_near_best: bool) -> list[A
     Args:
         only_near_best: Return only choices that are almost as similar as the best.
     """
+    compared_text = text[:MAX_SECTION_CHARS]
     likenesses = [
-        _measure_best_likeness(meanings, text[:MAX_SECTION_CHARS])
+        max(measure_likeness(words, compared_text) for words in meanings)
         for meanings in _list_meanings(node)
     ]
 
@@ -108,11 +110,6 @@ def rank_choices(node: SchemaNode, text: str, *, only_near_best: bool) -> list[A
         min_likeness = _MIN_CHOICE_SHARE * likenesses[order[0]]
         order = [index for index in order if likenesses[index] >= min_likeness]
     return [node.choices[index] for index in order]
-
-
-def _measure_best_likeness(meanings: Sequence[str], text: str) -> float:
-    """Return how similar a text is to the most similar of some words; see `measure_likeness`."""
-    return max(measure_likeness(words, text) for words in meanings)
 
 
 @functools.lru_cache(maxsize=64)
@@ -224,11 +221,9 @@ def find_dates(text: str) -> list[dt.date]:
         year = int(match["y1"] or match["y2"])
         month = _parse_month(match["m1"] or match["m2"])
         day = int(match["d1"] or match["d2"] or match["d3"] or 0)
-        try:
+        # The calendar may have no such date.
+        with suppress(ValueError):
             dates[dt.date(year, month, day)] = None
-        except ValueError:
-            # The calendar has no such date.
-            continue
     return list(dates)
 
 
@@ -272,12 +267,9 @@ def format_date(node: SchemaNode, date: dt.date) -> str:
 
 def _is_allowed_number(node: SchemaNode, number: float) -> bool:
     """Return whether a number is within the bounds, exact in JSON and of the right kind."""
-    is_above_minimum = node.minimum is None or number >= node.minimum
-    is_below_maximum = node.maximum is None or number <= node.maximum
+    is_within_bounds = node.minimum <= number <= node.maximum
     is_right_kind = node.kind == "NUMBER" or number.is_integer()
-    return (
-        is_above_minimum and is_below_maximum and abs(number) < _MAX_EXACT_NUMBER and is_right_kind
-    )
+    return is_within_bounds and abs(number) < _MAX_EXACT_NUMBER and is_right_kind
 
 
 def fit_length(node: SchemaNode, text: str) -> str:
@@ -305,16 +297,14 @@ def _get_smallest_number(node: SchemaNode) -> float:
     If there is no minimum, it is 0, or the maximum if that is negative. The number is rounded
     upwards to a multiple of 0.01, unless that exceeds the maximum or the number is very large.
     """
-    number: float = 0
-    if node.minimum is not None:
-        number = node.minimum
-    elif node.maximum is not None:
+    number = node.minimum
+    if math.isinf(number):
         number = min(0, node.maximum)
 
     # After an open bound at 0, the value 0.01 reads better than the next float.
     if abs(number) < _MAX_EXACT_NUMBER / 100:
         rounded_number = math.ceil(number * 100) / 100
-        if node.maximum is None or rounded_number <= node.maximum:
+        if rounded_number <= node.maximum:
             number = rounded_number
 
     if float(number).is_integer() and abs(number) < _MAX_EXACT_NUMBER:

@@ -81,7 +81,7 @@ class _VocabularyRow(NamedTuple):
     parents: list[str]
     aliases: list[str]
     # Spellings in other languages; with `-` if they also end compounds.
-    foreign_forms: list[str]
+    foreign_forms: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -136,13 +136,7 @@ class Vocabulary:
             if name.startswith("-"):
                 self.lists[name[1:]] = frozenset(phrases)
             else:
-                row = _VocabularyRow(
-                    name,
-                    parents,
-                    phrases,
-                    foreign_forms[0] if foreign_forms else [],
-                )
-                rows.append(row)
+                rows.append(_VocabularyRow(name, parents, phrases, *foreign_forms))
         return rows
 
     def _add_term(self, row: _VocabularyRow) -> None:
@@ -161,9 +155,11 @@ class Vocabulary:
         if row.marked_name == name and not is_marked_alias:
             self.unambiguous_names.add(name)
             aliases.insert(0, name)
-            for domain_ending, person_ending in _PERSON_ENDINGS.items():
-                if name.endswith(domain_ending):
-                    aliases.append(name.removesuffix(domain_ending) + person_ending)
+            aliases += [
+                name.removesuffix(domain_ending) + person_ending
+                for domain_ending, person_ending in _PERSON_ENDINGS.items()
+                if name.endswith(domain_ending)
+            ]
 
         self.parents[name] = row.parents
         for alias in aliases:

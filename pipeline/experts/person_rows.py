@@ -194,8 +194,10 @@ def filter_export_columns(names: tuple[str, ...]) -> frozenset[str]:
     folded_names = {fold_name(name) for name in names}
     added_names = set(ANSWER_COLUMNS)
     if _SCORE in folded_names:
-        for name, prefixed_name in _PREFIXED_COLUMNS.items():
-            added_names.add(prefixed_name if prefixed_name in folded_names else name)
+        added_names.update(
+            prefixed_name if prefixed_name in folded_names else name
+            for name, prefixed_name in _PREFIXED_COLUMNS.items()
+        )
     return frozenset(name for name in names if fold_name(name) in added_names)
 
 

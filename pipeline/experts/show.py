@@ -301,10 +301,8 @@ def encode_experts(
             if isinstance(cells[name], float):
                 cells[name] = format_rate(cells[name])
 
-        for name in extra_columns:
-            cells[name] = extra_cells.get(name)
-        for name in probability_columns:
-            cells[name] = tags_probability
+        cells |= {name: extra_cells.get(name) for name in extra_columns}
+        cells |= dict.fromkeys(probability_columns, tags_probability)
         cells[state_names[export.STATE_COLUMN]] = state
         cells[state_names[export.REASON_COLUMN]] = reason
         return cells

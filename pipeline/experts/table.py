@@ -336,8 +336,7 @@ def read_rows_by_username(tx: Connection, usernames: Sequence[str]) -> dict[str,
     for page in split_into_pages(list(usernames)):
         # The lowest id comes last and replaces the others.
         query = select(*experts.c).where(experts.c.username.in_(page)).order_by(experts.c.id.desc())
-        for row in tx.execute(query).mappings():
-            rows[str(row[USERNAME])] = row
+        rows |= {str(row[USERNAME]): row for row in tx.execute(query).mappings()}
     return rows
 
 
@@ -434,12 +433,12 @@ def read_extra_cells(
     Args:
         usernames_by_id: The cells of the column `username`.
     """
-    cells_by_id = {}
     stored_rows = row_store.read_hashes_and_rows(tx, TASK, list(usernames_by_id))
-    for person_id, (stored_hash, stored_json) in stored_rows.items():
-        if stored_hash == hash_text(stripped_text(usernames_by_id[person_id])):
-            cells_by_id[person_id] = orjson.loads(stored_json)
-    return cells_by_id
+    return {
+        person_id: orjson.loads(stored_json)
+        for person_id, (stored_hash, stored_json) in stored_rows.items()
+        if stored_hash == hash_text(stripped_text(usernames_by_id[person_id]))
+    }
 
 
 def read_extra_column_names(tx: Connection) -> list[str]:

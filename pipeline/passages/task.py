@@ -281,8 +281,8 @@ class ConceptsVersions(TaskVersions):
         own_versions = stored_answers.list_versions(tx, table.TASK)
         taken_versions = {version.label for version in self.list_versions(tx)}
         taken_versions -= {version.label for version in own_versions}
-        for backfill in runs.list_runs(tx, table.TASK, mode=runs.BACKFILL):
-            taken_versions.add(backfill.extractor.partition("/")[0])
+        backfills = runs.list_runs(tx, table.TASK, mode=runs.BACKFILL)
+        taken_versions.update(backfill.extractor.partition("/")[0] for backfill in backfills)
         for version in own_versions:
             answer_count = answer_counts.count_answered(tx, table.TASK, version.extractor)
             if answer_count > runs.count_pilot_rows(tx, version.extractor):
