@@ -236,7 +236,9 @@ def _download_best_result(
     # A batch that did not succeed may have no lines, and the API sends an empty file for it.
     is_empty_result = not is_succeeded and best.body == EMPTY_BODY_DESCRIPTION
     is_part = best.matched_requests > 0 and best.is_complete
-    is_usable = (is_part and is_settled) or (is_abandoned and best.matched_requests > 0)
+    is_usable = is_part and is_settled
+    if is_abandoned:
+        is_usable = best.matched_requests > 0
     shortfall = _describe_shortfall(best, expected_count)
     if is_usable or is_empty_result:
         if best.matched_requests < expected_count:
@@ -314,8 +316,9 @@ def _download_best(
         if remaining_tries and latest.matched_requests > 0:
             shortfall = _describe_shortfall(latest, expected_count)
             ws.display.warn(f"batch {batch.number}: {shortfall}; downloading it again")
-        pause_s = ws.settings.poll_first * POLL_GROWTH ** (len(request_counts) - 1)
-        ws.sleep(pause_s if remaining_tries else 0)
+        pause_s = ws.settings.poll_first if remaining_tries else 0
+        growth_steps = len(request_counts) - 1
+        ws.sleep(pause_s * POLL_GROWTH**growth_steps)
     else:
         is_growing = request_counts[-1] > max(request_counts[:-1])
         is_settled = min(request_counts) > 0 and not is_growing
