@@ -320,7 +320,8 @@ def _download_best(
         growth_steps = len(request_counts) - 1
         ws.sleep(pause_s * POLL_GROWTH**growth_steps)
     else:
-        is_growing = request_counts[-1] > max(request_counts[:-1])
+        *earlier_counts, last_count = request_counts
+        is_growing = last_count > max(earlier_counts)
         is_settled = min(request_counts) > 0 and not is_growing
     return best, latest, is_settled
 
