@@ -20,7 +20,7 @@ from pipeline.batch.cancel_reasons import is_given_up
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_hint, other_key_message
 from pipeline.batch.reconcile import find_and_cancel_duplicates
 from pipeline.batch.report import duration_in_words
-from pipeline.batch.result_download import download_result, restore_result
+from pipeline.batch.result_download import POLL_GROWTH, download_result, restore_result
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import ProgressBar
@@ -34,8 +34,6 @@ from pipeline.store.batches import BatchRow
 
 # How long a single look lets the local engine work.
 LOCAL_LOOK_S = 5.0
-# Factor by which each pause between two looks is longer than the pause before.
-POLL_GROWTH = 1.5
 # After these errors a batch is looked at again.
 TRANSIENT_ERRORS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
 # Our choice: the API lets a batch run for as long.

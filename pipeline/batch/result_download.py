@@ -37,6 +37,8 @@ from pipeline.store.locks import LockLostError, Locks
 
 # A result with fewer lines than the API counted is downloaded this often, then sealed as it is.
 MAX_DOWNLOADS = 3
+# Factor by which each pause between two looks or downloads is longer than the pause before.
+POLL_GROWTH = 1.5
 
 
 class Download(NamedTuple):
@@ -185,7 +187,8 @@ def _download_best_result(
 
     A file is usable in each of these cases:
 
-    - It has a request of the batch, and does not end inside a line.
+    - It has a request of the batch, and does not end inside a line. If requests are missing, each
+      of the downloads had requests of the batch, and the last had not more than all others.
     - It has a request of the batch, and a person cancelled the batch.
     - It is empty, and the batch did not succeed.
 
@@ -213,7 +216,7 @@ def _download_best_result(
     # Each download gets this file first.
     latest_path = files.new_part_path(result_path(ws.data, batch.number))
     try:
-        best, latest = _download_best(
+        best, latest, is_settled = _download_best(
             ws,
             batch,
             remote,
@@ -232,16 +235,24 @@ def _download_best_result(
 
     # A batch that did not succeed may have no lines, and the API sends an empty file for it.
     is_empty_result = not is_succeeded and best.arrival_text == EMPTY_BODY_DESCRIPTION
-    is_usable = best.matched_requests > 0 and (best.is_complete or is_abandoned)
+    is_part = best.matched_requests > 0 and best.is_complete
+    is_usable = is_part and is_settled
+    if is_abandoned:
+        is_usable = best.matched_requests > 0
+    shortfall = _describe_shortfall(best, expected_count)
     if is_usable or is_empty_result:
         if best.matched_requests < expected_count:
-            shortfall = _describe_shortfall(best, expected_count)
             ws.display.warn(
                 f"batch {batch.number}: {shortfall}; the most complete download is used"
             )
         return True
 
     message = f"Gemini sent {latest.arrival_text} instead of the result of batch {batch.number}"
+    if is_part:
+        message = (
+            f"Gemini sent only a part of the result of batch {batch.number} ({shortfall}), "
+            "and its downloads still differ"
+        )
     if is_abandoned:
         ws.display.warn(f"{message}; the result is given up")
         return False
@@ -261,11 +272,12 @@ def _download_best(
     latest_path: Path,
     best_path: Path,
     expected_count: int,
-) -> tuple[Download, Download]:
+) -> tuple[Download, Download, bool]:
     """Download up to MAX_DOWNLOADS times, until all expected requests are in the file.
 
-    Inline results are read once. Pauses `poll_first` seconds between downloads. Prints a
-    warning before a download is repeated, if the last had some requests.
+    Inline results are read once. The first pause between downloads is `poll_first` seconds, and
+    later pauses grow. Prints a warning before a download is repeated, if the last had some
+    requests.
 
     Args:
         latest_path: Gets each download first.
@@ -273,14 +285,18 @@ def _download_best(
         expected_count: The number of requests that a complete file has.
 
     Returns:
-        The best download, whose file is at `best_path`, and the latest. Nothing is at
-        `best_path` if no download had a file.
+        The best download, whose file is at `best_path`, the latest, and whether the best is
+        settled. Nothing is at `best_path` if no download had a file. The best is not settled if
+        requests are missing after MAX_DOWNLOADS downloads, and a download had none or the last had
+        more than all others: a later download may have more.
 
     Raises:
         MissingError: The result does not exist, and no file was downloaded before.
     """
     best = Download()
     latest = Download()
+    is_settled = True
+    request_counts = list[int]()
     for remaining_tries in reversed(range(MAX_DOWNLOADS)):
         try:
             latest = _download_once(
@@ -290,6 +306,7 @@ def _download_best(
             if best.matched_requests < 0:
                 raise
             break
+        request_counts.append(latest.matched_requests)
         if latest[:2] > best[:2]:
             best = latest
             latest_path.replace(best_path)
@@ -299,8 +316,14 @@ def _download_best(
         if remaining_tries and latest.matched_requests > 0:
             shortfall = _describe_shortfall(latest, expected_count)
             ws.display.warn(f"batch {batch.number}: {shortfall}; downloading it again")
-        ws.sleep(ws.settings.poll_first if remaining_tries else 0)
-    return best, latest
+        pause_s = ws.settings.poll_first if remaining_tries else 0
+        growth_steps = len(request_counts) - 1
+        ws.sleep(pause_s * POLL_GROWTH**growth_steps)
+    else:
+        *earlier_counts, last_count = request_counts
+        is_growing = last_count > max(earlier_counts)
+        is_settled = min(request_counts) > 0 and not is_growing
+    return best, latest, is_settled
 
 
 def _download_once(

@@ -295,7 +295,10 @@ def _build_bad_request_error(message: str, quoted_text: str, *, status: str) -> 
         return RefusedError(f"{message} ({THINKING_HINT})", code=400, status=status)
     if SCHEMA_PATTERN.search(quoted_text):
         return SchemaRefusedError(message, code=400, status=status)
-    return RefusedError(message, code=400, status=status)
+    # The API refuses the type of a request file only at times.
+    is_refused_type = "MIME type" in quoted_text and "to upload " in message
+    hint = RUN_LATER_HINT if is_refused_type else ""
+    return RefusedError(message, hint=hint, code=400, status=status)
 
 
 def _build_throttling_error(

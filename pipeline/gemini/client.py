@@ -26,6 +26,7 @@ from pipeline.core.errors import (
     IncompleteError,
     InconsistentError,
     MissingError,
+    RefusedError,
     UnavailableError,
 )
 from pipeline.core.files import removed_on_error
@@ -46,9 +47,10 @@ if TYPE_CHECKING:
     from pipeline.gemini.embed import Vectors
 
 
-# The type of an uploaded request file (Batch API guide, read 2026-11).
-UPLOAD_MIME_TYPE = "jsonl"
-# Our own choice: it ends a list in which an empty page names itself as the next page.
+# The types of an uploaded request file, in the order of the tries. The first is documented (Batch
+# API guide, read 2026-11), but the API has refused it at times (2025-10).
+UPLOAD_MIME_TYPES = ("jsonl", "application/jsonl", "application/json", "text/plain")
+# Our own choice: it ends a list whose pages never end.
 MAX_LIST_PAGES = 1_000
 # The API returns at most this many batches or files per page.
 LIST_PAGE_SIZE = 100
@@ -157,7 +159,8 @@ class Client:
         """Upload a sealed file; return its remote name, `files/…`, once it is ACTIVE and verified.
 
         The size must agree, and so must the hash if the API returns it. Each retry starts a new
-        upload at byte 0. Files of failed uploads are deleted if possible.
+        upload at byte 0. Files of failed uploads are deleted if possible. If the API refuses the
+        type of the file, the next of UPLOAD_MIME_TYPES is tried.
 
         Args:
             display_name: The name of the upload at the API, also for messages.
@@ -181,7 +184,7 @@ class Client:
             config = _request_config(
                 self._transfer_timeout_s,
                 display_name=display_name,
-                mime_type=UPLOAD_MIME_TYPE,
+                mime_type=mime_type,
             )
             try:
                 upload_call = sdk.aio.files.upload(file=path, config=config)
@@ -194,7 +197,13 @@ class Client:
             return str(file["name"])
 
         timeout_s = self._transfer_timeout_s + size / MIN_TRANSFER_BYTES_PER_S
-        return self._call(send_file, action=action, timeout_s=timeout_s)
+        for mime_type in UPLOAD_MIME_TYPES:
+            try:
+                return self._call(send_file, action=action, timeout_s=timeout_s)
+            except RefusedError as error:
+                if "MIME type" not in error.message or mime_type == UPLOAD_MIME_TYPES[-1]:
+                    raise
+        raise AssertionError("the last type returns or raises")
 
     async def _wait_until_active(
         self,
@@ -370,22 +379,33 @@ class Client:
         empty without it (2025-08).
 
         Raises:
-            UnavailableError: A page cannot be read, or there are more than MAX_LIST_PAGES pages.
+            UnavailableError: A page cannot be read, a page names an earlier page as the next, or
+                there are more than MAX_LIST_PAGES pages. The list may be incomplete then, so it
+                proves the absence of no batch.
             FindableError: A page failed for another reason, after its retries.
         """
         config = _request_config(self.call_timeout_s, page_size=LIST_PAGE_SIZE)
         batches: list[RemoteBatch] = []
+        page_tokens = set[str]()
 
         async def fetch_page(sdk: "genai.Client") -> tuple[list[RemoteBatch], str]:
             list_call: Any = sdk.aio.batches.list
-            document = await self._transport.reply_document(list_call(config=config))
-            return remote.read_batch_page(document)
+            return remote.read_batch_page(
+                await self._transport.reply_document(list_call(config=config))
+            )
 
         for _ in range(MAX_LIST_PAGES):
             page, page_token = self._call(fetch_page, action="list the batches")
             batches += page
             if not page_token:
                 return batches
+            if page_token in page_tokens:
+                raise UnavailableError(
+                    "the list of batches at Gemini cannot be read to its end: "
+                    "a page names an earlier page as the next page",
+                    hint=RUN_LATER_HINT,
+                )
+            page_tokens.add(page_token)
             config["page_token"] = page_token
         raise UnavailableError(f"the list of batches at Gemini has over {MAX_LIST_PAGES:,} pages")
 

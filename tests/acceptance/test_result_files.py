@@ -255,6 +255,45 @@ def test_invalid_result_body_leaves_the_batch_unchanged(
     assert served_workspace.spending()["lost"] > 0, "abandoned results may have to be paid"
 
 
+# Each case: the first bodies of a result with four lines; a number is that many of its lines.
+UNSETTLED_BODIES: dict[str, list[bytes | int]] = {
+    "a web page and an empty body first": [b"<html></html>", b"", 2],
+    "a web page in the middle": [2, b"<html></html>", 2],
+    "a file that grows": [1, 2, 3],
+}
+
+
+@pytest.mark.parametrize("bodies", UNSETTLED_BODIES.values(), ids=UNSETTLED_BODIES)
+def test_short_result_is_not_used_while_its_downloads_differ(
+    bodies: list[bytes | int], served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """Only three readable downloads that do not grow make a short result the final result."""
+    waiting_bodies = list(bodies)
+    lines = [make_line(f"expert-tags/{number}") + b"\n" for number in range(1, 5)]
+
+    def send_next_body(call: str) -> Whole | None:
+        """Send the next body in place of the result, and the result after the last body."""
+        if not call.endswith(DOWNLOAD_SUFFIX) or not waiting_bodies:
+            return None
+        body = waiting_bodies.pop(0)
+        return 200, {}, body if isinstance(body, bytes) else b"".join(lines[:body])
+
+    skip_waiting(outside_server)
+    outside_server.instead = send_next_body
+    served_workspace.import_people(4)
+    served_workspace.run_command("submit")
+    poll_run = served_workspace.run_command("poll", no_wait=True, code=4)
+    assert "Gemini sent only a part of the result of batch 1" in poll_run.stderr
+    assert "its downloads still differ; the batch was not changed" in poll_run.stderr
+    assert not waiting_bodies
+    assert served_workspace.state_counts() == {"claimed": 4}
+    assert not [*(served_workspace.data / "batches").glob("*.part*")]
+
+    served_workspace.run_commands("poll", "ingest")
+    assert served_workspace.state_counts() == {"tagged": 4}
+    assert count_downloads(outside_server) == len(bodies) + 1
+
+
 def test_missing_lines_of_a_successful_batch_cost_their_estimate(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -399,11 +438,12 @@ def test_common_failure_of_all_requests_is_reported_in_one_sentence(
     assert "unpark" in ingest_run.stderr
     assert served_workspace.state_counts() == {"parked": 2, "untagged": 3}
 
-    denied_message = "The caller does not have permission; billing is disabled."
+    denied_message = "Your project has been denied access."
     fail_all_requests(7, denied_message)
     tag_run = served_workspace.run_command("tag", mode="batch", wait=True, code=4)
     assert f"failed with code 7: {denied_message}; no row was charged" in tag_run.stderr
     assert "check billing" in tag_run.stderr
+    assert served_workspace.state_counts() == {"parked": 2, "untagged": 3}
 
     # A second charged failure would park the three rows.
     fail_all_requests(14, "Unavailable.")

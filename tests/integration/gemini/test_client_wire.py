@@ -264,7 +264,7 @@ def test_lost_piece_begins_a_new_upload(
 def test_a_refused_upload_shows_googles_message(
     script: Script, client: Client, tmp_path: Path, *, hidden: bool
 ) -> None:
-    """A refusal at the start or inside a 200 reply is raised, and is not retried."""
+    """A refusal of all types, at the start or inside a 200 reply, is raised with a hint."""
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"hello")
     script_upload(script, size=5, sha="")
@@ -287,9 +287,43 @@ def test_a_refused_upload_shows_googles_message(
         return Answer(refusal, code=400)
 
     script.reply = reply
-    with pytest.raises(RefusedError, match="Unsupported MIME type"):
+    with pytest.raises(RefusedError, match="Unsupported MIME type") as raised:
+        client.upload(path, display_name="w", sha256=hashlib.sha256(b"hello").hexdigest(), size=5)
+    assert "again later" in raised.value.hint
+    assert len(script.requests) == 4 * (1 + hidden)
+
+    # Another refusal is raised at once.
+    refusal["error"]["message"] = "Too large."
+    script.requests.clear()
+    with pytest.raises(RefusedError, match="Too large"):
         client.upload(path, display_name="w", sha256=hashlib.sha256(b"hello").hexdigest(), size=5)
     assert len(script.requests) == 1 + hidden
+
+
+def test_an_upload_tries_the_next_mime_type(script: Script, client: Client, tmp_path: Path) -> None:
+    """An upload whose MIME type is refused is sent with the next type, and only then."""
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b"hello")
+    digest = hashlib.sha256(b"hello").hexdigest()
+    script_upload(script, size=5, sha="")
+    normal_reply = script.reply
+    sent_types = list[str]()
+
+    def reply(request: ReceivedRequest) -> Answer:
+        """Refuse the start of an upload that is not of type application/json."""
+        assert normal_reply is not None
+        mime_type = request.headers["x-goog-upload-header-content-type"]
+        if request.headers["x-goog-upload-command"] != "start":
+            return normal_reply(request)
+        sent_types.append(mime_type)
+        if mime_type == "application/json":
+            return normal_reply(request)
+        message = f"Unsupported MIME type: {mime_type}"
+        return Answer({"error": {"code": 400, "message": message}}, code=400)
+
+    script.reply = reply
+    assert client.upload(path, display_name="w", sha256=digest, size=5) == "files/abc"
+    assert sent_types == ["jsonl", "application/jsonl", "application/json"]
 
 
 EMBEDDING_MODEL = load_models()["gemini-embedding-2"]
@@ -403,9 +437,21 @@ def test_unreadable_page_is_never_an_empty_list(script: Script, client: Client) 
     for page in pages:
         script.answers = [page] * 1_000
         with pytest.raises(
-            UnavailableError, match="over 1,000 pages" if page is pages[-1] else "."
+            UnavailableError, match="names an earlier page" if page is pages[-1] else "."
         ):
             client.list_batches()
+    assert len(script.answers) == 998, "a repeated token ends the list"
+
+    pages_without_end = [Answer({"nextPageToken": f"p{number}"}) for number in range(1_000)]
+    script.answers = list(pages_without_end)
+    with pytest.raises(UnavailableError, match="over 1,000 pages"):
+        client.list_batches()
+
+    # A cycle of several empty pages ends, too.
+    script.answers = pages_without_end[:2] * 3
+    with pytest.raises(UnavailableError, match="names an earlier page"):
+        client.list_batches()
+    assert len(script.answers) == 3
     # A list without batches has no member `operations`.
     script.answers = [Answer({})]
     assert client.list_batches() == []

@@ -33,6 +33,28 @@ def test_cut_answer_needs_more_tokens(text: str | None, outcome: Outcome, reason
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "message", "is_account_failure"),
+    [
+        (7, "Your project has been denied access. Please contact support.", True),
+        (403, "Forbidden", True),
+        (16, "Request had invalid authentication credentials.", True),
+        (401, "", True),
+        (7, "You do not have permission to access the File abc or it may not exist.", False),
+        (7, "Access to the provided URL is denied.", False),
+        (8, "Resource has been exhausted.", False),
+        (8, "Your prepayment credits are depleted.", True),
+        (3, "Request contains an invalid argument; check billing.", False),
+    ],
+)
+def test_denials_concern_the_account_if_they_name_no_file(
+    code: int, message: str, *, is_account_failure: bool
+) -> None:
+    """Denials charge no row except for a file or an address; other codes need words of billing."""
+    line = json.dumps({"error": {"code": code, "message": message}}).encode()
+    assert parse_result_line(line).is_account_failure is is_account_failure
+
+
 def test_counts_codes_and_line_numbers_are_parsed() -> None:
     """Invalid counts are 0, a status gives its code, and excerpts are printable."""
     assert parse_result_line(b'{"error": {"status": "RESOURCE_EXHAUSTED"}}').rpc_code == 8
