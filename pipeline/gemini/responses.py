@@ -61,14 +61,12 @@ HTTP_STATUS_BY_RPC_CODE = {rpc: http for http, rpc in RPC_CODE_BY_HTTP_STATUS.it
 MIN_SERVER_ERROR_STATUS = 500
 # Invalid argument, not found, permission denied and failed precondition.
 FINAL_RPC_CODES = frozenset({3, 5, 7, 9})
-# Permission denied and unauthenticated are errors about the project of the key, and the other codes
-# with these words: something is denied, used up or not set up. An error about a file or an address
-# concerns the row, whose request names it.
-DENIED_RPC_CODES = frozenset({7, 16})
-ACCOUNT_RPC_CODES = DENIED_RPC_CODES | {8, 9}
+# These codes with these words are errors about the project of the key: something is denied, used up
+# or not set up. An error about a file or an address concerns the row, whose request names it.
+ACCOUNT_RPC_CODES = frozenset({7, 8, 9, 16})
 ACCOUNT_ERROR_PATTERN = re.compile(
     r"billing|prepa(?:y|id)|\bcredits?\b|spend(?:ing)? cap|permission|API key"
-    r"|\b(?:caller|account)\b|suspended",
+    r"|\b(?:caller|account)\b|suspended|denied access|authentication",
     re.IGNORECASE,
 )
 FILE_ERROR_PATTERN = re.compile(r"\b(?:files?|ur[il]s?)\b", re.IGNORECASE)
@@ -132,8 +130,7 @@ class ParsedReply(NamedTuple):
 
         has_account_words = ACCOUNT_ERROR_PATTERN.search(self.excerpt) is not None
         has_file_words = FILE_ERROR_PATTERN.search(self.excerpt) is not None
-        is_denied = self.rpc_code in DENIED_RPC_CODES
-        return (is_denied or has_account_words) and not has_file_words
+        return has_account_words and not has_file_words
 
 
 # Parses the response of an API method.

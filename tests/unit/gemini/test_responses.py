@@ -37,9 +37,9 @@ def test_cut_answer_needs_more_tokens(text: str | None, outcome: Outcome, reason
     ("code", "message", "is_account_failure"),
     [
         (7, "Your project has been denied access. Please contact support.", True),
-        (403, "Forbidden", True),
+        (7, "error 7", False),
         (16, "Request had invalid authentication credentials.", True),
-        (401, "", True),
+        (401, "", False),
         (7, "You do not have permission to access the File abc or it may not exist.", False),
         (7, "Access to the provided URL is denied.", False),
         (8, "Resource has been exhausted.", False),
@@ -50,7 +50,7 @@ def test_cut_answer_needs_more_tokens(text: str | None, outcome: Outcome, reason
 def test_denials_concern_the_account_if_they_name_no_file(
     code: int, message: str, *, is_account_failure: bool
 ) -> None:
-    """Denials charge no row except for a file or an address; other codes need words of billing."""
+    """Denials of the project charge no row; those of a file, an address or without words do."""
     line = json.dumps({"error": {"code": code, "message": message}}).encode()
     assert parse_result_line(line).is_account_failure is is_account_failure
 
