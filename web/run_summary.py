@@ -134,8 +134,8 @@ def describe_commonest_failure(tx: Connection, run: Run) -> str:
     """Return the most frequent reason of a run's failed rows, with its count; "" without any.
 
     Reasons are compared up to their first colon. If a batch of the run is held (its answers are not
-    stored, because its replies seem to belong to other requests), the reason of this is returned
-    instead.
+    stored, because its replies seem to belong to other requests), the reason for the hold is
+    returned instead.
     """
     if run.batch.is_held:
         return f"held: {run.batch.held}"

@@ -5,6 +5,7 @@ are released and not charged; rows that failed in this way too often in a row ar
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -30,12 +31,14 @@ from pipeline.gemini.result_lines import (
     rewrite_as_lines,
     write_inline_results,
 )
+from pipeline.gemini.retry import RetryPolicy
 from pipeline.store import batches, claims
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import PAGE_ROWS, Store
 from pipeline.store.locks import LockLostError, Locks
 
-# A result with fewer lines than the API counted is downloaded this often, then sealed as it is.
+# A result with fewer lines than the API counted is downloaded this often at a look. Then the
+# fullest file is sealed, unless a later one may have more lines.
 MAX_DOWNLOADS = 3
 # Factor by which each pause between two looks or downloads is longer than the pause before.
 POLL_GROWTH = 1.5
@@ -297,6 +300,7 @@ def _download_best(
     latest = Download()
     is_settled = True
     request_counts = list[int]()
+    pauses = RetryPolicy(ws.settings.poll_first, max_delay_s=math.inf, growth=POLL_GROWTH)
     for remaining_tries in reversed(range(MAX_DOWNLOADS)):
         try:
             latest = _download_once(
@@ -316,9 +320,7 @@ def _download_best(
         if remaining_tries and latest.matched_requests > 0:
             shortfall = _describe_shortfall(latest, expected_count)
             ws.display.warn(f"batch {batch.number}: {shortfall}; downloading it again")
-        pause_s = ws.settings.poll_first if remaining_tries else 0
-        growth_steps = len(request_counts) - 1
-        ws.sleep(pause_s * POLL_GROWTH**growth_steps)
+        ws.sleep(pauses.delay_s(len(request_counts)) if remaining_tries else 0)
     else:
         *earlier_counts, last_count = request_counts
         is_growing = last_count > max(earlier_counts)

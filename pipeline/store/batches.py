@@ -279,7 +279,7 @@ def compute_mean_call_seconds(tx: Connection, model: str, mode: Mode) -> float |
         The summed seconds of all replies, divided by the number of answers; None if there is no
         such batch.
     """
-    modes = [m for m in Mode if (m is Mode.FLEX) == (mode is Mode.FLEX)]
+    modes = [candidate for candidate in Mode if (candidate is Mode.FLEX) == (mode is Mode.FLEX)]
     query = (
         select(batches.c.seconds, batches.c.answered)
         .where(

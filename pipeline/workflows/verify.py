@@ -210,11 +210,8 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
     Raises:
         InputError: The cost was not confirmed.
     """
-    cost = (
-        preflight.estimate_open_rows(check_ws, limit=None, deadline_s=None)
-        .mode_estimates["live"]
-        .cost
-    )
+    estimate = preflight.estimate_open_rows(check_ws, limit=None, deadline_s=None)
+    cost = estimate.mode_estimates["live"].cost
     model = check_ws.model
     check_ws.display.say(
         f"{model.name}: {len(INVENTED_ROWS)} invented rows, "

@@ -207,9 +207,9 @@ def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
 def plan_embedding(ws: WorkspaceSession) -> dict[str, Any]:
     """Return how many texts a new build of the index embeds, their tokens and `cost` in USD.
 
-    Reads the texts of all rows that the index would have, and calls no service. If the task is not
-    one with an index, or the embedder is free, the result has only the `cost` 0 and the
-    `recommended` mode "".
+    Reads the texts of all rows that the index would have, and calls no service. If the task cannot
+    have an index, or the embedder is free, the result has only the `cost` 0 and the `recommended`
+    mode "".
     """
     embedder = Embedder(ws)
     index = ws.task.index
