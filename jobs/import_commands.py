@@ -7,7 +7,6 @@
 """
 
 import sys
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -357,7 +356,7 @@ def add_expert(
             mapping=map_,
             mode=Mode(mode),
         )
-    return CommandReport(asdict(added_expert), _added_expert_output(added_expert))
+    return CommandReport(added_expert.document, _added_expert_output(added_expert))
 
 
 def _added_expert_output(added_expert: add_expert_workflow.AddedExpert) -> list[Any]:

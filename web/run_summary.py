@@ -223,6 +223,6 @@ def list_failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
     rows = table.select_by_ids(
         tx,
         list(dict.fromkeys(ids)),
-        [table.item_id, table.state_expression],
+        [table.row_id, table.state_expression],
     )
     return [row_id for row_id, state in rows if state in {open_state, PARKED}]

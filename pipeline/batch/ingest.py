@@ -356,7 +356,7 @@ class _BatchIngest:
         for page in iterate_claim_pages(store, self.batch.number, page_rows=PAGE_REQUESTS):
             contexts: Mapping[str, Any] = {}
             if self.task.answers.needs_row:
-                contexts = store.query(self.task.rows.read, [claim.item_id for claim in page])
+                contexts = store.query(self.task.rows.read, [claim.row_id for claim in page])
             yield page, contexts
 
     def _validate_page(
@@ -377,7 +377,7 @@ class _BatchIngest:
             contexts: Row id to the row, for tasks that need the row to validate its answer.
             model: The model that replied.
         """
-        keys = [make_request_key(self.batch.task, claim.item_id) for claim in page]
+        keys = [make_request_key(self.batch.task, claim.row_id) for claim in page]
         lines_by_claim = results.find_lines(keys)
         answers_by_hash = self._read_partial_answers(page, model)
 
@@ -390,7 +390,7 @@ class _BatchIngest:
                 default=self._explain_missing(claim),
                 model=model,
                 partial_answer=answers_by_hash.get(claim.input_hash),
-                row=contexts.get(claim.item_id),
+                row=contexts.get(claim.row_id),
                 is_changed=self.batch.fingerprint != self.task.fingerprint,
             )
             request_outcomes.append(request_outcome)
@@ -501,11 +501,11 @@ class _BatchIngest:
             copied_ids: Other rows with the same inputs that got an answer or a failed attempt, or
                 were parked.
         """
-        asked_ids = [request_outcome.claim.item_id for request_outcome in request_outcomes]
+        asked_ids = [request_outcome.claim.row_id for request_outcome in request_outcomes]
         open_ids = set(claiming.filter_claimable(tx, self.task, [*asked_ids, *copied_ids]))
         park_reasons = dict[str, str]()
         for request_outcome in request_outcomes:
-            row_id = request_outcome.claim.item_id
+            row_id = request_outcome.claim.row_id
             if request_outcome.is_partial:
                 yield RowOutcome(row_id, "")
                 continue
@@ -541,7 +541,7 @@ class _BatchIngest:
         """
         batch = self.batch
         if self._is_live:
-            reason = self.no_reply_reasons.get(claim.item_id) or self.default_reason
+            reason = self.no_reply_reasons.get(claim.row_id) or self.default_reason
             return RequestOutcome(
                 claim,
                 Outcome.MISSING,

@@ -69,13 +69,13 @@ def _read_sampled_pairs(
     randomness = random.Random(batch.result_sha256)  # noqa: S311 - it must be repeatable
     line_before = randomness.randrange(max(1, batch.requests - MAX_PAIRS + 1))
     rows = claims.claimed_rows(tx, batch.number, after=line_before, limit=MAX_PAIRS)
-    keys = [make_request_key(batch.task, row.item_id) for row in rows]
+    keys = [make_request_key(batch.task, row.row_id) for row in rows]
 
     reply_texts = {}
     for row, lines in zip(rows, results.find_lines(keys), strict=True):
         replies = [parse_result_line(line) for line in lines]
         if len(replies) == 1 and replies[0].outcome is Outcome.ANSWERED:
-            reply_texts[row.item_id] = replies[0].text
+            reply_texts[row.row_id] = replies[0].text
     return list(_iterate_word_pairs(tx, task, reply_texts))
 
 

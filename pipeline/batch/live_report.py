@@ -88,7 +88,7 @@ class LiveReport:
         """Number of rows that this run is finished with."""
         return self.answered + self.failed.total()
 
-    def fail(self, item_id: str, reason: str) -> None:
+    def fail(self, row_id: str, reason: str) -> None:
         """Count a row that failed and is not asked again in this run.
 
         Rows are counted by the beginning of the reason, up to its first colon. The first
@@ -101,7 +101,7 @@ class LiveReport:
             return
         self.failed[reason.partition(":")[0]] += 1
         if len(self.first_failures) < MAX_NAMED_FAILURES:
-            self.first_failures.append((item_id, reason))
+            self.first_failures.append((row_id, reason))
 
 
 OnProgress = Callable[[LiveReport], None]

@@ -337,7 +337,7 @@ def list_single_row_failures(tx: Connection, task: Task) -> list[dict[str, Any]]
     """
     failed_rows = list(claims.list_rows_with_failed_calls(tx, task.name))
     due_ids = set(claiming.find_due_ids(tx, task))
-    names = task.rows.table(tx).read_names(tx, [row.item_id for row in failed_rows])
+    names = task.rows.table(tx).read_names(tx, [row.row_id for row in failed_rows])
     parked_ids = set()
     if failed_rows:
         parked_ids = {
@@ -352,12 +352,12 @@ def list_single_row_failures(tx: Connection, task: Task) -> list[dict[str, Any]]
     documents = []
     for row in failed_rows:
         outcome: str | None = "removed"
-        if row.item_id in due_ids:
+        if row.row_id in due_ids:
             outcome = None
-        elif row.item_id in names:
-            outcome = "parked" if row.item_id in parked_ids else "tagged"
+        elif row.row_id in names:
+            outcome = "parked" if row.row_id in parked_ids else "tagged"
         document = {
-            "name": names.get(row.item_id, row.item_id),
+            "name": names.get(row.row_id, row.row_id),
             "since": row.first_failed_at.isoformat(),
             "reason": row.reason,
             "tries": row.tries,

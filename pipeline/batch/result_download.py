@@ -381,7 +381,7 @@ def _request_keys(store: Store, batch: BatchRow) -> Iterator[str]:
         yield from CONTROL_KEYS
     for page in iterate_claim_pages(store, batch.number):
         for claim in page:
-            yield make_request_key(batch.task, claim.item_id)
+            yield make_request_key(batch.task, claim.row_id)
 
 
 def restore_result(

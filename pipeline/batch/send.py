@@ -498,8 +498,8 @@ class _Send(NamedTuple):
         provenance = Provenance(batch.number, batch.extractor, ws.model, batch.fingerprint)
         request_outcome = RequestOutcome(claim, Outcome.REFUSED, f"{REFUSED_AT_CREATE}: {reason}")
         write_result = write_failures(tx, ws.task, ws.now, [request_outcome], source=provenance)
-        names = ws.task.rows.table(tx).read_names(tx, [claim.item_id])
-        row_name = names.get(claim.item_id, claim.item_id)
+        names = ws.task.rows.table(tx).read_names(tx, [claim.row_id])
+        row_name = names.get(claim.row_id, claim.row_id)
         is_parked = bool(write_result.parked)
         next_step = "is parked" if is_parked else "is asked once more by the next run"
         return f"its row, {row_name}, {next_step}"

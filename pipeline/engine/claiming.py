@@ -123,7 +123,7 @@ def find_due_ids(tx: Connection, task: Task) -> list[str]:
     return filter_claimable(
         tx,
         task,
-        [retry.item_id for retry in claims.list_rows_with_failed_calls(tx, task.name)],
+        [retry.row_id for retry in claims.list_rows_with_failed_calls(tx, task.name)],
     )
 
 
@@ -159,7 +159,7 @@ def claim_rows(
             if claims.find_duplicate_inputs(tx, task.name, version, hashes, state=claims.CLAIMED):
                 raise _not_open_error(task)
 
-        row_ids = [row.item_id for row in page]
+        row_ids = [row.row_id for row in page]
         unavailable = _claimed_or_parked(task).where(asks.c.item_id.in_(row_ids)).limit(1)
         is_any_unavailable = tx.execute(unavailable).first() is not None
         if is_any_unavailable or len(_open_among(tx, task, row_ids)) != len(row_ids):

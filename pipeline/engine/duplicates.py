@@ -120,12 +120,12 @@ def write_copied_answers(
     Returns:
         The number of rows that were written; rows that the database refused are parked instead.
     """
-    row_ids = [request_outcome.claim.item_id for request_outcome in request_outcomes]
+    row_ids = [request_outcome.claim.row_id for request_outcome in request_outcomes]
     open_ids = set(claiming.filter_claimable(tx, task, row_ids))
     open_outcomes = [
         request_outcome
         for request_outcome in request_outcomes
-        if request_outcome.claim.item_id in open_ids
+        if request_outcome.claim.row_id in open_ids
     ]
     write_result = write_outcomes(tx, task, open_outcomes, provenance=provenance, now=now)
     return len(open_outcomes) - len(write_result.blocked)
@@ -165,7 +165,7 @@ def copy_to_duplicates(
         parked_hashes = [
             request_outcome.claim.input_hash
             for request_outcome in request_outcomes
-            if request_outcome.claim.item_id in write_result.parked
+            if request_outcome.claim.row_id in write_result.parked
         ]
         open_ids_by_hash = task.rows.find_open_by_hash(tx, parked_hashes)
 
@@ -175,13 +175,13 @@ def copy_to_duplicates(
         if request_outcome.claim.input_hash in open_ids_by_hash
         and (
             request_outcome.answer is not None
-            or request_outcome.claim.item_id in write_result.parked
+            or request_outcome.claim.row_id in write_result.parked
         )
     ]
     equal_ids = list[str]()
     for request_outcome in ended:
         claim = request_outcome.claim
-        equal_ids.extend(key for key in open_ids_by_hash[claim.input_hash] if key != claim.item_id)
+        equal_ids.extend(key for key in open_ids_by_hash[claim.input_hash] if key != claim.row_id)
     open_ids = set(claiming.filter_claimable(tx, task, equal_ids))
     open_rows = {row.id: row for row in task.prompt.make_rows(task.rows.read(tx, list(open_ids)))}
 
@@ -196,7 +196,7 @@ def copy_to_duplicates(
             del open_rows[row_id]
             row_claim = RowClaim(row_id, row.input_hash, is_copy=True)
             if request_outcome.answer is None:
-                parked[row_claim] = write_result.parked[claim.item_id]
+                parked[row_claim] = write_result.parked[claim.row_id]
             elif request_outcome.reply is not None:
                 copied_outcome = validate_reply(
                     task,
@@ -210,8 +210,8 @@ def copy_to_duplicates(
     write_outcomes(tx, task, copied, provenance=provenance, now=now)
     outcomes = claims.ClaimOutcomes((), parked, ())
     claims.record_ended(tx, task.name, provenance.version, outcomes, now=now)
-    copied_ids = {request_outcome.claim.item_id for request_outcome in copied}
-    return copied_ids | {claim.item_id for claim in parked}
+    copied_ids = {request_outcome.claim.row_id for request_outcome in copied}
+    return copied_ids | {claim.row_id for claim in parked}
 
 
 def _copy_answer(

@@ -245,7 +245,7 @@ def validate_reply(
         answer, reason = _parse_answer(task, claim, reply, is_changed=is_changed)
     except (Exception, SystemExit) as error:
         if task.user_file is not None:
-            raise task.user_file.code_error(error, claim.item_id) from error
+            raise task.user_file.code_error(error, claim.row_id) from error
         raise
 
     left_out_values = 0
@@ -337,7 +337,7 @@ def _parse_answer(
     if answer is None or is_code_optional:
         return answer, reason
 
-    code = echo.make_row_code(task.name, claim.item_id, claim.input_hash)
+    code = echo.make_row_code(task.name, claim.row_id, claim.input_hash)
     fault = echo.find_code_fault(code, codes)
     if fault:
         return None, fault
@@ -390,7 +390,7 @@ def write_outcomes(
 
     valid_answers = [
         ValidAnswer(
-            request_outcome.claim.item_id,
+            request_outcome.claim.row_id,
             request_outcome.answer,
             request_outcome.claim.input_hash,
             request_outcome.is_unchecked,
@@ -450,7 +450,7 @@ def _write_partial_answers(
     """Write the partial answers among outcomes. An attempt records the use of each reply."""
     new_answers = [
         PartialAnswer(
-            request_outcome.claim.item_id,
+            request_outcome.claim.row_id,
             request_outcome.claim.input_hash,
             request_outcome.reply.text,
             request_outcome.confidences,
@@ -485,8 +485,8 @@ def _claim_outcomes(
     failed_claims = []
     for request_outcome in request_outcomes:
         claim = request_outcome.claim
-        if claim.item_id in parked:
-            parked_claims[claim] = parked[claim.item_id]
+        if claim.row_id in parked:
+            parked_claims[claim] = parked[claim.row_id]
         elif request_outcome.answer is not None:
             answered_claims.append(claim)
         else:
@@ -514,7 +514,7 @@ def _write_answers(
         written.append(result)
 
     refused = write_accepted_rows(tx, valid_answers, write, refusals=RefusedRowError)
-    blocked = {answer.item_id: error.reason for answer, error in refused}
+    blocked = {answer.row_id: error.reason for answer, error in refused}
     return reduce(or_, written, WriteResult(blocked=blocked))
 
 
@@ -537,13 +537,11 @@ def _find_parked_reasons(
 
     Reads the stored attempts, so the failures have to be written before.
     """
-    row_ids = [request_outcome.claim.item_id for request_outcome in failed]
+    row_ids = [request_outcome.claim.row_id for request_outcome in failed]
     is_live = provenance.mode is not Mode.BATCH
     charged_counts = answer_counts.count_charged(tx, task.name, provenance.version, row_ids)
     uncharged_ids = [
-        request_outcome.claim.item_id
-        for request_outcome in failed
-        if not request_outcome.is_charged
+        request_outcome.claim.row_id for request_outcome in failed if not request_outcome.is_charged
     ]
     service_failure_counts = answer_counts.count_service_failures(
         tx,
@@ -561,7 +559,7 @@ def _find_parked_reasons(
 
     reasons = {}
     for request_outcome in failed:
-        row_id = request_outcome.claim.item_id
+        row_id = request_outcome.claim.row_id
         is_charged = request_outcome.is_charged
         if is_charged and request_outcome.reply is not None and request_outcome.reply.is_final:
             reasons[row_id] = f"{FINAL_ERROR_REASON}: {_describe_failure(request_outcome)}"
@@ -610,7 +608,7 @@ def _usage_columns(
     reply_usage = paid_reply.usage if paid_reply else NO_USAGE
     return {
         "batch": None if claim.is_copy else provenance.batch_number,
-        "item_id": claim.item_id,
+        "item_id": claim.row_id,
         "line": claim.line,
         "tokens_in": reply_usage.prompt,
         "tokens_out": reply_usage.answer + reply_usage.thoughts,
@@ -643,7 +641,7 @@ def _answer_columns(
 ) -> dict[str, Any]:
     """Return the columns of a stored answer."""
     reply = request_outcome.reply
-    row_id = request_outcome.claim.item_id
+    row_id = request_outcome.claim.row_id
     # The serializer takes half the time of `model_dump_json`.
     answer_json = answer.__pydantic_serializer__.to_json(answer).decode()
     return _usage_columns(request_outcome, provenance, now) | {

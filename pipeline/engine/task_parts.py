@@ -57,7 +57,7 @@ class TaskRow(NamedTuple):
 class ValidAnswer(NamedTuple):
     """A validated answer that is about to be written."""
 
-    item_id: str
+    row_id: str
     answer: "BaseModel"
     # Hash of the input in the request.
     input_hash: str
@@ -442,7 +442,7 @@ class TaskRows(ABC):
     def delete(
         self,
         tx: Connection,
-        item_id: str,
+        row_id: str,
         *,
         unchanged_text: str = "nothing more was changed",
     ) -> None:

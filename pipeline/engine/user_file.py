@@ -70,7 +70,7 @@ class UserFile:
     def code_error(
         self,
         error: BaseException,
-        item_id: str,
+        row_id: str,
         *,
         code: str = "a validator",
         line: int | None = None,
@@ -79,11 +79,11 @@ class UserFile:
 
         Args:
             error: The exception of that code.
-            item_id: The row.
+            row_id: The row.
             code: Name of the code in the message.
             line: First line of the code; used if the traceback has no line of the file.
         """
-        message = f"{code} failed on {item_id!r}: {type(error).__name__}: {error}"
+        message = f"{code} failed on {row_id!r}: {type(error).__name__}: {error}"
         error_line = source_lines.find_error_line(error, Path(self._record.path)) or line
         return self.error_at(error_line, message)
 

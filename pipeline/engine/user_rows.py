@@ -330,14 +330,14 @@ class UserRows(TaskRows):
     def delete(
         self,
         tx: Connection,
-        item_id: str,
+        row_id: str,
         *,
         unchanged_text: str = "",  # noqa: ARG002 - never fails
     ) -> None:
         """Delete a row, and its answers from the tables of other programs."""
         if self.row_target is not None:
-            self.row_target.sync_rows(tx, [item_id], removed_version="")
-        delete_row(tx, self.record.name, item_id)
+            self.row_target.sync_rows(tx, [row_id], removed_version="")
+        delete_row(tx, self.record.name, row_id)
 
     def find_open_by_hash(
         self,
@@ -492,7 +492,7 @@ class _GridBuilder:
         self._version_name = self._listed_name(EXTRACTOR)
         self._judgements = RowJudgements(
             tx,
-            self._table.item_id,
+            self._table.row_id,
             preference=preference,
             threshold=rows.settings.doubtful,
             fields=self._fields,
@@ -527,7 +527,7 @@ class _GridBuilder:
             source_column_expression(self._tx, self._values, name, kind)
             for name, kind in self._record.columns.items()
         ]
-        item_id = self._table.item_id
+        row_id = self._table.row_id
         return Grid(
             table=self._table,
             cell_names=(
@@ -541,7 +541,7 @@ class _GridBuilder:
             value_makers=columns,
             default_names=list(default_names),
             names_by_state=names_by_state,
-            searched_cells=(item_id, *searched_cells),
+            searched_cells=(row_id, *searched_cells),
             mention_conditions=self._answer_conditions,
             compile_where=self._compile_where,
             slow_sort_expressions={
@@ -550,8 +550,8 @@ class _GridBuilder:
             },
             answer_fields=self._fields,
             judgements=self._judgements,
-            tag_facet=tag_facet(self._tx, self._preference, item_id),
-            version_facet=version_facet(self._preference, item_id),
+            tag_facet=tag_facet(self._tx, self._preference, row_id),
+            version_facet=version_facet(self._preference, row_id),
             extra_names=(
                 *self._fields,
                 self._version_name,
@@ -649,7 +649,7 @@ class _GridBuilder:
         is_number = kind in {"integer", "real"}
         cell = source_column_expression(self._tx, column, name, "real" if is_number else "text")
         if is_field:
-            cell = answers.preferred_of_row(self._preference, self._table.item_id, cell)
+            cell = answers.preferred_of_row(self._preference, self._table.row_id, cell)
         return func.coalesce(cell, literal(-MISSING_NUMBER) if is_number else "")
 
     def _compile_where(self, text: str) -> ColumnElement[bool]:
@@ -668,7 +668,7 @@ class _GridBuilder:
             hint = HintTemplate("write it like {}", OptionHint(where=self._example_condition()))
             raise InputError(error.message, hint=hint) from None
         self._judgements.check_condition(expression, list(self._record.columns))
-        answer = answers.preferred_of_row(self._preference, self._table.item_id, "answer")
+        answer = answers.preferred_of_row(self._preference, self._table.row_id, "answer")
         column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
         field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
         dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
@@ -710,14 +710,14 @@ class _GridBuilder:
                 cell = join_json_values(self._tx, answers_table.c.answer, field)
             else:
                 cell = source_column_expression(self._tx, answers_table.c.answer, field, "text")
-            preferred_cell = answers.preferred_of_row(self._preference, self._table.item_id, cell)
+            preferred_cell = answers.preferred_of_row(self._preference, self._table.row_id, cell)
             conditions.append(contains_word(self._tx, [preferred_cell], word))
         if not conditions or not (word.isascii() and word.isalnum()):
             return conditions
 
         preferred_answer = answers.preferred_of_row(
             self._preference,
-            self._table.item_id,
+            self._table.row_id,
             cast(answers_table.c.answer, Text),
         )
         return [and_(contains_word(self._tx, [preferred_answer], word), or_(*conditions))]

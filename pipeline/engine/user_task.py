@@ -167,7 +167,7 @@ class UserAnswers(TaskAnswers):
             RefusedRowError: A rule of the table of `write_to=` refuses an answer.
         """
         self._check_vocabulary(tx)
-        answers_by_id = {answer.item_id: answer for answer in answers}
+        answers_by_id = {answer.row_id: answer for answer in answers}
         table = self.rows.table(tx)
         stored_rows = table.read_rows(
             tx,
@@ -242,14 +242,14 @@ class UserAnswers(TaskAnswers):
             answers_by_id: All new answers by row id. The hashes of their inputs tell which present
                 cells are answers to former inputs.
         """
-        row_ids = [value.item_id for value in values]
+        row_ids = [value.row_id for value in values]
         if self.rows.row_target is not None:
             self.rows.row_target.sync_rows(tx, row_ids, later_answers=values)
         elif self.rows.record.words.get("write_to"):
             corrected_ids = find_corrected(tx, self.rows.record.name, row_ids)
             hashes = {row_id: answers_by_id[row_id].input_hash for row_id in row_ids}
             former_answers = read_answers_to_former_inputs(tx, self.rows.record.name, hashes)
-            writable = [value for value in values if value.item_id not in corrected_ids]
+            writable = [value for value in values if value.row_id not in corrected_ids]
             write_column(tx, self.rows.record, writable, former_answers=former_answers)
 
     def _changed_in_source(self, stored_values: Mapping[str, str]) -> set[str]:

@@ -49,7 +49,7 @@ def compile_people_where(
     }
     extra_document = row_store.select_row(
         table.TASK,
-        table.item_id,
+        table.row_id,
         input_hash=_make_username_hash(tx),
     )
     extra_cells = {

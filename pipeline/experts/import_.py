@@ -373,9 +373,9 @@ def _write_people(
 
     claimed_ids = claims.filter_claimed(tx, table.TASK, list(prompt_changes))
     new_bio_ids = [
-        item_id
-        for item_id, change in prompt_changes.items()
-        if change.values.get("bio") and item_id not in claimed_ids
+        row_id
+        for row_id, change in prompt_changes.items()
+        if change.values.get("bio") and row_id not in claimed_ids
     ]
     if report.dry:
         released_ids = claims.list_unparkable_ids(tx, table.TASK, row_ids=new_bio_ids)
@@ -416,13 +416,13 @@ def _find_kept_tags(
         prompt_changes: People whose changes concern the prompt, by id.
         claimed_ids: Ids of people in open batches.
     """
-    for item_id, change in prompt_changes.items():
+    for row_id, change in prompt_changes.items():
         if parse_text_list(change.row["tags"]) != []:
             refresh_hint = ""
             if "bio" in change.values:
                 refresh_hint = f"; {CommandHint('tag', refresh=True)} asks again"
             yield _kept_finding(change, f"the text changed, the tags did not{refresh_hint}")
-        elif item_id in claimed_ids:
+        elif row_id in claimed_ids:
             yield _kept_finding(
                 change,
                 "the text changed during a request; the answer to the old text will be stored",

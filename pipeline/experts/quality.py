@@ -103,7 +103,7 @@ def measure(
     """
     condition = table.tagged
     if extractor is not None:
-        condition = condition & table.item_id.in_(answers.answered_ids(table.TASK, extractor))
+        condition = condition & table.row_id.in_(answers.answered_ids(table.TASK, extractor))
     counts = _count_tags(tx, condition)
     tags_by_use = _sort_by_count(counts.people_by_tag)
     sample_ids = list(counts.sample)

@@ -21,7 +21,7 @@ from pipeline.experts.conditions import compile_people_where
 from pipeline.experts.person_rows import filter_export_columns
 from pipeline.experts.rates import format_rate
 from pipeline.experts.score import score
-from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id
+from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, row_id
 from pipeline.store import answers, claims, marks
 from pipeline.store import rows as row_store
 from pipeline.store.confidences import has_confidences
@@ -57,7 +57,7 @@ def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
     preference = answers.VersionPreference(table.TASK)
     judgements = RowJudgements(
         tx,
-        item_id,
+        row_id,
         preference=preference,
         threshold=doubt_threshold,
         fields={TAGS: TAGS},
@@ -91,7 +91,7 @@ def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
         score_expression=SCORE,
         judgements=judgements,
         tag_facet=tags_facet,
-        version_facet=version_facet(preference, item_id),
+        version_facet=version_facet(preference, row_id),
         extra_names=judgements.listed_names,
         read_extra_values=judgements.read_values,
     )
@@ -173,7 +173,7 @@ def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
         ids = [str(row["id"]) for row, _ in page]
         states = {
             row[0]: row[1]
-            for row in people.select_by_ids(tx, ids, [people.item_id, people.state_expression])
+            for row in people.select_by_ids(tx, ids, [people.row_id, people.state_expression])
         }
         probabilities = _read_tag_probabilities(tx, [row for row, _ in page])
         for person_id, (row, extra_cells) in zip(ids, page, strict=True):

@@ -145,7 +145,7 @@ SPEC = TableSpec(
     # This index finds rows without a score. If it is missing, the table is not adopted.
     marker_index=(ADOPTION_INDEX, "(id) WHERE findability_score IS NULL"),
 )
-item_id = SPEC.item_id
+row_id = SPEC.row_id
 
 _tags_text = cast(experts.c.tags, Text)
 _tags_without_space: ColumnElement[str] = reduce(
@@ -456,7 +456,7 @@ def count_people_by_extractor(tx: Connection) -> dict[str, int]:
     program count, too.
     """
     preference = answers.VersionPreference(TASK)
-    extractor = func.coalesce(answers.preferred_of_row(preference, item_id, "extractor"), "").label(
+    extractor = func.coalesce(answers.preferred_of_row(preference, row_id, "extractor"), "").label(
         "whose",
     )
     tagged_people = select(extractor).select_from(experts).where(~untagged).subquery()

@@ -129,8 +129,8 @@ class ExpertsRows(TaskRows):
             self._to_refresh = list(self.find_changed_ids(tx)), answers.newest_id(tx)
         changed_ids, newest_answer = self._to_refresh
         # The same command does not ask twice, even if the first answer was not applied.
-        is_changed = is_in_list(tx, people.item_id, changed_ids)
-        is_answered = answers.has_answer_after(table.TASK, people.item_id, newest_answer)
+        is_changed = is_in_list(tx, people.row_id, changed_ids)
+        is_answered = answers.has_answer_after(table.TASK, people.row_id, newest_answer)
         return replace(people, is_open=people.is_open | (is_changed & ~is_answered))
 
     def count_stale(
@@ -176,10 +176,10 @@ class ExpertsRows(TaskRows):
         """
         timer = start_timer(tx)
         people = table.people_table(tx)
-        last_asked_column = request_history.last_request_key(table.TASK, people.item_id)
+        last_asked_column = request_history.last_request_key(table.TASK, people.row_id)
         prompt_columns = [table.experts.c[name] for name in table.PROMPT_COLUMNS]
-        columns = [people.item_id, last_asked_column, *prompt_columns]
-        is_parked = people.item_id.in_(claims.parked_ids(table.TASK))
+        columns = [people.row_id, last_asked_column, *prompt_columns]
+        is_parked = people.row_id.in_(claims.parked_ids(table.TASK))
         is_changeable = table.tagged & table.has_bio & ~is_parked
         rows: Iterable[Sequence[Any]]
         if ids is None:
@@ -193,10 +193,10 @@ class ExpertsRows(TaskRows):
 
         for page in split_into_pages(rows, table.PEOPLE_PER_PAGE):
             changed_ids = []
-            for item_id, last_asked, *cells in page:
+            for row_id, last_asked, *cells in page:
                 row = dict(zip(table.PROMPT_COLUMNS, cells, strict=True))
                 if last_asked and self._is_biography_new(row, last_asked):
-                    changed_ids.append(item_id)
+                    changed_ids.append(row_id)
             yield from _find_ids_with_model_tags(tx, changed_ids)
             if within_s is not None and timer.seconds > within_s:
                 raise SlowError
@@ -260,7 +260,7 @@ class ExpertsRows(TaskRows):
     def delete(
         self,
         tx: Connection,
-        item_id: str,
+        row_id: str,
         *,
         unchanged_text: str = "nothing more was changed",
     ) -> None:
@@ -270,7 +270,7 @@ class ExpertsRows(TaskRows):
 
         Args:
             tx: Transaction.
-            item_id: Person.
+            row_id: Person.
             unchanged_text: End of the error message: what the command has done until now.
 
         Raises:
@@ -278,17 +278,17 @@ class ExpertsRows(TaskRows):
                 program, prevent the deletion; `unchanged_text` ends the message.
         """
         people = table.people_table(tx)
-        row_store.delete_row(tx, table.TASK, item_id)
-        username = people.read_names(tx, [item_id]).get(item_id)
+        row_store.delete_row(tx, table.TASK, row_id)
+        username = people.read_names(tx, [row_id]).get(row_id)
         if username is None:
             return
 
         try:
-            tx.execute(delete(table.experts).where(people.match_ids([item_id])))
+            tx.execute(delete(table.experts).where(people.match_ids([row_id])))
             if not is_sqlite(tx):
                 # Deferred constraints would fail at the commit instead.
                 tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
-            if not people.filter_ids(tx, [item_id]):
+            if not people.filter_ids(tx, [row_id]):
                 return
             reason = "a trigger or a rule prevented it"
         except exc.DBAPIError as error:
@@ -342,7 +342,7 @@ class ExpertsAnswers(TaskAnswers):
             and again, with the reason: the database prevented the change, or the model found no tag
             in the current text.
         """
-        answers_by_id = {answer.item_id: answer for answer in answers}
+        answers_by_id = {answer.row_id: answer for answer in answers}
         merge_rules = marks.active_merge_rules(tx, table.TASK)
         rows = table.people_table(tx).read_rows(
             tx,
@@ -350,35 +350,35 @@ class ExpertsAnswers(TaskAnswers):
             table.COLUMNS_TO_WRITE_TAGS,
             should_lock=True,
         )
-        hashes = {item_id: self.rows.input_hash(row) for item_id, row in rows.items()}
+        hashes = {row_id: self.rows.input_hash(row) for row_id, row in rows.items()}
 
         # Older hashes have no part for the biography and are therefore a prefix.
         outdated_ids: set[str] = set()
         other_person_ids: set[str] = set()
-        for item_id, current_hash in hashes.items():
-            asked_hash = answers_by_id[item_id].input_hash
+        for row_id, current_hash in hashes.items():
+            asked_hash = answers_by_id[row_id].input_hash
             if current_hash.startswith(asked_hash):
                 continue
-            outdated_ids.add(item_id)
+            outdated_ids.add(row_id)
             if _is_other_person(current_hash, asked_hash):
-                other_person_ids.add(item_id)
+                other_person_ids.add(row_id)
 
         tags_by_id: dict[str, str | None] = {}
-        for item_id in rows.keys() - other_person_ids:
-            tags = cast("Tags", answers_by_id[item_id].answer).tags
+        for row_id in rows.keys() - other_person_ids:
+            tags = cast("Tags", answers_by_id[row_id].answer).tags
             if tags:
-                tags_by_id[item_id] = to_compact_json(
+                tags_by_id[row_id] = to_compact_json(
                     marks.apply_rules(tags, merge_rules) if merge_rules else tags,
                 )
 
         tagged_ids = [
-            item_id
-            for item_id, row in rows.items()
-            if row["tags"] is not None and item_id not in outdated_ids
+            row_id
+            for row_id, row in rows.items()
+            if row["tags"] is not None and row_id not in outdated_ids
         ]
         changed_ids = set(self.rows.find_changed_ids(tx, tagged_ids))
         replacements = {
-            item_id: tags for item_id, tags in tags_by_id.items() if item_id in changed_ids
+            row_id: tags for row_id, tags in tags_by_id.items() if row_id in changed_ids
         }
         written_ids = table.write_tags(tx, tags_by_id, rows=rows)
         written_ids |= table.write_tags(tx, replacements, rows=rows, overwrite=True)
@@ -387,11 +387,11 @@ class ExpertsAnswers(TaskAnswers):
         open_ids = table.people_table(tx).filter_ids(tx, unwritten_ids, table.untagged)
         open_ids |= changed_ids - written_ids
         blocked = {}
-        for item_id in open_ids:
-            if item_id in tags_by_id:
-                blocked[item_id] = _DATABASE_KEEPS_ROW
-            elif item_id not in outdated_ids:
-                blocked[item_id] = _SUPPORTS_NO_TAG
+        for row_id in open_ids:
+            if row_id in tags_by_id:
+                blocked[row_id] = _DATABASE_KEEPS_ROW
+            elif row_id not in outdated_ids:
+                blocked[row_id] = _SUPPORTS_NO_TAG
         return WriteResult(applied=written_ids, outdated=outdated_ids, blocked=blocked)
 
     def remove(self, tx: Connection, ids: Sequence[str], *, version: str | None = None) -> int:
@@ -561,18 +561,18 @@ def _find_ids_with_model_tags(
     """
     last_answers = answers.preferred_answers(tx, table.TASK, ids)
     answers_by_id = {
-        item_id: answer
-        for item_id, (answer_version, answer) in last_answers.items()
+        row_id: answer
+        for row_id, (answer_version, answer) in last_answers.items()
         if answer_version != answers.PERSON and version in {None, answer_version}
     }
 
     merge_rules = marks.active_merge_rules(tx, table.TASK)
     rows = table.people_table(tx).read_rows(tx, list(answers_by_id), ("tags",))
     ids_with_own_tags = []
-    for item_id, row in rows.items():
-        answered_tags = json.loads(answers_by_id[item_id]).get("tags") or []
+    for row_id, row in rows.items():
+        answered_tags = json.loads(answers_by_id[row_id]).get("tags") or []
         if parse_text_list(row["tags"]) == marks.apply_rules(answered_tags, merge_rules):
-            ids_with_own_tags.append(item_id)
+            ids_with_own_tags.append(row_id)
     return ids_with_own_tags
 
 

@@ -68,11 +68,11 @@ class ImagesRows(UserRows):
         query = query.order_by(key != name, assets.c.id).limit(1)
         return super().id_of(tx, tx.execute(query).scalar() or name)
 
-    def delete(self, tx: Connection, item_id: str, *, unchanged_text: str = "") -> None:
+    def delete(self, tx: Connection, row_id: str, *, unchanged_text: str = "") -> None:
         """Delete the rows of an image in all tables. Its file is not deleted."""
-        super().delete(tx, item_id, unchanged_text=unchanged_text)
+        super().delete(tx, row_id, unchanged_text=unchanged_text)
         for table, column in ((asset_ai, "asset_id"), (assets, "id")):
-            tx.execute(delete(table).where(cast(table.c[column], Text) == item_id))
+            tx.execute(delete(table).where(cast(table.c[column], Text) == row_id))
 
 
 class ImagesAnswers(UserAnswers):
@@ -135,12 +135,12 @@ class ImagesTask(UserTask):
 # ---- for the page
 
 
-def render_thumbnail(store: Store, item_id: str, *, side: int) -> bytes:
+def render_thumbnail(store: Store, row_id: str, *, side: int) -> bytes:
     """Return an image as JPEG whose longer side has at most `side` pixels.
 
     Args:
         store: The store of the workspace.
-        item_id: Id of the image.
+        row_id: Id of the image.
         side: A size in `pictures.THUMBNAIL_SIDES`.
 
     Raises:
@@ -149,13 +149,13 @@ def render_thumbnail(store: Store, item_id: str, *, side: int) -> bytes:
     """
     with store.read() as tx:
         query = select(assets.c.path, assets.c.hash, assets.c.problem).where(
-            cast(assets.c.id, Text) == item_id,
+            cast(assets.c.id, Text) == row_id,
         )
         row = tx.execute(query.limit(1)).first()
 
     if row is None:
         raise InputError(
-            f"there is no image {item_id!r}",
+            f"there is no image {row_id!r}",
             hint=f"`{CommandHint('items', task='images')}` lists them",
         )
     path, sha256, problem = row

@@ -540,7 +540,7 @@ def count_stale(
 def describe_index_state(
     data: Path,
     collection: IndexedTask,
-    item_id: str,
+    row_id: str,
     entry: Entry | None,
 ) -> dict[str, Any]:
     """Return whether the build in service has a row, and its content now, as JSON members.
@@ -556,13 +556,13 @@ def describe_index_state(
     Args:
         data: The workspace's folder DATA.
         collection: The indexed task of the row.
-        item_id: The row.
+        row_id: The row.
         entry: Its entry as it would be indexed now, or None if it would not be indexed.
     """
     not_indexed = {"indexed": False, "up_to_date": False, "build": None}
     try:
         with Builds(data, collection.folder).open_current() as index:
-            indexed_entry = index.find_entry(item_id)
+            indexed_entry = index.find_entry(row_id)
             if indexed_entry is not None and indexed_entry[0] >= len(index):
                 # Untagged rows are found by words, but they are no entries.
                 indexed_entry = None

@@ -257,7 +257,7 @@ def _compare_requests_with_claims(data: Path, store: Store, batch: batches.Batch
         keys_by_line_number = dict(enumerate(keys, 1))
 
     are_claims_requested = all(
-        keys_by_line_number.get(claim.line or 0) == make_request_key(batch.task, claim.item_id)
+        keys_by_line_number.get(claim.line or 0) == make_request_key(batch.task, claim.row_id)
         for claim in claimed_rows
     )
     line_count = batch.requests + batch.control_requests
@@ -565,9 +565,7 @@ def _list_leftovers(report: DoctorReport) -> list[Path]:
 
 def _describe_open_erasures(tx: Connection) -> list[str]:
     """Return a message for each row whose `forget` was interrupted."""
-    return [
-        f"the forgetting of row {item_id} was interrupted" for item_id in marks.open_erasures(tx)
-    ]
+    return [f"the forgetting of row {row_id} was interrupted" for row_id in marks.open_erasures(tx)]
 
 
 CHECKS: Mapping[str, WorkspaceCheck] = {

@@ -537,8 +537,8 @@ def _compare_with_answers(
     )
     for kind, present, expected in comparisons:
         difference = present.except_(expected).subquery()
-        item_id = difference.c.item_id
-        examples = tx.execute(select(item_id).order_by(item_id).limit(MAX_NAMED_ROWS + 1)).scalars()
+        row_id = difference.c.item_id
+        examples = tx.execute(select(row_id).order_by(row_id).limit(MAX_NAMED_ROWS + 1)).scalars()
         count = tx.execute(select(func.count()).select_from(difference)).scalar_one()
         faults.add(kind, list(map(cell_to_text, examples)), count)
 

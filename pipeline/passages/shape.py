@@ -56,7 +56,7 @@ class PassagesShape:
     missing: frozenset[str] = frozenset()
 
     @property
-    def item_id(self) -> ColumnElement[str]:
+    def row_id(self) -> ColumnElement[str]:
         """The id of a passage as text."""
         return cast(self.passages.c.id, Text)
 
@@ -71,7 +71,7 @@ class PassagesShape:
     @property
     def is_of_passage(self) -> ColumnElement[bool]:
         """The SQL condition that a concept belongs to a passage, for queries on both tables."""
-        passage_id = self.passages.c.id if self.has_same_ids else self.item_id
+        passage_id = self.passages.c.id if self.has_same_ids else self.row_id
         return self.concepts.c.passage_id == passage_id
 
     @property

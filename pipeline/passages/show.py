@@ -99,7 +99,7 @@ def make_passages_grid(
     concepts = shape.concepts.c
     judgements = RowJudgements(
         tx,
-        items.item_id,
+        items.row_id,
         preference=preference,
         threshold=doubt_threshold,
         fields={CONCEPTS: CONCEPTS},

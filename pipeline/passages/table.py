@@ -305,7 +305,7 @@ def make_row_table(
     is_answered = has_concepts(shape, answered_versions)
 
     # A request cannot name an empty id.
-    has_id = shape.item_id != "" if shape.ids.kind == "text" else true()
+    has_id = shape.row_id != "" if shape.ids.kind == "text" else true()
     can_be_asked = and_(is_not_blank(shape.passages.c.text), has_id)
     return RowTable(
         TASK,
@@ -666,7 +666,7 @@ def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Se
     """
     rows = query.subquery("chosen")
     passages = shape.passages.c
-    key = passages.id if shape.has_same_ids else shape.item_id
+    key = passages.id if shape.has_same_ids else shape.row_id
     evidence: ColumnElement[Any] = rows.c.evidence
     text = cast(passages.text, Text)
     if is_sqlite(tx):

@@ -336,7 +336,7 @@ class ConceptsRows(TaskRows):
     def delete(
         self,
         tx: Connection,  # noqa: ARG002
-        item_id: str,  # noqa: ARG002
+        row_id: str,  # noqa: ARG002
         *,
         unchanged_text: str = "nothing was changed",
     ) -> None:
@@ -411,7 +411,7 @@ class ConceptsAnswers(TaskAnswers):
         from pipeline.passages.evidence import GroundedConcepts
 
         prompt_version, _, model = version.partition("/")
-        answer_by_id = {answer.item_id: answer for answer in answers}
+        answer_by_id = {answer.row_id: answer for answer in answers}
         texts = table.read_passage_texts(tx, self.shape, list(answer_by_id), should_lock=True)
         outdated_ids: set[str] = set()
         for key, text in texts.items():

@@ -55,8 +55,8 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
         extractor: The version: `task@n/model`, `task@n` for all models, or None for all versions.
     """
     tally = _FieldTally()
-    for item_id, answer in answers.answers_of_version(tx, task.name, extractor):
-        tally.add(item_id, answer)
+    for row_id, answer in answers.answers_of_version(tx, task.name, extractor):
+        tally.add(row_id, answer)
 
     replies = answer_counts.count_replies(tx, task.name, extractor)
     cut_count = answer_counts.count_cut_short_replies(tx, task.name, extractor)
@@ -120,7 +120,7 @@ class _FieldTally:
         self.quotes = Counter[str]()
         self.missing = Counter[str]()
 
-    def add(self, item_id: str, answer_json: str) -> None:
+    def add(self, row_id: str, answer_json: str) -> None:
         """Count an answer and the values of its fields, and offer it to the random sample.
 
         The answer is also counted in these:
@@ -136,7 +136,7 @@ class _FieldTally:
         self.answer_count += 1
         self.answer_hashes[hash(json.dumps(answer, sort_keys=True))] += 1
         has_likeness = f'"{LIKENESS_MEMBER}":' in answer_json
-        self.sample.offer(item_id, (item_id, answer_json), is_preferred=has_likeness)
+        self.sample.offer(row_id, (row_id, answer_json), is_preferred=has_likeness)
         null_paths = set[str]()
         for path, value in _iterate_leaf_values(answer):
             self._count_value(path, value)
@@ -204,13 +204,13 @@ def _read_samples(
     It has the row's id and name, the row's text and the answer, both shortened. Rows that no longer
     exist are left out.
     """
-    ids = [item_id for item_id, _ in chosen_answers]
+    ids = [row_id for row_id, _ in chosen_answers]
     names = task.rows.table(tx).read_names(tx, ids)
     texts = task.prompt.read_input_texts(tx, ids)
-    for item_id, answer in chosen_answers:
-        if item_id in names:
-            text = shorten_text(texts.get(item_id, ""))
-            yield Sample(item_id, names[item_id], text, (), shorten_text(answer))
+    for row_id, answer in chosen_answers:
+        if row_id in names:
+            text = shorten_text(texts.get(row_id, ""))
+            yield Sample(row_id, names[row_id], text, (), shorten_text(answer))
 
 
 def shorten_text(text: str) -> str:

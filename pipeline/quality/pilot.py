@@ -89,12 +89,12 @@ def draw_row_ids(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
     at most twice in `ids`.
     """
 
-    def hashed(item_id: str) -> tuple[bytes, str]:
-        key = f"{seed}:{item_id}".encode("utf-8", "replace")
-        return hashlib.blake2b(key, digest_size=8).digest(), item_id
+    def hashed(row_id: str) -> tuple[bytes, str]:
+        key = f"{seed}:{row_id}".encode("utf-8", "replace")
+        return hashlib.blake2b(key, digest_size=8).digest(), row_id
 
     drawn_pairs = heapq.nsmallest(2 * size, map(hashed, ids))
-    return list(dict.fromkeys(item_id for _, item_id in drawn_pairs))[:size]
+    return list(dict.fromkeys(row_id for _, row_id in drawn_pairs))[:size]
 
 
 def has_unfinished_pilot(tx: "Connection", extractor: str) -> bool:

@@ -69,7 +69,7 @@ _IS_PARKED = asks.c.state == PARKED
 class RowClaim(NamedTuple):
     """One row that a batch asks about, or that got a copied answer."""
 
-    item_id: str
+    row_id: str
     input_hash: str
     # The line in the batch's request file, from 1; None for a copied answer.
     line: int | None = None
@@ -106,7 +106,7 @@ def insert_claims(
             "state": CLAIMED,
             "batch": batch,
             "at": now,
-            "item_id": row.item_id,
+            "item_id": row.row_id,
             "line": row.line,
             "input_hash": row.input_hash,
         }
@@ -283,7 +283,7 @@ def end_claims(
 
 def _end_claim_rows(tx: Connection, change: Update | Delete, rows: Sequence[RowClaim]) -> int:
     """Run an UPDATE or DELETE for the records of some rows; return how many it changed."""
-    return change_matching(tx, change, asks.c.item_id, [row.item_id for row in rows])
+    return change_matching(tx, change, asks.c.item_id, [row.row_id for row in rows])
 
 
 def record_ended(
@@ -309,7 +309,7 @@ def record_ended(
 def _ended_record(row: RowClaim, state: str, reason: str | None) -> dict[str, Any]:
     """Return the columns of an ended record that depend on the row."""
     return {
-        "item_id": row.item_id,
+        "item_id": row.row_id,
         "input_hash": row.input_hash,
         "state": state,
         "reason": reason,
@@ -574,7 +574,7 @@ def list_forgotten_ids(tx: Connection, task: str, row_ids: Sequence[str]) -> set
 class DueRetry(NamedTuple):
     """A row that is due for a retry, or was."""
 
-    item_id: str
+    row_id: str
     # The time of the first failed try.
     first_failed_at: datetime
     # The reason of the newest failed try.
@@ -637,4 +637,4 @@ def list_rows_with_failed_calls(tx: Connection, task: str) -> Iterator[DueRetry]
         previous = retries.get(row_id, DueRetry(row_id, attempted_at, reason, 0))
         tries = previous.tries + (batch is not None)
         retries[row_id] = previous._replace(reason=reason, tries=tries)
-    yield from sorted(retries.values(), key=lambda retry: (retry.first_failed_at, retry.item_id))
+    yield from sorted(retries.values(), key=lambda retry: (retry.first_failed_at, retry.row_id))

@@ -228,9 +228,9 @@ def _to_json(answer: Mapping[str, Any]) -> str:
     return json.dumps(answer, ensure_ascii=False)
 
 
-def delete_edits(tx: Connection, task: str, item_id: str) -> None:
+def delete_edits(tx: Connection, task: str, row_id: str) -> None:
     """Delete all edits of a row."""
-    tx.execute(delete(answers).where(*_is_correction(task), answers.c.item_id == item_id))
+    tx.execute(delete(answers).where(*_is_correction(task), answers.c.item_id == row_id))
 
 
 def _is_correction(task: str) -> Sequence[ColumnElement[bool]]:

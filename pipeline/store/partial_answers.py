@@ -21,7 +21,7 @@ from pipeline.store.schema import partial_answers
 class PartialAnswer(NamedTuple):
     """The closed fields of an answer."""
 
-    item_id: str
+    row_id: str
     input_hash: str
     # JSON of the fields, in the form of a reply.
     answer: str
@@ -59,7 +59,7 @@ def insert_partial_answers(
     records = [
         shared_columns
         | {
-            "item_id": new_answer.item_id,
+            "item_id": new_answer.row_id,
             "input_hash": new_answer.input_hash,
             "answer": new_answer.answer,
             "confidences": encode_confidences(new_answer.confidences),

@@ -82,7 +82,7 @@ class TableSpec:
         return self.definition.name
 
     @property
-    def item_id(self) -> ColumnElement[str]:
+    def row_id(self) -> ColumnElement[str]:
         """Return an expression for a row's id as text."""
         return cast(self.definition.c.id, Text)
 
@@ -414,7 +414,7 @@ class TableSpec:
             ConfigurationError: An id is missing, not unique or an empty text; on SQLite also if it
                 is bytes or a floating-point number.
         """
-        counting = select(func.count(), func.count(distinct(self.item_id))).select_from(
+        counting = select(func.count(), func.count(distinct(self.row_id))).select_from(
             self.definition,
         )
         count, distinct_count = tx.execute(counting).one()
@@ -433,7 +433,7 @@ class TableSpec:
                 hint="use ids that are whole numbers or text",
             )
 
-        if self._has_row(tx, self.item_id == ""):
+        if self._has_row(tx, self.row_id == ""):
             raise adoption_error(self.name, "has a row whose `id` is an empty text", hint=hint)
 
     def _has_row(self, tx: Connection, condition: ColumnElement[bool]) -> bool:

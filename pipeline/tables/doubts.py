@@ -36,7 +36,7 @@ class RowDoubts(NamedTuple):
     # The task, and the order of preference among its answers.
     preference: VersionPreference
     # Expression for the row's id in the list.
-    item_id: ColumnElement[str]
+    row_id: ColumnElement[str]
     # The probability below which a field makes its row doubtful.
     threshold: float
 
@@ -48,13 +48,13 @@ class RowDoubts(NamedTuple):
     @property
     def is_answered(self) -> ColumnElement[bool]:
         """Return the condition that a row has an applied answer."""
-        return answers.is_answered(self.preference.task, self.item_id)
+        return answers.is_answered(self.preference.task, self.row_id)
 
     def make_condition(self, *, is_doubtful: bool) -> ColumnElement[bool]:
         """Return the condition that a row is doubtful, or answered and not doubtful."""
         if is_doubtful:
-            return self.item_id.in_(self.doubtful_ids)
-        return and_(self.is_answered, self.item_id.not_in(self.doubtful_ids))
+            return self.row_id.in_(self.doubtful_ids)
+        return and_(self.is_answered, self.row_id.not_in(self.doubtful_ids))
 
     def make_cell(self) -> JsonCell:
         """Return the cell `doubtful` of WHERE=: true, false, or nothing without an answer."""

@@ -238,7 +238,7 @@ class Grid:
         if _is_descending(options):
             order = [key.desc() for key in sort_keys]
         query = (
-            select(self.table.item_id, self.table.state_expression, *cells)
+            select(self.table.row_id, self.table.state_expression, *cells)
             .where(*conditions)
             .order_by(*order)
             .limit(options.limit + 1)
@@ -347,7 +347,7 @@ class Grid:
         if not has_confidences(tx, self.table.task):
             return None
         doubts = self.judgements.doubts
-        has_confidence = doubts.item_id.in_(select_confident_ids(doubts.preference))
+        has_confidence = doubts.row_id.in_(select_confident_ids(doubts.preference))
         conditions = [*self._make_list_conditions(tx, RowFilter()), has_confidence]
         rows_with_confidence = self.table.count_rows(tx, *conditions)
         if not rows_with_confidence:
@@ -440,7 +440,7 @@ class Grid:
         if row_filter.differing_versions:
             first, second = row_filter.differing_versions
             conditions.append(
-                have_different_answers(tx, self.table.task, self.table.item_id, first, second),
+                have_different_answers(tx, self.table.task, self.table.row_id, first, second),
             )
         if row_filter.extractor:
             is_of_version = _require(self.version_facet, "versions").match_word

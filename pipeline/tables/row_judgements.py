@@ -46,7 +46,7 @@ class RowJudgements:
     def __init__(
         self,
         tx: Connection,
-        item_id: ColumnElement[str],
+        row_id: ColumnElement[str],
         *,
         preference: VersionPreference,
         threshold: float,
@@ -58,7 +58,7 @@ class RowJudgements:
 
         Args:
             tx: Must stay open while the object is used.
-            item_id: Expression for the row's id in the list.
+            row_id: Expression for the row's id in the list.
             preference: The task, and the order of preference among its answers.
             threshold: Confidence below which a field makes its row doubtful.
             fields: Fields of the answers by the names of their columns.
@@ -73,8 +73,8 @@ class RowJudgements:
         self._tx = tx
         self._preference = preference
         # The doubtful and the reviewed rows.
-        self.doubts = RowDoubts(preference, item_id, threshold)
-        self.reviews = RowReviews(preference, item_id)
+        self.doubts = RowDoubts(preference, row_id, threshold)
+        self.reviews = RowReviews(preference, row_id)
         self._fields = tuple(fields.values())
         names_by_field = {}
         if has_confidences(tx, preference.task):
@@ -124,7 +124,7 @@ class RowJudgements:
             probabilities[self.least_name] = LEAST_PROBABILITY
         return {
             name: func.coalesce(
-                answers.preferred_of_row(self._preference, self.doubts.item_id, probability),
+                answers.preferred_of_row(self._preference, self.doubts.row_id, probability),
                 literal(_MISSING_PROBABILITY),
             )
             for name, probability in probabilities.items()
@@ -183,15 +183,15 @@ class RowJudgements:
 
         They are `reviewed`, `tone.confidence`, `confidence` (the least of a row) and `doubtful`.
         """
-        item_id = self.doubts.item_id
+        row_id = self.doubts.row_id
         least_probability = answers.preferred_of_row(
             self._preference,
-            item_id,
+            row_id,
             cast(LEAST_PROBABILITY, Text),
         )
         # A cell is a member of a JSON document.
         least_document = literal(f'{{"{CONFIDENCE}": ') + least_probability + "}"
-        document = answers.preferred_of_row(self._preference, item_id, "confidences")
+        document = answers.preferred_of_row(self._preference, row_id, "confidences")
         cells = {
             f"{field}.{CONFIDENCE}": JsonCell(document, (field, "probability"))
             for field in self.names

@@ -21,13 +21,13 @@ class RowReviews(NamedTuple):
     # The task, and the order of preference among its answers.
     preference: VersionPreference
     # Expression for the row's id in the list.
-    item_id: ColumnElement[str]
+    row_id: ColumnElement[str]
 
     def make_condition(self) -> ColumnElement[bool]:
         """Return the condition that the preferred answer is reviewed; NULL without an answer."""
         return answers.preferred_of_row(
             self.preference,
-            self.item_id,
+            self.row_id,
             reviews.is_reviewed_answer(),
         )
 
@@ -35,7 +35,7 @@ class RowReviews(NamedTuple):
         """Return the cell of WHERE=: true, false, or nothing without an answer."""
         document = answers.preferred_of_row(
             self.preference,
-            self.item_id,
+            self.row_id,
             case((reviews.is_reviewed_answer(), _REVIEWED_JSON), else_=_UNREVIEWED_JSON),
         )
         return JsonCell(document, (REVIEWED,))

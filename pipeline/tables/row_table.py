@@ -113,9 +113,9 @@ class RowTable:
         subqueries, which is fast if few rows are read.
         """
         states = self.states
-        is_claimed = _is_selected(self.item_id, claims.claimed_ids(self.task))
+        is_claimed = _is_selected(self.row_id, claims.claimed_ids(self.task))
         is_parked = _is_selected(
-            self.item_id,
+            self.row_id,
             claims.parked_ids(self.task, self.own_prompt_version),
         )
 
@@ -132,7 +132,7 @@ class RowTable:
         return case(*branches, else_=states.default_state)
 
     @property
-    def item_id(self) -> ColumnElement[str]:
+    def row_id(self) -> ColumnElement[str]:
         """Return an SQL expression for a row's id as text."""
         return cast(self.table.c[self.id_column], Text)
 
@@ -158,7 +158,7 @@ class RowTable:
         """
         order = self.table.c[self.order_column]
         columns = [self.table.c[name] for name in names]
-        query = select(*columns, self.item_id.label("item_id")).where(self.is_open).order_by(order)
+        query = select(*columns, self.row_id.label("item_id")).where(self.is_open).order_by(order)
         if after is None:
             return query
 
@@ -208,7 +208,7 @@ class RowTable:
 
         If `should_lock`, no other transaction can change the rows until this transaction ends.
         """
-        columns = [*(self.table.c[name] for name in names), self.item_id]
+        columns = [*(self.table.c[name] for name in names), self.row_id]
         return {
             row[-1]: dict(zip(names, row, strict=False))
             for row in self.select_by_ids(tx, ids, columns, locked=should_lock)
@@ -240,7 +240,7 @@ class RowTable:
         *conditions: ColumnElement[bool],
     ) -> set[str]:
         """Return the ids, out of these, of existing rows that meet all conditions."""
-        return {row[0] for row in self.select_by_ids(tx, ids, [self.item_id], *conditions)}
+        return {row[0] for row in self.select_by_ids(tx, ids, [self.row_id], *conditions)}
 
     def read_names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
         """Return the names for people of the existing rows with these ids, by id."""

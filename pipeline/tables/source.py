@@ -374,7 +374,7 @@ def read_rows_by_id(
     """
     query = record.items.strip().removesuffix(";")
     conditions = " OR ".join(
-        f"({_make_key_condition(record, item_id, as_text=as_text)})" for item_id in ids
+        f"({_make_key_condition(record, row_id, as_text=as_text)})" for row_id in ids
     )
     with store.select_rows(
         f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}",  # noqa: S608 - the user's own query
@@ -386,17 +386,17 @@ def read_rows_by_id(
             yield SourceRow(row_number, json.loads(json.dumps(values)))
 
 
-def _make_key_condition(record: TaskRecord, item_id: str, *, as_text: bool) -> str:
+def _make_key_condition(record: TaskRecord, row_id: str, *, as_text: bool) -> str:
     """Return the SQL condition for the row with an id.
 
     The id of a key of several columns is a JSON list with a part for each column.
 
     Args:
         record: The task's record with the key columns.
-        item_id: The id.
+        row_id: The id.
         as_text: Compare the columns as texts.
     """
-    parts = [item_id] if len(record.key) == 1 else json.loads(item_id)
+    parts = [row_id] if len(record.key) == 1 else json.loads(row_id)
     conditions = list[str]()
     for (name, kind), part in zip(record.key, parts, strict=True):
         column = f"q.{quote_name(name)}"

@@ -73,7 +73,7 @@ _MAX_NAME_PARTS = 3
 class TargetValue(NamedTuple):
     """An answer that is to be written."""
 
-    item_id: str
+    row_id: str
     # Version of the answer, as `task@n/model`, or PERSON.
     extractor: str
     # The answer as a JSON object, by the names of its fields.
@@ -329,15 +329,15 @@ def _collect_values_by_key(
     former_values: dict[_Key, list[Any]] = {}
     for row in rows:
         # An id of several columns is a JSON list.
-        key: _Key = (row.item_id,)
+        key: _Key = (row.row_id,)
         if len(task.key) > 1:
-            key = tuple(str(part) for part in json.loads(row.item_id))
+            key = tuple(str(part) for part in json.loads(row.row_id))
         key_parts = zip(target.key_columns, key, strict=True)
         is_storable = all(ids.to_row_id(part) == part for (_, ids), part in key_parts)
 
         value = _field_value(target, row.answer_json)
         old_values = [
-            _field_value(target, answer_json) for answer_json in former_answers.get(row.item_id, ())
+            _field_value(target, answer_json) for answer_json in former_answers.get(row.row_id, ())
         ]
         if is_storable and (value is not None or overwrite or old_values):
             values[key] = value
@@ -463,15 +463,15 @@ class RowTarget:
         # A row without any answer left is deleted.
         keys = list(stored_answers)
         if overwrite:
-            keys += [(item_id, PERSON) for item_id in ids]
+            keys += [(row_id, PERSON) for row_id in ids]
         for key in keys:
             new_answers.setdefault(key, {})
-        for item_id, model in sorted(new_answers):
+        for row_id, model in sorted(new_answers):
             self._sync_row(
                 tx,
-                {self.id_column: item_id, "provider": self.provider, "model": model},
-                stored_answers.get((item_id, model), {}).values(),
-                new_answers[item_id, model],
+                {self.id_column: row_id, "provider": self.provider, "model": model},
+                stored_answers.get((row_id, model), {}).values(),
+                new_answers[row_id, model],
                 overwrite=overwrite,
             )
 
@@ -566,30 +566,30 @@ class RowTarget:
             cells = {
                 name: to_column_value(kind, values.get(name)) for name, kind in self.task.fields
             }
-            row_answers = grouped.setdefault((answer.item_id, model), {})
+            row_answers = grouped.setdefault((answer.row_id, model), {})
             row_answers[label] = _TimedCells(answer.answered_at, cells)
 
-        ids_with_model = {item_id for item_id, model in grouped if model}
+        ids_with_model = {row_id for row_id, model in grouped if model}
         by_row: _AnswersByRow = {}
-        for (item_id, model), row_answers in grouped.items():
+        for (row_id, model), row_answers in grouped.items():
             if model:
-                persons_answers = grouped.get((item_id, ""), {})
-                by_row[item_id, model] = {**persons_answers, **row_answers}
-            elif item_id not in ids_with_model:
-                by_row[item_id, PERSON] = row_answers
+                persons_answers = grouped.get((row_id, ""), {})
+                by_row[row_id, model] = {**persons_answers, **row_answers}
+            elif row_id not in ids_with_model:
+                by_row[row_id, PERSON] = row_answers
         return by_row
 
-    def has_written_row(self, item_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
+    def has_written_row(self, row_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
         """Return the condition that the table has a row of this provider for a row id and a model.
 
         Args:
-            item_id: Expression for the row id.
+            row_id: Expression for the row id.
             model: Value of the column `model`.
         """
         table = self.table
         is_own_row = (table.c.provider == self.provider) & (table.c.model == model)
         written_ids = select(cast(table.c[self.id_column], Text)).where(is_own_row)
-        return cast(item_id, Text).in_(written_ids)
+        return cast(row_id, Text).in_(written_ids)
 
 
 def parse_row_target(write_to: str | None) -> TargetColumn | None:

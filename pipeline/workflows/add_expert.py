@@ -6,7 +6,8 @@ made for yet, or whose last call failed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from pipeline.batch.live_report import LiveReport
 from pipeline.batch.retry_due import ask_single_rows
@@ -39,7 +40,7 @@ class AddedExpert:
 
     username: str
     # Id of the person's row.
-    item_id: str
+    row_id: str
     findability_score: float
     # First and last name.
     name: str = ""
@@ -54,6 +55,13 @@ class AddedExpert:
     is_due: bool = False
     # Which members of the document were read as columns, and which were not.
     notes: Sequence[str] = ()
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the person for JSON, which calls the row's id `item_id`."""
+        return {
+            "item_id" if name == "row_id" else name: value for name, value in asdict(self).items()
+        }
 
 
 def tag_new_person(
@@ -96,7 +104,7 @@ def tag_new_person(
     try:
         live_report = ask_single_rows(
             ws,
-            [saved.item_id],
+            [saved.row_id],
             mode=mode,
             patience_s=PATIENCE_S,
             deadline_s=MAX_ANSWER_S,
@@ -114,7 +122,7 @@ def tag_new_person(
                 tx,
                 ws.task.name,
                 ws.extractor,
-                saved.item_id,
+                saved.row_id,
                 reason=live_report.idle_reason,
                 now=ws.now(),
             )
@@ -196,18 +204,18 @@ def store_person(
         _check_bio_fits(person, ws.model.input_limit)
 
     with ws.store.write(patience_s=patience_s) as tx:
-        item_id = _insert_person(tx, person)
+        row_id = _insert_person(tx, person)
         score = parse_number(table.find_person(tx, person.key)["findability_score"]) or 0.0
         if has_bio:
             claims.record_due_retry(
                 tx,
                 ws.task.name,
                 ws.extractor,
-                item_id,
+                row_id,
                 reason=reason,
                 now=ws.now(),
             )
-    return AddedExpert(person.key, item_id, score, is_due=has_bio, notes=notes)
+    return AddedExpert(person.key, row_id, score, is_due=has_bio, notes=notes)
 
 
 def reload_person(
@@ -238,10 +246,10 @@ def reload_person(
         parked_reason = claims.find_parked_reason(
             tx,
             task.name,
-            saved.item_id,
+            saved.row_id,
             prompt_version=task.rows.own_prompt_version,
         )
-        is_due = saved.item_id in claiming.find_due_ids(tx, task)
+        is_due = saved.row_id in claiming.find_due_ids(tx, task)
 
     name_parts = (stripped_text(row["first_name"]), stripped_text(row["last_name"]))
     return replace(
@@ -293,7 +301,7 @@ def _insert_person(tx: Connection, person: SoundRow) -> str:
         )
         raise TakenError(message, hint=hint, field=table.USERNAME)
 
-    item_id = table.insert_person(tx, person.key, person.values)
-    table.store_extra_cells(tx, [(item_id, person.key, person.extra_cells)])
+    row_id = table.insert_person(tx, person.key, person.values)
+    table.store_extra_cells(tx, [(row_id, person.key, person.extra_cells)])
     workspace.record_row_change(tx, table.TASK)
-    return item_id
+    return row_id

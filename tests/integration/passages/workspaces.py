@@ -72,7 +72,7 @@ def rows(ws: WorkspaceSession) -> dict[str, tuple[str, str | None, Any]]:
         tables_shape = shape(ws)
         ids = list(
             tx.execute(
-                tables_shape.passages.select().with_only_columns(tables_shape.item_id)
+                tables_shape.passages.select().with_only_columns(tables_shape.row_id)
             ).scalars()
         )
         rows_by_id = table.make_row_table(tables_shape).read_rows(

@@ -50,7 +50,7 @@ def insert_answers(tx: Connection, rows: Sequence[TargetValue]) -> None:
     for target_value in rows:
         answer_columns = {
             **default_columns,
-            "item_id": target_value.item_id,
+            "item_id": target_value.row_id,
             "extractor": target_value.extractor,
             "answer": target_value.answer_json,
             "at": target_value.answered_at,
@@ -217,9 +217,7 @@ def test_field_fills_a_column_that_is_null(tmp_path: Path) -> None:
         tx.exec_driver_sql(f"INSERT INTO own (id, lang) VALUES {rows}")  # noqa: S608 - written here
         tx.exec_driver_sql("UPDATE own SET said = 'mine', stars = 9007199254740993 WHERE id = 3")
         ids = ['["1","de"]', '["2","de"]', '["3","en"]', '["4","en"]', '["01","de"]', '["x","de"]']
-        answers = [
-            TargetValue(item_id, VERSION, json.dumps(answer), ANSWERED_AT) for item_id in ids
-        ]
+        answers = [TargetValue(row_id, VERSION, json.dumps(answer), ANSWERED_AT) for row_id in ids]
         answers[0] = answers[0]._replace(answer_json=json.dumps(answer | {"stars": None}))
         for name in TARGET_TYPES:
             target_record = replace(spec, words={"write_to": f"own.{name} = {name}"})
@@ -235,7 +233,7 @@ def test_field_fills_a_column_that_is_null(tmp_path: Path) -> None:
             (3, "en", "mine", 2**53 + 1, 0.1),
         ]
         long_answer = answers[1]._replace(
-            item_id='["2","DE"]', answer_json=json.dumps(answer | {"said": "ten letters"})
+            row_id='["2","DE"]', answer_json=json.dumps(answer | {"said": "ten letters"})
         )
         target_record = replace(spec, words={"write_to": "own.said=said"})
         if ON_POSTGRESQL:
