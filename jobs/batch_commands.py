@@ -188,7 +188,7 @@ def _submit_message(ws: WorkspaceSession, report: submit.SubmitReport) -> str:
     """
     labels = ws.task.labels
     if not report.plan.items and not report.sent:
-        waiting_moves = ws.store.query(move.list_waiting_moves, ws.task, ws.extractor)
+        waiting_moves = ws.store.query(move.list_waiting_moves, ws.task, ws.version)
         for waiting_move in waiting_moves[:1]:
             rows = plural(waiting_move.row_count, labels.singular, labels.plural)
             return (
@@ -622,4 +622,4 @@ def pilot_line(report: tag_report.TagReport) -> str:
     # A pilot without answers is an error of `run_pilot`.
     assert quality is not None  # noqa: S101
     assert pilot is not None  # noqa: S101
-    return f"pilot {pilot.number} of {pilot.extractor}: {quality.line}. Report: {quality.path}"
+    return f"pilot {pilot.number} of {pilot.version}: {quality.line}. Report: {quality.path}"

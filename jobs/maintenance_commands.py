@@ -475,7 +475,7 @@ def versions(ws: WorkspaceSession) -> CommandReport:
     for summary in summaries:
         if summary.has_only_closed_fields:
             ws.display.say(
-                f"{summary.counts.extractor} decided closed fields only; "
+                f"{summary.counts.version} decided closed fields only; "
                 "the answers that contain them are counted under the version of the other fields"
             )
     document = [summary.document for summary in summaries]
@@ -532,7 +532,7 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
 
     A report contains samples of the database: protect it like the database.
     """
-    report = evaluate.write_report(ws, extractor=extractor)
+    report = evaluate.write_report(ws, version=extractor)
     if report is not None:
         ws.announce_placeholders()
         document = {**report.document, "placeholder": ws.has_placeholder_answers}

@@ -230,15 +230,15 @@ def format_usd(amount: float) -> str:
     return f"${amount:,.{decimals}f}"
 
 
-def version_label(extractor: str) -> str:
+def version_label(version: str) -> str:
     """Return the display name of a version: its number and model, or "a person".
 
     A text without a version number is returned unchanged.
     """
-    prompt_version, _, model = extractor.partition("/")
+    prompt_version, _, model = version.partition("/")
     _, separator, number = prompt_version.rpartition("@")
     if not separator:
-        return "a person" if extractor == PERSON else extractor
+        return "a person" if version == PERSON else version
     return " · ".join(filter(None, [f"version {number}", model]))
 
 

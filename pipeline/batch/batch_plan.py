@@ -159,7 +159,7 @@ class RequestDraft:
         """
         earlier = EarlierRequests()
         if not self.asks_each:
-            earlier = find_duplicates(tx, self.ws.task, self.ws.extractor, requests)
+            earlier = find_duplicates(tx, self.ws.task, self.ws.version, requests)
 
         added: list[PlannedRequest] = []
         for request in requests:
@@ -348,7 +348,7 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
     counted_usage = NO_USAGE
     controls: list[ControlRequest] = []
     with ws.store.read() as tx:
-        calibration = budget.load_calibration(tx, ws.extractor)
+        calibration = budget.load_calibration(tx, ws.version)
         queue_limit = read_queue_limit(tx, ws.model, ws.settings, now=ws.now())
         draft = RequestDraft(
             ws,
@@ -440,7 +440,7 @@ def read_request_pages(
         row_pages = _read_named_rows(tx, task, selection.row_ids, mode, after=after)
     moved_batches: list[int] = []
     if not selection.includes_moved and mode is not Mode.TRIAL:
-        moved_batches = [batch.number for batch, _ in list_ended_moves(tx, task, ws.extractor)]
+        moved_batches = [batch.number for batch, _ in list_ended_moves(tx, task, ws.version)]
 
     page = list[PlannedRequest]()
     page_bytes = 0

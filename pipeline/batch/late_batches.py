@@ -81,7 +81,7 @@ class LateBatches:
             return
 
         move_time = find_move_time(batch, ws.settings)
-        if move_time is None or ws.now() < move_time or batch.extractor != ws.extractor:
+        if move_time is None or ws.now() < move_time or batch.version != ws.version:
             return
         self._move_if_allowed(batch, Mode(ws.settings.move_to), remote)
         self._handled_batches.add(number)
@@ -169,7 +169,7 @@ def estimate_late_moves(
     waiting_usd = sum(
         estimate_move(batch, mode, model=ws.model, now=ws.now()).other_mode_usd
         for batch in batches.batches_in_states(tx, *budget.QUEUED_STATES, task=ws.task.name)
-        if batch.cancel_asked_at is None and batch.extractor == ws.extractor
+        if batch.cancel_asked_at is None and batch.version == ws.version
     )
     return LateMove(settings.move_after, mode.value, new_rows_usd + waiting_usd)
 

@@ -39,7 +39,7 @@ def find_unlike_answers(tx: Connection, task: Task, batch: BatchRow, results: Re
     pairs = _read_sampled_pairs(tx, task, batch, results)
     is_mixed_up = likeness.is_mixed_up(
         pairs,
-        lambda: _read_earlier_pairs(tx, task, batch.extractor),
+        lambda: _read_earlier_pairs(tx, task, batch.version),
         seed=batch.result_sha256 or "",
     )
     if not is_mixed_up:
@@ -79,9 +79,9 @@ def _read_sampled_pairs(
     return list(_iterate_word_pairs(tx, task, reply_texts))
 
 
-def _read_earlier_pairs(tx: Connection, task: Task, extractor: str) -> list[WordPair]:
+def _read_earlier_pairs(tx: Connection, task: Task, version: str) -> list[WordPair]:
     """Return pairs of stored answers of a version and the present texts of their rows."""
-    stored_answers = answers.answers_of_version(tx, task.name, extractor)
+    stored_answers = answers.answers_of_version(tx, task.name, version)
     return list(_iterate_word_pairs(tx, task, dict(islice(stored_answers, MAX_PAIRS))))
 
 

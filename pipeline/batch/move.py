@@ -105,7 +105,7 @@ def list_open_moves(tx: Connection, number: int | None = None) -> dict[int, Mode
     }
 
 
-def list_ended_moves(tx: Connection, task: Task, extractor: str) -> list[tuple[BatchRow, Mode]]:
+def list_ended_moves(tx: Connection, task: Task, version: str) -> list[tuple[BatchRow, Mode]]:
     """Return the ended batches whose rows another mode must still ask, each with this mode.
 
     They are ingested or failed, and have an open move: they were cancelled so that another mode
@@ -114,28 +114,28 @@ def list_ended_moves(tx: Connection, task: Task, extractor: str) -> list[tuple[B
     are left out, because their rows cannot be asked as they were.
 
     Args:
-        extractor: The version, such as `task@2/model`.
+        version: The version, such as `task@2/model`.
     """
     ended_moves = []
     for number, mode in list_open_moves(tx).items():
         batch = batches.get_batch(tx, number)
-        is_of_version = batch.task == task.name and batch.extractor == extractor
+        is_of_version = batch.task == task.name and batch.version == version
         if is_of_version and batch.state in ENDED_STATES:
             ended_moves.append((batch, mode))
     return ended_moves
 
 
-def list_waiting_moves(tx: Connection, task: Task, extractor: str) -> list[WaitingMove]:
+def list_waiting_moves(tx: Connection, task: Task, version: str) -> list[WaitingMove]:
     """Return those batches of `list_ended_moves` that have open rows, and count these rows.
 
     They are batches of a version that were cancelled so that another mode asks their rows. The
     oldest is first.
 
     Args:
-        extractor: The version, such as `task@2/model`.
+        version: The version, such as `task@2/model`.
     """
     waiting_moves = []
-    for batch, mode in list_ended_moves(tx, task, extractor):
+    for batch, mode in list_ended_moves(tx, task, version):
         row_count = len(list_remaining_rows(tx, task, batch.number))
         if row_count:
             waiting_moves.append(WaitingMove(batch.number, mode, row_count))
@@ -156,7 +156,7 @@ def find_budget_refusal(ws: WorkspaceSession, batch: BatchRow, estimate: MoveEst
     count the batch itself, so both costs must fit.
     """
     with ws.store.read() as tx:
-        reserve = budget.load_calibration(tx, batch.extractor).reserve
+        reserve = budget.load_calibration(tx, batch.version).reserve
         remaining_usd = budget.read_current_budgets(ws).remaining_usd(tx, estimate_error=reserve)
     needed_usd = estimate.other_mode_usd * (1 + reserve)
     if remaining_usd is None or needed_usd <= remaining_usd:
@@ -244,7 +244,7 @@ def check_movable(
     mode: Mode | None,
     *,
     labels: TaskLabels,
-    extractor: str,
+    version: str,
 ) -> None:
     """Check that the rows of a batch can be asked in another mode.
 
@@ -254,7 +254,7 @@ def check_movable(
     Args:
         mode: The mode of the batch's open move, which an earlier command began; None without one.
         labels: The labels of the batch's task, for hints.
-        extractor: The version that this command asks, such as `task@2/model`.
+        version: The version that this command asks, such as `task@2/model`.
 
     Raises:
         InputError: The batch is live, of another version, not sent, or downloaded or over without
@@ -269,10 +269,10 @@ def check_movable(
             f"{unchanged_text}",
             hint=f"`{CommandHint('batches')}` lists all batches",
         )
-    if batch.extractor != extractor:
+    if batch.version != version:
         raise InputError(
-            f"batch {number} asks as {batch.extractor}, but this command would ask as "
-            f"{extractor}; {unchanged_text}",
+            f"batch {number} asks as {batch.version}, but this command would ask as "
+            f"{version}; {unchanged_text}",
             hint=f"set {OptionHint('model')} or {OptionHint('version')} as for the batch",
         )
     if batch.state is BatchState.PREPARED:

@@ -177,7 +177,7 @@ class Preparation:
     @property
     def version(self) -> str:
         """Return the version of the batches; past batches of it correct the estimates."""
-        return self.ws.extractor
+        return self.ws.version
 
     def prepare_next(self) -> Prepared | StopReason:
         """Prepare and claim the next batch, or return why no batch is possible.
@@ -332,7 +332,7 @@ class Preparation:
         if not draft.copied_answers:
             return
         ws = self.ws
-        provenance = Provenance(None, ws.extractor, ws.model, ws.task.fingerprint)
+        provenance = Provenance(None, ws.version, ws.model, ws.task.fingerprint)
         with ws.store.write() as tx:
             self.copied_rows += write_copied_answers(
                 tx,
@@ -443,7 +443,7 @@ class Preparation:
             claiming.claim_rows(
                 tx,
                 task,
-                ws.extractor,
+                ws.version,
                 draft.row_claims,
                 batch=number,
                 asks_each=draft.asks_each,

@@ -24,10 +24,8 @@ from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 from pipeline.store.schema import PilotRow, TagRunRow
 
-# Columns of a batch that are members of its JSON document after number and mode, in this order.
+# Columns of a batch that are members of its JSON document after the version, in this order.
 BATCH_DOCUMENT_COLUMNS = (
-    "task",
-    "extractor",
     "model",
     "reason",
     "created_at",
@@ -113,15 +111,17 @@ class BatchSummary(NamedTuple):
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the batch for JSON: number, mode, columns, state, cost in USD, age in seconds.
+        """Return the batch for JSON: columns, state, cost in USD, age in seconds.
 
-        The columns are BATCH_DOCUMENT_COLUMNS. If `cost_is_actual` is false, the cost is an
-        estimate.
+        The columns are number, mode, task, version and BATCH_DOCUMENT_COLUMNS. If `cost_is_actual`
+        is false, the cost is an estimate.
         """
         members = {name: getattr(self.batch, name) for name in BATCH_DOCUMENT_COLUMNS}
         return {
             "number": self.batch.number,
             "way": self.batch.mode,
+            "task": self.batch.task,
+            "extractor": self.batch.version,
             **members,
             "state": self.batch.state.value,
             "cost": self.cost,
@@ -411,7 +411,7 @@ def _pilot_document(pilot: PilotRow) -> dict[str, Any]:
 def _backfill_document(tag_run: TagRunRow) -> dict[str, Any]:
     """Return an unfinished backfill for JSON."""
     return {
-        "extractor": tag_run.extractor,
+        "extractor": tag_run.version,
         "items": tag_run.items,
         "estimated_cost": tag_run.estimated_cost,
         "since": tag_run.started_at.isoformat(),

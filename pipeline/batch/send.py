@@ -495,7 +495,7 @@ class _Send(NamedTuple):
         transaction.
         """
         ws = self.ws
-        provenance = Provenance(batch.number, batch.extractor, ws.model, batch.fingerprint)
+        provenance = Provenance(batch.number, batch.version, ws.model, batch.fingerprint)
         request_outcome = RequestOutcome(claim, Outcome.REFUSED, f"{REFUSED_AT_CREATE}: {reason}")
         write_result = write_failures(tx, ws.task, ws.now, [request_outcome], source=provenance)
         names = ws.task.rows.table(tx).read_names(tx, [claim.row_id])

@@ -135,7 +135,7 @@ def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
             "which is no longer in the table of models; nothing was changed",
             hint="add it to the file that FINDABLE_MODELS_FILE names",
         )
-    return Provenance(batch.number, batch.extractor, model, batch.fingerprint, batch.mode)
+    return Provenance(batch.number, batch.version, model, batch.fingerprint, batch.mode)
 
 
 def validate_lines(
@@ -462,7 +462,7 @@ def _write_partial_answers(
         tx,
         new_answers,
         task=task.name,
-        extractor=provenance.version,
+        version=provenance.version,
         batch=provenance.batch_number,
         fingerprint=provenance.fingerprint,
         now=now,

@@ -17,7 +17,7 @@ def with_unfinished_selection(tx: Connection, task: Task) -> Task:
     run = selections.find_unfinished_selection(tx, task.name)
     if run is None or not isinstance(task, UserTask):
         return task
-    label = VersionCounts.from_extractor(run.extractor).label
+    label = VersionCounts.from_version(run.version).label
     if label not in task.record.current_versions:
         return task
     return task.with_selection(run.number, label)

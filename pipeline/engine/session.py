@@ -230,7 +230,7 @@ class WorkspaceSession:
         return self.model.rate_limits(self.settings.tier, **set_limits)
 
     @property
-    def extractor(self) -> str:
+    def version(self) -> str:
         """Return the version of new answers: the task's label and the model."""
         return f"{self.task.version_label}/{self.model.name}"
 

@@ -193,7 +193,7 @@ class ExportRows(NamedTuple):
     # Number of rows; None if it is not known before they are read.
     row_count: int | None = None
     # Version of all answers; None if each row has its own.
-    extractor: str | None = None
+    version: str | None = None
     # Answered rows by version.
     version_counts: Mapping[str, int] = MappingProxyType({})
     # Exported rows whose answer is a correction; they are in no version's count.

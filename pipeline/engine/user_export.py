@@ -97,7 +97,7 @@ class UserExport(TaskExport):
         return ExportRows(
             rows,
             partial(encode_rows, kinds=kinds),
-            extractor=version,
+            version=version,
             version_counts=model_counts,
             corrected_rows=corrected_rows if is_any_version else 0,
             left_out_corrections=corrected_rows if is_single_model else 0,
@@ -111,4 +111,4 @@ def _count_answers(
 ) -> dict[str, int]:
     """Return the number of answered rows by version."""
     version_counts = answers.count_by_version(tx, task_name, *conditions)
-    return {version.extractor: version.items for version in version_counts}
+    return {counts.version: counts.items for counts in version_counts}

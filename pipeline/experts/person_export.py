@@ -54,5 +54,5 @@ class ExpertsExport(TaskExport):
             people,
             encode,
             total,
-            version_counts=table.count_people_by_extractor(tx),
+            version_counts=table.count_people_by_version(tx),
         )

@@ -84,7 +84,7 @@ class _TagCounts:
 def measure(
     tx: Connection,
     task: Task,  # noqa: ARG001 - one task
-    extractor: str | None,
+    version: str | None,
 ) -> QualityFigures:
     """Return the quality figures, tables and samples of the tags of a version.
 
@@ -98,12 +98,12 @@ def measure(
     Args:
         tx: Transaction; it only reads.
         task: Ignored: there is one task for people.
-        extractor: A version (`task@n/model`), a prompt version for all its models, or None for all
+        version: A version (`task@n/model`), a prompt version for all its models, or None for all
             tags.
     """
     condition = table.tagged
-    if extractor is not None:
-        condition = condition & table.row_id.in_(answers.answered_ids(table.TASK, extractor))
+    if version is not None:
+        condition = condition & table.row_id.in_(answers.answered_ids(table.TASK, version))
     counts = _count_tags(tx, condition)
     tags_by_use = _sort_by_count(counts.people_by_tag)
     sample_ids = list(counts.sample)
@@ -136,7 +136,7 @@ def measure(
         ),
         "people": (people_count, people_count),
         "different-tags": (len(counts.people_by_tag), people_count),
-        **reply_values(answer_counts.count_replies(tx, table.TASK, extractor)),
+        **reply_values(answer_counts.count_replies(tx, table.TASK, version)),
     }
 
     tags_by_length = sorted(counts.people_by_tag.items(), key=lambda use: (-len(use[0]), use[0]))
@@ -150,7 +150,7 @@ def measure(
     )
     return QualityFigures(
         title="Quality of the tags of people",
-        extractor=extractor or "all",
+        version=version or "all",
         items=people_count,
         figures=FIGURES,
         values=values,

@@ -449,17 +449,17 @@ def read_extra_column_names(tx: Connection) -> list[str]:
     return list(names)
 
 
-def count_people_by_extractor(tx: Connection) -> dict[str, int]:
+def count_people_by_version(tx: Connection) -> dict[str, int]:
     """Return the number of tagged people by version of their tags, sorted by version.
 
     The version is that of the preferred answer, or "" if no answer is stored. Tags of another
     program count, too.
     """
     preference = answers.VersionPreference(TASK)
-    extractor = func.coalesce(answers.preferred_of_row(preference, row_id, "extractor"), "").label(
+    version = func.coalesce(answers.preferred_of_row(preference, row_id, "extractor"), "").label(
         "whose",
     )
-    tagged_people = select(extractor).select_from(experts).where(~untagged).subquery()
+    tagged_people = select(version).select_from(experts).where(~untagged).subquery()
     query = (
         select(tagged_people.c.whose, func.count())
         .group_by(tagged_people.c.whose)

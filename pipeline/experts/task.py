@@ -210,11 +210,11 @@ class ExpertsRows(TaskRows):
             row: Row with the columns of the prompt.
             last_asked: Text with version and input hash of the last answer, separated by a blank.
         """
-        extractor, _, asked_hash = last_asked.rpartition(" ")
+        version, _, asked_hash = last_asked.rpartition(" ")
         _, asked_text, asked_biography = (*asked_hash.split(":"), "", "")[:3]
         # The biography comes first: this runs for every person, and few biographies differ.
         biography = hash_text(stripped_text(row["bio"]))[:_BIOGRAPHY_DIGITS]
-        if extractor == answers.PERSON or asked_biography == biography:
+        if version == answers.PERSON or asked_biography == biography:
             return False
 
         current_hash = self.input_hash(row)

@@ -197,12 +197,12 @@ def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
 
     The exported version comes first, then the others by name.
     """
-    report.extractor = export_rows.extractor
+    report.extractor = export_rows.version
     report.corrected_rows = export_rows.corrected_rows
     report.left_out_corrections = export_rows.left_out_corrections
     versions = sorted(
         export_rows.version_counts,
-        key=lambda version: (version != export_rows.extractor, version),
+        key=lambda version: (version != export_rows.version, version),
     )
     report.versions = [
         {"extractor": version, "items": export_rows.version_counts[version]} for version in versions

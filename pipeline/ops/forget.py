@@ -231,7 +231,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         ):
             files.remove_path(path)
         for batch in row_batches:
-            label = VersionCounts.from_extractor(batch.extractor).label
+            label = VersionCounts.from_version(batch.version).label
             dropped_counts = drop_lines(
                 ws.data,
                 ws.store,

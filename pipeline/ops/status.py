@@ -121,7 +121,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
             ws.settings,
             now=ws.now(),
         )
-        waiting_moves = list_waiting_moves(tx, task, ws.extractor)
+        waiting_moves = list_waiting_moves(tx, task, ws.version)
         is_decided = has_decisions(tx, task.name, task.version_label)
 
     if task is not recorded_task:

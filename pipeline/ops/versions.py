@@ -4,7 +4,7 @@
 - Versions whose answers another program wrote can be rolled back too.
 - If no answer of the local engine is left afterwards, the workspace is no longer bound to it.
 
-- A version is the extractor `task@n/model`, and a label is `task@n`, which means all its models.
+- A version is `task@n/model`, and a label is `task@n`, which means all its models.
 """
 
 from collections.abc import Callable, Sequence
@@ -59,7 +59,7 @@ class VersionSummary(NamedTuple):
             "task": self.subject,
             "version": counts.label,
             "model": counts.model or None,
-            "extractor": counts.extractor,
+            "extractor": counts.version,
             "rows": counts.rows,
             "items": counts.items,
             "first": counts.first and counts.first.isoformat(),
@@ -138,7 +138,7 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
     for summary in summaries:
         item_count = plural(summary.counts.items, task.labels.singular, task.labels.plural)
         counts = f"{plural(summary.counts.rows, 'record')} of {item_count}"
-        ws.display.say(f"{summary.counts.extractor}: {counts}, {format_usd(summary.cost)} paid")
+        ws.display.say(f"{summary.counts.version}: {counts}, {format_usd(summary.cost)} paid")
     if summaries:
         ws.confirm(CONFIRMATION_QUESTION)
 
@@ -162,12 +162,12 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     First come versions that the workspace never asked, because another program wrote their answers,
     by label and model. The versions that it asked follow, oldest first.
     """
-    started_counts = {counts.extractor: counts for counts in answers.list_versions(tx, task.name)}
+    started_counts = {counts.version: counts for counts in answers.list_versions(tx, task.name)}
     if task.versions is not None:
         answered_versions = task.versions.list_versions(tx)
     else:
         answered_versions = answers.count_by_version(tx, task.name)
-    answered_counts = {counts.extractor: counts for counts in answered_versions}
+    answered_counts = {counts.version: counts for counts in answered_versions}
 
     # Versions without an answer keep their empty counts.
     counts_by_version = started_counts | answered_counts
@@ -196,7 +196,7 @@ def _has_only_closed_fields(tx: Connection, task: Task, counts: VersionCounts) -
         return False
     record = workspace.get_task(tx, task.name)
     is_closed = record is None or bool(record.words.get("closed"))
-    return not is_closed and has_decisions(tx, task.name, counts.extractor)
+    return not is_closed and has_decisions(tx, task.name, counts.version)
 
 
 def _read_conditions(tx: Connection, task_name: str) -> dict[str, str]:
@@ -236,7 +236,7 @@ def _find_versions(
         summaries = [
             summary
             for summary in _read_versions(tx, searched_task)
-            if name in {summary.counts.extractor, summary.counts.label}
+            if name in {summary.counts.version, summary.counts.label}
         ]
         if summaries:
             return searched_task, summaries
@@ -260,23 +260,23 @@ def _check_can_roll_back(
 
     An empty list of versions raises nothing.
     """
-    versions = {summary.counts.extractor for summary in summaries}
+    versions = {summary.counts.version for summary in summaries}
     labels = {summary.counts.label for summary in summaries}
     used_versions = set(versions)
     if task.rows.decision_version in versions and has_partial_answers(tx, task.name):
         # Running requests about other fields need the decided fields.
-        used_versions |= {counts.extractor for counts in answers.list_versions(tx, task.name)}
+        used_versions |= {counts.version for counts in answers.list_versions(tx, task.name)}
     open_batches = [
         batch
         for batch in batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
-        if batch.extractor in used_versions
+        if batch.version in used_versions
     ]
     if open_batches:
         batch = open_batches[-1]
         status_command = task.labels.command("status")
         cancel_command = CommandHint("batch-cancel", batch=batch.number)
         raise InputError(
-            f"batch {batch.number} of {batch.extractor} is {batch.state}, not over; "
+            f"batch {batch.number} of {batch.version} is {batch.state}, not over; "
             "nothing was changed",
             hint=f"`{status_command}` shows how to finish it, `{cancel_command}` cancels it",
         )
@@ -318,14 +318,14 @@ def _delete_version(
         row_count = task.versions.roll_back(tx, counts.label, model=counts.model)
     else:
         row_count = 0
-        answered_ids = tx.execute(answers.answered_ids(task.name, counts.extractor)).scalars().all()
+        answered_ids = tx.execute(answers.answered_ids(task.name, counts.version)).scalars().all()
         for page in split_into_pages(answered_ids):
-            row_count += task.answers.remove(tx, page, version=counts.extractor)
+            row_count += task.answers.remove(tx, page, version=counts.version)
 
     answer_count, attempt_count, unparked_count = answers.delete_version(
         tx,
         task.name,
-        counts.extractor,
+        counts.version,
         now=now,
     )
     report.rows += row_count

@@ -196,7 +196,7 @@ def _count_long_names(
     return Counter(dict(map(tuple, tx.execute(query.group_by(name)))))
 
 
-def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> QualityFigures:
+def measure(tx: Connection, shape: PassagesShape, version: str | None) -> QualityFigures:
     """Return the quality figures, tables and samples on the concepts of a version.
 
     Only reads. Quotations are compared with their passages for a seeded sample of
@@ -206,18 +206,18 @@ def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> Qual
     Args:
         tx: A transaction, only read.
         shape: The tables of the workspace.
-        extractor: `task@n/model`, `task@n` for all models, or None for all versions.
+        version: `task@n/model`, `task@n` for all models, or None for all versions.
     """
     type_counts, proven_counts = _count_types(tx, shape)
     versions = [
-        version
-        for version in sorted(type_counts)
-        if extractor in {None, version[0], "/".join(version)}
+        (label, model)
+        for label, model in sorted(type_counts)
+        if version in {None, label, f"{label}/{model}"}
     ]
-    other_versions = [version for version in sorted(type_counts) if version not in versions]
-    types = sum((type_counts[version] for version in versions), Counter[str]())
-    other_types = sum((type_counts[version] for version in other_versions), Counter[str]())
-    proven_count = sum(proven_counts[version] for version in versions)
+    other_versions = [pair for pair in sorted(type_counts) if pair not in versions]
+    types = sum((type_counts[pair] for pair in versions), Counter[str]())
+    other_types = sum((type_counts[pair] for pair in other_versions), Counter[str]())
+    proven_count = sum(proven_counts[pair] for pair in versions)
 
     tally = _tally_concept_lists(tx, shape, versions)
     long_names = _count_long_names(tx, shape, versions)
@@ -228,10 +228,10 @@ def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> Qual
     answer_count = lengths.total()
     concept_count = sum(length * times for length, times in lengths.items())
     full_count = sum(times for length, times in lengths.items() if length >= MAX_CONCEPTS)
-    replies = answer_counts.count_replies(tx, table.TASK, extractor)
+    replies = answer_counts.count_replies(tx, table.TASK, version)
     # Passages with an attempt or an answer, but without concepts.
-    empty_count = answer_counts.count_failed_rows(tx, table.TASK, extractor)
-    stored_count = answer_counts.count_answered(tx, table.TASK, extractor)
+    empty_count = answer_counts.count_failed_rows(tx, table.TASK, version)
+    stored_count = answer_counts.count_answered(tx, table.TASK, version)
     empty_count += max(0, stored_count - answer_count)
     asked_count = answer_count + empty_count
     values: dict[str, FigureValue] = {
@@ -254,7 +254,7 @@ def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> Qual
     long_name_rows = long_names.most_common(MAX_TABLE_ROWS)
     return QualityFigures(
         title="Quality of the concepts of passages",
-        extractor=extractor or "all",
+        version=version or "all",
         items=answer_count,
         figures=FIGURES,
         values=values,
@@ -453,8 +453,8 @@ def verify_concepts(
     without_passage_id = select(func.count()).where(and_(is_own_version, passage_id.is_(None)))
     faults.add(ORPHANED_CONCEPT, ["unknown passages"], tx.execute(without_passage_id).scalar_one())
     foreign_count = tx.execute(select(func.count()).where(~is_own_version)).scalar_one()
-    for version in versions:
-        _compare_with_answers(tx, shape, version, faults)
+    for counts in versions:
+        _compare_with_answers(tx, shape, counts, faults)
 
     fault_count = faults.total() - faults[ORPHANED_CONCEPT]
     summary = (
@@ -517,7 +517,7 @@ def _check_passages(
 def _compare_with_answers(
     tx: Connection,
     shape: PassagesShape,
-    version: VersionCounts,
+    counts: VersionCounts,
     faults: RowFaults,
 ) -> None:
     """Find passages that have only concepts, or only an applied answer, of a version.
@@ -525,11 +525,11 @@ def _compare_with_answers(
     The database compares them by passage id. `faults` gets their numbers and the first ids.
     """
     with_concepts = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(
-        _version_condition(shape, [version]),
+        _version_condition(shape, [counts]),
     )
     columns = answers_table.c
     with_answer = select(columns.item_id).where(
-        (columns.task == table.TASK) & (columns.extractor == version.extractor) & columns.applied,
+        (columns.task == table.TASK) & (columns.extractor == counts.version) & columns.applied,
     )
     comparisons = (
         (UNANSWERED_CONCEPT, with_concepts, with_answer),

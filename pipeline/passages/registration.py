@@ -53,7 +53,7 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     else:
         backfill = runs.find_unfinished_run(tx, TASK, mode=runs.BACKFILL)
         if backfill is not None:
-            prompt_version = backfill.extractor.partition("/")[0]
+            prompt_version = backfill.version.partition("/")[0]
             if skipped_versions is None:
                 skipped_versions = backfill.skipped
 
@@ -73,10 +73,10 @@ def _load_measure() -> "TaskMeasure":
     from pipeline.passages.task import ConceptsTask
     from pipeline.quality.figures import TaskMeasure
 
-    def measure_concepts(tx: "Connection", task: "Task", extractor: str | None) -> "QualityFigures":
+    def measure_concepts(tx: "Connection", task: "Task", version: str | None) -> "QualityFigures":
         """Measure the concepts in the tables of the task."""
         assert isinstance(task, ConceptsTask)  # noqa: S101 - this registration made it
-        return measure(tx, task.shape, extractor)
+        return measure(tx, task.shape, version)
 
     return TaskMeasure(FIGURES, measure_concepts)
 

@@ -180,7 +180,7 @@ class ConceptsExport(TaskExport):
             )
 
         versions = table.read_concept_versions(tx, self.shape)
-        item_counts = {version.extractor: version.items for version in versions}
+        item_counts = {counts.version: counts.items for counts in versions}
         if options.best:
             concepts = table.read_best_concepts(tx, self.shape, self.settings)
             concepts = self._select_concepts(tx, concepts, options)
@@ -188,7 +188,7 @@ class ConceptsExport(TaskExport):
 
         # Another program may have written the time as text, so times are compared as text.
         versions.sort(key=lambda version: str(version.last or ""), reverse=True)
-        version_by_name = {version.extractor: version for version in versions}
+        version_by_name = {counts.version: counts for counts in versions}
         exported_version = self.choose_version(tx, list(version_by_name), options)
         concepts = table.iterate_concepts(
             tx,
@@ -197,7 +197,7 @@ class ConceptsExport(TaskExport):
             use_corrections=exported_version is None or options.extractor is None,
         )
         concepts = self._select_concepts(tx, concepts, options)
-        return ExportRows(concepts, encode, extractor=exported_version, version_counts=item_counts)
+        return ExportRows(concepts, encode, version=exported_version, version_counts=item_counts)
 
     def _select_concepts(
         self,
@@ -282,11 +282,11 @@ class ConceptsVersions(TaskVersions):
         taken_versions = {version.label for version in self.list_versions(tx)}
         taken_versions -= {version.label for version in own_versions}
         backfills = runs.list_runs(tx, table.TASK, mode=runs.BACKFILL)
-        taken_versions.update(backfill.extractor.partition("/")[0] for backfill in backfills)
-        for version in own_versions:
-            answer_count = answer_counts.count_answered(tx, table.TASK, version.extractor)
-            if answer_count > runs.count_pilot_rows(tx, version.extractor):
-                taken_versions.add(version.label)
+        taken_versions.update(backfill.version.partition("/")[0] for backfill in backfills)
+        for counts in own_versions:
+            answer_count = answer_counts.count_answered(tx, table.TASK, counts.version)
+            if answer_count > runs.count_pilot_rows(tx, counts.version):
+                taken_versions.add(counts.label)
         return taken_versions
 
     def list_versions(self, tx: Connection) -> list[VersionCounts]:
@@ -505,7 +505,7 @@ class ConceptsAnswers(TaskAnswers):
         """
         removed_count = 0
         for counts in stored_answers.list_versions(tx, table.TASK):
-            if version in {None, counts.extractor}:
+            if version in {None, counts.version}:
                 removed_count += table.remove_concepts(
                     tx,
                     self.shape,

@@ -1,7 +1,7 @@
 """Measure the answers of a task, judge the figures, and write the report into the workspace.
 
-A gate is a figure with bounds; to judge a figure is to compare its value with them. The parameter
-`extractor` is a version, `task@n/model`, or a prompt version, `task@n`.
+A gate is a figure with bounds; to judge a figure is to compare its value with them. A `version`
+is `task@n/model`, or a prompt version, `task@n`.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ def _measure_of(task: Task) -> TaskMeasure:
 def write_report(
     ws: WorkspaceSession,
     *,
-    extractor: str | None = None,
+    version: str | None = None,
     notes: Sequence[str] = (),
 ) -> QualityReport | None:
     """Measure and judge the answers of a version, write the report's files, and return the report.
@@ -86,7 +86,7 @@ def write_report(
 
     Args:
         ws: The session.
-        extractor: The version: `task@n/model`, or `task@n` for all models. If it is None, the
+        version: The version: `task@n/model`, or `task@n` for all models. If it is None, the
             prompt version in use is measured; if that has no answers and VERSION= is not set, the
             last prompt version with answers.
         notes: Notes for the beginning of the report. If the answers are placeholders of the local
@@ -100,7 +100,6 @@ def write_report(
         ConfigurationError: The gates of the task or of GATES are malformed.
     """
     with ws.store.read() as tx:
-        version = extractor
         if not version:
             version = (
                 ws.task.version_label if ws.settings.version else _answered_version(tx, ws.task)
@@ -167,9 +166,9 @@ def _answered_version(tx: Connection, task: Task) -> str:
     """
     versions = [] if task.rows.own_prompt_version else answers.list_versions(tx, task.name)
     answered_versions = [
-        version.label
-        for version in versions
-        if answer_counts.count_answered(tx, task.name, version.extractor)
+        counts.label
+        for counts in versions
+        if answer_counts.count_answered(tx, task.name, counts.version)
     ]
     if answered_versions and task.version_label not in answered_versions:
         return answered_versions[-1]

@@ -141,7 +141,7 @@ class QualityFigures(NamedTuple):
 
     title: str
     # `task@n/model`, `task@n` for all models, or "all".
-    extractor: str
+    version: str
     # Items with an answer.
     items: int
     figures: Sequence[Figure]

@@ -391,9 +391,9 @@ def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
 def _list_answered_versions(tx: Connection, task: Task) -> list[str]:
     """Return the versions of a task with answers, in the order in which they began."""
     return [
-        counts.extractor
+        counts.version
         for counts in answers.list_versions(tx, task.name)
-        if any(True for _ in answers.row_ids_with_versions(tx, task.name, [counts.extractor]))
+        if any(True for _ in answers.row_ids_with_versions(tx, task.name, [counts.version]))
     ]
 
 

@@ -43,7 +43,7 @@ MAX_BARS = 24
 FIGURES = read_figures(Path(__file__).with_name("figures.tsv"))
 
 
-def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:
+def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
     """Return the figures, value counts and sample answers of a version, for its quality report.
 
     All parked rows of the task, which failed too often, count as asked but not answered, also if
@@ -52,14 +52,14 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
     Args:
         tx: A transaction, only read.
         task: The task.
-        extractor: The version: `task@n/model`, `task@n` for all models, or None for all versions.
+        version: The version: `task@n/model`, `task@n` for all models, or None for all versions.
     """
     tally = _FieldTally()
-    for row_id, answer in answers.answers_of_version(tx, task.name, extractor):
+    for row_id, answer in answers.answers_of_version(tx, task.name, version):
         tally.add(row_id, answer)
 
-    replies = answer_counts.count_replies(tx, task.name, extractor)
-    cut_count = answer_counts.count_cut_short_replies(tx, task.name, extractor)
+    replies = answer_counts.count_replies(tx, task.name, version)
+    cut_count = answer_counts.count_cut_short_replies(tx, task.name, version)
     parked_count = len(
         claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version),
     )
@@ -87,7 +87,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
     mean_figures = [Figure(f"mean-{path}", "mean", f"mean of {path}") for path in tally.numbers]
     return QualityFigures(
         title=f"Quality of the answers of {task.name}",
-        extractor=extractor or "all",
+        version=version or "all",
         items=answer_count,
         figures=(*FIGURES, *mean_figures),
         values=values,

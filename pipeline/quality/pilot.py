@@ -2,8 +2,8 @@
 
 A pilot is a small random sample of rows that is asked first; its answers are measured and compared
 with the gates, which gives its verdict. To waive a pilot is to allow asking all rows without it.
-The parameter `extractor` is the version, `task@n/model`. The seed and the items determine the
-sample, so an interrupted pilot resumes with the same items.
+A version is `task@n/model`. The seed and the items determine the sample, so an interrupted pilot
+resumes with the same items.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ FETCHED_ROWS = 5000
 def plan_next_pilot(
     tx: "Connection",
     task: Task,
-    extractor: str,
+    version: str,
     *,
     size: int | None = None,
     seed: int | None = None,
@@ -41,13 +41,13 @@ def plan_next_pilot(
     The ids are drawn as in `draw_pilot`.
 
     Args:
-        extractor: The version, `task@n/model`.
+        version: The version, `task@n/model`.
         size: Number of rows. If it is None, it is that of the version's newest pilot if this is
             unfinished, otherwise DEFAULT_PILOT_SIZE.
         seed: Seed of the sample. If it is None, it is that of the same pilot, otherwise
             DEFAULT_PILOT_SEED.
     """
-    newest_pilot = runs.find_newest_pilot(tx, extractor)
+    newest_pilot = runs.find_newest_pilot(tx, version)
     if newest_pilot is not None and newest_pilot.ended_at is None:
         size = size or newest_pilot.size
         if seed is None:
@@ -55,10 +55,10 @@ def plan_next_pilot(
     size = size or DEFAULT_PILOT_SIZE
     if seed is None:
         seed = DEFAULT_PILOT_SEED
-    return size, seed, draw_pilot(tx, task, extractor, size=size, seed=seed)
+    return size, seed, draw_pilot(tx, task, version, size=size, seed=seed)
 
 
-def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed: int) -> list[str]:
+def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: int) -> list[str]:
     """Return the ids of at most `size` random rows for a pilot of a version, in the order drawn.
 
     They are drawn from all rows that are open (can be asked) or have an answer of the version. A
@@ -66,13 +66,13 @@ def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed:
     as no row is parked, added or removed. Memory does not grow with the table.
 
     Args:
-        extractor: The version, `task@n/model`.
+        version: The version, `task@n/model`.
         size: Maximum number of rows.
         seed: Seed of the sample.
     """
     open_ids = task.rows.table(tx).select_unanswered_rows()
     # An item with an answer that was not applied is in both queries.
-    answered_ids = answers.answered_ids(task.name, extractor)
+    answered_ids = answers.answered_ids(task.name, version)
 
     def pages() -> Iterator[Iterable[str]]:
         for query in (open_ids, answered_ids):
@@ -97,17 +97,17 @@ def draw_row_ids(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
     return list(dict.fromkeys(row_id for _, row_id in drawn_pairs))[:size]
 
 
-def has_unfinished_pilot(tx: "Connection", extractor: str) -> bool:
+def has_unfinished_pilot(tx: "Connection", version: str) -> bool:
     """Return whether the newest pilot of a version is unfinished.
 
     Args:
-        extractor: The version, `task@n/model`.
+        version: The version, `task@n/model`.
     """
-    pilot = runs.find_newest_pilot(tx, extractor)
+    pilot = runs.find_newest_pilot(tx, version)
     return pilot is not None and pilot.ended_at is None
 
 
-def find_blocking_reason(tx: "Connection", extractor: str, *, is_required: bool = False) -> str:
+def find_blocking_reason(tx: "Connection", version: str, *, is_required: bool = False) -> str:
     """Return the reason why a pilot keeps rows of a version from being asked; "" if none does.
 
     The first rule that applies decides:
@@ -120,34 +120,34 @@ def find_blocking_reason(tx: "Connection", extractor: str, *, is_required: bool 
     Reads only.
 
     Args:
-        extractor: The version, `task@n/model`.
+        version: The version, `task@n/model`.
         is_required: The version needs a pilot, so that a missing pilot blocks it.
     """
-    pilot = runs.find_newest_pilot(tx, extractor, must_be_ended=True) or runs.find_newest_pilot(
+    pilot = runs.find_newest_pilot(tx, version, must_be_ended=True) or runs.find_newest_pilot(
         tx,
-        extractor,
+        version,
     )
     if pilot is None:
         if is_required:
-            return f"{extractor} has not passed a pilot"
+            return f"{version} has not passed a pilot"
         return ""
     if pilot.verdict is None:
-        return f"pilot {pilot.number} of {extractor} is not finished"
+        return f"pilot {pilot.number} of {version} is not finished"
     if pilot.verdict is PilotVerdict.FAILED:
-        return f"{extractor} failed its gates ({pilot.report or 'no report'})"
+        return f"{version} failed its gates ({pilot.report or 'no report'})"
     return ""
 
 
 def waive_required_pilot(
-    store: Store, task: Task, *, extractor: str, now: Callable[[], datetime]
+    store: Store, task: Task, *, version: str, now: Callable[[], datetime]
 ) -> None:
     """Record that a person waived the pilot of a version, so that its rows may be asked.
 
     Does nothing if no pilot blocks them, and none is missing that the task needs.
     """
     with store.write() as tx:
-        if find_blocking_reason(tx, extractor, is_required=task.needs_pilot):
-            runs.waive_pilot(tx, task.name, extractor, now=now())
+        if find_blocking_reason(tx, version, is_required=task.needs_pilot):
+            runs.waive_pilot(tx, task.name, version, now=now())
 
 
 def block_if_hopeless(
@@ -174,22 +174,22 @@ def block_if_hopeless(
     return True
 
 
-def check_pilot(tx: "Connection", task: Task, extractor: str, *, is_required: bool = False) -> None:
+def check_pilot(tx: "Connection", task: Task, version: str, *, is_required: bool = False) -> None:
     """Check that no pilot forbids to ask all rows of a version; see `find_blocking_reason`.
 
     Args:
-        extractor: The version, `task@n/model`.
+        version: The version, `task@n/model`.
         is_required: Raise also if the version has no pilot.
 
     Raises:
         GateError: The newest ended pilot failed, no pilot has ended yet, or a required pilot is
             missing. The hint has the command that runs a pilot.
     """
-    reason = find_blocking_reason(tx, extractor, is_required=is_required)
+    reason = find_blocking_reason(tx, version, is_required=is_required)
     if not reason:
         return
 
-    pilot = runs.find_newest_pilot(tx, extractor)
+    pilot = runs.find_newest_pilot(tx, version)
     size = DEFAULT_PILOT_SIZE
     unpark_hint = ""
     if pilot is not None:

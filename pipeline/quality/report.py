@@ -153,7 +153,7 @@ class QualityReport(NamedTuple):
         quality = self.quality
         document = {
             "title": quality.title,
-            "extractor": quality.extractor,
+            "extractor": quality.version,
             "at": self.at.isoformat(),
             "items": quality.items,
             "passed": self.passed,

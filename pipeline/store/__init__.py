@@ -1,6 +1,6 @@
 """The database, on SQLite and PostgreSQL alike. Each module has a kind of row.
 
-A version is `task@n/model`; its column, and some parameters, have the name `extractor`. A prompt
-version is `task@n`, which means all its models. Corrections have the version `person`. The journal
-is the table `findable_events`, with a line for each change of a state.
+A version is `task@n/model`; its column has the name `extractor`. A prompt version is `task@n`,
+which means all its models. Corrections have the version `person`. The column of a row's id has the
+name `item_id`. The journal is the table `findable_events`, with a line for each change of a state.
 """

@@ -81,17 +81,17 @@ class VersionCounts(NamedTuple):
     last: datetime | None = None
 
     @classmethod
-    def from_extractor(cls, extractor: str, *counts: Any) -> "VersionCounts":
+    def from_version(cls, version: str, *counts: Any) -> "VersionCounts":
         """Return the counts of a version that is written as `label/model` or `label`.
 
         Args:
             counts: Values of the fields after `model`, in their order.
         """
-        label, _, model = extractor.partition("/")
+        label, _, model = version.partition("/")
         return cls(label, model, *counts)
 
     @property
-    def extractor(self) -> str:
+    def version(self) -> str:
         """Return the version as it is stored: `label/model`, or `label` without a model."""
         return f"{self.label}/{self.model}" if self.model else self.label
 
@@ -296,7 +296,7 @@ class VersionPreference:
         versions: Sequence[str] = (),
     ) -> "VersionPreference":
         """Return the preference of a task with the versions that the database has now."""
-        started_versions = tuple(counts.extractor for counts in list_versions(tx, task))
+        started_versions = tuple(counts.version for counts in list_versions(tx, task))
         return cls(task, label, tuple(versions), started_versions)
 
     @property
@@ -729,7 +729,7 @@ def count_by_version(
         .group_by(answers.c.extractor)
         .order_by(answers.c.extractor)
     )
-    return [VersionCounts.from_extractor(*row) for row in tx.execute(query)]
+    return [VersionCounts.from_version(*row) for row in tx.execute(query)]
 
 
 def is_applied(
@@ -771,7 +771,7 @@ def list_versions(tx: Connection, task: str) -> list[VersionCounts]:
         .where(starts.task == task)
         .order_by(starts.began_at, starts.extractor)
     )
-    return [VersionCounts.from_extractor(version) for version in tx.execute(query).scalars()]
+    return [VersionCounts.from_version(version) for version in tx.execute(query).scalars()]
 
 
 def tasks_with_versions(tx: Connection) -> set[str]:
@@ -794,7 +794,7 @@ def join_models(version: str, answered_versions: Iterable[str]) -> str:
         version: `label/model`.
         answered_versions: All versions with answers.
     """
-    label = VersionCounts.from_extractor(version).label
+    label = VersionCounts.from_version(version).label
     versions_of_label = [name for name in answered_versions if belongs_to_version(name, label)]
     return label if len(versions_of_label) > 1 else version
 

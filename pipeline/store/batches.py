@@ -34,7 +34,7 @@ from pipeline.core.states import (
 )
 from pipeline.store import workspace
 from pipeline.store.database import has_row, next_value
-from pipeline.store.schema import BatchRow, batches, creates
+from pipeline.store.schema import BatchRow, batches, creates, rename_columns
 
 __all__ = ["BatchRow"]
 
@@ -835,9 +835,9 @@ def _to_batch(row: Any) -> BatchRow:
             _unknown_state_message(row["number"], row["state"]),
             hint=f"run `{CommandHint('doctor')}`",
         )
-    columns = dict(row)
-    mode = Mode(columns.pop("way"))
-    return BatchRow(**{**columns, "state": BatchState(row["state"]), "mode": mode})
+    columns = rename_columns(row, BatchRow)
+    columns |= {"state": BatchState(row["state"]), "mode": Mode(row["way"])}
+    return BatchRow(**columns)
 
 
 def _end_try(tx: Connection, batch: BatchRow, *, outcome: str, note: str) -> None:

@@ -134,13 +134,13 @@ def _count_possibly_paid_requests(batch: BatchRow) -> int:
     return min(missing, strays)
 
 
-def list_measured_batches(tx: Connection, extractor: str) -> list[tuple[BatchRow, int]]:
+def list_measured_batches(tx: Connection, version: str) -> list[tuple[BatchRow, int]]:
     """Return the newest ingested batches of a version that have a reply for each request.
 
     Batches without token counts are left out. Reads at most MAX_MEASURED_BATCHES batches.
 
     Args:
-        extractor: The version, `task@n/model`.
+        version: The version, `task@n/model`.
 
     Returns:
         Pairs of a batch and its number of requests that used tokens, newest first. Batches without
@@ -149,7 +149,7 @@ def list_measured_batches(tx: Connection, extractor: str) -> list[tuple[BatchRow
     newest = (
         select(batches.c.number)
         .where(
-            batches.c.extractor == extractor,
+            batches.c.extractor == version,
             batches.c.state == BatchState.INGESTED,
             batches.c.missing == 0,
             batches.c.tokens_in > 0,

@@ -33,7 +33,7 @@ def insert_partial_answers(
     new_answers: Sequence[PartialAnswer],
     *,
     task: str,
-    extractor: str,
+    version: str,
     batch: int | None,
     fingerprint: str | None,
     now: datetime,
@@ -44,14 +44,14 @@ def insert_partial_answers(
     the caller's transaction. Nothing happens without new answers.
 
     Args:
-        extractor: Version (`task@n/model`) that gave the answers.
+        version: Version (`task@n/model`) that gave the answers.
         batch: Number of the batch that asked, or None.
         fingerprint: Fingerprint of the declaration that was asked, or None.
         now: Time of the answers.
     """
     shared_columns: dict[str, Any] = {
         "task": task,
-        "extractor": extractor,
+        "extractor": version,
         "batch": batch,
         "fingerprint": fingerprint,
         "at": now,
@@ -69,7 +69,7 @@ def insert_partial_answers(
     # An answer to another declaration of the same version may be stored.
     delete_older = delete(partial_answers).where(
         partial_answers.c.task == task,
-        partial_answers.c.extractor == extractor,
+        partial_answers.c.extractor == version,
     )
     hashes = [new_answer.input_hash for new_answer in new_answers]
     change_matching(tx, delete_older, partial_answers.c.input_hash, hashes)
@@ -79,14 +79,14 @@ def insert_partial_answers(
 def read_partial_answers(
     tx: Connection,
     task: str,
-    extractor: str,
+    version: str,
     fingerprint: str | None,
     hashes: Sequence[str],
 ) -> dict[str, PartialAnswer]:
     """Return the partial answers to some inputs, by input hash.
 
     Args:
-        extractor: The version that decided, `task@n/model`.
+        version: The version that decided, `task@n/model`.
         fingerprint: The declaration that was asked.
     """
     query = select(
@@ -94,7 +94,7 @@ def read_partial_answers(
         partial_answers.c.input_hash,
         partial_answers.c.answer,
         partial_answers.c.confidences,
-    ).where(_is_of_version(task, extractor, fingerprint))
+    ).where(_is_of_version(task, version, fingerprint))
     return {
         row.input_hash: PartialAnswer(
             row.item_id,
@@ -113,20 +113,20 @@ def has_partial_answers(tx: Connection, task: str) -> bool:
 
 def has_partial_answer(
     task: str,
-    extractor: str,
+    version: str,
     fingerprint: str | None,
     hash_column: ColumnElement[str],
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a row's input has a partial answer.
 
     Args:
-        extractor: The version that decided, `task@n/model`.
+        version: The version that decided, `task@n/model`.
         hash_column: The column with the hash of the row's input in the outer query.
     """
     return (
         select(partial_answers.c.input_hash)
         .where(
-            _is_of_version(task, extractor, fingerprint),
+            _is_of_version(task, version, fingerprint),
             partial_answers.c.input_hash == hash_column,
         )
         .correlate_except(partial_answers)
@@ -134,10 +134,10 @@ def has_partial_answer(
     )
 
 
-def _is_of_version(task: str, extractor: str, fingerprint: str | None) -> ColumnElement[bool]:
+def _is_of_version(task: str, version: str, fingerprint: str | None) -> ColumnElement[bool]:
     """Return the SQL condition that a partial answer is of a task, version and declaration."""
     return and_(
         partial_answers.c.task == task,
-        partial_answers.c.extractor == extractor,
+        partial_answers.c.extractor == version,
         partial_answers.c.fingerprint.is_not_distinct_from(fingerprint),
     )

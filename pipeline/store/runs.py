@@ -1,8 +1,7 @@
 """Store the runs of `tag` and backfills, and pilots.
 
 A pilot is a small random sample of rows that is asked and judged before all other rows. To waive a
-pilot is to let all rows be asked without it. The parameter `extractor` is the version,
-`task@n/model`.
+pilot is to let all rows be asked without it. A version is `task@n/model`.
 
 The budget of a run counts from the start of the run until it has ended.
 """
@@ -13,7 +12,15 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from pipeline.store.database import next_value
-from pipeline.store.schema import PilotRow, PilotVerdict, TagRunRow, pilots, runs, selected_rows
+from pipeline.store.schema import (
+    PilotRow,
+    PilotVerdict,
+    TagRunRow,
+    pilots,
+    rename_columns,
+    runs,
+    selected_rows,
+)
 
 __all__ = ["PilotRow", "PilotVerdict", "TagRunRow"]
 
@@ -54,7 +61,7 @@ def list_runs(tx: Connection, task: str, *, mode: str) -> list[TagRunRow]:
     query = (
         select(runs).where(runs.c.task == task, runs.c.mode == mode).order_by(runs.c.number.desc())
     )
-    return [TagRunRow(**row) for row in tx.execute(query).mappings()]
+    return [TagRunRow(**rename_columns(row, TagRunRow)) for row in tx.execute(query).mappings()]
 
 
 def find_unfinished_run(tx: Connection, task: str, *, mode: str) -> TagRunRow | None:
@@ -65,7 +72,7 @@ def find_unfinished_run(tx: Connection, task: str, *, mode: str) -> TagRunRow | 
 def begin_pilot(
     tx: Connection,
     task: str,
-    extractor: str,
+    version: str,
     *,
     size: int,
     seed: int,
@@ -77,14 +84,14 @@ def begin_pilot(
     that it continues. Otherwise a new pilot is inserted.
 
     Args:
-        extractor: The version, `task@n/model`.
+        version: The version, `task@n/model`.
         size: Number of sampled rows.
         seed: Seed of the random sample.
     """
-    pilot = find_newest_pilot(tx, extractor)
+    pilot = find_newest_pilot(tx, version)
     if pilot is not None and pilot.ended_at is None and (pilot.size, pilot.seed) == (size, seed):
         return pilot
-    return _insert_pilot(tx, task, extractor, size, seed, now)
+    return _insert_pilot(tx, task, version, size, seed, now)
 
 
 def end_pilot(
@@ -108,60 +115,62 @@ def end_pilot(
     )
 
 
-def waive_pilot(tx: Connection, task: str, extractor: str, *, now: datetime) -> None:
+def waive_pilot(tx: Connection, task: str, version: str, *, now: datetime) -> None:
     """Record that a user skipped the pilot of a version, so that all rows may be asked.
 
     Args:
-        extractor: The version, `task@n/model`.
+        version: The version, `task@n/model`.
     """
-    _insert_pilot(tx, task, extractor, 0, 0, now, now, PilotVerdict.WAIVED)
+    _insert_pilot(tx, task, version, 0, 0, now, now, PilotVerdict.WAIVED)
 
 
-def fail_pilot(tx: Connection, task: str, extractor: str, *, report: str, now: datetime) -> None:
+def fail_pilot(tx: Connection, task: str, version: str, *, report: str, now: datetime) -> None:
     """Record a failed pilot of a version because a later report on its answers failed its gates.
 
     Does nothing while a pilot of the version is unfinished, because that pilot gets a verdict of
     its own.
 
     Args:
-        extractor: The version, `task@n/model`.
+        version: The version, `task@n/model`.
         report: Path of the report.
     """
-    pilot = find_newest_pilot(tx, extractor)
+    pilot = find_newest_pilot(tx, version)
     if pilot is None or pilot.ended_at is not None:
-        _insert_pilot(tx, task, extractor, 0, 0, now, now, PilotVerdict.FAILED, report)
+        _insert_pilot(tx, task, version, 0, 0, now, now, PilotVerdict.FAILED, report)
 
 
 def _insert_pilot(tx: Connection, *columns: Any) -> PilotRow:
     """Insert a pilot with the next number and these columns, in their order."""
     pilot = PilotRow(next_value(tx, pilots.c.number), *columns)
-    tx.execute(insert(pilots).values(vars(pilot)))
+    values = dict(vars(pilot))
+    values["extractor"] = values.pop("version")
+    tx.execute(insert(pilots).values(values))
     return pilot
 
 
-def count_pilot_rows(tx: Connection, extractor: str) -> int:
+def count_pilot_rows(tx: Connection, version: str) -> int:
     """Return the sum of the sample sizes of all pilots of a version.
 
     Args:
-        extractor: The version, `task@n/model`.
+        version: The version, `task@n/model`.
     """
-    return sum(pilot.size for pilot in list_pilots(tx) if pilot.extractor == extractor)
+    return sum(pilot.size for pilot in list_pilots(tx) if pilot.version == version)
 
 
 def find_newest_pilot(
     tx: Connection,
-    extractor: str,
+    version: str,
     *,
     must_be_ended: bool = False,
 ) -> PilotRow | None:
     """Return the newest pilot of a version, or None.
 
     Args:
-        extractor: The version, `task@n/model`.
+        version: The version, `task@n/model`.
         must_be_ended: Only pilots that have ended; their verdict decides about all other rows.
     """
     for pilot in reversed(list_pilots(tx)):
-        if pilot.extractor == extractor and (not must_be_ended or pilot.ended_at is not None):
+        if pilot.version == version and (not must_be_ended or pilot.ended_at is not None):
             return pilot
     return None
 
@@ -170,6 +179,7 @@ def list_pilots(tx: Connection) -> list[PilotRow]:
     """Return the pilots of all tasks, oldest first."""
     pilot_rows = []
     for row in tx.execute(select(pilots).order_by(pilots.c.number)).mappings():
-        verdict = row["verdict"] and PilotVerdict(row["verdict"])
-        pilot_rows.append(PilotRow(**{**row, "verdict": verdict}))
+        columns = rename_columns(row, PilotRow)
+        columns["verdict"] = row["verdict"] and PilotVerdict(row["verdict"])
+        pilot_rows.append(PilotRow(**columns))
     return pilot_rows

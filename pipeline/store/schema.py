@@ -30,6 +30,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     PrimaryKeyConstraint,
+    RowMapping,
     Table,
     Text,
     TypeDecorator,
@@ -140,6 +141,10 @@ class ColumnTyped(UserDefinedType[Any]):
         return self.sql_type
 
 
+# The tables call a version, `task@n/model`, its extractor.
+_VERSION_COLUMN = {"column": "extractor", "key": "extractor"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchRow:
     """One row of `findable_batches`.
@@ -151,7 +156,7 @@ class BatchRow:
     number: int
     task: str
     # The version, for example `people@2/gemini-x`.
-    extractor: str
+    version: str = field(metadata=_VERSION_COLUMN)
     model: str
     # A trial stores only its cost.
     mode: Mode = field(metadata={"column": "way"})
@@ -257,7 +262,7 @@ class TagRunRow:
     number: int
     task: str
     # The version.
-    extractor: str
+    version: str = field(metadata=_VERSION_COLUMN)
     # `tag`, `backfill` or `judge`.
     mode: str
     started_at: datetime
@@ -300,7 +305,7 @@ class PilotRow:
     number: int
     task: str
     # The version.
-    extractor: str
+    version: str = field(metadata=_VERSION_COLUMN)
     # The size and the random seed of the sample.
     size: int
     seed: int
@@ -354,7 +359,8 @@ def _define_table(
     """Return a table with a column for each field of a dataclass; the first is the primary key.
 
     A field that can be None makes a column that may be NULL. The default of a field is the column's
-    default in the database. The metadata of a field may have another name for the `column`.
+    default in the database. The metadata of a field may have another name for the `column`, and for
+    its `key`, the name of the column in statements.
 
     Args:
         further_items: More columns, constraints and indexes.
@@ -370,7 +376,7 @@ def _define_table(
             Column[Any](
                 row_field.metadata.get("column", row_field.name),
                 column_type,
-                key=row_field.name,
+                key=row_field.metadata.get("key", row_field.name),
                 primary_key=not columns,
                 nullable=NoneType in get_args(row_field.type),
                 server_default=server_default,
@@ -378,6 +384,14 @@ def _define_table(
             ),
         )
     return Table(name, metadata, *columns, *further_items)
+
+
+def rename_columns(row: RowMapping, row_class: type) -> dict[str, Any]:
+    """Return the columns of a stored row by the names of the fields of its dataclass."""
+    return {
+        row_field.name: row[row_field.metadata.get("column", row_field.name)]
+        for row_field in fields(row_class)
+    }
 
 
 batches = _define_table(

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 
 from pipeline.store.database import run_many
 from pipeline.store.runs import TAG, TagRunRow, begin_run
-from pipeline.store.schema import runs, selected_rows
+from pipeline.store.schema import rename_columns, runs, selected_rows
 
 NOT_CONFIRMED = "not confirmed"
 
@@ -72,7 +72,7 @@ def find_unfinished_selection(tx: Connection, task: str) -> TagRunRow | None:
         .limit(1)
     )
     row = tx.execute(query).mappings().first()
-    return None if row is None else TagRunRow(**row)
+    return None if row is None else TagRunRow(**rename_columns(row, TagRunRow))
 
 
 def read_conditions(tx: Connection, task: str) -> dict[str, str]:

@@ -75,7 +75,7 @@ class TargetValue(NamedTuple):
 
     row_id: str
     # Version of the answer, as `task@n/model`, or PERSON.
-    extractor: str
+    version: str
     # The answer as a JSON object, by the names of its fields.
     answer_json: str
     # When the answer was given, with a time zone.
@@ -453,9 +453,7 @@ class RowTarget:
         remaining = stored
         if removed_version is not None:
             remaining = [
-                answer
-                for answer in stored
-                if removed_version and answer.extractor != removed_version
+                answer for answer in stored if removed_version and answer.version != removed_version
             ]
         stored_answers = self._group_by_row(stored)
         new_answers = self._group_by_row([*remaining, *later_answers])
@@ -561,7 +559,7 @@ class RowTarget:
         """
         grouped: _AnswersByRow = {}
         for answer in answers:
-            label, _, model = answer.extractor.partition("/")
+            label, _, model = answer.version.partition("/")
             values = json.loads(answer.answer_json)
             cells = {
                 name: to_column_value(kind, values.get(name)) for name, kind in self.task.fields

@@ -121,7 +121,7 @@ def tag_new_person(
             claims.record_due_retry(
                 tx,
                 ws.task.name,
-                ws.extractor,
+                ws.version,
                 saved.row_id,
                 reason=live_report.idle_reason,
                 now=ws.now(),
@@ -210,7 +210,7 @@ def store_person(
             claims.record_due_retry(
                 tx,
                 ws.task.name,
-                ws.extractor,
+                ws.version,
                 row_id,
                 reason=reason,
                 now=ws.now(),

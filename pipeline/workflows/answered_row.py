@@ -37,7 +37,7 @@ class AnsweredRow(Generic[A_co]):
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return a flat row: key columns, fields of the answer, extractor and time.
+        """Return a flat row: key columns, fields of the answer, version and time.
 
         Texts, numbers, booleans and dates of the answer keep their types. Fields of any other type
         have their JSON form: a quotation is {quote, start, end}. If `row` has no key columns, the

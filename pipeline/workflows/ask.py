@@ -459,7 +459,7 @@ def _check_budget(store: Store, planned_calls: Sequence[try_out.PlannedCalls]) -
     with store.read() as tx:
         for trial_ws, _ in planned_calls:
             budgets = budget.read_current_budgets(trial_ws)
-            reserve = budget.load_calibration(tx, trial_ws.extractor).reserve
+            reserve = budget.load_calibration(tx, trial_ws.version).reserve
             room = budgets.remaining_usd(tx, estimate_error=reserve)
             if room is not None and cost * (1 + reserve) > room:
                 raise budgets.no_room_error(tx)

@@ -25,7 +25,7 @@ def plan_decisions(ws: WorkspaceSession, decide_ws: WorkspaceSession, plan: Batc
         decide_ws: The session of the decision model.
     """
     lines = closed_questions.QuestionLines(ws.task, decide_ws.model)
-    calibration = ws.store.query(budget.load_calibration, decide_ws.extractor)
+    calibration = ws.store.query(budget.load_calibration, decide_ws.version)
     request_count = plan.requests - plan.decided_requests
     prompt_tokens = request_count * lines.question_tokens
     if plan.requests:

@@ -102,7 +102,7 @@ def is_decide_run_open(tx: Connection, task: Task) -> bool:
     if task.user_file is None:
         return False
     unfinished_run = runs.find_unfinished_run(tx, task.name, mode=runs.TAG)
-    return unfinished_run is not None and unfinished_run.extractor == task.rows.decision_version
+    return unfinished_run is not None and unfinished_run.version == task.rows.decision_version
 
 
 def make_session_in_mode(ws: WorkspaceSession, mode: str) -> WorkspaceSession:

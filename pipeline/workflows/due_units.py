@@ -88,7 +88,7 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         ]
         yield from batch_units
 
-        has_ended_moves = bool(list_ended_moves(tx, ws.task, ws.extractor))
+        has_ended_moves = bool(list_ended_moves(tx, ws.task, ws.version))
         new_count = claiming.count_claimable(tx, ws.task)
         undecided_count = 0
         if new_count and is_decide_run_open(tx, ws.task):
@@ -101,7 +101,7 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         elif undecided_count:
             has_room = budget.read_current_budgets(ws).remaining_usd(tx, estimate_error=0.0) != 0
             yield DueUnit("ask", name, 0.0 if has_room else max_pause_s)
-        if new_count and is_pilot_clear(tx, ws.task, extractor=ws.extractor):
+        if new_count and is_pilot_clear(tx, ws.task, version=ws.version):
             is_quota_full = (
                 budget.count_remaining_quota_tokens(tx, ws.model, ws.settings, now=ws.now()) == 0
             )
@@ -180,13 +180,13 @@ def _choose_batch_unit(
     return DueUnit("look", name, min(max_pause_s, poll_pause_s), number)
 
 
-def is_pilot_clear(tx: Connection, task: Task, *, extractor: str) -> bool:
+def is_pilot_clear(tx: Connection, task: Task, *, version: str) -> bool:
     """Return whether no pilot blocks the open rows of the version in use.
 
     A pilot, which is a random sample that is asked first, blocks if it failed or is unfinished. If
     the task needs pilots, a missing pilot blocks, too.
     """
-    return not pilot.find_blocking_reason(tx, extractor, is_required=task.needs_pilot)
+    return not pilot.find_blocking_reason(tx, version, is_required=task.needs_pilot)
 
 
 def sync_and_check_index(ws: WorkspaceSession, *, exact: bool) -> bool:

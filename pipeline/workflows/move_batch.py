@@ -103,7 +103,7 @@ def plan_move(
     """
     ws, batch = _open_task(ws, number)
     open_mode = ws.store.query(move.find_move_mode, number)
-    move.check_movable(batch, open_mode, labels=ws.task.labels, extractor=ws.extractor)
+    move.check_movable(batch, open_mode, labels=ws.task.labels, version=ws.version)
     _set_budget(ws, budget_usd)
     gemini_ws = ws.with_gemini_model()
     if gemini_ws is None:
@@ -184,7 +184,7 @@ def move_batch(
         is_moved = marks.read_moves(tx).get(number) == marks.MOVE_COMPLETED
     tag_rounds = rounds.TagRounds(ws)
     if not is_moved:
-        move.check_movable(batch, open_mode, labels=ws.task.labels, extractor=ws.extractor)
+        move.check_movable(batch, open_mode, labels=ws.task.labels, version=ws.version)
         _begin_move(ws, tag_rounds, batch, mode, open_mode)
         _wait_and_ingest(ws.store, ws.task, tag_rounds=tag_rounds, number=number)
         tag_rounds.ask_moved_rows()

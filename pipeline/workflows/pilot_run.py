@@ -61,20 +61,20 @@ def check_or_run_pilot(
         RemoteError, ConfigurationError: The pilot was stopped; the next run continues it.
     """
     if skip:
-        pilot.waive_required_pilot(ws.store, ws.task, extractor=ws.extractor, now=ws.now)
+        pilot.waive_required_pilot(ws.store, ws.task, version=ws.version, now=ws.now)
 
     with ws.store.read() as tx:
         needs_pilot = size is not None or (is_required and not skip)
         # Counting reads all rows, so it is left out if no pilot is needed.
-        if not pilot.find_blocking_reason(tx, ws.extractor, is_required=needs_pilot):
+        if not pilot.find_blocking_reason(tx, ws.version, is_required=needs_pilot):
             return None
 
         has_open_rows = claiming.count_claimable(tx, ws.task) > 0
         if size is None:
             if has_open_rows:
-                pilot.check_pilot(tx, ws.task, ws.extractor, is_required=needs_pilot)
+                pilot.check_pilot(tx, ws.task, ws.version, is_required=needs_pilot)
             return None
-        if not (has_open_rows or pilot.has_unfinished_pilot(tx, ws.extractor)):
+        if not (has_open_rows or pilot.has_unfinished_pilot(tx, ws.version)):
             return None
 
     report = run_pilot(ws, size=min(size, limit or size), seed=None, is_confirmed=is_confirmed)
@@ -115,7 +115,7 @@ def run_pilot(
     size, seed, row_ids = ws.store.query(
         pilot.plan_next_pilot,
         ws.task,
-        ws.extractor,
+        ws.version,
         size=size,
         seed=seed,
     )
@@ -129,7 +129,7 @@ def run_pilot(
         pilot_row = runs.begin_pilot(
             tx,
             ws.task.name,
-            ws.extractor,
+            ws.version,
             size=size,
             seed=seed,
             now=ws.now(),
@@ -140,7 +140,7 @@ def run_pilot(
 
     sample_text = f"{len(row_ids)} {ws.task.labels.plural}"
     note = f"Pilot {pilot_row.number}: {sample_text}, seed {pilot_row.seed}."
-    quality = evaluate.write_report(ws, extractor=ws.extractor, notes=[note])
+    quality = evaluate.write_report(ws, version=ws.version, notes=[note])
     parked_hint = f"`{ws.task.labels.command('parked')}` lists the reasons"
     if quality is None:
         raise GateError(
@@ -148,7 +148,7 @@ def run_pilot(
             hint=f"{parked_hint}; then run it again",
         )
 
-    report.quality.reports[ws.extractor] = quality
+    report.quality.reports[ws.version] = quality
     has_answers = _end_pilot(ws, pilot_row, quality)
     # The gates need a minimum of answers to fail.
     if quality.passed and not has_answers:
@@ -164,7 +164,7 @@ def _end_pilot(ws: WorkspaceSession, pilot_row: runs.PilotRow, quality: QualityR
     Writes in its own transaction.
     """
     with ws.store.write() as tx:
-        has_answers = answer_counts.count_answered(tx, ws.task.name, ws.extractor) > 0
+        has_answers = answer_counts.count_answered(tx, ws.task.name, ws.version) > 0
         is_passed = quality.passed and has_answers
         verdict = runs.PilotVerdict.PASSED if is_passed else runs.PilotVerdict.FAILED
         report_path = str(quality.path.relative_to(ws.data))

@@ -441,7 +441,7 @@ class _PlanEstimator:
         model_name = ws.model.name
         quota_day = budget.quota_day(now).isoformat()
         with ws.store.read() as tx:
-            calibration = budget.load_calibration(tx, ws.extractor)
+            calibration = budget.load_calibration(tx, ws.version)
             return cls(
                 ws=ws,
                 plan=plan,
@@ -459,9 +459,7 @@ class _PlanEstimator:
                     mode: batches.compute_mean_call_seconds(tx, model_name, mode)
                     for mode in (Mode.FLEX, Mode.LIVE, Mode.DECIDE)
                 },
-                pilot_reason=""
-                if is_pilot_waived
-                else pilot.find_blocking_reason(tx, ws.extractor),
+                pilot_reason="" if is_pilot_waived else pilot.find_blocking_reason(tx, ws.version),
             )
 
     def estimate_mode(self, mode: str) -> ModeEstimate:

@@ -758,16 +758,16 @@ def _refuse_cost(confirm_above: float, _question: str) -> bool:
 class Answers(RowCollection, Generic[A_co]):
     """The answers of a task, by key; each iteration reads them anew."""
 
-    def __init__(self, workspace: Workspace, task: TaskLike | None, extractor: str | None) -> None:
+    def __init__(self, workspace: Workspace, task: TaskLike | None, version: str | None) -> None:
         self._workspace = workspace
         self._task = task
-        self._extractor = extractor
+        self._version = version
 
     def __repr__(self) -> str:
         task_name: object = self._task or "the only task"
         if isinstance(self._task, Declaration):
             task_name = self._task.name
-        return f"<answers of {' by '.join(filter(None, [str(task_name), self._extractor]))}>"
+        return f"<answers of {' by '.join(filter(None, [str(task_name), self._version]))}>"
 
     def flat(self) -> Iterator[dict[str, Any]]:
         """Yield a flat row for each answer, as `AnsweredRow.document`."""
@@ -800,7 +800,7 @@ class Answers(RowCollection, Generic[A_co]):
                 record = task.record
             key_columns = [name for name, _ in record.key] if record else ()
             # Corrections count only if no version was requested.
-            is_default = self._extractor is None
+            is_default = self._version is None
             version, preference = ws.store.query(
                 self._select_version,
                 ws.task,
@@ -821,12 +821,12 @@ class Answers(RowCollection, Generic[A_co]):
                 if not page:
                     return
 
-                for key, extractor, answer_text, answered_at in page:
+                for key, answer_version, answer_text, answered_at in page:
                     row = dict[str, Any]()
                     if record and key in rows:
                         row = {name: rows[key][name] for name in record.columns}
-                    answer = _parse_answer(task, key, extractor, answer_text)
-                    yield AnsweredRow(key, answer, extractor, answered_at, row, key_columns)
+                    answer = _parse_answer(task, key, answer_version, answer_text)
+                    yield AnsweredRow(key, answer, answer_version, answered_at, row, key_columns)
                 last_key = page[-1][0]
 
     def _select_version(
@@ -846,12 +846,12 @@ class Answers(RowCollection, Generic[A_co]):
         Raises:
             InputError: The requested version never had an answer.
         """
-        version = _choose_version(settings, task, tx, self._extractor)
+        version = _choose_version(settings, task, tx, self._version)
         is_preference_declared = (
             isinstance(task, UserTask) and bool(task.record) and bool(task.rows.preferred_versions)
         )
         is_version_set = settings.version_of(task.name, task.version_label)
-        if is_preference_declared and self._extractor is None and not is_version_set:
+        if is_preference_declared and self._version is None and not is_version_set:
             return None, task.rows.preference(tx)
         return version, answers.VersionPreference(task.name)
 
@@ -860,7 +860,7 @@ def _choose_version(
     settings: Settings,
     task: Task,
     tx: Connection,
-    extractor: str | None,
+    requested_version: str | None,
 ) -> str | None:
     """Return the version whose answers are read; an export chooses by the same rules.
 
@@ -877,35 +877,37 @@ def _choose_version(
         settings: The settings of the workspace.
         task: The task with the answers.
         tx: A transaction.
-        extractor: The requested version, or None.
+        requested_version: The requested version, or None.
 
     Raises:
         InputError: The requested version never had an answer.
     """
-    if extractor is None and "extractor" not in task.export.options:
+    if requested_version is None and "extractor" not in task.export.options:
         return None
 
     preferred_versions = tuple(task.rows.preferred_versions)
-    answered_versions = [version.extractor for version in answers.count_by_version(tx, task.name)]
+    answered_versions = [counts.version for counts in answers.count_by_version(tx, task.name)]
     own_version = settings.version_of(task.name, task.version_label)
     if not own_version and task.fingerprint and not preferred_versions:
         own_version = task.version_label
 
-    if extractor is None and own_version:
+    if requested_version is None and own_version:
         has_answers = any(
             answers.belongs_to_version(version, own_version) for version in answered_versions
         )
         if not has_answers:
             return own_version
 
-    options = ExportOptions(extractor=extractor or own_version or None, prefer=preferred_versions)
+    options = ExportOptions(
+        extractor=requested_version or own_version or None, prefer=preferred_versions
+    )
     version = task.export.choose_version(tx, answered_versions, options) or ""
-    if version and extractor is None and isinstance(task, UserTask):
+    if version and requested_version is None and isinstance(task, UserTask):
         return answers.join_models(version, answered_versions)
     return version
 
 
-def _parse_answer(task: Task, key: str, extractor: str, answer_text: str) -> Any:
+def _parse_answer(task: Task, key: str, version: str, answer_text: str) -> Any:
     """Return a stored answer as an instance of the task's current model.
 
     Raises:
@@ -916,7 +918,7 @@ def _parse_answer(task: Task, key: str, extractor: str, answer_text: str) -> Any
     except Exception as error:
         # A validator of the user's model may raise any error.
         raise InputError(
-            f"the stored answer of {key} by {extractor} does not fit the answer that {task.name} "
+            f"the stored answer of {key} by {version} does not fit the answer that {task.name} "
             f"declares now: {make_excerpt(str(error))}",
             hint=f"`{task.labels.command('export', to='answers.jsonl')}` writes stored answers",
         ) from error

@@ -28,11 +28,11 @@ class QualityReporter:
         # Monotonic time before which no further quality report is written.
         self._next_report_at_s = 0.0
         # Extractors with answers since their last quality report; the keys are ordered.
-        self._unreported_extractors: dict[str, None] = {}
+        self._unreported_versions: dict[str, None] = {}
 
-    def note_answers(self, extractor: str) -> None:
+    def note_answers(self, version: str) -> None:
         """Note that a version has new answers, so that the next `write` makes a report about it."""
-        self._unreported_extractors[extractor] = None
+        self._unreported_versions[version] = None
 
     def write(self, *, is_last: bool) -> None:
         """Write the quality report of each version with new answers.
@@ -48,18 +48,18 @@ class QualityReporter:
         """
         ws = self._ws
         started_at_s = ws.monotonic()
-        if not self.is_enabled or not self._unreported_extractors:
+        if not self.is_enabled or not self._unreported_versions:
             return
         if started_at_s < self._next_report_at_s and not is_last:
             return
 
-        for extractor in self._unreported_extractors:
-            newest_pilot = ws.store.query(runs.find_newest_pilot, extractor, must_be_ended=True)
+        for version in self._unreported_versions:
+            newest_pilot = ws.store.query(runs.find_newest_pilot, version, must_be_ended=True)
             has_no_verdict = (
                 newest_pilot is None or newest_pilot.verdict is runs.PilotVerdict.WAIVED
             )
             notes = [WAIVED_PILOT_NOTE] if ws.task.needs_pilot and has_no_verdict else []
-            quality = evaluate.write_report(ws, extractor=extractor, notes=notes)
+            quality = evaluate.write_report(ws, version=version, notes=notes)
             if quality is None:
                 continue
 
@@ -70,10 +70,10 @@ class QualityReporter:
                 quality=quality,
                 now=ws.now,
             )
-            if is_hopeless and extractor == ws.extractor:
+            if is_hopeless and version == ws.version:
                 self._part.is_hopeless = True
-            self._part.reports[extractor] = quality
+            self._part.reports[version] = quality
 
-        self._unreported_extractors = {}
+        self._unreported_versions = {}
         ended_at_s = ws.monotonic()
         self._next_report_at_s = ended_at_s + REPORT_PAUSE_FACTOR * (ended_at_s - started_at_s)

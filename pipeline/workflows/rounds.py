@@ -119,7 +119,7 @@ class TagRounds:
         self._ws = ws
         self._limit = limit
         self._row_ids = row_ids
-        self.report = TagReport(ws.extractor)
+        self.report = TagReport(ws.version)
         self.quality_reporter = QualityReporter(
             ws,
             self.report.quality,
@@ -391,7 +391,7 @@ class TagRounds:
         ]
 
         if live_report.run is not None and not live_report.interrupted:
-            self.quality_reporter.note_answers(ws.extractor)
+            self.quality_reporter.note_answers(ws.version)
             # Report now: the caller may wait for batches, which takes up to a day.
             self.quality_reporter.write(is_last=False)
         return live_report
@@ -416,7 +416,7 @@ class TagRounds:
         ws = self._ws
         if self._is_move_stopped:
             return False
-        ended_moves = ws.store.query(move.list_ended_moves, ws.task, ws.extractor)
+        ended_moves = ws.store.query(move.list_ended_moves, ws.task, ws.version)
         for batch, mode in ended_moves:
             if not self._ask_rows_of_move(batch, mode):
                 return False
@@ -460,7 +460,7 @@ class TagRounds:
                 on_progress=partial(_show_live_progress, bar),
             )
         self.report.moved_rows += live_report.answered
-        self.quality_reporter.note_answers(ws.extractor)
+        self.quality_reporter.note_answers(ws.version)
         self._is_move_stopped = live_report.stopped is not None or live_report.interrupted
         if isinstance(live_report.stopped, BudgetError):
             self.report.stop = TagStop(
@@ -598,7 +598,7 @@ class TagRounds:
         failed batches of the report, and counts as a success.
         """
         batch = summary.batch
-        self.quality_reporter.note_answers(batch.extractor)
+        self.quality_reporter.note_answers(batch.version)
         if batch.missing == 0 and batch.number in self.report.poll.failed:
             # The batch failed at the API after every request had a reply.
             del self.report.poll.failed[batch.number]
@@ -633,7 +633,7 @@ class TagRounds:
 
         has_backfill = any(run.mode == runs.BACKFILL for run in unfinished_runs)
         if report.is_over and report.newest_quality is None and has_backfill:
-            self.quality_reporter.note_answers(ws.extractor)
+            self.quality_reporter.note_answers(ws.version)
         self.quality_reporter.write(is_last=True)
         delete_partial_reports(ws.data, task.name)
 
@@ -685,7 +685,7 @@ class TagRounds:
     def _count_waiting_rows(self) -> int:
         """Return how many open rows get the answer of an equal row in an open batch."""
         task = self._ws.task.with_open_rows(has_partial_answer=None)
-        return self._ws.store.query(count_waiting_rows, task, self._ws.extractor)
+        return self._ws.store.query(count_waiting_rows, task, self._ws.version)
 
     def _list_unfinished_runs(self, tx: Connection) -> list[runs.TagRunRow]:
         """Return the unfinished `tag` run of the task, and its unfinished backfill of this version.
@@ -699,7 +699,7 @@ class TagRounds:
         return [
             run
             for run in task_runs
-            if run is not None and (run.mode == runs.TAG or run.extractor == self._ws.extractor)
+            if run is not None and (run.mode == runs.TAG or run.version == self._ws.version)
         ]
 
 

@@ -98,7 +98,7 @@ def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> R
             f"{task.version_label} is not finished: it asks the rows of "
             f"{unfinished_run.condition!r}; nothing was asked",
             hint=f"`{task.labels.command('tag')}` continues it, "
-            f"`{task.labels.command('rollback', extractor=unfinished_run.extractor)}` deletes it",
+            f"`{task.labels.command('rollback', extractor=unfinished_run.version)}` deletes it",
         )
 
     with ws.store.write() as tx:
@@ -312,7 +312,7 @@ def begin_selection(
     is_begun = listed_count and selections.confirm_selection(
         tx,
         selection.run,
-        extractor=ws.extractor,
+        extractor=ws.version,
         started_at=started_at,
         items=selection.row_count,
         estimated_cost=estimated_cost,

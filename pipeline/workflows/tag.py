@@ -273,7 +273,7 @@ def _tag_open_rows(
     )
     report.asked = estimate.plan.items
     with ws.store.read() as tx:
-        is_pilot_begun = options.pilot is not None and pilot.has_unfinished_pilot(tx, ws.extractor)
+        is_pilot_begun = options.pilot is not None and pilot.has_unfinished_pilot(tx, ws.version)
     if not (report.asked or has_open_batches or is_pilot_begun):
         return tag_rounds.complete_report()
 
@@ -287,7 +287,7 @@ def _tag_open_rows(
         # The confirmed cost contains the price of moving every batch.
         tag_rounds.late_batches.max_usd = math.inf
         if options.skip_pilot:
-            pilot.waive_required_pilot(ws.store, ws.task, extractor=ws.extractor, now=ws.now)
+            pilot.waive_required_pilot(ws.store, ws.task, version=ws.version, now=ws.now)
         run_number = _begin_run(ws, options, tag_rounds, estimate, selection)
 
     _ask_rows(ws, options, tag_rounds, request_count=estimate.plan.requests)
@@ -410,12 +410,12 @@ def _print_tag_estimate(
 
     with ws.store.read() as tx:
         answered_count = sum(
-            version.items
-            for version in answers.count_by_version(tx, ws.task.name)
-            if version.extractor == ws.extractor
+            counts.items
+            for counts in answers.count_by_version(tx, ws.task.name)
+            if counts.version == ws.version
         )
         if answered_count:
-            paid_usd = answers.cost_of_version(tx, ws.task.name, ws.extractor)
+            paid_usd = answers.cost_of_version(tx, ws.task.name, ws.version)
             ws.display.say(
                 f"{answered_count:,} answered before, not asked again (${paid_usd:,.2f})",
             )
@@ -509,14 +509,14 @@ def _begin_run(
             )
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=mode)
         if unfinished_run is not None:
-            if not options.backfill or unfinished_run.extractor == ws.extractor:
+            if not options.backfill or unfinished_run.version == ws.version:
                 if options.budget is not None:
                     runs.update_run(tx, unfinished_run.number, budget=options.budget)
                 return unfinished_run.number
             runs.end_run(
                 tx,
                 unfinished_run.number,
-                reason=f"{ws.extractor} was started instead",
+                reason=f"{ws.version} was started instead",
                 now=ws.now(),
             )
 
@@ -530,7 +530,7 @@ def _begin_run(
             budget=options.budget,
             skips=None if skipped_labels is None else json.dumps(list(skipped_labels)),
             task=ws.task.name,
-            extractor=ws.extractor,
+            extractor=ws.version,
             mode=mode,
         )
 

@@ -74,9 +74,9 @@ class PollPart:
 class QualityPart:
     """The quality reports of a command."""
 
-    # Newest report of each extractor.
+    # Newest report of each version.
     reports: dict[str, QualityReport] = field(default_factory=dict)
-    # Whether answers of the extractor in use failed a gate by far.
+    # Whether answers of the version in use failed a gate by far.
     is_hopeless: bool = False
 
 
@@ -171,7 +171,7 @@ class TagReport:
 
     @property
     def newest_quality(self) -> QualityReport | None:
-        """Return the newest quality report of the extractor in use."""
+        """Return the newest quality report of the version in use."""
         return self.quality.reports.get(self.extractor)
 
     def list_errors(self, labels: TaskLabels) -> list[FindableError]:
@@ -264,7 +264,7 @@ class TagReport:
         if self.drawn is not None:
             return {
                 "pilot": self.drawn.number,
-                "extractor": self.drawn.extractor,
+                "extractor": self.drawn.version,
                 "drawn": self.asked,
                 "seed": self.drawn.seed,
                 **answer_members,

@@ -194,7 +194,7 @@ def try_task(
         if name is not None:
             row_ids: Sequence[str] = [ws.task.rows.id_of(tx, name)]
         else:
-            row_ids = _select_rows(tx, ws.task, ws.extractor, size, seed)
+            row_ids = _select_rows(tx, ws.task, ws.version, size, seed)
         if labelled:
             row_ids = labelled_rows.put_labelled_first(row_labels, row_ids, size=size, seed=seed)
 
@@ -239,7 +239,7 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
             request.row.id: request for request in builder.plan_requests(tx, ordered_rows)
         }
         names = ws.task.rows.table(tx).read_names(tx, list(planned_requests))
-        calibration = budget.load_calibration(tx, ws.extractor)
+        calibration = budget.load_calibration(tx, ws.version)
 
     if not planned_requests:
         ws.check_has_rows()
@@ -330,7 +330,7 @@ def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     confirm_cost(planned_calls)
 
     last_ws, last_plan = planned_calls[-1]
-    report = TryReport(last_ws.extractor, last_plan.schema, list(last_plan.tried_rows.values()))
+    report = TryReport(last_ws.version, last_plan.schema, list(last_plan.tried_rows.values()))
     if len(planned_calls) > 1:
         for row in report.items:
             row.decide_request = planned_calls[0].rows.tried_rows[row.id].request
@@ -415,7 +415,7 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
         row.id in open_ids and row.outcome == Outcome.ANSWERED for row in tried_rows
     )
     return TryReport(
-        last_ws.extractor,
+        last_ws.version,
         last_plan.schema,
         tried_rows,
         live_report.stopped,
@@ -584,7 +584,7 @@ def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
 def _select_rows(
     tx: Connection,
     task: Task,
-    extractor: str,
+    version: str,
     size: int,
     seed: int | None,
 ) -> Sequence[str]:
@@ -595,7 +595,7 @@ def _select_rows(
     among rows that are open, claimed or parked, and rows with an answer of the version.
 
     Args:
-        extractor: Version (`task@n/model`) whose answered rows may be drawn.
+        version: Version (`task@n/model`) whose answered rows may be drawn.
         size: Largest number of rows.
         seed: Seed of the draw. If None and no row is open, DEFAULT_PILOT_SEED is the seed.
     """
@@ -604,7 +604,7 @@ def _select_rows(
         if open_ids:
             return open_ids
         seed = pilot.DEFAULT_PILOT_SEED
-    return pilot.draw_pilot(tx, task, extractor, size=size, seed=seed)
+    return pilot.draw_pilot(tx, task, version, size=size, seed=seed)
 
 
 class ComparisonReport(NamedTuple):

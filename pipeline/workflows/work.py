@@ -236,11 +236,11 @@ class WorkPass:
 
         with ws.store.read() as tx:
             askable_count = claiming.count_claimable(tx, ws.task)
-            may_ask = is_pilot_clear(tx, ws.task, extractor=ws.extractor)
+            may_ask = is_pilot_clear(tx, ws.task, version=ws.version)
         # Batches of the pilot itself go on; new rows wait for a person.
         if askable_count and not may_ask:
             self.figures["left"] = askable_count
-            self.figures["no_pilot"] = f"no pilot of {ws.extractor} has passed its gates"
+            self.figures["no_pilot"] = f"no pilot of {ws.version} has passed its gates"
 
         has_new_rows = bool(askable_count) and may_ask and should_prepare
         if not has_new_rows:

@@ -196,7 +196,7 @@ def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
     """
     pilot_ids = None
     if is_pilot:
-        _, _, pilot_ids = ws.store.query(plan_next_pilot, ws.task, ws.extractor)
+        _, _, pilot_ids = ws.store.query(plan_next_pilot, ws.task, ws.version)
 
     ws.sync_rows()
     batch_plan = submit.plan_submit(ws, Selection(row_ids=pilot_ids))

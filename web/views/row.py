@@ -439,7 +439,7 @@ def estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
         with ws.store.read() as tx:
             rows = ws.task.rows.read(tx, row_ids)
             request_lines = list(RequestBuilder(ws.task, ws.model).plan_requests(tx, rows))
-            token_calibration = load_calibration(tx, ws.extractor)
+            token_calibration = load_calibration(tx, ws.version)
     except FindableError:
         return None
     if not request_lines:
@@ -553,7 +553,7 @@ def start_asking(
         ws.ensure_model()
         ws.ensure_client()
         with ws.store.read() as tx:
-            pilot.check_pilot(tx, ws.task, ws.extractor, is_required=ws.task.needs_pilot)
+            pilot.check_pilot(tx, ws.task, ws.version, is_required=ws.task.needs_pilot)
         open_ids = items.reopen_rows(ws.store, ws.task, row_ids)
         if not open_ids:
             raise RequestRefusedError(

@@ -45,7 +45,7 @@ def test_a_new_biography_keeps_tags_and_unparks(tmp_path: Path) -> None:
             claims.record_ended(
                 tx,
                 table.TASK,
-                ws.extractor,
+                ws.version,
                 claims.ClaimOutcomes((), parked_claims, ()),
                 now=ws.now(),
             )

@@ -20,10 +20,10 @@ def test_ended_claim_cannot_end_again(tmp_path: Path) -> None:
         with ws.store.write() as tx:
             first, second, third = claims.claimed_rows(tx, 1)
             claims.end_claims(
-                tx, ws.task.name, ws.extractor, 1, ClaimOutcomes([second], {}, []), now=NOW
+                tx, ws.task.name, ws.version, 1, ClaimOutcomes([second], {}, []), now=NOW
             )
         claim_outcomes = ClaimOutcomes([], {first: "x"}, [second, third])
         with pytest.raises(StateConflictError), ws.store.write() as tx:
-            claims.end_claims(tx, ws.task.name, ws.extractor, 1, claim_outcomes, now=NOW)
+            claims.end_claims(tx, ws.task.name, ws.version, 1, claim_outcomes, now=NOW)
     rows = workspace.query("SELECT line, state FROM findable_asks ORDER BY line")
     assert rows == [(1, "claimed"), (2, "answered"), (3, "claimed")]

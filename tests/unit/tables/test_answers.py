@@ -51,7 +51,7 @@ def insert_answers(tx: Connection, rows: Sequence[TargetValue]) -> None:
         answer_columns = {
             **default_columns,
             "item_id": target_value.row_id,
-            "extractor": target_value.extractor,
+            "extractor": target_value.version,
             "answer": target_value.answer_json,
             "at": target_value.answered_at,
         }
