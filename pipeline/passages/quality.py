@@ -210,14 +210,16 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
     """
     type_counts, proven_counts = _count_types(tx, shape)
     versions = [
-        (label, model)
-        for label, model in sorted(type_counts)
-        if version in {None, label, f"{label}/{model}"}
+        version_key
+        for version_key in sorted(type_counts)
+        if version in {None, version_key[0], "/".join(version_key)}
     ]
-    other_versions = [pair for pair in sorted(type_counts) if pair not in versions]
-    types = sum((type_counts[pair] for pair in versions), Counter[str]())
-    other_types = sum((type_counts[pair] for pair in other_versions), Counter[str]())
-    proven_count = sum(proven_counts[pair] for pair in versions)
+    other_versions = [
+        version_key for version_key in sorted(type_counts) if version_key not in versions
+    ]
+    types = sum((type_counts[version_key] for version_key in versions), Counter[str]())
+    other_types = sum((type_counts[version_key] for version_key in other_versions), Counter[str]())
+    proven_count = sum(proven_counts[version_key] for version_key in versions)
 
     tally = _tally_concept_lists(tx, shape, versions)
     long_names = _count_long_names(tx, shape, versions)

@@ -835,9 +835,8 @@ def _to_batch(row: Any) -> BatchRow:
             _unknown_state_message(row["number"], row["state"]),
             hint=f"run `{CommandHint('doctor')}`",
         )
-    columns = rename_columns(row, BatchRow)
-    columns |= {"state": BatchState(row["state"]), "mode": Mode(row["way"])}
-    return BatchRow(**columns)
+    enums = {"state": BatchState(row["state"]), "mode": Mode(row["way"])}
+    return BatchRow(**rename_columns(row, BatchRow) | enums)
 
 
 def _end_try(tx: Connection, batch: BatchRow, *, outcome: str, note: str) -> None:

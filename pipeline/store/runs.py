@@ -143,8 +143,7 @@ def _insert_pilot(tx: Connection, *columns: Any) -> PilotRow:
     """Insert a pilot with the next number and these columns, in their order."""
     pilot = PilotRow(next_value(tx, pilots.c.number), *columns)
     values = dict(vars(pilot))
-    values["extractor"] = values.pop("version")
-    tx.execute(insert(pilots).values(values))
+    tx.execute(insert(pilots).values(extractor=values.pop("version"), **values))
     return pilot
 
 
@@ -179,7 +178,6 @@ def list_pilots(tx: Connection) -> list[PilotRow]:
     """Return the pilots of all tasks, oldest first."""
     pilot_rows = []
     for row in tx.execute(select(pilots).order_by(pilots.c.number)).mappings():
-        columns = rename_columns(row, PilotRow)
-        columns["verdict"] = row["verdict"] and PilotVerdict(row["verdict"])
-        pilot_rows.append(PilotRow(**columns))
+        verdict = row["verdict"] and PilotVerdict(row["verdict"])
+        pilot_rows.append(PilotRow(**rename_columns(row, PilotRow) | {"verdict": verdict}))
     return pilot_rows

@@ -59,9 +59,8 @@ class AddedExpert:
     @property
     def document(self) -> dict[str, Any]:
         """Return the person for JSON, which calls the row's id `item_id`."""
-        return {
-            "item_id" if name == "row_id" else name: value for name, value in asdict(self).items()
-        }
+        members = asdict(self)
+        return {"username": self.username, "item_id": members.pop("row_id"), **members}
 
 
 def tag_new_person(
