@@ -39,7 +39,7 @@ class UserExport(TaskExport):
 
         Returns:
             The rows, which are read when iterated, and the number of answers by version. The member
-            `extractor` is None if the answers are of several versions.
+            `version` is None if the answers are of several versions.
 
         Raises:
             InputError: `options.extractor` has no answers.

@@ -89,7 +89,7 @@ def store_answer(workspace: Workspace, item: str, **values: Any) -> None:
 
 
 def store_batch(workspace: Workspace, *, extractor: str = EXTRACTOR, number: int = 1) -> None:
-    """Store a batch of an extractor."""
+    """Store a batch of a version."""
     batch: dict[str, Any] = {
         "task": "passage-concepts",
         "model": MODEL,
@@ -131,10 +131,10 @@ def store_attempt(
     )
 
 
-def measure_concepts(workspace: Workspace, extractor: str | None = LABEL) -> QualityFigures:
-    """Measure the concepts of an extractor."""
+def measure_concepts(workspace: Workspace, version: str | None = LABEL) -> QualityFigures:
+    """Measure the concepts of a version."""
     with workspace.open() as ws, ws.store.read() as tx:
-        return measure(tx, read_shape(tx), extractor)
+        return measure(tx, read_shape(tx), version)
 
 
 def value_of(quality_figures: QualityFigures, name: str) -> Any:
@@ -343,7 +343,7 @@ def test_qc_writes_the_report_and_ends_with_its_verdict(workspace: Workspace) ->
 def tag_people(
     workspace: Workspace, tags: list[str], *, condition: str = "1 = 1", **values: Any
 ) -> None:
-    """Tag people as an answer of the extractor does."""
+    """Tag people as an answer of the version does."""
     workspace.change(
         f"UPDATE experts SET tags = :tags WHERE {condition}",  # noqa: S608 - ours
         tags=json.dumps(tags),
@@ -355,7 +355,7 @@ def tag_people(
 
 
 def test_people_have_their_own_gates(workspace: Workspace, people: Any) -> None:
-    """Only the extractor's tags are measured; a few people get no verdict."""
+    """Only the tags of the version are measured; a few people get no verdict."""
     names = people(3)
     people_with_tags = '["came with the data"]'
     workspace.change(
