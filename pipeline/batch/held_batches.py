@@ -118,15 +118,17 @@ def _record_acceptance(ws: WorkspaceSession, number: int) -> None:
 def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
     """Download the result of a held batch again, under its lock; return whether it differs.
 
-    A batch is held if its result gives replies to the wrong requests. Other bytes replace the
-    result file, and the hold ends. The same bytes change nothing.
+    A batch is held if its result gives replies to the wrong requests. If the new download has other
+    bytes, it replaces the result file, and the hold ends: the batch is downloaded, and can be
+    ingested. If it has the same bytes, nothing is changed.
 
     The new hash is committed before the file is replaced. If the process is killed between the two,
     the file counts as damaged, and `batch-poll` downloads it again.
 
     Raises:
         InputError: There is no such batch of the task, or it is not held.
-        RemoteError: The API cannot send the result, or another process works on the batch.
+        RemoteError: The API cannot send the result, or another process has the lock of the batch.
+            Nothing was changed.
     """
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
