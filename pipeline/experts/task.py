@@ -77,7 +77,7 @@ class ExpertsTables(OwnTables):
 
     has_derived_columns = True
 
-    def find_derived_faults(self, tx: Connection, display: Progress) -> list[RowFault]:
+    def find_row_faults(self, tx: Connection, display: Progress) -> list[RowFault]:
         """Return the faults of scores, tags and texts; see `show.check_people`."""
         from pipeline.experts.show import check_people
 

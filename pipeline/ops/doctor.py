@@ -312,7 +312,7 @@ def _create_file_finding(
 def _check_derived_values(report: DoctorReport) -> Iterator[RowFault]:
     """Check that computed columns follow from their rows, and rows from the applied answers."""
     for task in report.ws.tasks:
-        yield from report.ws.store.query(task.own_tables.find_derived_faults, report.ws.display)
+        yield from report.ws.store.query(task.own_tables.find_row_faults, report.ws.display)
 
 
 def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
