@@ -131,8 +131,15 @@ class RateLimiter:
     def wait_s(self, tokens: int, *, requests: int = 1) -> float:
         """Return the seconds until a call may start, if no other call starts before it.
 
-        Calls that left the minute are forgotten. No call is counted. A call with more tokens than a
-        minute allows waits for an empty minute.
+        A call starts when all of these allow it:
+
+        - The limits of a minute. A call with more tokens than a minute allows waits for an empty
+          minute.
+        - The spread of calls over the minute: after a burst, the next call waits.
+        - The delay after a refusal (see `note_refusal`).
+        - The requests of the day.
+
+        Calls that left the minute are forgotten. This call is not counted; `start` counts it.
 
         Args:
             tokens: Estimated prompt tokens of the call.
