@@ -523,9 +523,10 @@ def _check_vectors(report: DoctorReport) -> Iterator[RowFault]:
 def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a contradiction for each file of an unknown batch, and a notice for each leftover.
 
-    A file of an unknown batch shows that a batch was sent that is not in the database. A leftover
-    is a file of a killed process. Uses `report.unknown_numbers`, which the check of the backend
-    fills. Nothing is deleted.
+    A file of an unknown batch proves that a batch was sent that is not in the database: it is a
+    result file, or a request file whose number a remote batch has. `report.unknown_numbers` has the
+    numbers of the remote batches, so the check of the backend must run before. Any other file that
+    a killed process left is a leftover. Nothing is deleted.
     """
     ws = report.ws
     restore_hint = CommandHint("restore", from_="…")
