@@ -298,11 +298,11 @@ def format_share(share: Share) -> str:
     return f"{share.accuracy or 0:.0%} [{low:.0%}, {high:.0%}]"
 
 
-def _format_chance(chance: float) -> str:
+def _format_p_value(p_value: float) -> str:
     """Return a p-value, such as `p = 0.021`; below 0.001 it is `p < 0.001`."""
-    if chance < MIN_PRINTED_CHANCE:
+    if p_value < MIN_PRINTED_CHANCE:
         return f"p < {MIN_PRINTED_CHANCE}"
-    return f"p = {chance:.3f}"
+    return f"p = {p_value:.3f}"
 
 
 def format_verdict(comparison: FieldComparison) -> str:
@@ -312,11 +312,12 @@ def format_verdict(comparison: FieldComparison) -> str:
     text has their number for each version, and the p-value. If not, the text has the p-value, or,
     if there are fewer than MIN_DIFFERING_ROWS such rows, their number.
     """
-    differing_rows = comparison.only_a + comparison.only_b
+    differing_rows = comparison.only_a_right + comparison.only_b_right
     if comparison.verdict != NO_DIFFERENCE:
         return (
-            f"{comparison.name}: {comparison.verdict} (only A right {comparison.only_a:,} times, "
-            f"only B {comparison.only_b:,} times; {_format_chance(comparison.chance)})"
+            f"{comparison.name}: {comparison.verdict} "
+            f"(only A right {comparison.only_a_right:,} times, "
+            f"only B {comparison.only_b_right:,} times; {_format_p_value(comparison.p_value)})"
         )
     line = f"{comparison.name}: {NO_DIFFERENCE}"
     if differing_rows < MIN_DIFFERING_ROWS:
@@ -324,4 +325,4 @@ def format_verdict(comparison: FieldComparison) -> str:
         return (
             f"{line} (only one is right on {rows_text}; at least {MIN_DIFFERING_ROWS} are needed)"
         )
-    return f"{line} (p = {comparison.chance:.2f})"
+    return f"{line} (p = {comparison.p_value:.2f})"

@@ -157,7 +157,7 @@ def is_unspaced(text: str) -> bool:
 
 
 def fold_text(text: str) -> str:
-    """Return a text without case, accents and compatibility forms, for the index and its queries.
+    """Return a text without case, accents and compatibility forms, for the index and queries.
 
     Compatibility forms are other forms of the same character, such as full-width letters; they are
     replaced by the ordinary form. Cyrillic letters keep their accents, because these make other
