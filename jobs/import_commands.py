@@ -553,7 +553,7 @@ def _estimate_output(estimate: "Preflight", row_count: int, asked_mode: str) -> 
     mode_estimates = {
         mode: mode_estimate
         for mode, mode_estimate in priced_estimate.possible_mode_estimates.items()
-        if not mode_estimate.absent
+        if not mode_estimate.absence_reason
     }
     # Decisions are proposed if a row needs no second request.
     if priced_estimate.is_mixed and asked_mode != Mode.DECIDE:

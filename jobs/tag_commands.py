@@ -356,7 +356,7 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels, *, can_pilot_measur
         print_line(f"batch: {late_move.description}")
     decide = priced_estimate.decide
     if decide is not None:
-        print_line(priced_estimate.decide_proposal or f"no decide: {decide.absent}")
+        print_line(priced_estimate.decide_proposal or f"no decide: {decide.absence_reason}")
     print_line(f"{prefix}{_describe_recommendation(priced_estimate)}")
 
 
@@ -388,7 +388,7 @@ def _print_modes(
     basis = _estimate_basis(estimate.known, guess_note)
     output_tokens = usage.answer + usage.thoughts
     controls = ""
-    if estimate.plan.control_requests and not estimate.mode_estimates["batch"].absent:
+    if estimate.plan.control_requests and not estimate.mode_estimates["batch"].absence_reason:
         control_count = plural(estimate.plan.control_requests, "control request")
         controls = f"; a batch has {control_count} for {format_usd(estimate.plan.control_cost)}"
     print_line(
@@ -401,7 +401,7 @@ def _print_modes(
     mode_estimates = {
         mode: mode_estimate
         for mode, mode_estimate in estimate.possible_mode_estimates.items()
-        if mode == "batch" or not mode_estimate.absent
+        if mode == "batch" or not mode_estimate.absence_reason
     }
     rows = []
     for mode, mode_estimate in mode_estimates.items():
