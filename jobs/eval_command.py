@@ -52,7 +52,7 @@ def evaluate(
     It measures answers unless files are named. It prints how often a version is right, for each
     field with a 95 % interval. For two versions it prints whether a difference is shown (exact sign
     test). A label is a field that `correct` set or confirmed, or any field of a reviewed answer.
-    Only stored answers are read, and nothing is asked.
+    For this only stored answers are read, and nothing is asked.
 
     Later versions do not ask corrected rows again, so they may lack answers to labelled rows. Then
     the last line has a `try` command, which asks these rows, stores no answer, and prints how often

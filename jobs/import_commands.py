@@ -300,9 +300,10 @@ def _import_images(folder: Path) -> CommandReport:
 def _images_output(report: images.ImagesImportReport) -> list[Any]:
     """Return the output of an import of images: notes, then lines with counts.
 
-    The notes are about deleted and skipped files, and are functions that print on standard error. A
-    line has the imported images, another line the changed images that were unparked; each is left
-    out if there are no such images.
+    A note is a function that prints a text about deleted or skipped files on standard error. A line
+    is a text. One line has the number of images in the folder, by what happened to them; it is left
+    out if there are none. Another line has the number of changed images that were unparked; it is
+    left out if it is 0. The output can be empty.
     """
     notes = []
     if report.missing_files:

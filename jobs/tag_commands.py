@@ -374,15 +374,17 @@ def _print_modes(
 ) -> None:
     """Print the tokens, a table with cost and time of each available mode, and warnings.
 
-    Batch is in the table even if it is not available. The cost of control requests (in the first
-    line) and of row codes (in a line of their own) is printed if there are any. Warnings go to
-    standard error.
+    Batch is in the table even if it is not available; its warning says why. Warnings go to standard
+    error. Two further costs are printed if the task has them:
+
+    - in the first line, that of control requests, which show that a batch gives each row its reply
+    - in a line of its own, that of row codes (`echo`), which a model must repeat in its replies
 
     Args:
         estimate: The estimate.
         labels: Labels of the task.
         guess_note: Basis of the token counts if no answer has measured them.
-        prefix: Text before the name of the model.
+        prefix: Text before the name of the model, for a second estimate with another model.
     """
     usage = estimate.plan.usage
     basis = _estimate_basis(estimate.known, guess_note)
