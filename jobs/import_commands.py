@@ -301,9 +301,9 @@ def _images_output(report: images.ImagesImportReport) -> list[Any]:
     """Return the output of an import of images: notes, then lines with counts.
 
     A note is a function that prints a text about deleted or skipped files on standard error. A line
-    is a text. One line has the number of images in the folder, by what happened to them; it is left
-    out if there are none. Another line has the number of changed images that were unparked; it is
-    left out if it is 0. The output can be empty.
+    is a text. One line has the number of images: in total, added, changed, moved and unchanged. The
+    other line has the number of changed images that were unparked. A line is left out if its number
+    is 0, so the output can be empty.
     """
     notes = []
     if report.missing_files:

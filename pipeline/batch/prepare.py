@@ -191,8 +191,8 @@ class Preparation:
         it. A trial does not claim its rows, so it removes them from `selection` instead.
 
         Returns:
-            The prepared batch, or why there is none: no row is left, the limit of the selection is
-            reached, or a budget or a quota has no room.
+            The prepared batch, or the reason for no batch: no row is left, the limit of the
+            selection is reached, or a budget or a quota has no room.
 
         Raises:
             InconsistentError: The rows changed MAX_TRIES times while their requests were written.

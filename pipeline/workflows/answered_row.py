@@ -37,13 +37,13 @@ class AnsweredRow(Generic[A_co]):
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return a flat row: key columns, fields of the answer, `extractor` and `answered_at`.
+        """Return a flat row: key columns, fields of the answer, extractor and time.
 
-        `extractor` is the version that answered. Texts, numbers, booleans and dates of the answer
-        keep their Python types. Fields of any other type have their JSON form: a quotation is
-        {quote, start, end}. If `row` is empty, because the row was removed from the source or the
-        task is built in, the column `key` has the key. A field of the answer replaces a key column
-        of the same name.
+        The version that answered is in the member `extractor`, the time in `answered_at`. Texts,
+        numbers, booleans and dates of the answer keep their Python types. Fields of any other type
+        have their JSON form: a quotation is {quote, start, end}. If `row` is empty, because the row
+        was removed from the source or the task is built in, the column `key` has the key. A field
+        of the answer replaces a key column of the same name.
         """
         json_fields = self.answer.model_dump(mode="json")
 
