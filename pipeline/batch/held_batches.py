@@ -118,12 +118,12 @@ def _record_acceptance(ws: WorkspaceSession, number: int) -> None:
 def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
     """Download the result of a held batch again, under its lock; return whether it differs.
 
-    A batch is held if its result gives replies to the wrong requests. If the new download has other
-    bytes, it replaces the result file, and the hold ends: the batch is downloaded, and can be
-    ingested. If it has the same bytes, nothing is changed.
+    A batch is held if its result gives replies to the wrong requests. Other bytes replace the
+    result file, and the hold ends. The same bytes change nothing.
 
-    The new hash is committed before the file is replaced. If the process is killed between the two,
-    the file counts as damaged, and `batch-poll` downloads it again.
+    A held batch is in the state downloaded, and keeps it when the hold ends: it can be ingested
+    then. The new hash is committed before the file is replaced. If the process is killed between
+    the two, the file counts as damaged, and `batch-poll` downloads it again.
 
     Raises:
         InputError: There is no such batch of the task, or it is not held.
