@@ -50,9 +50,9 @@ def evaluate(
     """Measure versions on labelled rows of TASK, or the search with QUERIES and QRELS.
 
     It measures answers unless files are named. It prints how often a version is right, for each
-    field with a 95 % interval. For two versions it prints whether a difference is shown (exact sign
-    test). A label is a field that `correct` set or confirmed, or any field of a reviewed answer.
-    For this only stored answers are read, and nothing is asked.
+    field with a 95 % interval. For two versions it prints whether one of them is better, or the
+    difference can be chance (exact sign test). A label is a field that `correct` set or confirmed,
+    or any field of a reviewed answer. For this only stored answers are read, and nothing is asked.
 
     Later versions do not ask corrected rows again, so they may lack answers to labelled rows. Then
     the last line has a `try` command, which asks these rows, stores no answer, and prints how often
@@ -61,8 +61,9 @@ def evaluate(
     With both QUERIES (JSON lines) and QRELS (TREC judgements) it measures the search; one of them
     alone is an error. It embeds the questions, and prints nDCG@10, MRR, P@5 and R@10 with 95 %
     intervals, for each choice of `search --rank` and for a fixed BM25 over the same rows. It also
-    prints the share of questions with only weak hits, and for `hybrid` the share of words that is
-    best on these questions, with its 95 % interval. `index` compares each new build with the files
+    prints the share of questions with only weak hits. For `hybrid` it prints the share of words,
+    the weight of the ranking by words against that by vectors, that is best on these questions,
+    with its 95 % interval. `index` compares each new build with the files
     judged/queries.jsonl and judged/qrels.tsv in the workspace.
     """
     # With judged questions the command measures the search.

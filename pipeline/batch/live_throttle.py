@@ -208,7 +208,7 @@ class LiveThrottle:
             return CHECK_INTERVAL_S
 
         hold_s = self._hold_until - self._ws.monotonic()
-        pause_s = max(0.0, hold_s, self.rate_limiter.wait_s(tokens))
+        pause_s = max(0.0, hold_s, self.rate_limiter.compute_wait_s(tokens))
         self._report.pause_s = pause_s
         is_quota_used_up = math.isinf(pause_s)
         if is_quota_used_up and not self.running_calls:

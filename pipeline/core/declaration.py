@@ -169,7 +169,8 @@ class Declaration(Generic[A_co]):
         """Yield (is_faulty, message, hint) for each check of the main members, passed or not.
 
         It checks the members answer, version, image_side, items and their options, prompt, key,
-        check, examples and images. `is_faulty` can be any value; its truth counts.
+        check, examples and images, each alone; the caller raises the faulty ones. `is_faulty` can
+        be any value; its truth counts.
         """
         answer: Any = self.answer
         items: Any = self.items

@@ -114,7 +114,7 @@ class TaskLabels(NamedTuple):
 
 
 class RowFault(NamedTuple):
-    """A fault of rows of a task, or a notice about them."""
+    """A fault that `doctor` finds, or a notice: about rows of a task, batches or files."""
 
     message: str
     # Consequence of the fault.

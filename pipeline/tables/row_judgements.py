@@ -181,7 +181,10 @@ class RowJudgements:
     def make_cells(self) -> dict[str, JsonCell]:
         """Return the cells of WHERE= by name.
 
-        They are `reviewed`, `tone.confidence`, `confidence` (the least of a row) and `doubtful`.
+        They are `reviewed`, `doubtful`, `confidence` (the least of a row), and for each field, such
+        as `tone`, `tone.confidence` and `answer.tone.confidence`. The cells of confidences exist
+        only if an answer of the task has a confidence. If a column has the name `reviewed`,
+        `doubtful` or `confidence` already, the cell has another name.
         """
         item_id = self.doubts.item_id
         least_probability = answers.preferred_of_row(

@@ -267,11 +267,12 @@ def _row_values(
     """Return the variables of the template `parts/row.html`; read the row from the database.
 
     They include all members of the document of `show`, except the columns. These are in
-    `short_columns` and `long_columns`, as (name, text), by their length. The marks and concepts of
-    a passage are those of its newest version.
+    `short_columns` and `long_columns`, as (name, text), by their length. The marks are the places
+    of quotations in the text of the row. For a passage, marks and concepts are those of the version
+    that wrote its newest concept.
 
     Args:
-        query: The row and its list.
+        query: The row, and the search and filters of the list from which it was opened.
         editor: Name of the editor, typed just now or earlier in this browser.
         error_message: An error to display with the row; "" for none.
         correction: How a correction ended that was just submitted.
