@@ -76,14 +76,15 @@ class ApiRequest:
     ) -> dict[str, Any]:
         """Return the page of a list that the query asks for, with `nextPageToken` if rows remain.
 
-        A page has at most `_MAX_PAGE_SIZE` rows.
+        A page has at most `_MAX_PAGE_SIZE` rows, even if the query asks for more. The page token is
+        the number of the last row of the page before; without a token, the first page is returned.
 
         Args:
             list_name: Member of the reply with the resources; left out if the page is empty.
             list_rows: Takes a limit and a row number, and returns at most so many rows below that
                 number, the newest first.
             build_resource: Builds the resource of a row.
-            default_size: Page size if the query has none, or 0.
+            default_size: Page size if the query names no page size, or the page size 0.
 
         Raises:
             ApiError: 400, if the page size or the page token is not a number.

@@ -228,7 +228,7 @@ def _find_tags(
     """Return the tags of a request, at most as many as the list may have.
 
     If the request has images, their colours and orientations are the tags, and the text is ignored.
-    There is no minimum then. An image that is None gives no tag.
+    There is no minimum then. An image that is None gives no tag, so the list may be empty.
 
     Otherwise the text is tagged. If the prompt has a section of TAG_SECTIONS, only these sections
     are read, and there may be no tag, so that a person gets no tag that the text does not support.

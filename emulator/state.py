@@ -321,10 +321,10 @@ class EngineState:
         display_name: str,
         count_requests: Callable[[Path], int],
     ) -> Row:
-        """Create a batch with its own copy of a file, and return its row.
+        """Create a batch with its own copy of an uploaded file, and return its database row.
 
-        The copy is a hard link if the file system supports it. Two equal calls create two
-        batches.
+        The copy is a hard link if the file system supports it. It stays when the upload is deleted.
+        Two equal calls create two batches.
 
         Args:
             file_id: Uploaded file with the requests.

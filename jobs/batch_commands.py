@@ -256,9 +256,13 @@ def _format_poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
     The line has the number of downloaded batches, then each failed batch with its reason, then the
     number of batches that still run at Gemini.
 
-    If there are no such batches, the line has no next command. It says that no batch is at Gemini.
-    If Gemini does not know a batch, or a batch was perhaps not created, the line says instead that
-    no batch was downloaded.
+    If no batch was downloaded, failed or still runs, the line has no next command. It says that no
+    batch is at Gemini. But if Gemini does not know a batch, or the create call of a batch is
+    unclear, the line only says that no batch was downloaded, because the caller prints an error.
+
+    Args:
+        report: The report of the poll.
+        labels: The task's nouns for rows, and its commands.
     """
     parts = []
     if report.downloaded:

@@ -348,11 +348,14 @@ def ask_person(question: str) -> bool:
     """Ask a person at a terminal, even with `--yes`; return true for yes.
 
     Return false only if nobody can be asked: standard input is not a terminal, or a background
-    thread of the web page asks. Callers refuse then. The answer no does not return: it prints that
-    nothing (more) was changed, and ends the command with exit code 0.
+    thread of the web page asks. Callers refuse then.
+
+    The answer no does not return. It prints that nothing was changed (nothing more, if the person
+    confirmed an earlier question of this command), and ends the command with exit code 0.
 
     Raises:
-        Exit: The person said no.
+        click.exceptions.Exit: The person said no.
+        click.Abort: The person pressed Ctrl-C, or the input ended.
     """
     context = click.get_current_context(silent=True)
     if context is None or not sys.stdin.isatty():

@@ -50,9 +50,9 @@ def evaluate(
     """Measure versions on labelled rows of TASK, or the search with QUERIES and QRELS.
 
     It measures answers unless files are named. It prints how often a version is right, for each
-    field with a 95 % interval. For two versions it prints whether a difference is shown (exact sign
-    test). A label is a field that `correct` set or confirmed, or any field of a reviewed answer.
-    Only stored answers are read, and nothing is asked.
+    field with a 95 % interval. For two versions it prints whether one of them is better, or the
+    difference can be chance (exact sign test). A label is a field that `correct` set or confirmed,
+    or any field of a reviewed answer. For this only stored answers are read, and nothing is asked.
 
     Later versions do not ask corrected rows again, so they may lack answers to labelled rows. Then
     the last line has a `try` command, which asks these rows, stores no answer, and prints how often
@@ -61,8 +61,9 @@ def evaluate(
     With both QUERIES (JSON lines) and QRELS (TREC judgements) it measures the search; one of them
     alone is an error. It embeds the questions, and prints nDCG@10, MRR, P@5 and R@10 with 95 %
     intervals, for each choice of `search --rank` and for a fixed BM25 over the same rows. It also
-    prints the share of questions with only weak hits, and for `hybrid` the share of words that is
-    best on these questions, with its 95 % interval. `index` compares each new build with the files
+    prints the share of questions with only weak hits. For `hybrid` it prints the share of words,
+    the weight of the ranking by words against that by vectors, that is best on these questions,
+    with its 95 % interval. `index` compares each new build with the files
     judged/queries.jsonl and judged/qrels.tsv in the workspace.
     """
     # With judged questions the command measures the search.
@@ -298,11 +299,11 @@ def format_share(share: Share) -> str:
     return f"{share.accuracy or 0:.0%} [{low:.0%}, {high:.0%}]"
 
 
-def _format_chance(chance: float) -> str:
+def _format_p_value(p_value: float) -> str:
     """Return a p-value, such as `p = 0.021`; below 0.001 it is `p < 0.001`."""
-    if chance < MIN_PRINTED_CHANCE:
+    if p_value < MIN_PRINTED_CHANCE:
         return f"p < {MIN_PRINTED_CHANCE}"
-    return f"p = {chance:.3f}"
+    return f"p = {p_value:.3f}"
 
 
 def format_verdict(comparison: FieldComparison) -> str:
@@ -312,11 +313,12 @@ def format_verdict(comparison: FieldComparison) -> str:
     text has their number for each version, and the p-value. If not, the text has the p-value, or,
     if there are fewer than MIN_DIFFERING_ROWS such rows, their number.
     """
-    differing_rows = comparison.only_a + comparison.only_b
+    differing_rows = comparison.only_a_right + comparison.only_b_right
     if comparison.verdict != NO_DIFFERENCE:
         return (
-            f"{comparison.name}: {comparison.verdict} (only A right {comparison.only_a:,} times, "
-            f"only B {comparison.only_b:,} times; {_format_chance(comparison.chance)})"
+            f"{comparison.name}: {comparison.verdict} "
+            f"(only A right {comparison.only_a_right:,} times, "
+            f"only B {comparison.only_b_right:,} times; {_format_p_value(comparison.p_value)})"
         )
     line = f"{comparison.name}: {NO_DIFFERENCE}"
     if differing_rows < MIN_DIFFERING_ROWS:
@@ -324,4 +326,4 @@ def format_verdict(comparison: FieldComparison) -> str:
         return (
             f"{line} (only one is right on {rows_text}; at least {MIN_DIFFERING_ROWS} are needed)"
         )
-    return f"{line} (p = {comparison.chance:.2f})"
+    return f"{line} (p = {comparison.p_value:.2f})"

@@ -306,8 +306,8 @@ def _print_error_and_exit(
         exit_code: The exit code.
         has_traceback: First print the traceback of the exception that is being handled, with API
             keys masked.
-        as_json: Print a JSON document on standard output first, unless the command has printed a
-            document.
+        as_json: Print a JSON document (error, hint, exit_code) on standard output first, unless the
+            command has printed a document.
     """
     if as_json and not has_printed_json():
         print_json({"error": message, "hint": hint, "exit_code": exit_code})

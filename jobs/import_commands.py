@@ -299,9 +299,10 @@ def _import_images(folder: Path) -> CommandReport:
 def _images_output(report: images.ImagesImportReport) -> list[Any]:
     """Return the output of an import of images: notes, then lines with counts.
 
-    The notes are about deleted and skipped files, and are functions that print on standard error. A
-    line has the imported images, another line the changed images that were unparked; each is left
-    out if there are no such images.
+    A note is a function that prints a text about deleted or skipped files on standard error. A line
+    is a text. One line has the number of images: in total, added, changed, moved and unchanged. The
+    other line has the number of changed images that were unparked. A line is left out if its number
+    is 0, so the output can be empty.
     """
     notes = []
     if report.missing_files:
@@ -552,7 +553,7 @@ def _estimate_output(estimate: "Preflight", row_count: int, asked_mode: str) -> 
     mode_estimates = {
         mode: mode_estimate
         for mode, mode_estimate in priced_estimate.possible_mode_estimates.items()
-        if not mode_estimate.absent
+        if not mode_estimate.absence_reason
     }
     # Decisions are proposed if a row needs no second request.
     if priced_estimate.is_mixed and asked_mode != Mode.DECIDE:

@@ -197,8 +197,9 @@ def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the names and texts that `show` prints about one row, in their order.
 
     They are the row's name, columns, state, last change, answers, failed attempts, requests, index
-    entry and cost. The further lines of an answer have an empty name. The last change and the index
-    entry are left out if they are None.
+    entry and cost. Each answer, attempt and request has a pair of its own, so a name can occur
+    several times or not at all. Each field of an answer follows its answer, with an empty name. The
+    last change and the index entry are left out if they are None.
 
     Args:
         document: The document of `describe_row`.

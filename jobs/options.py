@@ -268,16 +268,19 @@ def number(value: str) -> float:
 def _make_bounded_parser(parse: Callable[[str], float], expectation: str) -> Callable[[str], float]:
     """Return `parse` as a click type for numbers from 0 to MAX_NUMBER.
 
-    The returned function raises BadParameter for a number outside this range, and for a text that
-    `parse` refuses.
+    The returned function raises BadParameter with one of two messages:
+
+    - If `parse` refuses the text: "'TEXT' " and the text of its ValueError.
+    - If the number is outside the range, or is not a number (NaN): "'TEXT' must be " and
+      `expectation`.
 
     Args:
-        parse: Returns the number of a text, or raises ValueError. The error's text, such as "is
-            not a duration", is printed after the typed text.
-        expectation: The required number in words; continues the message "'TEXT' must be …".
+        parse: Returns the number of a text, or raises ValueError with a text such as "is not a
+            duration".
+        expectation: The required number in words.
     """
 
-    def amount(value: str) -> float:
+    def parse_bounded(value: str) -> float:
         """Return the number of a text; raise BadParameter if it is not from 0 to MAX_NUMBER."""
         try:
             parsed = parse(value)
@@ -287,7 +290,7 @@ def _make_bounded_parser(parse: Callable[[str], float], expectation: str) -> Cal
             raise click.BadParameter(f"{value!r} must be {expectation}")
         return parsed
 
-    return amount
+    return parse_bounded
 
 
 COUNT = CountParam(1, MAX_NUMBER)

@@ -533,12 +533,13 @@ def _correction_output(
 ) -> list[Any]:
     """Return the output of `correct` about one row: its fields, and a table of its edits.
 
-    If the command stored an edit or found nothing to change, a line before them says so. If
-    an edit was stored and the task has an index, the line names the next command `index`. After
-    the fields, a line says who marked the row as reviewed.
+    If the command stored an edit or found nothing to change, a line before the fields says so. If
+    an edit was stored and the task has an index, the line names the next command `index`. If a
+    person marked the row as reviewed, a line between the fields and the table says who and when.
 
     Args:
-        report: The row's history; it has the member `edit` unless edits are only listed.
+        report: The row's history as a JSON document. If the command only lists edits, it lacks the
+            member `edit`; if nothing was to change, `edit` is None.
         is_indexed: The answers of the task are in an index.
     """
     output: list[Any] = []

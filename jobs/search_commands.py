@@ -142,9 +142,10 @@ def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> Command
 def _measure_cells(row: Mapping[str, Any]) -> list[object]:
     """Return a row of the table of a measured search: each measure with its 95 % interval.
 
-    The first cells are system, type and number of queries. The last two cells are the share of
-    queries with only weak hits, and the best share of words with its interval. Each of the two is
-    "" if it was not measured for the system, such as the fixed BM25.
+    The first cells are system (a ranking of findable, or the fixed BM25 with which it is compared),
+    type and number of queries. The last two cells are the share of queries with only weak hits, and
+    the weight of the ranking by words (against that by vectors) that is best on these queries, with
+    its interval. Each of the two is "" if it was not measured for the system.
     """
     cells: list[object] = [row["system"], row["type"], row["queries"]]
     for measure_name in evaluate.MEASURES:

@@ -28,8 +28,8 @@ def web(
 ) -> None:
     """Serve the workspace as a page until Ctrl-C, and open it in the browser.
 
-    The first printed line is the address with its token. Only this machine can open it. In a new or
-    empty folder it creates a workspace; import a file on the page.
+    The first printed line is the address with its token. Only this machine can open it. Without
+    --readonly, it creates a workspace in a new or empty folder; the page can import a file there.
 
     FINDABLE_WEB_TOKEN sets the token, for a proxy that adds it. Default: a new token each time.
     """
@@ -107,8 +107,9 @@ def emulator(
 def _print_client_setup(url: str) -> None:
     """Print on standard error the address of the local engine, and two lines to type.
 
-    The first line sets a client's variables. The second line imports sample people and tags them,
-    in a separate workspace.
+    Both are for a POSIX shell. The first line sets the environment variables with which a client of
+    Gemini uses the local engine. The second line imports sample people and tags them, in a separate
+    workspace.
     """
     terminal = Terminal()
     terminal.say(f"the local engine serves Gemini's protocol at {url}; Ctrl-C stops it")

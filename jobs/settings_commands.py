@@ -65,7 +65,11 @@ def _make_price_cells(price_row: Mapping[str, Any]) -> list[object]:
 
 
 def _format_compact(number: int | None) -> str | None:
-    """Return a number of at most six digits and a unit, such as 10M or 1.5k; None stays None."""
+    """Return a number as a short text, such as 10M, 1.5k or 999; None stays None.
+
+    The unit is M from a million on, k from a thousand on, and nothing below. The number before the
+    unit is rounded to six digits.
+    """
     if number is None:
         return None
     for suffix, factor in UNIT_FACTORS:

@@ -356,7 +356,7 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels, *, can_pilot_measur
         print_line(f"batch: {late_move.description}")
     decide = priced_estimate.decide
     if decide is not None:
-        print_line(priced_estimate.decide_proposal or f"no decide: {decide.absent}")
+        print_line(priced_estimate.decide_proposal or f"no decide: {decide.absence_reason}")
     print_line(f"{prefix}{_describe_recommendation(priced_estimate)}")
 
 
@@ -374,21 +374,23 @@ def _print_modes(
 ) -> None:
     """Print the tokens, a table with cost and time of each available mode, and warnings.
 
-    Batch is in the table even if it is not available. The cost of control requests (in the first
-    line) and of row codes (in a line of their own) is printed if there are any. Warnings go to
-    standard error.
+    Batch is in the table even if it is not available; its warning says why. Warnings go to standard
+    error. Two further costs are printed if the task has them:
+
+    - in the first line, that of control requests, which show that a batch gives each row its reply
+    - in a line of its own, that of row codes (`echo`), which a model must repeat in its replies
 
     Args:
         estimate: The estimate.
         labels: Labels of the task.
         guess_note: Basis of the token counts if no answer has measured them.
-        prefix: Text before the name of the model.
+        prefix: Text before the name of the model, for a second estimate with another model.
     """
     usage = estimate.plan.usage
     basis = _estimate_basis(estimate.known, guess_note)
     output_tokens = usage.answer + usage.thoughts
     controls = ""
-    if estimate.plan.control_requests and not estimate.mode_estimates["batch"].absent:
+    if estimate.plan.control_requests and not estimate.mode_estimates["batch"].absence_reason:
         control_count = plural(estimate.plan.control_requests, "control request")
         controls = f"; a batch has {control_count} for {format_usd(estimate.plan.control_cost)}"
     print_line(
@@ -401,7 +403,7 @@ def _print_modes(
     mode_estimates = {
         mode: mode_estimate
         for mode, mode_estimate in estimate.possible_mode_estimates.items()
-        if mode == "batch" or not mode_estimate.absent
+        if mode == "batch" or not mode_estimate.absence_reason
     }
     rows = []
     for mode, mode_estimate in mode_estimates.items():

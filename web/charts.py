@@ -266,8 +266,10 @@ class Distribution:
 def make_distribution(name: str, values: Sequence[Any]) -> Distribution:
     """Return how many rows have each value of a field, to be drawn as a histogram or as bars.
 
-    It is a histogram if a value is a range of numbers, or if there are at least two values and all
-    are numbers. Numbers are then sorted; ranges and other values keep their order.
+    - If any value is a range of numbers, it is a histogram, and all values keep their order.
+    - If there are at least two values and the labels of all are numbers, it is a histogram, and the
+      values are sorted by number.
+    - Otherwise it has bars, and the values keep their order.
 
     Args:
         name: Name of the field.

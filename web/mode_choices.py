@@ -58,7 +58,7 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
                 cost_with_key,
                 mode_estimate.duration_text,
                 is_recommended=mode == (estimate.recommended or "batch"),
-                reason=mode_estimate.absent or mode_estimate.refused,
+                reason=mode_estimate.absence_reason or mode_estimate.refusal_reason,
             ),
         )
     return choices

@@ -256,7 +256,8 @@ def _make_field(typed_field: TypedField, vocabularies: Collection[str]) -> Answe
 def choose_columns(roles: Mapping[str, str]) -> ColumnChoice:
     """Return the columns of a new task by their roles: text, key, and other sent columns.
 
-    No column is guessed. If no column has the role of the key, a hash of the row is the key.
+    A column with any other role is not sent. No column is guessed. If no column has the role of the
+    key, a hash of the row is the key.
 
     Raises:
         InputError: Not exactly one column is the text, or several columns are the key.

@@ -87,12 +87,13 @@ def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
 def make_run(tx: Connection, parts: Sequence[BatchRow]) -> Run:
     """Return the run that consists of these batches, with the sums of their outcomes.
 
-    Each request of the run is answered, failed or open; open requests are those that are left. The
-    failures of a batch that failed at the API are counted from the stored errors, because it has no
-    result file.
+    Each request of the run is answered, failed or open; all requests that are neither answered nor
+    failed count as open. The failures of a batch that failed at the API are counted from the stored
+    errors, because it has no result file.
 
     Args:
-        parts: The batches, sorted by number; at least one.
+        parts: The batches of one run (live batches with the same run number, or a single batch),
+            sorted by number; at least one.
     """
     # Trials are not combined.
     batch = next(iter(batches.combine_runs(parts)), parts[0])
@@ -133,9 +134,9 @@ def read_run(tx: Connection, number: int) -> Run:
 def describe_commonest_failure(tx: Connection, run: Run) -> str:
     """Return the most frequent reason of a run's failed rows, with its count; "" without any.
 
-    Reasons are compared up to their first colon. If a batch of the run is held (its answers are not
-    stored, because its replies seem to belong to other requests), the reason for the hold is
-    returned instead.
+    Of a reason only the part before its first colon is compared and returned. If a batch of the run
+    is held (its answers are not stored, because its replies seem to belong to other requests), the
+    reason for the hold is returned instead, without a count.
     """
     if run.batch.is_held:
         return f"held: {run.batch.held}"

@@ -417,9 +417,10 @@ def _is_vague(words: Sequence[str], surface: str) -> bool:
 def _get_type(last_word: str) -> str:
     """Return the type of a phrase by its last word: one of `TYPES`, or "disorder", or "".
 
-    The word lists decide first. If a word is in several lists, "disorder" comes first, "other"
-    second, and then the order of `TYPES`. A word that is only in the list "noun" has no type (""),
-    and neither has a word that is in no list and has none of the known endings.
+    "disorder" is the name of a word list, but not in `TYPES`; a concept with it has the type
+    "other". The word lists decide first. If a word is in several lists, "disorder" comes first,
+    "other" second, and then the order of `TYPES`. A word that is only in the list "noun" has no
+    type (""). A word that is in no list gets its type from its ending, or none.
     """
     kinds = _get_kinds(last_word)
     for kind in ("disorder", "other", *TYPES):
@@ -469,7 +470,8 @@ def _load_word_lists() -> _WordLists:
 def _inflect_verb(verb: str) -> set[str]:
     """Return the verb with its possible regular forms, some of them misspelled.
 
-    The final consonant is doubled in additional forms, because the rule is not known here.
+    The stress of a verb decides whether its final consonant is doubled. The stress is not known
+    here, so the forms with a single and with a doubled consonant are both returned.
     """
     stem = verb.removesuffix("e")
     if verb.endswith("y") and verb[-2] not in "aeiou":

@@ -223,7 +223,9 @@ class _ValueFiller:
         Args:
             node: Schema of a text, a number or a boolean.
             sentence: Sentence to search; empty for all sections.
-            is_list: Whether the values become entries of a list.
+            is_list: The values become entries of a list. Then only the choices that fit almost as
+                well as the best are returned, numbers always include those that fit less well, and
+                texts are key phrases instead of sentences.
         """
         other_texts = [content for _, content in self._other_sections]
         searched_text = sentence or "\n".join([self._text, *other_texts])

@@ -292,10 +292,12 @@ def get_fallback_value(node: SchemaNode) -> Any:
 
 
 def _get_smallest_number(node: SchemaNode) -> float:
-    """Return the smallest number that a schema allows. A whole number is an int.
+    """Return the smallest number that a schema allows.
 
     If there is no minimum, it is 0, or the maximum if that is negative. The number is rounded
     upwards to a multiple of 0.01, unless that exceeds the maximum or the number is very large.
+    A result without a fraction is an int, also if the schema allows fractions, unless the number is
+    very large.
     """
     number = node.minimum
     if math.isinf(number):

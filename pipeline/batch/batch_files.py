@@ -252,7 +252,8 @@ def store_trial_outcomes(
             all commands.
 
     Raises:
-        UnavailableError: Another process wrote to the database for the whole time.
+        UnavailableError: Another process wrote to the database for the whole time. Nothing was
+            stored, and no file was deleted.
     """
     replies_path = part_path(ws.data, number)
     trial = ws.store.query(batches.get_batch, number)

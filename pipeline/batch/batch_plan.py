@@ -236,12 +236,14 @@ class RequestDraft:
     def find_exceeded_limit(self, usage: Usage, *, slack: float = 0.0) -> StopReason | None:
         """Return which limit a file with this expected usage exceeds: BUDGET, QUOTA or None.
 
-        The budget is exceeded if the cost, with the reserve for the error of estimates, is more
-        than the money that the budgets have left. The budget is checked before the quota. Nothing
-        is changed.
+        The budget is exceeded if the cost is more than the money that the budgets have left. The
+        reserve, which is the measured error of earlier estimates as a share, is added to the cost
+        first. The quota is exceeded if the prompt tokens are more than the API accepts in addition
+        to its queued tokens. The budget is checked before the quota. Nothing is changed.
 
         Args:
-            slack: The share of the remaining money by which the cost may exceed it.
+            slack: The share of the remaining money by which the cost may exceed it; 0.1 allows 10 %
+                more than the remaining money.
         """
         if self.budget_usd is not None:
             reserved_cost = self.price(usage) * (1 + self.calibration.reserve)
@@ -470,13 +472,14 @@ def _read_named_rows(
     *,
     after: str | None,
 ) -> Iterator[RowsById]:
-    """Yield the named rows that are claimable, by id and in their order, page by page.
+    """Yield the named rows that are claimable, by id and in the order of `row_ids`, in pages.
 
-    A trial gets all named rows, claimable or not. Rows that do not exist are left out. Each page is
-    read from the database when it is requested.
+    The mode TRIAL gets all named rows, claimable or not. Rows that do not exist are left out. Each
+    page is read from the database when it is requested.
 
     Args:
-        after: Begin after this id, which must be among `row_ids`. A trial ignores it.
+        row_ids: The ids of the named rows.
+        after: Begin after this id, which must be among `row_ids`. The mode TRIAL ignores it.
     """
     is_trial = mode is Mode.TRIAL
     first_index = 0

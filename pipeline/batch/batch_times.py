@@ -95,8 +95,10 @@ class BatchWait:
     def _describe_slowness(self, checked_at: datetime | None) -> str:
         """Return in words that the batch takes longer than 95 of 100 ended batches like it.
 
-        If there are too few of these, the text names Google's target time instead. The text ends
-        with the time at which the batch expires or should have expired.
+        Batches are like it if they have a similar number of requests. If too few of them have
+        ended, the text names Google's target time instead. Then follow the time of the next look
+        and, at the end, the time at which the batch expires or should have expired. The caller
+        checks before that the batch is slow.
 
         Args:
             checked_at: When the batch is looked at again; None leaves that out.

@@ -153,12 +153,14 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
 def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandHint]:
     """Record that a person cancels this batch, then ask the API to cancel it if it is not over.
 
-    The record comes first: a poll that sees the batch cancelled must know that a person did it,
-    because then no row is charged. The cancel of a batch that is over is recorded, too: if its
-    result cannot be downloaded, a poll may now give it up. The batch stays submitted.
+    The record comes before the call: a poll that sees the batch cancelled must know that a person
+    did it, because then its requests do not count as failed attempts of their rows. The cancel of a
+    batch that is over is recorded, too: the record allows a later poll to give up the batch if its
+    result cannot be downloaded. The batch stays submitted.
 
-    If the call of the cancel fails with any error, the record is undone, because no later command
-    repeats the call: a person must cancel again.
+    The state of the batch is read from the API before anything is recorded. If the call of the
+    cancel fails with any error, the record is undone, because no later command repeats the call: a
+    person must cancel again.
 
     Returns:
         The result in words, and the next command.

@@ -121,12 +121,14 @@ def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
     A batch is held if its result gives replies to the wrong requests. Other bytes replace the
     result file, and the hold ends. The same bytes change nothing.
 
-    The new hash is committed before the file is replaced. If the process is killed between the two,
-    the file counts as damaged, and `batch-poll` downloads it again.
+    A held batch is in the state downloaded, and keeps it when the hold ends: it can be ingested
+    then. The new hash is committed before the file is replaced. If the process is killed between
+    the two, the file counts as damaged, and `batch-poll` downloads it again.
 
     Raises:
         InputError: There is no such batch of the task, or it is not held.
-        RemoteError: The API cannot send the result, or another process works on the batch.
+        RemoteError: The API cannot send the result, or another process has the lock of the batch.
+            Nothing was changed.
     """
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)

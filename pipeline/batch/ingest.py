@@ -148,8 +148,8 @@ def _ingest_with_lock(
         should_wait: Wait for another process that has the lock.
 
     Returns:
-        None if another process has the lock and `should_wait` is false, or if the batch is not
-        downloaded any more.
+        None if another process has the lock and `should_wait` is false, or if the batch has left
+        the state DOWNLOADED, for example because another process has ingested it.
 
     Raises:
         FindableError: The batch could not be ingested; see `_BatchIngest.run`.

@@ -64,11 +64,12 @@ class IngestSummary:
         return self.batch.applied_answers + self.copied_rows
 
     def make_common_error(self, labels: TaskLabels) -> RemoteError | None:
-        """Return the error to raise if all requests failed in the same way, else None.
+        """Return the error to raise if all requests of the batch failed alike, else None.
 
-        The hint depends on the kind: check billing for an account failure, change the model or
-        request for a final error, else try again later. For an account failure the message says
-        that no row was charged.
+        The hint depends on the error's code: check billing for an account failure, change the model
+        or the task if another try cannot help (a final error), else try again later. For an account
+        failure the message says that no row was charged: the failed requests do not count as
+        attempts of their rows.
         """
         common = self.common_error
         if common is None:
@@ -191,17 +192,18 @@ class _FailureGroups:
 def _find_common_error(
     batch: BatchRow, excerpt_by_code: Mapping[int | None, str]
 ) -> ParsedReply | None:
-    """Return the error with which every request of a batch ended; None without such an error.
+    """Return the error with which every request of a batch ended, as a reply; None without one.
 
-    There is one if the batch is not live and all its requests were refused with the same error
-    code. If it has a single request, the error must also be about the account (billing or
-    permissions).
+    There is such an error if the batch is not live, as many requests were refused as it has, and
+    all failed attempts have the same error code. If the batch has a single request, the error must
+    also be about the account (billing or permissions).
 
     Args:
-        excerpt_by_code: Error code (None: no error line) of the failed attempts, to an excerpt.
+        excerpt_by_code: The error codes of the failed attempts of the batch, each with an excerpt
+            of an error. The code None is that of attempts without an error line.
 
     Returns:
-        The error as a reply with its code and excerpt.
+        The reply, with the error's code and excerpt.
     """
     has_all_refused = batch.refused == batch.requests
     if batch.mode is not Mode.BATCH or not has_all_refused or len(excerpt_by_code) != 1:

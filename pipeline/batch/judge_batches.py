@@ -94,8 +94,9 @@ class JudgeBatches(LiveBatches):
         """Store the probabilities and the cost of a batch, and count its rows in the report.
 
         The batch is then ingested, and its files are deleted. Rows that got a probability count as
-        answered, and rows with another reply or without a reply as failed. Rows that were not asked
-        are not counted.
+        answered, and rows with another reply or without a reply as failed. A failed row is only
+        counted, with its reason; nothing about it is stored. Rows that were not asked are not
+        counted.
         """
         reasons_by_id = store_judgements(
             self.ws,

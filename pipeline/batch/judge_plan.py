@@ -186,13 +186,16 @@ class JudgePlanner:
         values: Mapping[str, Any],
         prompt_text: str,
     ) -> PlannedRequest | None:
-        """Return the request that asks about each value of an answer, and count its questions.
+        """Return the request that asks whether the text supports each value of an answer.
 
-        If the request is too long, the answer is counted in `left_out` instead, and None is
-        returned.
+        It has a question about each value. The questions are added to `question_count`. If the
+        request is too long for the decision model, the answer is counted in `left_out`, no question
+        is counted, and None is returned.
 
         Args:
-            values: The values to ask about, by field.
+            answer: The answer with its row.
+            values: The values to ask about, by field. A list has a question for each of its
+                members.
             prompt_text: The text of the answer's row.
         """
         questions = judge_questions.build_support_questions(values, self._descriptions)

@@ -52,14 +52,15 @@ class LateBatches:
         self._handled_batches = set[int]()
 
     def move_if_late(self, batch: BatchRow, remote: RemoteBatch) -> None:
-        """Cancel a batch that waits longer than MOVE_AFTER, to ask its rows in another mode.
+        """Move a batch that waits longer than MOVE_AFTER: cancel it and ask its rows in MOVE_TO.
 
-        The new mode, MOVE_TO, is recorded with the cancel. If the cost, a budget or the model
-        forbids the move, the reason is printed instead. If an earlier process recorded the move
+        Nothing is done for a batch that a person cancelled, or whose version is not the version in
+        use. Each batch is handled at most once in a process.
+
+        The mode MOVE_TO and the cancel are recorded together, then the API is asked to cancel. The
+        rows are asked later. Nobody is asked to confirm: if the cost, a budget or the model forbids
+        the move, the reason is printed and the batch stays. If an earlier process recorded the move
         already, only the call to the API is repeated.
-
-        Each batch is handled once in a process. Nothing is done for a batch that a person
-        cancelled, or whose version is not the version in use.
 
         Raises:
             RemoteError: The API could not be asked to cancel.

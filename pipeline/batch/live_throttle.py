@@ -192,14 +192,15 @@ class LiveThrottle:
         """Return the seconds until a call may start, CHECK_INTERVAL_S at most; 0 if it may now.
 
         Returns CHECK_INTERVAL_S if as many calls are running as may run in parallel. Sets the
-        report's `pause_s` and `max_parallel_calls`.
+        report's `pause_s` and `max_parallel_calls`. The call is not counted yet.
 
         Args:
             tokens: Estimated prompt tokens of the call.
 
         Raises:
-            ThrottledError: The day's quota is used up and no call is running, or the limits allow
-                no call within the run's patience.
+            ThrottledError: The day's quota is used up and no call is running; while calls are
+                running, CHECK_INTERVAL_S is returned instead. Or the limits allow the call only
+                after more seconds than the policy of the run lets a call wait (`patience_s`).
         """
         self._report.max_parallel_calls = self._max_parallel()
         self._report.pause_s = 0.0
@@ -207,7 +208,7 @@ class LiveThrottle:
             return CHECK_INTERVAL_S
 
         hold_s = self._hold_until - self._ws.monotonic()
-        pause_s = max(0.0, hold_s, self.rate_limiter.wait_s(tokens))
+        pause_s = max(0.0, hold_s, self.rate_limiter.compute_wait_s(tokens))
         self._report.pause_s = pause_s
         is_quota_used_up = math.isinf(pause_s)
         if is_quota_used_up and not self.running_calls:
@@ -314,9 +315,11 @@ class LiveThrottle:
             )
 
     def note_answer(self, *, duration_s: float) -> None:
-        """Note a call with a reply, valid or not: failures and stalls are over.
+        """Note that a call got a reply, valid or not, so that failures and a stall are over.
 
-        Updates the moving average of call durations. The end of a stall is printed.
+        A stall is a time without replies, in which only one call is made at a time. Its end is
+        printed. Updates the moving average of call durations. The number of running calls is
+        changed elsewhere.
         """
         self.rate_limiter.note_success()
         self._unanswered_since = self._ws.monotonic()

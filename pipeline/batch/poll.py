@@ -104,24 +104,30 @@ def poll_batches(
 ) -> PollReport:
     """Look at the task's submitted batches, and seal the results of those that are over.
 
-    A look reads the state of a batch from the API and stores it. A batch with an unclear create may
-    or may not exist at the API. It is only added to the report's `unclear`; if a process works on
-    it, that process is printed instead. Also downloads lost results of downloaded batches again,
-    and cancels duplicate batches of all tasks. Shows the progress. Nothing is ingested.
+    A look reads the state of a batch from the API and stores it. To seal a result is to store its
+    file and record its hash. Shows the progress. Nothing is ingested. Also:
+
+    - A batch with an unclear create may or may not exist at the API. It is only added to the
+      report's `unclear`. If another process has the lock of such a batch, that process is printed
+      and the batch is not added.
+    - The result of a downloaded batch is downloaded again if its file was lost or damaged. The
+      report does not mention it.
+    - Duplicate batches of all tasks are cancelled.
 
     Ends early if no look succeeds for as many seconds as the setting `poll_patience`, or if a daily
     quota is used up; the error is the report's `stopped`.
 
     Args:
-        should_wait: Look until all batches are over, instead of once.
+        should_wait: Look until all batches are over, instead of once (with the local engine:
+            instead of for some seconds).
         stops_at_first: If `should_wait` is set, look only until the first batch is over.
-        number: Look at this batch only.
+        number: Look at this batch only. A number that no batch of the task has is no error.
         should_download: Download results. If false, batches that are over stay submitted, and only
             their remote state is stored.
         on_waiting: Called at each look with a batch that is not over, and its remote state.
 
     Returns:
-        The report; without submitted batches only `unclear` may be filled.
+        The report. If no batch is submitted, all its members except `unclear` are empty.
 
     Raises:
         KeyRefusedError: The API refuses the key.
@@ -273,9 +279,13 @@ class _Poll:
         - A batch that the API does not know is added to the report's `gone`.
         - A batch that the API does not show to this key, because it was created with another key,
           is added to `gone` and `other_keys`.
-        - Any other error is kept in `check_errors` until a look at the batch succeeds. The first
-          transient error of a batch is printed. `failing_since` is the time of the first transient
-          error of any batch, and None again after a look that succeeds.
+        - Any other error is kept in `check_errors` until a look at this batch succeeds. A transient
+          error is one that may end by itself, such as a lost connection. It is printed if the batch
+          has no error in `check_errors` yet. `failing_since` is the time of the first transient
+          error of any batch; after a successful look at any batch it is None.
+
+        A look stores the state that the API reports. If the batch is over and the poll downloads,
+        the look also downloads its result.
 
         Returns:
             "" after an error.
@@ -284,7 +294,7 @@ class _Poll:
             KeyRefusedError: The API refuses the key, and not because another key created the batch.
         """
         try:
-            note = self._check_batch(batch)
+            state_text = self._check_batch(batch)
         except (errors.KeyRefusedError, errors.MissingError) as error:
             is_hidden = self.ws.store.query(is_hidden_by_key, batch.number, self.ws.settings, error)
             if isinstance(error, errors.KeyRefusedError) and not is_hidden:
@@ -302,7 +312,7 @@ class _Poll:
         else:
             self.check_errors.pop(batch.number, None)
             self.failing_since = None
-            return note
+            return state_text
         return ""
 
     def _check_batch(self, batch: BatchRow) -> str:

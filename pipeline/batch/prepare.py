@@ -183,10 +183,16 @@ class Preparation:
         """Prepare and claim the next batch, or return why no batch is possible.
 
         A batch begins after the last row of the batch before, so claimed rows are not read again
-        and again. If no row is left there, this call reads all open rows from the first on. Waits
-        until no other process prepares batches, and keeps them waiting by PREPARE_LOCK. If
-        `is_single_batch` is set, the lock is not used. A trial removes its rows from the selection,
-        because it does not claim them.
+        and again. If no row is left there, the open rows are read once more from the first on, and
+        the result is NO_ROWS_LEFT only if these give no batch either.
+
+        Only one process prepares batches at a time: this call waits for PREPARE_LOCK, and has the
+        lock until it returns. If `is_single_batch` is set, it neither waits for the lock nor takes
+        it. A trial does not claim its rows, so it removes them from `selection` instead.
+
+        Returns:
+            The prepared batch, or the reason for no batch: no row is left, the limit of the
+            selection is reached, or a budget or a quota has no room.
 
         Raises:
             InconsistentError: The rows changed MAX_TRIES times while their requests were written.

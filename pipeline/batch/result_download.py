@@ -333,12 +333,18 @@ def _download_once(
 ) -> Download:
     """Download the result to a path and count the batch's requests in it.
 
-    The `Download` says whether the file is complete, how many of the batch's requests it has, and
-    in words what arrived. If the download was cut on the way, it has no requests, and there may be
-    no file. A file that ends inside a line is not complete, but its requests are counted.
+    The `Download` says whether the file is complete, how many of the batch's requests have a line
+    in it, and in words what arrived.
+
+    - If the client reports that it got only a part (IncompleteError), nothing is counted:
+      `matched_requests` is -1, and there may be no file.
+    - If the client reports no error, but the file ends inside a line, the file is not complete, and
+      its requests are counted.
+    - A file whose last line is whole counts as complete, even if requests are missing.
 
     Raises:
         MissingError: The result does not exist.
+        RemoteError: Any other error of the download.
     """
     try:
         arrival_text = _write_result(client, batch, remote=remote, path=path)

@@ -69,22 +69,24 @@ class SendOutcome(StrEnum):
 
 
 def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
-    """Move a prepared or unclear batch to submitted; return the outcome.
+    """Create a prepared or submitting batch at the API, so that it is submitted.
 
-    An unclear create may or may not have made a remote batch. This call waits, without the lock of
-    the batch, until the remote list shows which. If nothing was created, create is called again,
-    but not after MAX_UNCLEAR_CREATES unclear creates in this call. Prints the holder of the lock if
-    another process has it.
+    A submitting batch has an unclear create: its reply was lost, so it may or may not have made a
+    remote batch. This call waits, without the lock of the batch, until the remote list shows which.
+    If nothing was created, create is called again, but not after MAX_UNCLEAR_CREATES unclear
+    creates in this call. Prints the holder of the lock if another process has it.
 
     Returns:
         CREATED, or ADOPTED if a remote batch of an earlier create was found. REBUILD if one line
-        was refused and the batch was given up. TAKEN_BY_OTHER_PROCESS if another process has the
-        lock, or if the batch is neither prepared nor submitting.
+        was refused and the batch was given up; its other rows are open again, and the caller
+        prepares a new batch of them. TAKEN_BY_OTHER_PROCESS if another process has the lock, or has
+        moved the batch to a state that is neither prepared nor submitting.
 
     Raises:
         QuotaFullError: The API would refuse the batch now, by our own count.
         BudgetError: The batch no longer fits a budget.
-        RemoteError: The API refused the batch for now, or its create stays unclear.
+        RemoteError: The API refused the batch: it is prepared again, or given up after MAX_REFUSALS
+            refusals. Or its create stays unclear: it stays submitting.
         KeyRefusedError, MissingError, SchemaRefusedError: A person must change something. The batch
             is prepared again.
         InconsistentError: The request file was changed.

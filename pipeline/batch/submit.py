@@ -134,7 +134,8 @@ def submit_batches(
     """Send the batches that an earlier run left, then batches of the selected claimable rows.
 
     Prints the plan and asks to confirm its cost before anything is written or sent. Batches with an
-    unclear create go first. Returns at once if there is neither a row nor an earlier batch.
+    unclear create (its reply was lost, so it may have made a remote batch) go first. Returns at
+    once if there is neither a row nor an earlier batch.
 
     Args:
         is_confirmed: A person confirmed the cost already; tokens are not counted, and no plan is
@@ -142,9 +143,10 @@ def submit_batches(
         should_report_full_api: If the API accepts no more batches while a batch of the task is
             submitted, set the report's `full_api_error` and return, instead of raising the error.
             The error of a daily quota is raised anyway.
-        should_send: Send batches. If false, new batches are only prepared.
-        number: Of the batches that an earlier run left, send only this batch. New batches of the
-            selected rows are prepared and sent nevertheless.
+        should_send: Send batches. If false, batches of an earlier run stay as they are, and new
+            batches are only prepared.
+        number: The only batch of an earlier run that is sent; None sends all of them. The number
+            does not restrict the new batches of the selected rows.
 
     Returns:
         The report, with the plan and the outcome of each batch.
@@ -154,7 +156,8 @@ def submit_batches(
         RemoteError: The API refused a batch, or its create stays unclear.
         ConfigurationError: There is no usable key, or the model's price is unknown and nobody at a
             terminal can confirm it.
-        InputError: A person did not confirm the cost, or it is above `ws.agreed_usd`.
+        InputError: A person did not confirm the cost, or it is above `ws.agreed_usd`, the highest
+            cost that the person agreed to before.
     """
     with ws.store.read() as tx:
         earlier_batches = batches.batches_in_states(

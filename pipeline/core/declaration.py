@@ -169,7 +169,8 @@ class Declaration(Generic[A_co]):
         """Yield (is_faulty, message, hint) for each check of the main members, passed or not.
 
         It checks the members answer, version, image_side, items and their options, prompt, key,
-        check, examples and images. `is_faulty` can be any value; its truth counts.
+        check, examples and images, each alone; the caller raises the faulty ones. `is_faulty` can
+        be any value; its truth counts.
         """
         answer: Any = self.answer
         items: Any = self.items
@@ -198,11 +199,11 @@ class Declaration(Generic[A_co]):
             f"items= must be a text or a list of rows ({{column: value}}), not {shown_items}",
             "",
         )
-        is_no_path = (
+        is_unknown_text = (
             isinstance(items, str) and not self.is_query and ("\n" in items or ";" in items)
         )
         yield (
-            is_no_path,
+            is_unknown_text,
             "items= is neither a path nor a query; a query begins with SELECT or WITH",
             "",
         )
@@ -221,10 +222,10 @@ class Declaration(Generic[A_co]):
             'cursor= reads only changed rows, but with key="row" a changed row is a new row',
             "name a key column in key=",
         )
-        is_no_file = self.is_query or not isinstance(items, str)
+        is_file = isinstance(items, str) and not self.is_query
         for name in ("sheet", "encoding", "header"):
             yield (
-                getattr(self, name) and is_no_file,
+                getattr(self, name) and not is_file,
                 f"{name}= needs a file, but items= is not a file",
                 f"leave out {name}=",
             )

@@ -61,8 +61,10 @@ class _Word(NamedTuple):
 def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
     """Return in what a quotation and text[start:end] differ: a negation, a number or a name.
 
-    A slice that begins or ends inside a word is extended to the whole word. If the slice lacks
-    words at an end of the quotation, the words of the text next to the slice are compared, too.
+    A slice that begins or ends inside a word is extended to the whole word. The quotation may have
+    words before its first word that is also in the slice. If the slice has fewer words before that
+    word, up to two words of the text before the slice are compared, too; in the same way up to two
+    words after the slice.
 
     Returns:
         NEGATION if they differ in a negation, else NUMBER, else NAME; "" if they differ in none of

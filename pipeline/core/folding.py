@@ -152,10 +152,11 @@ def _is_outside_words(char: str) -> bool:
 def _fold_word(word: str, offset: int) -> Iterator[tuple[Iterable[int], Iterable[int], str]]:
     """Yield (start offsets, end offsets, folded text) of each unit of a word, in order.
 
-    A unit of an ASCII word is the whole word. A unit of another word is a letter with its marks.
-    Each character of the folded text has a start and an end offset in the original text. In an
-    ASCII word they are those of the character itself. In another word all characters of a unit have
-    the offsets of the unit.
+    A word has no whitespace. A unit of an ASCII word is the whole word. A unit of another word is a
+    letter with its marks. Each character of the folded text has a start and an end offset in the
+    original text. In an ASCII word they are those of the character itself. In another word all
+    characters of a unit have the offsets of the unit. The folded text of an invisible unit is
+    empty.
 
     Args:
         offset: Offset of the word in the original text.
@@ -186,9 +187,10 @@ def _joins_previous(char: str) -> bool:
 def _fold_unit(unit: str) -> str:
     """Return the folded form of a character with its marks, for comparisons.
 
-    Invisible characters are dropped, lookalikes are replaced, and case is folded. The form is NFKD;
-    for a mark without a letter, of which NFKD would make a blank with a mark, it is NFD. The result
-    has no blanks.
+    Invisible characters are dropped, lookalikes are replaced, and case is folded. Accents and other
+    marks stay, as characters after the letter: the form is NFKD. For an accent without a letter,
+    such as a single acute, the form is NFD, because NFKD would make a blank with an accent of it.
+    The result has no blanks, and is empty if each character is invisible.
     """
     folded = _drop_invisible(unit)
     form: Literal["NFD", "NFKD"] = "NFKD"

@@ -315,9 +315,19 @@ def _locate_quotations_in_fields(value: Any, path: str, source: _Source) -> Any:
 def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) -> Quote | None:
     """Return the slice of the text that a quotation matches, with its offsets and likeness.
 
-    If a quotation is not in the text, or is in several pieces, the result is None if it is
-    optional. `source` counts equal quotations of a list, so these get successive occurrences of the
-    text. A quotation that was located before keeps its likeness.
+    A quotation can match in several pieces: its parts are in different places of the text. If it
+    does, or if it is not in the text, the result is None for an optional quotation.
+
+    The result has a likeness only if the slice was found by its similarity. If `quote` has a
+    likeness already, because it is a slice that an earlier call returned, that likeness is kept: it
+    compares the slice with the words of the reply.
+
+    Args:
+        quote: The quotation of a reply, or a `Quote` that was located before.
+        path: Path of the field in the answer, for messages.
+        source: The text. It counts equal quotations of a list, so that the second of them gets the
+            second occurrence in the text, and so on.
+        is_optional: The field may be without a quotation.
 
     Raises:
         _MissingError: A required quotation is not in the text, or is in several pieces. If only a

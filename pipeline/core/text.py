@@ -231,13 +231,14 @@ def format_markdown_code(
 ) -> str:
     """Return a text as Markdown code, for a line, a list or a table cell.
 
-    It contains no mark-up: a backtick becomes U+FFFD, and a bar a broken bar. An empty text becomes
-    a blank. With bold parts, the text is a sequence of pieces of code, bold and not bold in turn,
-    such as "`a`**`b`**`c`". Without bold parts, blanks at the ends are removed.
+    Nothing in the text acts as mark-up: a backtick becomes U+FFFD, a bar a broken bar, and a line
+    break a blank. An empty text becomes a blank. With bold parts, the result is a sequence of
+    pieces of code, bold and not bold in turn, such as "`a`**`b`**`c`". Without bold parts, blanks
+    at the ends are removed.
 
     Args:
-        max_chars: Maximum length of each piece; None means no limit.
-        bold: (start, end) of bold parts, ascending and separate.
+        max_chars: Maximum length of each piece, which is cut with an ellipsis; None means no limit.
+        bold: (start, end) offsets in `text` of the bold parts, ascending and separate.
     """
     cuts = sorted({0, len(text), *chain.from_iterable(bold)})
     parts: list[str] = []

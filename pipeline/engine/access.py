@@ -164,11 +164,12 @@ def check_access(
 def _new_workspace_hint(settings: Settings, *, brings_rows: bool) -> HintTemplate | str:
     """Return the hint with the command that creates a workspace for the task of the settings.
 
-    The hint for a user task that brings its rows names `try`, and that for a built-in task `import`
-    and `demo`. The hint for a query says that it needs an existing database.
+    - Built-in task: the hint names the commands `import` and `demo`.
+    - User task with rows from a file or from Python: it names the command `try`.
+    - User task with rows from a query: it says that a query needs an existing database.
 
     Args:
-        brings_rows: The rows of a user task do not come from the workspace's database.
+        brings_rows: The settings name a user task whose rows come from a file or from Python.
     """
     if not names_user_task(settings):
         return NEW_WORKSPACE_HINT

@@ -199,17 +199,22 @@ def undo_bulk_edit(
 ) -> BulkEditReport:
     """Undo each edit of a bulk edit, also of an interrupted one, and record that it was undone.
 
-    Each chunk of rows is a transaction. Fields that a later edit changed again keep their values.
-    The last transaction removes the marks of review that the bulk edit set. The undo can be called
+    Each chunk of rows is a transaction. Fields that a later edit changed again keep their values. A
+    row is refused, and stays as it is, if its former answer is not valid any more or the database
+    refuses it.
+
+    The last transaction removes the marks of review that the bulk edit set, also those of rows that
+    were edited later. A mark that a person set again since then stays. The undo can be called
     again, for example after an interruption: rows that are undone already count as unchanged.
 
     Args:
+        now: Returns the time of an edit.
         number: The number of the bulk edit.
         editor_name: Name of the person who undoes it.
         progress: Gets the number of edits that were visited.
 
     Returns:
-        The same number, and how many rows this call changed, left unchanged and refused.
+        The report, with `number` and how many rows this call changed, left unchanged and refused.
 
     Raises:
         InputError: There is no such bulk edit, or the editor's name is invalid.

@@ -157,7 +157,7 @@ def _is_public(address: str) -> bool:
 
 
 def _request_content(
-    parts: SplitResult,
+    url: SplitResult,
     connected_socket: socket.socket,
     *,
     deadline: float,
@@ -165,11 +165,12 @@ def _request_content(
     """Send a GET request over a connection, read the reply, and close the connection.
 
     Args:
-        parts: The URL.
-        deadline: Time of the monotonic clock, in seconds, at which the connection is cut.
+        url: The URL.
+        deadline: Time of the monotonic clock, in seconds, at which a timer shuts the connection
+            down, even while a reply arrives.
 
     Returns:
-        The content as bytes, or the location of a redirect as text.
+        The content as bytes, or the location of a redirect as text, as the server sent it.
 
     Raises:
         PictureError: The server refuses, or the content is too long or incomplete.
@@ -184,12 +185,12 @@ def _request_content(
     )
     cut_timer.daemon = True
     cut_timer.start()
-    with closing(http.client.HTTPConnection(str(parts.hostname))) as connection:
+    with closing(http.client.HTTPConnection(str(url.hostname))) as connection:
         connection.sock = connected_socket
         try:
-            target = parts.path or "/"
-            if parts.query:
-                target += f"?{parts.query}"
+            target = url.path or "/"
+            if url.query:
+                target += f"?{url.query}"
             headers = {"Accept": "image/*", "User-Agent": "findable"}
             connection.request("GET", target, headers=headers)
             with connection.getresponse() as reply:

@@ -68,16 +68,16 @@ def build_support_questions(
 ) -> dict[str, Any]:
     """Return the yes/no questions whether a text supports the values of an answer.
 
-    A question is a dict as the API of decision models takes it: type, instructions and criteria.
-    Missing and empty values have no question.
+    A question is a dict as the API of decision models takes it: type, instructions and criteria
+    (what the answers yes and no mean). Missing and empty values have no question.
 
     Args:
-        values: The fields to judge, in the form in which a model gives them.
+        values: The fields to judge, as JSON values by name.
         descriptions: What a field means, by its name. A field without an entry has only its name.
 
     Returns:
-        The questions by id. The id is the name of the field, or of a list `field[0]`, `field[1]`
-        and so on for its members.
+        The questions by id. The id is the name of the field, and for a member of a list the name
+        and its index, such as `field[0]`. An empty member has no question, but counts in the index.
     """
     questions: dict[str, Any] = {}
     for name, value in values.items():

@@ -236,9 +236,12 @@ def _prepare_tables(
 ) -> list[ShippedTask]:
     """Update the schema and the tables of the used shipped tasks; return these tasks.
 
-    - An old schema is updated, and an existing table gets the columns that it lacks, whatever
-      `access` is.
-    - A missing table of such a task is created; with READ it is an error.
+    A shipped task is used if its tables exist, or if the settings name it and its first tables are
+    made here.
+
+    - An old schema is updated, and an existing table gets the columns that it lacks. This is
+      written even if `access` is READ.
+    - A missing table of a used shipped task is created; with READ it is an error.
     - The task of the settings gets its first tables, unless `access` is READ or the command is
       about the whole workspace.
 
@@ -247,13 +250,15 @@ def _prepare_tables(
     Args:
         marker: The folder's marker. If the folder has files of batches or index builds, the
             database must have the workspace that the marker names.
-        is_whole_workspace: The command is about the whole workspace.
-        adopted_tasks: Tasks whose tables were just found complete and are not checked again. If
-            None, the used shipped tasks are looked up and their tables are checked.
+        is_whole_workspace: The command is about the whole workspace, so the task of the settings
+            need not be used.
+        adopted_tasks: The used shipped tasks, if their tables were just found complete, so that
+            they are not checked again. If None, these tasks are looked up and their tables are
+            checked.
 
     Raises:
-        ConfigurationError: The folder belongs to another database, or `access` is READ and the task
-            was never used here.
+        ConfigurationError: The folder belongs to another database, or `access` is READ, the command
+            is about one task, and this task was never used here.
         InconsistentError: `access` is READ, and tables of a task are missing.
     """
     makes_tables = access is not Access.READ and not is_whole_workspace

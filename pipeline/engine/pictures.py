@@ -203,15 +203,17 @@ def inspect_image(content: bytes) -> Picture:
 def to_sent_jpeg(content: bytes, *, max_side: int, quality: int = SENT_QUALITY) -> bytes:
     """Return the first visible frame of an image as the JPEG that is sent.
 
-    It is rotated upright, without metadata, and scaled down but never up. If the JPEG has more than
-    MAX_SENT_BYTES, it is scaled to three quarters until it fits.
+    A frame is visible if it is not completely white or black. A transparent frame is put on white,
+    or on black if it is not visible on white. The frame is rotated upright, without metadata, and
+    scaled down but never up. As long as the JPEG has more than MAX_SENT_BYTES, it is scaled to
+    three quarters.
 
     Args:
         max_side: Maximum pixels of the longer side.
         quality: Quality of the JPEG, up to 95.
 
     Raises:
-        PictureError: The bytes are not an image that can be opened, or the image is blank.
+        PictureError: The bytes are not an image that can be opened, or no frame is visible.
     """
     from PIL.Image import Resampling, Transpose
 

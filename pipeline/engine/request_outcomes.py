@@ -159,11 +159,11 @@ def validate_lines(
         claim: The row that was asked, and the hash of its input.
         default: Returned if there is no line.
         model: The model that was asked.
-        partial_answer: The stored decision about closed fields of the same input, which is joined
-            with a reply about the other fields.
+        partial_answer: The answers of a decision model about the closed fields, stored earlier for
+            the same input. A reply about the other fields is joined with them.
         row: Values of the row by column, if the task needs them to validate an answer.
-        is_changed: The request was made from another declaration of the task, so a reply need not
-            have a row code.
+        is_changed: The declaration of the task has changed since the request was made. Then a reply
+            need not repeat the row code, a short text that shows which row the model answers.
 
     Raises:
         ConfigurationError: A validator or `check` in the user's task file failed.
@@ -356,21 +356,24 @@ def write_outcomes(
 
     Runs in the caller's transaction. A claimed row is answered, parked or open again afterwards:
 
-    - It is parked if it must not be asked again: it failed too often, its error is final, or the
-      database refused its answer.
-    - A row with a partial answer is open again.
+    - It is answered if it got an answer.
+    - It is parked if it must not be asked again: it failed too often, another try cannot help (the
+      API's error is final), or the database refused its answer.
+    - It is open again after any other failure, and after a partial answer.
 
-    If an answer was applied to a row, the change of the task's rows is recorded, so that its index
-    becomes outdated. A copied reply (`claim.is_copy`) has no claim to end: its row is recorded as
-    answered or parked directly. If all replies are copies, `provenance` needs no batch number.
+    If an answer was applied to a row, it is recorded that the task's rows changed, so that the
+    index of the task is outdated. A copied reply (`claim.is_copy`) has no claim to end: its row is
+    recorded as answered or parked directly. If all replies are copies, `provenance` needs no batch
+    number.
 
     Args:
         request_outcomes: Outcomes of requests, or copies of them for rows with equal inputs.
         provenance: Batch, version and model of all replies.
 
     Returns:
-        Rows that took their answer, rows whose input changed after the request, rows whose answer
-        the database refused, and all rows that are parked now with the reason.
+        Rows that took their answer, rows whose input changed after the request (these can be among
+        the rows that took it), rows whose answer the database refused, and all rows that are parked
+        now with the reason.
 
     Raises:
         StateConflictError: The batch no longer claims a row, or the row of a copied reply is not
@@ -574,7 +577,15 @@ def _find_parked_reasons(
 
 
 def _attempts_reason(request_outcome: RequestOutcome, attempt_count: int) -> str:
-    """Return why a row with too many failed attempts is parked; it says if quotes were missing."""
+    """Return why a row with too many failed attempts is parked, with its last failure.
+
+    If the last answer failed because a required quotation is not in the text, the reason begins
+    with UNSUPPORTED_REASON.
+
+    Args:
+        request_outcome: The last failure.
+        attempt_count: How many attempts of the row failed.
+    """
     attempts_reason = MAX_ATTEMPTS_REASON.format(n=attempt_count)
     reason = f"{attempts_reason}{LAST_FAILURE_INTRODUCTION}{_describe_failure(request_outcome)}"
     unquoted_reason = request_outcome.reason.partition('"')[0]

@@ -305,19 +305,19 @@ def find_syntax_fault(path: Path) -> Fault | None:
 
 
 def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration:
-    """Run the source of a file, without asking for a confirmation; return its declaration.
+    """Run the source of a task file, and return its declaration after a check.
 
-    The declaration is checked.
+    Nobody is asked to confirm that the source may be run.
 
     Args:
         source: Python source, which need not be in a file.
         name: Name of the task if the declaration has no name.
-        path: Path for error messages. If the task's rows are in memory, this process keeps them
-            under this path.
+        path: Path for error messages. If the declaration has its rows as a list in Python, this
+            process keeps the list, and later finds it by this path.
 
     Raises:
-        InputError: The source cannot be run, or does not declare a single valid task. The message
-            lists all faults with their lines.
+        InputError: The source cannot be run, declares no task or several tasks, or its task is
+            invalid. The message lists all faults with their lines.
     """
     faults = list[Fault]()
     with _errors_with_lines(path):
@@ -451,11 +451,15 @@ def _find_declaration(names: dict[str, Any], path: Path) -> Declaration:
 def _errors_with_lines(path: Path) -> Iterator[None]:
     """Convert the errors of a `with` block that reads and runs a file to InputError.
 
-    The message names the file, and the line if it is known. SystemExit is converted, too.
+    The message names the file, and the line if it is known. SystemExit is converted, too. For a
+    FindableError the traceback decides:
 
-    - A FindableError that no line of the file caused passes unchanged.
-    - If `path` does not exist yet, because the text of the file is only in memory, the message of a
-      FindableError names neither file nor line.
+    - If no line of the file is in it, the error passes unchanged.
+    - Otherwise it is converted. If `path` does not exist, because the text of the file is only in
+      memory, its message stays as it is and names neither file nor line.
+
+    Args:
+        path: Path of the file.
     """
     file_hint = f"correct {path}"
     try:

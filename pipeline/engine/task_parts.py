@@ -114,7 +114,7 @@ class TaskLabels(NamedTuple):
 
 
 class RowFault(NamedTuple):
-    """A fault of rows of a task, or a notice about them."""
+    """A fault that `doctor` finds, or a notice: about rows of a task, batches or files."""
 
     message: str
     # Consequence of the fault.
@@ -315,12 +315,17 @@ class OwnTables:
         """
         return None
 
-    def find_derived_faults(
+    def find_row_faults(
         self,
         tx: Connection,  # noqa: ARG002
         display: Progress,  # noqa: ARG002
     ) -> Sequence[RowFault]:
-        """Check computed columns, and each row against the answer that was applied to it."""
+        """Return the faults of stored rows, and notices about them; only read.
+
+        A row has a fault if a column that is computed from others is wrong, or if the row does not
+        show the answer that was applied to it. There may be a notice about rows that cannot be
+        asked.
+        """
         return ()
 
     def refresh_derived(self, tx: Connection) -> int:  # noqa: ARG002 - few tasks compute columns

@@ -117,15 +117,17 @@ def with_present_version(tx: Connection, task: Task) -> Task:
 def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
     """Return a task's record; in a copied workspace, with the path of the copied task file.
 
-    The file `tasks/NAME.py` may be copied with a workspace: it is in the workspace's folder or in
-    the folder that contains the workspace. Its path replaces the recorded path in two cases:
+    A workspace may be copied together with its task files `tasks/NAME.py`; NAME is the task. Such a
+    file is in the workspace's folder or in the parent of that folder. If it exists, its path
+    replaces the recorded path in two cases:
 
     - The recorded file does not exist.
-    - The recorded file exists, is called `tasks/NAME.py`, too, and is outside the folder that
-      contains the workspace. It is probably the original of the copied file.
+    - The recorded file exists, is called `tasks/NAME.py`, too, and is outside the parent of the
+      workspace's folder. It is probably the original of the copied file.
 
-    A record is returned unchanged if TASK is the path of the recorded file, or if the task was
-    declared in Python.
+    In all other cases the record is returned unchanged. This is also so if TASK is the path of the
+    recorded file, because a person named it, or if the task was declared in Python. The stored
+    record is not changed.
     """
     path = Path(record.path)
     if task_file.parse_python_path(path) or Path(settings.task).resolve() == path:
@@ -394,7 +396,10 @@ def make_record(
     Nothing is stored.
 
     Args:
-        columns: Kinds of the source's columns, by name.
+        declaration: The declaration.
+        path: The task's file, which is recorded as given.
+        columns: Kinds of the source's columns, by name, such as text or integer.
+        recorded_at: The time of the record.
 
     Raises:
         InputError: The declaration does not fit the columns. The message lists all faults.
@@ -446,17 +451,21 @@ def _find_key(
 def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -> dict[str, Any]:
     """Return the members of a declaration that commands need without loading the file.
 
+    Args:
+        columns: Kinds of the source's columns, by name.
+
     Returns:
         `model`, `label`, `index`, `refresh` and `write_to` as they are declared, and:
 
         - `gates`: The gates as a text, in the format of the GATES setting.
-        - `answer_tokens`: The estimated tokens of an answer, with the row code of `echo`.
+        - `answer_tokens`: The estimated tokens of an answer. With `echo=` they include the row
+          code, a short text that the model must repeat.
         - `closed`: Whether all fields of the answer are closed (choices, yes or no).
         - `reading`: READING_VERSION, the number of the rules by which sources are read.
         - `asked`: The columns of the prompt.
-        - `quotes_in`: The column of quotations, or None.
-        - `quoted`: A list with the column of quotations if each valid answer has a quotation, else
-          empty. A row without text in this column is not asked.
+        - `quotes_in`: The column that the answer quotes, or None.
+        - `quoted`: The columns that must have text, because a row without text there is not asked:
+          the column of `quotes_in` if each valid answer has a quotation, else none.
         - `images`: The columns of images. A declaration without images does not have this key.
         - `vocabulary`: True if the answer has vocabularies; else the key is missing.
     """

@@ -502,8 +502,10 @@ class _GridBuilder:
     def build(self) -> Grid:
         """Return the grid: its columns, search, WHERE=, sort orders and facets.
 
-        Key, images and columns of the prompt are shown by default. A list of refused rows also has
-        columns with their line and reason, and a list of unusable rows one with their reason.
+        Key, images and columns of the prompt are shown by default. If only refused rows are listed
+        (no task can ask about them, for example because they have no key), there are also columns
+        with their line in the source and the reason. If only unusable rows are listed (their images
+        cannot be sent), there is a column with the reason.
         """
         refused_names = name_added_columns(
             [*self._columns, *self._fields, self._version_name],
@@ -569,10 +571,11 @@ class _GridBuilder:
         return f"answer_{name}" if is_taken else name
 
     def _make_columns(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
-        """Return a function for each listed column that takes a stored row and returns its value.
+        """Return a function for each column that the list of rows can show, by name.
 
-        A key that is a hash of the row (`key="row"`), and the reason of unusable images, are
-        columns, too.
+        The function takes a stored row and returns its cell. The columns are those of the source, a
+        key that is a hash of the row (`key="row"`), and, for a task with images, the reason why
+        images of the row cannot be used.
         """
 
         def read_value(name: str, row: Mapping[str, Any]) -> Any:

@@ -42,15 +42,15 @@ class UserTables(OwnTables):
         with store.write() as tx:
             make_views(tx, self.rows.record)
 
-    def find_derived_faults(
+    def find_row_faults(
         self,
         tx: Connection,
         display: Progress,  # noqa: ARG002
     ) -> list[RowFault]:
         """Return a notice with the number of rows whose images cannot be sent; empty if none.
 
-        It names the first of these rows in the order of the source, with its reason. Only reads,
-        and shows no progress on `display`.
+        It names the first of these rows in the order of the source, with the reason, such as a
+        missing file. Only reads, and shows no progress on `display`.
         """
         if not self.rows.image_columns:
             return []

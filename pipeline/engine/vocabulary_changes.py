@@ -61,9 +61,10 @@ def find_vocabulary_change(
 ) -> VocabularyChange | None:
     """Return how a task's vocabularies changed since a fingerprint document.
 
-    The change contains new names, added terms, and faults: reasons why stored answers may be
-    invalid or answer another question. Equal vocabularies give a change without renamed and added
-    terms.
+    The change contains the new names of renamed terms, added terms, and faults. A fault is a reason
+    why stored answers may be invalid now, such as a removed term, or may be answers to another
+    question, such as a changed description. Equal vocabularies give a change without renamed terms,
+    added terms and faults.
 
     Args:
         former_document: The former members of the declaration, from `to_fingerprint_document`.

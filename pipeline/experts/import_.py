@@ -286,20 +286,21 @@ def _find_missing_usernames(
 
 
 def _describe_missing_people(
-    path: Path, count: int, usernames: Sequence[str], report: Path | None
+    path: Path, count: int, usernames: Sequence[str], report_path: Path | None
 ) -> str:
-    """Return a note on people who are not in the file, with the commands that remove them.
+    """Return a note on people of earlier files who are not in this file, with commands.
+
+    The commands delete these people. This function only writes the text.
 
     For at most MAX_TYPED_USERNAMES people without a comma in a username, the command is
     `forget` with all usernames. Otherwise it is `forget` with a file that lists the people: the
     report of the import. If no report was written, the note first names the command that writes it.
-    This function writes no file.
 
     Args:
         path: The imported file.
         count: Number of missing people.
-        usernames: Their usernames; all of them if they are few, else the first.
-        report: File with the findings of the import; None if no report was written.
+        usernames: Their usernames; if they are many, only the first of them.
+        report_path: File with the findings of the import; None if no report was written.
     """
     message = (
         f"{path} lacks {plural(count, 'person', 'people')} from earlier files "
@@ -311,9 +312,9 @@ def _describe_missing_people(
         forget_command = CommandHint("forget", expert=",".join(usernames))
         return f"{message}; to delete them: {forget_command}"
 
-    list_file = report or "missing.csv"
+    list_file = report_path or "missing.csv"
     list_step = ""
-    if not report:
+    if not report_path:
         list_command = CommandHint("import", experts=path, dry=True, report=list_file)
         list_step = f"{list_command} lists them in {list_file}, then "
     return f"{message}; to delete them: {list_step}{CommandHint('forget', file=list_file)}"

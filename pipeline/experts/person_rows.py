@@ -153,11 +153,13 @@ def is_placeholder(text: str, *, in_name: bool = False) -> bool:
 
 
 def _read_rate(cell: object) -> tuple[float | None, str]:
-    """Return the hourly rate of a cell, and why it differs from the cell.
+    """Return the hourly rate of a cell, and how it differs from the cell.
 
     Returns:
-        The rate, or None if the cell is empty, has no single rate or is not from 0 to MAX_RATE; and
-        the reason, or "" if the cell is empty or is the rate as a plain number.
+        The rate and a note. The rate is None if the cell is empty, if it has no single rate (such
+        as "50-60"), or if the rate is not from 0 to MAX_RATE. The note says why there is no rate,
+        or how another text than a plain number was read, such as "$50". It is "" if the cell is
+        empty or a plain number.
     """
     if isinstance(cell, (int, float)) and not isinstance(cell, bool):
         rate = number_to_rate(cell)

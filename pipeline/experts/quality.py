@@ -230,8 +230,10 @@ def _find_tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[s
         return []
 
     model = models.load_models(None)[ENCODER]
-    text_vectors = embed_locally(model, [text for text, _ in texts], dim=VECTOR_WIDTH, query=True)
-    tag_vectors = embed_locally(model, [tag for _, tag in strange], dim=VECTOR_WIDTH, query=True)
+    text_vectors = embed_locally(
+        model, [text for text, _ in texts], dim=VECTOR_WIDTH, is_query=True
+    )
+    tag_vectors = embed_locally(model, [tag for _, tag in strange], dim=VECTOR_WIDTH, is_query=True)
     # One row per tag, one column per text.
     similarities = tag_vectors @ text_vectors.T
     own_text_indexes = [text_index for text_index, _ in strange]

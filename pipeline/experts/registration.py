@@ -20,8 +20,9 @@ def _has_people_task(tx: "Connection", settings: "Settings") -> bool:
     """Return whether this workspace has the people task (`TASK=experts`).
 
     Returns:
-        True if the setting TASK selects it, if the table of people was adopted, or if the database
-        is empty: a new workspace begins with people.
+        True if the setting TASK selects it, or if findable made or took over a table of people in
+        this database. Also true if the database has no table, because a new workspace begins with
+        people.
     """
     if settings.task == EXPERTS:
         return True

@@ -29,9 +29,9 @@ def score(row: Mapping[Any, Any]) -> float:
 def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate: Any) -> float:
     """Return the findability score of the cells of a row, 0 to 100 with one decimal.
 
-    A bio earns up to 40 points by its length, all of them from 500 characters on. A list of tags
-    that is not empty earns 25 points, a profile URL 15, a job title 10 and a positive hourly rate
-    10.
+    A bio earns points in proportion to its length without blanks at its ends: 40 points from 500
+    characters on. Tags, which are a JSON list in the cell, earn 25 points if the list is not empty.
+    A profile URL earns 15 points, a job title 10, and a positive hourly rate 10.
     """
     bio_length = len(stripped_text(bio))
     points = BIO_POINTS if bio_length >= FULL_BIO_CHARS else 0

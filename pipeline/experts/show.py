@@ -46,8 +46,9 @@ def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
     """Return the grid that lists people on the page and in `items`; the rows are read later.
 
     It has the columns, search, sort orders and filters. The search covers names, job title, company
-    and tags. People can be sorted by username, score and confidence, and filtered by score, tags
-    and version.
+    and tags. People can be sorted by username, score and confidence, and filtered by a range of
+    scores, a tag and a version. WHERE= knows the columns of the table, and the judgements about an
+    answer, such as `doubtful`.
 
     Args:
         tx: A connection to the database that will run the queries.
@@ -255,9 +256,10 @@ def encode_experts(
 ) -> Iterator[bytes]:
     """Yield the bytes of an export file; see `export.encode_rows`.
 
-    The columns are the headers of the table, tags, score, the additional columns, the probability
-    of the tags, state and reason. In a format whose columns have one type, a rate is text, because
-    another program may have written text.
+    The columns are those of a table of people that is imported (`HEADERS`), tags, score, the
+    additional columns, the probability of the tags, state and reason. The hourly rate is a text in
+    CSV and Parquet: a column of Parquet has one type, and another program may have written a rate
+    that is not a number.
 
     Args:
         rows: People and refused rows.
@@ -267,7 +269,7 @@ def encode_experts(
         probability_column: Name of the column with the probability of the tags; empty for none.
 
     Raises:
-        ConfigurationError: Parquet needs pyarrow, which is missing.
+        ConfigurationError: Parquet needs pyarrow, which is missing. Raised by the call itself.
     """
     text_columns = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
     probability_columns = [probability_column] if probability_column else []
@@ -277,7 +279,7 @@ def encode_experts(
         "row_",
     )
 
-    def document(
+    def make_cells(
         row: Row,
         extra_cells: Mapping[str, Any],
         state: str,
@@ -308,7 +310,7 @@ def encode_experts(
         return cells
 
     return export.encode_rows(
-        starmap(document, rows),
+        starmap(make_cells, rows),
         format_,
         guard,
         kinds={

@@ -77,7 +77,7 @@ class ExpertsTables(OwnTables):
 
     has_derived_columns = True
 
-    def find_derived_faults(self, tx: Connection, display: Progress) -> list[RowFault]:
+    def find_row_faults(self, tx: Connection, display: Progress) -> list[RowFault]:
         """Return the faults of scores, tags and texts; see `show.check_people`."""
         from pipeline.experts.show import check_people
 
@@ -551,13 +551,14 @@ def _find_ids_with_model_tags(
 ) -> list[str]:
     """Return the ids of people whose tags in the table are still those that a model gave.
 
-    The tags of the person's preferred answer, to which the merges of tags in force are applied, are
-    compared with the row. People whose preferred answer is a correction are left out.
+    A person has these if the list of tags in the row is equal to that of the person's preferred
+    answer, to which the merges of tags in force are applied. People without an answer are left out,
+    and so are people whose preferred answer is a correction.
 
     Args:
         tx: Transaction.
         ids: People to check.
-        version: Only answers of this version; None means any model.
+        version: If set, people whose preferred answer is of another version are left out, too.
     """
     last_answers = answers.preferred_answers(tx, table.TASK, ids)
     answers_by_id = {

@@ -511,13 +511,19 @@ def _convert_union_value(
     *,
     is_reply: bool,
 ) -> Any:
-    """Convert a value by all choices of a union in turn.
+    """Convert a value by all choices of a union in turn; see `_convert_value`.
 
     A choice changes only values that fit it, so the result of a choice is the input of the next.
     Choices for a date or a time are skipped if another choice is plain text.
 
+    Args:
+        value: A JSON value.
+        choices: The choices of the union, as nodes of the JSON schema.
+        is_reply: The value is from a reply and gets the declared form. If False, it is the other
+            way round.
+
     Raises:
-        ValueError: A value of a reply cannot be converted, see `_convert_value`.
+        ValueError: A value of a reply cannot be converted by one of the choices.
     """
     accepts_any_text = any(
         choice.get("type") == "string" and "format" not in choice for choice in choices

@@ -222,9 +222,9 @@ class Client:
             action: A verb and its object for error messages.
 
         Raises:
-            RemoteError: The reply has status 200 but contains an error.
+            RemoteError: The upload's reply has status 200 but contains an error, or a poll failed.
             UnreadableReplyError: The reply names no file, or the file has another state after
-                processing, such as FAILED, or is still processed at the end.
+                processing, such as FAILED, or is still in the state PROCESSING after the time-out.
         """
         error = document.get("error") if isinstance(document, dict) else None
         if isinstance(error, dict) and isinstance(error.get("code"), int):
@@ -599,7 +599,7 @@ class Client:
         texts: Sequence[str],
         *,
         dim: int,
-        query: bool,
+        is_query: bool,
         is_paced: bool = False,
     ) -> "Vectors":
         """Embed texts; return their vectors in the same order, as float32 (len(texts), dim).
@@ -609,7 +609,7 @@ class Client:
         Args:
             texts: 1 to MAX_EMBED_TEXTS texts that are not blank.
             dim: Numbers per vector.
-            query: The texts are search queries, not documents. A user waits for them, so their
+            is_query: The texts are search queries, not documents. A user waits for them, so their
                 time-out is that of a short call.
             is_paced: The caller handles quotas, so a ThrottledError is raised at once.
 
@@ -622,8 +622,10 @@ class Client:
                 f"a call embeds 1 to {MAX_EMBED_TEXTS} texts, none of them blank; "
                 f"it got {len(texts)}",
             )
-        timeout_s = self.call_timeout_s if query else self._transfer_timeout_s
-        requests = [build_embedding_request(text, model, dim=dim, is_query=query) for text in texts]
+        timeout_s = self.call_timeout_s if is_query else self._transfer_timeout_s
+        requests = [
+            build_embedding_request(text, model, dim=dim, is_query=is_query) for text in texts
+        ]
         body = {"requests": requests}
 
         async def request_vectors(sdk: "genai.Client") -> "Vectors":

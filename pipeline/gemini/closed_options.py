@@ -40,7 +40,8 @@ class Option(NamedTuple):
 def list_branches(node: Any) -> list[Mapping[str, Any]]:
     """Return the alternatives of a node in their order; nested unions are flattened.
 
-    A node that is not a union is its own only alternative. A value that is not an object has none.
+    A union is a node with `anyOf` or `oneOf`. A node that is not a union is its own only
+    alternative; a `$ref` is not followed. A value that is not an object has no alternatives.
     """
     if not isinstance(node, dict):
         return []

@@ -103,7 +103,7 @@ def normalize_vectors(vectors: Sequence[Any], *, count: int, dim: int) -> "Vecto
     return np.asarray(unit_rows, dtype=np.float32)
 
 
-def embed_locally(model: Model, texts: Sequence[str], *, dim: int, query: bool) -> "Vectors":
+def embed_locally(model: Model, texts: Sequence[str], *, dim: int, is_query: bool) -> "Vectors":
     """Embed texts with the local engine's encoder in this process.
 
     A server and the SDK would take ten times as long for a short text, and twice as long for a
@@ -113,17 +113,18 @@ def embed_locally(model: Model, texts: Sequence[str], *, dim: int, query: bool) 
         model: The embedding model that the encoder imitates.
         texts: Texts without the prefix that the model needs; it is added here.
         dim: Numbers per vector.
-        query: The texts are search queries, not documents.
+        is_query: The texts are search queries, not documents.
 
     Returns:
-        float32 (len(texts), dim), rows of unit length in the order of `texts`. They equal the
-        server's vectors bit for bit, because the numbers go through the same JSON.
+        float32 (len(texts), dim), rows of unit length in the order of `texts`. They are the same,
+        bit for bit, as those from a server with this encoder: the numbers are converted to JSON and
+        back here, too.
     """
     import orjson
 
     from emulator.embed import embed_texts
 
-    texts_to_embed = [add_task_prefix(text, model, is_query=query) for text in texts]
+    texts_to_embed = [add_task_prefix(text, model, is_query=is_query) for text in texts]
     rows = embed_texts(texts_to_embed, model.name, width=dim)
     encoded_rows = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
     return normalize_vectors(orjson.loads(encoded_rows), count=len(texts), dim=dim)

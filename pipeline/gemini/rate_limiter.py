@@ -128,11 +128,18 @@ class RateLimiter:
         self._request_count = sum(call.requests for call in all_calls)
         self._token_count = sum(call.tokens for call in all_calls)
 
-    def wait_s(self, tokens: int, *, requests: int = 1) -> float:
+    def compute_wait_s(self, tokens: int, *, requests: int = 1) -> float:
         """Return the seconds until a call may start, if no other call starts before it.
 
-        Calls that left the minute are forgotten. No call is counted. A call with more tokens than a
-        minute allows waits for an empty minute.
+        A call starts when all of these allow it:
+
+        - The limits of a minute. A call with more tokens than a minute allows waits for an empty
+          minute.
+        - The spread of calls over the minute: after a burst, the next call waits.
+        - The delay after a refusal (see `note_refusal`).
+        - The requests of the day.
+
+        Calls that left the minute are forgotten. This call is not counted; `start` counts it.
 
         Args:
             tokens: Estimated prompt tokens of the call.
@@ -166,7 +173,7 @@ class RateLimiter:
     def start(self, tokens: int, *, requests: int = 1) -> StartedCall:
         """Count a call that starts now, and return it to be settled or withdrawn later.
 
-        It also counts towards the day. The caller has to call `wait_s` before.
+        It also counts towards the day. The caller has to call `compute_wait_s` before.
 
         Args:
             tokens: Estimated prompt tokens of the call.
@@ -286,7 +293,7 @@ class RateLimiter:
         """
         while self._failure is None:
             with self._lock:
-                pause_s = self.wait_s(tokens, requests=requests)
+                pause_s = self.compute_wait_s(tokens, requests=requests)
                 if pause_s == 0:
                     self.start(tokens, requests=requests)
                     return

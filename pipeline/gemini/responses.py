@@ -393,10 +393,13 @@ def _find_tier(metadata: Mapping[str, Any]) -> str:
 
 
 def parse_count(value: Any, *, below: int) -> int:
-    """Convert a whole number or a text of digits to int; return 0 for any other value.
+    """Return an int, or the number of a text of digits; return 0 if the value is not valid.
+
+    These are not valid: a negative number, a float (also 3.0), a boolean, more than ten digits, and
+    any other type or text.
 
     Args:
-        below: This number and larger numbers count as invalid.
+        below: This number and larger numbers are not valid either.
     """
     if not isinstance(value, int | str):
         return 0

@@ -177,9 +177,10 @@ def _read_head(path: Path) -> bytes:
 def _with_text_key(line: bytes, task_name: str) -> bytes:
     """Return a line whose key is the text member `key`, as the API documents it.
 
-    A key that is missing there is taken from `metadata`. A key that is a row number becomes the key
-    of that row of the task. A line in the documented form, and a line that is no object or has no
-    key, is returned unchanged.
+    If the line has no member `key`, its key is the `key` in its `metadata`. If the key is a whole
+    number, the number is the id of a row, and the key becomes that of the row's requests
+    (`make_request_key`). All other lines are returned unchanged: a line in the documented form, a
+    line without a key, and a line that is not an object.
     """
     # These are the errors for a line that is not JSON, or not an object.
     with contextlib.suppress(orjson.JSONDecodeError, AttributeError):

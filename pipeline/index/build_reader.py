@@ -226,7 +226,8 @@ class Index(AbstractContextManager["Index"]):
     def idf(self, term: str) -> float:
         """Return the inverse document frequency of a term as FTS5 computes it.
 
-        It is 0 if no entry has the term, else at least MIN_IDF.
+        It is 0 if no entry has the term, else at least MIN_IDF. The term must have the form in
+        which the tokenizer stores it, such as lower case.
         """
         record = self._vocabulary.execute(
             "SELECT doc FROM temp.vocabulary WHERE term = ?",

@@ -227,10 +227,11 @@ def _hit_names(
 
 
 def _group_query_indexes(queries: Sequence[JudgedQuery]) -> dict[str, list[int]]:
-    """Return {type: positions of its queries}: "all" with every query, then each type by name.
+    """Return the indexes of the queries of each type; the first type is "all", with all queries.
 
-    Queries without a type have the type "none", which counts as a type. If there is only one type,
-    only "all" is returned. A type with the name "all" has no group of its own.
+    The other types are sorted by name. Queries without a type have the type "none". If there are
+    fewer than two types, only "all" is returned. A type that is called "all" has no group of its
+    own, and does not count.
     """
     indexes_by_type = dict[str, list[int]]()
     for query_index, query in enumerate(queries):

@@ -326,7 +326,7 @@ def _select_entries(
 def build_similar_query(
     index: "Index",
     collection: "IndexedTask",
-    row: int,
+    entry_index: int,
     options: SearchOptions,
 ) -> SearchQuery:
     """Return a query for the entries most similar to an entry, which is no hit itself.
@@ -336,7 +336,7 @@ def build_similar_query(
     Args:
         index: The build to search.
         collection: Its collection.
-        row: Row number of the entry in the build.
+        entry_index: Row number of the entry in the build, from 0.
         options: The filters.
 
     Raises:
@@ -345,12 +345,12 @@ def build_similar_query(
     mask = build_mask(index, collection, options)
     if mask is None:
         mask = np.ones(index.row_count, dtype=bool)
-    mask[row] = False
+    mask[entry_index] = False
     return SearchQuery(
         "",
         rank=RankMode.VECTORS,
         words_by_term={},
-        vector=index.faiss.reconstruct(row),
+        vector=index.faiss.reconstruct(entry_index),
         mask=mask,
     )
 

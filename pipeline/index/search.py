@@ -198,8 +198,9 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     def search_similar(self, row_name: str, options: SearchOptions) -> SearchReport:
         """Return the entries most similar to a given entry by their vectors, without that entry.
 
-        It embeds nothing, because the vector is in the build. The reason of a hit names no words,
-        because there is no typed query. The report has the number of stale entries.
+        It embeds nothing, because the vector is in the build, the index that searches use now. The
+        reason of a hit names no words, because there is no typed query. The report has the number
+        of stale entries: those that are missing in the build, outdated or deleted since.
 
         Args:
             row_name: Name or id of a row, as typed.
@@ -224,11 +225,11 @@ class SearchSession(AbstractContextManager["SearchSession"]):
                 hint=f"`{self.labels.command('index')}` adds it if it is {self.labels.answered}",
             )
 
-        row, _ = entry
+        entry_index, _ = entry
         query = build_similar_query(
             self.index,
             self.collection,
-            row,
+            entry_index,
             options,
         )
         return SearchReport(

@@ -157,10 +157,12 @@ def is_unspaced(text: str) -> bool:
 
 
 def fold_text(text: str) -> str:
-    """Return a text without case, accents and compatibility forms, for comparisons.
+    """Return a text without case, accents and compatibility forms, for the index and queries.
 
-    Compatibility forms are other forms of the same character, such as full-width letters. Cyrillic
-    letters keep their accents.
+    Compatibility forms are other forms of the same character, such as full-width letters; they are
+    replaced by the ordinary form. Cyrillic letters keep their accents, because these make other
+    letters. The length of the text can change. `core.folding`, which finds quotations, keeps all
+    accents.
     """
     if text.isascii():
         return text.lower()

@@ -77,7 +77,7 @@ def embed_queries(
         FindableError: A call of the backend failed.
     """
     embed = embed_locally if ws.backend == "local" else ws.client.embed
-    embed_texts = partial(embed, ws.embedding_model, dim=ws.settings.dim, query=True)
+    embed_texts = partial(embed, ws.embedding_model, dim=ws.settings.dim, is_query=True)
     if cache is None or ws.backend == "local":
         return np.concatenate(
             [embed_texts(texts=page) for page in split_into_pages(texts, MAX_EMBED_TEXTS)],
@@ -308,7 +308,7 @@ class Embedder:
                     self._model,
                     texts,
                     dim=self._ws.settings.dim,
-                    query=False,
+                    is_query=False,
                 )
             except RefusedError as error:
                 if error.code != HTTP_BAD_REQUEST:

@@ -63,14 +63,16 @@ class BackupReport:
 def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
     """Copy the workspace into the new folder `target`; the copy is on disk when this returns.
 
-    The manifest with the hash of each file is written last. Missing parent folders are created. If
-    the database is on a server, nothing at all is copied: the report has the shell commands that
-    back up the database and the files.
+    The copy is made in another folder, which gets the name `target` when it is complete, so there
+    is never half a backup. The manifest with the hash of each file is written last. Missing parent
+    folders are created. If the database is on a server, nothing at all is copied: the report has
+    the shell commands that back up the database and the files.
 
     Raises:
         InputError: `target` exists already.
-        InconsistentError: A sealed file that is still needed is missing or changed, or its name in
-            the database does not fit its batch number; no backup was made.
+        InconsistentError: A sealed file (whose hash is in the database) is missing, or it was
+            changed and a later command needs it. Or the database has a file name that is not the
+            name for its batch number. No backup was made.
     """
     target = Path(target).absolute()
     if os.path.lexists(target):
@@ -229,13 +231,14 @@ def _copy_sealed_file(
 ) -> str:
     """Copy one sealed file and return the SHA-256 of the copy.
 
-    If the file was changed after it was sealed, and no later command needs it, the changed file is
-    copied with a warning.
+    A file is sealed when it is complete and its hash is in the database. If it was changed since
+    then, and no later command needs it, the changed file is copied with a warning. A missing file
+    is always an error.
 
     Args:
         name: Path of the file relative to DATA, and of the copy relative to `staging`.
         sha256: The hash with which the file was sealed.
-        is_needed: Whether a later command reads the file. A changed file is an error then.
+        is_needed: A later command reads the file, so a changed file is an error.
 
     Raises:
         InconsistentError: The file is missing, or it is needed and was changed.
@@ -258,9 +261,14 @@ def _copy_sealed_file(
 
 
 def _copy_changing_files(data: Path, staging: Path, paths: Iterable[Path]) -> dict[str, str]:
-    """Copy files that may change meanwhile; return the hash of each copy by its name.
+    """Copy files that may change meanwhile, such as logs; return the copies' hashes by name.
 
     A removed file is left out. A file that another process appends to is copied up to some point.
+
+    Args:
+        data: The workspace's folder.
+        staging: The folder of the copies.
+        paths: Files in `data`. The name of a copy is the path relative to `data`.
     """
     hashes = {}
     for path in paths:

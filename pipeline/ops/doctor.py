@@ -312,7 +312,7 @@ def _create_file_finding(
 def _check_derived_values(report: DoctorReport) -> Iterator[RowFault]:
     """Check that computed columns follow from their rows, and rows from the applied answers."""
     for task in report.ws.tasks:
-        yield from report.ws.store.query(task.own_tables.find_derived_faults, report.ws.display)
+        yield from report.ws.store.query(task.own_tables.find_row_faults, report.ws.display)
 
 
 def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
@@ -523,9 +523,10 @@ def _check_vectors(report: DoctorReport) -> Iterator[RowFault]:
 def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a contradiction for each file of an unknown batch, and a notice for each leftover.
 
-    A file of an unknown batch shows that a batch was sent that is not in the database. A leftover
-    is a file of a killed process. Uses `report.unknown_numbers`, which the check of the backend
-    fills. Nothing is deleted.
+    A file of an unknown batch proves that a batch was sent that is not in the database: it is a
+    result file, or a request file whose number a remote batch has. `report.unknown_numbers` has the
+    numbers of the remote batches, so the check of the backend must run before. Any other file that
+    a killed process left is a leftover. Nothing is deleted.
     """
     ws = report.ws
     restore_hint = CommandHint("restore", from_="…")

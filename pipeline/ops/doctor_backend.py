@@ -35,16 +35,17 @@ def check_backend(report: DoctorReport) -> Iterator[RowFault]:
 
     A difference is a contradiction (an error) or a notice.
 
-    - SUBMITTED batch: it is requested; a contradiction if the backend does not have it, or has
-      another batch under its name.
+    - SUBMITTED batch: it is requested by its remote name, because a list may lack it. It is a
+      contradiction if the backend does not have it, hides it from this key, or has another batch
+      under this name.
     - SUBMITTING batch: always a notice, because no reply of its create call is recorded.
     - Remote batch of this workspace that the database does not have: a contradiction until it is
       over, then a notice. Its number is added to `report.unknown_numbers`.
     - Second remote batch of the same batch, unless findable cancelled that duplicate: a
       contradiction.
 
-    Trials and remote batches of other workspaces are left out. Yields nothing if the workspace has
-    no backend yet.
+    Trials and remote batches of other workspaces are left out; the display name of a remote batch
+    names its workspace. Yields nothing if the workspace has no backend yet. Nothing is changed.
 
     Raises:
         ConfigurationError: The backend refused the API key.

@@ -129,10 +129,11 @@ def iterate_chunks(
     format_: str,
     options: ExportOptions = DEFAULT_OPTIONS,
 ) -> Iterator[bytes]:
-    """Yield the bytes of an export, from one snapshot that stays open meanwhile; print nothing.
+    """Yield the bytes of an export, from one snapshot of the database; print nothing.
 
-    They are the bytes that `export_answers` writes without `raw`. Without rows, the bytes are those
-    of a file without rows.
+    They are the bytes that `export_answers` writes without `raw`: texts of CSV that a spreadsheet
+    would run as formulas are changed. The snapshot stays open until the last chunk. Without rows,
+    the bytes are those of a file without rows. Errors are raised when the first chunk is requested.
 
     Args:
         store: The database of the workspace.
@@ -209,28 +210,29 @@ def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
     ]
 
 
-def _format_summary(report: ExportReport, words: TaskLabels) -> Iterator[str]:
+def _format_summary(report: ExportReport, labels: TaskLabels) -> Iterator[str]:
     """Yield the lines for the user: counts of each version, corrections, and changed cells.
 
     A version that was not exported gets the option that exports it. If no version exists, a line
     says that no row is answered.
 
-    The corrections that were written are counted, and those that were left out because the export
-    has one version. A cell that begins like a formula was changed: it got an apostrophe. Lines with
-    a count of 0 are left out.
+    One line has the number of rows whose correction was written. Another line has the number of
+    corrections that were left out: an export of a single version has only answers of that version.
+    A cell that begins like a formula was changed: it got an apostrophe. Lines with a count of 0 are
+    left out.
     """
     if not report.versions:
-        yield f"no {words.singular} is {words.answered} yet"
+        yield f"no {labels.singular} is {labels.answered} yet"
     for version in report.versions:
         name = version["extractor"] or NO_VERSION_NAME
-        count = plural(version["items"], f"{words.singular} has", f"{words.plural} have")
+        count = plural(version["items"], f"{labels.singular} has", f"{labels.plural} have")
         if report.extractor in {None, version["extractor"]}:
             yield f"wrote {name}, which {count}"
         else:
             yield f"{count} {name}: {OptionHint(extractor=name)} exports it"
 
     if report.corrected_rows:
-        rows = plural(report.corrected_rows, f"{words.singular} has", f"{words.plural} have")
+        rows = plural(report.corrected_rows, f"{labels.singular} has", f"{labels.plural} have")
         yield f"wrote corrections, which {rows}"
 
     if report.left_out_corrections:

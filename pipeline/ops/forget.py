@@ -175,17 +175,18 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
 
     - Record in the journal that the rows are being forgotten, and park them.
     - End the live runs of killed processes; the files of trials and judgements are deleted.
-    - On the local engine, delete its data: if any batch is open, only its batches that asked about
-      the rows, else all its files. Batches at Gemini are not deleted.
+    - If the local engine answers, delete its data: all its files, but as long as any batch is open
+      only the engine's batches that asked about the rows. Batches at Gemini are not deleted.
     - Delete files that killed processes left, and files of batches that the database does not have.
     - Rewrite the sealed files of all batches that may have asked about the rows, without their
       lines. If a row was an example in a prompt, the requests of that version lose all examples.
     - Delete the rows, erase their texts from all records (answers and attempts stay without
-      content), and delete the refused rows of these names.
+      content), and delete rows of these names that an import refused.
     - Delete quality reports that may contain a row as a sample.
     - Rebuild the index if it may contain a row, which may need calls to embed texts, and delete all
       other builds.
-    - Delete unneeded cached vectors, compact the database, and close the journal entries.
+    - Delete cached vectors that no entry needs, compact the database, and close the journal
+      entries.
 
     Names shorter than MIN_ERASED_NAME_CHARACTERS are not erased from reasons and notes.
 

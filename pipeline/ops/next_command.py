@@ -122,12 +122,16 @@ def _choose_ask_command(
 ) -> CommandHint:
     """Return the command that asks the open rows of a task.
 
-    For a task that needs a pilot, it is the backfill command if a pilot passed or was waived, else
-    the pilot command. For any other task, it is `tag`. If its newest pilot is unfinished or failed,
-    `tag` gets the size of that pilot. Otherwise it gets the mode decide if `is_decided`.
+    A pilot asks a small sample of rows first; a person can waive it.
+
+    - Task that needs a pilot before its rows are asked: the backfill command if its newest pilot
+      passed or was waived, else the pilot command.
+    - Any other task: `tag`. If the task has a pilot nevertheless, because a person asked for one,
+      and the newest is unfinished or failed, `tag` gets the size of that pilot, so that it is
+      continued or repeated. Otherwise `tag` gets the mode decide if `is_decided`.
 
     Args:
-        document: The document of `status --json`.
+        document: The document of `status --json`, with the newest pilot.
         task: The task.
         is_decided: Earlier rows were asked in the mode decide.
     """

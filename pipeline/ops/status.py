@@ -94,10 +94,10 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     are those of the task in use, and `open_batches` are those of all tasks.
 
     Args:
-        exact: Find changes by other programs, too. Otherwise the index is compared with the rows
-            only if a command changed rows since the build, and the number of stale rows, which
-            changed after their answer, is left out if counting takes longer than
-            STALE_COUNT_TIMEOUT_S.
+        exact: Find changes by other programs, too: the index is always compared with the rows, and
+            the stale rows, which changed after their answer, are always counted. If false, the
+            index is compared only if a command changed rows since the build, and the number of
+            stale rows is left out if counting takes longer than STALE_COUNT_TIMEOUT_S.
     """
     recorded_task = ws.task
     with ws.store.read() as tx:
@@ -405,7 +405,8 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     """Return a line for each open batch and live run of the task in use, oldest first.
 
     Held batches, whose replies seem to belong to other rows, are left out, because they wait for a
-    person. The lines name no command that continues a run of this task, because the caller does.
+    person. A line about a run that was stopped names no command that continues it: the caller names
+    that command once for all lines.
     """
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
     stopped_numbers = {batch.run or batch.number for batch in dead_batches}
@@ -472,9 +473,10 @@ def _to_stale_rows(task: Task, count: int, since: datetime | None) -> dict[str, 
 
 
 def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dict[str, Any] | None:
-    """Return {count, answered, below, hint} of doubtful rows; None without confidences.
+    """Return {count, answered, below, hint} of doubtful rows; None if there is no confidence.
 
-    - `count`: rows whose preferred answer has a confidence below the setting DOUBTFUL
+    - `count`: rows whose preferred answer has a confidence below the setting DOUBTFUL, and was not
+      reviewed
     - `answered`: rows whose preferred answer has a confidence
     - `below`: the setting DOUBTFUL
     - `hint`: the command that lists the doubtful rows; empty if there are none

@@ -305,10 +305,11 @@ def _delete_version(
 ) -> None:
     """Delete the answers and attempts of a version, and what they wrote into the task's table.
 
-    A record that the version added to a table is deleted. A row that another program owns only
-    loses its answer. Rows that somebody changed after the answer was written stay. Rows that
-    attempts of the version parked are no longer parked. The numbers are added to the report. Runs
-    in the caller's transaction.
+    A row that the version added to the task's table is deleted. A row that another program owns
+    only loses its answer. A row that somebody changed after the answer was written keeps its cells,
+    but the stored answer is deleted. Rows that attempts of the version parked are no longer parked.
+    Corrections stay. The numbers are added to the report. If rows were changed, this is recorded,
+    so that the index of the task is outdated. Runs in the caller's transaction.
 
     Args:
         counts: The version, with its label and model.
@@ -339,8 +340,13 @@ def _delete_version(
 def _unbind_local_engine(data: Path, store: Store, now: Callable[[], datetime]) -> bool:
     """Unbind the workspace from the local engine if no request of any task is left.
 
-    The files of the local engine are deleted then. Its vectors stay, because the names of their
-    models differ from those of Gemini. Nothing happens if the workspace has another backend.
+    A request is left if the database has a version, an answer of a model, or a batch that is not
+    over. After the unbinding, the files of the local engine are deleted. Its cached vectors stay:
+    they have other model names than vectors of Gemini, so they are never taken for these. Nothing
+    happens if the workspace has another backend.
+
+    Args:
+        now: Returns the time of the change, for the journal.
 
     Returns:
         Whether the workspace was unbound.

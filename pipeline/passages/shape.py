@@ -84,14 +84,15 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     """Return the columns and keys of the tables of passages and concepts in this database.
 
     Only the schema is read. The tables may be made by findable or belong to another program. A
-    table that does not exist is listed in `missing` and described as it would be made.
+    table that does not exist is listed in `missing`, and described with the columns that findable
+    would give it.
 
     The shape also has the kinds of the id columns, and the values to write instead of NULL into
     columns that forbid it. A column for source or metadata whose type does not fit is left out.
 
     Args:
         tx: The transaction that reads.
-        passages: Name of the table of passages.
+        passages: Name of the table of passages. That of concepts is always CONCEPTS.
     """
     passage_columns = read_columns(tx, passages)
     concept_columns = read_columns(tx, CONCEPTS)

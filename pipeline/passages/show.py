@@ -35,17 +35,18 @@ QuotedPassage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]
 
 
 def read_quoted_passage(
-    settings: Settings, store: Store, task: Task, passage: str
+    settings: Settings, store: Store, task: Task, passage_id: str
 ) -> QuotedPassage:
-    """Return source and text of a passage, and the concepts that were written last for it.
+    """Return source and text of a passage, and its newest concepts with their quotations.
 
-    These are all its concepts of the version that wrote its newest concept. This version can be a
-    correction or another program's. The list is empty if the passage has no concepts.
+    The version that wrote the newest concept of the passage decides, whether it is a model's, a
+    correction or another program's: all concepts of this version are returned. The list is empty if
+    the passage has no concepts.
 
     Args:
-        settings: They have the name of the table of passages.
+        settings: The settings with the name of the table of passages.
         task: The passages task, which finds the row.
-        passage: Id of the passage.
+        passage_id: Id of the passage.
 
     Raises:
         InputError: There is no passage of this id.
@@ -54,10 +55,10 @@ def read_quoted_passage(
 
     with store.read() as tx:
         shape = read_shape(tx, passages=settings.passages_table)
-        passage_ids = [task.rows.id_of(tx, passage)]
+        passage_ids = [task.rows.id_of(tx, passage_id)]
         passages = table.make_row_table(shape)
-        row = passages.read_rows(tx, passage_ids, shape.value_columns)[passage]
-        concepts = list(table.iterate_concepts(tx, shape, passage_id=passage))
+        row = passages.read_rows(tx, passage_ids, shape.value_columns)[passage_id]
+        concepts = list(table.iterate_concepts(tx, shape, passage_id=passage_id))
 
     concepts.sort(key=lambda concept: str(concept.created_at or ""))
     last_versions = {_version_of(concept) for concept in concepts[-1:]}
@@ -81,16 +82,18 @@ def make_passages_grid(
     preference: VersionPreference,
     doubt_threshold: float,
 ) -> Grid:
-    """Return the grid that lists passages.
+    """Return the grid that lists passages; the rows are read later.
 
-    Words are searched in id, source and text. Passages can be filtered by a type of their concepts
-    (as a tag), and by a version, with or without its model (`task@n/model`, `task@n`). WHERE= knows
-    `concepts.confidence`, `doubtful` and `reviewed`. A row can list the names of its concepts;
-    those of a corrected passage are only the names of the correction.
+    Words are searched in id, source and text. Passages can be sorted by confidence. They can be
+    filtered by a type of their concepts (as other rows by a tag), and by a version, with or without
+    its model (`task@n/model`, `task@n`). WHERE= knows `concepts.confidence`, `doubtful` and
+    `reviewed`. The additional column `concepts` lists the names of a passage's concepts; those of a
+    corrected passage are only the names of the correction.
 
     Args:
-        tx: A connection to the database that will run the queries.
-        items: The table of passages, whose open rows depend on the version in use.
+        tx: A connection to the database that will run the queries. Few queries run now.
+        shape: The columns of the tables of passages and concepts.
+        items: The table of passages. Which of its rows are open depends on the version in use.
         preference: The order of preference among the answers to a passage.
         doubt_threshold: Confidence below which a field makes its passage doubtful.
     """

@@ -79,7 +79,13 @@ def _select_text_around(
     """Return the SQL expression of at most MAX_SOURCE_CHARS of a text, around [start, end).
 
     A text that is not longer is returned whole. The quotation is in the middle, except near an end
-    of the text.
+    of the text. The beginning of a quotation that is longer than MAX_SOURCE_CHARS is returned.
+
+    Args:
+        tx: The connection, whose kind of database decides on the names of functions.
+        text: The text.
+        start: Offset of the quotation in the text, in characters.
+        end: Offset of its end.
     """
     minimum, maximum = (func.min, func.max) if is_sqlite(tx) else (func.least, func.greatest)
     length = func.length(text)

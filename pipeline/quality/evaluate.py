@@ -33,11 +33,18 @@ def read_effective_gates(
 ) -> dict[str, Figure | None]:
     """Return the gates of a task by name, with the bounds in force; None if a gate is off.
 
-    The task's file overrides the default bounds, and GATES overrides the file. GATES can be set in
+    A gate is a figure of quality with bounds: a pilot fails if the figure is outside them. The
+    task's file overrides the default bounds, and GATES overrides the file. GATES can be set in
     `.env` for all tasks, so it may name gates of other tasks of the workspace; these are ignored.
 
+    Args:
+        task: The task whose gates are returned.
+        settings: The settings with GATES.
+        tasks: All tasks of the workspace.
+
     Raises:
-        ConfigurationError: A setting is malformed or names an unknown gate.
+        ConfigurationError: GATES or `gates=` of the task's file is malformed. Or it names a gate
+            that the task does not have; for GATES, a gate that no task of the workspace has.
     """
     # Most rows may have the same choice, which says nothing about the quality of the answers.
     default_gates = CLOSED_ANSWER_GATES if task.prompt.is_closed else ""

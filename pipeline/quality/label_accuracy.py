@@ -79,26 +79,26 @@ class FieldComparison:
     only_b_ids: Sequence[str] = ()
 
     @property
-    def only_a(self) -> int:
+    def only_a_right(self) -> int:
         """Return on how many rows only the first version is right."""
         return len(self.only_a_ids)
 
     @property
-    def only_b(self) -> int:
+    def only_b_right(self) -> int:
         """Return on how many rows only the second version is right."""
         return len(self.only_b_ids)
 
     @property
-    def chance(self) -> float:
+    def p_value(self) -> float:
         """Return the probability of such a difference if both versions are equally good."""
-        return sign_test(self.only_a, self.only_b)
+        return sign_test(self.only_a_right, self.only_b_right)
 
     @property
     def verdict(self) -> str:
         """Return which version is better, or that no difference is shown."""
-        if self.chance >= MAX_CHANCE:
+        if self.p_value >= MAX_CHANCE:
             return NO_DIFFERENCE
-        return BETTER_A if self.only_a > self.only_b else BETTER_B
+        return BETTER_A if self.only_a_right > self.only_b_right else BETTER_B
 
 
 def sign_test(first_count: int, second_count: int) -> float:
@@ -157,10 +157,17 @@ def compare_with_labels(
 def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str, Any]]:
     """Return comparisons as JSON: a document for each field, in the same order.
 
-    The members are `field` and `a`, how many values of version A are right (see
-    `Share.to_document`). For two versions they are also `b`, `only_a_right`, `only_b_right`, `p`
-    (the p-value of the sign test, from 0 to 1) and `verdict` (a phrase that says which version is
-    better).
+    For one version, a document has these members:
+
+    - `field`: Name of the field.
+    - `a`: The share of values of version A that are right, as an object (`Share.to_document`).
+
+    For two versions it also has:
+
+    - `b`: The share of version B.
+    - `only_a_right`, `only_b_right`: On how many rows only one version is right.
+    - `p`: The p-value of the sign test, from 0 to 1.
+    - `verdict`: A phrase that says which version is better, or that no difference is shown.
     """
     documents = []
     for comparison in comparisons:
@@ -172,9 +179,9 @@ def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str,
             },
         }
         if len(comparison.shares) > 1:
-            document["only_a_right"] = comparison.only_a
-            document["only_b_right"] = comparison.only_b
-            document["p"] = comparison.chance
+            document["only_a_right"] = comparison.only_a_right
+            document["only_b_right"] = comparison.only_b_right
+            document["p"] = comparison.p_value
             document["verdict"] = comparison.verdict
         documents.append(document)
     return documents

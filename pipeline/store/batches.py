@@ -87,9 +87,9 @@ def batches_in_states(
     Args:
         states: Only batches in these states. Without states, batches in all states are returned.
         task: Only batches of this task.
-        only_live: Only live batches.
-        sent_since: Only batches that were sent at this time or later, and all batches in a state
-            that can still change.
+        only_live: Only live batches, which record single API calls.
+        sent_since: Only batches that were sent at this time or later, or whose state can still
+            change, even if they were never sent.
 
     Raises:
         InconsistentError: A batch has an unknown state.

@@ -64,8 +64,9 @@ def begin_bulk_edit(
     """Record in the journal that a bulk edit of a field begins, and return its number.
 
     If the same person began a bulk edit with the same digest, which was neither completed nor
-    undone, nothing is written and its number is returned, so that it continues. Numbers begin at 1
-    for each task. Runs in the caller's transaction.
+    undone, nothing is written and its number is returned, so that it continues. An unfinished bulk
+    edit of another person is not continued. Numbers begin at 1 for each task. Runs in the caller's
+    transaction.
 
     Args:
         digest: Hash of the filter, the field and the value.

@@ -486,7 +486,7 @@ class Store:
 
     @contextlib.contextmanager
     def _translate_errors(self, patience_s: float = BUSY_S) -> Iterator[None]:
-        """Raise the database driver's errors in the block as FindableErrors; let other errors pass.
+        """Raise the driver's errors in a `with` block as FindableErrors; let other errors pass.
 
         If a transaction is used after its connection was lost, the error says that the connection
         was lost. A KeyboardInterrupt that the driver turned into another error is raised again.

@@ -118,8 +118,9 @@ def list_versions_with_example(tx: Connection, task: str, row_id: str) -> list[s
 def _erase_example(tx: Connection, task: str, row_id: str) -> None:
     """Remove a row from the examples in the task's record, of all prompt versions.
 
-    The examples were drawn from corrected rows. Does nothing if the row is not an example. Runs in
-    the caller's transaction.
+    A task can draw the examples of its prompt from corrected rows; the record then has the drawn
+    rows by prompt version. The versions keep their names, with an example less. Does nothing if the
+    row is not an example. Runs in the caller's transaction.
     """
     record = workspace.get_task(tx, task)
     if record is None or not list_versions_with_example(tx, task, row_id):

@@ -163,8 +163,9 @@ class Locks:
     def is_free(self, name: str) -> bool:
         """Return whether nobody has a lock; a lock of a dead process is free.
 
-        Takes the lock for a moment, without a signature. With SQLite, a lock whose file is missing
-        is free, and a lock whose file cannot be locked at all is not free; no error is raised.
+        Takes the lock for a moment, without writing who has it. With SQLite, a lock whose file is
+        missing is free. A lock that cannot be taken at all, for example because the file must not
+        be opened, is not free; no error is raised.
         """
         if self._store.path is not None and not self._lock_path(name).exists():
             return True

@@ -99,8 +99,12 @@ class Review(NamedTuple):
 def read_review(tx: Connection, row_id: str, *, preference: VersionPreference) -> Review | None:
     """Return who reviewed a row's preferred answer and when; None if the row has no answer.
 
-    A correction that nobody marked as reviewed counts as reviewed by its author. For another answer
-    that nobody reviewed, person and time are None.
+    A correction that nobody marked as reviewed counts as reviewed by its author at the time of the
+    correction. For another answer that nobody reviewed, person and time are None.
+
+    Args:
+        row_id: Id of the row.
+        preference: The task, and which of the row's answers is preferred.
     """
     query = select(answers).where(is_preferred(preference), answers.c.item_id == row_id)
     row = tx.execute(query).first()

@@ -284,6 +284,7 @@ def _to_task_record(row: RowMapping) -> TaskRecord:
 
     Raises:
         InconsistentError: The name of the task is invalid.
+        ValueError: A JSON column is malformed.
     """
     # The name is a part of paths.
     if not NAME.fullmatch(row["name"]):

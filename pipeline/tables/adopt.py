@@ -143,7 +143,7 @@ class TableSpec:
         Raises:
             ConfigurationError: The table cannot be adopted, or the database refuses a change.
         """
-        columns = self._check_existing(tx)
+        columns = self._read_suitable_columns(tx)
         missing_columns: list[str] = []
         unindexed_columns: list[str] = []
         if columns:
@@ -216,10 +216,11 @@ class TableSpec:
             tx.execute(text(f"CREATE INDEX IF NOT EXISTS {mark_name} ON {table} {mark_sql}"))
 
     def describe_adoption(self, tx: Connection) -> list[str]:
-        """Return what `adopt` would add to an existing table, in at most one line. Writes nothing.
+        """Return what `adopt` would add to an existing table, in at most one line; write nothing.
 
-        Only for tables that are not adopted yet: if the spec has a `marker_index`, the line always
-        mentions an index. It says "an index" even if several are missing.
+        The table must not be adopted yet. So if the spec has a `marker_index`, whose existence
+        proves a complete adoption, the table always lacks at least this index. The line says "an
+        index" even if several are missing.
 
         Returns:
             One line such as "the column id and an index to `people`". An empty list if the table
@@ -228,7 +229,7 @@ class TableSpec:
         Raises:
             ConfigurationError: The table cannot be adopted.
         """
-        columns = self._check_existing(tx)
+        columns = self._read_suitable_columns(tx)
         if not columns:
             return []
 
@@ -270,8 +271,8 @@ class TableSpec:
                 )
         return Table(self.name, MetaData(), *server_columns)
 
-    def _check_existing(self, tx: Connection) -> ReflectedColumns:
-        """Check an existing table, and return its columns; empty if there is no table of this name.
+    def _read_suitable_columns(self, tx: Connection) -> ReflectedColumns:
+        """Return the columns of the existing table after a check; empty if there is no table.
 
         Raises:
             ConfigurationError: The name belongs to a view or another object, a required column is

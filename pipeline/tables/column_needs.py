@@ -113,9 +113,10 @@ class IdColumnFacts:
     def to_row_id(self, value: str) -> str | None:
         """Return an id as the column would return it, or None if the column cannot store it.
 
-        A UUID is returned in its standard spelling. All other ids are returned unchanged. A column
-        of whole numbers cannot store a number beyond its range, with a sign `+` or with leading
-        zeros. A column of texts cannot store more than `max_chars` characters.
+        - A column of UUIDs returns a UUID in its standard spelling. It cannot store other texts.
+        - A column of whole numbers cannot store a text that is not a whole number, a number beyond
+          its range, or a number with a sign `+` or leading zeros. Other ids are unchanged.
+        - A column of texts cannot store more than `max_chars` characters. Other ids are unchanged.
         """
         if self.kind == "whole numbers":
             if not _INTEGER_PATTERN.fullmatch(value):

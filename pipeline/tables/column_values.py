@@ -61,11 +61,11 @@ def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
 
 
 def _find_kind_of_schema(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    """Return the kind of a column for the values of a JSON schema.
+    """Return the kind of a column for the values of a JSON schema, such as "text" or "integer".
 
     A `$ref` is followed into the definitions. Null is not counted as a kind. The kind is JSON for
     lists, objects and quotations (texts cited from the row), and if the schema allows values of
-    several kinds or only null.
+    several kinds (also int and float), only null, or names no type.
     """
     if "$ref" in schema:
         return _find_kind_of_schema(definitions[schema["$ref"].rpartition("/")[2]], definitions)

@@ -341,17 +341,18 @@ def _score_character(
 ) -> float:
     """Return the logarithm of the probability of a character beyond ASCII in a language.
 
-    - A sign that is no letter is scored by `_score_sign`.
-    - A letter of the language has its probability; a letter that foreign words bring into any Latin
-      text has a small one; any other letter, or a capital after a small letter, is strange.
-    - A letter of a Latin alphabet is less probable after another letter beyond ASCII. A letter of
-      another alphabet is less probable after an ASCII letter.
+    - A sign that is not a letter is scored by `_score_sign`.
+    - A letter of the language has its probability. A letter that foreign words bring into any Latin
+      text has a small one. Any other letter, and a capital after a small letter, has the smallest.
+    - The score of a letter of a Latin alphabet is lowered after another letter beyond ASCII, and
+      the score of a letter of another alphabet after an ASCII letter.
 
     Args:
         character: The character.
         previous_letter: The character before it; empty at the beginning of the word.
-        next_letter: The character after it; empty at the end of the word.
-        language: The letters of the language.
+        next_letter: The character after it; empty at the end of the word. Only the score of a sign
+            depends on it.
+        language: The language, with the probabilities of its letters beyond ASCII.
     """
     if not character.isalpha():
         return _score_sign(character, previous_letter, next_letter)

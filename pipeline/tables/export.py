@@ -90,8 +90,9 @@ def encode_rows(
 
     Args:
         rows: The rows by column.
-        format_: "csv", "json", "jsonl" or "xlsx"; any other format is Parquet.
-        guard: Changes each text of CSV, so that spreadsheets do not run it as a formula.
+        format_: "csv", "json", "jsonl" or "xlsx". Any other text means Parquet: callers check it.
+        guard: Changes each text of CSV, so that spreadsheets do not run it as a formula. Other
+            formats do not need it, because they have types.
         kinds: Kinds of all columns, in their order.
 
     Raises:
@@ -485,9 +486,11 @@ def _read_source_cells(stored_row: RowMapping, column_kinds: Mapping[str, str]) 
 def _read_answer_cells(stored_row: RowMapping, task: TaskRecord) -> ExportedRow:
     """Return the key of a row, and the fields, version and time of its answer, by name.
 
-    Without an answer all cells except the key are None; a refused row has no key either. Each key
-    column gets the whole row id, which is meant for a key that is no source column: callers take
-    the cells of other key columns from the source.
+    Without an answer all cells except the key are None; a refused row has no key either.
+
+    The cell of each key column is the whole row id. This is right only if the key is not a column
+    of the source, such as a hash of the row. Callers replace the cells of key columns that the
+    source has by those of the source.
 
     Args:
         stored_row: The row with its answer.

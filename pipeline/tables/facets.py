@@ -135,11 +135,11 @@ class FieldTally:
         ]
 
     def _group_into_ranges(self, name: str) -> list[FieldCount]:
-        """Group the counted numbers (`row_counts`) into ranges; return the rows of each range.
+        """Group the counted numbers (`row_counts`) into ranges; return how many rows each has.
 
-        The at most 12 ranges have an equal, round size, ascend, and cover all numbers, of which
-        there must be one. A range has its lower bound, but not its upper bound. Ranges without rows
-        are included. Reads no database.
+        There are at most 12 ranges. They have an equal, round size, ascend, and cover all numbers.
+        A range includes its lower bound, but not its upper bound. Ranges without rows are included.
+        `row_counts` must have at least one number. Reads no database.
 
         Args:
             name: Name of the field, quoted for WHERE=.

@@ -665,8 +665,9 @@ class Grid:
     def _is_about_doubt(self, row_filter: RowFilter) -> bool:
         """Return whether a list with this filter should show the column with the doubtful fields.
 
-        It should if the filter asks for doubtful rows, or if WHERE= compares `doubtful` with any
-        value. Otherwise, or if there is no such column, it should not.
+        It should if the filter lists only doubtful rows, or if WHERE= compares `doubtful`, whatever
+        the value: with OR, `doubtful = false` can list doubtful rows, too. Otherwise, or if there
+        is no such column, it should not.
         """
         if not self.judgements.doubtful_fields_name:
             return False

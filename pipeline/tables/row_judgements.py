@@ -181,7 +181,10 @@ class RowJudgements:
     def make_cells(self) -> dict[str, JsonCell]:
         """Return the cells of WHERE= by name.
 
-        They are `reviewed`, `tone.confidence`, `confidence` (the least of a row) and `doubtful`.
+        They are `reviewed`, `doubtful`, `confidence` (the least of a row), and for each field, such
+        as `tone`, `tone.confidence` and `answer.tone.confidence`. The cells of confidences exist
+        only if an answer of the task has a confidence. If a column has the name `reviewed`,
+        `doubtful` or `confidence` already, the cell has another name.
         """
         row_id = self.doubts.row_id
         least_probability = answers.preferred_of_row(
@@ -212,7 +215,12 @@ class RowJudgements:
         return [*names, self.doubtful_name] if names and self.doubtful_name else names
 
     def check_condition(self, expression: Expression, columns: Sequence[str]) -> None:
-        """Check that each field whose confidence an expression compares has confidences.
+        """Check the names in WHERE= that mean a judgement of a field or of the whole row.
+
+        - `FIELD.confidence` needs an answer with a confidence of this field.
+        - `confidence` and `doubtful` are judgements of the whole row, and so is `reviewed`. A field
+          can have the same name. If the comparison is probably meant for that field, because the
+          value is a text, the name must be `answer.FIELD`.
 
         Args:
             expression: The parsed WHERE=.
@@ -220,7 +228,8 @@ class RowJudgements:
                 the column, not the confidence of the field `tone`.
 
         Raises:
-            InputError: A field has no confidence, or a name about the row means a field.
+            InputError: No answer has the confidence that is compared, or a judgement of the whole
+                row is compared with a text although a field has its name.
         """
         for comparison in iterate_comparisons(expression):
             if find_column(comparison.column, columns) is None:

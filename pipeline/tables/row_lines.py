@@ -13,7 +13,13 @@ _BOOLEAN_BY_TEXT = {"true": True, "false": False}
 
 
 def format_line(cells: Sequence[str] | Mapping[str, Any], *, delimiter: str = ",") -> str:
-    """Return a line with a line feed at its end: JSON for a mapping, else CSV in full quotes.
+    """Return a line with a line feed at its end: JSON for a mapping, CSV for a sequence.
+
+    Each cell of CSV is quoted.
+
+    Args:
+        cells: The values by name, or the cells of a line of CSV.
+        delimiter: The sign between the cells of CSV.
 
     Raises:
         ValueError: The mapping contains NaN or infinity.

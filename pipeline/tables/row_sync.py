@@ -458,7 +458,8 @@ class RowSync:
         MAX_KEY_BYTES.
 
         Returns:
-            The id and two empty texts; or an empty text, why the row has no id, and the column.
+            The id and two empty texts; or an empty text, why the row has no id, and the column at
+            fault. For an id that is too long, this is the first key column.
         """
         (first_column, _), *other_columns = self.record.key
         if first_column == HASH_KEY:

@@ -148,7 +148,10 @@ class SheetSize:
             self._check_cell_count()
 
     def _check_cell_count(self) -> None:
-        """Raise InputError if the rows times the columns, from A1 on, exceed MAX_CELLS."""
+        """Raise InputError if the area of the cells that were read so far exceeds MAX_CELLS.
+
+        The area is a rectangle from A1 to the last row and the last column that have a cell.
+        """
         cell_count = self._row_count * self._column_count
         if cell_count <= MAX_CELLS:
             return
@@ -182,13 +185,18 @@ class SheetSize:
     def _count_text(self, text: str) -> None:
         """Add the bytes of a text in an XML element to the counted memory.
 
-        If the text is the index of a shared text in a cell, the bytes of that shared text are
-        counted instead. A text before the first cell is a part of the current shared text: its
-        bytes are also added to the size of that text. Notes if the current cell has a value.
+        A workbook has a part with shared texts, which is read first, and then sheets.
+
+        - In a sheet, a cell can have the index of a shared text. The bytes of that shared text are
+          counted instead of those of the index.
+        - In the part with shared texts, before any cell, the bytes are also added to the size of
+          the shared text that was begun last, of which the text is a piece.
+
+        Sets `_has_value` if the text is the value of the current cell.
 
         Raises:
             InputError: The limit on bytes is exceeded.
-            IndexError, ValueError: The shared text does not exist.
+            IndexError, ValueError: The cell's index of a shared text is invalid.
         """
         byte_count = len(text.encode())
         if self._element == "v" and text.strip():

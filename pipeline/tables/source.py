@@ -366,11 +366,14 @@ def read_rows_by_id(
     Args:
         store: The database of the query.
         record: The task's record, with the query and the key columns.
-        ids: The ids; at most MAX_LOOKUP_KEYS, because databases limit the conditions of a query.
-        as_text: Compare the key columns as texts. No index of the database helps then.
+        ids: The ids; callers pass at most MAX_LOOKUP_KEYS, because databases limit the conditions
+            of a query.
+        as_text: Cast the key columns to text before they are compared with the ids. No index of the
+            database helps then.
 
     Raises:
-        InputError: The query fails, or takes longer than TIMEOUT_S seconds.
+        InputError: The query fails, or takes longer than TIMEOUT_S seconds. Raised when the first
+            row is requested, or later.
     """
     query = record.items.strip().removesuffix(";")
     conditions = " OR ".join(

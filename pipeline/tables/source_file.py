@@ -205,8 +205,8 @@ class SourceFile:
     def _iterate_sheet_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield the rows of the sheet, which was read when this object was created.
 
-        The only findings are for rows that repeat the header. Cells of columns without a name are
-        left out.
+        A row that repeats the header is not yielded as a row: a finding is yielded in its place.
+        There are no other findings. Cells of columns without a name are left out.
         """
         for row_number, cells in self._sheet:
             if self._header_line != 0 and repeats_header(cells, self.names):

@@ -88,11 +88,13 @@ def compile_where(
 
     Args:
         expression: The parsed expression.
-        scopes: The cells that the expression can name. The hint of an error lists the names of the
-            first two.
+        scopes: The cells that the expression can name, as mappings by name. A cell of an earlier
+            scope hides cells of the same name in later scopes. The hint of an error lists the names
+            of the first two scopes.
         list_more_names: Returns names of other cells for that hint. It is called for an error only.
-        tx: The connection that will run the condition. An SQLite connection gets the functions of
-            this module. None means an SQLite connection that has them already.
+        tx: The connection that will run the condition. If its database is SQLite, the functions of
+            this module are registered on it. None means that an SQLite connection will run the
+            condition, on which the caller registered them.
 
     Raises:
         InputError: The expression names an unknown column.
@@ -323,7 +325,8 @@ class _SqliteCompiler(_Compiler):
     def make_cell_values(self, cell: JsonCell) -> _CellValues:
         """Return SQL expressions for the values in a cell at any depth, from SQLite's json_tree.
 
-        Needs the functions of `register_functions`.
+        Names of members are not values, and a list or an object has no text of its own. The
+        connection that runs them needs the functions of `register_functions`.
         """
         # SQLite's own paths have no escapes for a quotation mark in a name.
         member = func.findable_member(cell.document, *cell.path)

@@ -211,7 +211,11 @@ def _describe_misread_cells(rows: SheetRows, size: SheetSize) -> list[str]:
 def _count_unnamed_columns(names: Sequence[str], rows: SheetRows) -> int:
     """Return how many columns without a name have a cell that is not blank.
 
-    Reads all rows if a column has no name.
+    Iterates over all rows if a column has no name, else over none.
+
+    Args:
+        names: The header; a column without a name has the name "".
+        rows: The rows, with a cell for each name.
     """
     unnamed_indexes = {index for index, name in enumerate(names) if not name}
     if not unnamed_indexes:

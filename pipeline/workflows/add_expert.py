@@ -166,17 +166,19 @@ def store_person(
     should_refuse_changes: bool = False,
     patience_s: float | None = None,
 ) -> AddedExpert:
-    """Store the person of a JSON document, and mark a person with a bio as due; make no call.
+    """Store the person of a JSON document, and mark a person with a bio as due for tags.
 
-    Person and mark are written in one transaction. A person without a bio gets no mark. If there is
-    a bio, an API key must be set, because a later call needs it. Prints how the document was read,
-    and a warning for each value that was changed to fit its column.
+    The model is not called here: the next command that asks rows tags the people who are due.
+    Person and mark are written in one transaction. A person without a bio gets no mark (`is_due` of
+    the result is false). If there is a bio, the key and the model of the settings are checked,
+    because the later call needs them. Prints how the document was read, and a warning for each
+    value that was changed to fit its column.
 
     Args:
         ws: The workspace.
         data: The JSON document.
         document_name: Name of the document in messages.
-        mapping: The setting MAP, which assigns names of the document to columns.
+        mapping: The setting MAP, which assigns names of the document to columns; see `parse_map`.
         reason: Why the person is due, as recorded in the database and shown by commands.
         should_refuse_changes: Raise instead of changing a value to fit its column.
         patience_s: How many seconds to wait for another writer; if None, the usual time.

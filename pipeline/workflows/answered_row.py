@@ -39,11 +39,11 @@ class AnsweredRow(Generic[A_co]):
     def document(self) -> dict[str, Any]:
         """Return a flat row: key columns, fields of the answer, version and time.
 
-        Texts, numbers, booleans and dates of the answer keep their types. Fields of any other type
-        have their JSON form: a quotation is {quote, start, end}. If `row` has no key columns, the
-        key is in the column `key`: this is so for a row that was removed from the source, and for
-        built-in tasks, whose `row` is empty. A field of the answer replaces a key column of the
-        same name.
+        The version that answered is in the member `extractor`, the time in `answered_at`. Texts,
+        numbers, booleans and dates of the answer keep their Python types. Fields of any other type
+        have their JSON form: a quotation is {quote, start, end}. If `row` is empty, because the row
+        was removed from the source or the task is built in, the column `key` has the key. A field
+        of the answer replaces a key column of the same name.
         """
         json_fields = self.answer.model_dump(mode="json")
 

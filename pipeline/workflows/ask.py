@@ -330,15 +330,17 @@ def ask_question(
     """Ask about the first rows that are not empty, as a trial: only the cost is stored.
 
     Prints the columns, confirms the cost, calls the model for each row and validates the replies.
-    The report has the answers and an estimate for all rows.
+    The report has the answers and an estimate for all rows. If an error ends the calls after a
+    reply was validated, it is in the report and not raised.
 
     Args:
         ws: The workspace.
         unwritten_task: The question.
         size: How many rows are asked.
-        mode: One of SINGLE_ROW_MODES: "live", or "decide" for a decision model.
-        should_list_refused: Warn of every row that cannot be asked, such as a row without a key;
-            otherwise of three.
+        mode: One of SINGLE_ROW_MODES: "live", or "decide" for a decision model, which answers only
+            closed questions (choices, yes or no) with a probability.
+        should_list_refused: Warn of every row that cannot be asked, such as a row without a key. If
+            false, warn of the first three of them.
 
     Raises:
         InputError: There is no text column or no row with a text, or the cost was not confirmed.

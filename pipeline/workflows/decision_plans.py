@@ -17,12 +17,15 @@ from pipeline.gemini.usage import Usage
 def plan_decisions(ws: WorkspaceSession, decide_ws: WorkspaceSession, plan: BatchPlan) -> BatchPlan:
     """Return the plan of asking a decision model about the closed fields of a plan's rows.
 
-    Requests whose closed fields are decided already are left out. The prompt tokens of each row are
-    those of the plan, plus those of the questions about the closed fields. The measured tokens of
-    past decisions correct the sum.
+    A closed field has fixed choices. Requests whose closed fields a decision model has answered
+    already are left out, and there are no control requests, because these are for batches. The
+    prompt tokens of each row are those of the plan, plus those of the questions about the closed
+    fields. The measured tokens of past decisions correct the sum.
 
     Args:
-        decide_ws: The session of the decision model.
+        ws: The session of the task, which has its closed fields and the database.
+        decide_ws: The same session with the decision model.
+        plan: The plan of asking about all fields of the rows.
     """
     lines = closed_questions.QuestionLines(ws.task, decide_ws.model)
     calibration = ws.store.query(budget.load_calibration, decide_ws.version)

@@ -208,9 +208,14 @@ def _complete_report_and_views(
 ) -> None:
     """Add supported shares, doubtful rows and next command to a report; update the task's views.
 
-    The shares are those of the selected answers. Doubtful rows, which have a confidence below
-    DOUBTFUL, are counted in the whole task. The database views of the task get columns for the
-    judged fields.
+    A supported share is the share of a field's values that the text of the row supports, among the
+    selected answers. Doubtful rows, which have a confidence below DOUBTFUL, are counted in the
+    whole task. The database views of the task get columns for the judged fields, in a transaction
+    of their own.
+
+    Args:
+        report: The report; it is changed.
+        selection: The answers that this command judges.
     """
     with store.read() as tx:
         report.supported = _measure_support(tx, task, selection)
@@ -321,10 +326,12 @@ def _ask(
 ) -> None:
     """Confirm the cost, record the run, and ask by live calls; `report.live` is the live run.
 
-    If there is an unfinished run, it is continued. If it is of other rows, it is replaced, and a
-    line says so. The run ends if all rows were asked or a budget has no room. The error of a budget
-    without room is `report.budget_error`. After an interrupt or an error of the service, the run
-    stays unfinished, and the error is in `report.live`. These errors are not raised.
+    If there is an unfinished run, it is continued. If the unfinished run is of other rows, it goes
+    on with the rows of this command, and a line is printed.
+
+    The run ends when all rows were asked, or when a budget has no room: then `report.budget_error`
+    is that error. After an interrupt or an error of the service, the run stays unfinished, so that
+    a later command continues it, and the error is in `report.live`. None of these is raised.
 
     Raises:
         InputError: The cost was not confirmed; nothing was asked.

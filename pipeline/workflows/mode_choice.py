@@ -36,10 +36,10 @@ class ModeEstimate:
     warnings: tuple[str, ...] = ()
     # False if a budget has no room for it.
     affordable: bool = True
-    # Why a person must decide first.
-    refused: str = ""
-    # Why the mode is not available.
-    absent: str = ""
+    # Why a person must decide first; empty if the mode is not refused.
+    refusal_reason: str = ""
+    # Why the mode is not available; empty if it is.
+    absence_reason: str = ""
     # Share of the price of a live call if the price itself is unknown; else 0.
     unpriced_share: float = 0.0
 
@@ -63,7 +63,7 @@ class ModeEstimate:
         False if the price of one of them is unknown.
         """
         has_prices = not self.unpriced_share and not other.unpriced_share
-        return not self.absent and has_prices and self.cost < other.cost
+        return not self.absence_reason and has_prices and self.cost < other.cost
 
     def followed_by(self, other: "ModeEstimate") -> "ModeEstimate":
         """Return the estimate of asking the same rows in this mode and then in another mode.
@@ -80,12 +80,12 @@ class ModeEstimate:
             seconds=seconds,
             warnings=(*self.warnings, *other.warnings),
             affordable=self.affordable and other.affordable,
-            refused=self.refused or other.refused,
+            refusal_reason=self.refusal_reason or other.refusal_reason,
             unpriced_share=self.unpriced_share or other.unpriced_share,
         )
 
     def document(self, count_name: str) -> dict[str, Any]:
-        """Return the estimate as JSON members, without `absent`; unknown figures are null.
+        """Return the estimate as JSON members, without `absence_reason`; unknown figures are null.
 
         Args:
             count_name: Member name of the count: batches or calls.
@@ -96,7 +96,7 @@ class ModeEstimate:
             count_name: self.count,
             "affordable": self.affordable,
             "warnings": self.warnings,
-            "refused": self.refused or None,
+            "refused": self.refusal_reason or None,
         }
 
 
@@ -108,9 +108,9 @@ def recommend_mode(
 ) -> tuple[str | None, str]:
     """Return the mode to use and the reason, from the estimates of all modes.
 
-    1. Modes that are not available (`absent`) are left out.
-    2. If any of the others is `refused`, no mode is returned, even if another mode is better,
-       because a person must decide first.
+    1. Modes with an `absence_reason` are not available, and are left out.
+    2. If any other mode has a `refusal_reason`, no mode is returned, even if another mode is
+       better, because a person must decide first.
     3. Modes that no budget has room for are left out, unless that leaves none.
     4. Of the rest it is the cheapest mode that ends before the deadline. If costs are equal, it is
        the faster mode.
@@ -128,10 +128,12 @@ def recommend_mode(
     if not items:
         return None, "no row is open"
 
-    available = {mode: estimate for mode, estimate in estimates.items() if not estimate.absent}
+    available = {
+        mode: estimate for mode, estimate in estimates.items() if not estimate.absence_reason
+    }
     for estimate in available.values():
-        if estimate.refused:
-            return None, estimate.refused
+        if estimate.refusal_reason:
+            return None, estimate.refusal_reason
 
     affordable = {mode: estimate for mode, estimate in available.items() if estimate.affordable}
     candidates = affordable or available
@@ -168,7 +170,9 @@ def recommend_mode(
         for mode, estimate in candidates.items():
             if mode != recommended:
                 reasons.append(f"{mode} costs ${estimate.cost:,.4f} ({estimate.duration_text})")
-    reasons += [estimate.absent for estimate in estimates.values() if estimate.absent]
+    reasons += [
+        estimate.absence_reason for estimate in estimates.values() if estimate.absence_reason
+    ]
     return recommended, "; ".join(reasons)
 
 
@@ -189,9 +193,9 @@ def estimate_live_seconds(
     limits: RateLimits,
     used_today: int,
     until_reset_s: float,
-    rate: float | None,
+    calls_per_s: float | None,
 ) -> float | None:
-    """Return about how many seconds live calls take, bounded by limits and the measured rate.
+    """Return about how many seconds live calls take, bounded by limits and measured calls.
 
     Calls beyond the daily quota are made after its reset.
 
@@ -201,23 +205,23 @@ def estimate_live_seconds(
         limits: Limits per minute and per day.
         used_today: Calls that already count for the daily quota.
         until_reset_s: Seconds until the daily quota is reset.
-        rate: Measured calls per second of all parallel calls together, or None if unknown.
+        calls_per_s: Measured calls per second of all parallel calls together, or None if unknown.
 
     Returns:
-        None if neither a limit nor the rate bounds the calls; 0.0 without calls.
+        None if neither a limit nor `calls_per_s` bounds the calls; 0.0 without calls.
     """
-    calls_per_s = list[float]()
-    if rate:
-        calls_per_s.append(rate)
+    max_calls_per_s = list[float]()
+    if calls_per_s:
+        max_calls_per_s.append(calls_per_s)
     if limits.rpm:
-        calls_per_s.append(limits.rpm / WINDOW_S)
+        max_calls_per_s.append(limits.rpm / WINDOW_S)
     if limits.tpm and tokens and requests:
         calls_per_minute = limits.tpm * requests / tokens
-        calls_per_s.append(calls_per_minute / WINDOW_S)
+        max_calls_per_s.append(calls_per_minute / WINDOW_S)
 
     seconds: float | None = None
-    if calls_per_s:
-        seconds = requests / min(calls_per_s)
+    if max_calls_per_s:
+        seconds = requests / min(max_calls_per_s)
     elif not requests:
         seconds = 0.0
 

@@ -219,10 +219,13 @@ def _begin_move(
 ) -> None:
     """Confirm the move of a batch to a mode, record it, and ask the API to cancel the batch.
 
-    - If its move to this mode is open already, a line says so and nothing else is done. The later
-      wait asks the API again for a cancel that failed.
-    - If its move to another mode is open and the batch is no longer at the API, the move gets the
-      new mode after the confirmation, and no cancel is sent.
+    A move is open from its record until the rows are asked in the other mode.
+
+    - If a move to this mode is open already, a line says so and nothing else is done. If the API
+      could not be asked to cancel before, the caller asks it again while it waits for the batch.
+    - If a move to another mode is open and the batch is over, so that there is nothing to cancel,
+      the move gets the new mode after the confirmation.
+    - In all other cases, also if a move to another mode is open, the API is asked to cancel.
 
     Args:
         ws: The workspace, with the task of the batch.

@@ -154,7 +154,7 @@ class Preflight:
         return {
             **estimate.document("calls"),
             "fields": self.closed_fields,
-            "absent": estimate.absent or None,
+            "absent": estimate.absence_reason or None,
         }
 
     @property
@@ -166,14 +166,16 @@ class Preflight:
         if self.recommended is None:
             return False
         available_costs = [
-            estimate.cost for estimate in self.mode_estimates.values() if not estimate.absent
+            estimate.cost
+            for estimate in self.mode_estimates.values()
+            if not estimate.absence_reason
         ]
         return self.mode_estimates[self.recommended].cost > min(available_costs) + MIN_DEARER_USD
 
     @property
     def possible_mode_estimates(self) -> Mapping[str, ModeEstimate]:
         """Return the estimates by mode, with that of the mode decide if it is possible."""
-        if self.decide is None or self.decide.absent:
+        if self.decide is None or self.decide.absence_reason:
             return self.mode_estimates
         return {**self.mode_estimates, Mode.DECIDE.value: self.decide}
 
@@ -331,11 +333,14 @@ def _with_decide_mode(
 
     The mode decide asks a decision model about the closed fields, those with a fixed choice. If the
     task has other fields, too, the added estimate includes asking these afterwards in the
-    recommended mode, or by batch if no mode is recommended. If the task has no closed field, or if
-    these are decided for all rows, the mode is absent and has the reason. For a built-in task, the
-    estimate is returned unchanged.
+    recommended mode, or by batch if no mode is recommended.
 
-    If decisions cost less than the recommended mode, the reason for that mode says so.
+    - Built-in task: the estimate is returned unchanged.
+    - Task without a closed field, or whose closed fields are decided for all rows: the mode decide
+      is not available, and its estimate has only the reason. No sentence proposes it.
+    - Otherwise `decide_proposal` proposes the mode, whatever it costs. The mode is not recommended
+      even if it is the cheapest: then `reason`, which explains the recommended mode, says that this
+      mode is the cheapest besides decide.
 
     Args:
         estimator: The estimator of the other modes.
@@ -346,12 +351,12 @@ def _with_decide_mode(
     closed_fields = closed_questions.list_closed_fields(task)
     if not closed_fields:
         reason = closed_questions.explain_open_field(task)
-        return replace(preflight, decide=ModeEstimate(absent=reason))
+        return replace(preflight, decide=ModeEstimate(absence_reason=reason))
     plan = preflight.plan
     if plan.decided_requests and plan.decided_requests == plan.requests:
         open_fields = "`, `".join(closed_questions.list_open_fields(task))
         reason = f"the closed fields of all rows are decided; each mode asks only `{open_fields}`"
-        return replace(preflight, decide=ModeEstimate(absent=reason))
+        return replace(preflight, decide=ModeEstimate(absence_reason=reason))
 
     decide = _estimate_decisions(ws, plan)
     option = OptionHint(mode=Mode.DECIDE.value)
@@ -471,10 +476,11 @@ class _PlanEstimator:
 
         The duration follows from the measured or usual duration of a call, the calls at the same
         time and the limits. The duration is None if nothing is known. If flex does not serve the
-        model, the estimate says so in `absent`, and the mode is not offered.
+        model, the mode is not available, and `absence_reason` says so.
 
         Args:
-            mode: Live, flex or decide. Batches have `estimate_batch`, and priority has no estimate.
+            mode: Live, flex or decide. The mode batch has `estimate_batch`. The mode priority,
+                which asks single rows, is not estimated.
         """
         model = self.ws.model
         call_s = self.call_durations_s[mode] or self._usual_call_s(mode)
@@ -493,7 +499,7 @@ class _PlanEstimator:
             limits=self.ws.limits,
             used_today=self.calls_today,
             until_reset_s=(self.reset_at - self.now).total_seconds(),
-            rate=calls_per_s,
+            calls_per_s=calls_per_s,
         )
         # Even a single call takes its time.
         if seconds and call_s:
@@ -505,7 +511,7 @@ class _PlanEstimator:
             seconds=seconds,
             count=self.plan.requests,
             warnings=self._list_daily_quota_warnings(),
-            absent="" if is_available else f"{model.name} is not served by flex",
+            absence_reason="" if is_available else f"{model.name} is not served by flex",
         )
 
     def estimate_decisions(self) -> Preflight:
@@ -558,17 +564,19 @@ class _PlanEstimator:
         """Return the estimate of the mode batch.
 
         If the API has no room for all batches at once, they are sent one group after another: the
-        duration is that of a batch times the number of groups, and a warning says so. The free tier
-        has no batches, so there the mode is absent, except on the local engine. A blocking pilot
-        refuses the mode.
+        duration is that of a batch times the number of groups, and a warning says so.
+
+        The free tier has no batches: there the mode is not available, except on the local engine. A
+        pilot is a sample that is asked first. If it failed or is unfinished, the mode is available,
+        but refused: a person must decide about the pilot first.
         """
         tier = self.ws.settings.tier
         plan = self.plan
         warnings = list[str]()
-        absent = ""
+        absence_reason = ""
         if tier == FREE_TIER and not self.ws.model.local:
-            absent = "the free tier has no batches"
-            warnings.append(f"{absent}; if your tier is another, set {OptionHint('tier')}")
+            absence_reason = "the free tier has no batches"
+            warnings.append(f"{absence_reason}; if your tier is another, set {OptionHint('tier')}")
 
         turns = math.ceil(plan.batches / self._max_batches_at_once())
         if turns > 1:
@@ -583,8 +591,8 @@ class _PlanEstimator:
             seconds=None if turn_s is None else turn_s * turns,
             count=plan.batches,
             warnings=warnings,
-            refused=self.pilot_reason,
-            absent=absent,
+            refusal_reason=self.pilot_reason,
+            absence_reason=absence_reason,
         )
 
     def _max_batches_at_once(self) -> int:
@@ -623,8 +631,8 @@ class _PlanEstimator:
         seconds: float | None,
         count: int,
         warnings: Sequence[str],
-        refused: str = "",
-        absent: str = "",
+        refusal_reason: str = "",
+        absence_reason: str = "",
     ) -> ModeEstimate:
         """Return a mode's estimate with its cost; add warnings about budget and spending cap.
 
@@ -638,8 +646,8 @@ class _PlanEstimator:
             seconds: Duration, or None if unknown.
             count: Batches or calls.
             warnings: Further warnings.
-            refused: Why a person must decide first.
-            absent: Why the mode is not available.
+            refusal_reason: Why a person must decide first; empty if the mode is not refused.
+            absence_reason: Why the mode is not available; empty if it is.
         """
         model = self.ws.model
         tier = self.ws.settings.tier
@@ -663,8 +671,8 @@ class _PlanEstimator:
             count=count,
             warnings=tuple(all_warnings),
             affordable=is_affordable,
-            refused=refused,
-            absent=absent,
+            refusal_reason=refusal_reason,
+            absence_reason=absence_reason,
             unpriced_share=0.0
             if model.has_price
             else PRICE_SHARE_BY_SERVICE_TIER.get(mode.tier, 1.0),

@@ -38,8 +38,9 @@ from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 def switch_to_new_version(ws: WorkspaceSession) -> None:
     """Replace the session's task by a new version: VERSION if set, else the next number.
 
-    If a backfill is unfinished, VERSION is not set, and the task is already the new version of that
-    backfill, the task stays, so that the same command continues the backfill. It writes nothing.
+    The new task replaces `ws.task`; nothing is written to the database. The task stays as it is if
+    an earlier backfill is unfinished, `ws.task` has the new version of that backfill already, and
+    VERSION is not set: so the same command continues the backfill.
 
     Raises:
         InputError: The task is of a kind that has no versions to switch to: `Task.versions` is

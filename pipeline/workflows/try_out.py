@@ -159,7 +159,7 @@ def try_task(
     mode: str = Mode.LIVE.value,
     labelled: bool = False,
 ) -> TryReport:
-    """Sync the rows, then ask about a few of them without storing answers.
+    """Sync the rows, then ask about a few of them; store the cost, but no answers.
 
     Prints the number of rows and the estimate before anything is spent. If the task's file changed
     under a version that has answers, the changed question is tried and the rows are not synced. The
@@ -172,8 +172,8 @@ def try_task(
         seed: Draw the rows at random with this seed. If None, take the first open rows, or draw
             rows if no row is open.
         mode: One of SINGLE_ROW_MODES.
-        labelled: Put a random draw of labelled rows before these rows, and ask the first `size` of
-            all. Their answers can be compared with the labels.
+        labelled: Ask labelled rows first, because their answers can be compared with the labels: up
+            to `size` of them, drawn at random. If there are fewer, the rows above are added.
 
     Returns:
         The report. Errors of calls are stored in it and not raised.

@@ -223,11 +223,13 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
 def _describe_batch_duration(backend: str, sent_batches: Iterable[batches.BatchRow]) -> str:
     """Return how long the API says that the batch took, as a text; else why that is not known.
 
-    The text begins with "met" (measured) or "not met" (not measured).
+    The text begins with "met" if the check could see this fact, else with "not met", as the texts
+    of all facts of `verify` do. Only stored times are read.
 
     Args:
         backend: The backend; the local engine has no such duration.
-        sent_batches: All batches that were sent; the last one of the mode batch counts.
+        sent_batches: All batches that were sent, in their order. The duration is that of the last
+            batch whose mode is batch; batches of live calls do not count.
     """
     if backend == "local":
         return "not met: the local engine answered"

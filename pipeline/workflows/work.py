@@ -293,10 +293,14 @@ class WorkPass:
             self.phrases.append(f"{plural(embedded_count, 'text')} embedded")
 
     def update_index(self) -> None:
-        """Complete the promotion of a build that a dead process began, and build a stale index.
+        """Run the units "promote" and "build" of the index, if they are among `self.units`.
 
-        The unit "promote" only completes the promotion. The unit "build" also builds a stale index,
-        and adds a phrase about the build. Does nothing if the task has no index.
+        - "promote": if a process died while it put a new build (a complete index) into service,
+          this is completed.
+        - "build": the same, then a new build is made if the index is stale, and a phrase about it
+          is added. A build may need calls to embed texts.
+
+        Does nothing if the task has no index.
         """
         if not self.ws.is_indexed:
             return

@@ -111,7 +111,9 @@ def run_pass(
 ) -> WorkReport:
     """Run the due units of each task once; if a task cannot be opened, the others still run.
 
-    Errors of findable (FindableError) are not raised: they are in the report.
+    A unit is a step such as "ask", "look" at batches or "build" the index; see `due_units`. It is
+    due if the database shows that it has something to do now. Errors of findable (FindableError)
+    are not raised: they are in the report.
 
     Args:
         open_workspace: Opens the workspace for a task.
@@ -119,8 +121,9 @@ def run_pass(
         units: Run only these units.
 
     Returns:
-        The report, with what was done, all errors, and the seconds until the next unit is due. If
-        any unit of a task failed, no unit of this task shortens these seconds.
+        The report, with what was done, all errors, and the seconds until the next of these units is
+        due. A task of which a unit failed is left out of these seconds, so that the failed unit is
+        not repeated at once.
     """
     report = WorkReport({"did": [], "failures": [], "tasks": {}, "next": []})
     document = report.document
@@ -153,7 +156,10 @@ def run_pass(
 
 
 def _describe_pass(work_pass: WorkPass) -> list[str]:
-    """Return the phrases of a pass, and why rows or batches wait; empty if nothing was to do."""
+    """Return the phrases about what a pass did, and the reasons why rows or batches wait.
+
+    The list is empty only if nothing was done and nothing waits.
+    """
     figures = work_pass.figures
     phrases = list(work_pass.phrases)
     stop_reason = figures.get("out_of_money") or figures.get("no_pilot")

@@ -332,10 +332,10 @@ def _work_values(
 def _list_refusals(
     store: Store, task: Task, *, work: BackgroundJob | None
 ) -> Sequence[tuple[str, str]]:
-    """Return (name, reason) of each row that a finished edit of many rows refused.
+    """Return (name, reason) of the first rows that a finished edit of many rows refused.
 
-    The list is empty if there is no work or if it has no result. A row that does not exist any more
-    has its id as name.
+    The list is empty if there is no work, or if it is running or failed and so has no result. A row
+    that does not exist any more has its id as name.
     """
     if work is None or work.result is None:
         return ()

@@ -328,11 +328,14 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
     Nothing is written to the workspace.
     """
 
-    def read_upload(display: BackgroundJob) -> None:
-        """Guess the columns or run the dry import, then read the first rows; fill the upload.
+    def fill_upload(display: BackgroundJob) -> None:
+        """Set what the next page shows about the uploaded file, as members of `upload`.
 
-        If the rows cannot be read here, because only the task's import understands the file, the
-        upload has no first rows.
+        - For a new task (NEW_TASK), guess the columns and their roles.
+        - For an existing task, run its import without changes (dry), and keep the preview.
+
+        Then the first rows are read. If only the task's own import can read the file, there are no
+        first rows. An error of the first step fails the background work.
         """
         if upload.task == NEW_TASK:
             with app_state.open_to_read() as ws:
@@ -359,7 +362,7 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
         with suppress(FindableError):
             upload.first_rows = list(islice(_read_rows(upload), MAX_PREVIEW_ROWS))
 
-    _start_step(app_state, upload, "read", read_upload)
+    _start_step(app_state, upload, "read", fill_upload)
 
 
 def _read_rows(upload: Upload) -> Iterator[dict[str, Any]]:
@@ -383,10 +386,11 @@ def _start_import(app_state: AppState, upload: Upload) -> None:
         )
 
     def import_file(display: BackgroundJob) -> dict[str, Any]:
-        """Import the file, check the report, and delete the file; return the summary.
+        """Import the file and delete it; return the summary of the import.
 
         Raises:
-            FindableError: The import failed, or its report has an error; the file stays.
+            FindableError: The import failed, or its report says that it imported no row. The file
+                stays.
         """
         settings = replace(app_state.settings, task=upload.task)
         options = ImportOptions(upload.mapping, upload.read_options)

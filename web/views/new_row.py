@@ -81,10 +81,11 @@ def list_row_fields(data: Path, task: Task) -> list[tuple[str, bool, bool]]:
 
     The columns are the recorded ones of the task's source, which is not read; the key comes first.
     A field is one line if its column is part of the key, or of a kind in SHORT_KINDS. The list is
-    empty if no row can be added to the task, or if the form would have too many fields.
+    empty if no row can be added to the task, or if the form would have more than MAX_COLUMN_FIELDS
+    fields.
 
     Args:
-        data: The folder of the workspace.
+        data: The folder of the workspace. Rows can only be added to a source that is in it.
     """
     if not isinstance(task, UserTask) or not row_additions.can_add_rows(task, data):
         return []

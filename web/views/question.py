@@ -111,11 +111,18 @@ def render_change_result(app_state: PageState, task: str) -> HTMLResponse:
 def act_on_question(app_state: PageState, task: str, form: FormFields) -> HTMLResponse:
     """Start the step of the pressed button; render the form, with the error if it is refused.
 
-    The form's members decide. `discard` forgets the change, `question` tries a change, and `ask`
-    asks all rows once the change is in the task's file. Any other form writes the tried change into
-    the task's file. While a change is tried or written, all these forms are refused. A refused form
-    is rendered as it was typed; the change that the page keeps, for example from another tab, stays
-    as it is.
+    The page keeps one change of the question for each task, in the memory of the server. The first
+    of these rules that fits the form decides:
+
+    - `ask`, if the change was written into the task's file: ask all rows.
+    - Any form while a change is being tried or written: refuse it.
+    - `discard`: forget the change.
+    - `question`: try the typed question as the new change, in the background.
+    - Any other form, also `ask` too early: write the change into the task's file, in the
+      background. This is refused if the change was not tried.
+
+    A refused form is rendered as it was typed. The kept change stays as it is, also if another
+    browser tab made it.
     """
     change = app_state.question_changes.get(task)
     if "ask" in form and change is not None and change.is_written:

@@ -165,10 +165,11 @@ def act_on_row(
     The form's `act` decides:
 
     - "review" or "unreview": set or remove the mark that the answer was reviewed.
-    - "correct": set a field, or undo an edit. A message is displayed next to the field.
+    - "correct": undo the edit whose number is in `undo`, else set the field of the form. A message
+      is displayed next to the field.
     - "name": change nothing about the row; only remember the editor's name.
     - "forget": delete the row, in the background.
-    - Any other form: ask the row again live, in the background.
+    - Anything else, or no `act`: ask the row again live, in the background.
 
     If a review, a correction or a name is accepted, the editor's name, which the form has in `who`,
     is stored in a cookie.
@@ -266,11 +267,12 @@ def _row_values(
     """Return the variables of the template `parts/row.html`; read the row from the database.
 
     They include all members of the document of `show`, except the columns. These are in
-    `short_columns` and `long_columns`, as (name, text), by their length. The marks and concepts of
-    a passage are those of its newest version.
+    `short_columns` and `long_columns`, as (name, text), by their length. The marks are the places
+    of quotations in the text of the row. For a passage, marks and concepts are those of the version
+    that wrote its newest concept.
 
     Args:
-        query: The row and its list.
+        query: The row, and the search and filters of the list from which it was opened.
         editor: Name of the editor, typed just now or earlier in this browser.
         error_message: An error to display with the row; "" for none.
         correction: How a correction ended that was just submitted.
@@ -379,10 +381,12 @@ def _find_neighbours(
 def _list_links(
     store: Store, task: Task, query: RowPageQuery, row_id: str | None
 ) -> dict[str, Any]:
-    """Return the addresses of a row, of its list, of its position in it, and of its neighbours.
+    """Return addresses for the page of a row, as variables of its template.
 
-    Reads the neighbours for at most NEIGHBOUR_TIMEOUT_S. If that is too short, the result has none,
-    and `position_path`, from which the browser reads them later, has the parameter `late`.
+    They are those of the row, of its list, of its neighbours in the list, and of the part of the
+    page with its position ("row 5 of 200"), which the browser loads later. The neighbours are read
+    for at most NEIGHBOUR_TIMEOUT_S. If that is too short, they are None, and `position_path` has
+    the parameter `late`, so that the later part also has the neighbours.
 
     Args:
         store: The database.

@@ -212,11 +212,11 @@ def _make_filter_links(
 
 
 def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list[_FilterLink]:
-    """Return the links about confidences: only doubtful rows, only others, least certain first.
+    """Return links by confidence: doubtful rows, rows not doubtful, least certain rows first.
 
-    A row is doubtful if a confidence is low and nobody looked at the answer. The list is empty if
-    no answer of the task has a confidence. The link that sorts is missing if the task's table
-    cannot be sorted by confidence.
+    A row is doubtful if a confidence is below the setting DOUBTFUL and no person reviewed the
+    answer. The list is empty if no answer of the task has a confidence. The third link, which sorts
+    all rows, is missing if the task's table cannot be sorted by confidence.
     """
     with store.read() as tx:
         if not has_confidences(tx, task.name):

@@ -267,9 +267,13 @@ def _list_run_work(
 ) -> list[dict[str, Any]]:
     """Return the documents of the background work on a run, in the order of `job_documents`.
 
-    Such work cancels a batch of the run, or asks rows of its task again. While a live run is not
-    over, each running command that asks rows of the task also counts. Only the last
-    MAX_DISPLAYED_WORK are returned.
+    These count as work on the run, running or ended:
+
+    - work that cancels a batch of the run
+    - work that asks rows of the task again, even if this run did not ask these rows
+
+    As long as this run consists of live calls and is not over, each running command that asks rows
+    of the task counts, too. Only the last MAX_DISPLAYED_WORK are returned.
     """
     kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
     kinds.append(ASK_WORK_KIND.format(task))

@@ -98,16 +98,18 @@ def find_version_accuracy(
 def _find_unasked_version(
     choices: VersionChoices, report: AccuracyReport, present_version: str
 ) -> str:
-    """Return the version in use if labelled rows should be asked with it, or "" if not.
+    """Return the version in use if the page proposes to ask labelled rows with it, else "".
 
-    - If the report compares the version, they should be asked if it lacks an answer to any of them.
-    - If the report does not compare it, they should be asked only if the version has answers, but
-      none to a labelled row. Without any answer of the version, the result is "".
+    - If the report compares the version, the page proposes it if a labelled row has no answer of
+      the version.
+    - If the report does not compare it, the page proposes it if the version has answers, but none
+      to a labelled row. A version without any answer is not proposed.
 
     Args:
         choices: The stored versions, and those that answered labelled rows.
         report: The accuracy of two versions.
-        present_version: The version in use; without a model it means this version of any model.
+        present_version: The version in use, as `task@n/model`. As `task@n` it means the answers of
+            any model; the newest of these versions is returned.
     """
     if report.present_index is not None:
         return report.versions[report.present_index].version if report.unasked_rows else ""

@@ -344,7 +344,7 @@ def test_embedding_sends_one_content_per_text(
 ) -> None:
     """Each text is its own request, with the model's task; vectors get unit length."""
     script.answers = [Answer({"embeddings": [{"values": [3.0, 4.0]}, {"values": [0.0, -2.0]}]})]
-    vectors = client.embed(load_models()[model], ["a", "b"], dim=2, query=query)
+    vectors = client.embed(load_models()[model], ["a", "b"], dim=2, is_query=query)
     assert vectors.dtype == np.float32
     assert np.allclose(vectors, [[0.6, 0.8], [0.0, -1.0]])
     assert script.calls == [f"POST /v1beta/models/{model}:batchEmbedContents"]
@@ -373,14 +373,14 @@ def test_wrong_vectors_are_never_returned(script: Script, client: Client) -> Non
     good_answer = Answer({"embeddings": [{"values": [1, 0]}, {"values": [0, 1]}]})
     for answer in bad_answers:
         script.answers = [answer, good_answer]
-        assert client.embed(EMBEDDING_MODEL, ["a", "b"], dim=2, query=False).tolist() == [
+        assert client.embed(EMBEDDING_MODEL, ["a", "b"], dim=2, is_query=False).tolist() == [
             [1, 0],
             [0, 1],
         ]
 
     script.reply = lambda _request: bad_answers[0]
     with pytest.raises(UnavailableError):
-        client.embed(EMBEDDING_MODEL, ["a", "b"], dim=2, query=False)
+        client.embed(EMBEDDING_MODEL, ["a", "b"], dim=2, is_query=False)
 
 
 def test_invalid_requests_are_never_sent(script: Script, client: Client, tmp_path: Path) -> None:
@@ -394,7 +394,7 @@ def test_invalid_requests_are_never_sent(script: Script, client: Client, tmp_pat
         client.upload(tmp_path / "r.jsonl", display_name="w", sha256="0" * 64, size=6)
     for texts in ([], [" "], ["a"] * 101):
         with pytest.raises(ValueError, match="1 to 100"):
-            client.embed(EMBEDDING_MODEL, texts, dim=2, query=False)
+            client.embed(EMBEDDING_MODEL, texts, dim=2, is_query=False)
     assert script.calls == []
 
 

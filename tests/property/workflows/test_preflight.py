@@ -43,10 +43,10 @@ def test_a_mode_is_recommended_if_rows_are_open(
     assert reason
     assert (name is None) == (items == 0)
 
-    refused_modes = modes | {"batch": replace(modes["batch"], refused="a probe failed")}
+    refused_modes = modes | {"batch": replace(modes["batch"], refusal_reason="a probe failed")}
     assert recommend_mode(refused_modes, items=items, deadline_s=deadline_s)[0] is None
 
-    fewer_modes = modes | {"batch": replace(modes["batch"], absent="there are none")}
+    fewer_modes = modes | {"batch": replace(modes["batch"], absence_reason="there are none")}
     other_name, other_reason = recommend_mode(fewer_modes, items=items, deadline_s=deadline_s)
     assert (
         items == 0
@@ -141,7 +141,7 @@ def test_live_calls_take_at_least_the_time_of_each_limit(
         limits=limits,
         used_today=requests_today,
         until_reset_s=3600.0,
-        rate=rate,
+        calls_per_s=rate,
     )
     seconds = estimate_seconds(requests, requests * tokens_per_request)
     if seconds is None:

@@ -33,12 +33,12 @@ def test_withdrawn_call_does_not_count(clock: Clock) -> None:
     limiter = RateLimiter(RateLimits(rpm=1, tpm=1000, rpd=2), monotonic=clock.read)
     call = limiter.start(1000)
     clock.now_s = 1.0
-    assert limiter.wait_s(1000) == pytest.approx(60.0)
+    assert limiter.compute_wait_s(1000) == pytest.approx(60.0)
     limiter.withdraw(call)
-    assert (limiter.wait_s(1000), limiter.used_today) == (0.0, 0)
+    assert (limiter.compute_wait_s(1000), limiter.used_today) == (0.0, 0)
     limiter.start(1000)
     clock.now_s = 2.0
-    assert limiter.wait_s(1000) == pytest.approx(60.0)
+    assert limiter.compute_wait_s(1000) == pytest.approx(60.0)
 
 
 def test_used_daily_limit_is_reset_on_a_new_day(clock: Clock) -> None:
@@ -47,10 +47,10 @@ def test_used_daily_limit_is_reset_on_a_new_day(clock: Clock) -> None:
     limiter.replace_other_calls([], today=1)
     for _ in range(2):
         limiter.start(1)
-    assert (limiter.used_today, limiter.wait_s(1)) == (3, math.inf)
+    assert (limiter.used_today, limiter.compute_wait_s(1)) == (3, math.inf)
     limiter.replace_other_calls([], today=2)
     clock.now_s = 5.0
-    assert (limiter.used_today, limiter.wait_s(1)) == (2, 0.0)
+    assert (limiter.used_today, limiter.compute_wait_s(1)) == (2, 0.0)
 
 
 def test_calls_of_other_processes_count_for_a_window(clock: Clock) -> None:
@@ -59,31 +59,31 @@ def test_calls_of_other_processes_count_for_a_window(clock: Clock) -> None:
     limiter = RateLimiter(RateLimits(rpm=3, tpm=100, rpd=None), monotonic=clock.read)
     limiter.replace_other_calls([(90.0, 10), (95.0, 60), (20.0, 100)], today=7)
     assert limiter.used_today == 7
-    assert limiter.wait_s(31) == pytest.approx(51.0)
+    assert limiter.compute_wait_s(31) == pytest.approx(51.0)
     limiter.start(30)
     clock.now_s = 130.0
-    assert limiter.wait_s(1) == pytest.approx(21.0)
+    assert limiter.compute_wait_s(1) == pytest.approx(21.0)
 
 
 def test_calls_wait_for_the_delay_of_a_refusal(clock: Clock) -> None:
     """The delay of the server is used up to a window; the default delay doubles."""
     limiter = RateLimiter(RateLimits(rpm=600, tpm=None, rpd=None), monotonic=clock.read)
     limiter.note_refusal(20.0)
-    assert limiter.wait_s(1) == pytest.approx(20.0)
+    assert limiter.compute_wait_s(1) == pytest.approx(20.0)
     clock.now_s = 100.0
     limiter.note_refusal(86_400.0)
-    assert limiter.wait_s(1) == pytest.approx(WINDOW_S)
+    assert limiter.compute_wait_s(1) == pytest.approx(WINDOW_S)
     waits = []
     for refused_at_s in (300.0, 400.0, 500.0):
         clock.now_s = refused_at_s
         limiter.note_refusal(None)
-        waits.append(limiter.wait_s(1))
+        waits.append(limiter.compute_wait_s(1))
     assert waits == pytest.approx([8.0, 16.0, 32.0])
     assert limiter.throttled_s == pytest.approx(500.0)
     clock.now_s = 600.0
     limiter.note_success()
     limiter.note_refusal(None)
-    assert limiter.wait_s(1) == pytest.approx(2.0)
+    assert limiter.compute_wait_s(1) == pytest.approx(2.0)
     assert limiter.throttled_s == pytest.approx(0.0)
 
 

@@ -56,7 +56,7 @@ def test_only_rows_that_both_sides_answered_are_compared() -> None:
     tone, topics = compare_with_labels(row_labels, [first_side, second_side])
     assert [share.of for share in (*tone.shares, *topics.shares)] == [7] * 4
     assert [share.right for share in topics.shares] == [0, 7]
-    assert (tone.only_a, tone.only_b, tone.verdict) == (0, 7, BETTER_B)
+    assert (tone.only_a_right, tone.only_b_right, tone.verdict) == (0, 7, BETTER_B)
     swapped, _ = compare_with_labels(row_labels, [second_side, first_side])
     assert swapped.verdict == BETTER_A
     same, _ = compare_with_labels(row_labels, [second_side, second_side])
