@@ -203,9 +203,8 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
     if report.ingested or not (live_report or report.under_way):
         line = f"{report.answered_rows:,} {labels.answered}"
         if report.ingested:
-            batches_cost = sum(summary.batch.cost or 0.0 for summary in report.ingested)
             line += f" in {plural(len(report.ingested), 'batch', 'batches')}"
-            line += f" for {format_usd(batches_cost)}"
+            line += f" for {format_usd(report.batches_cost)}"
         if report.parked:
             line += f", {report.parked:,} parked"
         # The cost of the batches does not contain the calls for moved rows.
