@@ -1,10 +1,12 @@
-"""Name the value of a corrected answer that is not among the allowed values of its field."""
+"""Name values of a corrected answer or a condition that their closed field does not allow."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.core.text import suggest_similar
+from pipeline.core.where_parser import iterate_comparisons, parse_where
 from pipeline.gemini.closed_fields import ClosedField, read_closed_fields
 from pipeline.gemini.closed_options import Option
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 # Longer lists of allowed values are shortened to the nearest ones.
 MAX_LISTED_VALUES = 6
 NEAREST_VALUES = 3
+# How a condition names a field whose name is also the name of a column.
+_FIELD_PREFIX = "answer."
 
 
 class WrongValue(NamedTuple):
@@ -83,6 +87,47 @@ def find_wrong_value(
         allowed_text = f"one of {len(options)} values, such as {nearest_text}"
     message = f"{subject} must be {allowed_text}, not {_quote(_to_text(wrong_value))}"
     return WrongValue(field_name, message, corrected_value)
+
+
+def describe_unknown_choice(
+    answer_model: "type[BaseModel]",
+    condition: str,
+    *,
+    columns: Collection[str],
+) -> str:
+    """Return that a condition compares a closed field with a text that is not among its choices.
+
+    The text is followed by the most similar choice, else by the choices if they are few. Only `=`
+    and IN are looked at, and case makes no difference.
+
+    Args:
+        answer_model: The answer, with the closed fields.
+        condition: A valid WHERE= text.
+        columns: Columns of the rows, which hide fields of the same name.
+
+    Returns:
+        A sentence about the first such text; "" if there is none.
+    """
+    closed_fields = read_closed_fields(answer_model)
+    for comparison in iterate_comparisons(parse_where(condition)):
+        field_name = comparison.column.removeprefix(_FIELD_PREFIX)
+        field = closed_fields.get(field_name)
+        if field is None or not field.options or comparison.operator != "=":
+            continue
+        if comparison.column in columns:
+            continue
+
+        options = [option for option in _iter_options(field) if option.value is not None]
+        choices = {option.text.casefold(): option.text for option in options}
+        for operand in comparison.values:
+            if not isinstance(operand, str) or operand.casefold() in choices:
+                continue
+            message = f"{operand!r} is not a choice of {field_name}"
+            suggestion = suggest_similar(operand, choices.values(), is_quoted=True)
+            if not suggestion and len(options) <= MAX_LISTED_VALUES:
+                suggestion = f"its choices are {_join_values(options)}"
+            return f"{message}; {suggestion}" if suggestion else message
+    return ""
 
 
 def _iter_options(field: ClosedField) -> Iterator[Option]:
