@@ -44,6 +44,8 @@ ROWS_PER_BLANK_KEY = 10
 MAX_KEY_CHARS = 100
 MAX_COLUMNS_SHOWN = 12
 MAX_KEY_FAULTS_SHOWN = 3
+# Columns that are checked to suggest another key; the values of each are in memory.
+MAX_CHECKED_KEYS = 5
 # Names of columns that can be keys if no column has the usual name of a key.
 _FALLBACK_KEY_NAMES = (
     "name",
@@ -102,11 +104,12 @@ def guess_columns(
     likely_keys = _list_likely_keys(key_candidates)
     if resolved_choice.key:
         key = resolved_choice.key
-        key_note = _describe_chosen_key(resolved_choice.key, key_candidates, rows)
+        key_note, has_faulty_key = _describe_chosen_key(key, key_candidates, rows)
     else:
         # A single row without a key makes a query fail.
         may_be_blank = not isinstance(rows, QuerySource)
         key, key_note = _choose_key(likely_keys, rows, may_be_blank=may_be_blank)
+        has_faulty_key = False
 
     text_columns = [name for name, kind in columns.items() if kind == "text"]
     images = [name for name in text_columns if name != key and _are_images(cells[name])]
@@ -125,13 +128,16 @@ def guess_columns(
         wordy_free = [name for name in free if name in wordy]
         main, main_reason = _guess_text(free, wordy_free, images, cells)
 
+    # Columns with other names can be keys too, but only now is the text known.
+    unlikely_keys = [
+        name
+        for name in key_candidates
+        if name not in {*likely_keys, main} and _is_short_and_unique(cells[name])
+    ]
+    if has_faulty_key:
+        other_names = [name for name in (*likely_keys, *unlikely_keys) if name not in {key, main}]
+        key_note += _suggest_key(other_names, rows)
     if key == HASH_KEY and not resolved_choice.key:
-        # Columns with other names can be keys too, but only now is the text known.
-        unlikely_keys = [
-            name
-            for name in key_candidates
-            if name not in {*likely_keys, main} and _is_short_and_unique(cells[name])
-        ]
         key, unlikely_key_note = _choose_key(unlikely_keys, rows, may_be_blank=False)
         if key != HASH_KEY:
             key_note = unlikely_key_note
@@ -311,11 +317,11 @@ def _describe_chosen_key(
     key: str,
     key_candidates: Sequence[str],
     rows: Iterable[SourceRow | Finding],
-) -> str:
-    """Return the line about a key that a person chose, with its fault if it has one.
+) -> tuple[str, bool]:
+    """Return the line about a key that a person chose, and whether it has a fault.
 
     All rows are read, unless the key is HASH_KEY or is refused. A key with blank or repeated values
-    is accepted: the line says that such rows are refused, which happens later.
+    is accepted: the line names the fault and says that such rows are refused, which happens later.
 
     Args:
         key: The column, or HASH_KEY for a hash of the row.
@@ -326,7 +332,7 @@ def _describe_chosen_key(
         InputError: The column is neither text nor whole numbers, or its name is reserved.
     """
     if key == HASH_KEY:
-        return f"key: a hash of each row ({OptionHint(key=HASH_KEY)})"
+        return f"key: a hash of each row ({OptionHint(key=HASH_KEY)})", False
     if key not in key_candidates:
         message = (
             f"column {make_excerpt(key)!r} cannot be the key: "
@@ -335,10 +341,37 @@ def _describe_chosen_key(
         raise InputError(message, hint=f"{OptionHint(key=HASH_KEY)} uses a hash of each row")
 
     note = f"key column: {make_excerpt(key)} (named by {OptionHint('key')})"
-    fault, _ = _find_key_fault(key, rows, may_be_blank=True)
+    fault, _ = _find_key_fault(key, rows, may_be_blank=False)
     if fault:
         note += f"; it {fault}, and such rows are refused"
-    return note
+    return note, bool(fault)
+
+
+def _suggest_key(names: Sequence[str], rows: Iterable[SourceRow | Finding]) -> str:
+    """Return a phrase with the first column that has a value in every row, and no value twice.
+
+    It is "" if there is no such column among the first MAX_CHECKED_KEYS columns.
+
+    Args:
+        names: Columns to check, the most likely first.
+        rows: All rows, which are read at most once.
+    """
+    values_by_name = {name: set[str]() for name in names[:MAX_CHECKED_KEYS]}
+    for row in rows:
+        if not values_by_name:
+            return ""
+        if not isinstance(row, SourceRow):
+            continue
+        for name, values in list(values_by_name.items()):
+            text = to_prompt_text(row.values.get(name))
+            if not text.strip() or text in values:
+                del values_by_name[name]
+            values.add(text)
+
+    unique_name = next((name for name, values in values_by_name.items() if values), "")
+    if not unique_name:
+        return ""
+    return f"; {OptionHint(key=unique_name)} has a value in every row, and no value twice"
 
 
 def _choose_key(
