@@ -28,7 +28,7 @@ from pipeline.store.confidences import (
 from pipeline.tables.answer_views import CONFIDENCE_SUFFIX, name_added_columns
 from pipeline.tables.doubts import DOUBTFUL, RowDoubts
 from pipeline.tables.row_reviews import REVIEWED, RowReviews
-from pipeline.tables.where_sql import JsonCell
+from pipeline.tables.where_sql import JsonCell, make_json_cell
 
 # Column with the least probability of a row's fields; member of a field in WHERE=.
 CONFIDENCE = "confidence"
@@ -189,8 +189,6 @@ class RowJudgements:
             item_id,
             cast(LEAST_PROBABILITY, Text),
         )
-        # A cell is a member of a JSON document.
-        least_document = literal(f'{{"{CONFIDENCE}": ') + least_probability + "}"
         document = answers.preferred_of_row(self._preference, item_id, "confidences")
         cells = {
             f"{field}.{CONFIDENCE}": JsonCell(document, (field, "probability"))
@@ -201,7 +199,7 @@ class RowJudgements:
             self.review_name: self.reviews.make_cell(),
             **cells,
             **dotted_cells,
-            self.least_name: JsonCell(least_document, (CONFIDENCE,)),
+            self.least_name: make_json_cell(CONFIDENCE, least_probability),
             self.doubtful_name: self.doubts.make_cell(),
         }
 

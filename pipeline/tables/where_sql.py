@@ -73,6 +73,17 @@ class JsonCell(NamedTuple):
     path: tuple[str, ...]
 
 
+def make_json_cell(name: str, json_text: ColumnElement[Any]) -> JsonCell:
+    """Return a cell with a value that is computed, not stored; it is empty for NULL.
+
+    Args:
+        name: Name of the value in the cell's document, without characters that JSON escapes.
+        json_text: SQL expression for the value as JSON, such as `0.93` or `["a"]`.
+    """
+    document = literal(f'{{"{name}": ', Text).concat(json_text).concat(literal("}", Text))
+    return JsonCell(document, (name,))
+
+
 # Cells by name. A cell of an earlier mapping hides cells of the same name in later mappings.
 Scopes = Sequence[Mapping[str, JsonCell]]
 
