@@ -302,13 +302,15 @@ class _Compiler(ABC):
         return value.in_(operands)
 
     def _find_cell(self, comparison: Comparison) -> JsonCell:
-        """Return the cell that a comparison names: by the exact name, else by a similar name.
+        """Return the cell whose name is the column of a comparison.
 
-        An exact name in any scope precedes a similar name; an earlier scope precedes a later scope.
-        The message of the error begins with the offset of the comparison.
+        If no scope has the exact name, it is the only cell of a scope whose name is equal except
+        for case, blanks and punctuation (`job_title` for `Job Title`). An earlier scope hides a
+        later one.
 
         Raises:
-            InputError: There is no such cell; the hint lists the first names, and a similar name.
+            InputError: There is no such cell. The message begins with the offset of the comparison;
+                the hint lists the names of the first two scopes, and suggests one.
         """
         column = comparison.column
         for cells in self._scopes:
