@@ -123,8 +123,6 @@ def items(
             sort=sort,
             fields=columns,
         )
-        if not export_report.count:
-            _explain_empty_list(ws, where)
         message = (
             f"{plural(export_report.count, export_report.word)} written to {export_report.path}"
         )
@@ -143,8 +141,9 @@ def items(
         fields=columns,
     )
     if not page.items:
-        _explain_empty_list(ws, where)
-        return CommandReport(page.document, f"no {ws.task.labels.singular} found")
+        note = row_items.describe_unknown_choice(ws.task, where)
+        sentences = filter(None, [f"no {ws.task.labels.singular} found", note])
+        return CommandReport(page.document, ": ".join(sentences))
 
     names = list(page.names)
     # The default columns of a page have the review only if a row is reviewed.
@@ -158,13 +157,6 @@ def items(
         message = f"next page: the same command with {OptionHint(after=page.after)}"
         output.append(partial(Terminal().say, message))
     return CommandReport(page.document, output)
-
-
-def _explain_empty_list(ws: WorkspaceSession, condition: str) -> None:
-    """Print on standard error if a condition has a text that is no choice of a closed field."""
-    note = row_items.describe_unknown_choice(ws.task, condition)
-    if note:
-        ws.display.say(note)
 
 
 def _make_table_row(row: ListedRow, names: Sequence[str]) -> list[str]:
@@ -182,8 +174,6 @@ def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
     the table is too large.
     """
     counts = row_items.count_rows(ws.store, ws.task, row_filter, within_s=None)
-    if not counts.total:
-        _explain_empty_list(ws, row_filter.where)
     rows = [("all", "", counts.total)]
     for kind, counts_by_name in (
         ("state", counts.states),

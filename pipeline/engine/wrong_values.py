@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.core.text import suggest_similar
+from pipeline.core.text import join_first, suggest_similar
 from pipeline.core.where_parser import iterate_comparisons, parse_where
 from pipeline.gemini.closed_fields import ClosedField, read_closed_fields
 from pipeline.gemini.closed_options import Option
@@ -97,8 +97,8 @@ def describe_unknown_choice(
 ) -> str:
     """Return that a condition compares a closed field with a text that is not among its choices.
 
-    The text is followed by the most similar choice, else by the choices if they are few. Only `=`
-    and IN are looked at, and case makes no difference.
+    The sentence suggests the most similar choice, or lists the first choices. Only `=` and IN are
+    looked at, and case makes no difference.
 
     Args:
         answer_model: The answer, with the closed fields.
@@ -110,23 +110,17 @@ def describe_unknown_choice(
     """
     closed_fields = read_closed_fields(answer_model)
     for comparison in iterate_comparisons(parse_where(condition)):
-        field_name = comparison.column.removeprefix(_FIELD_PREFIX)
-        field = closed_fields.get(field_name)
-        if field is None or not field.options or comparison.operator != "=":
-            continue
-        if comparison.column in columns:
+        field = closed_fields.get(comparison.column.removeprefix(_FIELD_PREFIX))
+        if field is None or comparison.operator != "=" or comparison.column in columns:
             continue
 
-        options = [option for option in _iter_options(field) if option.value is not None]
-        choices = {option.text.casefold(): option.text for option in options}
+        choices = [option.text for option in _iter_options(field) if option.value is not None]
+        folded_choices = set(map(str.casefold, choices))
         for operand in comparison.values:
-            if not isinstance(operand, str) or operand.casefold() in choices:
-                continue
-            message = f"{operand!r} is not a choice of {field_name}"
-            suggestion = suggest_similar(operand, choices.values(), is_quoted=True)
-            if not suggestion and len(options) <= MAX_LISTED_VALUES:
-                suggestion = f"its choices are {_join_values(options)}"
-            return f"{message}; {suggestion}" if suggestion else message
+            if choices and isinstance(operand, str) and operand.casefold() not in folded_choices:
+                suggestion = suggest_similar(operand, choices, is_quoted=True)
+                suggestion = suggestion or f"its choices are {join_first(choices, MAX_LISTED_VALUES)}"
+                return f"{operand!r} is not a choice of {field.name}; {suggestion}"
     return ""
 
 

@@ -44,8 +44,8 @@ ROWS_PER_BLANK_KEY = 10
 MAX_KEY_CHARS = 100
 MAX_COLUMNS_SHOWN = 12
 MAX_KEY_FAULTS_SHOWN = 3
-# Columns that are checked to suggest another key; the values of each are in memory.
-MAX_CHECKED_KEYS = 5
+# Columns that are checked to suggest another key; all rows are read for each.
+MAX_CHECKED_KEYS = 3
 # Names of columns that can be keys if no column has the usual name of a key.
 _FALLBACK_KEY_NAMES = (
     "name",
@@ -136,7 +136,11 @@ def guess_columns(
     ]
     if has_faulty_key:
         other_names = [name for name in (*likely_keys, *unlikely_keys) if name not in {key, main}]
-        key_note += _suggest_key(other_names, rows)
+        other_key, _ = _choose_key(other_names[:MAX_CHECKED_KEYS], rows, may_be_blank=False)
+        if other_key != HASH_KEY:
+            key_note += (
+                f"; {OptionHint(key=other_key)} has a value in every row, and no value twice"
+            )
     if key == HASH_KEY and not resolved_choice.key:
         key, unlikely_key_note = _choose_key(unlikely_keys, rows, may_be_blank=False)
         if key != HASH_KEY:
@@ -345,33 +349,6 @@ def _describe_chosen_key(
     if fault:
         note += f"; it {fault}, and such rows are refused"
     return note, bool(fault)
-
-
-def _suggest_key(names: Sequence[str], rows: Iterable[SourceRow | Finding]) -> str:
-    """Return a phrase with the first column that has a value in every row, and no value twice.
-
-    It is "" if there is no such column among the first MAX_CHECKED_KEYS columns.
-
-    Args:
-        names: Columns to check, the most likely first.
-        rows: All rows, which are read at most once.
-    """
-    values_by_name = {name: set[str]() for name in names[:MAX_CHECKED_KEYS]}
-    for row in rows:
-        if not values_by_name:
-            return ""
-        if not isinstance(row, SourceRow):
-            continue
-        for name, values in list(values_by_name.items()):
-            text = to_prompt_text(row.values.get(name))
-            if not text.strip() or text in values:
-                del values_by_name[name]
-            values.add(text)
-
-    unique_name = next((name for name, values in values_by_name.items() if values), "")
-    if not unique_name:
-        return ""
-    return f"; {OptionHint(key=unique_name)} has a value in every row, and no value twice"
 
 
 def _choose_key(
