@@ -22,7 +22,7 @@ _CODE_SPAN = re.compile("`([^`]*)`")
 _CONDITION = re.compile(r"\bWHERE\b(?!=)")
 # A setting of several words, as it is written in the environment.
 _SETTING_NAME = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b")
-# The place of the page that does the work of a command: its label and address.
+# The place of the page that does the work of a command: its label, path and fragment.
 _PLACES = {
     **dict.fromkeys(
         ("batches", "batch-cancel", "batch-ingest", "batch-poll", "batch-submit", "costs"),
