@@ -318,7 +318,9 @@ def tags(
     """
     tag_edit = add or remove
     action_count = sum(action is not None for action in (merge, undo, tag_edit))
-    if action_count > 1 or (tag_edit and not expert) or (merge and expert):
+    # A merge is about all people, and an edit about one.
+    is_wrongly_scoped = bool(merge and expert) or bool(tag_edit and not expert)
+    if action_count > 1 or is_wrongly_scoped:
         raise InputError(
             f"{OptionHint('merge')}, {OptionHint('undo')} and an edit of {OptionHint(expert='…')} "
             "exclude each other; nothing was changed",
