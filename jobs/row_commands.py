@@ -141,7 +141,9 @@ def items(
         fields=columns,
     )
     if not page.items:
-        return CommandReport(page.document, f"no {ws.task.labels.singular} found")
+        note = row_items.describe_unknown_choice(ws.task, where)
+        sentences = filter(None, [f"no {ws.task.labels.singular} found", note])
+        return CommandReport(page.document, ": ".join(sentences))
 
     names = list(page.names)
     # The default columns of a page have the review only if a row is reviewed.
@@ -316,7 +318,9 @@ def tags(
     """
     tag_edit = add or remove
     action_count = sum(action is not None for action in (merge, undo, tag_edit))
-    if action_count > 1 or (tag_edit and not expert) or (merge and expert):
+    # A merge is about all people, and an edit about one.
+    is_wrongly_scoped = bool(merge and expert) or bool(tag_edit and not expert)
+    if action_count > 1 or is_wrongly_scoped:
         raise InputError(
             f"{OptionHint('merge')}, {OptionHint('undo')} and an edit of {OptionHint(expert='…')} "
             "exclude each other; nothing was changed",

@@ -173,11 +173,10 @@ def _print_tag_report(
         return
 
     lines = _tag_report_lines(report, labels)
-    # The error that stopped the command has a hint of its own.
     is_interrupted = report.live is not None and report.live.interrupted
-    has_errors = bool(report.list_errors(labels))
-    is_stopped = report.is_down or bool(report.budget_message) or has_errors or is_interrupted
-    if not is_stopped:
+    # An error has a hint of its own.
+    has_own_hint = report.is_down or bool(report.list_errors(labels))
+    if not (has_own_hint or report.budget_message or is_interrupted):
         lines[-1] += next_hint
     for line in lines:
         print_line(line)
@@ -200,12 +199,12 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
         lines.append(_decided_line(report, report.decided, labels))
     if report.has_only_decided:
         return lines
-    if report.ingested or not (live_report or report.under_way):
+    has_other_line = live_report is not None or report.under_way
+    if report.ingested or not has_other_line:
         line = f"{report.answered_rows:,} {labels.answered}"
         if report.ingested:
-            batches_cost = sum(summary.batch.cost or 0.0 for summary in report.ingested)
             line += f" in {plural(len(report.ingested), 'batch', 'batches')}"
-            line += f" for {format_usd(batches_cost)}"
+            line += f" for {format_usd(report.batches_cost)}"
         if report.parked:
             line += f", {report.parked:,} parked"
         # The cost of the batches does not contain the calls for moved rows.

@@ -77,9 +77,10 @@ def try_(
     --labelled draws rows that a person corrected or reviewed first, then others, and prints how
     often the answers are right.
     """
+    has_a_side = a is not None or b is not None
+    has_two_versions = a is not None and b is not None and a != b
     # A comparison draws its rows at random, so it cannot name one.
-    has_sides = a is not None and b is not None
-    if (a is None) != (b is None) or (has_sides and (a == b or item is not None)):
+    if has_a_side and (not has_two_versions or item is not None):
         sides = f"{OptionHint('a')} and {OptionHint('b')}"
         message = f"{sides} need two different versions, and no {OptionHint('item')}"
         raise InputError(f"{message}; nothing was asked")

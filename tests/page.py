@@ -35,8 +35,8 @@ class Page(TestClient):
         self.desk = AppState(
             settings.load_settings(environ),
             access,
-            patience_s=LONG_S,
-            within_s=LONG_S,
+            max_tag_wait_s=LONG_S,
+            max_save_wait_s=LONG_S,
             page_commands=make_page_commands(),
         )
         self.guard = create_app(self.desk)
@@ -51,7 +51,7 @@ class Page(TestClient):
 
     def settle(self) -> None:
         """Wait until all running jobs end."""
-        for work in self.desk.running.list_jobs():
+        for work in self.desk.background_work.list_jobs():
             assert work.thread is not None
             work.thread.join()
 

@@ -72,15 +72,15 @@ class AppState:
     settings: Settings
     access: AccessRules
     # How long a reply about a new person waits for the tags.
-    patience_s: float = MAX_TAG_WAIT_S
+    max_tag_wait_s: float = MAX_TAG_WAIT_S
     # How long a new person waits for other people to be saved.
-    within_s: float = MAX_SAVE_WAIT_S
+    max_save_wait_s: float = MAX_SAVE_WAIT_S
     # Commands that the page can run, by name.
     page_commands: Mapping[str, PageCommand] = field(default_factory=dict)
     tagger: RetryThreads = field(init=False)
     # Set when running work must end; every open workspace checks it.
     stop_event: threading.Event = field(init=False, default_factory=threading.Event)
-    running: BackgroundWork = field(init=False, default_factory=BackgroundWork)
+    background_work: BackgroundWork = field(init=False, default_factory=BackgroundWork)
     uploads: UploadStore = field(init=False)
     # The latest change of each task's question, by task.
     question_changes: dict[str, QuestionChange] = field(init=False, default_factory=dict)
@@ -257,7 +257,7 @@ class AppState:
     async def save_person(self, body: bytes) -> add_expert.AddedExpert:
         """Save the person in a JSON body, untagged. People are saved one after another.
 
-        Waits at most `self.within_s` seconds for other people to be saved.
+        Waits at most `self.max_save_wait_s` seconds for other people to be saved.
 
         Raises:
             RequestRefusedError: 503, other people took too long to save; this person is not saved.
@@ -265,7 +265,7 @@ class AppState:
                 database for longer than WRITE_LOCK_TIMEOUT_S.
         """
         try:
-            await asyncio.wait_for(self.save_lock.acquire(), self.within_s)
+            await asyncio.wait_for(self.save_lock.acquire(), self.max_save_wait_s)
         except TimeoutError:
             raise RequestRefusedError(
                 503,
@@ -312,10 +312,10 @@ class AppState:
                 self.tagger.running_asks.copy(),
                 max(0.0, deadline - reserved_s - time.monotonic()),
             )
-            for thread in self.running.running_threads:
+            for thread in self.background_work.running_threads:
                 thread.join(max(0.0, deadline - reserved_s - time.monotonic()))
             self.stop_event.set()
-            self.running.stop_all()
+            self.background_work.stop_all()
 
     def close(self) -> None:
         """Delete all uploaded files."""

@@ -94,6 +94,11 @@ class BackgroundJob:
             self.total = total
 
     @property
+    def is_running(self) -> bool:
+        """Return whether the work has not ended."""
+        return self.state == "running"
+
+    @property
     def document(self) -> dict[str, Any]:
         """Return the work as JSON members.
 
@@ -102,13 +107,13 @@ class BackgroundJob:
         """
         now = time.monotonic()
         end_time = self.end_time or now
-        rate, eta_s = self._pace(now)
+        rate, eta_s = self._measure_pace(now)
         return {
             "number": self.number,
             "kind": self.kind,
             "task": self.task,
             "state": self.state,
-            "is_stopping": self.state == "running" and self.stop_event.is_set(),
+            "is_stopping": self.is_running and self.stop_event.is_set(),
             "label": self.label,
             "done": self.completed,
             "total": self.total,
@@ -123,7 +128,7 @@ class BackgroundJob:
             "eta_s": eta_s,
         }
 
-    def _pace(self, now: float) -> tuple[float | None, float | None]:
+    def _measure_pace(self, now: float) -> tuple[float | None, float | None]:
         """Return units per second and estimated remaining seconds of the running part.
 
         Both are None if the work has ended or the part has not progressed. The seconds are None
@@ -133,7 +138,7 @@ class BackgroundJob:
         completed = self.completed
         total = self.total
         elapsed_s = now - self.part_start_time
-        if self.state != "running" or completed <= 0 or elapsed_s <= 0:
+        if not self.is_running or completed <= 0 or elapsed_s <= 0:
             return None, None
 
         rate = round(completed / elapsed_s, 2)
@@ -170,8 +175,8 @@ class BackgroundWork:
             row_key: The key of the row, if the work is about a single row.
         """
         with self._lock:
-            newest = self.get_newest(kind, row_key=row_key)
-            if newest is not None and newest.state == "running":
+            newest = self.find_newest(kind, row_key=row_key)
+            if newest is not None and newest.is_running:
                 return newest
 
             work = BackgroundJob(next(self._numbers), kind, task, row_key)
@@ -188,11 +193,11 @@ class BackgroundWork:
 
     def _delete_oldest_finished(self) -> None:
         all_work = self._work_by_number.values()
-        finished = [work.number for work in all_work if work.state != "running"]
+        finished = [work.number for work in all_work if not work.is_running]
         for number in finished[:-MAX_FINISHED_WORK]:
             del self._work_by_number[number]
 
-    def get(self, number: int) -> BackgroundJob | None:
+    def find(self, number: int) -> BackgroundJob | None:
         """Return work by its number, or None."""
         return self._work_by_number.get(number)
 
@@ -200,7 +205,7 @@ class BackgroundWork:
         """Return all stored work, oldest first."""
         return list(self._work_by_number.values())
 
-    def get_newest(self, kind: str, *, row_key: str = "") -> BackgroundJob | None:
+    def find_newest(self, kind: str, *, row_key: str = "") -> BackgroundJob | None:
         """Return the newest work of a kind about a row (default: about no single row), or None."""
         for work in reversed(self.list_jobs()):
             if (work.kind, work.row_key) == (kind, row_key):
@@ -212,14 +217,14 @@ class BackgroundWork:
 
         By default, it is the work that is about no single row.
         """
-        newest_work = [self.get_newest(kind, row_key=row_key) for kind in kinds]
+        newest_work = [self.find_newest(kind, row_key=row_key) for kind in kinds]
         return [work.document for work in newest_work if work is not None]
 
     def delete_finished(self, *, row_key: str, kind: str) -> None:
         """Delete the finished work about a row, and the finished work of a kind about any row."""
         for work in self.list_jobs():
             is_meant = work.row_key == row_key or work.kind == kind
-            if is_meant and work.state != "running":
+            if is_meant and not work.is_running:
                 del self._work_by_number[work.number]
 
     def stop_all(self) -> None:
@@ -231,22 +236,20 @@ class BackgroundWork:
     def running_threads(self) -> list[threading.Thread]:
         """Return the threads of running work."""
         return [
-            work.thread
-            for work in self.list_jobs()
-            if work.state == "running" and work.thread is not None
+            work.thread for work in self.list_jobs() if work.is_running and work.thread is not None
         ]
 
 
 def _run_to_end(work: BackgroundJob, run: Callable[[BackgroundJob], Any]) -> None:
-    """Run the function of a work and store its result, or any exception as a problem document.
+    """Run the function of a work, then set its result or error, its state and its end time.
 
-    Sets the state and the end time. Work that was interrupted on request is stopped, not failed,
-    and has no error. Nothing is raised.
+    Any exception fails the work, and its problem document becomes the error. Only an interrupt that
+    was requested stops the work, without an error. Nothing is raised.
     """
     state = "done"
     try:
         work.result = run(work)
-    except BaseException as error:  # noqa: BLE001 - a thread's last words
+    except BaseException as error:  # noqa: BLE001 - a thread would lose it
         state = "failed"
         if isinstance(error, KeyboardInterrupt) and work.stop_event.is_set():
             state = "stopped"

@@ -18,6 +18,9 @@ PLOT_HEIGHT = 140
 # Space above the highest tick for its label.
 PLOT_TOP = 12
 MAX_TICKS = 4
+# Parts of the width of a column with the space around it: the space before it, and the column.
+COLUMN_START_SHARE = 0.1
+COLUMN_SHARE = 0.8
 # The index of the last column from which on the middle column has a label, too.
 MIN_MIDDLE_INDEX = 4
 # A run with fewer times has no course.
@@ -26,6 +29,8 @@ MIN_TIMES = 2
 PROGRESS_STEPS = 40
 # A bar of a histogram may be this high; each bar is a link with a count above and a label below.
 HISTOGRAM_HEIGHT = 56
+# Space after the largest number of a gate, as a part of the range of its numbers.
+GATE_MARGIN = 0.15
 # Steps of the shade of a cell in a cross table.
 SHADE_COUNT = 5
 
@@ -66,10 +71,10 @@ class ColumnChart:
 
     @property
     def axis_labels(self) -> list[tuple[str, float, str]]:
-        """Labels of the first, middle and last column: (label, position in percent, SVG anchor).
+        """Return (label, position in percent, SVG anchor) of the labelled columns.
 
-        A chart with few columns (at most MIN_MIDDLE_INDEX), or with an even number of columns, has
-        no middle label. A single column has a single label.
+        The first and the last column have labels. So has the middle column, if the number of
+        columns is odd and above MIN_MIDDLE_INDEX. A single column has a single label.
         """
         last = len(self.columns) - 1
         if not last:
@@ -104,13 +109,13 @@ def draw_columns(
     step = float(round_up_step(Decimal(f"{highest / MAX_TICKS:.9g}")))
     tick_count = math.ceil(highest / step - 1e-9)
     pixels_per_unit = (PLOT_HEIGHT - PLOT_TOP) / (tick_count * step)
-    slot = 100 / len(values)
+    slot_width = 100 / len(values)
     columns = [
         Column(
             label,
             format_value(value),
-            round(index * slot + slot * 0.1, 3),
-            round(slot * 0.8, 3),
+            round((index + COLUMN_START_SHARE) * slot_width, 3),
+            round(slot_width * COLUMN_SHARE, 3),
             round(PLOT_HEIGHT - value * pixels_per_unit, 1),
             round(value * pixels_per_unit, 1),
         )
@@ -223,7 +228,11 @@ def draw_gate(
     limits = [limit for limit in (low, high) if limit is not None]
     numbers = [value, *limits, 0.0]
     smallest = min(numbers)
-    largest = max([*numbers, 1.0]) if is_share else max(numbers) + (max(numbers) - smallest) * 0.15
+    if is_share:
+        largest = max(*numbers, 1.0)
+    else:
+        # The end of the bar, or a limit, is not at the edge.
+        largest = max(numbers) + (max(numbers) - smallest) * GATE_MARGIN
     scale = 100 / ((largest - smallest) or 1.0)
 
     def position(number: float) -> float:

@@ -75,15 +75,15 @@ def make_column_menu(
         make_address: Takes the names of the displayed columns and of the pinned column, and returns
             the address of the table with them.
     """
-    choices = []
+    entries = []
     for index, name in enumerate(displayed_names):
         is_pinned = name == pinned_name
-        other_names = [other for other in displayed_names if other != name]
+        other_names = [*displayed_names[:index], *displayed_names[index + 1 :]]
         # Nothing moves before the pinned column.
         first_index = 1 if displayed_names[0] == pinned_name else 0
         can_move_left = index > first_index and not is_pinned
         can_move_right = index < len(displayed_names) - 1 and not is_pinned
-        choices.append(
+        entries.append(
             ColumnMenuEntry(
                 name,
                 make_label(name),
@@ -109,7 +109,7 @@ def make_column_menu(
         )
     for name in hidden_names:
         names = [*displayed_names, name]
-        choices.append(
+        entries.append(
             ColumnMenuEntry(
                 name,
                 make_label(name),
@@ -121,10 +121,11 @@ def make_column_menu(
                 pin_href=make_address(names, name),
             ),
         )
-    return choices
+    return entries
 
 
 def _move_column(names: Sequence[str], index: int, step: int) -> list[str]:
+    """Return the names with the one at `index` moved by `step` places."""
     moved = list(names)
     moved.insert(index + step, moved.pop(index))
     return moved

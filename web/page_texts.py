@@ -1,7 +1,6 @@
 """Rewrite messages of commands for the page: links in place of commands, words for settings."""
 
 import re
-from collections.abc import Iterator
 from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
@@ -22,7 +21,7 @@ _CODE_SPAN = re.compile("`([^`]*)`")
 _CONDITION = re.compile(r"\bWHERE\b(?!=)")
 # A setting of several words, as it is written in the environment.
 _SETTING_NAME = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b")
-# The place of the page that does the work of a command: its label and address.
+# The place of the page that does the work of a command: its label, path and fragment.
 _PLACES = {
     **dict.fromkeys(
         ("batches", "batch-cancel", "batch-ingest", "batch-poll", "batch-submit", "costs"),
@@ -67,15 +66,8 @@ def to_plain_text(text: object) -> str:
     setting such as MODEL=x becomes "the setting “model”", without its value. The marks of code
     spans are removed.
     """
-    message = _to_usual_form(text)
-    plain = ""
-    end = 0
-    for match in _find_commands(message):
-        plain += f"{message[end : match.start()]}“{_label_of(match[1])}”"
-        end = match.end()
-    plain += message[end:]
-    plain = _describe_options(plain)
-    return _CODE_SPAN.sub(r"\1", plain)
+    message = _COMMAND.sub(_quote_place, _to_usual_form(text))
+    return _CODE_SPAN.sub(r"\1", _describe_options(message))
 
 
 def to_html(text: object, task: str = "") -> Markup:
@@ -91,7 +83,7 @@ def to_html(text: object, task: str = "") -> Markup:
     html = Markup()
     end = 0
     message = _to_usual_form(text)
-    for match in _find_commands(message):
+    for match in filter(_is_command, _COMMAND.finditer(message)):
         html += _spans_to_html(message[end : match.start()])
         html += _link_to(match[1], task)
         end = match.end()
@@ -128,12 +120,15 @@ def _to_usual_form(text: object) -> str:
     return _DASHED_CONDITION.sub("WHERE=", message)
 
 
-def _find_commands(text: str) -> Iterator[re.Match[str]]:
-    """Yield the commands in a text; a mere word after "make" is no command."""
-    for match in _COMMAND.finditer(text):
-        has_form = any(mark in match[0] for mark in ("`", "=", " -"))
-        if has_form or match[1] in _PLACES:
-            yield match
+def _is_command(match: re.Match[str]) -> bool:
+    """Return whether a match of _COMMAND is a command, and not a mere word after "make"."""
+    has_form = any(mark in match[0] for mark in ("`", "=", " -"))
+    return has_form or match[1] in _PLACES
+
+
+def _quote_place(match: re.Match[str]) -> str:
+    """Return the quoted label of the place of a command; a mere word stays."""
+    return f"“{_label_of(match[1])}”" if _is_command(match) else match[0]
 
 
 def _label_of(command: str) -> str:

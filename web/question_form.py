@@ -114,7 +114,7 @@ class QuestionChange:
     @property
     def is_busy(self) -> bool:
         """Return whether a step runs."""
-        return self.work is not None and self.work.state == "running"
+        return self.work is not None and self.work.is_running
 
     @property
     def is_written(self) -> bool:

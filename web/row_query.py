@@ -50,12 +50,12 @@ class RowQuery(BaseModel):
 
     @property
     def row_filter(self) -> RowFilter:
-        """The rows to select."""
-        parts = list(
-            dict.fromkeys(filter(None, [self.where.strip(), *conditions.join_chosen(self.only)]))
-        )
+        """Return the filter that selects the rows."""
+        typed_and_chosen = [self.where.strip(), *conditions.join_chosen(self.only)]
+        parts = list(dict.fromkeys(filter(None, typed_and_chosen)))
         # A message about a single condition must not name parentheses that nobody typed.
-        where = " AND ".join(f"({part})" for part in parts) if len(parts) > 1 else "".join(parts)
+        if len(parts) > 1:
+            parts = [f"({part})" for part in parts]
         return RowFilter(
             words=self.find.split(),
             state=self.state or None,
@@ -63,7 +63,7 @@ class RowQuery(BaseModel):
             extractor=self.extractor or None,
             min_score=self.min_score,
             max_score=self.max_score,
-            where=where,
+            where=" AND ".join(parts),
             ids=self.id,
             is_reviewed={"yes": True, "no": False}.get(self.reviewed),
             is_doubtful={"yes": True, "no": False}.get(self.doubtful),
@@ -72,13 +72,13 @@ class RowQuery(BaseModel):
 
     @property
     def field_names(self) -> list[str] | None:
-        """The columns to display, or None for the usual columns."""
+        """Return the columns to display, or None for the usual columns."""
         names = map(str.strip, ",".join(self.fields).split(","))
         return list(dict.fromkeys(filter(None, names))) or None
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The parameters that are set, as (name, text) pairs, without `task` and `after`.
+        """Return the parameters that are set, as (name, text), without `task` and `after`.
 
         A parameter with several values has a pair for each. Parameters of a subclass are left out.
         """
@@ -92,7 +92,7 @@ class RowQuery(BaseModel):
 
     @property
     def filter_pairs(self) -> list[tuple[str, str]]:
-        """The parameters that filter rows, as (name, text) pairs."""
+        """Return the parameters that filter rows, as (name, text) pairs."""
         return [(name, text) for name, text in self.pairs if name not in DISPLAY_PARAMETERS]
 
     def address(self, path: str, task: str, **replaced: Sequence[str]) -> str:
@@ -105,7 +105,7 @@ class RowQuery(BaseModel):
 
     @property
     def list_query(self) -> "RowQuery":
-        """The query without the parameters of a subclass."""
+        """Return the query without the parameters of a subclass."""
         names = set(RowQuery.model_fields)
         return RowQuery(**self.model_dump(include=names, exclude_defaults=True))
 

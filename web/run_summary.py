@@ -42,7 +42,7 @@ class Run:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether a person has cancelled the run."""
+        """Return whether a person has cancelled the run."""
         return any((part.reason or "").startswith(CANCEL_REASONS) for part in self.parts)
 
     @property
@@ -200,13 +200,11 @@ def _merge_anomalies(summaries: Iterable[IngestSummary]) -> list[Anomaly]:
     for summary in summaries:
         for anomaly in summary.anomalies:
             key = (anomaly.outcome, anomaly.reason)
-            earlier = merged.get(key)
-            if earlier is not None:
-                anomaly = replace(  # noqa: PLW2901 - the sum of both
-                    earlier,
-                    count=earlier.count + anomaly.count,
-                )
-            merged[key] = anomaly
+            if key in merged:
+                earlier = merged[key]
+                merged[key] = replace(earlier, count=earlier.count + anomaly.count)
+            else:
+                merged[key] = anomaly
     return sorted(merged.values(), key=lambda anomaly: -anomaly.count)
 
 

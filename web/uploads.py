@@ -82,7 +82,7 @@ class Upload:
     def state(self) -> str:
         """Return the state of the latest step."""
         running_state, done_state, failed_state = STATES_BY_STEP[self.step]
-        if self.work is None or self.work.state == "running":
+        if self.work is None or self.work.is_running:
             return running_state
         return done_state if self.work.state == "done" else failed_state
 

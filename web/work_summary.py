@@ -71,8 +71,10 @@ def _summarize_judge(result: Mapping[str, Any]) -> str:
 def _summarize_tag(result: Mapping[str, Any]) -> str:
     """Return a line about a finished `tag`: rows by outcome, cost in USD, why rows are open.
 
-    Counts of 0 are left out, except answered and open rows. The reason is there only if rows are
-    open because a budget or the API stopped the command.
+    Counts of 0 are left out, except answered and open rows. As in the output of the command, the
+    cost is that of the reported batches and calls; without them it is the spending since the run
+    began. The reason is there only if rows are open because a budget or the API stopped the
+    command.
 
     Args:
         result: The JSON document of the command.
@@ -88,7 +90,10 @@ def _summarize_tag(result: Mapping[str, Any]) -> str:
     parts = [
         f"{count:,} {label}" for label, count in counts if count or label in {"answered", "open"}
     ]
-    parts.append(format_usd(result["spent"]))
+    if result["cost"] is None:
+        parts.append(f"{format_usd(result['spent'])} spent since the run began")
+    else:
+        parts.append(format_usd(result["cost"]))
     summary = ", ".join(parts)
 
     reason = result["out_of_money"] or result["held_back"]

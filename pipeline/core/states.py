@@ -8,6 +8,8 @@ from enum import StrEnum
 
 # The service tier of a call that requests no tier.
 STANDARD = "standard"
+# Beginning of the display name of every remote batch that findable creates.
+DISPLAY_NAME_PREFIX = "findable-"
 
 
 class Mode(StrEnum):

@@ -141,25 +141,25 @@ def copy_to_duplicates(
     provenance: Provenance,
     now: datetime,
 ) -> set[str]:
-    """Copy the results of asked rows to open rows with equal inputs: answers and parked states.
+    """Answer or park open rows as the asked rows with equal inputs were, without asking them.
 
-    - If the asked row has an answer, the other rows get the answer too. It is validated for each
-      row; if it is invalid there, the row gets a failed attempt.
-    - If the asked row was parked without an answer, the other rows are parked with its reason.
-    - Any other failure is not copied.
+    - If the asked row has an answer, the answer is validated for each equal row and stored there.
+      An invalid copy is stored as a failed attempt of the equal row.
+    - If the asked row was parked without an answer, the equal rows are parked for the same reason.
+    - Any other failure changes no equal row.
 
-    Only rows that can be claimed now, and whose input did not change, are written. Call it in the
+    Rows that cannot be claimed now, and rows whose input changed, are left out. Runs in the
     transaction that wrote `request_outcomes`.
 
     Args:
         request_outcomes: Outcomes of asked rows that were just written.
-        write_result: Result of writing them; it names the rows that were parked.
-        open_ids_by_hash: Ids of the open rows that may be written, by input hash. If None, they are
-            looked up here, but only for the inputs of parked rows; answers of rows that were not
-            parked are then not copied.
+        write_result: Result of writing them; it has the rows that were parked.
+        open_ids_by_hash: Ids of the equal rows, by input hash; ids of claimed and asked rows may be
+            among them. If None, the rows equal to parked rows are looked up, and answers of other
+            rows are not copied.
 
     Returns:
-        The ids of the rows that got an answer or a failed attempt, or were parked.
+        The ids of the equal rows that got an answer or a failed attempt, or were parked.
     """
     if open_ids_by_hash is None:
         parked_hashes = [

@@ -69,7 +69,7 @@ class ValidAnswer(NamedTuple):
 class WriteResult:
     """Result of `TaskAnswers.write`."""
 
-    # Rows that took their answer.
+    # Rows whose answer counts for them from now on.
     applied: set[str] = field(default_factory=set)
     # Rows whose input changed after the request was made.
     outdated: set[str] = field(default_factory=set)
@@ -436,10 +436,11 @@ class TaskRows(ABC):
         tx: Connection,  # noqa: ARG002 - optional
         hashes: Sequence[str],  # noqa: ARG002 - optional
     ) -> Mapping[str, Sequence[str]]:
-        """Return the ids of open rows by input hash.
+        """Return the ids of rows that the task's table shows as open, by input hash.
 
-        The result is empty if the task stores no hashes; equal rows are then found when they are
-        about to be asked.
+        Claimed and parked rows are among them, because the table does not show claims;
+        `claiming.filter_claimable` leaves them out. The result is empty if the task stores no
+        hashes; equal rows are then found when they are about to be asked.
         """
         return {}
 
@@ -515,9 +516,13 @@ class TaskAnswers(ABC):
         version: str,
         now: datetime,
     ) -> WriteResult:
-        """Write answers of a version to rows that have none yet, with columns computed from them.
+        """Write new answers to the task's tables, if it has any, and decide which are applied.
 
-        Rows that were deleted or answered meanwhile are not in `applied`.
+        Answers to rows that were deleted or answered meanwhile are not applied.
+
+        Args:
+            version: The version (`task@n/model`) of all answers.
+            now: Time of the answers.
         """
 
     @abstractmethod

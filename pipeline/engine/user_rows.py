@@ -344,9 +344,10 @@ class UserRows(TaskRows):
         tx: Connection,
         hashes: Sequence[str],
     ) -> Mapping[str, Sequence[str]]:
-        """Return the ids of open rows by input hash, in the order of the source.
+        """Return the ids of rows that the task's table shows as open, by input hash.
 
-        Claimed and parked rows are included. A hash without an open row is left out.
+        The ids of a hash are in the order of the source. Claimed and parked rows are among them,
+        because the table does not show claims. Hashes without an open row are left out.
         """
         columns = self.subquery.c
         ids_by_hash = dict[str, list[str]]()

@@ -140,27 +140,34 @@ class UserAnswers(TaskAnswers):
         version: str,
         now: datetime,
     ) -> WriteResult:
-        """Decide which answers are applied to their rows, and write these where `write_to=` says.
+        """Decide which new answers are applied, and write these to the target of `write_to=`.
 
-        The caller stores all answers in findable's own tables; without `write_to=` nothing is
-        written here. The rows are locked in the caller's transaction.
+        Nothing is written without `write_to=`: the caller stores all answers, and marks them as
+        applied and outdated by the result. The rows are locked in the caller's transaction.
 
-        - An answer is applied if its row still exists and no model's answer of a current version
-          counts for the row. An earlier answer does not count if it was asked with fewer terms of
-          the vocabularies or, with `refresh=`, if it is to a former input.
-        - An answer is outdated if the row's input changed after the request. It is applied all the
-          same, except if the task needs the row to judge answers (quotations or a `check`). An
-          answer that was not judged is outdated even if the row has the input again.
-        - With `write_to=`, only applied answers that are not outdated are written. They replace
-          answers to former inputs there, but not those of rows that a person corrected.
+        An answer is outdated if the row's input changed after the request, or if the answer was not
+        checked against the row. With `write_to=` it is also outdated if the query of the task
+        returns the row with other values now, or no longer.
+
+        An answer is applied if all of these are true:
+
+        - Its row still exists.
+        - The row has no answer of a model under a current version. An earlier answer does not count
+          if it was asked with fewer terms of the vocabularies or, with `refresh=`, if it is to a
+          former input.
+        - It is not outdated, or the task can judge answers without their rows: it has neither
+          quotations nor a `check`.
+
+        Applied answers that are not outdated are written to the target. They replace answers to
+        former inputs there, but not those of rows that a person corrected.
 
         Args:
             version: The version (`task@n/model`) of all answers.
             now: Time of the answers in another program's table.
 
         Returns:
-            The ids of rows whose answer is applied, and of rows whose answer is outdated. An id can
-            be in both.
+            The ids of the rows whose answer is applied, and of those whose answer is outdated. An
+            id can be in both.
 
         Raises:
             ConfigurationError: Another process changed the vocabulary meanwhile.

@@ -1,10 +1,12 @@
-"""Name the value of a corrected answer that is not among the allowed values of its field."""
+"""Name values of a corrected answer or a condition that their closed field does not allow."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.core.text import join_first, suggest_similar
+from pipeline.core.where_parser import iterate_comparisons, parse_where
 from pipeline.gemini.closed_fields import ClosedField, read_closed_fields
 from pipeline.gemini.closed_options import Option
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 # Longer lists of allowed values are shortened to the nearest ones.
 MAX_LISTED_VALUES = 6
 NEAREST_VALUES = 3
+# How a condition names a field whose name is also the name of a column.
+_FIELD_PREFIX = "answer."
 
 
 class WrongValue(NamedTuple):
@@ -83,6 +87,41 @@ def find_wrong_value(
         allowed_text = f"one of {len(options)} values, such as {nearest_text}"
     message = f"{subject} must be {allowed_text}, not {_quote(_to_text(wrong_value))}"
     return WrongValue(field_name, message, corrected_value)
+
+
+def describe_unknown_choice(
+    answer_model: "type[BaseModel]",
+    condition: str,
+    *,
+    columns: Collection[str],
+) -> str:
+    """Return that a condition compares a closed field with a text that is not among its choices.
+
+    The sentence suggests the most similar choice, or lists the first choices. Only `=` and IN are
+    looked at, and case makes no difference.
+
+    Args:
+        answer_model: The answer, with the closed fields.
+        condition: A valid WHERE= text.
+        columns: Columns of the rows, which hide fields of the same name.
+
+    Returns:
+        A sentence about the first such text; "" if there is none.
+    """
+    closed_fields = read_closed_fields(answer_model)
+    for comparison in iterate_comparisons(parse_where(condition)):
+        field = closed_fields.get(comparison.column.removeprefix(_FIELD_PREFIX))
+        if field is None or comparison.operator != "=" or comparison.column in columns:
+            continue
+
+        choices = [option.text for option in _iter_options(field) if option.value is not None]
+        folded_choices = set(map(str.casefold, choices))
+        for operand in comparison.values:
+            if choices and isinstance(operand, str) and operand.casefold() not in folded_choices:
+                suggestion = suggest_similar(operand, choices, is_quoted=True)
+                suggestion = suggestion or f"its choices are {join_first(choices, MAX_LISTED_VALUES)}"
+                return f"{operand!r} is not a choice of {field.name}; {suggestion}"
+    return ""
 
 
 def _iter_options(field: ClosedField) -> Iterator[Option]:

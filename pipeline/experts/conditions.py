@@ -16,7 +16,7 @@ from pipeline.tables.cells import hash_text
 from pipeline.tables.reflection import is_sqlite
 from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.text_match import strip_white_space
-from pipeline.tables.where_sql import JsonCell, compile_where
+from pipeline.tables.where_sql import JsonCell, compile_where, make_json_cell
 
 # Member of the document that is made of a column.
 _VALUE = "value"
@@ -81,8 +81,7 @@ def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:
 
     if column == "tags":
         is_text_list = text_cell.regexp_match(_TEXT_LIST_PATTERN)
-        document = literal(f'{{"{_VALUE}": ', Text).concat(text_cell).concat(literal("}", Text))
-        return case((is_text_list, document))
+        return case((is_text_list, make_json_cell(_VALUE, text_cell).document))
     value = cell if column in _NUMBER_COLUMNS else text_cell
     return func.jsonb_build_object(cast(literal(_VALUE), Text), value)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pipeline.core.states import RemoteState, remote_state
+from pipeline.core.states import DISPLAY_NAME_PREFIX, RemoteState, remote_state
 from pipeline.gemini.api_errors import (
     UnreadableReplyError,
     format_error,
@@ -85,8 +85,7 @@ def read_operation(document: Any) -> RemoteBatch:
     Raises:
         UnreadableReplyError: The document is not an object or names no batch.
     """
-    name = object_or_empty(document).get("name")
-    if not isinstance(name, str) or not BATCH_NAME_PATTERN.fullmatch(name):
+    if not _has_batch_name(document):
         raise UnreadableReplyError("the reply does not name a batch")
 
     metadata = object_or_empty(document.get("metadata"))
@@ -105,7 +104,7 @@ def read_operation(document: Any) -> RemoteBatch:
     result_names = (_parse_result_name(output.get("responsesFile")) for output in outputs)
     inline_results = (_find_inline_results(output) for output in outputs)
     return RemoteBatch(
-        name=name,
+        name=document["name"],
         display_name=to_text(metadata.get("displayName")),
         created_at=_parse_time(metadata.get("createTime")),
         ended_at=_parse_time(metadata.get("endTime")),
@@ -166,8 +165,8 @@ def read_batch_page(document: Any) -> tuple[list[RemoteBatch], str]:
 
     Raises:
         UnreadableReplyError: The document is not a page of the list, it says that a part of the
-            list is unreachable, or a batch cannot be read. The caller may be looking for that
-            batch, so it is not skipped.
+            list is unreachable, or a batch without a name may be one of findable: the caller may
+            be looking for it. Batches of other programs without a name are skipped.
     """
     if not isinstance(document, dict):
         raise UnreadableReplyError("the reply is not a JSON object")
@@ -181,7 +180,25 @@ def read_batch_page(document: Any) -> tuple[list[RemoteBatch], str]:
         raise UnreadableReplyError("the reply is not a page of a list of operations")
     if document.get("unreachable"):
         raise UnreadableReplyError("the list is incomplete: Gemini cannot reach a part of it")
-    return [read_operation(operation) for operation in operations], page_token
+    batches = [
+        read_operation(operation)
+        for operation in operations
+        if _has_batch_name(operation) or not _is_of_other_program(operation)
+    ]
+    return batches, page_token
+
+
+def _has_batch_name(document: Any) -> bool:
+    """Return whether an operation has the name of a batch."""
+    name = object_or_empty(document).get("name")
+    return isinstance(name, str) and BATCH_NAME_PATTERN.fullmatch(name) is not None
+
+
+def _is_of_other_program(document: Any) -> bool:
+    """Return whether an operation has a display name that findable gives to no batch."""
+    metadata = object_or_empty(object_or_empty(document).get("metadata"))
+    display_name = to_text(metadata.get("displayName"))
+    return bool(display_name) and not display_name.startswith(DISPLAY_NAME_PREFIX)
 
 
 def read_file_resource(document: Any) -> dict[str, Any]:

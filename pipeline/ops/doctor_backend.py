@@ -11,7 +11,7 @@ from pipeline.batch import reconcile
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_hint, other_key_message
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import KeyRefusedError, MissingError
-from pipeline.core.states import BatchState
+from pipeline.core.states import DISPLAY_NAME_PREFIX, BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowFault
@@ -59,7 +59,7 @@ def check_backend(report: DoctorReport) -> Iterator[RowFault]:
     # A batch is recorded before it is created, so this later snapshot contains all listed batches.
     with ws.store.read() as tx:
         local_batches = list_task_batches(tx)
-        workspace_prefix = f"findable-{workspace.get_workspace(tx).workspace_id}-"
+        workspace_prefix = f"{DISPLAY_NAME_PREFIX}{workspace.get_workspace(tx).workspace_id}-"
         cancelled_duplicates = {
             duplicate["remote_name"]
             for duplicate in batches.list_duplicates(tx)

@@ -344,18 +344,21 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[
 
 
 def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[str, _NamedRow]:
-    """Return the row of each name, by name; check that no row is in a running batch.
+    """Return the row that each typed name means, by name; refuse unknown names and busy rows.
 
     A name is the row's key, or the user name of a person. A name without a row is accepted in two
     cases:
 
-    - An unfinished `forget` has the name in the journal. The journal also has the row's id, so the
+    - An unfinished `forget` recorded the name in the journal. Its entry has the row's id, so the
       returned id is "".
-    - Claims, answers or attempts have the name as row id. The returned id is the name.
+    - Claims, answers or attempts are stored under the name, because another program deleted the
+      row. The returned id is the name.
 
     Raises:
-        InputError: A name is unknown, or a row is in a batch that is not over.
+        InputError: A name is unknown; of several names, the error lists the unknown ones. Or a row
+            is in a batch that is not over.
     """
+    # Several unknown names get one error. A single unknown name gets the error of its task below.
     if len(names) > 1:
         unknown_names = [name for name in names if not _is_known_name(tx, task, name)]
         if unknown_names:

@@ -26,9 +26,10 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.core.text import format_object
-from pipeline.engine import claiming
+from pipeline.engine import claiming, wrong_values
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
+from pipeline.engine.user_task import UserTask
 from pipeline.gemini.requests import make_request_key, redact_line
 from pipeline.gemini.result_file import ResultFile
 from pipeline.index.builds import describe_index_state
@@ -155,6 +156,26 @@ def count_rows(
     """
     with store.read() as tx:
         return task.rows.grid(tx).count_rows(tx, row_filter, within_s=within_s)
+
+
+def describe_unknown_choice(task: Task, condition: str) -> str:
+    """Return that a condition compares a closed field of a user task with a wrong text, or "".
+
+    The sentence explains a list without rows. It suggests a choice of the field. It is "" also if
+    the file of the task cannot be read.
+
+    Args:
+        condition: A valid WHERE= text, or "".
+    """
+    if not condition or not isinstance(task, UserTask):
+        return ""
+    try:
+        answer_model = task.prompt.answer_model
+    except FindableError:
+        return ""
+    return wrong_values.describe_unknown_choice(
+        answer_model, condition, columns=task.record.columns
+    )
 
 
 def write_csv(

@@ -355,9 +355,9 @@ def is_preferred(
     """Return the SQL condition that an answer is the preferred one of its row.
 
     One answer of each row meets the condition: of the candidates, the first in the order of
-    preference. Candidates are the row's applied answers: the stored answers that were not
-    forgotten. With `version`, only answers of that version are candidates. Without it, the answers
-    of all versions and the corrections are.
+    preference. Candidates are the applied answers to the row that were not forgotten: with
+    `version`, those of that version; without it, those of all versions and the corrections. A row
+    without a candidate has no preferred answer.
 
     Args:
         preference: The task, and the order of preference, in which corrections come first.

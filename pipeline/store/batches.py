@@ -26,6 +26,7 @@ from pipeline.core.errors import InconsistentError, InputError, StateConflictErr
 from pipeline.core.files import SealedFile
 from pipeline.core.states import (
     BATCH_MOVES,
+    DISPLAY_NAME_PREFIX,
     OPEN_STATES,
     BatchState,
     Mode,
@@ -532,9 +533,8 @@ def display_name_of_try(batch: BatchRow, number: int, *, workspace_id: str) -> s
 
     It contains the workspace, the task, the batch number, the hash of the request file and the try.
     """
-    return (
-        f"findable-{workspace_id}-{batch.task}-{batch.number}-{batch.request_sha256[:16]}-t{number}"
-    )
+    file_hash = batch.request_sha256[:16]
+    return f"{DISPLAY_NAME_PREFIX}{workspace_id}-{batch.task}-{batch.number}-{file_hash}-t{number}"
 
 
 def strip_try(display_name: str) -> str:

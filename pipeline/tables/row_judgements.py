@@ -28,7 +28,7 @@ from pipeline.store.confidences import (
 from pipeline.tables.answer_views import CONFIDENCE_SUFFIX, name_added_columns
 from pipeline.tables.doubts import DOUBTFUL, RowDoubts
 from pipeline.tables.row_reviews import REVIEWED, RowReviews
-from pipeline.tables.where_sql import JsonCell
+from pipeline.tables.where_sql import JsonCell, make_json_cell
 
 # Column with the least probability of a row's fields; member of a field in WHERE=.
 CONFIDENCE = "confidence"
@@ -192,8 +192,6 @@ class RowJudgements:
             row_id,
             cast(LEAST_PROBABILITY, Text),
         )
-        # A cell is a member of a JSON document.
-        least_document = literal(f'{{"{CONFIDENCE}": ') + least_probability + "}"
         document = answers.preferred_of_row(self._preference, row_id, "confidences")
         cells = {
             f"{field}.{CONFIDENCE}": JsonCell(document, (field, "probability"))
@@ -204,7 +202,7 @@ class RowJudgements:
             self.review_name: self.reviews.make_cell(),
             **cells,
             **dotted_cells,
-            self.least_name: JsonCell(least_document, (CONFIDENCE,)),
+            self.least_name: make_json_cell(CONFIDENCE, least_probability),
             self.doubtful_name: self.doubts.make_cell(),
         }
 
@@ -233,28 +231,35 @@ class RowJudgements:
         """
         for comparison in iterate_comparisons(expression):
             if find_column(comparison.column, columns) is None:
-                self._check_judgement(comparison)
+                self._check_name_about_row(comparison)
             name, _, member = comparison.column.removeprefix("answer.").rpartition(".")
             field = find_column(name, self._fields)
             is_confidence = member.casefold() == CONFIDENCE and comparison.column not in columns
             if is_confidence and field is not None:
                 self._check_field(comparison, field)
 
-    def _check_judgement(self, comparison: Comparison) -> None:
-        """Check a comparison with a judgement about the row, such as `confidence` or `doubtful`.
+    def _check_name_about_row(self, comparison: Comparison) -> None:
+        """Check a comparison of `confidence`, `doubtful` or `reviewed`, which are about the row.
+
+        Other names pass. A task can have a field of the same name: a comparison that can only mean
+        the field is refused, and the hint is `answer.NAME`, which means the field.
 
         Raises:
-            InputError: The comparison means a field of the same name, or no answer has a
-                confidence. The hint says how to name the field.
+            InputError: The comparison needs a confidence, and no answer has one; or it compares the
+                name of a field with a text, but what is known about the row is no text.
         """
         name = comparison.column.casefold()
         if name not in (CONFIDENCE, DOUBTFUL, REVIEWED):
             return
+
         field = next((field for field in self._fields if field.casefold() == name), None)
         hint = self._missing_hint if field is None else f"`answer.{field}` is the field"
-        if not self.names and (name == CONFIDENCE or (field and name == DOUBTFUL)):
+        # Without any confidence no row is doubtful, so `doubtful` has an answer if it is no field.
+        needs_confidence = name == CONFIDENCE or (name == DOUBTFUL and field is not None)
+        if needs_confidence and not self.names:
             message = f"{comparison.offset}: no answer has a confidence"
             raise InputError(message, hint=hint)
+
         if field is not None and any(isinstance(operand, str) for operand in comparison.values):
             kind = "a number" if name == CONFIDENCE else "true or false"
             message = f"{comparison.offset}: {name!r} is about the whole row, and is {kind}"

@@ -73,6 +73,17 @@ class JsonCell(NamedTuple):
     path: tuple[str, ...]
 
 
+def make_json_cell(name: str, json_text: ColumnElement[Any]) -> JsonCell:
+    """Return a cell with a value that is computed, not stored; it is empty for NULL.
+
+    Args:
+        name: Name of the value in the cell's document, without characters that JSON escapes.
+        json_text: SQL expression for the value as JSON, such as `0.93` or `["a"]`.
+    """
+    document = literal(f'{{"{name}": ', Text).concat(json_text).concat(literal("}", Text))
+    return JsonCell(document, (name,))
+
+
 # Cells by name. A cell of an earlier mapping hides cells of the same name in later mappings.
 Scopes = Sequence[Mapping[str, JsonCell]]
 
@@ -293,13 +304,15 @@ class _Compiler(ABC):
         return value.in_(operands)
 
     def _find_cell(self, comparison: Comparison) -> JsonCell:
-        """Return the cell that a comparison names: by the exact name, else by a similar name.
+        """Return the cell whose name is the column of a comparison.
 
-        An exact name in any scope precedes a similar name; an earlier scope precedes a later scope.
-        The message of the error begins with the offset of the comparison.
+        If no scope has the exact name, it is the only cell of a scope whose name is equal except
+        for case, blanks and punctuation (`job_title` for `Job Title`). An earlier scope hides a
+        later one.
 
         Raises:
-            InputError: There is no such cell; the hint lists the first names, and a similar name.
+            InputError: There is no such cell. The message begins with the offset of the comparison;
+                the hint lists the names of the first two scopes, and suggests one.
         """
         column = comparison.column
         for cells in self._scopes:

@@ -44,6 +44,8 @@ ROWS_PER_BLANK_KEY = 10
 MAX_KEY_CHARS = 100
 MAX_COLUMNS_SHOWN = 12
 MAX_KEY_FAULTS_SHOWN = 3
+# Columns that are checked to suggest another key; all rows are read for each.
+MAX_CHECKED_KEYS = 3
 # Names of columns that can be keys if no column has the usual name of a key.
 _FALLBACK_KEY_NAMES = (
     "name",
@@ -102,11 +104,12 @@ def guess_columns(
     likely_keys = _list_likely_keys(key_candidates)
     if resolved_choice.key:
         key = resolved_choice.key
-        key_note = _describe_chosen_key(resolved_choice.key, key_candidates, rows)
+        key_note, has_faulty_key = _describe_chosen_key(key, key_candidates, rows)
     else:
         # A single row without a key makes a query fail.
         may_be_blank = not isinstance(rows, QuerySource)
         key, key_note = _choose_key(likely_keys, rows, may_be_blank=may_be_blank)
+        has_faulty_key = False
 
     text_columns = [name for name, kind in columns.items() if kind == "text"]
     images = [name for name in text_columns if name != key and _are_images(cells[name])]
@@ -125,13 +128,20 @@ def guess_columns(
         wordy_free = [name for name in free if name in wordy]
         main, main_reason = _guess_text(free, wordy_free, images, cells)
 
+    # Columns with other names can be keys too, but only now is the text known.
+    unlikely_keys = [
+        name
+        for name in key_candidates
+        if name not in {*likely_keys, main} and _is_short_and_unique(cells[name])
+    ]
+    if has_faulty_key:
+        other_names = [name for name in (*likely_keys, *unlikely_keys) if name not in {key, main}]
+        other_key, _ = _choose_key(other_names[:MAX_CHECKED_KEYS], rows, may_be_blank=False)
+        if other_key != HASH_KEY:
+            key_note += (
+                f"; {OptionHint(key=other_key)} has a value in every row, and no value twice"
+            )
     if key == HASH_KEY and not resolved_choice.key:
-        # Columns with other names can be keys too, but only now is the text known.
-        unlikely_keys = [
-            name
-            for name in key_candidates
-            if name not in {*likely_keys, main} and _is_short_and_unique(cells[name])
-        ]
         key, unlikely_key_note = _choose_key(unlikely_keys, rows, may_be_blank=False)
         if key != HASH_KEY:
             key_note = unlikely_key_note
@@ -311,11 +321,11 @@ def _describe_chosen_key(
     key: str,
     key_candidates: Sequence[str],
     rows: Iterable[SourceRow | Finding],
-) -> str:
-    """Return the line about a key that a person chose, with its fault if it has one.
+) -> tuple[str, bool]:
+    """Return the line about a key that a person chose, and whether it has a fault.
 
     All rows are read, unless the key is HASH_KEY or is refused. A key with blank or repeated values
-    is accepted: the line says that such rows are refused, which happens later.
+    is accepted: the line names the fault and says that such rows are refused, which happens later.
 
     Args:
         key: The column, or HASH_KEY for a hash of the row.
@@ -326,7 +336,7 @@ def _describe_chosen_key(
         InputError: The column is neither text nor whole numbers, or its name is reserved.
     """
     if key == HASH_KEY:
-        return f"key: a hash of each row ({OptionHint(key=HASH_KEY)})"
+        return f"key: a hash of each row ({OptionHint(key=HASH_KEY)})", False
     if key not in key_candidates:
         message = (
             f"column {make_excerpt(key)!r} cannot be the key: "
@@ -335,10 +345,10 @@ def _describe_chosen_key(
         raise InputError(message, hint=f"{OptionHint(key=HASH_KEY)} uses a hash of each row")
 
     note = f"key column: {make_excerpt(key)} (named by {OptionHint('key')})"
-    fault, _ = _find_key_fault(key, rows, may_be_blank=True)
+    fault, _ = _find_key_fault(key, rows, may_be_blank=False)
     if fault:
         note += f"; it {fault}, and such rows are refused"
-    return note
+    return note, bool(fault)
 
 
 def _choose_key(

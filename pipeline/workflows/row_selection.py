@@ -26,6 +26,7 @@ from pipeline.engine.fingerprint import to_fingerprint_document
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
+from pipeline.ops import items
 from pipeline.store import answers, claims, runs, selections, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.task_record import PARTIAL_VERSIONS_KEY, TaskRecord
@@ -192,7 +193,8 @@ def _nothing_selected_error(task: UserTask, selection: RowSelection) -> InputErr
     hint = f"`{task.labels.command('items', where=selection.condition)}` lists the rows"
     if not selection.left_out.total():
         return InputError(
-            f"no row of {task.name} matches {selection.condition!r}; nothing was asked", hint=hint
+            f"no row of {task.name} matches {selection.condition!r}; nothing was asked",
+            hint=items.describe_unknown_choice(task, selection.condition) or hint,
         )
     return InputError(
         f"no row of {selection.condition!r} can be asked: {_format_reasons(selection.left_out)}; "

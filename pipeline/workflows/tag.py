@@ -175,14 +175,16 @@ def _tag_mixed_rows(
         _confirm_mixed_cost(
             ws, options, decide_estimate, repeats_answers=_repeats_answers(selection)
         )
-        run_number = _begin_run(decide_ws, options, tag_rounds, decide_estimate, selection)
+        run_number = _begin_or_continue_run(
+            decide_ws, options, tag_rounds, decide_estimate, selection
+        )
         selection = None
         # A model without a price is confirmed again, because no amount was agreed to.
         if ws.model.has_price:
             other_ws.agreed_usd = math.inf
         decide_options = replace(options, wait=False)
         request_count = decide_estimate.plan.requests
-        _ask_rows(decide_ws, decide_options, tag_rounds, request_count=request_count)
+        _ask_in_chosen_mode(decide_ws, decide_options, tag_rounds, request_count=request_count)
         decided = report.live
         is_cut_off = decided is not None and bool(decided.interrupted or decided.stopped)
         if is_cut_off or report.budget_message:
@@ -289,9 +291,9 @@ def _tag_open_rows(
         tag_rounds.late_batches.max_usd = math.inf
         if options.skip_pilot:
             pilot.waive_required_pilot(ws.store, ws.task, version=ws.version, now=ws.now)
-        run_number = _begin_run(ws, options, tag_rounds, estimate, selection)
+        run_number = _begin_or_continue_run(ws, options, tag_rounds, estimate, selection)
 
-    _ask_rows(ws, options, tag_rounds, request_count=estimate.plan.requests)
+    _ask_in_chosen_mode(ws, options, tag_rounds, request_count=estimate.plan.requests)
     return _complete_run(ws, options, tag_rounds, run_number)
 
 
@@ -473,18 +475,21 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions, *, is_new_run: boo
     return resume_budget(ws, options.budget, None if is_new_run else unfinished_run)
 
 
-def _begin_run(
+def _begin_or_continue_run(
     ws: WorkspaceSession,
     options: TagOptions,
     tag_rounds: rounds.TagRounds,
     estimate: preflight.Preflight,
     selection: row_selection.RowSelection | None,
 ) -> int:
-    """Record a new run, or continue the task's unfinished run of this kind; return its number.
+    """Record a new run, or continue the unfinished run of the task; return the run's number.
 
-    The kinds are backfill and `tag`. A continued run gets the budget of the options, if it is set,
-    and is otherwise unchanged. An unfinished backfill under another version is ended, and a new run
-    begins. With a selection, its own run begins, and an unfinished `tag` run is ended.
+    A backfill continues only a backfill, and `tag` only a `tag`. A continued run gets the budget of
+    the options, if they have one, and is otherwise unchanged. A new run begins in three cases:
+
+    - No run is unfinished.
+    - The unfinished backfill has another version. It is ended.
+    - Selected rows are asked. Their run begins, and an unfinished `tag` is ended.
 
     Args:
         ws: The workspace.
@@ -536,23 +541,18 @@ def _begin_run(
         )
 
 
-def _ask_rows(
+def _ask_in_chosen_mode(
     ws: WorkspaceSession,
     options: TagOptions,
     tag_rounds: rounds.TagRounds,
     *,
     request_count: int,
 ) -> None:
-    """Run the pilot if `options.pilot` has a size, then ask the open rows in the report's mode.
+    """Ask the open rows in the mode of the report, which gets the results.
 
-    - In mode batch the rows are submitted; with `wait` the batches are polled and ingested until
-      the end. A backfill first collects finished batches.
-    - In other modes the rows are asked by live calls. Rows of moved batches are asked before, in
-      the mode of their move; if these calls are stopped, no other row is asked. With `wait`, open
-      batches are collected afterwards without asking new rows, unless the live run was interrupted.
-
-    If a budget stops a live run, the report has it as the reason to stop, and the live run has no
-    error.
+    A pilot runs before, if `options.pilot` has a size. In mode batch the rows are submitted; with
+    `wait` the batches are polled and ingested until the end. A backfill first collects finished
+    batches. In other modes the rows are asked by live calls; see `_ask_by_live_calls`.
 
     Args:
         request_count: Estimated requests of the open rows, for the progress of live calls.
@@ -562,7 +562,6 @@ def _ask_rows(
         RemoteError, ConfigurationError, InputError: As the steps raise them.
     """
     report = tag_rounds.report
-    should_wait = bool(options.wait)
     if options.pilot is not None:
         pilot_report = check_or_run_pilot(
             ws,
@@ -577,9 +576,24 @@ def _ask_rows(
     if report.mode == "batch":
         if options.backfill:
             tag_rounds.collect(wait=False)
-        tag_rounds.advance(wait=should_wait)
-        return
+        tag_rounds.advance(wait=bool(options.wait))
+    else:
+        _ask_by_live_calls(options, tag_rounds, request_count=request_count)
 
+
+def _ask_by_live_calls(
+    options: TagOptions, tag_rounds: rounds.TagRounds, *, request_count: int
+) -> None:
+    """Ask the rows of moved batches, then the open rows; with `wait` collect the open batches.
+
+    Rows of a moved batch are asked in the mode of their move. If these calls are stopped, nothing
+    more is asked. Collecting asks no new rows, and is left out if the live run was interrupted. If
+    a budget stops the live run, it is the stop reason of the report, and not an error.
+
+    Args:
+        request_count: Estimated requests of the open rows, for the progress.
+    """
+    report = tag_rounds.report
     if not tag_rounds.ask_moved_rows():
         return
     live_report = tag_rounds.ask_live(Mode(report.mode), request_count=request_count)
@@ -591,7 +605,8 @@ def _ask_rows(
         )
         live_report.stopped = None
 
-    if should_wait and not live_report.interrupted and tag_rounds.list_batches(*OPEN_STATES):
+    should_collect = bool(options.wait) and not live_report.interrupted
+    if should_collect and tag_rounds.list_batches(*OPEN_STATES):
         # Open batches are collected without asking new rows. This resets the reason of the live
         # run, so it is restored, unless all batches failed.
         live_stop = report.stop

@@ -150,6 +150,25 @@ class TagReport:
         return self.live.answered
 
     @property
+    def batches_cost(self) -> float:
+        """Return the known cost of the ingested batches, also of those an earlier command sent."""
+        return sum(summary.batch.cost or 0.0 for summary in self.ingested)
+
+    @property
+    def reported_cost(self) -> float | None:
+        """Return the cost of the batches and live runs in this report; None if it has neither.
+
+        None also if rows of moved batches were answered, because the report has no cost of their
+        calls. `spent` contains it.
+        """
+        live_reports = [self.live] if self.live is not None else []
+        if self.decided is not None and not self.has_only_decided:
+            live_reports.append(self.decided)
+        if self.moved_rows or not (self.ingested or live_reports):
+            return None
+        return self.batches_cost + sum(live_report.cost for live_report in live_reports)
+
+    @property
     def is_over(self) -> bool:
         """Return whether no row is open or in a batch."""
         return not self.left and not self.under_way
@@ -286,6 +305,7 @@ class TagReport:
             "out_of_money": self.budget_message,
             "is_over": self.is_over,
             "is_down": self.is_down,
+            "cost": self.reported_cost,
             "spent": self.spent,
             "pilot": None if self.pilot is None else self.pilot.document(),
             "moved": {str(number): mode for number, mode in self.moved.items()},

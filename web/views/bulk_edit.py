@@ -252,10 +252,10 @@ def _start_work(
         RequestRefusedError: 409, another one is running.
     """
     kind = BULK_EDIT_WORK_KIND.format(task)
-    newest = app_state.running.get_newest(kind)
-    if newest is not None and newest.state == "running":
+    newest = app_state.background_work.find_newest(kind)
+    if newest is not None and newest.is_running:
         raise RequestRefusedError(409, "another edit of many rows is running; nothing was changed")
-    return app_state.running.start(kind, run, task=task)
+    return app_state.background_work.start(kind, run, task=task)
 
 
 def _count_rows(store: Store, task: Task, *, query: BulkEditQuery) -> int:
@@ -316,7 +316,7 @@ def _work_values(
     - `work_address`, `form_address`: the addresses that render the work and take the form.
     """
     task_name = task.subject
-    work = app_state.running.get_newest(BULK_EDIT_WORK_KIND.format(task_name))
+    work = app_state.background_work.find_newest(BULK_EDIT_WORK_KIND.format(task_name))
     # Read after the work, so that an edit that has ended is among them.
     document = None if work is None else work.document
     earlier_edits = store.query(list_bulk_edits, task_name)

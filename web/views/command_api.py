@@ -140,7 +140,7 @@ def start_command(
                 ws.confirm_cost(plan_embedding(ws)["cost"], unchanged_text="nothing was embedded")
         return app_state.run_command(page_command, form, task, display, cost=cost)
 
-    return app_state.running.start(f"{command} {task}", run_priced_command, task=task)
+    return app_state.background_work.start(f"{command} {task}", run_priced_command, task=task)
 
 
 def button_command(step: CommandHint | None) -> str:
@@ -241,7 +241,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
     with app_state.open_to_read(task) as ws:
         report = status.read_status(ws)
         document = report.document
-        work_documents = list_displayed_work(app_state.running, ws.settings.task)
+        work_documents = list_displayed_work(app_state.background_work, ws.settings.task)
 
         rows_version = _read_rows_version(ws.store, ws.task, counts=report.counts)
         response = render_page(
@@ -359,13 +359,13 @@ def list_budgets(ws: WorkspaceSession) -> list[dict[str, Any]]:
 @router.get("/api/work")
 def list_work(app_state: PageState) -> list[dict[str, Any]]:
     """Return the background work of this page, oldest first."""
-    return [work.document for work in app_state.running.list_jobs()]
+    return [work.document for work in app_state.background_work.list_jobs()]
 
 
 @router.get("/api/work/{number}")
 def get_work(app_state: PageState, number: int) -> dict[str, Any]:
     """Return the progress of a background work, and its result or error."""
-    work = app_state.running.get(number)
+    work = app_state.background_work.find(number)
     if work is None:
         raise RequestRefusedError(
             404,
@@ -380,8 +380,8 @@ def stop_work(app_state: PageState, number: int) -> dict[str, str]:
 
     Work that does not run, or that is unknown, is refused with 409.
     """
-    work = app_state.running.get(number)
-    if work is None or work.state != "running":
+    work = app_state.background_work.find(number)
+    if work is None or not work.is_running:
         raise RequestRefusedError(409, f"work {number} does not run any more")
     work.stop_event.set()
     return {"said": "Stopping: replies to running calls are awaited."}

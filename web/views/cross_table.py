@@ -37,7 +37,7 @@ class CrossCell(NamedTuple):
     shade: int
 
 
-# Parsed query parameters.
+# The query parameters of a request, validated.
 CrossQueryParameters = Annotated[CrossQuery, Query()]
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
@@ -23,6 +24,7 @@ from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_existing_or_temporary, open_workspace
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.user_task import UserTask
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
@@ -68,14 +70,23 @@ PERSON_FIELDS = (
     ("currency", "Currency", "text"),
     ("profile_url", "Profile address", "url"),
 )
-# Tasks that import files: the function, and the singular and plural noun of a row. A file may be
-# imported before the workspace has the task.
-IMPORTERS: dict[str, dict[str, Any]] = {
-    PEOPLE_TASK: {"run": people.import_people_file, "one": "person", "many": "people"},
-    "passages": {"run": passages.import_passages, "one": "passage", "many": "passages"},
+
+
+class Importer(NamedTuple):
+    """How the files of a task are imported, and the nouns for its rows."""
+
+    import_file: Callable[[WorkspaceSession, Path, ImportOptions], ImportReport]
+    singular: str
+    plural: str
+
+
+# Importers of shipped tasks. A file may be imported before the workspace has the task.
+IMPORTERS = {
+    PEOPLE_TASK: Importer(people.import_people_file, "person", "people"),
+    "passages": Importer(passages.import_passages, "passage", "passages"),
 }
 # Adds rows to a task whose rows are stored in the workspace.
-ROW_IMPORTER: dict[str, Any] = {"run": row_additions.add_rows, "one": "row", "many": "rows"}
+ROW_IMPORTER = Importer(row_additions.add_rows, "row", "rows")
 # Value of the task parameter if the file becomes a new task.
 NEW_TASK = "new"
 # A new question is tried on this many rows, at most at this cost.
@@ -117,7 +128,7 @@ async def add_person(app_state: PageState, request: Request) -> JSONResponse:
 
     if person.is_due:
         tagging = asyncio.wrap_future(app_state.tagger.submit([person.row_id]))
-        deadline = start_time + app_state.patience_s
+        deadline = start_time + app_state.max_tag_wait_s
         await asyncio.wait([tagging], timeout=max(0.0, deadline - time.monotonic()))
         if tagging.done():
             person = await run_in_threadpool(_reload_person, app_state, person)
@@ -160,13 +171,8 @@ async def drop_file(
     `map`, `encoding` and `header` have the syntax of `MAP=`, `ENCODING=` and `HEADER=`. `GET` of
     the returned location returns the import that the file would cause.
     """
-    if task != NEW_TASK and not await run_in_threadpool(_find_importer, app_state, task):
-        raise RequestRefusedError(
-            422,
-            f"files cannot be imported for {task!r}; nothing was stored",
-            hint=await run_in_threadpool(_import_hint, app_state, task),
-            field="task",
-        )
+    if task != NEW_TASK:
+        await run_in_threadpool(_find_importer, app_state, task)
 
     upload = await app_state.uploads.save(
         task,
@@ -318,7 +324,7 @@ def _start_step(
     """Start a step of an upload in a thread; the upload is in the running state of the step."""
     upload.step = step
     kind = f"{step} {upload.path.name} (file {upload.number % 1000})"
-    upload.work = app_state.running.start(kind, run)
+    upload.work = app_state.background_work.start(kind, run)
 
 
 def _start_reading(app_state: AppState, upload: Upload) -> None:
@@ -354,9 +360,8 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
                 settings, display, confirm=lambda _question: False
             ) as ws:
                 options = ImportOptions(upload.mapping, upload.read_options, dry=True)
-                upload.preview = _find_importer(app_state, upload.task)["run"](
-                    ws, upload.path, options
-                )
+                importer = _find_importer(app_state, upload.task)
+                upload.preview = importer.import_file(ws, upload.path, options)
 
         # Some files can be read by an import only; these have no first rows.
         with suppress(FindableError):
@@ -395,7 +400,8 @@ def _start_import(app_state: AppState, upload: Upload) -> None:
         settings = replace(app_state.settings, task=upload.task)
         options = ImportOptions(upload.mapping, upload.read_options)
         with open_workspace(settings, display, access=Access.WRITE) as ws:
-            report = _find_importer(app_state, upload.task)["run"](ws, upload.path, options)
+            importer = _find_importer(app_state, upload.task)
+            report = importer.import_file(ws, upload.path, options)
         report.check()
         app_state.uploads.end_upload(upload, report)
         return {"summary": report.summary}
@@ -434,11 +440,11 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
         upload.trial_work = display
         return report.document
 
-    _start_step(app_state, upload, "try", try_question)
     upload.tried_task = unwritten_task
     upload.trial_work = None
     if unwritten_task.draft is not None:
         upload.table_guess = unwritten_task.draft.guess
+    _start_step(app_state, upload, "try", try_question)
 
 
 def _prepare_task(
@@ -525,11 +531,11 @@ def _render_upload(app_state: AppState, number: int, *, error_message: str = "")
         return render_page(app_state, "parts/import.html", ws, **values)
 
 
-def _find_importer(app_state: AppState, task: str) -> dict[str, Any]:
-    """Return the importer of a task's files as a dict; empty if no file can be imported.
+def _find_importer(app_state: AppState, task: str) -> Importer:
+    """Return the importer of a task's files.
 
-    `run` is the function that imports, and `one` and `many` are the nouns for a row and rows. The
-    result is empty for an unknown task, for NEW_TASK, and for a task whose source accepts no rows.
+    Raises:
+        RequestRefusedError: 422, the task is unknown or NEW_TASK, or its source accepts no rows.
     """
     if task in IMPORTERS:
         return IMPORTERS[task]
@@ -537,7 +543,12 @@ def _find_importer(app_state: AppState, task: str) -> dict[str, Any]:
         with app_state.open_to_read(task) as ws:
             if row_additions.can_add_rows(ws.task, ws.data):
                 return ROW_IMPORTER
-    return {}
+    raise RequestRefusedError(
+        422,
+        f"files cannot be imported for {task!r}; nothing was stored",
+        hint=_import_hint(app_state, task),
+        field="task",
+    )
 
 
 def _import_hint(app_state: AppState, task: str) -> str:

@@ -68,7 +68,9 @@ def render_quality(
     with app_state.open_to_read(task) as ws:
         subject = ws.settings.task
         # Work is read first: if it ends while the report is read, the page loads itself again.
-        documents = app_state.running.describe_newest(f"{kind} {subject}" for kind in WORK_KINDS)
+        documents = app_state.background_work.describe_newest(
+            f"{kind} {subject}" for kind in WORK_KINDS
+        )
         work_documents = [{**work, "summary": summarize_work(work)} for work in documents]
         reports = read_report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)
         newest_report = reports[0] if reports else None

@@ -214,7 +214,7 @@ def _start_trial(app_state: AppState, task: str, typed: QuestionForm) -> None:
         return {"summary": f"{len(trial.pairs)} rows tried"}
 
     change.step = "try"
-    change.work = app_state.running.start(f"try-change {task}", try_change, task=task)
+    change.work = app_state.background_work.start(f"try-change {task}", try_change, task=task)
     app_state.question_changes[task] = change
 
 
@@ -262,7 +262,7 @@ def _start_writing_change(
         return {"summary": f"version {changed_task.version} is used"}
 
     change.step = "use"
-    change.work = app_state.running.start(f"change {task}", write_change, task=task)
+    change.work = app_state.background_work.start(f"change {task}", write_change, task=task)
 
 
 def _question_values(app_state: AppState, task: Task) -> dict[str, Any]:

@@ -177,18 +177,19 @@ def act_on_row(
     key = query.key
     task = query.task or app_state.settings.task
     editor = form.get("who", last_editor)
+    act = form.get("act")
     error_message = ""
     correction = None
     try:
-        if form.get("act") == "forget":
+        if act == "forget":
             _start_forgetting(app_state, task, key, form.get("name", ""))
-        elif form.get("act") == "name":
+        elif act == "name":
             editor = corrections.normalize_editor_name(editor)
             correction = CorrectionResult("", f"You review as {editor}", is_saved=True)
-        elif form.get("act") in {"review", "unreview"}:
+        elif act in {"review", "unreview"}:
             with app_state.open_to_write(task) as ws:
                 correction = submit_review(ws, key, form, editor)
-        elif form.get("act") == "correct":
+        elif act == "correct":
             with app_state.open_to_write(task) as ws:
                 correction = submit_correction(ws, key, form, editor)
         else:
@@ -241,7 +242,7 @@ def _render_row(
                 correction=correction,
             )
         except InputError:
-            work = app_state.running.get_newest(FORGET_WORK_KIND.format(task), row_key=key)
+            work = app_state.background_work.find_newest(FORGET_WORK_KIND.format(task), row_key=key)
             if work is None or work.state != "done":
                 raise
             return render_page(
@@ -283,7 +284,7 @@ def _row_values(
     task = ws.settings.task
     key = query.key
     # Work that ends while the row is read must count as running: the part loads itself again.
-    work_documents = app_state.running.describe_newest(
+    work_documents = app_state.background_work.describe_newest(
         [ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task)], row_key=key
     )
     row = items.describe_row(ws, key, raw=query.raw)
@@ -546,8 +547,8 @@ def start_asking(
         FindableError: For example a missing API key or a failed pilot; no row was reopened.
     """
     kind = ASK_WORK_KIND.format(task)
-    newest = app_state.running.get_newest(kind, row_key=row_key)
-    if newest is not None and newest.state == "running":
+    newest = app_state.background_work.find_newest(kind, row_key=row_key)
+    if newest is not None and newest.is_running:
         return newest
 
     with app_state.open_to_write(task) as ws:
@@ -572,7 +573,7 @@ def start_asking(
             report = ask_single_rows(ws, open_ids)
         return {"answered": report.answered, "asked": len(open_ids)}
 
-    return app_state.running.start(kind, ask_reopened_rows, task=task, row_key=row_key)
+    return app_state.background_work.start(kind, ask_reopened_rows, task=task, row_key=row_key)
 
 
 def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) -> BackgroundJob:
@@ -600,12 +601,14 @@ def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) 
             ws.ask_person = lambda _question: True
             report = asdict(forget.forget_rows(ws, [key]))
         # The result of an edit of many rows names refused rows.
-        app_state.running.delete_finished(row_key=key, kind=BULK_EDIT_WORK_KIND.format(task))
+        app_state.background_work.delete_finished(
+            row_key=key, kind=BULK_EDIT_WORK_KIND.format(task)
+        )
         # The result outlives the row, so it must not contain the name.
         return {
             name: value for name, value in report.items() if name not in {"username", "usernames"}
         }
 
-    return app_state.running.start(
+    return app_state.background_work.start(
         FORGET_WORK_KIND.format(task), forget_row, task=task, row_key=key
     )

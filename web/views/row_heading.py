@@ -10,8 +10,6 @@ from web.app_state import PEOPLE_TASK
 
 # State of an image that cannot be opened.
 UNUSABLE = "unusable"
-
-
 # Longer side of the picture.
 PICTURE_PIXELS = 640
 

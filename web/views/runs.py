@@ -98,7 +98,7 @@ def render_runs(
             ws,
             "runs",
             runs=_list_runs(app_state, ws),
-            task_titles={task.name: task_title(task) for task in ws.tasks},
+            task_titles={listed_task.name: task_title(listed_task) for listed_task in ws.tasks},
             cost_chart=charts.draw_costs(days["rows"], max_days=MAX_CHART_DAYS),
             today=days["rows"][-1] if days["rows"] else None,
             total=days["total"],
@@ -187,7 +187,7 @@ def start_cancelling(app_state: AppState, number: int, task: str) -> BackgroundJ
     """Start to cancel a batch, or return the running work that does."""
     page_command = app_state.get_command("batch-cancel")
     form = {"batch": str(number)}
-    return app_state.running.start(
+    return app_state.background_work.start(
         CANCEL_WORK_KIND.format(number),
         lambda display: app_state.run_command(page_command, form, task, display),
         task=task,
@@ -207,7 +207,9 @@ def _render_batch(
     failed rows can be asked again, for the displayed cost.
     """
     # Work is read first: if it ends while the run is read, the page loads itself again.
-    job_documents = [job.document for job in app_state.running.list_jobs() if not job.row_key]
+    job_documents = [
+        job.document for job in app_state.background_work.list_jobs() if not job.row_key
+    ]
     with app_state.open_to_read(task) as ws, ws.store.read() as tx:
         run = run_summary.read_run(tx, number)
         run_task = ws.find_task(run.batch.task)
@@ -277,13 +279,14 @@ def _list_run_work(
     """
     kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
     kinds.append(ASK_WORK_KIND.format(task))
-    is_live = run.batch.mode is not Mode.BATCH
+    is_open_live_run = run.batch.mode is not Mode.BATCH and not run.batch.is_finished
     documents = []
     for job in job_documents:
-        is_running = job["state"] == "running"
-        is_asking = is_live and job["task"] == task and not run.batch.is_finished
-        is_command = job["kind"].partition(" ")[0] in STOPPABLE_COMMANDS
-        if job["kind"] in kinds or (is_running and is_asking and is_command):
+        command, _, _ = job["kind"].partition(" ")
+        is_asking = (
+            command in STOPPABLE_COMMANDS and job["task"] == task and job["state"] == "running"
+        )
+        if job["kind"] in kinds or (is_open_live_run and is_asking):
             documents.append(job)
     return documents[-MAX_DISPLAYED_WORK:]
 
@@ -304,7 +307,7 @@ def _run_values(
     - `ways_out`: the commands that end the wait of a held batch, else "".
     - `is_over`, `can_cancel`, `icon`: for the button and the icon.
     """
-    cancellations = app_state.running.describe_newest(
+    cancellations = app_state.background_work.describe_newest(
         CANCEL_WORK_KIND.format(part.number) for part in run.parts
     )
     is_cancelling = has_running(cancellations)

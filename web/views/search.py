@@ -46,7 +46,7 @@ class SearchParameters(BaseModel):
 
     @property
     def has_query(self) -> bool:
-        """Whether there is anything to search for."""
+        """Return whether there is anything to search for."""
         return bool(self.like or self.q.strip())
 
     def toggle_tag(self, tag: str, task: str) -> str:
@@ -67,9 +67,9 @@ class SearchParameters(BaseModel):
 
     @property
     def has_filters(self) -> bool:
-        """Whether the result is filtered, or ranked in another way than the default."""
+        """Return whether the result is filtered, or ranked in another way than the default."""
         is_filtered = any(self.tag) or self.min_score is not None or bool(self.where)
-        return is_filtered or self.rank != "hybrid"
+        return is_filtered or self.rank is not RankMode.HYBRID
 
 
 @router.get("/search", include_in_schema=False)

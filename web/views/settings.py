@@ -44,7 +44,7 @@ def _render_settings_template(app_state: AppState, template: str, task: str | No
     with app_state.open_to_read(task) as ws:
         # Work that ends while the index is read must count as running: the part loads itself again.
         newest_work = {
-            command: app_state.running.get_newest(f"{command} {ws.settings.task}")
+            command: app_state.background_work.find_newest(f"{command} {ws.settings.task}")
             for command in ("index", "doctor")
         }
         work_documents = {

@@ -41,7 +41,7 @@ def test_work_that_ends_during_a_load_is_followed(
         page.post("/api/admin/experts", json=PERSON)
         kind, row_key = work_names
         may_end = threading.Event()
-        work = page.desk.running.start(
+        work = page.desk.background_work.start(
             kind, lambda _: may_end.wait(LONG_S), task="experts", row_key=row_key
         )
         module, name = reader

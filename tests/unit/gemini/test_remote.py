@@ -98,6 +98,27 @@ def test_invalid_operation_or_page_is_refused() -> None:
     assert [read_batch_page(page) for page in empty_pages] == [([], "")] * 4
 
 
+def test_unnamed_batches_of_other_programs_are_skipped() -> None:
+    """A batch without a name may be one of findable, unless its display name is another's."""
+    named = {"name": "batches/b1", "metadata": {"displayName": "findable-w-t-1-a-t1"}}
+    other = {"metadata": {"displayName": "nightly report"}}
+    page = {"operations": [other, named, {**other, "name": "operations/2"}]}
+    batches, page_token = read_batch_page(page)
+    assert ([batch.name for batch in batches], page_token) == (["batches/b1"], "")
+
+    possibly_ours: list[Any] = [
+        {"metadata": {"displayName": "findable-w-t-1-a-t1"}},
+        {"metadata": {"displayName": ""}},
+        {"metadata": {"displayName": 3}},
+        {"metadata": []},
+        {},
+        None,
+    ]
+    for operation in possibly_ours:
+        with pytest.raises(UnreadableReplyError):
+            read_batch_page({"operations": [named, operation]})
+
+
 def test_invalid_members_count_as_missing() -> None:
     """Members of a wrong type or form count as missing, and a missing count is 0."""
     for metadata in (

@@ -18,6 +18,17 @@ JUDGED = {
     "out_of_money": "",
     "stopped": None,
 }
+TAGGED = {
+    "live": None,
+    "answered": 4,
+    "parked": 0,
+    "under_way": 0,
+    "left": 0,
+    "cost": 0.0123,
+    "spent": 0.0,
+    "out_of_money": "",
+    "held_back": "",
+}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +48,12 @@ JUDGED = {
             {**JUDGED, "selected": 0},
             [],
             "Nothing to judge: no answer of a generating model has a value.",
+        ),
+        (TAGGED, [], "4 answered, 0 open, $0.01"),
+        (
+            {**TAGGED, "cost": None, "spent": 0.5},
+            [],
+            "4 answered, 0 open, $0.50 spent since the run began",
         ),
         ({"changed": 11, "unchanged": 0, "refused": 2}, [], "11 changed, 2 refused"),
         (None, ["1 row read", PLACEHOLDER_NOTE], "1 row read"),
