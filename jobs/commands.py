@@ -214,7 +214,7 @@ COMMANDS = {
     ),
     "work": Command(
         function_path="maintenance_commands:work",
-        summary="Do all due work of all tasks; ONCE=1 for cron.",
+        summary="Do all due work of all tasks, for example from cron.",
         example="ONCE=1",
     ),
     "worker": Command(

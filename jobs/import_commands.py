@@ -240,7 +240,7 @@ def _import_line(report: "ImportReport", labels: ImportedRowLabels) -> str:
     """Return a line with the counts of read, added, updated and unchanged rows, and of findings.
 
     Findings are counted by kind, such as rejected; a kind without any is left out. A dry import
-    says that nothing was written.
+    says that nothing was imported.
     """
     parts = [f"{report.added:,} added, {report.updated:,} updated, {report.unchanged:,} unchanged"]
     kind_counts = [f"{count:,} {kind.value}" for kind, count in report.counts.items() if count]
@@ -249,7 +249,7 @@ def _import_line(report: "ImportReport", labels: ImportedRowLabels) -> str:
 
     rows = plural(report.rows_in, labels.singular, labels.plural)
     if report.dry:
-        return f"{rows} would be imported: {'; '.join(parts)}; nothing was written"
+        return f"{rows} would be imported: {'; '.join(parts)}; nothing was imported"
     return f"{rows} imported: {'; '.join(parts)}"
 
 

@@ -41,7 +41,7 @@ def status(
 ) -> CommandReport:
     """Show rows by state, open batches, cost (USD), the index, and the next command.
 
-    Changes by other programs to indexed rows are found only by --exact, `index` and `run`.
+    Changes by other programs to indexed rows are found only by --exact, `index` and `work`.
 
     Rows of a large table of another program are counted from time to time; the time of the count is
     printed.

@@ -58,7 +58,7 @@ def try_(
     ] = None,
     mode: SingleRowMode = "live",
     labelled: Annotated[
-        bool, Parameter("Try corrected and reviewed rows first; print how often it is right.")
+        bool, Parameter("Try corrected and reviewed rows first; print how often answers are right.")
     ] = False,
 ) -> CommandReport:
     """Ask about a few rows of TASK; show requests, replies, tokens, cost (USD) and time.

@@ -287,7 +287,12 @@ def _unknown_variable_error(
         suggestion = f"{prefix}{suggestion}"
     question = format_suggestion(suggestion)
     message = f"unknown variable {prefix}{name}{question}; nothing was done"
-    return InputError(message, hint="")
+    hint = f"leave out {name}="
+    if prefix:
+        hint = f"remove {prefix}{name} from the environment or from .env"
+    if suggestion:
+        hint = ""
+    return InputError(message, hint=hint)
 
 
 def find_similar_name(word: str, words: Iterable[str]) -> str:

@@ -96,7 +96,7 @@ class InvalidAnswerError(InputError):
         # The message without the row.
         self.fault = message
         super().__init__(
-            f"that is no valid answer about {row_id!r}: {message}; {UNCHANGED_MESSAGE}",
+            f"the answer about {row_id!r} would not be valid: {message}; {UNCHANGED_MESSAGE}",
             hint=hint,
         )
 

@@ -361,7 +361,10 @@ def open_existing_or_temporary(
             yield ws
         return
 
-    display.say(f"there is no workspace in {settings.data}: an empty temporary workspace is used")
+    display.say(
+        f"there is no workspace in {settings.data}: the command uses an empty temporary workspace, "
+        "and deletes it at the end"
+    )
     with (
         tempfile.TemporaryDirectory() as folder,
         open_workspace(replace(settings, data=Path(folder), database_url=None), display) as ws,

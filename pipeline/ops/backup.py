@@ -1,10 +1,17 @@
 """Back up a workspace into a folder while other commands use it, and restore it from there.
 
-manifest.json the SHA-256 of each file of the backup; written last findable.db one snapshot of the
-database, in one file batches/ the sealed files that the database names index/vectors.sqlite the
-cached vectors, so that `make index` rebuilds the index at no cost reports/ the reports on answers
-tasks/ the files of user tasks sources/ the rows of tasks that are stored as text local-engine… the
-state of the local engine, if the workspace uses it
+The folder of a backup has these files:
+
+- manifest.json: the SHA-256 of each file of the backup; written last
+- findable.db: a snapshot of the database, in one file
+- batches/: the sealed files that the database names
+- index/vectors.sqlite: the cached vectors, so that `make index` rebuilds the index at no cost
+- reports/: the reports on answers
+- tasks/: task files, such as those that the page wrote
+- sources/: copies of the files that such tasks read
+- local-engine…: the state of the local engine, if the workspace uses it
+
+How it is made:
 
 - Sealed files are copied after the database. They never change, so they agree with it.
 - The folder gets its name only when it is complete.

@@ -372,7 +372,7 @@ class Store:
         if read_idle_state(self.path) != idle_state:
             raise InputError(
                 f"another program changed {self.path} while it was read; nothing was written",
-                hint="try again",
+                hint="run the same command again",
             )
 
     def _run_limited(self, tx: Connection, timeout_s: float, step: Callable[[], T]) -> T:

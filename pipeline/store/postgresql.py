@@ -243,7 +243,7 @@ class PostgresqlServer:
             return UnavailableError(
                 f"another program has locked {self.display_name} for more than {patience_s:g} s;"
                 " nothing was changed",
-                hint="try again",
+                hint="wait until the other program ends, then run the same command again",
             )
         if is_setup_error or is_refused_for_good:
             return ConfigurationError(

@@ -195,7 +195,7 @@ class SqliteFile:
             return UnavailableError(
                 f"another program has locked {self.path} for more than {patience_s:g} s;"
                 " nothing was changed",
-                hint="try again",
+                hint="wait until the other program ends, then run the same command again",
             )
         if cannot_open and not self.path.exists():
             return ConfigurationError(

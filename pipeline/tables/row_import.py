@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
@@ -215,7 +216,7 @@ class ImportReport:
             raise InputError(
                 f"{self.path}: {rejected_count} rejected and {changed_count} changed, "
                 "so --strict imported nothing",
-                hint="correct the file, or import without --strict",
+                hint=f"correct the file, or leave out {OptionHint(strict=True)}",
             )
 
         if not self.rows_in:

@@ -466,5 +466,5 @@ def _make_prompt_name(column: str, columns: Iterable[str], role: str) -> str:
     raise InputError(
         f"column {make_excerpt(column)!r} ({role}) cannot be named in a prompt: its name has no "
         "letter, or is too similar to another column's name; nothing was written",
-        hint="rename the column in the source (in a query with AS), then run it again",
+        hint="rename the column in the source (in a query with AS), then repeat the command",
     )

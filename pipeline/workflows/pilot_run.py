@@ -145,7 +145,7 @@ def run_pilot(
     if quality is None:
         raise GateError(
             "the pilot got no reply; nothing was judged",
-            hint=f"{parked_hint}; then run it again",
+            hint=f"{parked_hint}; then run the same command again",
         )
 
     report.quality.reports[ws.version] = quality
@@ -222,5 +222,8 @@ def _find_sample_error(task: Task, tag_rounds: rounds.TagRounds) -> FindableErro
     if report.stop.budget_error is not None:
         return report.stop.budget_error
     if report.no_room:
-        return RemoteError(f"{report.stop.message}; nothing was lost", hint="run it again later")
+        return RemoteError(
+            f"{report.stop.message}; nothing was lost",
+            hint="run the same command again later",
+        )
     return None

@@ -181,7 +181,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     if answered_count < row_count:
         raise RemoteError(
             f"{row_count - answered_count} of {row_count} rows got no valid answer",
-            hint="run it again",
+            hint="run the same command again",
         )
 
     measurements |= UNTRIED_CANCELS
@@ -319,7 +319,7 @@ def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) 
         if check_ws.monotonic() - started_at_s > MAX_LIST_LAG_S:
             raise RemoteError(
                 f"a new batch is not listed after {MAX_LIST_LAG_S:.0f} s",
-                hint="run it again later",
+                hint="run the same command again later",
             )
         check_ws.sleep(check_ws.settings.poll_first)
         list_lag_s = check_ws.monotonic() - started_at_s

@@ -60,14 +60,9 @@ def _describe_parameter(param: click.Parameter) -> str:
 
 
 def _fill_paragraph(text: str) -> str:
-    """Return a paragraph in lines of 120 characters."""
-    return fill(
-        text,
-        120,
-        break_long_words=False,
-        break_on_hyphens=False,
-        subsequent_indent="  " * text.startswith("- "),
-    )
+    """Return a paragraph or list entry in lines of 100 characters."""
+    indent = "  " if text.startswith("- ") else ""
+    return fill(text, 100, break_long_words=False, break_on_hyphens=False, subsequent_indent=indent)
 
 
 RARE_SETTINGS = frozenset(
@@ -111,7 +106,8 @@ def settings() -> str:
         if setting.name in RARE_SETTINGS:
             rare_settings.append(f"{names}{default_text}")
         else:
-            lines.append(f"- {names}{default_text}: {setting.metadata['help']}")
+            help_text = setting.metadata["help"]
+            lines.append(_fill_paragraph(f"- {names}{default_text}: {help_text}"))
     return "\n".join([*lines, _fill_paragraph(f"- Rarely needed: {', '.join(rare_settings)}.")])
 
 
@@ -121,9 +117,12 @@ def moves() -> str:
         old: f"; moves to {', '.join(sorted(new))}" if new else ""
         for old, new in BATCH_MOVES.items()
     }
-    return "\n".join(f"- *{old}*: {_STATES[old]}{moves_to[old]}" for old in BATCH_MOVES)
+    return "\n".join(
+        _fill_paragraph(f"- *{old}*: {_STATES[old]}{moves_to[old]}") for old in BATCH_MOVES
+    )
 
 
 def metadata() -> str:
     """Return the keys of an entry of metadata.json."""
-    return ", ".join(f"`{key}`" for key in make_index_entry([None] * len(INDEXED_COLUMNS)).metadata)
+    keys = make_index_entry([None] * len(INDEXED_COLUMNS)).metadata
+    return _fill_paragraph(", ".join(f"`{key}`" for key in keys))
