@@ -237,9 +237,9 @@ def batch_poll(
         next_hint = f"Next: {next_command}"
         if not held_batches.replace_held_result(ws, held_batch):
             message = "the API sent the same bytes again, so it is still held"
-            # `status` proposes the same, because Gemini may send another file later.
-            next_command = labels.command("batch-poll", again=held_batch)
-            next_hint = f"Next: {held_batches.describe_ways_out(held_batch, labels)}"
+            next_command = labels.command("status")
+            ways_out = held_batches.describe_ways_out(held_batch, labels, can_download=False)
+            next_hint = f"Next: {ways_out}"
         return CommandReport(
             {"batch": held_batch, "said": message, "next": str(next_command)},
             f"batch {held_batch}: {message}. {next_hint}",
