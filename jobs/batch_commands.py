@@ -37,7 +37,7 @@ from pipeline.batch.report import (
 )
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
-from pipeline.core.states import Mode
+from pipeline.core.states import Mode, describe_reason
 from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -387,7 +387,8 @@ def _ingest_output(summary: IngestSummary) -> list[Output]:
     rows = []
     for anomaly in summary.anomalies:
         examples = [f"{name} {text}".strip()[:MAX_EXAMPLE_CHARS] for name, text in anomaly.examples]
-        rows.append((anomaly.outcome, anomaly.count, anomaly.reason, "; ".join(examples)))
+        reason = describe_reason(anomaly.reason)
+        rows.append((anomaly.outcome, anomaly.count, reason, "; ".join(examples)))
     if rows:
         output.append(TextTable(("outcome", "count", "reason", "examples"), rows))
     return output
