@@ -37,7 +37,7 @@ from pipeline.batch.report import (
 )
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
-from pipeline.core.states import Mode
+from pipeline.core.states import Mode, describe_reason
 from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -238,9 +238,9 @@ def batch_poll(
         next_hint = f"Next: {next_command}"
         if not held_batches.replace_held_result(ws, held_batch):
             message = "the API sent the same bytes again, so it is still held"
-            # `status` proposes the same, because Gemini may send another file later.
-            next_command = labels.command("batch-poll", again=held_batch)
-            next_hint = f"Next: {held_batches.describe_ways_out(held_batch, labels)}"
+            next_command = labels.command("status")
+            ways_out = held_batches.describe_ways_out(held_batch, labels, can_download=False)
+            next_hint = f"Next: {ways_out}"
         return CommandReport(
             {"batch": held_batch, "said": message, "next": str(next_command)},
             f"batch {held_batch}: {message}. {next_hint}",
@@ -392,7 +392,8 @@ def _ingest_output(summary: IngestSummary) -> list[Output]:
     rows = []
     for anomaly in summary.anomalies:
         examples = [f"{name} {text}".strip()[:MAX_EXAMPLE_CHARS] for name, text in anomaly.examples]
-        rows.append((anomaly.outcome, anomaly.count, anomaly.reason, "; ".join(examples)))
+        reason = describe_reason(anomaly.reason)
+        rows.append((anomaly.outcome, anomaly.count, reason, "; ".join(examples)))
     if rows:
         output.append(TextTable(("outcome", "count", "reason", "examples"), rows))
     return output

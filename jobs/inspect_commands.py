@@ -16,6 +16,7 @@ from pipeline.core.quotes import (
     iterate_leaves,
     to_display_value,
 )
+from pipeline.core.states import describe_reason
 from pipeline.core.text import format_probability, format_usd
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import items as row_items
@@ -116,7 +117,7 @@ def _format_request_answer(request: Mapping[str, Any]) -> str:
             for path, value in iterate_leaves(request["answer"])
         )
     if request["reason"]:
-        return str(request["reason"])
+        return describe_reason(str(request["reason"]))
     if request["outcome"] == "answered":
         return "no answer is stored"
     return ""
@@ -154,7 +155,7 @@ def _format_request(request: Mapping[str, Any]) -> str:
     batch_line, model, outcome, tokens_in, tokens_out, cost = _format_request_parts(request)
     # An answered request has the reason "ok".
     if request["reason"] not in {None, "", "ok"}:
-        outcome += f" ({request['reason']})"
+        outcome += f" ({describe_reason(request['reason'])})"
     origin = f"{request['at']:{MINUTE_FORMAT}} {batch_line}, {model}"
     return f"{origin}, {outcome}, {tokens_in} + {tokens_out} tokens, {cost}"
 
@@ -214,7 +215,7 @@ def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     for answer in document["answers"]:
         fields += _answer_fields(answer)
     for attempt in document["attempts"]:
-        failure = f"{attempt['outcome']}: {attempt['reason']}"
+        failure = f"{attempt['outcome']}: {describe_reason(attempt['reason'])}"
         if attempt["excerpt"]:
             failure += f": {attempt['excerpt']}"
         fields.append(("attempt", f"{attempt['at']:{MINUTE_FORMAT}} {failure}"))
@@ -233,7 +234,7 @@ def _format_state(state: str | None, parked_reason: str | None) -> str:
     """
     label = state or "unknown"
     if parked_reason:
-        return f"{label}: {parked_reason}"
+        return f"{label}: {describe_reason(parked_reason)}"
     return label
 
 

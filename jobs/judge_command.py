@@ -8,6 +8,7 @@ from pipeline.batch.judge_runs import DEFAULT_SAMPLE_ROWS, DEFAULT_SEED, JudgedR
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
+from pipeline.core.states import describe_reason
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
@@ -113,7 +114,10 @@ def _report_lines(report: JudgeReport, labels: TaskLabels) -> Output:
     else:
         rows = plural(report.judged, labels.singular, labels.plural)
         parts = [f"{rows} judged by {report.model}"]
-        parts += [f"{count:,} failed ({reason})" for reason, count in report.live.failed.items()]
+        parts += [
+            f"{count:,} failed ({describe_reason(reason)})"
+            for reason, count in report.live.failed.items()
+        ]
         calls = plural(report.live.calls, "call")
         lines.append(f"{', '.join(parts)}; {calls}, {format_usd(report.live.cost)}")
         lines += _judged_before_lines(report, labels)
@@ -172,7 +176,7 @@ def _warn_of_unjudged_rows(report: JudgeReport, labels: TaskLabels, display: Pro
     """
     if report.live is not None:
         for row_id, reason in report.live.first_failures:
-            display.warn(f"{row_id}: {reason}")
+            display.warn(f"{row_id}: {describe_reason(reason)}")
     if report.budget_error is not None:
         rows = plural(report.remaining, f"{labels.singular} is", f"{labels.plural} are")
         display.warn(f"{report.budget_error.message}; {rows} still to be judged")

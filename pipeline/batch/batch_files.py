@@ -3,6 +3,8 @@
 - A live batch is sent as single API calls. Each reply is appended to its reply file before the call
   slot is free, so `kill -9` loses no reply.
 - To seal the reply file is to sync it, give it the name of a result file, and record its hash.
+- Before a call is sent, the length of the calls file becomes the number of calls of the batch, so
+  `kill -9` leaves no call uncounted. The database has this number once a second only.
 - The process that sends a live batch has the lock of the batch. If the lock is free, the process is
   dead, and another process seals the replies.
 - A trial is a live batch that tests a prompt. It claims no rows, and its answers are not stored.
@@ -19,8 +21,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.batch.budget import quota_day
 from pipeline.core import files
-from pipeline.core.command_hint import CommandHint
+from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
@@ -33,6 +36,7 @@ from pipeline.engine.judge_questions import Judgement, read_judgements
 from pipeline.engine.request_outcomes import Provenance, provenance_of
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
+from pipeline.gemini.decisions import parse_yes_no_reply
 from pipeline.gemini.responses import ParsedReply, ResponseParser
 from pipeline.store import batches, claims
 from pipeline.store.batches import BatchRow
@@ -45,6 +49,19 @@ T = TypeVar("T")
 BATCHES_FOLDER = "batches"
 # A command tries again this often if another process changes the rows of a batch meanwhile.
 MAX_TRIES = 3
+
+
+class UnreadableJudgementsError(InconsistentError):
+    """The replies of a judging batch cannot be read without its request file."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(
+            f"{reason}; without them, the probabilities that `judge` paid for cannot be stored",
+            hint=HintTemplate(
+                "put this file back from a backup, or type `{}` to give up the probabilities",
+                CommandHint("batch-cancel", batch=number),
+            ),
+        )
 
 
 def request_path(data: Path, number: int) -> Path:
@@ -60,6 +77,11 @@ def result_path(data: Path, number: int) -> Path:
 def part_path(data: Path, number: int) -> Path:
     """Return the path of a live batch's replies before they are sealed as its result file."""
     return result_path(data, number).with_suffix(".asked")
+
+
+def calls_path(data: Path, number: int) -> Path:
+    """Return the path of the file whose length is the number of calls of a live batch."""
+    return result_path(data, number).with_suffix(".calls")
 
 
 def sealed_request(data: Path, batch: BatchRow) -> Path:
@@ -132,7 +154,7 @@ def retry_on_conflict(attempt: Callable[[], T], *, times: int = MAX_TRIES) -> T:
 
 @dataclass
 class OpenLiveBatch:
-    """A live batch while its requests are sent: its lock and the file of its replies."""
+    """A live batch while its requests are sent: its lock, and its files of replies and calls."""
 
     number: int
     # Requests that need more calls.
@@ -140,8 +162,9 @@ class OpenLiveBatch:
     lock: Lock
     # The file of the replies, which always ends with a whole line.
     path: Path
-    # Descriptor of the file, -1 after `close`.
+    # Descriptors of this file and of the calls file, -1 after `close`.
     descriptor: int = field(init=False)
+    calls_descriptor: int = field(init=False)
     # Bytes of whole lines in the file.
     file_bytes: int = 0
     # Calls that may have been paid for.
@@ -154,12 +177,27 @@ class OpenLiveBatch:
     failure_reasons: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Create an empty file for the replies."""
-        self.descriptor = os.open(
-            self.path,
-            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
-            0o644,
-        )
+        """Create an empty file for the replies, and an empty calls file."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        self.descriptor = os.open(self.path, flags, 0o644)
+        self.calls_descriptor = os.open(self.path.with_suffix(".calls"), flags, 0o644)
+
+    def count_calls(self, change: int) -> None:
+        """Add to the number of calls, here and in the calls file, which is not synced to disk.
+
+        The kernel keeps the length of the file if this process is killed.
+
+        Args:
+            change: 1 before a call, -1 for a call that was certainly not paid for.
+
+        Raises:
+            ConfigurationError: The file could not be changed; the number is as before.
+        """
+        try:
+            os.ftruncate(self.calls_descriptor, self.calls + change)
+        except OSError as error:
+            raise _make_write_error(self.path.with_suffix(".calls"), error) from error
+        self.calls += change
 
     def append_reply(self, line: bytes) -> None:
         """Append one reply to the reply file without syncing it to disk.
@@ -179,18 +217,44 @@ class OpenLiveBatch:
         except OSError as error:
             os.ftruncate(self.descriptor, self.file_bytes)
             os.lseek(self.descriptor, self.file_bytes, os.SEEK_SET)
-            raise ConfigurationError(
-                f"cannot write {self.path}: {error.strerror}; no further row was asked",
-                hint="free disk space, then run the same command again",
-            ) from error
+            raise _make_write_error(self.path, error) from error
         self.file_bytes += len(line)
 
     def close(self) -> None:
-        """Close the file of the replies. A second call does nothing."""
-        descriptor = self.descriptor
+        """Close both files. A second call does nothing."""
+        descriptors = (self.descriptor, self.calls_descriptor)
         self.descriptor = -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self.calls_descriptor = -1
+        for descriptor in descriptors:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def _make_write_error(path: Path, error: OSError) -> ConfigurationError:
+    """Return the error for a file of a live batch that cannot be written."""
+    return ConfigurationError(
+        f"cannot write {path}: {error.strerror}; no further row was asked",
+        hint="free disk space, then run the same command again",
+    )
+
+
+def _record_dead_calls(ws: WorkspaceSession, batch: BatchRow) -> None:
+    """Store how many calls a dead process made for a batch, and delete its calls file.
+
+    The database lacks the calls after its last record, which was made once a second. They count
+    for the day of the last record, or else for the day on which the batch began. The caller has the
+    lock of the batch.
+    """
+    path = calls_path(ws.data, batch.number)
+    if not path.exists():
+        return
+    calls = path.stat().st_size
+    if calls > batch.calls:
+        day = batch.day or quota_day(batch.submitted_at or ws.now()).isoformat()
+        with ws.store.write() as tx:
+            batches.update_batch_columns(tx, batch.number, day=day, calls=calls)
+    # The number is committed, so it is safe from a kill between this and the seal.
+    path.unlink()
 
 
 def seal_replies(
@@ -255,22 +319,22 @@ def store_trial_outcomes(
         UnavailableError: Another process wrote to the database for the whole time. Nothing was
             stored, and no file was deleted.
     """
-    replies_path = part_path(ws.data, number)
     trial = ws.store.query(batches.get_batch, number)
     model = provenance_of(trial, settings=ws.settings).model
     # Without the file of its task, the replies to a dead trial count at their estimate.
     parse_response: ResponseParser = responses.parse_response
     with contextlib.suppress(FindableError):
         parse_response = choose_response_parser(ws.find_task(trial.task), model)
-    replies = []
-    if replies_path.exists():
-        _cut_to_whole_lines(replies_path)
-        replies = [
-            responses.parse_result_line(line, parse_response)
-            for _, line in files.read_lines(replies_path)
-        ]
-
+    replies = _read_replies(part_path(ws.data, number), parse_response)
     _end_without_answers(ws, trial, replies, patience_s=patience_s)
+
+
+def _read_replies(path: Path, parse_response: ResponseParser) -> list[ParsedReply]:
+    """Return the replies in a reply file; none without the file. An incomplete line is deleted."""
+    if not path.exists():
+        return []
+    _cut_to_whole_lines(path)
+    return [responses.parse_result_line(line, parse_response) for _, line in files.read_lines(path)]
 
 
 def _end_without_answers(
@@ -355,7 +419,7 @@ def store_judgements(
         without a reply are not in the mapping. It is empty if the batch was in another state.
 
     Raises:
-        InconsistentError: The request file is missing or was changed.
+        UnreadableJudgementsError: The request file is missing or was changed.
         UnavailableError: Another process wrote to the database for the whole time.
     """
     batch = ws.store.query(batches.get_batch, number)
@@ -369,23 +433,40 @@ def store_judgements(
     return {judgement.row_id: judgement.failure_reason for judgement in judgements}
 
 
+def give_up_judgements(ws: WorkspaceSession, number: int) -> None:
+    """End a judging batch of a dead process without its probabilities; its cost is stored.
+
+    Deletes its request file, which may be damaged, and its reply file. The caller has the lock of
+    the batch. If this process is killed before the end, another call completes it.
+    """
+    batch = ws.store.query(batches.get_batch, number)
+    _record_dead_calls(ws, batch)
+    batch = ws.store.query(batches.get_batch, number)
+    replies = _read_replies(part_path(ws.data, number), parse_yes_no_reply)
+    sealed_request(ws.data, batch).unlink(missing_ok=True)
+    _end_without_answers(ws, batch, replies, patience_s=None)
+
+
 def _read_judgements(data: Path, batch: BatchRow) -> list[Judgement]:
     """Return the judgements in the reply file of a judging batch, in the order of their arrival.
 
     An incomplete last line is deleted from the file. Without a reply file the list is empty.
 
     Raises:
-        InconsistentError: The request file is missing or was changed.
+        UnreadableJudgementsError: The request file is missing or was changed.
     """
     replies_path = part_path(data, batch.number)
     if not replies_path.exists():
         return []
     _cut_to_whole_lines(replies_path)
-    verified_path = files.verify_sealed_file(
-        sealed_request(data, batch),
-        sha256=batch.request_sha256,
-        file_label=f"the requests of batch {batch.number}",
-    )
+    try:
+        verified_path = files.verify_sealed_file(
+            sealed_request(data, batch),
+            sha256=batch.request_sha256,
+            file_label=f"the requests of batch {batch.number}",
+        )
+    except InconsistentError as error:
+        raise UnreadableJudgementsError(batch.number, error.message) from error
     request_lines = (line for _, line in files.read_lines(verified_path))
     result_lines = (line for _, line in files.read_lines(replies_path))
     return read_judgements(request_lines, result_lines)
@@ -430,10 +511,14 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
     process ended the batch but died before it deleted them. A batch that another process locks
     meanwhile is skipped.
 
+    A judging batch whose request file is missing or was changed stays as it is, because its replies
+    cannot be read. For a batch of another task this is a warning.
+
     Raises:
-        InconsistentError: The request file of a judging batch is missing or was changed. The
-            batches after it are not ended.
+        UnreadableJudgementsError: The task in use has such a judging batch. The other batches were
+            ended.
     """
+    task_error: UnreadableJudgementsError | None = None
     for batch in find_dead_batches(ws.store, ws.locks):
         with (
             contextlib.suppress(StateConflictError),
@@ -441,13 +526,27 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
         ):
             if lock is None:
                 continue
+            _record_dead_calls(ws, batch)
             if batch.mode is Mode.TRIAL:
                 store_trial_outcomes(ws, batch.number)
             elif batch.mode is Mode.JUDGE:
-                store_judgements(ws, batch.number)
+                try:
+                    store_judgements(ws, batch.number)
+                except UnreadableJudgementsError as error:
+                    if batch.task == ws.task.name:
+                        task_error = error
+                    else:
+                        ws.display.warn(f"{error.message}; {error.hint}")
             else:
                 seal_replies(ws.data, ws.store, ws.now, batch.number)
 
+    _remove_leftover_files(ws)
+    if task_error is not None:
+        raise task_error
+
+
+def _remove_leftover_files(ws: WorkspaceSession) -> None:
+    """Delete the files of trials and judging batches whose process died after it ended them."""
     leftover_names = {path.name for path in (ws.data / BATCHES_FOLDER).glob("*-results.asked")}
     if not leftover_names:
         return

@@ -15,7 +15,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request, sealed_result
+from pipeline.batch.batch_files import (
+    give_up_judgements,
+    lock_of,
+    retry_on_conflict,
+    sealed_request,
+    sealed_result,
+)
 from pipeline.batch.cancel_reasons import CANCELLED_BEFORE_SENT, CANCELLED_BY_USER
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_message
 from pipeline.batch.reconcile import reconcile_create, wait_for_next_list
@@ -23,7 +29,7 @@ from pipeline.batch.send import abandon_batch, delete_upload
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError, KeyRefusedError, MissingError, RemoteError
-from pipeline.core.states import BatchState
+from pipeline.core.states import BatchState, Mode
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.store import batches, marks
@@ -40,10 +46,11 @@ def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint
     - The API does not show the batch.
     - The batch is downloaded, but its result file is lost or damaged.
     - The batch is held, because its replies are mixed up.
+    - It is the batch of a killed `judge`, and its request file is lost or damaged.
 
     Raises:
         InputError: There is no such batch, there is nothing to cancel in its state, or a person did
-            not confirm. A live batch cannot be cancelled.
+            not confirm. No other live batch can be cancelled.
         RemoteError: The API cannot be reached or refuses the cancel, or another process creates the
             batch. The batch is not cancelled.
         StateConflictError: Another process changed the state of the batch in each of MAX_TRIES
@@ -65,6 +72,7 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
       cancel in case the batch is only hidden, and give it up.
     - downloaded, with a lost or changed result file: ask a person, and give the batch up.
     - downloaded and held, because its replies are mixed up: ask a person, and give the batch up.
+    - asking, a judging batch with a lost or changed request file: ask a person, and end the batch.
 
     Raises:
         InputError: None of these cases applies, or a person did not confirm.
@@ -93,6 +101,11 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
             "Give up the batch, so that its rows are asked and paid for again?",
         )
         return _give_up(ws, batch, reason=f"given up: {batch.held}")
+
+    has_request = files.is_sealed(sealed_request(ws.data, batch), batch.request_sha256)
+    is_judging = batch.state is BatchState.ASKING and batch.mode is Mode.JUDGE
+    if is_judging and not has_request:
+        return _give_up_judgements(ws, number)
 
     if batch.state is not BatchState.SUBMITTED:
         raise InputError(
@@ -221,6 +234,31 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
         f"given up; {plural(released_rows, 'row')} can be asked again",
         ws.task.labels.ask_command,
     )
+
+
+def _give_up_judgements(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
+    """End a judging batch whose replies cannot be read without its request file.
+
+    Returns:
+        The result in words, and the next command.
+
+    Raises:
+        InputError: A person did not confirm.
+        RemoteError: The process of the batch is running.
+    """
+    with ws.locks.try_lock(lock_of(number)) as lock:
+        if lock is None:
+            raise RemoteError(
+                f"batch {number}: {ws.locks.describe_holder(lock_of(number))}; nothing was changed",
+                hint="run the command again when `judge` has ended",
+            )
+        ws.confirm(
+            f"the request file of batch {number} is lost or damaged; a copy from a backup lets the "
+            "next command store the probabilities that are paid for. Delete the request file and "
+            "these probabilities, so that their answers can be judged and paid for again?",
+        )
+        give_up_judgements(ws, number)
+    return "given up; its cost is counted", ws.task.labels.command("judge")
 
 
 def _has_intact_result(data: Path, batch: BatchRow) -> bool:

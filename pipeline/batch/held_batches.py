@@ -49,14 +49,26 @@ class HeldBatchError(InconsistentError):
         )
 
 
-def describe_ways_out(number: int, labels: TaskLabels) -> HintTemplate:
-    """Return the commands that end the hold of a batch, in words."""
-    return HintTemplate(
-        "`{}` downloads the result again, `{}` lets its rows be asked again, "
-        "`{}` stores the replies as they are",
-        labels.command("batch-poll", again=number),
+def describe_ways_out(
+    number: int, labels: TaskLabels, *, can_download: bool = True
+) -> HintTemplate:
+    """Return the commands that end the hold of a batch, in words.
+
+    Args:
+        can_download: Name the repeated download of the result, too.
+    """
+    download_text = ""
+    commands = [
         labels.command("batch-cancel", batch=number),
         labels.command("batch-ingest", accept=number),
+    ]
+    if can_download:
+        download_text = "`{}` downloads the result again, "
+        commands.insert(0, labels.command("batch-poll", again=number))
+    return HintTemplate(
+        f"{download_text}`{{}}` lets its rows be asked again, "
+        "`{}` stores the replies as they are",
+        *commands,
     )
 
 
@@ -119,7 +131,8 @@ def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
     """Download the result of a held batch again, under its lock; return whether it differs.
 
     A batch is held if its result gives replies to the wrong requests. Other bytes replace the
-    result file, and the hold ends. The same bytes change nothing.
+    result file, and the hold ends. The same bytes change nothing except the journal, so that
+    `status` does not propose the download again.
 
     A held batch is in the state downloaded, and keeps it when the hold ends: it can be ingested
     then. The new hash is committed before the file is replaced. If the process is killed between
@@ -150,6 +163,8 @@ def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
             fetch_result(ws, batch, part)
             draft = files.sync_part(part)
             if draft.sha256 == batch.result_sha256:
+                with ws.store.write() as tx:
+                    batches.record_same_result(tx, batch, now=ws.now())
                 return False
             lock.raise_if_lost()
             with ws.store.write() as tx:

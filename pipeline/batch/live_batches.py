@@ -12,7 +12,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pipeline.batch import budget, ingest
-from pipeline.batch.batch_files import OpenLiveBatch, part_path, seal_replies, store_trial_outcomes
+from pipeline.batch.batch_files import (
+    OpenLiveBatch,
+    calls_path,
+    part_path,
+    seal_replies,
+    store_trial_outcomes,
+)
 from pipeline.batch.batch_plan import Selection, StopReason
 from pipeline.batch.ingest import RowOutcome
 from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport, RunPolicy
@@ -174,6 +180,7 @@ class LiveBatches:
         try:
             open_batch.close()
             self._record_calls(open_batch)
+            calls_path(self.ws.data, open_batch.number).unlink(missing_ok=True)
             if self.mode is Mode.TRIAL:
                 store_trial_outcomes(
                     self.ws,

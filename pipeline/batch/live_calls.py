@@ -146,17 +146,18 @@ class LiveCalls:
         Raises:
             LockLostError: Another process took over the batch; the call was not made.
             CancelledError: The call was cancelled.
-            ConfigurationError: The reply could not be written to the file.
+            ConfigurationError: The number of calls or the reply could not be written to its file.
         """
         ws = self._ws
         started_at = ws.monotonic()
         try:
             await asyncio.to_thread(call.batch.lock.raise_if_lost)
-        except LockLostError:
+            # The call is counted before it is sent, so a killed process hides no paid call.
+            call.batch.count_calls(1)
+        except (LockLostError, errors.ConfigurationError):
             self._throttle.rate_limiter.withdraw(started_call)
             raise
 
-        call.batch.calls += 1
         self._report.calls += 1
         try:
             reply = await self._send(requests.parse_request(call.request.line))
@@ -252,7 +253,7 @@ class LiveCalls:
         """
         is_unpaid = isinstance(error, errors.RefusedError | errors.NotSentError)
         if is_unpaid or error.code == OVERLOADED_CODE:
-            call.batch.calls -= 1
+            call.batch.count_calls(-1)
         if isinstance(error, errors.ThrottledError | errors.NotSentError):
             self._throttle.rate_limiter.withdraw(started_call)
 
@@ -299,7 +300,7 @@ class LiveCalls:
                 "status": error.status,
             }
             # The line of the refusal counts as the reply to a call.
-            call.batch.calls += 1
+            call.batch.count_calls(1)
             call.batch.append_reply(
                 requests.make_result_line(call.request.line, error=error_document),
             )

@@ -125,6 +125,10 @@ class SchemaRefusedError(RefusedError):
     exit_code = 3
 
 
+class UploadTypeRefusedError(RefusedError):
+    """The API refuses the MIME type of an uploaded file, as it does at times."""
+
+
 class MissingError(RefusedError):
     """The named thing does not exist or belongs to another project (403, 404).
 

@@ -4,6 +4,7 @@
 `remote_state` maps every state of the SDK, and any unknown state.
 """
 
+import re
 from enum import StrEnum
 
 # The service tier of a call that requests no tier.
@@ -137,14 +138,26 @@ def is_unsupported(reason: str) -> bool:
 
 # Between the reason why a row is parked and its last failure.
 LAST_FAILURE_INTRODUCTION = "; last: "
-# The most frequent code of a failure, and its words.
-_INVALID_CODE = "does-not-validate"
-_INVALID_WORDS = "invalid answer"
+# The codes with which reasons are stored, in words for people. Other codes are words already.
+_WORDS_BY_CODE = {
+    "does-not-validate": "invalid answer",
+    "does-not-parse": "answer is not JSON",
+    "different-answers": "two different valid answers",
+    "max-tokens": "answer cut at the token limit",
+    "max-tokens-empty": "no answer within the token limit",
+    "prompt-blocked": "request blocked by Gemini",
+    "bad-finish": "answer not finished by Gemini",
+    "no-candidates": "reply without an answer",
+    "no-response": "line without a reply",
+    "error-line": "error of Gemini",
+}
+# A code is the first word of a reason, or of the last failure of a parked row.
+_CODE_PATTERN = re.compile(rf"(^|{LAST_FAILURE_INTRODUCTION})({'|'.join(_WORDS_BY_CODE)})(?![\w-])")
 
 
 def describe_reason(reason: str) -> str:
     """Return a stored reason of a failed request or row in words for people."""
-    return reason.replace(_INVALID_CODE, _INVALID_WORDS)
+    return _CODE_PATTERN.sub(lambda match: f"{match[1]}{_WORDS_BY_CODE[match[2]]}", reason)
 
 
 class Outcome(StrEnum):

@@ -21,6 +21,7 @@ from pipeline.core.text import neutralize_tags
 from pipeline.gemini import decisions, responses
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.responses import ParsedReply
+from pipeline.gemini.result_file import read_line_key
 from pipeline.gemini.usage import Usage
 from pipeline.store.confidences import FieldConfidence
 
@@ -213,11 +214,11 @@ def read_judgements(
     """Return a judgement for each request that has a result line, in the order of the results.
 
     Of several result lines with the same key only the first counts. Result lines with unknown keys
-    are ignored. A reply that does not answer each question gets the outcome INVALID. A failed
-    request keeps its own outcome and has no probabilities.
+    and lines that a power cut damaged are ignored. A reply that does not answer each question gets
+    the outcome INVALID. A failed request keeps its own outcome and has no probabilities.
 
     Raises:
-        ValueError: A line is not JSON.
+        ValueError: A request line is not JSON.
     """
     requests_by_key: dict[str, dict[str, Any]] = {}
     for line in request_lines:
@@ -226,8 +227,7 @@ def read_judgements(
 
     judgements = []
     for line in result_lines:
-        key = json.loads(line)["key"]
-        request = requests_by_key.pop(key, None)
+        request = requests_by_key.pop(read_line_key(line) or "", None)
         if request is not None:
             judgements.append(_read_judgement(request, line))
     return judgements

@@ -249,9 +249,12 @@ def validate_reply(
         raise
 
     left_out_values = 0
+    can_check = task.answers.can_check(row, input_hash=claim.input_hash)
     if answer is not None:
         answer, left_out_values = task.answers.limit(answer)
-        answer, invalid_reason = task.answers.validate(answer, row, input_hash=claim.input_hash)
+        # The input is compared above, because its hash may be that of a long text.
+        checked_row = row if can_check else None
+        answer, invalid_reason = task.answers.validate(answer, checked_row, input_hash="")
         if answer is None:
             reason = invalid_reason
 
@@ -264,8 +267,7 @@ def validate_reply(
         reply,
         dropped_value_count=left_out_values,
         confidences=confidences,
-        is_unchecked=task.answers.needs_row
-        and not task.answers.can_check(row, input_hash=claim.input_hash),
+        is_unchecked=task.answers.needs_row and not can_check,
     )
 
 

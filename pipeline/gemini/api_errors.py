@@ -23,6 +23,7 @@ from pipeline.core.errors import (
     SchemaRefusedError,
     ThrottledError,
     UnavailableError,
+    UploadTypeRefusedError,
 )
 from pipeline.core.redact import redact
 from pipeline.core.text import shorten, to_single_line
@@ -197,6 +198,7 @@ def build_refusal(
         - KeyRefusedError for a 429 that no waiting ends (no quota at all, no credit), for 401, and
           for 400 or 403 if they concern the key. A wrong key gives 400 on this API.
         - SchemaRefusedError for 400 if the schema is too large for the model.
+        - UploadTypeRefusedError for 400 if the type of an uploaded file is refused.
         - MissingError for 404, and for a 403 that does not concern the key.
         - UnavailableError for 408, 409, 499 and all codes that are not 4xx.
         - RefusedError itself for all others. Except UnavailableError, the classes above are its
@@ -295,10 +297,9 @@ def _build_bad_request_error(message: str, quoted_text: str, *, status: str) -> 
         return RefusedError(f"{message} ({THINKING_HINT})", code=400, status=status)
     if SCHEMA_PATTERN.search(quoted_text):
         return SchemaRefusedError(message, code=400, status=status)
-    # The API refuses the type of a request file only at times.
-    is_refused_type = "MIME type" in quoted_text and "to upload " in message
-    hint = RUN_LATER_HINT if is_refused_type else ""
-    return RefusedError(message, hint=hint, code=400, status=status)
+    if "MIME type" in quoted_text and "to upload " in message:
+        return UploadTypeRefusedError(message, hint=RUN_LATER_HINT, code=400, status=status)
+    return RefusedError(message, code=400, status=status)
 
 
 def _build_throttling_error(

@@ -26,8 +26,8 @@ from pipeline.core.errors import (
     IncompleteError,
     InconsistentError,
     MissingError,
-    RefusedError,
     UnavailableError,
+    UploadTypeRefusedError,
 )
 from pipeline.core.files import removed_on_error
 from pipeline.core.redact import Secret
@@ -200,8 +200,8 @@ class Client:
         for mime_type in UPLOAD_MIME_TYPES:
             try:
                 return self._call(send_file, action=action, timeout_s=timeout_s)
-            except RefusedError as error:
-                if "MIME type" not in error.message or mime_type == UPLOAD_MIME_TYPES[-1]:
+            except UploadTypeRefusedError:
+                if mime_type == UPLOAD_MIME_TYPES[-1]:
                     raise
         raise AssertionError("the last type returns or raises")
 

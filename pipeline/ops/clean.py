@@ -44,7 +44,7 @@ from pipeline.store import batches, marks, runs
 from pipeline.store.database import Connection, Store
 
 # Names of batch files and of their part files: number, kind, and the suffix of a part file.
-BATCH_FILE_NAME = re.compile(r"(\d{6,})-(requests|results|hashes)\.(?:jsonl(\..+)?|asked)")
+BATCH_FILE_NAME = re.compile(r"(\d{6,})-(requests|results|hashes)\.(?:jsonl(\..+)?|asked|calls)")
 
 
 @dataclass

@@ -56,7 +56,7 @@ def choose_next_command(
             of dead processes.
         is_waiting_for_quota: An unsent batch waits until submitted batches end.
         held_number: A batch of the task that is not ingested because its replies seem to belong to
-            other rows, if there is any.
+            other rows, and whose result was not downloaded again in vain, if there is any.
         waiting_move: A cancelled batch whose rows wait to be asked in another mode, if there is
             any.
         is_decided: Rows of this version, or all rows of earlier versions, were asked in the mode

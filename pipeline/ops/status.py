@@ -123,6 +123,11 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         )
         waiting_moves = list_waiting_moves(tx, task, ws.version)
         is_decided = has_decisions(tx, task.name, task.version_label)
+        held_numbers = (batch.number for batch in task_batches if batch.is_held)
+        held_number = next(
+            (number for number in held_numbers if not batches.has_same_result(tx, number)),
+            None,
+        )
 
     if task is not recorded_task:
         document["file_version"] = task.version_label
@@ -138,7 +143,6 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     is_decided |= task.prompt.is_closed and modes == {Mode.DECIDE}
 
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
-    held_numbers = [batch.number for batch in task_batches if batch.is_held]
     batch_counts = Counter(batch.state.value for batch in task_batches if not batch.is_held)
     batch_counts["stopped"] = sum(
         batch.task == task.name and batch.mode.claims_rows for batch in dead_batches
@@ -150,7 +154,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         counts,
         batch_counts,
         is_waiting_for_quota=is_waiting_for_quota,
-        held_number=held_numbers[0] if held_numbers else None,
+        held_number=held_number,
         waiting_move=waiting_moves[0] if waiting_moves else None,
         is_decided=is_decided,
     )

@@ -263,7 +263,7 @@ def _check_can_roll_back(
     versions = {summary.counts.version for summary in summaries}
     labels = {summary.counts.label for summary in summaries}
     used_versions = set(versions)
-    if task.rows.decision_version in versions and has_partial_answers(tx, task.name):
+    if has_partial_answers(tx, task.name, versions=versions):
         # Running requests about other fields need the decided fields.
         used_versions |= {counts.version for counts in answers.list_versions(tx, task.name)}
     open_batches = [

@@ -52,6 +52,7 @@ MAX_TIMED_REMOTE_BATCHES = 500
 # The end of a display name: the number of the try.
 _TRY_SUFFIX = re.compile(r"-t(\d{1,9})\Z")
 _ABSENT_REASON = "the list does not contain it"
+SAME_RESULT_REASON = "downloaded again: the same bytes"
 # Columns that are added up if the batches of a live run are combined.
 _SUMMED_COLUMNS = (
     "requests",
@@ -694,6 +695,17 @@ def replace_result(
         result_sha256=sealed_file.sha256,
         result_size=sealed_file.size,
     )
+
+
+def record_same_result(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
+    """Record that a repeated download of a result had the same bytes; the batch stays as it is."""
+    _record_event(tx, batch, reason=SAME_RESULT_REASON, now=now)
+
+
+def has_same_result(tx: Connection, number: int) -> bool:
+    """Return whether a repeated download was the last event of a batch, and had the same bytes."""
+    batch_events = workspace.events_of(tx, "batch", number)
+    return bool(batch_events) and batch_events[-1]["why"] == SAME_RESULT_REASON
 
 
 def _update_downloaded_batch(

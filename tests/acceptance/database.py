@@ -67,6 +67,14 @@ def _write_task_record(connection: Any, task: str, record: dict[str, Any]) -> No
     connection.execute(f"UPDATE findable_tasks SET {change} WHERE name = '{task}'")  # noqa: S608
 
 
+def forget_recorded_calls(workspace: Workspace) -> None:
+    """Set the calls of running batches to 0, as they are before the first second is over."""
+    with connect(workspace) as connection:
+        connection.execute(
+            "UPDATE findable_batches SET calls = 0, day = NULL WHERE state = 'asking'"
+        )
+
+
 def age_finished_batch(workspace: Workspace, batch: int) -> None:
     """Move the end of a batch at the API back by two days."""
     with connect(workspace) as connection:

@@ -660,6 +660,27 @@ def test_dry_run_counts_requests_without_decisions(served_tickets: Workspace) ->
     assert "asks `tone`, `is_urgent` for 1 request as closed questions" in output
 
 
+@pytest.mark.same_sql
+def test_other_fields_are_joined_with_the_decisions_of_a_former_model(tickets: Workspace) -> None:
+    """A batch is read with its decisions, though DECISION_MODEL was changed after it was sent."""
+    declare(tickets, MIXED_FIELDS, 6)
+    # The budget is too small for the other fields of all rows.
+    tickets.read_json("tag", mode="decide", budget="0.0001", code="any")
+    answered_count = 6 - tickets.status()["partly_answered"]
+    assert answered_count < 6
+    tickets.run_command("submit", BUDGET_PER_DAY="1")
+
+    # Without its decisions, the batch could not be read.
+    tickets.settings["DECISION_MODEL"] = "findable-local-decision-1"
+    version = f"tickets@1/{DECISION_MODEL}"
+    refused_run = tickets.run_command("rollback", version, code=2)
+    assert "not over; nothing was changed" in refused_run.stderr
+
+    tickets.run_commands("poll", "ingest")
+    assert tickets.state_counts() == {"answered": 6}
+    assert all(all(row.values()) for row in exported_confidences(tickets).values())
+
+
 def test_decided_fields_are_kept_while_a_batch_needs_them(
     served_tickets: Workspace, outside_server: Outside
 ) -> None:

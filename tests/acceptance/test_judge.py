@@ -320,6 +320,43 @@ def test_files_of_a_killed_judgement_lose_a_forgotten_row(
     assert {share["judged"] for share in report["supported"]} == {LETTER_COUNT - 1}
 
 
+def test_damaged_request_file_of_a_killed_judge_stops_only_its_task(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """Other tasks go on with a warning; `batch-cancel` ends the batch and counts its cost."""
+    with letters.start_command("judge", all=True, **ONE_BY_ONE) as running:
+        wait_for_decisions(outside_server, running, 3)
+        running.signal(signal.SIGKILL)
+        running.wait()
+    path = max(find_files_with(letters, "number 12 broke", "*-requests.jsonl"))
+    intact_bytes = path.read_bytes()
+    path.write_bytes(intact_bytes.replace(b"number 12", b"number 13"))
+    number = int(path.name[:6])
+
+    refused = letters.run_unchecked("judge", all=True)
+    assert refused.code == 5
+    assert str(path) in refused.stderr
+    assert f"batch-cancel {number}" in refused.stderr
+
+    letters.task = ""
+    letters.import_people(2)
+    others = letters.run_command("tag", mode="live", yes=True)
+    assert str(path) in others.stderr
+    assert letters.state_counts() == {"tagged": 2}
+    letters.task = "letters"
+
+    cancelled = letters.run_command("cancel", number, yes=True)
+    assert "given up" in cancelled.stdout
+    assert not find_files_with(letters, "number 13 broke", "*")
+    (batch_row,) = (
+        row for row in letters.read_json("costs", by="batch")["rows"] if row["batch"] == "judge"
+    )
+    assert batch_row["cost"] > 0
+    assert letters.run_command("doctor").code == 0
+    report = letters.read_json("judge", all=True)
+    assert report["judged"] == LETTER_COUNT
+
+
 def find_files_with(workspace: Workspace, text: str, pattern: str) -> list[Path]:
     """Return the files of batches that contain a text."""
     paths = (workspace.data / "batches").glob(pattern)

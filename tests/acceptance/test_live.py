@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.database import forget_recorded_calls
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import NO_FATE, Running
 from tests.acceptance.product import Workspace
@@ -106,6 +107,26 @@ def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
     assert file_bytes.count(b"\n") == 4
     assert workspace.state_counts() == {"tagged": 6}
     assert live_calls(api) == 5 + 6 - line_count
+
+
+def test_calls_that_a_kill_left_unrecorded_are_counted(workspace: Workspace, api: Engine) -> None:
+    """The call without a reply may be paid for, and all calls use the quota of the day."""
+    workspace.import_people(6)
+    api.script_fault("hang", nth=3, times=99, path=LIVE, args=HANGS)
+    kill_after_calls(workspace, api, "tag_live", call_count=3, CONCURRENCY=1)
+    api.clear_faults()
+    # The kill came before the calls of the last second were recorded.
+    forget_recorded_calls(workspace)
+
+    workspace.run_command("ingest")
+    (batch_row,) = workspace.read_json("costs", by="batch")["rows"]
+    assert (batch_row["calls"], batch_row["lost_calls"]) == (3, 1)
+    assert not list((workspace.data / "batches").glob("*-results.calls"))
+
+    refused = workspace.run_unchecked("tag_live", RPD=3)
+    assert (refused.code, live_calls(api)) == (4, 3), refused.stderr
+    workspace.run_command("tag_live")
+    assert workspace.state_counts() == {"tagged": 6}
 
 
 def test_rollback_counts_the_replies_of_a_killed_run(workspace: Workspace, api: Engine) -> None:

@@ -16,6 +16,7 @@ from pipeline.core.errors import (
     MissingError,
     RefusedError,
     UnavailableError,
+    UploadTypeRefusedError,
 )
 from pipeline.core.states import RemoteState
 from pipeline.gemini.client import Client
@@ -287,7 +288,7 @@ def test_a_refused_upload_shows_googles_message(
         return Answer(refusal, code=400)
 
     script.reply = reply
-    with pytest.raises(RefusedError, match="Unsupported MIME type") as raised:
+    with pytest.raises(UploadTypeRefusedError, match="Unsupported MIME type") as raised:
         client.upload(path, display_name="w", sha256=hashlib.sha256(b"hello").hexdigest(), size=5)
     assert "again later" in raised.value.hint
     assert len(script.requests) == 4 * (1 + hidden)

@@ -117,8 +117,10 @@ def test_reply_without_each_answer_gives_no_probability(
 
 
 def test_unknown_and_repeated_results_are_ignored() -> None:
-    """The first line of a key counts."""
+    """The first line of a key counts; lines that a power cut damaged have no key."""
     results = [
+        b"\0" * 20,
+        b"[1]",
         make_result({"tone": 0.8}, key="letters/r2"),
         make_result({"tone": 0.8}),
         make_result({"tone": 0.1}),

@@ -1,0 +1,26 @@
+"""Stored reasons of failures are printed in words."""
+
+import pytest
+
+from pipeline.core.states import describe_reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("does-not-validate: tone: no", "invalid answer: tone: no"),
+        ("max-tokens", "answer cut at the token limit"),
+        ("max-tokens-empty (MAX_TOKENS)", "no answer within the token limit (MAX_TOKENS)"),
+        (
+            "it failed 2 times; last: bad-finish (LANGUAGE)",
+            "it failed 2 times; last: answer not finished by Gemini (LANGUAGE)",
+        ),
+        ("blocked (SAFETY)", "blocked (SAFETY)"),
+        # The text of a row or of a model is not changed.
+        ("error 3: max-tokens is too large", "error 3: max-tokens is too large"),
+        ("max-tokens-other", "max-tokens-other"),
+    ],
+)
+def test_codes_become_words(reason: str, words: str) -> None:
+    """Only a code at the start of a reason, or of the last failure, is replaced."""
+    assert describe_reason(reason) == words
