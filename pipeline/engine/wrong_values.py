@@ -119,7 +119,9 @@ def describe_unknown_choice(
         for operand in comparison.values:
             if choices and isinstance(operand, str) and operand.casefold() not in folded_choices:
                 suggestion = suggest_similar(operand, choices, is_quoted=True)
-                suggestion = suggestion or f"its choices are {join_first(choices, MAX_LISTED_VALUES)}"
+                suggestion = (
+                    suggestion or f"its choices are {join_first(choices, MAX_LISTED_VALUES)}"
+                )
                 return f"{operand!r} is not a choice of {field.name}; {suggestion}"
     return ""
 
