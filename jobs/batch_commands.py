@@ -239,8 +239,7 @@ def batch_poll(
         if not held_batches.replace_held_result(ws, held_batch):
             message = "the API sent the same bytes again, so it is still held"
             next_command = labels.command("status")
-            ways_out = held_batches.describe_ways_out(held_batch, labels, can_download=False)
-            next_hint = f"Next: {ways_out}"
+            next_hint = f"Next: {held_batches.describe_ways_out(held_batch, labels)}"
         return CommandReport(
             {"batch": held_batch, "said": message, "next": str(next_command)},
             f"batch {held_batch}: {message}. {next_hint}",
@@ -392,8 +391,14 @@ def _ingest_output(summary: IngestSummary) -> list[Output]:
     rows = []
     for anomaly in summary.anomalies:
         examples = [f"{name} {text}".strip()[:MAX_EXAMPLE_CHARS] for name, text in anomaly.examples]
-        reason = describe_reason(anomaly.reason)
-        rows.append((anomaly.outcome, anomaly.count, reason, "; ".join(examples)))
+        rows.append(
+            (
+                anomaly.outcome,
+                anomaly.count,
+                describe_reason(anomaly.reason),
+                "; ".join(examples),
+            )
+        )
     if rows:
         output.append(TextTable(("outcome", "count", "reason", "examples"), rows))
     return output

@@ -36,7 +36,6 @@ from pipeline.engine.judge_questions import Judgement, read_judgements
 from pipeline.engine.request_outcomes import Provenance, provenance_of
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
-from pipeline.gemini.decisions import parse_yes_no_reply
 from pipeline.gemini.responses import ParsedReply, ResponseParser
 from pipeline.store import batches, claims
 from pipeline.store.batches import BatchRow
@@ -47,21 +46,10 @@ from pipeline.store.locks import Lock, LockLostError, Locks
 
 T = TypeVar("T")
 BATCHES_FOLDER = "batches"
+# The length of a file with this suffix is the number of calls of a live batch.
+CALLS_SUFFIX = ".calls"
 # A command tries again this often if another process changes the rows of a batch meanwhile.
 MAX_TRIES = 3
-
-
-class UnreadableJudgementsError(InconsistentError):
-    """The replies of a judging batch cannot be read without its request file."""
-
-    def __init__(self, number: int, reason: str) -> None:
-        super().__init__(
-            f"{reason}; without them, the probabilities that `judge` paid for cannot be stored",
-            hint=HintTemplate(
-                "put this file back from a backup, or type `{}` to give up the probabilities",
-                CommandHint("batch-cancel", batch=number),
-            ),
-        )
 
 
 def request_path(data: Path, number: int) -> Path:
@@ -77,11 +65,6 @@ def result_path(data: Path, number: int) -> Path:
 def part_path(data: Path, number: int) -> Path:
     """Return the path of a live batch's replies before they are sealed as its result file."""
     return result_path(data, number).with_suffix(".asked")
-
-
-def calls_path(data: Path, number: int) -> Path:
-    """Return the path of the file whose length is the number of calls of a live batch."""
-    return result_path(data, number).with_suffix(".calls")
 
 
 def sealed_request(data: Path, batch: BatchRow) -> Path:
@@ -162,9 +145,8 @@ class OpenLiveBatch:
     lock: Lock
     # The file of the replies, which always ends with a whole line.
     path: Path
-    # Descriptors of this file and of the calls file, -1 after `close`.
+    # Descriptor of the file, -1 after `close`.
     descriptor: int = field(init=False)
-    calls_descriptor: int = field(init=False)
     # Bytes of whole lines in the file.
     file_bytes: int = 0
     # Calls that may have been paid for.
@@ -178,26 +160,28 @@ class OpenLiveBatch:
 
     def __post_init__(self) -> None:
         """Create an empty file for the replies, and an empty calls file."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        self.descriptor = os.open(self.path, flags, 0o644)
-        self.calls_descriptor = os.open(self.path.with_suffix(".calls"), flags, 0o644)
+        self.descriptor = os.open(
+            self.path,
+            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
+            0o644,
+        )
+        self.path.with_suffix(CALLS_SUFFIX).write_bytes(b"")
 
-    def count_calls(self, change: int) -> None:
-        """Add to the number of calls, here and in the calls file, which is not synced to disk.
+    def count_call(self) -> None:
+        """Count a call, here and in the calls file, whose length becomes the number of calls.
 
-        The kernel keeps the length of the file if this process is killed.
-
-        Args:
-            change: 1 before a call, -1 for a call that was certainly not paid for.
+        The file is not synced to disk, but the kernel keeps its length if this process is killed.
+        A call that turns out to be unpaid stays counted in the file until the next call.
 
         Raises:
-            ConfigurationError: The file could not be changed; the number is as before.
+            ConfigurationError: The file could not be changed; the call is not counted.
         """
+        path = self.path.with_suffix(CALLS_SUFFIX)
         try:
-            os.ftruncate(self.calls_descriptor, self.calls + change)
+            os.truncate(path, self.calls + 1)
         except OSError as error:
-            raise _make_write_error(self.path.with_suffix(".calls"), error) from error
-        self.calls += change
+            raise _make_write_error(path, error) from error
+        self.calls += 1
 
     def append_reply(self, line: bytes) -> None:
         """Append one reply to the reply file without syncing it to disk.
@@ -221,13 +205,11 @@ class OpenLiveBatch:
         self.file_bytes += len(line)
 
     def close(self) -> None:
-        """Close both files. A second call does nothing."""
-        descriptors = (self.descriptor, self.calls_descriptor)
+        """Close the file of the replies. A second call does nothing."""
+        descriptor = self.descriptor
         self.descriptor = -1
-        self.calls_descriptor = -1
-        for descriptor in descriptors:
-            if descriptor >= 0:
-                os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _make_write_error(path: Path, error: OSError) -> ConfigurationError:
@@ -238,23 +220,21 @@ def _make_write_error(path: Path, error: OSError) -> ConfigurationError:
     )
 
 
-def _record_dead_calls(ws: WorkspaceSession, batch: BatchRow) -> None:
+def record_dead_calls(ws: WorkspaceSession, batch: BatchRow) -> None:
     """Store how many calls a dead process made for a batch, and delete its calls file.
 
     The database lacks the calls after its last record, which was made once a second. They count
     for the day of the last record, or else for the day on which the batch began. The caller has the
     lock of the batch.
     """
-    path = calls_path(ws.data, batch.number)
-    if not path.exists():
-        return
-    calls = path.stat().st_size
+    path = part_path(ws.data, batch.number).with_suffix(CALLS_SUFFIX)
+    calls = path.stat().st_size if path.exists() else 0
     if calls > batch.calls:
         day = batch.day or quota_day(batch.submitted_at or ws.now()).isoformat()
         with ws.store.write() as tx:
             batches.update_batch_columns(tx, batch.number, day=day, calls=calls)
     # The number is committed, so it is safe from a kill between this and the seal.
-    path.unlink()
+    path.unlink(missing_ok=True)
 
 
 def seal_replies(
@@ -309,7 +289,8 @@ def store_trial_outcomes(
 
     A trial tests a prompt: its answers are not stored. The batch moves from asking to ingested.
     Requests without a reply count as missing. If the batch is in another state, only its files are
-    deleted. The caller has the lock of the batch.
+    deleted. The caller has the lock of the batch. A judging batch that is given up ends like a
+    trial: without its probabilities.
 
     Args:
         patience_s: The longest wait for another writer of the database; None means the default of
@@ -319,22 +300,22 @@ def store_trial_outcomes(
         UnavailableError: Another process wrote to the database for the whole time. Nothing was
             stored, and no file was deleted.
     """
+    replies_path = part_path(ws.data, number)
     trial = ws.store.query(batches.get_batch, number)
     model = provenance_of(trial, settings=ws.settings).model
     # Without the file of its task, the replies to a dead trial count at their estimate.
     parse_response: ResponseParser = responses.parse_response
     with contextlib.suppress(FindableError):
         parse_response = choose_response_parser(ws.find_task(trial.task), model)
-    replies = _read_replies(part_path(ws.data, number), parse_response)
+    replies = []
+    if replies_path.exists():
+        _cut_to_whole_lines(replies_path)
+        replies = [
+            responses.parse_result_line(line, parse_response)
+            for _, line in files.read_lines(replies_path)
+        ]
+
     _end_without_answers(ws, trial, replies, patience_s=patience_s)
-
-
-def _read_replies(path: Path, parse_response: ResponseParser) -> list[ParsedReply]:
-    """Return the replies in a reply file; none without the file. An incomplete line is deleted."""
-    if not path.exists():
-        return []
-    _cut_to_whole_lines(path)
-    return [responses.parse_result_line(line, parse_response) for _, line in files.read_lines(path)]
 
 
 def _end_without_answers(
@@ -419,7 +400,7 @@ def store_judgements(
         without a reply are not in the mapping. It is empty if the batch was in another state.
 
     Raises:
-        UnreadableJudgementsError: The request file is missing or was changed.
+        InconsistentError: The request file is missing or was changed.
         UnavailableError: Another process wrote to the database for the whole time.
     """
     batch = ws.store.query(batches.get_batch, number)
@@ -433,40 +414,28 @@ def store_judgements(
     return {judgement.row_id: judgement.failure_reason for judgement in judgements}
 
 
-def give_up_judgements(ws: WorkspaceSession, number: int) -> None:
-    """End a judging batch of a dead process without its probabilities; its cost is stored.
-
-    Deletes its request file, which may be damaged, and its reply file. The caller has the lock of
-    the batch. If this process is killed before the end, another call completes it.
-    """
-    batch = ws.store.query(batches.get_batch, number)
-    _record_dead_calls(ws, batch)
-    batch = ws.store.query(batches.get_batch, number)
-    replies = _read_replies(part_path(ws.data, number), parse_yes_no_reply)
-    sealed_request(ws.data, batch).unlink(missing_ok=True)
-    _end_without_answers(ws, batch, replies, patience_s=None)
-
-
 def _read_judgements(data: Path, batch: BatchRow) -> list[Judgement]:
     """Return the judgements in the reply file of a judging batch, in the order of their arrival.
 
     An incomplete last line is deleted from the file. Without a reply file the list is empty.
 
     Raises:
-        UnreadableJudgementsError: The request file is missing or was changed.
+        InconsistentError: The request file is missing or was changed.
     """
     replies_path = part_path(data, batch.number)
     if not replies_path.exists():
         return []
     _cut_to_whole_lines(replies_path)
-    try:
-        verified_path = files.verify_sealed_file(
-            sealed_request(data, batch),
-            sha256=batch.request_sha256,
-            file_label=f"the requests of batch {batch.number}",
-        )
-    except InconsistentError as error:
-        raise UnreadableJudgementsError(batch.number, error.message) from error
+    verified_path = files.verify_sealed_file(
+        sealed_request(data, batch),
+        sha256=batch.request_sha256,
+        file_label=f"the requests of batch {batch.number}",
+        hint=HintTemplate(
+            "put this file back from a backup, so that the probabilities that `judge` paid for can "
+            "be stored; `{}` gives them up",
+            CommandHint("batch-cancel", batch=batch.number),
+        ),
+    )
     request_lines = (line for _, line in files.read_lines(verified_path))
     result_lines = (line for _, line in files.read_lines(replies_path))
     return read_judgements(request_lines, result_lines)
@@ -515,38 +484,30 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
     cannot be read. For a batch of another task this is a warning.
 
     Raises:
-        UnreadableJudgementsError: The task in use has such a judging batch. The other batches were
-            ended.
+        InconsistentError: A judging batch of the task in use has such a file. Batches of this task
+            may not be ended, all others are.
     """
-    task_error: UnreadableJudgementsError | None = None
-    for batch in find_dead_batches(ws.store, ws.locks):
+    dead_batches = find_dead_batches(ws.store, ws.locks)
+    for batch in sorted(dead_batches, key=lambda dead: dead.task == ws.task.name):
         with (
             contextlib.suppress(StateConflictError),
             ws.locks.try_lock(lock_of(batch.number)) as lock,
         ):
             if lock is None:
                 continue
-            _record_dead_calls(ws, batch)
+            record_dead_calls(ws, batch)
             if batch.mode is Mode.TRIAL:
                 store_trial_outcomes(ws, batch.number)
             elif batch.mode is Mode.JUDGE:
                 try:
                     store_judgements(ws, batch.number)
-                except UnreadableJudgementsError as error:
-                    if batch.task == ws.task.name:
-                        task_error = error
-                    else:
-                        ws.display.warn(f"{error.message}; {error.hint}")
+                except InconsistentError as error:
+                    if batch.task == ws.task.name or isinstance(error, StateConflictError):
+                        raise
+                    ws.display.warn(f"{error.message}; {error.hint}")
             else:
                 seal_replies(ws.data, ws.store, ws.now, batch.number)
 
-    _remove_leftover_files(ws)
-    if task_error is not None:
-        raise task_error
-
-
-def _remove_leftover_files(ws: WorkspaceSession) -> None:
-    """Delete the files of trials and judging batches whose process died after it ended them."""
     leftover_names = {path.name for path in (ws.data / BATCHES_FOLDER).glob("*-results.asked")}
     if not leftover_names:
         return

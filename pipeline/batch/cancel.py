@@ -16,11 +16,12 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.batch.batch_files import (
-    give_up_judgements,
     lock_of,
+    record_dead_calls,
     retry_on_conflict,
     sealed_request,
     sealed_result,
+    store_trial_outcomes,
 )
 from pipeline.batch.cancel_reasons import CANCELLED_BEFORE_SENT, CANCELLED_BY_USER
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_message
@@ -102,10 +103,12 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
         )
         return _give_up(ws, batch, reason=f"given up: {batch.held}")
 
-    has_request = files.is_sealed(sealed_request(ws.data, batch), batch.request_sha256)
-    is_judging = batch.state is BatchState.ASKING and batch.mode is Mode.JUDGE
-    if is_judging and not has_request:
-        return _give_up_judgements(ws, number)
+    if (
+        batch.state is BatchState.ASKING
+        and batch.mode is Mode.JUDGE
+        and not files.is_sealed(sealed_request(ws.data, batch), batch.request_sha256)
+    ):
+        return _give_up_judgements(ws, batch)
 
     if batch.state is not BatchState.SUBMITTED:
         raise InputError(
@@ -236,8 +239,10 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
     )
 
 
-def _give_up_judgements(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
+def _give_up_judgements(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandHint]:
     """End a judging batch whose replies cannot be read without its request file.
+
+    If this process is killed, the same command continues.
 
     Returns:
         The result in words, and the next command.
@@ -246,18 +251,21 @@ def _give_up_judgements(ws: WorkspaceSession, number: int) -> tuple[str, Command
         InputError: A person did not confirm.
         RemoteError: The process of the batch is running.
     """
-    with ws.locks.try_lock(lock_of(number)) as lock:
+    with ws.locks.try_lock(lock_of(batch.number)) as lock:
         if lock is None:
+            holder = ws.locks.describe_holder(lock_of(batch.number))
             raise RemoteError(
-                f"batch {number}: {ws.locks.describe_holder(lock_of(number))}; nothing was changed",
+                f"batch {batch.number}: {holder}; nothing was changed",
                 hint="run the command again when `judge` has ended",
             )
         ws.confirm(
-            f"the request file of batch {number} is lost or damaged; a copy from a backup lets the "
-            "next command store the probabilities that are paid for. Delete the request file and "
-            "these probabilities, so that their answers can be judged and paid for again?",
+            f"the request file of batch {batch.number} is lost or damaged; a copy from a backup "
+            "lets the next command store the probabilities that are paid for. Delete the request "
+            "file and these probabilities, so that their answers can be judged and paid for again?",
         )
-        give_up_judgements(ws, number)
+        record_dead_calls(ws, batch)
+        sealed_request(ws.data, batch).unlink(missing_ok=True)
+        store_trial_outcomes(ws, batch.number)
     return "given up; its cost is counted", ws.task.labels.command("judge")
 
 

@@ -49,26 +49,14 @@ class HeldBatchError(InconsistentError):
         )
 
 
-def describe_ways_out(
-    number: int, labels: TaskLabels, *, can_download: bool = True
-) -> HintTemplate:
-    """Return the commands that end the hold of a batch, in words.
-
-    Args:
-        can_download: Name the repeated download of the result, too.
-    """
-    download_text = ""
-    commands = [
+def describe_ways_out(number: int, labels: TaskLabels) -> HintTemplate:
+    """Return the commands that end the hold of a batch, in words."""
+    return HintTemplate(
+        "`{}` downloads the result again, `{}` lets its rows be asked again, "
+        "`{}` stores the replies as they are",
+        labels.command("batch-poll", again=number),
         labels.command("batch-cancel", batch=number),
         labels.command("batch-ingest", accept=number),
-    ]
-    if can_download:
-        download_text = "`{}` downloads the result again, "
-        commands.insert(0, labels.command("batch-poll", again=number))
-    return HintTemplate(
-        f"{download_text}`{{}}` lets its rows be asked again, "
-        "`{}` stores the replies as they are",
-        *commands,
     )
 
 

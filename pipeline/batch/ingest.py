@@ -56,7 +56,7 @@ from pipeline.store import answer_counts, answers, batches, claims, marks
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
-from pipeline.store.partial_answers import PartialAnswer, read_partial_answers_of_batch
+from pipeline.store.partial_answers import PartialAnswer, read_partial_answers
 
 # Requests in one transaction. Other writers wait about 40 ms for it.
 PAGE_REQUESTS = 2500
@@ -404,11 +404,14 @@ class _BatchIngest:
         """Return the decided fields of a page's inputs by input hash, if the task is mixed."""
         if model.kind == "decide" or not is_mixed(self.task):
             return {}
+        label = self.batch.extractor.partition("/")[0]
         return self.ws.store.query(
-            read_partial_answers_of_batch,
-            self.batch,
-            self.task.rows.decision_version.partition("/")[2],
+            read_partial_answers,
+            self.batch.task,
+            f"{label}/{self.task.rows.decision_version.partition('/')[2]}",
+            self.batch.fingerprint,
             [claim.input_hash for claim in page],
+            asked_at=self.batch.created_at,
         )
 
     def _store_page(

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from pipeline.batch import budget, ingest
 from pipeline.batch.batch_files import (
+    CALLS_SUFFIX,
     OpenLiveBatch,
-    calls_path,
     part_path,
     seal_replies,
     store_trial_outcomes,
@@ -180,7 +180,7 @@ class LiveBatches:
         try:
             open_batch.close()
             self._record_calls(open_batch)
-            calls_path(self.ws.data, open_batch.number).unlink(missing_ok=True)
+            open_batch.path.with_suffix(CALLS_SUFFIX).unlink(missing_ok=True)
             if self.mode is Mode.TRIAL:
                 store_trial_outcomes(
                     self.ws,

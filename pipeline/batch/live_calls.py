@@ -153,7 +153,7 @@ class LiveCalls:
         try:
             await asyncio.to_thread(call.batch.lock.raise_if_lost)
             # The call is counted before it is sent, so a killed process hides no paid call.
-            call.batch.count_calls(1)
+            call.batch.count_call()
         except (LockLostError, errors.ConfigurationError):
             self._throttle.rate_limiter.withdraw(started_call)
             raise
@@ -253,7 +253,7 @@ class LiveCalls:
         """
         is_unpaid = isinstance(error, errors.RefusedError | errors.NotSentError)
         if is_unpaid or error.code == OVERLOADED_CODE:
-            call.batch.count_calls(-1)
+            call.batch.calls -= 1
         if isinstance(error, errors.ThrottledError | errors.NotSentError):
             self._throttle.rate_limiter.withdraw(started_call)
 
@@ -300,7 +300,7 @@ class LiveCalls:
                 "status": error.status,
             }
             # The line of the refusal counts as the reply to a call.
-            call.batch.count_calls(1)
+            call.batch.count_call()
             call.batch.append_reply(
                 requests.make_result_line(call.request.line, error=error_document),
             )

@@ -253,8 +253,9 @@ def validate_reply(
     if answer is not None:
         answer, left_out_values = task.answers.limit(answer)
         # The input is compared above, because its hash may be that of a long text.
-        checked_row = row if can_check else None
-        answer, invalid_reason = task.answers.validate(answer, checked_row, input_hash="")
+        answer, invalid_reason = task.answers.validate(
+            answer, row if can_check else None, input_hash=""
+        )
         if answer is None:
             reason = invalid_reason
 

@@ -497,9 +497,7 @@ class TaskAnswers(ABC):
 
     def can_check(self, row: Any, *, input_hash: str) -> bool:
         """Return whether a row exists and has the input of the request; see `validate`."""
-        if row is None or not input_hash:
-            return row is not None
-        return input_hash == self.rows.input_hash(row)
+        return row is not None and (not input_hash or input_hash == self.rows.input_hash(row))
 
     def check_against_row(
         self,

@@ -705,7 +705,7 @@ def record_same_result(tx: Connection, batch: BatchRow, *, now: datetime) -> Non
 def has_same_result(tx: Connection, number: int) -> bool:
     """Return whether a repeated download was the last event of a batch, and had the same bytes."""
     batch_events = workspace.events_of(tx, "batch", number)
-    return bool(batch_events) and batch_events[-1]["why"] == SAME_RESULT_REASON
+    return [event["why"] for event in batch_events[-1:]] == [SAME_RESULT_REASON]
 
 
 def _update_downloaded_batch(

@@ -7,7 +7,7 @@ and to an input, so it never counts for a row whose input changed. It stays stor
 answer, for later requests about the same input.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select
 
 from pipeline.store.confidences import FieldConfidence, decode_confidences, encode_confidences
 from pipeline.store.database import change_matching, has_row, run_many, select_matching
-from pipeline.store.schema import BatchRow, partial_answers
+from pipeline.store.schema import partial_answers
 
 
 class PartialAnswer(NamedTuple):
@@ -82,59 +82,33 @@ def read_partial_answers(
     version: str,
     fingerprint: str | None,
     hashes: Sequence[str],
+    *,
+    asked_at: datetime | None = None,
 ) -> dict[str, PartialAnswer]:
     """Return the partial answers to some inputs, by input hash.
 
     Args:
         version: The version that decided, `task@n/model`.
         fingerprint: The declaration that was asked.
+        asked_at: The time at which the other fields were asked, by whatever setting of the decision
+            model. Partial answers of all models are then returned. Of several for an input, that of
+            an earlier time is preferred, then that of `version`, then the newest.
     """
-    return _read_by_hash(tx, _is_of_version(task, version, fingerprint), hashes)
-
-
-def read_partial_answers_of_batch(
-    tx: Connection,
-    batch: BatchRow,
-    decision_model: str,
-    hashes: Sequence[str],
-) -> dict[str, PartialAnswer]:
-    """Return the partial answers that may complete the replies of a batch, by input hash.
-
-    Any decision model may have decided, because the setting may have changed since the batch was
-    prepared. Of several decisions about an input, an earlier one than the batch is preferred, then
-    that of the named model, then the newest.
-
-    Args:
-        decision_model: The model of the settings.
-    """
-    label = batch.version.partition("/")[0]
-    condition = and_(
-        partial_answers.c.task == batch.task,
-        partial_answers.c.extractor.startswith(f"{label}/", autoescape=True),
-        partial_answers.c.fingerprint.is_not_distinct_from(batch.fingerprint),
+    query = select(partial_answers).where(
+        partial_answers.c.task == task,
+        partial_answers.c.extractor.startswith(f"{version.partition('/')[0]}/", autoescape=True),
+        partial_answers.c.fingerprint.is_not_distinct_from(fingerprint),
     )
-
-    def rank(row: Any) -> tuple[bool, bool, datetime]:
-        is_of_model = row.extractor == f"{label}/{decision_model}"
-        return (row.at <= batch.created_at, is_of_model, row.at)
-
-    return _read_by_hash(tx, condition, hashes, rank=rank)
-
-
-def _read_by_hash(
-    tx: Connection,
-    condition: ColumnElement[bool],
-    hashes: Sequence[str],
-    *,
-    rank: Callable[[Any], Any] = lambda _row: 0,
-) -> dict[str, PartialAnswer]:
-    """Return the partial answers to some inputs that meet a condition, by input hash.
-
-    Args:
-        rank: Of several partial answers to an input, the one of the highest rank is returned.
-    """
-    query = select(partial_answers).where(condition)
-    rows = select_matching(tx, query, partial_answers.c.input_hash, hashes)
+    if asked_at is None:
+        query = query.where(partial_answers.c.extractor == version)
+    rows = sorted(
+        select_matching(tx, query, partial_answers.c.input_hash, hashes),
+        key=lambda row: (
+            asked_at is not None and row.at <= asked_at,
+            row.extractor == version,
+            row.at,
+        ),
+    )
     return {
         row.input_hash: PartialAnswer(
             row.item_id,
@@ -142,7 +116,7 @@ def _read_by_hash(
             row.answer,
             decode_confidences(row.confidences),
         )
-        for row in sorted(rows, key=rank)
+        for row in rows
     }
 
 
