@@ -404,7 +404,7 @@ class _BatchIngest:
         """Return the decided fields of a page's inputs by input hash, if the task is mixed."""
         if model.kind == "decide" or not is_mixed(self.task):
             return {}
-        label = self.batch.extractor.partition("/")[0]
+        label = self.batch.version.partition("/")[0]
         return self.ws.store.query(
             read_partial_answers,
             self.batch.task,
