@@ -189,8 +189,7 @@ def _submit_message(ws: WorkspaceSession, report: submit.SubmitReport) -> str:
     labels = ws.task.labels
     if not report.plan.items and not report.sent:
         waiting_moves = ws.store.query(move.list_waiting_moves, ws.task, ws.extractor)
-        if waiting_moves:
-            waiting_move = waiting_moves[0]
+        for waiting_move in waiting_moves[:1]:
             rows = plural(waiting_move.row_count, labels.singular, labels.plural)
             return (
                 f"nothing to submit: {rows} of batch {waiting_move.batch_number} wait to be asked "
