@@ -146,14 +146,11 @@ def _link_to(command: str, task: str) -> Markup:
     if command not in _PLACES:
         return escape(_label_of(command))
     label, path, fragment = _PLACES[command]
-    address = path
+    query = ""
     if task:
-        query = urlencode({"task": task})
-        separator = "?"
-        if "?" in path:
-            separator = "&"
-        address = f"{path}{separator}{query}"
-    return Markup('<a href="{}{}">{}</a>').format(address, fragment, label)
+        separator = "&" if "?" in path else "?"
+        query = f"{separator}{urlencode({'task': task})}"
+    return Markup('<a href="{}{}{}">{}</a>').format(path, query, fragment, label)
 
 
 def _spans_to_html(text: str) -> Markup:

@@ -104,12 +104,11 @@ def guess_columns(
     likely_keys = _list_likely_keys(key_candidates)
     if resolved_choice.key:
         key = resolved_choice.key
-        key_note, has_faulty_key = _describe_chosen_key(key, key_candidates, rows)
+        key_note = ""
     else:
         # A single row without a key makes a query fail.
         may_be_blank = not isinstance(rows, QuerySource)
         key, key_note = _choose_key(likely_keys, rows, may_be_blank=may_be_blank)
-        has_faulty_key = False
 
     text_columns = [name for name, kind in columns.items() if kind == "text"]
     images = [name for name in text_columns if name != key and _are_images(cells[name])]
@@ -134,26 +133,19 @@ def guess_columns(
         for name in key_candidates
         if name not in {*likely_keys, main} and _is_short_and_unique(cells[name])
     ]
-    if has_faulty_key:
-        other_names = [name for name in (*likely_keys, *unlikely_keys) if name not in {key, main}]
-        other_key, _ = _choose_key(other_names[:MAX_CHECKED_KEYS], rows, may_be_blank=False)
-        if other_key != HASH_KEY:
-            key_note += (
-                f"; {OptionHint(key=other_key)} has a value in every row, and no value twice"
-            )
-    if key == HASH_KEY and not resolved_choice.key:
+    if resolved_choice.key:
+        other_keys = [name for name in (*likely_keys, *unlikely_keys) if name not in {key, main}]
+        key_note = _describe_chosen_key(key, key_candidates, rows, other_keys=other_keys)
+    elif key == HASH_KEY:
         key, unlikely_key_note = _choose_key(unlikely_keys, rows, may_be_blank=False)
         if key != HASH_KEY:
             key_note = unlikely_key_note
 
     sent = (*(name for name in resolved_choice.more_columns if name != main), main)
     sent_texts = [name for name in sent if name not in images]
-    prompt_names = list[str]()
-    for name in sent_texts:
-        role = f"named by {OptionHint('with')}"
-        if name == main:
-            role = f"the text column: {main_reason}"
-        prompt_names.append(_make_prompt_name(name, columns, role))
+    roles = dict.fromkeys(sent_texts, f"named by {OptionHint('with')}")
+    roles[main] = f"the text column: {main_reason}"
+    prompt_names = [_make_prompt_name(name, columns, roles[name]) for name in sent_texts]
 
     main_kind = "image" if main in images else "text"
     main_note = f"{main_kind} column: {make_excerpt(main)} ({main_reason})"
@@ -321,22 +313,27 @@ def _describe_chosen_key(
     key: str,
     key_candidates: Sequence[str],
     rows: Iterable[SourceRow | Finding],
-) -> tuple[str, bool]:
-    """Return the line about a key that a person chose, and whether it has a fault.
+    *,
+    other_keys: Sequence[str],
+) -> str:
+    """Return the line about a key that a person chose, with its fault if it has one.
 
     All rows are read, unless the key is HASH_KEY or is refused. A key with blank or repeated values
-    is accepted: the line names the fault and says that such rows are refused, which happens later.
+    is accepted: the line says that such rows are refused, which happens later, and names another
+    column without such values.
 
     Args:
         key: The column, or HASH_KEY for a hash of the row.
         key_candidates: Columns whose kind can be a key.
         rows: All rows.
+        other_keys: Other columns to propose, the most likely first; at most MAX_CHECKED_KEYS are
+            checked.
 
     Raises:
         InputError: The column is neither text nor whole numbers, or its name is reserved.
     """
     if key == HASH_KEY:
-        return f"key: a hash of each row ({OptionHint(key=HASH_KEY)})", False
+        return f"key: a hash of each row ({OptionHint(key=HASH_KEY)})"
     if key not in key_candidates:
         message = (
             f"column {make_excerpt(key)!r} cannot be the key: "
@@ -348,7 +345,10 @@ def _describe_chosen_key(
     fault, _ = _find_key_fault(key, rows, may_be_blank=False)
     if fault:
         note += f"; it {fault}, and such rows are refused"
-    return note, bool(fault)
+        other_key, _ = _choose_key(other_keys[:MAX_CHECKED_KEYS], rows, may_be_blank=False)
+        if other_key != HASH_KEY:
+            note += f"; {OptionHint(key=other_key)} has a value in every row, and no value twice"
+    return note
 
 
 def _choose_key(
