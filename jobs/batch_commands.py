@@ -188,14 +188,9 @@ def _submit_message(ws: WorkspaceSession, report: submit.SubmitReport) -> str:
     """
     labels = ws.task.labels
     if not report.plan.items and not report.sent:
-<<<<<<< HEAD
         waiting_moves = ws.store.query(move.list_waiting_moves, ws.task, ws.version)
         if waiting_moves:
             waiting_move = waiting_moves[0]
-=======
-        waiting_moves = ws.store.query(move.list_waiting_moves, ws.task, ws.extractor)
-        for waiting_move in waiting_moves[:1]:
->>>>>>> j-page
             rows = plural(waiting_move.row_count, labels.singular, labels.plural)
             return (
                 f"nothing to submit: {rows} of batch {waiting_move.batch_number} wait to be asked "

@@ -118,15 +118,8 @@ def describe_unknown_choice(
         folded_choices = set(map(str.casefold, choices))
         for operand in comparison.values:
             if choices and isinstance(operand, str) and operand.casefold() not in folded_choices:
-<<<<<<< HEAD
-                suggestion = suggest_similar(operand, choices, is_quoted=True)
-                suggestion = (
-                    suggestion or f"its choices are {join_first(choices, MAX_LISTED_VALUES)}"
-                )
-=======
                 listed_choices = f"its choices are {join_first(choices, MAX_LISTED_VALUES)}"
                 suggestion = suggest_similar(operand, choices, is_quoted=True) or listed_choices
->>>>>>> j-page
                 return f"{operand!r} is not a choice of {field.name}; {suggestion}"
     return ""
 
