@@ -147,7 +147,7 @@ check-prices: setup ## compare the table of models with the newest genai-prices 
 	@$(VENV)/bin/python -m tests.check_prices $(PRICES_FOLDER)
 
 .PHONY: mutants
-mutants: $(TOOLS) ## plant thirty one-line faults, and check that an acceptance test finds each; QUICK=1 uses the tests of test-quick
+mutants: $(TOOLS) ## plant forty one-line faults, and check that an acceptance test finds each; QUICK=1 uses the tests of test-quick
 	@$(VENV)/bin/python -m tests.acceptance.mutants $(if $(filter-out 0,$(QUICK)),--quick)
 
 .PHONY: crash-sweep

@@ -202,7 +202,7 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | N
         _required_access(entry, all_options),
         task_name=task_name,
         is_whole_workspace=entry.is_whole_workspace,
-        may_span_tasks=entry.is_whole_workspace or entry.may_span_tasks,
+        may_span_tasks=entry.may_span_tasks,
     ) as ws:
         return entry.function(ws, **all_options)  # type: ignore[no-any-return]
 
@@ -302,7 +302,7 @@ def open_configured_workspace(
             sources={**settings.sources, "task": "the command"},
         )
     elif access != "create":
-        settings = with_default_task(settings, allow_several=may_span_tasks)
+        settings = with_default_task(settings, allow_several=is_whole_workspace or may_span_tasks)
 
     is_user_task = settings.task not in BUILT_IN_TASKS
     if access == "look" and (task_name or is_user_task):

@@ -495,7 +495,8 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
     """
     # BACKEND=gemini may be set already, although the workspace still uses the local engine.
     settings = replace(read_settings(), backend=None)
-    with open_configured_workspace("write", settings=settings) as ws:
+    # The version names its task.
+    with open_configured_workspace("write", settings=settings, may_span_tasks=True) as ws:
         report = answer_versions.roll_back(ws, extractor)
 
     message = f"there are no answers of {extractor}"

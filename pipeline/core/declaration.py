@@ -25,8 +25,41 @@ if TYPE_CHECKING:
 A_co = TypeVar("A_co", bound="BaseModel", default="BaseModel", covariant=True)
 
 NAME = re.compile("[a-z][a-z0-9_]{0,40}")
-# Names of built-in things.
-RESERVED = frozenset({*BUILT_IN_TASKS, "concepts", "images", "findable"})
+# Other members of the JSON document of `status`, which has the rows of a task under its name.
+STATUS_MEMBERS = frozenset(
+    {
+        "backend",
+        "backfill",
+        "batches",
+        "bound",
+        "decided_claims",
+        "doubtful",
+        "due",
+        "extractor",
+        "failures",
+        "file_version",
+        "gone",
+        "index",
+        "judge",
+        "model",
+        "moves",
+        "next",
+        "others",
+        "parked",
+        "partly_answered",
+        "pilot",
+        "spent",
+        "stale",
+        "task_file",
+        "twins",
+        "unpriced",
+        "waiting",
+        "workspace",
+        "workspace_id",
+    }
+)
+# Names that a user task cannot have.
+RESERVED = STATUS_MEMBERS.union(BUILT_IN_TASKS, ("concepts", "images", "findable"))
 # The value of `key` for a hash of the row.
 HASH_KEY = "row"
 # The value of `examples` for examples that are drawn from corrections.
@@ -282,7 +315,7 @@ class Declaration(Generic[A_co]):
             message = "must begin with a letter and have at most 41 of a-z, 0-9 and _"
             yield value and not NAME.fullmatch(value), f"{member}={value!r} {message}", ""
             is_reserved = value in RESERVED or value.startswith("findable_")
-            yield is_reserved, f"{member}={value!r} is a built-in name", ""
+            yield is_reserved, f"{member}={value!r} is a name of findable", ""
         level = self.media_resolution
         tokens = self.max_output_tokens
         temperature = self.temperature

@@ -366,7 +366,7 @@ def _check_declaration(
     """
     faults = list(known_faults)
     if not declaration.name and (not NAME.fullmatch(name) or name in RESERVED):
-        hint = f"{_TASK_NAME_HINT}; names of built-in tasks are taken"
+        hint = f"{_TASK_NAME_HINT}; names of built-in tasks and of members of `status` are taken"
         faults.append(Fault(str(path), f"a task cannot be called {name!r}", hint))
 
     # Another object than a model is among the known faults.

@@ -246,7 +246,7 @@ def build_refusal(
         return RefusedError(message, code=code, status=status)
 
     hint = (
-        "check the rights of the key; what was asked for may be deleted, or be of another project"
+        "check the rights of the key; the batch or file may be deleted or belong to another project"
     )
     if UNUSABLE_MODEL_PATTERN.search(quoted_text):
         hint = (

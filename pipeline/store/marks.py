@@ -186,7 +186,7 @@ def finish_erasure(tx: Connection, name: str) -> None:
 
 def record_erased_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
     """Journal the digest of a forgotten row, so that its source does not import it again."""
-    reason = f"{task}: what its source says of it is left out"
+    reason = f"{task}: the row is left out if its source still has it"
     digest = _digest(tx, f"{task} {row_id}")
     workspace.record_event(
         tx,

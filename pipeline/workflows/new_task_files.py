@@ -337,7 +337,7 @@ def check_task_name(name: str) -> None:
     """
     if _is_valid_name(name):
         return
-    hint = "use a letter, then at most 40 of a-z, 0-9 and _, and no built-in name"
+    hint = "use a letter, then at most 40 of a-z, 0-9 and _, and no name of findable"
     similar_name = _similar_name(name)
     if similar_name:
         hint += f", for example {similar_name}"

@@ -54,4 +54,4 @@ def test_hints_of_refusals_name_what_is_meant() -> None:
     full = build_refusal(429, {}, action="create batch b", key="k", now=NOW)
     assert full.hint.startswith("run the same command again later")
     forbidden = build_refusal(403, {}, action="read files/x", key="k", now=NOW)
-    assert "what was asked for may be deleted" in forbidden.hint
+    assert "may be deleted or belong to another project" in forbidden.hint
