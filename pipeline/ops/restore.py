@@ -141,7 +141,7 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
             reason = f"it has no {MANIFEST_FILE}"
         raise InputError(
             f"{folder} is not a backup: {reason}; nothing was changed",
-            hint=f"name a folder that `{CommandHint('backup')}` made",
+            hint="name a folder that the command backup made",
         ) from error
 
     invalid_name = next(filter(INVALID_TEXT.search, hashes), None)
@@ -149,7 +149,7 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
         raise InputError(
             f"{folder} is not a backup: its {MANIFEST_FILE} names the file {invalid_name!r}, "
             "which is not a possible file name; nothing was changed",
-            hint=f"name a folder that `{CommandHint('backup')}` made",
+            hint="name a folder that the command backup made",
         )
     if not is_known_format or any("\\" in name for name in hashes):
         raise InputError(
