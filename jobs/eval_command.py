@@ -184,6 +184,7 @@ def _format_report(
         if _is_pair(report):
             output += map(format_verdict, report.fields)
         output += _iterate_correction_lines(report)
+
     if report.unasked_rows and report.present_index is not None:
         version_name = report.versions[report.present_index].version
         rows_text = plural(
@@ -201,6 +202,7 @@ def _format_report(
             f"the version that {report.task} asks now has no answers; the next command asks about "
             f"labelled {labels.plural}, stores no answer, and prints how many answers are right"
         )
+
     if report.missing_labels:
         rows_text = plural(
             report.measured_rows + report.unasked_rows,
@@ -312,13 +314,14 @@ def format_verdict(comparison: FieldComparison) -> str:
     text has their number for each version, and the p-value. If not, the text has the p-value, or,
     if there are fewer than MIN_DIFFERING_ROWS such rows, their number.
     """
-    differing_rows = comparison.only_a + comparison.only_b
     if comparison.verdict != NO_DIFFERENCE:
         return (
             f"{comparison.name}: {comparison.verdict} (only A right {comparison.only_a:,} times, "
             f"only B {comparison.only_b:,} times; {_format_chance(comparison.chance)})"
         )
+
     line = f"{comparison.name}: {NO_DIFFERENCE}"
+    differing_rows = comparison.only_a + comparison.only_b
     if differing_rows < MIN_DIFFERING_ROWS:
         rows_text = plural(differing_rows, "labelled row")
         return (
