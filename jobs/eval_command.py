@@ -185,6 +185,7 @@ def _format_report(
         if _is_pair(report):
             output += map(format_verdict, report.fields)
         output += _iterate_correction_lines(report)
+
     if report.unasked_rows and report.present_index is not None:
         version_name = report.versions[report.present_index].version
         rows_text = plural(
@@ -202,6 +203,7 @@ def _format_report(
             f"the version that {report.task} asks now has no answers; the next command asks about "
             f"labelled {labels.plural}, stores no answer, and prints how many answers are right"
         )
+
     if report.missing_labels:
         rows_text = plural(
             report.measured_rows + report.unasked_rows,
@@ -313,14 +315,15 @@ def format_verdict(comparison: FieldComparison) -> str:
     text has their number for each version, and the p-value. If not, the text has the p-value, or,
     if there are fewer than MIN_DIFFERING_ROWS such rows, their number.
     """
-    differing_rows = comparison.only_a_right + comparison.only_b_right
     if comparison.verdict != NO_DIFFERENCE:
         return (
             f"{comparison.name}: {comparison.verdict} "
             f"(only A right {comparison.only_a_right:,} times, "
             f"only B {comparison.only_b_right:,} times; {_format_p_value(comparison.p_value)})"
         )
+
     line = f"{comparison.name}: {NO_DIFFERENCE}"
+    differing_rows = comparison.only_a_right + comparison.only_b_right
     if differing_rows < MIN_DIFFERING_ROWS:
         rows_text = plural(differing_rows, "labelled row")
         return (

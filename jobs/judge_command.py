@@ -64,6 +64,7 @@ def judge(
     report = judge_workflow.judge_task(ws, options)
     document = {**report.document(), "placeholder": ws.has_placeholder_answers}
     labels = ws.task.labels
+
     if dry:
         next_command = None
         if report.open_rows:

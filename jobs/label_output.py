@@ -50,6 +50,7 @@ def correct_by_file(
     )
     output: list[Any] = [partial(Terminal().say, note) for note in report.notes]
     output += _count_lines(report, ws.task)
+
     # All cells of an export are filled, so a person may not have looked at each.
     if report.is_export and report.confirmed:
         message = (
@@ -57,15 +58,17 @@ def correct_by_file(
             "delete their lines from the file"
         )
         output.append(partial(Terminal().warn, message))
-    # A checked file is stored next. A stored file outdates the index; without one, `eval` is next.
-    hint = None
+
+    next_command = None
     if report.is_dry and report.has_changes:
-        hint = ws.task.labels.command("correct", file=path)
+        # A checked file is stored next.
+        next_command = ws.task.labels.command("correct", file=path)
+    elif report.number is not None and ws.is_indexed:
+        # The index has the answers from before.
+        next_command = CommandHint("index", task=ws.task.subject)
     elif report.number is not None:
-        hint = CommandHint("index", task=ws.task.subject)
-        if not ws.is_indexed:
-            hint = ws.task.labels.command("eval")
-    return CommandReport(asdict(report), output, hint=hint)
+        next_command = ws.task.labels.command("eval")
+    return CommandReport(asdict(report), output, hint=next_command)
 
 
 def _count_lines(report: label_file.LabelFileReport, task: Task) -> list[str]:
@@ -80,18 +83,20 @@ def _count_lines(report: label_file.LabelFileReport, task: Task) -> list[str]:
     if report.ignored_columns:
         names = join_first(report.ignored_columns, MAX_LISTED_COLUMNS)
         lines.append(f"columns that are no labels: {names}")
+
     rows = plural(report.labelled, f"labelled {task.labels.singular}")
     counts = (
         f"{report.corrected:,} corrected, {report.confirmed:,} confirmed, "
         f"{report.unchanged:,} unchanged"
     )
-    other_count = report.corrected + report.confirmed + report.unchanged
-    only_marked_count = report.labelled - other_count
+    with_values_count = report.corrected + report.confirmed + report.unchanged
+    only_marked_count = report.labelled - with_values_count
     if report.reviewed:
         counts += f", {only_marked_count:,} only marked as reviewed"
     if report.reviewed > only_marked_count:
         counts += f"; {report.reviewed:,} are marked as reviewed in all"
     lines.append(f"{'would change: ' if report.is_dry else ''}{rows}: {counts}")
+
     if report.changed_values:
         fields = [f"{name} {count:,}" for name, count in report.changed_values.items()]
         lines.append(f"changed values: {', '.join(fields)}")
@@ -119,6 +124,7 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
     Raises:
         InputError: There is no such edit, or the editor's name is invalid.
     """
+    # Read before the edit is undone.
     undone_numbers = [
         edit.number for edit in bulk_edits.read_bulk_edits(ws.store, ws.task) if edit.is_undone
     ]
@@ -126,6 +132,7 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
         report = bulk_edits.undo_bulk_edit(
             ws.store, ws.task, ws.now, number, editor_name=editor_name, progress=progress
         )
+
     reason = ""
     if report.unchanged:
         reason = " (edited later, or undone before)"
@@ -137,6 +144,7 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
         message += f"; {plural(report.unmarked, 'mark')} of review removed"
     if number in undone_numbers and not (report.changed or report.unmarked):
         message = f"edit {number} of many rows was undone before; nothing was changed"
+
     output: list[Any] = [message]
     if report.refusals:
         output.append(TextTable(("row", "reason"), report.refusals))

@@ -195,10 +195,12 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
     """
     live_report = report.live
     lines = []
+
     if report.decided is not None:
         lines.append(_decided_line(report, report.decided, labels))
     if report.has_only_decided:
         return lines
+
     has_other_line = live_report is not None or report.under_way
     if report.ingested or not has_other_line:
         line = f"{report.answered_rows:,} {labels.answered}"
