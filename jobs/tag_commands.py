@@ -257,6 +257,10 @@ def _warn_of_unanswered_rows(
     Nothing is printed if there are no such rows.
     """
     if report.live is not None:
+        if report.live.other_models:
+            models = ", ".join(sorted(report.live.other_models))
+            asked_model = report.extractor.partition("/")[2]
+            display.warn(f"asked {asked_model}, answered by {models}, which sets the price")
         for row_name, reason in report.live.first_failures:
             display.warn(f"{row_name}: {describe_reason(reason)}")
 

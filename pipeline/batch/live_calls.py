@@ -22,6 +22,7 @@ from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.request_builder import PlannedRequest, explain_schema_refusal
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import decisions, requests
+from pipeline.gemini.models import find_serving_model, load_models
 from pipeline.gemini.rate_limiter import StartedCall
 from pipeline.gemini.retry import RetryPolicy
 from pipeline.gemini.usage import calculate_cost
@@ -91,6 +92,7 @@ class LiveCalls:
         self._parse_response = choose_response_parser(ws.task, ws.model)
         if mode is Mode.JUDGE:
             self._parse_response = decisions.parse_yes_no_reply
+        self._models = load_models(ws.settings.models_file)
         self._retry_policy = RetryPolicy(ws.settings.retry_wait, MAX_PAUSE_S, min_share=0.5)
         # Requests that wait for a call or for the repetition of a call.
         self.queue: deque[PendingCall] = deque()
@@ -178,8 +180,11 @@ class LiveCalls:
             self._report.trial_outcomes[call.row_id] = TrialOutcome(reply, "", duration_s)
 
         parsed_reply = self._parse_response(reply)
+        serving_model = find_serving_model(ws.model, parsed_reply.model_version, self._models)
+        if serving_model is not ws.model:
+            self._report.other_models.add(serving_model.name)
         self._report.cost += calculate_cost(
-            ws.model,
+            serving_model,
             parsed_reply.usage,
             parsed_reply.served_tier or self._mode.tier,
             day=ws.now().date(),

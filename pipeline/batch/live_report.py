@@ -64,6 +64,8 @@ class LiveReport:
     newest_failure: str = ""
     # In USD.
     cost: float = 0.0
+    # Models that replied although another model was asked.
+    other_models: set[str] = field(default_factory=set)
     stopped: FindableError | None = None
     interrupted: bool = False
     # Calls that may run at the same time now.

@@ -14,7 +14,7 @@ claim: the row is then answered, parked or open again.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
 from operator import or_
@@ -92,6 +92,8 @@ class Provenance:
     # Fingerprint of the declaration in the prompt; None for a built-in task.
     fingerprint: str | None = None
     mode: Mode = Mode.BATCH
+    # The table of models, for the prices of another model that served a reply.
+    models_by_name: Mapping[str, Model] = field(default_factory=dict)
 
     def tier_of(self, reply: responses.ParsedReply | None) -> str:
         """Return the service tier of a reply: as the API reported it, else the mode's tier.
@@ -102,9 +104,9 @@ class Provenance:
         return reported_tier or self.mode.tier
 
     def cost_of(self, reply: responses.ParsedReply, replied_at: datetime) -> float:
-        """Return the cost of a reply in USD, at the price of that day."""
+        """Return the cost of a reply in USD, at that day's price of the model that served it."""
         return usage.calculate_cost(
-            self.model,
+            models.find_serving_model(self.model, reply.model_version, self.models_by_name),
             reply.usage,
             self.tier_of(reply),
             day=replied_at.date(),
@@ -122,7 +124,8 @@ def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
         ConfigurationError: The batch was made with a price, but now neither the table nor PRICES
             has one for its model.
     """
-    model = models.load_models(settings.models_file).get(batch.model)
+    models_by_name = models.load_models(settings.models_file)
+    model = models_by_name.get(batch.model)
     if model is None and (settings.prices or not batch.priced_on):
         model = models.make_unlisted_model(
             batch.model,
@@ -135,7 +138,14 @@ def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
             "which is no longer in the table of models; nothing was changed",
             hint="add it to the file that FINDABLE_MODELS_FILE names",
         )
-    return Provenance(batch.number, batch.version, model, batch.fingerprint, batch.mode)
+    return Provenance(
+        batch.number,
+        batch.version,
+        model,
+        batch.fingerprint,
+        batch.mode,
+        models_by_name,
+    )
 
 
 def validate_lines(

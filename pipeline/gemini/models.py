@@ -11,6 +11,7 @@
   page, read 2026-10).
 """
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ MONTHLY_SPENDING_CAPS: Mapping[str, float] = {"1": 250.0, "2": 2_000.0, "3": 20_
 # Our own choice: time to tag the remaining rows and to select another model.
 SHUTDOWN_WARNING_PERIOD = timedelta(days=60)
 
+# A version of `gemini-x` has a name such as `gemini-x-002`.
+_VERSION_SUFFIX = re.compile(r"[-@]\d[\d-]*$")
 _BUNDLED_FILE = Path(__file__).with_name("models.toml")
 _SETTING_BY_KIND: dict[ModelKind, str] = {
     "generate": "MODEL",
@@ -438,6 +441,34 @@ def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | Non
             hint=f"set {model.replacement}",
         )
     return model
+
+
+def find_serving_model(
+    asked_model: Model, model_version: str, models_by_name: Mapping[str, Model]
+) -> Model:
+    """Return the model that served a reply, whose prices apply to the reply.
+
+    Gemini routes requests to another model when a model is shut down, and only the reply shows it.
+
+    Args:
+        model_version: `modelVersion` of the reply, such as `gemini-3.8-flash-001`; may be empty.
+        models_by_name: The table of models.
+
+    Returns:
+        The model of that version. The asked model if the table lacks either model, or if the other
+        model is of another kind or local.
+    """
+    name = model_version.removeprefix("models/")
+    serving_model = models_by_name.get(name) or models_by_name.get(_VERSION_SUFFIX.sub("", name))
+    if (
+        serving_model is None
+        or serving_model.local
+        or serving_model.name == asked_model.name
+        or serving_model.kind != asked_model.kind
+        or asked_model.name not in models_by_name
+    ):
+        return asked_model
+    return serving_model
 
 
 def make_unlisted_model(

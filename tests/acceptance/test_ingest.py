@@ -516,6 +516,28 @@ def test_tokens_cost_tags_and_model_come_from_the_lines(
     assert ingest_run.stdout.count("\n") == 2
 
 
+# The checker multiplies usage by the price of the model that was asked.
+@pytest.mark.excused("spend_adds_up")
+def test_answers_of_another_model_cost_its_price(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """If Gemini lets another model answer, the cost is that model's, by batch and live."""
+    served_workspace.import_people(2)
+    response = make_response(modelVersion="models/gemini-2.5-pro-002")
+    report = ingest_results(
+        served_workspace,
+        outside_server,
+        lambda keys: b"\n".join(make_line(key, response) for key in keys),
+    )
+    # USD per million tokens by batch: 0.625 for input, 5 for output.
+    assert report["cost"] == pytest.approx(2 * (100 * 0.625 + 25 * 5.0) / 1e6)
+
+    served_workspace.import_people(1, first=2)
+    outside_server.replies = lambda reply: {**reply, "modelVersion": "gemini-2.5-pro"}
+    live_run = served_workspace.run_command("tag_live")
+    assert f"asked {MODEL}, answered by gemini-2.5-pro, which sets the price" in live_run.stderr
+
+
 @pytest.mark.alike
 def test_damaged_result_file_stops_only_its_batch(
     served_workspace: Workspace, outside_server: Outside

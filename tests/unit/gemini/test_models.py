@@ -39,6 +39,26 @@ def test_retired_model_is_refused_after_a_warning() -> None:
     assert model.retirement_warning(date(2026, 12, 1)) == ""
 
 
+def test_a_reply_has_the_price_of_the_model_that_served_it() -> None:
+    """A version with or without a suffix names the other model; unknown names change nothing."""
+    table = models.load_models()
+    asked_model = table["gemini-2.5-flash"]
+    for version, name in [
+        ("gemini-3.5-flash-lite", "gemini-3.5-flash-lite"),
+        ("models/gemini-3.5-flash-lite-001", "gemini-3.5-flash-lite"),
+        ("gemini-2.5-flash-002", "gemini-2.5-flash"),
+        ("gemini-9-pro", "gemini-2.5-flash"),
+        ("gemini-embedding-001", "gemini-2.5-flash"),
+        ("findable-local-1", "gemini-2.5-flash"),
+        ("", "gemini-2.5-flash"),
+    ]:
+        assert models.find_serving_model(asked_model, version, table).name == name
+    # A user's price of a model that the table lacks is kept.
+    unlisted_model = models.make_unlisted_model("gemini-latest", prices=(1, 2), today=TODAY)
+    found_model = models.find_serving_model(unlisted_model, "gemini-2.5-flash", table)
+    assert found_model is unlisted_model
+
+
 def test_extra_file_adds_and_replaces(tmp_path: Path) -> None:
     """A file of the same form adds and replaces models; batch prices may differ from half."""
     extra = tmp_path / "my.toml"
