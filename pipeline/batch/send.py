@@ -279,7 +279,9 @@ class _Send(NamedTuple):
         number = self.batch.number
         try:
             listing = self.ws.client.list_batches()
-        except (errors.ThrottledError, errors.UnavailableError, errors.NotSentError) as error:
+        except errors.ThrottledError:
+            raise
+        except (errors.UnavailableError, errors.NotSentError) as error:
             raise errors.RemoteError(
                 f"batch {number} was not sent: a newer copy of the database may have sent it, and "
                 f"the list of batches that would show it cannot be read: {error.message}",

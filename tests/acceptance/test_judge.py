@@ -188,8 +188,11 @@ def test_killed_judge_continues_with_the_same_sample(
         assert {share["judged"] for share in report["supported"]} == {4}
         assert not list((workspace.data / "batches").glob("*-results.asked"))
         assert workspace.run_command("doctor").code == 0
+        # A decision that was asked twice is counted, because its first call may be paid for.
         spent = workspace.spending()
-        assert spent["estimated"] == 0
+        assert spent["estimated"] == spent["lost"]
+        lost_calls = workspace.read_json("costs", by="batch")["total"]["lost_calls"]
+        assert text_counts.total() - 4 <= lost_calls <= 1, (step_number, trail[step_number - 1])
 
 
 def test_status_names_a_killed_run_and_the_command_that_continues_it(
