@@ -34,7 +34,6 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import WriteResult
 from pipeline.gemini import responses
-from pipeline.gemini.api_errors import RUN_LATER_HINT
 from pipeline.gemini.client import Client
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.store import batches, claims, workspace
@@ -186,8 +185,7 @@ class _Send(NamedTuple):
 
         Raises:
             QuotaFullError, BudgetError: A limit does not allow the batch. Nothing was created.
-            RemoteError: The API refused the batch; it is prepared again or was given up. Or the
-                list of batches cannot be read; the batch is still prepared.
+            RemoteError: The API refused the batch; it is prepared again or was given up.
             NotSentError: The create call was not sent; the batch is prepared again.
             InconsistentError: The request file was changed.
             LockLostError: Another process has the lock now. Nothing was created.
@@ -271,25 +269,15 @@ class _Send(NamedTuple):
 
         Returns:
             Remote batches with this batch's name. Failed, cancelled and expired batches are left
-            out, because they give no answers. Empty if the API has no list.
-
-        Raises:
-            RemoteError: The list cannot be read now, so nothing was created.
+            out, because they give no answers. Empty if the list cannot be read; this is not
+            printed.
         """
-        number = self.batch.number
         try:
             listing = self.ws.client.list_batches()
-        except errors.ThrottledError:
-            raise
-        except (errors.UnavailableError, errors.NotSentError) as error:
-            raise errors.RemoteError(
-                f"batch {number} was not sent: a newer copy of the database may have sent it, and "
-                f"the list of batches that would show it cannot be read: {error.message}",
-                hint=RUN_LATER_HINT,
-            ) from error
-        except errors.RefusedError:
+        except errors.RemoteError:
             # Some servers have no list. The batch is sent nevertheless.
             return []
+        number = self.batch.number
         prefix = batches.strip_try(display_name)
         # Read after the list: each batch in the list was recorded here before it was created.
         next_number = self.ws.store.query(batches.next_number)

@@ -132,10 +132,7 @@ def test_batch_that_cannot_be_looked_up_is_adopted_later(workspace: Workspace, a
     """If reply and list fail, the run ends with exit 4 and a later `submit` adopts the batch."""
     workspace.import_people(2)
     fail_creates(api, "create_lost_reply")
-    # The first list, before the create call, is read.
-    api.script_fault(
-        "status", nth=2, method="GET", path=LIST_PATH, args={"code": 503}, times=MANY_TIMES
-    )
+    api.script_fault("status", method="GET", path=LIST_PATH, args={"code": 503}, times=MANY_TIMES)
     submit_run = workspace.run_command("submit", RETRY_FOR=0.1, code=4)
     assert "checking whether it was created" in submit_run.stderr
     assert "next: finished work is stored; run the same command again later" in submit_run.stderr
@@ -150,25 +147,6 @@ def test_batch_that_cannot_be_looked_up_is_adopted_later(workspace: Workspace, a
     assert count_creates(api) == 1
 
 
-@pytest.mark.parametrize(("code", "creates"), [(503, 0), (404, 1)])
-def test_batch_is_not_sent_while_the_list_cannot_show_it(
-    workspace: Workspace, api: Engine, code: int, creates: int
-) -> None:
-    """A newer copy of the database may have sent it; an API without a list gets it nevertheless."""
-    workspace.import_people(2)
-    api.script_fault("status", method="GET", path=LIST_PATH, args={"code": code}, times=MANY_TIMES)
-    submit_run = workspace.run_unchecked("submit", RETRY_FOR=0.1)
-    assert (submit_run.code, count_creates(api)) == (0 if creates else 4, creates)
-    if creates:
-        return
-
-    assert "batch 1 was not sent: a newer copy" in submit_run.stderr
-    assert workspace.batch_states() == ["prepared"]
-    api.clear_faults()
-    workspace.run_command("submit")
-    assert (workspace.batch_states(), count_creates(api)) == (["submitted"], 1)
-
-
 def test_batch_on_a_later_page_of_the_list_is_found(workspace: Workspace, api: Engine) -> None:
     """All pages of the list are read before a batch is created again."""
     other_workspace = Workspace(workspace.home.with_name("others"), api.url)
@@ -176,10 +154,7 @@ def test_batch_on_a_later_page_of_the_list_is_found(workspace: Workspace, api: E
     other_workspace.run_command("submit", BATCH_ROWS=1, limit=1)
     workspace.import_people(1)
     fail_creates(api, "create_lost_reply")
-    # The first list, before the create call, is read.
-    api.script_fault(
-        "status", nth=2, method="GET", path=LIST_PATH, args={"code": 503}, times=MANY_TIMES
-    )
+    api.script_fault("status", method="GET", path=LIST_PATH, args={"code": 503}, times=MANY_TIMES)
     workspace.run_command("submit", RETRY_FOR=0.1, code=4)
     api.clear_faults()
 
@@ -382,7 +357,7 @@ def test_duplicate_batch_that_shows_late_is_cancelled_and_counted(
     fail_creates(api, "create_lost_reply")
     api.script_fault("never_ends")
     api.script_fault("list_lag", args={"seconds": 600})
-    api.script_fault("status", nth=2, times=MANY_TIMES, method="GET", path=LIST_PATH)
+    api.script_fault("status", times=MANY_TIMES, method="GET", path=LIST_PATH)
     workspace.run_command("submit", RETRY_FOR=0.05, code=4)
     api.clear_faults()
     workspace.run_command("cancel", 2)

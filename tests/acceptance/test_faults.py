@@ -81,9 +81,7 @@ def prepare_stage(workspace: Workspace, api: Engine, stage: str) -> None:
     workspace.import_people(3)
     if stage in {"prepared", "unclear"}:
         path = "^/upload/" if stage == "prepared" else r"^/v1\w*/batches"
-        # The list before the create call is read, or nothing is created.
-        nth = 2 if stage == "unclear" else 1
-        api.script_fault("status", nth=nth, times=MANY_TIMES, path=path)
+        api.script_fault("status", times=MANY_TIMES, path=path)
         api.script_fault("create_lost_reply")
         workspace.run_command("submit", RETRY_FOR=0, code=4)
     elif stage:
