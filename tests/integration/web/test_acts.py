@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.batch.ingest_report import summarize_batch
+from pipeline.store import batches
 from tests.integration import reviews
 from tests.lab import Workspace
 from tests.page import Page
@@ -94,3 +96,19 @@ def test_answer_stays_if_its_row_cannot_be_asked(
         row_params = {"task": "reviews", "key": "4"}
         assert 'id="ask"' not in page.get("/row", params=row_params).text
         assert 'id="ask"' in page.get("/row", params={**row_params, "key": "3"}).text
+
+
+def test_copies_of_an_earlier_batch_are_not_counted_again(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that is asked again answers only itself, although an equal row has its old answer."""
+    monkeypatch.chdir(tmp_path)
+    reviews.set_up_task(workspace, **{"2": reviews.TEXTS["1"]})
+    workspace.ran("tag", TASK="tasks/reviews.py", MODE="live", YES="1")
+    with Page(workspace) as page:
+        response = page.post("/api/tasks/reviews/items/ask", json={"ids": ["1"]})
+        assert wait_for_result(page, response)["result"] == {"answered": 1, "asked": 1}
+
+        with page.desk.open_to_read("reviews") as ws, ws.store.read() as tx:
+            newest_batch = batches.batches_in_states(tx)[-1]
+            assert summarize_batch(tx, ws.task, newest_batch.number).answered_rows == 1
