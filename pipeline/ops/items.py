@@ -567,6 +567,15 @@ def unpark_rows(
     return sorted(names.get(row_id, row_id) for row_id in unparked_ids)
 
 
+def has_input(tx: Connection, task: Task, row_id: str) -> bool:
+    """Return whether a row is in its source and has content to ask about, answered or not."""
+    table = task.rows.table(tx)
+    _, has_content = table.states.pending_state
+    if table.states.is_missing is not None:
+        has_content &= ~table.states.is_missing
+    return bool(table.filter_ids(tx, [row_id], has_content))
+
+
 def reopen_rows(store: Store, task: Task, row_ids: Sequence[str]) -> list[str]:
     """Make rows open again, so that they are asked anew; return the ids of the open ones.
 

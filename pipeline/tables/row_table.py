@@ -242,14 +242,6 @@ class RowTable:
         """Return the ids, out of these, of existing rows that meet all conditions."""
         return {row[0] for row in self.select_by_ids(tx, ids, [self.row_id], *conditions)}
 
-    def has_input(self, tx: Connection, row_id: str) -> bool:
-        """Return whether a row is in its source and has content to ask about, answered or not."""
-        _, has_content = self.states.pending_state
-        conditions = [has_content]
-        if self.states.is_missing is not None:
-            conditions.append(~self.states.is_missing)
-        return bool(self.filter_ids(tx, [row_id], *conditions))
-
     def read_names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
         """Return the names for people of the existing rows with these ids, by id."""
         if self.name_columns:
