@@ -60,6 +60,8 @@ class Upload:
     preview: ImportReport | None = field(default=None, repr=False)
     # Report of the import.
     import_report: ImportReport | None = field(default=None, repr=False)
+    # Unreadable rows of a file for a new task.
+    source_findings: ImportReport = field(default_factory=lambda: ImportReport(""), repr=False)
     first_rows: list[dict[str, Any]] = field(default_factory=list, repr=False)
     # For a new task: what its columns are, the tried task, and the work that tried it.
     table_guess: TableGuess | None = field(default=None, repr=False)

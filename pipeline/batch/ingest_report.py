@@ -136,7 +136,9 @@ def summarize_batch(
         unapplied=[names.get(row_id, row_id) for row_id in unapplied_ids],
         outdated=[names.get(row_id, row_id) for row_id in outdated_ids],
         other_versions=other_versions,
-        copied_rows=claims.count_copied(tx, batch.task, batch.version, number),
+        copied_rows=claims.count_copied(
+            tx, batch.task, batch.version, number, since=batch.created_at
+        ),
         left_out_values=marks.count_left_out_values(tx, number),
         common_error=_find_common_error(batch, failures.excerpt_by_code),
     )

@@ -567,26 +567,46 @@ def unpark_rows(
     return sorted(names.get(row_id, row_id) for row_id in unparked_ids)
 
 
+def has_input(tx: Connection, task: Task, row_id: str) -> bool:
+    """Return whether a row is in its source and has content to ask about, answered or not."""
+    table = task.rows.table(tx)
+    _, has_content = table.states.pending_state
+    if table.states.is_missing is not None:
+        has_content &= ~table.states.is_missing
+    return bool(table.filter_ids(tx, [row_id], has_content))
+
+
 def reopen_rows(store: Store, task: Task, row_ids: Sequence[str]) -> list[str]:
     """Make rows open again, so that they are asked anew; return the ids of the open ones.
 
-    All given rows are unparked. Nothing else changes for rows that are claimed, or that have a
-    correction by a person, and their ids are not returned. The answers of the other rows are
-    removed from the task's table, but stay stored as answers that are not in force. One
-    transaction, without a confirmation.
+    Nothing changes for other rows: those that are claimed, have a correction by a person, are
+    empty, or are no longer in the source. The open rows are unparked. Their answers are removed
+    from the task's table, but stay stored as answers that are not in force. One transaction,
+    without a confirmation.
     """
     with store.write() as tx:
-        claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=row_ids)
-        claimed_ids = claims.filter_claimed(tx, task.name, row_ids)
-        corrected_ids = answers.find_corrected(tx, task.name, row_ids)
-        free_ids = [
-            row_id
-            for row_id in row_ids
-            if row_id not in claimed_ids and row_id not in corrected_ids
-        ]
+        # Whether a row can be asked is known only without its answer.
+        savepoint = tx.begin_nested()
+        open_ids = _withdraw_answers(tx, task, row_ids)
+        savepoint.rollback()
+        return _withdraw_answers(tx, task, open_ids)
 
-        task.answers.remove(tx, free_ids)
-        answers.unapply_answers(tx, task.name, free_ids)
-        claims.reopen_rows(tx, task.name, free_ids)
-        workspace.record_row_change(tx, task.name)
-        return claiming.filter_claimable(tx, task, free_ids)
+
+def _withdraw_answers(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[str]:
+    """Unpark rows and withdraw their answers, except claimed and corrected ones.
+
+    Returns:
+        The ids of the rows that can be asked now.
+    """
+    claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=row_ids)
+    claimed_ids = claims.filter_claimed(tx, task.name, row_ids)
+    corrected_ids = answers.find_corrected(tx, task.name, row_ids)
+    free_ids = [
+        row_id for row_id in row_ids if row_id not in claimed_ids and row_id not in corrected_ids
+    ]
+
+    task.answers.remove(tx, free_ids)
+    answers.unapply_answers(tx, task.name, free_ids)
+    claims.reopen_rows(tx, task.name, free_ids)
+    workspace.record_row_change(tx, task.name)
+    return claiming.filter_claimable(tx, task, free_ids)

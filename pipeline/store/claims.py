@@ -193,8 +193,12 @@ def find_duplicate_inputs(
     }
 
 
-def count_copied(tx: Connection, task: str, version: str, batch: int) -> int:
-    """Count the rows with a copied answer whose input a batch answered."""
+def count_copied(tx: Connection, task: str, version: str, batch: int, *, since: datetime) -> int:
+    """Count the rows with a copied answer whose input a batch answered.
+
+    Args:
+        since: When the batch was created; earlier copies are of another batch.
+    """
     original_hashes = select(asks.c.input_hash).where(
         asks.c.batch == batch,
         asks.c.state == ANSWERED,
@@ -204,6 +208,7 @@ def count_copied(tx: Connection, task: str, version: str, batch: int) -> int:
         asks.c.extractor == version,
         asks.c.state == ANSWERED,
         asks.c.batch.is_(None),
+        asks.c.at >= since,
     )
     return count_rows(tx, asks, is_copy, asks.c.input_hash.in_(original_hashes))
 

@@ -30,6 +30,8 @@ from pipeline.tables.source import FileSource
 
 # The source is copied in pieces of this size.
 COPY_CHUNK_BYTES = 1 << 20
+# Bytes by which wide text is detected.
+SNIFFED_BYTES = 1 << 16
 # Text in these encodings can be appended without a byte order mark.
 _WIDE_ENCODINGS = ("utf-16", "utf-32")
 _BOM_SUFFIX = "-sig"
@@ -76,8 +78,8 @@ def find_addition_obstacle(task: Task, data: Path) -> str:
     """Return why no rows can be added to the source of a task; "" if rows can be added.
 
     The reasons: it is no user task, its rows come from a query, its rows are not in a file of the
-    workspace's folder of row files, or the file is not CSV, JSON lines or .xlsx. Only the path is
-    checked, not whether the file exists.
+    workspace's folder of row files, or the file is not CSV, JSON lines or .xlsx, or is in UTF-16 or
+    UTF-32. A file that does not exist or cannot be read is no obstacle here.
 
     Args:
         data: The workspace's folder.
@@ -92,7 +94,18 @@ def find_addition_obstacle(task: Task, data: Path) -> str:
     file_format = _FORMAT_BY_SUFFIX.get(source_path.suffix.lower(), source_path.suffix)
     if file_format not in _OPEN_FORMATS:
         return f"its rows are in {file_format}, which cannot get single rows"
+    if file_format != "xlsx" and _is_wide_text(source_path):
+        return "its rows are in UTF-16 or UTF-32, which cannot get single rows"
     return ""
+
+
+def _is_wide_text(path: Path) -> bool:
+    """Return whether a text file is in UTF-16 or UTF-32: its separators contain null bytes."""
+    try:
+        with path.open("rb") as reader:
+            return b"\0" in reader.read(SNIFFED_BYTES)
+    except OSError:
+        return False
 
 
 def can_add_rows(task: Task, data: Path) -> bool:
@@ -246,12 +259,13 @@ class _RowAdder:
         unused_names = [name for name in new_rows.columns if name not in used_names]
         if unused_names:
             report.notes.append(f"not used: {', '.join(unused_names)}")
-        # Hash of each row of the source, by key.
+        # Hash of each row of the source, and later of each new row, by key.
         self._hash_by_key = {
             self._key_of(row.values): _hash_row(row.values, source.columns)
             for row in source
             if isinstance(row, SourceRow)
         }
+        self._source_keys = frozenset(self._hash_by_key)
 
     def _key_of(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the texts of a row's key columns, or of all columns if the key is a hash."""
@@ -322,7 +336,9 @@ class _RowAdder:
             self._report.unchanged += 1
             return False
         if present_hash is not None:
-            reason = "a row with this key exists and stays as it is"
+            reason = "an earlier row of the file has this key"
+            if key in self._source_keys:
+                reason = "a row with this key exists and stays as it is"
             key_text = ", ".join(key)
             self._reject(line_number, reason, self._keys[0], key_text, key=key_text)
             return False

@@ -289,7 +289,6 @@ def _render_bulk_edit(
             "bulk_edit.html",
             ws,
             "rows",
-            row_count=_count_rows(ws.store, ws.task, query=query),
             filter_chips=list_filter_chips(query.list_query, task),
             list_address=query.address("/", task),
             field_links=[
@@ -310,6 +309,7 @@ def _work_values(
 ) -> dict[str, Any]:
     """Return the variables of the templates about edits of many rows.
 
+    - `row_count`: the number of rows of the filter now.
     - `work`: the JSON document of the running or latest edit, or None.
     - `refusals`: the (row name, reason) pairs of the rows that it refused.
     - `earlier_edits`: all stored edits of the task, the newest first.
@@ -321,6 +321,7 @@ def _work_values(
     document = None if work is None else work.document
     earlier_edits = store.query(list_bulk_edits, task_name)
     return {
+        "row_count": _count_rows(store, task, query=query),
         "work": document,
         "work_address": query.address("/parts/set", task_name, field=[query.field]),
         "refusals": _list_refusals(store, task, work=work),

@@ -6,7 +6,7 @@ its steps; each step runs in the background. A dry import reports what an import
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -28,7 +28,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.user_task import UserTask
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
-from pipeline.tables.row_findings import SourceRow
+from pipeline.tables.row_findings import Finding, SourceRow
 from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.tables.source import FileSource
 from pipeline.workflows import add_expert, ask, new_task_files, preflight, row_additions
@@ -337,7 +337,7 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
     def fill_upload(display: BackgroundJob) -> None:
         """Set what the next page shows about the uploaded file, as members of `upload`.
 
-        - For a new task (NEW_TASK), guess the columns and their roles.
+        - For a new task (NEW_TASK), guess the columns and their roles, and find unreadable rows.
         - For an existing task, run its import without changes (dry), and keep the preview.
 
         Then the first rows are read. If only the task's own import can read the file, there are no
@@ -353,6 +353,7 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
             upload.table_guess = draft.guess
             upload.columns = tuple(draft.source.columns)
             upload.typed_question.roles = guess_roles(upload.columns, draft.guess)
+            upload.source_findings = _find_unreadable_rows(draft.source)
         else:
             # Looking creates no table if the workspace has no such task yet.
             settings = replace(app_state.settings, task=upload.task)
@@ -368,6 +369,15 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
             upload.first_rows = list(islice(_read_rows(upload), MAX_PREVIEW_ROWS))
 
     _start_step(app_state, upload, "read", fill_upload)
+
+
+def _find_unreadable_rows(source: Iterable[SourceRow | Finding]) -> ImportReport:
+    """Return a report with the findings of the rows of a file that cannot be read."""
+    report = ImportReport("")
+    for row in source:
+        if isinstance(row, Finding):
+            report.add_findings([row], None)
+    return report
 
 
 def _read_rows(upload: Upload) -> Iterator[dict[str, Any]]:
@@ -562,16 +572,17 @@ def _import_hint(app_state: AppState, task: str) -> str:
 def _upload_values(upload: Upload) -> dict[str, Any]:
     """Return the variables of the template `parts/import.html`.
 
-    Without a preview, the columns and findings are empty.
+    Without a preview, the columns are empty, and the findings are those of a new task's file.
     """
     # A step may finish while the template is rendered: read the state first and the report once.
     # An upload that was busy then loads its part again.
     document = upload.document
-    preview = upload.preview or ImportReport(upload.path.name)
+    preview = upload.preview or upload.source_findings
     return {
         "upload": upload,
         "upload_document": document,
         "importer": IMPORTERS.get(upload.task, ROW_IMPORTER),
+        "importers": IMPORTERS,
         "work": upload.work.document if upload.work else None,
         # Labels of the imported columns by their name in the file.
         "column_targets": {

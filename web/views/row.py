@@ -294,6 +294,7 @@ def _row_values(
     answer, marks = color_quotations(history["answer"])
     editors = make_editors(ws.task, history["answer"], result=correction)
     with ws.store.read() as tx:
+        can_be_asked = items.has_input(tx, ws.task, row_id)
         preference = ws.task.rows.preference(tx)
         review = read_review(tx, row_id, preference=preference)
         confidences = read_confidences(tx, [row_id], preference=preference).get(row_id, {})
@@ -331,6 +332,7 @@ def _row_values(
         "editor": editor,
         "marks": marks,
         "concepts": concepts,
+        "can_be_asked": can_be_asked,
         "ask_cost": estimate_cost(ws, [row_id]),
         "spent": row["cost"],
         "has_index": ws.is_indexed,
@@ -533,8 +535,8 @@ def start_asking(
     If such work of the same task and `row_key` is running, it is returned instead, and nothing is
     changed, whatever its rows are. Otherwise the rows are first synced with their source, and the
     replies of killed live runs are stored. The rows' present answers stay stored, but count no
-    longer until the new answers come. Rows that are claimed or that a person corrected are not
-    asked.
+    longer until the new answers come. Rows that are claimed, corrected by a person, empty or gone
+    from the source keep their answers and are not asked.
 
     Args:
         app_state: The state of the page.
@@ -563,7 +565,7 @@ def start_asking(
         if not open_ids:
             raise RequestRefusedError(
                 409,
-                "the row is claimed, or is empty; nothing was changed",
+                "no row can be asked: claimed, corrected, empty or gone; nothing was changed",
             )
 
     def ask_reopened_rows(display: BackgroundJob) -> dict[str, Any]:

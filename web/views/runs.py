@@ -118,6 +118,7 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
     - `wait_note`: for a slow batch, that it is slow and when it expires; for a batch of another API
       key, what to do. "" for any other batch.
     - `commonest_failure`: the most frequent reason of its failures, or "".
+    - `can_retry`: whether the run is over, and a row that failed in it can be asked again.
     """
     status_report = status.read_status(ws)
     progress_by_number = {run["number"]: run for run in status_report.live_runs}
@@ -135,6 +136,11 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
             wait = status_report.waits_by_number.get(number)
             values["wait_note"] = "" if wait is None else wait.describe()
             values["commonest_failure"] = run_summary.describe_commonest_failure(tx, run)
+            values["can_retry"] = (
+                run.failed > 0
+                and run.batch.is_finished
+                and bool(run_summary.list_failed_row_ids(tx, run_task, run))
+            )
             runs.append(values)
     return runs
 

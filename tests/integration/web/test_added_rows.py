@@ -68,6 +68,37 @@ def test_new_rows_are_added_and_present_rows_stay(page: Page, workspace: Workspa
     assert read_source(workspace).read_bytes() == after
 
 
+def test_notes_and_findings_name_columns_and_keys_exactly(page: Page) -> None:
+    """A column without a place is "not used"; a key repeated in the file is not an existing row."""
+    create_task(page, is_asked=False)
+    content = "id,text,shop\nr8,It hums.,north\nr8,It drips.,north\nr1,It broke.,south\n"
+    read = drop_file(page, content, "kettles", "more.csv")
+    reasons = [finding["reason"] for finding in read["found"]["findings"]]
+    assert reasons == [
+        "an earlier row of the file has this key",
+        "a row with this key exists and stays as it is",
+    ]
+    html = page.get("/parts/import", params={"number": read["number"]}).text
+    assert "not used: shop" in html
+    assert '<div class="small">not used</div>' in html
+    assert "kept beside" not in html
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_no_row_is_offered_for_a_file_in_utf_16(
+    page: Page, workspace: Workspace, encoding: str
+) -> None:
+    """The page says the reason before a file is dropped or a row is typed."""
+    create_task(page, is_asked=False)
+    source = read_source(workspace)
+    source.write_bytes(source.read_text(encoding="utf-8").encode(encoding))
+    html = unescape(page.get("/add", params={"task": "kettles"}).text)
+    assert "its rows are in UTF-16 or UTF-32, which cannot get single rows" in html
+    assert 'name="column.id"' not in html
+    params = {"task": "kettles", "name": "more.csv"}
+    assert page.post("/api/imports", params=params, content=NEW_ROWS).status_code == 422
+
+
 @pytest.mark.parametrize("content", ["text\nIt boils.\n", ""])
 def test_a_file_without_the_key_column_is_refused(
     page: Page, workspace: Workspace, content: str

@@ -24,9 +24,11 @@ def _page(
         yield page
 
 
-def _set(page: Page, field: str, count: int, **form: Any) -> str:
-    """Submit the form for all rows with the state answered; return the page after its end."""
-    params = {**TASK, "state": "answered", "field": field}
+def _set(
+    page: Page, field: str, count: int, *, params: dict[str, str] | None = None, **form: Any
+) -> str:
+    """Submit the form for rows, by default all answered ones; return the page after its end."""
+    params = params or {**TASK, "state": "answered", "field": field}
     data = {"count": str(count), "who": "Bea", **form}
     reply = page.post("/set", params=params, data=data)
     if reply.status_code != 303:
@@ -44,8 +46,8 @@ def _words(html: str) -> str:
 def test_a_field_is_set_and_undone(page: Page) -> None:
     """The number of rows is said before; a row that has the value already does not change."""
     text = _words(page.get("/set", params={**TASK, "state": "answered", "field": "tone"}).text)
-    assert "<h1>Set a field of 2 rows</h1>" in text
-    assert "Set tone in 2 rows" in text
+    assert '<h1>Set a field of <span class="row-count">2 rows</span></h1>' in text
+    assert 'Set tone in <span class="row-count">2 rows</span>' in text
 
     text = _set(page, "tone", 2, value="mixed")
     assert "tone set in 1, 1 unchanged, 0 refused" in text
@@ -55,6 +57,25 @@ def test_a_field_is_set_and_undone(page: Page) -> None:
 
     assert "undone in 1, 0 unchanged, 0 refused" in _set(page, "tone", 2, undo="1")
     assert list_ids(page, where="tone = 'mixed'") == ["2"]
+
+
+@pytest.mark.sampled(0)
+def test_the_number_of_rows_follows_the_edit(page: Page) -> None:
+    """The part that ends the progress replaces the number of rows in the heading and the form."""
+    row_filter = {**TASK, "where": "tone = 'mixed'", "field": "tone"}
+
+    def read_counts() -> list[str]:
+        """Return the number for heading and button, and that of the form."""
+        text = _words(page.get("/parts/set", params=row_filter).text)
+        button_count = re.findall(r'oob="innerHTML:.row-count">(\d+ rows?)<', text)
+        return button_count + re.findall(r'id="set-count" name="count" value="(\d+)"', text)
+
+    for row_id in ("1", "2"):
+        _set(page, "tone", 1, value="mixed", params={**row_filter, "where": "", "id": row_id})
+    _set(page, "tone", 2, value="praise", params=row_filter)
+    assert read_counts() == ["0 rows", "0"]
+    _set(page, "tone", 0, undo="3", params=row_filter)
+    assert read_counts() == ["2 rows", "2"]
 
 
 @pytest.mark.sampled(0)

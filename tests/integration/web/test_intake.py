@@ -199,3 +199,15 @@ def test_a_kept_question_is_asked_in_a_chosen_mode(page: Page, workspace: Worksp
     assert [batch["way"] for batch in batches] == ["live"]
     items = page.get("/api/items", params={"task": "kettles", "state": "answered"}).json()
     assert len(items["items"]) == 7
+
+
+def test_unreadable_rows_of_a_new_file_are_findings(page: Page) -> None:
+    """The findings of a file for a new task are shown before anything is written."""
+    rows = [f'{{"id": {number}, "text": "It boils in {number} minutes."}}' for number in range(30)]
+    rows[20] = '{"id": 20, "text": '
+    rows[25] = '{"id": 25 "text": "It broke."}'
+    read = drop_file(page, "\n".join(rows), "new", "kettles.jsonl")
+    assert read["state"] == "ready"
+    html = unescape(page.get("/parts/import", params={"number": read["number"]}).text)
+    assert "<h2>Findings</h2>" in html
+    assert re.findall(r'data-label="line">(\d+)<', html) == ["21", "26"]

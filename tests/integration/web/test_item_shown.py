@@ -75,3 +75,33 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
         assert f'<q class="h{hue}" dir="auto">{text}' in answer_html
     assert '<span class="chip" dir="auto">speed</span>' in answer_html
     assert "<pre>" not in answer_html
+
+
+def test_the_index_is_named_only_if_it_differs(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row says whether the index has an earlier state, lacks it, or is up to date."""
+    monkeypatch.chdir(tmp_path)
+    reviews.set_up_task(workspace)
+    path = reviews.write_task_file()
+    source = path.read_text().replace('prompt="{text}"', 'prompt="{text}", index="{text}"')
+    path.write_text(source)
+    workspace.ran("tag", TASK="tasks/reviews.py", MODE="live", LIMIT="1", YES="1")
+    workspace.ran("index")
+    with Page(workspace) as page:
+
+        def read_note(key: str) -> str:
+            """Return the note about the index on the page of a row."""
+            html = read_page(page, "reviews", key)
+            note = re.search(r">([^<>]*)<a href=\"[^\"]*#index\">Update the index", html)
+            return note[1].strip() if note else ""
+
+        # Row 2 is open: an update of the index would not add it.
+        assert [read_note("1"), read_note("2")] == ["", ""]
+
+        table = Path("tasks", "reviews.csv")
+        table.write_text(table.read_text(encoding="utf-8").replace("Boils", "Sings"), "utf-8")
+        page.post("/api/tasks/reviews/items/ask", json={"ids": ["1", "2"]})
+        page.settle()
+        assert read_note("1") == "The search index has an earlier state of this row."
+        assert read_note("2") == "The row is not in the search index."
