@@ -337,7 +337,7 @@ def test_another_database_is_only_read(workspace: Workspace) -> None:
     run_in_source(workspace, "INSERT INTO tickets (\"Ticket Nr.\", text) VALUES ('T-1', 'again')")
     output = workspace.run_command("preflight", TASK=name).stderr
     assert (
-        "the query of tickets, row 4, column 'Ticket Nr.': the key is already on line 2" in output
+        "the query of tickets, row 4, column 'Ticket Nr.': the key is already on row 2" in output
     )
     assert workspace.status(TASK=name)["tickets"]["refused"] == 1
 
