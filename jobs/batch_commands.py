@@ -422,10 +422,10 @@ def _iterate_ingest_warnings(summary: IngestSummary, labels: TaskLabels) -> Iter
     """
     batch = summary.batch
     outdated_names = set(summary.outdated)
-    other_unapplied = [name for name in summary.unapplied if name not in outdated_names]
-    if other_unapplied:
+    removed_names = [name for name in summary.unapplied if name not in outdated_names]
+    if removed_names:
         yield (
-            f"{plural(len(other_unapplied), 'answer')} not applied ({join_first(other_unapplied)}): "
+            f"{plural(len(removed_names), 'answer')} not applied ({join_first(removed_names)}): "
             f"the {labels.singular} was removed, answered meanwhile or parked; "
             f"`{labels.command('parked')}` lists reasons"
         )

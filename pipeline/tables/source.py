@@ -502,8 +502,7 @@ def find_column_kinds(
     text_names = {
         name
         for name in kinds
-        if first.get(name) is None
-        and counts[name, "text"] > _TEXTS_PER_LIST * counts[name, "json"]
+        if first.get(name) is None and counts[name, "text"] > _TEXTS_PER_LIST * counts[name, "json"]
     }
     return {name: "text" if name in text_names else kind or "text" for name, kind in kinds.items()}
 

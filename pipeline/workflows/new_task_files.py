@@ -251,7 +251,7 @@ def draft_question(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDr
         f"columns: {columns_text}; nothing was asked"
     )
     if isinstance(draft.source, MemorySource):
-        raise InputError(message, hint=f"{OptionHint('text')} names the column to ask about")
+        raise InputError(message, hint="ask(…, text=…) names the column to ask about")
     command = CommandHint(
         "new-task",
         name=unwritten_task.name or suggest_task_name(unwritten_task.items),
