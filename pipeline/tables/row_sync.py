@@ -369,10 +369,9 @@ class RowSync:
             earlier_line: The line of the earlier row with the same key.
         """
         key = row["item_id"]
-        unit = "row" if self.record.is_query else "line"
         finding = make_rejection(
             row["line"],
-            f"the key is already on {unit} {earlier_line}",
+            f"the key is already on {self.record.line_noun} {earlier_line}",
             key,
             column=", ".join(name for name, _ in self.record.key),
             key=key,

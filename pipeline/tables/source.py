@@ -499,12 +499,11 @@ def find_column_kinds(
         if len(kinds) > MAX_COLUMNS:
             break
     check_column_names(list(kinds), source=source)
-    text_names = {
-        name
-        for name in kinds
-        if first.get(name) is None and counts[name, "text"] > _TEXTS_PER_LIST * counts[name, "json"]
-    }
-    return {name: "text" if name in text_names else kind or "text" for name, kind in kinds.items()}
+    for name in kinds:
+        has_few_lists = counts[name, "text"] > _TEXTS_PER_LIST * counts[name, "json"]
+        if has_few_lists and first.get(name) is None:
+            kinds[name] = "text"
+    return {name: kind or "text" for name, kind in kinds.items()}
 
 
 def check_column_names(
