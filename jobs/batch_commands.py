@@ -421,9 +421,11 @@ def _iterate_ingest_warnings(summary: IngestSummary, labels: TaskLabels) -> Iter
     At most MAX_OUTDATED_ROWS_SHOWN changed rows are named.
     """
     batch = summary.batch
-    if batch.not_applied:
+    outdated_names = set(summary.outdated)
+    removed_names = [name for name in summary.unapplied if name not in outdated_names]
+    if removed_names:
         yield (
-            f"{plural(batch.not_applied, 'answer')} not applied ({join_first(summary.unapplied)}): "
+            f"{plural(len(removed_names), 'answer')} not applied ({join_first(removed_names)}): "
             f"the {labels.singular} was removed, answered meanwhile or parked; "
             f"`{labels.command('parked')}` lists reasons"
         )

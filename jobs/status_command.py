@@ -19,6 +19,7 @@ from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status as task_status
 
+MIN_NAME_WIDTH = 11
 MAX_DUE_LINES = 5
 # The output of `status --more` fits one page: at most this many lines of open batches, of reasons,
 # and of duplicate batches.
@@ -47,8 +48,9 @@ def status(
     printed.
     """
     report = task_status.read_status(ws, exact=exact)
-    lines = [f"{name:<11}{text}" for name, text in _status_lines(report, has_details=more)]
-    return CommandReport(report.document, lines)
+    named_lines = _status_lines(report, has_details=more)
+    width = max(MIN_NAME_WIDTH, *(len(name) + 1 for name, _ in named_lines))
+    return CommandReport(report.document, [f"{name:<{width}}{text}" for name, text in named_lines])
 
 
 def read_next_command(ws: WorkspaceSession) -> CommandHint | None:

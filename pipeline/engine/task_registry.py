@@ -546,6 +546,8 @@ def save_record(
         merged_record = merge_records(stored_record, declared_record)
         if stored_record is not None:
             merged_record = with_drawn_examples(tx, merged_record, declaration)
+            # Its own program may have changed the table of `write_to=` since the last command.
+            _check_target(tx, UserTask(merged_record))
     if stored_record is not None and _is_same_record(stored_record, merged_record):
         return stored_record
 

@@ -219,7 +219,7 @@ def print_sync_report(
 
 def format_refused_row(finding: Finding, record: TaskRecord) -> str:
     """Return the message that a row is refused, with its line, column and the reason."""
-    location = f"row {finding.line}" if record.is_query else f"line {finding.line}"
+    location = f"{record.line_noun} {finding.line}"
     if finding.column:
         location += f", column {finding.column!r}"
     reason = finding.reason

@@ -50,6 +50,11 @@ class TaskRecord:
     at: datetime
 
     @property
+    def line_noun(self) -> str:
+        """Return what a number of the source counts: lines of a file, or rows of a query."""
+        return "row" if self.is_query else "line"
+
+    @property
     def preferred(self) -> tuple[str, ...]:
         """Return the versions that PREFER_VERSIONS stored, in their order; empty if none."""
         return tuple(self.words.get(PREFERRED_VERSIONS_KEY, ()))

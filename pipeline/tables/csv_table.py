@@ -372,7 +372,7 @@ class CsvTable:
         is_line_break = "new-line" in error
         reason = "text after a closing quote"
         if is_line_break:
-            reason = "a line break outside quotes"
+            reason = "a line break outside quotes (quote the cell, or end all lines alike)"
         if lines.line_count > 1:
             last_line = first_line + lines.line_count - 1
             reason += f"; lines {first_line} to {last_line} are left out"
@@ -381,7 +381,9 @@ class CsvTable:
 
         # Without strict rules the reader accepts any text except a stray line break, so the row can
         # be shown.
-        texts = (line.rstrip("\r\n").replace("\r", " ") + "\n" for line in lines.lines)
+        texts = (
+            line.rstrip("\r\n").replace("\r", " ").replace("\n", " ") + "\n" for line in lines.lines
+        )
         lenient_reader = csv.reader(
             texts,
             delimiter=self.delimiter,

@@ -329,7 +329,7 @@ def read_answer_rows(
             row |= {name: answer_cells[part] for part, name in answer_names.items()}
             row |= {name: stored_row[part] for part, name in cost_names.items()}
             row |= _confidence_cells(stored_row, confidence_names)
-            reason = _find_state_reason(stored_row, parked_reasons)
+            reason = _find_state_reason(stored_row, parked_reasons, line_noun=task.line_noun)
             state_cells = {STATE_COLUMN: stored_row[STATE_COLUMN], REASON_COLUMN: reason}
             if is_single_version:
                 state_cells |= _make_single_version_cells(stored_row, reason)
@@ -524,7 +524,9 @@ def _confidence_cells(stored_row: RowMapping, column_names: Mapping[str, str]) -
     }
 
 
-def _find_state_reason(stored_row: RowMapping, parked_reasons: Mapping[str, str]) -> str | None:
+def _find_state_reason(
+    stored_row: RowMapping, parked_reasons: Mapping[str, str], *, line_noun: str
+) -> str | None:
     """Return why a row is refused, unusable or parked; None if it is none of these.
 
     The reason for a refused row begins with its line in the source, as in `line 7: missing id`. The
@@ -533,12 +535,13 @@ def _find_state_reason(stored_row: RowMapping, parked_reasons: Mapping[str, str]
     Args:
         stored_row: The row with its state.
         parked_reasons: Reasons of parked rows by id.
+        line_noun: What a number of the source counts: lines or rows.
     """
     reason: str | None = stored_row[UNUSABLE_COLUMN] or None
     if not reason and stored_row[STATE_COLUMN] == PARKED:
         reason = parked_reasons.get(stored_row[KEY_COLUMN])
     if stored_row[HASH_COLUMN] == NO_HASH:
-        return f"line {stored_row[IMAGE_STATE_COLUMN]}: {reason}"
+        return f"{line_noun} {stored_row[IMAGE_STATE_COLUMN]}: {reason}"
     return reason
 
 

@@ -371,9 +371,9 @@ class RowSync:
         key = row["item_id"]
         finding = make_rejection(
             row["line"],
-            f"the key is already on line {earlier_line}",
+            f"the key is already on {self.record.line_noun} {earlier_line}",
             key,
-            column=self.record.key[0][0],
+            column=", ".join(name for name, _ in self.record.key),
             key=key,
             cells=parse_stored_values(row["row"]),
         )

@@ -12,6 +12,7 @@ import json
 import re
 import tempfile
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -46,6 +47,8 @@ FILE_HINT = (
 RESERVED_PREFIX = "findable_"
 # A view of PostgreSQL has room for 1,600 columns.
 MAX_COLUMNS = 1_500
+# Our own choice: a column with more texts for each list or object is a column of texts.
+_TEXTS_PER_LIST = 9
 # Our own choice: a view over large tables may need minutes for its first row.
 TIMEOUT_S = 300.0
 # The member of a task's recorded facts with the state of its query's cursor.
@@ -480,18 +483,26 @@ def find_column_kinds(
         source: The source of the rows, for messages.
 
     Returns:
-        The kind of each column, `first` before new columns; text for a column without any value.
+        The kind of each column, `first` before new columns. It is text for a column without any
+        value, and for a new column of texts with few lists or objects, which are stored as JSON.
 
     Raises:
         InputError: A table cannot have these columns.
     """
     kinds = dict(first)
+    counts = Counter[tuple[str, str | None]]()
     for row in rows:
         for name, value in row.items():
-            kinds[name] = merge_kinds(kinds.get(name), find_value_kind(value))
+            kind = find_value_kind(value)
+            kinds[name] = merge_kinds(kinds.get(name), kind)
+            counts[name, kind] += 1
         if len(kinds) > MAX_COLUMNS:
             break
     check_column_names(list(kinds), source=source)
+    for name in kinds:
+        has_few_lists = counts[name, "text"] > _TEXTS_PER_LIST * counts[name, "json"]
+        if has_few_lists and first.get(name) is None:
+            kinds[name] = "text"
     return {name: kind or "text" for name, kind in kinds.items()}
 
 

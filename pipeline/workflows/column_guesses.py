@@ -118,11 +118,13 @@ def guess_columns(
         main_reason = f"named by {OptionHint('text')}"
     else:
         is_only_column = len(columns) == 1
+        # A column named `id` is no text, even if it repeats values and cannot be the key.
+        keys = {key, *_find_columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])}
         free = [
             name
             for name in columns
             if name not in {*images, *resolved_choice.more_columns}
-            and (name != key or is_only_column)
+            and (name not in keys or is_only_column)
         ]
         wordy_free = [name for name in free if name in wordy]
         main, main_reason = _guess_text(free, wordy_free, images, cells)

@@ -250,6 +250,8 @@ def draft_question(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDr
         f"{draft.table_description} has no column with {missing}; "
         f"columns: {columns_text}; nothing was asked"
     )
+    if isinstance(draft.source, MemorySource):
+        raise InputError(message, hint="ask(…, text=…) names the column to ask about")
     command = CommandHint(
         "new-task",
         name=unwritten_task.name or suggest_task_name(unwritten_task.items),

@@ -293,7 +293,7 @@ class Workspace:
         task: TaskLike | None = None,
         n: int = try_out.DEFAULT_ROW_COUNT,
         *,
-        item: str | None = None,
+        item: str | int | None = None,
         seed: int | None = None,
         items: Any = None,
         mode: SingleRowMode = "live",
@@ -318,7 +318,8 @@ class Workspace:
             FindableError: A quota was used up or the service is down, so that the calls ended
                 early.
         """
-        work = partial(try_out.try_task, size=n, name=item, seed=seed, mode=mode)
+        name = None if item is None else str(item)
+        work = partial(try_out.try_task, size=n, name=name, seed=seed, mode=mode)
         report = self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)
         report.check()
         return report
@@ -357,6 +358,11 @@ class Workspace:
             GateError: A quality gate failed and is an error; the answers are stored.
             KeyboardInterrupt: The call was interrupted; the next call resumes.
         """
+        if budget is not None and not isinstance(budget, int | float):
+            raise InputError(
+                f"budget={budget!r} is not a number of USD; nothing was asked",
+                hint="for example tag(budget=5)",
+            )
         options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
 
         def work(ws: WorkspaceSession) -> TagReport:
@@ -408,7 +414,7 @@ class Workspace:
         find: str | Sequence[str] = (),
         *,
         sort: str | None = None,
-        fields: Sequence[str] | None = None,
+        fields: str | Sequence[str] | None = None,
         limit: int | None = None,
         **filters: Any,
     ) -> ResultTable[dict[str, Any]]:
@@ -420,7 +426,7 @@ class Workspace:
             task: The task; None for the task in use.
             find: Words that must all be in the row; a text is split at its spaces.
             sort: Column to sort by; with `-` before it in descending order.
-            fields: Columns to return.
+            fields: Columns to return; a text is split at its commas.
             limit: Return at most this many rows.
             filters: `state` (text), `tags` (list; the row has all), `extractor` (`task@n` or
                 `task@n/model`), `min_score` and `max_score` (numbers), `where` (condition as for
@@ -438,6 +444,8 @@ class Workspace:
         words = find
         if isinstance(find, str):
             words = tuple(find.split())
+        if isinstance(fields, str):
+            fields = [name.strip() for name in fields.split(",")]
         row_filter = RowFilter(words, **filters)
         list_options = RowListOptions(PAGE, row_filter, None, sort, fields, within_s=None)
 
@@ -458,7 +466,9 @@ class Workspace:
         """
         return self._run(lambda ws: ResultDocument(status.read_status(ws).document), task)
 
-    def show(self, item: str, task: TaskLike | None = None, *, raw: bool = False) -> ResultDocument:
+    def show(
+        self, item: str | int, task: TaskLike | None = None, *, raw: bool = False
+    ) -> ResultDocument:
         """Return a row with its answers, attempts, requests and cost.
 
         Args:
@@ -469,11 +479,13 @@ class Workspace:
         Raises:
             InputError: There is no such row.
         """
-        return self._run(lambda ws: ResultDocument(listing.describe_row(ws, item, raw=raw)), task)
+        return self._run(
+            lambda ws: ResultDocument(listing.describe_row(ws, str(item), raw=raw)), task
+        )
 
     def correct(
         self,
-        item: str,
+        item: str | int,
         fields: Mapping[str, Any],
         task: TaskLike | None = None,
         *,
@@ -500,7 +512,7 @@ class Workspace:
                     ws.store,
                     ws.task,
                     ws.now,
-                    item,
+                    str(item),
                     fields,
                     editor_name=who,
                     confirms_values=True,
@@ -911,10 +923,12 @@ def _parse_answer(task: Task, key: str, version: str, answer_text: str) -> Any:
     """Return a stored answer as an instance of the task's current model.
 
     Raises:
-        InputError: The answer does not fit the model.
+        InputError: The answer does not fit the model, or only another Python program has the model.
     """
+    # A task of another Python program has no model here, which is not a fault of the answer.
+    answer_model = task.prompt.answer_model
     try:
-        return task.prompt.answer_model.model_validate_json(answer_text)
+        return answer_model.model_validate_json(answer_text)
     except Exception as error:
         # A validator of the user's model may raise any error.
         raise InputError(

@@ -381,8 +381,8 @@ def _print_tag_estimate(
 
     Also printed are the price of moving late batches (MOVE_AFTER), warnings, and a proposal of the
     mode decide if it is cheaper. If nothing is to be sent, the line about the rows is left out.
-    Answered rows are those with an answer of the version in use, which are not asked again. The
-    past cost of these answers is printed, too.
+    Answered rows are those in the source with an answer of the version in use that are not asked
+    again. The past cost of all answers of the version is printed, too.
 
     Args:
         ws: The workspace.
@@ -412,11 +412,10 @@ def _print_tag_estimate(
         ws.display.say(estimate.decide_proposal)
 
     with ws.store.read() as tx:
-        answered_count = sum(
-            counts.items
-            for counts in answers.count_by_version(tx, ws.task.name)
-            if counts.version == ws.version
-        )
+        table = ws.task.rows.table(tx)
+        has_version = answers.is_answered(ws.task.name, table.row_id, ws.version)
+        answered_state, _ = table.states.answered_state
+        answered_count = table.count_by_state(tx, has_version)[answered_state]
         if answered_count:
             paid_usd = answers.cost_of_version(tx, ws.task.name, ws.version)
             ws.display.say(

@@ -337,3 +337,21 @@ def test_address_in_place_of_a_file_names_the_options_of_a_database(workspace: W
         assert "SELECT * FROM reviews" in error
         assert "secret" not in error
     assert not workspace.data.exists()
+
+
+def test_column_of_texts_with_a_list_is_the_text_and_the_key_is_not(workspace: Workspace) -> None:
+    """A list in a cell is given as JSON, and quotations of other rows are those of their texts."""
+    rows = [
+        {"id": f"k-{number // 2}", "text": ["a", "b"] if number == 1 else f"text {number}"}
+        for number in range(40)
+    ]
+    workspace.write_file("mixed.jsonl", "\n".join(map(json.dumps, rows)))
+    ask_run = workspace.run_command("ask", "mixed.jsonl", q="What?", fields="why: quote")
+    assert "text column: text (found by its name)" in ask_run.stderr
+    assert "“text 0”" in ask_run.stdout
+    assert '“["a","b"]”' in ask_run.stdout
+
+    lists = [{"id": "k-1", "topics": ["a"]}, {"id": "k-1", "topics": ["b"]}]
+    workspace.write_file("lists.jsonl", "\n".join(map(json.dumps, lists)))
+    ask_run = workspace.run_command("ask", "lists.jsonl", q="What?", code=2)
+    assert "has no column with a text to ask about" in ask_run.stderr

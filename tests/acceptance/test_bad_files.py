@@ -64,6 +64,12 @@ BAD_ROWS: dict[str, tuple[bytes, list[str], list[tuple[int, str, str]], str]] = 
         [(2, "", "rejected")],
         "a line break outside quotes",
     ),
+    "mixed line ends": (
+        b"username,bio\ra,x\nb,y\rc,z\r",
+        ["c"],
+        [(2, "", "rejected")],
+        "a line break outside quotes (quote the cell, or end all lines alike)",
+    ),
 }
 
 

@@ -135,7 +135,12 @@ def test_task_without_a_file_is_asked_and_read_in_its_own_types(
         open_counts = asyncio.run(notebook())
         ws.tag(declared(name="later"), "batch", items=rows(2), wait=False)
         flat = ws.answers("reviews").to_dicts()
-        ws.correct("2", {"stars": 4}, task, who="ada")
+        ws.correct(2, {"stars": 4}, task, who="ada")
+        assert ws.show(2, task)["item"] == "2"
+        assert ws.rows(task, fields="id, stars").to_dicts()[1].keys() >= {"id", "stars"}
+        assert "budget='$5' is not a number" in refusal(ws.tag, task, budget="$5")
+        textless = refusal(ws.ask, [{"id": 1, "text": {2}}], "What?")
+        assert "no column with a text" in textless and "<rows given" not in textless
         answers_of_2 = [answer for answer in ws.answers(task) if answer.key == "2"]
         four_stars = [answer for answer in answers_of_2 if answer.answer.stars == 4]
         assert [answer.extractor for answer in four_stars] == ["person"]
@@ -149,6 +154,11 @@ def test_task_without_a_file_is_asked_and_read_in_its_own_types(
     assert open_counts == [0, 0]
     assert flat[0]["verdicts"][0]["quote"].keys() == {"quote", "start", "end"}
     assert live_calls(api) == 4
+
+    # Another program reads no answer as an instance, because it has no class for it.
+    message = script(workspace, 'print(json.dumps(refusal(list, ws.answers("reviews"))))')
+    assert "declared in Python" in message
+    assert "does not fit" not in message
 
     # Only Python can collect a batch of a task that has no file.
     workspace.task = "later"

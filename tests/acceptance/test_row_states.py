@@ -377,3 +377,18 @@ def test_source_export_and_states_have_the_same_rows(
         workspace.try_command("tag", mode="live", fate=Fate(step))
         workspace.run_command("tag", mode="live", code="any")
         check_sums(workspace, len(table.rows))
+
+
+def test_repeated_key_of_two_columns_names_both(workspace: Workspace) -> None:
+    """A refused row has all key columns; `status` separates a long task name from its counts."""
+    name = "orders_of_shops"
+    arguments = ["key=('shop', 'nr')"]
+    text = write_declaration(
+        {"tone": "str"}, prompt="{text}", items=f"{name}.csv", extra_arguments=arguments
+    )
+    workspace.write_file(f"tasks/{name}.py", text)
+    workspace.write_file(f"tasks/{name}.csv", "shop,nr,text\na,1,x\na,2,y\na,1,z\n")
+    workspace.task = name
+    error_output = workspace.run_command("preflight").stderr
+    assert "line 4, column 'shop, nr': the key is already on line 2" in error_output
+    assert f"\n{name} 3: 0 answered" in workspace.run_command("status").stdout

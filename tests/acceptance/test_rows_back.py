@@ -336,10 +336,10 @@ def test_another_database_is_only_read(workspace: Workspace) -> None:
     text = task_file.read_text(encoding="utf-8")
     run_in_source(workspace, "INSERT INTO tickets (\"Ticket Nr.\", text) VALUES ('T-1', 'again')")
     output = workspace.run_command("preflight", TASK=name).stderr
-    assert (
-        "the query of tickets, row 4, column 'Ticket Nr.': the key is already on line 2" in output
-    )
+    assert "the query of tickets, row 4, column 'Ticket Nr.': the key is already on row 2" in output
     assert workspace.status(TASK=name)["tickets"]["refused"] == 1
+    exported = workspace.run_command("export", to="-", TASK=name).stdout
+    assert "row 4: the key is already on row 2" in exported
 
     # A query that writes and a missing database are refused.
     task_file.write_text(text.replace("SELECT *", "WITH x AS (SELECT 1) DELETE"), encoding="utf-8")

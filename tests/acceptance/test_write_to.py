@@ -174,3 +174,51 @@ def test_a_record_without_texts_is_rolled_back(
 
     notes_workspace.run_command("rollback", "notes@1")
     assert run_sql(notes_workspace, query) == []
+
+
+def test_dropped_target_is_refused_before_anything_is_sent(notes_workspace: Workspace) -> None:
+    """A column that was renamed after the first run is named before the next rows are sent."""
+    create_orders(notes_workspace, "a")
+    declare(notes_workspace, "orders.v=v")
+    notes_workspace.run_commands(*ROUND)
+    run_sql(notes_workspace, "ALTER TABLE orders RENAME COLUMN v TO w")
+    run_sql(notes_workspace, "INSERT INTO orders (id, t) VALUES (2, 'b')")
+    for verb in ("submit", "tag"):
+        assert "no column `v`" in notes_workspace.run_command(verb, code="any").stderr
+    assert len(notes_workspace.logged_requests()) == 1
+
+    run_sql(notes_workspace, "ALTER TABLE orders RENAME COLUMN w TO v")
+    notes_workspace.run_commands(*ROUND)
+    assert column_values(notes_workspace) == ["said of a", "said of b"]
+
+
+# REFRESH=1 asks about changed rows again.
+@pytest.mark.excused("nobody_is_answered_twice")
+def test_answers_before_are_those_of_rows_that_stay_as_they_are(
+    notes_workspace: Workspace,
+) -> None:
+    """Rows that are asked again, and rows that left the source, are not counted."""
+    create_orders(notes_workspace, "a", "b", "c", "d")
+    declare(notes_workspace, "orders.v=v")
+    notes_workspace.run_commands(*ROUND)
+    run_sql(notes_workspace, "UPDATE orders SET t = 'new b' WHERE id = 2")
+    run_sql(notes_workspace, "DELETE FROM orders WHERE id = 3")
+    run_sql(notes_workspace, "INSERT INTO orders (id, t) VALUES (5, 'e')")
+    output = notes_workspace.run_command("tag", mode="live", REFRESH=1).stderr
+    assert "2 answered before, not asked again" in output
+
+
+def test_answer_to_a_changed_row_is_not_called_removed_or_parked(
+    notes_workspace: Workspace, outside_server: Outside
+) -> None:
+    """An answer with quotations that came too late has the changed row as its only reason."""
+    outside_server.answerer = lambda _: {"v": "a"}
+    create_orders(notes_workspace, "a", "a b")
+    text = write_declaration({"v": "Quote"}, prompt="{t}", items=QUERY)
+    notes_workspace.write_file("tasks/notes.py", text)
+    notes_workspace.run_commands("submit", "poll")
+    run_sql(notes_workspace, "UPDATE orders SET t = 'a new one' WHERE id = 2")
+    notes_workspace.run_command("preflight")
+    output = notes_workspace.run_command("ingest").stderr
+    assert "changed after the request: 2" in output
+    assert "parked" not in output
