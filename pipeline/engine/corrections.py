@@ -81,10 +81,23 @@ class InvalidAnswerError(InputError):
         if wrong_value is None:
             fields = task.prompt.answer_model.model_fields
             field = self.field_name if self.field_name in fields else next(iter(fields))
-            assignments = f"{field}=…"
+            message = _plain_reason(reason)
+            untyped_fields = [field]
+            missing_fields = [
+                name
+                for name, member in fields.items()
+                if member.is_required() and name not in answer
+            ]
+            if field in missing_fields:
+                untyped_fields = missing_fields
+                verb = "are" if len(missing_fields) > 1 else "is"
+                message = f"{' and '.join(missing_fields)} {verb} missing"
+            typed_values = {
+                name: _format_typed_value(value) for name, value in change.items()
+            } | dict.fromkeys(untyped_fields, "…")
+            assignments = "; ".join(f"{name}={text}" for name, text in typed_values.items())
             command = task.labels.command("correct", item=row_id, set=assignments)
             hint = HintTemplate("`{}` with an allowed value", command)
-            message = _plain_reason(reason)
         else:
             values = {**change, wrong_value.field: wrong_value.corrected_value}
             assignments = "; ".join(

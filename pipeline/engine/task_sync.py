@@ -53,7 +53,8 @@ def sync_task(
     Queries and rows with images are always synced; a row file only if it changed. Notes and a
     report of the sync are printed. So are counts of answered rows that are not asked again: those
     that changed after their answer, those answered before the vocabulary got its newest terms and,
-    with REFRESH=1, those that changed after their correction. `task` is not changed: read the task again afterwards.
+    with REFRESH=1, those that changed after their correction. `task` is not changed: read the task
+    again afterwards.
 
     Args:
         locks: The workspace's locks between processes; the sync waits for that of the task's rows.

@@ -279,8 +279,8 @@ class UserRows(TaskRows):
     ) -> tuple[int, datetime | None]:
         """Return how many rows changed after they were answered, and the time of the first.
 
-        Corrected rows, empty rows, and rows that are no longer in the source, do not count. The time is None if no
-        row changed.
+        Corrected rows, empty rows, and rows that are no longer in the source, do not count. The
+        time is None if no row changed.
 
         Args:
             timeout_s: Not used.

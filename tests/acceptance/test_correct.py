@@ -289,6 +289,15 @@ def test_corrected_concepts_replace_those_of_the_model(workspace: Workspace) -> 
     assert [row["concept_name"] for row in workspace.exported_rows()] == names_before
 
 
+@pytest.mark.same_sql
+def test_all_missing_fields_are_named_beside_the_typed_ones(notes_workspace: Workspace) -> None:
+    """The printed command keeps the typed values and names every field that must be added."""
+    notes_workspace.run_command("tag", dry=True)
+    refusal = notes_workspace.run_command("correct", "1", set="tone=praise; stars=4", code=2).stderr
+    assert "topics and why are missing; nothing was changed" in refusal
+    assert '--set "tone=praise; stars=4; topics=…; why=…"' in refusal
+
+
 # REFRESH=1 asks about a changed row again.
 @pytest.mark.excused("nobody_is_answered_twice")
 def test_changed_row_with_a_correction_is_not_asked_again(
