@@ -561,12 +561,13 @@ def _estimate_output(estimate: "Preflight", row_count: int, asked_mode: str) -> 
     costs = ", ".join(
         _mode_cost(mode, mode_estimate) for mode, mode_estimate in mode_estimates.items()
     )
-    rows = plural(row_count, "row")
+    rows = "1 row" if row_count == 1 else f"all {row_count:,} rows"
     if estimate.with_key is None:
-        line = f"all {rows} would cost about {costs}"
+        line = f"{rows} would cost about {costs}"
     else:
+        verb = "costs" if row_count == 1 else "cost"
         line = (
-            f"all {rows} cost nothing here; with a key {priced_estimate.model} would cost about "
+            f"{rows} {verb} nothing here; with a key {priced_estimate.model} would cost about "
             f"{costs} (output is guessed; the same command with a key measures it)"
         )
 

@@ -588,7 +588,8 @@ def _edit_cells(edit: Mapping[str, Any]) -> tuple[object, ...]:
 
     changes += [f"{name} confirmed" for name in edit["fields"] if name not in edit["changes"]]
     undo_note = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
-    return (edit["number"], edit["who"], edit["at"], ", ".join(changes) + undo_note)
+    what = ", ".join(changes) or "no value changed"
+    return (edit["number"], edit["who"], edit["at"], what + undo_note)
 
 
 def _system_user() -> str:

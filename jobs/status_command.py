@@ -314,7 +314,9 @@ def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
         return f"broken: {index['problem']}"
     if not index["count"]:
         return "none"
-    state = f"behind by {index['behind']:,}" if index["behind"] else "up to date"
+    state = "up to date"
+    if index["behind"]:
+        state = f"behind by {index['behind']:,} (only changed texts are embedded)"
     refused_names = [refused["name"] for refused in index.get("refused", ())]
     if refused_names:
         state += f"; the embedding model refused the texts of {join_first(refused_names)}"

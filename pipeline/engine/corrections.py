@@ -35,7 +35,8 @@ from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById
 from pipeline.engine.wrong_values import find_wrong_value
 from pipeline.store import claims, edits, reviews, workspace
-from pipeline.store.confidences import FieldConfidence, has_confidences
+from pipeline.store.answers import PERSON
+from pipeline.store.confidences import FieldConfidence
 from pipeline.store.database import Connection, Store
 from pipeline.store.edits import AnswerEdit, NewEdit
 from pipeline.store.judgements import JudgedAnswer
@@ -80,10 +81,23 @@ class InvalidAnswerError(InputError):
         if wrong_value is None:
             fields = task.prompt.answer_model.model_fields
             field = self.field_name if self.field_name in fields else next(iter(fields))
-            assignments = f"{field}=…"
+            message = _plain_reason(reason)
+            untyped_fields = [field]
+            missing_fields = [
+                name
+                for name, member in fields.items()
+                if member.is_required() and name not in answer
+            ]
+            if field in missing_fields:
+                untyped_fields = missing_fields
+                verb = "are" if len(missing_fields) > 1 else "is"
+                message = f"{' and '.join(missing_fields)} {verb} missing"
+            typed_values = {
+                name: _format_typed_value(value) for name, value in change.items()
+            } | dict.fromkeys(untyped_fields, "…")
+            assignments = "; ".join(f"{name}={text}" for name, text in typed_values.items())
             command = task.labels.command("correct", item=row_id, set=assignments)
             hint = HintTemplate("`{}` with an allowed value", command)
-            message = _plain_reason(reason)
         else:
             values = {**change, wrong_value.field: wrong_value.corrected_value}
             assignments = "; ".join(
@@ -287,8 +301,9 @@ class _CurrentRows(NamedTuple):
     edits: Mapping[str, Sequence[AnswerEdit]]
     # Ids of the rows that are being forgotten.
     forgotten_ids: Collection[str]
-    # Answers from which the new corrections take confidences, by row id.
-    confidence_sources: Mapping[str, Sequence[JudgedAnswer]]
+    # All corrections of each row, then its preferred model answer, by row id. New corrections take
+    # confidences from them.
+    answer_sources: Mapping[str, Sequence[JudgedAnswer]]
 
 
 def validate_change(tx: Connection, task: Task, row_id: str, change: Mapping[str, Any]) -> None:
@@ -309,19 +324,8 @@ def _read_current_rows(tx: Connection, task: Task, row_ids: Sequence[str]) -> _C
         task.answers.read_current(tx, row_ids),
         edits.list_edits(tx, task.name, row_ids),
         claims.list_forgotten_ids(tx, task.name, row_ids),
-        _read_confidence_sources(tx, task, row_ids),
+        read_confidence_sources(tx, row_ids, preference=task.rows.preference(tx)),
     )
-
-
-def _read_confidence_sources(
-    tx: Connection,
-    task: Task,
-    row_ids: Sequence[str],
-) -> Mapping[str, Sequence[JudgedAnswer]]:
-    """Return the answers with confidences by row id; empty for a task without confidences."""
-    if not has_confidences(tx, task.name):
-        return {}
-    return read_confidence_sources(tx, row_ids, preference=task.rows.preference(tx))
 
 
 def _make_edit(
@@ -368,16 +372,23 @@ def _make_edit(
         fields=() if isinstance(change, int) else tuple(change),
     )
     is_corrected = bool(edits.list_active_edits([*row_edits, edit]))
-    # The answer of a model is restored as it was, even if it is no longer valid.
+    is_label_edit = confirms_values or edit.undoes is not None
+    answer_sources = current.answer_sources.get(row_id, ())
+    # An answer that keeps its values stays, even if it is no longer valid.
+    if answer and new_answer == answer and not (is_label_edit and _changes_labels(row_edits, edit)):
+        return None
+
+    # The answer of a model counts again as it is, even if it is no longer valid.
     if is_corrected:
         typed_values = {} if isinstance(change, int) else change
         valid_answer = _validated_answer(task, row_id, new_answer, row, change=typed_values)
         edit = edit._replace(after=valid_answer)
+    elif task.user_file is not None:
+        model_answers = [source.answer for source in answer_sources if source.version != PERSON]
+        edit = edit._replace(after=json.loads(model_answers[0]) if model_answers else {})
     if not confirms_values:
         edit = edit._replace(fields=_keep_changed_fields(edit))
-    if edit.after == edit.before and not (
-        (confirms_values or edit.undoes is not None) and _changes_labels(row_edits, edit)
-    ):
+    if edit.after == edit.before and not (is_label_edit and _changes_labels(row_edits, edit)):
         return None
 
     confidences: Mapping[str, FieldConfidence] = {}
@@ -385,7 +396,7 @@ def _make_edit(
         confidences = choose_kept_confidences(
             edit.after,
             edits.list_set_fields([*row_edits, edit]),
-            current.confidence_sources.get(row_id, ()),
+            answer_sources,
         )
     return NewEdit(edit, task.rows.input_hash(row), is_corrected, confidences)
 

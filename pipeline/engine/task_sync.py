@@ -51,9 +51,10 @@ def sync_task(
     """Register changes of a task's file, and sync the stored rows with their source.
 
     Queries and rows with images are always synced; a row file only if it changed. Notes and a
-    report of the sync are printed. So are two counts of answered rows that are not asked again:
-    those that changed after their answer, and those answered before the vocabulary got its newest
-    terms. `task` is not changed: read the task again afterwards.
+    report of the sync are printed. So are counts of answered rows that are not asked again: those
+    that changed after their answer, those answered before the vocabulary got its newest terms and,
+    with REFRESH=1, those that changed after their correction. `task` is not changed: read the task
+    again afterwards.
 
     Args:
         locks: The workspace's locks between processes; the sync waits for that of the task's rows.
@@ -105,10 +106,16 @@ def sync_task(
             )
         stale_count, _ = current_task.rows.count_stale(tx)
         outgrown_count = current_task.rows.count_lacking_new_terms(tx)
+        outdated_count = current_task.rows.count_outdated_corrections(tx)
     if stale_count and not former_task.rows.asks_stale_rows:
         display.say(
             f"{saved_record.name}: {plural(stale_count, 'row')} changed after the answer; "
             f"{REFRESH_HINTS[declaration.refresh]}",
+        )
+    if outdated_count and former_task.rows.asks_stale_rows:
+        display.say(
+            f"{saved_record.name}: {plural(outdated_count, 'corrected row')} changed after the "
+            f"correction, which stays; {OptionHint(refresh=True)} leaves such rows out",
         )
     if outgrown_count and not settings.refresh:
         display.say(

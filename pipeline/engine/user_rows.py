@@ -279,8 +279,8 @@ class UserRows(TaskRows):
     ) -> tuple[int, datetime | None]:
         """Return how many rows changed after they were answered, and the time of the first.
 
-        Empty rows, and rows that are no longer in the source, do not count. The time is None if no
-        row changed.
+        Corrected rows, empty rows, and rows that are no longer in the source, do not count. The
+        time is None if no row changed.
 
         Args:
             timeout_s: Not used.
@@ -298,6 +298,26 @@ class UserRows(TaskRows):
         ).where(columns.findable_gone_at.is_(None), ~columns.findable_empty, is_stale)
         row_count, first_changed_at = tx.execute(query).one()
         return row_count, first_changed_at
+
+    def count_outdated_corrections(self, tx: Connection) -> int:
+        """Return how many corrected rows changed after their newest correction.
+
+        Such a row is not stale and is not asked, because its correction outranks every answer.
+        """
+        columns = self.subquery.c
+        corrections = self._select_answer_ids(
+            (answers.PERSON,), current_input=False, current_terms=False
+        )
+        current_corrections = corrections.where(
+            answers_table.c.input_hash == columns.findable_hash,
+        )
+        query = select(func.count(columns.findable_key)).where(
+            columns.findable_gone_at.is_(None),
+            ~columns.findable_empty,
+            corrections.exists(),
+            ~current_corrections.exists(),
+        )
+        return tx.execute(query).scalar_one()
 
     def count_lacking_new_terms(self, tx: Connection) -> int:
         """Return the number of rows that were answered before a vocabulary got its newest terms.
@@ -381,9 +401,9 @@ class UserRows(TaskRows):
           by a person, counts for a selected row.
 
         Args:
-            current_input: Count only answers to the row's present input.
+            current_input: Count only answers to the row's present input, and corrections.
             current_terms: Count only answers that were asked with all present terms of the
-                vocabularies.
+                vocabularies, and corrections.
             few_rows: Use a form that is faster for a query about few rows; the result is the same.
             models_only: Ignore the answers of persons.
         """
@@ -430,7 +450,7 @@ class UserRows(TaskRows):
         It is correlated: the row is that of the enclosing query over `self.subquery`.
 
         Args:
-            current_input: Only answers to the row's present input.
+            current_input: Only answers to the row's present input, and corrections.
             current_terms: Only answers that were asked with all present terms of the vocabularies.
         """
         row_columns = self.subquery.c
@@ -447,7 +467,12 @@ class UserRows(TaskRows):
             .correlate(self.subquery)
         )
         if current_input:
-            query = query.where(columns.input_hash == row_columns.findable_hash)
+            query = query.where(
+                or_(
+                    columns.input_hash == row_columns.findable_hash,
+                    columns.extractor == answers.PERSON,
+                ),
+            )
         if current_terms and self.record.outgrown:
             query = query.where(
                 or_(

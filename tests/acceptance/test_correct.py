@@ -287,3 +287,50 @@ def test_corrected_concepts_replace_those_of_the_model(workspace: Workspace) -> 
 
     workspace.run_command("correct", "p1", undo=1)
     assert [row["concept_name"] for row in workspace.exported_rows()] == names_before
+
+
+@pytest.mark.same_sql
+def test_all_missing_fields_are_named_beside_the_typed_ones(notes_workspace: Workspace) -> None:
+    """The printed command keeps the typed values and names every field that must be added."""
+    notes_workspace.run_command("tag", dry=True)
+    refusal = notes_workspace.run_command("correct", "1", set="tone=praise; stars=4", code=2).stderr
+    assert "topics and why are missing; nothing was changed" in refusal
+    assert '--set "tone=praise; stars=4; topics=…; why=…"' in refusal
+
+
+# REFRESH=1 asks about a changed row again.
+@pytest.mark.excused("nobody_is_answered_twice")
+def test_changed_row_with_a_correction_is_not_asked_again(
+    notes_workspace: Workspace, outside_server: Outside
+) -> None:
+    """REFRESH=1 asks only the changed row without a correction, under each version.
+
+    The correction would outrank the new answer, so the call would be paid in vain.
+    """
+    declare(notes_workspace, "refresh=True")
+    notes_workspace.run_command("tag", mode="live")
+    corrected(notes_workspace, "stars=5")
+    changed_rows = ROWS.replace("broke.", "broke!").replace("hums.", "hums!")
+    notes_workspace.write_file("tasks/notes.csv", changed_rows)
+    assert "1 row changed after the answer" in notes_workspace.run_command("tag").stderr
+    assert notes_workspace.status()["stale"]["count"] == 1
+
+    refresh_run = notes_workspace.run_command("tag", mode="live", REFRESH=1)
+    assert "1 corrected row changed after the correction, which stays" in refresh_run.stderr
+    declare(notes_workspace, "refresh=True", "version=2")
+    notes_workspace.run_command("tag", mode="live", REFRESH=1)
+    assert sum(outside_server.kept.questions().values()) == 4
+    assert notes_workspace.status()["stale"]["count"] == 0
+
+
+def test_edits_show_the_values_that_counted(notes_workspace: Workspace) -> None:
+    """An undo that changes no value says so, and the last undo shows the value of the model."""
+    notes_workspace.run_command("tag", mode="live")
+    corrected(notes_workspace, "stars=4; tone=blame")
+    corrected(notes_workspace, "stars=1")
+    output = notes_workspace.run_command("correct", "1", undo=1).stdout
+    assert "no value changed (undoes 1)" in output
+    document = notes_workspace.read_json("correct", "1", undo=2)
+    assert document["answer"]["stars"] == 1
+    assert document["edits"][-1]["after"] == document["answer"]
+    assert document["edits"][-1]["changes"] == {}

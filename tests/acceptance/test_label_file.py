@@ -458,3 +458,20 @@ def test_row_column_called_reviewed_is_no_mark(workspace: Workspace) -> None:
     assert (report["reviewed"], report["ignored_columns"]) == (1, ["reviewed"])
     listing = workspace.read_json("items", where="answer_reviewed = true")["items"]
     assert [row["id"] for row in listing] == ["2"]
+
+
+def test_unchanged_list_passes_after_a_field_was_renamed(notes_workspace: Workspace) -> None:
+    """A row that was corrected before the rename lacks the field, but its line changes nothing."""
+    notes_workspace.run_command("correct", "1", set="stars=3")
+    text = write_declaration(
+        {"tone": FIELDS["tone"], "hurried": "bool"},
+        prompt="{text}",
+        items="notes.csv",
+        extra_arguments=["version=2"],
+    )
+    notes_workspace.write_file("tasks/notes.py", text)
+    path = notes_workspace.home / "labels.csv"
+    notes_workspace.run_command("tag", dry=True)
+    notes_workspace.run_command("items", to=path, fields="id,tone,hurried,reviewed")
+    report = _correct(notes_workspace, path)
+    assert (report["corrected"], report["confirmed"]) == (0, 0)
