@@ -93,12 +93,11 @@ class ClickCommand(click.Command):
         dotenv = read_dotenv()
         refuse_unknown_variables(self.entry, os.environ, dotenv)
 
-        defaults = {}
-        for variable, param in self.entry.variables.items():
-            dotenv_text = dotenv.get(PREFIX + variable)
-            if param.name and dotenv_text:
-                defaults[param.name] = dotenv_text
-        ctx.default_map = defaults
+        ctx.default_map = {
+            param.name: dotenv[PREFIX + variable]
+            for variable, param in self.entry.variables.items()
+            if param.name and dotenv.get(PREFIX + variable)
+        }
 
         try:
             return super().parse_args(ctx, args)

@@ -570,11 +570,15 @@ def _gate_table(report: QualityReport) -> TextTable:
     Its columns are the figure with its value, the verdict, the bounds, and the number of rows that
     were measured. A gate without a verdict has the reason there.
     """
-    rows = []
-    for gate in report.gates:
-        figure = f"{gate.figure.name} {gate.value_text}"
-        verdict = gate.unjudged_reason or VERDICTS[gate.passed]
-        rows.append((figure, verdict, gate.figure.bounds_text, gate.items))
+    rows = [
+        (
+            f"{gate.figure.name} {gate.value_text}",
+            gate.unjudged_reason or VERDICTS[gate.passed],
+            gate.figure.bounds_text,
+            gate.items,
+        )
+        for gate in report.gates
+    ]
     return TextTable(("gate", "verdict", "wanted", "rows"), rows)
 
 

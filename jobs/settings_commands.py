@@ -52,16 +52,15 @@ def _make_price_cells(price_row: Mapping[str, Any]) -> list[object]:
     - the limit of enqueued tokens
     - the last day of the model, None if it is unknown
     """
-    cells: list[object] = [price_row["model"], price_row["use"]]
-    for mode in ("live", "batch"):
-        prices_by_direction = price_row[mode]
-        cells.append(f"{prices_by_direction['in']:g}/{prices_by_direction['out']:g}")
-
     limits = price_row["limits"]
-    cells += [_format_compact(limits[name]) or "none" for name in ("rpm", "tpm", "rpd")]
-    cells.append(_format_compact(limits["enqueued_tokens"]))
-    cells.append(price_row["shutdown"])
-    return cells
+    return [
+        price_row["model"],
+        price_row["use"],
+        *(f"{price_row[mode]['in']:g}/{price_row[mode]['out']:g}" for mode in ("live", "batch")),
+        *(_format_compact(limits[name]) or "none" for name in ("rpm", "tpm", "rpd")),
+        _format_compact(limits["enqueued_tokens"]),
+        price_row["shutdown"],
+    ]
 
 
 def _format_compact(number: int | None) -> str | None:

@@ -314,12 +314,8 @@ def read_settings() -> Settings:
     Raises:
         ConfigurationError: A setting is invalid, or `.env` cannot be read.
     """
-    option_texts = {}
-    for name in OPTION_SETTINGS:
-        text = read_setting_option(name)
-        if text:
-            option_texts[name] = text
-
+    all_texts = {name: read_setting_option(name) for name in OPTION_SETTINGS}
+    option_texts = {name: text for name, text in all_texts.items() if text}
     option_variables = {f"{PREFIX}{name.upper()}": str(text) for name, text in option_texts.items()}
     settings = load_settings(os.environ | option_variables, dotenv=read_dotenv())
     option_sources = {name: f"--{name.replace('_', '-')}" for name in option_texts}

@@ -89,11 +89,14 @@ class _QuotationColorer:
         member_topic = ""
         if field_name:
             member_topic = next(filter(_is_short_text, members.values()), topic)
-        colored = {}
-        for name, member in members.items():
-            member_field = name if isinstance(name, str) else field_name
-            colored[name] = self.add_hues(member, field_name=member_field, topic=member_topic)
-        return colored
+        return {
+            name: self.add_hues(
+                member,
+                field_name=name if isinstance(name, str) else field_name,
+                topic=member_topic,
+            )
+            for name, member in members.items()
+        }
 
 
 def _is_short_text(value: Any) -> bool:

@@ -121,11 +121,12 @@ class Upload:
         if self.work is None or not self.work.error:
             return None
 
-        document = dict(self.work.error)
-        for name, member in document.items():
-            if isinstance(member, str):
-                document[name] = member.replace(str(self.path), self.path.name)
-        return document
+        return {
+            name: member.replace(str(self.path), self.path.name)
+            if isinstance(member, str)
+            else member
+            for name, member in self.work.error.items()
+        }
 
 
 class UploadStore:

@@ -220,11 +220,7 @@ def read_judgements(
     Raises:
         ValueError: A request line is not JSON.
     """
-    requests_by_key: dict[str, dict[str, Any]] = {}
-    for line in request_lines:
-        request_document = json.loads(line)
-        requests_by_key[request_document["key"]] = request_document
-
+    requests_by_key = {request["key"]: request for request in map(json.loads, request_lines)}
     judgements = []
     for line in result_lines:
         request = requests_by_key.pop(read_line_key(line) or "", None)

@@ -32,13 +32,8 @@ def parse_merges(text: str) -> list[tuple[str, str]]:
     Raises:
         InputError: There is no pair, or one side of a pair is empty.
     """
-    pairs = []
-    for part in text.split(";"):
-        if not part.strip():
-            continue
-        old, _, new = part.partition("=")
-        pairs.append((old, new))
-
+    parts = (part.partition("=") for part in text.split(";") if part.strip())
+    pairs = [(old, new) for old, _, new in parts]
     if not pairs or not all(old.strip() and new.strip() for old, new in pairs):
         raise InputError(
             f"{text!r} is not of the form OLD=NEW; {UNCHANGED_MESSAGE}",

@@ -262,12 +262,11 @@ def read_closed_fields(answer_model: "type[BaseModel]") -> Mapping[str, ClosedFi
     """Return the fields of an answer that a decision model can answer, by name, in their order."""
     members = json_schema(answer_model).get("properties", {})
     nodes = json_schema(answer_model, by_alias=False).get("properties", {})
-    closed_fields = {}
-    for (name, node), member in zip(nodes.items(), members, strict=True):
-        field = _read_field(name, member, node)
-        if field is not None:
-            closed_fields[name] = field
-    return closed_fields
+    fields = {
+        name: _read_field(name, member, node)
+        for (name, node), member in zip(nodes.items(), members, strict=True)
+    }
+    return {name: field for name, field in fields.items() if field is not None}
 
 
 def _read_field(name: str, member: str, node: Mapping[str, Any]) -> ClosedField | None:

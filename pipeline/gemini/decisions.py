@@ -212,10 +212,10 @@ def _parse_answers(
 def _read_details(response: Mapping[str, Any]) -> dict[str, Any]:
     """Return usage, model version and response id of a reply, by member of `ParsedReply`."""
     metadata = object_or_empty(response.get("usage") or response.get("usageMetadata"))
-    token_counts = []
-    for names in _USAGE_NAMES:
-        counts = [parse_count(metadata.get(name), below=MAX_TOKEN_COUNT) for name in names]
-        token_counts.append(max(counts))
+    token_counts = [
+        max(parse_count(metadata.get(name), below=MAX_TOKEN_COUNT) for name in names)
+        for names in _USAGE_NAMES
+    ]
     return {
         "usage": Usage(*token_counts),
         "model_version": excerpt_or_empty(response.get("modelVersion") or response.get("model")),

@@ -413,12 +413,12 @@ class ConceptsAnswers(TaskAnswers):
         prompt_version, _, model = version.partition("/")
         answer_by_id = {answer.row_id: answer for answer in answers}
         texts = table.read_passage_texts(tx, self.shape, list(answer_by_id), should_lock=True)
-        outdated_ids: set[str] = set()
-        for key, text in texts.items():
-            is_same_text = answer_by_id[key].input_hash == hash_text(text)
-            if not is_same_text or not isinstance(answer_by_id[key].answer, GroundedConcepts):
-                outdated_ids.add(key)
-
+        outdated_ids = {
+            key
+            for key, text in texts.items()
+            if answer_by_id[key].input_hash != hash_text(text)
+            or not isinstance(answer_by_id[key].answer, GroundedConcepts)
+        }
         has_concepts = table.has_concepts(self.shape, (prompt_version,))
         answered_ids = table.make_row_table(self.shape).filter_ids(tx, list(texts), has_concepts)
         refused_ids = outdated_ids | answered_ids

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import chain
 from types import NoneType
 from typing import Any, get_args
 
@@ -676,10 +677,7 @@ def ensure_schema(
             )
 
         tables_before = other_tables(tx)
-        lines: list[str] = []
-        for adopt in adoptions:
-            lines += adopt(tx)
-
+        lines = list(chain.from_iterable(adopt(tx) for adopt in adoptions))
         for name in set(other_tables(tx)).difference(tables_before):
             tx.execute(
                 insert(events).values(

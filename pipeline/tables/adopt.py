@@ -12,6 +12,7 @@ marker index of a task is made last, so its existence proves that the adoption w
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -516,10 +517,7 @@ class TaskTables:
         """
         specs = self.make_specs(tx, settings)
         is_first = not specs[-1].is_marked(tx)
-        lines: list[str] = []
-        for spec in specs:
-            lines += spec.adopt(tx, is_first=is_first)
-        return lines
+        return list(chain.from_iterable(spec.adopt(tx, is_first=is_first) for spec in specs))
 
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Return what `adopt` would add to existing tables, in one line per table. Writes nothing.
@@ -535,10 +533,8 @@ class TaskTables:
         if TaskTables.is_adopted(self, tx, settings):
             return []
 
-        lines: list[str] = []
-        for spec in self.make_specs(tx, settings):
-            lines += spec.describe_adoption(tx)
-        return lines
+        specs = self.make_specs(tx, settings)
+        return list(chain.from_iterable(spec.describe_adoption(tx) for spec in specs))
 
     def is_adopted(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
         """Return whether the tables are marked as adopted, and are complete.

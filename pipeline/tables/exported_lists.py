@@ -48,11 +48,10 @@ def split_lists(
     """
     member_kinds = _find_member_kinds(read_rows(), list_column, inner_lists)
     other_names = {name.casefold() for name in kinds if name != list_column}
-    member_columns: dict[str, str] = {}
-    for name in member_kinds:
-        is_used_name = name.casefold() in other_names
-        member_columns[name] = f"{list_column}_{name}" if is_used_name else name
-
+    member_columns = {
+        name: f"{list_column}_{name}" if name.casefold() in other_names else name
+        for name in member_kinds
+    }
     all_kinds: dict[str, str] = {}
     for name, kind in kinds.items():
         if name == list_column:

@@ -229,9 +229,8 @@ def _list_texts(document: str | None) -> list[str]:
 
     None is read as a document without texts. Names and texts outside lists are left out.
     """
-    texts: list[str] = []
-    for path, value in iterate_leaves(orjson.loads(document or "null")):
-        is_list_member = bool(path) and isinstance(path[-1], int)
-        if is_list_member and isinstance(value, str):
-            texts.append(value)
-    return texts
+    return [
+        value
+        for path, value in iterate_leaves(orjson.loads(document or "null"))
+        if path and isinstance(path[-1], int) and isinstance(value, str)
+    ]

@@ -387,11 +387,10 @@ class Grid:
             InputError: The state is unknown, WHERE= is invalid, or the grid does not support a part
                 of the filter (WHERE=, tags, versions or scores).
         """
-        conditions: list[ColumnElement[bool]] = []
-        for word in row_filter.words:
-            is_mentioned = contains_word(tx, self.searched_cells, word)
-            conditions.append(or_(is_mentioned, *self.mention_conditions(word)))
-
+        conditions: list[ColumnElement[bool]] = [
+            or_(contains_word(tx, self.searched_cells, word), *self.mention_conditions(word))
+            for word in row_filter.words
+        ]
         if row_filter.where:
             if self.compile_where is None:
                 search_command = CommandHint("search", q="…", where=row_filter.where)
