@@ -561,11 +561,14 @@ def _estimate_output(estimate: "Preflight", row_count: int, asked_mode: str) -> 
     costs = ", ".join(
         _mode_cost(mode, mode_estimate) for mode, mode_estimate in mode_estimates.items()
     )
-    rows = "1 row" if row_count == 1 else f"all {row_count:,} rows"
+    rows = f"all {row_count:,} rows"
+    verb = "cost"
+    if row_count == 1:
+        rows = "1 row"
+        verb = "costs"
     if estimate.with_key is None:
         line = f"{rows} would cost about {costs}"
     else:
-        verb = "costs" if row_count == 1 else "cost"
         line = (
             f"{rows} {verb} nothing here; with a key {priced_estimate.model} would cost about "
             f"{costs} (output is guessed; the same command with a key measures it)"

@@ -12,7 +12,6 @@ marker index of a task is made last, so its existence proves that the adoption w
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -517,7 +516,10 @@ class TaskTables:
         """
         specs = self.make_specs(tx, settings)
         is_first = not specs[-1].is_marked(tx)
-        return list(chain.from_iterable(spec.adopt(tx, is_first=is_first) for spec in specs))
+        lines: list[str] = []
+        for spec in specs:
+            lines += spec.adopt(tx, is_first=is_first)
+        return lines
 
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Return what `adopt` would add to existing tables, in one line per table. Writes nothing.
@@ -533,8 +535,10 @@ class TaskTables:
         if TaskTables.is_adopted(self, tx, settings):
             return []
 
-        specs = self.make_specs(tx, settings)
-        return list(chain.from_iterable(spec.describe_adoption(tx) for spec in specs))
+        lines: list[str] = []
+        for spec in self.make_specs(tx, settings):
+            lines += spec.describe_adoption(tx)
+        return lines
 
     def is_adopted(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
         """Return whether the tables are marked as adopted, and are complete.

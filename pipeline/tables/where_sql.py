@@ -80,7 +80,9 @@ def make_json_cell(name: str, json_text: ColumnElement[Any]) -> JsonCell:
         name: Name of the value in the cell's document, without characters that JSON escapes.
         json_text: SQL expression for the value as JSON, such as `0.93` or `["a"]`.
     """
-    document = literal(f'{{"{name}": ', Text).concat(json_text).concat(literal("}", Text))
+    opening = literal(f'{{"{name}": ', Text)
+    closing = literal("}", Text)
+    document = opening.concat(json_text).concat(closing)
     return JsonCell(document, (name,))
 
 
