@@ -172,9 +172,10 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     """Delete named rows of the task in use and everything about them, after a confirmation.
 
     Afterwards no text of the rows (but see short names below) is in the database, the batch files,
-    the reports, the index or the cached vectors, unless another row has the same text. Their
-    answers and attempts stay, without content. Data at Gemini stays. Rebuilding the index may call
-    the API. If the run is killed, the same command continues without a question. The steps are:
+    the reports, the index or the cached vectors (a vector stays if another entry has the same
+    text). Their answers and attempts stay, without content. Data at Gemini stays. Rebuilding the
+    index may call the API. If the run is killed, the same command continues without a question. The
+    steps are:
 
     - Record in the journal that the rows are being forgotten, and park them.
     - End the live runs of killed processes; the files of trials and judgements are deleted.
