@@ -502,7 +502,7 @@ def _check_correct_options(
     """Refuse options of `correct` that exclude each other, or that need another option.
 
     Args:
-        rows: The options `item` and `file`; None if not typed.
+        rows: The options `item` and `file`, which exclude each other; None if not typed.
         actions: The options `set`, `reviewed` and `undo`; None if not typed. At most one may be
             typed, and none together with `file`. `set` and `reviewed` need `item`.
         file_options: Options that need `file`.

@@ -278,7 +278,9 @@ def _unknown_variable_error(
     """Return (not raise) the error about an unknown variable; it suggests a similar known name.
 
     Args:
-        prefix: The prefix with which the variable was typed; the suggestion has it, too.
+        name: The name without the prefix.
+        prefix: PREFIX for a variable of the environment or of .env; "" for one that was typed after
+            `make`. The suggestion has it, too.
     """
     suggestion = name.upper()
     if suggestion not in known_names:

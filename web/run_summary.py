@@ -58,8 +58,9 @@ class Run:
     def icon(self) -> str:
         """Return the name of the icon: "runs" for an open run, or how the run went.
 
-        A cancelled run is "warn". A run whose batch failed is "bad", and so is a run with failures
-        and without any answer. A run with failures and answers is "warn", any other run "ok".
+        A cancelled run is "warn", even if it is open or has no answers. A run whose batch failed
+        is "bad", and so is a run with failures and without any answer. A run with failures and
+        answers is "warn", any other run "ok".
         """
         if self.is_cancelled:
             return "warn"

@@ -220,12 +220,13 @@ def _make_write_error(path: Path, error: OSError) -> ConfigurationError:
     )
 
 
-def record_dead_calls(ws: WorkspaceSession, batch: BatchRow) -> None:
-    """Store how many calls a dead process made for a batch, and delete its calls file.
+def store_calls_of_dead_process(ws: WorkspaceSession, batch: BatchRow) -> None:
+    """Store the total number of calls that a dead process made for a batch; delete its calls file.
 
-    The database lacks the calls after its last record, which was made once a second. They count
-    for the day of the last record, or else for the day on which the batch began. The caller has the
-    lock of the batch.
+    The size of the calls file is the total number. It replaces the number in the database if it is
+    larger: a living process stores its number only once a second. Without a calls file, nothing is
+    stored. The total counts for the day that is stored with the batch, or else for the day on which
+    the batch began. The caller has the lock of the batch.
     """
     path = part_path(ws.data, batch.number).with_suffix(CALLS_SUFFIX)
     calls = path.stat().st_size if path.exists() else 0
@@ -495,7 +496,7 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
         ):
             if lock is None:
                 continue
-            record_dead_calls(ws, batch)
+            store_calls_of_dead_process(ws, batch)
             if batch.mode is Mode.TRIAL:
                 store_trial_outcomes(ws, batch.number)
             elif batch.mode is Mode.JUDGE:

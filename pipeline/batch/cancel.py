@@ -17,10 +17,10 @@ from pathlib import Path
 
 from pipeline.batch.batch_files import (
     lock_of,
-    record_dead_calls,
     retry_on_conflict,
     sealed_request,
     sealed_result,
+    store_calls_of_dead_process,
     store_trial_outcomes,
 )
 from pipeline.batch.cancel_reasons import CANCELLED_BEFORE_SENT, CANCELLED_BY_USER
@@ -263,7 +263,7 @@ def _give_up_judgements(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, Com
             "lets the next command store the probabilities that are paid for. Delete the request "
             "file and these probabilities, so that their answers can be judged and paid for again?",
         )
-        record_dead_calls(ws, batch)
+        store_calls_of_dead_process(ws, batch)
         sealed_request(ws.data, batch).unlink(missing_ok=True)
         store_trial_outcomes(ws, batch.number)
     return "given up; its cost is counted", ws.task.labels.command("judge")

@@ -497,8 +497,8 @@ class _BatchIngest:
 
         Args:
             request_outcomes: The outcomes of the page, in the order of its claims.
-            write_result: Which of their rows took an answer, could not take it (blocked), or were
-                parked.
+            write_result: Which of their rows took an answer, could not take it (unwritable), or
+                were parked.
             copied_ids: Other rows with the same inputs that got an answer or a failed attempt, or
                 were parked.
         """
@@ -513,7 +513,7 @@ class _BatchIngest:
             if request_outcome.answer is None:
                 reason = request_outcome.reason
             else:
-                reason = write_result.blocked.get(row_id, NOT_APPLIED_REASON)
+                reason = write_result.unwritable.get(row_id, NOT_APPLIED_REASON)
             is_missing = request_outcome.outcome is Outcome.MISSING
             has_failed = request_outcome.outcome in {Outcome.REFUSED, Outcome.INVALID}
             yield RowOutcome(

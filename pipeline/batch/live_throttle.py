@@ -182,7 +182,7 @@ class LiveThrottle:
             self.raise_if_late()
             pause_s = self._seconds_to_start(tokens)
             if pause_s <= 0:
-                started_call = self.rate_limiter.start(tokens)
+                started_call = self.rate_limiter.count_start(tokens)
                 self._warn_of_daily_quota()
                 return started_call
             await self.wait_for_change(pause_s)

@@ -154,7 +154,7 @@ def _mark_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatc
             changed.
     """
     is_cancelled_by_hand = batch.cancel_asked_at is not None
-    reason = _describe_ending(remote, has_lost_result=True)
+    reason = _describe_ending(remote, has_no_download=True)
     if is_cancelled_by_hand and remote.state is RemoteState.CANCELLED:
         reason = batch.reason or CANCELLED_BY_USER
     provenance = provenance_of(batch, settings=ws.settings)
@@ -428,15 +428,15 @@ def _describe_shortfall(download: Download, expected_count: int) -> str:
     return f"{missing_count:,} of {expected_count:,} results are missing"
 
 
-def _describe_ending(remote: RemoteBatch, *, has_lost_result: bool = False) -> str:
+def _describe_ending(remote: RemoteBatch, *, has_no_download: bool = False) -> str:
     """Return how a batch ended, in words, with the API's error.
 
     Args:
-        has_lost_result: No result was downloaded. Then the words for a batch that succeeded say
+        has_no_download: No result was downloaded. Then the words for a batch that succeeded say
             that it has no result or, if it names a result file, that this is not available.
     """
     description = str(remote.state)
-    if remote.state is RemoteState.SUCCEEDED and has_lost_result:
+    if remote.state is RemoteState.SUCCEEDED and has_no_download:
         description = "succeeded without a result"
         if remote.has_result:
             description = "succeeded, but its result is not available"

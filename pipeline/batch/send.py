@@ -205,7 +205,7 @@ class _Send(NamedTuple):
         upload = self._upload_requests(display_name)
         existing_batches = []
         if self.is_first and self.batch.state is BatchState.PREPARED:
-            existing_batches = self._find_created_elsewhere(display_name)
+            existing_batches = self._find_batches_created_elsewhere(display_name)
         batch = self._commit_intent(display_name, should_create=not existing_batches)
         if existing_batches:
             reconciled = reconcile_create(ws, batch, existing_batches)
@@ -256,7 +256,7 @@ class _Send(NamedTuple):
         )
         return SendOutcome.CREATED
 
-    def _find_created_elsewhere(self, display_name: str) -> list[RemoteBatch]:
+    def _find_batches_created_elsewhere(self, display_name: str) -> list[RemoteBatch]:
         """Return remote batches that another copy of this workspace created from this batch.
 
         There are some if the database was restored from a backup that is older than their create.

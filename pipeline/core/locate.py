@@ -149,9 +149,9 @@ class SearchableText:
 
         The quotation is first searched as a whole. White space, case, equivalent characters (such
         as different quotation marks) and punctuation at its ends may differ. If it is not found and
-        contains omissions such as "…" or "[...]", each piece between them is searched. If it
-        contains none, the most similar slice is searched; it is rejected if it differs in a number,
-        a negation or a name.
+        contains omissions such as "…" or "[...]", each piece between them is searched in the same
+        way. If it contains none, the most similar slice is searched; it is rejected if it differs
+        in a number, a negation or a name.
 
         Args:
             quote: The quotation as the model wrote it.

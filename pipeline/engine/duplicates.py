@@ -128,7 +128,7 @@ def write_copied_answers(
         if request_outcome.claim.row_id in open_ids
     ]
     write_result = write_outcomes(tx, task, open_outcomes, provenance=provenance, now=now)
-    return len(open_outcomes) - len(write_result.blocked)
+    return len(open_outcomes) - len(write_result.unwritable)
 
 
 def copy_to_duplicates(

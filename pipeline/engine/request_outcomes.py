@@ -432,7 +432,7 @@ def write_outcomes(
     answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
 
     parked_reasons = _find_parked_reasons(tx, task, failed, provenance=provenance)
-    write_result.parked = {**parked_reasons, **write_result.blocked}
+    write_result.parked = {**parked_reasons, **write_result.unwritable}
 
     claimed = [
         request_outcome for request_outcome in request_outcomes if not request_outcome.claim.is_copy
@@ -520,8 +520,8 @@ def _write_answers(
 ) -> WriteResult:
     """Write answers into the task's tables; return which rows took them.
 
-    Rows whose answer the database refuses are returned as `blocked`, with the reason. All other
-    answers are written.
+    If the database refuses an answer, its row is in `unwritable` of the result, with the reason.
+    All other answers are written.
     """
     written = list[WriteResult]()
 
@@ -530,8 +530,8 @@ def _write_answers(
         written.append(result)
 
     refused = write_accepted_rows(tx, valid_answers, write, refusals=RefusedRowError)
-    blocked = {answer.row_id: error.reason for answer, error in refused}
-    return reduce(or_, written, WriteResult(blocked=blocked))
+    unwritable = {answer.row_id: error.reason for answer, error in refused}
+    return reduce(or_, written, WriteResult(unwritable=unwritable))
 
 
 def _find_parked_reasons(

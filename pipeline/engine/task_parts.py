@@ -75,8 +75,8 @@ class WriteResult:
     outdated: set[str] = field(default_factory=set)
     # Rows whose answer the database refused or that can have none; they are parked, with the
     # reason.
-    blocked: dict[str, str] = field(default_factory=dict)
-    # Blocked rows and rows that failed too often, with the reason. `write_outcomes` fills it.
+    unwritable: dict[str, str] = field(default_factory=dict)
+    # Unwritable rows and rows that failed too often, with the reason. `write_outcomes` fills it.
     parked: dict[str, str] = field(default_factory=dict)
 
     def __or__(self, other: "WriteResult") -> "WriteResult":
@@ -84,7 +84,7 @@ class WriteResult:
         return WriteResult(
             self.applied | other.applied,
             self.outdated | other.outdated,
-            self.blocked | other.blocked,
+            self.unwritable | other.unwritable,
         )
 
 

@@ -385,7 +385,7 @@ class UserRows(TaskRows):
         *,
         current_input: bool,
         current_terms: bool = False,
-        few_rows: bool = False,
+        selects_few_rows: bool = False,
         models_only: bool = False,
     ) -> ColumnElement[bool]:
         """Return the SQL condition that a stored row has an answer that counts.
@@ -404,7 +404,8 @@ class UserRows(TaskRows):
             current_input: Count only answers to the row's present input, and corrections.
             current_terms: Count only answers that were asked with all present terms of the
                 vocabularies, and corrections.
-            few_rows: Use a form that is faster for a query about few rows; the result is the same.
+            selects_few_rows: The caller's query is about few rows. The condition then has a form
+                that is faster for it; the result is the same.
             models_only: Ignore the answers of persons.
         """
 
@@ -416,7 +417,7 @@ class UserRows(TaskRows):
                 current_terms=current_terms and is_current,
             )
             # PostgreSQL takes the answers for a single row and would scan them all for a few rows.
-            if few_rows:
+            if selects_few_rows:
                 return query.limit(1).scalar_subquery().is_not(None)
             return query.exists()
 

@@ -140,25 +140,29 @@ class UserAnswers(TaskAnswers):
         version: str,
         now: datetime,
     ) -> WriteResult:
-        """Decide which new answers are applied, and write these to the target of `write_to=`.
+        """Decide which new answers are applied, and copy these to the target of `write_to=`.
 
-        Nothing is written without `write_to=`: the caller stores all answers, and marks them as
-        applied and outdated by the result. The rows are locked in the caller's transaction.
+        An answer that is applied counts for its row from now on. The answers themselves are not
+        stored here: the caller stores all of them, and marks them as applied and outdated by the
+        result. Without `write_to=`, nothing at all is written. The rows are locked in the caller's
+        transaction.
 
-        An answer is outdated if the row's input changed after the request, or if the answer was not
-        checked against the row. With `write_to=` it is also outdated if the query of the task
-        returns the row with other values now, or no longer.
+        An answer is outdated if the row's input changed after the request. It is also outdated if
+        it could not be checked against the row (`is_unchecked`), because the row was gone or had
+        another input when the reply was read. With `write_to=` it is also outdated if the query of
+        the task returns the row with other values now, or no longer.
 
         An answer is applied if all of these are true:
 
         - Its row still exists.
-        - The row has no answer of a model under a current version. An earlier answer does not count
-          if it was asked with fewer terms of the vocabularies or, with `refresh=`, if it is to a
-          former input.
+        - No model has answered the row yet under a current version (one whose answers count). An
+          earlier answer is ignored here if it was asked with fewer terms of the vocabularies or,
+          with `refresh=`, if it is to a former input.
         - It is not outdated, or the task can judge answers without their rows: it has neither
-          quotations nor a `check`.
+          quotations nor a `check`. If only the query of the task makes it outdated, it is applied
+          nevertheless.
 
-        Applied answers that are not outdated are written to the target. They replace answers to
+        Applied answers that are not outdated are copied to the target. They replace answers to
         former inputs there, but not those of rows that a person corrected.
 
         Args:
@@ -192,7 +196,7 @@ class UserAnswers(TaskAnswers):
         is_answered = self.rows.make_answered_condition(
             current_input=bool(self.rows.record.words.get("refresh")),
             current_terms=True,
-            few_rows=True,
+            selects_few_rows=True,
             models_only=True,
         )
         excluded = table.filter_ids(tx, list(stored_rows), is_answered)

@@ -338,7 +338,7 @@ class ExpertsAnswers(TaskAnswers):
 
         Returns:
             `applied`: ids whose rows have the new tags. `outdated`: ids whose text changed after
-            the request. `blocked`: people whose row has no new tags and who would be asked again
+            the request. `unwritable`: people whose row has no new tags and who would be asked again
             and again, with the reason: the database prevented the change, or the model found no tag
             in the current text.
         """
@@ -386,13 +386,13 @@ class ExpertsAnswers(TaskAnswers):
         unwritten_ids = list(answers_by_id.keys() - other_person_ids - written_ids)
         open_ids = table.people_table(tx).filter_ids(tx, unwritten_ids, table.untagged)
         open_ids |= changed_ids - written_ids
-        blocked = {}
+        unwritable = {}
         for row_id in open_ids:
             if row_id in tags_by_id:
-                blocked[row_id] = _DATABASE_KEEPS_ROW
+                unwritable[row_id] = _DATABASE_KEEPS_ROW
             elif row_id not in outdated_ids:
-                blocked[row_id] = _SUPPORTS_NO_TAG
-        return WriteResult(applied=written_ids, outdated=outdated_ids, blocked=blocked)
+                unwritable[row_id] = _SUPPORTS_NO_TAG
+        return WriteResult(applied=written_ids, outdated=outdated_ids, unwritable=unwritable)
 
     def remove(self, tx: Connection, ids: Sequence[str], *, version: str | None = None) -> int:
         """Remove tags that are still those of the preferred answer, and update the scores.

@@ -399,10 +399,10 @@ class _SchemaConverter:
 
     def _describe_limits(self, node: Mapping[str, Any]) -> str:
         """Describe the constraints that the dialect lacks; "" if they are not to be described."""
-        return "; ".join(_limit_texts(node)) if self.describes_limits else ""
+        return "; ".join(_iterate_constraint_texts(node)) if self.describes_limits else ""
 
 
-def _limit_texts(node: Mapping[str, Any]) -> Iterator[str]:
+def _iterate_constraint_texts(node: Mapping[str, Any]) -> Iterator[str]:
     """Yield a text for the format of a node and for each constraint that the dialect lacks."""
     if node.get("format") in _FORMAT_DESCRIPTIONS:
         yield _FORMAT_DESCRIPTIONS[node["format"]]

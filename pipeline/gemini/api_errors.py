@@ -85,12 +85,12 @@ def to_text(member: Any) -> str:
 
 
 def format_error(error: Any) -> str:
-    """Return an error object of the API as `<code>: <text>` on one line.
+    """Return an error object of the API as `<code>: <text>` on one line; "" if there is none.
 
+    The error is a JSON object, read as a dict. Anything else, and an empty dict, gives "".
     The code is the `code` or the `status`; without both only the text is returned. The text is the
     message, or an excerpt of the error. Upload sessions and passwords in addresses are removed; an
-    API key is not, because it is not known here. At most MAX_ERROR_CHARS characters are returned,
-    and "" for an empty error.
+    API key is not, because it is not known here. At most MAX_ERROR_CHARS characters are returned.
     """
     if not isinstance(error, dict) or not error:
         return ""

@@ -170,10 +170,12 @@ class RateLimiter:
         wait_s = start_at - self._now
         return wait_s if wait_s > MIN_WAIT_S else 0.0
 
-    def start(self, tokens: int, *, requests: int = 1) -> StartedCall:
-        """Count a call that starts now, and return it to be settled or withdrawn later.
+    def count_start(self, tokens: int, *, requests: int = 1) -> StartedCall:
+        """Count a call that the caller starts now; return it for `settle` and `withdraw`.
 
-        It also counts towards the day. The caller has to call `compute_wait_s` before.
+        Nothing is sent here. `settle` replaces the estimated tokens by those that the call used,
+        and `withdraw` takes the count back. The call also counts towards the day. The caller
+        has to call `compute_wait_s` before.
 
         Args:
             tokens: Estimated prompt tokens of the call.
@@ -295,7 +297,7 @@ class RateLimiter:
             with self._lock:
                 pause_s = self.compute_wait_s(tokens, requests=requests)
                 if pause_s == 0:
-                    self.start(tokens, requests=requests)
+                    self.count_start(tokens, requests=requests)
                     return
             sleep(min(pause_s, FAILURE_CHECK_INTERVAL_S))
         raise self._failure

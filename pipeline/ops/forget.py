@@ -171,20 +171,23 @@ def _read_name_column(
 def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     """Delete named rows of the task in use and everything about them, after a confirmation.
 
-    If the run is killed, the same command continues without a question. The steps are:
+    Afterwards no text of the rows (but see short names below) is in the database, the batch files,
+    the reports, the index or the cached vectors (a vector stays if another entry has the same
+    text). Their answers and attempts stay, without content. Data at Gemini stays. Rebuilding the
+    index may call the API. If the run is killed, the same command continues without a question. The
+    steps are:
 
     - Record in the journal that the rows are being forgotten, and park them.
     - End the live runs of killed processes; the files of trials and judgements are deleted.
-    - If the local engine answers, delete its data: all its files, but as long as any batch is open
-      only the engine's batches that asked about the rows. Batches at Gemini are not deleted.
+    - If the backend is the local engine, delete all files of the engine. While any batch is open,
+      delete only those of its batches that may have asked about the rows.
     - Delete files that killed processes left, and files of batches that the database does not have.
     - Rewrite the sealed files of all batches that may have asked about the rows, without their
       lines. If a row was an example in a prompt, the requests of that version lose all examples.
-    - Delete the rows, erase their texts from all records (answers and attempts stay without
-      content), and delete rows of these names that an import refused.
+    - Delete the rows, erase their texts from all records, and delete rows of these names that an
+      import refused.
     - Delete quality reports that may contain a row as a sample.
-    - Rebuild the index if it may contain a row, which may need calls to embed texts, and delete all
-      other builds.
+    - Rebuild the index if it may contain a row, and delete all other builds.
     - Delete cached vectors that no entry needs, compact the database, and close the journal
       entries.
 

@@ -519,19 +519,24 @@ def _check_passages(
 def _compare_with_answers(
     tx: Connection,
     shape: PassagesShape,
-    counts: VersionCounts,
+    version_counts: VersionCounts,
     faults: RowFaults,
 ) -> None:
     """Find passages that have only concepts, or only an applied answer, of a version.
 
     The database compares them by passage id. `faults` gets their numbers and the first ids.
+
+    Args:
+        version_counts: Names the version; its counts are not used.
     """
     with_concepts = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(
-        _version_condition(shape, [counts]),
+        _version_condition(shape, [version_counts]),
     )
     columns = answers_table.c
     with_answer = select(columns.item_id).where(
-        (columns.task == table.TASK) & (columns.extractor == counts.version) & columns.applied,
+        (columns.task == table.TASK)
+        & (columns.extractor == version_counts.version)
+        & columns.applied,
     )
     comparisons = (
         (UNANSWERED_CONCEPT, with_concepts, with_answer),

@@ -642,7 +642,7 @@ class Grid:
                 *self.default_names,
                 *self.names_by_state.get(options.row_filter.state or "", ()),
             ]
-            if self._is_about_doubt(options.row_filter):
+            if self._shows_doubtful_fields(options.row_filter):
                 names.append(self.judgements.doubtful_fields_name)
             if self.judgements.review_name in self.extra_names:
                 names.append(self.judgements.review_name)
@@ -661,7 +661,7 @@ class Grid:
                 )
         return tuple(dict.fromkeys(requested_names))
 
-    def _is_about_doubt(self, row_filter: RowFilter) -> bool:
+    def _shows_doubtful_fields(self, row_filter: RowFilter) -> bool:
         """Return whether a list with this filter should show the column with the doubtful fields.
 
         It should if the filter lists only doubtful rows, or if WHERE= compares `doubtful`, whatever

@@ -281,16 +281,17 @@ class SourceFile:
             )
 
     def _detect_format(self, start: bytes, default: str) -> str:
-        """Return the format by the first bytes of the file and its suffix.
+        """Return the format by the first bytes of the file, or else by its suffix.
 
-        - Parquet and .xlsx are recognized by their first bytes, whatever the suffix.
-        - A text that begins with `[` or `{` is JSON or JSON lines. With the suffix of CSV, this
-          applies only if it begins like a JSON object or a list of objects: `[a],[b]` could be a
-          header.
-        - Such a text is JSON lines if its first line is a whole object. With the suffix of JSON
-          lines, it is also JSON lines if it begins with `{` and the first line has more than that.
-          Else it is JSON.
-        - All other texts have the format of the suffix.
+        The content overrules the suffix:
+
+        - Parquet and .xlsx are recognized by their first bytes.
+        - A text that begins with `[` is JSON.
+        - A text that begins with `{` is JSON lines if its first line is a whole object, or if the
+          suffix is that of JSON lines and the first line is not just `{`. Else it is JSON.
+        - If the suffix or the default is CSV, the two rules for texts apply only if the text begins
+          like a JSON object, a list of objects or an empty list: `[a],[b]` could be a header.
+        - All other texts have the format of the suffix. A suffix of JSON or Parquet is refused.
 
         Args:
             start: The first bytes of the file.
@@ -298,7 +299,8 @@ class SourceFile:
 
         Raises:
             InputError: The file is empty, is an .xls or a workbook with a password, is a document,
-                image or other binary file, or is not JSON or Parquet though its suffix says so.
+                image or other binary file. Or the suffix is that of JSON or Parquet, and the
+                content is a text that begins with neither `[` nor `{`.
         """
         if start.startswith(_PARQUET_SIGNATURE):
             return "parquet"

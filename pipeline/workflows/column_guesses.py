@@ -63,18 +63,19 @@ _IMAGE = re.compile(
 _NON_WORD_CHARS = re.compile(r"\W+")
 
 
-def guess_columns(
+def guess_key_and_content(
     columns: Mapping[str, str],
     rows: Iterable[SourceRow | Finding],
     choice: ColumnChoice = GUESS_ALL_COLUMNS,
 ) -> TableGuess:
-    """Return the key, the text or image column, and the other sent columns of a table.
+    """Guess the key and the text or image column of a table, unless a person named them.
 
-    Only the key and the text or image column are guessed, unless a person named them. Further
-    columns are sent only if a person named them. The text is guessed from the first MAX_SAMPLE_ROWS
-    rows. A guessed key has no value twice in all rows, and at most a few blank cells (see
-    `_find_key_fault`). If no column can be the key, it is HASH_KEY, which means a hash of the row.
-    The notes of the result are lines to print about the choice of key, text and sent columns.
+    No other column is guessed. The result also has the columns that are sent to the model: the text
+    or image column, and those that a person named. The text is guessed from the first
+    MAX_SAMPLE_ROWS rows. A guessed key has no value twice in all rows, and at most a few blank
+    cells (see `_find_key_fault`). If no column can be the key, it is HASH_KEY, which means a hash
+    of the row. The notes of the result are lines to print about the choice of key, text and sent
+    columns.
 
     Args:
         columns: Kinds of the columns, by name.
@@ -114,8 +115,8 @@ def guess_columns(
     images = [name for name in text_columns if name != key and _are_images(cells[name])]
     wordy = [name for name in text_columns if any(map(str.isalpha, "".join(cells[name])))]
     if resolved_choice.text:
-        main = resolved_choice.text
-        main_reason = f"named by {OptionHint('text')}"
+        content_column = resolved_choice.text
+        content_reason = f"named by {OptionHint('text')}"
     else:
         is_only_column = len(columns) == 1
         # A column named `id` is no text, even if it repeats values and cannot be the key.
@@ -127,37 +128,42 @@ def guess_columns(
             and (name not in keys or is_only_column)
         ]
         wordy_free = [name for name in free if name in wordy]
-        main, main_reason = _guess_text(free, wordy_free, images, cells)
+        content_column, content_reason = _guess_text(free, wordy_free, images, cells)
 
     # Columns with other names can be keys too, but only now is the text known.
     unlikely_keys = [
         name
         for name in key_candidates
-        if name not in {*likely_keys, main} and _is_short_and_unique(cells[name])
+        if name not in {*likely_keys, content_column} and _is_short_and_unique(cells[name])
     ]
     if resolved_choice.key:
-        other_keys = [name for name in (*likely_keys, *unlikely_keys) if name not in {key, main}]
+        other_keys = [
+            name for name in (*likely_keys, *unlikely_keys) if name not in {key, content_column}
+        ]
         key_note = _describe_chosen_key(key, key_candidates, rows, other_keys=other_keys)
     elif key == HASH_KEY:
         key, unlikely_key_note = _choose_key(unlikely_keys, rows, may_be_blank=False)
         if key != HASH_KEY:
             key_note = unlikely_key_note
 
-    sent = (*(name for name in resolved_choice.more_columns if name != main), main)
+    sent = (
+        *(name for name in resolved_choice.more_columns if name != content_column),
+        content_column,
+    )
     sent_texts = [name for name in sent if name not in images]
     roles = dict.fromkeys(sent_texts, f"named by {OptionHint('with')}")
-    roles[main] = f"the text column: {main_reason}"
+    roles[content_column] = f"the text column: {content_reason}"
     prompt_names = [_make_prompt_name(name, columns, roles[name]) for name in sent_texts]
 
-    main_kind = "image" if main in images else "text"
-    main_note = f"{main_kind} column: {make_excerpt(main)} ({main_reason})"
+    content_kind = "image" if content_column in images else "text"
+    content_note = f"{content_kind} column: {make_excerpt(content_column)} ({content_reason})"
     return TableGuess(
         key=key,
         text=sent_texts[-1] if sent_texts else "",
         sent=sent,
         prompt_names=tuple(prompt_names),
-        is_text_quotable=main in wordy and len(sent_texts) == len(sent),
-        notes=(key_note, main_note, _describe_sent_columns(sent, columns, key)),
+        is_text_quotable=content_column in wordy and len(sent_texts) == len(sent),
+        notes=(key_note, content_note, _describe_sent_columns(sent, columns, key)),
         image_columns=tuple(name for name in sent if name in images),
     )
 

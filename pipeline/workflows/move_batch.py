@@ -217,15 +217,16 @@ def _begin_move(
     mode: Mode,
     open_mode: Mode | None,
 ) -> None:
-    """Confirm the move of a batch to a mode, record it, and ask the API to cancel the batch.
+    """Confirm and record the move of a batch to a mode, and cancel the batch at the API.
 
     A move is open from its record until the rows are asked in the other mode.
 
-    - If a move to this mode is open already, a line says so and nothing else is done. If the API
-      could not be asked to cancel before, the caller asks it again while it waits for the batch.
-    - If a move to another mode is open and the batch is over, so that there is nothing to cancel,
-      the move gets the new mode after the confirmation.
-    - In all other cases, also if a move to another mode is open, the API is asked to cancel.
+    - If a move to this mode is open already, only print a line that says so. If the API could not
+      be asked to cancel before, the caller asks it again while it waits for the batch.
+    - If the batch is at the API (it is submitted), confirm the costs, record the move, and ask the
+      API to cancel the batch. An open move to another mode gets the new mode.
+    - Otherwise the batch is over and has an open move to another mode. Confirm the costs, and give
+      this move the new mode. There is nothing to cancel.
 
     Args:
         ws: The workspace, with the task of the batch.

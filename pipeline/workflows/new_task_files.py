@@ -43,7 +43,7 @@ from pipeline.store import workspace
 from pipeline.store.database import Store
 from pipeline.tables.row_findings import SourceRow, make_excerpt
 from pipeline.tables.source import FileSource, QuerySource, open_other_database
-from pipeline.workflows.column_guesses import guess_columns
+from pipeline.workflows.column_guesses import guess_key_and_content
 
 # Name of a task that is not stored.
 UNNAMED = "ask"
@@ -172,7 +172,7 @@ def draft_task(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDraft:
         return _draft_of_query(store, unwritten_task)
 
     table = unwritten_task.table
-    guess = guess_columns(table.columns, table, unwritten_task.choice)
+    guess = guess_key_and_content(table.columns, table, unwritten_task.choice)
     guess = guess._replace(notes=(*table.notes, *guess.notes))
     if isinstance(table, MemorySource):
         return TaskDraft(unwritten_task.path, unwritten_task.items, "rows", guess, table)
@@ -202,7 +202,7 @@ def _draft_of_query(store: Store | None, unwritten_task: UnwrittenTask) -> TaskD
     with open_other_database(source, folder) if source else nullcontext(store) as database:
         assert database is not None  # noqa: S101 - a query of the workspace comes with its store
         query = QuerySource(database, unwritten_task.items)
-    guess = guess_columns(query.columns, query, unwritten_task.choice)
+    guess = guess_key_and_content(query.columns, query, unwritten_task.choice)
     guess = guess._replace(notes=(*query.notes, *guess.notes))
     return TaskDraft(
         unwritten_task.path,

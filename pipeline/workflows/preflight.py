@@ -339,8 +339,8 @@ def _with_decide_mode(
     - Task without a closed field, or whose closed fields are decided for all rows: the mode decide
       is not available, and its estimate has only the reason. No sentence proposes it.
     - Otherwise `decide_proposal` proposes the mode, whatever it costs. The mode is not recommended
-      even if it is the cheapest: then `reason`, which explains the recommended mode, says that this
-      mode is the cheapest besides decide.
+      even if it is the cheapest: then `reason`, which explains the recommended mode, says that the
+      recommended mode is the cheapest besides decide.
 
     Args:
         estimator: The estimator of the other modes.

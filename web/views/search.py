@@ -50,10 +50,15 @@ class SearchParameters(BaseModel):
         """Return whether there is anything to search for."""
         return bool(self.like or self.q.strip())
 
-    def toggle_tag(self, tag: str, task: str) -> str:
-        """Return the address of the same search with a tag added as a filter, or removed.
+    def make_address_with_toggled_tag(self, tag: str, task: str) -> str:
+        """Return the address of this search in a task, with a tag added to the filters or removed.
 
-        The address does not repeat `k` and `rank`, so these get their defaults.
+        The tag is removed if it is a filter of this search. Nothing is changed here. The address
+        does not repeat `k` and `rank`, so these get their defaults.
+
+        Args:
+            tag: The tag to add or remove.
+            task: Name of the task that is searched.
         """
         tags = [active_tag for active_tag in self.tag if active_tag != tag]
         if tag not in self.tag:

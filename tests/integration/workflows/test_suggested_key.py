@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.tables.row_findings import SourceRow
-from pipeline.workflows.column_guesses import guess_columns
+from pipeline.workflows.column_guesses import guess_key_and_content
 
 KINDS = {"id": "integer", "group": "text", "sku": "text", "text": "text"}
 TEXTS = ("The lid burned my hand.", "Warm light.", "It broke.", "Solid oak.", "Too loud.")
@@ -30,7 +30,7 @@ def test_another_key_is_named(ids: tuple[int | None, ...], skus: str, note: str)
         SourceRow(line, {"id": row_id, "group": "one", "sku": sku.strip(), "text": text})
         for line, (row_id, sku, text) in enumerate(zip(ids, skus, TEXTS, strict=True), start=2)
     ]
-    key_note = guess_columns(KINDS, rows, ColumnChoice(key="id")).notes[0]
+    key_note = guess_key_and_content(KINDS, rows, ColumnChoice(key="id")).notes[0]
     if note.endswith(("KEY", "has")):
         assert note in key_note
     else:

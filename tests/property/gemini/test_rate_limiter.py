@@ -75,7 +75,7 @@ def _run_worker(
         if wait_s > 0:
             clock.now_s += wait_s + delays[len(calls) % len(delays)]
             continue
-        limiter.start(tokens)
+        limiter.count_start(tokens)
         calls.append((clock.now_s, tokens))
     return calls
 
@@ -118,7 +118,7 @@ def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, chance: st.DataOb
                 clock.now_s += wait_s if kind == "start" else 0.0
                 if wait_s > 0 and limiter.compute_wait_s(size) > 0:
                     continue
-                last_call = [limiter.start(size), size]
+                last_call = [limiter.count_start(size), size]
                 calls.append((clock.now_s, size))
 
     requests, total = _max_in_window(calls, width=MINUTE_S)
@@ -173,4 +173,4 @@ def test_a_call_may_start_after_its_wait(rpm: int, tpm: int, chance: st.DataObje
     ):
         clock.now_s += limiter.compute_wait_s(tokens)
         assert limiter.compute_wait_s(tokens) == 0.0
-        limiter.settle(limiter.start(tokens), min(settled, tokens))
+        limiter.settle(limiter.count_start(tokens), min(settled, tokens))

@@ -31,12 +31,12 @@ def _clock() -> Clock:
 def test_withdrawn_call_does_not_count(clock: Clock) -> None:
     """A withdrawn call and its tokens count towards no limit."""
     limiter = RateLimiter(RateLimits(rpm=1, tpm=1000, rpd=2), monotonic=clock.read)
-    call = limiter.start(1000)
+    call = limiter.count_start(1000)
     clock.now_s = 1.0
     assert limiter.compute_wait_s(1000) == pytest.approx(60.0)
     limiter.withdraw(call)
     assert (limiter.compute_wait_s(1000), limiter.used_today) == (0.0, 0)
-    limiter.start(1000)
+    limiter.count_start(1000)
     clock.now_s = 2.0
     assert limiter.compute_wait_s(1000) == pytest.approx(60.0)
 
@@ -46,7 +46,7 @@ def test_used_daily_limit_is_reset_on_a_new_day(clock: Clock) -> None:
     limiter = RateLimiter(RateLimits(rpm=1000, tpm=None, rpd=3), monotonic=clock.read)
     limiter.replace_other_calls([], today=1)
     for _ in range(2):
-        limiter.start(1)
+        limiter.count_start(1)
     assert (limiter.used_today, limiter.compute_wait_s(1)) == (3, math.inf)
     limiter.replace_other_calls([], today=2)
     clock.now_s = 5.0
@@ -60,7 +60,7 @@ def test_calls_of_other_processes_count_for_a_window(clock: Clock) -> None:
     limiter.replace_other_calls([(90.0, 10), (95.0, 60), (20.0, 100)], today=7)
     assert limiter.used_today == 7
     assert limiter.compute_wait_s(31) == pytest.approx(51.0)
-    limiter.start(30)
+    limiter.count_start(30)
     clock.now_s = 130.0
     assert limiter.compute_wait_s(1) == pytest.approx(21.0)
 
