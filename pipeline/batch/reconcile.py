@@ -155,10 +155,11 @@ def cancel_duplicates(
 ) -> None:
     """Record and cancel the duplicates of a batch: remote batches of its tries, except its own.
 
-    Its own is cancelled, too, if the batch was given up while the API did not show it. Each try to create the batch has a name, and a remote batch has the name of its try. Does
-    nothing while the create of the batch is unclear, because reconciliation may adopt such a batch.
-    Prints a warning for each duplicate that was cancelled or could not be cancelled. No error is
-    raised if a cancel fails; the next call tries it again.
+    Its own is cancelled, too, if the batch was given up while the API did not show it. Each try to
+    create the batch has a name, and a remote batch has the name of its try. Does nothing while the
+    create of the batch is unclear, because reconciliation may adopt such a batch. Prints a warning
+    for each duplicate that was cancelled or could not be cancelled. No error is raised if a cancel
+    fails; the next call tries it again.
 
     Args:
         listing: Remote batches to search for duplicates. Duplicates that were recorded earlier are
@@ -200,8 +201,8 @@ def _record_duplicates(
 ) -> None:
     """Record remote batches with a name of this batch as duplicates, except the adopted batch.
 
-    The adopted batch is recorded, too, if it runs although its batch was given up. Duplicates that are over are recorded as cancelled. Runs in the caller's transaction; the API is
-    not called.
+    The adopted batch is recorded, too, if it runs although its batch was given up. Duplicates that
+    are over are recorded as cancelled. Runs in the caller's transaction; the API is not called.
     """
     prefixes = batches.list_numbers_by_prefix(tx, batch.number)
     for remote in listing:
