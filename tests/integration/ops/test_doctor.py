@@ -252,11 +252,11 @@ CONTRADICTIONS: dict[str, Fault] = {
     ),
     "old request file": (
         delete_file("batches/000001-requests.jsonl"),
-        "its request file is gone",
+        "its request file is missing",
         (),
     ),
-    "old result file": (delete_file("batches/000001-results.jsonl"), "its result is gone", ()),
-    "lost result": (lose_result_for_good, "its result is gone", ("batch-cancel 1 --yes",)),
+    "old result file": (delete_file("batches/000001-results.jsonl"), "its result is missing", ()),
+    "lost result": (lose_result_for_good, "its result is missing", ("batch-cancel 1 --yes",)),
     "state": (
         "UPDATE findable_batches SET state = 'lost' WHERE number = 2",
         "has an unknown state: 'lost'",
