@@ -177,7 +177,7 @@ def task_title(task: Task) -> str:
 
 def state_label(state: str | None) -> str:
     """Return the display name of a state of a row or of a batch at the API; None gives ""."""
-    name = (state or "").removeprefix("BATCH_STATE_").lower()
+    name = (state or "").lower().rpartition("state_")[2]
     return STATE_LABELS.get(name, name.replace("_", " "))
 
 

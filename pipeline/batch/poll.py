@@ -24,7 +24,13 @@ from pipeline.batch.result_download import POLL_GROWTH, download_result, restore
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import ProgressBar
-from pipeline.core.states import BatchState, RemoteState, is_known_state, is_running_state
+from pipeline.core.states import (
+    BatchState,
+    RemoteState,
+    describe_remote_state,
+    is_known_state,
+    is_running_state,
+)
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.remote import RemoteBatch
@@ -356,7 +362,7 @@ class _Poll:
         is_settled = remote.state.is_final and not self._defer_unnamed_result(batch, remote)
         if is_settled and self.should_download:
             download_result(ws, number, remote)
-        state = (remote.state_name or "no state").lower().rpartition("state_")[2]
+        state = describe_remote_state(remote.state_name or "no state")
         if batch.cancel_asked_at is not None:
             waited = duration_in_words((ws.now() - batch.cancel_asked_at).total_seconds())
             state += f", asked to cancel {waited} ago"

@@ -3,7 +3,7 @@
 - A remote batch belongs to a batch if it has the name of any of its tries.
 - The oldest remote batch that may give answers is adopted. Without such a batch, the oldest is.
 - All other remote batches with such a name are recorded as duplicates with their cost, and
-  cancelled.
+  cancelled. So is the remote batch of a batch that was given up because the API did not show it.
 - Only a list that is read late enough proves that nothing was created.
 """
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pipeline.core import errors
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
-from pipeline.core.states import BatchState, RemoteState
+from pipeline.core.states import BatchState, RemoteState, remote_state
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.store import batches
@@ -155,10 +155,11 @@ def cancel_duplicates(
 ) -> None:
     """Record and cancel the duplicates of a batch: remote batches of its tries, except its own.
 
-    Each try to create the batch has a name, and a remote batch has the name of its try. Does
-    nothing while the create of the batch is unclear, because reconciliation may adopt such a batch.
-    Prints a warning for each duplicate that was cancelled or could not be cancelled. No error is
-    raised if a cancel fails; the next call tries it again.
+    Its own is cancelled, too, if the batch was given up while the API did not show it. Each try to
+    create the batch has a name, and a remote batch has the name of its try. Does nothing while the
+    create of the batch is unclear, because reconciliation may adopt such a batch. Prints a warning
+    for each duplicate that was cancelled or could not be cancelled. No error is raised if a cancel
+    fails; the next call tries it again.
 
     Args:
         listing: Remote batches to search for duplicates. Duplicates that were recorded earlier are
@@ -172,19 +173,22 @@ def cancel_duplicates(
         open_duplicates = batches.open_duplicates(tx, number)
 
     for remote_name in open_duplicates:
+        label = "a second remote batch"
+        if remote_name == batch.remote_name:
+            label = "its given-up remote batch"
         try:
             with contextlib.suppress(errors.MissingError):
                 ws.client.cancel_batch(remote_name)
         except errors.RemoteError as error:
             ws.display.warn(
-                f"batch {number}: its duplicate {remote_name} could not be cancelled yet: "
+                f"batch {number}: {label}, {remote_name}, could not be cancelled yet: "
                 f"{error.message}",
             )
             continue
         with ws.store.write() as tx:
             batches.mark_duplicate_cancelled(tx, remote_name, now=ws.now())
         ws.display.warn(
-            f"batch {number}: a second remote batch, {remote_name}, was cancelled and recorded",
+            f"batch {number}: {label}, {remote_name}, was cancelled and recorded",
         )
 
 
@@ -197,13 +201,14 @@ def _record_duplicates(
 ) -> None:
     """Record remote batches with a name of this batch as duplicates, except the adopted batch.
 
-    Duplicates that are over are recorded as cancelled. Runs in the caller's transaction; the API is
-    not called.
+    The adopted batch is recorded, too, if it runs although its batch was given up. Duplicates that
+    are over are recorded as cancelled. Runs in the caller's transaction; the API is not called.
     """
     prefixes = batches.list_numbers_by_prefix(tx, batch.number)
     for remote in listing:
         has_own_name = batches.strip_try(remote.display_name) in prefixes
-        if not has_own_name or remote.name == batch.remote_name:
+        is_adopted = remote.name == batch.remote_name
+        if not has_own_name or (is_adopted and not is_given_up_and_runs(batch, remote)):
             continue
         batches.add_duplicate(
             tx,
@@ -222,7 +227,7 @@ def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
     A duplicate is a second remote batch of a batch. The list is read only while a batch is
     submitted or suspected. A batch is suspected if a known duplicate of it is not cancelled yet. It
     is also suspected for at least LATE_DUPLICATE_WINDOW after a create call without a reply,
-    because the call may have created a remote batch.
+    because the call may have created a remote batch, and if it was given up before it was over.
 
     If the list cannot be read, nothing is changed; this is printed if a batch is suspected.
     """
@@ -281,10 +286,24 @@ def _end_duplicate_search(store: Store, batch: BatchRow, *, now: Callable[[], da
             batches.update_batch_columns(tx, batch.number, twins_checked=True)
 
 
-def _may_have_duplicate(batch: BatchRow) -> bool:
-    """Return whether a create call of the batch got no reply and its search has not ended.
+def is_given_up_and_runs(batch: BatchRow, remote: RemoteBatch) -> bool:
+    """Return whether a remote batch is that of a batch that was given up, and is not over."""
+    is_own = remote.name == batch.remote_name
+    return is_own and _was_given_up(batch) and not remote.state.is_final
 
-    A call got no reply if the batch has more tries than known remote batches.
+
+def _was_given_up(batch: BatchRow) -> bool:
+    """Return whether a submitted batch was given up before the API said that it is over."""
+    was_submitted = batch.state is BatchState.FAILED and batch.remote_name is not None
+    return was_submitted and not remote_state(batch.remote_word).is_final
+
+
+def _may_have_duplicate(batch: BatchRow) -> bool:
+    """Return whether a remote batch may run unnoticed, and the search for it has not ended.
+
+    A create call got no reply if the batch has more tries than known remote batches. The remote
+    batch of a given-up batch may appear again.
     """
     known_creates = 1 if batch.remote_name else 0
-    return batch.tries > known_creates and not batch.twins_checked
+    is_suspected = batch.tries > known_creates or _was_given_up(batch)
+    return is_suspected and not batch.twins_checked

@@ -117,6 +117,11 @@ def remote_state(word: str | None) -> RemoteState:
     return REMOTE_STATES.get(name, RemoteState.WAITING)
 
 
+def describe_remote_state(word: str) -> str:
+    """Return a state word of the API in words for people, such as "partially succeeded"."""
+    return word.lower().rpartition("state_")[2].replace("_", " ")
+
+
 def is_running_state(word: str | None) -> bool:
     """Return whether a state word of the API says that requests of a batch are processed."""
     return (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_") == "RUNNING"

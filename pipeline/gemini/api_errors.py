@@ -66,6 +66,13 @@ SCHEMA_PATTERN = re.compile(r"\btoo many states\b", re.IGNORECASE)
 UNUSABLE_MODEL_PATTERN = re.compile(
     r"no longer available|\bmodels/\S+ is not (found|supported)",
 )
+# The setting of the model that a request uses, by the first words of the request's action.
+MODEL_SETTING_BY_ACTION = {
+    "ask the decision model": "decision_model",
+    "ask": "model",
+    "create batch": "model",
+    "embed": "embedding_model",
+}
 THINKING_HINT = (
     'set thinking={"thinkingLevel": "LOW"} in the task file, '
     "or `thinking` of the model in the file of FINDABLE_MODELS_FILE"
@@ -248,12 +255,20 @@ def build_refusal(
     hint = (
         "check the rights of the key; the batch or file may be deleted or belong to another project"
     )
-    if UNUSABLE_MODEL_PATTERN.search(quoted_text):
+    if code == HTTPStatus.FORBIDDEN and action.startswith("create batch"):
         hint = (
-            "this project cannot use the model; "
-            f"set {OptionHint('model')}, {OptionHint('embedding_model')} or "
-            f"{OptionHint('decision_model')} to another model"
+            "run the same command again, which uploads the file anew; "
+            "if it is refused again, check the rights of the key"
         )
+    if UNUSABLE_MODEL_PATTERN.search(quoted_text):
+        settings = [
+            setting
+            for action_start, setting in MODEL_SETTING_BY_ACTION.items()
+            if action.startswith(action_start)
+        ]
+        options = settings[:1] or dict.fromkeys(MODEL_SETTING_BY_ACTION.values())
+        option_text = " or ".join(str(OptionHint(setting)) for setting in options)
+        hint = f"this project cannot use the model; set {option_text} to another model"
     return MissingError(message, hint=hint, code=code, status=status)
 
 

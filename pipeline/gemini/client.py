@@ -567,7 +567,7 @@ class Client:
         """
         body = {**request, "model": f"models/{model.removeprefix('models/')}"}
         timeout_s = self.call_timeout_s
-        action = f"ask {model}"
+        action = f"ask the decision model {model}"
 
         async def send_request(_sdk: "genai.Client") -> dict[str, Any]:
             """Send the questions and return the reply; raise its error."""

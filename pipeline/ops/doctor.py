@@ -286,7 +286,8 @@ def _create_file_finding(
     step_hint = task.labels.command
     is_contradiction = True
     if batch.is_finished:
-        consequence = "it is the record of requests and replies; no command needs it any more"
+        backup = CommandHint("backup")
+        consequence = f"it is the record of requests and replies; only `{backup}` needs it"
         next_step = str(RESTORE_HINT)
         if is_forgetting:
             next_step = f"run the same {CommandHint('forget')} again"

@@ -42,7 +42,7 @@ def check_backend(report: DoctorReport) -> Iterator[RowFault]:
     - Remote batch of this workspace that the database does not have: a contradiction until it is
       over, then a notice. Its number is added to `report.unknown_numbers`.
     - Second remote batch of the same batch, unless findable cancelled that duplicate: a
-      contradiction.
+      contradiction. So is a batch that runs although it was given up.
 
     Trials and remote batches of other workspaces are left out; the display name of a remote batch
     names its workspace. Yields nothing if the workspace has no backend yet. Nothing is changed.
@@ -222,19 +222,23 @@ def _check_duplicate(
 ) -> Iterator[RowFault]:
     """Yield a finding if a remote batch is a duplicate of `owner` that was not cancelled.
 
-    Yields nothing if `owner` has no remote name yet, or has this remote name.
+    Yields nothing if `owner` has no remote name yet, or has this remote name and was not given up.
 
     Args:
         owner: The batch whose display name the remote batch has.
         cancelled_duplicates: Remote names of the duplicates that were cancelled.
     """
-    is_adopted = owner.remote_name in {None, remote_batch.name}
+    is_given_up = reconcile.is_given_up_and_runs(owner, remote_batch)
+    is_adopted = owner.remote_name in {None, remote_batch.name} and not is_given_up
     if is_adopted or remote_batch.name in cancelled_duplicates:
         return
 
+    message = f"{remote_batch.name} is a second remote batch of batch {owner.number}"
+    if is_given_up:
+        message = f"{remote_batch.name} still runs, but its batch {owner.number} was given up"
     poll_hint = task.labels.command("batch-poll")
     yield RowFault(
-        f"{remote_batch.name} is a second remote batch of batch {owner.number}",
+        message,
         "the same rows are paid for twice",
         f"run {poll_hint}, which cancels it",
     )

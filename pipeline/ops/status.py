@@ -28,6 +28,7 @@ from pipeline.core.states import (
     BatchState,
     Mode,
     describe_reason,
+    describe_remote_state,
     is_unsupported,
 )
 from pipeline.core.text import plural
@@ -364,7 +365,7 @@ def _describe_open_batch(
         if batch.is_held:
             ways_out = describe_ways_out(batch.number, ws.find_task(batch.task).labels)
             return f"batch {batch.number}, held: {batch.held}; {ways_out}"
-        state = batch.remote_word or batch.state
+        state = describe_remote_state(batch.remote_word or batch.state)
         line = f"batch {batch.number}, {plural(batch.requests, 'row')}, {state} for {elapsed}"
         move_text = describe_due_move(batch, ws.settings, now)
         if move_text:

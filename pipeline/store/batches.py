@@ -785,8 +785,9 @@ def add_duplicate(
 ) -> None:
     """Record a duplicate batch with the estimated cost of its original, and journal it.
 
-    A duplicate is a second remote batch of one batch, which may be paid, too. Nothing is written if
-    a duplicate of this remote name is recorded. Runs in the caller's transaction.
+    A duplicate is a second remote batch of one batch, which may be paid, too. The batch's own
+    remote batch costs nothing more. Nothing is written if a duplicate of this remote name is
+    recorded. Runs in the caller's transaction.
 
     Args:
         batch: The original batch.
@@ -801,7 +802,7 @@ def add_duplicate(
     tx.execute(
         insert(creates).values(
             outcome=_DUPLICATE,
-            estimated_cost=batch.estimated_cost,
+            estimated_cost=0.0 if remote_name == batch.remote_name else batch.estimated_cost,
             remote_name=remote_name,
             batch=batch.number,
             display_name=display_name,

@@ -20,6 +20,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.files import iterate_pieces
 from pipeline.core.quotes import is_stored_quotation
+from pipeline.core.states import describe_reason
 from pipeline.store import claims
 from pipeline.store.answers import PERSON, is_applied
 from pipeline.store.claims import PARKED
@@ -317,7 +318,7 @@ def read_answer_rows(
     if is_single_version:
         query = query.add_columns(*_make_columns_of_unexported_answers(task, items))
     parked_reasons = {
-        key: reason
+        key: describe_reason(reason)
         for key, reason, _ in claims.parked_rows(tx, task.name, prompt_version=version_label)
     }
 

@@ -89,6 +89,8 @@ def test_cancelled_batch_that_holds_quota_is_waited_for(workspace: Workspace, ap
     workspace.run_command("submit", limit=2)
     api.script_fault("unknown_state", times=MANY_TIMES, args={"state": "BATCH_STATE_CANCELLING"})
     workspace.run_command("cancel", 1)
+    workspace.run_command("poll", no_wait=True)
+    assert "batch 1, 2 rows, cancelling for" in workspace.run_command("status").stdout
 
     api.script_fault("quota_batch")
     assert "batch 1 was cancelled at" in workspace.run_command("submit", code=4).stderr

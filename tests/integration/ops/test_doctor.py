@@ -148,6 +148,15 @@ def create_duplicate_batch(bench: Bench) -> None:
     bench.run("batch-submit")
 
 
+def give_up_running_batch(bench: Bench) -> None:
+    """Give the second batch up while the API hides it, and show it again."""
+    bench.api.script_fault("batch_vanishes", times=1000)
+    missing = {"code": 404, "message": "Requested entity was not found."}
+    bench.api.script_fault("status", method="POST", path=":cancel$", times=1000, args=missing)
+    bench.run(GIVE_UP)
+    bench.api.clear_faults()
+
+
 def forget_newer_batch(bench: Bench) -> None:
     """Delete a batch that the API knows, as if an older database was restored."""
     bench.sql("DELETE FROM findable_asks WHERE batch = 2")
@@ -243,11 +252,11 @@ CONTRADICTIONS: dict[str, Fault] = {
     ),
     "old request file": (
         delete_file("batches/000001-requests.jsonl"),
-        "its request file is gone",
+        "its request file is missing",
         (),
     ),
-    "old result file": (delete_file("batches/000001-results.jsonl"), "its result is gone", ()),
-    "lost result": (lose_result_for_good, "its result is gone", ("batch-cancel 1 --yes",)),
+    "old result file": (delete_file("batches/000001-results.jsonl"), "its result is missing", ()),
+    "lost result": (lose_result_for_good, "its result is missing", ("batch-cancel 1 --yes",)),
     "state": (
         "UPDATE findable_batches SET state = 'lost' WHERE number = 2",
         "has an unknown state: 'lost'",
@@ -324,6 +333,11 @@ CONTRADICTIONS: dict[str, Fault] = {
         (),
     ),
     "twin": (create_duplicate_batch, "second remote batch of batch 3", ("batch-poll",)),
+    "given up": (
+        give_up_running_batch,
+        "still runs, but its batch 2 was given up",
+        ("batch-poll",),
+    ),
 }
 # Faults that doctor reports with exit code 0.
 HARMLESS: dict[str, Fault] = {

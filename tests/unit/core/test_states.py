@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.core.states import describe_reason
+from pipeline.core.states import describe_reason, describe_remote_state
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,16 @@ from pipeline.core.states import describe_reason
 def test_codes_become_words(reason: str, words: str) -> None:
     """Only a code at the start of a reason, or of the last failure, is replaced."""
     assert describe_reason(reason) == words
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("JOB_STATE_PARTIALLY_SUCCEEDED", "partially succeeded"),
+        ("BATCH_STATE_PENDING", "pending"),
+        ("submitted", "submitted"),
+    ],
+)
+def test_state_of_a_batch_at_the_api_becomes_words(word: str, text: str) -> None:
+    """The prefix of the API is removed."""
+    assert describe_remote_state(word) == text

@@ -55,3 +55,22 @@ def test_hints_of_refusals_name_what_is_meant() -> None:
     assert full.hint.startswith("run the same command again later")
     forbidden = build_refusal(403, {}, action="read files/x", key="k", now=NOW)
     assert "may be deleted or belong to another project" in forbidden.hint
+    lost_upload = build_refusal(403, {}, action="create batch b", key="k", now=NOW)
+    assert lost_upload.hint.startswith("run the same command again")
+
+
+@pytest.mark.parametrize(
+    ("action", "option"),
+    [
+        ("ask m", "MODEL="),
+        ("create batch b", "MODEL="),
+        ("ask the decision model m", "DECISION_MODEL="),
+        ("embed 1 texts with m", "EMBEDDING_MODEL="),
+        ("describe the model m", "DECISION_MODEL= or MODEL= or EMBEDDING_MODEL="),
+    ],
+)
+def test_hint_of_a_retired_model_names_its_setting(action: str, option: str) -> None:
+    """The hint names only the setting of the model that the request used, if it is known."""
+    document = {"error": {"message": "This model is no longer available to new users."}}
+    error = build_refusal(404, document, action=action, key="k", now=NOW)
+    assert error.hint == f"this project cannot use the model; set {option} to another model"
