@@ -264,11 +264,11 @@ def list_past_calls(
         batches.c.number.not_in(list(excluded_batches)),
         or_(batches.c.over_at.is_(None), batches.c.over_at >= ended_after),
     )
-    rows = tx.execute(query)
-    return [
-        PastCalls(started_at, finished_at, call_count, estimated_tokens // max(1, request_count))
-        for started_at, finished_at, call_count, estimated_tokens, request_count in rows
-    ]
+    calls_by_batch = []
+    for started_at, finished_at, call_count, estimated_tokens, request_count in tx.execute(query):
+        tokens_per_call = estimated_tokens // max(1, request_count)
+        calls_by_batch.append(PastCalls(started_at, finished_at, call_count, tokens_per_call))
+    return calls_by_batch
 
 
 def compute_mean_call_seconds(tx: Connection, model: str, mode: Mode) -> float | None:

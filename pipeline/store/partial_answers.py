@@ -94,9 +94,10 @@ def read_partial_answers(
             model. Partial answers of all models are then returned. Of several for an input, that of
             an earlier time is preferred, then that of `version`, then the newest.
     """
+    label = version.partition("/")[0]
     query = select(partial_answers).where(
         partial_answers.c.task == task,
-        partial_answers.c.extractor.startswith(f"{version.partition('/')[0]}/", autoescape=True),
+        partial_answers.c.extractor.startswith(f"{label}/", autoescape=True),
         partial_answers.c.fingerprint.is_not_distinct_from(fingerprint),
     )
     if asked_at is None:

@@ -293,7 +293,9 @@ def _to_task_record(row: RowMapping) -> TaskRecord:
             "nothing was read or changed",
             hint=f"restore a backup: {CommandHint('restore', from_='…')}",
         )
-    values = {**row, **{name: json.loads(row[name]) for name in _JSON_COLUMNS}}
+    values = dict(row)
+    for name in _JSON_COLUMNS:
+        values[name] = json.loads(row[name])
     for name in ("key", "fields"):
         values[name] = tuple((pair[0], pair[1]) for pair in values[name])
     return TaskRecord(**values)

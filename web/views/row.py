@@ -565,7 +565,7 @@ def start_asking(
         if not open_ids:
             raise RequestRefusedError(
                 409,
-                "no row can be asked: it is claimed, corrected or gone, or is empty; nothing was changed",
+                "no row can be asked: claimed, corrected, gone, or is empty; nothing was changed",
             )
 
     def ask_reopened_rows(display: BackgroundJob) -> dict[str, Any]:
