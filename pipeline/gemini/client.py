@@ -586,7 +586,7 @@ class Client:
             RemoteError: The reply has status 200 but contains an error.
         """
         if not isinstance(document, dict) or not document:
-            raise UnreadableReplyError("the reply is not a JSON object")
+            raise UnreadableReplyError("the reply is empty or is not a JSON object")
 
         error_code = api_errors.find_error_code(document)
         if error_code is not None:
