@@ -337,8 +337,8 @@ def _format_spent(spent: Mapping[str, float], unpriced_requests: Mapping[str, in
         text += f", and about {format_usd(running_cost)} under way"
     if spent["lost"]:
         text += (
-            f"; about {format_usd(spent['lost'])} more may have been spent on replies that were lost "
-            "or have no readable token count"
+            f"; about {format_usd(spent['lost'])} more may have been spent on replies that were "
+            "lost or have no readable token count"
         )
     for model, request_count in unpriced_requests.items():
         text += f"; the cost of {plural(request_count, 'request')} to {model} is unknown"

@@ -221,8 +221,8 @@ class LiveCalls:
           so the failure counts against it. Before the first answer the refusal is kept, and
           MAX_INITIAL_400S kept refusals stop the run.
         - An unreadable reply, if a call of this run was answered: the row is charged.
-        - Any other failure of the service: the call is repeated after a pause. Its row is given up after
-          too many calls without any reply, or after the throttle's patience.
+        - Any other failure of the service: the call is repeated after a pause. Its row is given up
+          after too many calls without any reply, or after the throttle's patience.
 
         A call that was certainly not paid for is taken off the batch's number of calls.
 
