@@ -340,7 +340,10 @@ def _format_spent(spent: Mapping[str, float], unpriced_requests: Mapping[str, in
     if running_cost:
         text += f", and about {format_usd(running_cost)} under way"
     if spent["lost"]:
-        text += f"; about {format_usd(spent['lost'])} more may have been spent on lost replies"
+        text += (
+            f"; about {format_usd(spent['lost'])} more may have been spent on replies that were "
+            "lost or have no readable token count"
+        )
     for model, request_count in unpriced_requests.items():
         text += f"; the cost of {plural(request_count, 'request')} to {model} is unknown"
     return text

@@ -136,7 +136,7 @@ class Budgets:
         budget = self.tightest_budget(tx)
         # A budget stopped the caller, so a budget is set.
         assert budget is not None  # noqa: S101
-        return self._error(budget, "does not cover another request; nothing was written or sent")
+        return self._error(budget, "does not cover another request; no further request was sent")
 
     def _error(self, budget: Budget, reason: str) -> BudgetError:
         """Return the error to raise if a budget does not allow new work.

@@ -220,8 +220,9 @@ class LiveCalls:
         - Any other refusal, usually a 400: if a call of this run was answered, the row is charged,
           so the failure counts against it. Before the first answer the refusal is kept, and
           MAX_INITIAL_400S kept refusals stop the run.
-        - A failure of the service: the call is repeated after a pause. Its row is given up after
-          too many calls without any reply, or after the throttle's patience.
+        - An unreadable reply, if a call of this run was answered: the row is charged.
+        - Any other failure of the service: the call is repeated after a pause. Its row is given up
+          after too many calls without any reply, or after the throttle's patience.
 
         A call that was certainly not paid for is taken off the batch's number of calls.
 
@@ -243,7 +244,10 @@ class LiveCalls:
                 self._throttle.stop(error)
         else:
             self._throttle.note_failure(error, started_s=started_at, row_id=call.row_id)
-            self._repeat_or_give_up(call, error)
+            if isinstance(error, errors.UnreadableError) and self._throttle.has_answered:
+                self._charge(call, error.message, response=error.message)
+            else:
+                self._repeat_or_give_up(call, error)
 
     def _uncount_unpaid_call(
         self,
@@ -299,19 +303,36 @@ class LiveCalls:
         refusals = self._unsettled_refusals
         self._unsettled_refusals = []
         for call, error in refusals:
+            # The words of Gemini follow after the request and the code.
+            _, _, gemini_text = error.message.partition("): ")
             error_document = {
                 "code": error.code or MIN_ERROR_CODE,
-                "message": error.message,
+                "message": gemini_text or error.message,
                 "status": error.status,
             }
             # The line of the refusal counts as the reply to a call.
             call.batch.count_call()
-            call.batch.append_reply(
-                requests.make_result_line(call.request.line, error=error_document),
-            )
-            outcome = TrialOutcome(None, error.message, is_refused=True)
-            self._report.trial_outcomes[call.row_id] = outcome
-            self._count_reply(call.batch)
+            self._charge(call, error.message, is_refused=True, error=error_document)
+
+    def _charge(
+        self,
+        call: PendingCall,
+        reason: str,
+        *,
+        is_refused: bool = False,
+        **reply_members: Any,
+    ) -> None:
+        """Append a failed reply to the reply file, so that the ingest charges the row.
+
+        Args:
+            reason: Why the row got no answer, for a trial's outcome.
+            is_refused: The service refused the request by a 400. Only a trial's outcome shows it.
+            reply_members: As in `make_result_line`.
+        """
+        call.batch.append_reply(requests.make_result_line(call.request.line, **reply_members))
+        outcome = TrialOutcome(None, reason, is_refused=is_refused)
+        self._report.trial_outcomes[call.row_id] = outcome
+        self._count_reply(call.batch)
 
     def give_up_refused(self) -> None:
         """Give up the rows whose requests were refused, uncharged, because no request was answered.

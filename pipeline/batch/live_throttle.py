@@ -146,7 +146,10 @@ class LiveThrottle:
             error: The reason, or None if a person interrupted the run.
         """
         if isinstance(error, OSError):
-            error = ConfigurationError(str(error))
+            error = ConfigurationError(
+                f"{error.strerror or error}; no further row was asked, and finished work is stored",
+                hint="check the disk and its permissions, then run the same command again",
+            )
         if isinstance(error, FindableError):
             self._report.stopped = self._report.stopped or error
         elif error is not None:

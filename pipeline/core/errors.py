@@ -167,6 +167,10 @@ class UnavailableError(RemoteError):
     """
 
 
+class UnreadableError(UnavailableError):
+    """A complete reply that cannot be read. Its call was perhaps paid for."""
+
+
 class IncompleteError(UnavailableError):
     """A download is incomplete, as its length or its gzip trailer proves."""
 

@@ -23,6 +23,7 @@ from pipeline.core.errors import (
     SchemaRefusedError,
     ThrottledError,
     UnavailableError,
+    UnreadableError,
     UploadTypeRefusedError,
 )
 from pipeline.core.redact import redact
@@ -123,7 +124,7 @@ def convert_exception(
 
     An error of the API becomes the error of `build_refusal`. A connection that was never made
     becomes a NotSentError. A time-out, a broken connection and a reply that cannot be read become
-    an UnavailableError.
+    an UnavailableError; it is an UnreadableError if the reply arrived whole.
 
     Args:
         error: An error of the SDK, the HTTP library or the network. A FindableError is returned
@@ -152,7 +153,6 @@ def convert_exception(
             headers=getattr(error.response, "headers", None),
         )
 
-    error_name = type(error).__name__
     error_text = redact(" ".join(str(error).split()), key)[:MAX_QUOTED_CHARS]
     no_connection = (
         httpx2.ConnectError,
@@ -169,12 +169,13 @@ def convert_exception(
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
         message = f"Gemini sent no reply within {timeout_s:g} s when asked to {action}"
     elif isinstance(error, httpx2.HTTPError | httpx2.StreamError | httpx2.InvalidURL):
-        message = f"the connection broke when Gemini was asked to {action} ({error_name})"
+        message = f"the connection broke when Gemini was asked to {action}"
+        if error_text:
+            message += f" ({error_text})"
     elif isinstance(error, (*SDK_PARSE_ERRORS, OSError, RecursionError)):
-        message = (
-            f"the reply of Gemini to the request to {action} cannot be read: "
-            f"{error_name}: {error_text}"
-        )
+        message = f"the reply of Gemini to the request to {action} cannot be read: {error_text}"
+        if not isinstance(error, OSError):
+            return UnreadableError(message, hint=RUN_LATER_HINT)
     else:
         raise error
     return UnavailableError(message, hint=RUN_LATER_HINT)

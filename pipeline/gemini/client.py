@@ -33,6 +33,7 @@ from pipeline.core.files import removed_on_error
 from pipeline.core.redact import Secret
 from pipeline.core.settings import GOOGLE_URL
 from pipeline.core.states import STANDARD, Mode
+from pipeline.core.text import plural
 from pipeline.gemini import api_errors, remote
 from pipeline.gemini.api_errors import RUN_LATER_HINT, UnreadableReplyError
 from pipeline.gemini.embed import build_embedding_request, normalize_vectors
@@ -586,7 +587,7 @@ class Client:
             RemoteError: The reply has status 200 but contains an error.
         """
         if not isinstance(document, dict) or not document:
-            raise UnreadableReplyError("the reply is not a JSON object")
+            raise UnreadableReplyError("the reply is empty or is not a JSON object")
 
         error_code = api_errors.find_error_code(document)
         if error_code is not None:
@@ -639,7 +640,7 @@ class Client:
 
         return self._call(
             request_vectors,
-            action=f"embed {len(texts)} texts with {model.name}",
+            action=f"embed {plural(len(texts), 'text')} with {model.name}",
             timeout_s=timeout_s,
             should_wait_for_quota=not is_paced,
         )

@@ -9,8 +9,8 @@ nonsense queries in `nonsense.txt`; the floor is the scores that most of them do
 below it are weak. The position of the database is a counter that grows with each change of a task's
 rows.
 
-Vectors are cached by content, so texts are embedded without the index lock. Other processes that
-build the index wait only for texts that arrived after that step.
+Vectors are cached by content. Texts are embedded under a lock of their own, so that no text is paid
+for twice. Other processes wait for the index lock only for texts that arrived after that step.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.text import format_object
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.build_gates import check_not_worse, check_recall
-from pipeline.index.builds import INDEX_LOCK, Builds
+from pipeline.index.builds import EMBED_LOCK, INDEX_LOCK, Builds
 from pipeline.index.evaluate import read_share_queries, save_best_share
 from pipeline.index.manifest import Manifest, RefusedText, content_hash
 from pipeline.index.vector_cache import Vectors
@@ -266,7 +266,9 @@ class _IndexBuilder:
             return self._delete_index()
 
         self._embedder.cache.delete_refused_rows()
-        self._embed_missing()
+        # A build at the same time would embed the same texts; it finds them in the cache instead.
+        with self._ws.lock(EMBED_LOCK):
+            self._embed_missing()
         meaningless_vectors: Vectors | None = None
         # If the service does not embed them, the build gets no floor.
         with suppress(RemoteError, ConfigurationError):

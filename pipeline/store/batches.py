@@ -467,7 +467,7 @@ def mark_submitted(
 
     A try is one call that creates a remote batch. The outcome of the try that created it is set. If
     the database has no record of that try, because it was restored from an older backup, the try is
-    inserted. Runs in the caller's transaction.
+    inserted. The reason of an earlier failed try is deleted. Runs in the caller's transaction.
 
     Args:
         remote_name: The name that the API gave.
@@ -486,6 +486,8 @@ def mark_submitted(
         "submitted_at": now,
         "create_ended_at": batch.create_ended_at or now,
         "tries": max(batch.tries, try_number),
+        # Why an earlier try failed.
+        "reason": None,
     }
     _update_batch_state(
         tx, batch, BatchState.SUBMITTED, columns, reason=f"{outcome} {remote_name}", now=now

@@ -147,7 +147,7 @@ def test_budget_applies_and_a_killed_question_is_booked(workspace: Workspace, ap
     refused_run = workspace.run_command(
         "ask", file_name, q="Tone?", name="kept", BUDGET_PER_DAY=f"{cost * 1.01:.9f}", code=3
     )
-    assert "does not cover another request" in refused_run.stderr
+    assert "does not cover another request; no further request was sent" in refused_run.stderr
     assert live_calls(api) == 5
 
     api.script_fault("hang", nth=3, times=99, path=LIVE, args=HANGS)

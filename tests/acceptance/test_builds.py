@@ -118,6 +118,17 @@ def find_step(trail: list[str], text: str) -> int:
     return next(number for number, step in enumerate(trail, start=1) if text in step)
 
 
+def test_two_builds_at_once_embed_each_text_once(workspace: Workspace, api: Engine) -> None:
+    """A second `index` waits until the first has embedded the texts, and uses its vectors."""
+    import_tagged(workspace, 4)
+    api.script_fault("slow_reply", times=99, path="mbedContents", args={"seconds": 3})
+    with workspace.start_command("index") as first, workspace.start_command("index") as second:
+        assert (first.wait().code, second.wait().code) == (0, 0)
+
+    texts = read_embedded_texts(api)
+    assert len(texts) == len(set(texts)) == 4
+
+
 @pytest.mark.alike
 def test_build_has_stable_paths_and_embeds_only_changed_texts(
     workspace: Workspace, api: Engine

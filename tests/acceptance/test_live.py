@@ -81,6 +81,48 @@ def test_failing_row_does_not_delay_other_rows(
     assert workspace.state_counts() == {"tagged": len(names)}
 
 
+def test_row_with_an_unreadable_reply_is_charged_and_parked(
+    workspace: Workspace, outside_server: Outside
+) -> None:
+    """A row whose replies cannot be read is asked twice and parked if other rows are answered."""
+    workspace.url = outside_server.url
+    workspace.import_people(8)
+    is_bad_request = list[bool]()
+
+    def answer(request: Json) -> Json:
+        """Answer a request, and note whether it is about person 3."""
+        is_bad_request.append("number 3." in user_text(request))
+        return fill(request)
+
+    def spoil(reply: Json) -> Json:
+        """Put NaN, which is not JSON, into the reply about person 3."""
+        return {**reply, "avgLogprobs": float("nan")} if is_bad_request[-1] else reply
+
+    outside_server.answerer = answer
+    outside_server.replies = spoil
+
+    workspace.run_command("tag_live", CONCURRENCY=1)
+    assert workspace.state_counts() == {"tagged": 7, "parked": 1}
+    assert Counter(is_bad_request) == {True: 2, False: 7}
+    assert "unreadable" in workspace.run_command("parked").stdout
+
+
+def test_unreadable_replies_alone_charge_no_row(
+    workspace: Workspace, outside_server: Outside
+) -> None:
+    """If no reply can be read, the run stops, and all rows stay open."""
+    workspace.url = outside_server.url
+    workspace.import_people(8)
+    outside_server.replies = lambda _reply: {}
+
+    for _ in range(2):
+        stopped = workspace.run_unchecked("tag_live", CONCURRENCY=2, RETRY_FOR=1)
+        assert stopped.code == 4
+        assert "the reply is empty" in stopped.stderr
+        assert "Error:" not in stopped.stderr
+        assert workspace.state_counts() == {"untagged": 8}
+
+
 @pytest.mark.parametrize("byte_count", [0, 1, 700], ids=["nothing", "a byte", "a line and a part"])
 def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
     workspace: Workspace, api: Engine, byte_count: int

@@ -42,7 +42,10 @@ def test_cost_of_lost_replies_is_not_shown_as_running(
         for text_line in workspace.run("status").stdout.splitlines()
         if text_line.startswith("spent")
     ]
-    assert line.endswith(f"; about ${spent['lost']:.4f} more may have been spent on lost replies")
+    assert line.endswith(
+        f"; about ${spent['lost']:.4f} more may have been spent on replies that were lost "
+        "or have no readable token count"
+    )
 
 
 def test_a_raised_version_of_the_task_file_is_counted_before_it_is_used(
