@@ -220,9 +220,8 @@ class LiveCalls:
         - Any other refusal, usually a 400: if a call of this run was answered, the row is charged,
           so the failure counts against it. Before the first answer the refusal is kept, and
           MAX_INITIAL_400S kept refusals stop the run.
-        - An unreadable reply, if a call of this run was answered: the row is charged.
-        - Any other failure of the service: the call is repeated after a pause. Its row is given up
-          after too many calls without any reply, or after the throttle's patience.
+        - A failure of the service, or an unreadable reply: the call is repeated after a pause. Its
+          row is given up after too many such calls, or after the throttle's patience.
 
         A call that was certainly not paid for is taken off the batch's number of calls.
 
@@ -244,10 +243,7 @@ class LiveCalls:
                 self._throttle.stop(error)
         else:
             self._throttle.note_failure(error, started_s=started_at, row_id=call.row_id)
-            if isinstance(error, errors.UnreadableError) and self._throttle.has_answered:
-                self._charge(call, error.message, response=error.message)
-            else:
-                self._repeat_or_give_up(call, error)
+            self._repeat_or_give_up(call, error)
 
     def _uncount_unpaid_call(
         self,
@@ -269,8 +265,10 @@ class LiveCalls:
     def _repeat_or_give_up(self, call: PendingCall, error: errors.RemoteError) -> None:
         """Queue a call again after a failure of the service, or give its row up.
 
-        The row is given up after `max_unanswered_calls` calls without any reply, or if its calls
-        have failed for longer than the throttle's patience. The pause before the next call doubles
+        The row is given up after `max_unanswered_calls` calls without a readable reply, or if its
+        calls have failed for longer than the throttle's patience. If its last reply arrived but
+        cannot be read, and another call of this run was answered, the row is charged: the failure
+        counts against it. The pause before the next call doubles
         each time, with jitter. It is longer if the service asked for more, but never longer than
         MAX_PAUSE_S.
         """
@@ -284,7 +282,10 @@ class LiveCalls:
         is_too_silent = call.unanswered_calls >= self._policy.max_unanswered_calls
         is_too_old = now - call.failing_since > self._throttle.patience_s(error)
         if is_too_silent or is_too_old:
-            self._give_up(call, error.message, may_be_paid=is_unanswered)
+            if isinstance(error, errors.UnreadableError) and self._throttle.has_answered:
+                self._charge(call, error.message, response=error.message)
+            else:
+                self._give_up(call, error.message, may_be_paid=is_unanswered)
             return
 
         requested_s = min(error.retry_after_s or 0.0, MAX_PAUSE_S)

@@ -84,7 +84,7 @@ def test_failing_row_does_not_delay_other_rows(
 def test_row_with_an_unreadable_reply_is_charged_and_parked(
     workspace: Workspace, outside_server: Outside
 ) -> None:
-    """A row whose replies cannot be read is asked twice and parked if other rows are answered."""
+    """A row whose replies cannot be read is charged and parked if other rows are answered."""
     workspace.url = outside_server.url
     workspace.import_people(8)
     is_bad_request = list[bool]()
@@ -103,7 +103,8 @@ def test_row_with_an_unreadable_reply_is_charged_and_parked(
 
     workspace.run_command("tag_live", CONCURRENCY=1)
     assert workspace.state_counts() == {"tagged": 7, "parked": 1}
-    assert Counter(is_bad_request) == {True: 2, False: 7}
+    # Each of its two attempts calls twice, because the service may be at fault.
+    assert Counter(is_bad_request) == {True: 4, False: 7}
     assert "unreadable" in workspace.run_command("parked").stdout
 
 
