@@ -35,7 +35,6 @@ from pipeline.core.settings import GOOGLE_URL
 from pipeline.core.states import STANDARD, Mode
 from pipeline.core.text import plural
 from pipeline.gemini import api_errors, remote
-from pipeline.gemini.api_errors import RUN_LATER_HINT, UnreadableReplyError
 from pipeline.gemini.embed import build_embedding_request, normalize_vectors
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
 from pipeline.gemini.remote import BATCH_NAME_PATTERN, FILE_NAME_PATTERN, RemoteBatch
@@ -245,7 +244,7 @@ class Client:
             )
 
         if file.get("state", "ACTIVE") not in ("ACTIVE", "STATE_UNSPECIFIED"):
-            raise UnreadableReplyError(
+            raise api_errors.UnreadableReplyError(
                 f"the uploaded file has the state {file.get('state')!r}, not 'ACTIVE'"
             )
         return file
@@ -320,10 +319,10 @@ class Client:
 
             # If the reply is inconsistent, only the list of batches shows which batch is ours.
             if batch.display_name not in {"", display_name}:
-                raise UnreadableReplyError("the reply is about another batch")
+                raise api_errors.UnreadableReplyError("the reply is about another batch")
             metadata = document.get("metadata")
             if isinstance(metadata, dict) and metadata.get("name", batch.name) != batch.name:
-                raise UnreadableReplyError("the reply names two batches")
+                raise api_errors.UnreadableReplyError("the reply names two batches")
             return batch
 
         attempt = self._transport.attempt_call(
@@ -348,7 +347,7 @@ class Client:
             get_call = sdk.aio.batches.get(name=name, config=_request_config(self.call_timeout_s))
             batch = remote.read_operation(await self._transport.reply_document(get_call))
             if batch.name != name:
-                raise UnreadableReplyError("the reply is about another batch")
+                raise api_errors.UnreadableReplyError("the reply is about another batch")
             return batch
 
         return self._call(fetch_batch, action=f"read {name}")
@@ -368,7 +367,7 @@ class Client:
             get_call = sdk.aio.models.get(model=name, config=_request_config(self.call_timeout_s))
             document = await self._transport.reply_document(get_call)
             if not isinstance(document, dict) or not isinstance(document.get("name"), str):
-                raise UnreadableReplyError("the reply does not describe a model")
+                raise api_errors.UnreadableReplyError("the reply does not describe a model")
             return document
 
         return self._call(fetch_model, action=f"describe the model {name}")
@@ -404,7 +403,7 @@ class Client:
                 raise UnavailableError(
                     "the list of batches at Gemini cannot be read to its end: "
                     "a page names an earlier page as the next page",
-                    hint=RUN_LATER_HINT,
+                    hint=api_errors.RUN_LATER_HINT,
                 )
             page_tokens.add(page_token)
             config["page_token"] = page_token
@@ -461,7 +460,7 @@ class Client:
             except httpx2.RemoteProtocolError as error:
                 raise IncompleteError(
                     f"only a part of {file_name} was downloaded: the connection ended early",
-                    hint=RUN_LATER_HINT,
+                    hint=api_errors.RUN_LATER_HINT,
                 ) from error
             # An error of the disk: network errors are other exceptions.
             except OSError as error:
@@ -501,7 +500,7 @@ class Client:
         if stream is not None and not stream.has_unpacked_size(file.tell()):
             raise IncompleteError(
                 f"only a part of {file_name} was downloaded: its gzip data end early",
-                hint=RUN_LATER_HINT,
+                hint=api_errors.RUN_LATER_HINT,
             )
         return file.tell()
 
@@ -587,7 +586,7 @@ class Client:
             RemoteError: The reply has status 200 but contains an error.
         """
         if not isinstance(document, dict) or not document:
-            raise UnreadableReplyError("the reply is empty or is not a JSON object")
+            raise api_errors.UnreadableReplyError("the reply is empty or is not a JSON object")
 
         error_code = api_errors.find_error_code(document)
         if error_code is not None:
