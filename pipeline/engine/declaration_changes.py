@@ -8,7 +8,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +34,6 @@ from pipeline.tables.source import (
     CURSOR_STATE,
 )
 
-# Longest part of a changed text in a message, in characters.
-_MAX_DIFFERENCE_CHARS = 60
 # Members of a record's words that are not in the file.
 STATE_KEYS = (
     CURSOR_STATE,
@@ -150,9 +147,7 @@ def accept_declaration_change(
             former_fingerprint=former_fingerprint,
         )
 
-    reason = _describe_change(
-        former_document, to_fingerprint_document(declaration), declared_record.path
-    )
+    reason = _describe_change(former_document, to_fingerprint_document(declaration))
     if vocabulary_change is not None:
         reason = join_first(vocabulary_change.faults)
     if not is_accepted:
@@ -180,40 +175,15 @@ def accept_declaration_change(
 def _describe_change(
     former_document: Mapping[str, Any],
     current_document: Mapping[str, Any],
-    path: str,
 ) -> str:
-    """Return the changed members of a declaration, as in `examples and answer in notes.py changed`.
-
-    If a text changed, its different part follows in parentheses.
-    """
-    changed_members: list[str] = []
+    """Return the changed members of a declaration, as in `the prompt and the answer changed`."""
     # A member such as `echo` is only in the documents of tasks that use it.
-    for name in {**current_document, **former_document}:
-        former_text = former_document.get(name)
-        current_text = current_document.get(name)
-        if former_text != current_text:
-            label = "`answer`" if name == "schema" else f"`{name}`"
-            if isinstance(former_text, str) and isinstance(current_text, str):
-                label += f" ({_describe_difference(former_text, current_text)})"
-            changed_members.append(label)
-    return f"{' and '.join(changed_members)} in {Path(path).name} changed"
-
-
-def _describe_difference(former_text: str, current_text: str) -> str:
-    """Return the first difference of two texts, as in `from "good lamp" to "bad lamp"`."""
-    former_words = former_text.split()
-    current_words = current_text.split()
-    first_index = next(
-        (
-            index
-            for index, (former_word, word) in enumerate(zip_longest(former_words, current_words))
-            if former_word != word
-        ),
-        0,
-    )
-    former_part = " ".join(former_words[first_index:])[:_MAX_DIFFERENCE_CHARS]
-    current_part = " ".join(current_words[first_index:])[:_MAX_DIFFERENCE_CHARS]
-    return f'from "{former_part}" to "{current_part}"'
+    changed_members = [
+        "answer" if name == "schema" else name
+        for name in {**current_document, **former_document}
+        if former_document.get(name) != current_document.get(name)
+    ]
+    return f"the {' and the '.join(changed_members)} changed"
 
 
 def _check_identity(stored_record: TaskRecord, declared_record: TaskRecord) -> None:

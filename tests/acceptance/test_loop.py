@@ -65,8 +65,7 @@ def test_changed_question_is_tried_as_a_draft(
     assert "Next: set version=2" in output
     error_output = notes_workspace.run_command("tag", mode="live", code=3).stderr
     expected_message = (
-        '`prompt` (from "About: {text}" to "Rate: {text}") and `answer` in notes.py changed '
-        "since version 1 was used; nothing was asked\n"
+        "the prompt and the answer changed since version 1 was used; nothing was asked\n"
         "next: set version=2 in "
     )
     assert expected_message in error_output

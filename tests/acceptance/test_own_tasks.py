@@ -263,14 +263,11 @@ def test_name_or_table_of_another_task_is_refused(notes: Workspace, api: Engine)
 
 
 CHANGES = {
-    "prompt": (
-        {"prompt": "On: {text}"},
-        '`prompt` (from "About: {text}" to "On: {text}") in notes.py changed since',
-    ),
-    "schema": ({"topic": "str | None"}, "`answer` in notes.py changed since"),
+    "prompt": ({"prompt": "On: {text}"}, "the prompt changed since"),
+    "schema": ({"topic": "str | None"}, "the answer changed since"),
     "example": (
         {"more": 'examples=[({"text": "x y"}, {"topic": "x"})]'},
-        "`examples` in notes.py changed since",
+        "the examples changed since",
     ),
 }
 
