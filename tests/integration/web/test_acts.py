@@ -86,7 +86,7 @@ def test_answer_stays_if_its_row_cannot_be_asked(
 
         response = page.post(ask_path, json={"ids": ["4"]})
         assert response.status_code == 409
-        assert "corrected, empty or gone; nothing was changed" in response.json()["detail"]
+        assert "gone, or is empty; nothing was changed" in response.json()["detail"]
         assert is_applied() == [True]
 
         response = page.post(ask_path, json={"ids": ["3", "4"]})
