@@ -106,13 +106,15 @@ def sync_task(
             )
         stale_count, _ = current_task.rows.count_stale(tx)
         outgrown_count = current_task.rows.count_lacking_new_terms(tx)
-        outdated_count = current_task.rows.count_outdated_corrections(tx)
+        outdated_count = 0
+        if former_task.rows.asks_stale_rows:
+            outdated_count = current_task.rows.count_outdated_corrections(tx)
     if stale_count and not former_task.rows.asks_stale_rows:
         display.say(
             f"{saved_record.name}: {plural(stale_count, 'row')} changed after the answer; "
             f"{REFRESH_HINTS[declaration.refresh]}",
         )
-    if outdated_count and former_task.rows.asks_stale_rows:
+    if outdated_count:
         display.say(
             f"{saved_record.name}: {plural(outdated_count, 'corrected row')} changed after the "
             f"correction, which stays; {OptionHint(refresh=True)} leaves such rows out",
