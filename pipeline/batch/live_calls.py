@@ -268,9 +268,10 @@ class LiveCalls:
         The row is given up after `max_unanswered_calls` calls without a readable reply, or if its
         calls have failed for longer than the throttle's patience. If its last reply arrived but
         cannot be read, and another call of this run was answered, the row is charged: the failure
-        counts against it. The pause before the next call doubles
-        each time, with jitter. It is longer if the service asked for more, but never longer than
-        MAX_PAUSE_S.
+        counts against it.
+
+        The pause before the next call doubles each time, with jitter. It is longer if the service
+        asked for more, but never longer than MAX_PAUSE_S.
         """
         now = self._ws.monotonic()
         call.failures += 1
