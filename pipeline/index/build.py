@@ -26,7 +26,7 @@ from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.text import format_object
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.build_gates import check_not_worse, check_recall
-from pipeline.index.builds import EMBED_LOCK, INDEX_LOCK, Builds
+from pipeline.index.builds import INDEX_LOCK, Builds
 from pipeline.index.evaluate import read_share_queries, save_best_share
 from pipeline.index.manifest import Manifest, RefusedText, content_hash
 from pipeline.index.vector_cache import Vectors
@@ -266,9 +266,7 @@ class _IndexBuilder:
             return self._delete_index()
 
         self._embedder.cache.delete_refused_rows()
-        # A build at the same time would embed the same texts; it finds them in the cache instead.
-        with self._ws.lock(EMBED_LOCK):
-            self._embed_missing()
+        self._embed_missing()
         meaningless_vectors: Vectors | None = None
         # If the service does not embed them, the build gets no floor.
         with suppress(RemoteError, ConfigurationError):
@@ -334,7 +332,9 @@ class _IndexBuilder:
                     )
             if has_missing_texts:
                 with ws.display.bar("embedding", count) as bar:
-                    self._embedded_count += embedder.embed_missing(entries(tx), bar=bar)
+                    self._embedded_count += embedder.embed_blocks(
+                        entries(tx), bar=bar, is_waiting=True
+                    )
 
     def _build_and_promote(
         self,

@@ -51,8 +51,6 @@ RecordPromotion = Callable[[Manifest], object]
 
 # Name of the lock for changes of builds.
 INDEX_LOCK = "index"
-# Name of the lock of the process that embeds missing texts for a build.
-EMBED_LOCK = "embed"
 STAGING_SUFFIX = ".staging"
 # Files of the people's build that have a link in DATA.
 LINKED_FILES = (manifest.INDEX_FILE, manifest.METADATA_FILE)

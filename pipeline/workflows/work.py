@@ -288,7 +288,7 @@ class WorkPass:
         if not self._is_index_stale:
             return
 
-        embedded_count = vectors.embed_blocks(self.ws, only_block=self.number)
+        embedded_count = vectors.embed_free_blocks(self.ws, only_block=self.number)
         if embedded_count:
             self.phrases.append(f"{plural(embedded_count, 'text')} embedded")
 

@@ -118,12 +118,16 @@ def find_step(trail: list[str], text: str) -> int:
     return next(number for number, step in enumerate(trail, start=1) if text in step)
 
 
-def test_two_builds_at_once_embed_each_text_once(workspace: Workspace, api: Engine) -> None:
-    """A second `index` waits until the first has embedded the texts, and uses its vectors."""
+@pytest.mark.parametrize("commands", [("index", "index"), ("index", "work"), ("work", "work")])
+def test_two_builds_at_once_embed_each_text_once(
+    workspace: Workspace, api: Engine, commands: tuple[str, str]
+) -> None:
+    """A second build waits until the first has embedded the texts, and uses its vectors."""
     import_tagged(workspace, 4)
     api.script_fault("slow_reply", times=99, path="mbedContents", args={"seconds": 3})
-    with workspace.start_command("index") as first, workspace.start_command("index") as second:
-        assert (first.wait().code, second.wait().code) == (0, 0)
+    options: dict[str, dict[str, Any]] = {"index": {}, "work": {"once": True}}
+    started_commands = [workspace.start_command(verb, **options[verb]) for verb in commands]
+    assert [command.wait().code for command in started_commands] == [0, 0]
 
     texts = read_embedded_texts(api)
     assert len(texts) == len(set(texts)) == 4
