@@ -404,7 +404,7 @@ class Preparation:
         draft: RequestDraft,
         number: int,
         file: files.SealedFile,
-        name: str,
+        relative_path: str,
     ) -> None:
         """Insert the row of the batch; claim its rows unless it is a trial or judges answers.
 
@@ -413,7 +413,8 @@ class Preparation:
         no rows belong to no run.
 
         Args:
-            name: The path of the file, relative to the workspace.
+            file: The sealed request file.
+            relative_path: The path of the file, relative to the workspace.
 
         Raises:
             StateConflictError: A row is not open any more.
@@ -435,7 +436,7 @@ class Preparation:
             model=ws.model.name,
             requests=draft.file_rows,
             control_requests=len(draft.control_requests),
-            request_file=name,
+            request_file=relative_path,
             request_sha256=file.sha256,
             request_size=file.size,
             counted_in=draft.counted_usage.prompt,
