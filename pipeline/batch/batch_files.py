@@ -330,10 +330,10 @@ def _end_without_answers(
     judgements: Sequence[Judgement] = (),
     patience_s: float | None,
 ) -> None:
-    """Move a batch that stores no answers from asking to ingested, and delete its files.
+    """End a trial or a judging batch: move it from asking to ingested, and delete its files.
 
-    Its outcome counts, its cost and the probabilities are stored in the same transaction. If the
-    batch is in another state, only its files are deleted.
+    Such a batch stores no answers. Its outcome counts, its cost and the probabilities are stored in
+    the same transaction. If the batch is not in the state asking, only its files are deleted.
 
     Args:
         judgements: Probabilities that are stored with the answers that they are about.

@@ -354,8 +354,9 @@ class Preparation:
     ) -> Prepared:
         """Insert the batch, claim all its rows and rename its file, in the caller's transaction.
 
-        Checks budget and quota again. A live batch gets its lock before another process can see it,
-        and its file is written here. The file is deleted if the insert fails.
+        Checks budget and quota again. The first batch binds the workspace to its backend. A live
+        batch gets its lock before another process can see it, and its file is written here. The
+        file is deleted if the insert fails.
 
         Args:
             on_error: Gets a callback that releases the lock.

@@ -307,7 +307,8 @@ def register_if_new(
 
     Raises:
         InputError: The file or its source is invalid.
-        ConfigurationError: There is no such task, or it conflicts with another task.
+        ConfigurationError: There is no such task, it conflicts with another task, or nobody
+            confirmed that its file may be run.
         TaskNeverUsedError: The task is not registered and `may_write` is False.
     """
     with store.read() as tx:
@@ -340,10 +341,12 @@ def register_if_new(
 def load_current_draft(tx: Connection, task: Task, *, now: datetime) -> Task:
     """Return a task with the current declaration of its file, about the registered rows.
 
-    Loads the file. Name, key, columns and table prefix stay as registered. Stores nothing.
+    The file is run. Name, key, columns and table prefix stay as registered. Nothing is stored.
 
     Raises:
         InputError: The file is invalid, or does not fit the registered columns.
+        ConfigurationError: The file may be from somebody else, and nobody confirmed that it may be
+            run.
     """
     registered_task = cast(UserTask, task)
     record = registered_task.record
