@@ -223,10 +223,11 @@ def _make_write_error(path: Path, error: OSError) -> ConfigurationError:
 def store_calls_of_dead_process(ws: WorkspaceSession, batch: BatchRow) -> None:
     """Store the total number of calls that a dead process made for a batch; delete its calls file.
 
-    The size of the calls file is the total number. It replaces the number in the database if it is
-    larger: a living process stores its number only once a second. Without a calls file, nothing is
-    stored. The total counts for the day that is stored with the batch, or else for the day on which
-    the batch began. The caller has the lock of the batch.
+    A process adds a byte to the calls file for each call, so the size of the file is the total. It
+    replaces the number in the database if it is larger: a living process stores its number only
+    once a second. Without a calls file, nothing is stored. The total counts for the quota of the
+    day that is stored with the batch, or else of the day on which the batch began. The caller has
+    the lock of the batch.
     """
     path = part_path(ws.data, batch.number).with_suffix(CALLS_SUFFIX)
     calls = path.stat().st_size if path.exists() else 0
@@ -290,8 +291,10 @@ def store_trial_outcomes(
 
     A trial tests a prompt: its answers are not stored. The batch moves from asking to ingested.
     Requests without a reply count as missing. If the batch is in another state, only its files are
-    deleted. The caller has the lock of the batch. A judging batch that is given up ends like a
-    trial: without its probabilities.
+    deleted. The caller has the lock of the batch.
+
+    A judging batch, which asks how probable stored answers are, is also ended by this function if a
+    person gives it up. Then its probabilities are not stored.
 
     Args:
         patience_s: The longest wait for another writer of the database; None means the default of
@@ -327,14 +330,15 @@ def _end_without_answers(
     judgements: Sequence[Judgement] = (),
     patience_s: float | None,
 ) -> None:
-    """Move a batch that stores no answers from asking to ingested, and delete its files.
+    """End a trial or a judging batch: move it from asking to ingested, and delete its files.
 
-    Its outcome counts, its cost and the probabilities are stored in the same transaction. If the
-    batch is in another state, only its files are deleted.
+    Such a batch stores no answers. Its outcome counts, its cost and the probabilities are stored in
+    the same transaction. If the batch is not in the state asking, only its files are deleted.
 
     Args:
         judgements: Probabilities that are stored with the answers that they are about.
-        patience_s: As in `store_trial_outcomes`.
+        patience_s: The longest wait for another writer of the database; None means the default of
+            all commands.
     """
     provenance = provenance_of(batch, settings=ws.settings)
     now = ws.now()
@@ -485,8 +489,8 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
     cannot be read. For a batch of another task this is a warning.
 
     Raises:
-        InconsistentError: A judging batch of the task in use has such a file. Batches of this task
-            may not be ended, all others are.
+        InconsistentError: A judging batch of the task in use has such a file. Some other batches of
+            this task may be left as they are; batches of other tasks are ended first.
     """
     dead_batches = find_dead_batches(ws.store, ws.locks)
     for batch in sorted(dead_batches, key=lambda dead: dead.task == ws.task.name):

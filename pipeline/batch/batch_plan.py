@@ -282,7 +282,11 @@ class BatchPlan:
     def describe_rows(self, labels: TaskLabels) -> str:
         """Return the number of rows in words, and how many of them need no request.
 
-        It also says how many requests of a mixed task leave out fields that are decided already.
+        If a decision model answered the closed fields (choices, yes or no) of some rows before, the
+        text also says how many requests ask only about the other fields.
+
+        Args:
+            labels: The task's word for a row, in singular and plural.
         """
         rows = plural(self.items, labels.singular, labels.plural)
         if not self.requests:
@@ -428,8 +432,11 @@ def read_request_pages(
     constant. `selection.limit` is not applied.
 
     Only claimable rows are read: they are neither empty, claimed, answered nor parked. A trial that
-    names its rows reads them in any state. Rows of a batch that was cancelled so that another mode
-    asks them are left out, unless `selection.includes_moved` is set or `mode` is TRIAL.
+    names its rows reads them in any state. These rows are left out:
+
+    - Rows in `selection.excluded_ids`.
+    - Rows that wait for another mode, because their batch was cancelled for this purpose (a move).
+      They are included if `selection.includes_moved` is set, or if `mode` is TRIAL.
 
     Args:
         mode: Only TRIAL makes a difference.

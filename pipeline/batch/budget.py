@@ -291,9 +291,10 @@ def load_calibration(tx: Connection, version: str) -> Calibration:
     A counted prompt token is one that was estimated from the text before the batch was sent.
 
     Returns:
-        Billed per counted prompt tokens, tokens per answer, the mean relative error of past cost
-        estimates (of token estimates if all estimated costs are 0), and the number of answers. The
-        default calibration if fewer than MIN_CALIBRATION_ANSWERS answers were measured.
+        The calibration: the billed prompt tokens for each counted prompt token, the answer tokens
+        for each answer, the mean relative error of past cost estimates (of token estimates if all
+        estimated costs are 0), and the number of measured answers. If there are fewer than
+        MIN_CALIBRATION_ANSWERS answers, the default, which changes no estimate of tokens.
     """
     counted_tokens = 0.0
     answer_count = 0
@@ -343,8 +344,8 @@ def count_remaining_quota_tokens(
 ) -> int | None:
     """Return how many more prompt tokens a new batch of a model may have now.
 
-    Prepared, submitting and submitted batches of the model, of all tasks, are queued at their
-    estimates.
+    The limit is reduced by the estimated prompt tokens of the model's prepared, submitting and
+    submitted batches of all tasks, because these batches are queued.
 
     Returns:
         At least 0. None if there is no limit, or if no batch of the model is queued: waiting

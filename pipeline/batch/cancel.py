@@ -240,9 +240,11 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
 
 
 def _give_up_judgements(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandHint]:
-    """End a judging batch whose replies cannot be read without its request file.
+    """End a judging batch without its probabilities, after a person confirmed that.
 
-    If this process is killed, the same command continues.
+    It asks how probable stored answers are. Its replies cannot be read, because its request file is
+    lost or damaged. Its cost is stored, its request and reply files are deleted, and it moves to
+    ingested. If this process is killed, the same command continues.
 
     Returns:
         The result in words, and the next command.

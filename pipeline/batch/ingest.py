@@ -346,11 +346,11 @@ class _BatchIngest:
         raise HeldBatchError(replace(self.batch, held=reason), self.task.labels)
 
     def _claim_pages(self) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
-        """Yield the claims of the batch, page by page, with the rows' contexts by row id.
+        """Yield pages of the batch's claims, each with the rows of its claims by row id.
 
-        A page has up to PAGE_REQUESTS claims in the order of their lines. Contexts are the rows,
-        and are read only if the task needs a row to validate its answer; else they are empty. Each
-        page is read from the database when it is requested.
+        A claim says that the batch asks a row. A page has up to PAGE_REQUESTS claims in the order
+        of the request file. The rows are read only if the task needs a row to validate its answer;
+        else the mapping is empty. Each page is read from the database when it is requested.
         """
         store = self.ws.store
         for page in iterate_claim_pages(store, self.batch.number, page_rows=PAGE_REQUESTS):
@@ -368,12 +368,14 @@ class _BatchIngest:
     ) -> list[RequestOutcome]:
         """Validate the replies to a page's claims, and return the outcome of each claim, in order.
 
-        A reply that has only the open fields is validated together with the stored partial answer
-        to the same input. The outcome also depends on whether the task has changed since the batch
-        was made. A claim without a line in the result gets the outcome of `_explain_missing`.
-        Nothing is written.
+        If a decision model answered the closed fields of the same input before, and the reply has
+        only the other fields, the two are joined and validated together. If the task has changed
+        since the batch was made, a reply need not repeat the code of its row. A claim without a
+        line in the result gets the outcome MISSING. Nothing is written.
 
         Args:
+            results: The result file, in which the replies are looked up.
+            page: The claims, each with its row id and the hash of its input.
             contexts: Row id to the row, for tasks that need the row to validate its answer.
             model: The model that replied.
         """

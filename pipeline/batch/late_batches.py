@@ -99,9 +99,15 @@ class LateBatches:
     def _move_if_allowed(self, batch: BatchRow, mode: Mode, remote: RemoteBatch) -> None:
         """Print the costs of a move and begin it, or print why a person must begin it.
 
+        To begin a move is to record it in the database and to ask the API to cancel the batch.
+
         Args:
             mode: The mode in which the rows are asked then.
             remote: The batch as the API reported it.
+
+        Raises:
+            RemoteError: The API could not be asked to cancel.
+            StateConflictError: The batch is no longer submitted. Nothing was changed.
         """
         ws = self._ws
         estimate = estimate_move(batch, mode, model=ws.model, now=ws.now())
@@ -155,13 +161,14 @@ def estimate_late_moves(
     """Return the time MOVE_AFTER, the mode MOVE_TO, and the price of asking all rows in it.
 
     All rows are the new rows, and the rows of the prepared, submitting and submitted batches of the
-    task and the version in use. Batches that are being cancelled are left out.
+    task and the version in use. Batches that are being cancelled are left out. Nothing is moved.
 
     Args:
         new_rows_usd: Price of the rows that are not in a batch yet, in the mode MOVE_TO.
 
     Returns:
-        None without MOVE_AFTER.
+        MOVE_AFTER in seconds, the name of the mode MOVE_TO, and the price of all rows in this mode
+        in USD. None without MOVE_AFTER.
     """
     settings = ws.settings
     if settings.move_after is None:

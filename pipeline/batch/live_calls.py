@@ -299,8 +299,8 @@ class LiveCalls:
         """Charge the rows whose requests were refused, because another request was answered.
 
         To charge a row is to count the failure against it. Each kept refusal is appended to the
-        reply file of its batch, and the ingest charges the row. It also counts as a call of the
-        batch. Then no refusal is kept any more.
+        reply file of its batch, counts as a call of the batch, and is then no longer kept. The row
+        is charged when the replies are ingested. Does nothing if no refusal is kept.
         """
         refusals = self._unsettled_refusals
         self._unsettled_refusals = []

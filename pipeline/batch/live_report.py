@@ -95,7 +95,7 @@ class LiveReport:
 
         Rows are counted by the beginning of the reason, up to its first colon. The first
         MAX_NAMED_FAILURES rows are kept with their reasons. A call that a person interrupted is
-        counted as INTERRUPTED_REASON, and its row is not kept.
+        counted as INTERRUPTED_REASON, and its row is not kept. The reason becomes `newest_failure`.
         """
         self.newest_failure = reason
         if self.interrupted and reason.endswith(INTERRUPTED_REASON):

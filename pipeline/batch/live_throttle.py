@@ -263,7 +263,11 @@ class LiveThrottle:
         self._warn_of_daily_quota()
 
     def _warn_of_daily_quota(self) -> None:
-        """Print a warning once in a run when DAILY_QUOTA_WARNING_SHARE of the quota is used."""
+        """Print a warning once in a run when most of today's requests of the model are used.
+
+        Most is DAILY_QUOTA_WARNING_SHARE of the daily limit. The requests of all processes count.
+        Nothing is printed if the model has no daily limit.
+        """
         max_requests = self._ws.limits.rpd
         if max_requests is None or self._has_warned_of_quota:
             return

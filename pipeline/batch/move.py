@@ -171,11 +171,16 @@ def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
     """Print what moving a batch to another mode costs, check budgets, and ask to confirm.
 
     The costs are what the cancelled batch may still cost, and the price of all its rows in the
-    other mode. Nothing is changed.
+    other mode. Returns if the move may begin. Nothing is changed in the database or at the API.
+
+    Args:
+        mode: The mode in which the rows are asked after the move.
 
     Raises:
         BudgetError: A budget has no room for the other mode.
-        InputError: The model is not served by flex, or a person did not confirm.
+        ConfigurationError: The price of the model is unknown, and nobody can confirm it.
+        InputError: The model is not served by flex, a person did not confirm, or the costs are
+            above the amount that a person agreed to before.
     """
     if mode is Mode.FLEX and not ws.model.flex:
         raise InputError(

@@ -68,8 +68,9 @@ class PollReport:
     def list_errors(self, labels: TaskLabels) -> list[errors.FindableError]:
         """Return the errors of the report, to be raised by the caller.
 
-        The order is: batches that the API does not know, the error that ended the poll, batches
-        with an unclear create.
+        The order is: an error for each batch that the API does not know, the error that ended the
+        poll, and an error for each batch with an unclear create (it may or may not exist at the
+        API). Empty if all went well.
         """
         report_errors: list[errors.FindableError] = []
         for number, reason in self.gone.items():

@@ -354,8 +354,9 @@ class Preparation:
     ) -> Prepared:
         """Insert the batch, claim all its rows and rename its file, in the caller's transaction.
 
-        Checks budget and quota again. A live batch gets its lock before another process can see it,
-        and its file is written here. The file is deleted if the insert fails.
+        Checks budget and quota again. The first batch binds the workspace to its backend. A live
+        batch gets its lock before another process can see it, and its file is written here. The
+        file is deleted if the insert fails.
 
         Args:
             on_error: Gets a callback that releases the lock.
@@ -404,7 +405,7 @@ class Preparation:
         draft: RequestDraft,
         number: int,
         file: files.SealedFile,
-        name: str,
+        relative_path: str,
     ) -> None:
         """Insert the row of the batch; claim its rows unless it is a trial or judges answers.
 
@@ -413,7 +414,8 @@ class Preparation:
         no rows belong to no run.
 
         Args:
-            name: The path of the file, relative to the workspace.
+            file: The sealed request file.
+            relative_path: The path of the file, relative to the workspace.
 
         Raises:
             StateConflictError: A row is not open any more.
@@ -435,7 +437,7 @@ class Preparation:
             model=ws.model.name,
             requests=draft.file_rows,
             control_requests=len(draft.control_requests),
-            request_file=name,
+            request_file=relative_path,
             request_sha256=file.sha256,
             request_size=file.size,
             counted_in=draft.counted_usage.prompt,

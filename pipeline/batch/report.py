@@ -143,8 +143,9 @@ def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
 def make_batch_summary(batch: BatchRow, *, now: datetime) -> BatchSummary:
     """Return a batch with its age and its cost.
 
-    The cost is the actual cost if it is stored, else the estimated cost. A failed batch that was
-    never created costs 0. The age of a batch that is over ends with the batch.
+    The cost in USD is the actual cost if it is stored, else the estimated cost; `is_actual` says
+    which. A failed batch that was never created costs 0. The age is the time since the batch was
+    prepared, and ends with the batch if the batch is over.
     """
     age = (batch.ended_at or now) - batch.created_at
     if batch.cost is not None:
@@ -282,11 +283,11 @@ def _cost_entries(
 def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
     """Return every model of the catalogue for JSON: its use, limits, and prices on a day.
 
-    Models are in the order of the table, and those of the user's file come last. `live` and `batch`
-    have the prices of live calls and of batches, as `in` and `out`, in USD per million tokens.
-    `use` is "answers", "embeds" or "decides" for the models of the settings, else None. Rate limits
-    are those of the catalogue. For the model that answers, limits that the settings have replace
-    them.
+    Models are in the order of the catalogue, and those of the user's file come last. `live` and
+    `batch` have the prices of live calls and of batches, as `in` and `out`, in USD per million
+    tokens. `use` is "answers", "embeds" or "decides" for the models of the settings, else None.
+    Rate limits are those of the catalogue. For the model that answers, limits that the settings
+    have replace them.
     """
     settings = settings.for_backend(settings.effective_backend)
     uses = {

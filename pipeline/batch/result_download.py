@@ -276,7 +276,7 @@ def _download_best(
     best_path: Path,
     expected_count: int,
 ) -> tuple[Download, Download, bool]:
-    """Download up to MAX_DOWNLOADS times, until all expected requests are in the file.
+    """Download a result up to MAX_DOWNLOADS times, until all expected requests are in the file.
 
     Inline results are read once. The first pause between downloads is `poll_first` seconds, and
     later pauses grow. Prints a warning before a download is repeated, if the last had some

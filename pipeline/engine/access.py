@@ -91,6 +91,8 @@ def check_access(
     - WRITE and CREATE ask a person before they add tables or columns to another program's database,
       and before they make a new folder for a workspace that lost its folder.
 
+    If there is no workspace yet, the file of a user task is run, and its first use is checked.
+
     Two faults are not reported here, but when the folder is opened: a file in the place of the
     folder, and a missing database although the folder has files of batches or index builds.
 

@@ -342,7 +342,8 @@ def _make_edit(
 
     Labels are the fields that count as set by a person. With `confirms_values`, all fields of
     `change` become labels; without it, only those whose value changes. An undo, or a change with
-    `confirms_values`, is also returned if it changes only labels.
+    `confirms_values`, is also returned if it changes only labels. If an undo leaves no correction
+    of the row, the edit restores the model's answer, which is not validated.
 
     Args:
         change: New values by field, or the number of the edit to undo.
@@ -565,9 +566,11 @@ def _describe_answer(
     answers: Mapping[str, Document],
     edits_by_id: Mapping[str, Sequence[AnswerEdit]],
 ) -> Document:
-    """Return a document with a row's id, answer, mark, state and edits; see `read_history`.
+    """Return the history of a row as a document: its answer, its edits and the mark of review.
 
-    `state` is a hash of row id, answer and number of edits. Each edit has its changed fields.
+    The members are those that `read_history` returns. `state` is a hash of row id, answer and
+    number of edits, so it changes with each edit. `reviewed_by` and `reviewed_at` are None if
+    nobody marked the answer as reviewed. Each edit has its changed fields, as (before, after).
 
     Args:
         answers: Current answers by row id, of this row and maybe others.
@@ -763,7 +766,7 @@ def _validated_answer(
 
 
 def _changed_fields(edit: AnswerEdit) -> dict[str, tuple[Any, Any]]:
-    """Return a (before, after) pair by name of each changed field; a missing value is `None`."""
+    """Return (before, after) of each field that an edit changed, by name; None if missing."""
     changed_fields = {}
     for name in (*edit.before, *edit.after):
         before = edit.before.get(name)

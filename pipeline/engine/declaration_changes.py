@@ -56,17 +56,22 @@ def check_table_prefix(tx: Connection, record: TaskRecord) -> None:
 
 
 def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
-    """Return a declared record with columns, fields and state of the stored record.
+    """Return the record of a task's present file, with what the stored record has in addition.
 
-    Without a stored record, the declared record is returned unchanged.
+    Nothing is stored. Without a stored record, the declared record is returned unchanged.
 
     - Former columns and fields follow the current columns and fields, because stored rows and
       answers have them.
+    - A column whose kind changed gets a kind that can store the values of both kinds.
     - The hash of the source stays only if both records have the same rules for reading sources, and
       the same columns of the prompt and of required quotations.
     - What only the database knows stays: how far `cursor=` has read the query, the preferred
       versions, the versions that asked selected rows again, the drawn examples, and the
       fingerprints of answers that were asked with fewer terms of the vocabularies.
+
+    Args:
+        stored_record: The record in the database; None for a new task.
+        declared_record: The record that was made from the task's present file.
     """
     if stored_record is None:
         return declared_record

@@ -91,12 +91,12 @@ def estimate_echo_cost(model: Model, service_tier: str, *, count: int, day: date
 
 
 def split_reply(reply_text: str) -> tuple[list[Any], str]:
-    """Separate the row codes of a reply from its text.
+    """Return the row codes of a reply, and the text of the reply without them.
 
     Returns:
-        Every value of the member ECHO_FIELD, of which a right reply has one, and the reply without
-        this member. The texts of the other members stay as they are. A text that is not a JSON
-        object is returned unchanged, without codes.
+        First, all values of the member ECHO_FIELD; a right reply has this member once. Second, the
+        reply without this member. The texts of the other members stay as they are. A text that is
+        not a JSON object is returned unchanged, and the list of codes is empty.
     """
     try:
         document = json.loads(reply_text)

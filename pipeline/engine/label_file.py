@@ -91,9 +91,14 @@ def correct_by_file(
 ) -> LabelFileReport:
     """Correct, confirm and mark answers by the labels of a file, all in one transaction.
 
-    An answer that differs from its labels is corrected. An answer that agrees with them is
-    confirmed, unless the row's cell in the column of marks is filled: then the mark alone says
-    whether the row was reviewed. An empty cell is not a label. Then the reviewed rows are marked.
+    A label is the right value of a field. A mark says whether a person reviewed the row. An empty
+    cell is neither.
+
+    - An answer that differs from its labels is corrected.
+    - An answer that agrees with them is confirmed, unless the row has a mark: then the mark alone
+      says whether the row was reviewed.
+    - Then the answers of rows with a positive mark are marked as reviewed.
+
     All is stored as one bulk edit, which `undo_bulk_edit` can undo. If one label or mark is
     refused, nothing is stored.
 
@@ -102,6 +107,9 @@ def correct_by_file(
         options: How the file is read.
         editor_name: Name of the editor.
         is_dry: Check the file and count the changes; store nothing.
+
+    Returns:
+        The counts of the rows, and the number of the bulk edit; None if nothing was stored.
 
     Raises:
         LabelFileError: A row, column or value of the file is wrong; nothing was changed.
@@ -270,7 +278,11 @@ def _find_rows(
     labelled_rows: Sequence[LabelledRow],
     columns: LabelColumns,
 ) -> tuple[dict[str, LabelledRow], list[LabelFault]]:
-    """Return the labelled rows by row id, and faults of unknown and repeated keys."""
+    """Return the labelled rows by row id, and faults of unknown and repeated keys.
+
+    A key is the id of a row, or another name that the task accepts for it (`id_of`). Rows with a
+    fault are left out of the mapping.
+    """
     existing_ids = task.rows.table(tx).filter_ids(tx, [row.key_text for row in labelled_rows])
     rows_by_id: dict[str, LabelledRow] = {}
     faults: list[LabelFault] = []

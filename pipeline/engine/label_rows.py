@@ -228,7 +228,8 @@ def read_labelled_rows(
 ) -> tuple[list[LabelledRow], list[LabelFault]]:
     """Read the rows of a file that have a label or a mark; return them, and the faults of lines.
 
-    Other rows are left out. Unreadable rows, wrong marks, rows with labels but without a key, and
+    A mark counts only if it says that a person reviewed the row. Rows without a label and without
+    such a mark are left out. Unreadable rows, wrong marks, rows with labels but without a key, and
     repeated keys, also of rows without labels, are faults.
     """
     parse_value = _ValueParser(task)

@@ -85,7 +85,7 @@ def list_texts(value: Any) -> Iterator[str]:
 
 
 def measure_likeness(pairs: Sequence[WordPair]) -> Likeness:
-    """Compare the words of each answer with the words of all texts.
+    """Return how the words of each answer are like the words of its own and of other texts.
 
     The result has two parts. First, for each answer the texts that share a rare word with it. A
     rare word is in at most RARE_WORD_SHARE of the answers and of the texts. Second, how many

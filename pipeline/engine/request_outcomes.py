@@ -222,6 +222,10 @@ def validate_reply(
     failure is charged to the row. Surplus values are dropped from an answer and counted. Writes
     nothing.
 
+    If the row is gone or its input changed since the request, the answer's quotations and the
+    task's `check` are not tested. If the task has any of these, the outcome is then marked as
+    unchecked (`is_unchecked`).
+
     Args:
         claim: The row that was asked, and the hash of its input.
         partial_answer: The stored decision about closed fields of the same input. It is joined with

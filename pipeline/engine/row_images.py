@@ -57,7 +57,8 @@ class RowImages:
     def inspect(self, values: Mapping[str, Any], state_json: str | None) -> ImageInspection:
         """Read the images of a row and check that they can be sent; write nothing.
 
-        An image that is unchanged since the last inspection is not read again.
+        Each image is read from its file, or fetched from its https address. An image that is
+        unchanged since the last inspection is not read again.
 
         Args:
             values: The row's values by column.
@@ -120,7 +121,7 @@ class RowImages:
         return [(column, location) for column, location in locations if location]
 
     def _inspect_image(self, location: str, former_state: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the state of an image for the next inspection.
+        """Read an image and check that it can be sent; return its state for the next inspection.
 
         An image that was usable and did not change is not read again. An address counts as
         unchanged unless it is to be fetched again.
@@ -197,10 +198,14 @@ class RowImages:
         return path
 
     def _read_image(self, location: str) -> tuple[bytes, Stamp | None]:
-        """Return the content of an image, and the stamp of its file.
+        """Return the bytes of an image, and the stamp of its file (its size and times of change).
 
-        The stamp is None for an address, and for a file that was written less than two seconds ago,
-        because another write might not change its times.
+        An image at an address is fetched from the network. The stamp is None for an address, and
+        for a file that was written less than two seconds ago, because another write might not
+        change its times.
+
+        Args:
+            location: Path or address.
 
         Raises:
             PictureError: The file or address cannot be read, or the content is too long.

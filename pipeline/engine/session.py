@@ -248,10 +248,10 @@ class WorkspaceSession:
 
     @property
     def indexed_task(self) -> IndexedTask:
-        """Return how the task in use is indexed.
+        """Return how the task in use is indexed and searched, such as its folder and its entries.
 
         Raises:
-            InputError: It is not indexed.
+            InputError: The task has no index, or nobody has indexed it yet in this workspace.
         """
         index = self.task.index
         if index is not None and self.is_indexed:

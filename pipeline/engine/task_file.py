@@ -234,7 +234,8 @@ def register_python_task(
 ) -> Path:
     """Register a task object of Python code for this process, and return the path that names it.
 
-    The path is the file of the module that declares the task, else `<Python: name>`.
+    The path is the file of the module that declares the task, else `<Python: name>`. Later calls of
+    this process find the task by this path. Nothing is written to the database or to a file.
 
     Args:
         rows: Rows that replace the task's `items`; None keeps them.

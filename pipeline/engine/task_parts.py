@@ -244,10 +244,12 @@ class TaskExport(ABC):
         """Return the most preferred version with answers; None if there is none.
 
         The versions of `options.prefer` come first, then those of the prompt version `label`, then
-        others. Within each of these groups, the version that began last comes first,
-        and versions of other programs come last, in the order of `answered_versions`. If
-        `options.extractor` names a version or a prompt version, only its versions are considered.
-        The version `person`, of corrections, is returned only if `options.extractor` names it.
+        others. Within each of these groups, the version that began last comes first, and versions
+        of other programs come last, in the order of `answered_versions`.
+
+        If `options.extractor` names a version or a prompt version, only its versions are
+        considered. The version `person`, of corrections, is returned only if `options.extractor`
+        names it.
 
         Args:
             answered_versions: The versions (`task@n/model`) that have answers.

@@ -78,11 +78,11 @@ INDEX_OPTIONS = ("index", "label")
 def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
-    These are user tasks, and shipped tasks that have a record in the table of tasks like them. In a
-    copied workspace, the path of the file `tasks/NAME.py` that came with it replaces the recorded
-    path. If a run over
-    selected rows (`tag WHERE=`) is unfinished, only these rows of its task are open. The tasks use
-    the backend to which the workspace is bound; before its first upload, that of the settings.
+    These are user tasks, and shipped tasks that have a record in the table of tasks. In a copied
+    workspace, the path of the file `tasks/NAME.py` that came with it replaces the recorded path. If
+    a run over selected rows (`tag WHERE=`) is unfinished, only these rows of its task are open. The
+    tasks use the backend to which the workspace is bound; before its first upload, that of the
+    settings.
     """
     records = workspace.list_tasks(tx)
     backend = settings.effective_backend
@@ -146,8 +146,9 @@ def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task of the TASK setting is registered, else None.
 
     TASK may be such a name. If it is the path of a file from which tasks were registered, the file
-    is loaded, and the name that it declares now is returned if it is one of these tasks; otherwise
-    None. If the file cannot be loaded, the name of the first of these tasks is returned.
+    is run, and the name that it declares now is returned if it is one of these tasks; otherwise
+    None. A person may be asked before the file is run. If it cannot be run, the name of the first
+    of these tasks is returned. Nothing is written to the database.
     """
     setting = settings.task
     path_by_name = {
@@ -306,7 +307,8 @@ def register_if_new(
 
     Raises:
         InputError: The file or its source is invalid.
-        ConfigurationError: There is no such task, or it conflicts with another task.
+        ConfigurationError: There is no such task, it conflicts with another task, or nobody
+            confirmed that its file may be run.
         TaskNeverUsedError: The task is not registered and `may_write` is False.
     """
     with store.read() as tx:
@@ -339,10 +341,12 @@ def register_if_new(
 def load_current_draft(tx: Connection, task: Task, *, now: datetime) -> Task:
     """Return a task with the current declaration of its file, about the registered rows.
 
-    Loads the file. Name, key, columns and table prefix stay as registered. Stores nothing.
+    The file is run. Name, key, columns and table prefix stay as registered. Nothing is stored.
 
     Raises:
         InputError: The file is invalid, or does not fit the registered columns.
+        ConfigurationError: The file may be from somebody else, and nobody confirmed that it may be
+            run.
     """
     registered_task = cast(UserTask, task)
     record = registered_task.record

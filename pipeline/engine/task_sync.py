@@ -170,7 +170,8 @@ def _sync_rows(
     """Sync the stored rows of a task with its source, and print notes and the report.
 
     New rows are inserted, changed rows updated, and vanished rows marked as gone, all in one
-    transaction. Images of rows are inspected. Waits for the lock of the task's rows.
+    transaction. If the source gave only new rows, because of `cursor=`, no row is marked as gone.
+    The images of the rows are read and checked. Waits for the lock of the task's rows.
 
     Raises:
         InputError: The source cannot be read to its end; nothing is written.
@@ -227,7 +228,10 @@ def print_sync_report(
 
 
 def format_refused_row(finding: Finding, record: TaskRecord) -> str:
-    """Return the message that a row is refused, with its line, column and the reason."""
+    """Return the message that a row is refused, with its line, column and the reason.
+
+    No task can ask about a refused row, for example because it has no key.
+    """
     location = f"{record.line_noun} {finding.line}"
     if finding.column:
         location += f", column {finding.column!r}"

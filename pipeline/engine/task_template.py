@@ -371,7 +371,7 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
 
 
 def _render_answer(fields: Sequence[AnswerField], text_column: str) -> tuple[str, str]:
-    """Return the code of the class `Answer`, and a dict literal with a value of each field.
+    """Return the code of the class `Answer`, and the code of an example answer, a dict literal.
 
     Args:
         fields: At least one field.

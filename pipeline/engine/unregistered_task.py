@@ -86,7 +86,8 @@ class UnregisteredTask(UserTask):
         the source, held or not. A report about the source is printed. Nothing is written.
 
         Args:
-            store: The workspace's store.
+            source: The rows of the task's file or query.
+            store: The workspace's store; it is only read.
             max_rows: Maximum number of rows to hold.
             display: Prints the report.
             should_list_refused: Print each refused row while reading; otherwise the first ones at

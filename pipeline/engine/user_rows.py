@@ -251,8 +251,8 @@ class UserRows(TaskRows):
         if self.record.key[0][0] != HASH_KEY or len(name) < MIN_HASH_CHARS:
             return self.id_of(tx, name)
         keys = self.subquery.c.findable_key
-        begins_so = keys.startswith(name, autoescape=True)
-        row_ids = list(tx.execute(select(keys).where(begins_so).limit(2)).scalars())
+        begins_with_name = keys.startswith(name, autoescape=True)
+        row_ids = list(tx.execute(select(keys).where(begins_with_name).limit(2)).scalars())
         if len(row_ids) > 1 and name not in row_ids:
             hint = f"`{self.labels.command('items')}` lists all {self.labels.plural}"
             raise InputError(f"several {self.labels.plural} begin with {name!r}", hint=hint)
@@ -527,7 +527,7 @@ class _GridBuilder:
         )
 
     def build(self) -> Grid:
-        """Return the grid: its columns, search, WHERE=, sort orders and facets.
+        """Return the grid, a list of the task's rows that can be searched, filtered and sorted.
 
         Key, images and columns of the prompt are shown by default. If only refused rows are listed
         (no task can ask about them, for example because they have no key), there are also columns

@@ -47,10 +47,10 @@ class UserTables(OwnTables):
         tx: Connection,
         display: Progress,  # noqa: ARG002
     ) -> list[RowFault]:
-        """Return a notice with the number of rows whose images cannot be sent; empty if none.
+        """Return one notice with the number of rows whose images cannot be sent; [] if none.
 
-        It names the first of these rows in the order of the source, with the reason, such as a
-        missing file. Only reads, and shows no progress on `display`.
+        The notice names the first of these rows in the order of the source, with the reason, such
+        as a missing file. Only reads, and shows no progress on `display`.
         """
         if not self.rows.image_columns:
             return []

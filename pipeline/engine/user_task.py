@@ -283,9 +283,13 @@ class UserAnswers(TaskAnswers):
             return find_changed_in_source(store, record, values_by_id)
 
     def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
-        """Write the preferred answers to the table or column of `write_to=`, if it names any.
+        """Write the answers of corrected rows to the table or column that `write_to=` names.
 
-        Values that another program wrote there are replaced.
+        These are the preferred answers of the rows now. Values that another program wrote there are
+        replaced. Nothing is written without `write_to=`. Runs in the caller's transaction.
+
+        Args:
+            new_edits: The stored edits by row id.
         """
         if self.rows.row_target is not None:
             self.rows.row_target.sync_rows(tx, new_edits.keys(), overwrite=True)
@@ -339,7 +343,7 @@ class UserPrompt(TaskPrompt):
         return tuple(name for name, _ in self.rows.record.fields)
 
     def row_images(self) -> RowImages:
-        """Return the images of rows.
+        """Return the object that reads the images of the task's rows; no image is read here.
 
         Relative paths begin in the folder of the settings, else in the folder of the row file, else
         in the folder of the task's file. Rows of shipped tasks have absolute paths.

@@ -44,7 +44,7 @@ class VocabularyChange(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """Return the renamed and the added terms as text."""
+        """Return how many terms were renamed and added, with some names; "" if none were."""
         parts = []
         if self.renamed_terms:
             names = join_first([f"{former} = {name}" for former, name in self.renamed_terms])

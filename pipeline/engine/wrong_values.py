@@ -95,7 +95,7 @@ def describe_unknown_choice(
     *,
     columns: Collection[str],
 ) -> str:
-    """Return that a condition compares a closed field with a text that is not among its choices.
+    """Return a sentence if a condition compares a closed field with a text that is no choice.
 
     The sentence suggests the most similar choice, or lists the first choices. Only `=` and IN are
     looked at, and case makes no difference.
