@@ -371,6 +371,11 @@ def _make_account(
         Column name to number.
     """
     outcome_counts = Counter(reply.outcome for reply in replies)
+    uncounted_replies = [
+        reply
+        for reply in replies
+        if reply.outcome is not Outcome.REFUSED and reply.usage.prompt == 0
+    ]
     return {
         "answered": outcome_counts[Outcome.ANSWERED],
         "refused": outcome_counts[Outcome.REFUSED],
@@ -380,6 +385,7 @@ def _make_account(
         "tokens_out": sum(reply.usage.answer + reply.usage.thoughts for reply in replies),
         "calls": max(batch.calls, len(replies)),
         "cost": sum(provenance.cost_of(reply, now) for reply in replies),
+        "uncounted": len(uncounted_replies),
     }
 
 

@@ -110,13 +110,24 @@ def sum_usage(tx: Connection, batch: int) -> dict[str, float]:
     """Sum the use of all replies to a batch.
 
     Returns:
-        `tokens_in`, `tokens_out` (with thoughts) and `cost` in USD.
+        `tokens_in`, `tokens_out` (with thoughts), `cost` in USD, and `uncounted`: the number of
+        answers and of invalid replies without prompt tokens.
     """
     sums_by_table = [
         tx.execute(select_usage(table).where(table.c.batch == batch)).one()
         for table in (answers, attempts)
     ]
-    return dict(zip(_USAGE_COLUMNS, add_usage(sums_by_table), strict=True))
+    sums = dict(zip(_USAGE_COLUMNS, add_usage(sums_by_table), strict=True))
+
+    uncounted_replies = 0
+    for table, is_reply in (
+        (answers, true()),
+        (attempts, attempts.c.outcome == Outcome.INVALID),
+    ):
+        conditions = (table.c.batch == batch, table.c.tokens_in == 0, is_reply)
+        query = select(func.count()).select_from(table).where(*conditions)
+        uncounted_replies += tx.execute(query).scalar_one()
+    return {**sums, "uncounted": uncounted_replies}
 
 
 def select_usage(table: Table) -> Select[Any]:

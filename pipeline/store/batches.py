@@ -74,6 +74,7 @@ _SUMMED_COLUMNS = (
     "tokens_in",
     "tokens_out",
     "cost",
+    "uncounted",
 )
 
 

@@ -6,7 +6,7 @@ duplicate batch is a second remote batch of a batch.
 A claimed batch counts at its estimate until it is over. A request whose end is unknown may have
 been paid for, and counts at its estimate for good: a live call without a reply, a result that was
 never downloaded, a line that is missing in a result, a request without a line if the result has
-replies that belong to no request.
+replies that belong to no request. So does a reply without a readable token count.
 """
 
 from datetime import datetime
@@ -87,24 +87,19 @@ def calculate_batch_spending(batch: BatchRow) -> Spending:
 def _calculate_ingested_spending(batch: BatchRow) -> Spending:
     """Return the known and the lost cost of an ingested batch in USD.
 
-    The known cost is that of the stored replies. The lost cost is the mean estimate of a request,
-    times the requests that may have been paid for without a stored reply: live calls without a
-    reply, and requests without a line in the result. If the replies have no token counts, their
-    cost is not known: the lost cost is then the estimate of the whole batch, plus that of its live
-    calls without a reply.
+    The known cost is that of the stored replies with token counts. The lost cost is the mean
+    estimate of a request, times the requests whose cost is not known:
+
+    - replies without a readable token count
+    - live calls without a reply
+    - requests without a line in the result
     """
-    reply_count = (batch.answered or 0) + (batch.invalid or 0)
-    has_no_token_counts = batch.tokens_in == 0 and reply_count > 0
-    lost_requests = count_lost_calls(batch)
-    lost_cost = 0.0
-    if has_no_token_counts:
-        lost_cost = batch.estimated_cost
-    else:
-        lost_requests += _count_possibly_paid_requests(batch)
+    unpriced_requests = batch.uncounted + count_lost_calls(batch)
+    unpriced_requests += _count_possibly_paid_requests(batch)
     cost_per_request = batch.estimated_cost / batch.requests
     return Spending(
         known_usd=batch.cost or 0.0,
-        lost_usd=lost_requests * cost_per_request + lost_cost,
+        lost_usd=unpriced_requests * cost_per_request,
     )
 
 
@@ -137,7 +132,8 @@ def _count_possibly_paid_requests(batch: BatchRow) -> int:
 def list_measured_batches(tx: Connection, version: str) -> list[tuple[BatchRow, int]]:
     """Return the newest ingested batches of a version that have a reply for each request.
 
-    Batches without token counts are left out. Reads at most MAX_MEASURED_BATCHES batches.
+    A batch in which a reply has no token count is left out. Reads at most MAX_MEASURED_BATCHES
+    batches.
 
     Args:
         version: The version, `task@n/model`.
@@ -153,6 +149,7 @@ def list_measured_batches(tx: Connection, version: str) -> list[tuple[BatchRow, 
             batches.c.state == BatchState.INGESTED,
             batches.c.missing == 0,
             batches.c.tokens_in > 0,
+            batches.c.uncounted == 0,
         )
         .order_by(batches.c.number.desc())
         .limit(MAX_MEASURED_BATCHES)

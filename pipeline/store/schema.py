@@ -234,6 +234,8 @@ class BatchRow:
     running_at: datetime | None = None
     # Seconds from the creation to the end of the remote batch, by the API's clock.
     remote_s: float | None = None
+    # Replies, answered or invalid, without a readable number of prompt tokens.
+    uncounted: int = 0
 
     @property
     def applied_answers(self) -> int:
@@ -602,7 +604,7 @@ tasks = _define_table(
 
 # The number of this schema. Every change of a table adds 1. `findable_version` has the numbers up
 # to `0021`.
-SCHEMA_NUMBER = "0025"
+SCHEMA_NUMBER = "0026"
 # The statements that upgrade each schema to the next schema.
 UPGRADES: Mapping[str, Sequence[str | CreateIndex | CreateTable]] = {
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
@@ -624,6 +626,14 @@ UPGRADES: Mapping[str, Sequence[str | CreateIndex | CreateTable]] = {
         CreateTable(partial_answers),
         f"ALTER TABLE {runs.name} ADD COLUMN condition TEXT",
         CreateTable(selected_rows),
+    ],
+    "0025": [
+        f"ALTER TABLE {batches.name} ADD COLUMN uncounted INTEGER DEFAULT 0 NOT NULL",
+        # This schema knew only whether a batch had any tokens.
+        (
+            f"UPDATE {batches.name} SET uncounted = answered + invalid "  # noqa: S608 - a constant
+            "WHERE tokens_in = 0 AND answered + invalid > 0"
+        ),
     ],
 }
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.

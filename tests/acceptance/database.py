@@ -227,4 +227,5 @@ def remove_confidences(workspace: Workspace) -> None:
         connection.execute("ALTER TABLE findable_answers DROP COLUMN set_fields")
         connection.execute("DROP INDEX findable_answers_by_confidence")
         connection.execute("ALTER TABLE findable_answers DROP COLUMN confidences")
+        connection.execute("ALTER TABLE findable_batches DROP COLUMN uncounted")
         connection.execute("UPDATE findable_workspace SET schema = '0024'")

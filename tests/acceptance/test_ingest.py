@@ -319,6 +319,30 @@ def test_unusable_line_fails_only_its_own_request(
             assert "\n" not in message
 
 
+def test_reply_without_token_counts_may_have_cost_its_estimate(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """Each reply without a readable count counts at the mean estimate, also beside counted ones."""
+    served_workspace.import_people(4)
+    unreadable_usage = {"totalTokenCount": 300}
+
+    def make_results(keys: list[str]) -> bytes:
+        """Return a counted reply, two replies without counts, and an invalid one without."""
+        responses = [
+            make_response(),
+            {**make_response(), "usageMetadata": unreadable_usage},
+            {**make_response(), "usageMetadata": None},
+            {**make_response("no JSON"), "usageMetadata": {}},
+        ]
+        return b"\n".join(map(make_line, keys, responses))
+
+    ingest_results(served_workspace, outside_server, make_results)
+    spending = served_workspace.spending()
+    [batch] = served_workspace.batches()
+    assert spending["actual"] == pytest.approx(batch["cost"], abs=1e-6)
+    assert spending["lost"] == pytest.approx(batch["estimated_cost"] * 3 / 4, abs=1e-6)
+
+
 MAX_TOKEN_COUNTS = {
     "promptTokenCount": 2**31,
     "candidatesTokenCount": 2**30 - 1,

@@ -31,6 +31,7 @@ ADDED_COLUMNS = {
         (schema.answers, "set_fields"),
         (schema.runs, "condition"),
     ],
+    "0025": [(schema.batches, "uncounted")],
 }
 # The tables and the indexes that each upgrade adds.
 ADDED_TABLES = {"0024": ["findable_partial_answers", "findable_selected_rows"]}
