@@ -482,7 +482,8 @@ def read_answers_to_former_inputs(
 ) -> dict[str, list[str]]:
     """Return the models' applied answers, as JSON, that were given before a row's input changed.
 
-    The answers to a row are sorted, oldest first. Corrections are left out.
+    An applied answer may count for its row. The answers to a row are sorted, oldest first.
+    Corrections are left out.
 
     Args:
         hashes: The hash of each row's present input, by row id. Only these rows are read.
