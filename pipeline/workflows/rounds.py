@@ -160,12 +160,12 @@ class TagRounds:
     def advance(self, *, wait: bool) -> None:
         """Send open rows by batch; with `wait` also poll, ingest and send again until all is done.
 
-        If `wait` is set, batches that are downloaded already are ingested first. Then the rows that
-        moved batches left open are asked, and the other open rows are sent. If `wait` is set, rows
-        that failed are sent again after all batches are over. If the API has no room, the next
-        submission follows the first batch that ends. The method returns early if a poll did not
-        reach the API, or if a batch needs a person: the API does not know it, or it is unclear
-        whether it was created.
+        If `wait` is set, batches that are downloaded already are ingested first. Then the rows of
+        moved batches are asked, which were cancelled so that another mode asks their rows. Then the
+        other open rows are sent. If `wait` is set, rows that failed are sent again after all
+        batches are over. If the API has no room, the next submission follows the first batch that
+        ends. The method returns early if a poll did not reach the API, or if a batch needs a
+        person: the API does not know it, or it is unclear whether it was created.
 
         If all batches fail at the API, or if the answers miss a gate by far, no more rows are sent,
         so that a short outage does not use up the attempts of all rows. The report gets the reason.
@@ -175,8 +175,8 @@ class TagRounds:
             wait: Wait for batches. Otherwise return after one submission.
 
         Raises:
-            RemoteError, ConfigurationError, InputError: As the steps raise them; the next command
-                continues.
+            RemoteError, ConfigurationError, InputError: A step failed, such as sending a batch; the
+                next command continues.
         """
         if wait and self.list_batches(BatchState.DOWNLOADED):
             self.ingest()
