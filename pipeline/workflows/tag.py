@@ -210,7 +210,8 @@ def _confirm_mixed_cost(
 
     A mixed task has closed fields, which a decision model is asked about, and other fields. A
     person is asked if the sum is above CONFIRM_ABOVE, or if answered rows are asked again. The
-    other fields are estimated for all open rows, in the recommended mode or by batch.
+    other fields are estimated for the open rows up to the limit, in the recommended mode or by
+    batch.
 
     Args:
         decide_estimate: The estimate of the decisions.
@@ -587,9 +588,10 @@ def _ask_by_live_calls(
 ) -> None:
     """Ask the rows of moved batches, then the open rows; with `wait` collect the open batches.
 
-    Rows of a moved batch are asked in the mode of their move. If these calls are stopped, nothing
-    more is asked. Collecting asks no new rows, and is left out if the live run was interrupted. If
-    a budget stops the live run, it is the stop reason of the report, and not an error.
+    A batch is moved if it was cancelled so that another mode asks its rows. Its rows are asked in
+    that mode. If these calls are stopped, nothing more is asked. Collecting asks no new rows, and
+    is left out if the live run was interrupted. If a budget stops the live run, it is the stop
+    reason of the report, and not an error.
 
     Args:
         request_count: Estimated requests of the open rows, for the progress.
