@@ -318,10 +318,10 @@ class VersionPreference:
     def sort_columns(self, answer_table: FromClause) -> list[ColumnElement[Any]]:
         """Return the ORDER BY columns that put the preferred answer of a row first.
 
-        There are four ranks: corrections, then the preferred `versions` in their order, then the
-        current prompt version `label`, then all other versions. Within a rank, the version that was
-        begun last (see `started_versions`) comes first. Within a version, the newest answer (with
-        the highest id) comes first.
+        There are four ranks: corrections by people, then the preferred `versions` in their order,
+        then the current prompt version `label`, then all other versions. Within a rank, the version
+        that was begun last (see `started_versions`) comes first. Within a version, the newest
+        answer (with the highest id) comes first.
 
         Args:
             answer_table: The table of answers, or an alias or subquery of it.
@@ -366,9 +366,9 @@ def is_preferred(
     """Return the SQL condition that an answer is the preferred one of its row.
 
     One answer of each row meets the condition: of the candidates, the first in the order of
-    preference. Candidates are the applied answers to the row that were not forgotten: with
-    `version`, those of that version; without it, those of all versions and the corrections. A row
-    without a candidate has no preferred answer.
+    preference. Candidates are the answers to the row that are applied (may count for the row) and
+    not forgotten: with `version`, those of that version; without it, those of all versions and the
+    corrections by people. A row without a candidate has no preferred answer.
 
     Args:
         preference: The task, and the order of preference, in which corrections come first.
@@ -493,7 +493,8 @@ def read_answers_to_former_inputs(
 ) -> dict[str, list[str]]:
     """Return the models' applied answers, as JSON, that were given before a row's input changed.
 
-    The answers to a row are sorted, oldest first. Corrections are left out.
+    An applied answer may count for its row. The answers to a row are sorted, oldest first.
+    Corrections are left out.
 
     Args:
         hashes: The hash of each row's present input, by row id. Only these rows are read.

@@ -95,9 +95,10 @@ def set_judged_confidences(
 ) -> None:
     """Add confidences of judged fields to an answer, in the caller's transaction.
 
-    A new confidence replaces an earlier judged confidence of the same field. It is ignored if the
-    field has a confidence of the model that gave the value. Confidences of other fields stay.
-    Nothing happens if the answer does not exist, is forgotten or is a correction.
+    A field is judged if a decision model read the value that another model gave. A new confidence
+    replaces an earlier judged confidence of the same field. It is ignored if the field has a
+    confidence of the model that gave the value. Confidences of other fields stay. Nothing happens
+    if the answer does not exist, is forgotten or is a correction.
     """
     is_changeable = (
         answers.c.id == answer_id,

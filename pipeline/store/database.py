@@ -78,10 +78,10 @@ _SNAPSHOT_RESULTS = WeakKeyDictionary[Connection, dict[Any, Any]]()
 def cached_in_snapshot(
     read: Callable[Concatenate[Connection, P], T],
 ) -> Callable[Concatenate[Connection, P], T]:
-    """Decorate a function so that it reads the database once in each `Store.read`.
+    """Decorate a function so that equal calls in one `Store.read` read the database once.
 
-    A snapshot does not change, so the first result is returned again. In other transactions each
-    call reads.
+    Rows do not change within a `Store.read`, so later calls with equal arguments return the first
+    result. In other transactions each call reads.
 
     Args:
         read: Its arguments after the connection must be hashable. Callers must not change its
@@ -291,7 +291,7 @@ class Store:
     def open_foreign_snapshot(self) -> Iterator[Connection | None]:
         """Open a snapshot of a database that may be another program's, without writing a file.
 
-        Errors of the driver are raised as our own, as in `read`.
+        Errors of the driver are raised as FindableErrors.
 
         Yields:
             A connection that only reads; None if the database is a file that does not exist.

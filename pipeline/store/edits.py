@@ -47,10 +47,11 @@ class NewEdit(NamedTuple):
 
 
 def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, list[AnswerEdit]]:
-    """Return all edits of each row by its id: oldest first, in each row numbered from 1.
+    """Return all edits of each row by row id, oldest first and numbered from 1 in each row.
 
-    An undo is an edit, too. Edits that were undone later are included. `before` is an empty dict if
-    the row had no answer. A row without edits has an empty list.
+    An edit is a correction by a person. An undo is an edit, too. Edits that were undone later are
+    included. `before` is an empty dict if the row had no answer before the edit. A row without
+    edits has an empty list.
     """
     query = (
         select(

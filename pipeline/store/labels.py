@@ -145,10 +145,11 @@ class VersionAnswer(NamedTuple):
 def read_version_answers(
     tx: Connection, task: str, version: str, row_ids: list[str]
 ) -> dict[str, VersionAnswer]:
-    """Return a version's newest answer to some rows, with its least probability, by row id.
+    """Return a version's newest answer to some rows, by row id.
 
-    Rows without an answer are left out, and so are forgotten answers. Answers that were not applied
-    are included: an answer is not applied if a later version answered the row before.
+    Each answer has the least probability of its fields, or None if no field has a probability. Rows
+    without an answer are left out, and so are forgotten answers. Answers that were not applied are
+    included: an answer is not applied if a later version answered the row before.
 
     Args:
         version: A version, or a prompt version, which means all its models.

@@ -125,7 +125,8 @@ class Locks:
             sleep: Called with the seconds to wait before the next try.
 
         Raises:
-            LockLostError, ConfigurationError: As for `try_lock`.
+            LockLostError: The lock was lost, and the block raised an InconsistentError or OSError.
+            ConfigurationError: The file of the lock cannot be locked.
         """
         announced_holder = ""
         tries = 0

@@ -209,10 +209,10 @@ def make_forgotten_check(tx: Connection, task: str) -> Callable[[str], bool]:
     digests = set(tx.execute(query).scalars())
     salt = workspace.get_workspace(tx).workspace_id
 
-    def is_buried(row_id: str) -> bool:
+    def is_forgotten(row_id: str) -> bool:
         return bool(digests) and _salted_digest(salt, f"{task} {row_id}") in digests
 
-    return is_buried
+    return is_forgotten
 
 
 def record_cleaned(

@@ -70,8 +70,11 @@ def sum_spending(
 def calculate_batch_spending(batch: BatchRow) -> Spending:
     """Return the spending of one batch in USD, without its duplicates.
 
-    A batch that is not over counts as under way with its estimate. A failed batch is lost with its
-    estimate if it was submitted and may have been paid for, else it costs nothing.
+    - An ingested batch has the known cost of its replies, and as lost the estimated cost of
+      requests that may have been paid for without a reply.
+    - A failed batch is lost with its estimate if it was submitted and may have been paid for, else
+      it costs nothing.
+    - A batch that is not over counts as under way with its estimate.
     """
     if batch.state is BatchState.INGESTED:
         return _calculate_ingested_spending(batch)

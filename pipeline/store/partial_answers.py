@@ -90,9 +90,10 @@ def read_partial_answers(
     Args:
         version: The version that decided, `task@n/model`.
         fingerprint: The declaration that was asked.
-        asked_at: The time at which the other fields were asked, by whatever setting of the decision
-            model. Partial answers of all models are then returned. Of several for an input, that of
-            an earlier time is preferred, then that of `version`, then the newest.
+        asked_at: When the other fields were asked. With this time, partial answers of all decision
+            models may be returned: of several for an input, one that was given by this time is
+            preferred, then one of `version`, then the newest. None returns only partial answers of
+            `version`.
     """
     label = version.partition("/")[0]
     query = select(partial_answers).where(

@@ -95,8 +95,9 @@ def list_newest_requests(
     """Return the `limit` newest requests of a task, or of all tasks if it is None.
 
     The highest batch and line come first. A request is an answer, an attempt, or a claim of a batch
-    that has not ended. Their documents are those of `list_requests_of_row`. At most `limit` rows of
-    each of the three tables are read.
+    that has not ended. Requests without a batch are left out. Each document has the request's row,
+    batch, outcome, cost, answer and the other members that `list_requests_of_row` describes. At
+    most `limit` rows of each of the three tables are read.
     """
     newest = list[Select[Any]]()
     for table, query in _make_request_queries():

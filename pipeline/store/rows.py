@@ -312,9 +312,10 @@ def _is_stored_row(task: str) -> ColumnElement[bool]:
 
 @contextlib.contextmanager
 def stage_rows(store: Store) -> Iterator[StagedRows]:
-    """Create the temporary table of a reading for the length of a block, and drop it at the end.
+    """Create a temporary table for the rows of a source, and drop it at the end of the block.
 
-    Staged rows that are not synced in the block are discarded.
+    Rows in this table are staged: `sync_task_rows` writes them to `findable_rows`. Staged rows that
+    are not synced in the block are discarded.
 
     Yields:
         The staged rows, on a connection of their own.

@@ -227,6 +227,8 @@ def has_sealed_files(data: Path) -> bool:
 def check_marker(data: Path, marker: FolderMarker, tx: Connection, *, database_name: str) -> None:
     """Check that a database contains the workspace that a folder's marker names.
 
+    The marker is a file in the folder, with the id of the workspace to which the folder belongs.
+
     Args:
         data: The folder, for the message.
         database_name: The name of the database in messages.

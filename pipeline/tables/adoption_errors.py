@@ -85,8 +85,8 @@ def is_constraint_error(error: exc.DBAPIError) -> bool:
     """Return whether a rule of the table stopped a statement.
 
     Rules are constraints, column types, generated columns, triggers that raise an error, and
-    SQLite's foreign keys without a unique key. All other errors, such as a lost connection or a
-    full disk, are no rule.
+    SQLite's foreign keys without a unique key. For all other errors, such as a lost connection or
+    a full disk, the result is False.
     """
     if isinstance(error, exc.IntegrityError | exc.DataError):
         return True

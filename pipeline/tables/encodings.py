@@ -373,9 +373,12 @@ def _score_character(
 def _score_sign(sign: str, previous_letter: str, next_letter: str) -> float:
     """Return the logarithm of the probability of a character beyond ASCII that is not a letter.
 
-    Strange, and so least probable, are an invalid byte, a combining mark, an opening `¿` or `¡`
-    after a letter, and a sign between two letters that is not punctuation. Punctuation is the most
-    probable, and other signs are in between. The language does not matter.
+    - Punctuation, except an opening `¿` or `¡` after a letter, is the most probable.
+    - An invalid byte, a combining mark, such an opening `¿` or `¡`, and any other sign between two
+      letters are the least probable.
+    - All other signs are in between.
+
+    The language does not matter.
 
     Args:
         sign: The character.

@@ -422,9 +422,10 @@ class Grid:
     ) -> list[ColumnElement[bool]]:
         """Return a filter's conditions on review, doubt, differing versions, version and score.
 
-        The doubt is whether a row is doubtful. The differing versions are two versions that must
-        have answered the row differently. Rows without a score meet no condition on the score.
-        Parts of the filter that are not set add no condition.
+        The review is whether a person reviewed the row's answer, and the doubt whether a field of
+        the answer has a low probability. The differing versions are two versions that must have
+        answered the row differently. Rows without a score meet no condition on the score. Parts of
+        the filter that are not set add no condition.
 
         Raises:
             InputError: The filter sets a version or a score, and the grid has none.

@@ -245,8 +245,8 @@ class RowJudgements:
         the field is refused, and the hint is `answer.NAME`, which means the field.
 
         Raises:
-            InputError: The comparison needs a confidence, and no answer has one; or it compares the
-                name of a field with a text, but what is known about the row is no text.
+            InputError: The comparison needs a confidence, and no answer has one. Or a field has the
+                name and is probably meant, because the value in the comparison is a text.
         """
         name = comparison.column.casefold()
         if name not in (CONFIDENCE, DOUBTFUL, REVIEWED):

@@ -68,7 +68,7 @@ def iterate_extended_workbook(
         rows: The values of each row by column, as `check_cell` accepts them.
 
     Raises:
-        InputError: The sheet is too large, or has no room for the rows.
+        InputError: The sheet is too large, has no element for rows, or has no room for more rows.
     """
     with tempfile.TemporaryFile() as file:
         with ZipFile(path) as archive, ZipFile(file, "w") as new_archive:

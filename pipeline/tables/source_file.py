@@ -138,6 +138,11 @@ class SourceFile:
         Notes about the table are added. The names of JSON are those in its first 50 sound rows. A
         sheet is read to its end, and its rows are kept in memory.
 
+        Args:
+            parts: The Parquet files, if the path is a folder of them; else the file itself.
+            is_known_column: Returns whether a name is a known column, by which the header of CSV or
+                .xlsx is recognized. None if no columns are known.
+
         Raises:
             InputError: There is no header, or the file is damaged.
         """

@@ -210,7 +210,9 @@ class _Compiler(ABC):
         a row without a tone. The negation of NULL is NULL.
 
         If all operands are of one kind (numbers or texts, for example), only values of this kind
-        are compared. Otherwise values of all kinds are; values of different kinds are not equal.
+        are compared. Otherwise values of all kinds are; values of different kinds are not equal. A
+        text that is a number, such as '3', counts as a number, too. The value of a cell that is no
+        list and no object counts as a text, too.
 
         Raises:
             InputError: The expression names an unknown column.
@@ -246,8 +248,11 @@ class _Compiler(ABC):
 
         The operands of a comparison are the values after its operator: `x IN ('a', 3)` gives a
         condition for the text `a`, then one for the number 3. The order is texts, truth values,
-        numbers. A kind without operands gives no condition. Each condition is NULL for a cell value
-        that is not of its kind. Infinite operands become the largest float.
+        numbers. A kind without operands gives no condition. Infinite operands become the largest
+        float.
+
+        Each condition is NULL for a value that is not of its kind. A text that is a number is of
+        both kinds. The value of a cell that is no list and no object is also of the kind text.
 
         Args:
             comparison: The comparison with its operands.

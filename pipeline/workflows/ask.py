@@ -259,12 +259,15 @@ def name_question(unwritten_task: UnwrittenTask, name: str, *, data: Path) -> Un
 def _locate_vocabularies(fields: Sequence[AnswerField], folder: Path) -> Iterator[AnswerField]:
     """Yield the fields, with paths of vocabularies that are relative to a folder.
 
+    A vocabulary is a file with the terms that a field may have. Fields without a vocabulary are
+    yielded unchanged.
+
     Args:
         fields: Fields of an answer; their paths are relative to the current folder.
         folder: Folder of the task's file.
 
     Raises:
-        InputError: There is no such file.
+        InputError: The file of a vocabulary does not exist.
     """
     for field in fields:
         if not field.vocabulary:

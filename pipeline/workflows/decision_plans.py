@@ -18,9 +18,10 @@ def plan_decisions(ws: WorkspaceSession, decide_ws: WorkspaceSession, plan: Batc
     """Return the plan of asking a decision model about the closed fields of a plan's rows.
 
     A closed field has fixed choices. Requests whose closed fields a decision model has answered
-    already are left out, and there are no control requests, because these are for batches. The
-    prompt tokens of each row are those of the plan, plus those of the questions about the closed
-    fields. The measured tokens of past decisions correct the sum.
+    already are left out. There are no control requests, which show if a batch has confused its
+    replies, because decisions are live calls. The prompt tokens of each row are those of the plan,
+    plus those of the questions about the closed fields. The measured tokens of past decisions
+    correct the sum.
 
     Args:
         ws: The session of the task, which has its closed fields and the database.

@@ -164,7 +164,8 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
     Raises:
         InputError: A field does not exist, the task sends images, or the cost was not confirmed;
             nothing was asked.
-        ConfigurationError: There is no usable key, or the price is needed and unknown.
+        ConfigurationError: There is no usable key, GATES is invalid, or the price is needed and
+            unknown.
     """
     if ws.task.prompt.sends_images:
         raise InputError(
@@ -396,14 +397,14 @@ def _announce_replacement(
 
 
 def _end_unfinished_run(ws: WorkspaceSession, rows: JudgedRows) -> bool:
-    """End the task's unfinished run if none of its rows is left to judge.
+    """End the task's unfinished run of judgements if none of its rows is left to judge.
 
-    The run is then of a command that was killed. None of `rows` is left to judge. An unfinished run
-    of other rows that has rows left is not ended; the command that continues it is printed.
+    A command that was killed can leave such a run. A run that has rows left is not ended: the
+    command that continues it is printed.
 
     Args:
         ws: A session that asks closed questions of the decision model.
-        rows: The rows of this command.
+        rows: The rows of this command, of which none is left to judge.
 
     Returns:
         Whether a run was ended. Without such a run nothing is written.

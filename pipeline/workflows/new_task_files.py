@@ -215,11 +215,11 @@ def _draft_of_query(store: Store | None, unwritten_task: UnwrittenTask) -> TaskD
 
 
 def draft_question(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDraft:
-    """Return the draft of a question's file, as `draft_task`; raise if there is nothing to ask.
+    """Return the draft of a question's task file; raise if there is nothing to ask about.
 
-    There must be a row, and a column with texts or images. A text column that a person chose is
-    accepted even without texts. If a field of the answer is a quote, a text column is needed. It
-    writes nothing.
+    The draft has the guessed columns of the rows; see `draft_task`. There must be a row, and a
+    column with texts or images. A text column that a person chose is accepted even without texts.
+    If a field of the answer is a quote, a text column is needed. It writes nothing.
 
     Args:
         store: The workspace's database; needed only if the rows are a query without a `source`.

@@ -33,8 +33,9 @@ def check_or_run_pilot(
 ) -> TagReport | None:
     """Make sure that no pilot blocks the open rows of the version; with a `size`, run a pilot.
 
-    A pilot blocks the version as `pilot.find_blocking_reason` says. A missing pilot blocks it, too,
-    if there is a `size`, or if `is_required` is set and `skip` is not.
+    A pilot is a small sample that is asked first. The newest ended pilot blocks the version if it
+    failed. If none has ended, an unfinished pilot blocks it. A missing pilot blocks it, too, if
+    there is a `size`, or if `is_required` is set and `skip` is not.
 
     1. With `skip`, a failed or unfinished pilot is first waived in the database; then it blocks the
        version no longer. A missing pilot is waived, too, if the task's own gates need one.
@@ -173,7 +174,7 @@ def _end_pilot(ws: WorkspaceSession, pilot_row: runs.PilotRow, quality: QualityR
 
 
 def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: bool) -> TagReport:
-    """Send and ingest batches until each row of a sample is answered or parked.
+    """Send and ingest batches until a sample's rows are answered or parked; return the report.
 
     Waits for batches, and for rows that another process claimed. No quality report is written.
 

@@ -434,7 +434,9 @@ class _PlanEstimator:
         *,
         is_pilot_waived: bool,
     ) -> "_PlanEstimator":
-        """Read budgets, quotas, past durations and the state of the pilot in one transaction.
+        """Return an estimator with the budgets, quotas, past durations and pilot as they are now.
+
+        All are read in one transaction; nothing is written.
 
         Args:
             is_pilot_waived: Ignore a pilot that blocks the rows.

@@ -124,7 +124,7 @@ class Workspace:
         Args:
             people: The path of a file, a list of dicts, a data frame or an Arrow table.
             mapping: The setting MAP, which assigns columns of the file to columns of people.
-            strict: Import nothing if a row is rejected.
+            strict: Import nothing if a row is rejected or a value is changed to fit its column.
             report: Path of a file to write, with each rejected row and changed value.
             sheet: Sheet of the file.
             encoding: Encoding of the file.
@@ -336,7 +336,7 @@ class Workspace:
         strict: bool = False,
         **settings: object,
     ) -> TagReport:
-        """Ask about all open rows, as `findable tag`.
+        """Ask a model about all open rows of a task and store the answers, as `findable tag`.
 
         Args:
             task: The task.

@@ -38,10 +38,10 @@ class QualityReporter:
         """Write the quality report of each version with new answers.
 
         Does nothing if reports are off, if there are no new answers, or if the previous reports are
-        too recent. A report is hopeless if its answers miss a gate by far, on enough rows. If the
-        task needs pilots and a report is hopeless, a failed pilot is recorded, which blocks further
-        rows of the version. If that is the version in use, `is_hopeless` is set in the command's
-        report, and the command sends no more rows.
+        too recent. A report is hopeless if its answers miss a gate (a bound on a quality figure) by
+        far, on enough rows. If the task needs pilots and a report is hopeless, a failed pilot is
+        recorded, which blocks further rows of the version. If that is the version in use,
+        `is_hopeless` is set in the command's report, and the command sends no more rows.
 
         Args:
             is_last: Write the reports however recent the previous reports are.

@@ -160,23 +160,23 @@ class TagRounds:
     def advance(self, *, wait: bool) -> None:
         """Send open rows by batch; with `wait` also poll, ingest and send again until all is done.
 
-        If `wait` is set, batches that are downloaded already are ingested first. Then the rows that
-        moved batches left open are asked, and the other open rows are sent. If `wait` is set, rows
-        that failed are sent again after all batches are over. If the API has no room, the next
-        submission follows the first batch that ends. The method returns early if a poll did not
-        reach the API, or if a batch needs a person: the API does not know it, or it is unclear
-        whether it was created.
+        If `wait` is set, batches that are downloaded already are ingested first. Then the open rows
+        of moved batches are asked, and the other open rows are sent. A batch is moved if it was
+        cancelled so that another mode asks its rows. If `wait` is set, rows that failed are sent
+        again after all batches are over. If the API has no room, the next submission follows the
+        first batch that ends. The method returns early if a poll did not reach the API, or if a
+        batch needs a person: the API does not know it, or it is unclear whether it was created.
 
-        If all batches fail at the API, or if the answers miss a gate by far, no more rows are sent,
-        so that a short outage does not use up the attempts of all rows. The report gets the reason.
-        Even then, open batches are waited for with `wait`.
+        If all batches fail at the API, or if the answers miss a quality gate by far, no more rows
+        are sent, so that a short outage does not use up the attempts of all rows. The report gets
+        the reason. Even then, open batches are waited for with `wait`.
 
         Args:
             wait: Wait for batches. Otherwise return after one submission.
 
         Raises:
-            RemoteError, ConfigurationError, InputError: As the steps raise them; the next command
-                continues.
+            RemoteError, ConfigurationError, InputError: A step failed, such as sending a batch; the
+                next command continues.
         """
         if wait and self.list_batches(BatchState.DOWNLOADED):
             self.ingest()
@@ -200,9 +200,10 @@ class TagRounds:
     def _collect_until_room(self) -> int:
         """Wait for the batches at the API and ingest them; return how many were ingested.
 
-        After each wait, the rows that moved batches left open are asked. The loop ends at the first
-        of these: no batch is at the API, polling stopped, rows of a moved batch could not be asked,
-        or a batch was ingested after the API had no room for all rows.
+        A batch is moved if it was cancelled so that another mode asks its rows. After each wait,
+        the open rows of moved batches are asked. The loop ends at the first of these: no batch is
+        at the API, polling stopped, rows of a moved batch could not be asked, or a batch was
+        ingested after the API had no room for all rows.
         """
         ingested_count = 0
         while self.list_batches(*API_STATES):
@@ -227,8 +228,8 @@ class TagRounds:
     def _update_stop_reason(self) -> bool:
         """Return whether more may be sent; if not, record the reason in the report.
 
-        No more may be sent if since the last submission batches failed at the API and none
-        succeeded, or if the answers miss a gate by far.
+        No more may be sent if batches failed at the API since the last submission and none
+        succeeded, or if the answers miss a quality gate by far.
         """
         report = self.report
         if self._failed_batches and not self._has_successful_batch:

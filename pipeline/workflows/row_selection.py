@@ -344,9 +344,9 @@ def begin_selection(
 
 
 def describe_unfinished(store: Store, task: Task) -> list[str]:
-    """Return a line about the unfinished selection that the session continues, if there is one.
+    """Return a line about the unfinished selection that the session continues; else [].
 
-    The line has its version, its number of open rows and its condition.
+    The line has the version of the selection, its number of open rows and its condition.
     """
     if not has_selection(task):
         return []

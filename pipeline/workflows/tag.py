@@ -38,9 +38,10 @@ from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 def switch_to_new_version(ws: WorkspaceSession) -> None:
     """Replace the session's task by a new version: VERSION if set, else the next number.
 
-    The new task replaces `ws.task`; nothing is written to the database. The task stays as it is if
-    an earlier backfill is unfinished, `ws.task` has the new version of that backfill already, and
-    VERSION is not set: so the same command continues the backfill.
+    The new task replaces `ws.task`; nothing is written to the database. A backfill is a run that
+    asks all rows again under a new version. The task stays as it is if an earlier backfill is
+    unfinished, `ws.task` has the new version of that backfill already, and VERSION is not set: so
+    the same command continues the backfill.
 
     Raises:
         InputError: The task is of a kind that has no versions to switch to: `Task.versions` is
@@ -207,8 +208,10 @@ def _confirm_mixed_cost(
 ) -> None:
     """Print the cost of the other fields of a mixed task, and confirm the cost of both requests.
 
-    A person is asked if the sum is above CONFIRM_ABOVE, or if answered rows are asked again. The
-    other fields are estimated for all open rows, in the recommended mode or by batch.
+    A mixed task has closed fields, which a decision model is asked about, and other fields. A
+    person is asked if the sum is above CONFIRM_ABOVE, or if answered rows are asked again. The
+    other fields are estimated for the open rows up to the limit, in the recommended mode or by
+    batch.
 
     Args:
         decide_estimate: The estimate of the decisions.
@@ -379,10 +382,10 @@ def _print_tag_estimate(
 ) -> None:
     """Print resumed work, the rows to send with mode and cost, and answered rows.
 
-    Also printed are the price of moving late batches (MOVE_AFTER), warnings, and a proposal of the
-    mode decide if it is cheaper. If nothing is to be sent, the line about the rows is left out.
-    Answered rows are those in the source with an answer of the version in use that are not asked
-    again. The past cost of all answers of the version is printed, too.
+    If nothing is to be sent, the line about the rows is left out. Then the price of moving late
+    batches (MOVE_AFTER), warnings, and a proposal of the mode decide are printed, each if it
+    applies. The mode decide is proposed if it is cheaper and no prepared batch is sent. The last
+    line has the number of rows that the version in use answered before, and their past cost.
 
     Args:
         ws: The workspace.
@@ -558,7 +561,7 @@ def _ask_in_chosen_mode(
 
     Raises:
         GateError: The pilot failed.
-        RemoteError, ConfigurationError, InputError: As the steps raise them.
+        RemoteError, ConfigurationError, InputError: Another step failed, such as sending a batch.
     """
     report = tag_rounds.report
     if options.pilot is not None:
@@ -585,9 +588,10 @@ def _ask_by_live_calls(
 ) -> None:
     """Ask the rows of moved batches, then the open rows; with `wait` collect the open batches.
 
-    Rows of a moved batch are asked in the mode of their move. If these calls are stopped, nothing
-    more is asked. Collecting asks no new rows, and is left out if the live run was interrupted. If
-    a budget stops the live run, it is the stop reason of the report, and not an error.
+    A batch is moved if it was cancelled so that another mode asks its rows. Its rows are asked in
+    that mode. If these calls are stopped, nothing more is asked. Collecting asks no new rows, and
+    is left out if the live run was interrupted. If a budget stops the live run, it is the stop
+    reason of the report, and not an error.
 
     Args:
         request_count: Estimated requests of the open rows, for the progress.

@@ -313,11 +313,12 @@ def confirm_cost(planned_calls: Sequence[PlannedCalls]) -> float:
 def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     """Confirm the cost, ask about some rows, and validate the replies; no answer is stored.
 
-    In the mode decide, the rows of a mixed task whose closed fields got an answer are asked about
-    their other fields afterwards. Before anything is asked, the reply files of live runs whose
-    process died are sealed, so that their cost counts; their replies are ingested by a later
-    command. Errors of calls, and of validating code in the task's file, do not raise: they are in
-    the report. A row without an outcome is reported as "not asked".
+    In the mode decide, a mixed task has two requests about a row: one about the closed fields,
+    those with a fixed choice, and if these got an answer, one about the other fields. Before
+    anything is asked, the reply files of live runs whose process died are sealed, so that their
+    cost counts; their replies are ingested by a later command. Errors of calls, and of validating
+    code in the task's file, do not raise: they are in the report. A row without an outcome is
+    reported as "not asked".
 
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
@@ -359,8 +360,9 @@ def _try_planned_rows(
         planned: The requests, and the session that asks.
         row_ids: The rows to ask.
         report: The report; it is changed.
-        partial_answers: The answered closed fields of a mixed task, by row id. Replies of a
-            decision model are added. Replies about the other fields are joined with them.
+        partial_answers: The answered closed fields (with a fixed choice) of a task that also has
+            other fields, by row id. Replies of a decision model are added. Replies about the other
+            fields are joined with them.
     """
     ws = planned.ws
     live_report = _ask_live(ws, row_ids, mode=Mode.TRIAL)
@@ -427,9 +429,9 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
 def _ask_open_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> LiveReport:
     """Ask about open rows by live calls, store the answers, and return the last run's report.
 
-    In the mode decide, the closed fields of a mixed task are asked first, in a run of their own. If
-    that is stopped or interrupted, the other fields are not asked, and its report is returned.
-    Otherwise its report is dropped.
+    In the mode decide, a task with closed fields (with a fixed choice) and other fields is asked in
+    two runs. The first run asks the closed fields. If it is stopped or interrupted, its report is
+    returned, and the other fields are not asked. Otherwise its report is dropped.
     """
     if not _needs_two_requests(ws.task, is_deciding=ws.is_deciding):
         return _ask_live(ws, row_ids, mode=Mode.DECIDE if ws.is_deciding else Mode.LIVE)
@@ -504,9 +506,10 @@ def _validate_row_reply(
     """Validate the reply about a row, and write outcome, answer and cost into `tried_row`.
 
     Calls, tokens, time and cost are added to those of an earlier reply about the row. If there is
-    no reply, the outcome is "lost" or "refused", with the reason of the trial. If a decision model
-    answered the closed fields of a mixed task, there is no outcome yet: these fields are returned,
-    to be joined with the reply about the other fields. Nothing is stored in the workspace.
+    no reply, the outcome is "lost" or "refused", with the reason of the trial. A mixed task has
+    closed fields, which a decision model answers, and other fields. If the reply has its closed
+    fields, there is no outcome yet: these fields are returned, to be joined with the reply about
+    the other fields. Nothing is stored in the workspace.
 
     Args:
         ws: The session that asked.

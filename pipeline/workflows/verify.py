@@ -221,10 +221,10 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
 
 
 def _describe_batch_duration(backend: str, sent_batches: Iterable[batches.BatchRow]) -> str:
-    """Return how long the API says that the batch took, as a text; else why that is not known.
+    """Return how long the batch took by the API's clock, as a text; else why that is not known.
 
-    The text begins with "met" if the check could see this fact, else with "not met", as the texts
-    of all facts of `verify` do. Only stored times are read.
+    The text begins with "met" if the duration is known, else with "not met". Only stored times are
+    read.
 
     Args:
         backend: The backend; the local engine has no such duration.
@@ -240,14 +240,17 @@ def _describe_batch_duration(backend: str, sent_batches: Iterable[batches.BatchR
 
 
 def _measure_control_requests(data: Path, store: Store, *, backend: str) -> dict[str, str]:
-    """Return how many control requests came back, and how many kept to their enum, as texts.
+    """Return how many control requests got a reply, and how many replies kept to their enum.
 
     A control request allows a single value for its answer, as an enum. The replies are read from
-    the result files of the ingested batches. A text is such as "2 of 2". It is "not met", which
-    means not measured, if the local engine answered.
+    the result files of the ingested batches.
 
     Args:
         data: Directory of the workspace with the invented rows.
+
+    Returns:
+        Two texts such as "2 of 2", by the name of the measurement. Both are "not met", which means
+        not measured, if the local engine answered.
     """
     figure_names = ("keys of control requests in a result", "an enum with one value in a batch")
     if backend == "local":

@@ -278,9 +278,9 @@ class WorkPass:
         Does nothing if the unit "embed" is not selected, the task has no index, or the index is up
         to date. A block that another process embeds is left to it.
 
-        A pass for all blocks first completes a promotion that died, compares the index with the
-        rows, and notes in `_is_index_stale` if it needs a build. A pass for a single block skips
-        this, and the index counts as stale.
+        A pass for all blocks first completes the change to a new build that an ended process left
+        incomplete. Then it compares the index with the rows, and notes in `_is_index_stale` if the
+        index needs a build. A pass for a single block skips both, and notes that it needs one.
         """
         if "embed" not in self.units or not self.ws.is_indexed:
             return

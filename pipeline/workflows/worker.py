@@ -273,7 +273,7 @@ class _Worker:
             survey.cancel()
 
     def _stop(self) -> None:
-        """Stop taking jobs, cancel the worker, and end the process after the grace period.
+        """Stop taking jobs, and cancel the worker, which then waits up to GRACE_S for its jobs.
 
         If the process still runs after GRACE_S + HEARTBEAT_S seconds, it is ended with status 0.
         """
