@@ -298,8 +298,7 @@ def _copy_tables_to_server(
 
     Copies findable's own tables, the tables of all tasks and the cached vectors. Sets `rows` and
     `database` of the report. Rows that are added later get higher ids than any row that was ever
-    asked about. Last, an event is recorded that shows a later restore that the tables
-    are complete.
+    asked about. Last, an event is recorded that shows a later restore that the tables are complete.
 
     Args:
         settings: The settings of the restore; their DATA and DATABASE_URL are replaced.
