@@ -139,10 +139,12 @@ def _find_kind(node: Mapping[str, Any], *, is_optional: bool) -> Kind:
 
 
 def to_texts(shape: FieldShape, value: Any) -> Texts:
-    """Return the tree of texts of a value, as a form shows them.
+    """Return the texts of a value for a form: a text, or a dict of texts for a list or object.
 
-    If the shape is a list but the value is not, the list is empty. If the shape is an object but
-    the value is not, the texts of its members are empty.
+    The keys of a dict are the indexes of the list ("0", "1", …), or the members of the object.
+    Elements and members that are lists or objects are dicts, too. If the shape is a list but the
+    value is not, the list is empty. If the shape is an object but the value is not, the texts of
+    its members are empty.
     """
     if shape.kind == "list":
         elements: list[Any] = []

@@ -38,6 +38,11 @@ def compile_people_where(
     Names are columns of people, other columns of imported files, or `tags.confidence`, `doubtful`
     or `reviewed` if no column has this name.
 
+    Args:
+        tx: Connection to the database, whose columns can be named.
+        judgements: The expressions for `tags.confidence`, `doubtful` and `reviewed`.
+        text: The condition, such as `company = 'Acme' AND doubtful = true`.
+
     Raises:
         InputError: The text is invalid, names a column that does not exist, or names the confidence
             of tags, and no tags have a confidence.
@@ -87,9 +92,10 @@ def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:
 
 
 def _make_username_hash(tx: Connection) -> ColumnElement[Any]:
-    """Return an SQL expression for the hash of a row's username; see `table.store_extra_cells`.
+    """Return an SQL expression for the SHA-256 of a row's stripped username, as hex.
 
-    On SQLite the function that computes it is registered with the connection.
+    The same hash is stored with a person's cells of other columns, and shows whose cells they are.
+    SQLite cannot compute it, so a function that does is registered with the connection.
     """
     username = strip_white_space(table.experts.c.username)
     if is_sqlite(tx):

@@ -100,11 +100,11 @@ task = BuiltInDeclaration(
 
 
 def declare_with_vocabulary(path: Path) -> tuple[BuiltInDeclaration, str]:
-    """Return the people declaration that allows only tags of a vocabulary file, and its label.
+    """Return a people task that allows only tags of a vocabulary file, and its version label.
 
-    The label of the version is `experts@N-HASH`, with a hash of the terms, their descriptions and
-    their parents, so another vocabulary is another version. Tags of answers are stored in lower
-    case, whatever the case of the terms.
+    The schema of the answer lists the tags. The label is `experts@N-HASH`, with a hash of the
+    terms, their descriptions and their parents, so another vocabulary is another version. Tags of
+    answers are stored in lower case, whatever the case of the terms.
 
     Raises:
         InputError: The file cannot be read or has faults, or a term is no valid tag.

@@ -198,7 +198,7 @@ def make_people_index(
     includes_untagged: bool = False,
     text_columns: Sequence[str] = (),
 ) -> IndexedTask:
-    """Return how people are indexed; read nothing.
+    """Return the definition of the index of people: its entries and their texts; read nothing.
 
     All tagged people are entries, and with `includes_untagged` also untagged people with a
     biography. Without it, no vector is computed for untagged people, and only words of their

@@ -23,9 +23,10 @@ class ExpertsExport(TaskExport):
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return every person with the additional columns of imported files and the state.
 
-        Refused rows of imported files follow. The rows are read when iterated. If
-        `options.row_filter` is set, only the people and refused rows that meet it are returned, and
-        the number of rows is unknown. Tags are those of the table: `options.extractor` is ignored.
+        Refused rows of imported files follow; the result's `row_count` does not count them. The
+        rows are read when iterated. If `options.row_filter` is set, only the people and refused
+        rows that meet it are returned, and `row_count` is None. Tags are those of the table:
+        `options.extractor` is ignored.
         """
         from pipeline.experts.show import (
             encode_experts,

@@ -231,8 +231,10 @@ def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the cells with the whole name replaced by first and last name.
 
     Cells without a whole name are returned unchanged. First and last name of the row itself are
-    kept. If the row has only one of them, the other is the rest of the whole name. A whole name
-    that is not text becomes the first name if the row has none, so that a finding reports it.
+    kept. If the row has only its first or only its last name, the other name is the rest of the
+    whole name. If nothing of the whole name can be removed, the other name is the whole name. A
+    whole name that is not text becomes the first name if the row has none, so that a finding
+    reports it.
     """
     if WHOLE_NAME_COLUMN not in cells:
         return cells

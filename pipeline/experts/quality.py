@@ -165,9 +165,10 @@ def measure(
 
 
 def _count_tags(tx: Connection, condition: ColumnElement[bool]) -> _TagCounts:
-    """Count the tags of the people that meet a condition, and sample their ids; only read.
+    """Return the tag counts, and a random sample of the ids, of people that meet a condition.
 
-    A tag that a person has twice counts twice.
+    The counts are the number of people by number of tags, and the number of people by tag. A tag
+    that a person has twice counts twice. Reads only.
     """
     counts = _TagCounts()
     for person_id, cell in table.people_table(tx).read_cells(tx, ("id", "tags"), condition):

@@ -197,8 +197,9 @@ def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
 def _read_tag_probabilities(tx: Connection, people: Sequence[Row]) -> dict[str, float]:
     """Return the probability, as a decision model judged it, that the tags of people are right.
 
-    The result is by id. It is that of the preferred answer, so people whose tags are not those of
-    that answer (after merges of tags) are left out.
+    The result is by id. The probability belongs to the preferred answer of a person. People are
+    left out if no decision model judged that answer, or if their tags are not those of that answer
+    (after merges of tags).
     """
     if not has_confidences(tx, table.TASK):
         return {}
@@ -254,16 +255,16 @@ def encode_experts(
     extra_columns: Sequence[str] = (),
     probability_column: str = "",
 ) -> Iterator[bytes]:
-    """Yield the bytes of an export file; see `export.encode_rows`.
+    """Yield the bytes of an export file of people, in pieces.
 
-    The columns are those of a table of people that is imported (`HEADERS`), tags, score, the
-    additional columns, the probability of the tags, state and reason. The hourly rate is a text in
-    CSV and Parquet: a column of Parquet has one type, and another program may have written a rate
-    that is not a number.
+    The rows are read when the result is iterated. The columns are those of a table of people that
+    is imported (`HEADERS`), tags, score, the additional columns, the probability of the tags, state
+    and reason. The hourly rate is a text in CSV and Parquet: a column of Parquet has one type, and
+    another program may have written a rate that is not a number.
 
     Args:
         rows: People and refused rows.
-        format_: Format of the file.
+        format_: "csv", "json", "jsonl", "xlsx" or "parquet".
         guard: Function that protects spreadsheets from formulas.
         extra_columns: Names of the additional columns.
         probability_column: Name of the column with the probability of the tags; empty for none.

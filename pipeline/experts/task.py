@@ -118,8 +118,9 @@ class ExpertsRows(TaskRows):
     def table(self, tx: Connection) -> RowTable:
         """Return the table of people.
 
-        If the task refreshes (`asks_stale_rows`), tagged people whose biography changed are open,
-        too. They are determined at the first call of this object; later changes are not seen.
+        If the task refreshes (`asks_stale_rows`), tagged people whose biography changed are open
+        (can be asked), too, until they get another answer. They are determined at the first call of
+        this object; later changes are not seen.
         """
         people = table.people_table(tx)
         if not self.asks_stale_rows:
@@ -420,8 +421,15 @@ class ExpertsAnswers(TaskAnswers):
     def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
         """Write the tags of the edits, with the merges applied, and the resulting scores.
 
+        Existing tags are replaced. An undone edit may leave a person without tags.
+
+        Args:
+            tx: The caller's transaction.
+            new_edits: The edits by id of the person.
+
         Raises:
-            InputError: A cell is not a list, or a person would be left without tags.
+            InputError: The stored tags of a person are not a list, or an edit (not an undo) would
+                remove the last tag of a person.
             ConfigurationError: A trigger or rule of the database prevented a change.
         """
         row_ids = list(new_edits)
@@ -448,10 +456,15 @@ def _check_corrected_tags(
     new_edit: NewEdit,
     new_tags: Sequence[str],
 ) -> None:
-    """Check that a person may get corrected tags.
+    """Check that an edit may replace the tags of a person; only an undo may leave no tags.
+
+    Args:
+        row: Stored row of the person.
+        new_edit: The edit, or the undoing of an edit.
+        new_tags: The tags that the person would get.
 
     Raises:
-        InputError: The stored tags are not a list, or the person would be left without tags.
+        InputError: The stored tags are not a list, or an edit would remove the last tag.
     """
     username = stripped_text(row[table.USERNAME])
     tags_before = parse_text_list(row["tags"])

@@ -176,11 +176,11 @@ def check_folder(folder: Path) -> None:
 def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
     """Import the images below a folder, a block of files in each transaction.
 
-    Reads all files and shows the progress. Rows of images are inserted or updated, and parked
-    images with other bytes are unparked. Rows below the folder whose files were deleted are marked.
-    An event is recorded if rows changed. REFRESH=1 inspects broken images again. Waits until no
-    other import of images runs. A folder without images is no error here: the caller calls `check`
-    of the report, which raises it.
+    Reads all files and shows the progress. Rows of images are inserted or updated: a file that was
+    moved keeps its row. Parked images with other bytes are unparked. Rows below the folder whose
+    files were deleted are marked. An event is recorded if rows changed. REFRESH=1 inspects broken
+    images again. Waits until no other import of images runs. A folder without images is no error
+    here: the caller calls `check` of the report, which raises it.
 
     Raises:
         InputError: `folder` is not a folder, or its name cannot be stored.

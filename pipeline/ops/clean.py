@@ -277,9 +277,10 @@ def list_sealed_files(
 
 
 def _seal_hashes(data: Path, batch: batches.BatchRow) -> str | None:
-    """Seal a file with the key and SHA-256 of each line of a batch's request and result file.
+    """Write a file with the key and SHA-256 of each line of a batch's request and result file.
 
-    Lines of changed or missing files are left out, because their hashes would prove nothing.
+    It is on disk when this returns. Lines of changed or missing files are left out, because their
+    hashes would prove nothing.
 
     Returns:
         The SHA-256 of the file, or None if there are no lines. No file is written then.

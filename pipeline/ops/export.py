@@ -132,8 +132,9 @@ def iterate_chunks(
     """Yield the bytes of an export, from one snapshot of the database; print nothing.
 
     They are the bytes that `export_answers` writes without `raw`: texts of CSV that a spreadsheet
-    would run as formulas are changed. The snapshot stays open until the last chunk. Without rows,
-    the bytes are those of a file without rows. Errors are raised when the first chunk is requested.
+    would run as formulas are changed. The snapshot stays open until the last chunk. Without rows, a
+    valid file without rows is yielded, for example the header of a CSV file. Errors are raised when
+    the first chunk is requested.
 
     Args:
         store: The database of the workspace.

@@ -89,7 +89,8 @@ def drop_lines(
     Files that do not exist are skipped. The new hashes are recorded in the database.
 
     Args:
-        cleaned_hashes: Hashes of the files of line hashes, as `marks.cleaned_batches` returns them.
+        cleaned_hashes: For each batch whose files `clean` deleted, the SHA-256 of the file of line
+            hashes that `clean` left in their place.
         edit_line: Changes the lines that stay; None changes nothing.
 
     Returns:

@@ -60,7 +60,7 @@ def serve_health(
         """Replies to GET requests with one of the pages."""
 
         def do_GET(self) -> None:
-            """Send the page of the request's path, or 404; a page's FindableError becomes 503."""
+            """Send the page of the path; 404 if there is none, 503 if it raises FindableError."""
             try:
                 page = pages.get(self.path)
                 code, body = page() if page else (404, b"not found\n")

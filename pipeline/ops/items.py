@@ -159,10 +159,11 @@ def count_rows(
 
 
 def describe_unknown_choice(task: Task, condition: str) -> str:
-    """Return that a condition compares a closed field of a user task with a wrong text, or "".
+    """Return a sentence if a condition compares a closed field with a text that is no choice.
 
-    The sentence explains a list without rows. It suggests a choice of the field. It is "" also if
-    the file of the task cannot be read.
+    It explains to the user why a list has no rows, and suggests a choice of the field. The result
+    is "" if there is no such comparison, if the task is not a user task, and if the file of the
+    task cannot be read.
 
     Args:
         condition: A valid WHERE= text, or "".
@@ -593,7 +594,10 @@ def reopen_rows(store: Store, task: Task, row_ids: Sequence[str]) -> list[str]:
 
 
 def _withdraw_answers(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[str]:
-    """Unpark rows and withdraw their answers, except claimed and corrected ones.
+    """Unpark rows, and withdraw the answers of rows that are neither claimed nor corrected.
+
+    A claimed row is in a running batch. A withdrawn answer is removed from the task's table, and
+    stays stored as an answer that is not in force. Runs in the caller's transaction.
 
     Returns:
         The ids of the rows that can be asked now.

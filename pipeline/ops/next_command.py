@@ -55,8 +55,9 @@ def choose_next_command(
         batch_counts: Batches of the task by state, without held ones. "stopped" counts the batches
             of dead processes.
         is_waiting_for_quota: An unsent batch waits until submitted batches end.
-        held_number: A batch of the task that is not ingested because its replies seem to belong to
-            other rows, and whose result was not downloaded again in vain, if there is any.
+        held_number: A batch of the task that is not ingested, because its replies seem to belong to
+            other rows. None if there is no such batch whose result is worth downloading again: a
+            second download may already have brought the same result.
         waiting_move: A cancelled batch whose rows wait to be asked in another mode, if there is
             any.
         is_decided: Rows of this version, or all rows of earlier versions, were asked in the mode

@@ -297,8 +297,8 @@ def _copy_tables_to_server(
     """Create all tables on a server and copy a restored workspace's rows, in one transaction.
 
     Copies findable's own tables, the tables of all tasks and the cached vectors. Sets `rows` and
-    `database` of the report. Last, an event is recorded that shows a later restore that the tables
-    are complete.
+    `database` of the report. Rows that are added later get higher ids than any row that was ever
+    asked about. Last, an event is recorded that shows a later restore that the tables are complete.
 
     Args:
         settings: The settings of the restore; their DATA and DATABASE_URL are replaced.
@@ -346,7 +346,11 @@ def _copy_vectors_to_server(
     staging: Path,
     server_tx: Connection,
 ) -> dict[str, int]:
-    """Copy the table of cached vectors, if there is one; return its number of rows by its name."""
+    """Create the table of cached vectors on a server and copy its rows.
+
+    Returns:
+        {table name: number of rows}; empty if the restored workspace has no cached vectors.
+    """
     cache = VectorCache(open_vector_store(store, staging), model="", dim=0)
     with cache.open_snapshot() as vectors_tx:
         if vectors_tx is None:

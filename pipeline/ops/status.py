@@ -219,7 +219,10 @@ def _read_document(
     *,
     exact: bool,
 ) -> dict[str, Any]:
-    """Return the document of `status --json`, without `failures` and `next`.
+    """Return the document of `status --json`, except the members that `read_status` adds later.
+
+    Those are `failures`, `next`, `file_version` and `waiting`. Empty members of OPTIONAL_MEMBERS
+    are left out.
 
     Args:
         parked_rows: Id, reason and time of each parked row of the task.
@@ -313,8 +316,8 @@ def _to_live_run(
     """Return the progress of a live run for JSON: {number, items, done, eta_s, state}.
 
     `items` and `done` count requests, although the member is named after rows. `eta_s` is the
-    estimated remaining time in seconds. It is None before the first reply, and after the last.
-    `state` is "under way" or "killed".
+    estimated remaining time in seconds. It is None before the first reply, and when no call is
+    left. `state` is "under way" or "killed".
 
     Args:
         batch: The batches of the live run, combined into one record with their sums.
@@ -555,7 +558,13 @@ def _describe_index(
 def _describe_build(
     tx: Connection, task: Task, *, indexed_task: IndexedTask, builds: Builds, exact: bool
 ) -> dict[str, Any] | None:
-    """Return the members of `_describe_index` for the build in service; None without a build.
+    """Return the build in service of an index, for JSON; None without a build.
+
+    The members are `count`, `model`, `dim`, `behind` (number of outdated entries), `build`,
+    `built_at`, and `refused` ({name, reason} of each row whose text the model refused).
+
+    Args:
+        exact: Compare the index with all rows, even if no command has changed them.
 
     Raises:
         FindableError: The build is damaged.

@@ -111,8 +111,9 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
     killed runs are ingested first. The counts of each deleted version are printed before the
     question. The deletion is one transaction, and waits for other rollbacks. If no request of any
     task is left then, the workspace is no longer bound to the local engine, so that a key can be
-    used. After a deletion, `next_command` of the report builds the index again, if the task has
-    one. An unknown name raises nothing: the report has no versions, and the user is not asked.
+    used. After a deletion, `next_command` of an indexed task builds the index again, or asks rows
+    if no entry is left. An unknown name raises nothing: the report has no versions, and the user is
+    not asked.
 
     Args:
         ws: The workspace.

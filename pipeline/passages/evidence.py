@@ -113,10 +113,11 @@ def _ground_concept(concept: NamedConcept, passage: SearchableText) -> dict[str,
 
 
 def _find_evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, Any] | None:
-    """Return the fields of an `Evidence`, or None if no quotation is in the passage.
+    """Return the evidence of a concept by field, or None if no quotation is in the passage.
 
-    All places of each quotation are used, in the order of their offsets. The context is the text
-    around the first place.
+    The fields are `surface` (the text by which the passage names the concept), `support` (the
+    quotations with their offsets), `context` and `quality`. All places of each quotation are used,
+    in the order of their offsets. The context is the text around the first place.
     """
     locations_by_quote = [passage.locate(quote) for quote in dict.fromkeys(concept.quotes)]
     # Several quotations can share a span. The location with the highest likeness wins.

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def _has_passages_task(tx: "Connection", settings: "Settings") -> bool:
-    """Return whether the task in use is passages, or the passage tables are adopted."""
+    """Return whether the task in use is passages, or this database has complete passage tables.
+
+    Tables count that findable made, or that it took over from another program (adopted).
+    """
     if settings.task == PASSAGES:
         return True
 

@@ -228,11 +228,14 @@ def encode_concepts(
     tx: Connection,
     full: bool,
 ) -> Iterator[bytes]:
-    """Yield the bytes of an export of concepts; see `export.encode_rows`.
+    """Yield the bytes of an export of concepts, in pieces.
+
+    The concepts are read when the result is iterated. If a decision model judged answers to
+    passages, an additional column has the probability.
 
     Args:
         concepts: Concepts, those of a passage together.
-        format_: A format of `export.encode_rows`.
+        format_: "csv", "json", "jsonl", "xlsx" or "parquet".
         guard: Escapes the texts of CSV.
         tx: The transaction that reads the concepts.
         full: Write context and source text of every concept. Otherwise the source text is written

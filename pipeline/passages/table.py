@@ -502,6 +502,9 @@ def iterate_concepts(
 ) -> Iterator[ConceptRow]:
     """Yield concepts with their evidence, by passage, then by name, in constant memory.
 
+    If the evidence has a quotation, `source_text` is added to it: the part of the passage around
+    the first quotation.
+
     Args:
         tx: The transaction that reads.
         shape: The tables of the database.

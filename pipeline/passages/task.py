@@ -158,9 +158,9 @@ class ConceptsExport(TaskExport):
 
         - With `options.best`, these are the best concept of each name in each passage.
         - With `options.extractor`, only the concepts of this version.
-        - Otherwise the concepts of the version that `choose_version` returns; of other programs'
-          versions it takes the one with the newest concept. A corrected passage has only the
-          concepts of its correction.
+        - Otherwise the concepts of the preferred version: the first of PREFER_VERSIONS, else the
+          version that began last. If only other programs wrote concepts, it is their version with
+          the newest concept. A corrected passage has only the concepts of its correction.
 
         `options.row_filter` selects the passages.
 
@@ -469,8 +469,8 @@ class ConceptsAnswers(TaskAnswers):
     def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored answer in the form of a reply, with quotes in the place of evidence.
 
-        A concept whose evidence is NULL has no quotes. Members that are not concepts stay as they
-        are.
+        A concept whose evidence is NULL has an empty list of quotes. Elements of the list of
+        concepts that are not objects stay as they are. Other members of the answer are left out.
         """
         concepts: list[Any] = []
         for concept in answer.get("concepts", ()):

@@ -136,9 +136,9 @@ def measure_calibration(
 ) -> list[Calibration]:
     """Return the mean probability of each field, and its share of unchanged values.
 
-    The list is sorted by the field's name. Each labelled row counts once, with the model's answer
-    that the task prefers; see `_compare_row`. A row is left out if its text has changed between
-    that answer and the label. Reads only.
+    The list is sorted by the field's name. A label is the value that a person set or confirmed.
+    Each labelled row counts once, with the model's answer that the task prefers. A row is left out
+    if its text has changed between that answer and the label. Reads only.
 
     Args:
         tx: A transaction, only read.

@@ -38,7 +38,8 @@ def plan_next_pilot(
 ) -> tuple[int, int, list[str]]:
     """Return (size, seed, row ids) of the next pilot of a version; nothing is written.
 
-    The ids are drawn as in `draw_pilot`.
+    The ids are a random sample of the rows that can be asked or have an answer of the version. The
+    same seed draws the same rows again.
 
     Args:
         version: The version, `task@n/model`.
@@ -175,7 +176,9 @@ def block_if_hopeless(
 
 
 def check_pilot(tx: "Connection", task: Task, version: str, *, is_required: bool = False) -> None:
-    """Check that no pilot forbids to ask all rows of a version; see `find_blocking_reason`.
+    """Check that no pilot forbids to ask all rows of a version; raise if one does.
+
+    If a pilot has ended, the newest ended pilot decides, whatever newer pilot is unfinished.
 
     Args:
         version: The version, `task@n/model`.

@@ -79,12 +79,13 @@ def start_bulk_edit(
     form: FormFields,
     last_editor: LastEditor,
 ) -> Response:
-    """Start to set the field, or to undo the bulk edit with the number `undo` of the form.
+    """Start to set a field of all selected rows, or to undo an earlier edit of many rows.
 
-    The form's `count` is the number of rows that the person saw; an undo needs none. If the number
-    has changed, or a part of the form is wrong or has no editor's name, nothing starts, and the
-    form is rendered again with the message and status 200. Otherwise the name of the editor is
-    stored in a cookie, and the browser is redirected (303) to the page.
+    The form's `undo` is the number of the edit to undo. Without it, the field of the query gets the
+    value of the form. The form's `count` is the number of rows that the person saw; an undo needs
+    none. If the number has changed, or a part of the form is wrong or has no editor's name, nothing
+    starts, and the form is rendered again with the message and status 200. Otherwise the name of
+    the editor is stored in a cookie, and the browser is redirected (303) to the page.
     """
     texts = nest_texts(form)
     who = form.get("who", "")

@@ -56,7 +56,7 @@ def render_cross_table(app_state: PageState, query: CrossQueryParameters) -> HTM
 
 
 def _count_cells(store: Store, task: Task, *, query: CrossQuery) -> dict[str, Any] | None:
-    """Count the rows with each pair of values of two fields; return the table, see `_make_table`.
+    """Count the rows with each pair of values of two fields; return the table of the counts.
 
     For each value of the field `down`, the rows with this value are counted by their values of the
     field `across`.

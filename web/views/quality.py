@@ -63,7 +63,7 @@ def render_quality(
 
     The page also lists the newest MAX_REPORTS reports, the pilots, the shares of supported answers,
     background work, and for people the counts of tags. The versions `a` and `b` are compared on
-    labelled rows; see `find_version_accuracy`.
+    labelled rows; without `a` and `b`, the newest two versions with answers to labelled rows.
     """
     with app_state.open_to_read(task) as ws:
         subject = ws.settings.task

@@ -92,7 +92,7 @@ def _drop_outdated_change(app_state: AppState, task: Task) -> None:
 
 @router.get("/parts/question", include_in_schema=False)
 def render_change_result(app_state: PageState, task: str) -> HTMLResponse:
-    """Render the progress or the results of the latest step of a change.
+    """Render the progress or the results of the latest step that changes a task's question.
 
     The form with the typed texts is not rendered, so that it is not overwritten. But once the
     change is written into the task's file, the response replaces the form, too.
