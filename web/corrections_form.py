@@ -21,8 +21,8 @@ from web.field_shapes import (
     to_texts,
 )
 
-# Longer numbers are not numbers of an edit.
-MAX_EDIT_NUMBER_DIGITS = 9
+# Digits of the largest number in a form.
+MAX_NUMBER_DIGITS = 9
 MISSING_NAME_MESSAGE = "type your name; it is shown beside each edit"
 MISSING_QUOTE_MESSAGE = "the text does not contain these words; select them in the text"
 CHANGED_MESSAGE = (
@@ -210,7 +210,7 @@ def _apply_form(
     field_name = form.get("field", "")
     edit_number = form.get("undo", "")
     change: dict[str, Any] | int
-    if edit_number.isdecimal() and len(edit_number) <= MAX_EDIT_NUMBER_DIGITS:
+    if edit_number.isdecimal() and len(edit_number) <= MAX_NUMBER_DIGITS:
         change = int(edit_number)
     else:
         shape = make_shapes(ws.task.prompt.answer_model).get(field_name, FieldShape("json"))

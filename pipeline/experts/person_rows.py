@@ -232,9 +232,9 @@ def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
 
     Cells without a whole name are returned unchanged. First and last name of the row itself are
     kept. If the row has only its first or only its last name, the other name is the rest of the
-    whole name. If nothing of the whole name can be removed, the other name is the whole name. A
-    whole name that is not text becomes the first name if the row has none, so that a finding
-    reports it.
+    whole name, or empty if there is no rest. If the whole name does not contain the row's name, the
+    other name is the whole name: a column `Name` beside a first name has last names. A whole name
+    that is not text becomes the first name if the row has none, so that a finding reports it.
     """
     if WHOLE_NAME_COLUMN not in cells:
         return cells
@@ -245,13 +245,15 @@ def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
 
     whole_name = whole_name.strip()
     first_name, last_name = (str(other_cells.get(name) or "").strip() for name in NAME_PARTS)
+    name_parts = _split_name(whole_name)
     if first_name or last_name:
-        name_parts = (
-            whole_name.removesuffix(f" {last_name}").removeprefix(f"{last_name}, "),
-            whole_name.removeprefix(f"{first_name} ").removesuffix(f", {first_name}"),
-        )
-    else:
-        name_parts = _split_name(whole_name)
+        known_name = re.escape(first_name or last_name)
+        pattern = rf"{known_name}(?: +(.+))?|(.+), *{known_name}"
+        if last_name:
+            pattern = rf"(?:(.+) +)?{known_name}|{known_name}, *(.+)"
+        match = re.fullmatch(pattern, whole_name, re.IGNORECASE)
+        other_name = whole_name if match is None else match[1] or match[2] or ""
+        name_parts = (other_name, other_name)
 
     part_cells = {
         column: other_cells.get(column) or name_part

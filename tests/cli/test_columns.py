@@ -52,3 +52,20 @@ def test_full_name_is_split_and_name_next_to_a_first_name_is_the_last_name(run: 
     split = {"a": ("Ana Maria", "van der Berg"), "b": ("Rui", "Silva"), "c": ("Teller", None)}
     assert names == {**split, **dict.fromkeys("def", ("Anna", "Berg"))}
     assert "Name → Full name" in stderr
+
+
+def test_known_name_is_removed_from_the_full_name_without_case(run: Run) -> None:
+    """No name is doubled."""
+    rows = ["a,Madonna,Madonna", "b,john smith,John", 'd,"Li, WEI",Wei']
+    run("import", write("a.csv", "User,Full name,First Name", *rows))
+    run("import", write("b.csv", "User,Full name,Last Name", "e,Smith,Smith", "f,Bob SMITH,Smith"))
+    names = {
+        key: (person["First Name"], person["Last Name"]) for key, person in people(run).items()
+    }
+    assert names == {
+        "a": ("Madonna", None),
+        "b": ("John", "smith"),
+        "d": ("Wei", "Li"),
+        "e": (None, "Smith"),
+        "f": ("Bob", "Smith"),
+    }

@@ -19,7 +19,7 @@ from pipeline.store.bulk_edits import list_bulk_edits
 from pipeline.store.database import Store
 from web.app_state import AppState
 from web.background_work import BackgroundJob
-from web.corrections_form import MISSING_NAME_MESSAGE
+from web.corrections_form import MAX_NUMBER_DIGITS, MISSING_NAME_MESSAGE
 from web.editor_cookie import LastEditor, remember_editor
 from web.errors import RequestRefusedError, to_line
 from web.field_shapes import (
@@ -96,7 +96,9 @@ def start_bulk_edit(
             _start_undo(app_state, query.task, form["undo"], who)
         else:
             value = _parse_value(app_state, query, texts)
-            count = int(form["count"]) if form.get("count", "").isdecimal() else -1
+            count_text = form.get("count", "")
+            is_count = count_text.isdecimal() and len(count_text) <= MAX_NUMBER_DIGITS
+            count = int(count_text) if is_count else -1
             _start_setting(app_state, query, BulkEditRequest(value=value, count=count, who=who))
     except FindableError as error:
         message = (
@@ -218,7 +220,7 @@ def _start_undo(
         InputError: The number or the name is invalid; nothing was changed.
         RequestRefusedError: 409, another edit is running.
     """
-    if not number_text.isdecimal():
+    if not number_text.isdecimal() or len(number_text) > MAX_NUMBER_DIGITS:
         raise InputError(f"{number_text!r} is not the number of an edit; nothing was changed")
     with app_state.open_to_write(task_name) as ws:
         task = ws.settings.task

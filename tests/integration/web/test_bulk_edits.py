@@ -25,11 +25,11 @@ def _page(
 
 
 def _set(
-    page: Page, field: str, count: int, *, params: dict[str, str] | None = None, **form: Any
+    page: Page, field: str, row_count: int, *, params: dict[str, str] | None = None, **form: Any
 ) -> str:
     """Submit the form for rows, by default all answered ones; return the page after its end."""
     params = params or {**TASK, "state": "answered", "field": field}
-    data = {"count": str(count), "who": "Bea", **form}
+    data = {"count": str(row_count), "who": "Bea", **form}
     reply = page.post("/set", params=params, data=data)
     if reply.status_code != 303:
         return _words(reply.text)
@@ -57,6 +57,10 @@ def test_a_field_is_set_and_undone(page: Page) -> None:
 
     assert "undone in 1, 0 unchanged, 0 refused" in _set(page, "tone", 2, undo="1")
     assert list_ids(page, where="tone = 'mixed'") == ["2"]
+
+    too_long = "1" * 5_000
+    assert "is not the number of an edit" in _set(page, "tone", 2, undo=too_long)
+    assert "2 rows" in _set(page, "tone", 2, value="mixed", count=too_long)
 
 
 @pytest.mark.sampled(0)
