@@ -235,10 +235,10 @@ def _parse_month(text: str) -> int:
 
 
 def is_date(node: SchemaNode) -> bool:
-    """Return whether a value is a text for a date.
+    """Return whether a schema asks for a date, as a text.
 
-    It is if the schema's format is a date. Otherwise its name or description must ask for a date,
-    and its bounds must allow a text of ten characters, such as 2024-05-01.
+    It does if it is a text with the format of a date. A text of another format must ask for a date
+    by its name or description, and its bounds must allow ten characters, such as 2024-05-01.
     """
     if node.kind != "STRING":
         return False
