@@ -54,7 +54,10 @@ def status(
 
 
 def read_next_command(ws: WorkspaceSession) -> CommandHint | None:
-    """Return the next command for the user; None with `--json`, because only people read it."""
+    """Return the next command for the user; None if there is none, or with `--json`.
+
+    Only people read it.
+    """
     if should_print_json():
         return None
     return task_status.read_status(ws).next_command

@@ -302,7 +302,8 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     def is_embedding_free(self, typed_queries: Sequence[str]) -> bool:
         """Return whether no service must embed these queries.
 
-        This is the case if all their vectors are cached, or if this search has no cache.
+        This is the case if all their vectors are cached, or if this search has no cache, as with
+        the local engine.
         """
         if self._cache is None:
             return True
