@@ -75,6 +75,8 @@ class Decision:
 def parse_decision(message: Mapping[str, Any]) -> Decision:
     """Return the checked request of a CreateDecisionRequest message.
 
+    An image in the input becomes words for its colours and orientation.
+
     Raises:
         ApiError: 400 with the path of the fault.
     """

@@ -38,7 +38,7 @@ def embed_requests(requests: Sequence[Mapping[str, Any]], model: Model) -> list[
     A cut vector is not normalized again.
 
     Raises:
-        ApiError: 400, as `get_embedding_text` raises it.
+        ApiError: 400, if a text is blank or a requested width is not in 1 to `WIDTH`.
     """
     rows = encode([get_embedding_text(request) for request in requests], encoder=model.encoder)
 

@@ -66,7 +66,7 @@ def count_tokens(request: Mapping[str, Any], model: Model) -> int:
 
 
 def check_request(request: Mapping[str, Any]) -> SchemaNode:
-    """Return the value that a request asks for.
+    """Check a request, and return the node of its response schema.
 
     Raises:
         ApiError: 400, if the request has no contents or a schema that cannot be served.

@@ -119,7 +119,8 @@ def serve(
         server_options: Other arguments of `Server`.
 
     Raises:
-        OSError, RuntimeError: As `Server` raises them.
+        OSError: The folder cannot be written.
+        RuntimeError: Another version of the engine wrote the files in the folder.
     """
     stop_signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)

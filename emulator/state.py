@@ -289,7 +289,8 @@ class EngineState:
         """Delete a file and its bytes; a batch that was made from it keeps its own copy.
 
         Raises:
-            ApiError: As `get_file` raises it.
+            ApiError: 400, if the id is too long. 403, if there is no such file, or it is expired or
+                not completely uploaded.
         """
         self._remove_file(self.get_file(file_id)["id"])
 

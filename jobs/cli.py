@@ -24,7 +24,10 @@ class CommandGroup(click.Group):
     """The group of all commands, which are read from the table of commands."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the program; click ends the process with an exit code."""
+        """Run the program; click ends the process with an exit code.
+
+        Sets OPENBLAS_NUM_THREADS=1 in the environment, unless the variable is set.
+        """
         # Otherwise numpy starts a thread for each core, and all of them wait actively.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         return super().__call__(*args, **{"prog_name": "findable", **kwargs})

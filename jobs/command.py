@@ -336,7 +336,10 @@ def has_yes_option() -> bool:
 
 
 def ask_unless_yes(question: str) -> bool:
-    """Return true if `--yes` was given; otherwise ask a person, as `ask_person` does."""
+    """Return true if `--yes` was given, or if a person says yes; false if nobody can be asked.
+
+    The answer no does not return: it ends the command (see `ask_person`).
+    """
     if has_yes_option():
         click.get_current_context().meta[CONFIRMED_KEY] = True
         return True

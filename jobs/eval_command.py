@@ -116,9 +116,12 @@ def _choose_next_command(
 ) -> CommandHint | None:
     """Return the command after `eval`: `try`, `web`, or None if nothing is missing.
 
-    It is `try` if the task's present version has no answers to some labelled rows; the command asks
-    at most MAX_TRIED_ROWS labelled rows. For a report of two versions, `try` compares the draft in
-    place of the present version with the other version. It is `web` if more labels are needed.
+    - `try`, if the version that the task asks now has no answers to some labelled rows. It asks at
+      most MAX_TRIED_ROWS labelled rows. If the report has two versions, and one of them is this
+      version, `try` asks again for it and compares the answers with those of the other.
+    - `try` with the newest version of the report as side A and this version as side B, if this
+      version has no answers at all.
+    - `web`, if more labels are needed.
 
     Args:
         draft_rows: Labelled rows on which a new version without answers can be compared with the
@@ -158,7 +161,7 @@ def _format_report(
 ) -> Output:
     """Return the output of `eval` about labels: a line per version, then a table of fields.
 
-    A line after those of the versions says which is not the version that the task asks now.
+    A line after those of the versions says if A or B is not the version that the task asks now.
 
     If two versions are compared, a verdict for each field follows the table. Then a line says how
     many labelled rows the present version has no answer to, and another line how many labels are
@@ -257,10 +260,10 @@ def _iterate_other_version_lines(report: AccuracyReport, present_label: str) -> 
 
 
 def _iterate_correction_lines(report: AccuracyReport) -> Iterator[str]:
-    """Yield lines about labels that exist because a person corrected a value of that version.
+    """Yield for each version and field how many labels replaced a wrong value of the version.
 
-    Each version and field with such labels has a line with their number. Then a last line warns
-    that these labels make the version look worse than it is on random rows.
+    If there are such labels, a last line warns that they make the version look worse than it is on
+    random rows. Nothing is yielded if there are none.
     """
     for side, version in zip("AB", report.versions, strict=False):
         for comparison in report.fields:

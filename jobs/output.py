@@ -243,7 +243,8 @@ def print_all(output: Output) -> None:
 def _format_cell(value: object) -> str:
     """Return the text of a cell: a time to the minute, an integer with commas, None as a hyphen.
 
-    In any other value, see `format_value`, blanks replace control characters and line ends.
+    Any other value is formatted by `format_value`. In it, blanks replace control characters and
+    line ends.
     """
     if value is None:
         return "-"

@@ -54,7 +54,10 @@ def status(
 
 
 def read_next_command(ws: WorkspaceSession) -> CommandHint | None:
-    """Return the next command for the user; None with `--json`, because only people read it."""
+    """Return the next command for the user; None if there is none, or with `--json`.
+
+    Only people read it.
+    """
     if should_print_json():
         return None
     return task_status.read_status(ws).next_command
@@ -236,7 +239,11 @@ def _pilot_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _decided_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the lines with the rows whose closed fields are decided, but not the other fields."""
+    """Return the lines about rows with answers to their closed fields, but not to other fields.
+
+    They are (name, text). Open rows have a line, and claimed rows (already in a request) another. A
+    line without rows is left out, so there may be no line.
+    """
     lines = list[tuple[str, str]]()
     partly_answered = document.get("partly_answered", 0)
     if partly_answered:
@@ -258,7 +265,7 @@ def _stale_lines(stale: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def _doubtful_lines(doubtful: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return a line with the number of doubtful rows among the rows with confidences.
+    """Return a line (name, text) with the number of doubtful rows among those with confidences.
 
     It also has the command that lists them. There is no line if `doubtful` is None, because no row
     has a confidence.

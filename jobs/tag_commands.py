@@ -254,7 +254,8 @@ def _warn_of_unanswered_rows(
     """Print warnings about a live run's failed rows, and rows that wait for budget or API.
 
     Only the first failed rows, which the live report names, have a warning, each with its reason.
-    Nothing is printed if there are no such rows.
+    Another warning names models that answered a live run but were not asked. Nothing is printed if
+    there are neither such rows nor such models.
     """
     if report.live is not None:
         if report.live.other_models:

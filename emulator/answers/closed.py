@@ -39,7 +39,8 @@ def weigh_statement(instructions: str, text: str) -> float:
     """Return the probability, 0 to 1, that the answer to a yes/no question is yes.
 
     It grows with the similarity of the question's subject to the text. The subject is the tagged
-    sections of the instructions, else their texts in quotation marks, else all of them.
+    sections of the instructions, else their texts in quotation marks, else the instructions without
+    question words.
 
     A text denies the subject if it is similar enough for a yes, its most similar sentence has a
     negation, and the subject has none. Then the result is 1 minus the probability. The result for a

@@ -193,9 +193,9 @@ def _iter_runs(readable_text: str) -> Iterator[list[re.Match[str]]]:
 def _trim_run(run: Sequence[re.Match[str]]) -> Sequence[re.Match[str]]:
     """Return a run of words without the words at its ends that say little.
 
-    Words of the kind "front" are removed from the start. At the end, `_is_trimmed_end` decides. If
-    more than `_MAX_PHRASE_WORDS` words remain, the result is the last `_CUT_PHRASE_WORDS` of them,
-    from which no more words are removed. The returned run can be empty.
+    Vague words (the kind "front") are removed from the start. Adjectives, vague words and, from
+    long runs, words of the kind "tail" are removed from the end. If more than `_MAX_PHRASE_WORDS`
+    words remain, the result is the last `_CUT_PHRASE_WORDS` of them. The result can be empty.
     """
     start = 0
     end = len(run)
@@ -210,7 +210,9 @@ def _trim_run(run: Sequence[re.Match[str]]) -> Sequence[re.Match[str]]:
 
 
 def _weigh_phrase(phrase: _Phrase, *, sentence_number: int) -> float:
-    """Return the weight of a phrase by its frequency, position, length, type and acronym.
+    """Return the weight of a phrase: higher if it is frequent, early or has an acronym.
+
+    The number of its words decides, too. A phrase without a type is lighter.
 
     Args:
         sentence_number: Sentence of the first occurrence, counted from 1.

@@ -85,7 +85,7 @@ _NUMBER_CONTEXT_CHARS = 24
 
 
 def is_tag(node: SchemaNode) -> bool:
-    """Return whether a value is any text that is neither a quotation nor a date."""
+    """Return whether a schema allows any text, and asks for neither a quotation nor a date."""
     is_free_text = node.kind == "STRING" and not node.choices and not node.format
     return is_free_text and not (_QUOTE_HINT.search(node.label) or _DATE_HINT.search(node.name))
 
@@ -185,7 +185,10 @@ def find_boolean(node: SchemaNode, sentences: Sequence[str]) -> list[bool]:
 
 @functools.lru_cache(maxsize=1 << 12)
 def measure_likeness(words: str, text: str) -> float:
-    """Return how similar a text is to each of some words, about 0 to 1; 0 if either is blank."""
+    """Return how similar a text is to some words, about 0 to 1; 0 if either is blank.
+
+    It is the mean over the words of the similarity to the most similar word of the text.
+    """
     word_meanings = _get_meanings(words)
     text_meanings = _get_meanings(text)
     if word_meanings is None or text_meanings is None:
@@ -235,10 +238,10 @@ def _parse_month(text: str) -> int:
 
 
 def is_date(node: SchemaNode) -> bool:
-    """Return whether a value is a text for a date.
+    """Return whether a schema asks for a date, as a text.
 
-    It is if the schema's format is a date. Otherwise its name or description must ask for a date,
-    and its bounds must allow a text of ten characters, such as 2024-05-01.
+    It does if it is a text with the format of a date. A text of another format must ask for a date
+    by its name or description, and its bounds must allow ten characters, such as 2024-05-01.
     """
     if node.kind != "STRING":
         return False
@@ -253,7 +256,10 @@ def is_date(node: SchemaNode) -> bool:
 
 
 def is_quote(node: SchemaNode) -> bool:
-    """Return whether name or description ask for a quotation from the text."""
+    """Return whether a schema asks for a quotation from the text, by its name or description.
+
+    A schema with choices, or for a date or a number, does not.
+    """
     is_free_text = node.kind == "STRING" and not node.choices and not is_date(node)
     return is_free_text and _QUOTE_HINT.search(node.label) is not None
 

@@ -506,7 +506,7 @@ def validate_answer(
     read: "Callable[[Any], BaseModel]",
     answer: Any,
 ) -> "tuple[BaseModel | None, str]":
-    """Return the answer that `read` validates and "", or None and its first fault.
+    """Return (validated answer, ""), or (None, first fault) if `read` refuses the answer.
 
     The fault is the path of a field and pydantic's message. Other errors of `read` are raised.
 

@@ -61,10 +61,9 @@ class _Word(NamedTuple):
 def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
     """Return in what a quotation and text[start:end] differ: a negation, a number or a name.
 
-    A slice that begins or ends inside a word is extended to the whole word. The quotation may have
-    words before its first word that is also in the slice. If the slice has fewer words before that
-    word, up to two words of the text before the slice are compared, too; in the same way up to two
-    words after the slice.
+    A slice that begins or ends inside a word is extended to the whole word. If the quotation has
+    more words than the slice before the first word that both have, up to two words of the text
+    before the slice are compared, too. The same applies after the last word that both have.
 
     Returns:
         NEGATION if they differ in a negation, else NUMBER, else NAME; "" if they differ in none of

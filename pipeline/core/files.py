@@ -77,7 +77,7 @@ class SealedWriter:
             self.write(block)
 
     def seal(self) -> SealedFile:
-        """Rename the file to its target; it is durable when this returns.
+        """Close the file and rename it to its target; it is durable when this returns.
 
         An older file at the target is replaced. Returns the path, the SHA-256 in hex and the size
         in bytes.

@@ -312,7 +312,7 @@ class SearchableText:
         *,
         must_be_whole: bool,
     ) -> Location | None:
-        """Return the location of the span that is a given occurrence, or None if there is no span.
+        """Return the location of the span at index `occurrence`, or None if no span counts.
 
         Spans of whole words are preferred: other spans are counted only if there is no such span,
         and not at all if `must_be_whole` is set.

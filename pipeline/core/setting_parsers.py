@@ -88,7 +88,7 @@ def _parse_amount(
 
 
 def parse_count(text: str) -> int:
-    """Return a whole number such as 1000, 1,000, 1_000 or 1k."""
+    """Return a whole number such as 1000, 1,000, 1_000 or 1k; raise ValueError for others."""
     return int(
         _parse_amount(
             text,
@@ -100,7 +100,7 @@ def parse_count(text: str) -> int:
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes of a size such as 200MB, 1.5 GiB or 1000000."""
+    """Return the bytes of a size such as 200MB, 1.5 GiB or 1000000; raise ValueError for others."""
     return int(
         _parse_amount(text, _SIZES, "a size, such as 200MB or 1000000", must_be_integer=True),
     )
@@ -121,7 +121,7 @@ def parse_duration(text: str, *, unit: float = 1) -> float:
 
 
 def parse_money(text: str) -> float:
-    """Return an amount of USD such as 5, $5, 5 USD or $1,000.50."""
+    """Return an amount of USD such as 5, $5, 5 USD or $1,000.50; raise ValueError for others."""
     return float(
         _parse_amount(
             _MONEY.sub("", text, count=1),
@@ -209,7 +209,10 @@ parse_share = _make_number_parser(float, minimum=0, maximum=1, expectation="a nu
 
 
 def _make_pattern_parser(pattern: str, expectation: str) -> Callable[[str], str]:
-    """Return a parser that refuses texts that do not match with a ValueError."""
+    """Return a parser that returns a text unchanged if the whole text matches a pattern.
+
+    It raises ValueError, "must be " and `expectation`, for any other text.
+    """
 
     def parse(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -237,7 +240,7 @@ parse_task_reference = _make_pattern_parser(
 
 
 def parse_labels(text: str) -> tuple[str, ...]:
-    """Return the labels of a list with commas; raise ValueError if there is none."""
+    """Return the labels of a list with commas; raise ValueError if one is invalid, or for none."""
     labels = tuple(map(parse_label, split_names(text)))
     if not labels:
         raise ValueError("must be names separated by commas")
@@ -251,7 +254,11 @@ def parse_confirmed_values(text: str) -> tuple[str, ...]:
 
 
 def parse_preference(text: str) -> tuple[str, ...]:
-    """Return the labels of a list with commas; `none` means no label."""
+    """Return the labels of a list with commas; `none` means no label.
+
+    Raises:
+        ValueError: A label is invalid, or the list is empty.
+    """
     if text.strip().lower() == "none":
         return ()
     return parse_labels(text)

@@ -242,6 +242,8 @@ def _parse_terms(text: str, label: str) -> list[Term]:
 def _parse_line(row: Mapping[str | None, Any], line: int, label: str) -> Term | None:
     """Return the term of a line, or None for a line of blanks.
 
+    The aliases in a cell are separated by a bar or a semicolon.
+
     Raises:
         InputError: The line has more cells than the header, or no term.
     """

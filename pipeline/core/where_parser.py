@@ -147,7 +147,11 @@ class _Parser:
         self._depth = 0
 
     def parse(self) -> Expression:
-        """Parse the whole text."""
+        """Return the expression of the whole text.
+
+        Raises:
+            InputError: The syntax is wrong.
+        """
         expression = self._parse_junction("or")
         if self._next.kind != _END:
             raise self._expected("AND, OR or the end")

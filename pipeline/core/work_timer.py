@@ -22,7 +22,7 @@ class WorkTimer:
 
     @property
     def seconds(self) -> float:
-        """Return the time that the work has taken."""
+        """Return the time that the work has taken until now; see the class for work in a thread."""
         passed_s = time.monotonic() - self._started_s
         if not self._is_in_thread:
             return passed_s

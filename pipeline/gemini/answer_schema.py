@@ -488,6 +488,12 @@ def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> An
 def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
     """Convert the items of a list or the members of an object; return other values unchanged.
 
+    Args:
+        value: A JSON value.
+        node: The node of the JSON schema that describes the value.
+        is_reply: Convert from the form of a reply to the declared form. If False, it is the other
+            way round.
+
     Raises:
         ValueError: A value of a reply cannot be converted, see `_convert_value`.
     """

@@ -304,6 +304,9 @@ def find_error_code(document: Any) -> int | None:
 def _build_bad_request_error(message: str, quoted_text: str, *, status: str) -> RefusedError:
     """Return the error for a 400 that does not concern the key.
 
+    It is a SchemaRefusedError if the schema is too large, an UploadTypeRefusedError if the type of
+    an uploaded file is refused, and otherwise a RefusedError.
+
     Args:
         message: The complete message of the error.
         quoted_text: Google's own text, which may name the thinking level or the schema.

@@ -270,8 +270,9 @@ def read_closed_fields(answer_model: "type[BaseModel]") -> Mapping[str, ClosedFi
 
 
 def _read_field(name: str, member: str, node: Mapping[str, Any]) -> ClosedField | None:
-    """Return the closed field that a node of the JSON schema describes; None for any other.
+    """Return the closed field that a node of the JSON schema describes; None for any other field.
 
+    A closed field has a limited set of values, such as choices, that a decision model can weigh.
     Its question is the description of the field, or else its name.
 
     Args:

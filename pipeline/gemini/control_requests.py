@@ -57,7 +57,10 @@ def make_control_requests(settings: RequestSettings) -> tuple[ControlRequest, ..
 
 
 def _make_control_request(key: str, settings: RequestSettings) -> ControlRequest:
-    """Return a control request with a new nonce; the schema allows no other answer."""
+    """Return a request whose only valid answer is a new random text, the nonce.
+
+    The reply to it shows whether the service gives each request its own reply.
+    """
     nonce = secrets.token_hex(NONCE_BYTES)
     schema = {
         "type": "OBJECT",
@@ -73,8 +76,9 @@ def _make_control_request(key: str, settings: RequestSettings) -> ControlRequest
 def read_nonces(request_path: Path) -> dict[str, str]:
     """Return the nonce of each control request of a request file, by key.
 
-    Only the second and the last line are read. A line that is no control request is left out, and a
-    file that cannot be read has none.
+    A control request asks for a random text, the nonce, to show that replies are not mixed up. Only
+    the second and the last line are read. A line that is no control request is left out, and a file
+    that cannot be read has none.
     """
     nonces = {}
     try:
@@ -123,8 +127,9 @@ def find_misplaced_nonce(
 ) -> str:
     """Return in words which reply has the key of another request; "" if none was found.
 
-    Looks for control requests with the reply to another request, then reads the whole result for a
-    row that got the reply to a control request.
+    A control request asks for a random text, its nonce, which is in no other request. Looks for
+    control requests with the reply to another request, then reads the whole result for a row that
+    got the reply to a control request.
 
     Args:
         nonces: The nonces of the control requests, by key.

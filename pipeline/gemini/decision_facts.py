@@ -114,9 +114,10 @@ def _ask(
 
 
 def _describe_shared_input(reply: ParsedReply, single_reply: ParsedReply) -> str:
-    """Return "met" or "not met": an input is billed once for four questions.
+    """Return a text that says whether an input is billed once for four questions.
 
-    The text also has both numbers of prompt tokens. Without these numbers it is "not met".
+    It begins with "met" or "not met", and has both numbers of prompt tokens. If a reply has no
+    number, it begins with "not met".
 
     Args:
         reply: The reply to four questions about the input.
@@ -132,7 +133,10 @@ def _describe_shared_input(reply: ParsedReply, single_reply: ParsedReply) -> str
 
 
 def _measure_wrong_question(client: Client, model_name: str, input_text: str) -> str:
-    """Ask a wrong question, with a single option; return in words the answered ids or the error."""
+    """Ask a right and a wrong question; return in words which were answered, or the error.
+
+    The wrong question has a single option. Gemini may charge for the call.
+    """
     wrong_question = {"type": "choice", "instructions": "?", "criteria": {"only": ""}}
     extra_questions = {"wrong": wrong_question}
     try:

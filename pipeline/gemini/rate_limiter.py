@@ -139,7 +139,7 @@ class RateLimiter:
         - The delay after a refusal (see `note_refusal`).
         - The requests of the day.
 
-        Calls that left the minute are forgotten. This call is not counted; `start` counts it.
+        Calls that left the minute are forgotten. This call is not counted: `count_start` does that.
 
         Args:
             tokens: Estimated prompt tokens of the call.

@@ -65,8 +65,8 @@ def _unquote(quoted_text: bytes) -> str | None:
 class ResultFile(AbstractContextManager["ResultFile"]):
     """The lines of a result file, by key.
 
-    After all lookups, `line_count` is the number of lines of requested keys, plus `unknown_count`,
-    plus `unreadable_count`. The file stays open until the end of the `with` block.
+    After all lookups, each line that is not blank has a requested key, or is counted in
+    `unknown_count` or `unreadable_count`. The file stays open until the end of the `with` block.
     """
 
     def __init__(self, path: Path) -> None:

@@ -80,10 +80,11 @@ def write_inline_results(path: Path, entries: Sequence[Any]) -> None:
 
 
 def describe_body(path: Path) -> str:
-    """Describe a downloaded file without a result in words, without texts of rows or answers.
+    """Return in words what a downloaded file contains instead of a result.
 
-    The file is empty, a page of HTML, an error of the API, or bytes without a key of this batch.
-    Only the start of the file is read.
+    The words have no text of a row or an answer. They say that the file is empty, a page of HTML,
+    an error of the API, or a number of bytes without a key of this batch. Only the start of the
+    file is read.
     """
     head = _read_head(path)
     if not head:

@@ -252,7 +252,7 @@ class Transport:
             ) from None
 
     def build_refusal(self, code: int, document: Any, *, action: str) -> RemoteError:
-        """Return our error for an HTTP code and a body, without the key; see `build_refusal`."""
+        """Return our error for an HTTP code and a body, without the key; see `api_errors`."""
         return build_refusal(
             code,
             document,

@@ -80,7 +80,7 @@ def calculate_cost(model: Model, usage: Usage, service_tier: str, *, day: date) 
 
 
 def describe_cost(model: Model, cost: float, *, usage_tier: str) -> str:
-    """Describe an estimated cost, with the monthly spending cap if the cost exceeds it.
+    """Return an estimated cost in words, with the monthly spending cap if the cost exceeds it.
 
     Args:
         model: The model; without a known price the text says that the cost is unknown.

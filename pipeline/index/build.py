@@ -413,8 +413,9 @@ class _IndexBuilder:
     def _make_ranking(self) -> Ranking:
         """Return the task's ranking with the share of words of this build.
 
-        If a share was chosen, it is that share. If not, it is the task's own share if the local
-        engine embeds, and GEMINI_WORD_SHARE if Gemini embeds.
+        The share is the weight of the word score in a score by words and vectors. If a share was
+        chosen, it is that share. If not, it is the task's own share if the local engine embeds, and
+        GEMINI_WORD_SHARE if Gemini embeds.
         """
         ranking = self._ws.indexed_task.ranking
         if self._share is not None:

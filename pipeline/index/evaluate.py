@@ -267,6 +267,8 @@ def _warn_about_unknown_names(
 def read_share_queries(data: Path, indexed_task: IndexedTask) -> JudgedQueries:
     """Return the judged queries of an indexed task, for choosing the best share of words.
 
+    The share of words is the weight of the word score in a score by words and vectors.
+
     Raises:
         InputError: A file is missing or invalid, or fewer than MIN_JUDGED_QUERIES queries are
             judged.
@@ -297,8 +299,9 @@ def save_best_share(
 ) -> None:
     """Find the share of words that is best on judged queries; write it to a staged manifest.
 
-    Tries each of WORD_SHARES, and prints the best. Embeds the queries with the build's model and
-    caches their vectors, for which a service may charge.
+    The share of words is the weight of the word score in a score by words and vectors. Tries each
+    of WORD_SHARES, and prints the best. Embeds the queries with the build's model and caches their
+    vectors, for which a service may charge.
     """
     with Index(staged.directory, staged.manifest) as index:
         search = _search_build(ws, index)

@@ -45,7 +45,7 @@ class JudgedQueries(NamedTuple):
 
 
 def read_judged_queries(queries_path: Path, qrels_path: Path) -> JudgedQueries:
-    """Read queries and judgements, without queries that have no entry with a grade above 0.
+    """Read queries and judgements; a query is left out if none of its grades is above 0.
 
     Raises:
         InputError: A file is unreadable or invalid, or no query is left.

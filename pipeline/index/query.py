@@ -255,8 +255,9 @@ def build_measured_queries(
 ) -> Iterator[SearchQuery]:
     """Yield a query for each typed query; each page of MAX_EMBED_TEXTS is embedded together.
 
-    Hits of these queries get no reasons. Unlike in `build_typed_query`, a query without terms has
-    no hits by words.
+    Embedding may cost money. If entries are ranked by words only, nothing is embedded, and the
+    queries have no vectors. Hits of these queries get no reasons. Unlike in `build_typed_query`, a
+    query without terms is no error, and has no hits by words.
 
     Args:
         ws: The workspace, whose backend embeds.

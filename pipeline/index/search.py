@@ -132,8 +132,9 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         query is embedded, which a service may charge, unless entries are ranked by words only.
 
         Returns:
-            The hits, the number of stale entries, the ignored phrases, and the number of rows that
-            contain a term of the query but are not in the index, because they have no answer.
+            The hits, the number of stale entries (missing in the build, outdated or deleted since),
+            the ignored phrases, and the number of rows that contain a term of the query but are not
+            in the index, because they have no answer.
 
         Raises:
             InputError: The query or a filter is invalid, or the entries are ranked by words and the
@@ -301,7 +302,8 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     def is_embedding_free(self, typed_queries: Sequence[str]) -> bool:
         """Return whether no service must embed these queries.
 
-        This is the case if all their vectors are cached, or if this search has no cache.
+        This is the case if all their vectors are cached, or if this search has no cache, as with
+        the local engine.
         """
         if self._cache is None:
             return True

@@ -91,7 +91,7 @@ def read_partial_answers(
         version: The version that decided, `task@n/model`.
         fingerprint: The declaration that was asked.
         asked_at: When the other fields were asked. With this time, partial answers of all decision
-            models may be returned: of several for an input, one that was given by this time is
+            models may be returned. Of several for an input, one that was given by this time is
             preferred, then one of `version`, then the newest. None returns only partial answers of
             `version`.
     """
