@@ -335,6 +335,7 @@ class _IndexBuilder:
                     self._embedded_count += embedder.embed_blocks(
                         entries(tx), bar=bar, is_waiting=True
                     )
+        embedder.add_refusals_of_others()
 
     def _build_and_promote(
         self,

@@ -175,16 +175,19 @@ class VectorCache:
 
         Returns the number of deleted marks.
         """
+        return self.delete(self.find_refused_keys())
+
+    def find_refused_keys(self) -> list[bytes]:
+        """Return the keys of all texts that this model refused."""
         is_refused = (self.table.c.model == self.model) & (func.length(self.vector) == 0)
         with self.open_snapshot() as tx:
-            refused_keys = self._select_where(tx, is_refused)
-        return self.delete(refused_keys)
+            return self._select_where(tx, is_refused)
 
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of keys in their order, float32 (len(keys), dim).
 
-        A vector with a wrong checksum is deleted, so that it can be embedded again, and then
-        raises.
+        A vector with a wrong checksum, and the mark of a refused text, is deleted, so that the text
+        can be embedded again, and then raises.
 
         Raises:
             InconsistentError: A vector is missing or was damaged.
@@ -194,7 +197,9 @@ class VectorCache:
             stored = {key: (raw, checksum) for key, raw, checksum in records}
 
         intact = {
-            key: raw for key, (raw, checksum) in stored.items() if _checksum(key, raw) == checksum
+            key: raw
+            for key, (raw, checksum) in stored.items()
+            if raw and _checksum(key, raw) == checksum
         }
         damaged_keys = list(stored.keys() - intact.keys())
         if damaged_keys:

@@ -278,6 +278,12 @@ class Embedder:
             )
         return embedded_count
 
+    def add_refusals_of_others(self) -> None:
+        """Add the texts that the API refused to other processes to `refusal_reasons`."""
+        refused_keys = self.cache.find_refused_keys()
+        reasons = dict.fromkeys(refused_keys, "the embedding model refused the text")
+        self.refusal_reasons = reasons | self.refusal_reasons
+
     def _run_calls(self, calls: Sequence[EmbeddingCall]) -> Iterator[CallResult]:
         """Run calls in parallel and yield their vectors, or the reason for each refused text.
 

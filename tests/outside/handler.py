@@ -58,6 +58,7 @@ MIN_GZIP_BYTES = 300
 # SO_LINGER: closing a connection resets it.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # The limit of an embedding call in the error message of the API.
+MAX_GATE_WAIT_S = 60.0
 MAX_EMBED_BODY_BYTES = 4_194_304
 
 
@@ -445,6 +446,8 @@ class Handler(BaseHTTPRequestHandler):
             limit = f"{MAX_EMBED_BODY_BYTES} bytes"
             raise BadRequestError(f"Request payload size exceeds the limit: {limit}.")
 
+        if self._server.embedding_gate is not None:
+            self._server.embedding_gate.wait(MAX_GATE_WAIT_S)
         requests = self._document().get("requests", [])
         for request in requests:
             check(request, "Embed")
