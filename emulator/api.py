@@ -399,7 +399,7 @@ class Api:
         declared_size = headers.get("x-goog-upload-header-content-length", "")
         session_id = self._state.start_upload(
             request.parse_body("StartUpload").get("file", {}),
-            size=int(declared_size) if declared_size.isdigit() else None,
+            size=int(declared_size) if declared_size.isdecimal() else None,
             mime_type=headers.get("x-goog-upload-header-content-type", "")
             or "application/octet-stream",
         )

@@ -6,6 +6,7 @@
 """
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -275,7 +276,7 @@ def _parse_scalar(scalar_type: str, value: Any, *, path: str) -> object:
         FieldError: The value does not fit the type.
     """
     is_integer = scalar_type == "integer"
-    if is_integer and isinstance(value, str) and value.lstrip("-").isdigit():
+    if is_integer and isinstance(value, str) and re.fullmatch("-?[0-9]{1,19}", value):
         return int(value)
 
     if scalar_type == "string":

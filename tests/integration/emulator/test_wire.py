@@ -75,6 +75,8 @@ def test_each_request_gets_a_vector_of_its_width(caller: Caller) -> None:
 
     for invalid_body in (
         bodies[2] | {"outputDimensionality": 769},
+        bodies[2] | {"outputDimensionality": "²"},
+        bodies[2] | {"outputDimensionality": "--5"},
         {"content": {"parts": [{"text": " "}]}},
     ):
         assert caller.expect_refusal(single_path, invalid_body)["code"] == 400
