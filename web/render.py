@@ -124,7 +124,7 @@ def render_page(
     task = ws.settings.task
     frame = {
         "task": task,
-        "words": ws.task.labels,
+        "task_labels": ws.task.labels,
         "workspace": str(ws.data),
         "backend": ws.backend,
         "section": section,
