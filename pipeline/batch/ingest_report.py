@@ -123,7 +123,7 @@ def summarize_batch(
     row_ids = [*failures.example_ids(), *unapplied_ids, *outdated_ids]
     names = task.rows.table(tx).read_names(tx, row_ids)
     # Several rows can have the same name, so the rows are told apart by their ids.
-    rejected_ids = set(unapplied_ids).difference(outdated_ids)
+    outdated_id_set = set(outdated_ids)
 
     anomalies = []
     for kind, column, description in UNMATCHED_LINE_KINDS:
@@ -138,7 +138,9 @@ def summarize_batch(
         batch,
         anomalies,
         unapplied=[names.get(row_id, row_id) for row_id in unapplied_ids],
-        rejected=[names.get(row_id, row_id) for row_id in unapplied_ids if row_id in rejected_ids],
+        rejected=[
+            names.get(row_id, row_id) for row_id in unapplied_ids if row_id not in outdated_id_set
+        ],
         outdated=[names.get(row_id, row_id) for row_id in outdated_ids],
         other_versions=other_versions,
         copied_rows=claims.count_copied(
