@@ -421,11 +421,10 @@ def _iterate_ingest_warnings(summary: IngestSummary, labels: TaskLabels) -> Iter
     At most MAX_OUTDATED_ROWS_SHOWN changed rows are named.
     """
     batch = summary.batch
-    outdated_names = set(summary.outdated)
-    removed_names = [name for name in summary.unapplied if name not in outdated_names]
-    if removed_names:
+    if summary.rejected:
+        rejected_count = plural(len(summary.rejected), "answer")
         yield (
-            f"{plural(len(removed_names), 'answer')} not applied ({join_first(removed_names)}): "
+            f"{rejected_count} not applied ({join_first(summary.rejected)}): "
             f"the {labels.singular} was removed, answered meanwhile or parked; "
             f"`{labels.command('parked')}` lists reasons"
         )

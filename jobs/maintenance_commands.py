@@ -258,14 +258,14 @@ def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) ->
     For PostgreSQL it prints the commands to type instead.
     """
     report = workspace_backup.back_up_workspace(ws, to)
-    if report.typed:
+    if report.server_commands:
         introduction = (
             "The database is on a server, so its own programs copy it. Type these commands:"
         )
-        return CommandReport(asdict(report), [introduction, *report.typed])
+        return CommandReport(report.document, [introduction, *report.server_commands])
 
     files = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}"
-    return CommandReport(asdict(report), f"{files}; all hashes checked")
+    return CommandReport(report.document, f"{files}; all hashes checked")
 
 
 def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from pipeline.core.rounding import round_up_step
-from web.render import format_usd
+from pipeline.core.text import format_usd
 
 PLOT_HEIGHT = 140
 # Space above the highest tick for its label.

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.core.quotes import format_likeness, is_quotation
-from pipeline.core.text import format_probability, join_first
+from pipeline.core.text import format_probability, format_usd, join_first
 from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
@@ -38,8 +38,6 @@ MAX_NAMED_ROWS = 10
 HUE_COUNT = 6
 # Hex digits of a hash in the id of an element.
 SHORT_HASH_DIGITS = 12
-# Smaller amounts are printed with more decimals.
-CENT_USD = 0.01
 _WEB_ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 # The incomplete last word of a text that was cut.
 _PARTIAL_WORD = re.compile(r"\s+\S{0,20}$")
@@ -126,7 +124,7 @@ def render_page(
     task = ws.settings.task
     frame = {
         "task": task,
-        "words": ws.task.labels,
+        "task_labels": ws.task.labels,
         "workspace": str(ws.data),
         "backend": ws.backend,
         "section": section,
@@ -214,20 +212,6 @@ def summarize_value(value: Any) -> str:
             return str(value["quote"])
         return " ".join(map(summarize_value, value.values()))
     return to_text(value) or "nothing"
-
-
-def format_usd(amount: float) -> str:
-    """Return an amount in USD, such as "$1.50".
-
-    It has 2 decimals, also if it is 0. Another amount below 0.01 has 4, and below 0.0001 it has 6.
-    """
-    if amount >= CENT_USD or not amount:
-        decimals = 2
-    elif amount >= CENT_USD / 100:
-        decimals = 4
-    else:
-        decimals = 6
-    return f"${amount:,.{decimals}f}"
 
 
 def version_label(version: str) -> str:

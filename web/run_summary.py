@@ -165,6 +165,7 @@ def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[st
     - `reasons`: the errors of all batches, the most frequent first.
     - `is_over`: whether the run has ended.
     - `unapplied`: names of rows whose answers were not written to the row.
+    - `rejected`: those of them whose input did not change.
     - `outdated`: names of rows that changed after they were asked.
     - `other_versions`: models that answered although another model was asked.
     - `left_out_values`: the number of values that were left out of answers.
@@ -181,6 +182,7 @@ def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[st
         "is_over": run.batch.is_finished,
         "reasons": [asdict(anomaly) for anomaly in _merge_anomalies(summaries)],
         "unapplied": _chain(summary.unapplied for summary in summaries),
+        "rejected": _chain(summary.rejected for summary in summaries),
         "outdated": _chain(summary.outdated for summary in summaries),
         "other_versions": sorted(set(_chain(summary.other_versions for summary in summaries))),
         "left_out_values": sum(summary.left_out_values for summary in summaries),

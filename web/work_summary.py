@@ -7,9 +7,9 @@ Its report has the rows that are still open (`left`).
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.core.text import format_usd
 from pipeline.engine.session import PLACEHOLDER_NOTE
 from web.page_texts import to_plain_text
-from web.render import format_usd
 
 STOPPED_SUMMARY = "The answers so far are stored; the other rows are open."
 

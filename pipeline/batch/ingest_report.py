@@ -47,6 +47,8 @@ class IngestSummary:
     anomalies: list[Anomaly] = field(default_factory=list)
     # Names of rows whose answer was not applied.
     unapplied: list[str] = field(default_factory=list)
+    # Those of them whose input did not change: the row was removed, answered meanwhile or parked.
+    rejected: list[str] = field(default_factory=list)
     # Names of rows whose input changed after the request was written.
     outdated: list[str] = field(default_factory=list)
     # Model versions that answered and are not of the model that was asked.
@@ -120,6 +122,8 @@ def summarize_batch(
     )
     row_ids = [*failures.example_ids(), *unapplied_ids, *outdated_ids]
     names = task.rows.table(tx).read_names(tx, row_ids)
+    # Several rows can have the same name, so the rows are told apart by their ids.
+    outdated_id_set = set(outdated_ids)
 
     anomalies = []
     for kind, column, description in UNMATCHED_LINE_KINDS:
@@ -134,6 +138,9 @@ def summarize_batch(
         batch,
         anomalies,
         unapplied=[names.get(row_id, row_id) for row_id in unapplied_ids],
+        rejected=[
+            names.get(row_id, row_id) for row_id in unapplied_ids if row_id not in outdated_id_set
+        ],
         outdated=[names.get(row_id, row_id) for row_id in outdated_ids],
         other_versions=other_versions,
         copied_rows=claims.count_copied(

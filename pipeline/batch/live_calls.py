@@ -305,11 +305,9 @@ class LiveCalls:
         refusals = self._unsettled_refusals
         self._unsettled_refusals = []
         for call, error in refusals:
-            # The words of Gemini follow after the request and the code.
-            _, _, gemini_text = error.message.partition("): ")
             error_document = {
                 "code": error.code or MIN_ERROR_CODE,
-                "message": gemini_text or error.message,
+                "message": error.server_text or error.message,
                 "status": error.status,
             }
             # The line of the refusal counts as the reply to a call.

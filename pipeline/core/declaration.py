@@ -232,11 +232,9 @@ class Declaration(Generic[A_co]):
             f"items= must be a text or a list of rows ({{column: value}}), not {shown_items}",
             "",
         )
-        is_unknown_text = (
-            isinstance(items, str) and not self.is_query and ("\n" in items or ";" in items)
-        )
+        is_file = isinstance(items, str) and not self.is_query
         yield (
-            is_unknown_text,
+            is_file and ("\n" in items or ";" in items),
             "items= is neither a path nor a query; a query begins with SELECT or WITH",
             "",
         )
@@ -255,7 +253,6 @@ class Declaration(Generic[A_co]):
             'cursor= reads only changed rows, but with key="row" a changed row is a new row',
             "name a key column in key=",
         )
-        is_file = isinstance(items, str) and not self.is_query
         for name in ("sheet", "encoding", "header"):
             yield (
                 getattr(self, name) and not is_file,

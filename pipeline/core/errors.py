@@ -89,16 +89,19 @@ class RemoteError(FindableError):
         hint: object = "",
         code: int | None = None,
         status: str = "",
+        server_text: str = "",
         retry_after_s: float | None = None,
     ) -> None:
         """Create the error.
 
         `code` is the HTTP status, None without a reply. `status` is Google's status word.
+        `server_text` is the server's own part of the message, set only by a plain RefusedError.
         `retry_after_s` is the delay that the server requests.
         """
         super().__init__(message, hint=hint)
         self.code = code
         self.status = status
+        self.server_text = server_text
         self.retry_after_s = retry_after_s
 
 

@@ -21,6 +21,8 @@ from typing import Any
 
 # Characters of a result on a console.
 MAX_LINE_CHARS = 110
+# Smaller amounts are printed with more decimals.
+CENT_USD = 0.01
 # Longer texts are cut before cleaning, so that no answer takes long.
 MAX_CLEANED_CHARS = 1_000  # characters
 # Invisible letters and marks (Unicode Default_Ignorable_Code_Point and U+2800), in addition to
@@ -52,11 +54,17 @@ def format_probability(probability: float) -> str:
 
 
 def format_usd(amount: float) -> str:
-    """Return an amount with two digits after the point; below ten cents with four."""
-    has_cents = amount >= 0.1 or amount == 0  # noqa: PLR2004 - ten cents
-    if has_cents:
-        return f"${amount:,.2f}"
-    return f"${amount:.4f}"
+    """Return an amount in USD, such as "$1.50".
+
+    It has 2 decimals, also if it is 0. Another amount below 0.01 has 4, and below 0.0001 it has 6.
+    """
+    if amount >= CENT_USD or not amount:
+        decimals = 2
+    elif amount >= CENT_USD / 100:
+        decimals = 4
+    else:
+        decimals = 6
+    return f"${amount:,.{decimals}f}"
 
 
 def format_object(instance: Any) -> str:

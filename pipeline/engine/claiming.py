@@ -19,7 +19,7 @@ from pipeline.store import claims
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import count_rows, split_into_pages, stream_rows
 from pipeline.store.partial_answers import has_partial_answer, has_partial_answers
-from pipeline.store.schema import asks
+from pipeline.store.schema import row_claims
 
 # Rows with their content that are in memory at once.
 READ_PAGE_ROWS = 500
@@ -50,7 +50,7 @@ def select_claimable(
     """
     query = task.rows.table(tx).select_unanswered_rows(names=names, after=after)
     *_, row_id = query.selected_columns
-    unavailable = _claimed_or_parked(task).where(asks.c.item_id == row_id)
+    unavailable = _claimed_or_parked(task).where(row_claims.c.item_id == row_id)
     return query.where(~unavailable.exists())
 
 
@@ -86,7 +86,7 @@ def filter_claimable(tx: Connection, task: Task, row_ids: Sequence[str]) -> list
     """
     askable_ids: set[str] = set()
     for page in split_into_pages(row_ids, claims.CLAIM_PAGE_ROWS):
-        unavailable = _claimed_or_parked(task).where(asks.c.item_id.in_(page))
+        unavailable = _claimed_or_parked(task).where(row_claims.c.item_id.in_(page))
         open_ids = _open_among(tx, task, page)
         askable_ids |= open_ids.difference(tx.execute(unavailable).scalars())
     return [row_id for row_id in row_ids if row_id in askable_ids]
@@ -113,9 +113,9 @@ def count_decided_claims(tx: Connection, task: Task) -> int:
         task.name,
         task.rows.decision_version,
         task.fingerprint,
-        asks.c.input_hash,
+        row_claims.c.input_hash,
     )
-    return count_rows(tx, asks, asks.c.task == task.name, claims.IS_CLAIMED, is_decided)
+    return count_rows(tx, row_claims, row_claims.c.task == task.name, claims.IS_CLAIMED, is_decided)
 
 
 def find_due_ids(tx: Connection, task: Task) -> list[str]:
@@ -160,7 +160,7 @@ def claim_rows(
                 raise _not_open_error(task)
 
         row_ids = [row.row_id for row in page]
-        unavailable = _claimed_or_parked(task).where(asks.c.item_id.in_(row_ids)).limit(1)
+        unavailable = _claimed_or_parked(task).where(row_claims.c.item_id.in_(row_ids)).limit(1)
         is_any_unavailable = tx.execute(unavailable).first() is not None
         if is_any_unavailable or len(_open_among(tx, task, row_ids)) != len(row_ids):
             raise _not_open_error(task)

@@ -34,7 +34,7 @@ from pipeline.tables.source import (
     CURSOR_STATE,
 )
 
-# Members of a record's words that are not in the file.
+# Members of a record that are not in the file.
 STATE_KEYS = (
     CURSOR_STATE,
     PREFERRED_VERSIONS_KEY,
@@ -87,18 +87,18 @@ def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord)
     former_fields = [field for field in stored_record.fields if field[0] not in field_names]
 
     is_read_alike = all(
-        stored_record.words.get(option) == declared_record.words[option]
+        stored_record.members.get(option) == declared_record.members[option]
         for option in ("asked", "quoted", "reading")
     )
     kept_options = {
-        name: stored_record.words[name] for name in STATE_KEYS if name in stored_record.words
+        name: stored_record.members[name] for name in STATE_KEYS if name in stored_record.members
     }
     return replace(
         declared_record,
         columns=columns,
         fields=(*declared_record.fields, *former_fields),
         items_sha256=stored_record.items_sha256 if is_read_alike else None,
-        words={**kept_options, **declared_record.words},
+        members={**kept_options, **declared_record.members},
     )
 
 

@@ -48,7 +48,7 @@ def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declara
     """
     if not declaration.draws_examples:
         return record
-    examples_by_version = record.words.get(DRAWN_EXAMPLES_KEY, {})
+    examples_by_version = record.members.get(DRAWN_EXAMPLES_KEY, {})
     version = record.prompt_version
     if version in examples_by_version and claims.is_version_used(tx, record.name, version):
         return record
@@ -60,12 +60,12 @@ def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declara
         [candidate.row_id, dict(candidate.row), dict(candidate.answer)] for candidate in drawn
     ]
     examples_by_version = {**examples_by_version, version: examples}
-    return replace(record, words={**record.words, DRAWN_EXAMPLES_KEY: examples_by_version})
+    return replace(record, members={**record.members, DRAWN_EXAMPLES_KEY: examples_by_version})
 
 
 def describe_missing_examples(record: TaskRecord, declaration: Declaration) -> list[str]:
     """Return a line if the prompt should have examples, but no row has labels of all fields."""
-    drawn_examples = record.words.get(DRAWN_EXAMPLES_KEY, {}).get(record.prompt_version)
+    drawn_examples = record.members.get(DRAWN_EXAMPLES_KEY, {}).get(record.prompt_version)
     if not declaration.draws_examples or drawn_examples:
         return []
     line = (

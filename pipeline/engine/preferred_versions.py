@@ -39,7 +39,7 @@ def store_preference(store: Store, name: str, settings: Settings, *, display: Pr
     with store.write() as tx:
         record = workspace.get_task(tx, name) or record
         if versions not in {None, record.preferred}:
-            record = replace(record, words={**record.words, PREFERRED_VERSIONS_KEY: versions})
+            record = replace(record, members={**record.members, PREFERRED_VERSIONS_KEY: versions})
             workspace.save_task(tx, record)
             workspace.record_row_change(tx, name)
         lines = make_views(tx, record)

@@ -269,7 +269,7 @@ def check_first_use(declaration: Declaration, path: Path, settings: Settings, st
         columns = open_source(unchanged_store, declaration, path).columns
     record = make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
     check_column_names(list(columns))
-    target = record.words["write_to"]
+    target = record.members["write_to"]
     if not has_database and target is not None:
         raise InputError(
             f"write_to={target!r}: the database {store.display_name} does not exist",
@@ -290,7 +290,7 @@ def _check_target(tx: Connection, task: UserTask) -> None:
     """
     if task.rows.row_target is not None:
         check_row_target(tx, task.rows.row_target)
-    elif task.record.words["write_to"] is not None:
+    elif task.record.members["write_to"] is not None:
         check_column_target(tx, task.record)
 
 
@@ -434,7 +434,7 @@ def make_record(
         fields=list_fields(declaration.answer),
         version=declaration.version,
         fingerprint=hash_document(to_fingerprint_document(declaration)),
-        words=_make_stored_members(declaration, columns),
+        members=_make_stored_members(declaration, columns),
         at=recorded_at,
     )
     check_view_columns(record)
@@ -586,10 +586,10 @@ def save_record(
             document=to_fingerprint_document(declaration),
             now=merged_record.at,
         )
-        if merged_record.words.get(VOCABULARY_KEY):
+        if merged_record.members.get(VOCABULARY_KEY):
             outgrown = find_outgrown_fingerprints(tx, merged_record)
-            words = {**merged_record.words, OUTGROWN_KEY: outgrown}
-            workspace.save_task(tx, replace(merged_record, words=words))
+            members = {**merged_record.members, OUTGROWN_KEY: outgrown}
+            workspace.save_task(tx, replace(merged_record, members=members))
         saved_record = workspace.get_task(tx, merged_record.name) or merged_record
 
     for line in lines:
@@ -606,5 +606,6 @@ def _is_same_record(stored_record: TaskRecord, merged_record: TaskRecord) -> boo
 def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> bool:
     """Return whether an option changed that determines index entries."""
     return any(
-        stored_record.words.get(option) != merged_record.words[option] for option in INDEX_OPTIONS
+        stored_record.members.get(option) != merged_record.members[option]
+        for option in INDEX_OPTIONS
     )

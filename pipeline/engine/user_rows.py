@@ -101,8 +101,8 @@ class UserRows(TaskRows):
 
     def __post_init__(self) -> None:
         """Look up the options of the record."""
-        self.image_columns = self.record.words.get("images", ())
-        self.asks_stale_rows = self.settings.refresh and bool(self.record.words.get("refresh"))
+        self.image_columns = self.record.members.get("images", ())
+        self.asks_stale_rows = self.settings.refresh and bool(self.record.members.get("refresh"))
 
     @cached_property
     def subquery(self) -> Subquery:
@@ -159,7 +159,7 @@ class UserRows(TaskRows):
             is_open,
             id_column=KEY_COLUMN,
             order_column="findable_row",
-            name_columns=self.columns if self.record.words.get("label") else (),
+            name_columns=self.columns if self.record.members.get("label") else (),
             own_prompt_version=self.own_prompt_version,
             format_name=lambda row: self.display_name_of(self.map_row(row)),
         )
@@ -260,7 +260,7 @@ class UserRows(TaskRows):
 
     def display_name_of(self, row: Mapping[str, Any]) -> str:
         """Return the display name of a row: its filled label template, else its key."""
-        template = self.record.words.get("label") or ""
+        template = self.record.members.get("label") or ""
         label = fill_template(
             template,
             lambda name: to_prompt_text(row.get(find_column(name, row) or name)),
@@ -339,7 +339,7 @@ class UserRows(TaskRows):
     @property
     def refresh_hint(self) -> HintTemplate:
         """Return the hint how to ask about changed rows again; the task must permit it."""
-        if self.record.words.get("refresh"):
+        if self.record.members.get("refresh"):
             return super().refresh_hint
         command = self.labels.command("tag", refresh=True)
         return HintTemplate(
@@ -427,7 +427,9 @@ class UserRows(TaskRows):
             versions = (self.own_prompt_version,)
         is_answered = has_answer(versions, is_current=True)
         if self.row_target is not None:
-            model = self.record.words.get("model") or self.settings.for_backend(self.provider).model
+            model = (
+                self.record.members.get("model") or self.settings.for_backend(self.provider).model
+            )
             has_target_row = self.row_target.has_written_row(key, model)
             if current_input or (current_terms and self.record.outgrown):
                 has_target_row &= ~has_answer(versions, is_current=False)
@@ -548,7 +550,7 @@ class _GridBuilder:
         if has_images:
             names_by_state[UNUSABLE_STATE] = [UNUSABLE_REASON_COLUMN]
 
-        sent_columns = self._record.words.get("asked", ())
+        sent_columns = self._record.members.get("asked", ())
         default_names = dict.fromkeys(
             [*self._key_columns, *self._rows.image_columns, *sent_columns],
         )

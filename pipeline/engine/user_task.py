@@ -77,7 +77,7 @@ class UserAnswers(TaskAnswers):
         """Return whether an answer has quotations from the row, or `check` gets the row."""
         return (
             self.file.declaration.check is not None
-            or self.rows.record.words.get("quotes_in") is not None
+            or self.rows.record.members.get("quotes_in") is not None
         )
 
     def validate(
@@ -107,7 +107,7 @@ class UserAnswers(TaskAnswers):
             ConfigurationError: The check raised an error, or returned something other than a text
                 or None.
         """
-        quoted_column = self.rows.record.words.get("quotes_in")
+        quoted_column = self.rows.record.members.get("quotes_in")
         if quoted_column is not None:
             located_answer, reason = locate_quotes(answer, to_prompt_text(row[quoted_column]))
             if located_answer is None:
@@ -194,7 +194,7 @@ class UserAnswers(TaskAnswers):
         }
 
         is_answered = self.rows.make_answered_condition(
-            current_input=bool(self.rows.record.words.get("refresh")),
+            current_input=bool(self.rows.record.members.get("refresh")),
             current_terms=True,
             selects_few_rows=True,
             models_only=True,
@@ -204,7 +204,7 @@ class UserAnswers(TaskAnswers):
             excluded |= outdated
         applied = stored_rows.keys() - excluded
 
-        if self.rows.record.words.get("write_to"):
+        if self.rows.record.members.get("write_to"):
             current_values = {
                 row_id: stored_rows[row_id][VALUES_COLUMN] for row_id in applied - outdated
             }
@@ -226,7 +226,7 @@ class UserAnswers(TaskAnswers):
             ConfigurationError: The vocabulary of the task was changed meanwhile.
         """
         record = self.rows.record
-        if not record.words.get(VOCABULARY_KEY):
+        if not record.members.get(VOCABULARY_KEY):
             return
         current_record = workspace.get_task(tx, record.name)
         if current_record is not None and current_record.fingerprint != record.fingerprint:
@@ -256,7 +256,7 @@ class UserAnswers(TaskAnswers):
         row_ids = [value.row_id for value in values]
         if self.rows.row_target is not None:
             self.rows.row_target.sync_rows(tx, row_ids, later_answers=values)
-        elif self.rows.record.words.get("write_to"):
+        elif self.rows.record.members.get("write_to"):
             corrected_ids = find_corrected(tx, self.rows.record.name, row_ids)
             hashes = {row_id: answers_by_id[row_id].input_hash for row_id in row_ids}
             former_answers = read_answers_to_former_inputs(tx, self.rows.record.name, hashes)
@@ -293,7 +293,7 @@ class UserAnswers(TaskAnswers):
         """
         if self.rows.row_target is not None:
             self.rows.row_target.sync_rows(tx, new_edits.keys(), overwrite=True)
-        elif self.rows.record.words.get("write_to"):
+        elif self.rows.record.members.get("write_to"):
             current_answers = self.read_current(tx, list(new_edits))
             target_values = [
                 TargetValue(row_id, "", json.dumps(current_answers[row_id]), new_edit.edit.at)
@@ -323,7 +323,7 @@ class UserPrompt(TaskPrompt):
         """Return the prompt builder of the file's declaration."""
         columns = zip(
             self.file.declaration.prompt_columns,
-            self.rows.record.words["asked"],
+            self.rows.record.members["asked"],
             strict=True,
         )
         record = self.rows.record
@@ -361,7 +361,7 @@ class UserPrompt(TaskPrompt):
         folder = settings.folder or (Path("/") if is_shipped else source_path.parent)
         return RowImages(
             self.rows.image_columns,
-            record.words["asked"],
+            record.members["asked"],
             folder,
             max_side,
             settings.refresh,
@@ -392,7 +392,7 @@ class UserPrompt(TaskPrompt):
 
     def read_input_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the values that are sent, by row id, each value on a line."""
-        columns = [*self.rows.record.words.get("asked", ()), *self.rows.image_columns]
+        columns = [*self.rows.record.members.get("asked", ()), *self.rows.image_columns]
         return {
             row_id: "\n".join(to_prompt_text(row[name]) for name in columns)
             for row_id, row in self.rows.read(tx, ids).items()
@@ -437,7 +437,7 @@ class UserTask(Task):
         self.subject = record.name
         self.version_label = version_label or record.prompt_version
         self.fingerprint = record.fingerprint
-        self.gates = str(record.words.get("gates") or "")
+        self.gates = str(record.members.get("gates") or "")
         self.labels = labels or _labels_of(record)
         self.fill_hint = HintTemplate(
             "{}; add rows, then `{}` asks about a few",
@@ -472,15 +472,15 @@ class UserTask(Task):
         self.prompt = self.prompt_class(
             rows=self.rows,
             answers=self.answers,
-            answer_tokens=record.words.get("answer_tokens", DEFAULT_ANSWER_TOKENS),
-            model=record.words.get("model"),
+            answer_tokens=record.members.get("answer_tokens", DEFAULT_ANSWER_TOKENS),
+            model=record.members.get("model"),
             sends_images=bool(self.rows.image_columns),
-            is_closed=bool(record.words.get("closed")),
+            is_closed=bool(record.members.get("closed")),
             file=self.user_file,
         )
         self.export = UserExport(rows=self.rows)
         self.own_tables = self.tables_class(rows=self.rows)
-        index_template = record.words.get("index")
+        index_template = record.members.get("index")
         self.index = make_index(self.rows, index_template) if index_template else None
 
     def _decision_version(self) -> str:
@@ -514,7 +514,7 @@ class UserTask(Task):
 
     def _make_row_target(self, preferred_versions: Sequence[str]) -> RowTarget | None:
         """Return the table of another program that gets a row for each answer, else None."""
-        target = parse_row_target(self.record.words.get("write_to"))
+        target = parse_row_target(self.record.members.get("write_to"))
         if target is None:
             return None
         return RowTarget(
@@ -536,7 +536,7 @@ def _labels_of(record: TaskRecord) -> TaskLabels:
         none_open_message="every row with content is answered, claimed or parked",
         input_noun="row",
         inputs_noun=f"the rows of {record.name}"
-        + (" and their images" if record.words.get("images") else ""),
+        + (" and their images" if record.members.get("images") else ""),
         next_command=CommandHint("export", task=record.name, to=f"{record.name}-answers.csv"),
         ask_command=CommandHint("tag", task=record.name),
         task_option=record.name,

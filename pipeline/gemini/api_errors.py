@@ -251,7 +251,7 @@ def build_refusal(
     if code == HTTPStatus.BAD_REQUEST:
         return _build_bad_request_error(message, quoted_text, status=status)
     if code not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
-        return RefusedError(message, code=code, status=status)
+        return RefusedError(message, code=code, status=status, server_text=quoted_text)
 
     hint = (
         "check the rights of the key; the batch or file may be deleted or belong to another project"
@@ -313,12 +313,12 @@ def _build_bad_request_error(message: str, quoted_text: str, *, status: str) -> 
         status: The status name of the refusal.
     """
     if THINKING_PATTERN.search(quoted_text):
-        return RefusedError(f"{message} ({THINKING_HINT})", code=400, status=status)
-    if SCHEMA_PATTERN.search(quoted_text):
+        message += f" ({THINKING_HINT})"
+    elif SCHEMA_PATTERN.search(quoted_text):
         return SchemaRefusedError(message, code=400, status=status)
-    if "MIME type" in quoted_text and "to upload " in message:
+    elif "MIME type" in quoted_text and "to upload " in message:
         return UploadTypeRefusedError(message, hint=RUN_LATER_HINT, code=400, status=status)
-    return RefusedError(message, code=400, status=status)
+    return RefusedError(message, code=400, status=status, server_text=quoted_text)
 
 
 def _build_throttling_error(

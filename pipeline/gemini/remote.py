@@ -195,7 +195,11 @@ def _has_batch_name(document: Any) -> bool:
 
 
 def _is_of_other_program(document: Any) -> bool:
-    """Return whether an operation has a display name that findable gives to no batch."""
+    """Return whether an operation has a display name that findable gives to no batch.
+
+    False if another program's display name begins like those of findable: then the list counts as
+    unreadable, which is safe, because no batch is created without a readable list.
+    """
     metadata = object_or_empty(object_or_empty(document).get("metadata"))
     display_name = to_text(metadata.get("displayName"))
     return bool(display_name) and not display_name.startswith(DISPLAY_NAME_PREFIX)

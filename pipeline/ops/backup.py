@@ -63,8 +63,18 @@ class BackupReport:
     files: int = 0
     # Bytes in these files.
     size: int = 0
-    # Shell commands to type, if the database is on a server; no file was copied then.
-    typed: tuple[str, ...] = ()
+    # Shell commands for a person to type, if the database is on a server; no file was copied then.
+    server_commands: tuple[str, ...] = ()
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the report for JSON."""
+        return {
+            "path": self.path,
+            "files": self.files,
+            "size": self.size,
+            "typed": self.server_commands,
+        }
 
 
 def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
@@ -88,7 +98,8 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
             hint="name a folder that does not exist yet",
         )
     if ws.store.path is None:
-        return BackupReport(str(target), typed=_list_server_commands(ws.data, ws.store, target))
+        server_commands = _list_server_commands(ws.data, ws.store, target)
+        return BackupReport(str(target), server_commands=server_commands)
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with files.staging_folder(target) as staging:

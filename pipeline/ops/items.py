@@ -568,8 +568,13 @@ def unpark_rows(
     return sorted(names.get(row_id, row_id) for row_id in unparked_ids)
 
 
-def has_input(tx: Connection, task: Task, row_id: str) -> bool:
-    """Return whether a row is in its source and has content to ask about, answered or not."""
+def can_be_asked_anew(tx: Connection, task: Task, row_id: str) -> bool:
+    """Return whether a row is in its source, has content to ask about, and has no correction.
+
+    A claimed row can be asked anew later. `reopen_rows` decides finally.
+    """
+    if answers.find_corrected(tx, task.name, [row_id]):
+        return False
     table = task.rows.table(tx)
     _, has_content = table.states.pending_state
     if table.states.is_missing is not None:

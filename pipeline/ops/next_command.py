@@ -65,7 +65,7 @@ def choose_next_command(
     """
     task = ws.task
     ask_command = _choose_ask_command(document, task, is_decided=is_decided)
-    words = task.labels
+    labels = task.labels
     index = document["index"] or {"count": 0, "behind": 0}
     example_query = ws.indexed_task.example_question if ws.is_indexed else ""
     fill_command = task.fill_hint.step
@@ -75,20 +75,20 @@ def choose_next_command(
 
     # The command of the first condition that is met.
     commands = (
-        (document.get("task_file"), task.labels.command("doctor")),
+        (document.get("task_file"), labels.command("doctor")),
         (batch_counts["stopped"], ask_command),
         (batch_counts["downloaded"], _choose_batch_command(document, task, "batch-ingest")),
         (is_waiting_for_quota, _choose_batch_command(document, task, "batch-poll")),
         (unsent_count, _choose_batch_command(document, task, "batch-submit")),
         (batch_counts["submitted"], _choose_batch_command(document, task, "batch-poll")),
-        (held_number, words.command("batch-poll", again=held_number)),
+        (held_number, labels.command("batch-poll", again=held_number)),
         (waiting_move, waiting_move and waiting_move.command),
         (counts.total == 0, fill_command),
         (counts.open, ask_command),
-        (counts.done and index["behind"], words.command("index")),
-        (counts.parked, words.command("parked")),
-        (index["count"], words.command("search", q=example_query)),
-        (counts.done and words.next_command.command == "export", words.next_command),
+        (counts.done and index["behind"], labels.command("index")),
+        (counts.parked, labels.command("parked")),
+        (index["count"], labels.command("search", q=example_query)),
+        (counts.done and labels.next_command.command == "export", labels.next_command),
     )
     return next((command for condition, command in commands if condition), None)
 

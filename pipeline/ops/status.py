@@ -61,6 +61,9 @@ OPTIONAL_MEMBERS = (
     "unpriced",
     "task_file",
     "judge",
+    "file_version",
+    "waiting",
+    "failures",
 )
 
 
@@ -130,14 +133,15 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
             None,
         )
 
-    if task is not recorded_task:
-        document["file_version"] = task.version_label
-    if waits_by_number:
-        document["waiting"] = [wait.document for wait in waits_by_number.values()]
     reasons |= {row_id: reason for row_id, reason, _ in parked_rows}
-    failures = _describe_failures(ws.data, ws.task, reasons)
-    if failures is not None:
-        document["failures"] = failures
+    document |= {
+        "file_version": "" if task is recorded_task else task.version_label,
+        "waiting": [wait.document for wait in waits_by_number.values()],
+        "failures": _describe_failures(ws.data, ws.task, reasons),
+    }
+    document = {
+        name: member for name, member in document.items() if member or name not in OPTIONAL_MEMBERS
+    }
 
     # A closed task that only decisions answered is asked by decisions in a new version, too.
     modes = {batch.mode for batch in task_batches if batch.mode.claims_rows}
@@ -221,8 +225,8 @@ def _read_document(
 ) -> dict[str, Any]:
     """Return the document of `status --json`, except the members that `read_status` adds later.
 
-    Those are `failures`, `next`, `file_version` and `waiting`. Empty members of OPTIONAL_MEMBERS
-    are left out.
+    Those are `failures`, `next`, `file_version` and `waiting`. Optional members are returned also
+    if they are empty.
 
     Args:
         parked_rows: Id, reason and time of each parked row of the task.
@@ -240,7 +244,7 @@ def _read_document(
             tx, task, data=ws.data, indexed_task=ws.indexed_task, exact=exact
         )
 
-    document: dict[str, Any] = {
+    return {
         ws.settings.task: counts_by_state,
         "batches": _count_by_state(all_batches),
         "index": index_document,
@@ -268,9 +272,6 @@ def _read_document(
             for other in ws.tasks
             if other.name in answered_tasks and other.name != task.name
         ],
-    }
-    return {
-        name: member for name, member in document.items() if member or name not in OPTIONAL_MEMBERS
     }
 
 

@@ -196,7 +196,7 @@ def _has_only_closed_fields(tx: Connection, task: Task, counts: VersionCounts) -
     if counts.items or task.user_file is None:
         return False
     record = workspace.get_task(tx, task.name)
-    is_closed = record is None or bool(record.words.get("closed"))
+    is_closed = record is None or bool(record.members.get("closed"))
     return not is_closed and has_decisions(tx, task.name, counts.version)
 
 
@@ -207,7 +207,7 @@ def _read_conditions(tx: Connection, task_name: str) -> dict[str, str]:
     asked rows under it, too.
     """
     record = workspace.get_task(tx, task_name)
-    partial_versions = {} if record is None else record.words.get(PARTIAL_VERSIONS_KEY, {})
+    partial_versions = {} if record is None else record.members.get(PARTIAL_VERSIONS_KEY, {})
     conditions = selections.read_conditions(tx, task_name)
     return {label: text for label, text in conditions.items() if label in partial_versions}
 

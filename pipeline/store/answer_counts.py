@@ -33,7 +33,7 @@ from pipeline.store.answers import (
 )
 from pipeline.store.claims import CLAIMED
 from pipeline.store.database import count_rows, select_matching
-from pipeline.store.schema import answers, asks, attempts
+from pipeline.store.schema import answers, attempts, row_claims
 
 # The reason of an attempt begins with this if its call got no reply and was perhaps paid for.
 LOST_CALL_PREFIX = "no reply: "
@@ -136,7 +136,7 @@ def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[s
         left out.
     """
     sources = (
-        (asks, literal("claimed"), asks.c.state == CLAIMED),
+        (row_claims, literal("claimed"), row_claims.c.state == CLAIMED),
         (answers, literal(Outcome.ANSWERED.value), true()),
         (attempts, attempts.c.outcome, true()),
     )

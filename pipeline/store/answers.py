@@ -48,7 +48,15 @@ from pipeline.store.database import (
     stream_rows,
 )
 from pipeline.store.runs import end_run
-from pipeline.store.schema import answers, asks, attempts, batches, partial_answers, pilots, runs
+from pipeline.store.schema import (
+    answers,
+    attempts,
+    batches,
+    partial_answers,
+    pilots,
+    row_claims,
+    runs,
+)
 
 # A row whose answer was invalid is asked once more, then parked.
 MAX_ATTEMPTS = 2
@@ -162,7 +170,11 @@ def list_row_ids_of_batch(
 
     queries = [select(answers.c.item_id).where(answers.c.batch == batch), attempted]
     if claimed:
-        queries.append(select(asks.c.item_id).where(asks.c.batch == batch, asks.c.state == CLAIMED))
+        queries.append(
+            select(row_claims.c.item_id).where(
+                row_claims.c.batch == batch, row_claims.c.state == CLAIMED
+            )
+        )
     return list(tx.execute(union_all(*queries)).scalars())
 
 
@@ -852,11 +864,15 @@ def delete_version(
     for number in open_runs:
         end_run(tx, number, reason=reason, now=now)
 
-    parked = (asks.c.task == task, asks.c.extractor == version, asks.c.state == PARKED)
-    parked_count = count_rows(tx, asks, *parked)
+    parked = (
+        row_claims.c.task == task,
+        row_claims.c.extractor == version,
+        row_claims.c.state == PARKED,
+    )
+    parked_count = count_rows(tx, row_claims, *parked)
 
     answer_count, attempt_count, *_ = (
         tx.execute(delete(table).where(table.c.task == task, table.c.extractor == version)).rowcount
-        for table in (answers, attempts, asks, pilots, partial_answers)
+        for table in (answers, attempts, row_claims, pilots, partial_answers)
     )
     return answer_count, attempt_count, parked_count

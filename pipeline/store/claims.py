@@ -47,7 +47,7 @@ from pipeline.store.database import (
     select_matching,
     split_into_pages,
 )
-from pipeline.store.schema import asks, attempts, batches
+from pipeline.store.schema import attempts, batches, row_claims
 
 # Claims that are checked or inserted by a single statement.
 CLAIM_PAGE_ROWS = 2000
@@ -62,8 +62,8 @@ PARKED = "parked"
 EVERY_VERSION = ""
 # The reason why a row is parked until it is forgotten, so that nothing asks about it.
 BEING_FORGOTTEN = "is being forgotten"
-IS_CLAIMED = asks.c.state == CLAIMED
-_IS_PARKED = asks.c.state == PARKED
+IS_CLAIMED = row_claims.c.state == CLAIMED
+_IS_PARKED = row_claims.c.state == PARKED
 
 
 class RowClaim(NamedTuple):
@@ -79,8 +79,8 @@ class RowClaim(NamedTuple):
 
 def claimed_or_parked(task: str, prompt_version: str) -> Select[Any]:
     """Return a SELECT of the ids of rows that are claimed, or parked (see `_is_parked`)."""
-    return select(asks.c.item_id).where(
-        asks.c.task == task,
+    return select(row_claims.c.item_id).where(
+        row_claims.c.task == task,
         or_(IS_CLAIMED, _is_parked(prompt_version)),
     )
 
@@ -128,7 +128,7 @@ def _update_claim_statistics(tx: Connection, claim_count: int) -> None:
     query = text("SELECT reltuples FROM pg_class WHERE oid = 'findable_asks'::regclass")
     known_count = tx.execute(query).scalar_one()
     if known_count < MIN_KNOWN_FACTOR * claim_count:
-        tx.execute(text(f"ANALYZE {asks.name}"))
+        tx.execute(text(f"ANALYZE {row_claims.name}"))
 
 
 def _insert_claim_records(
@@ -147,15 +147,17 @@ def _insert_claim_records(
         StateConflictError: A row has a claimed or parked record under the version.
     """
     # A row with an answered record is open again only if it lost its answer.
-    delete_answered = delete(asks).where(
-        asks.c.task == task,
-        asks.c.extractor == version,
-        asks.c.state == ANSWERED,
+    delete_answered = delete(row_claims).where(
+        row_claims.c.task == task,
+        row_claims.c.extractor == version,
+        row_claims.c.state == ANSWERED,
     )
-    change_matching(tx, delete_answered, asks.c.item_id, [record["item_id"] for record in records])
+    change_matching(
+        tx, delete_answered, row_claims.c.item_id, [record["item_id"] for record in records]
+    )
     try:
         for page in split_into_pages(records, CLAIM_PAGE_ROWS):
-            run_many(tx, insert(asks), page)
+            run_many(tx, insert(row_claims), page)
     except exc.IntegrityError as error:
         raise StateConflictError(
             "a row of",
@@ -181,15 +183,20 @@ def find_duplicate_inputs(
     Returns:
         (state, row id) by input hash; a claimed row is preferred to an answered row.
     """
-    in_state = asks.c.state.in_([CLAIMED, ANSWERED]) if state is None else asks.c.state == state
+    in_state = (
+        row_claims.c.state.in_([CLAIMED, ANSWERED])
+        if state is None
+        else row_claims.c.state == state
+    )
     # "answered" sorts before "claimed", so a claimed row replaces an answered row.
     query = (
-        select(asks.c.input_hash, asks.c.state, asks.c.item_id)
-        .where(asks.c.task == task, asks.c.extractor == version, in_state)
-        .order_by(asks.c.state)
+        select(row_claims.c.input_hash, row_claims.c.state, row_claims.c.item_id)
+        .where(row_claims.c.task == task, row_claims.c.extractor == version, in_state)
+        .order_by(row_claims.c.state)
     )
     return {
-        row[0]: (row[1], row[2]) for row in select_matching(tx, query, asks.c.input_hash, hashes)
+        row[0]: (row[1], row[2])
+        for row in select_matching(tx, query, row_claims.c.input_hash, hashes)
     }
 
 
@@ -199,18 +206,18 @@ def count_copied(tx: Connection, task: str, version: str, batch: int, *, since: 
     Args:
         since: When the batch was created; earlier copies are of another batch.
     """
-    original_hashes = select(asks.c.input_hash).where(
-        asks.c.batch == batch,
-        asks.c.state == ANSWERED,
+    original_hashes = select(row_claims.c.input_hash).where(
+        row_claims.c.batch == batch,
+        row_claims.c.state == ANSWERED,
     )
     is_copy = and_(
-        asks.c.task == task,
-        asks.c.extractor == version,
-        asks.c.state == ANSWERED,
-        asks.c.batch.is_(None),
-        asks.c.at >= since,
+        row_claims.c.task == task,
+        row_claims.c.extractor == version,
+        row_claims.c.state == ANSWERED,
+        row_claims.c.batch.is_(None),
+        row_claims.c.at >= since,
     )
-    return count_rows(tx, asks, is_copy, asks.c.input_hash.in_(original_hashes))
+    return count_rows(tx, row_claims, is_copy, row_claims.c.input_hash.in_(original_hashes))
 
 
 def claimed_rows(
@@ -227,10 +234,10 @@ def claimed_rows(
         limit: At most this many rows.
     """
     query = (
-        select(asks.c.item_id, asks.c.input_hash, asks.c.line)
-        .where(asks.c.batch == batch, IS_CLAIMED)
-        .where(asks.c.line > after)
-        .order_by(asks.c.line)
+        select(row_claims.c.item_id, row_claims.c.input_hash, row_claims.c.line)
+        .where(row_claims.c.batch == batch, IS_CLAIMED)
+        .where(row_claims.c.line > after)
+        .order_by(row_claims.c.line)
         .limit(limit)
     )
     return [RowClaim(*row) for row in tx.execute(query)]
@@ -264,18 +271,18 @@ def end_claims(
         StateConflictError: The batch no longer claims all rows of `outcomes`.
     """
     is_claim = and_(
-        asks.c.task == task,
-        asks.c.extractor == version,
-        asks.c.batch == batch,
+        row_claims.c.task == task,
+        row_claims.c.extractor == version,
+        row_claims.c.batch == batch,
         IS_CLAIMED,
     )
-    end = update(asks).where(is_claim)
+    end = update(row_claims).where(is_claim)
     moved = _end_claim_rows(tx, end.values(state=ANSWERED, at=now), outcomes.answered)
     for reason in dict.fromkeys(outcomes.parked.values()):
         parked_rows_of_reason = [row for row in outcomes.parked if outcomes.parked[row] == reason]
         park = end.values(state=PARKED, reason=reason, at=now)
         moved += _end_claim_rows(tx, park, parked_rows_of_reason)
-    moved += _end_claim_rows(tx, delete(asks).where(is_claim), outcomes.released)
+    moved += _end_claim_rows(tx, delete(row_claims).where(is_claim), outcomes.released)
 
     if moved != len(outcomes.answered) + len(outcomes.parked) + len(outcomes.released):
         raise StateConflictError(
@@ -288,7 +295,7 @@ def end_claims(
 
 def _end_claim_rows(tx: Connection, change: Update | Delete, rows: Sequence[RowClaim]) -> int:
     """Run an UPDATE or DELETE for the records of some rows; return how many it changed."""
-    return change_matching(tx, change, asks.c.item_id, [row.row_id for row in rows])
+    return change_matching(tx, change, row_claims.c.item_id, [row.row_id for row in rows])
 
 
 def record_ended(
@@ -325,37 +332,37 @@ def _ended_record(row: RowClaim, state: str, reason: str | None) -> dict[str, An
 
 def release_claims(tx: Connection, batch: int) -> int:
     """Release every row that a batch still claims; return their number."""
-    return tx.execute(delete(asks).where(asks.c.batch == batch, IS_CLAIMED)).rowcount
+    return tx.execute(delete(row_claims).where(row_claims.c.batch == batch, IS_CLAIMED)).rowcount
 
 
-_IS_CLAIM_OF_ENDED_BATCH = IS_CLAIMED & asks.c.batch.in_(
+_IS_CLAIM_OF_ENDED_BATCH = IS_CLAIMED & row_claims.c.batch.in_(
     select(batches.c.number).where(batches.c.state.in_(ENDED_STATES)),
 )
 
 
 def find_claims_of_ended_batches(tx: Connection) -> list[str]:
     """Return a message if batches that are over still claim rows; otherwise an empty list."""
-    count = count_rows(tx, asks, _IS_CLAIM_OF_ENDED_BATCH)
+    count = count_rows(tx, row_claims, _IS_CLAIM_OF_ENDED_BATCH)
     return [plural(count, "row is", "rows are") + " claimed by finished batches"] if count else []
 
 
 def release_claims_of_ended_batches(tx: Connection) -> None:
     """Release the rows that batches still claim although they are over."""
-    tx.execute(delete(asks).where(_IS_CLAIM_OF_ENDED_BATCH))
+    tx.execute(delete(row_claims).where(_IS_CLAIM_OF_ENDED_BATCH))
 
 
 def filter_claimed(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return those of the row ids that are claimed."""
-    return {row[0] for row in select_matching(tx, claimed_ids(task), asks.c.item_id, row_ids)}
+    return {row[0] for row in select_matching(tx, claimed_ids(task), row_claims.c.item_id, row_ids)}
 
 
 def is_version_used(tx: Connection, task: str, label: str) -> bool:
     """Return whether a row is claimed, answered or parked under a prompt version, of any model."""
     is_of_version = or_(
-        asks.c.extractor == label,
-        asks.c.extractor.startswith(f"{label}/", autoescape=True),
+        row_claims.c.extractor == label,
+        row_claims.c.extractor.startswith(f"{label}/", autoescape=True),
     )
-    return has_row(tx, select(asks.c.item_id).where(asks.c.task == task, is_of_version))
+    return has_row(tx, select(row_claims.c.item_id).where(row_claims.c.task == task, is_of_version))
 
 
 def has_claims(tx: Connection, task: str) -> bool:
@@ -365,9 +372,9 @@ def has_claims(tx: Connection, task: str) -> bool:
 
 def list_claimed_inputs(tx: Connection, task: str, version: str) -> Sequence[str]:
     """Return the input hashes of the rows that are claimed under a version."""
-    query = select(asks.c.input_hash).where(
-        asks.c.task == task,
-        asks.c.extractor == version,
+    query = select(row_claims.c.input_hash).where(
+        row_claims.c.task == task,
+        row_claims.c.extractor == version,
         IS_CLAIMED,
     )
     return tx.execute(query.distinct()).scalars().all()
@@ -375,7 +382,7 @@ def list_claimed_inputs(tx: Connection, task: str, version: str) -> Sequence[str
 
 def claimed_ids(task: str) -> Select[Any]:
     """Return a SELECT of the ids of claimed rows, under any version."""
-    return select(asks.c.item_id).where(asks.c.task == task, IS_CLAIMED)
+    return select(row_claims.c.item_id).where(row_claims.c.task == task, IS_CLAIMED)
 
 
 def find_highest_claimed_id(tx: Connection, task: str) -> int:
@@ -385,7 +392,7 @@ def find_highest_claimed_id(tx: Connection, task: str) -> int:
     """
     queries = (
         select(func.max(_as_number(tx, table.c.item_id))).where(table.c.task == task)
-        for table in (asks, attempts)
+        for table in (row_claims, attempts)
     )
     return max(tx.execute(query).scalar() or 0 for query in queries)
 
@@ -409,8 +416,8 @@ def _is_parked(prompt_version: str) -> ColumnElement[bool]:
     """
     if not prompt_version:
         return _IS_PARKED
-    is_of_version = asks.c.extractor.startswith(f"{prompt_version}/", autoescape=True)
-    return and_(_IS_PARKED, or_(asks.c.extractor == EVERY_VERSION, is_of_version))
+    is_of_version = row_claims.c.extractor.startswith(f"{prompt_version}/", autoescape=True)
+    return and_(_IS_PARKED, or_(row_claims.c.extractor == EVERY_VERSION, is_of_version))
 
 
 def parked_ids(task: str, prompt_version: str = "") -> Select[Any]:
@@ -420,7 +427,7 @@ def parked_ids(task: str, prompt_version: str = "") -> Select[Any]:
         prompt_version: Only rows that are parked under this prompt version, or under every version;
             "" means rows that are parked under any version.
     """
-    return select(asks.c.item_id).where(asks.c.task == task, _is_parked(prompt_version))
+    return select(row_claims.c.item_id).where(row_claims.c.task == task, _is_parked(prompt_version))
 
 
 def park_for_all_versions(
@@ -435,8 +442,10 @@ def park_for_all_versions(
     Args:
         reasons: The reason by row id.
     """
-    query = select(asks.c.item_id).where(asks.c.task == task, asks.c.extractor == EVERY_VERSION)
-    known_ids = {row[0] for row in select_matching(tx, query, asks.c.item_id, list(reasons))}
+    query = select(row_claims.c.item_id).where(
+        row_claims.c.task == task, row_claims.c.extractor == EVERY_VERSION
+    )
+    known_ids = {row[0] for row in select_matching(tx, query, row_claims.c.item_id, list(reasons))}
     new_reasons = {
         RowClaim(row_id, ""): reason
         for row_id, reason in reasons.items()
@@ -469,8 +478,8 @@ def unpark(
     free_ids = list_unparkable_ids(tx, task, prompt_version=prompt_version, row_ids=row_ids)
     forgive = update(attempts).where(attempts.c.task == task).values(forgiven=True)
     change_matching(tx, forgive, attempts.c.item_id, free_ids)
-    release = delete(asks).where(asks.c.task == task, _is_unparkable(prompt_version))
-    change_matching(tx, release, asks.c.item_id, free_ids)
+    release = delete(row_claims).where(row_claims.c.task == task, _is_unparkable(prompt_version))
+    change_matching(tx, release, row_claims.c.item_id, free_ids)
     return free_ids
 
 
@@ -492,23 +501,25 @@ def list_unparkable_ids(
         row_ids: Only these rows; None means all rows.
     """
     query = (
-        select(asks.c.item_id)
-        .where(asks.c.task == task, _is_unparkable(prompt_version))
+        select(row_claims.c.item_id)
+        .where(row_claims.c.task == task, _is_unparkable(prompt_version))
         .distinct()
-        .order_by(asks.c.item_id)
+        .order_by(row_claims.c.item_id)
     )
-    return [row[0] for row in select_matching(tx, query, asks.c.item_id, row_ids)]
+    return [row[0] for row in select_matching(tx, query, row_claims.c.item_id, row_ids)]
 
 
 def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:
     """Return the SQL condition that a record parks its row, but not under every version."""
-    return and_(_is_parked(prompt_version), asks.c.extractor != EVERY_VERSION)
+    return and_(_is_parked(prompt_version), row_claims.c.extractor != EVERY_VERSION)
 
 
 def reopen_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
     """Delete the answered records of rows, so that they can be asked again; the answers stay."""
-    delete_answered = delete(asks).where(asks.c.task == task, asks.c.state == ANSWERED)
-    change_matching(tx, delete_answered, asks.c.item_id, row_ids)
+    delete_answered = delete(row_claims).where(
+        row_claims.c.task == task, row_claims.c.state == ANSWERED
+    )
+    change_matching(tx, delete_answered, row_claims.c.item_id, row_ids)
 
 
 def parked_rows(
@@ -528,9 +539,9 @@ def parked_rows(
     # In the order of the primary key. Otherwise SQLite uses the index of input hashes and reads
     # the table in random order.
     query = (
-        select(asks.c.item_id, asks.c.reason, asks.c.at)
-        .where(asks.c.task == task, _is_parked(prompt_version))
-        .order_by(asks.c.item_id)
+        select(row_claims.c.item_id, row_claims.c.reason, row_claims.c.at)
+        .where(row_claims.c.task == task, _is_parked(prompt_version))
+        .order_by(row_claims.c.item_id)
     )
     rows = [(row[0], row[1], row[2]) for row in tx.execute(query)]
     rows.sort(key=lambda row: (row[2], row[0]))
@@ -553,9 +564,11 @@ def find_parked_reason(
         prompt_version: As in `parked_ids`.
     """
     query = (
-        select(asks.c.reason)
-        .where(asks.c.task == task, asks.c.item_id == row_id, _is_parked(prompt_version))
-        .order_by(asks.c.extractor, asks.c.at)
+        select(row_claims.c.reason)
+        .where(
+            row_claims.c.task == task, row_claims.c.item_id == row_id, _is_parked(prompt_version)
+        )
+        .order_by(row_claims.c.extractor, row_claims.c.at)
         .limit(1)
     )
     return tx.execute(query).scalar()
@@ -563,13 +576,13 @@ def find_parked_reason(
 
 def list_forgotten_ids(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that are being forgotten."""
-    query = select(asks.c.item_id).where(
-        asks.c.task == task,
-        asks.c.extractor == EVERY_VERSION,
-        asks.c.reason == BEING_FORGOTTEN,
+    query = select(row_claims.c.item_id).where(
+        row_claims.c.task == task,
+        row_claims.c.extractor == EVERY_VERSION,
+        row_claims.c.reason == BEING_FORGOTTEN,
         _IS_PARKED,
     )
-    return {row[0] for row in select_matching(tx, query, asks.c.item_id, row_ids)}
+    return {row[0] for row in select_matching(tx, query, row_claims.c.item_id, row_ids)}
 
 
 # Due rows: open rows for which a call outside of a run failed, or that were recorded as due.

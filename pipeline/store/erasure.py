@@ -24,12 +24,12 @@ from pipeline.store.database import has_row
 from pipeline.store.marks import ERASED_TEXT
 from pipeline.store.schema import (
     answers,
-    asks,
     attempts,
     batches,
     creates,
     events,
     partial_answers,
+    row_claims,
     rows,
     runs,
 )
@@ -44,10 +44,10 @@ TEXT_COLUMNS: dict[Table, tuple[str, ...]] = {
     runs: ("why", "condition"),
     answers: ("who", "reviewed_by"),
     batches: ("reason",),
-    asks: ("reason",),
+    row_claims: ("reason",),
 }
 # The tables with the batches of a row.
-REQUEST_TABLES = (asks, answers, attempts)
+REQUEST_TABLES = (row_claims, answers, attempts)
 
 
 def begin_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: datetime) -> None:
@@ -106,8 +106,8 @@ def list_versions_with_example(tx: Connection, task: str, row_id: str) -> list[s
     record = workspace.get_task(tx, task)
     if record is None:
         return []
-    versions = [*record.words.get(DRAWN_EXAMPLES_KEY, {})]
-    versions += record.words.get(PARTIAL_VERSIONS_KEY, {})
+    versions = [*record.members.get(DRAWN_EXAMPLES_KEY, {})]
+    versions += record.members.get(PARTIAL_VERSIONS_KEY, {})
     return [
         version
         for version in versions
@@ -127,10 +127,10 @@ def _erase_example(tx: Connection, task: str, row_id: str) -> None:
         return
     examples_by_version = {
         version: [example for example in examples if example[0] != row_id]
-        for version, examples in record.words[DRAWN_EXAMPLES_KEY].items()
+        for version, examples in record.members[DRAWN_EXAMPLES_KEY].items()
     }
-    words = {**record.words, DRAWN_EXAMPLES_KEY: examples_by_version}
-    workspace.save_task(tx, replace(record, words=words))
+    members = {**record.members, DRAWN_EXAMPLES_KEY: examples_by_version}
+    workspace.save_task(tx, replace(record, members=members))
 
 
 def record_resealed_file(
@@ -209,7 +209,7 @@ def erase_row(
     for table, values in erased_values.items():
         is_of_row = (table.c.task == task) & (table.c.item_id == row_id)
         tx.execute(update(table).where(is_of_row).values(item_id=new_id, **values))
-    for table in (asks, partial_answers):
+    for table in (row_claims, partial_answers):
         tx.execute(delete(table).where(table.c.task == task, table.c.item_id == row_id))
     selections.remove_row(tx, task, row_id)
     _erase_example(tx, task, row_id)

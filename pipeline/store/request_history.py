@@ -26,7 +26,7 @@ from pipeline.store.answers import (
 )
 from pipeline.store.claims import IS_CLAIMED
 from pipeline.store.database import has_row
-from pipeline.store.schema import answers, asks, attempts, batches
+from pipeline.store.schema import answers, attempts, batches, row_claims
 
 # Columns of a request that its answer, attempt or claim may have.
 _REQUEST_COLUMNS = (
@@ -101,7 +101,7 @@ def list_newest_requests(
     """
     newest = list[Select[Any]]()
     for table, query in _make_request_queries():
-        position = table.c.line if table is asks else table.c.id
+        position = table.c.line if table is row_claims else table.c.id
         if task is not None:
             # After a plain comparison the database would sort all rows of the task.
             query = query.where(func.coalesce(table.c.task, "") == task)  # noqa: PLW2901
@@ -115,12 +115,12 @@ def _make_request_queries() -> Iterator[tuple[Table, Select[Any]]]:
     Each SELECT has the columns of a request document; a column that the table lacks is NULL. Only
     rows with a batch are selected, and only claims of batches that are not finished.
     """
-    for table in (answers, attempts, asks):
+    for table in (answers, attempts, row_claims):
         cells: dict[str, ColumnElement[Any]] = {
             name: table.c[name] if name in table.c else null() for name in _REQUEST_COLUMNS
         }
         cells["item"] = table.c.item_id
-        cells["ended_at"] = null() if table is asks else table.c.at
+        cells["ended_at"] = null() if table is row_claims else table.c.at
         if table is answers:
             cells["outcome"] = literal(Outcome.ANSWERED.value)
             cells["reason"] = literal("ok")
@@ -134,7 +134,7 @@ def _make_request_queries() -> Iterator[tuple[Table, Select[Any]]]:
             .select_from(table)
             .join(batches, batches.c.number == table.c.batch)
         )
-        if table is asks:
+        if table is row_claims:
             query = query.where(IS_CLAIMED, batches.c.state.in_(OPEN_STATES))
         yield table, query
 

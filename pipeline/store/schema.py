@@ -434,7 +434,7 @@ creates = Table(
 )
 
 # The state of each row under a version: claimed, answered or parked. An open row has no record.
-asks = Table(
+row_claims = Table(
     "findable_asks",
     metadata,
     # An empty `extractor` means every version. No index has the state, because each move would

@@ -1,23 +1,17 @@
 """A registered task, as it is stored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-# The key of the preferred versions in `TaskRecord.words`.
+# The key of the preferred versions in `TaskRecord.members`.
 PREFERRED_VERSIONS_KEY = "prefer_versions"
-
-
-# The key of the partial versions in `TaskRecord.words`: the prompt version that each continues.
+# The key of the partial versions in `TaskRecord.members`: the prompt version that each continues.
 PARTIAL_VERSIONS_KEY = "partial_versions"
-
-
-# The key of the examples in `TaskRecord.words` that were drawn from corrections, by prompt version:
-# (row id, values by column, answer).
+# The key of the examples in `TaskRecord.members` that were drawn from corrections: (row id, values
+# by column, answer), by prompt version.
 DRAWN_EXAMPLES_KEY = "drawn_examples"
-
-
 # The key of the fingerprints of the version whose vocabularies had fewer terms.
 OUTGROWN_KEY = "outgrown"
 
@@ -45,7 +39,7 @@ class TaskRecord:
     version: int
     fingerprint: str
     # Stored members: what commands need without loading the file, and state by the keys above.
-    words: Mapping[str, Any]
+    members: Mapping[str, Any] = field(metadata={"column": "words"})
     # When the record was written.
     at: datetime
 
@@ -57,7 +51,7 @@ class TaskRecord:
     @property
     def preferred(self) -> tuple[str, ...]:
         """Return the versions that PREFER_VERSIONS stored, in their order; empty if none."""
-        return tuple(self.words.get(PREFERRED_VERSIONS_KEY, ()))
+        return tuple(self.members.get(PREFERRED_VERSIONS_KEY, ()))
 
     @property
     def prompt_version(self) -> str:
@@ -72,7 +66,7 @@ class TaskRecord:
         """
         partial_versions = [
             label
-            for label, base in self.words.get(PARTIAL_VERSIONS_KEY, {}).items()
+            for label, base in self.members.get(PARTIAL_VERSIONS_KEY, {}).items()
             if base == self.prompt_version
         ]
         return (*reversed(partial_versions), self.prompt_version)
@@ -80,8 +74,8 @@ class TaskRecord:
     def list_examples(self, version: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
         """Return (row id, values by column, answer) of the drawn examples of a version."""
         label = version.partition("/")[0]
-        declared_version = self.words.get(PARTIAL_VERSIONS_KEY, {}).get(label, label)
-        examples = self.words.get(DRAWN_EXAMPLES_KEY, {}).get(declared_version, [])
+        declared_version = self.members.get(PARTIAL_VERSIONS_KEY, {}).get(label, label)
+        examples = self.members.get(DRAWN_EXAMPLES_KEY, {}).get(declared_version, [])
         return [(row_id, row, answer) for row_id, row, answer in examples]
 
     def rank_versions(self, preferred: Sequence[str]) -> tuple[str, ...]:
@@ -93,4 +87,4 @@ class TaskRecord:
     @property
     def outgrown(self) -> tuple[str, ...]:
         """Return the fingerprints of the version whose vocabularies had fewer terms."""
-        return tuple(self.words.get(OUTGROWN_KEY, ()))
+        return tuple(self.members.get(OUTGROWN_KEY, ()))

@@ -28,7 +28,7 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import NAME
 from pipeline.core.errors import ConfigurationError, InconsistentError
 from pipeline.store.database import cached_in_snapshot
-from pipeline.store.schema import builds, events, tasks, workspace
+from pipeline.store.schema import builds, events, rename_columns, tasks, workspace
 from pipeline.store.task_record import TaskRecord
 
 __all__ = ["TaskRecord"]
@@ -36,7 +36,7 @@ MARKER_FILE = "workspace.json"
 # Folders whose files only their own database knows.
 SEALED_FOLDERS = ("batches", "index/builds")
 # Columns of a task that are JSON.
-_JSON_COLUMNS = ("key", "columns", "fields", "words")
+_JSON_COLUMNS = ("key", "columns", "fields", "members")
 
 
 def record_event(
@@ -295,9 +295,9 @@ def _to_task_record(row: RowMapping) -> TaskRecord:
             "nothing was read or changed",
             hint=f"restore a backup: {CommandHint('restore', from_='…')}",
         )
-    values = dict(row)
+    values = rename_columns(row, TaskRecord)
     for name in _JSON_COLUMNS:
-        values[name] = json.loads(row[name])
+        values[name] = json.loads(values[name])
     for name in ("key", "fields"):
         values[name] = tuple((pair[0], pair[1]) for pair in values[name])
     return TaskRecord(**values)

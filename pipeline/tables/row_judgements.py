@@ -197,12 +197,12 @@ class RowJudgements:
             f"{field}.{CONFIDENCE}": JsonCell(document, (field, "probability"))
             for field in self.names
         }
-        dotted_cells = {f"answer.{name}": cell for name, cell in cells.items()}
+        cells |= {f"answer.{name}": cell for name, cell in cells.items()}
+        if self.least_name:
+            cells[self.least_name] = make_json_cell(CONFIDENCE, least_probability)
         return {
             self.review_name: self.reviews.make_cell(),
             **cells,
-            **dotted_cells,
-            self.least_name: make_json_cell(CONFIDENCE, least_probability),
             self.doubtful_name: self.doubts.make_cell(),
         }
 

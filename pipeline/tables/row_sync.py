@@ -197,8 +197,8 @@ class RowSync:
                 if cursor_state:
                     # Another command may have stored a preference meanwhile.
                     current_record = workspace.get_task(tx, task_name) or self.record
-                    words = to_compact_json({**current_record.words, CURSOR_STATE: cursor_state})
-                    workspace.update_task(tx, task_name, words=words)
+                    members = {**current_record.members, CURSOR_STATE: cursor_state}
+                    workspace.update_task(tx, task_name, members=to_compact_json(members))
 
                 parked_at = {
                     key: parked_time for key, _, parked_time in claims.parked_rows(tx, task_name)
@@ -255,7 +255,7 @@ class RowSync:
         converted_rows = [self._convert_row(row) for row in rows]
         for row_number, (row, _) in enumerate(converted_rows, start=first_index + 1):
             row["n"] = row_number
-        images = self.record.words.get("images")
+        images = self.record.members.get("images")
         if self.inspect_images is not None and images:
             self._inspect_images(converted_rows, images, self.inspect_images)
 
@@ -307,7 +307,7 @@ class RowSync:
         row_ids = [row["item_id"] for row, _ in sound_rows]
         last_states = self.store.query(stored_rows.stored_inspections, self.record.name, row_ids)
 
-        hashed_columns = [*self.record.words["asked"], *images]
+        hashed_columns = [*self.record.members["asked"], *images]
         for row, values in sound_rows:
             inspection = inspect(values, last_states.get(row["item_id"]))
             row.update(
@@ -436,14 +436,14 @@ class RowSync:
             )
             return self._record_refusal(finding), values
 
-        words = self.record.words
-        has_no_input = has_only_blanks(values, words.get("images") or words["asked"])
+        members = self.record.members
+        has_no_input = has_only_blanks(values, members.get("images") or members["asked"])
         stored_row = {
             "item_id": row_id,
             "line": row.line_number,
             "row": json_bytes.decode(),
-            "is_empty": has_no_input or has_only_blanks(values, words["quoted"]),
-            "input_hash": hash_input(values, words["asked"]),
+            "is_empty": has_no_input or has_only_blanks(values, members["quoted"]),
+            "input_hash": hash_input(values, members["asked"]),
             "seen": None,
             "unusable": None,
         }
@@ -507,7 +507,7 @@ def find_changed_in_source(
         last_values_by_id: The values of each row at the last reading, by id. Only columns that are
             asked about are compared.
     """
-    asked_columns = [*record.words["asked"], *record.words.get("images", ())]
+    asked_columns = [*record.members["asked"], *record.members.get("images", ())]
     row_sync = RowSync(store, record, record.at)
     changed_ids = set(last_values_by_id)
     # The second pass finds keys that the database stores with another type than their text.

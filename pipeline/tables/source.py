@@ -183,7 +183,7 @@ class QueryCursor:
             now: The current time.
             must_read_all: Read all rows.
         """
-        last_read = record.words.get(CURSOR_STATE, {})
+        last_read = record.members.get(CURSOR_STATE, {})
         is_full_read = (
             must_read_all
             or last_read.get("of") != query_id

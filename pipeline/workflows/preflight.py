@@ -60,10 +60,9 @@ MIN_DEARER_USD = 0.01
 MAX_BATCH_S = 24 * 3600.0
 # Our choice: from this number of past batches on, they predict the duration of the next one.
 MIN_MEASURED_BATCHES = 3
-# Our choice: duration of a live call before any was measured; 1 to 2 s is normal.
-USUAL_CALL_S = 1.5
-# Duration of a decision before any was measured: 150 to 250 ms (public pages, read 2026-11).
-USUAL_DECISION_S = 0.25
+# Seconds of a call before any was measured. Our choice for a live call: 1 to 2 s is normal. A
+# decision takes 150 to 250 ms (public pages, read 2026-11).
+USUAL_CALL_S = {Mode.LIVE: 1.5, Mode.FLEX: FLEX_CALL_S, Mode.DECIDE: 0.25}
 # Warn from this share of the daily quota on.
 DAILY_QUOTA_WARNING_SHARE = 0.8
 
@@ -477,17 +476,19 @@ class _PlanEstimator:
         """Return the estimate of live calls in a mode: cost, duration, warnings.
 
         The duration follows from the measured or usual duration of a call, the calls at the same
-        time and the limits. The duration is None if nothing is known. If flex does not serve the
-        model, the mode is not available, and `absence_reason` says so.
+        time and the limits. Calls of the local engine do not count, because the first ones contain
+        its start: its duration is None without limits. If flex does not serve the model, the mode
+        is not available, and `absence_reason` says so.
 
         Args:
             mode: Live, flex or decide. The mode batch has `estimate_batch`. The mode priority,
                 which asks single rows, is not estimated.
         """
         model = self.ws.model
-        call_s = self.call_durations_s[mode] or self._usual_call_s(mode)
+        call_s = 0.0
         calls_per_s: float | None = None
-        if call_s:
+        if not model.local:
+            call_s = self.call_durations_s[mode] or USUAL_CALL_S[mode]
             parallel_calls = max_parallel_calls(
                 self.ws.settings.concurrency,
                 self.ws.limits.rpm,
@@ -504,7 +505,7 @@ class _PlanEstimator:
             calls_per_s=calls_per_s,
         )
         # Even a single call takes its time.
-        if seconds and call_s:
+        if seconds:
             seconds = max(seconds, call_s)
 
         is_available = mode is not Mode.FLEX or model.flex
@@ -529,14 +530,6 @@ class _PlanEstimator:
             tier=self.ws.settings.tier,
             known=self.calibration,
         )
-
-    def _usual_call_s(self, mode: Mode) -> float | None:
-        """Return how many seconds a call usually takes; None for the local engine."""
-        if self.ws.model.local:
-            return None
-        if mode is Mode.FLEX:
-            return FLEX_CALL_S
-        return USUAL_DECISION_S if mode is Mode.DECIDE else USUAL_CALL_S
 
     def _list_daily_quota_warnings(self) -> list[str]:
         """Return a warning if live calls would use most of the daily quota, or exceed it.
@@ -615,15 +608,12 @@ class _PlanEstimator:
     def _likely_batch_s(self) -> float | None:
         """Return in how many seconds a batch ends: as nine of ten past ones, else Google's maximum.
 
-        At least MIN_MEASURED_BATCHES past batches are needed.
-
-        Returns:
-            `None` for the local engine without enough past batches.
+        At least MIN_MEASURED_BATCHES past batches are needed. None for the local engine.
         """
-        if self.batch_durations_s.total() >= MIN_MEASURED_BATCHES:
-            return compute_percentile(self.batch_durations_s, DURATION_PERCENTILE)
         if self.ws.model.local:
             return None
+        if self.batch_durations_s.total() >= MIN_MEASURED_BATCHES:
+            return compute_percentile(self.batch_durations_s, DURATION_PERCENTILE)
         return MAX_BATCH_S
 
     def _make_priced_estimate(

@@ -31,7 +31,7 @@ from pipeline.core.states import (
     describe_reason,
     remote_state,
 )
-from pipeline.core.text import plural, shorten
+from pipeline.core.text import format_usd, plural, shorten
 from pipeline.engine import claiming
 from pipeline.engine.duplicates import count_waiting_rows
 from pipeline.engine.session import WorkspaceSession
@@ -43,8 +43,6 @@ from pipeline.workflows.quality_reporter import QualityReporter
 from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 
 UNSUCCESSFUL_STATES = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
-# In USD. A smaller cost is not shown.
-MIN_SHOWN_COST_USD = 0.00005
 # A shorter wait for the API is normal and not shown.
 MIN_SHOWN_WAIT_S = 5.0
 # Most replies arrive within this time.
@@ -741,7 +739,7 @@ def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     - how long the next call must wait, from MIN_SHOWN_WAIT_S; a wait without a known end is left
       out
     - the number of failures and the newest reason
-    - the cost, from MIN_SHOWN_COST_USD
+    - the cost, except 0
 
     Reasons are cut to MAX_SHOWN_REASON_CHARS.
     """
@@ -756,6 +754,6 @@ def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     if live_report.failed:
         failure = shorten(describe_reason(live_report.newest_failure), MAX_SHOWN_REASON_CHARS)
         notes.append(f"{live_report.failed.total()} failed ({failure})")
-    if live_report.cost >= MIN_SHOWN_COST_USD:
-        notes.append(f"${live_report.cost:.4f}")
+    if live_report.cost:
+        notes.append(format_usd(live_report.cost))
     bar.show(live_report.replies, note=", ".join(notes))

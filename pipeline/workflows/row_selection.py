@@ -231,7 +231,7 @@ def _choose_label(
         return record.prompt_version
 
     used_labels = {counts.label for counts in answers.list_versions(tx, task.name)}
-    used_labels |= record.words.get(PARTIAL_VERSIONS_KEY, {}).keys()
+    used_labels |= record.members.get(PARTIAL_VERSIONS_KEY, {}).keys()
     if version is None:
         numbers: Iterable[int] = count(record.version + 1)
     else:
@@ -258,8 +258,11 @@ def _with_partial_version(record: TaskRecord, label: str) -> TaskRecord:
     """Return a record in which a version continues the version of the file."""
     if label == record.prompt_version:
         return record
-    partial_versions = {**record.words.get(PARTIAL_VERSIONS_KEY, {}), label: record.prompt_version}
-    return replace(record, words={**record.words, PARTIAL_VERSIONS_KEY: partial_versions})
+    partial_versions = {
+        **record.members.get(PARTIAL_VERSIONS_KEY, {}),
+        label: record.prompt_version,
+    }
+    return replace(record, members={**record.members, PARTIAL_VERSIONS_KEY: partial_versions})
 
 
 def _describe_selection(selection: RowSelection) -> str:

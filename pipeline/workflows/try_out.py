@@ -23,7 +23,7 @@ from pipeline.batch.live_report import LiveReport, TrialOutcome
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Mode, Outcome
-from pipeline.core.text import format_object, plural
+from pipeline.core.text import format_object, format_usd, plural
 from pipeline.engine import claiming, closed_questions, task_registry
 from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
@@ -116,7 +116,7 @@ class TryReport:
         """Return one line with the outcomes and the cost."""
         outcome_counts = Counter(row.outcome for row in self.items).most_common()
         outcomes_text = ", ".join(f"{count} {outcome}" for outcome, count in outcome_counts)
-        return f"<tried with {self.extractor}: {outcomes_text}; ${self.cost:.4f}>"
+        return f"<tried with {self.extractor}: {outcomes_text}; {format_usd(self.cost)}>"
 
     @property
     def cost(self) -> float:

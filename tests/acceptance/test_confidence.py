@@ -450,3 +450,5 @@ def test_field_called_confidence_needs_no_decisions(tickets: Workspace) -> None:
     message = tickets.run_command("items", where="confidence = 'low'", code=2).stderr
     assert "no answer has a confidence" in message
     assert "`answer.confidence` is the field" in message
+    message = tickets.run_command("items", where='"!" = 1', code=2).stderr
+    assert "there is no column '!'" in message

@@ -7,17 +7,17 @@ import pytest
 
 from pipeline.core.declaration import STATUS_MEMBERS
 from pipeline.ops.status import OPTIONAL_MEMBERS
-from tests.lab import ROOT, Workspace
-
-PEOPLE = str(ROOT / "data/sample/experts.csv")
+from tests.lab import Workspace
 
 
 def test_a_member_of_the_status_document_is_no_task_name(tmp_path: Path) -> None:
     """`status` has the rows of a task under the task's name, beside its other members."""
     workspace = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
-    workspace.ran("import", PEOPLE)
-    document = json.loads(workspace.ran("status", JSON="1", MORE="1").stdout)
-    assert {*document, *OPTIONAL_MEMBERS} - {"experts"} <= STATUS_MEMBERS
+    Path("texts.jsonl").write_text('{"id": "a", "text": "bees"}\n', encoding="utf-8")
+    workspace.ran("import-passages", "texts.jsonl")
+    # The document of passages has the newest pilot, too.
+    document = json.loads(workspace.ran("status", JSON="1", TASK="passages").stdout)
+    assert {*document, *OPTIONAL_MEMBERS} - {"passages"} == STATUS_MEMBERS
 
     Path("notes.csv").write_text("id,text\n1,I keep bees\n", encoding="utf-8")
     refused_run = workspace.ran("ask", "notes.csv", code=2, Q="What?", NAME="others")

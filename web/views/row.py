@@ -294,7 +294,7 @@ def _row_values(
     answer, marks = color_quotations(history["answer"])
     editors = make_editors(ws.task, history["answer"], result=correction)
     with ws.store.read() as tx:
-        can_be_asked = items.has_input(tx, ws.task, row_id)
+        can_be_asked = items.can_be_asked_anew(tx, ws.task, row_id)
         preference = ws.task.rows.preference(tx)
         review = read_review(tx, row_id, preference=preference)
         confidences = read_confidences(tx, [row_id], preference=preference).get(row_id, {})

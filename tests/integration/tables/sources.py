@@ -37,7 +37,7 @@ def record_of(name: str, **members: Any) -> TaskRecord:
         "fields": (),
         "version": 1,
         "fingerprint": "",
-        "words": {},
+        "members": {},
         "at": SYNCED_AT,
     }
     return TaskRecord(**{"name": name, **defaults, **members})
@@ -72,9 +72,9 @@ class TaskRows:
         }
         columns = {name: kind or "text" for name, kind in kinds.items()}
         keys = tuple((name, columns.get(name, "text")) for name in self.key)
-        words = {"asked": self.prompt_columns, "quoted": []}
+        members = {"asked": self.prompt_columns, "quoted": []}
         self.spec = record_of(
-            TASK, key=keys, columns=columns, words=words, is_query=source.sha256 is None
+            TASK, key=keys, columns=columns, members=members, is_query=source.sha256 is None
         )
         check_column_names(list(self.spec.columns))
         return RowSync(self.store, self.spec, synced_at, **options).run(source, NullProgress())

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.text import format_usd
 from tests.integration import reviews
 from tests.lab import Workspace
 from tests.page import Page
-from web.render import format_usd
 
 
 def test_summary_of_a_run_has_the_cost_of_its_batches(

@@ -37,6 +37,17 @@ def test_any_body_gives_an_error(document: Any) -> None:
     assert type(build_refusal(401, document, action="x", key="k", now=NOW)) is KeyRefusedError
 
 
+@pytest.mark.parametrize("message", ["Error (at line 2): no", "thinking budget is too large", ""])
+@pytest.mark.parametrize("code", [400, 413])
+def test_refusal_has_the_text_of_the_server_apart(code: int, message: str) -> None:
+    """The text is also part of the message, which begins with the request and may have a hint."""
+    error = build_refusal(
+        code, {"error": {"message": message}}, action="ask m (live): x", key="secret", now=NOW
+    )
+    assert error.server_text == message
+    assert message in error.message
+
+
 def test_one_daily_quota_among_others_counts() -> None:
     """A daily quota among several quotas makes the refusal daily."""
     violations = [

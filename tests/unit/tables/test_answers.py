@@ -220,7 +220,7 @@ def test_field_fills_a_column_that_is_null(tmp_path: Path) -> None:
         answers = [TargetValue(row_id, VERSION, json.dumps(answer), ANSWERED_AT) for row_id in ids]
         answers[0] = answers[0]._replace(answer_json=json.dumps(answer | {"stars": None}))
         for name in TARGET_TYPES:
-            target_record = replace(spec, words={"write_to": f"own.{name} = {name}"})
+            target_record = replace(spec, members={"write_to": f"own.{name} = {name}"})
             for _ in range(2):
                 write_column(tx, target_record, answers)
         stored_rows = select_rows(
@@ -235,7 +235,7 @@ def test_field_fills_a_column_that_is_null(tmp_path: Path) -> None:
         long_answer = answers[1]._replace(
             row_id='["2","DE"]', answer_json=json.dumps(answer | {"said": "ten letters"})
         )
-        target_record = replace(spec, words={"write_to": "own.said=said"})
+        target_record = replace(spec, members={"write_to": "own.said=said"})
         if ON_POSTGRESQL:
             with pytest.raises(
                 RefusedRowError, match="own of this database refuses a row: value too long"
@@ -273,5 +273,5 @@ def test_invalid_target_is_refused(tmp_path: Path) -> None:
         )
         for write_to, message in REFUSED.items():
             with pytest.raises(InputError) as error_info:
-                check_column_target(tx, replace(spec, words={"write_to": write_to}))
+                check_column_target(tx, replace(spec, members={"write_to": write_to}))
             assert message in error_info.value.message
