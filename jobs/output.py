@@ -5,6 +5,7 @@
 - Programs get one JSON document.
 """
 
+import codecs
 import contextlib
 import json
 import os
@@ -177,8 +178,11 @@ def make_chunk_writer() -> Callable[[bytes], object]:
     if not sys.stdout.isatty():
         return sys.stdout.buffer.write
 
+    # A chunk may end in the middle of a character.
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
     def write_printable(chunk: bytes) -> None:
-        lines = chunk.decode("utf-8", "replace").split("\n")
+        lines = decoder.decode(chunk).split("\n")
         click.echo("\n".join(map(printable, lines)), nl=False)
 
     return write_printable

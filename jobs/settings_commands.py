@@ -81,9 +81,9 @@ def settings(
     *,
     all_: Annotated[bool, Parameter("Also list settings with their default value.")] = False,
 ) -> CommandReport:
-    """List all changed settings with value, origin and meaning; API keys are masked.
+    """List the settings that were set, with value, origin and meaning; API keys are masked.
 
-    Changed means that the value is not the default. --all and --json list all settings.
+    --all and --json also list the settings that have their default value.
     """
     all_rows = list_setting_rows(read_settings())
     listed_rows = [row for row in all_rows if all_ or row.source != "default"]

@@ -133,11 +133,11 @@ def read_run(tx: Connection, number: int) -> Run:
 
 
 def describe_commonest_failure(tx: Connection, run: Run) -> str:
-    """Return the most frequent reason of a run's failed rows, with its count; "" without any.
+    """Return "12 of 30 failed: REASON" with the most frequent reason of a run's failed rows.
 
-    Of a reason only the part before its first colon is compared and returned. If a batch of the run
-    is held (its answers are not stored, because its replies seem to belong to other requests), the
-    reason for the hold is returned instead, without a count.
+    The text is "" if no row failed. Of a reason only the part before its first colon is compared
+    and returned. If a batch of the run is held (its answers are not stored, because its replies
+    seem to belong to other requests), the text is "held: " and the reason for it.
     """
     if run.batch.is_held:
         return f"held: {run.batch.held}"

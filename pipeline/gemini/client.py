@@ -180,7 +180,13 @@ class Client:
         action = f"upload {display_name}"
 
         async def send_file(sdk: "genai.Client") -> str:
-            """Upload and verify the file once; return its name. Delete a failed upload."""
+            """Upload the file in one attempt, wait until the API has processed it, and verify it.
+
+            After any failure the upload is deleted, and the error is raised.
+
+            Returns:
+                The name of the file at the API.
+            """
             config = _request_config(
                 self._transfer_timeout_s,
                 display_name=display_name,

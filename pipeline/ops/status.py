@@ -317,8 +317,8 @@ def _to_live_run(
     """Return the progress of a live run for JSON: {number, items, done, eta_s, state}.
 
     `items` and `done` count requests, although the member is named after rows. `eta_s` is the
-    estimated remaining time in seconds. It is None before the first reply, and when no call is
-    left. `state` is "under way" or "killed".
+    estimated remaining time in seconds. It is None before the first call, and after the last batch
+    ended its calls. `state` is "under way" or "killed".
 
     Args:
         batch: The batches of the live run, combined into one record with their sums.
