@@ -165,18 +165,21 @@ def _split_rows(
 ) -> tuple[list[str], list[str]]:
     """Return the ids of the open rows, and of the answered rows that can be asked again.
 
-    The other rows are counted in `left_out` by reason: corrected by a person; in a batch that is
-    not over; or parked, empty or gone from the source.
+    Both are in the order of `row_ids`. The other rows are counted in `left_out` by reason:
+    corrected by a person; in a batch that is not over; or parked, empty or gone from the source.
 
     Args:
         left_out: Counts by reason; they are increased.
     """
     open_ids = claiming.filter_claimable(tx, task, row_ids)
+    claimable_ids = set(open_ids)
     corrected_ids = answers.find_corrected(tx, task.name, row_ids)
     claimed_ids = claims.filter_claimed(tx, task.name, row_ids)
     askable_ids = task.rows.filter_answered(tx, row_ids)
     answered_ids: list[str] = []
-    for row_id in set(row_ids).difference(open_ids):
+    for row_id in row_ids:
+        if row_id in claimable_ids:
+            continue
         if row_id in corrected_ids:
             left_out[CORRECTED] += 1
         elif row_id in claimed_ids:
