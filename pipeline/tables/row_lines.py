@@ -71,7 +71,7 @@ def _parse_integer(text: str) -> int:
         number = int(text)
     except ValueError:
         raise ValueError("the column has whole numbers") from None
-    if abs(number) > MAX_INTEGER:
+    if not -MAX_INTEGER - 1 <= number <= MAX_INTEGER:
         raise ValueError("the column has whole numbers of at most 64 bits")
     return number
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 
+from pipeline.batch import ingest
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError, StateConflictError
 from pipeline.core.row_listing import RowFilter
@@ -32,6 +33,7 @@ from pipeline.store.database import Connection, Store
 from pipeline.store.task_record import PARTIAL_VERSIONS_KEY, TaskRecord
 from pipeline.tables.answer_views import make_views
 from pipeline.workflows import preflight
+from pipeline.workflows.row_limit import continued_limit
 
 CORRECTED = "corrected by a person"
 IN_BATCH = "in a batch that is not over"
@@ -165,18 +167,21 @@ def _split_rows(
 ) -> tuple[list[str], list[str]]:
     """Return the ids of the open rows, and of the answered rows that can be asked again.
 
-    The other rows are counted in `left_out` by reason: corrected by a person; in a batch that is
-    not over; or parked, empty or gone from the source.
+    Both are in the order of `row_ids`. The other rows are counted in `left_out` by reason:
+    corrected by a person; in a batch that is not over; or parked, empty or gone from the source.
 
     Args:
         left_out: Counts by reason; they are increased.
     """
     open_ids = claiming.filter_claimable(tx, task, row_ids)
+    claimable_ids = set(open_ids)
     corrected_ids = answers.find_corrected(tx, task.name, row_ids)
     claimed_ids = claims.filter_claimed(tx, task.name, row_ids)
     askable_ids = task.rows.filter_answered(tx, row_ids)
     answered_ids: list[str] = []
-    for row_id in set(row_ids).difference(open_ids):
+    for row_id in row_ids:
+        if row_id in claimable_ids:
+            continue
         if row_id in corrected_ids:
             left_out[CORRECTED] += 1
         elif row_id in claimed_ids:
@@ -379,7 +384,8 @@ def estimate_selection(
 ) -> preflight.Preflight:
     """Return the estimates of all modes for the rows of a condition; ask nothing.
 
-    Without a condition, all open rows are estimated. Syncs the rows first. The selected rows are
+    Without a condition, the open rows are estimated, up to the limit of an interrupted `tag` if
+    there is any; that limit is printed. Syncs the rows first. The selected rows are
     stored during the estimate and deleted after it. Afterwards the session has its recorded task
     again.
 
@@ -394,8 +400,13 @@ def estimate_selection(
     ws.sync_rows()
     if condition and select_rows(ws, condition, limit=limit) is not None:
         limit = None
+    elif not has_selection(ws.task):
+        ingest.recover_dead_runs(ws)
+        with continued_limit(ws, limit) as row_limit:
+            limit = row_limit.remaining_rows
     try:
-        return preflight.estimate_tagging(ws, limit=limit, deadline_s=deadline_s)
+        estimate = preflight.estimate_tagging(ws, limit=limit, deadline_s=deadline_s)
+        return replace(estimate, is_limit_reached=limit == 0)
     finally:
         leave_selection(ws)
 

@@ -152,6 +152,108 @@ def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
     assert live_calls(api) == 5 + 6 - line_count
 
 
+@pytest.mark.parametrize(
+    ("options", "expected_rows"),
+    [({"mode": "live", "limit": 5}, 5), ({}, 5), ({"mode": "live", "limit": 7}, 7)],
+    ids=["the same command", "a plain tag", "a larger limit"],
+)
+def test_limit_counts_the_rows_that_a_killed_command_asked(
+    workspace: Workspace, api: Engine, options: dict[str, Any], expected_rows: int
+) -> None:
+    """Both commands together ask the rows of the limit; the command after them has its own."""
+    workspace.import_people(12)
+    api.script_fault("hang", nth=4, times=99, path=LIVE, args=HANGS)
+    kill_after_calls(workspace, api, "tag", mode="live", limit=5, call_count=4, CONCURRENCY=1)
+    api.clear_faults()
+
+    dry_options = {name: options[name] for name in options if name != "mode"}
+    estimate = workspace.read_json("tag", dry=True, **dry_options)
+    assert estimate["items"] == expected_rows - 3
+    continued_run = workspace.run_command("tag", **options)
+    assert f"--limit {expected_rows}, 3 asked before" in continued_run.stderr
+    assert workspace.state_counts() == {"tagged": expected_rows, "untagged": 12 - expected_rows}
+    # The fourth call of the killed command is repeated.
+    assert live_calls(api) == expected_rows + 1
+
+    next_run = workspace.run_command("tag", mode="live", limit=2)
+    assert "asked before" not in next_run.stderr
+    assert workspace.state_counts()["tagged"] == expected_rows + 2
+
+
+def test_reached_limit_of_a_killed_command_asks_no_row(workspace: Workspace, api: Engine) -> None:
+    """If a command is killed after its last reply, the next one only stores the answers."""
+    workspace.import_people(6)
+    undisturbed_workspace = Workspace(workspace.home / "peace", api.url)
+    undisturbed_workspace.import_people(6)
+    command: dict[str, Any] = {"mode": "live", "limit": 3, "CONCURRENCY": 1}
+    trail = undisturbed_workspace.try_command("tag", fate=NO_FATE, **command).trail
+    sealing_step = next(
+        number for number, step in enumerate(trail, 1) if "000001-results.jsonl" in step
+    )
+    first_calls = live_calls(api)
+    assert workspace.try_command("tag", fate=Fate(sealing_step), **command).code == -signal.SIGKILL
+    assert live_calls(api) == first_calls + 3
+
+    output = workspace.run_command("tag", limit=3, dry=True).stdout
+    assert "nothing to ask: the --limit of the interrupted command is reached" in output
+    output = workspace.run_command("tag", mode="live", limit=3).stdout
+    assert "nothing to tag: the --limit of the interrupted command is reached" in output
+    assert workspace.state_counts() == {"tagged": 3, "untagged": 3}
+    workspace.run_command("tag", mode="live", limit=2)
+    assert workspace.state_counts() == {"tagged": 5, "untagged": 1}
+
+
+def test_limit_of_a_killed_command_counts_its_batches(workspace: Workspace, api: Engine) -> None:
+    """A batch that was prepared or sent counts, and a batch of another command does not."""
+    workspace.import_people(9)
+    undisturbed_workspace = Workspace(workspace.home / "peace", api.url)
+    undisturbed_workspace.import_people(9)
+    command: dict[str, Any] = {"mode": "batch", "limit": 3}
+    trail = undisturbed_workspace.try_command("tag", fate=NO_FATE, **command).trail
+    claim_step = next(
+        number for number, step in enumerate(trail, 1) if step.startswith("send POST")
+    )
+    killed_command = workspace.try_command("tag", fate=Fate(claim_step), **command)
+    assert killed_command.code == -signal.SIGKILL
+
+    workspace.run_command("tag", **command)
+    workspace.run_command("submit", limit=2)
+    assert workspace.status()["experts"]["claimed"] == 5
+
+
+def test_rows_of_another_command_do_not_count_for_a_limit(
+    workspace: Workspace, api: Engine
+) -> None:
+    """A live run asks all rows of its limit, also if `batch-submit` claims rows meanwhile."""
+    workspace.import_people(9)
+    undisturbed_workspace = Workspace(workspace.home / "peace", api.url)
+    undisturbed_workspace.import_people(9)
+    command: dict[str, Any] = {"mode": "live", "limit": 4}
+    trail = undisturbed_workspace.try_command("tag", fate=NO_FATE, **command).trail
+    # The run is recorded, and nothing is claimed yet.
+    commit_step = next(number for number, step in enumerate(trail, 1) if step.startswith("commit"))
+    stop = Fate(commit_step, side="after", event="STOP")
+    with workspace.start_command("tag", fate=stop, **command) as running:
+        assert running.wait_until_stopped()
+        workspace.run_command("submit", limit=3)
+        running.signal(signal.SIGCONT)
+        assert running.wait().code == 0
+    assert workspace.state_counts() == {"tagged": 4, "claimed": 3, "untagged": 2}
+
+
+def test_rows_of_a_batch_that_is_not_sent_are_not_announced(
+    workspace: Workspace, api: Engine
+) -> None:
+    """A live run announces the rows that it asks, without those of a prepared batch."""
+    workspace.import_people(9)
+    for code in (0, 4):
+        workspace.run_command("submit", limit=2, code=code)
+        api.script_fault("quota_batch")
+    assert workspace.batch_states() == ["submitted", "prepared"]
+    output = workspace.run_command("tag", mode="live", limit=3).stderr
+    assert ": 3 people, live mode" in output
+
+
 def test_calls_that_a_kill_left_unrecorded_are_counted(workspace: Workspace, api: Engine) -> None:
     """The call without a reply may be paid for, and all calls use the quota of the day."""
     workspace.import_people(6)

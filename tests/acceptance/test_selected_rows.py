@@ -147,6 +147,14 @@ def test_open_rows_of_a_condition_are_asked_under_the_version_of_the_file(
 
 
 @pytest.mark.same_sql
+def test_limit_takes_the_first_answered_rows_of_a_condition(notes_workspace: Workspace) -> None:
+    """Answered rows are asked again in the order of the source."""
+    workspace = notes_workspace
+    workspace.run_command("tag", where="topic = 'speed'", limit=3, mode="live", yes=True)
+    assert answers_by_version(workspace)["notes@2"] == {"2", "3", "5"}
+
+
+@pytest.mark.same_sql
 def test_version_of_the_file_has_no_condition(notes_workspace: Workspace) -> None:
     """Rows that `try` or another command asked under it may not meet the condition."""
     workspace = notes_workspace
