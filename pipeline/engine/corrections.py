@@ -70,13 +70,13 @@ class InvalidAnswerError(InputError):
         """Make the message and the command to type.
 
         Args:
-            reason: Begins with the path of a field, as pydantic says it.
+            reason: Begins with the path of a field, as pydantic or `locate_quotes` says it.
             answer: The invalid answer.
             change: The new values by field; empty for an undone edit.
         """
         # The page has its own words.
         self.reason = reason
-        self.field_name = reason.partition(":")[0].partition(".")[0]
+        self.field_name = re.split(r"\W", reason, maxsplit=1)[0]
         wrong_value = find_wrong_value(task.prompt.answer_model, reason, answer)
         if wrong_value is None:
             fields = task.prompt.answer_model.model_fields

@@ -352,6 +352,8 @@ def read_answer_rows(
         option = OptionHint(rows=list_name)
         message = f"{option} is not a list field of these answers; nothing was written"
         hint = "these answers have no list field"
+        for row in iterate_exported_rows():
+            lists = [name for name in lists if not is_stored_quotation(row[answer_names[name]])]
         if lists:
             hint = f"the list fields are {', '.join(lists)}"
         raise InputError(message, hint=hint)

@@ -30,6 +30,7 @@ import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Float,
     FromClause,
     Numeric,
     Select,
@@ -135,6 +136,23 @@ def register_functions(connection: sqlite3.Connection) -> None:
     connection.create_function("findable_fold", 1, _fold_value, deterministic=True)
     connection.create_function("findable_member", -1, _read_member, deterministic=True)
     connection.create_function("findable_is_number", 1, is_number, deterministic=True)
+
+
+def make_number_expression(tx: Connection, text: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return the number that a text is for WHERE=, or the least number for another text.
+
+    Args:
+        tx: The connection that will run the expression.
+        text: Expression for the text, never NULL.
+    """
+    least_number = literal(str(-sys.float_info.max), Text)
+    if tx.dialect.name != "sqlite":
+        is_number = text.regexp_match(f"^{NUMBER_PATTERN}$")
+        return case((is_number, cast(text, Numeric)), else_=cast(least_number, Numeric))
+
+    register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
+    is_number = func.findable_is_number(text)
+    return case((is_number, cast(text, Float)), else_=cast(least_number, Float))
 
 
 def _fold_value(value: Scalar) -> str:
