@@ -44,6 +44,7 @@ from jobs.output import (
     print_fields,
     print_line,
 )
+from jobs.status_command import choose_command
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
@@ -239,7 +240,8 @@ def verify_gemini(ws: WorkspaceSession) -> CommandReport:
     wait that long before they conclude that a batch was not created.
     """
     document = verify.verify_gemini(ws)
-    print_facts = partial(print_fields, list(document["facts"].items()))
+    facts = [(f"{name}:", text) for name, text in document["facts"].items()]
+    print_facts = partial(print_fields, facts)
     if document["backend"] == "local":
         outcome = "Gemini was not checked: the local engine answered all rows"
         next_step = f"set GEMINI_API_KEY, then {CommandHint('verify-gemini')}"
@@ -551,7 +553,7 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
     message = (
         f"no answers about {labels.plural} under {ws.task.version_label} yet: nothing to measure"
     )
-    return CommandReport(None, f"{message}. Next: {labels.command('tag')}")
+    return CommandReport(None, f"{message}. Next: {choose_command(ws, labels.command('tag'))}")
 
 
 def _probability_lines(report: QualityReport) -> list[str]:

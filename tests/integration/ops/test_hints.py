@@ -40,3 +40,67 @@ def test_quotation_is_not_offered_as_a_list(answered: Workspace) -> None:
     """ROWS= exports the members of a list; a quotation is stored as an object and has none."""
     error_output = answered.ran("export", "out.csv", ROWS="nope", code=2).stderr
     assert error_output.endswith("next: the list fields are praise\n")
+
+
+def test_missing_rows_come_before_commands_about_them(workspace: Workspace) -> None:
+    """In a workspace without rows, no next command ends with "has no rows yet"."""
+    workspace.begin()
+    for command in ("costs", "qc", "batches"):
+        assert workspace.ran(command).stdout.endswith("Next: make import EXPERTS=people.csv\n")
+
+
+def test_missing_workspace_is_made_by_a_command_with_a_file(workspace: Workspace) -> None:
+    """The file in the command is a placeholder."""
+    hint = "`make import EXPERTS=people.csv` creates a workspace from a file"
+    assert hint in workspace.ran("status", code=3).stderr
+
+
+def test_import_again_repeats_the_options(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`doctor` does not know the file and the MAP= of an import; it says that both are needed."""
+    monkeypatch.chdir(tmp_path)
+    Path("crew.csv").write_text("Mail,Bio\nann@x.org,Bees\n,Ice\n", encoding="utf-8")
+    workspace.ran("import", "crew.csv", MAP="username=Mail")
+    output = workspace.ran("doctor").stdout
+    assert "make import EXPERTS=people.csv`, with the file and the options of its import" in output
+
+
+def test_edit_that_does_not_exist_is_no_internal_id(workspace: Workspace, tmp_path: Path) -> None:
+    """The id of a person in the database is not what was typed."""
+    path = tmp_path / "people.csv"
+    path.write_text("Username,Bio\nann@x.org,Bees\n", encoding="utf-8")
+    workspace.ran("import", str(path))
+    error_output = workspace.ran("tags", EXPERT="ann@x.org", UNDO="1", code=2).stderr
+    assert (
+        "the answer has no edit 1; nothing was changed\nnext: it was never edited" in error_output
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "example"),
+    [
+        ("import", "EXPERTS=people.csv"),
+        ("import-images", "FOLDER=photos/"),
+        ("import-passages", "PASSAGES=file.jsonl"),
+    ],
+)
+def test_missing_file_names_the_option_of_the_command(
+    workspace: Workspace, command: str, example: str
+) -> None:
+    """Each import command has its own option for the file."""
+    assert f"With make: {example}" in workspace.ran(command, code=2).stderr
+
+
+def test_temporary_workspace_is_not_called_new(workspace: Workspace, tmp_path: Path) -> None:
+    """A dry import announces a temporary workspace without the path of a folder."""
+    path = tmp_path / "people.csv"
+    path.write_text("Username,Bio\nann@x.org,Bees\n", encoding="utf-8")
+    error_output = workspace.ran("import", str(path), DRY="1").stderr
+    assert "uses an empty temporary workspace" in error_output
+    assert "a new workspace" not in error_output
+
+
+def test_question_that_begins_with_a_hyphen_needs_two_hyphens(workspace: Workspace) -> None:
+    """The hint of an unknown option of `search` shows how a word is left out."""
+    assert "search -- -word`" in workspace.ran("search", "-law", code=2).stderr
