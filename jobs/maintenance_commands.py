@@ -123,6 +123,8 @@ def work(
 
     open_task = partial(_open_task, move_to=to)
     if not once:
+        seconds = f"{work_passes.MAX_PASS_PAUSE_S:.0f} s"
+        Terminal().say(f"doing due work, and looking for it at least every {seconds}, until Ctrl-C")
         work_passes.run_passes_forever(open_task, task_names, unit_names, _print_pass)
     report = work_passes.run_pass(open_task, task_names, unit_names)
 
@@ -327,6 +329,7 @@ def forget(
         raise InputError(
             f"forget needs one of {OptionHint('expert')}, {OptionHint('file')} and "
             f"{OptionHint('item')}; nothing was changed",
+            hint=f"`{CommandHint('items')}` lists the names",
         )
 
     # A name may contain a comma: only the task knows the names in a text.
@@ -347,7 +350,7 @@ def _forget_lines(
 ) -> list[str]:
     """Return the lines of `forget`: counts of the deleted data, and copies out of reach.
 
-    If a row had been deleted before the command, a line says so. If quality reports that may
+    Further lines name an earlier deletion and deleted refused rows. If quality reports that may
     contain a row were deleted, a line has their number and the command that writes new reports.
 
     Args:
@@ -359,6 +362,8 @@ def _forget_lines(
 
     if report.is_continuation:
         lines.append("A row was deleted before; its remaining data is deleted now")
+    if report.refused_rows:
+        lines.append(f"{plural(report.refused_rows, 'refused row')} with these names deleted")
     if report.reports:
         removal = f"{plural(report.reports, 'report file')} with these names deleted"
         lines.append(f"{removal}. Next: {labels.command('qc')}")

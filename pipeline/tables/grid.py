@@ -699,7 +699,10 @@ def _select_commonest(counter: Counter[str]) -> dict[str, int]:
 def _require(facet: T | None, noun: str) -> T:
     """Return a facet or expression; raise InputError if it is None."""
     if facet is None:
-        raise InputError(f"the rows of this task have no {noun}")
+        raise InputError(
+            f"the rows of this task have no {noun}",
+            hint=f"{OptionHint('where')} compares columns and fields",
+        )
     return facet
 
 

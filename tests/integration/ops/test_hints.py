@@ -104,3 +104,32 @@ def test_temporary_workspace_is_not_called_new(workspace: Workspace, tmp_path: P
 def test_question_that_begins_with_a_hyphen_needs_two_hyphens(workspace: Workspace) -> None:
     """The hint of an unknown option of `search` shows how a word is left out."""
     assert "search -- -word`" in workspace.ran("search", "-law", code=2).stderr
+
+
+def test_refusals_of_options_name_what_to_type(answered: Workspace) -> None:
+    """The errors about a forgotten name and about scores end with a next step."""
+    assert "next: `make items` lists the names" in answered.ran("forget", code=2).stderr
+    error_output = answered.ran("items", MIN_SCORE="3", code=2).stderr
+    assert "no scores\nnext: WHERE= compares columns and fields" in error_output
+
+
+def test_labels_of_a_row_that_left_the_source(answered: Workspace) -> None:
+    """The fault says that the row is gone, because the next `tag` does not answer it."""
+    table = Path("tasks", "reviews.csv")
+    lines = table.read_text(encoding="utf-8")
+    table.write_text(f"{lines}5,\n", encoding="utf-8")
+    answered.ran("tag-live")
+    table.write_text(lines, encoding="utf-8")
+    answered.ran("tag-live")
+    Path("labels.csv").write_text("id,stars\n5,3\n", encoding="utf-8")
+    error_output = answered.ran("correct", FILE="labels.csv", WHO="ada", code=2).stderr
+    assert "line 2: the row left the source and has no answer, so labels of all" in error_output
+
+
+def test_forget_counts_refused_rows_of_the_name(workspace: Workspace, tmp_path: Path) -> None:
+    """A second row of a person was refused; it is deleted, too."""
+    path = tmp_path / "people.csv"
+    path.write_text("Username,Bio\nann@x.org,Bees\nann@x.org,Ice\n", encoding="utf-8")
+    workspace.ran("import", str(path))
+    output = workspace.ran("forget", EXPERT="ann@x.org", YES="1").stdout
+    assert "1 refused row with these names deleted" in output
