@@ -580,7 +580,7 @@ class _GridBuilder:
                 **self._judgements.sort_expressions(),
             },
             number_expressions={
-                name: make_number_expression(self._tx, column_sorts[name])
+                name: self._number_expression(column_sorts[name])
                 for name, kind in self._record.columns.items()
                 if kind == "text"
             },
@@ -689,6 +689,11 @@ class _GridBuilder:
         if is_field:
             cell = answers.preferred_of_row(self._preference, self._table.row_id, cell)
         return func.coalesce(cell, literal(-MISSING_NUMBER) if is_number else "")
+
+    def _number_expression(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return the number in a text, or a number below all others for another text."""
+        number = make_number_expression(self._tx, text)
+        return func.coalesce(number, literal(-MISSING_NUMBER, number.type))
 
     def _compile_where(self, text: str) -> ColumnElement[bool]:
         """Return the condition of a WHERE= text.

@@ -139,20 +139,26 @@ def register_functions(connection: sqlite3.Connection) -> None:
 
 
 def make_number_expression(tx: Connection, text: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return the number that a text is for WHERE=, or the least number for another text.
+    """Return the number that a text is for WHERE=; it is NULL for another text.
 
     Args:
         tx: The connection that will run the expression.
         text: Expression for the text, never NULL.
     """
-    least_number = literal(str(-sys.float_info.max), Text)
-    if tx.dialect.name != "sqlite":
-        is_number = text.regexp_match(f"^{NUMBER_PATTERN}$")
-        return case((is_number, cast(text, Numeric)), else_=cast(least_number, Numeric))
+    number_type: Any = Numeric
+    if tx.dialect.name == "sqlite":
+        number_type = Float
+        register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
+        is_number = func.findable_is_number(text)
+    else:
+        is_number = _matches_number(text)
+    number_text = case((is_number, text))
+    return cast(number_text, number_type)
 
-    register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
-    is_number = func.findable_is_number(text)
-    return case((is_number, cast(text, Float)), else_=cast(least_number, Float))
+
+def _matches_number(text: Any) -> Any:
+    """Return the condition for PostgreSQL that a text is a number."""
+    return text.regexp_match(f"^{NUMBER_PATTERN}$")
 
 
 def _fold_value(value: Scalar) -> str:
@@ -403,8 +409,7 @@ class _ServerCompiler(_Compiler):
         is_text = kind == "string"
         is_value = kind.in_(("string", "number", "boolean"))
         text = case((is_value, table.c.leaf.op("#>>")(literal_column("'{}'"))))
-        is_numeric_text = text.regexp_match(f"^{NUMBER_PATTERN}$")
-        is_number = case((is_text, is_numeric_text), else_=kind == "number")
+        is_number = case((is_text, _matches_number(text)), else_=kind == "number")
         is_whole_cell = table.c.place == 1
         return _CellValues(table, text, is_text, kind == "boolean", is_number, is_whole_cell)
 
