@@ -26,6 +26,7 @@ from jobs.options import (
     Strict,
 )
 from jobs.output import Output, TextTable, print_errors_and_raise
+from jobs.status_command import choose_command
 from pipeline.batch import cancel, held_batches, move, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.ingest_report import IngestSummary
@@ -548,7 +549,8 @@ def batches(ws: WorkspaceSession) -> CommandReport:
         summaries = [summary for summary in summaries if summary.batch.task == ws.task.name]
     output: Output = TextTable(BATCH_HEADERS, [_batch_cells(summary) for summary in summaries])
     if not summaries:
-        output = f"no batches yet. Next: {ws.task.labels.command('batch-submit')}"
+        next_command = choose_command(ws, ws.task.labels.command("batch-submit"))
+        output = f"no batches yet. Next: {next_command}"
     return CommandReport([summary.document for summary in summaries], output)
 
 
@@ -599,7 +601,9 @@ def costs(
     task_name = ws.task.name if is_task_set else None
     costs_document = summarize_costs(ws.store, ws.tasks, group_key=by, task_name=task_name)
 
-    output: Output = f"no request was sent yet. Next: {CommandHint('tag', dry=True)}"
+    output: Output = (
+        f"no request was sent yet. Next: {choose_command(ws, CommandHint('tag', dry=True))}"
+    )
     if costs_document["rows"]:
         group_header = "day (US/Pacific)" if by == "day" else by
         total_row = {by: "all"} | costs_document["total"]

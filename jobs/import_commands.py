@@ -70,6 +70,12 @@ class ImportedRowLabels(NamedTuple):
 
 
 # By the names of the tasks.
+# Options of make with a file, by the name of the command.
+_FILE_EXAMPLES = {
+    "import": "EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl",
+    "import-images": "FOLDER=photos/",
+    "import-passages": "PASSAGES=file.jsonl",
+}
 ROW_LABELS = {
     "experts": ImportedRowLabels("person", "people", "with a new biography"),
     "passages": ImportedRowLabels("passage", "passages", "with another text"),
@@ -122,11 +128,9 @@ def import_rows(
         file = from_
         task_name = read_settings().task
     if file is None:
-        raise click.UsageError(
-            "there is no file to import. "
-            "With make: EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl",
-            click.get_current_context(),
-        )
+        context = click.get_current_context()
+        example = _FILE_EXAMPLES[str(context.info_name)]
+        raise click.UsageError(f"there is no file to import. With make: {example}", context)
 
     if task_name == "images":
         if dry or strict or report is not None:

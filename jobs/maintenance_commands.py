@@ -44,6 +44,7 @@ from jobs.output import (
     print_fields,
     print_line,
 )
+from jobs.status_command import choose_command
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
@@ -122,6 +123,8 @@ def work(
 
     open_task = partial(_open_task, move_to=to)
     if not once:
+        seconds = f"{work_passes.MAX_PASS_PAUSE_S:.0f} s"
+        Terminal().say(f"doing due work, and looking for it at least every {seconds}, until Ctrl-C")
         work_passes.run_passes_forever(open_task, task_names, unit_names, _print_pass)
     report = work_passes.run_pass(open_task, task_names, unit_names)
 
@@ -239,7 +242,8 @@ def verify_gemini(ws: WorkspaceSession) -> CommandReport:
     wait that long before they conclude that a batch was not created.
     """
     document = verify.verify_gemini(ws)
-    print_facts = partial(print_fields, list(document["facts"].items()))
+    facts = [(f"{name}:", text) for name, text in document["facts"].items()]
+    print_facts = partial(print_fields, facts)
     if document["backend"] == "local":
         outcome = "Gemini was not checked: the local engine answered all rows"
         next_step = f"set GEMINI_API_KEY, then {CommandHint('verify-gemini')}"
@@ -325,6 +329,7 @@ def forget(
         raise InputError(
             f"forget needs one of {OptionHint('expert')}, {OptionHint('file')} and "
             f"{OptionHint('item')}; nothing was changed",
+            hint=f"`{CommandHint('items')}` lists the names",
         )
 
     # A name may contain a comma: only the task knows the names in a text.
@@ -345,7 +350,7 @@ def _forget_lines(
 ) -> list[str]:
     """Return the lines of `forget`: counts of the deleted data, and copies out of reach.
 
-    If a row had been deleted before the command, a line says so. If quality reports that may
+    Further lines name an earlier deletion and deleted refused rows. If quality reports that may
     contain a row were deleted, a line has their number and the command that writes new reports.
 
     Args:
@@ -357,6 +362,8 @@ def _forget_lines(
 
     if report.is_continuation:
         lines.append("A row was deleted before; its remaining data is deleted now")
+    if report.refused_rows:
+        lines.append(f"{plural(report.refused_rows, 'refused row')} with these names deleted")
     if report.reports:
         removal = f"{plural(report.reports, 'report file')} with these names deleted"
         lines.append(f"{removal}. Next: {labels.command('qc')}")
@@ -551,7 +558,7 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
     message = (
         f"no answers about {labels.plural} under {ws.task.version_label} yet: nothing to measure"
     )
-    return CommandReport(None, f"{message}. Next: {labels.command('tag')}")
+    return CommandReport(None, f"{message}. Next: {choose_command(ws, labels.command('tag'))}")
 
 
 def _probability_lines(report: QualityReport) -> list[str]:

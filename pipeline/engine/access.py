@@ -31,7 +31,7 @@ from pipeline.tables.reflection import read_columns, read_object_kind
 
 NEW_WORKSPACE_HINT = HintTemplate(
     "`{}` creates a workspace from a file; `{}` runs all steps on sample data",
-    CommandHint("import"),
+    CommandHint("import", experts="people.csv"),
     CommandHint("demo"),
 )
 NEW_WORKSPACE_FOR_QUERY_HINT = HintTemplate(

@@ -70,13 +70,13 @@ class InvalidAnswerError(InputError):
         """Make the message and the command to type.
 
         Args:
-            reason: Begins with the path of a field, as pydantic says it.
+            reason: Begins with the path of a field, as pydantic or `locate_quotes` says it.
             answer: The invalid answer.
             change: The new values by field; empty for an undone edit.
         """
         # The page has its own words.
         self.reason = reason
-        self.field_name = reason.partition(":")[0].partition(".")[0]
+        self.field_name = re.split(r"\W", reason, maxsplit=1)[0]
         wrong_value = find_wrong_value(task.prompt.answer_model, reason, answer)
         if wrong_value is None:
             fields = task.prompt.answer_model.model_fields
@@ -358,7 +358,7 @@ def _make_edit(
 
     answer = current.answers[row_id]
     row_edits = current.edits[row_id]
-    new_answer = _make_changed_answer(task, row_id, answer, change, row_edits)
+    new_answer = _make_changed_answer(task, answer, change, row_edits)
     row = current.rows.get(row_id)
     if row is None:
         raise InputError(f"row {row_id!r} no longer exists; {UNCHANGED_MESSAGE}")
@@ -526,7 +526,6 @@ def _conflict_error(row_edits: Sequence[AnswerEdit], current: Document) -> Chang
 
 def _make_changed_answer(
     task: Task,
-    row_id: str,
     answer: Document,
     change: Mapping[str, Any] | int,
     row_edits: Sequence[AnswerEdit],
@@ -547,8 +546,8 @@ def _make_changed_answer(
 
     if not 1 <= change <= len(row_edits):
         raise InputError(
-            f"row {row_id!r} has no edit {change}; {UNCHANGED_MESSAGE}",
-            hint=f"it has {plural(len(row_edits), 'edit')}, numbered from 1",
+            f"the answer has no edit {change}; {UNCHANGED_MESSAGE}",
+            hint=f"its edits are 1 to {len(row_edits)}" if row_edits else "it was never edited",
         )
     return _undo_edit(answer, row_edits[change - 1])
 

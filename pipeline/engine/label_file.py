@@ -343,8 +343,13 @@ def _describe_refusal(
         name for name, member in fields.items() if member.is_required() and name not in row.values
     ]
     if missing_fields and not answer:
+        subject = "the row has no answer yet"
+        table = task.rows.table(tx)
+        is_missing = table.states.is_missing
+        if is_missing is not None and table.filter_ids(tx, [row_id], is_missing):
+            subject = "the row left the source and has no answer"
         message = (
-            "the row has no answer yet, so labels of all its fields are needed, "
+            f"{subject}, so labels of all its fields are needed, "
             f"also of {join_first(missing_fields)}"
         )
         yield LabelFault(row.line, "", message)

@@ -44,6 +44,7 @@ def open_workspace(
     access: Access = Access.CREATE,
     confirm: Callable[[str], bool] = lambda _question: False,
     is_whole_workspace: bool = False,
+    is_temporary: bool = False,
 ) -> Iterator[WorkspaceSession]:
     """Open a workspace for a block; create its folder and create or update its schema if needed.
 
@@ -58,6 +59,7 @@ def open_workspace(
         is_whole_workspace: The command is about the whole workspace. It creates no tables of a
             task. If the task of the settings was never used here, the session has another task: one
             that is used, or the people task.
+        is_temporary: The caller deletes the workspace, so a new one is not announced.
 
     Raises:
         ConfigurationError: There is no workspace and `access` creates none, a person did not agree
@@ -76,7 +78,7 @@ def open_workspace(
             confirm,
             is_whole_workspace=is_whole_workspace,
         )
-        if allowed.announcement:
+        if allowed.announcement and not is_temporary:
             display.say(allowed.announcement)
         session = _open_session(
             settings,
@@ -367,6 +369,8 @@ def open_existing_or_temporary(
     )
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_workspace(replace(settings, data=Path(folder), database_url=None), display) as ws,
+        open_workspace(
+            replace(settings, data=Path(folder), database_url=None), display, is_temporary=True
+        ) as ws,
     ):
         yield ws

@@ -64,7 +64,7 @@ from pipeline.tables.stored_values import (
 )
 from pipeline.tables.stored_values import UNUSABLE_COLUMN as REASON
 from pipeline.tables.text_match import contains_word, join_json_values
-from pipeline.tables.where_sql import JsonCell, compile_where
+from pipeline.tables.where_sql import JsonCell, compile_where, make_number_expression
 from pipeline.tables.write_to import RowTarget
 
 # Longest display name of a row.
@@ -559,6 +559,7 @@ class _GridBuilder:
             for name, kind in self._record.columns.items()
         ]
         row_id = self._table.row_id
+        column_sorts = self._column_sort_expressions()
         return Grid(
             table=self._table,
             cell_names=(
@@ -576,8 +577,14 @@ class _GridBuilder:
             mention_conditions=self._answer_conditions,
             compile_where=self._compile_where,
             slow_sort_expressions={
-                **self._sort_expressions(),
+                **column_sorts,
+                **self._field_sort_expressions(),
                 **self._judgements.sort_expressions(),
+            },
+            number_expressions={
+                name: self._number_expression(column_sorts[name])
+                for name, kind in self._record.columns.items()
+                if kind == "text"
             },
             answer_fields=self._fields,
             judgements=self._judgements,
@@ -643,15 +650,16 @@ class _GridBuilder:
             }
         return values_by_id
 
-    def _sort_expressions(self) -> dict[str, ColumnElement[Any]]:
-        """Return sort expressions by name: all columns, and the fields with a single value.
-
-        Fields whose values are lists or objects are left out.
-        """
-        expressions = {
+    def _column_sort_expressions(self) -> dict[str, ColumnElement[Any]]:
+        """Return sort expressions of all columns by name."""
+        return {
             name: self._sort_expression(self._values, name, kind, is_field=False)
             for name, kind in self._record.columns.items()
         }
+
+    def _field_sort_expressions(self) -> dict[str, ColumnElement[Any]]:
+        """Return sort expressions by name, except of fields with lists or objects."""
+        expressions = {}
         for name, field in self._fields.items():
             kind = self._field_kinds[field]
             if kind != JSON:
@@ -683,6 +691,11 @@ class _GridBuilder:
         if is_field:
             cell = answers.preferred_of_row(self._preference, self._table.row_id, cell)
         return func.coalesce(cell, literal(-MISSING_NUMBER) if is_number else "")
+
+    def _number_expression(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return the number in a text, or a number below all others for another text."""
+        number = make_number_expression(self._tx, text)
+        return func.coalesce(number, literal(-MISSING_NUMBER, number.type))
 
     def _compile_where(self, text: str) -> ColumnElement[bool]:
         """Return the condition of a WHERE= text.

@@ -346,12 +346,13 @@ def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
             continue
 
         verb = "was" if refused_count == 1 else "were"
+        import_note = "" if task.user_file else ", with the file and the options of its import"
         count_message = f"{plural(refused_count, 'row')} of {task.subject} {verb} refused"
         yield create_notice(
             f"{count_message}: {'; '.join(examples)}",
             "these rows are not asked",
             HintTemplate(
-                "list them with `{}`, correct the source, then type `{}`",
+                f"list them with `{{}}`, correct the source, then type `{{}}`{import_note}",
                 CommandHint("items", task=task.labels.task_option, state="refused"),
                 _read_again_command(task),
             ),

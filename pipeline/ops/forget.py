@@ -76,6 +76,8 @@ class ForgetReport:
     # Sealed files that lost lines, as paths relative to DATA.
     files: list[str] = field(default_factory=list)
     vectors: int = 0
+    # Deleted rows of these names that an import had refused.
+    refused_rows: int = 0
     # Deleted files of quality reports.
     reports: int = 0
     # Number of the new build, or None if no build was necessary.
@@ -249,7 +251,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=ws.now())
-            rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
+            report.refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
     report.reports = reports.delete_reports(
         ws.data,

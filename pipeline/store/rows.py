@@ -487,14 +487,17 @@ class FileRefusals:
         run_many(self._tx, insert(rows), records)
 
 
-def delete_refused_rows(tx: Connection, task: str, words: Collection[str]) -> None:
-    """Delete the refused rows of a task that have a cell equal to any of the words.
+def delete_refused_rows(tx: Connection, task: str, words: Collection[str]) -> int:
+    """Delete the refused rows of a task that have a cell equal to any of the words; count them.
 
     Case and blanks at the ends of a cell or word do not matter. Runs in the caller's transaction.
     """
+    deleted_count = 0
     folded_words = {word.strip().casefold() for word in words}
     query = select(rows.c.item_id, rows.c.row).where(rows.c.task == task, IS_REFUSED)
     for row_id, cells in tx.execute(query).all():
         folded_cells = (str(cell).strip().casefold() for cell in json.loads(cells).values())
         if not folded_words.isdisjoint(folded_cells):
             delete_row(tx, task, row_id)
+            deleted_count += 1
+    return deleted_count

@@ -351,11 +351,27 @@ def read_answer_rows(
     if list_name not in lists:
         option = OptionHint(rows=list_name)
         message = f"{option} is not a list field of these answers; nothing was written"
-        hint = "these answers have no list field"
-        if lists:
-            hint = f"the list fields are {', '.join(lists)}"
-        raise InputError(message, hint=hint)
+        lists_by_column = {answer_names[name]: name for name in lists}
+        raise InputError(message, hint=_list_hint(iterate_exported_rows(), lists_by_column))
     return split_lists(iterate_exported_rows, kinds, answer_names[list_name], inner_lists)
+
+
+def _list_hint(rows: Iterable[ExportedRow], fields: Mapping[str, str]) -> str:
+    """Return the hint that names the list fields; fields with quotations are none.
+
+    Args:
+        rows: All exported rows.
+        fields: Fields with lists, objects or quotations, by column.
+    """
+    list_names = dict(fields)
+    for row in rows:
+        for column in fields:
+            if is_stored_quotation(row[column]):
+                list_names.pop(column, None)
+    if not list_names:
+        return "these answers have no list field"
+    joined_names = ", ".join(list_names.values())
+    return f"the list fields are {joined_names}"
 
 
 def _make_answers_query(

@@ -102,6 +102,8 @@ class Grid:
     # Sort expressions by name, which are never NULL. Slow sorts have no index.
     sort_expressions: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
     slow_sort_expressions: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
+    # Numbers in columns of texts by name. They are sorted by before the texts.
+    number_expressions: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
     # Names of answer fields by the names of their columns. The cell of `tags` is the answer.
     answer_fields: Mapping[str, str] = field(default_factory=dict)
     # Expression for a row's score; negative if it has no score.
@@ -623,6 +625,8 @@ class Grid:
                     "a - before the name lists the largest first"
                 )
             raise InputError(f"rows cannot be sorted by {name!r}", hint=hint)
+        if name in self.number_expressions:
+            return [self.number_expressions[name], sorts[name], order]
         return [sorts[name], order]
 
     def _select_names(self, options: RowListOptions) -> Sequence[str]:
@@ -695,7 +699,10 @@ def _select_commonest(counter: Counter[str]) -> dict[str, int]:
 def _require(facet: T | None, noun: str) -> T:
     """Return a facet or expression; raise InputError if it is None."""
     if facet is None:
-        raise InputError(f"the rows of this task have no {noun}")
+        raise InputError(
+            f"the rows of this task have no {noun}",
+            hint=f"{OptionHint('where')} compares columns and fields",
+        )
     return facet
 
 

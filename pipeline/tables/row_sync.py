@@ -122,7 +122,7 @@ class RowSyncReport:
             return ""
         if self.empty and (self.new or self.changed):
             row_count = self.new + self.changed + self.unchanged
-            counts_text += f"; nothing to ask about in {self.empty:,} of {row_count:,}"
+            counts_text += f"; nothing to ask about in {self.empty:,} of {row_count:,} valid rows"
         return f"rows: {counts_text}"
 
 

@@ -30,6 +30,7 @@ import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Float,
     FromClause,
     Numeric,
     Select,
@@ -135,6 +136,29 @@ def register_functions(connection: sqlite3.Connection) -> None:
     connection.create_function("findable_fold", 1, _fold_value, deterministic=True)
     connection.create_function("findable_member", -1, _read_member, deterministic=True)
     connection.create_function("findable_is_number", 1, is_number, deterministic=True)
+
+
+def make_number_expression(tx: Connection, text: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return the number that a text is for WHERE=; it is NULL for another text.
+
+    Args:
+        tx: The connection that will run the expression.
+        text: Expression for the text, never NULL.
+    """
+    number_type: Any = Numeric
+    if tx.dialect.name == "sqlite":
+        number_type = Float
+        register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
+        is_number = func.findable_is_number(text)
+    else:
+        is_number = _matches_number(text)
+    number_text = case((is_number, text))
+    return cast(number_text, number_type)
+
+
+def _matches_number(text: Any) -> Any:
+    """Return the condition for PostgreSQL that a text is a number."""
+    return text.regexp_match(f"^{NUMBER_PATTERN}$")
 
 
 def _fold_value(value: Scalar) -> str:
@@ -385,8 +409,7 @@ class _ServerCompiler(_Compiler):
         is_text = kind == "string"
         is_value = kind.in_(("string", "number", "boolean"))
         text = case((is_value, table.c.leaf.op("#>>")(literal_column("'{}'"))))
-        is_numeric_text = text.regexp_match(f"^{NUMBER_PATTERN}$")
-        is_number = case((is_text, is_numeric_text), else_=kind == "number")
+        is_number = case((is_text, _matches_number(text)), else_=kind == "number")
         is_whole_cell = table.c.place == 1
         return _CellValues(table, text, is_text, kind == "boolean", is_number, is_whole_cell)
 

@@ -118,6 +118,7 @@ def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
             ws.display,
             access=Access.CREATE,
             confirm=ws.ask_person,
+            is_temporary=True,
         ) as check_ws:
             document = _ask_and_measure(ws, check_ws)
         shutil.rmtree(data)

@@ -96,7 +96,9 @@ def test_work_runs_until_it_is_stopped(workspace: Workspace, api: Engine) -> Non
     api.configure(paused=True)
     with workspace.start_command("work") as running:
         wait_until(lambda: len(api.creates()) == 1, running)
-        assert running.stop(signal.SIGTERM).code == 130
+        stopped = running.stop(signal.SIGTERM)
+    assert stopped.code == 130
+    assert "doing due work, and looking for it at least every 60 s" in stopped.stderr
     api.configure(paused=False)
     with workspace.start_command("work") as running:
         wait_until((workspace.data / "index" / "current").exists, running)
