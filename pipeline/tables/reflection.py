@@ -9,7 +9,7 @@
 import string
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -22,7 +22,9 @@ from sqlalchemy import (
     String,
     Table,
     exc,
+    func,
     inspect,
+    select,
     text,
 )
 from sqlalchemy.engine.interfaces import ReflectedColumn
@@ -174,6 +176,38 @@ def is_indexed(tx: Connection, column: Column[Any]) -> bool:
         names[:1] == [column.name]
         for names in _iterate_indexed_columns(tx, column.table, unique=False)
     )
+
+
+def find_missing_grant(
+    tx: Connection, columns: Collection[Column[Any]], rights: Sequence[str]
+) -> str | None:
+    """Return the statement that grants the user missing rights on columns of a reflected table.
+
+    Args:
+        tx: The transaction that reads.
+        columns: Columns of one table that the user reads and writes.
+        rights: Words such as "UPDATE".
+
+    Returns:
+        The rights, the table and the user as a GRANT statement. None if the user has all rights on
+        all columns, or the database is an SQLite file.
+    """
+    if is_sqlite(tx):
+        return None
+
+    missing_rights = []
+    table_label = ""
+    for right in rights:
+        for column in columns:
+            table_label = tx.dialect.identifier_preparer.format_table(column.table)
+            has_right = func.has_column_privilege(table_label, str(column.name), right)
+            if not tx.execute(select(has_right)).scalar():
+                missing_rights.append(right)
+                break
+    if not missing_rights:
+        return None
+    user = quote_identifier(tx, str(tx.execute(select(func.current_user())).scalar()))
+    return f"GRANT {', '.join(missing_rights)} ON {table_label} TO {user}"
 
 
 def find_unique_keys(tx: Connection, table: Table) -> list[set[str]]:

@@ -52,9 +52,11 @@ from pipeline.tables.answer_views import view_names_of
 from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column
 from pipeline.tables.column_values import to_column_value
 from pipeline.tables.reflection import (
+    find_missing_grant,
     find_unique_keys,
     fold_column_name,
     is_sqlite,
+    quote_identifier,
     read_columns,
     read_object_kind,
 )
@@ -166,6 +168,44 @@ def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
 
     key_columns = _check_key_columns(tx, task, table_label, columns)
     return CheckedTarget(target_column, target.field, kind, key_columns)
+
+
+def check_fillable_column(tx: Connection, task: TaskRecord) -> None:
+    """Check that answers can be written into the column that `write_to=` of a task names.
+
+    Call it before rows are asked. Only reads the database.
+
+    Raises:
+        InputError: See `check_column_target`. Or the column has no NULL cells because it is NOT
+            NULL, or the user of the database may not write into it.
+    """
+    target = check_column_target(tx, task)
+    table_label = tx.dialect.identifier_preparer.format_table(target.column.table)
+    column_name = quote_identifier(tx, target.column.name)
+    if not target.column.nullable:
+        hint = "name a column that can be NULL"
+        if not is_sqlite(tx):
+            hint += f", or ALTER TABLE {table_label} ALTER COLUMN {column_name} DROP NOT NULL"
+        reason = f": `{table_label}.{column_name}` is NOT NULL, and only NULL cells are filled"
+        raise _target_error(task, reason, hint)
+    _check_rights(tx, task, [target.column], "UPDATE")
+
+
+def _check_rights(
+    tx: Connection, task: TaskRecord, columns: Collection[Column[Any]], right: str
+) -> None:
+    """Raise InputError if the user of the database lacks a right on columns of a table.
+
+    Args:
+        tx: The transaction that reads.
+        task: The task with `write_to=`.
+        columns: Columns of the target table.
+        right: The right to write, such as "UPDATE".
+    """
+    grant = find_missing_grant(tx, columns, ("SELECT", right))
+    if grant is not None:
+        reason = ": the user of the database lacks rights on this table"
+        raise _target_error(task, reason, f"{grant}, then run the same command again")
 
 
 def _check_key_columns(
@@ -635,3 +675,5 @@ def check_row_target(tx: Connection, target: RowTarget) -> None:
                 "and a column for each field of the answer"
             ),
         )
+    columns = [existing_columns[fold_column_name(tx, column.name)] for column in target.table.c]
+    _check_rights(tx, target.task, columns, "INSERT")

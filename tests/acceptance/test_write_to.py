@@ -117,6 +117,22 @@ def test_wrong_target_is_refused_before_any_table_is_added(
     assert read_schema(workspace) == schema_before
 
 
+def test_column_that_is_never_null_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    """Only NULL cells are filled, so a column that is NOT NULL would get no answer."""
+    workspace = Workspace(tmp_path / "here", task="notes", settings={"YES": "1"})
+    columns = "id INTEGER PRIMARY KEY, t TEXT, v TEXT NOT NULL DEFAULT ''"
+    run_sql(workspace, f"CREATE TABLE orders ({columns})")
+    run_sql(workspace, "INSERT INTO orders (id, t) VALUES (1, 'a')")
+    declare(workspace, "orders.v=v")
+    schema_before = read_schema(workspace)
+
+    for verb in ("submit", "tag"):
+        output = workspace.run_command(verb, code=2).stderr
+        assert "`orders.v` is NOT NULL" in output
+        assert ("ALTER COLUMN v DROP NOT NULL" in output) == ON_POSTGRESQL
+    assert read_schema(workspace) == schema_before
+
+
 def test_tables_are_named_with_a_schema_and_in_quotation_marks(notes_workspace: Workspace) -> None:
     """Names of tables and columns may have quotation marks and a schema."""
     create_orders(notes_workspace, "a", name='"My orders.2"', column='"The value"')

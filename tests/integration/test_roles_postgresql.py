@@ -111,3 +111,64 @@ def test_a_timeout_of_the_server_is_reported(
     assert "held" not in failure.value.message
 
     store.close()
+
+
+ORDERS = "CREATE TABLE orders (id INTEGER PRIMARY KEY, t TEXT, tone TEXT)"
+ORDERS_TASK = """
+from typing import Literal
+
+from pydantic import BaseModel
+
+from findable import Task
+
+
+class Answer(BaseModel):
+    tone: Literal["good"]
+
+
+task = Task(
+    answer=Answer, items="SELECT id, t FROM orders", prompt="{t}", write_to="orders.tone=tone"
+)
+"""
+
+
+@pytest.fixture(name="orders_task")
+def _orders_task(role: Role) -> str:
+    """Create a table of another user that the user may only read, and a task that writes to it."""
+    role.run_statements(
+        ORDERS, "INSERT INTO orders SELECT n, 'row ' || n FROM generate_series(1, 6) n"
+    )
+    role.run_statements(f'GRANT SELECT ON orders TO "{role.name}"')
+    path = role.workspace.data.parent / "orders.py"
+    path.write_text(ORDERS_TASK, encoding="utf-8")
+    return str(path)
+
+
+def test_missing_right_to_write_is_named_before_anything_is_asked(
+    role: Role, orders_task: str
+) -> None:
+    """The error names the table and the GRANT; after the GRANT, all rows are asked."""
+    output = role.run("tag", TASK=orders_task, MODE="live", YES="1", code=2)
+    assert "lacks rights on this table" in output
+    assert f"GRANT UPDATE ON orders TO {role.name}" in output
+
+    role.run_statements(f'GRANT UPDATE (tone) ON orders TO "{role.name}"')
+    role.run("tag", TASK=orders_task, MODE="live", YES="1")
+    rows = postgresql.rows(role.url, "SELECT count(tone) FROM orders")
+    assert rows == [(6,)]
+
+
+def test_row_that_row_level_security_refuses_does_not_stop_the_others(
+    role: Role, orders_task: str
+) -> None:
+    """A row that violates a policy is parked like one that a CHECK refuses."""
+    role.run_statements(
+        f'GRANT UPDATE ON orders TO "{role.name}"',
+        "ALTER TABLE orders ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY may_read ON orders FOR SELECT USING (true)",
+        "CREATE POLICY may_write ON orders FOR UPDATE USING (true) WITH CHECK (id <> 3)",
+    )
+    role.run("tag", TASK=orders_task, MODE="live", YES="1")
+    rows = postgresql.rows(role.url, "SELECT id FROM orders WHERE tone IS NULL")
+    assert rows == [(3,)]
+    assert "row-level security" in role.run("parked", TASK=orders_task)
