@@ -204,6 +204,27 @@ def test_python_and_commands_share_the_task_of_a_file(workspace: Workspace, api:
     )
 
 
+def test_member_of_an_enum_is_sent_as_its_value(workspace: Workspace) -> None:
+    """Cells with members of an Enum have their values, not the names of class and member."""
+    cells = script(
+        workspace,
+        """
+        import enum
+
+        class Color(enum.Enum):
+            RED = "dark red"
+            SIZE = 7
+
+        items = [{"id": 1, "text": "It broke.", "color": Color.RED, "size": Color.SIZE}]
+        task = declared(prompt="{text} {color}", items=items)
+        ws.tag(task, "live")
+        [row] = ws.answers(task)
+        print(json.dumps([row.row["color"], row.row["size"]]))
+        """,
+    )
+    assert cells == ["dark red", 7]
+
+
 def test_status_in_another_thread_does_not_change_the_asked_rows(workspace: Workspace) -> None:
     """The rows of the call are asked, even if another thread reads the status all the time."""
     workspace.write_file("reviews.csv", "id,text\n77,The file's own row.\n")
