@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.engine.reflection import Inspector, ObjectKind, ObjectScope
+from sqlalchemy.types import NullType
 
 from pipeline.store.database import cached_in_snapshot
 
@@ -70,6 +71,13 @@ def quote_name(name: str) -> str:
 def quote_text(text: str) -> str:
     """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def describe_column_type(tx: Connection, column: Column[Any]) -> str:
+    """Return the type of a reflected column in brackets after a blank; "" if it is unknown."""
+    if isinstance(column.type, NullType):
+        return ""
+    return f" ({column.type.compile(tx.dialect).lower()})"
 
 
 def fold_column_name(tx: Connection, column: str) -> str:

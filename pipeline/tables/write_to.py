@@ -52,11 +52,13 @@ from pipeline.tables.answer_views import view_names_of
 from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column
 from pipeline.tables.column_values import to_column_value
 from pipeline.tables.reflection import (
+    describe_column_type,
     find_missing_grant,
     find_unique_keys,
     fold_column_name,
     is_sqlite,
     quote_identifier,
+    quote_name,
     read_columns,
     read_object_kind,
 )
@@ -97,7 +99,17 @@ class TargetColumn(NamedTuple):
     @property
     def table_label(self) -> str:
         """Return the name of the table for messages, with its schema."""
-        return ".".join(part for part in (self.schema, self.table) if part)
+        return ".".join(_quote_if_needed(name) for name in (self.schema, self.table) if name)
+
+    @property
+    def column_label(self) -> str:
+        """Return the name of the column for messages, with its table and schema."""
+        return f"{self.table_label}.{_quote_if_needed(self.column)}"
+
+
+def _quote_if_needed(name: str) -> str:
+    """Return a name as SQL needs it: in quotation marks, unless it is a plain one in lower case."""
+    return name if name.isidentifier() and name == name.lower() else quote_name(name)
 
 
 def parse_target(write_to: str) -> TargetColumn | None:
@@ -162,8 +174,11 @@ def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
     target_column = columns[fold_column_name(tx, target.column)]
     need = ColumnNeed[kind.upper()].find_misfit(tx, target_column)
     if need:
+        type_note = describe_column_type(tx, target_column)
         raise _target_error(
-            task, f": `{table_label}.{target.column}` must store {need}", "name another column"
+            task,
+            f": `{target.column_label}`{type_note} must store {need}",
+            "name another column, or change its type",
         )
 
     key_columns = _check_key_columns(tx, task, table_label, columns)
@@ -319,8 +334,13 @@ def write_column(
     writing = update(table).where(*key_conditions, may_write).values({cell: bindparam("new")})
     is_former = _make_former_value_condition(tx, cell, target.column)
     replacing = update(table).where(*key_conditions, is_former).values({cell: bindparam("new")})
+    table_label = tx.dialect.identifier_preparer.format_table(target.column.table)
+    column_label = f"{table_label}.{quote_identifier(tx, target.column.name)}"
+    column_label += describe_column_type(tx, target.column)
+
+    hint = f"change the value, or the type or rules of {column_label}"
     for page_keys in split_into_pages(list(values)):
-        with translate_refusals(table.name):
+        with translate_refusals(table_label, hint=hint):
             parameters = [_key_parameters(key) | {"new": values[key]} for key in page_keys]
             run_many(tx, writing, parameters)
             replacements: list[dict[str, Any]] = []
@@ -335,9 +355,8 @@ def write_column(
         is_still_empty = and_(tuple_(*keys).in_(written_keys), cell.is_(None))
         empty_rows = select(*(cast(key, Text) for key in keys)).where(is_still_empty).limit(1)
         if tx.execute(empty_rows).first() is not None:
-            column_type = target.column.type.compile(tx.dialect)
             raise RefusedRowError(
-                f"{table.name}.{target.column.name} ({column_type}) stays NULL: "
+                f"{column_label} stays NULL: "
                 "a trigger or a rule of the database discards the value",
                 hint="change the type of the column, or remove the trigger or rule",
             )
@@ -555,7 +574,7 @@ class RowTarget:
             return
 
         preferred_answer = self._select_preferred(new_answers)
-        with translate_refusals(table.name):
+        with translate_refusals(tx.dialect.identifier_preparer.format_table(table)):
             if preferred_answer is None:
                 if row is not None:
                     tx.execute(delete(table).where(row_condition))

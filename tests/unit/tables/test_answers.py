@@ -257,7 +257,7 @@ REFUSED = {
     "loose.said=said": "the key of the task (id, lang) is not a unique key of `loose`",
 }
 if ON_POSTGRESQL:
-    REFUSED["own.stars=said"] = "`own.stars` must store text"
+    REFUSED["own.stars=said"] = "`own.stars` (bigint) must store text"
 
 
 def test_invalid_target_is_refused(tmp_path: Path) -> None:
