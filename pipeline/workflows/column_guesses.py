@@ -245,7 +245,10 @@ def _resolve_column(name: str, columns: Iterable[str], option: str) -> str:
         f"columns: {shown_columns}; nothing was asked"
     )
     hint = f"{OptionHint(option)} must be one of these columns"
-    if similar_columns:
+    is_list = all(find_column(part.strip(), columns) for part in name.split(","))
+    if option == "key" and is_list:
+        hint = 'here one column is the key; a task\'s file takes several: key=["a", "b"]'
+    elif similar_columns:
         suggestions = " or ".join(
             repr(make_excerpt(column_name)) for column_name in similar_columns
         )
