@@ -17,6 +17,7 @@ from sqlalchemy import (
     Computed,
     Connection,
     DefaultClause,
+    FromClause,
     Identity,
     MetaData,
     String,
@@ -61,6 +62,12 @@ def is_sqlite(tx: Connection) -> bool:
 def quote_identifier(tx: Connection, name: str) -> str:
     """Quote the name of a table, view, index or column for SQL, if it needs quotes."""
     return tx.dialect.identifier_preparer.quote(name)
+
+
+def quote_table(tx: Connection, table: FromClause) -> str:
+    """Quote the name of a table for SQL, if it needs quotes, after its schema."""
+    preparer: Any = tx.dialect.identifier_preparer
+    return str(preparer.format_table(table))
 
 
 def quote_name(name: str) -> str:
@@ -207,7 +214,7 @@ def find_missing_grant(
     table_label = ""
     for right in rights:
         for column in columns:
-            table_label = tx.dialect.identifier_preparer.format_table(column.table)
+            table_label = quote_table(tx, column.table)
             has_right = func.has_column_privilege(table_label, str(column.name), right)
             if not tx.execute(select(has_right)).scalar():
                 missing_rights.append(right)
