@@ -168,6 +168,25 @@ def test_missing_right_to_write_is_named_before_anything_is_asked(
     assert rows == [(6,)]
 
 
+def test_missing_right_to_insert_is_named_before_anything_is_asked(
+    role: Role, orders_task: str
+) -> None:
+    """A record per row needs INSERT, but no other right on further columns."""
+    columns = "order_id INTEGER, provider TEXT, model TEXT, created_at TIMESTAMPTZ, tone TEXT"
+    role.run_statements(f"CREATE TABLE order_ai ({columns}, note TEXT)")
+    role.run_statements(f'GRANT SELECT ON order_ai TO "{role.name}"')
+    path = Path(orders_task)
+    source = path.read_text(encoding="utf-8").replace("orders.tone=tone", "order_ai.order_id")
+    path.write_text(source, encoding="utf-8")
+    output = role.run("tag", TASK=orders_task, MODE="live", YES="1", code=2)
+    assert f"GRANT INSERT ON order_ai TO {role.name}" in output
+
+    names = "order_id, provider, model, created_at, tone"
+    role.run_statements(f'GRANT INSERT ({names}) ON order_ai TO "{role.name}"')
+    role.run("tag", TASK=orders_task, MODE="live", YES="1")
+    assert postgresql.rows(role.url, "SELECT count(tone) FROM order_ai") == [(6,)]
+
+
 def test_row_that_row_level_security_refuses_does_not_stop_the_others(
     role: Role, orders_task: str
 ) -> None:
