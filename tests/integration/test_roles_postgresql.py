@@ -168,6 +168,21 @@ def test_missing_right_to_write_is_named_before_anything_is_asked(
     assert rows == [(6,)]
 
 
+def test_right_that_is_revoked_after_asking_loses_no_reply(role: Role, orders_task: str) -> None:
+    """The hint says that replies are kept; after the GRANT, the same command stores them."""
+    role.run_statements(f'GRANT UPDATE ON orders TO "{role.name}"')
+    for verb in ("batch-submit", "batch-poll"):
+        role.run(verb, TASK=orders_task, YES="1")
+    role.run_statements(f'REVOKE UPDATE ON orders FROM "{role.name}"')
+    output = role.run("batch-ingest", TASK=orders_task, code=3)
+    assert "permission denied for table orders" in output
+    assert "stores replies that arrived without asking again" in output
+
+    role.run_statements(f'GRANT UPDATE ON orders TO "{role.name}"')
+    role.run("batch-ingest", TASK=orders_task)
+    assert postgresql.rows(role.url, "SELECT count(tone) FROM orders") == [(6,)]
+
+
 def test_missing_right_to_insert_is_named_before_anything_is_asked(
     role: Role, orders_task: str
 ) -> None:
