@@ -418,8 +418,9 @@ def warn_of_ingest(
 def _iterate_ingest_warnings(summary: IngestSummary, labels: TaskLabels) -> Iterator[str]:
     """Yield a warning for each kind of unusual answers of an ingested batch.
 
-    These are answers that were not applied (the row was removed, parked, or answered meanwhile),
-    answers whose row changed after the request, and answers of a model that was not requested.
+    These are answers that were not applied (the row was removed, parked, answered meanwhile, or
+    refused by the table of `write_to=`), answers whose row changed after the request, and answers
+    of a model that was not requested.
     At most MAX_OUTDATED_ROWS_SHOWN changed rows are named.
     """
     batch = summary.batch
@@ -427,7 +428,8 @@ def _iterate_ingest_warnings(summary: IngestSummary, labels: TaskLabels) -> Iter
         rejected_count = plural(len(summary.rejected), "answer")
         yield (
             f"{rejected_count} not applied ({join_first(summary.rejected)}): "
-            f"the {labels.singular} was removed, answered meanwhile or parked; "
+            f"the {labels.singular} was removed, answered meanwhile, parked, "
+            "or refused by your table; "
             f"`{labels.command('parked')}` lists reasons"
         )
     if summary.outdated:

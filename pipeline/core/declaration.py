@@ -230,7 +230,7 @@ class Declaration(Generic[A_co]):
         yield (
             not isinstance(items, str) and not is_rows,
             f"items= must be a text or a list of rows ({{column: value}}), not {shown_items}",
-            "",
+            "write items=list(…) for a generator, or tag(task, items=…) for a data frame",
         )
         is_file = isinstance(items, str) and not self.is_query
         yield (

@@ -120,19 +120,27 @@ def _open_session(
             workspace is bound to another backend. With READ, also if the task was never used here.
         InconsistentError: `access` is READ, and tables of a task are missing.
     """
+    is_new_folder = not settings.data.exists()
     make_directory(settings.data)
     marker = workspace.read_marker(settings.data)
     if is_whole_workspace:
         settings = with_used_task(settings, store)
-    used_tasks = _prepare_tables(
-        settings,
-        store,
-        marker,
-        display,
-        access,
-        is_whole_workspace=is_whole_workspace,
-        adopted_tasks=adopted_tasks,
-    )
+    try:
+        used_tasks = _prepare_tables(
+            settings,
+            store,
+            marker,
+            display,
+            access,
+            is_whole_workspace=is_whole_workspace,
+            adopted_tasks=adopted_tasks,
+        )
+    except ConfigurationError:
+        # Without rights in the database, no empty folder stays.
+        if is_new_folder:
+            with contextlib.suppress(OSError):
+                settings.data.rmdir()
+        raise
     if is_whole_workspace and not _is_task_used(settings, store, used_tasks):
         settings = with_people(settings)
     if names_user_task(settings):

@@ -63,7 +63,8 @@ from pipeline.tables.column_values import list_fields
 from pipeline.tables.source import (
     check_column_names,
 )
-from pipeline.tables.write_to import check_column_target, check_row_target
+from pipeline.tables.write_target import check_fillable_column
+from pipeline.tables.write_to import check_row_target
 
 # Version of how sources are read; a source read by an older version is read again before the next
 # requests. Version 1 left out refused rows, and all but the first of equal rows.
@@ -291,7 +292,7 @@ def _check_target(tx: Connection, task: UserTask) -> None:
     if task.rows.row_target is not None:
         check_row_target(tx, task.rows.row_target)
     elif task.record.members["write_to"] is not None:
-        check_column_target(tx, task.record)
+        check_fillable_column(tx, task.record)
 
 
 def register_if_new(

@@ -78,9 +78,16 @@ AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()
 _LOCK_TIMEOUT_STATE = "55P03"
 # The connection, a time limit, another transaction, too many clients.
 _TRANSIENT_STATES = ("08", "57", "40", "25P", "533")
+# The server's statement_timeout, or a person who cancelled a statement.
+_CANCELLED_STATE = "57014"
+_MISSING_RIGHT_STATE = "42501"
+_MISSING_RIGHT_HINT = (
+    "GRANT this user the missing right, for a new workspace CREATE ON SCHEMA public, then run the "
+    "same command again; it stores replies that arrived without asking again"
+)
 _DAMAGE_STATES = ("XX001", "XX002")
 # No space left, no permission, a read-only replica.
-_SETUP_STATES = ("53", "42501", "25006")
+_SETUP_STATES = ("53", _MISSING_RIGHT_STATE, "25006")
 # Errors that are never a query's fault: connection, shutdown, resources, damage.
 _SERVER_STATES = ("08", "57P", "53", "XX")
 # A refused connection has no SQLSTATE. A refusal without one of these texts may be transient.
@@ -246,17 +253,22 @@ class PostgresqlServer:
                 hint="wait until the other program ends, then run the same command again",
             )
         if is_setup_error or is_refused_for_good:
+            hint = "check FINDABLE_DATABASE_URL, the disk of the server, and the rights of the user"
+            if state == _MISSING_RIGHT_STATE:
+                hint = _MISSING_RIGHT_HINT
             return ConfigurationError(
                 f"{self.display_name} cannot be used: {reason}; nothing was changed",
-                hint="check FINDABLE_DATABASE_URL, the disk of the server, "
-                "and the rights of the user",
+                hint=hint,
             )
         if is_connection_error:
+            problem = "cannot be reached, or the connection was lost"
+            remedy = "check that the server runs and accepts this user"
+            if state == _CANCELLED_STATE:
+                problem = "ended a command"
+                remedy = "raise the statement_timeout of this user"
             return UnavailableError(
-                f"{self.display_name} cannot be reached, or the connection was lost: {reason};"
-                " what was stored before is unchanged",
-                hint="check that the server runs and accepts this user,"
-                " then run the same command again",
+                f"{self.display_name} {problem}: {reason}; what was stored before is unchanged",
+                hint=f"{remedy}, then run the same command again",
             )
         if state in _DAMAGE_STATES:
             return InconsistentError(

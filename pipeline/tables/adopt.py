@@ -31,7 +31,6 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.types import NullType
 
 from pipeline.core.settings import Settings
 from pipeline.store.database import count_rows, describe_error, has_row
@@ -41,6 +40,7 @@ from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_
 from pipeline.tables.reflection import (
     TASK_TABLE_NAMES,
     ReflectedColumns,
+    describe_column_type,
     is_indexed,
     is_sqlite,
     quote_identifier,
@@ -336,9 +336,7 @@ class TableSpec:
         phrases: list[str] = []
         for name, need in needs.items():
             column = columns[name]
-            type_note = ""
-            if not isinstance(column.type, NullType):
-                type_note = f" ({column.type.compile(tx.dialect).lower()})"
+            type_note = describe_column_type(tx, column)
             phrases.append(f"`{column.name}`{type_note}, which must store {need}")
         return phrases
 

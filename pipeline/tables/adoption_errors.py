@@ -26,6 +26,8 @@ _FOREIGN_KEY_MISMATCH = "foreign key mismatch"
 _RAISED_STATE_PREFIX = "P0"
 # SQLSTATE of a value for a column whose values the database generates.
 _GENERATED_COLUMN_STATE = "428C9"
+# PostgreSQL's function that checks a new row against the policies of row level security.
+_POLICY_CHECK_FUNCTION = "ExecWithCheckOptions"
 
 
 def adoption_error(name: str, reason: str, *, hint: str) -> ConfigurationError:
@@ -84,14 +86,18 @@ def write_each(
 def is_constraint_error(error: exc.DBAPIError) -> bool:
     """Return whether a rule of the table stopped a statement.
 
-    Rules are constraints, column types, generated columns, triggers that raise an error, and
-    SQLite's foreign keys without a unique key. For all other errors, such as a lost connection or
-    a full disk, the result is False.
+    Rules are constraints, column types, generated columns, triggers that raise an error, policies
+    of row level security, and SQLite's foreign keys without a unique key. For all other errors,
+    such as a lost connection, a missing right or a full disk, the result is False.
     """
     if isinstance(error, exc.IntegrityError | exc.DataError):
         return True
     sqlstate = str(getattr(error.orig, "sqlstate", ""))
     if sqlstate.startswith(_RAISED_STATE_PREFIX) or sqlstate == _GENERATED_COLUMN_STATE:
+        return True
+    # The SQLSTATE of a policy is that of a missing right.
+    diagnosis = getattr(error.orig, "diag", None)
+    if getattr(diagnosis, "source_function", None) == _POLICY_CHECK_FUNCTION:
         return True
     return _FOREIGN_KEY_MISMATCH in str(error.orig)
 

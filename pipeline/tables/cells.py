@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
+from enum import Enum
 from importlib.util import find_spec
 from typing import Any
 
@@ -152,6 +153,7 @@ def to_plain_value(value: Any) -> Any:
     - Members of mappings, lists and tuples are converted, too. Tuples become lists, and the keys of
       mappings become texts.
     - Dates and times become ISO text.
+    - Members of an Enum become their values.
     - Decimal numbers, UUIDs, infinity and other objects become text.
     - Bytes are read as UTF-8; invalid bytes become lone surrogates.
     - NaN becomes None, because pandas writes an empty cell as NaN.
@@ -166,7 +168,7 @@ def to_plain_value(value: Any) -> Any:
 
 
 def _to_plain_scalar(value: Any) -> Any:
-    """Convert a number, bytes, a date or another object to a plain JSON value.
+    """Convert a number, bytes, a date, a member of an Enum or another object to a plain JSON value.
 
     See `to_plain_value`. Decimal numbers are written without an exponent.
     """
@@ -178,6 +180,8 @@ def _to_plain_scalar(value: Any) -> Any:
         return format(value, "f")
     if isinstance(value, date | time):
         return value.isoformat()
+    if isinstance(value, Enum):
+        return to_plain_value(value.value)
     return str(value)
 
 

@@ -9,7 +9,7 @@
 import string
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -17,16 +17,20 @@ from sqlalchemy import (
     Computed,
     Connection,
     DefaultClause,
+    FromClause,
     Identity,
     MetaData,
     String,
     Table,
     exc,
+    func,
     inspect,
+    select,
     text,
 )
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.engine.reflection import Inspector, ObjectKind, ObjectScope
+from sqlalchemy.types import NullType
 
 from pipeline.store.database import cached_in_snapshot
 
@@ -60,6 +64,12 @@ def quote_identifier(tx: Connection, name: str) -> str:
     return tx.dialect.identifier_preparer.quote(name)
 
 
+def quote_table(tx: Connection, table: FromClause) -> str:
+    """Quote the name of a table for SQL, if it needs quotes, after its schema."""
+    preparer: Any = tx.dialect.identifier_preparer
+    return str(preparer.format_table(table))
+
+
 def quote_name(name: str) -> str:
     """Return a name in the quotation marks of SQL, whatever its characters are."""
     return '"' + name.replace('"', '""') + '"'
@@ -68,6 +78,13 @@ def quote_name(name: str) -> str:
 def quote_text(text: str) -> str:
     """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def describe_column_type(tx: Connection, column: Column[Any]) -> str:
+    """Return the type of a reflected column in brackets after a blank; "" if it is unknown."""
+    if isinstance(column.type, NullType):
+        return ""
+    return f" ({column.type.compile(tx.dialect).lower()})"
 
 
 def fold_column_name(tx: Connection, column: str) -> str:
@@ -174,6 +191,38 @@ def is_indexed(tx: Connection, column: Column[Any]) -> bool:
         names[:1] == [column.name]
         for names in _iterate_indexed_columns(tx, column.table, unique=False)
     )
+
+
+def find_missing_grant(
+    tx: Connection, columns: Collection[Column[Any]], rights: Sequence[str]
+) -> str | None:
+    """Return the statement that grants the user missing rights on columns of a reflected table.
+
+    Args:
+        tx: The transaction that reads.
+        columns: Columns of one table that the user reads and writes.
+        rights: Words such as "UPDATE".
+
+    Returns:
+        The rights, the table and the user as a GRANT statement. None if the user has all rights on
+        all columns, or the database is an SQLite file.
+    """
+    if is_sqlite(tx):
+        return None
+
+    missing_rights = []
+    table_label = ""
+    for right in rights:
+        for column in columns:
+            table_label = quote_table(tx, column.table)
+            has_right = func.has_column_privilege(table_label, str(column.name), right)
+            if not tx.execute(select(has_right)).scalar():
+                missing_rights.append(right)
+                break
+    if not missing_rights:
+        return None
+    user = quote_identifier(tx, str(tx.execute(select(func.current_user())).scalar()))
+    return f"GRANT {', '.join(missing_rights)} ON {table_label} TO {user}"
 
 
 def find_unique_keys(tx: Connection, table: Table) -> list[set[str]]:

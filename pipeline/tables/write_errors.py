@@ -4,25 +4,27 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import (
-    exc,
-)
+from sqlalchemy import exc
 
 from pipeline.core.errors import RefusedRowError
-from pipeline.store.database import (
-    describe_error,
-)
+from pipeline.store.database import describe_error
 from pipeline.tables.adoption_errors import is_constraint_error
+
+_ROW_HINT = (
+    "give its other columns defaults, widen short columns, start its sequence above all ids, or "
+    "use another database"
+)
 
 
 @contextlib.contextmanager
-def translate_refusals(table: str) -> Iterator[None]:
+def translate_refusals(table: str, *, hint: str = _ROW_HINT) -> Iterator[None]:
     """Turn a database error of the block into RefusedRowError if the table refuses a row.
 
     Other database errors pass unchanged.
 
     Args:
         table: Name of the table, for the message.
+        hint: A remedy for the user.
 
     Raises:
         RefusedRowError: A constraint, type or trigger of the table refuses a row.
@@ -34,10 +36,7 @@ def translate_refusals(table: str) -> Iterator[None]:
             raise
         raise RefusedRowError(
             f"the table {table} of this database refuses a row: {describe_error(error)}",
-            hint=(
-                "give its other columns defaults, widen short columns, start its sequence above "
-                "all ids, or use another database"
-            ),
+            hint=hint,
         ) from error
 
 

@@ -11,7 +11,6 @@ distinguish values that findable wrote from values of other programs.
 """
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,26 +47,27 @@ from pipeline.store.answers import PERSON, applied_answers
 from pipeline.store.database import run_many, split_into_pages
 from pipeline.store.schema import ColumnTyped, IsoTime
 from pipeline.store.task_record import TaskRecord
-from pipeline.tables.answer_views import view_names_of
-from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column
 from pipeline.tables.column_values import to_column_value
 from pipeline.tables.reflection import (
-    find_unique_keys,
+    describe_column_type,
     fold_column_name,
     is_sqlite,
+    quote_identifier,
+    quote_table,
     read_columns,
     read_object_kind,
 )
 from pipeline.tables.write_errors import translate_refusals
+from pipeline.tables.write_target import (
+    CheckedTarget,
+    TargetColumn,
+    check_column_target,
+    check_rights,
+    parse_target,
+)
 
-_COLUMN_HINT = 'write it like "table.column=field"'
 # Columns of a written row in addition to the row id and the fields.
 _ROW_COLUMNS = ("provider", "model", "created_at")
-# Part of a name; in quotation marks it may contain any character.
-_NAME_PART = r'\s*(?:"((?:[^"]|"")+)"|([^".=]+))\s*'
-_NAME = re.compile(rf"{_NAME_PART}(?:\.{_NAME_PART}){{1,2}}")
-# Parts of a name with a schema: schema, table and column.
-_MAX_NAME_PARTS = 3
 
 
 class TargetValue(NamedTuple):
@@ -80,147 +80,6 @@ class TargetValue(NamedTuple):
     answer_json: str
     # When the answer was given, with a time zone.
     answered_at: datetime
-
-
-class TargetColumn(NamedTuple):
-    """The column that `write_to=` names, and the field that is written into it."""
-
-    # Only on PostgreSQL, or None for the search path.
-    schema: str | None
-    table: str
-    column: str
-    # None: the table gets a row for each answer, and the column stores the row id.
-    field: str | None
-
-    @property
-    def table_label(self) -> str:
-        """Return the name of the table for messages, with its schema."""
-        return ".".join(part for part in (self.schema, self.table) if part)
-
-
-def parse_target(write_to: str) -> TargetColumn | None:
-    """Parse the value of `write_to=`; return None if it is not of the form `table.column`.
-
-    For example, `people.note=summary` names the column `note` of the table `people` and the field
-    `summary`. A schema may precede the table. Schema and field may be left out and are None then.
-    Names in quotation marks may contain any character. The database is not read.
-    """
-    before_field, _, field = write_to.rpartition("=")
-    for name, field_name in ((before_field, field.strip()), (write_to, None)):
-        if _NAME.fullmatch(name):
-            parts = [
-                quoted_part.replace('""', '"') or bare_part.strip()
-                for quoted_part, bare_part in re.findall(_NAME_PART, name)
-            ]
-            schema = parts[0] if len(parts) == _MAX_NAME_PARTS else None
-            return TargetColumn(schema, parts[-2], parts[-1], field_name)
-    return None
-
-
-class CheckedTarget(NamedTuple):
-    """A column that can take a field of the answers, and the key that finds its rows."""
-
-    column: Column[Any]
-    field: str
-    # Kind of the field.
-    kind: str
-    # Columns of the task's key in this table, with the ids that they can store.
-    key_columns: list[tuple[str, IdColumnFacts]]
-
-
-def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
-    """Check the column and the field that `write_to=` of a task names, and return them.
-
-    The result also has the field's kind, and the table's columns for the task's key. Only reads the
-    database.
-
-    Raises:
-        InputError: The column, its table or the field does not exist, the table is findable's own,
-            the column cannot store the field, or the task's key is not a unique key of the table.
-    """
-    target = parse_target(str(task.members["write_to"]))
-    if target is None or target.field is None:
-        raise _target_error(task, " does not name a column")
-    table_label = target.table_label
-    kind = dict(task.fields).get(target.field)
-    if kind is None:
-        raise _target_error(task, f": the answer has no field `{target.field}`")
-    if target.table.startswith("findable_") or target.table in view_names_of(task):
-        raise _target_error(
-            task, f": `{table_label}` belongs to findable", "name a table of your own"
-        )
-    if read_object_kind(tx, target.table, target.schema) != "table":
-        raise _target_error(task, f": this database has no table `{table_label}`")
-
-    columns = read_columns(tx, target.table, target.schema)
-    for name in (target.column, *(key_name for key_name, _ in task.key)):
-        if fold_column_name(tx, name) not in columns:
-            raise _target_error(task, f": `{table_label}` has no column `{name}`")
-
-    target_column = columns[fold_column_name(tx, target.column)]
-    need = ColumnNeed[kind.upper()].find_misfit(tx, target_column)
-    if need:
-        raise _target_error(
-            task, f": `{table_label}.{target.column}` must store {need}", "name another column"
-        )
-
-    key_columns = _check_key_columns(tx, task, table_label, columns)
-    return CheckedTarget(target_column, target.field, kind, key_columns)
-
-
-def _check_key_columns(
-    tx: Connection,
-    task: TaskRecord,
-    table_label: str,
-    columns: Mapping[str, Column[Any]],
-) -> list[tuple[str, IdColumnFacts]]:
-    """Check the columns of a key in the target table, and return the ids that they can store.
-
-    Args:
-        tx: The transaction that reads.
-        task: The task with `write_to=`.
-        table_label: Name of the target table for messages.
-        columns: The existing columns of the target table, the key columns among them.
-
-    Returns:
-        The name of each key column with its ids, in the order of the key.
-
-    Raises:
-        InputError: A column cannot store ids, or the key does not identify a row: all columns of at
-            least one unique key of the table must be among the key columns.
-    """
-    names = [name for name, _ in task.key]
-    key_columns = {name: columns[fold_column_name(tx, name)] for name in names}
-    for name, key_column in key_columns.items():
-        if ColumnNeed.ID.find_misfit(tx, key_column):
-            raise _target_error(
-                task,
-                f": key column `{table_label}.{name}` must store {ColumnNeed.ID.value[0]}",
-                "name a table with such a key column",
-            )
-
-    folded_names = {fold_column_name(tx, name) for name in names}
-    table = key_columns[names[0]].table
-    if not any(key and key <= folded_names for key in find_unique_keys(tx, table)):
-        key_label = ", ".join(names)
-        raise _target_error(
-            task,
-            f": the key of the task ({key_label}) is not a unique key of `{table_label}`",
-            "add a unique key: CREATE UNIQUE INDEX …",
-        )
-    return [(name, describe_id_column(tx, key_column)) for name, key_column in key_columns.items()]
-
-
-def _target_error(task: TaskRecord, reason: str, hint: str = _COLUMN_HINT) -> InputError:
-    """Return the error for a `write_to=` that cannot be used.
-
-    Args:
-        task: The task with `write_to=`.
-        reason: Continues a sentence that begins with the value of `write_to=`.
-        hint: A remedy for the user.
-    """
-    write_to = str(task.members["write_to"])
-    return InputError(f"write_to={write_to!r}{reason}", hint=hint)
 
 
 # A row's key in another program's table, with a part for each key column.
@@ -279,8 +138,13 @@ def write_column(
     writing = update(table).where(*key_conditions, may_write).values({cell: bindparam("new")})
     is_former = _make_former_value_condition(tx, cell, target.column)
     replacing = update(table).where(*key_conditions, is_former).values({cell: bindparam("new")})
+    table_label = quote_table(tx, target.column.table)
+    column_label = f"{table_label}.{quote_identifier(tx, target.column.name)}"
+    column_label += describe_column_type(tx, target.column)
+
+    hint = f"change the value, or the type or rules of {column_label}"
     for page_keys in split_into_pages(list(values)):
-        with translate_refusals(table.name):
+        with translate_refusals(table_label, hint=hint):
             parameters = [_key_parameters(key) | {"new": values[key]} for key in page_keys]
             run_many(tx, writing, parameters)
             replacements: list[dict[str, Any]] = []
@@ -295,9 +159,8 @@ def write_column(
         is_still_empty = and_(tuple_(*keys).in_(written_keys), cell.is_(None))
         empty_rows = select(*(cast(key, Text) for key in keys)).where(is_still_empty).limit(1)
         if tx.execute(empty_rows).first() is not None:
-            column_type = target.column.type.compile(tx.dialect)
             raise RefusedRowError(
-                f"{table.name}.{target.column.name} ({column_type}) stays NULL: "
+                f"{column_label} stays NULL: "
                 "a trigger or a rule of the database discards the value",
                 hint="change the type of the column, or remove the trigger or rule",
             )
@@ -515,7 +378,7 @@ class RowTarget:
             return
 
         preferred_answer = self._select_preferred(new_answers)
-        with translate_refusals(table.name):
+        with translate_refusals(quote_table(tx, table)):
             if preferred_answer is None:
                 if row is not None:
                     tx.execute(delete(table).where(row_condition))
@@ -635,3 +498,5 @@ def check_row_target(tx: Connection, target: RowTarget) -> None:
                 "and a column for each field of the answer"
             ),
         )
+    columns = [existing_columns[fold_column_name(tx, column.name)] for column in target.table.c]
+    check_rights(tx, target.task, columns, "INSERT")

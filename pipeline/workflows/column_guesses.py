@@ -60,6 +60,10 @@ _IMAGE = re.compile(
     r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$",
     re.IGNORECASE,
 )
+# A UUID, hash or other code: no blanks, and a digit.
+_CODE = re.compile(r"(?=.*\d)[!-~]+")
+# Our choice: a column of codes has so large a share of them.
+_MIN_CODE_SHARE = 0.9
 _NON_WORD_CHARS = re.compile(r"\W+")
 
 
@@ -241,7 +245,10 @@ def _resolve_column(name: str, columns: Iterable[str], option: str) -> str:
         f"columns: {shown_columns}; nothing was asked"
     )
     hint = f"{OptionHint(option)} must be one of these columns"
-    if similar_columns:
+    is_list = all(find_column(part.strip(), columns) for part in name.split(","))
+    if option == "key" and is_list:
+        hint = 'here one column is the key; a task\'s file takes several: key=["a", "b"]'
+    elif similar_columns:
         suggestions = " or ".join(
             repr(make_excerpt(column_name)) for column_name in similar_columns
         )
@@ -261,7 +268,8 @@ def _guess_text(
 
     1. The first image column, if there is any and no free column has letters.
     2. The first column with letters whose name is a usual name of a text.
-    3. The column with the longest texts on average, among those with letters if there are any.
+    3. The column with the longest texts on average. Columns without letters, and then columns of
+       codes such as UUIDs, are left out if others remain.
 
     Args:
         free: Columns that are not images, not the key, and not named as further sent columns.
@@ -283,8 +291,9 @@ def _guess_text(
             hint=f"{OptionHint('text')} names the text column",
         )
 
+    candidates = [name for name in wordy if not _are_codes(cells[name])] or wordy or free
     mean_lengths = {
-        name: fmean(map(len, cells[name])) if cells[name] else 0.0 for name in wordy or free
+        name: fmean(map(len, cells[name])) if cells[name] else 0.0 for name in candidates
     }
     longest = max(mean_lengths, key=lambda name: mean_lengths[name])
     return longest, f"longest on average, {mean_lengths[longest]:,.0f} characters"
@@ -445,6 +454,12 @@ def _are_images(texts: Iterable[str]) -> bool:
     """
     matches = [_IMAGE.match(text) is not None for text in texts if text.strip()]
     return sum(matches) * 2 > len(matches)
+
+
+def _are_codes(texts: Iterable[str]) -> bool:
+    """Return whether nearly all texts that are not blank are codes, such as UUIDs or hashes."""
+    matches = [_CODE.fullmatch(text.strip()) is not None for text in texts if text.strip()]
+    return sum(matches) >= _MIN_CODE_SHARE * len(matches)
 
 
 def _make_prompt_name(column: str, columns: Iterable[str], role: str) -> str:

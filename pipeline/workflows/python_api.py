@@ -88,7 +88,7 @@ class Workspace:
     without people uses its only task, and any other workspace uses the people task.
 
     Calls that ask take all settings as keyword arguments, by their names in lower case. All errors
-    are a `FindableError`.
+    are a `FindableError`, except those of arguments of a wrong type.
     """
 
     settings: Settings

@@ -16,7 +16,6 @@ from pipeline.batch.live_report import LiveReport
 from pipeline.batch.poll import PollReport
 from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.progress import Progress
-from pipeline.core.text import format_object
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.quality.report import QualityReport
 from pipeline.store.runs import PilotRow
@@ -130,7 +129,13 @@ class TagReport:
     # Why rows are still open.
     stop: TagStop = field(default_factory=TagStop)
 
-    __repr__ = format_object
+    def __repr__(self) -> str:
+        """Return one line with the counts of rows and the cost."""
+        answered_count = self.answered_rows + self._live_answered_rows
+        return (
+            f"<tagged with {self.extractor}: {answered_count:,} answered, {self.parked:,} parked, "
+            f"{self.left:,} open; ${self.spent:.4f}>"
+        )
 
     @property
     def answered_rows(self) -> int:

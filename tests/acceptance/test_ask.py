@@ -340,6 +340,17 @@ def test_address_in_place_of_a_file_names_the_options_of_a_database(workspace: W
     assert not workspace.data.exists()
 
 
+def test_column_of_codes_is_not_the_text(workspace: Workspace) -> None:
+    """A column of UUIDs is longer than the sparse column of texts, but has no words."""
+    rows = [
+        {"nr": number, "u": f"0b8e6f7a-3c52-4d1e-9a7b-{number:012}", "said": text}
+        for number, text in enumerate(["It leaks.", None, "Very good.", None], 1)
+    ]
+    workspace.write_file("codes.jsonl", "\n".join(map(json.dumps, rows)))
+    ask_run = workspace.run_command("ask", "codes.jsonl", q="What?")
+    assert "text column: said (longest on average" in ask_run.stderr
+
+
 def test_column_of_texts_with_a_list_is_the_text_and_the_key_is_not(workspace: Workspace) -> None:
     """A list in a cell is given as JSON, and quotations of other rows are those of their texts."""
     rows = [

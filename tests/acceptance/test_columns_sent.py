@@ -75,6 +75,7 @@ def test_only_the_text_and_named_columns_are_sent(workspace: Workspace) -> None:
 
     columns = "'title', 'handle', 'text', 'Last, First'"
     for wrong_option, message in (
+        ({"key": "handle,text"}, "a task's file takes several"),
         ({"text": "txet"}, f"--text names no column of the table: 'txet'; columns: {columns}"),
         ({"key": "handel"}, "did you mean 'handle'?"),
         ({"with": "handle,tilte"}, "did you mean 'title'?"),

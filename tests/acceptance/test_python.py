@@ -204,6 +204,27 @@ def test_python_and_commands_share_the_task_of_a_file(workspace: Workspace, api:
     )
 
 
+def test_member_of_an_enum_is_sent_as_its_value(workspace: Workspace) -> None:
+    """Cells with members of an Enum have their values, not the names of class and member."""
+    cells = script(
+        workspace,
+        """
+        import enum
+
+        class Color(enum.Enum):
+            RED = "dark red"
+            SIZE = 7
+
+        items = [{"id": 1, "text": "It broke.", "color": Color.RED, "size": Color.SIZE}]
+        task = declared(prompt="{text} {color}", items=items)
+        ws.tag(task, "live")
+        [row] = ws.answers(task)
+        print(json.dumps([row.row["color"], row.row["size"]]))
+        """,
+    )
+    assert cells == ["dark red", 7]
+
+
 def test_status_in_another_thread_does_not_change_the_asked_rows(workspace: Workspace) -> None:
     """The rows of the call are asked, even if another thread reads the status all the time."""
     workspace.write_file("reviews.csv", "id,text\n77,The file's own row.\n")
@@ -247,7 +268,7 @@ def test_results_are_printed_in_one_line(workspace: Workspace) -> None:
         rows = ws.rows("reviews", "kettle", state="answered", where="id = 7")
         results += [ws, rows, ws.status("reviews"), ws.show("7", "reviews")]
         results += [ws.export("out.csv", "reviews"), ws.parked("reviews"), ws.batches()]
-        results += [*ws.batches(), ws.log(2), results[1].items[0]]
+        results += [*ws.batches(), ws.log(2), results[1].items[0], ws.tag(declared(), items=items)]
         assert [row["id"] for row in rows] == [7], rows[:]
         assert [len(ws.rows("reviews", limit=limit)) for limit in (None, 4)] == [30, 4]
         texts = [repr(result) for result in results]
@@ -257,13 +278,16 @@ def test_results_are_printed_in_one_line(workspace: Workspace) -> None:
         unknown_version = refusal(lambda: list(ws.answers("reviews", extractor="reviews@9")))
         line_count = len(open("out.csv").readlines())
         messages = [existing_file, unknown_version]
-        print(json.dumps([max_length, list(line_breaks), line_count, *messages]))
+        tag_texts = [texts[2], texts[-1]]
+        print(json.dumps([max_length, list(line_breaks), line_count, tag_texts, *messages]))
         """,
     )
-    max_length, line_breaks, line_count, existing_file, unknown_version = printed
+    max_length, line_breaks, line_count, tag_texts, existing_file, unknown_version = printed
     assert max_length < 120, printed
     assert line_breaks == [0], printed
     assert line_count == 31, printed
+    assert "30 answered, 0 parked, 0 open; $0.0" in tag_texts[0]
+    assert "0 answered, 0 parked, 0 open; $0.0000" in tag_texts[1]
     assert "exists already" in existing_file
     assert "version 'reviews@9' has no answers" in unknown_version
 
@@ -310,6 +334,7 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
             refusal(ws.tag, declared(), items=7),
             refusal(ws.tag, "experts", items=rows(1)),
             refusal(ws.tag, declared(), items=[{"id": 1}]),
+            refusal(declared, items=(row for row in rows(1))),
             refusal(ws.tag, declared(), items=rows(1), confirm_above=0),
             refusal(ws.tag, declared(), items=rows(2), limit=0),
             refusal(ws.tag, declared(), items=rows(2), budget=-1),
@@ -335,6 +360,7 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
         "rows must be a list of dicts",
         "items= works only with a Task",
         "'text'",
+        "items=list(…)",
         "CONFIRM_ABOVE",
         "limit is 0",
         "budget is -1",

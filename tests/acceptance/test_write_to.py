@@ -117,6 +117,34 @@ def test_wrong_target_is_refused_before_any_table_is_added(
     assert read_schema(workspace) == schema_before
 
 
+def test_column_that_is_never_null_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    """Only NULL cells are filled, so a column that is NOT NULL would get no answer."""
+    workspace = Workspace(tmp_path / "here", task="notes", settings={"YES": "1"})
+    columns = "id INTEGER PRIMARY KEY, t TEXT, v TEXT NOT NULL DEFAULT ''"
+    run_sql(workspace, f"CREATE TABLE orders ({columns})")
+    run_sql(workspace, "INSERT INTO orders (id, t) VALUES (1, 'a')")
+    declare(workspace, "orders.v=v")
+    schema_before = read_schema(workspace)
+
+    for verb in ("submit", "tag"):
+        output = workspace.run_command(verb, code=2).stderr
+        assert "`orders.v` is NOT NULL" in output
+        assert ("ALTER COLUMN v DROP NOT NULL" in output) == ON_POSTGRESQL
+    assert read_schema(workspace) == schema_before
+
+
+def test_refusals_of_a_column_name_it_as_sql_does(notes_workspace: Workspace) -> None:
+    """A correction that a CHECK refuses names table and column in quotation marks, and the type."""
+    check = '"The value" TEXT CHECK ("The value" <> \'no\')'
+    run_sql(notes_workspace, f'CREATE TABLE "My orders" (id INTEGER PRIMARY KEY, t TEXT, {check})')
+    run_sql(notes_workspace, "INSERT INTO \"My orders\" (id, t) VALUES (1, 'a')")
+    declare(notes_workspace, '"My orders"."The value"=v', items='SELECT id, t FROM "My orders"')
+    notes_workspace.run_commands(*ROUND)
+    output = notes_workspace.run_command("correct", item=1, set="v=no", code=3).stderr
+    assert 'the table "My orders" of this database refuses a row' in output
+    assert 'rules of "My orders"."The value" (text)' in output
+
+
 def test_tables_are_named_with_a_schema_and_in_quotation_marks(notes_workspace: Workspace) -> None:
     """Names of tables and columns may have quotation marks and a schema."""
     create_orders(notes_workspace, "a", name='"My orders.2"', column='"The value"')

@@ -77,7 +77,7 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
         (
             "statement_timeout = '50ms'",
             "SELECT pg_sleep(2)",
-            r"connection was lost: .* statement timeout",
+            r"ended a command: .* statement timeout",
         ),
         (
             "idle_in_transaction_session_timeout = '50ms'",
@@ -111,3 +111,108 @@ def test_a_timeout_of_the_server_is_reported(
     assert "held" not in failure.value.message
 
     store.close()
+
+
+def test_user_who_may_not_create_tables_learns_the_right(role: Role) -> None:
+    """The hint names the right, and no empty folder stays."""
+    role.run_statements(f'REVOKE ALL ON SCHEMA public FROM "{role.name}"')
+    path = role.workspace.data.parent / "orders.csv"
+    path.write_text("id,text\n1,row\n", encoding="utf-8")
+    output = role.run("ask", str(path), Q="Tone?", YES="1", code=3)
+    assert "CREATE ON SCHEMA public" in output
+    assert not role.workspace.data.exists()
+
+
+ORDERS = "CREATE TABLE orders (id INTEGER PRIMARY KEY, t TEXT, tone TEXT)"
+ORDERS_TASK = """
+from typing import Literal
+
+from pydantic import BaseModel
+
+from findable import Task
+
+
+class Answer(BaseModel):
+    tone: Literal["good"]
+
+
+task = Task(
+    answer=Answer, items="SELECT id, t FROM orders", prompt="{t}", write_to="orders.tone=tone"
+)
+"""
+
+
+@pytest.fixture(name="orders_task")
+def _orders_task(role: Role) -> str:
+    """Create a table of another user that the user may only read, and a task that writes to it."""
+    role.run_statements(
+        ORDERS, "INSERT INTO orders SELECT n, 'row ' || n FROM generate_series(1, 6) n"
+    )
+    role.run_statements(f'GRANT SELECT ON orders TO "{role.name}"')
+    path = role.workspace.data.parent / "orders.py"
+    path.write_text(ORDERS_TASK, encoding="utf-8")
+    return str(path)
+
+
+def test_missing_right_to_write_is_named_before_anything_is_asked(
+    role: Role, orders_task: str
+) -> None:
+    """The error names the table and the GRANT; after the GRANT, all rows are asked."""
+    output = role.run("tag", TASK=orders_task, MODE="live", YES="1", code=2)
+    assert "lacks rights on this table" in output
+    assert f"GRANT UPDATE ON orders TO {role.name}" in output
+
+    role.run_statements(f'GRANT UPDATE (tone) ON orders TO "{role.name}"')
+    role.run("tag", TASK=orders_task, MODE="live", YES="1")
+    rows = postgresql.rows(role.url, "SELECT count(tone) FROM orders")
+    assert rows == [(6,)]
+
+
+def test_right_that_is_revoked_after_asking_loses_no_reply(role: Role, orders_task: str) -> None:
+    """The hint says that replies are kept; after the GRANT, the same command stores them."""
+    role.run_statements(f'GRANT UPDATE ON orders TO "{role.name}"')
+    for verb in ("batch-submit", "batch-poll"):
+        role.run(verb, TASK=orders_task, YES="1")
+    role.run_statements(f'REVOKE UPDATE ON orders FROM "{role.name}"')
+    output = role.run("batch-ingest", TASK=orders_task, code=3)
+    assert "permission denied for table orders" in output
+    assert "stores replies that arrived without asking again" in output
+
+    role.run_statements(f'GRANT UPDATE ON orders TO "{role.name}"')
+    role.run("batch-ingest", TASK=orders_task)
+    assert postgresql.rows(role.url, "SELECT count(tone) FROM orders") == [(6,)]
+
+
+def test_missing_right_to_insert_is_named_before_anything_is_asked(
+    role: Role, orders_task: str
+) -> None:
+    """A record per row needs INSERT, but no other right on further columns."""
+    columns = "order_id INTEGER, provider TEXT, model TEXT, created_at TIMESTAMPTZ, tone TEXT"
+    role.run_statements(f"CREATE TABLE order_ai ({columns}, note TEXT)")
+    role.run_statements(f'GRANT SELECT ON order_ai TO "{role.name}"')
+    path = Path(orders_task)
+    source = path.read_text(encoding="utf-8").replace("orders.tone=tone", "order_ai.order_id")
+    path.write_text(source, encoding="utf-8")
+    output = role.run("tag", TASK=orders_task, MODE="live", YES="1", code=2)
+    assert f"GRANT INSERT ON order_ai TO {role.name}" in output
+
+    names = "order_id, provider, model, created_at, tone"
+    role.run_statements(f'GRANT INSERT ({names}) ON order_ai TO "{role.name}"')
+    role.run("tag", TASK=orders_task, MODE="live", YES="1")
+    assert postgresql.rows(role.url, "SELECT count(tone) FROM order_ai") == [(6,)]
+
+
+def test_row_that_row_level_security_refuses_does_not_stop_the_others(
+    role: Role, orders_task: str
+) -> None:
+    """A row that violates a policy is parked like one that a CHECK refuses."""
+    role.run_statements(
+        f'GRANT UPDATE ON orders TO "{role.name}"',
+        "ALTER TABLE orders ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY may_read ON orders FOR SELECT USING (true)",
+        "CREATE POLICY may_write ON orders FOR UPDATE USING (true) WITH CHECK (id <> 3)",
+    )
+    role.run("tag", TASK=orders_task, MODE="live", YES="1")
+    rows = postgresql.rows(role.url, "SELECT id FROM orders WHERE tone IS NULL")
+    assert rows == [(3,)]
+    assert "row-level security" in role.run("parked", TASK=orders_task)

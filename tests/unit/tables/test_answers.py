@@ -19,7 +19,8 @@ from pipeline.store.schema import answers
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.answer_views import make_views
 from pipeline.tables.column_values import list_fields
-from pipeline.tables.write_to import TargetValue, check_column_target, write_column
+from pipeline.tables.write_target import check_column_target
+from pipeline.tables.write_to import TargetValue, write_column
 from tests.delivery import workspace_at
 from tests.integration.tables.sources import record_of
 from tests.lab import ON_POSTGRESQL
@@ -257,7 +258,7 @@ REFUSED = {
     "loose.said=said": "the key of the task (id, lang) is not a unique key of `loose`",
 }
 if ON_POSTGRESQL:
-    REFUSED["own.stars=said"] = "`own.stars` must store text"
+    REFUSED["own.stars=said"] = "`own.stars` (bigint) must store text"
 
 
 def test_invalid_target_is_refused(tmp_path: Path) -> None:
