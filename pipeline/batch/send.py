@@ -397,7 +397,8 @@ class _Send(NamedTuple):
         - A quota (429): the batch is prepared again, and its upload is kept for the next try. If
           too many tokens are queued, the cancelled batches that use some are printed.
         - A lasting refusal, such as a bad key: the batch is prepared again, and the next try
-          uploads the file again. After a refused schema the upload is deleted.
+          uploads the file again. After a refused schema the upload is deleted. A refused model is
+          recorded, so that the batch is given up when another model is set.
         - A refused line: its row is charged, the batch is given up, its upload is deleted and a
           warning is printed.
         - Any other refusal: the batch is prepared again; after MAX_REFUSALS refusals it is given
@@ -417,12 +418,20 @@ class _Send(NamedTuple):
             columns = {}
         if isinstance(error, (errors.ThrottledError, *errors.LASTING_REFUSALS)):
             is_queue_full = isinstance(error, errors.ThrottledError) and error.is_queue_full
+            outcome = batches.QUEUE_FULL if is_queue_full else "refused"
+            if isinstance(error, errors.ModelRefusedError):
+                outcome = batches.MODEL_REFUSED
+                if batch.model != ws.model.name:
+                    error.hint = (
+                        f"`{ws.task.labels.ask_command}` gives up batch {batch.number} "
+                        f"and asks its rows with {ws.model.name}"
+                    )
             with ws.store.write() as tx:
                 batches.mark_refused(
                     tx,
                     batch,
                     reason=reason,
-                    outcome=batches.QUEUE_FULL if is_queue_full else "refused",
+                    outcome=outcome,
                     now=refused_at,
                     **columns,
                 )

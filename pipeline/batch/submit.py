@@ -243,9 +243,9 @@ def _count_new_rows(store: Store, task: Task, selection: Selection) -> int:
 def abandon_outdated_batches(ws: WorkspaceSession) -> None:
     """Give up the task's prepared batches that are outdated, so that their rows are asked again.
 
-    A batch is outdated if the task's declaration changed, or if its model does not accept the
-    thinking level in its requests. Prints each batch that is given up. Batches that another process
-    sends are left alone.
+    A batch is outdated if the task's declaration changed, if its model does not accept the thinking
+    level in its requests, or if Gemini refuses its model and another model is set. Prints each
+    batch that is given up. Batches that another process sends are left alone.
     """
     prepared_batches = ws.store.query(
         batches.batches_in_states, BatchState.PREPARED, task=ws.task.name
@@ -256,6 +256,8 @@ def abandon_outdated_batches(ws: WorkspaceSession) -> None:
             reason = "the task's declaration changed"
         elif level := _refused_thinking_level(ws.settings, ws.data, batch):
             reason = f"{batch.model} does not accept the thinking level {level}"
+        elif batch.model != ws.model.name and ws.store.query(batches.is_model_refused, batch.model):
+            reason = f"Gemini refuses its model {batch.model}"
         if not reason:
             continue
 

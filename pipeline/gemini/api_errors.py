@@ -17,6 +17,7 @@ from pipeline.core.errors import (
     FindableError,
     KeyRefusedError,
     MissingError,
+    ModelRefusedError,
     NotSentError,
     RefusedError,
     RemoteError,
@@ -270,6 +271,7 @@ def build_refusal(
         options = settings[:1] or dict.fromkeys(MODEL_SETTING_BY_ACTION.values())
         option_text = " or ".join(str(OptionHint(setting)) for setting in options)
         hint = f"this project cannot use the model; set {option_text} to another model"
+        return ModelRefusedError(message, hint=hint, code=code, status=status)
     return MissingError(message, hint=hint, code=code, status=status)
 
 

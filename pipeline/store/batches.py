@@ -45,6 +45,8 @@ _DUPLICATE = "duplicate"
 _IS_DUPLICATE = creates.c.outcome == _DUPLICATE
 # The outcome of a create that the API refused because too many tokens were queued.
 QUEUE_FULL = "queue full"
+# Outcome of a create call that was refused because the model does not exist or is retired.
+MODEL_REFUSED = "model refused"
 # Outcomes of creates that made a remote batch.
 _CREATED_OUTCOMES = ("created", "adopted")
 # The newest remote batches whose times are read. Our own choice.
@@ -408,6 +410,18 @@ def has_full_queue(tx: Connection, model: str, key: str | None, *, since: dateti
         )
     )
     return has_row(tx, query)
+
+
+def is_model_refused(tx: Connection, model: str) -> bool:
+    """Return whether the newest create call for a batch of a model was refused for its model."""
+    query = (
+        select(creates.c.outcome)
+        .join(batches, batches.c.number == creates.c.batch)
+        .where(batches.c.model == model, creates.c.sent_at.is_not(None))
+        .order_by(creates.c.id.desc())
+        .limit(1)
+    )
+    return tx.execute(query).scalar() == MODEL_REFUSED
 
 
 def find_key_fingerprint(tx: Connection, number: int) -> str | None:

@@ -67,8 +67,8 @@ def sync_and_recover_task(
     """Sync a task's rows with their source, and clear up after dead and outdated work.
 
     Replies of live runs whose process died are ingested. Prepared batches are given up, which opens
-    their rows again, if the declaration changed since, or if the model does not accept their
-    thinking level. It sends nothing.
+    their rows again, if the declaration changed since, if the model does not accept their thinking
+    level, or if Gemini refuses their model and another is set. It sends nothing.
 
     Args:
         ws: The workspace.
