@@ -655,7 +655,9 @@ class TagRounds:
                 claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version),
             )
             report.parked = max(0, parked_count - self._parked_before)
-            report.spent = money.sum_spending(tx, sent_since=self.started_at).known_usd
+            spending = money.sum_spending(tx, sent_since=self.started_at)
+            report.spent = spending.known_usd
+            report.lost = spending.lost_usd
 
         # The next command gets a new budget. A backfill under another version stays unfinished.
         if is_task_finished:
