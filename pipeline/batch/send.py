@@ -417,15 +417,7 @@ class _Send(NamedTuple):
         if error.code == TOO_MANY_REQUESTS:
             columns = {}
         if isinstance(error, (errors.ThrottledError, *errors.LASTING_REFUSALS)):
-            is_queue_full = isinstance(error, errors.ThrottledError) and error.is_queue_full
-            outcome = batches.QUEUE_FULL if is_queue_full else "refused"
-            if isinstance(error, errors.ModelRefusedError):
-                outcome = batches.MODEL_REFUSED
-                if batch.model != ws.model.name:
-                    error.hint = (
-                        f"`{ws.task.labels.ask_command}` gives up batch {batch.number} "
-                        f"and asks its rows with {ws.model.name}"
-                    )
+            outcome = _classify_refusal(error)
             with ws.store.write() as tx:
                 batches.mark_refused(
                     tx,
@@ -435,7 +427,7 @@ class _Send(NamedTuple):
                     now=refused_at,
                     **columns,
                 )
-            if is_queue_full:
+            if outcome == batches.QUEUE_FULL:
                 self._warn_of_full_queue()
             if isinstance(error, errors.SchemaRefusedError):
                 delete_upload(ws.client, batch.upload)
@@ -530,6 +522,15 @@ class _Send(NamedTuple):
             hint = f"`{submit}` asks its rows in a new batch"
         message = f"batch {batch.number} was refused{count_note}: {error.message}"
         return errors.RefusedError(message, hint=hint, code=error.code, status=error.status)
+
+
+def _classify_refusal(error: errors.RefusedError) -> str:
+    """Return the outcome of a create call that was refused, as it is recorded."""
+    if isinstance(error, errors.ModelRefusedError):
+        return batches.MODEL_REFUSED
+    if isinstance(error, errors.ThrottledError) and error.is_queue_full:
+        return batches.QUEUE_FULL
+    return "refused"
 
 
 def write_failures(

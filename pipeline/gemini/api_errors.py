@@ -271,7 +271,10 @@ def build_refusal(
         ]
         options = settings[:1] or dict.fromkeys(MODEL_SETTING_BY_ACTION.values())
         option_text = " or ".join(str(OptionHint(setting)) for setting in options)
-        hint = f"this project cannot use the model; set {option_text} to another model"
+        hint = (
+            f"this project cannot use the model; set {option_text} to another model, "
+            "then run the command again"
+        )
         error_type = ModelRefusedError
     return error_type(message, hint=hint, code=code, status=status)
 

@@ -412,18 +412,6 @@ def has_full_queue(tx: Connection, model: str, key: str | None, *, since: dateti
     return has_row(tx, query)
 
 
-def is_model_refused(tx: Connection, model: str) -> bool:
-    """Return whether the newest create call for a batch of a model was refused for its model."""
-    query = (
-        select(creates.c.outcome)
-        .join(batches, batches.c.number == creates.c.batch)
-        .where(batches.c.model == model, creates.c.sent_at.is_not(None))
-        .order_by(creates.c.id.desc())
-        .limit(1)
-    )
-    return tx.execute(query).scalar() == MODEL_REFUSED
-
-
 def find_key_fingerprint(tx: Connection, number: int) -> str | None:
     """Return the fingerprint of the key that created a remote batch; None if it is not known."""
     query = (
