@@ -144,7 +144,13 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     is_decided |= task.prompt.is_closed and modes == {Mode.DECIDE}
 
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
-    batch_counts = Counter(batch.state.value for batch in task_batches if not batch.is_held)
+    # The key in use can neither see nor download them.
+    other_key_numbers = {wait.batch for wait in waits_by_number.values() if wait.has_other_key}
+    batch_counts = Counter(
+        batch.state.value
+        for batch in task_batches
+        if not batch.is_held and batch.number not in other_key_numbers
+    )
     batch_counts["stopped"] = sum(
         batch.task == task.name and batch.mode.claims_rows for batch in dead_batches
     )
@@ -237,11 +243,12 @@ def _read_document(
             tx, task, data=ws.data, indexed_task=ws.indexed_task, exact=exact
         )
 
+    remote_names = {batch.remote_name for batch in all_batches}
     document: dict[str, Any] = {
         ws.settings.task: counts_by_state,
         "batches": _count_by_state(all_batches),
         "index": index_document,
-        "twins": [_to_twin(duplicate) for duplicate in batches.list_duplicates(tx)],
+        "twins": [_to_twin(duplicate, remote_names) for duplicate in batches.list_duplicates(tx)],
         "moves": _list_move_times(all_batches, ws.settings),
         "gone": gone_count,
         "stale": stale and _to_stale_rows(task, *stale),
@@ -503,16 +510,21 @@ def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dic
     }
 
 
-def _to_twin(duplicate: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {batch, remote_name, estimated_cost, is_over} of a second remote batch of a batch.
+def _to_twin(duplicate: Mapping[str, Any], remote_names: Collection[str | None]) -> dict[str, Any]:
+    """Return {batch, remote_name, estimated_cost, is_over, is_own} of a duplicate batch, for JSON.
 
-    `is_over` is True if it was cancelled.
+    `is_over` is True if it was cancelled. `is_own` is True if it is no second remote batch, but
+    that of a batch that was given up.
+
+    Args:
+        remote_names: The names of the remote batches that are no duplicates.
     """
     return {
         "batch": duplicate["batch"],
         "remote_name": duplicate["remote_name"],
         "estimated_cost": duplicate["estimated_cost"],
         "is_over": duplicate["cancelled_at"] is not None,
+        "is_own": duplicate["remote_name"] in remote_names,
     }
 
 
