@@ -31,7 +31,7 @@ from pipeline.core.states import (
     describe_remote_state,
     is_unsupported,
 )
-from pipeline.core.text import plural
+from pipeline.core.text import plural, shorten
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask, Task
@@ -46,6 +46,7 @@ from pipeline.store.locks import Locks
 from pipeline.tables.row_table import REFUSED_STATE
 
 MAX_REASON_CHARACTERS = 200
+MAX_REFUSAL_CHARACTERS = 300
 # Time limit for counting changed rows. It is enough for some 200,000 biographies.
 STALE_COUNT_TIMEOUT_S = 3.0
 # The counts by state begin with these fields of `StatusCounts`, in every task.
@@ -356,7 +357,8 @@ def _describe_open_batch(
 
     - a held batch, whose replies seem to belong to other rows: the reason and the commands that end
       the hold
-    - another batch: its rows, its state (remote, if known), its age, a move that is due, and `wait`
+    - another batch: its rows, its state (remote, if known), its age, a move that is due, and
+      `wait` or the refusal of its last create call
     - a live run: its progress and the estimated remaining time
     - a live run whose process is dead: its progress and the command that continues it, if any
 
@@ -378,6 +380,8 @@ def _describe_open_batch(
         if move_text:
             line = f"{line}, {move_text}"
         note = "" if wait is None else wait.describe()
+        if batch.state is BatchState.PREPARED and batch.reason:
+            note = shorten(batch.reason, MAX_REFUSAL_CHARACTERS)
         return f"{line}; {note}" if note else line
 
     live_run = _to_live_run(batch, now, stopped_numbers)

@@ -279,6 +279,7 @@ def test_waiting_tag_stores_sent_batches_before_it_reports_a_daily_quota(
     assert "the daily quota is used up" in tag_run.stderr.splitlines()[-1]
     assert workspace.batch_states() == ["ingested", "prepared"]
     assert workspace.state_counts() == {"tagged": 2, "claimed": 2}
+    assert "; Gemini refused the request to create batch" in workspace.run_command("status").stdout
 
 
 def test_prepared_batches_are_priced_and_confirmed(workspace: Workspace, api: Engine) -> None:
