@@ -423,8 +423,8 @@ def _iterate_ingest_warnings(summary: IngestSummary, labels: TaskLabels) -> Iter
     """
     batch = summary.batch
     if summary.unmatched_lines:
-        lines = plural(summary.unmatched_lines, "line")
-        yield f"{lines} of its result belong to no request; not stored, and not in the known cost"
+        lines = plural(summary.unmatched_lines, "result line belongs", "result lines belong")
+        yield f"{lines} to no request; not stored, and not in the known cost"
     outdated_names = set(summary.outdated)
     removed_names = [name for name in summary.unapplied if name not in outdated_names]
     if removed_names:

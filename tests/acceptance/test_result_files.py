@@ -338,7 +338,7 @@ def test_waiting_tag_names_failed_requests_and_unmatched_lines(
     tag_run = served_workspace.run_command("tag", mode="batch", wait=True, yes=True)
     assert "batch 1, 3 requests: 1 invalid (answer is not JSON)" in tag_run.stderr
     assert "1 missing (no line in the result)" in tag_run.stderr
-    assert "batch 1: 2 lines of its result belong to no request" in tag_run.stderr
+    assert "batch 1: 2 result lines belong to no request" in tag_run.stderr
     assert "perhaps lost" in tag_run.stdout
     assert served_workspace.state_counts() == {"tagged": 3}
     reasons = {request["reason"] for request in served_workspace.logged_requests()}
