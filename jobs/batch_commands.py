@@ -418,12 +418,15 @@ def warn_of_ingest(
 def _iterate_ingest_warnings(summary: IngestSummary, labels: TaskLabels) -> Iterator[str]:
     """Yield a warning for each kind of unusual answers of an ingested batch.
 
-    These are answers that were not applied (the row was removed, parked, answered meanwhile, or
-    refused by the table of `write_to=`), answers whose row changed after the request, and answers
-    of a model that was not requested.
-    At most MAX_OUTDATED_ROWS_SHOWN changed rows are named.
+    These are result lines that belong to no request, answers that were not applied (the row was
+    removed, parked, answered meanwhile, or refused by the table of `write_to=`), answers whose row
+    changed after the request, and answers of a model that was not requested. At most
+    MAX_OUTDATED_ROWS_SHOWN changed rows are named.
     """
     batch = summary.batch
+    if summary.unmatched_lines:
+        lines = plural(summary.unmatched_lines, "result line belongs", "result lines belong")
+        yield f"{lines} to no request; not stored, and not in the known cost"
     if summary.rejected:
         rejected_count = plural(len(summary.rejected), "answer")
         yield (

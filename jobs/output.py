@@ -80,8 +80,9 @@ class Terminal:
         total: int | None,
         *,
         is_delayed: bool = False,
+        has_rate: bool = True,
     ) -> Iterator[ProgressBar]:
-        """Show progress with rate and remaining time during a `with` block.
+        """Show progress during a `with` block, with rate and remaining time if `has_rate`.
 
         A terminal gets a moving bar at once, or after SHOW_AFTER_S if it is delayed. A pipe gets
         lines of a log after SHOW_AFTER_S.
@@ -94,6 +95,7 @@ class Terminal:
                 total,
                 bar_stack if is_terminal else None,
                 delay_s=delay_s,
+                has_rate=has_rate,
             )
 
 
@@ -328,13 +330,16 @@ class TerminalProgressBar:
         bar_stack: contextlib.ExitStack | None,
         *,
         delay_s: float,
+        has_rate: bool,
     ) -> None:
         """Start the clock; without a delay a terminal shows the bar at once.
 
         Args:
             bar_stack: Removes the bar when it is closed; None writes lines of a log.
             delay_s: Seconds in which nothing is shown.
+            has_rate: Show rate and remaining time.
         """
+        self._has_rate = has_rate
         self._label = label
         self._total = total
         self._bar_stack = bar_stack
@@ -377,11 +382,12 @@ class TerminalProgressBar:
     def _format_progress(self, done: int, elapsed_s: float, note: str) -> str:
         """Return count, rate per second, remaining seconds and note, separated by commas.
 
-        Rate and time are left out before the first unit, the time also without a total.
+        Rate and time are left out before the first unit, the time also without a total. A bar may
+        have neither.
         """
         parts = [f"{done:,}" if self._total is None else f"{done:,}/{self._total:,}"]
 
-        rate = done / elapsed_s if elapsed_s > 0 else 0
+        rate = done / elapsed_s if elapsed_s > 0 and self._has_rate else 0
         if rate > 0:
             parts.append(f"{rate:.1f}/s")
         if rate > 0 and self._total:

@@ -122,16 +122,23 @@ def _status_lines(
     failures = document.get("failures")
     if failures:
         lines.append(("failed", _format_failures(failures)))
-    lines.append(("next", document["next"] or "nothing to do"))
+    key_note = ""
+    if any(wait.has_other_key for wait in report.waits_by_number.values()):
+        key_note = " with this key"
+    lines.append(("next", document["next"] or f"nothing to do{key_note}"))
     return lines
 
 
 def _format_duplicate_batch(batch: Mapping[str, Any]) -> str:
-    """Return the remote name of a duplicate batch, its batch, and whether it still runs."""
+    """Return the remote name of a duplicate batch, its batch, and whether it still runs.
+
+    The remote batch of a batch that was given up is recorded as its duplicate, too.
+    """
+    relation = "belongs to the given-up" if batch["is_own"] else "is a duplicate of"
     state = "cancelled or over"
     if not batch["is_over"]:
         state = f"not cancelled yet: `{CommandHint('batch-poll')}` cancels it"
-    return f"{batch['remote_name']} is a duplicate of batch {batch['batch']}, {state}"
+    return f"{batch['remote_name']} {relation} batch {batch['batch']}, {state}"
 
 
 def _limit_lines(

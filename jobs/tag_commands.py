@@ -15,7 +15,7 @@ from typing import Annotated
 
 import click
 
-from jobs.batch_commands import pilot_line, warn_of_ingest
+from jobs.batch_commands import FAILED_OUTCOMES, pilot_line, warn_of_ingest
 from jobs.options import (
     COUNT,
     BudgetLimit,
@@ -215,7 +215,7 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
         line = f"{report.answered_rows:,} {labels.answered}"
         if report.ingested:
             line += f" in {plural(len(report.ingested), 'batch', 'batches')}"
-            line += f" for {format_usd(report.batches_cost)}"
+            line += f" for {format_usd(report.batches_cost)}{_lost_phrase(report)}"
         if report.parked:
             line += f", {report.parked:,} parked"
         # The cost of the batches does not contain the calls for moved rows.
@@ -232,6 +232,11 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
         rows = plural(report.under_way, labels.singular, labels.plural)
         lines.append(f"{rows} in batches that are not over{_waiting_phrase(report, labels)}")
     return lines
+
+
+def _lost_phrase(report: tag_report.TagReport) -> str:
+    """Return the cost that is perhaps lost since the run began; "" for none."""
+    return f" and about {format_usd(report.lost)} perhaps lost" if report.lost else ""
 
 
 def _waiting_phrase(report: tag_report.TagReport, labels: TaskLabels) -> str:
@@ -260,12 +265,22 @@ def _decided_line(report: tag_report.TagReport, decided: LiveReport, labels: Tas
 def _warn_of_unanswered_rows(
     report: tag_report.TagReport, labels: TaskLabels, display: Progress
 ) -> None:
-    """Print warnings about a live run's failed rows, and rows that wait for budget or API.
+    """Print warnings about failed requests, and rows that wait for budget or API.
 
-    Only the first failed rows, which the live report names, have a warning, each with its reason.
-    Another warning names models that answered a live run but were not asked. Nothing is printed if
-    there are neither such rows nor such models.
+    A batch has one warning with its failed requests by reason. Of a live run, only the first failed
+    rows, which the live report names, have a warning, each with its reason. Another warning names
+    models that answered a live run but were not asked. Nothing is printed if there are neither such
+    rows nor such models.
     """
+    for summary in report.ingested:
+        failures = [
+            f"{anomaly.count:,} {anomaly.outcome} ({describe_reason(anomaly.reason)})"
+            for anomaly in summary.anomalies
+            if anomaly.outcome in FAILED_OUTCOMES
+        ]
+        if failures:
+            requests = plural(summary.batch.requests, "request")
+            display.warn(f"batch {summary.batch.number}, {requests}: {', '.join(failures)}")
     if report.live is not None:
         if report.live.other_models:
             models = ", ".join(sorted(report.live.other_models))

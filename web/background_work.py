@@ -71,6 +71,7 @@ class BackgroundJob:
         total: int | None,
         *,
         is_delayed: bool = False,  # noqa: ARG002 - a page shows it at once
+        has_rate: bool = True,  # noqa: ARG002 - a page shows no rate
     ) -> Iterator[ProgressBar]:
         """Start a new part of the work, and yield the display of its progress, which begins at 0.
 
@@ -78,6 +79,7 @@ class BackgroundJob:
             label: Name of the part.
             total: Units of the part, or None if their number is unknown.
             is_delayed: Ignored.
+            has_rate: Ignored.
         """
         self.label = label
         self.total = total

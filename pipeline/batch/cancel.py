@@ -122,7 +122,11 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
         if isinstance(error, KeyRefusedError) and not is_hidden:
             raise
         message = f"batch {number} was not found at the API"
+        note = ""
         if is_hidden:
+            poll = ws.task.labels.command("batch-poll")
+            cost = format_usd(batch.estimated_cost)
+            note = f"; it may run on at Gemini for {cost}: with its key, `{poll}` cancels it"
             message = f"{other_key_message(number)}, may still run, and may be paid twice"
         ws.confirm(
             f"{message} ({error.message}). Give up the batch, so that its rows can be asked again?",
@@ -130,7 +134,8 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
         # The API may have the batch although it does not show it.
         with contextlib.suppress(RemoteError):
             ws.client.cancel_batch(batch.remote_name or "")
-        return _give_up(ws, batch, reason=f"given up: {error.message}")
+        message, next_command = _give_up(ws, batch, reason=f"given up: {error.message}")
+        return f"{message}{note}", next_command
 
 
 def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:

@@ -76,7 +76,10 @@ class PollReport:
         for number, reason in self.gone.items():
             give_up = CommandHint("batch-cancel", batch=number)
             message = f"batch {number}"
-            hint = f"check the key, or give up the batch: {give_up}"
+            hint = (
+                "check the key and GOOGLE_GEMINI_BASE_URL, and run the command again later; "
+                f"or give up the batch, whose rows are then paid for again: {give_up}"
+            )
             if number in self.other_keys:
                 message = other_key_message(number)
                 hint = other_key_hint(number)
@@ -155,7 +158,8 @@ def poll_batches(
     label = f"{len(poll.done_counts)} batches"
     if len(poll.done_counts) == 1:
         label = f"batch {next(iter(poll.done_counts))}"
-    with ws.display.bar(label, sum(poll.request_counts.values())) as bar:
+    # The end of a batch cannot be computed from the ended requests of other batches.
+    with ws.display.bar(label, sum(poll.request_counts.values()), has_rate=False) as bar:
         poll.poll_until_end(should_wait=should_wait, stops_at_first=stops_at_first, bar=bar)
     poll.update_report()
     if poll.report.downloaded or poll.report.failed:

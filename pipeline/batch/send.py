@@ -397,7 +397,8 @@ class _Send(NamedTuple):
         - A quota (429): the batch is prepared again, and its upload is kept for the next try. If
           too many tokens are queued, the cancelled batches that use some are printed.
         - A lasting refusal, such as a bad key: the batch is prepared again, and the next try
-          uploads the file again. After a refused schema the upload is deleted.
+          uploads the file again. After a refused schema the upload is deleted. A refused model is
+          recorded, so that the batch is given up when another model is set.
         - A refused line: its row is charged, the batch is given up, its upload is deleted and a
           warning is printed.
         - Any other refusal: the batch is prepared again; after MAX_REFUSALS refusals it is given
@@ -416,17 +417,17 @@ class _Send(NamedTuple):
         if error.code == TOO_MANY_REQUESTS:
             columns = {}
         if isinstance(error, (errors.ThrottledError, *errors.LASTING_REFUSALS)):
-            is_queue_full = isinstance(error, errors.ThrottledError) and error.is_queue_full
+            outcome = _classify_refusal(error)
             with ws.store.write() as tx:
                 batches.mark_refused(
                     tx,
                     batch,
                     reason=reason,
-                    outcome=batches.QUEUE_FULL if is_queue_full else "refused",
+                    outcome=outcome,
                     now=refused_at,
                     **columns,
                 )
-            if is_queue_full:
+            if outcome == batches.QUEUE_FULL:
                 self._warn_of_full_queue()
             if isinstance(error, errors.SchemaRefusedError):
                 delete_upload(ws.client, batch.upload)
@@ -521,6 +522,15 @@ class _Send(NamedTuple):
             hint = f"`{submit}` asks its rows in a new batch"
         message = f"batch {batch.number} was refused{count_note}: {error.message}"
         return errors.RefusedError(message, hint=hint, code=error.code, status=error.status)
+
+
+def _classify_refusal(error: errors.RefusedError) -> str:
+    """Return the outcome of a create call that was refused, as it is recorded."""
+    if isinstance(error, errors.ModelRefusedError):
+        return batches.MODEL_REFUSED
+    if isinstance(error, errors.ThrottledError) and error.is_queue_full:
+        return batches.QUEUE_FULL
+    return "refused"
 
 
 def write_failures(

@@ -13,6 +13,7 @@ from pipeline.batch import batch_plan, budget, prepare, send
 from pipeline.batch.batch_files import sealed_request
 from pipeline.batch.batch_plan import BatchPlan, Selection, StopReason
 from pipeline.batch.budget import QuotaFullError
+from pipeline.batch.key_fingerprint import compute_key_fingerprint
 from pipeline.batch.send import SendOutcome, abandon_batch
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
@@ -243,9 +244,9 @@ def _count_new_rows(store: Store, task: Task, selection: Selection) -> int:
 def abandon_outdated_batches(ws: WorkspaceSession) -> None:
     """Give up the task's prepared batches that are outdated, so that their rows are asked again.
 
-    A batch is outdated if the task's declaration changed, or if its model does not accept the
-    thinking level in its requests. Prints each batch that is given up. Batches that another process
-    sends are left alone.
+    A batch is outdated if the task's declaration changed, if its model does not accept the thinking
+    level in its requests, or if Gemini refuses its model and another model is set. Prints each
+    batch that is given up. Batches that another process sends are left alone.
     """
     prepared_batches = ws.store.query(
         batches.batches_in_states, BatchState.PREPARED, task=ws.task.name
@@ -256,6 +257,8 @@ def abandon_outdated_batches(ws: WorkspaceSession) -> None:
             reason = "the task's declaration changed"
         elif level := _refused_thinking_level(ws.settings, ws.data, batch):
             reason = f"{batch.model} does not accept the thinking level {level}"
+        elif batch.model != ws.model.name and _is_model_refused(ws, batch.model):
+            reason = f"Gemini refuses its model {batch.model}"
         if not reason:
             continue
 
@@ -266,6 +269,16 @@ def abandon_outdated_batches(ws: WorkspaceSession) -> None:
                 f"batch {batch.number} was not sent because {reason}; "
                 f"{plural(released_rows, 'row')} can be asked again",
             )
+
+
+def _is_model_refused(ws: WorkspaceSession, model: str) -> bool:
+    """Return whether the newest create call of a model with the key in use was refused for it."""
+    with ws.store.read() as tx:
+        key_fingerprint = compute_key_fingerprint(tx, ws.settings)
+        tries = batches.list_create_tries(tx, model, key_fingerprint)
+    if not tries:
+        return False
+    return tries[-1].outcome == batches.MODEL_REFUSED
 
 
 def _refused_thinking_level(settings: Settings, data: Path, batch: BatchRow) -> str:

@@ -141,6 +141,10 @@ class MissingError(RefusedError):
     exit_code = 3
 
 
+class ModelRefusedError(MissingError):
+    """The model does not exist, is retired, or is closed to this project (403, 404)."""
+
+
 class ThrottledError(RefusedError):
     """A quota is used up (429)."""
 

@@ -441,7 +441,8 @@ class WorkspaceSession:
         """Return the error that the model's price is unknown."""
         return ConfigurationError(
             f"the price of {self.model.name} is unknown, and {reason}; {nothing}",
-            hint=f"set {OptionHint(prices='0.30,2.50')}: USD per 1M input and output tokens",
+            hint=f"set {OptionHint(prices='IN,OUT')} to Google's live prices of {self.model.name}, "
+            "in USD per 1M input and output tokens",
         )
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:

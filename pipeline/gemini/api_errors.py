@@ -17,6 +17,7 @@ from pipeline.core.errors import (
     FindableError,
     KeyRefusedError,
     MissingError,
+    ModelRefusedError,
     NotSentError,
     RefusedError,
     RemoteError,
@@ -253,6 +254,7 @@ def build_refusal(
     if code not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
         return RefusedError(message, code=code, status=status, server_text=quoted_text)
 
+    error_type = MissingError
     hint = (
         "check the rights of the key; the batch or file may be deleted or belong to another project"
     )
@@ -269,8 +271,12 @@ def build_refusal(
         ]
         options = settings[:1] or dict.fromkeys(MODEL_SETTING_BY_ACTION.values())
         option_text = " or ".join(str(OptionHint(setting)) for setting in options)
-        hint = f"this project cannot use the model; set {option_text} to another model"
-    return MissingError(message, hint=hint, code=code, status=status)
+        hint = (
+            f"this project cannot use the model; set {option_text} to another model, "
+            "then run the command again"
+        )
+        error_type = ModelRefusedError
+    return error_type(message, hint=hint, code=code, status=status)
 
 
 def next_midnight_pacific(now: datetime) -> datetime:

@@ -241,7 +241,9 @@ def parse_answer(
         )[0]
         field_path = ".".join(map(str, first_error["loc"])) or "the answer"
         return None, make_excerpt(f"does-not-validate: {field_path}: {first_error['msg']}")
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        return None, "does-not-parse: nested too deeply"
+    except ValueError as error:
         return None, make_excerpt(f"does-not-parse: {error}")
 
 

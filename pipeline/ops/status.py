@@ -31,7 +31,7 @@ from pipeline.core.states import (
     describe_remote_state,
     is_unsupported,
 )
-from pipeline.core.text import plural
+from pipeline.core.text import plural, shorten
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask, Task
@@ -46,6 +46,7 @@ from pipeline.store.locks import Locks
 from pipeline.tables.row_table import REFUSED_STATE
 
 MAX_REASON_CHARACTERS = 200
+MAX_REFUSAL_CHARACTERS = 300
 # Time limit for counting changed rows. It is enough for some 200,000 biographies.
 STALE_COUNT_TIMEOUT_S = 3.0
 # The counts by state begin with these fields of `StatusCounts`, in every task.
@@ -148,7 +149,13 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     is_decided |= task.prompt.is_closed and modes == {Mode.DECIDE}
 
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
-    batch_counts = Counter(batch.state.value for batch in task_batches if not batch.is_held)
+    # The key in use can neither see nor download them.
+    other_key_numbers = {wait.batch for wait in waits_by_number.values() if wait.has_other_key}
+    batch_counts = Counter(
+        batch.state.value
+        for batch in task_batches
+        if not batch.is_held and batch.number not in other_key_numbers
+    )
     batch_counts["stopped"] = sum(
         batch.task == task.name and batch.mode.claims_rows for batch in dead_batches
     )
@@ -244,11 +251,12 @@ def _read_document(
             tx, task, data=ws.data, indexed_task=ws.indexed_task, exact=exact
         )
 
+    remote_names = {batch.remote_name for batch in all_batches}
     return {
         ws.settings.task: counts_by_state,
         "batches": _count_by_state(all_batches),
         "index": index_document,
-        "twins": [_to_twin(duplicate) for duplicate in batches.list_duplicates(tx)],
+        "twins": [_to_twin(duplicate, remote_names) for duplicate in batches.list_duplicates(tx)],
         "moves": _list_move_times(all_batches, ws.settings),
         "gone": gone_count,
         "stale": stale and _to_stale_rows(task, *stale),
@@ -353,7 +361,8 @@ def _describe_open_batch(
 
     - a held batch, whose replies seem to belong to other rows: the reason and the commands that end
       the hold
-    - another batch: its rows, its state (remote, if known), its age, a move that is due, and `wait`
+    - another batch: its rows, its state (remote, if known), its age, a move that is due, and
+      `wait` or the refusal of its last create call
     - a live run: its progress and the estimated remaining time
     - a live run whose process is dead: its progress and the command that continues it, if any
 
@@ -375,6 +384,8 @@ def _describe_open_batch(
         if move_text:
             line = f"{line}, {move_text}"
         note = "" if wait is None else wait.describe()
+        if batch.state is BatchState.PREPARED and batch.reason:
+            note = shorten(batch.reason, MAX_REFUSAL_CHARACTERS)
         return f"{line}; {note}" if note else line
 
     live_run = _to_live_run(batch, now, stopped_numbers)
@@ -507,16 +518,21 @@ def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dic
     }
 
 
-def _to_twin(duplicate: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {batch, remote_name, estimated_cost, is_over} of a second remote batch of a batch.
+def _to_twin(duplicate: Mapping[str, Any], remote_names: Collection[str | None]) -> dict[str, Any]:
+    """Return {batch, remote_name, estimated_cost, is_over, is_own} of a duplicate batch, for JSON.
 
-    `is_over` is True if it was cancelled.
+    `is_over` is True if it was cancelled. `is_own` is True if it is no second remote batch, but
+    that of a batch that was given up.
+
+    Args:
+        remote_names: The names of the remote batches that are no duplicates.
     """
     return {
         "batch": duplicate["batch"],
         "remote_name": duplicate["remote_name"],
         "estimated_cost": duplicate["estimated_cost"],
         "is_over": duplicate["cancelled_at"] is not None,
+        "is_own": duplicate["remote_name"] in remote_names,
     }
 
 

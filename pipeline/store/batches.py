@@ -45,6 +45,8 @@ _DUPLICATE = "duplicate"
 _IS_DUPLICATE = creates.c.outcome == _DUPLICATE
 # The outcome of a create that the API refused because too many tokens were queued.
 QUEUE_FULL = "queue full"
+# Outcome of a create call that was refused because the model does not exist or is retired.
+MODEL_REFUSED = "model refused"
 # Outcomes of creates that made a remote batch.
 _CREATED_OUTCOMES = ("created", "adopted")
 # The newest remote batches whose times are read. Our own choice.

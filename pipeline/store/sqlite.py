@@ -203,9 +203,16 @@ class SqliteFile:
                 hint="check the path",
             )
         if cannot_open or any(word in reason for word in ("readonly", "full", "disk I/O")):
+            hint = "check the disk and its permissions"
+            folder = self.path.parent
+            if not os.access(folder, os.W_OK):
+                hint = (
+                    "check the disk and its permissions: "
+                    "the folder is read-only, and commands that only read write to it, too"
+                )
             return ConfigurationError(
                 f"{self.path}: {reason}; nothing was changed",
-                hint="check the disk and its permissions",
+                hint=hint,
             )
         return InconsistentError(
             f"{self.path}: {reason}; nothing was changed",

@@ -378,7 +378,8 @@ def _with_decide_mode(
             fields += f" for {plural(decide.count, 'request')}"
         others = f", then the other fields by {other_mode}"
     proposal = (
-        f"{option} asks {fields} as closed questions, with a probability for each field{others}: "
+        f"{option} would ask {fields} as closed questions, "
+        f"with a probability for each field{others}: "
         f"{decide.shown_cost}, {decide.duration_text}"
     )
     reason = preflight.reason

@@ -21,7 +21,7 @@ from pipeline.batch.late_batches import LateBatches
 from pipeline.batch.live_report import LiveReport
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import HintTemplate, OptionHint
-from pipeline.core.errors import FindableError, InputError
+from pipeline.core.errors import FindableError, InputError, ThrottledError
 from pipeline.core.progress import ProgressBar
 from pipeline.core.states import (
     OPEN_STATES,
@@ -65,8 +65,8 @@ def sync_and_recover_task(
     """Sync a task's rows with their source, and clear up after dead and outdated work.
 
     Replies of live runs whose process died are ingested. Prepared batches are given up, which opens
-    their rows again, if the declaration changed since, or if the model does not accept their
-    thinking level. It sends nothing.
+    their rows again, if the declaration changed since, if the model does not accept their thinking
+    level, or if Gemini refuses their model and another is set. It sends nothing.
 
     Args:
         ws: The workspace.
@@ -171,7 +171,8 @@ class TagRounds:
 
         If all batches fail at the API, or if the answers miss a quality gate by far, no more rows
         are sent, so that a short outage does not use up the attempts of all rows. The report gets
-        the reason. Even then, open batches are waited for with `wait`.
+        the reason. Even then, open batches are waited for with `wait`, and so are they before the
+        error of a used-up daily quota is raised.
 
         Args:
             wait: Wait for batches. Otherwise return after one submission.
@@ -184,7 +185,13 @@ class TagRounds:
             self.ingest()
 
         while self._update_stop_reason() and self.ask_moved_rows():
-            submit_report = self.submit(should_report_full_api=wait)
+            try:
+                submit_report = self.submit(should_report_full_api=wait)
+            except ThrottledError as error:
+                if wait and self.list_batches(BatchState.SUBMITTED):
+                    self._ws.display.say(f"waiting for the submitted batches: {error.message}")
+                    self._collect_rest()
+                raise
             ingested_count = self._collect_until_room() if wait else 0
 
             has_unsent_rows = self.count_claimable() or self.list_batches(BatchState.PREPARED)
@@ -194,10 +201,15 @@ class TagRounds:
 
         # The reason is also recorded if no row is left to send.
         may_submit = self._update_stop_reason()
-        while wait and not may_submit and not self.is_stopped and self.list_batches(*API_STATES):
-            self.collect(wait=True)
-        if wait and may_submit:
+        if wait and not may_submit:
+            self._collect_rest()
+        elif wait:
             self.ask_moved_rows()
+
+    def _collect_rest(self) -> None:
+        """Wait for the batches at the API and ingest them, until none is left or polling stops."""
+        while not self.is_stopped and self.list_batches(*API_STATES):
+            self.collect(wait=True)
 
     def _collect_until_room(self) -> int:
         """Wait for the batches at the API and ingest them; return how many were ingested.
@@ -651,7 +663,9 @@ class TagRounds:
                 claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version),
             )
             report.parked = max(0, parked_count - self._parked_before)
-            report.spent = money.sum_spending(tx, sent_since=self.started_at).known_usd
+            spending = money.sum_spending(tx, sent_since=self.started_at)
+            report.spent = spending.known_usd
+            report.lost = spending.lost_usd
 
         # The next command gets a new budget. A backfill under another version stays unfinished.
         if is_task_finished:

@@ -62,8 +62,7 @@ class PollPart:
         return [
             RemoteError(
                 f"batch {number} failed at the API ({reason})",
-                hint=f"its {labels.plural} are sent again unless they are parked; see "
-                f"`{labels.command('parked')}`",
+                hint=f"`{labels.ask_command}` asks its open {labels.plural} again",
             )
             for number, reason in self.failed.items()
         ]
@@ -126,6 +125,8 @@ class TagReport:
     parked: int = 0
     # Known cost since the command, or the run that it resumed, started.
     spent: float = 0.0
+    # Estimated cost since then of replies that were lost or have no readable token count.
+    lost: float = 0.0
     # Why rows are still open.
     stop: TagStop = field(default_factory=TagStop)
 

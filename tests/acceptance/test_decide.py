@@ -344,7 +344,7 @@ def test_estimate_lists_decisions_beside_other_modes(served_tickets: Workspace) 
     assert estimate["recommended"] != "decide"
     assert estimate["reason"].startswith("it is the cheapest mode besides decide; ")
     dry_output = served_tickets.run_command("tag", dry=True, mode="decide").stdout
-    assert "mode decide asks the same as closed questions" in dry_output
+    assert "mode decide would ask the same as closed questions" in dry_output
     assert "because it is the cheapest mode besides decide; " in dry_output
     # A pilot makes no decisions.
     assert "(output is guessed)" in dry_output
@@ -658,7 +658,7 @@ def test_dry_run_counts_requests_without_decisions(served_tickets: Workspace) ->
     assert estimate["decide"]["calls"] == 1
     output = served_tickets.run_command("tag", dry=True).stdout
     assert f"rows (closed fields decided for {open_count} requests), of which 3 are" in output
-    assert "asks `tone`, `is_urgent` for 1 request as closed questions" in output
+    assert "would ask `tone`, `is_urgent` for 1 request as closed questions" in output
 
 
 @pytest.mark.same_sql
@@ -795,7 +795,7 @@ def test_decisions_are_not_compared_with_prepared_batches(
     outside_server.instead = lambda call: (
         (429, {}, b'{"error": {"code": 429}}') if call.endswith(":batchGenerateContent") else None
     )
-    proposal = "--mode decide asks"
+    proposal = "--mode decide would ask"
     assert proposal in served_tickets.run_command("tag", mode="batch", code="any").stderr
 
     write_tickets(served_tickets, [f"The lamp of room {number} hums." for number in range(14)])

@@ -1,10 +1,11 @@
 """Requests have a thinking level that the model accepts, and new models need only prices."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.product import Workspace, write_declaration
+from tests.acceptance.product import MODEL, Workspace, write_declaration
 from tests.outside.server import Outside
 
 # The API knows this model, and the table of models does not.
@@ -49,6 +50,49 @@ def test_prepared_batch_with_a_refused_level_is_replaced(
     assert [batch["state"] for batch in served_workspace.batches()] == ["failed", "ingested"]
     assert sent_levels(served_workspace, 2) == {"LOW"}
     assert served_workspace.state_counts() == {"tagged": 3}
+
+
+def test_prepared_batches_of_a_retired_model_are_replaced(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """After another model is set, it is asked about their rows, at its announced cost."""
+    message = f"This model models/{MODEL} is no longer available to new users."
+    document = {"error": {"code": 404, "status": "NOT_FOUND", "message": message}}
+    refusal = (404, {"content-type": "application/json"}, json.dumps(document).encode())
+    create_call = f"models/{MODEL}:batchGenerateContent"
+    outside_server.instead = lambda call: refusal if call.endswith(create_call) else None
+    served_workspace.import_people(4)
+    address = served_workspace.url
+    # No server listens at this port.
+    served_workspace.url = "http://127.0.0.1:9"
+    served_workspace.run_command("submit", BATCH_ROWS=2, code=4)
+
+    served_workspace.url = address
+    served_workspace.settings["MODEL"] = "gemini-3.8-flash"
+    tag_run = served_workspace.run_command("tag", mode="batch", wait=True, yes=True, code=3)
+    assert "then run the command again" in tag_run.stderr.splitlines()[-1]
+    assert served_workspace.batch_states() == ["prepared", "prepared"]
+
+    tag_run = served_workspace.run_command("tag", mode="batch", wait=True, yes=True)
+    assert f"batch 2 was not sent because Gemini refuses its model {MODEL}" in tag_run.stderr
+    assert "gemini-3.8-flash: 4 people" in tag_run.stderr
+    assert served_workspace.batch_states() == ["failed", "failed", "ingested"]
+    assert served_workspace.state_counts() == {"tagged": 4}
+    assert len(outside_server.creates()) == 1
+
+
+def test_prepared_batch_of_another_model_is_sent(served_workspace: Workspace) -> None:
+    """Its model is not refused, so the batch is asked with it after another model is set."""
+    served_workspace.import_people(2)
+    address = served_workspace.url
+    # No server listens at this port.
+    served_workspace.url = "http://127.0.0.1:9"
+    served_workspace.run_command("submit", code=4)
+
+    served_workspace.url = address
+    served_workspace.settings["MODEL"] = "gemini-3.8-flash"
+    served_workspace.run_command("tag", mode="batch", wait=True, yes=True)
+    assert served_workspace.batch_states() == ["ingested"]
 
 
 def test_error_about_a_refused_level_names_its_setting(

@@ -181,6 +181,7 @@ def test_vanished_batch_is_kept_until_it_is_cancelled(workspace: Workspace, api:
     assert report["downloaded"] == [4]
     assert workspace.batch_states() == ["submitted"] * 3 + ["downloaded"]
     assert workspace.state_counts() == {"claimed": 4}
+    assert "GOOGLE_GEMINI_BASE_URL" in workspace.run_command("poll", code=3).stderr
 
     workspace.run_command("cancel", 3)
     report = run_poll(workspace, code=3)

@@ -317,6 +317,34 @@ def test_missing_lines_of_a_successful_batch_cost_their_estimate(
     assert "BUDGET_PER_DAY" in refused_run.stderr
 
 
+def test_waiting_tag_names_failed_requests_and_unmatched_lines(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """Rows that are asked and paid for again do not pass without a word."""
+    served_workspace.import_people(3)
+
+    def make_results(keys: Sequence[str]) -> bytes:
+        """Return, for the first batch, an answer, a deep list, no third line, and two more."""
+        if len(keys) < 3:
+            return make_lines(keys)
+        first_key, second_key, _ = sort_by_row(keys)
+        deep_response = make_response("[" * 200_000)
+        lines = [make_line(first_key), make_line(second_key, deep_response)]
+        lines += [make_line(f"another-task/{number}") for number in range(2)]
+        return b"\n".join([*lines, b""])
+
+    outside_server.results = make_results
+    skip_waiting(outside_server)
+    tag_run = served_workspace.run_command("tag", mode="batch", wait=True, yes=True)
+    assert "batch 1, 3 requests: 1 invalid (answer is not JSON)" in tag_run.stderr
+    assert "1 missing (no line in the result)" in tag_run.stderr
+    assert "batch 1: 2 result lines belong to no request" in tag_run.stderr
+    assert "perhaps lost" in tag_run.stdout
+    assert served_workspace.state_counts() == {"tagged": 3}
+    reasons = {request["reason"] for request in served_workspace.logged_requests()}
+    assert "does-not-parse: nested too deeply" in reasons
+
+
 FAILED_STATES = ("FAILED", "EXPIRED", "CANCELLED")
 
 

@@ -268,6 +268,20 @@ def test_number_of_batches_stays_below_the_limit_of_the_api(
     assert workspace.batch_states() == ["submitted"] * 100 + ["prepared"]
 
 
+def test_waiting_tag_stores_sent_batches_before_it_reports_a_daily_quota(
+    workspace: Workspace, api: Engine
+) -> None:
+    """Answers that are paid for do not wait for the next day; the rest does (exit code 4)."""
+    workspace.import_people(4)
+    api.script_fault("quota_day", nth=2, times=9, method="POST", path=":batchGenerateContent")
+    tag_run = workspace.run_command("tag", mode="batch", wait=True, BATCH_ROWS=2, code=4)
+    assert "waiting for the submitted batches" in tag_run.stderr
+    assert "the daily quota is used up" in tag_run.stderr.splitlines()[-1]
+    assert workspace.batch_states() == ["ingested", "prepared"]
+    assert workspace.state_counts() == {"tagged": 2, "claimed": 2}
+    assert "; Gemini refused the request to create batch" in workspace.run_command("status").stdout
+
+
 def test_prepared_batches_are_priced_and_confirmed(workspace: Workspace, api: Engine) -> None:
     """Every command that sends a prepared batch counts its cost."""
     workspace.import_people(5)

@@ -324,6 +324,8 @@ def test_failed_batch_stops_the_run_and_three_failures_park_its_rows(
     for number in (1, 2):
         failed_run = workspace.run_command("tag", mode="batch", wait=True, code=4)
         assert f"batch {number} failed at the API (expi" in failed_run.stderr
+        next_line = failed_run.stderr.splitlines()[-1]
+        assert re.fullmatch("next: `[^`]+` asks its open people again", next_line)
         assert count_posts(api, CREATE_PATH) == number
         assert workspace.state_counts() == {"untagged": 4}
 

@@ -116,6 +116,7 @@ def test_batch_of_another_key_is_told_from_a_vanished_batch(
         assert text in output, verb
         assert "set GEMINI_API_KEY to the key that created it" in output, verb
     assert workspace.batch_states() == ["submitted"]
+    assert "nothing to do with this key" in workspace.run_command("status").stdout
 
     # The key in use does not see a batch that it created itself.
     workspace.key = KEY
@@ -126,6 +127,28 @@ def test_batch_of_another_key_is_told_from_a_vanished_batch(
     workspace.run_commands("poll", "ingest")
     assert workspace.state_counts() == {"tagged": 2}
     assert_key_is_nowhere(workspace)
+
+
+def test_given_up_batch_of_another_key_is_named_and_cancelled_later(
+    workspace: Workspace, api: Engine
+) -> None:
+    """The cancel names the cost that goes on, and the first key cancels the remote batch."""
+    workspace.import_people(2)
+    api.configure(paused=True)
+    workspace.run_command("submit")
+    workspace.key = OTHER_KEY
+    api.script_fault("batch_vanishes", times=MANY_TIMES, args={"code": 403})
+    api.script_fault("status", method="POST", path=":cancel", args={"code": 404})
+    cancel_output = workspace.run_command("cancel", 1, yes=True).stdout
+    assert "it may run on at Gemini for $0.00" in cancel_output
+    assert "batch-poll` cancels it" in cancel_output
+
+    workspace.key = KEY
+    api.clear_faults()
+    workspace.run_command("poll")
+    status_output = workspace.run_command("status").stdout
+    assert "belongs to the given-up batch 1" in status_output
+    assert "duplicate" not in status_output
 
 
 def use_small_queue(workspace: Workspace) -> None:

@@ -38,3 +38,12 @@ def test_a_log_gets_lines_with_rate_and_time_left(
     assert (label, count, note) == ("reading", "20/40", "half of it")
     assert float(rate.removesuffix("/s")) > 0
     assert remaining_time.startswith("ETA ")
+
+
+def test_log_without_a_rate_has_only_count_and_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of remote batches cannot be computed, so no time is invented."""
+    log = _log(monkeypatch)
+    monkeypatch.setattr(output, "SHOW_AFTER_S", -1.0)
+    with Terminal().bar("2 batches", 40, has_rate=False) as bar:
+        bar.show(20, note="running")
+    assert log.getvalue().endswith(" 2 batches: 20/40, running\n")

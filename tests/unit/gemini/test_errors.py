@@ -84,4 +84,5 @@ def test_hint_of_a_retired_model_names_its_setting(action: str, option: str) -> 
     """The hint names only the setting of the model that the request used, if it is known."""
     document = {"error": {"message": "This model is no longer available to new users."}}
     error = build_refusal(404, document, action=action, key="k", now=NOW)
-    assert error.hint == f"this project cannot use the model; set {option} to another model"
+    setting_hint = f"this project cannot use the model; set {option} to another model"
+    assert error.hint == f"{setting_hint}, then run the command again"
