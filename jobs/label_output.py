@@ -17,6 +17,7 @@ from pipeline.core.text import join_first, plural
 from pipeline.engine import bulk_edits, label_file
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
+from pipeline.store.bulk_edits import BulkEdit
 
 # Columns without labels that a line names.
 MAX_LISTED_COLUMNS = 8
@@ -119,7 +120,7 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
 
     A row that cannot be changed back, for example because a rule of the database refuses it, is
     counted as refused, and is in a table with the reason. Values that a later edit changed again
-    stay. Undoing an edit again is no error.
+    stay, and the edit counts as undone only in the other rows. Undoing an edit again is no error.
 
     Raises:
         InputError: There is no such edit, or the editor's name is invalid.
@@ -133,9 +134,12 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
             ws.store, ws.task, ws.now, number, editor_name=editor_name, progress=progress
         )
 
-    reason = ""
-    if report.unchanged:
-        reason = " (edited later, or undone before)"
+    reasons = []
+    if report.changed_later:
+        reasons.append(f"{report.changed_later:,} edited later")
+    if report.unchanged > report.changed_later:
+        reasons.append(f"{report.unchanged - report.changed_later:,} undone before")
+    reason = f" ({', '.join(reasons)})" if reasons else ""
     message = (
         f"edit {number} of many rows undone: {report.changed:,} changed back, "
         f"{report.unchanged:,} unchanged{reason}, {report.refused:,} refused"
@@ -149,6 +153,13 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
     if report.refusals:
         output.append(TextTable(("row", "reason"), report.refusals))
     return CommandReport(asdict(report), output)
+
+
+def _describe_undo(edit: BulkEdit) -> str:
+    """Return whether a bulk edit is undone, in all rows or except in some."""
+    if edit.kept_count:
+        return f"except {plural(edit.kept_count, 'row')}"
+    return "yes" if edit.is_undone else ""
 
 
 def list_bulk_edits(ws: WorkspaceSession) -> CommandReport:
@@ -170,7 +181,7 @@ def list_bulk_edits(ws: WorkspaceSession) -> CommandReport:
             edit.at,
             edit.field,
             edit.changed_count,
-            "yes" if edit.is_undone else "",
+            _describe_undo(edit),
         )
         for edit in edits
     ]

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from pipeline.store.answers import PERSON
 from pipeline.store.confidences import FieldConfidence, encode_confidences
-from pipeline.store.database import change_matching, count_rows, run_many, select_matching
+from pipeline.store.database import change_matching, run_many, select_matching
 from pipeline.store.schema import answers
 
 
@@ -185,6 +185,21 @@ def find_edits_of_bulk_edit(
     return numbers
 
 
+def list_later_bulk_edits(
+    tx: Connection,
+    task: str,
+    row_ids: Sequence[str],
+    bulk_edit: int,
+) -> set[int]:
+    """Return the numbers of the bulk edits after `bulk_edit` that changed one of the rows."""
+    query = (
+        select(answers.c.bulk_edit)
+        .where(*_is_correction(task), answers.c.bulk_edit > bulk_edit, answers.c.undoes.is_(None))
+        .distinct()
+    )
+    return {row.bulk_edit for row in select_matching(tx, query, answers.c.item_id, row_ids)}
+
+
 def read_bulk_edited_page(
     tx: Connection,
     task: str,
@@ -209,8 +224,10 @@ def read_bulk_edited_page(
 
 
 def count_bulk_edited(tx: Connection, task: str, bulk_edit: int) -> int:
-    """Return how many edits are part of a bulk edit, without its undos."""
-    return count_rows(tx, answers, *_is_of_bulk_edit(task, bulk_edit))
+    """Return how many rows a bulk edit changed; one that continued may change a row twice."""
+    row_count = func.count(answers.c.item_id.distinct())
+    query = select(row_count).where(*_is_of_bulk_edit(task, bulk_edit))
+    return int(tx.execute(query).scalar_one())
 
 
 def _is_of_bulk_edit(task: str, bulk_edit: int) -> Sequence[ColumnElement[bool]]:
