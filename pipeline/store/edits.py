@@ -74,20 +74,26 @@ def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, l
 
 
 def to_answer_edit(row: Any, *, number: int) -> AnswerEdit:
-    """Return an edit from a row of the table of answers.
+    """Return an edit from a row of the table of answers."""
+    edit = to_edit_of_fields(row, number=number)
+    return edit._replace(before=json.loads(row.before) or {}, after=json.loads(row.answer))
+
+
+def to_edit_of_fields(row: Any, *, number: int) -> AnswerEdit:
+    """Return an edit from a row of the table of answers, with empty answers before and after.
 
     An undo sets no fields. An edit that was stored before schema 0025 has no record of the fields
     that the person set; it gets the fields whose values it changed.
     """
-    before = json.loads(row.before) or {}
-    after = json.loads(row.answer)
     if row.undoes is not None:
         fields = []
     elif row.set_fields is not None:
         fields = json.loads(row.set_fields)
     else:
+        before = json.loads(row.before) or {}
+        after = json.loads(row.answer)
         fields = [name for name, value in after.items() if before.get(name) != value]
-    return AnswerEdit(number, row.who, row.at, before, after, row.undoes, tuple(fields))
+    return AnswerEdit(number, row.who, row.at, {}, {}, row.undoes, tuple(fields))
 
 
 def list_active_edits(row_edits: Sequence[AnswerEdit]) -> list[AnswerEdit]:
