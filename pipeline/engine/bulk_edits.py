@@ -26,6 +26,9 @@ CHUNK_ROWS = 200
 # Refused rows that a report lists.
 MAX_LISTED_REFUSALS = 100
 
+# Why a row without an answer is refused if the answer needs more fields than the one that is set.
+NO_ANSWER_REASON = "it has no answer yet"
+
 
 class FieldChange(NamedTuple):
     """A new value of a field for all rows of a filter."""
@@ -185,8 +188,12 @@ def _edit_chunk(
     write_refusals = corrections.store_edits(tx, task, planned.new_edits, bulk_edit=report.number)
     report.changed += len(planned.new_edits) - len(write_refusals)
     report.unchanged += len(planned.unchanged_ids)
-    for row_id, error in {**planned.refusals, **write_refusals}.items():
-        if isinstance(error, (corrections.InvalidAnswerError, RefusedRowError)):
+    refusals = {**planned.refusals, **write_refusals}
+    answers = task.answers.read_current(tx, list(refusals)) if refusals else {}
+    for row_id, error in refusals.items():
+        if isinstance(error, corrections.InvalidAnswerError) and not answers[row_id]:
+            report.add_refusal(row_id, NO_ANSWER_REASON)
+        elif isinstance(error, (corrections.InvalidAnswerError, RefusedRowError)):
             report.add_refusal(row_id, error.reason)
         else:
             report.add_refusal(row_id, error.message)

@@ -112,7 +112,7 @@ def test_two_browsers_correct_the_same_row(workspace: Workspace, api: Api) -> No
         first.tab.click("#edit-topics-save")
         first.wait_for("#answer", "Saved as edit 1")
         second.tab.click("#edit-topics-save")
-        second.wait_for("#edit-topics-message", "changed meanwhile, last by 'Ada' (edit 1)")
+        second.wait_for("#edit-topics-message", "'Ada' changed this answer meanwhile (edit 1)")
         assert second.tab.input_value("[name='value.0']") == "topic of Bea"
         second.wait_for("#answer", "topic of Ada")
         second.tab.click("#edit-topics-save")

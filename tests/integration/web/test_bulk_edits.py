@@ -89,6 +89,14 @@ def test_refused_rows_are_listed_and_unchanged(page: Page) -> None:
 
 
 @pytest.mark.sampled(0)
+def test_a_row_without_an_answer_is_refused_in_words(page: Page) -> None:
+    """A single field is no answer; the reason is that the row has none."""
+    text = _set(page, "stars", 1, params={**TASK, "id": "4", "field": "stars"}, value="3")
+    assert "stars set in 0, 0 unchanged, 1 refused" in text
+    assert "it has no answer yet" in text
+
+
+@pytest.mark.sampled(0)
 def test_wrong_forms_change_nothing(page: Page) -> None:
     """A wrong value, no name and another number of rows are refused, and the text is kept."""
     assert "Type a whole number from 1 to 5" in _set(page, "stars", 2, value="9")
