@@ -17,7 +17,6 @@ from pipeline.core.text import join_first, plural
 from pipeline.engine import bulk_edits, label_file
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.store.bulk_edits import BulkEdit
 
 # Columns without labels that a line names.
 MAX_LISTED_COLUMNS = 8
@@ -155,11 +154,11 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
     return CommandReport(asdict(report), output)
 
 
-def _describe_undo(edit: BulkEdit) -> str:
-    """Return whether a bulk edit is undone, in all rows or except in some."""
-    if edit.kept_count:
-        return f"except {plural(edit.kept_count, 'row')}"
-    return "yes" if edit.is_undone else ""
+def _describe_undo(kept_count: int, *, is_undone: bool) -> str:
+    """Return whether an edit is undone, in all rows or except in `kept_count` rows."""
+    if kept_count:
+        return f"except {plural(kept_count, 'row')}"
+    return "yes" if is_undone else ""
 
 
 def list_bulk_edits(ws: WorkspaceSession) -> CommandReport:
@@ -181,7 +180,7 @@ def list_bulk_edits(ws: WorkspaceSession) -> CommandReport:
             edit.at,
             edit.field,
             edit.changed_count,
-            _describe_undo(edit),
+            _describe_undo(edit.kept_count, is_undone=edit.is_undone),
         )
         for edit in edits
     ]
