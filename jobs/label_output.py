@@ -119,7 +119,7 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
 
     A row that cannot be changed back, for example because a rule of the database refuses it, is
     counted as refused, and is in a table with the reason. Values that a later edit changed again
-    stay. Undoing an edit again is no error.
+    stay, and the edit counts as undone only in the other rows. Undoing an edit again is no error.
 
     Raises:
         InputError: There is no such edit, or the editor's name is invalid.
@@ -133,9 +133,12 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
             ws.store, ws.task, ws.now, number, editor_name=editor_name, progress=progress
         )
 
-    reason = ""
-    if report.unchanged:
-        reason = " (edited later, or undone before)"
+    reasons = []
+    if report.changed_later:
+        reasons.append(f"{report.changed_later:,} edited later")
+    if report.unchanged > report.changed_later:
+        reasons.append(f"{report.unchanged - report.changed_later:,} undone before")
+    reason = f" ({', '.join(reasons)})" if reasons else ""
     message = (
         f"edit {number} of many rows undone: {report.changed:,} changed back, "
         f"{report.unchanged:,} unchanged{reason}, {report.refused:,} refused"
@@ -149,6 +152,13 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
     if report.refusals:
         output.append(TextTable(("row", "reason"), report.refusals))
     return CommandReport(asdict(report), output)
+
+
+def _describe_undo(kept_count: int, *, is_undone: bool) -> str:
+    """Return whether an edit is undone, in all rows or except in `kept_count` rows."""
+    if kept_count:
+        return f"except {plural(kept_count, 'row')}"
+    return "yes" if is_undone else ""
 
 
 def list_bulk_edits(ws: WorkspaceSession) -> CommandReport:
@@ -170,7 +180,7 @@ def list_bulk_edits(ws: WorkspaceSession) -> CommandReport:
             edit.at,
             edit.field,
             edit.changed_count,
-            "yes" if edit.is_undone else "",
+            _describe_undo(edit.kept_count, is_undone=edit.is_undone),
         )
         for edit in edits
     ]

@@ -19,6 +19,7 @@ from pipeline.batch.live import GRACE_S
 from pipeline.batch.retry_due import RetryThreads
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
+from pipeline.core.text import join_first
 from pipeline.engine.access import Access as WorkspaceAccess
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
@@ -243,10 +244,12 @@ class AppState:
             RequestRefusedError: 404, the workspace has no such task.
         """
         if not self.has_task(task):
+            with self.open_to_read() as ws:
+                task_names = join_first([known_task.subject for known_task in ws.tasks])
             raise RequestRefusedError(
                 404,
                 f"there is no task {task!r}",
-                hint="`/api/tasks` lists them",
+                hint=f"the tasks are {task_names}",
             )
 
     def has_task(self, name: str) -> bool:

@@ -18,6 +18,8 @@ PLOT_HEIGHT = 140
 # Space above the highest tick for its label.
 PLOT_TOP = 12
 MAX_TICKS = 4
+# A histogram of whole numbers has gaps for missing numbers up to this width.
+MAX_HISTOGRAM_COLUMNS = 12
 # Parts of the width of a column with the space around it: the space before it, and the column.
 COLUMN_START_SHARE = 0.1
 COLUMN_SHARE = 0.8
@@ -261,7 +263,8 @@ class Distribution:
     """The values of an answer field with their numbers of rows."""
 
     name: str
-    # Values with `label`, `row_count`, `href` and `is_selected`; numbers are in ascending order.
+    # Values with `label`, `row_count`, `href` and `is_selected`; numbers are in ascending order. A
+    # text is a gap in a histogram: a whole number that no row has.
     values: Sequence[Any]
     # Whether the values are drawn as columns of a histogram instead of bars.
     is_histogram: bool
@@ -277,7 +280,7 @@ def make_distribution(name: str, values: Sequence[Any]) -> Distribution:
 
     - If any value is a range of numbers, it is a histogram, and all values keep their order.
     - If there are at least two values and the labels of all are numbers, it is a histogram, and the
-      values are sorted by number.
+      values are sorted by number. Whole numbers that no row has are gaps, if they are few.
     - Otherwise it has bars, and the values keep their order.
 
     Args:
@@ -288,6 +291,26 @@ def make_distribution(name: str, values: Sequence[Any]) -> Distribution:
     # A chosen range that is no longer counted has no place on the scale.
     is_histogram = any(value.is_range for value in values)
     if not is_histogram and len(values) > 1 and are_numbers(value.label for value in values):
-        values = sorted(values, key=lambda value: float(value.label))
+        values = _fill_gaps(sorted(values, key=lambda value: float(value.label)))
         is_histogram = True
     return Distribution(name, values, is_histogram=is_histogram, highest=highest)
+
+
+def _fill_gaps(values: Sequence[Any]) -> Sequence[Any]:
+    """Return values with a text for each missing whole number between them.
+
+    The values are returned as they are if a label is no whole number, or if there would be more
+    than MAX_HISTOGRAM_COLUMNS columns.
+
+    Args:
+        values: The values by ascending number.
+    """
+    numbers = [float(value.label) for value in values]
+    is_short = numbers[-1] - numbers[0] < MAX_HISTOGRAM_COLUMNS
+    if not is_short or not all(number.is_integer() for number in numbers):
+        return values
+    values_by_number = dict(zip(numbers, values, strict=True))
+    return [
+        values_by_number.get(number, str(number))
+        for number in range(int(numbers[0]), int(numbers[-1]) + 1)
+    ]

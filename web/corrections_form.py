@@ -25,10 +25,6 @@ from web.field_shapes import (
 MAX_NUMBER_DIGITS = 9
 MISSING_NAME_MESSAGE = "type your name; it is shown beside each edit"
 MISSING_QUOTE_MESSAGE = "the text does not contain these words; select them in the text"
-CHANGED_MESSAGE = (
-    "the answer was changed meanwhile and is shown as it is now; "
-    "save again to replace it by what you typed"
-)
 
 
 @dataclass(frozen=True)
@@ -171,9 +167,7 @@ def submit_correction(
     try:
         return _apply_form(ws, key, form, texts, editor_name)
     except ChangedMeanwhileError as error:
-        message = error.message
-        if "undo" not in form:
-            message = f"{message}: {CHANGED_MESSAGE}"
+        message = _describe_conflict(error, is_undo="undo" in form)
     except corrections.InvalidAnswerError as error:
         message = to_plain_reason(error.reason)
         if MISSING_QUOTE_REASON in error.reason:
@@ -184,6 +178,16 @@ def submit_correction(
         if wrong_path:
             message = error.message
     return CorrectionResult(field_name, message, is_saved=False, texts=texts, wrong_path=wrong_path)
+
+
+def _describe_conflict(error: ChangedMeanwhileError, *, is_undo: bool) -> str:
+    """Return who changed the answer that an editor saw, and how to go on."""
+    message = "This answer was changed meanwhile"
+    if error.now["edits"]:
+        last_edit = error.now["edits"][-1]
+        message = f"{last_edit['who']!r} changed this answer meanwhile (edit {last_edit['number']})"
+    message += "; it is shown as it is now."
+    return message if is_undo else f"{message} Save again to replace it."
 
 
 def _apply_form(

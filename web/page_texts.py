@@ -1,21 +1,26 @@
 """Rewrite messages of commands for the page: links in place of commands, words for settings."""
 
 import re
+import shlex
 from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
 
 from pipeline.core.command_hint import current_form
 
+# A quoted word of a shell. Quoted parts without a blank between them are one word.
+_QUOTED_WORD = r"""(?:"[^"]*"|'[^']*')+"""
 # A command as it is typed, with its options; a code span around it is part of it.
-_OPTION_TEXT = r"""(?:FINDABLE_)?[A-Z][A-Z_]+=(?:"[^"]*"|'[^']*'|[^\s`;,)]*)"""
+_OPTION_TEXT = rf"""(?:FINDABLE_)?[A-Z][A-Z_]+=(?:{_QUOTED_WORD}|[^\s`;,)]*)"""
 _COMMAND = re.compile(
     rf"`?\b(?:{_OPTION_TEXT} )*(?:make|findable) ([a-z]+(?:-[a-z]+)*)"
     rf"(?: (?:{_OPTION_TEXT}|--?[a-z][\w-]*(?: [^\s`-][^\s`]*)?|…))*`?",
 )
 _OPTION = re.compile(rf"`?\b(?P<text>{_OPTION_TEXT})`?")
 # The same condition, as an option of `findable`.
-_DASHED_CONDITION = re.compile(r"""`?--where (?="[^"]*"|'[^']*')""")
+_DASHED_CONDITION = re.compile(r"""`?--where (?=["'])""")
+# Any other option of `findable`.
+_DASHED_OPTION = re.compile(rf"`?(?<![\w-])--(?P<name>[a-z][a-z-]*)(?: {_QUOTED_WORD})?`?")
 _CODE_SPAN = re.compile("`([^`]*)`")
 # The page has a field for a condition. Its name in a message is not an option.
 _CONDITION = re.compile(r"\bWHERE\b(?!=)")
@@ -160,12 +165,14 @@ def _spans_to_html(text: str) -> Markup:
 
 def _describe_options(text: str) -> str:
     """Return a text with words in place of options and of the name of a condition."""
-    return _CONDITION.sub("the condition", _OPTION.sub(_describe_option, text))
+    described = _CONDITION.sub("the condition", _OPTION.sub(_describe_option, text))
+    return _DASHED_OPTION.sub(r"the setting “\g<name>”", described)
 
 
 def _describe_option(match: re.Match[str]) -> str:
     name, _, value = match["text"].removeprefix("FINDABLE_").partition("=")
     # A condition is typed on the page as well.
     if name == "WHERE" and value[:1] in {'"', "'"}:
-        return f"“{value[1:-1]}”"
+        (condition,) = shlex.split(value)
+        return f"“{condition}”"
     return f"the setting “{name.lower().replace('_', ' ')}”"

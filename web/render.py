@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pipeline.core.quotes import format_likeness, is_quotation
+from pipeline.core.quotes import MAX_EXACT_FLOAT, format_likeness, is_quotation
 from pipeline.core.text import format_probability, format_usd, join_first
 from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.task import Task
@@ -193,8 +193,24 @@ def to_text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(map(to_text, value))
+    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT_FLOAT:
+        return str(int(value))
     return str(value)
+
+
+def list_changed_members(old_value: Any, new_value: Any) -> tuple[Any, Any]:
+    """Return both values; of two lists of objects, only the objects that the other one lacks."""
+    has_objects = all(
+        isinstance(value, list) and any(isinstance(member, dict) for member in value)
+        for value in (old_value, new_value)
+    )
+    if not has_objects:
+        return old_value, new_value
+    removed = [member for member in old_value if member not in new_value]
+    added = [member for member in new_value if member not in old_value]
+    # Only the order changed.
+    return (removed, added) if removed or added else (old_value, new_value)
 
 
 def summarize_value(value: Any) -> str:
@@ -304,6 +320,7 @@ _FILTERS: Mapping[str, Any] = {
     "likeness": format_likeness,
     "link_address": link_address,
     "link_batch": link_batch,
+    "list_changed_members": list_changed_members,
     "render_message": to_html,
     "short_hash": short_hash,
     "shorten": shorten,

@@ -34,7 +34,8 @@ def summarize_work(work: Mapping[str, Any]) -> str:
     if isinstance(result, Mapping) and result.keys() == {"answered", "asked"}:
         return f"{result['answered']:,} of {result['asked']:,} answered"
     if isinstance(result, Mapping) and "unchanged" in result and "refused" in result:
-        return f"{result['changed']:,} changed, {result['refused']:,} refused"
+        verb = "changed back" if result.get("is_undo") else "changed"
+        return f"{result['changed']:,} {verb}, {result['refused']:,} refused"
     # The page has the note about placeholders at its top.
     lines = [line for line in work["lines"] if line != PLACEHOLDER_NOTE]
     return to_plain_text("".join(lines[-1:]))

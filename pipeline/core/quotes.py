@@ -35,6 +35,8 @@ MAX_REASON_CHARS = 60
 QUOTE_FORMAT = "quotation"
 OPTIONAL_QUOTE_FORMAT = "optional quotation"
 _QUOTE_MEMBERS = {"quote", "start", "end"}
+# A greater whole float is displayed with its exponent; it need not be the number that was typed.
+MAX_EXACT_FLOAT = 2**53
 # Member of a stored quotation that was found by likeness.
 LIKENESS_MEMBER = "likeness"
 # The index of a list member in the path of a value.
@@ -427,7 +429,8 @@ def format_likeness(quotation: Mapping[str, Any]) -> str:
 def to_display_value(value: Any) -> str:
     """Return a value as people read it; a quotation in quotation marks with its offsets.
 
-    A None is "-", a text is unchanged, a whole float has no decimals, and other values are JSON.
+    A None is "-", a text is unchanged, a whole float has no decimals up to MAX_EXACT_FLOAT, and
+    other values are JSON.
     """
     if is_quotation(value):
         return f"“{value['quote']}” ({value['start']}-{value['end']}{format_likeness(value)})"
@@ -435,6 +438,6 @@ def to_display_value(value: Any) -> str:
         return "-"
     if isinstance(value, str):
         return value
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT_FLOAT:
         value = int(value)
     return json.dumps(value, ensure_ascii=False)

@@ -26,6 +26,9 @@ CHUNK_ROWS = 200
 # Refused rows that a report lists.
 MAX_LISTED_REFUSALS = 100
 
+# Why a row without an answer is refused if the answer needs more fields than the one that is set.
+NO_ANSWER_REASON = "it has no answer yet"
+
 
 class FieldChange(NamedTuple):
     """A new value of a field for all rows of a filter."""
@@ -43,6 +46,10 @@ class BulkEditReport:
     changed: int = 0
     # Rows that have the value already, or the value of a later edit.
     unchanged: int = 0
+    # Rows that an undo left as they are, because a later edit changed them again.
+    changed_later: int = 0
+    # Number of the newest bulk edit that changed some of these rows and is not undone.
+    later_edit: int | None = None
     # Marks of review that an undo removed.
     unmarked: int = 0
     refused: int = 0
@@ -181,8 +188,12 @@ def _edit_chunk(
     write_refusals = corrections.store_edits(tx, task, planned.new_edits, bulk_edit=report.number)
     report.changed += len(planned.new_edits) - len(write_refusals)
     report.unchanged += len(planned.unchanged_ids)
-    for row_id, error in {**planned.refusals, **write_refusals}.items():
-        if isinstance(error, (corrections.InvalidAnswerError, RefusedRowError)):
+    refusals = {**planned.refusals, **write_refusals}
+    answers = task.answers.read_current(tx, list(refusals)) if refusals else {}
+    for row_id, error in refusals.items():
+        if isinstance(error, corrections.InvalidAnswerError) and not answers[row_id]:
+            report.add_refusal(row_id, NO_ANSWER_REASON)
+        elif isinstance(error, (corrections.InvalidAnswerError, RefusedRowError)):
             report.add_refusal(row_id, error.reason)
         else:
             report.add_refusal(row_id, error.message)
@@ -205,7 +216,9 @@ def undo_bulk_edit(
 
     The last transaction removes the marks of review that the bulk edit set, also those of rows that
     were edited later. A mark that a person set again since then stays. The undo can be called
-    again, for example after an interruption: rows that are undone already count as unchanged.
+    again, for example after an interruption: rows that are undone already count as unchanged. The
+    bulk edit counts as undone only if no row keeps its edit, because a row was refused or a later
+    edit changed it. Otherwise an undo of the later edit would restore values that count as undone.
 
     Args:
         now: Returns the time of an edit.
@@ -230,6 +243,8 @@ def undo_bulk_edit(
         )
 
     report = BulkEditReport(number)
+    kept_count = 0
+    later_numbers = set[int]()
     last_answer_id = 0
     visited_count = 0
     while True:
@@ -242,11 +257,31 @@ def undo_bulk_edit(
         with store.write() as tx:
             edit_numbers = edits.find_edits_of_bulk_edit(tx, task.name, row_ids, number)
             _edit_chunk(tx, task, edit_numbers, report, editor_name=editor_name, edited_at=now())
+            kept_ids = _list_kept_ids(tx, task, edit_numbers)
+            later_numbers |= edits.list_later_bulk_edits(tx, task.name, kept_ids, number)
+        kept_count += len(kept_ids)
         last_answer_id = edited_rows[-1][0]
         visited_count += len(edited_rows)
         progress.show(visited_count)
 
+    report.changed_later = kept_count - report.refused
+    report.later_edit = max(
+        (later for later in later_numbers if not bulk_edits_by_number[later].is_undone),
+        default=None,
+    )
     with store.write() as tx:
         report.unmarked = reviews.remove_marks(tx, task.name, who=bulk_edit.who, at=bulk_edit.at)
-        bulk_edits.record_undone(tx, task.name, number, who=editor_name, now=now())
+        bulk_edits.record_undone(
+            tx, task.name, number, kept_count=kept_count, who=editor_name, now=now()
+        )
     return report
+
+
+def _list_kept_ids(tx: Connection, task: Task, edit_numbers: Mapping[str, int]) -> list[str]:
+    """Return the rows whose edit is not undone; `edit_numbers` has its number by row id."""
+    edits_by_id = edits.list_edits(tx, task.name, list(edit_numbers))
+    return [
+        row_id
+        for row_id, number in edit_numbers.items()
+        if edits_by_id[row_id][number - 1] in edits.list_active_edits(edits_by_id[row_id])
+    ]

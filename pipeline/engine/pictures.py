@@ -47,7 +47,7 @@ NARROW_RANGE_SHARE = 1 / 64
 MAX_16_BIT_LEVEL = 65_535.0
 # Pixels of the longer side at which an image is checked to be blank.
 BLANK_CHECK_SIDE = 640
-BLANK_REASON = "it is blank: completely white or black"
+BLANK_REASON = "it is blank: completely white, black or transparent"
 # Pixels of the longer side of thumbnails.
 THUMBNAIL_SIDES = (160, 320, 640)
 # Other unprintable characters, such as U+202F, are in file names of cameras and systems.
@@ -345,7 +345,8 @@ def _open_image(content: bytes) -> Iterator["Image"]:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 reason = (
-                    f"it has {width:,} by {height:,} pixels, more than the limit of {MAX_PIXELS:,}"
+                    f"it has {width:,} by {height:,} pixels ({width * height:,}), "
+                    f"more than the limit of {MAX_PIXELS:,}"
                 )
                 raise PictureError(reason)  # noqa: TRY301 - once
             yield image

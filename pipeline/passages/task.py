@@ -190,14 +190,25 @@ class ConceptsExport(TaskExport):
         versions.sort(key=lambda version: str(version.last or ""), reverse=True)
         version_by_name = {counts.version: counts for counts in versions}
         exported_version = self.choose_version(tx, list(version_by_name), options)
+        use_corrections = exported_version is None or options.extractor is None
         concepts = table.iterate_concepts(
             tx,
             self.shape,
             version=version_by_name[exported_version][:2] if exported_version else None,
-            use_corrections=exported_version is None or options.extractor is None,
+            use_corrections=use_corrections,
         )
         concepts = self._select_concepts(tx, concepts, options)
-        return ExportRows(concepts, encode, version=exported_version, version_counts=item_counts)
+        corrected_count = 0
+        if exported_version != stored_answers.PERSON:
+            corrected_count = item_counts.pop(stored_answers.PERSON, 0)
+        return ExportRows(
+            concepts,
+            encode,
+            version=exported_version,
+            version_counts=item_counts,
+            corrected_rows=corrected_count if use_corrections else 0,
+            left_out_corrections=0 if use_corrections else corrected_count,
+        )
 
     def _select_concepts(
         self,

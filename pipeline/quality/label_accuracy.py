@@ -193,7 +193,13 @@ def read_valid_labels(tx: Connection, task: Task) -> dict[str, RowLabel]:
     If the input of every labelled row differs, the prompt must have other columns now, so all
     labels are returned. Examples of the task's prompt are left out.
     """
-    row_labels = labels.read_labels(tx, task.name)
+    return _select_valid_labels(tx, task, labels.read_labels(tx, task.name))
+
+
+def _select_valid_labels(
+    tx: Connection, task: Task, row_labels: Mapping[str, RowLabel]
+) -> dict[str, RowLabel]:
+    """Return those of the labels of all rows that `read_valid_labels` returns."""
     rows = task.rows.read(tx, list(row_labels))
     unchanged_ids = {
         row_id
@@ -338,7 +344,7 @@ def measure_versions(
             other_sides = sides[:index] + sides[index + 1 :]
             report.unasked_rows = sum(
                 row_id not in sides[index] and all(row_id in side for side in other_sides)
-                for row_id in read_valid_labels(tx, task)
+                for row_id in _select_valid_labels(tx, task, row_labels)
             )
             report.present_uses_decisions = _uses_decisions(tx, task, version)
     return report

@@ -29,7 +29,10 @@ class BulkEdit(NamedTuple):
     at: datetime
     # Number of changed rows; None if the bulk edit was interrupted.
     changed_count: int | None
+    # No row has the edit any more.
     is_undone: bool
+    # Number of rows that the latest undo could not change back; 0 without an undo.
+    kept_count: int = 0
 
 
 def list_bulk_edits(tx: Connection, task: str) -> list[BulkEdit]:
@@ -37,7 +40,8 @@ def list_bulk_edits(tx: Connection, task: str) -> list[BulkEdit]:
     completed_events = workspace.events_of(tx, f"{COMPLETED_EVENT}{task}")
     changed_counts = {int(event["name"]): int(event["new"]) for event in completed_events}
     undone_events = workspace.events_of(tx, f"{UNDONE_EVENT}{task}")
-    undone_numbers = {int(event["name"]) for event in undone_events}
+    # The latest undo counts.
+    kept_counts = {int(event["name"]): int(event["new"] or 0) for event in undone_events}
     return [
         BulkEdit(
             number=int(event["name"]),
@@ -46,7 +50,8 @@ def list_bulk_edits(tx: Connection, task: str) -> list[BulkEdit]:
             who=event["why"],
             at=event["at"],
             changed_count=changed_counts.get(int(event["name"])),
-            is_undone=int(event["name"]) in undone_numbers,
+            is_undone=kept_counts.get(int(event["name"])) == 0,
+            kept_count=kept_counts.get(int(event["name"]), 0),
         )
         for event in workspace.events_of(tx, f"{BULK_EDIT_EVENT}{task}")
     ]
@@ -63,17 +68,17 @@ def begin_bulk_edit(
 ) -> int:
     """Record in the journal that a bulk edit of a field begins, and return its number.
 
-    If the same person began a bulk edit with the same digest, which was neither completed nor
-    undone, nothing is written and its number is returned, so that it continues. An unfinished bulk
-    edit of another person is not continued. Numbers begin at 1 for each task. Runs in the caller's
-    transaction.
+    If the newest bulk edit is of the same person, has the same digest and was neither completed
+    nor undone, nothing is written and its number is returned, so that it continues. An older one is
+    not continued, because the numbers are in the order of the edits. Numbers begin at 1 for each
+    task. Runs in the caller's transaction.
 
     Args:
         digest: Hash of the filter, the field and the value.
         who: The person.
     """
     bulk_edits = list_bulk_edits(tx, task)
-    for edit in bulk_edits:
+    for edit in bulk_edits[-1:]:
         is_interrupted = edit.changed_count is None and not edit.is_undone
         if is_interrupted and (edit.digest, edit.who) == (digest, who):
             return edit.number
@@ -106,8 +111,22 @@ def complete_bulk_edit(
     )
 
 
-def record_undone(tx: Connection, task: str, number: int, *, who: str, now: datetime) -> None:
-    """Record that all edits of a bulk edit were undone."""
+def record_undone(
+    tx: Connection,
+    task: str,
+    number: int,
+    *,
+    kept_count: int,
+    who: str,
+    now: datetime,
+) -> None:
+    """Record that the edits of a bulk edit were undone, except in `kept_count` rows."""
     workspace.record_event(
-        tx, f"{UNDONE_EVENT}{task}", number, old=None, new=None, reason=who, now=now
+        tx,
+        f"{UNDONE_EVENT}{task}",
+        number,
+        old=None,
+        new=str(kept_count) if kept_count else None,
+        reason=who,
+        now=now,
     )

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from pipeline.store.answers import PERSON
 from pipeline.store.confidences import FieldConfidence, encode_confidences
-from pipeline.store.database import change_matching, count_rows, run_many, select_matching
+from pipeline.store.database import change_matching, run_many, select_matching
 from pipeline.store.schema import answers
 
 
@@ -74,20 +74,26 @@ def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, l
 
 
 def to_answer_edit(row: Any, *, number: int) -> AnswerEdit:
-    """Return an edit from a row of the table of answers.
+    """Return an edit from a row of the table of answers."""
+    edit = to_edit_of_fields(row, number=number)
+    return edit._replace(before=json.loads(row.before) or {}, after=json.loads(row.answer))
+
+
+def to_edit_of_fields(row: Any, *, number: int) -> AnswerEdit:
+    """Return an edit from a row of the table of answers, with empty answers before and after.
 
     An undo sets no fields. An edit that was stored before schema 0025 has no record of the fields
     that the person set; it gets the fields whose values it changed.
     """
-    before = json.loads(row.before) or {}
-    after = json.loads(row.answer)
     if row.undoes is not None:
         fields = []
     elif row.set_fields is not None:
         fields = json.loads(row.set_fields)
     else:
+        before = json.loads(row.before) or {}
+        after = json.loads(row.answer)
         fields = [name for name, value in after.items() if before.get(name) != value]
-    return AnswerEdit(number, row.who, row.at, before, after, row.undoes, tuple(fields))
+    return AnswerEdit(number, row.who, row.at, {}, {}, row.undoes, tuple(fields))
 
 
 def list_active_edits(row_edits: Sequence[AnswerEdit]) -> list[AnswerEdit]:
@@ -185,6 +191,21 @@ def find_edits_of_bulk_edit(
     return numbers
 
 
+def list_later_bulk_edits(
+    tx: Connection,
+    task: str,
+    row_ids: Sequence[str],
+    bulk_edit: int,
+) -> set[int]:
+    """Return the numbers of the bulk edits after `bulk_edit` that changed one of the rows."""
+    query = (
+        select(answers.c.bulk_edit)
+        .where(*_is_correction(task), answers.c.bulk_edit > bulk_edit, answers.c.undoes.is_(None))
+        .distinct()
+    )
+    return {row.bulk_edit for row in select_matching(tx, query, answers.c.item_id, row_ids)}
+
+
 def read_bulk_edited_page(
     tx: Connection,
     task: str,
@@ -209,8 +230,10 @@ def read_bulk_edited_page(
 
 
 def count_bulk_edited(tx: Connection, task: str, bulk_edit: int) -> int:
-    """Return how many edits are part of a bulk edit, without its undos."""
-    return count_rows(tx, answers, *_is_of_bulk_edit(task, bulk_edit))
+    """Return how many rows a bulk edit changed; one that continued may change a row twice."""
+    row_count = func.count(answers.c.item_id.distinct())
+    query = select(row_count).where(*_is_of_bulk_edit(task, bulk_edit))
+    return int(tx.execute(query).scalar_one())
 
 
 def _is_of_bulk_edit(task: str, bulk_edit: int) -> Sequence[ColumnElement[bool]]:

@@ -6,6 +6,7 @@
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, func, or_, select
 from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, has_version
 from pipeline.store.confidences import decode_confidences
 from pipeline.store.database import select_matching
-from pipeline.store.edits import AnswerEdit, list_set_fields, to_answer_edit
+from pipeline.store.edits import list_set_fields, to_edit_of_fields
 from pipeline.store.schema import answers, attempts
 
 # Rows to which a cost refers.
@@ -65,35 +66,42 @@ def read_labels(tx: Connection, task: str) -> dict[str, RowLabel]:
         )
         .order_by(answers.c.id)
     )
-    labels: dict[str, RowLabel] = {}
-    reviewed_answers: dict[str, dict[str, Any]] = {}
-    first_answers: dict[str, dict[str, Any]] = {}
-    edits_by_id: dict[str, list[AnswerEdit]] = {}
+    rows_by_id: dict[str, list[Any]] = {}
     for row in tx.execute(query):
-        answer = json.loads(row.answer)
-        if row.extractor == PERSON:
-            # Undone edits are read, too, because an undo has the number of its edit.
-            row_edits = edits_by_id.setdefault(row.item_id, [])
-            row_edits.append(to_answer_edit(row, number=len(row_edits) + 1))
-        if not row.applied:
-            continue
-        label = labels.setdefault(row.item_id, RowLabel(row.input_hash))
+        rows_by_id.setdefault(row.item_id, []).append(row)
+    labels = {row_id: _make_label(rows) for row_id, rows in rows_by_id.items()}
+    return {row_id: label for row_id, label in labels.items() if label.values}
+
+
+def _make_label(rows: Sequence[Any]) -> RowLabel:
+    """Return the labels of a row from its corrections and its reviewed answer, oldest first.
+
+    Only the first and the newest of the corrections are decoded, because a row may have many.
+    """
+    label = RowLabel("")
+    corrections = [row for row in rows if row.extractor == PERSON]
+    applied_rows = [row for row in rows if row.applied]
+    for row in applied_rows:
         label.input_hash = row.input_hash
         if row.reviewed_at is not None:
-            reviewed_answers[row.item_id] = answer
-        if row.extractor == PERSON:
-            first_answer = first_answers.setdefault(row.item_id, json.loads(row.before) or {})
-            set_fields = list_set_fields(edits_by_id[row.item_id])
-            label.values = {name: value for name, value in answer.items() if name in set_fields}
-            label.replaced_values = {
-                name: first_answer.get(name)
-                for name, value in label.values.items()
-                if first_answer.get(name) != value
-            }
+            label.values = json.loads(row.answer)
 
-    for row_id, label in labels.items():
-        label.values = {**reviewed_answers.get(row_id, {}), **label.values}
-    return {row_id: label for row_id, label in labels.items() if label.values}
+    applied_corrections = [row for row in applied_rows if row.extractor == PERSON]
+    if applied_corrections:
+        first_answer = json.loads(applied_corrections[0].before) or {}
+        answer = json.loads(applied_corrections[-1].answer)
+        # Undone edits count, too, because an undo has the number of its edit.
+        set_fields = list_set_fields(
+            [to_edit_of_fields(row, number=number) for number, row in enumerate(corrections, 1)]
+        )
+        corrected_values = {name: value for name, value in answer.items() if name in set_fields}
+        label.values |= corrected_values
+        label.replaced_values = {
+            name: first_answer.get(name)
+            for name, value in corrected_values.items()
+            if first_answer.get(name) != value
+        }
+    return label
 
 
 def is_label_value(value: Any, label: Any) -> bool:

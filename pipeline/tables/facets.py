@@ -21,7 +21,7 @@ from sqlalchemy import (
     Connection,
 )
 
-from pipeline.core.quotes import iterate_leaves
+from pipeline.core.quotes import iterate_leaves, to_display_value
 from pipeline.core.rounding import round_up_step
 from pipeline.core.row_listing import (
     FieldCount,
@@ -185,8 +185,7 @@ def _make_field_count(name: str, value: Any, row_count: int) -> FieldCount:
     """Return the count of a field's value, with the WHERE= that selects its rows."""
     if isinstance(value, str):
         return FieldCount(value, row_count, f"{name} = {quote_text(value)}")
-    literal_value = json.dumps(value)
-    return FieldCount(literal_value, row_count, f"{name} = {literal_value}")
+    return FieldCount(to_display_value(value), row_count, f"{name} = {json.dumps(value)}")
 
 
 def version_facet(preference: answers.VersionPreference, key: ColumnElement[str]) -> GridFacet:

@@ -283,6 +283,9 @@ def test_corrected_concepts_replace_those_of_the_model(workspace: Workspace) -> 
     assert stored_concept["evidence"]["support"][0]["end"] == 16
     assert [row["concept_name"] for row in workspace.exported_rows()] == ["honey"]
     assert [row["concept_name"] for row in workspace.exported_rows(best=True)] == ["honey"]
+    export_run = workspace.run_command("export", "concepts.csv")
+    assert "wrote corrections, which 1 passage has" in export_run.stderr
+    assert "exports it" not in export_run.stderr
     assert workspace.read_json("doctor")["healthy"]
 
     workspace.run_command("correct", "p1", undo=1)

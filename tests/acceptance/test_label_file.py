@@ -342,6 +342,25 @@ def test_file_marks_rows_as_reviewed(notes_workspace: Workspace, kind: str) -> N
     assert "was undone before; nothing was changed" in second_undo
 
 
+def test_undo_of_a_file_is_complete_after_later_edits_are_undone(
+    notes_workspace: Workspace,
+) -> None:
+    """A row that was corrected later keeps its value, and the edit counts as undone without it."""
+    workspace = notes_workspace
+    before = _answers(workspace)
+    path = workspace.write_file("labels.csv", "id,stars\n1,4\n2,4\n")
+    assert _correct(workspace, path)["corrected"] == 2
+    workspace.run_command("correct", 1, set="stars=5", who="bea")
+    undone = workspace.run_command("correct", undo=1, who="ada").stdout
+    assert "1 changed back, 1 unchanged (1 edited later), 0 refused" in undone
+    assert "except 1 row" in workspace.run_command("correct").stdout
+
+    workspace.run_command("correct", 1, undo=2, who="bea")
+    undone = workspace.run_command("correct", undo=1, who="ada").stdout
+    assert "1 changed back, 1 unchanged (1 undone before), 0 refused" in undone
+    assert _answers(workspace) == before
+
+
 def test_undo_of_a_file_keeps_other_marks(notes_workspace: Workspace) -> None:
     """A mark of the same person that was made before, or made again, is not removed."""
     workspace = notes_workspace

@@ -457,7 +457,9 @@ def _correct_tags_on_page(client: httpx2.Client) -> None:
     form = {"act": "correct", "field": "tags", "state": state, "who": editor}
     lines = {f"value.{index}": tag for index, tag in enumerate([*tags.split(", "), "law"])}
     assert "law</ins>" in post_row_form(client, "ada", **lines, **form)
-    assert "changed meanwhile" in post_row_form(client, "ada", **{"value.0": "art"}, **form)
+    assert "changed this answer meanwhile" in post_row_form(
+        client, "ada", **{"value.0": "art"}, **form
+    )
 
     too_many_tags = ", ".join(['"<b"'] * 90)
     for edit in ({"set": "moon=1"}, {"set": f"tags=[{too_many_tags}]"}, {"undo": "7"}):

@@ -205,5 +205,5 @@ def test_two_tabs_correct_the_same_row(
         tab.click("#edit-topics-save")
         reader.wait_for("#answer", "Saved as edit 1")
         second.tab.click("#edit-topics-save")
-        second.wait_for("#edit-topics-message", "changed meanwhile, last by 'Ada' (edit 1)")
+        second.wait_for("#edit-topics-message", "'Ada' changed this answer meanwhile (edit 1)")
         assert second.tab.input_value("[name='value.0']") == "topic of Bea"

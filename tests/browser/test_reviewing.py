@@ -36,10 +36,9 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         reader.wait_for("#position", "row 1 of 11")
         tab.keyboard.press("1")
         assert reader.focus == "reviewer"
+        reader.wait_for("#told", "Type your name first. Then the key 1 is pressed.")
         tab.keyboard.type("Bea")
         tab.keyboard.press("Enter")
-        reader.wait_for("#one", "You review as Bea")
-        tab.keyboard.press("1")
         reader.wait_for("#answer", "Saved as edit 1")
         assert reader.focus == "one"
         reader.wait_for("#heard", "Saved as edit 1")
@@ -112,7 +111,7 @@ def test_two_browsers_correct_the_same_row(workspace: Workspace, api: Api) -> No
         first.tab.click("#edit-topics-save")
         first.wait_for("#answer", "Saved as edit 1")
         second.tab.click("#edit-topics-save")
-        second.wait_for("#edit-topics-message", "changed meanwhile, last by 'Ada' (edit 1)")
+        second.wait_for("#edit-topics-message", "'Ada' changed this answer meanwhile (edit 1)")
         assert second.tab.input_value("[name='value.0']") == "topic of Bea"
         second.wait_for("#answer", "topic of Ada")
         second.tab.click("#edit-topics-save")

@@ -4,6 +4,8 @@
 
 let isSaving = false;
 let waitingKey = "";
+// The key that asked for the name. It is pressed after the form of the name was sent.
+let keyAfterName = "";
 
 document.addEventListener("keydown", (event) => {
   const isOnControl = event.target.matches("button, a, summary") && event.key === "Enter";
@@ -13,6 +15,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   if (isSaving) {
     waitingKey = event.key;
+    showNotice("done", `Saving. The key ${event.key} is pressed next.`);
   } else {
     pressKey(event.key);
   }
@@ -31,7 +34,8 @@ function pressKey(key) {
   }
   if (nameField && "named" in control.dataset) {
     nameField.focus();
-    showNotice("done", "Type your name first. It is shown beside each edit.");
+    keyAfterName = key;
+    showNotice("done", `Type your name first. Then the key ${key} is pressed.`);
     return;
   }
   if (control.matches("summary")) {
@@ -48,8 +52,10 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (event.detail.requestConfig.verb !== "post") {
     return;
   }
-  const key = waitingKey;
+  const isName = event.detail.requestConfig.parameters.act === "name";
+  const key = waitingKey || (isName ? keyAfterName : "");
   waitingKey = "";
+  keyAfterName = "";
   isSaving = false;
   if (key && !document.querySelector("#one [role=alert]")) {
     pressKey(key);

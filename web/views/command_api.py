@@ -251,6 +251,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             "rows",
             counts=report.counts,
             states=list(document[report.subject])[1:],
+            unusable_count=document[report.subject].get("unusable", 0),
             eta_s=next((run["eta_s"] for run in report.live_runs), None),
             has_stopped_run=any(run["state"] == "killed" for run in report.live_runs),
             api_batch_count=sum(batch.mode is Mode.BATCH for batch in report.open_batches),

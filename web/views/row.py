@@ -21,7 +21,9 @@ from pipeline.engine import corrections
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
+from pipeline.engine.user_rows import UNUSABLE_REASON_COLUMN
 from pipeline.gemini.usage import calculate_cost
+from pipeline.images.table_names import TASK as IMAGES_TASK
 from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage
 from pipeline.quality import pilot
@@ -414,12 +416,14 @@ def _list_links(
 
 
 def _text_columns(columns: Mapping[str, Any], task: str) -> list[tuple[str, str]]:
-    """Return the columns of a row as texts, without a person's tags, which are in the answer."""
-    return [
-        (name, to_text(value))
-        for name, value in columns.items()
-        if name != "tags" or task != PEOPLE_TASK
-    ]
+    """Return the columns of a row as texts, except those that the page shows elsewhere.
+
+    A person's tags are in the answer, and the problem of an image is why it is unusable.
+    """
+    repeated_name = "tags" if task == PEOPLE_TASK else ""
+    if task == IMAGES_TASK and columns.get("problem"):
+        repeated_name = UNUSABLE_REASON_COLUMN
+    return [(name, to_text(value)) for name, value in columns.items() if name != repeated_name]
 
 
 def _find_answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

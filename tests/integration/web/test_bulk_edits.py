@@ -93,6 +93,14 @@ def test_refused_rows_are_listed_and_unchanged(page: Page) -> None:
 
 
 @pytest.mark.sampled(0)
+def test_a_row_without_an_answer_is_refused_in_words(page: Page) -> None:
+    """A single field is no answer; the reason is that the row has none."""
+    text = _set(page, "stars", 1, params={**TASK, "id": "4", "field": "stars"}, value="3")
+    assert "stars set in 0, 0 unchanged, 1 refused" in text
+    assert "it has no answer yet" in text
+
+
+@pytest.mark.sampled(0)
 def test_wrong_forms_change_nothing(page: Page) -> None:
     """A wrong value, no name and another number of rows are refused, and the text is kept."""
     assert "Type a whole number from 1 to 5" in _set(page, "stars", 2, value="9")
@@ -179,3 +187,46 @@ def test_the_end_of_an_edit_offers_its_undo_without_a_reload(page: Page) -> None
     part = page.get("/parts/set", params=params).text
     assert 'hx-swap-oob="true"' in part
     assert "undo all" in part
+
+
+@pytest.mark.sampled(0)
+def test_an_edit_that_was_changed_later_is_not_undone(page: Page) -> None:
+    """It can be undone after the later edit; then no row has a value that counts as undone."""
+    _set(page, "stars", 2, value="1")
+    _set(page, "stars", 1, value="3", params={**TASK, "id": "1", "field": "stars"})
+    text = _set(page, "stars", 2, undo="1")
+    expected = "undone in 1, 1 unchanged, 0 refused; 1 changed later, by edit 2: undo that first"
+    assert expected in text
+    assert "undone except in 1" in text
+    assert 'name="undo" value="1"' in text
+
+    _set(page, "stars", 2, undo="2")
+    assert list_ids(page, where="stars = 1") == ["1"]
+    text = _set(page, "stars", 2, undo="1")
+    assert "undone in 1, 1 unchanged, 0 refused <" in text
+    assert 'name="undo"' not in text
+    assert list_ids(page, where="stars = 2") == ["1", "2"]
+
+
+@pytest.mark.sampled(0)
+def test_an_interrupted_edit_before_another_one_is_a_new_edit(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are counted once, and the edits are listed in the order in which they count."""
+    monkeypatch.setattr("pipeline.engine.bulk_edits.CHUNK_ROWS", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.engine.bulk_edits.edits.count_bulk_edited", _stop)
+        _set(page, "stars", 2, value="1")
+    _set(page, "stars", 2, value="2")
+    text = _set(page, "stars", 2, value="1")
+    assert re.findall(r"Edit (\d): stars, (\w+)", text) == [
+        ("3", "2"),
+        ("2", "2"),
+        ("1", "interrupted"),
+    ]
+    assert "set the same value again" not in text
+
+
+def _stop(*_arguments: Any) -> int:
+    """End the background work like a kill."""
+    raise SystemExit

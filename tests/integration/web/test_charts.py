@@ -75,6 +75,7 @@ def test_each_field_has_a_distribution_whose_values_filter(task: Workspace) -> N
         }
         html = page.get("/parts/facets", params=REVIEWS).text
         assert html.count('<ul class="histogram">') == 1
+        assert re.findall('<span class="gap">(.*)</span>', html) == ["3"]
         assert html.count('<ul class="bars">') == 1
         assert _read_names(page, values["stars"]["2"][1]) == ["1", "3"]
         assert _read_names(page, values["praise"]["oak"][1]) == ["2", "3"]

@@ -50,7 +50,7 @@ def test_the_page_corrects_and_undoes(ada: Page) -> None:
 
     # Another tab still has the old state.
     late_answer = submit("beekeeping", state=state)
-    assert "changed meanwhile, last by 'Ünal' (edit 1)" in late_answer
+    assert "'Ünal' changed this answer meanwhile (edit 1)" in late_answer
 
     new_state = re.findall(r'"state": "(\w+)"', late_answer)[0]
     assert "<ins>beekeeping, law</ins>" in submit("beekeeping, law", state=new_state)

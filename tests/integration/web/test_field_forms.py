@@ -158,5 +158,8 @@ def test_a_refused_form_keeps_its_texts_and_says_why(page: Page) -> None:
     # Another tab has saved meanwhile: the text stays, and the next save has the new state.
     late_form = {"act": "correct", "state": "0", "field": "stars", "value": "4", "who": "Ann"}
     part = unescape(page.post("/parts/row", params=ROW, data=late_form).text)
-    assert "changed meanwhile" in part
+    message = (
+        "This answer was changed meanwhile; it is shown as it is now. Save again to replace it."
+    )
+    assert message in part
     assert 'value="4"' in part

@@ -38,6 +38,12 @@ from web.page_texts import describe_setting, to_html, to_plain_text, work_label
             "the condition cannot be read; write it like “stars > 3 AND tone = 'praise'”",
             None,
         ),
+        (
+            """write it like --where '"na<me>" CONTAINS '"'"'word'"'"''""",
+            """write it like “"na<me>" CONTAINS 'word'”""",
+            None,
+        ),
+        ("leave out --after", "leave out the setting “after”", None),
         ("a make of 5 stars = good", "a make of 5 stars = good", None),
     ],
 )

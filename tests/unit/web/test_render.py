@@ -1,0 +1,30 @@
+"""Values of rows and answers on the page are the texts that the commands print."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.core.quotes import to_display_value
+from web.render import list_changed_members, to_text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (7.0, "7"), (2.5, "2.5"), (1e308, "1e+308"), (3, "3"), (True, "true")],
+)
+def test_numbers_are_short(value: Any, text: str) -> None:
+    """A whole float has no decimals, and a huge one has an exponent."""
+    assert (to_text(value), to_display_value(value)) == (text, text)
+
+
+def test_only_changed_objects_of_a_list_are_listed() -> None:
+    """Other values, and lists whose order changed, are whole."""
+    first = {"name": "a"}
+    second = {"name": "b"}
+    third = {"name": "c"}
+    assert list_changed_members([first, second], [first, third]) == ([second], [third])
+    assert list_changed_members([first, second], [second, first]) == (
+        [first, second],
+        [second, first],
+    )
+    assert list_changed_members(["a", "b"], ["a"]) == (["a", "b"], ["a"])
