@@ -30,6 +30,11 @@ class RunPolicy:
         """Return whether the second 429 stops the run, because a person waits for it."""
         return math.isfinite(self.patience_s)
 
+    @property
+    def late_reason(self) -> str:
+        """Return the reason of a call that did not end before the deadline."""
+        return f"no reply came within {self.deadline_s:g} s"
+
 
 ASK_ALL_ROWS = RunPolicy()
 

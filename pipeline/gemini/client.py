@@ -124,6 +124,14 @@ class Client:
             now=self.now,
         )
 
+    def open(self) -> None:
+        """Open the SDK now, which takes seconds once, so that the first call is no slower.
+
+        Raises:
+            ConfigurationError: The base URL, a certificate file or a proxy cannot be used.
+        """
+        self._transport.open()
+
     def close(self) -> None:
         """Close the connections and end running calls; a second call does nothing."""
         self._transport.close()

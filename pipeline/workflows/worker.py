@@ -223,7 +223,8 @@ def _explain_error(error: BaseException) -> str:
 
     Errors of Procrastinate about the database name the reason only as their cause.
     """
-    return " ".join(str(error.__cause__ or error or repr(error)).split())
+    reason = error.__cause__ or error
+    return " ".join((str(reason) or repr(reason)).split())
 
 
 class _Worker:
