@@ -16,7 +16,7 @@ import click
 
 from jobs.options import TEXT, CommandReport, CountParam, MinScore, Parameter, Tag, Where
 from jobs.output import Output, TextTable, print_marked, print_text
-from jobs.variables import find_similar_name, format_suggestion
+from jobs.variables import find_similar_name, format_suggestion, read_typed_settings
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
@@ -120,7 +120,10 @@ def _format_index_report(
             for state, row_count in report.left_out.items()
         )
         message += f", of {plural(report.out_of, labels.singular, labels.plural)} ({omissions})"
-    return f"{message}. Next: {labels.command('search', q=collection.example_question)}"
+    # A search with another embedding model than the build's is refused.
+    typed_settings = read_typed_settings(("embedding_model", "dim"))
+    next_command = labels.command("search", q=collection.example_question, **typed_settings)
+    return f"{message}. Next: {next_command}"
 
 
 def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> CommandReport:

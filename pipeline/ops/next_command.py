@@ -66,6 +66,7 @@ def choose_next_command(
     ask_command = _choose_ask_command(document, task, is_decided=is_decided)
     words = task.labels
     index = document["index"] or {"count": 0, "behind": 0}
+    is_index_outdated = index["behind"] or index.get("model_differs")
     example_query = ws.indexed_task.example_question if ws.is_indexed else ""
     fill_command = task.fill_hint.step
     if document["others"]:
@@ -84,7 +85,7 @@ def choose_next_command(
         (waiting_move, waiting_move and waiting_move.command),
         (counts.total == 0, fill_command),
         (counts.open, ask_command),
-        (counts.done and index["behind"], words.command("index")),
+        (counts.done and is_index_outdated, words.command("index")),
         (counts.parked, words.command("parked")),
         (index["count"], words.command("search", q=example_query)),
         (counts.done and words.next_command.command == "export", words.next_command),

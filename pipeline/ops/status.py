@@ -234,7 +234,7 @@ def _read_document(
     index_document = None
     if ws.is_indexed:
         index_document = _describe_index(
-            tx, task, data=ws.data, indexed_task=ws.indexed_task, exact=exact
+            tx, task, settings=ws.settings, indexed_task=ws.indexed_task, exact=exact
         )
 
     document: dict[str, Any] = {
@@ -517,7 +517,7 @@ def _to_twin(duplicate: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe_index(
-    tx: Connection, task: Task, *, data: Path, indexed_task: IndexedTask, exact: bool
+    tx: Connection, task: Task, *, settings: Settings, indexed_task: IndexedTask, exact: bool
 ) -> dict[str, Any]:
     """Return the build in service of the task's index, for JSON.
 
@@ -525,10 +525,11 @@ def _describe_index(
         exact: Compare the index with all rows, even if no command has changed them.
 
     Returns:
-        `count`, `model`, `dim`, `behind` (number of outdated entries), `build`, `built_at`, and
-        `refused`: the name of each row whose text the embedding model refused, and the reason.
-        If there is no build, `count` is 0, `refused` is missing, and all members except `count` and
-        `behind` are null. If the build is damaged, `problem` is the error message.
+        `count`, `model`, `dim`, `model_differs` (whether the settings name another model or dim),
+        `behind` (number of outdated entries), `build`, `built_at`, and `refused`: the name of each
+        row whose text the embedding model refused, and the reason. If there is no build, `count` is
+        0, `refused` and `model_differs` are missing, and all members except `count` and `behind`
+        are null. If the build is damaged, `problem` is the error message.
     """
     document: dict[str, Any] = {
         "count": 0,
@@ -537,7 +538,7 @@ def _describe_index(
         "build": None,
         "built_at": None,
     }
-    builds = Builds(data, indexed_task.folder)
+    builds = Builds(settings.data, indexed_task.folder)
     try:
         build_document = _describe_build(
             tx, task, indexed_task=indexed_task, builds=builds, exact=exact
@@ -546,6 +547,9 @@ def _describe_index(
         document["problem"] = error.message
     else:
         if build_document is not None:
+            vectors = (build_document["model"], build_document["dim"])
+            model_name = settings.embedding_model.removeprefix("models/")
+            build_document["model_differs"] = vectors != (model_name, settings.dim)
             return build_document
 
     document["behind"] = count_stale(indexed_task, tx, None)
