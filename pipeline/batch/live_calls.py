@@ -160,7 +160,6 @@ class LiveCalls:
             self._throttle.rate_limiter.withdraw(started_call)
             raise
 
-        self._report.calls += 1
         try:
             reply = await self._send(requests.parse_request(call.request.line))
         except asyncio.CancelledError:
