@@ -409,8 +409,9 @@ def _read_waits(
 def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     """Return a line for each open batch and live run of the task in use, oldest first.
 
-    Held batches, whose replies seem to belong to other rows, are left out, because they wait for a
-    person. A line about a run that was stopped names no command that continues it: the caller names
+    They are those that `tag` continues. So held batches, whose replies seem to belong to other
+    rows, are left out, because they wait for a person. Live runs of living processes are left out,
+    too. A line about a run that was stopped names no command that continues it: the caller names
     that command once for all lines.
     """
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
@@ -424,6 +425,7 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
         _describe_open_batch(ws, batch, stopped_numbers, None, waits_by_number.get(batch.number))
         for batch in batches.combine_runs(task_batches)
         if not (batch.is_finished or batch.is_held)
+        if batch.state is not BatchState.ASKING or (batch.run or batch.number) in stopped_numbers
     ]
 
 

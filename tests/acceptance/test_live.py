@@ -262,3 +262,17 @@ def test_progress_names_rows_that_are_asked_again(
             time.sleep(0.01)
         has_seen_progress.set()
         assert "3 tagged; 6 calls" in running.wait().stdout
+
+
+def test_run_of_a_living_process_is_not_continued(workspace: Workspace, api: Engine) -> None:
+    """A second `tag` asks other rows, and does not call the run of the first its own."""
+    workspace.import_people(4)
+    api.script_fault("hang", times=2, path=LIVE, args=HANGS)
+    with workspace.start_command("tag_live", limit=2, CALL_TIMEOUT=200) as running:
+        wait_for_calls(api, running, 2)
+        second_run = workspace.run_command("tag_live", limit=2)
+        assert "continuing" not in second_run.stderr
+        assert "2 tagged; 2 calls" in second_run.stdout
+        running.signal(signal.SIGKILL)
+        running.wait()
+    assert "continuing live run 1, stopped" in workspace.run_command("tag_live").stderr
