@@ -262,6 +262,19 @@ def test_no_refused_search_is_proposed(workspace: Workspace) -> None:
     assert "search" in workspace.status()["next"]
 
 
+def test_search_without_a_vector_names_words_alone(workspace: Workspace, api: Engine) -> None:
+    """While Gemini refuses to embed, a search proposes the ranking that needs no vector."""
+    import_tagged(workspace, 3)
+    workspace.run_command("index")
+    api.script_fault("quota_minute", times=999, path="mbedContent", args={"delay": "1s"})
+    refused_run = workspace.run_command("search", "water law", code=4, RETRY_FOR=7)
+    proposal = "--rank words searches without Gemini"
+    assert f"waiting for Gemini, which embeds the question; {proposal}" in refused_run.stderr
+    assert f"next: run the same command again later; {proposal}" in refused_run.stderr
+    assert "batches" not in refused_run.stderr
+    workspace.run_command("search", "water law", rank="words")
+
+
 @pytest.fixture
 def rebuilt(workspace: Workspace) -> Workspace:
     """Return a workspace with build 1 of four people, and build 2 of five people in service."""
