@@ -301,9 +301,9 @@ class _Send(NamedTuple):
         if unknown_count:
             unknown_batches = plural(unknown_count, "batch", "batches")
             self.ws.display.warn(
-                f"batch {number}: the API has at least {unknown_batches} of this workspace that the "
-                "database does not contain, so the database is an older copy. Rows may be paid for "
-                f"twice. `{CommandHint('doctor')}` lists the batches",
+                f"batch {number}: the API has at least {unknown_batches} of this workspace that "
+                "the database does not contain, so the database is an older copy. Rows may be paid "
+                f"for twice. `{CommandHint('doctor')}` lists the batches",
             )
         return [remote for remote in own_batches if remote.state not in USELESS_STATES]
 

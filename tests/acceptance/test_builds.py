@@ -249,7 +249,7 @@ def test_search_with_another_model_or_width_is_refused(workspace: Workspace) -> 
 def test_no_refused_search_is_proposed(workspace: Workspace) -> None:
     """`index` repeats the model in the search that it proposes; `status` proposes `index`."""
     import_tagged(workspace, 3)
-    other_model = {"embedding_model": "gemini-embedding-001", "dim": 256}
+    other_model: dict[str, Any] = {"embedding_model": "gemini-embedding-001", "dim": 256}
     index_run = workspace.run_command("index", **other_model)
     assert 'law" --embedding-model gemini-embedding-001 --dim 256' in index_run.stdout
     assert len(workspace.search("water", **other_model)) == 3
