@@ -5,9 +5,7 @@ build in service is the build that searches use. A judged question is a question
 answer it.
 """
 
-import contextlib
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -20,13 +18,7 @@ from jobs.options import TEXT, CommandReport, CountParam, MinScore, Parameter, T
 from jobs.output import Output, TextTable, print_marked, print_text
 from jobs.variables import find_similar_name, format_suggestion, read_typed_settings
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.errors import (
-    InputError,
-    NotSentError,
-    RemoteError,
-    ThrottledError,
-    UnavailableError,
-)
+from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
 from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
@@ -34,14 +26,17 @@ from pipeline.engine.task import IndexedTask
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.index import build, evaluate
 from pipeline.index.hits import Hit, format_hit_heading, hit_to_document
-from pipeline.index.search import SearchReport, SearchSession, make_search_options
+from pipeline.index.search import (
+    SearchReport,
+    SearchSession,
+    make_search_options,
+    propose_words_alone,
+)
 from pipeline.ops import items
 
 # Columns before the lines below the heading of a hit.
 HIT_INDENT_WIDTH = 5
 MAX_CELL_CHARS = 120
-# A search that takes longer says what it waits for.
-SILENT_S = 5.0
 # Surrounds matching words if the output has no bold text.
 MATCH_MARK = "**"
 
@@ -214,7 +209,7 @@ def search(
 
     options = make_search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
     unindexed_tags = []
-    with _naming_words_alone(ws), SearchSession(ws) as session:
+    with propose_words_alone(ws.display), SearchSession(ws) as session:
         report = session.search_similar(like, options) if like else session.search(q, options)
         for warning in _search_warnings(report, session.labels):
             ws.display.warn(warning)
@@ -230,31 +225,6 @@ def search(
     if unindexed_tags:
         _warn_unindexed_tags(ws, unindexed_tags)
     return CommandReport(documents, _search_output(collection, report.hits, documents))
-
-
-@contextlib.contextmanager
-def _naming_words_alone(ws: WorkspaceSession) -> Iterator[None]:
-    """Name the ranking that needs no Gemini if a search in this block waits long, or if it fails.
-
-    Gemini embeds the question. While it refuses or fails, the call is repeated for RETRY_FOR
-    seconds.
-    """
-    proposal = f"{OptionHint(rank='words')} searches without Gemini"
-    message = f"waiting for Gemini, which embeds the question; {proposal}"
-    notice = threading.Timer(SILENT_S, ws.display.say, [message])
-    notice.daemon = True
-    notice.start()
-    try:
-        yield
-    except RemoteError as error:
-        is_passing = isinstance(error, NotSentError | ThrottledError | UnavailableError)
-        if is_passing and getattr(error, "resets_at", None) is None:
-            # A search stores no work, and batches do not count towards its quota.
-            error.hint = "run the same command again later"
-        error.hint += f"; {proposal}"
-        raise
-    finally:
-        notice.cancel()
 
 
 def _search_warnings(report: SearchReport, labels: TaskLabels) -> Iterator[str]:
