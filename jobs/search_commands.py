@@ -16,7 +16,7 @@ import click
 
 from jobs.options import TEXT, CommandReport, CountParam, MinScore, Parameter, Tag, Where
 from jobs.output import Output, TextTable, print_marked, print_text
-from jobs.variables import find_similar_name, format_suggestion
+from jobs.variables import find_similar_name, format_suggestion, read_typed_settings
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
@@ -26,7 +26,12 @@ from pipeline.engine.task import IndexedTask
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.index import build, evaluate
 from pipeline.index.hits import Hit, format_hit_heading, hit_to_document
-from pipeline.index.search import SearchReport, SearchSession, make_search_options
+from pipeline.index.search import (
+    SearchReport,
+    SearchSession,
+    make_search_options,
+    propose_words_alone,
+)
 from pipeline.ops import items
 
 # Columns before the lines below the heading of a hit.
@@ -120,7 +125,10 @@ def _format_index_report(
             for state, row_count in report.left_out.items()
         )
         message += f", of {plural(report.out_of, labels.singular, labels.plural)} ({omissions})"
-    return f"{message}. Next: {labels.command('search', q=collection.example_question)}"
+    # A search with another embedding model than the build's is refused.
+    typed_settings = read_typed_settings(("embedding_model", "dim"))
+    next_command = labels.command("search", q=collection.example_question, **typed_settings)
+    return f"{message}. Next: {next_command}"
 
 
 def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> CommandReport:
@@ -201,7 +209,7 @@ def search(
 
     options = make_search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
     unindexed_tags = []
-    with SearchSession(ws) as session:
+    with propose_words_alone(ws.display), SearchSession(ws) as session:
         report = session.search_similar(like, options) if like else session.search(q, options)
         for warning in _search_warnings(report, session.labels):
             ws.display.warn(warning)

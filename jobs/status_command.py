@@ -324,8 +324,9 @@ def _format_counts(document: Mapping[str, Any], subject: str) -> str:
 def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
     """Return the number of index entries, whether they are up to date, and refused texts.
 
-    If the index cannot be read, the text has the problem instead. An index without entries is
-    "none". Refused texts are those that the embedding model did not accept; their rows are named.
+    Vectors of another embedding model than that of the settings are named. If the index cannot be
+    read, the text has the problem instead. An index without entries is "none". Refused texts are
+    those that the embedding model did not accept; their rows are named.
 
     Args:
         index: The member `index` of the document of `status`.
@@ -338,6 +339,8 @@ def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
     state = "up to date"
     if index["behind"]:
         state = f"behind by {index['behind']:,} (only changed texts are embedded)"
+    if index["model_differs"]:
+        state += f"; its vectors are of {index['model']} ({index['dim']}), not as in the settings"
     refused_names = [refused["name"] for refused in index.get("refused", ())]
     if refused_names:
         state += f"; the embedding model refused the texts of {join_first(refused_names)}"

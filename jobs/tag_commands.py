@@ -257,7 +257,7 @@ def _decided_line(report: tag_report.TagReport, decided: LiveReport, labels: Tas
     if report.has_only_decided:
         parts += _list_failures(decided)
         if report.unasked:
-            parts.append(f"{report.unasked:,} not asked")
+            parts.append(f"{report.unasked:,} still open")
     calls = plural(decided.calls, "call")
     return f"{', '.join(parts)}; {calls}, {format_usd(decided.cost)}"
 
@@ -300,8 +300,8 @@ def _warn_of_unanswered_rows(
 def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: TaskLabels) -> str:
     """Return a line with the answered, failed and remaining rows of a live run, and its cost.
 
-    The remaining rows have two counts: rows that will get the answer of an equal row in an open
-    batch, and rows that were not asked for another reason. If no row was asked or remains, the line
+    The remaining rows have two counts: rows that will get the answer of an equal row, and rows that
+    were not asked, or whose requests were refused. If no row was asked or remains, the line
     only says that no row is open.
     """
     if not (live_report.finished_rows or report.unasked):
@@ -312,9 +312,9 @@ def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: Ta
     waiting_count = min(report.waiting, report.unasked)
     if waiting_count:
         waiting = plural(waiting_count, "gets", "get")
-        parts.append(f"{waiting} the answers of equal {labels.plural} in open batches")
+        parts.append(f"{waiting} the answers of equal {labels.plural} being asked")
     if report.unasked > waiting_count:
-        parts.append(f"{report.unasked - waiting_count:,} not asked")
+        parts.append(f"{report.unasked - waiting_count:,} still open")
 
     calls = plural(live_report.calls, "call")
     return f"{', '.join(parts)}; {calls}, {format_usd(live_report.cost)}"

@@ -131,14 +131,8 @@ def set_hint_form(command_name: str) -> None:
     """
     from pipeline.core.redact import mask_password
 
-    workspace_settings = {}
-    for name in WORKSPACE_SETTINGS:
-        text = read_setting_option(name)
-        if not text and is_on_make_command_line(name.upper()):
-            text = os.environ.get(PREFIX + name.upper())
-        if text:
-            workspace_settings[name] = mask_password(text)
-
+    typed_places = read_typed_settings(WORKSPACE_SETTINGS)
+    workspace_settings = {name: mask_password(text) for name, text in typed_places.items()}
     form = CommandForm(
         program="" if MAKE_COMMAND_LINE_VARIABLE in os.environ else find_program(),
         places=workspace_settings,
@@ -148,6 +142,18 @@ def set_hint_form(command_name: str) -> None:
         typed_settings=[name for name in OPTION_SETTINGS if read_setting_option(name)],
     )
     set_command_form(form)
+
+
+def read_typed_settings(names: Iterable[str]) -> dict[str, str]:
+    """Return those of the named settings that were typed with the running command, as texts."""
+    typed_settings = {}
+    for name in names:
+        text = read_setting_option(name)
+        if not text and is_on_make_command_line(name.upper()):
+            text = os.environ.get(PREFIX + name.upper())
+        if text:
+            typed_settings[name] = text
+    return typed_settings
 
 
 def find_program() -> str:

@@ -179,6 +179,7 @@ class LiveBatches:
         """
         try:
             open_batch.close()
+            self.report.calls += open_batch.calls
             self._record_calls(open_batch)
             open_batch.path.with_suffix(CALLS_SUFFIX).unlink(missing_ok=True)
             if self.mode is Mode.TRIAL:
@@ -250,6 +251,7 @@ class LiveBatches:
                 self._retry_ids.append(outcome.row_id)
                 # The next reply of this row counts instead, so progress never exceeds its total.
                 self.report.replies -= outcome.was_called
+                self.report.repeated_rows += outcome.was_called
             elif outcome.was_called:
                 self.report.fail(outcome.row_id, outcome.reason)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.batch.batch_files import OpenLiveBatch
 from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport, RunPolicy, TrialOutcome
-from pipeline.batch.live_throttle import LATE_REASON, MAX_PAUSE_S, LiveThrottle
+from pipeline.batch.live_throttle import MAX_PAUSE_S, LiveThrottle
 from pipeline.core import errors
 from pipeline.core.states import Mode
 from pipeline.engine.closed_questions import choose_response_parser
@@ -160,11 +160,12 @@ class LiveCalls:
             self._throttle.rate_limiter.withdraw(started_call)
             raise
 
-        self._report.calls += 1
         try:
             reply = await self._send(requests.parse_request(call.request.line))
         except asyncio.CancelledError:
-            reason = INTERRUPTED_REASON if self._report.interrupted else LATE_REASON
+            reason = self._policy.late_reason
+            if self._report.interrupted:
+                reason = INTERRUPTED_REASON
             self._give_up(call, reason, may_be_paid=True)
             raise
         except errors.RemoteError as error:

@@ -30,6 +30,11 @@ class RunPolicy:
         """Return whether the second 429 stops the run, because a person waits for it."""
         return math.isfinite(self.patience_s)
 
+    @property
+    def late_reason(self) -> str:
+        """Return the reason of a call that did not end before the deadline."""
+        return f"no reply came within {self.deadline_s:g} s"
+
 
 ASK_ALL_ROWS = RunPolicy()
 
@@ -53,7 +58,8 @@ INTERRUPTED_REASON = "interrupted"
 class LiveReport:
     """Counts and cost of a live run, and the error that stopped it."""
 
-    # Calls to the API. All other counts are rows.
+    # Calls of ended batches that were or may have been paid for, as `costs` counts them: without
+    # refused, unsent and overloaded (503) ones. All other counts are rows.
     calls: int = 0
     answered: int = 0
     # Rows that got no valid answer and are not asked again in this run, by reason.
@@ -80,6 +86,8 @@ class LiveReport:
     run: int | None = None
     # Replies that arrived and rows that were given up, without those that are asked again.
     replies: int = 0
+    # Rows whose answer was invalid and that were asked again.
+    repeated_rows: int = 0
     # Why a run for single rows asked nothing.
     idle_reason: str = ""
     # Only of a trial: its outcomes by row id.

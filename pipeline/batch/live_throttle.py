@@ -50,8 +50,6 @@ FLEX_RETRY_S = 3_600.0
 # Weight of a new call in the moving average of call durations, after the first call.
 DURATION_WEIGHT = 1 / 20
 
-LATE_REASON = "no reply came in time"
-
 
 def max_parallel_calls(concurrency: int, max_requests: int | None, mean_s: float) -> int:
     """Return how many calls may run in parallel if a call takes `mean_s` seconds.
@@ -160,7 +158,9 @@ class LiveThrottle:
     def raise_if_late(self) -> None:
         """Raise UnavailableError if the deadline of the run is over."""
         if self._ws.monotonic() >= self.deadline:
-            raise UnavailableError(LATE_REASON, hint="run the same command again later")
+            raise UnavailableError(
+                self._policy.late_reason, hint="run the same command again later"
+            )
 
     # Starting a call
 

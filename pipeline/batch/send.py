@@ -262,7 +262,7 @@ class _Send(NamedTuple):
         There are some if the database was restored from a backup that is older than their create.
         Reads the whole remote list. Warns if the list has further batches of this workspace that
         the database does not contain: another file under this number, or a number not yet used
-        here.
+        here. Other files under earlier numbers are not counted.
 
         Args:
             display_name: The name under which the batch would be created.
@@ -299,10 +299,11 @@ class _Send(NamedTuple):
                 unknown_count += 1
 
         if unknown_count:
+            unknown_batches = plural(unknown_count, "batch", "batches")
             self.ws.display.warn(
-                f"batch {number}: the API has {plural(unknown_count, 'batch', 'batches')} of this "
-                "workspace that the database does not contain, so the database is an older copy. "
-                f"Rows may be paid for twice. `{CommandHint('doctor')}` lists the batches",
+                f"batch {number}: the API has at least {unknown_batches} of this workspace that "
+                "the database does not contain, so the database is an older copy. Rows may be paid "
+                f"for twice. `{CommandHint('doctor')}` lists the batches",
             )
         return [remote for remote in own_batches if remote.state not in USELESS_STATES]
 

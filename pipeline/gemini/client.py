@@ -124,6 +124,14 @@ class Client:
             now=self.now,
         )
 
+    def open(self) -> None:
+        """Open the SDK now, which takes seconds once, so that the first call is no slower.
+
+        Raises:
+            ConfigurationError: The base URL, a certificate file or a proxy cannot be used.
+        """
+        self._transport.open()
+
     def close(self) -> None:
         """Close the connections and end running calls; a second call does nothing."""
         self._transport.close()
@@ -572,16 +580,17 @@ class Client:
                 with status 200 that contains an error is handled like a reply with its code.
         """
         body = {**request, "model": f"models/{model.removeprefix('models/')}"}
-        timeout_s = self.call_timeout_s
         action = f"ask the decision model {model}"
 
         async def send_request(_sdk: "genai.Client") -> dict[str, Any]:
             """Send the questions and return the reply; raise its error."""
-            post_call = self._transport.post("decisions", body, timeout_s=timeout_s)
+            post_call = self._transport.post("decisions", body, timeout_s=self.call_timeout_s)
             document = await self._transport.reply_document(post_call)
             return self._check_live_reply(document, action=action)
 
-        attempt = self._transport.attempt_call(send_request, action=action, timeout_s=timeout_s)
+        attempt = self._transport.attempt_call(
+            send_request, action=action, timeout_s=self.call_timeout_s
+        )
         return await asyncio.wrap_future(self._transport.start(attempt))
 
     def _check_live_reply(self, document: Any, *, action: str) -> dict[str, Any]:
@@ -629,10 +638,11 @@ class Client:
                 f"it got {len(texts)}",
             )
         timeout_s = self.call_timeout_s if is_query else self._transfer_timeout_s
-        requests = [
-            build_embedding_request(text, model, dim=dim, is_query=is_query) for text in texts
-        ]
-        body = {"requests": requests}
+        body = {
+            "requests": [
+                build_embedding_request(text, model, dim=dim, is_query=is_query) for text in texts
+            ]
+        }
 
         async def request_vectors(sdk: "genai.Client") -> "Vectors":
             """Send the texts; return checked vectors, or raise ValueError if one is unusable."""

@@ -172,22 +172,24 @@ def parse_response(response: Any) -> ParsedReply:
 
     The outcome is INVALID if the response or the candidate is not an object, else that of
     `_parse_candidate`. Only an ANSWERED reply has a text. Missing and malformed details are empty
-    or 0.
+    or 0. If a token count is negative, all token counts are 0.
     """
     if not isinstance(response, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)
 
     outcome, reason, finish_reason, text = _parse_candidate(response)
     metadata = object_or_empty(response.get("usageMetadata"))
-    token_counts = [
-        parse_count(metadata.get(member), below=MAX_TOKEN_COUNT) for member in USAGE_MEMBERS
-    ]
+    members = [metadata.get(name) for name in USAGE_MEMBERS]
+    # A negative count makes the other counts of the reply doubtful, too.
+    usage = NO_USAGE
+    if not any(isinstance(count, int | float) and count < 0 for count in members):
+        usage = Usage(*(parse_count(count, below=MAX_TOKEN_COUNT) for count in members))
     return ParsedReply(
         outcome,
         reason,
         text if outcome is Outcome.ANSWERED else "",
         finish_reason=finish_reason,
-        usage=Usage(*token_counts),
+        usage=usage,
         model_version=excerpt_or_empty(response.get("modelVersion")),
         response_id=excerpt_or_empty(response.get("responseId")),
         served_tier=_find_tier(metadata),

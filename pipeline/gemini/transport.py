@@ -121,6 +121,18 @@ class Transport:
     now: Callable[[], datetime]
     _opening_lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
+    def open(self) -> None:
+        """Open the SDK unless it is open; otherwise the first call opens it.
+
+        Raises:
+            ConfigurationError: The base URL, a certificate file or a proxy cannot be used.
+        """
+        self.run(self._open())
+
+    async def _open(self) -> "genai.Client":
+        with self._opening_lock:
+            return self._sdk
+
     def close(self) -> None:
         """Close the connections and end running calls; a second call does nothing."""
         with self._opening_lock:
@@ -235,8 +247,7 @@ class Transport:
             FindableError: The converted error of the network, the SDK or the API.
             ConfigurationError: The SDK cannot be opened.
         """
-        with self._opening_lock:
-            sdk = self._sdk
+        sdk = await self._open()
         try:
             async with asyncio.timeout(timeout_s + CONNECT_GRACE_S) as timeout:
                 running_call.set(RunningCall(timeout))

@@ -3,13 +3,21 @@
 A stale entry differs between the build and the database: it is missing, outdated or deleted.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypedDict, Unpack
 
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.errors import InputError
+from pipeline.core.errors import (
+    InputError,
+    NotSentError,
+    RemoteError,
+    ThrottledError,
+    UnavailableError,
+)
+from pipeline.core.progress import Progress
 from pipeline.core.ranking import RankMode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.build_reader import Index
@@ -29,6 +37,9 @@ from pipeline.index.tokenizer import extract_terms
 from pipeline.index.vector_cache import open_vector_cache
 from pipeline.index.vectors import QUERY_TASK_TYPE
 from pipeline.store.database import Connection
+
+# A search that takes longer says what it waits for.
+SILENT_S = 5.0
 
 
 class SearchSettings(TypedDict, total=False):
@@ -310,3 +321,28 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         texts = [parse_query(typed_query).text for typed_query in typed_queries]
         keys = self._cache.make_keys(texts, task_type=QUERY_TASK_TYPE)
         return not self._cache.find_missing(keys)
+
+
+@contextmanager
+def propose_words_alone(display: Progress) -> Iterator[None]:
+    """Propose the ranking without Gemini if a search in this block waits long or fails.
+
+    Gemini embeds the question. While it refuses or fails, the call is repeated for RETRY_FOR
+    seconds.
+    """
+    proposal = f"{OptionHint(rank='words')} searches without Gemini"
+    message = f"waiting for Gemini, which embeds the question; {proposal}"
+    notice = threading.Timer(SILENT_S, display.say, [message])
+    notice.daemon = True
+    notice.start()
+    try:
+        yield
+    except RemoteError as error:
+        is_passing = isinstance(error, NotSentError | ThrottledError | UnavailableError)
+        if is_passing and getattr(error, "resets_at", None) is None:
+            # A search stores no work, and batches do not count towards its quota.
+            error.hint = "run the same command again later"
+        error.hint += f"; {proposal}"
+        raise
+    finally:
+        notice.cancel()

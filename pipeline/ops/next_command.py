@@ -67,6 +67,7 @@ def choose_next_command(
     ask_command = _choose_ask_command(document, task, is_decided=is_decided)
     labels = task.labels
     index = document["index"] or {"count": 0, "behind": 0}
+    is_index_outdated = index["behind"] or index.get("model_differs")
     example_query = ws.indexed_task.example_question if ws.is_indexed else ""
     fill_command = task.fill_hint.step
     if document["others"]:
@@ -85,7 +86,7 @@ def choose_next_command(
         (waiting_move, waiting_move and waiting_move.command),
         (counts.total == 0, fill_command),
         (counts.open, ask_command),
-        (counts.done and index["behind"], labels.command("index")),
+        (counts.done and is_index_outdated, labels.command("index")),
         (counts.parked, labels.command("parked")),
         (index["count"], labels.command("search", q=example_query)),
         (counts.done and labels.next_command.command == "export", labels.next_command),

@@ -248,7 +248,7 @@ def _read_document(
     index_document = None
     if ws.is_indexed:
         index_document = _describe_index(
-            tx, task, data=ws.data, indexed_task=ws.indexed_task, exact=exact
+            tx, task, settings=ws.settings, indexed_task=ws.indexed_task, exact=exact
         )
 
     remote_names = {batch.remote_name for batch in all_batches}
@@ -424,8 +424,9 @@ def _read_waits(
 def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     """Return a line for each open batch and live run of the task in use, oldest first.
 
-    Held batches, whose replies seem to belong to other rows, are left out, because they wait for a
-    person. A line about a run that was stopped names no command that continues it: the caller names
+    They are those that `tag` continues. So held batches, whose replies seem to belong to other
+    rows, are left out, because they wait for a person. Live runs of living processes are left out,
+    too. A line about a run that was stopped names no command that continues it: the caller names
     that command once for all lines.
     """
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
@@ -439,6 +440,7 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
         _describe_open_batch(ws, batch, stopped_numbers, None, waits_by_number.get(batch.number))
         for batch in batches.combine_runs(task_batches)
         if not (batch.is_finished or batch.is_held)
+        if batch.state is not BatchState.ASKING or (batch.run or batch.number) in stopped_numbers
     ]
 
 
@@ -537,7 +539,7 @@ def _to_twin(duplicate: Mapping[str, Any], remote_names: Collection[str | None])
 
 
 def _describe_index(
-    tx: Connection, task: Task, *, data: Path, indexed_task: IndexedTask, exact: bool
+    tx: Connection, task: Task, *, settings: Settings, indexed_task: IndexedTask, exact: bool
 ) -> dict[str, Any]:
     """Return the build in service of the task's index, for JSON.
 
@@ -545,10 +547,11 @@ def _describe_index(
         exact: Compare the index with all rows, even if no command has changed them.
 
     Returns:
-        `count`, `model`, `dim`, `behind` (number of outdated entries), `build`, `built_at`, and
-        `refused`: the name of each row whose text the embedding model refused, and the reason.
-        If there is no build, `count` is 0, `refused` is missing, and all members except `count` and
-        `behind` are null. If the build is damaged, `problem` is the error message.
+        `count`, `model`, `dim`, `model_differs` (whether the settings name another model or dim),
+        `behind` (number of outdated entries), `build`, `built_at`, and `refused`: the name of each
+        row whose text the embedding model refused, and the reason. If there is no build, `count` is
+        0, `refused` and `model_differs` are missing, and all members except `count` and `behind`
+        are null. If the build is damaged, `problem` is the error message.
     """
     document: dict[str, Any] = {
         "count": 0,
@@ -557,7 +560,7 @@ def _describe_index(
         "build": None,
         "built_at": None,
     }
-    builds = Builds(data, indexed_task.folder)
+    builds = Builds(settings.data, indexed_task.folder)
     try:
         build_document = _describe_build(
             tx, task, indexed_task=indexed_task, builds=builds, exact=exact
@@ -566,6 +569,9 @@ def _describe_index(
         document["problem"] = error.message
     else:
         if build_document is not None:
+            vectors = (build_document["model"], build_document["dim"])
+            model_name = settings.embedding_model.removeprefix("models/")
+            build_document["model_differs"] = vectors != (model_name, settings.dim)
             return build_document
 
     document["behind"] = count_stale(indexed_task, tx, None)

@@ -5,6 +5,7 @@ call, the next command asks about the person. A person is due if there is a bio 
 made for yet, or whose last call failed.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from pipeline.batch.live_report import LiveReport
 from pipeline.batch.retry_due import ask_single_rows
 from pipeline.core.command_hint import CommandHint, OptionHint
-from pipeline.core.errors import InputError, TakenError
+from pipeline.core.errors import ConfigurationError, InputError, TakenError
 from pipeline.core.states import Mode
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
@@ -30,7 +31,7 @@ from pipeline.tables.row_findings import SoundRow
 PATIENCE_S = 5.0
 # Why a new person is due, as the database stores it.
 DUE_REASON = "saved, not asked yet"
-# Our choice: the call ends after this time, tagged or not. Users are promised eight seconds.
+# Our choice: the call ends after this time, tagged or not. The help of the command names it.
 MAX_ANSWER_S = 6.5
 
 
@@ -99,8 +100,11 @@ def tag_new_person(
         return reload_person(ws.store, ws.task, saved)
 
     ws.display.say(f"Generating tags… {saved.username}")
-    started_at_s = ws.monotonic()
     try:
+        # The start of the client is no part of the call. The call reports its failure.
+        with contextlib.suppress(ConfigurationError):
+            ws.client.open()
+        started_at_s = ws.monotonic()
         live_report = ask_single_rows(
             ws,
             [saved.row_id],

@@ -762,6 +762,7 @@ def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     - a failure of Gemini, or else how long no reply came, from MIN_SHOWN_SILENCE_S
     - how long the next call must wait, from MIN_SHOWN_WAIT_S; a wait without a known end is left
       out
+    - the number of rows that are asked again, because their replies do not count any more
     - the number of failures and the newest reason
     - the cost, except 0
 
@@ -775,6 +776,8 @@ def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
         notes.append(f"no reply for {live_report.silent_s:.0f} s")
     if MIN_SHOWN_WAIT_S <= live_report.pause_s < math.inf:
         notes.append(f"waits {live_report.pause_s:.0f} s for the API")
+    if live_report.repeated_rows:
+        notes.append(f"{live_report.repeated_rows} asked again")
     if live_report.failed:
         failure = shorten(describe_reason(live_report.newest_failure), MAX_SHOWN_REASON_CHARS)
         notes.append(f"{live_report.failed.total()} failed ({failure})")

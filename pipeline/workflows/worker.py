@@ -8,6 +8,7 @@ PostgreSQL database.
 import asyncio
 import contextlib
 import json
+import logging
 import math
 import os
 import signal
@@ -89,6 +90,9 @@ def run_worker(
         )
 
     start_message = f"working, at most {concurrency} at once: {', '.join(units)}"
+    # Without a handler, Python prints the traces of these libraries on standard error.
+    for library in ("procrastinate", "asyncio"):
+        logging.getLogger(library).addHandler(_JsonLogHandler(logging.WARNING))
     if health_socket is not None:
         health.serve_health(
             health_socket, is_ready=worker.can_accept_jobs, get_metrics=worker.metrics
@@ -203,6 +207,26 @@ class _JsonLog(NoProgress):
         _log(**self._members, warned=line)
 
 
+class _JsonLogHandler(logging.Handler):
+    """Prints log records of libraries as lines of JSON, with the error instead of a trace."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        reason = record.getMessage()
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            reason = f"{reason}: {_explain_error(error)}"
+        _log(warned=reason)
+
+
+def _explain_error(error: BaseException) -> str:
+    """Return the message of an error in one line.
+
+    Errors of Procrastinate about the database name the reason only as their cause.
+    """
+    reason = error.__cause__ or error
+    return " ".join((str(reason) or repr(reason)).split())
+
+
 class _Worker:
     """Creates jobs for due units, and runs jobs in threads."""
 
@@ -267,7 +291,8 @@ class _Worker:
                 if self._stopping.is_set():
                     break
                 # The database went away, and may come back.
-                reason = running_worker.exception() or "the worker ended"
+                error = running_worker.exception()
+                reason = _explain_error(error) if error else "the worker ended"
                 _log(warned=f"lost the connection to the database: {reason}")
                 await asyncio.sleep(SURVEY_PAUSE_S)
             survey.cancel()
@@ -298,7 +323,7 @@ class _Worker:
                 await self._defer_due_units()
                 await self._retry_stalled_jobs()
             except (FindableError, ProcrastinateException) as error:
-                _log(warned=str(error))
+                _log(warned=_explain_error(error))
             await asyncio.sleep(SURVEY_PAUSE_S)
 
     async def _defer_due_units(self) -> None:

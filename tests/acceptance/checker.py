@@ -334,10 +334,12 @@ def _find_wrong_cost(
 
 
 def _price(usage: Mapping[str, int | str], mode: str) -> float:
-    """Return the price of a reply in USD."""
+    """Return the price of a reply in USD; 0 if a count is negative and none can be trusted."""
     input_tokens = float(usage.get("promptTokenCount", 0))
     answer_tokens = float(usage.get("candidatesTokenCount", 0))
     thought_tokens = float(usage.get("thoughtsTokenCount", 0))
+    if min(input_tokens, answer_tokens, thought_tokens) < 0:
+        return 0.0
     default_tier = mode if mode in TIERS else "standard"
     factor = TIERS[str(usage.get("serviceTier", default_tier))]
     input_price, output_price = BATCH_PRICE

@@ -245,6 +245,36 @@ def test_search_with_another_model_or_width_is_refused(workspace: Workspace) -> 
         assert search_run.stdout == ""
 
 
+@pytest.mark.alike
+def test_no_refused_search_is_proposed(workspace: Workspace) -> None:
+    """`index` repeats the model in the search that it proposes; `status` proposes `index`."""
+    import_tagged(workspace, 3)
+    other_model: dict[str, Any] = {"embedding_model": "gemini-embedding-001", "dim": 256}
+    index_run = workspace.run_command("index", **other_model)
+    assert 'law" --embedding-model gemini-embedding-001 --dim 256' in index_run.stdout
+    assert len(workspace.search("water", **other_model)) == 3
+    assert "search" in workspace.status(**other_model)["next"]
+
+    status_run = workspace.run_command("status")
+    assert "its vectors are of gemini-embedding-001 (256), not as in the set" in status_run.stdout
+    assert workspace.status()["next"].endswith("index")
+    workspace.run_command("index")
+    assert "search" in workspace.status()["next"]
+
+
+def test_search_without_a_vector_names_words_alone(workspace: Workspace, api: Engine) -> None:
+    """While Gemini refuses to embed, a search proposes the ranking that needs no vector."""
+    import_tagged(workspace, 3)
+    workspace.run_command("index")
+    api.script_fault("quota_minute", times=999, path="mbedContent", args={"delay": "1s"})
+    refused_run = workspace.run_command("search", "water law", code=4, RETRY_FOR=7)
+    proposal = "--rank words searches without Gemini"
+    assert f"waiting for Gemini, which embeds the question; {proposal}" in refused_run.stderr
+    assert f"next: run the same command again later; {proposal}" in refused_run.stderr
+    assert "batches" not in refused_run.stderr
+    workspace.run_command("search", "water law", rank="words")
+
+
 @pytest.fixture
 def rebuilt(workspace: Workspace) -> Workspace:
     """Return a workspace with build 1 of four people, and build 2 of five people in service."""

@@ -452,7 +452,7 @@ def test_messages_about_decisions_count_equal_rows(tickets: Workspace, api: Engi
         interrupted_run = running.stop(signal.SIGINT)
     api.clear_faults()
     assert "closed fields of 6 rows decided, 1 interrupted" in interrupted_run.stdout
-    assert "asks, 5 not asked; " in interrupted_run.stdout
+    assert "asks, 5 still open; " in interrupted_run.stdout
     assert "answered" not in interrupted_run.stdout
     assert tickets.status()["partly_answered"] == 6
 
@@ -490,7 +490,7 @@ def test_rows_that_wait_for_equal_rows_are_named(tickets: Workspace) -> None:
     assert "6 rows, no request; they get the answers of equal rows" in waiting_run.stderr
     assert "6 rows in batches that are not over; 6 more get the answers" in waiting_run.stdout
     live_run = tickets.run_command("tag", mode="live")
-    assert "0 answered, 6 get the answers of equal rows in open batches; 0 c" in live_run.stdout
+    assert "0 answered, 6 get the answers of equal rows being asked; 0 c" in live_run.stdout
     tickets.run_command("tag", wait=True)
     assert tickets.state_counts() == {"answered": 12}
 

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import threading
 import time
 from collections import Counter
 from typing import Any
@@ -320,3 +321,60 @@ def test_add_ends_in_time_while_the_service_hangs(workspace: Workspace, api: Eng
     workspace.run_commands("submit", "poll", "ingest")
     assert workspace.state_counts() == {"tagged": 4}
     assert [entry["outcome"] for entry in workspace.status()["due"]] == ["tagged"]
+
+
+def test_run_counts_its_calls_as_costs_does(workspace: Workspace, api: Engine) -> None:
+    """Overloaded and refused calls are in neither count; rows without an answer are still open."""
+    workspace.import_people(6)
+    api.script_fault("status", times=3, path=LIVE, args={"code": 503})
+    report = workspace.read_json("tag_live", CONCURRENCY=1, limit=4)["live"]
+    costs = workspace.read_json("costs")["total"]
+    assert (report["answered"], report["calls"], costs["calls"]) == (4, 4, 4)
+    assert live_calls(api) > 4
+
+    api.script_fault("quota_day", times=99, path=LIVE)
+    refused_run = workspace.run_command("tag_live", code=4)
+    assert "0 tagged, 2 still open; 0 calls, $0.00" in refused_run.stdout
+    assert workspace.read_json("costs")["total"]["calls"] == 4
+
+
+def test_progress_names_rows_that_are_asked_again(
+    workspace: Workspace, outside_server: Outside
+) -> None:
+    """The number of replies falls by the rows that are asked again, and the progress says so."""
+    workspace.url = outside_server.url
+    workspace.import_people(3)
+    request_counts = Counter[str]()
+    has_seen_progress = threading.Event()
+
+    def answer(request: Json) -> Json:
+        """Answer the first request about each person invalidly, and the second late."""
+        text = user_text(request)
+        request_counts[text] += 1
+        if request_counts[text] == 1:
+            return {}
+        has_seen_progress.wait(LONGEST_S)
+        return fill(request)
+
+    outside_server.answerer = answer
+    with workspace.start_command("tag_live", CALL_TIMEOUT=200) as running:
+        deadline = time.monotonic() + LONGEST_S
+        while " at once, 3 asked again" not in running.read_output():
+            assert time.monotonic() < deadline, running.read_output()
+            time.sleep(0.01)
+        has_seen_progress.set()
+        assert "3 tagged; 6 calls" in running.wait().stdout
+
+
+def test_run_of_a_living_process_is_not_continued(workspace: Workspace, api: Engine) -> None:
+    """A second `tag` asks other rows, and does not call the run of the first its own."""
+    workspace.import_people(4)
+    api.script_fault("hang", times=2, path=LIVE, args=HANGS)
+    with workspace.start_command("tag_live", limit=2, CALL_TIMEOUT=200) as running:
+        wait_for_calls(api, running, 2)
+        second_run = workspace.run_command("tag_live", limit=2)
+        assert "continuing" not in second_run.stderr
+        assert "2 tagged; 2 calls" in second_run.stdout
+        running.signal(signal.SIGKILL)
+        running.wait()
+    assert "continuing live run 1, stopped" in workspace.run_command("tag_live").stderr

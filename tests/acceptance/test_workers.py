@@ -1,7 +1,9 @@
 """Units of `work`, hosts with different paths, and killed workers answer each row once."""
 
+import json
 import re
 import signal
+import tempfile
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -11,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests import postgresql
 from tests.acceptance.database import connect, list_tables, run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import MAX_WAIT_S, ROOT, Running
@@ -179,6 +182,28 @@ def test_workers_are_killed_and_every_row_is_answered_once(
         other_workspace.import_people(40)
         other_workspace.run_command("tag", wait=True, yes=True, mode="batch")
         assert other_workspace.exported_rows() == workspace.exported_rows()
+
+
+@on_a_server
+def test_worker_prints_no_trace_if_the_server_stops(api: Engine, tmp_path: Path) -> None:
+    """A worker whose database server stops and starts again prints only JSON lines."""
+    workspace = Workspace(tmp_path / "stopped", api.url)
+    with postgresql.Server(Path(tempfile.mkdtemp(prefix="pg-"))) as server:
+        workspace.settings["DATABASE_URL"] = server.make("w")
+        workspace.import_people(1)
+        workspace.run_command("worker", setup=True, yes=True)
+        with workspace.start_command("worker", yes=True) as worker:
+            wait_until(lambda: '"seconds"' in worker.read_output(), worker)
+            assert server.process
+            server.process.send_signal(signal.SIGQUIT)
+            server.process.wait()
+            wait_until(lambda: "connection to server" in worker.read_output(), worker)
+            server.start()
+            stopped_worker = worker.stop(signal.SIGTERM)
+
+    assert (stopped_worker.code, stopped_worker.stderr) == (0, "")
+    warnings = [json.loads(line).get("warned", "") for line in stopped_worker.stdout.splitlines()]
+    assert any("connection to server" in warning for warning in warnings), warnings
 
 
 def recipes() -> list[str]:
