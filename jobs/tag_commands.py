@@ -277,8 +277,8 @@ def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: Ta
     """Return a line with the answered, failed and remaining rows of a live run, and its cost.
 
     The remaining rows have two counts: rows that will get the answer of an equal row in an open
-    batch, and rows that were not asked for another reason. If no row was asked or remains, the line
-    only says that no row is open.
+    batch, and rows that were not asked for another reason. If no row was asked and no row remains,
+    the line only says that no row is open.
     """
     if not (live_report.finished_rows or report.unasked):
         return f"nothing to ask: {labels.none_open_message}"
