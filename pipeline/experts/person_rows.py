@@ -79,8 +79,8 @@ def validate_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Findin
 
     The only reason to reject a row is its username. An empty cell becomes None. A column that
     `cells` does not contain keeps the value of an existing person. If the cell of the currency is
-    empty, the currency in the cell of the rate is stored. Altered and dropped values are reported
-    in `SoundRow.findings`.
+    missing or empty, the currency in the cell of the rate (`80 EUR`) is stored. Altered and dropped
+    values are reported in `SoundRow.findings`.
 
     Args:
         cells: Cells by table column: text, or any JSON value if the source is JSON. None and white
@@ -266,7 +266,7 @@ def _split_name(name: str) -> tuple[str, str]:
     """Return the first and the last name of a whole name.
 
     `Last, First` is split at the comma. Otherwise the last name is the last word with the particles
-    before it (`van`, `de la`). A single word is a first name.
+    before it (`van`, `de la`). A single word is a first name, and the last name is then "".
     """
     before_comma, comma, after_comma = (part.strip() for part in name.partition(","))
     if comma and after_comma and before_comma:
