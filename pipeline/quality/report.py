@@ -376,8 +376,9 @@ def delete_reports(
     Reports contain samples of people's data, so `forget` deletes those that name a person.
 
     Args:
-        should_delete: Called for each report with its files (.md and .json). If it returns true,
-            all of them are deleted.
+        should_delete: Called for each report with its files: .md and .json, or only one of
+            them if the process died while it wrote or deleted the report. If it returns true, all
+            of them are deleted.
 
     Returns:
         The number of deleted files. The deletion is durable when this returns.
