@@ -480,8 +480,8 @@ def ask_saved(
     """Sync a stored question's rows, ask the open rows among its first `size`, store answers.
 
     Rows that are answered, parked or claimed are not asked again, and the report has their stored
-    outcome. If a person confirmed a cost for the question before, the session may spend it without
-    a new confirmation. If there is no such cost, the cost is confirmed here.
+    outcome. If a person confirmed a cost for the question before, nobody is asked again, and a
+    higher estimate is an InputError. If there is no such cost, the cost is confirmed here.
 
     Args:
         ws: The workspace, with the task of the question.

@@ -293,7 +293,7 @@ def _needs_two_requests(task: Task, *, is_deciding: bool) -> bool:
 def confirm_cost(planned_calls: Sequence[PlannedCalls]) -> float:
     """Print rows and estimates of planned calls, and return the total cost in USD.
 
-    If the cost is above CONFIRM_ABOVE, a person must confirm it.
+    A person must confirm a cost above CONFIRM_ABOVE, and any cost if a model's price is unknown.
 
     Raises:
         InputError: The cost was not confirmed. No call was made.
