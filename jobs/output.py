@@ -374,8 +374,7 @@ class TerminalProgressBar:
     def _format_progress(self, done: int, elapsed_s: float, note: str) -> str:
         """Return count, rate, remaining seconds and note, as "12/40, 3.1/s, ETA 9 s, slow".
 
-        Rate and time are left out before the first unit, the time also without a total, and an
-        empty note.
+        Rate and time are left out before the first unit, the time also without a total.
         """
         parts = [f"{done:,}" if self._total is None else f"{done:,}/{self._total:,}"]
 

@@ -83,8 +83,7 @@ def settings(
 ) -> CommandReport:
     """List all changed settings with value, origin and meaning; API keys are masked.
 
-    A setting is changed if it was set, even to its default value. --all and --json list all
-    settings.
+    Changed means that the value is not the default. --all and --json list all settings.
     """
     all_rows = list_setting_rows(read_settings())
     listed_rows = [row for row in all_rows if all_ or row.source != "default"]

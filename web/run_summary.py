@@ -133,11 +133,11 @@ def read_run(tx: Connection, number: int) -> Run:
 
 
 def describe_commonest_failure(tx: Connection, run: Run) -> str:
-    """Return a run's most frequent failure, as "3 of 9 failed: invalid answer"; "" without any.
+    """Return the most frequent reason of a run's failed rows, with its count; "" without any.
 
-    Reasons are shortened before they are counted: all text from the first colon on is removed. If a
-    batch of the run is held (its answers are not stored, because its replies seem to belong to
-    other requests), the reason for the hold is returned instead, without a count.
+    Of a reason only the part before its first colon is compared and returned. If a batch of the run
+    is held (its answers are not stored, because its replies seem to belong to other requests), the
+    reason for the hold is returned instead, without a count.
     """
     if run.batch.is_held:
         return f"held: {run.batch.held}"

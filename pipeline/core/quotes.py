@@ -429,8 +429,7 @@ def format_likeness(quotation: Mapping[str, Any]) -> str:
 def to_display_value(value: Any) -> str:
     """Return a value as people read it; a quotation in quotation marks with its offsets.
 
-    The quotation is a dict in its stored form. A None is "-", a text is unchanged, a whole float
-    has no decimals, and other values are JSON.
+    A None is "-", a text is unchanged, a whole float has no decimals, and other values are JSON.
     """
     if is_quotation(value):
         return f"“{value['quote']}” ({value['start']}-{value['end']}{format_likeness(value)})"

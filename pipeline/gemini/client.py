@@ -180,7 +180,7 @@ class Client:
         action = f"upload {display_name}"
 
         async def send_file(sdk: "genai.Client") -> str:
-            """Upload and verify the file once; return its name. On an error, delete the upload."""
+            """Upload and verify the file once; return its name. Delete a failed upload."""
             config = _request_config(
                 self._transfer_timeout_s,
                 display_name=display_name,
