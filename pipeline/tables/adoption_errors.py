@@ -60,8 +60,8 @@ def write_each(
         write: Writes some of the rows in `tx`.
 
     Raises:
-        ConfigurationError: A constraint or trigger of the table refuses a row; the message names
-            the row.
+        ConfigurationError: A rule of the table, such as a constraint or a trigger, refuses a row;
+            the message names the row.
     """
     try:
         with tx.begin_nested():
