@@ -329,8 +329,8 @@ class Api:
         """Create a batch from an uploaded file, wake the worker, and return the batch's operation.
 
         Raises:
-            ApiError: 400, if no file is named or any of its lines is invalid. 403, if there is no
-                such file.
+            ApiError: 400, if no file is named (requests in the body are not supported) or any of
+                its lines is invalid. 403, if there is no such file.
         """
         batch_message = request.parse_body("CreateBatchRequest").get("batch", {})
         file_name = batch_message.get("inputConfig", {}).get("fileName", "")

@@ -232,8 +232,12 @@ def _parse_scalar_schema(node: SchemaNode, schema: Mapping[str, Any], path: str)
     If the schema of a text has no choices, the terms that its description lists are the choices.
 
     Bounds are also read from the description, such as "at most 60 characters" or "greater than 0"
-    (see `_DESCRIBED_BOUND`). A length there counts only if the schema has no such length. Bounds of
-    a number there count only if they do not contradict those of the schema.
+    (see `_DESCRIBED_BOUND`). A length there counts only if the schema itself does not have this
+    bound (`minLength` or `maxLength`). Bounds of a number there count only if they do not
+    contradict those of the schema.
+
+    Args:
+        path: The place of the node in the whole schema, for messages.
 
     Raises:
         ApiError: 400, if a value that is not a text has choices, or the bounds allow no value.

@@ -138,10 +138,12 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
         reasons.append(f"{report.changed_later:,} edited later")
     if report.unchanged > report.changed_later:
         reasons.append(f"{report.unchanged - report.changed_later:,} undone before")
-    reason = f" ({', '.join(reasons)})" if reasons else ""
+    unchanged_rows = f"{report.unchanged:,} unchanged"
+    if reasons:
+        unchanged_rows += f" ({', '.join(reasons)})"
     message = (
         f"edit {number} of many rows undone: {report.changed:,} changed back, "
-        f"{report.unchanged:,} unchanged{reason}, {report.refused:,} refused"
+        f"{unchanged_rows}, {report.refused:,} refused"
     )
     if report.unmarked:
         message += f"; {plural(report.unmarked, 'mark')} of review removed"

@@ -175,7 +175,8 @@ def log_request(line: str) -> None:
 def make_chunk_writer() -> Callable[[bytes], object]:
     """Return a function that writes bytes to standard output.
 
-    A pipe gets the bytes unchanged. A terminal gets UTF-8 text with control characters as blanks.
+    A pipe or a file gets the bytes unchanged. A terminal gets them as UTF-8 text. There, control
+    characters except line ends become blanks, and bytes that are not UTF-8 become "�".
     """
     if not sys.stdout.isatty():
         return sys.stdout.buffer.write
@@ -380,14 +381,16 @@ class TerminalProgressBar:
         progress.update(task_id, completed=done, total=self._total, progress_text=progress_text)
 
     def _format_progress(self, done: int, elapsed_s: float, note: str) -> str:
-        """Return count, rate per second, remaining seconds and note, separated by commas.
+        """Return count, rate, remaining seconds and note, as "12/40, 3.1/s, ETA 9 s, slow".
 
         Rate and time are left out before the first unit, the time also without a total. A bar may
         have neither.
         """
         parts = [f"{done:,}" if self._total is None else f"{done:,}/{self._total:,}"]
 
-        rate = done / elapsed_s if elapsed_s > 0 and self._has_rate else 0
+        rate = 0.0
+        if self._has_rate and elapsed_s > 0:
+            rate = done / elapsed_s
         if rate > 0:
             parts.append(f"{rate:.1f}/s")
         if rate > 0 and self._total:

@@ -67,7 +67,9 @@ def choose_command(ws: WorkspaceSession, command: CommandHint) -> CommandHint:
     """Return a command about rows, or that of `status` if the task has no rows and reads none."""
     with ws.store.read() as tx:
         has_rows = ws.task.user_file is not None or ws.task.rows.table(tx).count_rows(tx)
-    return command if has_rows else task_status.read_status(ws).next_command or command
+    if has_rows:
+        return command
+    return task_status.read_status(ws).next_command or command
 
 
 def _status_lines(

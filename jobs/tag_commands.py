@@ -236,7 +236,9 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
 
 def _lost_phrase(report: tag_report.TagReport) -> str:
     """Return the cost that is perhaps lost since the run began; "" for none."""
-    return f" and about {format_usd(report.lost)} perhaps lost" if report.lost else ""
+    if not report.lost:
+        return ""
+    return f" and about {format_usd(report.lost)} perhaps lost"
 
 
 def _waiting_phrase(report: tag_report.TagReport, labels: TaskLabels) -> str:
@@ -300,9 +302,9 @@ def _warn_of_unanswered_rows(
 def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: TaskLabels) -> str:
     """Return a line with the answered, failed and remaining rows of a live run, and its cost.
 
-    The remaining rows have two counts: rows that will get the answer of an equal row, and rows that
-    were not asked, or whose requests were refused. If no row was asked or remains, the line
-    only says that no row is open.
+    The remaining rows have two counts: rows that will get the answer of an equal row in an open
+    batch, and rows that were not asked, or whose requests were refused. If no row was asked and no
+    row remains, the line only says why nothing is asked.
     """
     if not (live_report.finished_rows or report.unasked):
         reason = _nothing_asked_reason(labels, is_limit_reached=report.is_limit_reached)

@@ -220,8 +220,10 @@ def refuse_unknown_variables(
 ) -> None:
     """Check that all variables are known, before a command does anything.
 
-    Checks the variables on make's command line, and variables with our prefix in the environment
-    and in `.env`. Variables of other commands are accepted in the environment and in `.env`.
+    Checks the variables on make's command line (which is also read from `environ`), and those
+    variables of the environment and of `.env` that begin with our prefix. In the environment and in
+    `.env`, a variable of any command is accepted. On make's command line, a variable must be a
+    setting, or belong to a target of that line.
 
     Args:
         entry: The command that will run.
@@ -229,8 +231,8 @@ def refuse_unknown_variables(
         dotenv: The variables of `.env`.
 
     Raises:
-        InputError: A variable is unknown. Or a variable on make's command line belongs only to
-            commands that are no targets of that line.
+        InputError: A variable is unknown, or a variable on make's command line belongs to no target
+            of that line.
     """
     setting_variables = chain.from_iterable(VARIABLES.values())
     setting_names = {name.removeprefix(PREFIX) for name in setting_variables}

@@ -211,8 +211,8 @@ class AppState:
         """Open the workspace for the length of a block, with `task` or the default task.
 
         A request can name only tasks that the workspace has recorded; no task file is searched. The
-        session ends its work early if `self.stop_event` is set. If `display` is background work,
-        the stop event of that work counts instead.
+        session ends its work early when its stop event is set. This is `display.stop_event` if
+        `display` is background work, else `self.stop_event`.
 
         Args:
             task: The task; None or "" for the default task.

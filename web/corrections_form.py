@@ -124,9 +124,14 @@ def submit_review(
 ) -> CorrectionResult:
     """Mark a row's answer as reviewed if the form's `act` is "review", else remove the mark.
 
-    The form's `state` is the state of the answer that the reviewer saw. Nothing is stored if the
-    answer has changed since, `editor_name` is blank, or there is no such row or answer. This raises
-    no error; the message is in the result.
+    Any other `act`, also a missing one, removes the mark. The form's `state` is the state of the
+    answer that the reviewer saw. Nothing is stored if the answer has changed since, `editor_name`
+    is blank, or there is no such row or answer. These cases raise no error: the result has a
+    message, and its `is_saved` is False.
+
+    Args:
+        key: The key of the row.
+        form: The texts of the form by name.
     """
     is_reviewed = form.get("act") == "review"
     if not editor_name.strip():

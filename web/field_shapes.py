@@ -209,7 +209,9 @@ def nest_texts(form: Mapping[str, str]) -> Texts:
 def parse_texts(shape: FieldShape, texts: Texts, path: str = ROOT_NAME) -> Any:
     """Return the value of the texts of a form.
 
-    A blank text of an optional value is None. Elements of a list without any text are left out.
+    A blank text of an optional value is None. A blank text that is not optional is read like any
+    other text, which is an error for example for a number. Elements of a list without any text are
+    left out.
 
     Args:
         shape: The shape of the value.

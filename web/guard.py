@@ -180,7 +180,8 @@ class Guard:
     def _authenticate(self, headers: Headers) -> Literal["bearer", "cookie"]:
         """Return where the request has the valid token; raise if it has none.
 
-        "bearer" is the header `Authorization: Bearer`, which is read first.
+        "bearer" is the header `Authorization: Bearer`, which is read first. If its token is wrong,
+        the cookie is read, too.
 
         Raises:
             RequestRefusedError: 401, neither has the valid token.

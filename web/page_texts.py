@@ -78,8 +78,8 @@ def to_plain_text(text: object) -> str:
 def to_html(text: object, task: str = "") -> Markup:
     """Return a message of a command as escaped HTML.
 
-    A typed command becomes a link to its place on the page. A typed setting such as MODEL=x becomes
-    words: "the setting “model”". Code spans become code elements.
+    A command for the terminal becomes a link to the place of the page that does the same. A setting
+    such as MODEL=x becomes words: "the setting “model”". Code spans become code elements.
 
     Args:
         text: The message.

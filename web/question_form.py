@@ -195,7 +195,10 @@ def parse_answer_fields(
     typed: QuestionForm,
     vocabularies: Collection[str] = (),
 ) -> tuple[AnswerField, ...]:
-    """Return the fields of an answer; add a message about each invalid field to `typed.messages`.
+    """Return the fields of an answer, as a form declares them; raise if any of them is invalid.
+
+    All fields are checked before the error is raised: then `typed.messages` has a message about
+    each invalid field, by its prefix (which begins the names of its inputs in the form).
 
     A field without any text is left out. If no field is left, the result is one text field
     "answer".
@@ -207,7 +210,7 @@ def parse_answer_fields(
 
     Raises:
         InputError: A field is invalid. The error has the message of the first invalid field, and
-            its prefix as `field`.
+            the prefix of this field as `field`.
     """
     fields = list[AnswerField]()
     for typed_field in typed.fields:

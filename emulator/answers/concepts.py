@@ -212,7 +212,8 @@ def _trim_run(run: Sequence[re.Match[str]]) -> Sequence[re.Match[str]]:
 def _weigh_phrase(phrase: _Phrase, *, sentence_number: int) -> float:
     """Return the weight of a phrase: higher if it is frequent, early or has an acronym.
 
-    The number of its words decides, too. A phrase without a type is lighter.
+    A phrase of two or three words is heavier than any other. A phrase without a type (the kind of
+    concept that its last word is known for) is lighter.
 
     Args:
         sentence_number: Sentence of the first occurrence, counted from 1.

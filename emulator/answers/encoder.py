@@ -129,8 +129,9 @@ def get_word_meaning(word: str) -> "NDArray[np.float32]":
 def _encode_semantic(word_counts: Sequence[Counter[str]]) -> "NDArray[np.float32]":
     """Return the vectors of n texts, (n, 768): 256 numbers of meaning, then 512 of hashed stems.
 
-    In a dot product of two vectors, the meaning contributes at most `_MEANING_SHARE`, and the stems
-    the rest. If one of the two parts is zero, the vector is shorter than 1; `encode` scales it.
+    The meaning of a text is made from the vectors of its words. In a dot product of two vectors,
+    the meaning contributes at most `_MEANING_SHARE`, and the stems the rest. If one of the two
+    parts is zero, the vector is shorter than 1; `encode` scales it.
 
     Args:
         word_counts: The words of each text, from `count_words`.

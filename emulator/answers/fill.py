@@ -190,9 +190,9 @@ class _ValueFiller:
     ) -> Iterator[Any]:
         """Yield candidates for the entries of a list.
 
-        - Entries that are objects, lists or unions: a filled value for each sentence, or only for
-          `sentence`. Only the `max_sentences` most important sentences are used, in the order of
-          the text.
+        - Entries that are objects, lists or unions: a filled value for `sentence`. If `sentence` is
+          empty, a filled value for each of the `max_sentences` most important sentences, in the
+          order of the text.
         - Texts about an image: its colours if the schema asks for them, else nothing.
         - Other entries: all candidates of `_find_candidates`.
         """

@@ -238,12 +238,13 @@ class RequestDraft:
 
         The budget is exceeded if the cost is more than the money that the budgets have left. The
         reserve, which is the measured error of earlier estimates as a share, is added to the cost
-        first. The quota is exceeded if the prompt tokens are more than the API accepts in addition
-        to its queued tokens. The budget is checked before the quota. Nothing is changed.
+        first. The API limits the prompt tokens in its queue. The quota is exceeded if the file has
+        more prompt tokens than this limit leaves. The budget is checked before the quota. Nothing
+        is changed.
 
         Args:
-            slack: The share of the remaining money by which the cost may exceed it; 0.1 allows 10 %
-                more than the remaining money.
+            slack: How much the cost may exceed the remaining money, as a share of this money: 0.1
+                allows 10 % more.
         """
         if self.budget_usd is not None:
             reserved_cost = self.price(usage) * (1 + self.calibration.reserve)
@@ -438,7 +439,7 @@ def read_request_pages(
 
     - Rows in `selection.excluded_ids`.
     - Rows that wait for another mode, because their batch was cancelled for this purpose (a move).
-      They are included if `selection.includes_moved` is set, or if `mode` is TRIAL.
+      Such rows are included if `selection.includes_moved` is set, or if `mode` is TRIAL.
 
     Args:
         mode: Only TRIAL makes a difference.

@@ -165,9 +165,10 @@ def measure_wait(
 
     The batch is slow if it takes longer than 95 of 100 ended batches like it. Batches are alike if
     their numbers of requests differ at most by MAX_SIZE_FACTOR. There is a limit for the whole
-    time, and another for the time until the batch runs; a batch that does not run yet must keep
-    both. With fewer than MIN_LIKE_BATCHES of them, it is slow after TARGET_BATCH_AGE. A creation
-    time in the future was recorded by a wrong clock, and counts as now.
+    time, and another for the time until a batch runs. A batch that does not run yet is slow if it
+    exceeds any of the two limits. If there are fewer than MIN_LIKE_BATCHES ended batches like it,
+    the limit for the whole time is TARGET_BATCH_AGE, and the other does not exist. A creation time
+    in the future was recorded by a wrong clock, and counts as now.
 
     Args:
         times: Times of ended batches of the same model.

@@ -247,16 +247,17 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
 def _give_up_judgements(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandHint]:
     """End a judging batch without its probabilities, after a person confirmed that.
 
-    It asks how probable stored answers are. Its replies cannot be read, because its request file is
-    lost or damaged. Its cost is stored, its request and reply files are deleted, and it moves to
-    ingested. If this process is killed, the same command continues.
+    A judging batch asks how probable stored answers are. The replies of this batch cannot be read,
+    because its request file is lost or damaged. Its cost is stored, its request and reply files are
+    deleted, and its state becomes "ingested". If this process is killed, the same command
+    continues.
 
     Returns:
         The result in words, and the next command.
 
     Raises:
         InputError: A person did not confirm.
-        RemoteError: The process of the batch is running.
+        RemoteError: Another process has the lock of the batch, so its `judge` command still runs.
     """
     with ws.locks.try_lock(lock_of(batch.number)) as lock:
         if lock is None:

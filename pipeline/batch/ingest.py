@@ -489,18 +489,21 @@ class _BatchIngest:
 
         A row of the page:
 
-        - Its reason is "" if its answer was applied. It is also "" for a partial answer: a decision
+        - `reason` is "" if its answer was stored. It is also "" for a partial answer: a decision
           model answered some fields, and another model is asked for the others later.
-        - It may be asked again if its reply was refused or invalid and the row is still claimable.
-        - It was called, unless it has no reply and no reason in `no_reply_reasons`.
+        - `may_retry` is true if its reply was refused or invalid and the row is still open.
+        - `was_called` is false if there is no reply, and `self.no_reply_reasons` has no reason of a
+          failed call for the row: then no call for it came to its end.
 
-        Another row: its reason is "" if it got a copied answer, else the reason for which it was
-        parked together with its row of the page. A row that is still open is left out.
+        Another row: `reason` is "" if it got a copied answer, else the reason for which it was
+        parked (it is not asked again) together with the row of the page that has the same inputs. A
+        row that is still open is left out.
 
         Args:
-            request_outcomes: The outcomes of the page, in the order of its claims.
+            request_outcomes: The outcomes of the page.
             write_result: Which of their rows took an answer, could not take it (unwritable), or
                 were parked.
+            duplicate_inputs: Hash of inputs to the ids of other open rows with these inputs.
             copied_ids: Other rows with the same inputs that got an answer or a failed attempt, or
                 were parked.
         """

@@ -40,7 +40,10 @@ class JudgedRows:
         return cls(**json.loads(encoded_options or "{}"))
 
     def command(self, task: Task) -> CommandHint:
-        """Return the `judge` command of a task with these options; defaults are left out."""
+        """Return the `judge` command of a task with these options; defaults are left out.
+
+        The command, which asks how probable stored answers are, is only for messages.
+        """
         options: dict[str, Any] = {}
         if self.fields:
             options["fields"] = self.fields

@@ -88,7 +88,7 @@ def _read_earlier_pairs(tx: Connection, task: Task, version: str) -> list[WordPa
 def _iterate_word_pairs(
     tx: Connection, task: Task, answer_texts: Mapping[str, str]
 ) -> Iterator[WordPair]:
-    """Yield the words of each answer and its row.
+    """Yield the words of each answer, with the words of its row as the prompt has it.
 
     Answers that are not JSON or whose row does not exist are left out.
 

@@ -279,9 +279,10 @@ class _LiveRun:
     # The end
 
     def _interrupt(self) -> None:
-        """Stop the run, and set the report's `interrupted`: no call starts any more.
+        """Let no further call start after an interrupt, and set the report's `interrupted`.
 
-        The first time, running calls may end within GRACE_S. The second time they are cancelled.
+        At the first interrupt of a run, running calls may end within GRACE_S. At the second, they
+        are cancelled.
         """
         if self.report.interrupted:
             for call in self._throttle.running_calls:

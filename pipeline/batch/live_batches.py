@@ -165,14 +165,14 @@ class LiveBatches:
     def close(self, open_batch: OpenLiveBatch) -> None:
         """Seal and ingest the replies of a batch, count its outcomes, and release its lock.
 
-        A row without a reply keeps the reason that its call gave. Otherwise its reason is the
-        message of the error that stopped the run, else INTERRUPTED_REASON after an interrupt, else
-        NOT_ASKED_REASON. A trial, which tests a prompt, stores only its outcome counts and cost,
-        and its files are deleted.
+        A row without a reply gets a reason. It is the first of these that there is: the reason that
+        its call gave, the message of the error that stopped the run, INTERRUPTED_REASON after an
+        interrupt, NOT_ASKED_REASON. A trial, which tests a prompt, stores only its outcome counts
+        and cost, and its files are deleted.
 
-        Afterwards the run looks for open rows again, unless it may have a single batch only. An
-        interrupted run waits INTERRUPTED_WRITE_TIMEOUT_S at most for another writer of the
-        database. The lock is released after an error, too.
+        After this call the run will look for open rows again, unless it may have a single batch
+        only: `end_of_rows` becomes None. An interrupted run waits INTERRUPTED_WRITE_TIMEOUT_S at
+        most for another writer of the database. The lock is released after an error, too.
 
         Raises:
             FindableError: The batch could not be sealed or ingested.

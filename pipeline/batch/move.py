@@ -108,10 +108,10 @@ def list_open_moves(tx: Connection, number: int | None = None) -> dict[int, Mode
 def list_ended_moves(tx: Connection, task: Task, version: str) -> list[tuple[BatchRow, Mode]]:
     """Return the ended batches whose rows another mode must still ask, each with this mode.
 
-    They are ingested or failed, and have an open move: they were cancelled so that another mode
-    asks their rows, and the move is not completed. A batch may have no row left to ask, if it
-    succeeded in spite of the cancel. The oldest batch is first. Batches of another task or version
-    are left out, because their rows cannot be asked as they were.
+    Such a batch was cancelled so that another mode asks its rows (a move). The batch is ingested or
+    failed by now, and its move is not completed. It may have no row left to ask, if it succeeded in
+    spite of the cancel. The oldest batch is first. Batches of another task or version are left out,
+    because the present task and model would ask their rows something else.
 
     Args:
         version: The version, such as `task@2/model`.

@@ -485,11 +485,11 @@ class _Poll:
 
 
 def _find_changes(batch: BatchRow, remote: RemoteBatch, *, now: datetime) -> dict[str, object]:
-    """Return the database columns of a batch that a look at the remote batch changes, by name.
+    """Return the new values of a batch's database columns, by name, after a look at the API.
 
     They are its state and finished requests at the API, and the time when it was first seen
-    running. If it is over, its lifetime in seconds is added. Columns with equal values are left
-    out.
+    running. If it is over, its lifetime (from creation to end, in seconds) is added. Columns whose
+    values do not change are left out, so the result may be empty.
     """
     columns: dict[str, object] = {
         "remote_word": remote.state_name,

@@ -88,7 +88,8 @@ def make_context(text: str, start: int, end: int, *, max_chars: int) -> str:
 def _shorten_to_word(text: str, start: int, end: int, *, min_end: int) -> str:
     """Return text[start:end], shortened to the last end of a word from `min_end` to `end`.
 
-    If there is no such end of a word, text[start:end] is returned unchanged.
+    All three numbers are offsets in `text`, and the word may end at `min_end` or `end` itself. If
+    there is no such end of a word, text[start:end] is returned unchanged.
     """
     word_end = end
     while word_end > min_end and not is_boundary(text, word_end):

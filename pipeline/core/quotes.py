@@ -180,7 +180,8 @@ def _validate_quotation(value: Any, handler: Any) -> Quote:
 def _to_stored_quotation(value: Any) -> Any:
     """Return a located quotation as it is stored, and any other value unchanged.
 
-    The stored form is a dict with quote, start, end, and the likeness if it has any.
+    Lists and dicts are other values, too: quotations in them stay as they are. The stored form is a
+    dict with quote, start, end, and the likeness if it has any.
     """
     if not isinstance(value, Quote) or value.start is None:
         return value
@@ -317,12 +318,13 @@ def _locate_quotations_in_fields(value: Any, path: str, source: _Source) -> Any:
 def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) -> Quote | None:
     """Return the slice of the text that a quotation matches, with its offsets and likeness.
 
-    A quotation can match in several pieces: its parts are in different places of the text. If it
-    does, or if it is not in the text, the result is None for an optional quotation.
+    The whole quotation must match a single slice. If it is not in the text, or only its parts are
+    in different places of the text (several pieces), an optional quotation gives None, and a
+    required quotation is an error.
 
-    The result has a likeness only if the slice was found by its similarity. If `quote` has a
-    likeness already, because it is a slice that an earlier call returned, that likeness is kept: it
-    compares the slice with the words of the reply.
+    The result has a likeness only if the slice was found by similarity. Then the likeness compares
+    the slice with the quotation of the reply. If `quote` is a result of an earlier call, it is the
+    slice itself, so its earlier likeness is kept.
 
     Args:
         quote: The quotation of a reply, or a `Quote` that was located before.

@@ -611,7 +611,7 @@ def list_setting_rows(settings: Settings) -> list[SettingRow]:
     """Return every setting with its value for the backend in use; keys and passwords are masked.
 
     Each row has the variable, the value as a text ("" if not set), its source ("default" if no
-    source sets it), help and unit.
+    source sets it), help and unit. Some defaults depend on the backend.
     """
     effective_settings = settings.for_backend(settings.effective_backend)
     rows = []

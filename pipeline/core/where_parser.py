@@ -64,7 +64,7 @@ Expression = Comparison | Negation | Junction
 
 
 def iterate_comparisons(expression: Expression) -> Iterator[Comparison]:
-    """Yield all comparisons of an expression, in their order."""
+    """Yield all comparisons of an expression, also nested ones, from left to right."""
     if isinstance(expression, Comparison):
         yield expression
     elif isinstance(expression, Negation):
@@ -228,7 +228,7 @@ class _Parser:
         """Parse a column with its operator and values.
 
         IN becomes "=" with several values. NOT IN, NOT CONTAINS and IS NOT become a negation of the
-        comparison without NOT.
+        comparison without NOT. Whether the column exists is not checked here.
 
         Raises:
             InputError: The syntax is wrong.

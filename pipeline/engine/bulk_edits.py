@@ -214,7 +214,7 @@ def undo_bulk_edit(
     row is refused, and stays as it is, if its former answer is not valid any more or the database
     refuses it.
 
-    The last transaction removes the marks of review that the bulk edit set, also those of rows that
+    The last transaction removes the marks of review that the bulk edit set, also from rows that
     were edited later. A mark that a person set again since then stays. The undo can be called
     again, for example after an interruption: rows that are undone already count as unchanged. The
     bulk edit counts as undone only if no row keeps its edit, because a row was refused or a later
@@ -231,7 +231,8 @@ def undo_bulk_edit(
 
     Raises:
         InputError: There is no such bulk edit, or the editor's name is invalid.
-        ConfigurationError: Code of the task's file failed; chunks before stay undone.
+        ConfigurationError: Code of the task's file failed. The earlier chunks of this call stay
+            undone.
     """
     editor_name = corrections.normalize_editor_name(editor_name)
     bulk_edits_by_number = {edit.number: edit for edit in read_bulk_edits(store, task)}

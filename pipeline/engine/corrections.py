@@ -720,10 +720,12 @@ def _validated_answer(
 ) -> Document:
     """Validate a corrected answer like an answer of a model, and return it as stored.
 
-    Members that are not fields are dropped. An answer with more values than the task permits is
-    invalid; of a model's answer the surplus would be dropped.
+    Members that are not fields are dropped. If a field has more values than the task permits, the
+    answer is invalid. (If a model replies so, the surplus values are dropped instead.)
 
     Args:
+        row_id: The id of the row, for messages.
+        answer: The whole answer after the correction, as it would be stored.
         row: The row, against which quotations and the task's `check` are tested.
         change: The new values by field, for the message; empty for an undone edit.
 

@@ -63,11 +63,13 @@ def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord)
     - Former columns and fields follow the current columns and fields, because stored rows and
       answers have them.
     - A column whose kind changed gets a kind that can store the values of both kinds.
-    - The hash of the source stays only if both records have the same rules for reading sources, and
-      the same columns of the prompt and of required quotations.
-    - What only the database knows stays: how far `cursor=` has read the query, the preferred
-      versions, the versions that asked selected rows again, the drawn examples, and the
-      fingerprints of answers that were asked with fewer terms of the vocabularies.
+    - The hash of the source, which avoids that an unchanged source is read again, stays only if
+      both records read sources by the same rules and have the same columns of the prompt and of
+      required quotations.
+    - Members that are only in the database stay: the place up to which `cursor=` has read the
+      query, the preferred versions, the versions that asked only selected rows again, the examples
+      that were drawn from corrections, and the earlier fingerprints of the version, when its
+      vocabularies had fewer terms.
 
     Args:
         stored_record: The record in the database; None for a new task.

@@ -370,8 +370,9 @@ def _describe_refusal(
 def _count_edits(report: LabelFileReport, planned: PlannedEdits) -> None:
     """Add the counts of planned edits to a report.
 
-    Counted are corrected and confirmed rows, rows that had no answer before, and changed values by
-    field.
+    - `corrected`: rows with a field that changes; `confirmed`: rows without such a field.
+    - `unanswered`: rows without an answer before. They also count as corrected or confirmed.
+    - `changed_values`: the number of rows in which a field changes, by field.
     """
     for new_edit in planned.new_edits.values():
         before = new_edit.edit.before

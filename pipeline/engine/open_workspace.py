@@ -104,16 +104,18 @@ def _open_session(
 ) -> WorkspaceSession:
     """Make the folder, update the schema, record the user task, and return the session.
 
-    The folder and its marker are also written by a reading command. The marker is written if it is
-    missing or names another workspace. Reading does not record a new user task.
+    A command that only reads (READ) also makes the folder, writes its marker and updates an old
+    schema. It does not record a new user task (a task that a person declared in a file). The marker
+    is written if it is missing or names another workspace.
 
     Args:
         display: Shows progress and notes.
-        is_whole_workspace: The command is about the whole workspace. It creates no tables of a
-            task. If the task of the settings was never used here, the session has another: without
-            TASK= the first used task, with TASK= the people task.
-        adopted_tasks: Tasks whose tables were just found adopted and are not checked again. None
-            checks the tables of all used tasks.
+        is_whole_workspace: The command is about the whole workspace, so it needs no particular
+            task. It creates no tables of a task. If the task of the settings was never used here,
+            the session has another: the first used task, or the people task if TASK= is set or no
+            task was used.
+        adopted_tasks: The used shipped tasks, if the caller just found their tables complete, so
+            that they are not checked again. If None, the tables of all used tasks are checked.
 
     Raises:
         ConfigurationError: With any `access`, the folder belongs to another database, or the

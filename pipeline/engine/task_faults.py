@@ -104,9 +104,10 @@ def find_image_and_quote_faults(
 ) -> Iterator[_MemberFault]:
     """Yield the faults of a declaration in its image columns and in the column of quotations.
 
-    An image column must contain texts and must not be in the prompt. If answers have quotations,
-    it must be clear which column they quote: `quotes_in=` is set, or the prompt has a single text
-    column or a text column `text`. Whether the columns exist is not checked here.
+    An image column must contain texts (paths or addresses of images) and must not be in the prompt.
+    If answers have quotations, it must be clear which column they quote: `quotes_in=` is set, or
+    the prompt has a single text column, or one of its text columns is `text`. Whether the columns
+    exist is not checked here.
 
     Args:
         columns: Kinds of the columns of the rows (text, integer and so on) by name.

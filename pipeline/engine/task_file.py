@@ -385,7 +385,7 @@ def _check_declaration(
 
 
 def raise_faults(faults: Sequence[Fault], path: Path) -> None:
-    """Raise InputError if there are faults; its message lists all of them with their lines."""
+    """Raise InputError if there are faults; its message lists all in their order, with lines."""
     if not faults:
         return
 
@@ -523,8 +523,12 @@ def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]
 def _find_example_faults(declaration: Declaration, path: Path) -> Iterator[Fault]:
     """Yield a fault for each invalid example.
 
+    An example is a row and its answer. It is invalid if the row lacks a column of the prompt, the
+    answer is invalid, or a quotation of the answer is not in the quoted column.
+
     Raises:
-        InputError: Code of the task's file failed on an example.
+        InputError: Code of the task's file failed on an example. (If such code fails later on a
+            reply, it is a ConfigurationError.)
     """
     for index, example in enumerate(declaration.example_pairs):
         with _errors_with_lines(path):

@@ -261,11 +261,12 @@ def _find_missing_usernames(
     tx: Connection,
     report: PeopleImportReport,
 ) -> Iterator[str]:
-    """Yield the usernames of stored people who are not in the file, imported or rejected.
+    """Yield the usernames of stored people whom the file does not name.
 
-    If the file names no person who was stored before, nothing is yielded: the file is then an
-    addition, not a newer version of the stored list. If the table has only as many people as the
-    import counted, nobody is missing, and the table is not read.
+    A rejected row of the file names its person, too. If the file names no person who was stored
+    before, nothing is yielded: the file is then an addition, not a newer version of the stored
+    list. If the table has only as many people as the import counted (added, updated and unchanged),
+    nobody is missing, and the table is not read.
 
     Args:
         file: The file, which was read to its end.
@@ -468,7 +469,7 @@ def _write_extra_cells(
 
 
 def _read_stored_rows(tx: Connection, people: Sequence[SoundRow]) -> dict[str, Mapping[Any, Any]]:
-    """Return the stored rows of people, by the username in the file. New people are left out.
+    """Return the stored rows of people by username, spelled as in the file, without new people.
 
     If the username column of an adopted table ignores case, a stored username in another case is
     a match, too, because the database would refuse to insert the person. An exact match takes

@@ -79,8 +79,8 @@ def validate_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Findin
 
     The only reason to reject a row is its username. An empty cell becomes None. A column that
     `cells` does not contain keeps the value of an existing person. If the cell of the currency is
-    empty, the currency in the cell of the rate is stored. Altered and dropped values are reported
-    in `SoundRow.findings`.
+    missing or empty, the currency in the cell of the rate (`80 EUR`) is stored. Altered and dropped
+    values are reported in `SoundRow.findings`.
 
     Args:
         cells: Cells by table column: text, or any JSON value if the source is JSON. None and white
@@ -251,8 +251,10 @@ def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
         pattern = rf"{known_name}(?: +(.+))?|(.+), *{known_name}"
         if last_name:
             pattern = rf"(?:(.+) +)?{known_name}|{known_name}, *(.+)"
+        other_name = whole_name
         match = re.fullmatch(pattern, whole_name, re.IGNORECASE)
-        other_name = whole_name if match is None else match[1] or match[2] or ""
+        if match is not None:
+            other_name = match[1] or match[2] or ""
         name_parts = (other_name, other_name)
 
     part_cells = {
@@ -266,7 +268,7 @@ def _split_name(name: str) -> tuple[str, str]:
     """Return the first and the last name of a whole name.
 
     `Last, First` is split at the comma. Otherwise the last name is the last word with the particles
-    before it (`van`, `de la`). A single word is a first name.
+    before it (`van`, `de la`). A single word is a first name, and the last name is then "".
     """
     before_comma, comma, after_comma = (part.strip() for part in name.partition(","))
     if comma and after_comma and before_comma:

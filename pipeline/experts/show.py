@@ -235,8 +235,9 @@ def name_probability_column(tx: Connection, extra_columns: Sequence[str]) -> str
 def read_extra_column_names(tx: Connection) -> list[str]:
     """Return the names of additional columns of imported files, in the order of their import.
 
-    Columns that only refused rows have come last. Left out are the columns of the table, such as
-    the username of a refused row, and those that our own export added.
+    Columns that only refused rows have come last. A refused row is stored with all its cells, so
+    the columns of the people table (such as the username) are left out. Columns that our own export
+    added are left out, too.
     """
     names = dict.fromkeys(table.read_extra_column_names(tx))
     refused_rows = row_store.refused_rows(tx, table.TASK)

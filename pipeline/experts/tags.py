@@ -138,7 +138,8 @@ def merge_tags(
 
     Returns:
         `merges` (the new merges), `people` (number of people whose tags changed), `kept` (number of
-        rows that the database kept unchanged) and `same` (pairs that are already merged).
+        people whose tags should change, but whose rows the database left unchanged) and `same`
+        (pairs that are already merged).
 
     Raises:
         InputError: A tag is invalid, no person has an old tag, an old tag is already merged into

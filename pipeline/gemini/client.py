@@ -492,8 +492,10 @@ class Client:
     async def _write_download(self, sdk: "genai.Client", file_name: str, file: BinaryIO) -> int:
         """Write the bytes of a remote file, and extend the call's time-out with each chunk.
 
+        A chunk adds the seconds that it takes at MIN_TRANSFER_BYTES_PER_S.
+
         Returns:
-            The number of bytes written, after unpacking.
+            The number of bytes written. If the reply is gzip data, they are unpacked first.
 
         Raises:
             IncompleteError: The gzip data ended early.
@@ -573,7 +575,7 @@ class Client:
 
         Args:
             model: The name of a decision model.
-            request: The body of `build_decision_request`; its model is replaced.
+            request: The body of `build_decision_request`; its model is replaced by `model`.
 
         Raises:
             RemoteError: The call failed, or the reply is not a JSON object or is empty. A reply

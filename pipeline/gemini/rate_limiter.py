@@ -217,11 +217,12 @@ class RateLimiter:
     def note_refusal(self, requested_s: float | None) -> None:
         """Let no call start for a while, because a quota per minute refused a call.
 
-        The delay is at most a minute. It never shortens a longer delay of an earlier refusal.
+        The delay is at most a minute, even if the server asks for more. It never shortens a longer
+        delay of an earlier refusal. This does not wait.
 
         Args:
-            requested_s: The delay that the server asked for. None means a delay that doubles with
-                each refusal in a row.
+            requested_s: The delay in seconds that the server asked for. None means a delay that
+                doubles with each refusal in a row.
         """
         self._refusals_in_a_row += 1
         now = self._monotonic()

@@ -165,8 +165,9 @@ def read_batch_page(document: Any) -> tuple[list[RemoteBatch], str]:
 
     Raises:
         UnreadableReplyError: The document is not a page of the list, it says that a part of the
-            list is unreachable, or a batch without a name may be one of findable: the caller may
-            be looking for it. Batches of other programs without a name are skipped.
+            list is unreachable, or a batch without a name may be one of findable (it has no display
+            name, or a display name of findable): the caller may be looking for it. Batches of other
+            programs without a name are skipped.
     """
     if not isinstance(document, dict):
         raise UnreadableReplyError("the reply is not a JSON object")

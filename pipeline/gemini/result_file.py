@@ -89,10 +89,11 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         self._read_lines(path)
 
     def _read_lines(self, path: Path) -> None:
-        """Read the file once; fill the counts, the offsets of each key and `is_truncated`.
+        """Read the file once; set the offsets of each key, `unreadable_count`, `is_truncated`.
 
-        The file is not changed. `is_truncated` becomes true if the last line has no line end and is
-        an object that does not parse. Stores the first MAX_ANOMALY_EXAMPLES unreadable lines.
+        The file is not changed. `is_truncated` becomes true if the last line has no line end,
+        begins with "{" and is no valid JSON. Excerpts of the first MAX_ANOMALY_EXAMPLES unreadable
+        lines are stored.
         """
         last_offset = 0
         last_line = b""

@@ -313,7 +313,9 @@ def _make_snippet(
 ) -> Snippet:
     """Cut a sentence to at most MAX_SNIPPET_CHARS plus ellipses, and mark its visible terms.
 
-    The marks are offsets in the returned text, with its ellipses. Overlapping marks are merged.
+    The marks are offsets in the returned text, with its ellipses. Overlapping marks are merged. The
+    visible part of a term that is cut is marked. A sentence without terms is shown from its
+    beginning.
 
     Args:
         spans: Start, end and term of each term in the sentence.

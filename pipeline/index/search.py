@@ -143,9 +143,9 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         query is embedded, which a service may charge, unless entries are ranked by words only.
 
         Returns:
-            The hits, the number of stale entries (missing in the build, outdated or deleted since),
-            the ignored phrases, and the number of rows that contain a term of the query but are not
-            in the index, because they have no answer.
+            The hits, the number of stale entries of the whole index (missing in the build, outdated
+            or deleted since), the ignored phrases, and the number of rows without an answer that
+            contain a term of the query (rows without an answer are not in the index).
 
         Raises:
             InputError: The query or a filter is invalid, or the entries are ranked by words and the

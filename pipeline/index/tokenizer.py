@@ -126,12 +126,13 @@ def _find_part_spans(
 ) -> Iterator[tuple[int, int, str]]:
     """Yield (start, end, term) of wanted terms in a word or in text of a script without spaces.
 
-    In such a script, each pair of neighbouring characters is looked up, so spans overlap.
+    In such a script, each pair of neighbouring characters is looked up, so spans overlap. A single
+    character is looked up alone.
 
     Args:
         part: The word or the unspaced text, cut out of a longer text.
         part_offset: Offset of the part in that text; it is added to the spans.
-        terms: The wanted terms.
+        terms: The wanted terms, in the form that the tokenizer gives them.
     """
     if not part:
         return

@@ -279,8 +279,9 @@ class VectorCache:
     def delete(self, keys: Sequence[bytes]) -> int:
         """Delete vectors and marks of refused texts by key; return how many rows were deleted.
 
-        On SQLite their bytes are overwritten, because vectors can reveal forgotten texts. If there
-        are no keys, it opens nothing and returns 0.
+        A mark says that the embedding model refused a text. On SQLite the bytes of deleted rows are
+        overwritten, because vectors can reveal forgotten texts. If there are no keys, nothing is
+        opened, and the result is 0.
         """
         if not keys:
             return 0

@@ -341,15 +341,17 @@ def learn_floor(index: Index, query_vectors: Vectors) -> Floor:
       `cosine`) + (its word score / `words`) is below 1. For example, with `cosine` 0.6 and `words`
       12, a hit with the cosine 0.3 needs a word score of 6 (less for a short query, see
       `Floor.is_weak`). Both are chosen so that the share FLOOR_QUANTILE of the best hits is weak.
-      The ratio `cosine` / `words` is that of the standard deviations of the two scores.
+      `cosine` / `words` is the standard deviation of the best cosines divided by that of the best
+      word scores.
     - `alone` is for searches by words only, which have no cosine. The word score is multiplied by
       the share of the query that was matched (`score_words_alone`), because a single rare word gets
       the same score whether it is the whole query or one of ten words. `alone` is the
       FLOOR_QUANTILE of these products.
 
-    If few of the queries find a word at all, the floor would be too low. So the standard deviation
-    of the word scores is at least MIN_WORD_SPREAD_SHARE of the IDF of the rarest term, and `alone`
-    is at least MIN_WORDS_ALONE_SHARE of it.
+    The floor would be too low if few of the queries find a word at all. Therefore there are two
+    minimums, which are shares of the IDF (inverse document frequency) of the rarest term. The
+    standard deviation of the word scores is at least the share MIN_WORD_SPREAD_SHARE, and `alone`
+    is at least the share MIN_WORDS_ALONE_SHARE.
 
     Args:
         index: The open build.

@@ -206,9 +206,10 @@ def _copy_database(source: Any, target: Path) -> str:
 def _copy_sealed_files(data: Path, display: Progress, staging: Path) -> dict[str, str]:
     """Copy the sealed files of all batches in the copied database; return their hashes by name.
 
-    Reads `findable.db` in `staging`, which must be copied before. Files of batches that are not
-    over (see `BatchRow.is_finished`) must be complete and unchanged. Of the other batches, files
-    that are missing are left out, and files that were changed are copied, with a warning.
+    A request or reply file is sealed when it is complete and its hash is in the database. Reads
+    `findable.db` in `staging`, which must be copied before. Files of batches that are not over (see
+    `BatchRow.is_finished`) must be present and unchanged. For the other batches, a missing file is
+    left out, and a changed file is copied with a warning. The hashes are those of the copies.
 
     Args:
         data: The workspace's folder.

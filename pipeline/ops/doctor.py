@@ -60,10 +60,10 @@ WorkspaceCheck = Callable[[DoctorReport], Iterator[RowFault]]
 def check_workspace(ws: WorkspaceSession) -> DoctorReport:
     """Run all checks of CHECKS in their order and return their findings.
 
-    A check that raises FindableError adds that error as a finding, and nothing is raised. If there
-    is a finding after the second check ("states"), the later checks are skipped, because they rely
-    on an intact database with known states. The line that names the backend in use is not printed
-    during the checks.
+    A check that raises FindableError adds that error as a finding, and nothing is raised. If one of
+    the first two checks (up to "states") has a finding, the later checks are skipped, because they
+    rely on an intact database with known states. The line that names the backend in use is not
+    printed during the checks.
     """
     report = DoctorReport(ws)
     ws.should_announce_backend = False

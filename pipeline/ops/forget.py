@@ -173,16 +173,20 @@ def _read_name_column(
 def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     """Delete named rows of the task in use and everything about them, after a confirmation.
 
-    Afterwards no text of the rows (but see short names below) is in the database, the batch files,
-    the reports, the index or the cached vectors (a vector stays if another entry has the same
-    text). Their answers and attempts stay, without content. Data at Gemini stays. Rebuilding the
+    Afterwards no text of the rows is in the database, the batch files, the reports, the index or
+    the cached vectors. There are two exceptions: a vector stays if another entry has the same text,
+    and names shorter than MIN_ERASED_NAME_CHARACTERS stay in reasons and notes.
+
+    The answers and attempts of the rows stay, without content. Data at Gemini stays. Rebuilding the
     index may call the API. If the run is killed, the same command continues without a question. The
     steps are:
 
-    - Record in the journal that the rows are being forgotten, and park them.
+    - Record in the journal that the rows are being forgotten, and park them, so that they are not
+      asked.
     - End the live runs of killed processes; the files of trials and judgements are deleted.
-    - If the backend is the local engine, delete all files of the engine. While any batch is open,
-      delete only those of its batches that may have asked about the rows.
+    - If the backend is the local engine (which answers on this computer instead of Gemini), delete
+      its files. If any batch is open, delete only its files of batches that may have asked about
+      the rows.
     - Delete files that killed processes left, and files of batches that the database does not have.
     - Rewrite the sealed files of all batches that may have asked about the rows, without their
       lines. If a row was an example in a prompt, the requests of that version lose all examples.
@@ -193,7 +197,8 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     - Delete cached vectors that no entry needs, compact the database, and close the journal
       entries.
 
-    Names shorter than MIN_ERASED_NAME_CHARACTERS are not erased from reasons and notes.
+    Args:
+        names: The keys of the rows, or the usernames of people. Equal names count once.
 
     Raises:
         InputError: A name is unknown, a row is in a running batch, or the user did not confirm. The

@@ -571,7 +571,8 @@ def unpark_rows(
 def can_be_asked_anew(tx: Connection, task: Task, row_id: str) -> bool:
     """Return whether a row is in its source, has content to ask about, and has no correction.
 
-    A claimed row can be asked anew later. `reopen_rows` decides finally.
+    It is also true for a claimed row, which can be asked anew later, and false for an unknown id.
+    The result is for display: `reopen_rows` checks again whether it may open the row.
     """
     if answers.find_corrected(tx, task.name, [row_id]):
         return False

@@ -348,6 +348,11 @@ def _copy_vectors_to_server(
 ) -> dict[str, int]:
     """Create the table of cached vectors on a server and copy its rows.
 
+    Args:
+        store: The store of the restored workspace, before its move to the server.
+        staging: The folder with the restored files; the vectors are read there.
+        server_tx: Transaction on the server.
+
     Returns:
         {table name: number of rows}; empty if the restored workspace has no cached vectors.
     """

@@ -330,7 +330,7 @@ def _to_live_run(
 
     Args:
         batch: The batches of the live run, combined into one record with their sums.
-        stopped_numbers: Numbers of runs whose process is dead. They have no `eta_s`.
+        stopped_numbers: Numbers of runs whose process is dead. Their `eta_s` is None.
     """
     number = batch.run or batch.number
     is_stopped = number in stopped_numbers
@@ -495,11 +495,11 @@ def _to_stale_rows(task: Task, count: int, since: datetime | None) -> dict[str, 
 
 
 def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dict[str, Any] | None:
-    """Return {count, answered, below, hint} of doubtful rows; None if there is no confidence.
+    """Return {count, answered, below, hint} of doubtful rows; None if no row has a confidence.
 
     - `count`: rows whose preferred answer has a confidence below the setting DOUBTFUL, and was not
       reviewed
-    - `answered`: rows whose preferred answer has a confidence
+    - `answered`: rows whose preferred answer has a confidence; other answered rows do not count
     - `below`: the setting DOUBTFUL
     - `hint`: the command that lists the doubtful rows; empty if there are none
     """

@@ -148,17 +148,18 @@ def _rate_quotes(
     passage: SearchableText,
     locations_by_quote: Sequence[Sequence[Location]],
 ) -> dict[str, Any]:
-    """Return the fields of a `_QuoteQuality`: the mean likeness, and notes.
+    """Return the fields of a `_QuoteQuality`: `confidence` (a mean likeness) and `notes`.
 
     There is a note for each way other than verbatim in which a quotation was found, for each
     missing quotation, and for an unknown type. Equal notes occur once. The mean is that of the
-    quotations. A quotation with several locations counts with the lowest likeness of these, and a
-    missing quotation with 0.
+    distinct quotations. A quotation with several locations counts with the lowest likeness of
+    these, and a missing quotation with 0.
 
     Args:
-        concept: The concept of the reply.
+        concept: The concept of the reply, with at least one quotation.
         passage: The text of the passage.
-        locations_by_quote: The locations of each distinct quotation, in their order.
+        locations_by_quote: The locations of each distinct quotation, in the order of the
+            quotations; empty for a missing quotation.
     """
     all_locations = chain.from_iterable(locations_by_quote)
     notes = [f"found {location.method}" for location in all_locations if location.method]

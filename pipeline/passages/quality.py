@@ -201,7 +201,7 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
 
     Only reads. Quotations are compared with their passages for a seeded sample of
     MAX_CHECKED_ANSWERS answers. The types of concepts are compared with those of all other
-    versions.
+    versions, of which there are none if `version` is None.
 
     Args:
         tx: A transaction, only read.
@@ -480,13 +480,13 @@ def _check_passages(
     versions: Sequence[VersionCounts],
     faults: RowFaults,
 ) -> tuple[int, int]:
-    """Compare the quotations of versions with their passages, and add differences to `faults`.
+    """Compare all quotations of versions with their passages, and add differences to `faults`.
 
-    A difference is a quotation that is empty or not at its offsets, evidence without a valid
-    quotation, or a concept without a passage.
+    A difference is a quotation that is empty or not at its offsets, evidence (the stored quotations
+    of a concept) without a valid quotation, or a concept without a passage.
 
     Returns:
-        The numbers of concepts and of quotations.
+        The numbers of concepts and of quotations that were checked.
     """
     concepts = shape.concepts.c
     passage_id = concepts.passage_id

@@ -221,9 +221,10 @@ class QualityReport(NamedTuple):
 
         Args:
             data: The workspace's folder DATA; the files are in its folder `reports`.
-            task: The name of the task, which begins the file names.
-            rerun_command: The command that judges the answers with other bounds; the report shows
-                it.
+            task: The name of the task, which begins the file names. The time and random characters
+                follow, so no existing file is replaced.
+            rerun_command: The command that measures the answers again with other bounds of the
+                gates. It is only shown in the report.
         """
         folder = data / REPORTS_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
@@ -375,8 +376,9 @@ def delete_reports(
     Reports contain samples of people's data, so `forget` deletes those that name a person.
 
     Args:
-        should_delete: Called for each report with its files (.md and .json). If it returns true,
-            all of them are deleted.
+        should_delete: Called for each report with its files: .md and .json, or only one of
+            them if the process died while it wrote or deleted the report. If it returns true, all
+            of them are deleted.
 
     Returns:
         The number of deleted files. The deletion is durable when this returns.

@@ -17,7 +17,8 @@ def rewrite_answers(
 ) -> int:
     """Rewrite the JSON of a task's answers under some prompt versions, and of all its corrections.
 
-    Forgotten answers are left alone. Runs in the caller's transaction.
+    Answers of forgotten rows, which have no content any more, are left alone. Runs in the caller's
+    transaction.
 
     Args:
         labels: Prompt versions, such as `reviews@1`; the answers of all their models are rewritten.

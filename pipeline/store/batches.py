@@ -129,10 +129,11 @@ def _unknown_state_message(number: int, state: str) -> str:
 def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
     """Return batches, with those of each live run combined into one batch.
 
-    The combined batch has the number of the run's first batch in the input and the sums of all its
-    batches. Its state is that of the run's last batch that has not ended, or of the last batch if
-    all have ended. Batches of no run are returned as they are. Batches of trials and judgements,
-    which claim no rows, are left out. The order is that of the input.
+    The combined batch has the number and the place of the run's first batch in the input, and the
+    sums (of requests, costs and so on) of all its batches. Its state is that of the run's last
+    batch in the input that has not ended, or of the last batch if all have ended. Batches of no run
+    are returned as they are. Batches of trials and judgements, which claim no rows, are left out.
+    The order is that of the input.
     """
     combined: dict[int, BatchRow] = {}
     for batch in batch_rows:

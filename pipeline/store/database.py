@@ -559,11 +559,13 @@ def limit_time(tx: Connection, seconds: float | None) -> Iterator[None]:
 def _limit_sqlite_time(tx: Connection, seconds: float) -> Iterator[None]:
     """Cancel SQLite's statements of a block after a time by its progress handler.
 
-    The handler is removed at the end of the block.
+    The time is for the whole block, and is measured as computing time (see `WorkTimer`). The
+    handler is removed at the end of the block.
 
     Raises:
-        SlowError: A statement failed, for whatever reason, when the time was over.
-        KeyboardInterrupt: A person interrupted a statement before the time was over.
+        SlowError: A statement failed, for whatever reason, when the time was over. Before that, its
+            errors are raised unchanged.
+        KeyboardInterrupt: A person pressed Ctrl-C in a statement before the time was over.
     """
     timer = start_timer(tx)
     connection: Any = tx.connection.dbapi_connection

@@ -229,9 +229,9 @@ class Locks:
         return None
 
     def _read_signature(self, name: str) -> str:
-        """Return the signature of a lock's holder: "PID COMMAND HOST"; empty if it is unknown.
+        """Return "PID COMMAND HOST" of the process that has the lock `name`; "" if it is unknown.
 
-        Reads the file of the lock, or the name of the server session that has it.
+        Reads the file of the lock, or on PostgreSQL the name of the server session that has it.
         """
         if self._store.path is None:
             session_name = self._open_session().lock_holder(self._lock_key(name))

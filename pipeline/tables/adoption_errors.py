@@ -50,9 +50,10 @@ def write_each(
 ) -> None:
     """Write rows together; if the table refuses them, write row by row to name the refused row.
 
-    Each attempt is a savepoint. If the table accepts each row alone, all rows are written, and no
-    error is raised. Rows before the refused row stay written in the caller's transaction. Database
-    errors that are no refusal, see `is_constraint_error`, are raised unchanged.
+    Each attempt is a savepoint. If the table refuses the rows together but accepts each row alone,
+    all rows are written, and no error is raised. Rows before the refused row stay written in the
+    caller's transaction. Database errors that are no refusal, see `is_constraint_error`, are raised
+    unchanged.
 
     Args:
         tx: The caller's transaction.
@@ -61,8 +62,8 @@ def write_each(
         write: Writes some of the rows in `tx`.
 
     Raises:
-        ConfigurationError: A rule of the table's owner refuses a row, such as a trigger that
-            raises.
+        ConfigurationError: A rule of the table, such as a constraint or a trigger, refuses a row;
+            the message names the row.
     """
     try:
         with tx.begin_nested():

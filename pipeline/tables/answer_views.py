@@ -167,9 +167,9 @@ def _make_view_query(
 def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
     """Return the SQL expressions of an answer by column name, in the order of the columns.
 
-    The columns are the key columns of the row, then a column for each field of the task, then the
-    version and the time of the answer. Confidences are not among them. On SQLite the time is text
-    that ends with `+00:00`.
+    The columns are the key columns of the row (one or more), then a column for each field of the
+    task, then the version and the time of the answer. Confidences are not among them. On SQLite the
+    time is text that ends with `+00:00`.
     """
     is_file = is_sqlite(tx)
     make_cell = _make_sqlite_cell if is_file else _make_server_cell
@@ -265,8 +265,9 @@ def are_views_made(tx: Connection, task: TaskRecord) -> bool:
 def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     """Make both views of a task, or replace them with their current definitions.
 
-    Existing views are made again even if they are current; `are_views_made` returns whether they
-    are. Runs in the caller's transaction.
+    They are the views of its answers and of its answered rows (see `view_names_of`). Existing views
+    are made again even if they are current; `are_views_made` returns whether they are. Runs in the
+    caller's transaction.
 
     Returns:
         One line for the user if at least one of the views did not exist, else an empty list.

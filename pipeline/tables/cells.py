@@ -247,11 +247,12 @@ def drop_binary_columns(
 ) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
     """Return copies of rows without binary columns.
 
-    A column is binary if a row has bytes in it that are not text, and no row has a text in it. A
-    column with both is kept unchanged.
+    A column is binary if a row has bytes in it that are not text (UTF-8), and no row has a text in
+    it. A column with such bytes and texts is kept unchanged.
 
     Returns:
-        The copies, and the names of the removed columns in the order in which bytes were found.
+        The copies, also if no column is removed, and the names of the removed columns in the order
+        in which bytes were found.
     """
     binary_names = dict[str, None]()
     for row in rows:

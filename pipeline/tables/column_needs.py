@@ -67,10 +67,12 @@ class ColumnNeed(Enum):
     def find_misfit(self, tx: Connection, column: Column[Any]) -> str | None:
         """Return None if a reflected column can store the values of this need, else a phrase.
 
-        The phrase names the values that the column must store, for messages. A computed column is
-        never suitable. On SQLite any other column is suitable, except that ids need a text or
-        number column. On PostgreSQL the column's type must be in the list of this need, and for
-        FRACTION also have enough decimal places.
+        A need is a kind of values that a column must store, such as ids or texts. The phrase names
+        the values that the column must store, for messages. A computed column is never suitable. On
+        SQLite any other column is suitable, except that ids need a text or number column. On
+        PostgreSQL the column's type must be in the list of this need, and for FRACTION also have
+        enough decimal places. Only the kind of the database is taken from `tx`: no statement is
+        run.
         """
         description, server_types = self.value
         if column.computed is not None:
@@ -183,8 +185,8 @@ def make_new_ids(
     1. A column of texts or UUIDs gets random UUIDs as text.
     2. A column of whole numbers with a default or AUTOINCREMENT gets None.
     3. An SQLite column of whole numbers that contains texts gets random UUIDs as text.
-    4. Other columns get ascending numbers above the largest number in the column, and above the
-       result of `find_highest_id`.
+    4. Other columns (all of whole numbers) get ascending numbers above the largest number in the
+       column, and above the result of `find_highest_id`.
 
     Args:
         tx: The caller's transaction.

@@ -214,8 +214,9 @@ def _detect_utf_16(start: bytes) -> str:
 def _iterate_lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
     """Yield (line number, first bytes, is valid UTF-8) for each line that is not ASCII.
 
-    Lines are numbered from 1. A line that is longer than a chunk is yielded once for each chunk
-    that is not ASCII. A character that two chunks share is not invalid for that.
+    Lines are numbered from 1. The first bytes are at most MAX_SAMPLED_LINE_BYTES. A line that is
+    longer than a chunk is yielded once for each chunk of it that is not ASCII, with the first bytes
+    of the chunk. A character that is cut by the end of a chunk is valid.
     """
     # The decoder keeps a character that is cut in two at the end of a chunk.
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -344,14 +345,15 @@ def _score_character(
     - A sign that is not a letter is scored by `_score_sign`.
     - A letter of the language has its probability. A letter that foreign words bring into any Latin
       text has a small one. Any other letter, and a capital after a small letter, has the smallest.
-    - The score of a letter of a Latin alphabet is lowered after another letter beyond ASCII, and
-      the score of a letter of another alphabet after an ASCII letter.
+    - The score of a letter is lowered if the letter before it is rare there. If the language has a
+      Latin alphabet, this is a letter beyond ASCII. If it has another alphabet, this is an ASCII
+      letter.
 
     Args:
         character: The character.
         previous_letter: The character before it; empty at the beginning of the word.
-        next_letter: The character after it; empty at the end of the word. Only the score of a sign
-            depends on it.
+        next_letter: The character after it; empty at the end of the word. It matters only if
+            `character` is a sign.
         language: The language, with the probabilities of its letters beyond ASCII.
     """
     if not character.isalpha():

@@ -323,7 +323,10 @@ def read_answer_rows(
     }
 
     def iterate_exported_rows() -> Iterator[ExportedRow]:
-        """Run the query, and yield each row with its source, answer and state cells."""
+        """Run the query, and yield each row with its source, answer and state cells.
+
+        The rows are read while this is iterated, so the transaction must stay open.
+        """
         for stored_row in stream_rows(tx, query, page=PAGE_ROWS).mappings():
             row = _read_source_cells(stored_row, sources)
             answer_cells = _read_answer_cells(stored_row, task)

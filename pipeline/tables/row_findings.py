@@ -136,7 +136,10 @@ def find_unsound_text(
 
 
 def _iterate_names_and_texts(name: str, cell: Any) -> Iterator[str]:
-    """Yield a column's name, and the cell's text or all texts and names nested in the cell."""
+    """Yield a column's name, and the cell's text or all texts and names nested in the cell.
+
+    Other values, such as numbers, are left out.
+    """
     yield name
     if isinstance(cell, str):
         yield cell
@@ -187,7 +190,8 @@ def parse_key(cell: object, *, max_chars: int) -> tuple[str, str]:
     or lone surrogates. A whole number is written in decimal; a truth value is no key.
 
     Args:
-        cell: A text or a whole number.
+        cell: Any value; only a text or a whole number can be a key. White space around a text
+            stays.
         max_chars: The maximum number of characters.
 
     Returns:

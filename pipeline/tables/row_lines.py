@@ -66,7 +66,7 @@ def _parse_boolean(text: str) -> bool:
 
 
 def _parse_integer(text: str) -> int:
-    """Parse a whole number; raise ValueError for another text, or for more than 64 bits."""
+    """Parse a whole number as `int` does; raise ValueError for other texts or over 64 bits."""
     try:
         number = int(text)
     except ValueError:

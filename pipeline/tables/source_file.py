@@ -263,8 +263,9 @@ class SourceFile:
         """Set the line of the header from the options, and check that the options fit the format.
 
         Raises:
-            InputError: The header is not a line number, or an option is for another format: a sheet
-                for .xlsx only, an encoding for text, a header for CSV and .xlsx.
+            InputError: The option `header` is neither a line number nor `none`, or an option is for
+                another format: a sheet is for .xlsx only, an encoding for text, a header for CSV
+                and .xlsx.
         """
         self._header_line = parse_header(self.options.header)
         option_name = ""

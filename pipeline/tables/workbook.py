@@ -504,6 +504,10 @@ def _write_rows(
 ) -> None:
     """Write the names of the columns to the first row of a sheet, and the rows below it.
 
+    Args:
+        kinds: Kind of each column by name, in the order of the columns.
+        text_of: Called with a value and its column's kind; returns the text of the value.
+
     Raises:
         InputError: The sheet has no room for the rows, or a text is too long for a cell.
     """

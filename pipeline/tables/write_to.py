@@ -349,13 +349,14 @@ class RowTarget:
 
         The row is deleted if there are no new answers, inserted if the table lacks it, else
         updated. If the text fields of the row differ from those of each stored answer, another
-        program changed the row. Then the row is neither updated nor deleted, unless `overwrite` is
+        program changed the row. Then nothing is done and no error is raised, unless `overwrite` is
         set. Fields of other kinds are not compared.
 
         Args:
             tx: The caller's transaction.
             row_key: The row's id, provider and model, by column.
-            stored_answers: The answers that the row may show now.
+            stored_answers: The former answers. The row shows one of these now, unless another
+                program changed it.
             new_answers: The answers from which the preferred one is taken, by the label of their
                 version. If there are none, the row is deleted.
             overwrite: Also change a row that another program changed.

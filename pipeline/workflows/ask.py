@@ -477,11 +477,11 @@ def ask_saved(
     size: int,
     mode: str = Mode.LIVE.value,
 ) -> AskReport:
-    """Sync a stored question's rows, ask the open ones of the first rows, and store answers.
+    """Sync a stored question's rows, ask the open rows among its first `size`, store answers.
 
     Rows that are answered, parked or claimed are not asked again, and the report has their stored
-    outcome. The cost that was confirmed for the question becomes the session's agreed cost. If
-    there is none, the cost is confirmed here.
+    outcome. If a person confirmed a cost for the question before, nobody is asked again, and a
+    higher estimate is an InputError. If there is no such cost, the cost is confirmed here.
 
     Args:
         ws: The workspace, with the task of the question.

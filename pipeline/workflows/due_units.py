@@ -192,8 +192,8 @@ def is_pilot_clear(tx: Connection, task: Task, *, version: str) -> bool:
 def sync_and_check_index(ws: WorkspaceSession, *, exact: bool) -> bool:
     """Complete an interrupted change of the build in service; return if the index needs a build.
 
-    A build is a complete index. If a process died while it put a build into service, the link on
-    the disk is set to that build.
+    A build is a complete index. If a process died while it put a new build into service, the link
+    on the disk is set to this new build.
 
     The index needs a build if there is no build in service, or if an entry was added, changed or
     deleted since the build in service. The result is always false if the database has no entries,

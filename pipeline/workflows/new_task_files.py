@@ -316,7 +316,7 @@ def suggest_task_name(source: str, data: Path | None = None) -> str:
     Args:
         source: Path of the file, or the query.
         data: Folder of the workspace. If a task file of the name exists there or in the current
-            folder, a number is added. None does not check that.
+            folder, a number is added, also to "mine". If None, this is not checked.
     """
     file_name = ""
     if not is_query(source):

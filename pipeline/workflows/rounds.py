@@ -447,8 +447,9 @@ class TagRounds:
         The report gets the mode, and the new batches or the number of answered rows.
 
         Returns:
-            False if the live run was stopped or interrupted; then the report has the budget's
-            error, or the live run. True otherwise, also if no row is open.
+            False if the live run was stopped or interrupted. The report then has `stop` with the
+            budget's error if the budget stopped the run, else the run as `live`. True otherwise,
+            also if no row is open. The caller ends the move.
 
         Raises:
             RemoteError, ConfigurationError: The mode is batch, and the new batch could not be sent.

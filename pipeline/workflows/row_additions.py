@@ -314,10 +314,13 @@ class _RowAdder:
         return values
 
     def _remember_if_new(self, line_number: int, values: Mapping[str, Any]) -> bool:
-        """Return whether neither the source nor an earlier new row has this row; remember it if so.
+        """Return whether a row of the file is new; remember it if so.
 
-        An equal row is counted as unchanged in the report. A row with a blank key, or with the key
-        of another row, becomes a finding of the report.
+        A row is new if its key is not blank, and neither the source nor an earlier new row has this
+        key. Any other row gives False:
+
+        - If the row with this key is equal in all columns, the report counts the row as unchanged.
+        - If that row differs, or if the key is blank, the report gets a finding.
 
         Args:
             line_number: Line of the row, for the finding.

@@ -352,8 +352,8 @@ def _complete_run(
     """Complete and return the report of the rounds; end the run in the database if it is over.
 
     A run is over if no row of it can be asked any more, or if its limit or budget is used up. The
-    run of a backfill is ended only if no row of the task is left. The next command continues the
-    limit only if rows were cut off.
+    run of a backfill, which asks all rows again under a new version, is not ended here. The next
+    command continues the limit only if rows were cut off.
 
     Args:
         run_number: The run; None if no run was begun.

@@ -291,12 +291,12 @@ def _needs_two_requests(task: Task, *, is_deciding: bool) -> bool:
 
 
 def confirm_cost(planned_calls: Sequence[PlannedCalls]) -> float:
-    """Print rows and estimates of planned calls; confirm the total cost and return it in USD.
+    """Print rows and estimates of planned calls, and return the total cost in USD.
 
-    A person is asked if the cost is above CONFIRM_ABOVE.
+    A person must confirm a cost above CONFIRM_ABOVE, and any cost if a model's price is unknown.
 
     Raises:
-        InputError: The estimate was not confirmed. Nothing was asked.
+        InputError: The cost was not confirmed. No call was made.
     """
     for ws, planned in planned_calls:
         labels = ws.task.labels

@@ -302,8 +302,8 @@ def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) 
     Reads the list every `poll_first` seconds.
 
     Args:
-        check_ws: The workspace with the invented rows.
-        batch_numbers: Batches that were just sent.
+        check_ws: The workspace of this check, which has only invented rows.
+        batch_numbers: Batches that were just sent. A batch without a remote name is ignored.
 
     Returns:
         0.0 if the first list has them, or None if no batch has a remote name.

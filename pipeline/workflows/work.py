@@ -346,8 +346,9 @@ class WorkPass:
             self.figures["slow"] = lines
 
     def add_batch_figures(self) -> None:
-        """Add the report of the batches to the figures and phrases, and warn of failed gates.
+        """Add the report of the batches to `figures` and `phrases`, and warn of failed gates.
 
+        `figures` are counts by name, and `phrases` are texts for people. The warning is printed.
         Figures that are 0 or empty are left out. A failed gate that keeps open rows from being sent
         is added to `failures`.
         """

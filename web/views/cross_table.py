@@ -62,8 +62,9 @@ def _count_cells(store: Store, task: Task, *, query: CrossQuery) -> dict[str, An
     field `across`.
 
     Returns:
-        The headings and cells. None if counting takes over COUNT_TIMEOUT_S, or if a field does not
-        exist or has no counted value.
+        `headings` and `rows`, see `_make_table`. The result is None if counting takes over
+        COUNT_TIMEOUT_S, or if the values of one of the two fields are not counted: it does not
+        exist, or no selected row has a value that can be counted.
     """
     deadline = time.monotonic() + COUNT_TIMEOUT_S
     row_filter = query.row_filter

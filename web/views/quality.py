@@ -170,7 +170,7 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
     - `description`: what is measured, or the gate's name.
     - `display_value`: the value with its unit.
     - `target`: the range that passes, as text.
-    - `bar`: the value drawn against this range.
+    - `bar`: the bar that draws the value and this range; None if there is no value.
     """
     gates = []
     for gate in report["gates"]:

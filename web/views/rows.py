@@ -107,11 +107,13 @@ def export_items(
 def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> Iterator[bytes]:
     """Yield the bytes of the file of the selected rows, in chunks for the response.
 
-    A chunk joins EXPORT_PIECES pieces of the exporter, such as lines of CSV. All rows are in the
-    file if there is no filter. The workspace is open until the last chunk.
+    A chunk joins EXPORT_PIECES pieces of the exporter, such as lines of CSV. The file has all rows
+    that pass the filter, or all rows of the task if there is no filter. The workspace is open until
+    the last chunk.
 
     Raises:
-        FindableError: The task or the filter is wrong, before the first chunk.
+        FindableError: The task is unknown or the filter is invalid. This is raised before the first
+            chunk.
     """
     options = ExportOptions()
     if query.filter_pairs:

@@ -112,11 +112,11 @@ def render_runs(
 def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]]:
     """Return the newest MAX_LISTED_RUNS runs of all tasks except trials, newest first.
 
-    Each run is a document of `_run_values` with these members:
+    Each run is a document of `_run_values`, to which these members are added:
 
-    - `live`: the progress of a running live run, else None.
-    - `wait_note`: for a slow batch, that it is slow and when it expires; for a batch of another API
-      key, what to do. "" for any other batch.
+    - `live`: the progress of a live run that is not over, else None.
+    - `wait_note`: for a slow batch, that it is slow and when it expires; for a batch that was
+      created with another API key, what to do about that. "" for any other run.
     - `commonest_failure`: the most frequent reason of its failures, or "".
     - `can_retry`: whether the run is over, and a row that failed in it can be asked again.
     """
