@@ -247,9 +247,11 @@ def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     first_name, last_name = (str(other_cells.get(name) or "").strip() for name in NAME_PARTS)
     name_parts = _split_name(whole_name)
     if first_name or last_name:
-        known_name = re.escape(first_name or last_name)
-        pattern = rf"{known_name}(?: +(.+))?|(.+), *{known_name}"
-        if last_name:
+        if first_name:
+            known_name = re.escape(first_name)
+            pattern = rf"{known_name}(?: +(.+))?|(.+), *{known_name}"
+        else:
+            known_name = re.escape(last_name)
             pattern = rf"(?:(.+) +)?{known_name}|{known_name}, *(.+)"
         other_name = whole_name
         match = re.fullmatch(pattern, whole_name, re.IGNORECASE)
