@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError
-from pipeline.core.settings import Settings
+from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.core.text import join_first
 from pipeline.engine.shipped_task import ShippedTask
 from pipeline.engine.task_selection import (
@@ -31,7 +31,7 @@ from pipeline.tables.reflection import read_columns, read_object_kind
 
 NEW_WORKSPACE_HINT = HintTemplate(
     "`{}` creates a workspace from a file; `{}` runs all steps on sample data",
-    CommandHint("import", experts="people.csv"),
+    CommandHint("import", **{BUILT_IN_TASKS[0]: "people.csv"}),
     CommandHint("demo"),
 )
 NEW_WORKSPACE_FOR_QUERY_HINT = HintTemplate(

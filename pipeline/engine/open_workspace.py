@@ -112,8 +112,8 @@ def _open_session(
         display: Shows progress and notes.
         is_whole_workspace: The command is about the whole workspace, so it needs no particular
             task. It creates no tables of a task. If the task of the settings was never used here,
-            the session has another: the first used task, or the people task if TASK= is set or no
-            task was used.
+            the session has the first used task, or the people task if TASK= is set or no task was
+            used.
         adopted_tasks: The used shipped tasks, if the caller just found their tables complete, so
             that they are not checked again. If None, the tables of all used tasks are checked.
 

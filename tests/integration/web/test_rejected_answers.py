@@ -30,5 +30,8 @@ def test_rows_of_one_name_are_told_apart(
     with Page(workspace) as page:
         html = page.get("/batch", params={"number": 1, "task": "reviews"}).text
     lines = [" ".join(line.split()) for line in html.splitlines()]
-    reason = "Not applied, because the row was removed, answered meanwhile or parked: Orla"
+    reason = (
+        "Not applied, because the row was removed, answered meanwhile, parked, "
+        "or refused by your table: Orla"
+    )
     assert reason in lines
