@@ -140,7 +140,6 @@ def batch_submit(
         is_confirmed=False,
     )
     if pilot_report is not None:
-        tag_rounds.count_pilot(pilot_report)
         ws.display.say(pilot_line(pilot_report))
 
     remaining_limit = tag_rounds.remaining_rows()

@@ -38,7 +38,7 @@ from jobs.status_command import read_next_command
 from pipeline.batch.budget import MIN_CALIBRATION_ANSWERS, Calibration
 from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport
 from pipeline.batch.report import duration_in_words
-from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.states import Mode, describe_reason, is_unsupported
 from pipeline.core.text import format_usd, plural
@@ -93,8 +93,7 @@ def tag(
 
     Stops before the budget of --budget is exceeded. A killed run continues with the same command.
     Until no row is open, the budget also limits commands that continue the run: `work`, and `tag`
-    without --budget. The next `tag` also continues the limit of a killed one, and counts the rows
-    that it asked; another --limit replaces it.
+    without --budget.
 
     --pilot first asks a random sample of rows and measures the answers; a failed quality gate ends
     the command with exit code 6. Later a failed gate is a warning, with --strict exit code 6. The
@@ -170,8 +169,7 @@ def _print_tag_report(
 
     next_hint = f". Next: {next_command}" if next_command else ""
     if not report.mode:
-        reason = _nothing_asked_reason(labels, is_limit_reached=report.is_limit_reached)
-        print_line(f"nothing to tag: {reason}{next_hint}")
+        print_line(f"nothing to tag: {labels.none_open_message}{next_hint}")
         return
 
     lines = _tag_report_lines(report, labels)
@@ -182,13 +180,6 @@ def _print_tag_report(
         lines[-1] += next_hint
     for line in lines:
         print_line(line)
-
-
-def _nothing_asked_reason(labels: TaskLabels, *, is_limit_reached: bool) -> str:
-    """Return why nothing was asked: the limit is reached, or no row is open."""
-    if is_limit_reached:
-        return f"the {OptionHint('limit')} of the interrupted command is reached"
-    return labels.none_open_message
 
 
 def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[str]:
@@ -307,8 +298,7 @@ def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: Ta
     row remains, the line only says why nothing is asked.
     """
     if not (live_report.finished_rows or report.unasked):
-        reason = _nothing_asked_reason(labels, is_limit_reached=report.is_limit_reached)
-        return f"nothing to ask: {reason}"
+        return f"nothing to ask: {labels.none_open_message}"
 
     parts = [f"{live_report.answered:,} {labels.answered}", *_list_failures(live_report)]
     waiting_count = min(report.waiting, report.unasked)
@@ -359,8 +349,7 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels, *, can_pilot_measur
             f"also sent: {waiting} in batches of an earlier run, about {cost}",
         )
     if not estimate.plan.items:
-        reason = _nothing_asked_reason(labels, is_limit_reached=estimate.is_limit_reached)
-        print_line(f"nothing to ask: {reason}")
+        print_line(f"nothing to ask: {labels.none_open_message}")
         return
 
     measuring_command = labels.command(

@@ -334,8 +334,6 @@ class Selection:
     row_ids: Sequence[str] | None = None
     # Also rows that wait for the move of their batch, which asks them in its own mode.
     includes_moved: bool = False
-    # The run of `tag` whose stored limit counts the rows, or None.
-    limit_run: int | None = None
 
 
 def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar) -> BatchPlan:

@@ -436,7 +436,6 @@ class Preparation:
             extractor=self.version,
             model=ws.model.name,
             requests=draft.file_rows,
-            limit_run=self.selection.limit_run,
             control_requests=len(draft.control_requests),
             request_file=relative_path,
             request_sha256=file.sha256,

@@ -16,7 +16,6 @@ from pipeline.store.schema import (
     PilotRow,
     PilotVerdict,
     TagRunRow,
-    batches,
     pilots,
     rename_columns,
     runs,
@@ -55,17 +54,6 @@ def end_run(tx: Connection, number: int, *, reason: str, now: datetime) -> None:
     is_unfinished = (runs.c.number == number) & runs.c.ended_at.is_(None)
     if tx.execute(update(runs).where(is_unfinished).values(ended_at=now, why=reason)).rowcount:
         tx.execute(delete(selected_rows).where(selected_rows.c.run == number))
-
-
-def list_limited_batches(tx: Connection, number: int) -> list[int]:
-    """Return the numbers of the batches whose rows count for the limit of a run."""
-    return list(tx.execute(select(batches.c.number).where(batches.c.limit_run == number)).scalars())
-
-
-def end_row_limit(tx: Connection, number: int) -> None:
-    """Remove the limit of a run, so that the next command does not continue it."""
-    update_run(tx, number, row_limit=None)
-    tx.execute(update(batches).where(batches.c.limit_run == number).values(limit_run=None))
 
 
 def list_runs(tx: Connection, task: str, *, mode: str) -> list[TagRunRow]:

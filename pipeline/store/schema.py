@@ -236,8 +236,6 @@ class BatchRow:
     remote_s: float | None = None
     # Replies, answered or invalid, without a readable number of prompt tokens.
     uncounted: int = 0
-    # The run of `tag` whose `row_limit` counts the rows of this batch; None if no limit does.
-    limit_run: int | None = None
 
     @property
     def applied_answers(self) -> int:
@@ -285,9 +283,6 @@ class TagRunRow:
     # The condition (WHERE=) of the rows that the run asks; see `store.selections`. None means all
     # open rows. For a run of `judge`, a JSON object of the options that select its rows.
     condition: str | None = None
-    # The rows that the newest command of the run may ask (LIMIT=), until this command has ended;
-    # see `workflows.row_limit`. None means that no limit continues.
-    row_limit: int | None = None
 
     @property
     def skipped(self) -> tuple[str, ...] | None:
@@ -590,7 +585,7 @@ events = Table(
 )
 
 # A run of `tag` has a budget that counts from its start; a backfill may take days.
-runs = _define_table("findable_runs", TagRunRow, big={"row_limit"})
+runs = _define_table("findable_runs", TagRunRow)
 pilots = _define_table("findable_pilots", PilotRow, big={"seed"})
 # The rows of an unfinished run with a condition.
 selected_rows = Table(
@@ -610,7 +605,7 @@ tasks = _define_table(
 
 # The number of this schema. Every change of a table adds 1. `findable_version` has the numbers up
 # to `0021`.
-SCHEMA_NUMBER = "0027"
+SCHEMA_NUMBER = "0026"
 # The statements that upgrade each schema to the next schema.
 UPGRADES: Mapping[str, Sequence[str | CreateIndex | CreateTable]] = {
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
@@ -640,10 +635,6 @@ UPGRADES: Mapping[str, Sequence[str | CreateIndex | CreateTable]] = {
             f"UPDATE {batches.name} SET uncounted = answered + invalid "  # noqa: S608 - a constant
             "WHERE tokens_in = 0 AND answered + invalid > 0"
         ),
-    ],
-    "0026": [
-        f"ALTER TABLE {batches.name} ADD COLUMN limit_run INTEGER",
-        f"ALTER TABLE {runs.name} ADD COLUMN row_limit BIGINT",
     ],
 }
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.

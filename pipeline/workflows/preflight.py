@@ -86,8 +86,6 @@ class Preflight:
     # Corrections of estimates, from past answers.
     known: budget.Calibration
     deadline_s: float | None = None
-    # An interrupted `tag` asked all rows of its limit, so no row is estimated.
-    is_limit_reached: bool = False
     # Prepared batches of an earlier run, which are sent too.
     waiting: BatchPlan = field(default_factory=BatchPlan)
     # Part of the cost by mode that pays for row codes, in USD; empty if the task has no

@@ -124,10 +124,6 @@ class TagRounds:
             is_enabled=should_report,
         )
         self.started_at = ws.now()
-        # The run of `tag` that stores the limit, so that it continues after a kill; or None.
-        self.limit_run: int | None = None
-        # Numbers of the batches that this command prepared.
-        self._own_batches = set[int]()
         self.late_batches = LateBatches(ws)
         # Live calls for a moved batch were stopped or interrupted.
         self._is_move_stopped = False
@@ -287,9 +283,7 @@ class TagRounds:
         self._has_successful_batch = False
         report.stop = TagStop()
 
-        selection = Selection(
-            self.remaining_rows(), row_ids=self._row_ids, limit_run=self.limit_run
-        )
+        selection = Selection(self.remaining_rows(), row_ids=self._row_ids)
         try:
             submit_report = submit.submit_batches(
                 self._ws,
@@ -303,7 +297,6 @@ class TagRounds:
             report.stop = TagStop(TagStopReason.BUDGET, error.message, budget_error=error)
             return SubmitReport()
 
-        self._own_batches.update(submit_report.prepared)
         created_batches = submit_report.created_batches
         report.submitted += [sent for sent in created_batches if sent not in report.submitted]
         report.items += submit_report.items
@@ -387,7 +380,7 @@ class TagRounds:
         with ws.display.bar("asking", call_count) as bar:
             live_report = live.ask_rows(
                 ws,
-                Selection(limit, limit_run=self.limit_run),
+                Selection(limit),
                 mode=mode,
                 on_progress=partial(_show_live_progress, bar),
             )
@@ -491,12 +484,6 @@ class TagRounds:
             self.report.live = live_report
         return not self._is_move_stopped
 
-    def count_pilot(self, pilot_report: TagReport) -> None:
-        """Count the new batches of a pilot, a sample that is asked first, for the limit."""
-        self._own_batches.update(
-            number for number in pilot_report.submitted if number > self._newest_batch_before
-        )
-
     def stop_asking(self) -> None:
         """Prepare no new row from now on; waiting batches are still sent and collected."""
         self._limit = 0
@@ -504,12 +491,15 @@ class TagRounds:
     def remaining_rows(self) -> int | None:
         """Return how many more requests the limit allows, or None without a limit.
 
-        The requests of all batches that this command prepared count, except its live batches.
+        Requests of all batches of the task since the command started count, also those of other
+        processes.
         """
         if self._limit is None:
             return None
         asked_count = sum(
-            batch.requests for batch in self.list_batches() if batch.number in self._own_batches
+            batch.requests
+            for batch in self.list_batches()
+            if batch.number > self._newest_batch_before
         )
         return max(0, self._limit - asked_count)
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 
-from pipeline.batch import ingest
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError, StateConflictError
 from pipeline.core.row_listing import RowFilter
@@ -33,7 +32,6 @@ from pipeline.store.database import Connection, Store
 from pipeline.store.task_record import PARTIAL_VERSIONS_KEY, TaskRecord
 from pipeline.tables.answer_views import make_views
 from pipeline.workflows import preflight
-from pipeline.workflows.row_limit import continued_limit
 
 CORRECTED = "corrected by a person"
 IN_BATCH = "in a batch that is not over"
@@ -384,8 +382,7 @@ def estimate_selection(
 ) -> preflight.Preflight:
     """Return the estimates of all modes for the rows of a condition; ask nothing.
 
-    Without a condition, the open rows are estimated, up to the limit of an interrupted `tag` if
-    there is any; that limit is printed. Syncs the rows first. The selected rows are
+    Without a condition, all open rows are estimated. Syncs the rows first. The selected rows are
     stored during the estimate and deleted after it. Afterwards the session has its recorded task
     again.
 
@@ -400,13 +397,8 @@ def estimate_selection(
     ws.sync_rows()
     if condition and select_rows(ws, condition, limit=limit) is not None:
         limit = None
-    elif not has_selection(ws.task):
-        ingest.recover_dead_runs(ws)
-        with continued_limit(ws, limit) as row_limit:
-            limit = row_limit.remaining_rows
     try:
-        estimate = preflight.estimate_tagging(ws, limit=limit, deadline_s=deadline_s)
-        return replace(estimate, is_limit_reached=limit == 0)
+        return preflight.estimate_tagging(ws, limit=limit, deadline_s=deadline_s)
     finally:
         leave_selection(ws)
 

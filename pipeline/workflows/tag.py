@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from pipeline.batch.batch_plan import BatchPlan
 from pipeline.batch.budget import BudgetError, correct_tag_start, resume_budget
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
@@ -32,7 +31,6 @@ from pipeline.store import answers, runs
 from pipeline.store.database import Store
 from pipeline.workflows import decisions, preflight, rounds, row_selection
 from pipeline.workflows.pilot_run import check_or_run_pilot
-from pipeline.workflows.row_limit import RowLimit, continued_limit, end_limit
 from pipeline.workflows.tag_options import TagOptions
 from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 
@@ -250,8 +248,11 @@ def _tag_open_rows(
 ) -> TagReport:
     """Ask about the open rows of a task that is synced already, as a run; `tag_rows` calls it.
 
-    The limit of an interrupted `tag` is continued, except by a backfill, a pilot, or if rows are
-    selected. For the other steps see `_tag_limited_rows`.
+    The budget of an unfinished `tag` is taken over, the pilot checked, the estimate printed and
+    confirmed, and the run recorded. Then the rows are asked in the mode of the options, and the run
+    is ended in the database if it is over (see `_is_run_over`). The run of a backfill is ended only
+    if no row of the task is left. If there is nothing to ask, no open batch and no unfinished pilot
+    to continue, only the report is returned.
 
     Args:
         ws: The workspace.
@@ -262,41 +263,7 @@ def _tag_open_rows(
     Raises:
         FindableError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
-    is_limit_kept = options.pilot is None and not options.backfill
-    if selection is not None or row_selection.has_selection(ws.task) or not is_limit_kept:
-        return _tag_limited_rows(ws, options, selection, open_work, RowLimit(options.limit))
-    with continued_limit(ws, options.limit) as limit:
-        limited_options = replace(options, limit=limit.row_count)
-        return _tag_limited_rows(ws, limited_options, selection, open_work, limit)
-
-
-def _tag_limited_rows(
-    ws: WorkspaceSession,
-    options: TagOptions,
-    selection: row_selection.RowSelection | None,
-    open_work: Sequence[str],
-    limit: RowLimit,
-) -> TagReport:
-    """Ask about the open rows up to a limit, as a run.
-
-    The budget of an unfinished `tag` is taken over, the pilot checked, the estimate printed and
-    confirmed, and the run recorded. Then the rows are asked in the mode of the options, and the run
-    is ended in the database if it is over (see `_is_run_over`). The run of a backfill is ended only
-    if no row of the task is left. If there is nothing to ask, no open batch and no unfinished pilot
-    to continue, only the report is returned. A run whose limit is reached is then ended.
-
-    Args:
-        ws: The workspace.
-        options: The options of the command, with the limit.
-        selection: The rows to ask; if None, all open rows.
-        open_work: Descriptions of the batches and runs that were open when the command started.
-        limit: The limit, with the rows that an interrupted command asked before.
-
-    Raises:
-        FindableError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
-    """
-    tag_rounds = rounds.TagRounds(ws, limit=limit.remaining_rows)
-    tag_rounds.limit_run = limit.continued_run
+    tag_rounds = rounds.TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
     tag_rounds.started_at = _resume_budget(ws, options, is_new_run=selection is not None)
     if options.pilot is None and not options.skip_pilot:
@@ -306,21 +273,17 @@ def _tag_limited_rows(
     has_open_batches = any(not batch.is_held for batch in tag_rounds.list_batches(*OPEN_STATES))
     estimate = preflight.estimate_open_rows(
         ws,
-        limit=limit.remaining_rows,
+        limit=options.limit,
         deadline_s=options.deadline_s,
         is_pilot_waived=options.skip_pilot,
     )
     report.asked = estimate.plan.items
-    report.is_limit_reached = limit.remaining_rows == 0
     with ws.store.read() as tx:
         is_pilot_begun = options.pilot is not None and pilot.has_unfinished_pilot(tx, ws.version)
     if not (report.asked or has_open_batches or is_pilot_begun):
-        return _complete_run(ws, options, tag_rounds, limit.continued_run)
+        return tag_rounds.complete_report()
 
     report.mode, report.reason = _choose_mode(estimate, options, has_open_batches=has_open_batches)
-    # Then no prepared batch is sent; it may be that of another process.
-    if report.mode != Mode.BATCH and not options.wait:
-        estimate = replace(estimate, waiting=BatchPlan())
     run_number: int | None = None
     if report.asked or not options.backfill:
         _print_tag_estimate(ws, estimate, report, open_work)
@@ -332,7 +295,6 @@ def _tag_limited_rows(
         if options.skip_pilot:
             pilot.waive_required_pilot(ws.store, ws.task, version=ws.version, now=ws.now)
         run_number = _begin_or_continue_run(ws, options, tag_rounds, estimate, selection)
-        tag_rounds.limit_run = limit.store(ws.store, run_number)
 
     _ask_in_chosen_mode(ws, options, tag_rounds, request_count=estimate.plan.requests)
     return _complete_run(ws, options, tag_rounds, run_number)
@@ -352,8 +314,7 @@ def _complete_run(
     """Complete and return the report of the rounds; end the run in the database if it is over.
 
     A run is over if no row of it can be asked any more, or if its limit or budget is used up. The
-    run of a backfill, which asks all rows again under a new version, is not ended here. The next
-    command continues the limit only if rows were cut off.
+    run of a backfill, which asks all rows again under a new version, is not ended here.
 
     Args:
         run_number: The run; None if no run was begun.
@@ -364,8 +325,6 @@ def _complete_run(
         or options.backfill
         or not _is_run_over(ws.store, ws.task, report=report, options=options)
     ):
-        if not report.is_cut_off:
-            end_limit(ws.store, tag_rounds.limit_run)
         return report
 
     reason = report.budget_message or "nobody is left"
@@ -671,7 +630,8 @@ def _is_run_over(store: Store, task: Task, *, report: TagReport, options: TagOpt
     3. It ends if no row is open, if the budget is used up, or if the command had a limit: all rows
        up to the limit were asked then.
     """
-    if report.under_way or report.is_cut_off:
+    is_cut_off = report.unasked and not report.budget_message
+    if report.under_way or report.no_room or is_cut_off:
         return False
     if row_selection.has_selection(task):
         return not row_selection.has_open_rows(store, task)

@@ -92,8 +92,6 @@ class TagReport:
     asked: int = 0
     # Only of a pilot's report: the pilot.
     drawn: PilotRow | None = None
-    # The limit allowed no row, because an interrupted command asked them all.
-    is_limit_reached: bool = False
     # Report of the pilot that ran before the other rows.
     pilot: "TagReport | None" = None
     live: LiveReport | None = None
@@ -185,11 +183,6 @@ class TagReport:
     def is_down(self) -> bool:
         """Return whether all batches failed at the API, so that nothing more was sent."""
         return self.stop.reason is TagStopReason.BATCHES_FAILED
-
-    @property
-    def is_cut_off(self) -> bool:
-        """Return whether rows wait for the API, or a live run left rows, but not for a budget."""
-        return bool(self.no_room or (self.unasked and not self.budget_message))
 
     @property
     def no_room(self) -> int:

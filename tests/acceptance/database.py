@@ -228,6 +228,4 @@ def remove_confidences(workspace: Workspace) -> None:
         connection.execute("DROP INDEX findable_answers_by_confidence")
         connection.execute("ALTER TABLE findable_answers DROP COLUMN confidences")
         connection.execute("ALTER TABLE findable_batches DROP COLUMN uncounted")
-        connection.execute("ALTER TABLE findable_batches DROP COLUMN limit_run")
-        connection.execute("ALTER TABLE findable_runs DROP COLUMN row_limit")
         connection.execute("UPDATE findable_workspace SET schema = '0024'")

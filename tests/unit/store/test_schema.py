@@ -32,7 +32,6 @@ ADDED_COLUMNS = {
         (schema.runs, "condition"),
     ],
     "0025": [(schema.batches, "uncounted")],
-    "0026": [(schema.batches, "limit_run"), (schema.runs, "row_limit")],
 }
 # The tables and the indexes that each upgrade adds.
 ADDED_TABLES = {"0024": ["findable_partial_answers", "findable_selected_rows"]}
