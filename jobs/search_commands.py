@@ -209,7 +209,7 @@ def search(
 
     options = make_search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
     unindexed_tags = []
-    with propose_words_alone(ws.display), SearchSession(ws) as session:
+    with propose_words_alone(ws, q, options), SearchSession(ws) as session:
         report = session.search_similar(like, options) if like else session.search(q, options)
         for warning in _search_warnings(report, session.labels):
             ws.display.warn(warning)

@@ -17,7 +17,6 @@ from pipeline.core.errors import (
     ThrottledError,
     UnavailableError,
 )
-from pipeline.core.progress import Progress
 from pipeline.core.ranking import RankMode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.build_reader import Index
@@ -324,15 +323,22 @@ class SearchSession(AbstractContextManager["SearchSession"]):
 
 
 @contextmanager
-def propose_words_alone(display: Progress) -> Iterator[None]:
+def propose_words_alone(
+    ws: WorkspaceSession, question: str, options: SearchOptions
+) -> Iterator[None]:
     """Propose the ranking without Gemini if a search in this block waits long or fails.
 
     Gemini embeds the question. While it refuses or fails, the call is repeated for RETRY_FOR
-    seconds.
+    seconds. Nothing is proposed for a search without a question, by words alone, or with the local
+    engine.
     """
+    if not question or options.rank is RankMode.WORDS or ws.backend == "local":
+        yield
+        return
+
     proposal = f"{OptionHint(rank='words')} searches without Gemini"
     message = f"waiting for Gemini, which embeds the question; {proposal}"
-    notice = threading.Timer(SILENT_S, display.say, [message])
+    notice = threading.Timer(SILENT_S, ws.display.say, [message])
     notice.daemon = True
     notice.start()
     try:
@@ -342,7 +348,7 @@ def propose_words_alone(display: Progress) -> Iterator[None]:
         if is_passing and getattr(error, "resets_at", None) is None:
             # A search stores no work, and batches do not count towards its quota.
             error.hint = "run the same command again later"
-        error.hint += f"; {proposal}"
+        error.hint = "; ".join(filter(None, (error.hint, proposal)))
         raise
     finally:
         notice.cancel()

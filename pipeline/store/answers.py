@@ -119,7 +119,7 @@ def sum_usage(tx: Connection, batch: int) -> dict[str, float]:
 
     Returns:
         `tokens_in`, `tokens_out` (with thoughts), `cost` in USD, and `uncounted`: the number of
-        answers and of invalid replies without prompt tokens.
+        replies without prompt tokens, except refused ones.
     """
     sums_by_table = [
         tx.execute(select_usage(table).where(table.c.batch == batch)).one()
@@ -130,7 +130,8 @@ def sum_usage(tx: Connection, batch: int) -> dict[str, float]:
     uncounted_replies = 0
     for table, is_reply in (
         (answers, true()),
-        (attempts, attempts.c.outcome == Outcome.INVALID),
+        # An answer to a part of the fields is an attempt, too.
+        (attempts, attempts.c.outcome.in_([Outcome.ANSWERED, Outcome.INVALID])),
     ):
         conditions = (table.c.batch == batch, table.c.tokens_in == 0, is_reply)
         query = select(func.count()).select_from(table).where(*conditions)

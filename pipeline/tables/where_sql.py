@@ -54,6 +54,8 @@ from pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
 
 # A text that is a number; the views of a task use the same pattern.
 NUMBER_PATTERN = r"-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{1,3})?"
+# On PostgreSQL, longer texts are no numbers.
+MAX_NUMBER_CHARS = 400
 # No code point from here on has a case.
 _FIRST_CASELESS_CODE_POINT = 0x1F000
 # First version of PostgreSQL with normalize().
@@ -158,7 +160,8 @@ def make_number_expression(tx: Connection, text: ColumnElement[Any]) -> ColumnEl
 
 def _matches_number(text: Any) -> Any:
     """Return the condition for PostgreSQL that a text is a number."""
-    return text.regexp_match(f"^{NUMBER_PATTERN}$")
+    # A longer text could exceed the range of NUMERIC.
+    return (func.length(text) <= MAX_NUMBER_CHARS) & text.regexp_match(f"^{NUMBER_PATTERN}$")
 
 
 def _fold_value(value: Scalar) -> str:

@@ -261,7 +261,7 @@ def test_error_is_a_problem_document(workspace: Workspace) -> None:
 
         # Programs and readers get different hints for an unknown task.
         unknown_task_path = "/api/tasks/moon/next"
-        assert "/api/tasks" in client.get(unknown_task_path).json()["hint"]
+        assert "the tasks are" in client.get(unknown_task_path).json()["hint"]
         unknown_task_page = client.get("/", params={"task": "moon"}).text
         assert "GET /api" not in unknown_task_page
         for linked_page in ("runs", "settings"):

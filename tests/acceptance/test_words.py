@@ -309,7 +309,7 @@ def test_make_passes_words_unchanged_and_ignores_foreign_variables(workspace: Wo
     question = "a \"b\" 'c' ; touch $$HOME/x `id` #d"
     words = (f"Q={question}", f"DATA={workspace.data}")
     search_run = run_make(workspace, "search", *words, HOME=str(workspace.home))
-    assert f"next: `make import DATA={workspace.data}" in search_run.stderr
+    assert f"next: `make import EXPERTS=people.csv DATA={workspace.data}" in search_run.stderr
     assert not workspace.home.exists(), [*workspace.home.rglob("*")]
 
     # Variables of another project that have the name of a setting.
