@@ -425,6 +425,19 @@ def test_mixed_task_gets_one_answer_from_two_requests(
     assert all(row["summary"] and row["tone"] for row in served_tickets.exported_rows())
 
 
+def test_decision_without_token_counts_may_have_cost_its_estimate(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """Decisions about a part of the fields count at their estimate if the replies have no usage."""
+    declare(served_tickets, MIXED_FIELDS, 4)
+    outside_server.decision_replies = lambda reply: {**reply, "usage": {}}
+    served_tickets.run_command("tag", mode="decide", wait=True)
+    [decided_batch] = [batch for batch in served_tickets.batches() if batch["way"] == "decide"]
+    assert decided_batch["estimated_cost"] > 0
+    lost_cost = served_tickets.spending()["lost"]
+    assert lost_cost == pytest.approx(decided_batch["estimated_cost"], abs=1e-6)
+
+
 def test_equal_rows_of_a_mixed_task_share_both_requests(
     served_tickets: Workspace, outside_server: Outside
 ) -> None:
