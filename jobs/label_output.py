@@ -119,7 +119,8 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
 
     A row that cannot be changed back, for example because a rule of the database refuses it, is
     counted as refused, and is in a table with the reason. Values that a later edit changed again
-    stay, and the edit counts as undone only in the other rows. Undoing an edit again is no error.
+    stay. The edit is not undone in a row that keeps all values of the edit. Undoing an edit again
+    is no error.
 
     Raises:
         InputError: There is no such edit, or the editor's name is invalid.
@@ -141,8 +142,12 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
     unchanged_rows = f"{report.unchanged:,} unchanged"
     if reasons:
         unchanged_rows += f" ({', '.join(reasons)})"
+    # Rows that were undone before are unchanged, but not changed later.
+    is_kept = not (report.changed or report.unmarked) and report.unchanged == report.changed_later
+    has_rows = report.unchanged + report.refused > 0
+    outcome = "not undone" if is_kept and has_rows else "undone"
     message = (
-        f"edit {number} of many rows undone: {report.changed:,} changed back, "
+        f"edit {number} of many rows {outcome}: {report.changed:,} changed back, "
         f"{unchanged_rows}, {report.refused:,} refused"
     )
     if report.unmarked:

@@ -44,12 +44,10 @@ class BulkEditReport:
 
     number: int
     changed: int = 0
-    # Rows that have the value already, or the value of a later edit.
+    # Rows that have the value already or the value of a later edit, or that were undone before.
     unchanged: int = 0
     # Rows that an undo left as they are, because a later edit changed them again.
     changed_later: int = 0
-    # Number of the newest bulk edit that changed some of these rows and is not undone.
-    later_edit: int | None = None
     # Marks of review that an undo removed.
     unmarked: int = 0
     refused: int = 0
@@ -212,13 +210,15 @@ def undo_bulk_edit(
 
     Each chunk of rows is a transaction. Fields that a later edit changed again keep their values. A
     row is refused, and stays as it is, if its former answer is not valid any more or the database
-    refuses it.
+    refuses it. A row whose edit was undone before is not changed again, whatever its values.
 
     The last transaction removes the marks of review that the bulk edit set, also from rows that
     were edited later. A mark that a person set again since then stays. The undo can be called
-    again, for example after an interruption: rows that are undone already count as unchanged. The
-    bulk edit counts as undone only if no row keeps its edit, because a row was refused or a later
-    edit changed it. Otherwise an undo of the later edit would restore values that count as undone.
+    again, for example after an interruption: rows that are undone already count as unchanged.
+
+    A row keeps its edit if it was refused, or if later edits changed all fields of the edit. The
+    bulk edit counts as undone if no row keeps its edit. If later edits changed only some fields of
+    a row, the others are changed back, and the row counts as undone.
 
     Args:
         now: Returns the time of an edit.
@@ -244,8 +244,8 @@ def undo_bulk_edit(
         )
 
     report = BulkEditReport(number)
-    kept_count = 0
-    later_numbers = set[int]()
+    undone_before_count = 0
+    visited_ids = set[str]()
     last_answer_id = 0
     visited_count = 0
     while True:
@@ -254,22 +254,23 @@ def undo_bulk_edit(
         )
         if not edited_rows:
             break
-        row_ids = list(dict.fromkeys(row_id for _, row_id in edited_rows))
+        # A bulk edit that continued may have changed a row twice.
+        new_ids = (row_id for _, row_id in edited_rows if row_id not in visited_ids)
+        row_ids = list(dict.fromkeys(new_ids))
+        visited_ids.update(row_ids)
         with store.write() as tx:
             edit_numbers = edits.find_edits_of_bulk_edit(tx, task.name, row_ids, number)
-            _edit_chunk(tx, task, edit_numbers, report, editor_name=editor_name, edited_at=now())
-            kept_ids = _list_kept_ids(tx, task, edit_numbers)
-            later_numbers |= edits.list_later_bulk_edits(tx, task.name, kept_ids, number)
-        kept_count += len(kept_ids)
+            active_numbers = _select_active_edits(tx, task, edit_numbers)
+            _edit_chunk(tx, task, active_numbers, report, editor_name=editor_name, edited_at=now())
+        undone_before_count += len(edit_numbers) - len(active_numbers)
         last_answer_id = edited_rows[-1][0]
         visited_count += len(edited_rows)
         progress.show(visited_count)
 
-    report.changed_later = kept_count - report.refused
-    report.later_edit = max(
-        (later for later in later_numbers if not bulk_edits_by_number[later].is_undone),
-        default=None,
-    )
+    # So far, the unchanged rows are those whose edit is not undone.
+    report.changed_later = report.unchanged
+    kept_count = report.changed_later + report.refused
+    report.unchanged += undone_before_count
     with store.write() as tx:
         report.unmarked = reviews.remove_marks(tx, task.name, who=bulk_edit.who, at=bulk_edit.at)
         bulk_edits.record_undone(
@@ -278,11 +279,15 @@ def undo_bulk_edit(
     return report
 
 
-def _list_kept_ids(tx: Connection, task: Task, edit_numbers: Mapping[str, int]) -> list[str]:
-    """Return the rows whose edit is not undone; `edit_numbers` has its number by row id."""
+def _select_active_edits(
+    tx: Connection,
+    task: Task,
+    edit_numbers: Mapping[str, int],
+) -> dict[str, int]:
+    """Return those of the edits, given as numbers by row id, that are not undone."""
     edits_by_id = edits.list_edits(tx, task.name, list(edit_numbers))
-    return [
-        row_id
+    return {
+        row_id: number
         for row_id, number in edit_numbers.items()
         if edits_by_id[row_id][number - 1] in edits.list_active_edits(edits_by_id[row_id])
-    ]
+    }

@@ -29,7 +29,7 @@ class BulkEdit(NamedTuple):
     at: datetime
     # Number of changed rows; None if the bulk edit was interrupted.
     changed_count: int | None
-    # No row has the edit any more.
+    # The latest undo left no row with the edit, except in fields that a later edit changed.
     is_undone: bool
     # Number of rows that the latest undo could not change back; 0 without an undo.
     kept_count: int = 0
@@ -69,9 +69,9 @@ def begin_bulk_edit(
     """Record in the journal that a bulk edit of a field begins, and return its number.
 
     If the newest bulk edit is of the same person, has the same digest and was neither completed
-    nor undone, nothing is written and its number is returned, so that it continues. An older one is
-    not continued, because the numbers are in the order of the edits. Numbers begin at 1 for each
-    task. Runs in the caller's transaction.
+    nor undone, also not in a part of its rows, nothing is written and its number is returned, so
+    that it continues. An older one is not continued, because the numbers are in the order of the
+    edits. Numbers begin at 1 for each task. Runs in the caller's transaction.
 
     Args:
         digest: Hash of the filter, the field and the value.
@@ -79,7 +79,8 @@ def begin_bulk_edit(
     """
     bulk_edits = list_bulk_edits(tx, task)
     for edit in bulk_edits[-1:]:
-        is_interrupted = edit.changed_count is None and not edit.is_undone
+        was_undone = edit.is_undone or edit.kept_count > 0
+        is_interrupted = edit.changed_count is None and not was_undone
         if is_interrupted and (edit.digest, edit.who) == (digest, who):
             return edit.number
 

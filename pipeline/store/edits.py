@@ -191,21 +191,6 @@ def find_edits_of_bulk_edit(
     return numbers
 
 
-def list_later_bulk_edits(
-    tx: Connection,
-    task: str,
-    row_ids: Sequence[str],
-    bulk_edit: int,
-) -> set[int]:
-    """Return the numbers of the bulk edits after `bulk_edit` that changed one of the rows."""
-    query = (
-        select(answers.c.bulk_edit)
-        .where(*_is_correction(task), answers.c.bulk_edit > bulk_edit, answers.c.undoes.is_(None))
-        .distinct()
-    )
-    return {row.bulk_edit for row in select_matching(tx, query, answers.c.item_id, row_ids)}
-
-
 def read_bulk_edited_page(
     tx: Connection,
     task: str,

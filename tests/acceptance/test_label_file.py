@@ -360,6 +360,12 @@ def test_undo_of_a_file_is_complete_after_later_edits_are_undone(
     assert "1 changed back, 1 unchanged (1 undone before), 0 refused" in undone
     assert _answers(workspace) == before
 
+    path.write_text("id,stars\n1,4\n")
+    _correct(workspace, path)
+    workspace.run_command("correct", 1, set="stars=5", who="bea")
+    undone = workspace.run_command("correct", undo=2, who="ada").stdout
+    assert "edit 2 of many rows not undone: 0 changed back, 1 unchanged (1 edited later)" in undone
+
 
 def test_undo_of_a_file_keeps_other_marks(notes_workspace: Workspace) -> None:
     """A mark of the same person that was made before, or made again, is not removed."""

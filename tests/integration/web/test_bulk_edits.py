@@ -37,6 +37,13 @@ def _set(
     return _words(page.get(reply.headers["location"]).text)
 
 
+def _correct(page: Page, row_id: str, change: str) -> None:
+    """Correct a row by itself."""
+    body = {"item": row_id, "set": change, "who": "Ada"}
+    assert page.post("/api/correct", params=TASK, json=body).status_code == 202
+    page.settle()
+
+
 def _words(html: str) -> str:
     """Return HTML with single blanks."""
     return " ".join(unescape(html).split())
@@ -195,8 +202,7 @@ def test_an_edit_that_was_changed_later_is_not_undone(page: Page) -> None:
     _set(page, "stars", 2, value="1")
     _set(page, "stars", 1, value="3", params={**TASK, "id": "1", "field": "stars"})
     text = _set(page, "stars", 2, undo="1")
-    expected = "undone in 1, 1 unchanged, 0 refused; 1 changed later, by edit 2: undo that first"
-    assert expected in text
+    assert "undone in 1, 1 unchanged, 0 refused; 1 changed later <" in text
     assert "undone except in 1" in text
     assert 'name="undo" value="1"' in text
 
@@ -206,6 +212,64 @@ def test_an_edit_that_was_changed_later_is_not_undone(page: Page) -> None:
     assert "undone in 1, 1 unchanged, 0 refused <" in text
     assert 'name="undo"' not in text
     assert list_ids(page, where="stars = 2") == ["1", "2"]
+
+
+@pytest.mark.sampled(0)
+def test_a_second_undo_keeps_newer_edits(page: Page) -> None:
+    """A row that was undone, and then got the value of the edit again, keeps it."""
+    _set(page, "stars", 2, value="1")
+    _correct(page, "1", "stars=3")
+    assert "undone in 1, 1 unchanged" in _set(page, "stars", 2, undo="1")
+    _correct(page, "2", "stars=1")
+
+    text = _set(page, "stars", 2, undo="1")
+    assert "undone in 0, 2 unchanged, 0 refused; 1 changed later <" in text
+    assert "undone except in 1" in text
+    assert list_ids(page, where="stars = 1") == ["2"]
+    assert list_ids(page, where="stars = 3") == ["1"]
+
+
+@pytest.mark.sampled(0)
+def test_an_undo_names_no_edit_of_another_field(page: Page) -> None:
+    """A later edit of another field is not the reason why a row keeps its edit."""
+    _set(page, "stars", 2, value="1")
+    _set(page, "tone", 2, value="mixed")
+    _correct(page, "1", "stars=3")
+    text = _set(page, "stars", 2, undo="1")
+    assert "1 changed later <" in text
+    assert "edit 2: undo" not in text
+
+
+@pytest.mark.sampled(0)
+def test_an_interrupted_edit_that_was_partly_undone_does_not_continue(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same form is a new edit, and the list does not offer to continue the old one."""
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.engine.bulk_edits.edits.count_bulk_edited", _stop)
+        _set(page, "stars", 2, value="1")
+    _correct(page, "1", "stars=3")
+    text = _set(page, "stars", 2, undo="1")
+    assert "undone except in 1" in text
+    assert "set the same value again" not in text
+
+    text = _set(page, "stars", 2, value="1")
+    assert re.findall(r"Edit (\d): stars, (\w+)", text) == [("2", "2"), ("1", "interrupted")]
+
+
+@pytest.mark.sampled(0)
+def test_an_undo_counts_a_row_once(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edit that continued after a correction changed the row twice."""
+    monkeypatch.setattr("pipeline.engine.bulk_edits.CHUNK_ROWS", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.engine.bulk_edits.edits.count_bulk_edited", _stop)
+        _set(page, "stars", 2, value="1")
+    _correct(page, "1", "stars=3")
+    _set(page, "stars", 2, value="1")
+    _correct(page, "1", "stars=4")
+    text = _set(page, "stars", 2, undo="1")
+    assert "undone in 1, 1 unchanged, 0 refused; 1 changed later <" in text
+    assert "undone except in 1" in text
 
 
 @pytest.mark.sampled(0)
