@@ -299,15 +299,16 @@ def make_distribution(name: str, values: Sequence[Any]) -> Distribution:
 def _fill_gaps(values: Sequence[Any]) -> Sequence[Any]:
     """Return values with a text for each missing whole number between them.
 
-    The values are returned as they are if a label is no whole number, or if there would be more
-    than MAX_HISTOGRAM_COLUMNS columns.
+    The values are returned as they are if a label is no whole number, if two labels are the same
+    number, or if there would be more than MAX_HISTOGRAM_COLUMNS columns.
 
     Args:
         values: The values by ascending number.
     """
     numbers = [float(value.label) for value in values]
     is_short = numbers[-1] - numbers[0] < MAX_HISTOGRAM_COLUMNS
-    if not is_short or not all(number.is_integer() for number in numbers):
+    has_repeats = len(set(numbers)) < len(numbers)
+    if has_repeats or not is_short or not all(number.is_integer() for number in numbers):
         return values
     values_by_number = dict(zip(numbers, values, strict=True))
     return [
