@@ -307,10 +307,11 @@ def _fill_gaps(values: Sequence[Any]) -> Sequence[Any]:
     """
     numbers = [float(value.label) for value in values]
     is_short = numbers[-1] - numbers[0] < MAX_HISTOGRAM_COLUMNS
-    has_repeats = len(set(numbers)) < len(numbers)
-    if has_repeats or not is_short or not all(number.is_integer() for number in numbers):
-        return values
+    are_whole = all(number.is_integer() for number in numbers)
     values_by_number = dict(zip(numbers, values, strict=True))
+    has_repeats = len(values_by_number) < len(values)
+    if has_repeats or not is_short or not are_whole:
+        return values
     return [
         values_by_number.get(number, str(number))
         for number in range(int(numbers[0]), int(numbers[-1]) + 1)
