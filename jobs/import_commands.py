@@ -69,13 +69,13 @@ class ImportedRowLabels(NamedTuple):
     release_reason: str
 
 
-# By the names of the tasks.
 # Options of make with a file, by the name of the command.
 _FILE_EXAMPLES = {
     "import": "EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl",
     "import-images": "FOLDER=photos/",
     "import-passages": "PASSAGES=file.jsonl",
 }
+# By the names of the tasks.
 ROW_LABELS = {
     "experts": ImportedRowLabels("person", "people", "with a new biography"),
     "passages": ImportedRowLabels("passage", "passages", "with another text"),

@@ -299,17 +299,19 @@ def make_distribution(name: str, values: Sequence[Any]) -> Distribution:
 def _fill_gaps(values: Sequence[Any]) -> Sequence[Any]:
     """Return values with a text for each missing whole number between them.
 
-    The values are returned as they are if a label is no whole number, or if there would be more
-    than MAX_HISTOGRAM_COLUMNS columns.
+    The values are returned as they are if a label is no whole number, if two labels are the same
+    number, or if there would be more than MAX_HISTOGRAM_COLUMNS columns.
 
     Args:
         values: The values by ascending number.
     """
     numbers = [float(value.label) for value in values]
     is_short = numbers[-1] - numbers[0] < MAX_HISTOGRAM_COLUMNS
-    if not is_short or not all(number.is_integer() for number in numbers):
-        return values
+    are_whole = all(number.is_integer() for number in numbers)
     values_by_number = dict(zip(numbers, values, strict=True))
+    has_repeats = len(values_by_number) < len(values)
+    if has_repeats or not is_short or not are_whole:
+        return values
     return [
         values_by_number.get(number, str(number))
         for number in range(int(numbers[0]), int(numbers[-1]) + 1)

@@ -173,6 +173,10 @@ def _describe_option(match: re.Match[str]) -> str:
     name, _, value = match["text"].removeprefix("FINDABLE_").partition("=")
     # A condition is typed on the page as well.
     if name == "WHERE" and value[:1] in {'"', "'"}:
-        (condition,) = shlex.split(value)
+        try:
+            (condition,) = shlex.split(value)
+        except ValueError:
+            # The last quotation mark follows a backslash.
+            condition = value[1:-1]
         return f"“{condition}”"
     return f"the setting “{name.lower().replace('_', ' ')}”"

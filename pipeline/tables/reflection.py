@@ -9,7 +9,7 @@
 import string
 import threading
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -17,7 +17,6 @@ from sqlalchemy import (
     Computed,
     Connection,
     DefaultClause,
-    FromClause,
     Identity,
     MetaData,
     String,
@@ -30,7 +29,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.engine.reflection import Inspector, ObjectKind, ObjectScope
-from sqlalchemy.types import NullType
 
 from pipeline.store.database import cached_in_snapshot
 
@@ -64,15 +62,22 @@ def quote_identifier(tx: Connection, name: str) -> str:
     return tx.dialect.identifier_preparer.quote(name)
 
 
-def quote_table(tx: Connection, table: FromClause) -> str:
-    """Quote the name of a table for SQL, if it needs quotes, after its schema."""
-    preparer: Any = tx.dialect.identifier_preparer
-    return str(preparer.format_table(table))
-
-
 def quote_name(name: str) -> str:
     """Return a name in the quotation marks of SQL, whatever its characters are."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def quote_label(tx: Connection, name: str) -> str:
+    """Quote a name for a message or a bound value, if SQL needs quotes.
+
+    `quote_identifier` doubles percent signs, because psycopg reads them in statements.
+    """
+    return name if quote_identifier(tx, name) == name else quote_name(name)
+
+
+def quote_table_label(tx: Connection, table: Table) -> str:
+    """Quote the name of a table for a message or a bound value, after its schema."""
+    return ".".join(quote_label(tx, name) for name in (table.schema, table.name) if name)
 
 
 def quote_text(text: str) -> str:
@@ -82,9 +87,10 @@ def quote_text(text: str) -> str:
 
 def describe_column_type(tx: Connection, column: Column[Any]) -> str:
     """Return the type of a reflected column in brackets after a blank; "" if it is unknown."""
-    if isinstance(column.type, NullType):
+    try:
+        return f" ({column.type.compile(tx.dialect).lower()})"
+    except exc.CompileError:
         return ""
-    return f" ({column.type.compile(tx.dialect).lower()})"
 
 
 def fold_column_name(tx: Connection, column: str) -> str:
@@ -111,7 +117,7 @@ def read_object_kind(tx: Connection, table: str, schema: str | None = None) -> s
             return None
         return tx.execute(_SQLITE_KIND_QUERY, {"table": table}).scalar()
 
-    quoted_name = ".".join(quote_identifier(tx, part) for part in (schema, table) if part)
+    quoted_name = ".".join(quote_name(part) for part in (schema, table) if part)
     kind: str | None = tx.execute(_SERVER_KIND_QUERY, {"table": quoted_name}).scalar()
     return _SERVER_KINDS.get(str(kind), kind)
 
@@ -194,34 +200,33 @@ def is_indexed(tx: Connection, column: Column[Any]) -> bool:
 
 
 def find_missing_grant(
-    tx: Connection, columns: Collection[Column[Any]], rights: Sequence[str]
+    tx: Connection, table: Table, rights: Mapping[str, Iterable[str]]
 ) -> str | None:
-    """Return the statement that grants the user missing rights on columns of a reflected table.
+    """Return the statement that grants the user missing rights on columns of a table.
 
     Args:
         tx: The transaction that reads.
-        columns: Columns of one table that the user reads and writes.
-        rights: Words such as "UPDATE".
+        table: The table.
+        rights: The names of the columns that need a right, by the right's word such as "UPDATE".
 
     Returns:
-        The rights, the table and the user as a GRANT statement. None if the user has all rights on
-        all columns, or the database is an SQLite file.
+        The rights, the table and the user as a GRANT statement. None if the user has all these
+        rights, or the database is an SQLite file.
     """
     if is_sqlite(tx):
         return None
 
     missing_rights = []
-    table_label = ""
-    for right in rights:
-        for column in columns:
-            table_label = quote_table(tx, column.table)
-            has_right = func.has_column_privilege(table_label, str(column.name), right)
+    table_label = quote_table_label(tx, table)
+    for right, names in rights.items():
+        for name in names:
+            has_right = func.has_column_privilege(table_label, str(name), right)
             if not tx.execute(select(has_right)).scalar():
                 missing_rights.append(right)
                 break
     if not missing_rights:
         return None
-    user = quote_identifier(tx, str(tx.execute(select(func.current_user())).scalar()))
+    user = quote_label(tx, str(tx.execute(select(func.current_user())).scalar()))
     return f"GRANT {', '.join(missing_rights)} ON {table_label} TO {user}"
 
 

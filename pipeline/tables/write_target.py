@@ -1,10 +1,10 @@
 """Check the table or column that `write_to=` names, before rows are asked and before a write."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection
+from sqlalchemy import Column, Connection, Table
 
 from pipeline.core.errors import InputError
 from pipeline.store.task_record import TaskRecord
@@ -16,9 +16,9 @@ from pipeline.tables.reflection import (
     find_unique_keys,
     fold_column_name,
     is_sqlite,
-    quote_identifier,
+    quote_label,
     quote_name,
-    quote_table,
+    quote_table_label,
     read_columns,
     read_object_kind,
 )
@@ -140,29 +140,32 @@ def check_fillable_column(tx: Connection, task: TaskRecord) -> None:
             NULL, or the user of the database may not write into it.
     """
     target = check_column_target(tx, task)
-    table_label = quote_table(tx, target.column.table)
-    column_name = quote_identifier(tx, target.column.name)
+    table = target.column.table
+    table_label = quote_table_label(tx, table)
+    column_name = quote_label(tx, target.column.name)
     if not target.column.nullable:
         hint = "name a column that can be NULL"
         if not is_sqlite(tx):
             hint += f", or ALTER TABLE {table_label} ALTER COLUMN {column_name} DROP NOT NULL"
         reason = f": `{table_label}.{column_name}` is NOT NULL, and only NULL cells are filled"
         raise _target_error(task, reason, hint)
-    check_rights(tx, task, [target.column], "UPDATE")
+    names = [target.column.name]
+    key_names = [name for name, _ in target.key_columns]
+    check_rights(tx, task, table, {"SELECT": names + key_names, "UPDATE": names})
 
 
 def check_rights(
-    tx: Connection, task: TaskRecord, columns: Collection[Column[Any]], right: str
+    tx: Connection, task: TaskRecord, table: Table, rights: Mapping[str, Iterable[str]]
 ) -> None:
     """Raise InputError if the user of the database lacks a right on columns of a table.
 
     Args:
         tx: The transaction that reads.
         task: The task with `write_to=`.
-        columns: Columns of the target table.
-        right: The right to write, such as "UPDATE".
+        table: The target table.
+        rights: The names of the columns that need a right, by the right's word such as "UPDATE".
     """
-    grant = find_missing_grant(tx, columns, ("SELECT", right))
+    grant = find_missing_grant(tx, table, rights)
     if grant is not None:
         reason = ": the user of the database lacks rights on this table"
         raise _target_error(task, reason, f"{grant}, then run the same command again")

@@ -52,8 +52,8 @@ from pipeline.tables.reflection import (
     describe_column_type,
     fold_column_name,
     is_sqlite,
-    quote_identifier,
-    quote_table,
+    quote_label,
+    quote_table_label,
     read_columns,
     read_object_kind,
 )
@@ -138,8 +138,8 @@ def write_column(
     writing = update(table).where(*key_conditions, may_write).values({cell: bindparam("new")})
     is_former = _make_former_value_condition(tx, cell, target.column)
     replacing = update(table).where(*key_conditions, is_former).values({cell: bindparam("new")})
-    table_label = quote_table(tx, target.column.table)
-    column_label = f"{table_label}.{quote_identifier(tx, target.column.name)}"
+    table_label = quote_table_label(tx, target.column.table)
+    column_label = f"{table_label}.{quote_label(tx, target.column.name)}"
     column_label += describe_column_type(tx, target.column)
 
     hint = f"change the value, or the type or rules of {column_label}"
@@ -379,7 +379,7 @@ class RowTarget:
             return
 
         preferred_answer = self._select_preferred(new_answers)
-        with translate_refusals(quote_table(tx, table)):
+        with translate_refusals(quote_table_label(tx, table)):
             if preferred_answer is None:
                 if row is not None:
                     tx.execute(delete(table).where(row_condition))
@@ -499,5 +499,8 @@ def check_row_target(tx: Connection, target: RowTarget) -> None:
                 "and a column for each field of the answer"
             ),
         )
-    columns = [existing_columns[fold_column_name(tx, column.name)] for column in target.table.c]
-    check_rights(tx, target.task, columns, "INSERT")
+    names = [column.name for column in target.table.c]
+    # A correction or a newer answer changes these.
+    changing_names = [name for name, _ in target.task.fields] + ["created_at"]
+    rights = {"SELECT": names, "INSERT": names, "UPDATE": changing_names}
+    check_rights(tx, target.task, target.table, rights)

@@ -168,6 +168,28 @@ def test_missing_right_to_write_is_named_before_anything_is_asked(
     assert rows == [(6,)]
 
 
+def test_missing_right_to_read_the_key_is_named_before_anything_is_asked(
+    role: Role, orders_task: str
+) -> None:
+    """The key finds the row of a cell, so the user reads it; the hint has the table's own name."""
+    role.run_statements(
+        'CREATE TABLE "share%" (id INTEGER PRIMARY KEY, tone TEXT)',
+        'INSERT INTO "share%" SELECT id FROM orders',
+        f'GRANT SELECT (tone), UPDATE (tone) ON "share%" TO "{role.name}"',
+    )
+    path = Path(orders_task)
+    source = path.read_text(encoding="utf-8").replace(
+        '"orders.tone=tone"', "'\"share%\".tone=tone'"
+    )
+    path.write_text(source, encoding="utf-8")
+    output = role.run("tag", TASK=orders_task, MODE="live", YES="1", code=2)
+    assert f'GRANT SELECT ON "share%" TO {role.name}' in output
+
+    role.run_statements(f'GRANT SELECT (id) ON "share%" TO "{role.name}"')
+    role.run("tag", TASK=orders_task, MODE="live", YES="1")
+    assert postgresql.rows(role.url, 'SELECT count(tone) FROM "share%"') == [(6,)]
+
+
 def test_right_that_is_revoked_after_asking_loses_no_reply(role: Role, orders_task: str) -> None:
     """The hint says that replies are kept; after the GRANT, the same command stores them."""
     role.run_statements(f'GRANT UPDATE ON orders TO "{role.name}"')
@@ -186,7 +208,7 @@ def test_right_that_is_revoked_after_asking_loses_no_reply(role: Role, orders_ta
 def test_missing_right_to_insert_is_named_before_anything_is_asked(
     role: Role, orders_task: str
 ) -> None:
-    """A record per row needs INSERT, but no other right on further columns."""
+    """A record per row needs INSERT and UPDATE, but no other right on further columns."""
     columns = "order_id INTEGER, provider TEXT, model TEXT, created_at TIMESTAMPTZ, tone TEXT"
     role.run_statements(f"CREATE TABLE order_ai ({columns}, note TEXT)")
     role.run_statements(f'GRANT SELECT ON order_ai TO "{role.name}"')
@@ -194,10 +216,11 @@ def test_missing_right_to_insert_is_named_before_anything_is_asked(
     source = path.read_text(encoding="utf-8").replace("orders.tone=tone", "order_ai.order_id")
     path.write_text(source, encoding="utf-8")
     output = role.run("tag", TASK=orders_task, MODE="live", YES="1", code=2)
-    assert f"GRANT INSERT ON order_ai TO {role.name}" in output
+    assert f"GRANT INSERT, UPDATE ON order_ai TO {role.name}" in output
 
     names = "order_id, provider, model, created_at, tone"
-    role.run_statements(f'GRANT INSERT ({names}) ON order_ai TO "{role.name}"')
+    rights = f"INSERT ({names}), UPDATE (created_at, tone)"
+    role.run_statements(f'GRANT {rights} ON order_ai TO "{role.name}"')
     role.run("tag", TASK=orders_task, MODE="live", YES="1")
     assert postgresql.rows(role.url, "SELECT count(tone) FROM order_ai") == [(6,)]
 

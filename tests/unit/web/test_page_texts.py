@@ -43,6 +43,7 @@ from web.page_texts import describe_setting, to_html, to_plain_text, work_label
             """write it like “"na<me>" CONTAINS 'word'”""",
             None,
         ),
+        (r'write it like WHERE="path = C:\"', r"write it like “path = C:\”", None),
         ("leave out --after", "leave out the setting “after”", None),
         ("a make of 5 stars = good", "a make of 5 stars = good", None),
     ],
