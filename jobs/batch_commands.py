@@ -423,8 +423,8 @@ def _iterate_ingest_warnings(summary: IngestSummary, labels: TaskLabels) -> Iter
     MAX_OUTDATED_ROWS_SHOWN changed rows are named.
     """
     batch = summary.batch
-    if summary.unmatched_lines:
-        lines = plural(summary.unmatched_lines, "result line belongs", "result lines belong")
+    if batch.unmatched_lines:
+        lines = plural(batch.unmatched_lines, "result line belongs", "result lines belong")
         yield f"{lines} to no request; not stored, and not in the known cost"
     if summary.rejected:
         rejected_count = plural(len(summary.rejected), "answer")

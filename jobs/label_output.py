@@ -142,10 +142,12 @@ def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> Co
     unchanged_rows = f"{report.unchanged:,} unchanged"
     if reasons:
         unchanged_rows += f" ({', '.join(reasons)})"
+    outcome = "undone"
     # Rows that were undone before are unchanged, but not changed later.
-    is_kept = not (report.changed or report.unmarked) and report.unchanged == report.changed_later
+    undone_rows = report.changed + report.unchanged - report.changed_later
     has_rows = report.unchanged + report.refused > 0
-    outcome = "not undone" if is_kept and has_rows else "undone"
+    if has_rows and not undone_rows and not report.unmarked:
+        outcome = "not undone"
     message = (
         f"edit {number} of many rows {outcome}: {report.changed:,} changed back, "
         f"{unchanged_rows}, {report.refused:,} refused"

@@ -65,16 +65,6 @@ class IngestSummary:
         """Return how many rows the batch answered, including rows that got a copied answer."""
         return self.batch.applied_answers + self.copied_rows
 
-    @property
-    def unmatched_lines(self) -> int:
-        """Return how many lines of the result belong to no request."""
-        kinds = {kind for kind, _, _ in UNMATCHED_LINE_KINDS}
-        line_count = 0
-        for anomaly in self.anomalies:
-            if anomaly.outcome in kinds:
-                line_count += anomaly.count
-        return line_count
-
     def make_common_error(self, labels: TaskLabels) -> RemoteError | None:
         """Return the error to raise if all requests of the batch failed alike, else None.
 

@@ -179,11 +179,11 @@ def parse_response(response: Any) -> ParsedReply:
 
     outcome, reason, finish_reason, text = _parse_candidate(response)
     metadata = object_or_empty(response.get("usageMetadata"))
-    members = [metadata.get(name) for name in USAGE_MEMBERS]
+    token_counts = [metadata.get(name) for name in USAGE_MEMBERS]
     # A negative count makes the other counts of the reply doubtful, too.
     usage = NO_USAGE
-    if not any(isinstance(count, int | float) and count < 0 for count in members):
-        usage = Usage(*(parse_count(count, below=MAX_TOKEN_COUNT) for count in members))
+    if not any(isinstance(count, int | float) and count < 0 for count in token_counts):
+        usage = Usage(*(parse_count(count, below=MAX_TOKEN_COUNT) for count in token_counts))
     return ParsedReply(
         outcome,
         reason,

@@ -127,16 +127,13 @@ def sum_usage(tx: Connection, batch: int) -> dict[str, float]:
     ]
     sums = dict(zip(_USAGE_COLUMNS, add_usage(sums_by_table), strict=True))
 
-    uncounted_replies = 0
-    for table, is_reply in (
-        (answers, true()),
-        # An answer to a part of the fields is an attempt, too.
-        (attempts, attempts.c.outcome.in_([Outcome.ANSWERED, Outcome.INVALID])),
-    ):
-        conditions = (table.c.batch == batch, table.c.tokens_in == 0, is_reply)
-        query = select(func.count()).select_from(table).where(*conditions)
-        uncounted_replies += tx.execute(query).scalar_one()
-    return {**sums, "uncounted": uncounted_replies}
+    uncounted_answers = count_rows(tx, answers, answers.c.batch == batch, answers.c.tokens_in == 0)
+    # An answer to a part of the fields is an attempt, too.
+    is_reply = attempts.c.outcome.in_([Outcome.ANSWERED, Outcome.INVALID])
+    uncounted_attempts = count_rows(
+        tx, attempts, attempts.c.batch == batch, attempts.c.tokens_in == 0, is_reply
+    )
+    return {**sums, "uncounted": uncounted_answers + uncounted_attempts}
 
 
 def select_usage(table: Table) -> Select[Any]:

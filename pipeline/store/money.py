@@ -119,8 +119,8 @@ def _count_possibly_paid_requests(batch: BatchRow) -> int:
     - For a live batch it is 0: `count_lost_calls` counts its calls without a reply.
     - If Gemini reported the batch as succeeded, it is the number of missing lines, because Gemini
       then answers all requests.
-    - Otherwise it is min(missing lines, strange lines). A strange line is a reply that cannot be
-      assigned: it cannot be read, matches no request, or repeats a request.
+    - Otherwise it is min(missing lines, unmatched lines), because an unmatched line may be the
+      reply to a request without a line.
     """
     missing = batch.missing or 0
     if batch.mode is not Mode.BATCH:
@@ -128,8 +128,7 @@ def _count_possibly_paid_requests(batch: BatchRow) -> int:
     if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
         return missing
 
-    strays = sum(filter(None, (batch.unknown, batch.duplicates, batch.unreadable)))
-    return min(missing, strays)
+    return min(missing, batch.unmatched_lines)
 
 
 def list_measured_batches(tx: Connection, version: str) -> list[tuple[BatchRow, int]]:

@@ -243,6 +243,11 @@ class BatchRow:
         return (self.answered or 0) - (self.not_applied or 0)
 
     @property
+    def unmatched_lines(self) -> int:
+        """Return how many lines of the result match no request, repeat one, or cannot be read."""
+        return (self.unknown or 0) + (self.duplicates or 0) + (self.unreadable or 0)
+
+    @property
     def replies(self) -> int:
         """Return the number of requests that got a reply of any outcome."""
         return (self.answered or 0) + (self.refused or 0) + (self.invalid or 0)

@@ -75,9 +75,9 @@ def quote_label(tx: Connection, name: str) -> str:
     return name if quote_identifier(tx, name) == name else quote_name(name)
 
 
-def quote_table_label(tx: Connection, table: Table) -> str:
+def quote_table_label(tx: Connection, table: str, schema: str | None) -> str:
     """Quote the name of a table for a message or a bound value, after its schema."""
-    return ".".join(quote_label(tx, name) for name in (table.schema, table.name) if name)
+    return ".".join(quote_label(tx, name) for name in (schema, table) if name)
 
 
 def quote_text(text: str) -> str:
@@ -217,7 +217,7 @@ def find_missing_grant(
         return None
 
     missing_rights = []
-    table_label = quote_table_label(tx, table)
+    table_label = quote_table_label(tx, table.name, table.schema)
     for right, names in rights.items():
         for name in names:
             has_right = func.has_column_privilege(table_label, str(name), right)

@@ -17,7 +17,6 @@ from pipeline.tables.reflection import (
     fold_column_name,
     is_sqlite,
     quote_label,
-    quote_name,
     quote_table_label,
     read_columns,
     read_object_kind,
@@ -40,21 +39,6 @@ class TargetColumn(NamedTuple):
     column: str
     # None: the table gets a row for each answer, and the column stores the row id.
     field: str | None
-
-    @property
-    def table_label(self) -> str:
-        """Return the name of the table for messages, with its schema."""
-        return ".".join(_quote_if_needed(name) for name in (self.schema, self.table) if name)
-
-    @property
-    def column_label(self) -> str:
-        """Return the name of the column for messages, with its table and schema."""
-        return f"{self.table_label}.{_quote_if_needed(self.column)}"
-
-
-def _quote_if_needed(name: str) -> str:
-    """Return a name as SQL needs it: in quotation marks, unless it is a plain one in lower case."""
-    return name if name.isidentifier() and name == name.lower() else quote_name(name)
 
 
 def parse_target(write_to: str) -> TargetColumn | None:
@@ -100,7 +84,7 @@ def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
     target = parse_target(str(task.members["write_to"]))
     if target is None or target.field is None:
         raise _target_error(task, " does not name a column")
-    table_label = target.table_label
+    table_label = quote_table_label(tx, target.table, target.schema)
     kind = dict(task.fields).get(target.field)
     if kind is None:
         raise _target_error(task, f": the answer has no field `{target.field}`")
@@ -119,10 +103,11 @@ def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
     target_column = columns[fold_column_name(tx, target.column)]
     need = ColumnNeed[kind.upper()].find_misfit(tx, target_column)
     if need:
+        column_label = f"{table_label}.{quote_label(tx, target.column)}"
         type_note = describe_column_type(tx, target_column)
         raise _target_error(
             task,
-            f": `{target.column_label}`{type_note} must store {need}",
+            f": `{column_label}`{type_note} must store {need}",
             "name another column, or change its type",
         )
 
@@ -141,7 +126,7 @@ def check_fillable_column(tx: Connection, task: TaskRecord) -> None:
     """
     target = check_column_target(tx, task)
     table = target.column.table
-    table_label = quote_table_label(tx, table)
+    table_label = quote_table_label(tx, table.name, table.schema)
     column_name = quote_label(tx, target.column.name)
     if not target.column.nullable:
         hint = "name a column that can be NULL"

@@ -138,7 +138,8 @@ def write_column(
     writing = update(table).where(*key_conditions, may_write).values({cell: bindparam("new")})
     is_former = _make_former_value_condition(tx, cell, target.column)
     replacing = update(table).where(*key_conditions, is_former).values({cell: bindparam("new")})
-    table_label = quote_table_label(tx, target.column.table)
+    target_table = target.column.table
+    table_label = quote_table_label(tx, target_table.name, target_table.schema)
     column_label = f"{table_label}.{quote_label(tx, target.column.name)}"
     column_label += describe_column_type(tx, target.column)
 
@@ -379,7 +380,7 @@ class RowTarget:
             return
 
         preferred_answer = self._select_preferred(new_answers)
-        with translate_refusals(quote_table_label(tx, table)):
+        with translate_refusals(quote_table_label(tx, table.name, table.schema)):
             if preferred_answer is None:
                 if row is not None:
                     tx.execute(delete(table).where(row_condition))
