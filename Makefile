@@ -75,12 +75,12 @@ $(COMMANDS): setup
 # Targets for developers. They need more packages than the commands do.
 
 .PHONY: check
-check: $(TOOLS) ## check format, lint, types, generated docs, and the limits of tests/ratchet.toml
+check: $(TOOLS) ## check format, lint, types, generated docs, and the limits of tests/limits.toml
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/cog --check README.md docs/*.md
-	@$(VENV)/bin/python -m tests.ratchet
+	@$(VENV)/bin/python -m tests.limits
 
 .PHONY: docs
 docs: $(TOOLS) ## write the generated parts of README.md and docs/, and record the output of their commands
@@ -127,10 +127,6 @@ test-web: $(TOOLS) ## test the page in Debian's Chromium; writes the pictures of
 .PHONY: test-full
 test-full: $(TOOLS) $(OLDEST)/.ready $(NEWEST)/.ready ## run all tests and cases on both databases, soak, part of the crash sweep, mutants: about an hour
 	@$(VENV)/bin/python -m tests.full
-
-.PHONY: house
-house: setup ## print the size and shape of the code with their limits; SET=1 records lower figures
-	@$(VENV)/bin/python -m tests.ratchet house $(if $(filter-out 0,$(SET)),set)
 
 .PHONY: audit
 audit: setup ## look up known vulnerabilities of all locked packages (pip-audit, in its own environment)

@@ -123,9 +123,7 @@ def count_statements(tree: ast.AST) -> int:
 
 def _weigh_statement(node: ast.AST) -> int:
     """Return how many statements a node is for `count_statements`."""
-    if not isinstance(node, ast.stmt) or (
-        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    ):
+    if not isinstance(node, ast.stmt) or _is_docstring(node):
         return 0
     if (
         isinstance(node, ast.Assign)
@@ -134,6 +132,15 @@ def _weigh_statement(node: ast.AST) -> int:
     ):
         return len(node.targets[0].elts)
     return 1
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    """Return whether a statement is only a text."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 @cache

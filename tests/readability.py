@@ -1,9 +1,8 @@
 """Measure how readable the code is, and compare each package with `readability.toml`.
 
 `make check` fails if a figure of a package is worse than both its goal and its recorded value.
-`make house` prints the figures, and with SET=1 records those that improved. The goals are the level
-of procrastinate, sqlite-utils, datasette, starlette and httpx, counted in the same way; test code
-may have twice as much of everything.
+The goals are the level of procrastinate, sqlite-utils, datasette, starlette and httpx, counted in
+the same way; test code may have twice as much of everything.
 """
 
 import ast
@@ -300,29 +299,16 @@ def measure_documents() -> Figures:
     return {PROSE: round(_convoluted_share(texts), 2)}
 
 
-def count_messages() -> dict[str, int]:
-    """Return how many texts of the code are read as messages, by package of the product."""
-    return {
-        name: len(_count(sorted(folder.rglob("*.py"))).messages)
-        for name, folder in _folders().items()
-        if name != TESTS
-    }
-
-
 def _measure(paths: Iterable[Path]) -> Figures:
-    return _count(paths).figures()
-
-
-def _count(paths: Iterable[Path]) -> _Counts:
     counts = _Counts()
     for path in paths:
         counts.add_file(path)
-    return counts
+    return counts.figures()
 
 
-def read_recorded(file: Path = FILE) -> dict[str, Figures]:
+def read_recorded() -> dict[str, Figures]:
     """Return the recorded figures of each package."""
-    return tomllib.loads(file.read_text(encoding="utf-8"))
+    return tomllib.loads(FILE.read_text(encoding="utf-8"))
 
 
 def goal_of(package: str, name: str) -> float:
@@ -346,30 +332,3 @@ def find_violations(
             record = recorded.get(package, {}).get(name, figure)
             if is_worse(name, figure, goal_of(package, name)) and is_worse(name, figure, record):
                 yield f"{package}: {name}: {figure}, recorded are {record}"
-
-
-def record_improvements(
-    measured: Mapping[str, Figures], recorded: Mapping[str, Figures], file: Path = FILE
-) -> None:
-    """Write each figure that is better than its recorded value, or whose package is new."""
-    blocks = ["# How readable each package is; see tests/readability.py."]
-    for package, figures in measured.items():
-        lines = [f"[{package}]"]
-        for name, figure in figures.items():
-            record = recorded.get(package, {}).get(name, figure)
-            lines.append(f'"{name}" = {record if is_worse(name, figure, record) else figure}')
-        blocks.append("\n".join(lines))
-    file.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
-
-
-def describe_packages(measured: Mapping[str, Figures]) -> Iterator[str]:
-    """Yield a line for each figure that misses its goal, then the numbers of messages."""
-    for package, figures in measured.items():
-        for name, figure in figures.items():
-            goal = goal_of(package, name)
-            if is_worse(name, figure, goal):
-                yield f"{package:<10} {name:<52} {figure:>6.2f}, the goal is {goal:g}"
-
-    message_counts = count_messages()
-    counts = ", ".join(f"{package} {count:,}" for package, count in message_counts.items())
-    yield f"texts read as messages: {sum(message_counts.values()):,} ({counts})"

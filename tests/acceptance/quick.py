@@ -18,7 +18,7 @@ TEST_FOLDER = Path(__file__).parent
 UNIT_TESTS = (
     "tests/unit",
     "--ignore=tests/unit/store/test_postgresql.py",
-    "--ignore=tests/unit/test_ratchet.py",
+    "--ignore=tests/unit/test_limits.py",
     "-k",
     "not server",
 )

@@ -1,4 +1,4 @@
-"""Packages import only packages of lower floors; tests/ratchet.py limits the figures."""
+"""Packages import only packages of lower floors; tests/limits.py limits the figures."""
 
 from tests.house import Module, arrows, circles, import_cycles, is_down, loose, modules
 
