@@ -90,7 +90,7 @@ def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord)
 
     is_read_alike = all(
         stored_record.members.get(option) == declared_record.members[option]
-        for option in ("asked", "quoted", "reading")
+        for option in ("asked", "quoted")
     )
     kept_options = {
         name: stored_record.members[name] for name in STATE_KEYS if name in stored_record.members

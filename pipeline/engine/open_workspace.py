@@ -46,15 +46,14 @@ def open_workspace(
     is_whole_workspace: bool = False,
     is_temporary: bool = False,
 ) -> Iterator[WorkspaceSession]:
-    """Open a workspace for a block; create its folder and create or update its schema if needed.
+    """Open a workspace for a block; create its folder and its tables if needed.
 
     Prints a line about a new workspace and about each change of tables. The store is closed at the
     end.
 
     Args:
-        access: READ does not create a workspace or tables. It still updates the schema of an older
-            release. WRITE also creates missing tables. CREATE also creates a missing workspace. See
-            `check_access`.
+        access: READ does not create a workspace or tables. WRITE also creates missing tables.
+            CREATE also creates a missing workspace. See `check_access`.
         confirm: Asks a person a question; returns the answer. By default nobody agrees.
         is_whole_workspace: The command is about the whole workspace. It creates no tables of a
             task. If the task of the settings was never used here, the session has another task: one
@@ -246,13 +245,12 @@ def _prepare_tables(
     is_whole_workspace: bool,
     adopted_tasks: list[ShippedTask] | None,
 ) -> list[ShippedTask]:
-    """Update the schema and the tables of the used shipped tasks; return these tasks.
+    """Create or complete the tables of the used shipped tasks; return these tasks.
 
     A shipped task is used if its tables exist, or if the settings name it and its first tables are
     made here.
 
-    - An old schema is updated, and an existing table gets the columns that it lacks. This is
-      written even if `access` is READ.
+    - An existing table gets the columns that it lacks, even if `access` is READ.
     - A missing table of a used shipped task is created; with READ it is an error.
     - The task of the settings gets its first tables, unless `access` is READ or the command is
       about the whole workspace.
@@ -299,7 +297,7 @@ def _prepare_tables(
             _check_task_used(settings, used_tasks)
 
         used_tables = [task.load_tables() for task in used_tasks]
-        is_ready = schema.is_schema_current(tx) and (
+        is_ready = schema.is_workspace(tx) and (
             adopted_tasks is not None
             or all(tables.is_adopted(tx, lookup_settings) for tables in used_tables)
         )

@@ -66,9 +66,6 @@ from pipeline.tables.source import (
 from pipeline.tables.write_target import check_fillable_column
 from pipeline.tables.write_to import check_row_target
 
-# Version of how sources are read; a source read by an older version is read again before the next
-# requests. Version 1 left out refused rows, and all but the first of equal rows.
-READING_VERSION = 2
 # Options of a task that change the index entry of every row.
 INDEX_OPTIONS = ("index", "label")
 
@@ -466,7 +463,6 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
         - `answer_tokens`: The estimated tokens of an answer. With `echo=` they include the row
           code, a short text that the model must repeat.
         - `closed`: Whether all fields of the answer are closed (choices, yes or no).
-        - `reading`: READING_VERSION, the number of the rules by which sources are read.
         - `asked`: The columns of the prompt.
         - `quotes_in`: The column that the answer quotes, or None.
         - `quoted`: The columns that must have text, because a row without text there is not asked:
@@ -486,7 +482,6 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
     if declaration.echo:
         stored_members["answer_tokens"] += estimate_echo_usage().answer
     stored_members["closed"] = is_closed_answer(declaration.answer)
-    stored_members["reading"] = READING_VERSION
     stored_members["asked"] = match_columns(declaration.prompt_columns, columns)
     stored_members["quotes_in"] = quotes_in
     # Columns that must contain text, because no answer is valid without a quotation.

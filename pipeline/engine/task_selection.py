@@ -65,7 +65,7 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
     It is the people task, which settings without TASK= already have: these are returned unchanged.
     But if there are no people (no table or no row) and the workspace has a single other task, it is
     that task. Settings with TASK= are returned unchanged, too, and so are all settings if there is
-    no workspace or its schema is outdated.
+    no workspace.
 
     Args:
         allow_several: If there are several other tasks, take the first one instead of raising.
@@ -83,7 +83,7 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
         contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store,
         store.open_foreign_snapshot() as tx,
     ):
-        if tx is None or not schema.is_schema_current(tx):
+        if tx is None or not schema.is_workspace(tx):
             return settings
 
         used_tasks = {task.name: task for task in used_shipped_tasks(tx, settings)}
@@ -122,14 +122,14 @@ def with_used_task(settings: Settings, store: Store) -> Settings:
 
     For commands about the whole workspace, for which any used task is good enough;
     `with_default_task` is for commands about one task. The settings are returned unchanged if TASK=
-    names a task, if the database does not exist or has an outdated schema, or if no task is used.
+    names a task, if the database does not exist, or if no task is used.
     """
     is_named = "task" in settings.sources or settings.task != BUILT_IN_TASKS[0]
     if is_named or not (store.path is None or store.path.exists()):
         return settings
 
     with store.read() as tx:
-        if not schema.is_schema_current(tx):
+        if not schema.is_workspace(tx):
             return settings
         lookup_settings = settings_for_lookup(tx, settings, makes_tables=False)
         task_names = [task.name for task in used_shipped_tasks(tx, lookup_settings)]

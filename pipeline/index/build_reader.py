@@ -278,8 +278,6 @@ class Index(AbstractContextManager["Index"]):
 
     def read_extra_cells(self, row: int) -> Mapping[str, Any]:
         """Return the other columns of the source of a row (from 0), by name."""
-        if not self.has_extra_cells:
-            return {}
         record = self.entries.execute(
             "SELECT cells FROM extra_cells WHERE row = ?",
             (row,),
@@ -287,16 +285,8 @@ class Index(AbstractContextManager["Index"]):
         cells: dict[str, Any] = orjson.loads(record[0]) if record else {}
         return cells
 
-    @cached_property
-    def has_extra_cells(self) -> bool:
-        """Whether other columns of the source are stored; older builds have no table for them."""
-        statement = "SELECT 1 FROM sqlite_master WHERE name = 'extra_cells'"
-        return self.entries.execute(statement).fetchone() is not None
-
     def extra_column_names(self) -> list[str]:
         """Return the names of the other columns of the source, sorted; reads all their cells."""
-        if not self.has_extra_cells:
-            return []
         statement = "SELECT DISTINCT key FROM extra_cells, json_each(cells) ORDER BY key"
         return [name for (name,) in self.entries.execute(statement)]
 
@@ -319,8 +309,7 @@ def _open_entries(path: Path, build_number: int) -> sqlite3.Connection:
     """Open the entries of a build read-only; the file stays open if it is deleted.
 
     Args:
-        build_number: Number that the file must have. A file without a number (0), as old versions
-            wrote it, is accepted.
+        build_number: Number that the file must have.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -341,8 +330,7 @@ def _open_entries(path: Path, build_number: int) -> sqlite3.Connection:
             hint=f"run `{CommandHint('index')}`",
         ) from None
 
-    # Older versions did not write the number; SQLite then reads 0.
-    if stored_number not in {0, build_number}:
+    if stored_number != build_number:
         raise InconsistentError(
             f"{path} belongs to build {stored_number}, expected build {build_number}",
             hint=f"run `{CommandHint('index')}`",

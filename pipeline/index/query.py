@@ -502,7 +502,7 @@ def find_matching_rows(
     Raises:
         InputError: The condition names an unknown column.
     """
-    from sqlalchemy import FromClause, Integer, Text, column, select, table
+    from sqlalchemy import Integer, Text, column, select, table
     from sqlalchemy.dialects import sqlite
 
     from pipeline.tables.where_sql import JsonCell, compile_where, register_functions
@@ -518,15 +518,10 @@ def find_matching_rows(
     source_path = (SOURCE_ROW_COLUMN,)
     source_cells = {cell.path[-1]: cell for cell in cells.values() if cell.path[:-1] == source_path}
     other_cells = {name: cell for name, cell in cells.items() if cell.path[:-1] != source_path}
-    searched_table: FromClause = entry_table
-    if index.has_extra_cells:
-        extra_table = table("extra_cells", column("row", Integer), column("cells", Text))
-        searched_table = entry_table.outerjoin(
-            extra_table,
-            extra_table.c.row == entry_table.c.row,
-        )
-        for name in index.extra_column_names():
-            other_cells.setdefault(name, JsonCell(extra_table.c.cells, (name,)))
+    extra_table = table("extra_cells", column("row", Integer), column("cells", Text))
+    searched_table = entry_table.outerjoin(extra_table, extra_table.c.row == entry_table.c.row)
+    for name in index.extra_column_names():
+        other_cells.setdefault(name, JsonCell(extra_table.c.cells, (name,)))
     short_names = {cell.path[-1]: cell for cell in reversed(other_cells.values())}
     scopes = (source_cells, other_cells, cells | short_names)
 

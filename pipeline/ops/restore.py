@@ -86,7 +86,7 @@ def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
     data.parent.mkdir(parents=True, exist_ok=True)
     with _open_server(settings, restore_report) as server, files.staging_folder(data) as staging:
         _copy_backup_files(source, staging, hashes)
-        restore_report.unsent = _migrate_and_mark_unsent(staging / DATABASE_FILE)
+        restore_report.unsent = _mark_unsent(staging / DATABASE_FILE)
         if server is not None:
             if not restore_report.database:
                 _copy_tables_to_server(settings, server, staging, restore_report)
@@ -193,45 +193,45 @@ def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -
         )
 
 
-def _migrate_and_mark_unsent(path: Path) -> list[int]:
-    """Migrate and check a restored database, and mark its unsent batches as perhaps created.
+def _mark_unsent(path: Path) -> list[int]:
+    """Check a restored database, and mark its unsent batches as perhaps created.
 
     Unsent batches are PREPARED or SUBMITTING. Such a batch may have been created at the API after
     the backup was made. The next submit therefore searches the whole remote list for it before
     anything is sent.
 
     Args:
-        path: The SQLite file, which is migrated to the current schema.
+        path: The SQLite file.
 
     Returns:
         The numbers of the unsent batches.
 
     Raises:
-        InconsistentError: The database is damaged.
+        InconsistentError: The database is damaged, has no workspace, or has another schema.
     """
-    with closing(Store(f"sqlite:///{path}")) as store:
-        schema.ensure_schema(store, [])
-        with store.write() as tx:
-            damages = file_damage.find_damage(tx)
-            if damages:
-                raise InconsistentError(
-                    f"the backup's database is damaged: {damages[0]}",
-                    hint="use another backup",
-                )
-
-            workspace_id = workspace.get_workspace(tx).workspace_id
-            unsent_batches = batches.batches_in_states(
-                tx,
-                BatchState.PREPARED,
-                BatchState.SUBMITTING,
+    with closing(Store(f"sqlite:///{path}")) as store, store.write() as tx:
+        damages = file_damage.find_damage(tx)
+        if not damages and not schema.is_workspace(tx):
+            damages = [f"it has no table {schema.workspace.name}"]
+        if damages:
+            raise InconsistentError(
+                f"the backup's database is damaged: {damages[0]}",
+                hint="use another backup",
             )
-            for batch in unsent_batches:
-                batches.mark_creation_unclear(
-                    tx,
-                    batch,
-                    workspace_id=workspace_id,
-                    now=datetime.now(UTC),
-                )
+
+        workspace_id = workspace.get_workspace(tx).workspace_id
+        unsent_batches = batches.batches_in_states(
+            tx,
+            BatchState.PREPARED,
+            BatchState.SUBMITTING,
+        )
+        for batch in unsent_batches:
+            batches.mark_creation_unclear(
+                tx,
+                batch,
+                workspace_id=workspace_id,
+                now=datetime.now(UTC),
+            )
     return [batch.number for batch in unsent_batches]
 
 
@@ -276,7 +276,7 @@ def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[
 
 def _is_copied(tx: Connection, restore_report: RestoreReport) -> bool:
     """Return whether a database is unchanged since a restore of this backup into this folder."""
-    if not schema.is_schema_current(tx):
+    if not schema.is_workspace(tx):
         return False
     position = str(workspace.get_workspace(tx).position)
     return workspace.is_unchanged_since(

@@ -337,11 +337,9 @@ def list_report_files_by_name(data: Path, task: str) -> dict[str, list[Path]]:
     """Return the existing files (.json and .md) of each report of a task by the report's name.
 
     The oldest report is first. If the process died while it wrote a report, only one of the two
-    files is listed. Reports of earlier versions, without microseconds in the name, are included.
+    files is listed.
     """
-    pattern = re.compile(
-        rf"({re.escape(task)}-\d{{8}}T\d{{6}}(?:\d{{6}})?Z-[0-9a-f]{{6}})\.(md|json)",
-    )
+    pattern = re.compile(rf"({re.escape(task)}-\d{{8}}T\d{{12}}Z-[0-9a-f]{{6}})\.(md|json)")
     paths_by_name: dict[str, list[Path]] = {}
     for path in sorted((data / REPORTS_FOLDER).glob("*")):
         if match := pattern.fullmatch(path.name):

@@ -82,17 +82,9 @@ def to_answer_edit(row: Any, *, number: int) -> AnswerEdit:
 def to_edit_of_fields(row: Any, *, number: int) -> AnswerEdit:
     """Return an edit from a row of the table of answers, with empty answers before and after.
 
-    An undo sets no fields. An edit that was stored before schema 0025 has no record of the fields
-    that the person set; it gets the fields whose values it changed.
+    An undo sets no fields.
     """
-    if row.undoes is not None:
-        fields = []
-    elif row.set_fields is not None:
-        fields = json.loads(row.set_fields)
-    else:
-        before = json.loads(row.before) or {}
-        after = json.loads(row.answer)
-        fields = [name for name, value in after.items() if before.get(name) != value]
+    fields = [] if row.set_fields is None else json.loads(row.set_fields)
     return AnswerEdit(number, row.who, row.at, {}, {}, row.undoes, tuple(fields))
 
 

@@ -1,14 +1,15 @@
-"""Define the engine's tables, and create or upgrade them.
+"""Define the engine's tables, and create them.
 
 - All names begin with `findable_`, so the tables fit into another program's database.
 - The first command that writes creates them. Columns that tasks add to that program's tables are
   added in the same transaction.
-- The schema has a number, which grows with every change.
+- The schema has a number, which grows with every change. A database with another number is
+  refused.
 """
 
 import json
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -40,14 +41,10 @@ from sqlalchemy import (
     inspect,
     select,
     text,
-    update,
 )
-from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
-from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
-from pipeline.core.settings import BUILT_IN_TASKS
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.store.database import Store, cached_in_snapshot
 from pipeline.store.least_probability import LeastProbability
@@ -331,7 +328,7 @@ workspace = Table(
     # Always 1: the table has one row.
     Column("one", Integer, primary_key=True, autoincrement=False),
     # The schema's number.
-    Column("schema", Text, nullable=False),
+    Column("schema", Integer, nullable=False),
     Column("workspace_id", Text, nullable=False),
     # The first batch, answer or vector sets it.
     Column("backend", Text),
@@ -478,7 +475,7 @@ attempts = Table(
     Column("tokens_in", Integer, nullable=False, server_default=text("0")),
     Column("tokens_out", Integer, nullable=False, server_default=text("0")),
     Column("cost", Float, nullable=False, server_default=text("0")),
-    # The service tier, which decides the price. NULL without a reply, and before schema 0023.
+    # The service tier, which decides the price. NULL without a reply.
     Column("tier", Text),
     Index("findable_attempts_of_item", "task", "item_id"),
 )
@@ -608,63 +605,19 @@ tasks = _define_table(
     UniqueConstraint("prefix"),
 )
 
-# The number of this schema. Every change of a table adds 1. `findable_version` has the numbers up
-# to `0021`.
-SCHEMA_NUMBER = "0026"
-# The statements that upgrade each schema to the next schema.
-UPGRADES: Mapping[str, Sequence[str | CreateIndex | CreateTable]] = {
-    "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
-    "0023": [
-        f"ALTER TABLE {batches.name} ADD COLUMN running_at TIMESTAMP WITH TIME ZONE",
-        f"ALTER TABLE {batches.name} ADD COLUMN remote_s FLOAT",
-        f"ALTER TABLE {creates.name} ADD COLUMN key_fingerprint TEXT",
-        f"ALTER TABLE {batches.name} ADD COLUMN control_requests INTEGER DEFAULT 0 NOT NULL",
-        f"ALTER TABLE {batches.name} ADD COLUMN control_cost DOUBLE PRECISION",
-        f"ALTER TABLE {batches.name} ADD COLUMN held TEXT",
-        "ALTER TABLE findable_answers ADD COLUMN bulk_edit INTEGER",
-        "ALTER TABLE findable_answers ADD COLUMN reviewed_by TEXT",
-        "ALTER TABLE findable_answers ADD COLUMN reviewed_at TIMESTAMP WITH TIME ZONE",
-    ],
-    "0024": [
-        "ALTER TABLE findable_answers ADD COLUMN confidences TEXT",
-        "ALTER TABLE findable_answers ADD COLUMN set_fields TEXT",
-        CreateIndex(_doubt_index),
-        CreateTable(partial_answers),
-        f"ALTER TABLE {runs.name} ADD COLUMN condition TEXT",
-        CreateTable(selected_rows),
-    ],
-    "0025": [
-        f"ALTER TABLE {batches.name} ADD COLUMN uncounted INTEGER DEFAULT 0 NOT NULL",
-        # This schema knew only whether a batch had any tokens.
-        (
-            f"UPDATE {batches.name} SET uncounted = answered + invalid "  # noqa: S608 - a constant
-            "WHERE tokens_in = 0 AND answered + invalid > 0"
-        ),
-    ],
-}
+# The number of this schema. Every change of a table adds 1.
+SCHEMA_NUMBER = 1
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.
 TABLE_CREATED_EVENT = "table"
 # The PostgreSQL schema with the tables of jobs.
 WORKER_SCHEMA = "findable_worker"
-# The table with the schema's number up to `0021`.
-OLD_VERSION_TABLE = "findable_version"
-# The last commit that opens each old schema.
-LAST_COMMITS = {
-    "0017": "c9e9ce54",
-    "0018": "2fef5f7a",
-    "0019": "b92ccecb",
-    "0020": "983e53b3",
-    "0021": "b565137c",
-}
-# The last commit that opens the schemas up to `0016`.
-LAST_COMMIT_OF_OLDEST = "20ee0c6d"
 
 
 def ensure_schema(
     store: Store,
     adoptions: Sequence[Callable[[Connection], Sequence[str]]],
 ) -> list[str]:
-    """Create or upgrade the engine's tables, and adopt tables of other programs.
+    """Create the engine's tables if they are missing, and adopt tables of other programs.
 
     Runs in one transaction, which is committed. A new workspace gets a random id. The journal
     records the tables that an adoption creates.
@@ -676,12 +629,10 @@ def ensure_schema(
         The lines of all adoptions.
 
     Raises:
-        InconsistentError: The database's schema is newer than SCHEMA_NUMBER, or too old.
+        InconsistentError: The schema of the workspace is not SCHEMA_NUMBER.
     """
     with store.write() as tx:
-        if is_workspace(tx):
-            _upgrade(tx)
-        else:
+        if not is_workspace(tx):
             metadata.create_all(tx, checkfirst=False)
             tx.execute(
                 insert(workspace).values(
@@ -706,61 +657,24 @@ def ensure_schema(
         return lines
 
 
-def _upgrade(tx: Connection) -> None:
-    """Upgrade the engine's tables step by step to this schema."""
-    while not is_schema_current(tx):
-        number = str(tx.execute(select(workspace.c.schema)).scalar())
-        for statement in UPGRADES[number]:
-            tx.execute(text(statement) if isinstance(statement, str) else statement)
-        tx.execute(update(workspace).values(schema=f"{int(number) + 1:04}"))
-
-
-@cached_in_snapshot
-def is_schema_current(tx: Connection) -> bool:
-    """Return whether the engine's tables exist and have the schema SCHEMA_NUMBER.
-
-    False means that the tables are missing, or that an upgrade is possible.
-
-    Raises:
-        InconsistentError: The schema is newer, or too old for an upgrade.
-    """
-    if not is_workspace(tx):
-        return False
-
-    old_number = text(f"SELECT version_num FROM {OLD_VERSION_TABLE}")  # noqa: S608 - a constant
-    is_old = inspect(tx).has_table(OLD_VERSION_TABLE)
-    number = str(tx.execute(old_number if is_old else select(workspace.c.schema)).scalar() or "")
-    if number > SCHEMA_NUMBER:
-        raise InconsistentError(
-            f"this database was made by a newer findable (schema {number}); nothing was changed",
-            hint="install the newer version",
-        )
-    if number < SCHEMA_NUMBER and number not in UPGRADES:
-        commit = LAST_COMMITS.get(number, LAST_COMMIT_OF_OLDEST)
-        target_options = {"data": "new"}
-        if tx.dialect.name != "sqlite":
-            target_options["database_url"] = "…"
-        export_command = CommandHint("export", to="people.jsonl")
-        import_command = CommandHint(
-            "import",
-            **{BUILT_IN_TASKS[0]: "people.jsonl"},
-            **target_options,
-        )
-        raise InconsistentError(
-            f"this database was made by an older findable (schema {number});"
-            f" the last commit that opens it is {commit}; nothing was changed",
-            hint=f"`git checkout {commit} && {export_command} && "
-            f"git checkout - && {import_command}`"
-            " copies the people, but not their tags; copy the lists of tags from the file into the"
-            " column tags, or they are paid again",
-        )
-    return number == SCHEMA_NUMBER
-
-
 @cached_in_snapshot
 def is_workspace(tx: Connection) -> bool:
-    """Return whether a database has a workspace, of any version of findable."""
-    return any(map(inspect(tx).has_table, (workspace.name, OLD_VERSION_TABLE)))
+    """Return whether a database has a workspace.
+
+    Raises:
+        InconsistentError: The schema of the workspace is not SCHEMA_NUMBER.
+    """
+    if not inspect(tx).has_table(workspace.name):
+        return False
+
+    number = tx.execute(select(workspace.c.schema)).scalar()
+    if number != SCHEMA_NUMBER:
+        raise InconsistentError(
+            f"this database has the schema {number}, but this findable needs the schema "
+            f"{SCHEMA_NUMBER}; nothing was changed",
+            hint="use the findable that made the database, or another DATA and DATABASE_URL",
+        )
+    return True
 
 
 def other_tables(tx: Connection) -> list[str]:

@@ -46,25 +46,14 @@ def run_sql(workspace: Workspace, statement: str, **values: Any) -> list[tuple[A
 def age_full_reading(workspace: Workspace, task: str) -> None:
     """Move the last full reading of a task's query back by a week."""
     with connect(workspace) as connection:
-        record = _read_task_record(connection, task)
+        query = f"SELECT words FROM findable_tasks WHERE name = '{task}'"  # noqa: S608
+        ((text,),) = connection.execute(query).fetchall()
+        record = json.loads(text)
         read_at = datetime.fromisoformat(record["read"]["full"]) - timedelta(days=7)
-        record["read"] = {**record["read"], "full": read_at.isoformat()}
-        _write_task_record(connection, task, record)
-
-
-def _read_task_record(connection: Any, task: str) -> dict[str, Any]:
-    """Return the stored words of a task."""
-    query = f"SELECT words FROM findable_tasks WHERE name = '{task}'"  # noqa: S608
-    ((text,),) = connection.execute(query).fetchall()
-    record: dict[str, Any] = json.loads(text)
-    return record
-
-
-def _write_task_record(connection: Any, task: str, record: dict[str, Any]) -> None:
-    """Store the words of a task."""
-    text = json.dumps(record).replace("'", "''")
-    change = f"words = '{text}'"
-    connection.execute(f"UPDATE findable_tasks SET {change} WHERE name = '{task}'")  # noqa: S608
+        record["read"]["full"] = read_at.isoformat()
+        words = json.dumps(record).replace("'", "''")
+        change = f"UPDATE findable_tasks SET words = '{words}' WHERE name = '{task}'"  # noqa: S608
+        connection.execute(change)
 
 
 def forget_recorded_calls(workspace: Workspace) -> None:
@@ -161,24 +150,6 @@ def list_tables(connection: Any) -> list[str]:
     return [row[0] for row in connection.execute(query).fetchall() if re.fullmatch(r"\w+", row[0])]
 
 
-def remove_row_states(workspace: Workspace, task: str) -> None:
-    """Change the rows of a task to the format of versions without row states.
-
-    These versions had no refused rows, and a single row for equal rows.
-    """
-    with connect(workspace) as connection:
-        rows = f"FROM findable_rows WHERE task = '{task}'"
-        connection.execute(f"DELETE {rows} AND (input_hash = '' OR item_id LIKE '%-2')")
-
-        record = _read_task_record(connection, task)
-        record.pop("reading", None)
-        _write_task_record(connection, task, record)
-
-        for table in ("findable_answers", "findable_asks"):
-            condition = f"task = '{task}' AND item_id LIKE '%-2'"
-            connection.execute(f"DELETE FROM {table} WHERE {condition}")  # noqa: S608
-
-
 def run_as_forger(workspace: Workspace, statement: str, **values: Any) -> None:
     """Run a statement on the product's tables with permission only to read and update them."""
     if not workspace.server:
@@ -216,16 +187,3 @@ def doubt_first_answer(workspace: Workspace, task: str, field: str) -> str:
         query = f"SELECT item_id FROM findable_answers {condition}"  # noqa: S608
         ((row_id,),) = connection.execute(query).fetchall()
     return str(row_id)
-
-
-def remove_confidences(workspace: Workspace) -> None:
-    """Change the tables of the product to the schema before confidences."""
-    with connect(workspace) as connection:
-        for table in ("findable_partial_answers", "findable_selected_rows"):
-            connection.execute(f"DROP TABLE IF EXISTS {table}")
-        connection.execute("ALTER TABLE findable_runs DROP COLUMN condition")
-        connection.execute("ALTER TABLE findable_answers DROP COLUMN set_fields")
-        connection.execute("DROP INDEX findable_answers_by_confidence")
-        connection.execute("ALTER TABLE findable_answers DROP COLUMN confidences")
-        connection.execute("ALTER TABLE findable_batches DROP COLUMN uncounted")
-        connection.execute("UPDATE findable_workspace SET schema = '0024'")

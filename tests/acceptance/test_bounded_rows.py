@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.acceptance.database import connect, read_schema, run_sql
+from tests.acceptance.database import read_schema, run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import PRODUCT
 from tests.acceptance.product import IMAGES, MODEL, ON_POSTGRESQL, Workspace
@@ -160,40 +160,6 @@ def test_doctor_names_a_model_that_the_api_does_not_list(
     [finding] = served_workspace.read_json("doctor")["findings"]
     assert finding["said"].startswith(f"{name} (")
     assert finding["said"].endswith("is not in the API's list of models")
-
-
-@pytest.mark.same_sql
-def test_workspace_of_the_old_version_is_migrated_by_an_export(workspace: Workspace) -> None:
-    """The refusal prints commands that work; people whose tags are copied are not paid again."""
-    old_workspace = Workspace(workspace.home / "old", workspace.url)
-    with connect(old_workspace) as connection:
-        connection.execute("CREATE TABLE findable_version (version_num TEXT)")
-        connection.execute("INSERT INTO findable_version VALUES ('0021')")
-
-    error_output = old_workspace.run_command("status", code=5).stderr
-    assert "git checkout b565137c && findable export people.jsonl" in error_output
-    assert (
-        "copy the lists of tags from the file into the column tags, or they are paid"
-        in error_output
-    )
-    printed_words = error_output.partition("git checkout - && ")[2].partition("`")[0].split()
-    words = [word for word in printed_words if not word.startswith("FINDABLE_DATABASE_URL=")]
-    assert words == ["findable", "import", "people.jsonl", "--data", "new"]
-
-    # This is the export of the old version.
-    old_people = [
-        {"Username": "ada", "Bio": "Keeps bees.", "tags": ["beekeeping"], "findability_score": 26},
-        {"Username": "bea", "Bio": "Casts bells.", "tags": None, "findability_score": 1},
-    ]
-    workspace.write_file(
-        "people.jsonl", "".join(f"{json.dumps(person)}\n" for person in old_people)
-    )
-    workspace.run_command("import", "people.jsonl")
-    copied_tags = json.dumps(["beekeeping"])
-    run_sql(workspace, "UPDATE experts SET tags = :tags WHERE username = 'ada'", tags=copied_tags)
-    assert workspace.read_json("submit", dry=True)["items"] == 1
-    workspace.run_commands("submit", "poll", "ingest")
-    assert [request["item"] for request in workspace.logged_requests()] == ["2"]
 
 
 @pytest.mark.same_sql

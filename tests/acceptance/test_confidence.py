@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 from typing import Any
 
 import pytest
@@ -10,11 +9,9 @@ import pytest
 from tests.acceptance.database import (
     doubt_first_answer,
     read_stored_confidences,
-    remove_confidences,
     run_sql,
 )
 from tests.acceptance.product import PASSAGES, PEOPLE, Workspace, write_declaration
-from tests.acceptance.steps import Fate
 from tests.acceptance.test_row_states import cells_of
 from tests.outside.server import Outside
 
@@ -273,22 +270,6 @@ def test_forgotten_row_loses_its_confidences(tickets: Workspace) -> None:
     tickets.run_command("forget", item="2", yes=True)
     stored_confidences = read_stored_confidences(tickets)
     assert sorted(value is None for value in stored_confidences) == [False] * 3 + [True]
-
-
-@pytest.mark.parametrize("step", [1, 2, 3, 5, 8])
-@pytest.mark.parametrize("side", ["before", "after"])
-def test_killed_upgrade_continues(tickets: Workspace, step: int, side: str) -> None:
-    """A workspace without the columns, but with views, is upgraded by the next command."""
-    declare(tickets, CLOSED_FIELDS, 4)
-    tickets.run_command("tag", mode="live", limit=2)
-    remove_confidences(tickets)
-    process = tickets.try_command("tag", mode="decide", fate=Fate(step=step, side=side))
-    assert process.code in {0, -signal.SIGKILL}, process
-    tickets.run_command("tag", mode="decide")
-    assert tickets.state_counts() == {"answered": 4}
-    stored_confidences = read_stored_confidences(tickets)
-    assert sorted(value is None for value in stored_confidences) == [False] * 2 + [True] * 2
-    assert json.loads(max(filter(None, stored_confidences))).keys() == CLOSED_FIELDS.keys()
 
 
 def test_copied_answer_has_the_confidences_of_its_original(

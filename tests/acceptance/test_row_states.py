@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from python_calamine import CalamineWorkbook
 
-from tests.acceptance.database import remove_row_states
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace, write_declaration
 from tests.acceptance.steps import Fate
@@ -191,34 +190,6 @@ def test_equal_rows_without_a_key_share_one_request(workspace: Workspace, api: E
     assert workspace.run_command("tag", mode="batch", wait=True).stdout.startswith("1 answered")
     assert len(api.creates()) == 1
     check_sums(workspace, 5)
-
-
-@pytest.mark.same_sql
-@pytest.mark.parametrize("key", ["id", "row"])
-def test_old_workspace_is_upgraded_by_the_first_command_that_asks(
-    workspace: Workspace, api: Engine, key: str
-) -> None:
-    """Refused and merged rows return, answers stay, and commands that only read change nothing."""
-    declare(workspace, "old", f'key="{key}"')
-    text = f"{HEADER}1,a lamp\n,b\n1,a lamp\n2,c\n"
-    workspace.write_file("tasks/old.csv", text)
-    workspace.run_command("tag", mode="live")
-    call_count = sum(":generateContent" in request["path"] for request in api.journal())
-
-    # Commands that only read leave the old workspace as it is.
-    remove_row_states(workspace, "old")
-    states_before = workspace.status()["old"]
-    assert states_before["total"] == (2 if key == "id" else 3)
-    workspace.run_commands("status", "items", "doctor")
-    workspace.run_command("export", "-", format="csv")
-    assert workspace.status()["old"] == states_before
-
-    assert "rows:" in workspace.run_command("tag", mode="live").stderr
-    assert workspace.state_counts() == (
-        {"answered": 2, "refused": 2} if key == "id" else {"answered": 4}
-    )
-    check_sums(workspace, 4)
-    assert sum(":generateContent" in request["path"] for request in api.journal()) == call_count
 
 
 @pytest.mark.same_sql

@@ -1,8 +1,6 @@
 """`search`: filters, phrases, similar entries and weak hits."""
 
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -235,15 +233,3 @@ def test_invalid_questions_are_refused(
     """An invalid question or filter exits with 2, and names the position of the error."""
     result = indexed.ran("search", *args, code=2, **values)
     assert message in " ".join(result.output.split())
-
-
-def test_a_build_without_other_columns_can_be_searched(indexed: Workspace) -> None:
-    """A build of an earlier version has no table of other columns, and is searched as before."""
-    entries_path = indexed.data / "index" / "current" / "entries.sqlite"
-    with closing(sqlite3.connect(entries_path)) as db:
-        db.execute("DROP TABLE extra_cells")
-
-    assert find_names(indexed, "water", WHERE="currency = 'usd'") == {"cyd"}
-    assert "ada" in find_names(indexed, '"law of water"')
-    error = indexed.ran("search", "water", code=2, WHERE="Skills = 'x'").stderr
-    assert "there is no column 'Skills'" in error

@@ -166,7 +166,8 @@ def test_an_expression_selects_the_rows_that_python_selects(
         entries.execute("CREATE TABLE entries (row, metadata)")
         documents = [orjson.dumps(row).decode() for row in stored]
         entries.executemany("INSERT INTO entries VALUES (?, ?)", enumerate(documents))
-        index = cast(Index, SimpleNamespace(entries=entries, has_extra_cells=False))
+        entries.execute("CREATE TABLE extra_cells (row, cells)")
+        index = cast(Index, SimpleNamespace(entries=entries, extra_column_names=list))
         matching_rows = [*find_matching_rows(index, parsed, columns)]
     assert matching_rows == [
         index for index, (row, _) in enumerate(rows) if evaluate(expression, row) is True
