@@ -1,14 +1,12 @@
 """Vocabularies: the terms that a field of an answer may contain, from a CSV file.
 
-The file has the columns term, description, aliases and parent. A term that is the parent of others
-is a heading: it groups its terms and is no answer itself. In the JSON schema of an answer, the
-member `VOCABULARY` of a field contains the file and its terms.
+The file has the columns term, description and aliases. In the JSON schema of an answer, the member
+`VOCABULARY` of a field contains the file and its terms.
 """
 
 import csv
 import inspect
 import io
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, final
@@ -23,9 +21,9 @@ if TYPE_CHECKING:
 # Member of the JSON schema of a field with a vocabulary.
 VOCABULARY = "x-vocabulary"
 # Options of a choice and levels of a score (types of google-genai 3.3.0), and our own limit of the
-# terms in the enum of an answer's schema.
+# terms of a vocabulary.
 MAX_OPTIONS = 255
-COLUMNS = ("term", "description", "aliases", "parent")
+COLUMNS = ("term", "description", "aliases")
 # Characters of a value in a message.
 _MAX_SHOWN_CHARS = 60
 # Faults of a file in one message.
@@ -38,8 +36,6 @@ class Term(NamedTuple):
     name: str
     description: str
     aliases: tuple[str, ...]
-    # Name of the heading above the term; "" if there is none.
-    parent: str
     line: int
 
 
@@ -67,9 +63,7 @@ class Vocabulary:
         self.file = Path(file).name if Path(file).is_absolute() else file
         self.terms = read_terms(Path(caller_file).parent / file, self.file)
 
-        headings = {term.parent for term in self.terms}
-        self.options = tuple(term for term in self.terms if term.name not in headings)
-        self._names_by_form = dict(_list_forms(self.options))
+        self._names_by_form = dict(_list_forms(self.terms))
 
     def __repr__(self) -> str:
         """Return the annotation as it is written."""
@@ -109,14 +103,13 @@ class Vocabulary:
             {
                 "name": term.name,
                 "description": term.description,
-                "parent": term.parent,
                 "aliases": list(term.aliases),
             }
             for term in self.terms
         ]
         return {
             **handler(schema),
-            "enum": [term.name for term in self.options],
+            "enum": [term.name for term in self.terms],
             VOCABULARY: {"file": self.file, "terms": terms},
         }
 
@@ -127,17 +120,21 @@ class Vocabulary:
             PydanticCustomError: The text is neither a term nor an alias.
         """
         from pydantic_core import PydanticCustomError
+        from rapidfuzz import fuzz
 
         term = self.find_term(text)
         if term is not None:
             return term
+
+        folded_text = fold_term(text)
+        nearest_form = max(self._names_by_form, key=lambda form: fuzz.ratio(folded_text, form))
         raise PydanticCustomError(
             "vocabulary",
             "{value} is not a term of {file}; the nearest is {nearest}",
             {
                 "value": repr(text[:_MAX_SHOWN_CHARS]),
                 "file": self.file,
-                "nearest": repr(_find_nearest(text, self._names_by_form)),
+                "nearest": repr(self._names_by_form[nearest_form]),
             },
         )
 
@@ -154,31 +151,18 @@ def _list_forms(terms: Sequence[Term]) -> Iterator[tuple[str, str]]:
             yield fold_term(text), term.name
 
 
-def _find_nearest(text: str, names_by_form: Mapping[str, str]) -> str:
-    """Return the name whose folded form is spelled most like a text."""
-    from rapidfuzz import fuzz
-
-    folded_text = fold_term(text)
-    nearest_form = max(names_by_form, key=lambda form: fuzz.ratio(folded_text, form))
-    return names_by_form[nearest_form]
-
-
 # ---- reading a file
 
 
 def read_terms(path: Path, label: str) -> tuple[Term, ...]:
     """Read and check a vocabulary file, and return its terms in its order.
 
-    A parent may be written in another case or form than the term that it names; the result has it
-    as the term is written.
-
     Args:
         label: Name of the file in messages.
 
     Raises:
-        InputError: The file cannot be read, has no header or no terms, or has faults: repeated
-            terms, wrong parents or too many terms. The message has a line for each of the first
-            faults.
+        InputError: The file cannot be read, has no header, no terms or more than MAX_OPTIONS terms,
+            or repeats terms. The message has a line for each of the first repeated terms.
     """
     try:
         # A folder before `..` need not exist yet, such as that of a task's file.
@@ -191,20 +175,19 @@ def read_terms(path: Path, label: str) -> tuple[Term, ...]:
     except UnicodeDecodeError as error:
         raise InputError(f"{label} is not in UTF-8", hint=f"save {path} as UTF-8") from error
 
-    lines = _parse_terms(text, label)
-    if not lines:
+    terms = tuple(_parse_terms(text, label))
+    if not terms:
         raise InputError(f"{label} has no terms", hint="write a term on each line")
 
-    names_by_form = {fold_term(term.name): term.name for term in lines}
-    terms = tuple(
-        term._replace(parent=names_by_form.get(fold_term(term.parent), term.parent))
-        for term in lines
-    )
-    faults = [*_find_repeated_terms(terms), *_find_parent_faults(terms, names_by_form)]
-    faults += () if faults else _find_size_faults(terms)
+    faults = list(_find_repeated_terms(terms))
     if faults:
         shown_faults = "\n".join(f"{label}{fault}" for fault in faults[:_MAX_SHOWN_FAULTS])
         raise InputError(shown_faults, hint=f"correct {path}")
+    if len(terms) > MAX_OPTIONS:
+        raise InputError(
+            f"{label} has {len(terms)} terms; at most {MAX_OPTIONS} are possible",
+            hint=f"shorten {path}",
+        )
     return terms
 
 
@@ -212,7 +195,7 @@ def _parse_terms(text: str, label: str) -> list[Term]:
     """Return the terms of a CSV text, one per line, in its order.
 
     The delimiter is the most frequent of comma, semicolon and tab in the header. Blank lines are
-    skipped. Parents are spelled as in the text.
+    skipped.
 
     Raises:
         InputError: There is no header, or a line is malformed.
@@ -263,7 +246,6 @@ def _parse_line(row: Mapping[str | None, Any], line: int, label: str) -> Term | 
         cells["term"],
         cells.get("description", ""),
         tuple(alias for alias in aliases if fold_term(alias)),
-        cells.get("parent", ""),
         line,
     )
 
@@ -292,71 +274,16 @@ def _find_repeated_terms(terms: Sequence[Term]) -> Iterator[str]:
                 )
 
 
-def _find_parent_faults(terms: Sequence[Term], names_by_form: Mapping[str, str]) -> Iterator[str]:
-    """Yield a text with the line for each term whose parent is wrong.
-
-    A parent must be a term of the file and have no parent itself. A term that is its own parent or
-    grandparent is reported as a circle.
-
-    Args:
-        names_by_form: The names of all terms, by their folded form.
-    """
-    parents = {term.name: term.parent for term in terms}
-    for term in terms:
-        if not term.parent:
-            continue
-        place = f", line {term.line}: "
-        if term.parent not in parents:
-            nearest = _find_nearest(term.parent, names_by_form)
-            yield f"{place}the parent {term.parent!r} is not a term; the nearest is {nearest!r}"
-            continue
-        grandparent = parents[term.parent]
-        if term.name in {term.parent, grandparent}:
-            yield f"{place}the parents of {term.name!r} form a circle"
-        elif grandparent:
-            yield (
-                f"{place}{term.name!r} is on a third level, below {grandparent!r} "
-                f"and {term.parent!r}; two are possible"
-            )
-
-
-def _find_size_faults(terms: Sequence[Term]) -> Iterator[str]:
-    """Yield a text for each parent with more than MAX_OPTIONS terms below it.
-
-    The terms without a parent are counted as a group, too. Nothing is yielded if the whole file has
-    at most MAX_OPTIONS terms that can be an answer. Headings, which are parents, cannot.
-    """
-    term_counts = Counter(term.parent for term in terms)
-    heading_count = len(term_counts.keys() - {""})
-    if len(terms) - heading_count <= MAX_OPTIONS:
-        return
-    for parent, count in term_counts.items():
-        if count > MAX_OPTIONS:
-            place = f"below {parent!r}" if parent else "without a parent"
-            yield f" has {count} terms {place}; at most {MAX_OPTIONS} are possible"
-
-
 # ---- the vocabulary in the JSON schema of an answer
 
 
 def describe_terms(file: str, terms: Sequence[Mapping[str, Any]]) -> str:
     """Return the terms of a vocabulary as text for a model, a line for each term.
 
-    The first line names the file. A term is `- term: description (also: aliases)`. A term that has
-    narrower terms is a line without a dash, and its narrower terms follow it.
+    The first line names the file. A term is `- term: description (also: aliases)`.
     """
-    terms_by_parent: dict[str, list[Mapping[str, Any]]] = {}
-    for term in terms:
-        terms_by_parent.setdefault(term["parent"], []).append(term)
-
     lines = [f"Terms of {file}, each to be copied as it is:"]
-    for term in terms_by_parent.get("", ()):
-        children = terms_by_parent.get(term["name"], ())
-        if not children:
-            lines.append(f"- {_describe_term(term)}")
-            continue
-        lines.append(_describe_term(term))
-        lines += [f"- {_describe_term(child)}" for child in children]
+    lines += [f"- {_describe_term(term)}" for term in terms]
     return "\n".join(lines)
 
 

@@ -2,7 +2,6 @@
 
 - A version is used if a row is claimed, answered or parked under it.
 - The fingerprint is the hash of everything in a declaration that determines its answers.
-- Outgrown fingerprints are those of the same version from when its vocabularies had fewer terms.
 - A partial version asked only selected rows again (`tag WHERE=`), and continues another version.
 """
 
@@ -17,14 +16,11 @@ from pipeline.core.errors import (
     ConfigurationError,
     QuestionChangedError,
 )
-from pipeline.core.text import join_first
 from pipeline.engine.fingerprint import to_fingerprint_document
-from pipeline.engine.vocabulary_changes import apply_vocabulary_change, find_vocabulary_change
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.store.task_record import (
     DRAWN_EXAMPLES_KEY,
-    OUTGROWN_KEY,
     PARTIAL_VERSIONS_KEY,
     PREFERRED_VERSIONS_KEY,
 )
@@ -40,7 +36,6 @@ STATE_KEYS = (
     PREFERRED_VERSIONS_KEY,
     PARTIAL_VERSIONS_KEY,
     DRAWN_EXAMPLES_KEY,
-    OUTGROWN_KEY,
 )
 
 
@@ -67,9 +62,8 @@ def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord)
       both records read sources by the same rules and have the same columns of the prompt and of
       required quotations.
     - Members that are only in the database stay: the place up to which `cursor=` has read the
-      query, the preferred versions, the versions that asked only selected rows again, the examples
-      that were drawn from corrections, and the earlier fingerprints of the version, when its
-      vocabularies had fewer terms.
+      query, the preferred versions, the versions that asked only selected rows again, and the
+      examples that were drawn from corrections.
 
     Args:
         stored_record: The record in the database; None for a new task.
@@ -117,7 +111,6 @@ def accept_declaration_change(
     A version is used if rows were asked under it. Its answers must not be to two questions.
 
     - If the version is not used or the fingerprint is the same, nothing is done.
-    - If only terms of a vocabulary were added or renamed, stored answers get the new names.
     - Any other change is refused if `is_accepted` is False.
 
     A change of a used version that is not refused is recorded as an event. Runs in the caller's
@@ -144,19 +137,7 @@ def accept_declaration_change(
         return []
 
     former_fingerprint, former_document = newest_fingerprint
-    vocabulary_change = find_vocabulary_change(former_document, declaration)
-    if vocabulary_change is not None and not vocabulary_change.faults:
-        return apply_vocabulary_change(
-            tx,
-            declared_record,
-            declaration,
-            vocabulary_change,
-            former_fingerprint=former_fingerprint,
-        )
-
     reason = _describe_change(former_document, to_fingerprint_document(declaration))
-    if vocabulary_change is not None:
-        reason = join_first(vocabulary_change.faults)
     if not is_accepted:
         try_command = CommandHint("try", task=declared_record.name)
         raise QuestionChangedError(

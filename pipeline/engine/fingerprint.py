@@ -20,8 +20,7 @@ def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
     They are system text, prompt, schema, examples, model and its settings, and the settings of
     images and of `echo` if the task uses them. Of examples that are drawn from labelled rows only
     the setting is a member. If the answer has vocabularies, the member `vocabulary` has for each
-    file a dict from the name of a term to its description and parent. Aliases and the order of the
-    terms do not count.
+    file the descriptions of its terms by name. Aliases and the order of the terms do not count.
     """
     member_names: tuple[str, ...] = FINGERPRINT_MEMBERS
     if declaration.images:
@@ -44,7 +43,7 @@ def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
     }
     if vocabularies:
         document["vocabulary"] = {
-            file: {term["name"]: [term["description"], term["parent"]] for term in terms}
+            file: {term["name"]: term["description"] for term in terms}
             for file, terms in vocabularies.items()
         }
     return document

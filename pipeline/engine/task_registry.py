@@ -47,12 +47,10 @@ from pipeline.engine.task_faults import (
 from pipeline.engine.task_file import Fault, find_task_file, load_declaration
 from pipeline.engine.task_source import open_source, resolve_items
 from pipeline.engine.user_task import UserTask
-from pipeline.engine.vocabulary_changes import VOCABULARY_KEY, find_outgrown_fingerprints
 from pipeline.gemini.answer_schema import is_closed_answer
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
-from pipeline.store.task_record import OUTGROWN_KEY
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import (
     check_view_columns,
@@ -468,7 +466,6 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
         - `quoted`: The columns that must have text, because a row without text there is not asked:
           the column of `quotes_in` if each valid answer has a quotation, else none.
         - `images`: The columns of images. A declaration without images does not have this key.
-        - `vocabulary`: True if the answer has vocabularies; else the key is missing.
     """
     quotes_in = _find_quoted_column(declaration, columns)
     stored_members: dict[str, Any] = {
@@ -489,8 +486,6 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
     stored_members["quoted"] = [quotes_in] if is_quote_required else []
     if declaration.images:
         stored_members["images"] = match_columns(declaration.images, columns)
-    if VOCABULARY_KEY in to_fingerprint_document(declaration):
-        stored_members[VOCABULARY_KEY] = True
     return stored_members
 
 
@@ -528,8 +523,7 @@ def save_record(
     Nothing is written if the record differs only in its time. Otherwise its fingerprint is stored,
     too. With `examples="corrections"`, examples are drawn from the labelled rows and stored with
     the record, as long as no request of the version was made. If `index=` or `label=` changed, the
-    search index becomes outdated. Renamed terms of a vocabulary are renamed in stored answers, too.
-    Lines about changes are printed after the transaction.
+    search index becomes outdated. Lines about changes are printed after the transaction.
 
     Args:
         columns: Kinds of the source's columns, by name.
@@ -582,10 +576,6 @@ def save_record(
             document=to_fingerprint_document(declaration),
             now=merged_record.at,
         )
-        if merged_record.members.get(VOCABULARY_KEY):
-            outgrown = find_outgrown_fingerprints(tx, merged_record)
-            members = {**merged_record.members, OUTGROWN_KEY: outgrown}
-            workspace.save_task(tx, replace(merged_record, members=members))
         saved_record = workspace.get_task(tx, merged_record.name) or merged_record
 
     for line in lines:

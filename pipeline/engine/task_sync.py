@@ -52,9 +52,8 @@ def sync_task(
 
     Queries and rows with images are always synced; a row file only if it changed. Notes and a
     report of the sync are printed. So are counts of answered rows that are not asked again: those
-    that changed after their answer, those answered before the vocabulary got its newest terms and,
-    with REFRESH=1, those that changed after their correction. `task` is not changed: read the task
-    again afterwards.
+    that changed after their answer and, with REFRESH=1, those that changed after their correction.
+    `task` is not changed: read the task again afterwards.
 
     Args:
         locks: The workspace's locks between processes; the sync waits for that of the task's rows.
@@ -105,7 +104,6 @@ def sync_task(
                 hint="run the same command again",
             )
         stale_count, _ = current_task.rows.count_stale(tx)
-        outgrown_count = current_task.rows.count_lacking_new_terms(tx)
         outdated_count = 0
         if former_task.rows.asks_stale_rows:
             outdated_count = current_task.rows.count_outdated_corrections(tx)
@@ -118,11 +116,6 @@ def sync_task(
         display.say(
             f"{saved_record.name}: {plural(outdated_count, 'corrected row')} changed after the "
             f"correction, which stays; {OptionHint(refresh=True)} leaves such rows out",
-        )
-    if outgrown_count and not settings.refresh:
-        display.say(
-            f"{saved_record.name}: {plural(outgrown_count, 'row')} answered before the vocabulary "
-            f"got its newest terms; {REFRESH_HINTS[True]}",
         )
 
 

@@ -50,15 +50,13 @@ class UserFile:
     ) -> None:
         """Check that the subject was asked with this declaration, unless a change is accepted.
 
-        Earlier declarations whose vocabularies had fewer terms are accepted, too.
-
         Raises:
             ConfigurationError: The fingerprint differs, and no change is accepted.
         """
         if (
             fingerprint is not None
             and not is_change_accepted
-            and fingerprint not in {self.declared_fingerprint, *self._record.outgrown}
+            and fingerprint != self.declared_fingerprint
         ):
             accept_option = OptionHint(accept_changed=True)
             raise ConfigurationError(

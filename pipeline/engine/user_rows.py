@@ -1,7 +1,6 @@
 """Rows of a user's task, and the grid that lists them.
 
 - A row is stale if its input changed after its answer.
-- An answer is outgrown if a vocabulary got terms after it, which the answer could not have.
 - A selection is the set of rows that a run with a condition (`tag WHERE=`) asks.
 """
 
@@ -114,18 +113,15 @@ class UserRows(TaskRows):
 
         A row is answered, open, empty, unusable (its image), refused or missing in the source. Only
         rows with content and without an answer (see `make_answered_condition`) can be asked. With
-        REFRESH=1 that includes rows whose answer is outdated: the input changed, if the task
-        permits refreshing, or the vocabulary got new terms. Further limits apply together:
+        REFRESH=1 that includes rows whose input changed after their answer, if the task permits
+        refreshing. Further limits apply together:
 
         - `selection_run`: Only the rows of this run's condition can be asked.
         - `has_partial_answer`: Only rows whose closed fields are decided already (True), or not yet
           (False), can be asked.
         """
         columns = self.subquery.c
-        is_answered = self.make_answered_condition(
-            current_input=self.asks_stale_rows,
-            current_terms=self.settings.refresh,
-        )
+        is_answered = self.make_answered_condition(current_input=self.asks_stale_rows)
         is_missing = columns.findable_gone_at.is_not(None)
         is_refused = columns.findable_hash == NO_HASH
         is_open = and_(~is_missing, ~columns.findable_empty, ~is_answered)
@@ -305,9 +301,7 @@ class UserRows(TaskRows):
         Such a row is not stale and is not asked, because its correction outranks every answer.
         """
         columns = self.subquery.c
-        corrections = self._select_answer_ids(
-            (answers.PERSON,), current_input=False, current_terms=False
-        )
+        corrections = self._select_answer_ids((answers.PERSON,), current_input=False)
         current_corrections = corrections.where(
             answers_table.c.input_hash == columns.findable_hash,
         )
@@ -316,23 +310,6 @@ class UserRows(TaskRows):
             ~columns.findable_empty,
             corrections.exists(),
             ~current_corrections.exists(),
-        )
-        return tx.execute(query).scalar_one()
-
-    def count_lacking_new_terms(self, tx: Connection) -> int:
-        """Return the number of rows that were answered before a vocabulary got its newest terms.
-
-        A row does not count if one of its answers is newer. Empty rows, and rows that are no longer
-        in the source, do not count.
-        """
-        if not self.record.outgrown:
-            return 0
-        columns = self.subquery.c
-        has_all_terms = self.make_answered_condition(current_input=False, current_terms=True)
-        query = select(func.count(columns.findable_key)).where(
-            columns.findable_gone_at.is_(None),
-            ~columns.findable_empty,
-            self.make_answered_condition(current_input=False) & ~has_all_terms,
         )
         return tx.execute(query).scalar_one()
 
@@ -384,7 +361,6 @@ class UserRows(TaskRows):
         self,
         *,
         current_input: bool,
-        current_terms: bool = False,
         selects_few_rows: bool = False,
         models_only: bool = False,
     ) -> ColumnElement[bool]:
@@ -394,16 +370,13 @@ class UserRows(TaskRows):
         the declared prompt version, or one that asked selected rows of it again. Two more rules:
 
         - If `write_to=` names another program's table, a row that was written there for the backend
-          and the model of this task counts, too. It does not have the input or the terms that were
-          asked. If these matter (`current_input`, or `current_terms` after terms were added), it
-          counts only if no answer of the row is stored here.
+          and the model of this task counts, too. It does not have the input that was asked. If that
+          matters (`current_input`), it counts only if no answer of the row is stored here.
         - In a run over selected rows (`tag WHERE=`), only an answer by the version of this run, or
           by a person, counts for a selected row.
 
         Args:
             current_input: Count only answers to the row's present input, and corrections.
-            current_terms: Count only answers that were asked with all present terms of the
-                vocabularies, and corrections.
             selects_few_rows: The caller's query is about few rows. The condition then has a form
                 that is faster for it; the result is the same.
             models_only: Ignore the answers of persons.
@@ -414,7 +387,6 @@ class UserRows(TaskRows):
             query = self._select_answer_ids(
                 all_versions,
                 current_input=current_input and is_current,
-                current_terms=current_terms and is_current,
             )
             # PostgreSQL takes the answers for a single row and would scan them all for a few rows.
             if selects_few_rows:
@@ -431,7 +403,7 @@ class UserRows(TaskRows):
                 self.record.members.get("model") or self.settings.for_backend(self.provider).model
             )
             has_target_row = self.row_target.has_written_row(key, model)
-            if current_input or (current_terms and self.record.outgrown):
+            if current_input:
                 has_target_row &= ~has_answer(versions, is_current=False)
             is_answered |= has_target_row
         if self.selection_run is None:
@@ -446,7 +418,6 @@ class UserRows(TaskRows):
         versions: Sequence[str],
         *,
         current_input: bool,
-        current_terms: bool,
     ) -> Select[tuple[int]]:
         """Return a SELECT of the ids of the answers that were applied to a row, of some versions.
 
@@ -454,7 +425,6 @@ class UserRows(TaskRows):
 
         Args:
             current_input: Only answers to the row's present input, and corrections.
-            current_terms: Only answers that were asked with all present terms of the vocabularies.
         """
         row_columns = self.subquery.c
         columns = answers_table.c
@@ -474,13 +444,6 @@ class UserRows(TaskRows):
                 or_(
                     columns.input_hash == row_columns.findable_hash,
                     columns.extractor == answers.PERSON,
-                ),
-            )
-        if current_terms and self.record.outgrown:
-            query = query.where(
-                or_(
-                    columns.fingerprint.is_(None),
-                    columns.fingerprint.not_in(self.record.outgrown),
                 ),
             )
         return query

@@ -40,8 +40,6 @@ from pipeline.engine.user_file import UserFile
 from pipeline.engine.user_index import make_index
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_tables import UserTables
-from pipeline.engine.vocabulary_changes import VOCABULARY_KEY
-from pipeline.store import workspace
 from pipeline.store.answers import find_corrected, read_answers_to_former_inputs
 from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
@@ -155,9 +153,8 @@ class UserAnswers(TaskAnswers):
         An answer is applied if all of these are true:
 
         - Its row still exists.
-        - No model has answered the row yet under a current version (one whose answers count). An
-          earlier answer is ignored here if it was asked with fewer terms of the vocabularies or,
-          with `refresh=`, if it is to a former input.
+        - No model has answered the row yet under a current version (one whose answers count). With
+          `refresh=`, an earlier answer to a former input is ignored here.
         - It is not outdated, or the task can judge answers without their rows: it has neither
           quotations nor a `check`. If only the query of the task makes it outdated, it is applied
           nevertheless.
@@ -174,10 +171,8 @@ class UserAnswers(TaskAnswers):
             id can be in both.
 
         Raises:
-            ConfigurationError: Another process changed the vocabulary meanwhile.
             RefusedRowError: A rule of the table of `write_to=` refuses an answer.
         """
-        self._check_vocabulary(tx)
         answers_by_id = {answer.row_id: answer for answer in answers}
         table = self.rows.table(tx)
         stored_rows = table.read_rows(
@@ -195,7 +190,6 @@ class UserAnswers(TaskAnswers):
 
         is_answered = self.rows.make_answered_condition(
             current_input=bool(self.rows.record.members.get("refresh")),
-            current_terms=True,
             selects_few_rows=True,
             models_only=True,
         )
@@ -216,25 +210,6 @@ class UserAnswers(TaskAnswers):
         ]
         self._write_to_target(tx, current, answers_by_id)
         return WriteResult(applied=applied, outdated=outdated)
-
-    def _check_vocabulary(self, tx: Connection) -> None:
-        """Check that answers are judged by the vocabularies that the task has now.
-
-        Otherwise a term could be stored that another process has just renamed everywhere.
-
-        Raises:
-            ConfigurationError: The vocabulary of the task was changed meanwhile.
-        """
-        record = self.rows.record
-        if not record.members.get(VOCABULARY_KEY):
-            return
-        current_record = workspace.get_task(tx, record.name)
-        if current_record is not None and current_record.fingerprint != record.fingerprint:
-            raise ConfigurationError(
-                f"the vocabulary of {record.name} changed during the command; "
-                "the replies are kept, and no attempt was charged",
-                hint="run the same command again",
-            )
 
     def _write_to_target(
         self,

@@ -1,13 +1,13 @@
 """Name values of a corrected answer or a condition that their closed field does not allow."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.text import join_first, suggest_similar
 from pipeline.core.where_parser import iterate_comparisons, parse_where
-from pipeline.gemini.closed_fields import ClosedField, read_closed_fields
+from pipeline.gemini.closed_fields import read_closed_fields
 from pipeline.gemini.closed_options import Option
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def find_wrong_value(
         subject = f"a member of {field_name}"
         wrong_value = value[int(member_path[0])]
 
-    options = list(_iter_options(field))
+    options = list(field.options.values())
     # A schema for Gemini has numbers as texts.
     allowed_texts = {_to_text(option.value) for option in options}
     # Another fault, such as one of the task's own check.
@@ -114,7 +114,7 @@ def describe_unknown_choice(
         if field is None or comparison.operator != "=" or comparison.column in columns:
             continue
 
-        choices = [option.text for option in _iter_options(field) if option.value is not None]
+        choices = [option.text for option in field.options.values() if option.value is not None]
         folded_choices = set(map(str.casefold, choices))
         for operand in comparison.values:
             if choices and isinstance(operand, str) and operand.casefold() not in folded_choices:
@@ -122,15 +122,6 @@ def describe_unknown_choice(
                 suggestion = suggest_similar(operand, choices, is_quoted=True) or listed_choices
                 return f"{operand!r} is not a choice of {field.name}; {suggestion}"
     return ""
-
-
-def _iter_options(field: ClosedField) -> Iterator[Option]:
-    """Yield the allowed values of a field; headings of a vocabulary are no values."""
-    for option_id, option in field.options.items():
-        if option_id in field.choices_below:
-            yield from _iter_options(field.choices_below[option_id])
-        else:
-            yield option
 
 
 def _sort_by_likeness(options: Sequence[Option], value: Any) -> list[Option]:

@@ -103,21 +103,21 @@ def declare_with_vocabulary(path: Path) -> tuple[BuiltInDeclaration, str]:
     """Return a people task that allows only tags of a vocabulary file, and its version label.
 
     The schema of the answer lists the tags. The label is `experts@N-HASH`, with a hash of the
-    terms, their descriptions and their parents, so another vocabulary is another version. Tags of
-    answers are stored in lower case, whatever the case of the terms.
+    terms and their descriptions, so another vocabulary is another version. Tags of answers are
+    stored in lower case, whatever the case of the terms.
 
     Raises:
         InputError: The file cannot be read or has faults, or a term is no valid tag.
     """
     vocabulary = Vocabulary(str(path.absolute()))
-    for term in vocabulary.options:
+    for term in vocabulary.terms:
         fault = _tag_fault(clean_tag(term.name))
         if fault:
             raise InputError(f"{path}, line {term.line}: the term {fault}; nothing was changed")
 
     kind: Any = list[Annotated[str, vocabulary]]
     answer = create_model("ListedTags", __base__=Tags, tags=(kind, Tags.model_fields["tags"]))
-    texts = sorted((term.name, term.description, term.parent) for term in vocabulary.terms)
+    texts = sorted((term.name, term.description) for term in vocabulary.terms)
     digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
     listed_task = replace(task, answer=answer, system=SYSTEM + LIST_SYSTEM)
     return listed_task, f"{task.name}@{task.version}-{digest[:8]}"

@@ -15,7 +15,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import json_schema
-from pipeline.core.vocabulary import MAX_OPTIONS, VOCABULARY, describe_terms, separate_vocabularies
+from pipeline.core.vocabulary import VOCABULARY, describe_terms, separate_vocabularies
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -305,8 +305,7 @@ class _SchemaConverter:
         """Make an enum of texts; null among the choices makes it nullable.
 
         For a vocabulary, the description names its file; the system instruction lists the terms
-        under that name. A vocabulary of more than MAX_OPTIONS terms becomes a text without an enum,
-        because the API refuses large enums; its terms are not checked here.
+        under that name.
 
         Raises:
             TypeError: Two choices have the same text, or null is the only choice.
@@ -315,8 +314,6 @@ class _SchemaConverter:
         if VOCABULARY in node:
             terms_note = _TERMS_NOTE.format(node[VOCABULARY]["file"])
             limits = f"{limits}; {terms_note}" if limits else terms_note
-            if len(choices) > MAX_OPTIONS:
-                return {"type": "STRING", "description": limits}
 
         texts = list(_choices_by_text(choices))
         choice_count = sum(choice is not None for choice in choices)

@@ -7,12 +7,8 @@
 - A whole number is asked as a score, whose levels are the numbers between its bounds. A yes/no
   question has the type `noul`.
 - A list is asked as a yes/no question for each member that it may contain.
-- A vocabulary of more than 255 terms is asked as two choices in one request: a heading, which is a
-  term with other terms below it, and for each heading one of its terms. The input is billed once.
-  The term below the chosen heading counts.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.core.declaration import json_schema
 from pipeline.core.errors import InputError
-from pipeline.core.vocabulary import MAX_OPTIONS, VOCABULARY, describe_meaning
+from pipeline.core.vocabulary import MAX_OPTIONS
 from pipeline.gemini.closed_options import (
     MIN_OPTIONS,
     Option,
@@ -63,14 +59,11 @@ class ClosedField:
     # Bounds of the length of a list; without a maximum it is None.
     min_members: int = 0
     max_members: int | None = None
-    # The choice below a heading of a vocabulary, by the id of the heading's option.
-    choices_below: "Mapping[str, ClosedField]" = dataclasses.field(default_factory=dict)
 
     def iter_questions(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (id, question) for each question to a decision model about the field.
 
-        A list has a question for each value that it may contain. A choice with headings has a
-        question about the heading, then one about the terms below each heading.
+        A list has a question for each value that it may contain.
         """
         if self.kind == "members":
             for index, option in enumerate(self.options.values()):
@@ -90,8 +83,6 @@ class ClosedField:
         if self.kind == "score":
             question["criteria"] = [option.text for option in self.options.values()]
         yield self.name, question
-        for choice in self.choices_below.values():
-            yield from choice.iter_questions()
 
     def read_answer(self, answers: Mapping[str, Any]) -> tuple[Any, float]:
         """Return the value of the field in a reply, and the probability that it is right.
@@ -99,7 +90,6 @@ class ClosedField:
         - A yes/no question is true from MIN_YES_PROBABILITY on. Its probability is that of the
           returned value: 0.1 for yes becomes (False, 0.9).
         - For a choice or a score it is the probability of the chosen option or level.
-        - A term below a heading has the product of the probabilities of heading and term.
         - For a list it is the probability of the least certain decision: that a value is in the
           list, or that it is not.
 
@@ -120,14 +110,10 @@ class ClosedField:
         if self.kind == "score":
             return self._read_level(answer)
 
-        chosen_id, probability = self._read_choice(answer)
-        if chosen_id not in self.choices_below:
-            return self.options[chosen_id].value, probability
-        value, probability_below = self.choices_below[chosen_id].read_answer(answers)
-        return value, probability * probability_below
+        return self._read_choice(answer)
 
-    def _read_choice(self, answer: Mapping[str, Any]) -> tuple[str, float]:
-        """Return the chosen option's id and probability.
+    def _read_choice(self, answer: Mapping[str, Any]) -> tuple[Any, float]:
+        """Return the value of the chosen option, and its probability.
 
         Raises:
             ValueError: The choice is not an option or has no probability, or a probability is
@@ -139,7 +125,7 @@ class ClosedField:
             raise ValueError(f"{self.name}: {make_excerpt(chosen_id)!r} is not an option")
         if chosen_id not in probabilities:
             raise ValueError(f"{self.name}: the chosen option has no probability")
-        return chosen_id, probabilities[chosen_id]
+        return self.options[chosen_id].value, probabilities[chosen_id]
 
     def _read_level(self, answer: Mapping[str, Any]) -> tuple[Any, float]:
         """Return the most probable number of a score, and its probability.
@@ -286,8 +272,6 @@ def _read_field(name: str, member: str, node: Mapping[str, Any]) -> ClosedField 
         return _read_list(name, member, branches, instructions)
 
     options = read_options(branches)
-    if options is not None and len(options) > MAX_OPTIONS:
-        return _read_headings(name, member, branches, instructions, options)
     if options is None or not MIN_OPTIONS <= len(options) <= MAX_OPTIONS:
         return None
 
@@ -297,68 +281,6 @@ def _read_field(name: str, member: str, node: Mapping[str, Any]) -> ClosedField 
     elif len(branches) == 1 and is_whole_number(branches[0]):
         kind = "score"
     return ClosedField(name, member, kind, instructions, name_options(options))
-
-
-def _read_headings(
-    name: str,
-    member: str,
-    branches: Sequence[Mapping[str, Any]],
-    instructions: str,
-    options: Sequence[Option],
-) -> ClosedField | None:
-    """Return the field of a large vocabulary: a choice of headings, with a choice below each.
-
-    A heading with a single term is replaced by its term, and a term without a heading counts as a
-    heading. The terms and their headings are read from the keyword VOCABULARY of `branches`.
-
-    Returns None if there are fewer than MIN_OPTIONS headings or more than MAX_OPTIONS headings, or
-    if a heading has more than MAX_OPTIONS terms.
-
-    Args:
-        name: The name of the field in the answer's model.
-        member: The name of the field in a reply.
-        branches: The alternatives of the field's node, which contain the terms of the vocabulary.
-        instructions: The question about the field.
-        options: All values of the field.
-    """
-    terms: list[dict[str, Any]] = []
-    for branch in branches:
-        terms += branch.get(VOCABULARY, {}).get("terms", ())
-    parents = {term["name"]: term["parent"] for term in terms}
-    meanings = {term["name"]: describe_meaning(term) for term in terms}
-    options_by_heading: dict[str | None, list[Option]] = {}
-    for option in options:
-        heading = parents.get(option.value, "") or option.value
-        options_by_heading.setdefault(heading, []).append(option)
-
-    top_options = [
-        below[0] if len(below) == 1 else Option(heading, meanings[heading])
-        for heading, below in options_by_heading.items()
-    ]
-    group_sizes = [len(top_options), *map(len, options_by_heading.values())]
-    if max(group_sizes) > MAX_OPTIONS or len(top_options) < MIN_OPTIONS:
-        return None
-
-    named_options = name_options(top_options)
-    choices_below = {
-        option_id: ClosedField(
-            f"{name}[{index}]",
-            member,
-            "choice",
-            f"{instructions} (if it is {option.text!r})",
-            name_options(options_by_heading[option.value]),
-        )
-        for index, (option_id, option) in enumerate(named_options.items())
-        if len(options_by_heading.get(option.value, ())) > 1
-    }
-    return ClosedField(
-        name,
-        member,
-        "choice",
-        instructions,
-        named_options,
-        choices_below=choices_below,
-    )
 
 
 def _read_list(

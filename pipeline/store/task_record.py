@@ -12,8 +12,6 @@ PARTIAL_VERSIONS_KEY = "partial_versions"
 # The key of the examples in `TaskRecord.members` that were drawn from corrections: (row id, values
 # by column, answer), by prompt version.
 DRAWN_EXAMPLES_KEY = "drawn_examples"
-# The key of the fingerprints of the version whose vocabularies had fewer terms.
-OUTGROWN_KEY = "outgrown"
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,3 @@ class TaskRecord:
         if len(self.current_versions) == 1:
             return tuple(preferred)
         return (*preferred, *self.current_versions)
-
-    @property
-    def outgrown(self) -> tuple[str, ...]:
-        """Return the fingerprints of the version whose vocabularies had fewer terms."""
-        return tuple(self.members.get(OUTGROWN_KEY, ()))

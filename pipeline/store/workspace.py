@@ -358,21 +358,10 @@ def newest_fingerprint(
     version: int,
 ) -> tuple[str, dict[str, Any]] | None:
     """Return the newest fingerprint of a task's version with its document; None without any."""
-    return next(reversed(read_documents(tx, task, version).items()), None)
-
-
-def list_versions(tx: Connection, task: str) -> list[int]:
-    """Return the versions of a task whose fingerprints are recorded."""
-    return sorted({int(entry["version"]) for entry in _read_fingerprints(tx, task)})
-
-
-def read_documents(tx: Connection, task: str, version: int) -> dict[str, dict[str, Any]]:
-    """Return the recorded documents of a task's version by fingerprint, oldest first."""
-    return {
-        entry["fingerprint"]: entry["document"]
-        for entry in _read_fingerprints(tx, task)
-        if entry["version"] == version
-    }
+    for entry in reversed(_read_fingerprints(tx, task)):
+        if entry["version"] == version:
+            return entry["fingerprint"], entry["document"]
+    return None
 
 
 def _read_fingerprints(tx: Connection, task: str) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from pipeline.core.errors import InputError
 from pipeline.core.vocabulary import Vocabulary
 
-HEADER = "term,description,aliases,parent\n"
+HEADER = "term,description,aliases\n"
 
 
 def read(path: Path, text: str | bytes) -> Vocabulary:
@@ -17,13 +17,6 @@ def read(path: Path, text: str | bytes) -> Vocabulary:
     file = path / "topics.csv"
     file.write_bytes(text.encode() if isinstance(text, str) else text)
     return Vocabulary(str(file))
-
-
-def write_terms(*, roots: int, children: int) -> str:
-    """Return a file with some terms without parent, and some below the first of them."""
-    lines = [f"term {number},,," for number in range(roots)]
-    lines += [f"child {number},,,term 0" for number in range(children)]
-    return HEADER + "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -34,34 +27,20 @@ def write_terms(*, roots: int, children: int) -> str:
         (HEADER, "topics.csv has no terms"),
         (HEADER + "\n ,,\n", "topics.csv has no terms"),
         (b"term\nd\xe9but\n", "topics.csv is not in UTF-8"),
-        (HEADER + "lamp,a light,,,\n", "line 2: there are more cells than columns"),
-        (HEADER + ",a light,,\n", "line 2: the term is missing"),
-        (HEADER + "lamp,,,\n\nLAMP,,,\n", "line 4: the term 'LAMP' is on line 2 already"),
+        (HEADER + "lamp,a light,,\n", "line 2: there are more cells than columns"),
+        (HEADER + ",a light,\n", "line 2: the term is missing"),
+        (HEADER + "lamp,,\n\nLAMP,,\n", "line 4: the term 'LAMP' is on line 2 already"),
         (
-            HEADER + "lamp,,light,\nsun,,Light|star,\n",
+            HEADER + "lamp,,light\nsun,,Light|star\n",
             "line 3: the alias 'Light' of 'sun' belongs to 'lamp' on line 2",
         ),
         (
-            HEADER + "lamp,,sun,\nsun,,,\n",
+            HEADER + "lamp,,sun\nsun,,\n",
             "line 2: the alias 'sun' of 'lamp' belongs to 'sun' on line 3",
         ),
         (
-            HEADER + "lamps,,,\ndesk lamp,,,lamp\n",
-            "line 3: the parent 'lamp' is not a term; the nearest is 'lamps'",
-        ),
-        (HEADER + "lamp,,,lamp\n", "line 2: the parents of 'lamp' form a circle"),
-        (HEADER + "lamp,,,sun\nsun,,,lamp\n", "line 3: the parents of 'sun' form a circle"),
-        (
-            HEADER + "light,,,\nlamp,,,light\nbulb,,,lamp\n",
-            "line 4: 'bulb' is on a third level, below 'light' and 'lamp'",
-        ),
-        (
-            write_terms(roots=256, children=0),
-            "topics.csv has 256 terms without a parent; at most 255 are possible",
-        ),
-        (
-            write_terms(roots=2, children=256),
-            "topics.csv has 256 terms below 'term 0'; at most 255 are possible",
+            HEADER + "".join(f"term {number},,\n" for number in range(256)),
+            "topics.csv has 256 terms; at most 255 are possible",
         ),
     ],
 )
@@ -83,7 +62,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        HEADER + "Care at home,,nursing | visits,\n",
+        HEADER + "Care at home,,nursing | visits\n",
         "\ufeffTerm;Aliases\r\nCare at home;nursing|visits\r\n",
         "term\taliases\nCare at home\tnursing;visits\n",
     ],
@@ -96,17 +75,9 @@ def test_terms_are_found_by_name_and_alias_in_any_form(tmp_path: Path, text: str
     assert vocabulary.find_term("care") is None
 
 
-def test_headings_are_no_answers(tmp_path: Path) -> None:
-    """A term with terms below it groups them, and is invalid itself."""
-    vocabulary = read(tmp_path, HEADER + "Lamps,,lights,\nDesk lamp,,,lamps\n")
-    assert [term.name for term in vocabulary.options] == ["Desk lamp"]
-    assert vocabulary.terms[1].parent == "Lamps"
-    assert vocabulary.find_term("lights") is None
-
-
 def test_vocabulary_belongs_to_a_text(tmp_path: Path) -> None:
     """A field of another type is refused when its model is made."""
-    vocabulary = read(tmp_path, HEADER + "lamp,,,\n")
+    vocabulary = read(tmp_path, HEADER + "lamp,,\n")
     kind: Any = Annotated[list[str], vocabulary]
     with pytest.raises(TypeError, match="belongs to a text"):
         create_model("Answer", topics=(kind, ...))
@@ -114,7 +85,7 @@ def test_vocabulary_belongs_to_a_text(tmp_path: Path) -> None:
 
 def test_file_is_next_to_the_file_of_the_declaration(tmp_path: Path) -> None:
     """A relative path begins in the folder of the code that names it."""
-    read(tmp_path, HEADER + "lamp,,,\n")
+    read(tmp_path, HEADER + "lamp,,\n")
     names: dict[str, Any] = {"__file__": str(tmp_path / "task.py"), "Vocabulary": Vocabulary}
     exec("topics = Vocabulary('topics.csv')", names)  # noqa: S102 - as a task's file runs
     assert [term.name for term in names["topics"].terms] == ["lamp"]
@@ -122,7 +93,7 @@ def test_file_is_next_to_the_file_of_the_declaration(tmp_path: Path) -> None:
 
 def test_stored_terms_are_valid_again(tmp_path: Path) -> None:
     """An answer is stored with the names of terms, and validates to the same answer."""
-    topic: Any = Annotated[str, read(tmp_path, HEADER + "lamp,,light,\n")]
+    topic: Any = Annotated[str, read(tmp_path, HEADER + "lamp,,light\n")]
     model: type[BaseModel] = create_model("Answer", topics=(list[topic], ...))
     answer = model.model_validate_json('{"topics": ["LIGHT", "lamp"]}', strict=True)
     assert answer.model_dump_json() == '{"topics":["lamp","lamp"]}'
