@@ -16,9 +16,11 @@ import click
 
 from jobs.options import (
     COUNT,
+    AcceptChanged,
     BudgetLimit,
     CommandReport,
     Dry,
+    Full,
     Limit,
     Parameter,
     Pilot,
@@ -112,6 +114,8 @@ def batch_submit(
     dry: Dry = False,
     pilot: Pilot = None,
     skip_pilot: SkipPilot = False,
+    accept_changed: AcceptChanged = False,
+    full: Full = False,
 ) -> CommandReport:
     """Send all open rows of TASK in batches, for example all untagged people with a bio.
 
@@ -127,6 +131,8 @@ def batch_submit(
     budget are not sent, and the command then ends with an error.
     """
     labels = ws.task.labels
+    ws.accepts_changes = accept_changed
+    ws.reads_all_rows = full
     if dry:
         return _sync_and_plan_batches(ws, limit)
 

@@ -24,11 +24,13 @@ from jobs.exit_codes import listen_on_port
 from jobs.options import (
     PATH,
     VERSION,
+    AcceptChanged,
     CommandReport,
     CountParam,
     Dry,
     Expert,
     Experts,
+    Full,
     Item,
     MoveTo,
     Parameter,
@@ -83,6 +85,8 @@ def work(
         bool, Parameter("Do due work once, then exit. Default: repeat forever.")
     ] = False,
     only: UnitNames = "",
+    accept_changed: AcceptChanged = False,
+    full: Full = False,
     to: MoveTo = None,
 ) -> CommandReport:
     """Do all due work of all tasks, or of TASK: send, poll, download, ingest, retry, index.
@@ -121,7 +125,12 @@ def work(
     if "task" in settings.sources:
         task_names = [settings.task]
 
-    open_task = partial(_open_task, move_to=to)
+    open_task = partial(
+        _open_task,
+        move_to=to,
+        accepts_changes=accept_changed,
+        reads_all_rows=full,
+    )
     if not once:
         seconds = f"{work_passes.MAX_PASS_PAUSE_S:.0f} s"
         Terminal().say(f"doing due work, and looking for it at least every {seconds}, until Ctrl-C")
@@ -138,7 +147,13 @@ def work(
 
 
 @contextmanager
-def _open_task(task_name: str, *, move_to: str | None) -> Iterator[WorkspaceSession]:
+def _open_task(
+    task_name: str,
+    *,
+    move_to: str | None,
+    accepts_changes: bool,
+    reads_all_rows: bool,
+) -> Iterator[WorkspaceSession]:
     """Open the workspace for writing, with a task as the session's task, for a `with` block.
 
     Any cost is agreed to with `--yes`, otherwise no cost.
@@ -147,8 +162,12 @@ def _open_task(task_name: str, *, move_to: str | None) -> Iterator[WorkspaceSess
         task_name: The session's task.
         move_to: Mode that asks the rows of a batch that took too long; None for the mode of the
             setting MOVE_TO.
+        accepts_changes: A changed declaration of the task keeps its version.
+        reads_all_rows: Read all rows of the task's query.
     """
     with open_configured_workspace("write", task_name=task_name) as ws:
+        ws.accepts_changes = accepts_changes
+        ws.reads_all_rows = reads_all_rows
         ws.agreed_usd = None
         if move_to is not None:
             ws.settings = replace(ws.settings, move_to=move_to)

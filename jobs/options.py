@@ -344,6 +344,14 @@ MoveTo = Annotated[
     ),
 ]
 Dry = Annotated[bool, Parameter("Only print the plan.")]
+AcceptChanged = Annotated[
+    bool,
+    Parameter("Keep the version of a task whose declaration changed."),
+]
+Full = Annotated[
+    bool,
+    Parameter("Read all rows of a query, not only those that are new by the task's cursor=."),
+]
 BudgetLimit = Annotated[
     float | None, Parameter("Spend at most this many USD. Default: no limit.", MONEY, "USD")
 ]

@@ -18,10 +18,12 @@ import click
 from jobs.batch_commands import FAILED_OUTCOMES, pilot_line, warn_of_ingest
 from jobs.options import (
     COUNT,
+    AcceptChanged,
     BudgetLimit,
     CommandReport,
     Deadline,
     Dry,
+    Full,
     Limit,
     MoveTo,
     NoResume,
@@ -68,6 +70,8 @@ def tag(
     wait: Wait = None,
     strict: Strict = False,
     dry: Dry = False,
+    accept_changed: AcceptChanged = False,
+    full: Full = False,
     to: MoveTo = None,
     no_resume: NoResume = False,
     # Set by `passages-backfill`, never typed: ask all rows by batch, under one version, without a
@@ -103,6 +107,8 @@ def tag(
     their unanswered rows.
     """
     labels = ws.task.labels
+    ws.accepts_changes = accept_changed
+    ws.reads_all_rows = full
     if to is not None:
         ws.settings = replace(ws.settings, move_to=to)
     if no_resume and not dry:

@@ -255,8 +255,8 @@ class _BatchIngest:
         answer had more values than its field may have.
 
         Raises:
-            ConfigurationError: The task's declaration is not that of the batch, and
-                `accept_changed` is not set.
+            ConfigurationError: The task's declaration is not that of the batch, and the session
+                does not accept changes.
             HeldBatchError: The batch is held, because its result gives replies to the wrong
                 requests; nothing of it was stored.
             InconsistentError: The result file was changed, or not every request has exactly one
@@ -268,7 +268,7 @@ class _BatchIngest:
             ws.task.user_file.check_declaration(
                 batch.fingerprint,
                 f"batch {batch.number}",
-                is_change_accepted=ws.settings.accept_changed,
+                is_change_accepted=ws.accepts_changes,
             )
         if batch.held:
             raise HeldBatchError(batch, self.task.labels)

@@ -277,9 +277,6 @@ class Settings:
         parse_task_reference,
         "experts, passages, or your own task by its name or file",
     )
-    accept_changed: bool = _flag_setting(
-        "keep the version of a task whose declaration changed",
-    )
     index_untagged: bool | None = _setting(
         None,
         parse_boolean,
@@ -298,9 +295,6 @@ class Settings:
         None,
         parse_path,
         "vocabulary file with the only tags that people get",
-    )
-    full: bool = _flag_setting(
-        "read all rows of a query, not only those that are new by the task's cursor=",
     )
     version: str | None = _setting(
         None,

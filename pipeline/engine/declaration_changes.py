@@ -139,11 +139,12 @@ def accept_declaration_change(
     former_fingerprint, former_document = newest_fingerprint
     reason = _describe_change(former_document, to_fingerprint_document(declaration))
     if not is_accepted:
+        accept_command = CommandHint("tag", task=declared_record.name, accept_changed=True)
         try_command = CommandHint("try", task=declared_record.name)
         raise QuestionChangedError(
             f"{reason} since version {version} was used; nothing was asked",
             hint=f"set version={version + 1} in {declared_record.path}; "
-            f"{OptionHint(accept_changed=True)} stores answers of both under version {version}, "
+            f"`{accept_command}` stores answers of both under version {version}, "
             f"and `{try_command}` tries the change as a draft",
         )
 

@@ -66,6 +66,10 @@ class WorkspaceSession:
     budget: Budget | None = None
     # Asks a person a question; returns the answer.
     ask_person: Callable[[str], bool] = lambda _question: False
+    # A changed declaration of the task keeps its version.
+    accepts_changes: bool = False
+    # All rows of the task's query are read, not only those that are new by its cursor.
+    reads_all_rows: bool = False
     # USD that a person agreed to before; None asks above CONFIRM_ABOVE.
     agreed_usd: float | None = None
     is_bound: bool = False
@@ -307,6 +311,8 @@ class WorkspaceSession:
             self.locks,
             self.task,
             self.settings,
+            accepts_changes=self.accepts_changes,
+            reads_all_rows=self.reads_all_rows,
             now=self.now(),
             display=self.display,
         )

@@ -515,6 +515,7 @@ def save_record(
     columns: Mapping[str, str],
     settings: Settings,
     *,
+    accepts_changes: bool = False,
     recorded_at: datetime,
     display: Progress,
 ) -> TaskRecord:
@@ -527,12 +528,12 @@ def save_record(
 
     Args:
         columns: Kinds of the source's columns, by name.
+        accepts_changes: A changed declaration keeps its version.
 
     Raises:
         InputError: The declaration does not fit the columns.
         ConfigurationError: The task conflicts with the stored record or with another task.
-        QuestionChangedError: The declaration of a used version changed, and ACCEPT_CHANGED is not
-            set.
+        QuestionChangedError: The declaration of a used version changed, and no change is accepted.
     """
     declared_record = make_record(declaration, path, columns, recorded_at=recorded_at)
     with store.read() as tx:
@@ -555,7 +556,7 @@ def save_record(
                 _with_present_file(stored_record, settings),
                 declared_record,
                 declaration,
-                is_accepted=settings.accept_changed,
+                is_accepted=accepts_changes,
             )
         check_table_prefix(tx, declared_record)
         merged_record = merge_records(stored_record, declared_record)

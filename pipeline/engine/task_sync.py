@@ -45,6 +45,8 @@ def sync_task(
     task: Task,
     settings: Settings,
     *,
+    accepts_changes: bool = False,
+    reads_all_rows: bool = False,
     now: datetime,
     display: Progress,
 ) -> None:
@@ -57,6 +59,8 @@ def sync_task(
 
     Args:
         locks: The workspace's locks between processes; the sync waits for that of the task's rows.
+        accepts_changes: A changed declaration keeps its version.
+        reads_all_rows: Read all rows of a query, not only those that are new by its cursor.
 
     Raises:
         InputError: The file or the source is invalid; stored rows stay as they were.
@@ -75,7 +79,7 @@ def sync_task(
             hint=f"{OptionHint(task=path)} uses the task that the file declares now",
         )
 
-    cursor = _make_cursor(declaration, record, now=now, is_full_read=settings.full)
+    cursor = _make_cursor(declaration, record, now=now, reads_all_rows=reads_all_rows)
     source = open_source(store, declaration, path, cursor)
     is_same_source = (
         record.items == resolve_items(declaration, path) and record.items_sha256 == source.sha256
@@ -87,6 +91,7 @@ def sync_task(
         path,
         source.columns,
         settings,
+        accepts_changes=accepts_changes,
         recorded_at=now,
         display=display,
     )
@@ -124,12 +129,12 @@ def _make_cursor(
     record: TaskRecord,
     *,
     now: datetime,
-    is_full_read: bool,
+    reads_all_rows: bool,
 ) -> QueryCursor | None:
     """Return the cursor that selects new rows of a query, or None without a declared cursor.
 
     Args:
-        is_full_read: Read all rows of the query.
+        reads_all_rows: Read all rows of the query.
     """
     if not declaration.cursor:
         return None
@@ -146,7 +151,7 @@ def _make_cursor(
         record,
         query_id=query_id,
         now=now,
-        must_read_all=is_full_read,
+        must_read_all=reads_all_rows,
     )
 
 

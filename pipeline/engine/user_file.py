@@ -3,7 +3,7 @@
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.core.command_hint import OptionHint
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
@@ -58,11 +58,11 @@ class UserFile:
             and not is_change_accepted
             and fingerprint != self.declared_fingerprint
         ):
-            accept_option = OptionHint(accept_changed=True)
+            accept_command = CommandHint("tag", task=self._record.name, accept_changed=True)
             raise ConfigurationError(
                 f"{subject_text} was asked with another declaration than {self.path} has now; "
                 "nothing was changed",
-                hint=f"restore the file, or judge by the new declaration with {accept_option}",
+                hint=f"restore the file; `{accept_command}` judges by the new declaration",
             )
 
     def code_error(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.column_placeholders import find_column
-from pipeline.core.command_hint import OptionHint
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, MAX_COLUMN_BYTES, ReadOptions
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import hash_file, list_parquet_files, require_utf8_path
@@ -190,6 +190,7 @@ class QueryCursor:
             or now - datetime.fromisoformat(last_read["full"]) >= FULL_READ_INTERVAL
         )
         self.column = column
+        self.task_name = record.name
         self.known_kinds = {} if is_full_read else record.columns
         self.min_value = None if is_full_read else last_read["seen"]
         self.read = {
@@ -248,7 +249,8 @@ class QuerySource:
             self.is_part = cursor.min_value is not None
             if self.is_part:
                 message = f"only rows with {cursor.column} from {cursor.min_value} on are read"
-                self.notes.append(f"{message}; {OptionHint(full=True)} reads all rows")
+                full_command = CommandHint("tag", task=cursor.task_name, full=True)
+                self.notes.append(f"{message}; `{full_command}` reads all rows")
 
         # Columns with bytes that are not text, and columns with a text. A column of the first kind
         # is left out if it is not of the second kind.

@@ -334,6 +334,8 @@ class Workspace:
         limit: int | None = None,
         items: Any = None,
         strict: bool = False,
+        accept_changed: bool = False,
+        full: bool = False,
         **settings: object,
     ) -> TagReport:
         """Ask a model about all open rows of a task and store the answers, as `findable tag`.
@@ -348,6 +350,8 @@ class Workspace:
             items: Rows that replace those of `task`, which must be a `Task` object then.
             strict: Any failed quality gate is an error. Otherwise it is a warning, unless the
                 answers miss the gate by far and rows are open.
+            accept_changed: Keep the version of a task whose declaration changed.
+            full: Read all rows of a query, not only those that are new by the task's cursor.
             settings: Other settings, by their lower-case names.
 
         Raises:
@@ -366,6 +370,8 @@ class Workspace:
         options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
 
         def work(ws: WorkspaceSession) -> TagReport:
+            ws.accepts_changes = accept_changed
+            ws.reads_all_rows = full
             if budget is not None:
                 # The budget limits the cost.
                 ws.agreed_usd = math.inf

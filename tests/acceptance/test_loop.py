@@ -69,7 +69,8 @@ def test_changed_question_is_tried_as_a_draft(
         "next: set version=2 in "
     )
     assert expected_message in error_output
-    assert "FINDABLE_ACCEPT_CHANGED=1 stores answers of both under version 1" in error_output
+    hint = "tag --task notes --accept-changed` stores answers of both under version 1"
+    assert hint in error_output
 
     comparison = notes_workspace.read_json("try", A="1", B="draft", N=50)
     assert (comparison["compared"], comparison["agreement"]) == (3, {"verdict": 3, "why": 0})

@@ -317,6 +317,24 @@ def test_changed_declaration_needs_new_version_or_acceptance(notes: Workspace, c
     assert notes.state_counts() == {"answered": 4}
 
 
+@pytest.mark.alike
+def test_sent_batch_is_stored_after_the_change_of_its_declaration_is_accepted(
+    notes: Workspace,
+) -> None:
+    """`batch-ingest` names the command that stores the answers to the former question."""
+    write_rows(notes, *ROWS)
+    declare(notes)
+    notes.run_commands("submit", "poll")
+    declare(notes, prompt="On: {text}")
+
+    error_output = notes.run_command("ingest", code=3).stderr
+    assert "tag --task notes --accept-changed` judges by the new declaration" in error_output
+    # Other commands do not have the option.
+    notes.run_command("ingest", "--accept-changed", code=2)
+    notes.run_command("tag", "--accept-changed")
+    assert notes.state_counts() == {"answered": 3}
+
+
 @pytest.mark.same_sql
 def test_prompt_with_a_removed_column_is_refused(notes: Workspace) -> None:
     """A prompt that names a column which the rows no longer have is refused."""
