@@ -42,7 +42,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.states import Mode, describe_reason
 from pipeline.core.text import format_usd, join_first, plural
-from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.workflows import move_batch, rounds, tag_report
@@ -131,8 +131,7 @@ def batch_submit(
     budget are not sent, and the command then ends with an error.
     """
     labels = ws.task.labels
-    ws.accepts_changes = accept_changed
-    ws.reads_all_rows = full
+    ws.sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
     if dry:
         return _sync_and_plan_batches(ws, limit)
 

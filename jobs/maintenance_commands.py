@@ -52,7 +52,7 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import describe_reason
 from pipeline.core.text import format_usd, join_first, plural, split_names
-from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.ops import backup as workspace_backup
 from pipeline.ops import clean as file_cleanup
@@ -128,8 +128,7 @@ def work(
     open_task = partial(
         _open_task,
         move_to=to,
-        accepts_changes=accept_changed,
-        reads_all_rows=full,
+        sync_options=SyncOptions(accepts_changes=accept_changed, reads_all_rows=full),
     )
     if not once:
         seconds = f"{work_passes.MAX_PASS_PAUSE_S:.0f} s"
@@ -151,8 +150,7 @@ def _open_task(
     task_name: str,
     *,
     move_to: str | None,
-    accepts_changes: bool,
-    reads_all_rows: bool,
+    sync_options: SyncOptions,
 ) -> Iterator[WorkspaceSession]:
     """Open the workspace for writing, with a task as the session's task, for a `with` block.
 
@@ -162,12 +160,10 @@ def _open_task(
         task_name: The session's task.
         move_to: Mode that asks the rows of a batch that took too long; None for the mode of the
             setting MOVE_TO.
-        accepts_changes: A changed declaration of the task keeps its version.
-        reads_all_rows: Read all rows of the task's query.
+        sync_options: How the declaration and the rows of the task are read.
     """
     with open_configured_workspace("write", task_name=task_name) as ws:
-        ws.accepts_changes = accepts_changes
-        ws.reads_all_rows = reads_all_rows
+        ws.sync_options = sync_options
         ws.agreed_usd = None
         if move_to is not None:
             ws.settings = replace(ws.settings, move_to=move_to)

@@ -44,7 +44,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.states import Mode, describe_reason, is_unsupported
 from pipeline.core.text import format_usd, plural
-from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.workflows import pilot_run, row_selection, tag_report
 from pipeline.workflows import tag as tag_workflow
@@ -107,8 +107,7 @@ def tag(
     their unanswered rows.
     """
     labels = ws.task.labels
-    ws.accepts_changes = accept_changed
-    ws.reads_all_rows = full
+    ws.sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
     if to is not None:
         ws.settings = replace(ws.settings, move_to=to)
     if no_resume and not dry:

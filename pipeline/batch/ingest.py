@@ -268,7 +268,7 @@ class _BatchIngest:
             ws.task.user_file.check_declaration(
                 batch.fingerprint,
                 f"batch {batch.number}",
-                is_change_accepted=ws.accepts_changes,
+                is_change_accepted=ws.sync_options.accepts_changes,
             )
         if batch.held:
             raise HeldBatchError(batch, self.task.labels)

@@ -44,6 +44,16 @@ PLACEHOLDER_NOTE = "local engine: placeholder answers for rehearsal; use none of
 COST_TOLERANCE_USD = 1e-6
 
 
+@dataclass(frozen=True)
+class SyncOptions:
+    """How a command reads the declaration and the rows of a user task."""
+
+    # A changed declaration keeps its version.
+    accepts_changes: bool = False
+    # All rows of a query are read, not only those that are new by the task's cursor.
+    reads_all_rows: bool = False
+
+
 @dataclass
 class WorkspaceSession:
     """An open workspace. Costly members are made when they are first used."""
@@ -66,10 +76,7 @@ class WorkspaceSession:
     budget: Budget | None = None
     # Asks a person a question; returns the answer.
     ask_person: Callable[[str], bool] = lambda _question: False
-    # A changed declaration of the task keeps its version.
-    accepts_changes: bool = False
-    # All rows of the task's query are read, not only those that are new by its cursor.
-    reads_all_rows: bool = False
+    sync_options: SyncOptions = SyncOptions()
     # USD that a person agreed to before; None asks above CONFIRM_ABOVE.
     agreed_usd: float | None = None
     is_bound: bool = False
@@ -311,8 +318,8 @@ class WorkspaceSession:
             self.locks,
             self.task,
             self.settings,
-            accepts_changes=self.accepts_changes,
-            reads_all_rows=self.reads_all_rows,
+            accepts_changes=self.sync_options.accepts_changes,
+            reads_all_rows=self.sync_options.reads_all_rows,
             now=self.now(),
             display=self.display,
         )

@@ -58,7 +58,12 @@ class UserFile:
             and not is_change_accepted
             and fingerprint != self.declared_fingerprint
         ):
-            accept_command = CommandHint("tag", task=self._record.name, accept_changed=True)
+            accept_command = CommandHint(
+                "tag",
+                task=self._record.name,
+                wait=True,
+                accept_changed=True,
+            )
             raise ConfigurationError(
                 f"{subject_text} was asked with another declaration than {self.path} has now; "
                 "nothing was changed",

@@ -29,7 +29,7 @@ from pipeline.core.text import plural
 from pipeline.engine import corrections
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
-from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_file import forget_loaded_files, register_python_task
 from pipeline.engine.task_parts import ExportOptions
@@ -370,8 +370,7 @@ class Workspace:
         options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
 
         def work(ws: WorkspaceSession) -> TagReport:
-            ws.accepts_changes = accept_changed
-            ws.reads_all_rows = full
+            ws.sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
             if budget is not None:
                 # The budget limits the cost.
                 ws.agreed_usd = math.inf

@@ -328,10 +328,10 @@ def test_sent_batch_is_stored_after_the_change_of_its_declaration_is_accepted(
     declare(notes, prompt="On: {text}")
 
     error_output = notes.run_command("ingest", code=3).stderr
-    assert "tag --task notes --accept-changed` judges by the new declaration" in error_output
+    assert "tag --task notes --wait --accept-changed` judges by the new" in error_output
     # Other commands do not have the option.
     notes.run_command("ingest", "--accept-changed", code=2)
-    notes.run_command("tag", "--accept-changed")
+    notes.run_command("tag", "--wait", "--accept-changed")
     assert notes.state_counts() == {"answered": 3}
 
 
