@@ -26,7 +26,7 @@ from pipeline.batch.batch_files import (
     seal_dead_batches,
     sealed_result,
 )
-from pipeline.batch.held_batches import HeldBatchError, find_mix_up
+from pipeline.batch.held_batches import HeldBatchError, describe_broken_lines, find_mix_up
 from pipeline.batch.ingest_report import IngestSummary, summarize_batch
 from pipeline.batch.likeness_check import find_unlike_answers
 from pipeline.core import files
@@ -323,9 +323,10 @@ class _BatchIngest:
         control_replies: Mapping[str, Sequence[ParsedReply]],
         provenance: Provenance,
     ) -> None:
-        """Hold the batch if its result gives replies to the wrong requests.
+        """Hold the batch if its result gives replies to the wrong requests, or is hardly readable.
 
-        It does if replies to control requests are misplaced. It also does if the words of answers
+        It is hardly readable if too many of its lines are not JSON. It gives replies to the wrong
+        requests if replies to control requests are misplaced. It also does if the words of answers
         are no more like their own rows than like other rows; answers of the local engine are not
         compared. Live batches are not examined, nor is a batch that a person accepted. This must
         run before an answer of the batch is stored. If the process is killed here, the next ingest
@@ -339,6 +340,8 @@ class _BatchIngest:
         reason = find_mix_up(self.task, self.batch, control_replies, data=self.ws.data)
         if not reason and not provenance.model.local:
             reason = self.ws.store.query(find_unlike_answers, self.task, self.batch, results)
+        if not reason:
+            reason = describe_broken_lines(results)
         if not reason:
             return
         with self.ws.store.write() as tx:

@@ -352,7 +352,7 @@ def fail_with_unmatched_replies(server: Outside) -> None:
     """Let batches fail, each with a result in which one line belongs to a request."""
     unmatched_lines: tuple[Callable[[str], bytes], ...] = (
         lambda key: make_line(f"another-task/{key}"),
-        lambda key: make_line(key)[:-40],
+        lambda key: make_line(f"{key}000"),
         lambda _key: make_line("expert-tags/1"),
     )
 
