@@ -227,6 +227,9 @@ class _ValueFiller:
                 well as the best are returned, numbers always include those that fit less well, and
                 texts are key phrases instead of sentences.
         """
+        if node.format in values.PLACEHOLDERS_BY_FORMAT:
+            return []
+
         other_texts = [content for _, content in self._other_sections]
         searched_text = sentence or "\n".join([self._text, *other_texts])
         if node.choices:
