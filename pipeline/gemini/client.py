@@ -148,6 +148,7 @@ class Client:
         action: str,
         timeout_s: float | None = None,
         should_wait_for_quota: bool = True,
+        should_wait_for_connection: bool = True,
     ) -> T:
         """Make a repeatable call with retries; see `Transport.call_with_retries`.
 
@@ -159,6 +160,7 @@ class Client:
             action=action,
             timeout_s=timeout_s or self.call_timeout_s,
             should_wait_for_quota=should_wait_for_quota,
+            should_wait_for_connection=should_wait_for_connection,
         )
 
     # Files and batches
@@ -626,8 +628,8 @@ class Client:
         Args:
             texts: 1 to MAX_EMBED_TEXTS texts that are not blank.
             dim: Numbers per vector.
-            is_query: The texts are search queries, not documents. A user waits for them, so their
-                time-out is that of a short call.
+            is_query: The texts are search queries, not documents. A person waits for them, so their
+                time-out is that of a short call, and a missing connection is an error at once.
             is_paced: The caller handles quotas, so a ThrottledError is raised at once.
 
         Raises:
@@ -660,6 +662,7 @@ class Client:
             action=f"embed {plural(len(texts), 'text')} with {model.name}",
             timeout_s=timeout_s,
             should_wait_for_quota=not is_paced,
+            should_wait_for_connection=not is_query,
         )
 
 

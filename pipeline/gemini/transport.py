@@ -57,6 +57,8 @@ MAX_CONNECTIONS = 100
 MAX_REPLY_BYTES = 256 * 1024 * 1024
 # A call may take longer than its connection by this time, so that a missing connection is noticed.
 CONNECT_GRACE_S = 0.5
+# Our own choice: a person who waits hears within five seconds that no connection can be made.
+CONNECT_TIMEOUT_S = 4.0
 # Our own choice: attempts of a call that fails slowly, however long they take.
 MIN_ATTEMPTS = 3
 
@@ -148,6 +150,7 @@ class Transport:
         action: str,
         timeout_s: float,
         should_wait_for_quota: bool = True,
+        should_wait_for_connection: bool = True,
     ) -> T:
         """Make a call, and repeat it until it succeeds, fails for good, or the time is used up.
 
@@ -163,6 +166,7 @@ class Transport:
             action: A verb and its object for error messages.
             timeout_s: The time-out of each attempt.
             should_wait_for_quota: Also repeat the call after a quota of the minute refused it.
+            should_wait_for_connection: Also repeat the call after no connection was made.
 
         Returns:
             The result of `call`.
@@ -175,7 +179,9 @@ class Transport:
             if isinstance(error, ThrottledError):
                 # A daily quota does not recover within the retry time.
                 return should_wait_for_quota and error.resets_at is None
-            return isinstance(error, UnavailableError | NotSentError)
+            if isinstance(error, NotSentError):
+                return should_wait_for_connection
+            return isinstance(error, UnavailableError)
 
         def next_delay_s(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
@@ -405,7 +411,7 @@ class Transport:
                     max_connections=MAX_CONNECTIONS,
                     max_keepalive_connections=MAX_CONNECTIONS,
                 ),
-                event_hooks={"response": [_record_response]},
+                event_hooks={"request": [_limit_connecting], "response": [_record_response]},
             )
         # An error of the SSL library, which does not name the file.
         except OSError as error:
@@ -422,6 +428,12 @@ class Transport:
                 "or unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY",
             ) from error
         return http_client, ssl_context
+
+
+async def _limit_connecting(request: httpx2.Request) -> None:
+    """Shorten the time-out for making a connection; a slow reply keeps the time-out of its call."""
+    timeouts = request.extensions["timeout"]
+    timeouts["connect"] = min(timeouts["connect"] or CONNECT_TIMEOUT_S, CONNECT_TIMEOUT_S)
 
 
 async def _record_response(response: httpx2.Response) -> None:
