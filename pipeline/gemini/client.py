@@ -530,6 +530,7 @@ class Client:
         request: Mapping[str, Any],
         *,
         service_tier: str = STANDARD,
+        on_send: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """Send one request live with a single attempt, and return the raw reply document.
 
@@ -539,6 +540,7 @@ class Client:
             request: The request object of a batch line.
             service_tier: The API's service tier. STANDARD is not sent. Flex has a time-out of at
                 least FLEX_TIMEOUT_S.
+            on_send: Called directly before the request is sent; see `Transport.attempt_call`.
 
         Returns:
             The reply. If a header names the service tier that answered, it is in `usageMetadata` as
@@ -564,10 +566,18 @@ class Client:
             _add_service_tier(reply)
             return reply
 
-        attempt = self._transport.attempt_call(send_request, action=action, timeout_s=timeout_s)
+        attempt = self._transport.attempt_call(
+            send_request, action=action, timeout_s=timeout_s, on_send=on_send
+        )
         return await asyncio.wrap_future(self._transport.start(attempt))
 
-    async def decide(self, model: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def decide(
+        self,
+        model: str,
+        request: Mapping[str, Any],
+        *,
+        on_send: Callable[[], None] | None = None,
+    ) -> dict[str, Any]:
         """Ask closed questions with a single attempt, and return the raw reply document.
 
         A decision model replies a probability for each option of a question. The function
@@ -578,6 +588,7 @@ class Client:
         Args:
             model: The name of a decision model.
             request: The body of `build_decision_request`; its model is replaced by `model`.
+            on_send: Called directly before the request is sent; see `Transport.attempt_call`.
 
         Raises:
             RemoteError: The call failed, or the reply is not a JSON object or is empty. A reply
@@ -593,7 +604,7 @@ class Client:
             return self._check_live_reply(document, action=action)
 
         attempt = self._transport.attempt_call(
-            send_request, action=action, timeout_s=self.call_timeout_s
+            send_request, action=action, timeout_s=self.call_timeout_s, on_send=on_send
         )
         return await asyncio.wrap_future(self._transport.start(attempt))
 
