@@ -128,7 +128,8 @@ class _ValueFiller:
         if node.kind == "ARRAY":
             return self._fill_list(node, sentence)
 
-        candidates = self._find_candidates(node, sentence) if self._has_text else []
+        is_searched = self._has_text and node.format not in values.PLACEHOLDERS_BY_FORMAT
+        candidates = self._find_candidates(node, sentence) if is_searched else []
         if candidates:
             self._used_values.add(str(candidates[0]))
             return candidates[0]

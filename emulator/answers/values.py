@@ -28,6 +28,8 @@ _MIN_CHOICE_SHARE = 0.9
 # From here on, readers of JSON lose digits.
 _MAX_EXACT_NUMBER = 2**53
 _DEFAULT_DATE = dt.date(1970, 1, 1)
+# Values of the formats that are not searched in a text.
+PLACEHOLDERS_BY_FORMAT = {"time": "00:00:00", "duration": "PT0S"}
 # Words in a name or a description that ask for a quotation.
 _QUOTE_HINT = re.compile(
     r"\b(?:quot(?:e|es|ed|ations?)|evidence|excerpts?|verbatim|snippets?|citations?|proof"
@@ -286,10 +288,13 @@ def fit_length(node: SchemaNode, text: str) -> str:
 def get_fallback_value(node: SchemaNode) -> Any:
     """Return the value for a schema if the text has none.
 
-    It is the first choice, False, the smallest number, 1970-01-01 or the shortest text.
+    It is the first choice, False, the smallest number, 1970-01-01, midnight, no duration, or the
+    shortest text.
     """
     if node.choices:
         return node.choices[0]
+    if node.format in PLACEHOLDERS_BY_FORMAT:
+        return PLACEHOLDERS_BY_FORMAT[node.format]
     if node.kind == "BOOLEAN":
         return False
     if node.kind in ("INTEGER", "NUMBER"):

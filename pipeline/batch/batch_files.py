@@ -14,6 +14,7 @@
 
 import contextlib
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -145,12 +146,14 @@ class OpenLiveBatch:
     lock: Lock
     # The file of the replies, which always ends with a whole line.
     path: Path
-    # Descriptor of the file, -1 after `close`.
+    # Descriptors of the file and of the calls file, -1 after `close`.
     descriptor: int = field(init=False)
+    calls_descriptor: int = field(init=False)
     # Bytes of whole lines in the file.
     file_bytes: int = 0
-    # Calls that may have been paid for.
+    # Calls that may have been paid for. Two threads count them.
     calls: int = 0
+    _counting_lock: threading.Lock = field(default_factory=threading.Lock)
     # Calls whose number is in the database.
     recorded_calls: int = 0
     # Sum of the durations of calls with a reply.
@@ -160,28 +163,41 @@ class OpenLiveBatch:
 
     def __post_init__(self) -> None:
         """Create an empty file for the replies, and an empty calls file."""
-        self.descriptor = os.open(
-            self.path,
-            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
-            0o644,
-        )
-        self.path.with_suffix(CALLS_SUFFIX).write_bytes(b"")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        self.descriptor = os.open(self.path, flags, 0o644)
+        self.calls_descriptor = os.open(self.path.with_suffix(CALLS_SUFFIX), flags, 0o644)
 
     def count_call(self) -> None:
-        """Count a call, here and in the calls file, whose length becomes the number of calls.
+        """Count a call, here and in the calls file, whose length is the number of calls.
 
-        The file is not synced to disk, but the kernel keeps its length if this process is killed.
-        A call that turns out to be unpaid stays counted in the file until the next call.
+        The kernel keeps the length if this process is killed; `sync` writes it to disk.
 
         Raises:
             ConfigurationError: The file could not be changed; the call is not counted.
         """
-        path = self.path.with_suffix(CALLS_SUFFIX)
-        try:
-            os.truncate(path, self.calls + 1)
-        except OSError as error:
-            raise _make_write_error(path, error) from error
-        self.calls += 1
+        self._add_calls(1)
+
+    def uncount_call(self) -> None:
+        """Take back the count of a call that was not paid for.
+
+        Raises:
+            ConfigurationError: The file could not be changed; the call stays counted.
+        """
+        self._add_calls(-1)
+
+    def _add_calls(self, change: int) -> None:
+        """Change the number of calls, here and in the calls file."""
+        with self._counting_lock:
+            try:
+                os.ftruncate(self.calls_descriptor, self.calls + change)
+            except OSError as error:
+                raise _make_write_error(self.path.with_suffix(CALLS_SUFFIX), error) from error
+            self.calls += change
+
+    def sync(self) -> None:
+        """Write the replies and the number of calls to disk."""
+        os.fdatasync(self.descriptor)
+        os.fsync(self.calls_descriptor)
 
     def append_reply(self, line: bytes) -> None:
         """Append one reply to the reply file without syncing it to disk.
@@ -205,11 +221,12 @@ class OpenLiveBatch:
         self.file_bytes += len(line)
 
     def close(self) -> None:
-        """Close the file of the replies. A second call does nothing."""
-        descriptor = self.descriptor
+        """Close both files. A second call does nothing."""
+        for descriptor in (self.descriptor, self.calls_descriptor):
+            if descriptor >= 0:
+                os.close(descriptor)
         self.descriptor = -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self.calls_descriptor = -1
 
 
 def _make_write_error(path: Path, error: OSError) -> ConfigurationError:
@@ -223,15 +240,15 @@ def _make_write_error(path: Path, error: OSError) -> ConfigurationError:
 def store_calls_of_dead_process(ws: WorkspaceSession, batch: BatchRow) -> None:
     """Store the total number of calls that a dead process made for a batch; delete its calls file.
 
-    A process adds a byte to the calls file for each call, so the size of the file is the total. It
-    replaces the number in the database if it is larger: a living process stores its number only
-    once a second. Without a calls file, nothing is stored. The total counts for the quota of the
+    The size of the calls file is the number of calls that may have been paid for. It replaces the
+    number in the database, because a living process stores its number only once a second. Without a
+    calls file, nothing is stored. The total counts for the quota of the
     day that is stored with the batch, or else of the day on which the batch began. The caller has
     the lock of the batch.
     """
     path = part_path(ws.data, batch.number).with_suffix(CALLS_SUFFIX)
-    calls = path.stat().st_size if path.exists() else 0
-    if calls > batch.calls:
+    calls = path.stat().st_size if path.exists() else batch.calls
+    if calls != batch.calls:
         day = batch.day or quota_day(batch.submitted_at or ws.now()).isoformat()
         with ws.store.write() as tx:
             batches.update_batch_columns(tx, batch.number, day=day, calls=calls)

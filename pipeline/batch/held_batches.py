@@ -1,4 +1,4 @@
-"""Hold batches whose result provably gives replies to the wrong requests.
+"""Hold batches whose result provably gives replies to the wrong requests, or is hardly readable.
 
 Nothing of a held batch is stored. It stays downloaded until a person does one of these:
 
@@ -31,12 +31,17 @@ from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.answer_schema import make_response_schema
 from pipeline.gemini.control_requests import find_misplaced_nonce, read_nonces
 from pipeline.gemini.responses import ParsedReply
+from pipeline.gemini.result_file import ResultFile
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow
 
+# A batch is held if more than this share of its result lines, and more than one, cannot be read.
+# One line may be damaged; more of them mean another form of the file.
+MAX_BROKEN_SHARE = 0.1
+
 
 class HeldBatchError(InconsistentError):
-    """The result of a batch gives replies to the wrong requests; nothing of it was stored."""
+    """The result of a batch is mixed up or hardly readable; nothing of it was stored."""
 
     def __init__(self, batch: BatchRow, labels: TaskLabels) -> None:
         """Describe the reason of the hold and the three ways to end it."""
@@ -83,6 +88,17 @@ def find_mix_up(
         replies_by_key,
         row_fields=schema["properties"],
     )
+
+
+def describe_broken_lines(results: ResultFile) -> str:
+    """Return how many lines of a result cannot be read; "" if they are too few to hold its batch.
+
+    Each of them would charge its row for a reply that Gemini may have sent in another form.
+    """
+    max_broken_lines = max(1, results.line_count * MAX_BROKEN_SHARE)
+    if results.broken_count <= max_broken_lines:
+        return ""
+    return f"{results.broken_count:,} of its {results.line_count:,} lines cannot be read"
 
 
 def accept_held_batch(ws: WorkspaceSession, number: int) -> None:

@@ -26,12 +26,12 @@ from pipeline.batch.batch_files import (
     seal_dead_batches,
     sealed_result,
 )
-from pipeline.batch.held_batches import HeldBatchError, find_mix_up
+from pipeline.batch.held_batches import HeldBatchError, describe_broken_lines, find_mix_up
 from pipeline.batch.ingest_report import IngestSummary, summarize_batch
 from pipeline.batch.likeness_check import find_unlike_answers
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.errors import FindableError, InconsistentError
+from pipeline.core.errors import AccountError, FindableError, InconsistentError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from pipeline.core.text import plural
@@ -101,8 +101,8 @@ def ingest_batches(
 
     Raises:
         HeldBatchError: A batch is held, because its result gives replies to the wrong requests.
-        FindableError: A batch could not be ingested. Or it was ingested, and all its requests
-            failed in the same way.
+        FindableError: A batch could not be ingested. Or it was ingested, and requests failed
+            because of the account (AccountError), or all failed in the same way.
     """
     failures: dict[int, FindableError] = {}
     seal_dead_batches(ws)
@@ -126,12 +126,16 @@ def ingest_batches(
                 continue
 
             yield summary
-            common_error = summary.make_common_error(ws.task.labels)
-            if common_error is not None:
-                failures[batch.number] = common_error
+            batch_error = summary.make_error(ws.task.labels)
+            if batch_error is not None:
+                failures[batch.number] = batch_error
 
-    # Held batches are stored in the database, so any other error is raised instead.
-    errors = sorted(failures.values(), key=lambda error: not isinstance(error, HeldBatchError))
+    # Held batches are stored in the database, so any other error is raised instead. Callers stop
+    # sending after an error of the account.
+    errors = sorted(
+        failures.values(),
+        key=lambda error: (not isinstance(error, HeldBatchError), isinstance(error, AccountError)),
+    )
     for earlier_error in errors[:-1]:
         if not isinstance(earlier_error, HeldBatchError):
             ws.display.warn(earlier_error.message)
@@ -323,9 +327,10 @@ class _BatchIngest:
         control_replies: Mapping[str, Sequence[ParsedReply]],
         provenance: Provenance,
     ) -> None:
-        """Hold the batch if its result gives replies to the wrong requests.
+        """Hold the batch if its result gives replies to the wrong requests, or is hardly readable.
 
-        It does if replies to control requests are misplaced. It also does if the words of answers
+        It is hardly readable if too many of its lines are not JSON. It gives replies to the wrong
+        requests if replies to control requests are misplaced. It also does if the words of answers
         are no more like their own rows than like other rows; answers of the local engine are not
         compared. Live batches are not examined, nor is a batch that a person accepted. This must
         run before an answer of the batch is stored. If the process is killed here, the next ingest
@@ -339,6 +344,8 @@ class _BatchIngest:
         reason = find_mix_up(self.task, self.batch, control_replies, data=self.ws.data)
         if not reason and not provenance.model.local:
             reason = self.ws.store.query(find_unlike_answers, self.task, self.batch, results)
+        if not reason:
+            reason = describe_broken_lines(results)
         if not reason:
             return
         with self.ws.store.write() as tx:

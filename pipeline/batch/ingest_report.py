@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.core.errors import RemoteError
+from pipeline.core.errors import AccountError, RemoteError
 from pipeline.core.states import Mode, Outcome
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskLabels
@@ -59,42 +59,61 @@ class IngestSummary:
     left_out_values: int = 0
     # The error that every request of the batch ended with.
     common_error: ParsedReply | None = None
+    # Requests that failed because of billing or permissions of the key's project.
+    account_failures: int = 0
+    # The first error of each code of these requests.
+    account_errors: dict[int, str] = field(default_factory=dict)
 
     @property
     def answered_rows(self) -> int:
         """Return how many rows the batch answered, including rows that got a copied answer."""
         return self.batch.applied_answers + self.copied_rows
 
-    def make_common_error(self, labels: TaskLabels) -> RemoteError | None:
-        """Return the error to raise if all requests of the batch failed alike, else None.
+    def make_error(self, labels: TaskLabels) -> RemoteError | None:
+        """Return the error to raise after a batch was stored; None without one, or if it was live.
 
-        The hint depends on the error's code: check billing for an account failure, change the model
-        or the task if another try cannot help (a final error), else try again later. For an account
-        failure the message says that no row was charged: the failed requests do not count as
-        attempts of their rows.
+        There is an error if requests failed because of the account, whatever the other requests
+        ended with, and if all requests failed alike. The hint of the latter depends on the error's
+        code: change the model or the task if another try cannot help (a final error), else try
+        again later.
         """
+        if self.batch.mode is not Mode.BATCH:
+            return None
+        if self.account_errors:
+            return self._make_account_error(labels)
         common = self.common_error
         if common is None:
             return None
 
         hint = f"run `{labels.ask_command}` again later"
-        if common.is_account_failure:
-            hint = (
-                "check billing and the permissions of the key's project, "
-                f"then `{labels.ask_command}` asks these rows again"
-            )
-        elif common.is_final:
+        if common.is_final:
             unpark = labels.command("unpark", all=True)
             hint = f"change the model or the task, then `{unpark}` lets these rows be asked again"
-
-        count = self.batch.requests
-        requests = f"all {count:,} requests" if count > 1 else "the only request"
-        charges = "; no row was charged" if common.is_account_failure else ""
         return RemoteError(
-            f"{requests} of batch {self.batch.number} failed with code {common.rpc_code}: "
-            f"{common.excerpt}{charges}",
+            f"{self._describe_requests(self.batch.requests)} failed with code {common.rpc_code}: "
+            f"{common.excerpt}",
             hint=hint,
         )
+
+    def _make_account_error(self, labels: TaskLabels) -> AccountError:
+        """Return the error of the requests that failed because of the account, with each reason."""
+        reasons = "; ".join(
+            f"code {code}: {excerpt}" for code, excerpt in sorted(self.account_errors.items())
+        )
+        return AccountError(
+            f"{self._describe_requests(self.account_failures)} failed with {reasons}; "
+            "no row was charged",
+            hint="check billing and the permissions of the key's project, "
+            f"then `{labels.ask_command}` asks these rows again",
+        )
+
+    def _describe_requests(self, count: int) -> str:
+        """Return how many requests of the batch these are, and the number of the batch."""
+        all_count = self.batch.requests
+        requests_text = f"{count:,} of {all_count:,} requests"
+        if count == all_count:
+            requests_text = f"all {count:,} requests" if count > 1 else "the only request"
+        return f"{requests_text} of batch {self.batch.number}"
 
 
 def summarize_batch(
@@ -148,6 +167,8 @@ def summarize_batch(
         ),
         left_out_values=marks.count_left_out_values(tx, number),
         common_error=_find_common_error(batch, failures.excerpt_by_code),
+        account_failures=failures.account_failures,
+        account_errors=failures.account_errors,
     )
 
 
@@ -161,6 +182,9 @@ class _FailureGroups:
     examples: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
     # Error code (None: no error line) to the first excerpt with this code.
     excerpt_by_code: dict[int | None, str] = field(default_factory=dict)
+    # Attempts that failed because of the account, and the first excerpt of each of their codes.
+    account_failures: int = 0
+    account_errors: dict[int, str] = field(default_factory=dict)
 
     def add_attempts(self, tx: Connection, number: int) -> None:
         """Read the failed attempts of a batch and add them to the groups.
@@ -170,7 +194,10 @@ class _FailureGroups:
         examples. Also keeps the first excerpt of each error code.
         """
         for outcome, reason, code, row_id, excerpt in answers.attempts_of_batch(tx, number):
-            self.excerpt_by_code.setdefault(code, excerpt or "")
+            self.excerpt_by_code.setdefault(code, excerpt)
+            if code is not None and _make_error_reply(code, excerpt).is_account_failure:
+                self.account_failures += 1
+                self.account_errors.setdefault(code, excerpt)
             short_reason, _, detail = reason.partition(": ")
             group = (outcome, short_reason if code is None else f"{short_reason}, code {code}")
             self.counts[group] += 1
@@ -203,9 +230,8 @@ def _find_common_error(
 ) -> ParsedReply | None:
     """Return the error with which every request of a batch ended, as a reply; None without one.
 
-    There is such an error if the batch is not live, as many requests were refused as it has, and
-    all failed attempts have the same error code. If the batch has a single request, the error must
-    also be about the account (billing or permissions).
+    There is such an error if the batch has several requests, all of them were refused, and all
+    failed attempts have the same error code.
 
     Args:
         excerpt_by_code: The error codes of the failed attempts of the batch, each with an excerpt
@@ -215,11 +241,15 @@ def _find_common_error(
         The reply, with the error's code and excerpt.
     """
     has_all_refused = batch.refused == batch.requests
-    if batch.mode is not Mode.BATCH or not has_all_refused or len(excerpt_by_code) != 1:
+    if not has_all_refused or len(excerpt_by_code) != 1:
         return None
 
     [(code, excerpt)] = excerpt_by_code.items()
-    error = ParsedReply(Outcome.REFUSED, "error-line", rpc_code=code, excerpt_source=excerpt)
-    if code is None or (batch.requests == 1 and not error.is_account_failure):
+    if code is None or batch.requests == 1:
         return None
-    return error
+    return _make_error_reply(code, excerpt)
+
+
+def _make_error_reply(code: int, excerpt: str) -> ParsedReply:
+    """Return the reply of an error line, from its stored code and excerpt."""
+    return ParsedReply(Outcome.REFUSED, "error-line", rpc_code=code, excerpt_source=excerpt)

@@ -6,7 +6,6 @@ synced to disk once a second. They are sealed and ingested when each request of 
 A run with `RunPolicy.is_single_batch` has one batch at most, and asks no row again.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -270,7 +269,7 @@ class LiveBatches:
         """
         for open_batch in list(self.open.values()):
             if open_batch.calls != open_batch.recorded_calls:
-                os.fdatasync(open_batch.descriptor)
+                open_batch.sync()
                 self._record_calls(open_batch)
 
     def _record_calls(self, open_batch: OpenLiveBatch) -> None:

@@ -154,14 +154,15 @@ class LiveCalls:
         started_at = ws.monotonic()
         try:
             await asyncio.to_thread(call.batch.lock.raise_if_lost)
-            # The call is counted before it is sent, so a killed process hides no paid call.
-            call.batch.count_call()
-        except (LockLostError, errors.ConfigurationError):
+        except LockLostError:
             self._throttle.rate_limiter.withdraw(started_call)
             raise
 
         try:
-            reply = await self._send(requests.parse_request(call.request.line))
+            reply = await self._send(call)
+        except errors.ConfigurationError:
+            self._throttle.rate_limiter.withdraw(started_call)
+            raise
         except asyncio.CancelledError:
             reason = self._policy.late_reason
             if self._report.interrupted:
@@ -196,13 +197,20 @@ class LiveCalls:
         self._settle_refusals()
         self._count_reply(call.batch)
 
-    async def _send(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send a request to the method of the model's kind, and return the raw reply."""
+    async def _send(self, call: PendingCall) -> dict[str, Any]:
+        """Send a request to the method of the model's kind, and return the raw reply.
+
+        The call is counted directly before it is sent, so that a killed process hides no call that
+        may be paid for, and counts no other.
+        """
         client = self._ws.client
         model = self._ws.model
+        request = requests.parse_request(call.request.line)
+        on_send = call.batch.count_call
         if model.kind == "decide":
-            return await client.decide(model.name, request)
-        return await client.generate(model.name, request, service_tier=self._mode.tier)
+            return await client.decide(model.name, request, on_send=on_send)
+        tier = self._mode.tier
+        return await client.generate(model.name, request, service_tier=tier, on_send=on_send)
 
     # Failures of a call
 
@@ -254,12 +262,11 @@ class LiveCalls:
     ) -> None:
         """Take back the count of a call that was certainly not paid for, or that no quota counted.
 
-        A refused or unsent call, or a call with status 503, is taken off the batch's number of
-        calls. A throttled or unsent call is withdrawn from the rate limiter.
+        A refused call, or a call with status 503, is taken off the batch's number of calls. A
+        throttled or unsent call is withdrawn from the rate limiter.
         """
-        is_unpaid = isinstance(error, errors.RefusedError | errors.NotSentError)
-        if is_unpaid or error.code == OVERLOADED_CODE:
-            call.batch.calls -= 1
+        if isinstance(error, errors.RefusedError) or error.code == OVERLOADED_CODE:
+            call.batch.uncount_call()
         if isinstance(error, errors.ThrottledError | errors.NotSentError):
             self._throttle.rate_limiter.withdraw(started_call)
 

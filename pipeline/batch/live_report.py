@@ -24,6 +24,8 @@ class RunPolicy:
     patience_s: float = math.inf
     # The run stops after this many seconds, without waiting for running calls.
     deadline_s: float = math.inf
+    # A missing connection stops the run, because a person waits for it.
+    stops_without_connection: bool = False
 
     @property
     def stops_at_second_refusal(self) -> bool:

@@ -17,6 +17,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
+    NotSentError,
     RemoteError,
     ThrottledError,
     UnavailableError,
@@ -366,13 +367,18 @@ class LiveThrottle:
         same row, because that row may be the cause.
 
         From the second counted failure on, all calls pause; the pause doubles up to MAX_PAUSE_S.
-        The run stops if MAX_PARALLEL_FAILURES failures are counted, and if the first was longer ago
+        The run stops at a missing connection if its policy says so. It also stops if
+        MAX_PARALLEL_FAILURES failures are counted, and if the first was longer ago
         than `self.patience_s` allows for this error.
 
         Args:
             started_s: Monotonic time at which the call started.
             row_id: Id of the row.
         """
+        if self._policy.stops_without_connection and isinstance(error, NotSentError):
+            self.stop(error)
+            return
+
         now = self._ws.monotonic()
         self.last_failure = error
         self._failing_since = min(self._failing_since, now)

@@ -69,6 +69,7 @@ def ask_single_rows(
         max_unanswered_calls=1,
         patience_s=patience_s,
         deadline_s=deadline_s,
+        stops_without_connection=True,
     )
     report = ask_rows(ws, Selection(row_ids=row_ids, includes_moved=True), mode=mode, policy=policy)
     if report.interrupted:

@@ -105,6 +105,10 @@ class RemoteError(FindableError):
         self.retry_after_s = retry_after_s
 
 
+class AccountError(RemoteError):
+    """Gemini refused requests because of the project of the key; other requests fail alike."""
+
+
 class RefusedError(RemoteError):
     """A clear refusal: the request was understood and had no effect. A retry cannot help."""
 

@@ -219,7 +219,6 @@ class Settings:
         60.0,
         parse_seconds,
         "how long a create call may take",
-        local=2.0,
     )
     list_lag: float = _setting(
         60.0,

@@ -148,6 +148,7 @@ class Client:
         action: str,
         timeout_s: float | None = None,
         should_wait_for_quota: bool = True,
+        should_wait_for_connection: bool = True,
     ) -> T:
         """Make a repeatable call with retries; see `Transport.call_with_retries`.
 
@@ -159,6 +160,7 @@ class Client:
             action=action,
             timeout_s=timeout_s or self.call_timeout_s,
             should_wait_for_quota=should_wait_for_quota,
+            should_wait_for_connection=should_wait_for_connection,
         )
 
     # Files and batches
@@ -528,6 +530,7 @@ class Client:
         request: Mapping[str, Any],
         *,
         service_tier: str = STANDARD,
+        on_send: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """Send one request live with a single attempt, and return the raw reply document.
 
@@ -537,6 +540,7 @@ class Client:
             request: The request object of a batch line.
             service_tier: The API's service tier. STANDARD is not sent. Flex has a time-out of at
                 least FLEX_TIMEOUT_S.
+            on_send: Called directly before the request is sent; see `Transport.attempt_call`.
 
         Returns:
             The reply. If a header names the service tier that answered, it is in `usageMetadata` as
@@ -562,10 +566,18 @@ class Client:
             _add_service_tier(reply)
             return reply
 
-        attempt = self._transport.attempt_call(send_request, action=action, timeout_s=timeout_s)
+        attempt = self._transport.attempt_call(
+            send_request, action=action, timeout_s=timeout_s, on_send=on_send
+        )
         return await asyncio.wrap_future(self._transport.start(attempt))
 
-    async def decide(self, model: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def decide(
+        self,
+        model: str,
+        request: Mapping[str, Any],
+        *,
+        on_send: Callable[[], None] | None = None,
+    ) -> dict[str, Any]:
         """Ask closed questions with a single attempt, and return the raw reply document.
 
         A decision model replies a probability for each option of a question. The function
@@ -576,6 +588,7 @@ class Client:
         Args:
             model: The name of a decision model.
             request: The body of `build_decision_request`; its model is replaced by `model`.
+            on_send: Called directly before the request is sent; see `Transport.attempt_call`.
 
         Raises:
             RemoteError: The call failed, or the reply is not a JSON object or is empty. A reply
@@ -591,7 +604,7 @@ class Client:
             return self._check_live_reply(document, action=action)
 
         attempt = self._transport.attempt_call(
-            send_request, action=action, timeout_s=self.call_timeout_s
+            send_request, action=action, timeout_s=self.call_timeout_s, on_send=on_send
         )
         return await asyncio.wrap_future(self._transport.start(attempt))
 
@@ -626,8 +639,8 @@ class Client:
         Args:
             texts: 1 to MAX_EMBED_TEXTS texts that are not blank.
             dim: Numbers per vector.
-            is_query: The texts are search queries, not documents. A user waits for them, so their
-                time-out is that of a short call.
+            is_query: The texts are search queries, not documents. A person waits for them, so their
+                time-out is that of a short call, and a missing connection is an error at once.
             is_paced: The caller handles quotas, so a ThrottledError is raised at once.
 
         Raises:
@@ -660,6 +673,7 @@ class Client:
             action=f"embed {plural(len(texts), 'text')} with {model.name}",
             timeout_s=timeout_s,
             should_wait_for_quota=not is_paced,
+            should_wait_for_connection=not is_query,
         )
 
 

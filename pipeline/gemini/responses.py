@@ -14,6 +14,7 @@
 """
 
 import json
+import math
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
@@ -79,6 +80,8 @@ USAGE_MEMBERS = (
     "thoughtsTokenCount",
     "cachedContentTokenCount",
 )
+# Digits of the largest whole number that surely fits 64 bits.
+MAX_INTEGER_CHARS = 18
 # A larger number is not a plausible count. The sum of two smaller numbers fits an INTEGER column.
 MAX_TOKEN_COUNT = 2**30
 
@@ -137,23 +140,56 @@ class ParsedReply(NamedTuple):
 ResponseParser = Callable[[Any], ParsedReply]
 
 
+def decode_result_line(line: bytes) -> Any:
+    """Return the JSON document of a raw line of a result file.
+
+    A comma after the document is ignored. A number that is not JSON, or that has no 64 bits, is
+    None: we need no such number, and the answer is a text of the document.
+
+    Raises:
+        ValueError: The line has no JSON document, or has another text after it.
+    """
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        text = line.decode().strip().removesuffix(",").rstrip()
+
+    try:
+        document = _LENIENT_DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    # Half a surrogate pair is refused here, as above.
+    return orjson.loads(orjson.dumps(document))
+
+
+def _finite_or_none(number_text: str) -> float | None:
+    """Return a number; None if it is too large for a float."""
+    number = float(number_text)
+    return number if math.isfinite(number) else None
+
+
+def _integer_or_none(number_text: str) -> int | None:
+    """Return a whole number; None if it has more digits than 64 bits always have room for."""
+    return int(number_text) if len(number_text) <= MAX_INTEGER_CHARS else None
+
+
 def parse_result_line(
     line: bytes,
     parse: ResponseParser | None = None,
 ) -> ParsedReply:
     """Parse a raw line of a result file, `{"key", "response" | "error"}`.
 
-    The outcome is INVALID for a line that is not a JSON object, and REFUSED for an error or a
-    missing response. If a line has both members, the error counts. An error without content is
-    ignored if the line has a response.
+    The outcome is INVALID for a line that is not a JSON object (see `decode_result_line`), and
+    REFUSED for an error or a missing response. If a line has both members, the error counts. An
+    error without content is ignored if the line has a response.
 
     Args:
         parse: Parses the `response` of a line without an error; None means `parse_response`, for a
             reply of generateContent.
     """
     try:
-        document = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        document = decode_result_line(line)
+    except ValueError:
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=line)
     if not isinstance(document, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=document)
@@ -437,6 +473,11 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
+_LENIENT_DECODER = json.JSONDecoder(
+    parse_constant=lambda _name: None,
+    parse_float=_finite_or_none,
+    parse_int=_integer_or_none,
+)
 _STRICT_DECODER = json.JSONDecoder(
     object_pairs_hook=_make_object,
     parse_constant=_refuse_constant,

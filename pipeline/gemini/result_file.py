@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 
 from pipeline.core.files import read_lines
-from pipeline.gemini.responses import make_excerpt, object_or_empty, parse_result_line
+from pipeline.gemini.responses import decode_result_line, make_excerpt, object_or_empty
 
 # Lines that are shown of each kind of anomaly.
 MAX_ANOMALY_EXAMPLES = 3
@@ -34,13 +34,19 @@ def read_line_key(line: bytes) -> str | None:
         The key. "" if the line is JSON without a text as key, and None if the line is not JSON and
         shows no key or two different keys.
     """
+    key, _ = _examine_line(line)
+    return key
+
+
+def _examine_line(line: bytes) -> tuple[str | None, bool]:
+    """Return the key of a result line as `read_line_key` does, and whether the line is JSON."""
     try:
-        document = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return _find_key_in_broken_line(line)
+        document = decode_result_line(line)
+    except ValueError:
+        return _find_key_in_broken_line(line), False
 
     key = object_or_empty(document).get("key")
-    return key if isinstance(key, str) else ""
+    return key if isinstance(key, str) else "", True
 
 
 def _find_key_in_broken_line(line: bytes) -> str | None:
@@ -74,7 +80,10 @@ class ResultFile(AbstractContextManager["ResultFile"]):
 
         The file stays open; the caller closes it.
         """
-        # Lines that are not JSON and show no key.
+        # Lines that are not blank.
+        self.line_count = 0
+        # Lines that are not JSON, and those of them that show no key.
+        self.broken_count = 0
         self.unreadable_count = 0
         # Whether the file ends inside a line.
         self.is_truncated = False
@@ -89,7 +98,7 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         self._read_lines(path)
 
     def _read_lines(self, path: Path) -> None:
-        """Read the file once; set the offsets of each key, `unreadable_count`, `is_truncated`.
+        """Read the file once; set the offsets of each key, the counts and `is_truncated`.
 
         The file is not changed. `is_truncated` becomes true if the last line has no line end,
         begins with "{" and is no valid JSON. Excerpts of the first MAX_ANOMALY_EXAMPLES unreadable
@@ -97,11 +106,15 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         """
         last_offset = 0
         last_line = b""
+        is_json = True
         for offset, line in read_lines(path):
             last_offset = offset
             last_line = line
 
-            key = read_line_key(line)
+            self.line_count += 1
+            key, is_json = _examine_line(line)
+            if not is_json:
+                self.broken_count += 1
             if key is not None:
                 self._offsets_by_key.setdefault(key, []).append(offset)
                 continue
@@ -111,10 +124,7 @@ class ResultFile(AbstractContextManager["ResultFile"]):
                 self._unreadable_examples.append((offset, make_excerpt(line)))
 
         has_line_end = path.stat().st_size > last_offset + len(last_line)
-        is_broken_object = (
-            last_line.lstrip().startswith(b"{")
-            and parse_result_line(last_line).reason == "unreadable"
-        )
+        is_broken_object = last_line.lstrip().startswith(b"{") and not is_json
         self.is_truncated = is_broken_object and not has_line_end
 
     def find_lines(self, keys: Sequence[str]) -> list[list[bytes]]:

@@ -19,7 +19,7 @@ from pipeline.core.errors import IncompleteError
 from pipeline.core.files import new_part_path, read_lines, removed_on_error
 from pipeline.gemini.api_errors import RUN_LATER_HINT, format_error
 from pipeline.gemini.requests import make_request_key
-from pipeline.gemini.responses import has_error_content
+from pipeline.gemini.responses import decode_result_line, has_error_content
 from pipeline.gemini.result_file import UTF8_BOM, ResultFile
 
 EMPTY_BODY_DESCRIPTION = "an empty body"
@@ -184,8 +184,8 @@ def _with_text_key(line: bytes, task_name: str) -> bytes:
     line without a key, and a line that is not an object.
     """
     # These are the errors for a line that is not JSON, or not an object.
-    with contextlib.suppress(orjson.JSONDecodeError, AttributeError):
-        document = orjson.loads(line)
+    with contextlib.suppress(ValueError, AttributeError):
+        document = decode_result_line(line)
         key = document.get("key")
         metadata = document.get("metadata")
         if key is None and isinstance(metadata, dict):

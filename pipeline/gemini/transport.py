@@ -57,6 +57,8 @@ MAX_CONNECTIONS = 100
 MAX_REPLY_BYTES = 256 * 1024 * 1024
 # A call may take longer than its connection by this time, so that a missing connection is noticed.
 CONNECT_GRACE_S = 0.5
+# Our own choice: a person who waits hears within five seconds that no connection can be made.
+CONNECT_TIMEOUT_S = 4.0
 # Our own choice: attempts of a call that fails slowly, however long they take.
 MIN_ATTEMPTS = 3
 
@@ -69,6 +71,8 @@ class RunningCall:
 
     # The time-out of the whole call.
     timeout: asyncio.Timeout
+    # Called when a connection exists, directly before the request is written to it.
+    on_send: Callable[[], None] | None = None
     # Bytes of the last reply; empty for a download.
     body: bytes = b""
     # The service tier that answered, from a header; "" if the header is missing.
@@ -148,6 +152,7 @@ class Transport:
         action: str,
         timeout_s: float,
         should_wait_for_quota: bool = True,
+        should_wait_for_connection: bool = True,
     ) -> T:
         """Make a call, and repeat it until it succeeds, fails for good, or the time is used up.
 
@@ -163,6 +168,7 @@ class Transport:
             action: A verb and its object for error messages.
             timeout_s: The time-out of each attempt.
             should_wait_for_quota: Also repeat the call after a quota of the minute refused it.
+            should_wait_for_connection: Also repeat the call after no connection was made.
 
         Returns:
             The result of `call`.
@@ -175,7 +181,9 @@ class Transport:
             if isinstance(error, ThrottledError):
                 # A daily quota does not recover within the retry time.
                 return should_wait_for_quota and error.resets_at is None
-            return isinstance(error, UnavailableError | NotSentError)
+            if isinstance(error, NotSentError):
+                return should_wait_for_connection
+            return isinstance(error, UnavailableError)
 
         def next_delay_s(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
@@ -232,6 +240,7 @@ class Transport:
         *,
         action: str,
         timeout_s: float,
+        on_send: Callable[[], None] | None = None,
     ) -> T:
         """Make one attempt of a call within a time-out; open the SDK before the first call.
 
@@ -242,6 +251,8 @@ class Transport:
             call: Makes the call with the SDK.
             action: A verb and its object for error messages.
             timeout_s: The time-out in seconds.
+            on_send: Called directly before a request is written to its connection. If it raises an
+                error, the request is not sent.
 
         Raises:
             FindableError: The converted error of the network, the SDK or the API.
@@ -250,7 +261,7 @@ class Transport:
         sdk = await self._open()
         try:
             async with asyncio.timeout(timeout_s + CONNECT_GRACE_S) as timeout:
-                running_call.set(RunningCall(timeout))
+                running_call.set(RunningCall(timeout, on_send))
                 return await call(sdk)
         except Exception as error:  # noqa: BLE001 - a fault of our own is raised as it is
             raise convert_exception(
@@ -405,7 +416,7 @@ class Transport:
                     max_connections=MAX_CONNECTIONS,
                     max_keepalive_connections=MAX_CONNECTIONS,
                 ),
-                event_hooks={"response": [_record_response]},
+                event_hooks={"request": [_prepare_request], "response": [_record_response]},
             )
         # An error of the SSL library, which does not name the file.
         except OSError as error:
@@ -422,6 +433,26 @@ class Transport:
                 "or unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY",
             ) from error
         return http_client, ssl_context
+
+
+async def _prepare_request(request: httpx2.Request) -> None:
+    """Shorten the time-out for making a connection, and let the request call `on_send`.
+
+    A slow reply keeps the time-out of its call.
+    """
+    timeouts = request.extensions["timeout"]
+    timeouts["connect"] = min(timeouts["connect"] or CONNECT_TIMEOUT_S, CONNECT_TIMEOUT_S)
+    on_send = running_call.get().on_send
+    if on_send is None:
+        return
+
+    async def trace(event_name: str, details: Mapping[str, Any]) -> None:
+        """Call `on_send` when the request itself is sent, not the request to a proxy before it."""
+        is_start = event_name.endswith("send_request_headers.started")
+        if is_start and details["request"].method != b"CONNECT":
+            on_send()
+
+    request.extensions["trace"] = trace
 
 
 async def _record_response(response: httpx2.Response) -> None:

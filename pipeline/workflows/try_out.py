@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, budget, live
 from pipeline.batch.batch_plan import Selection
-from pipeline.batch.live_report import LiveReport, TrialOutcome
+from pipeline.batch.live_report import LiveReport, RunPolicy, TrialOutcome
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Mode, Outcome
@@ -452,6 +452,7 @@ def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], *, mode: Mode) -> Li
             ws,
             Selection(row_ids=row_ids),
             mode=mode,
+            policy=RunPolicy(stops_without_connection=True),
             on_progress=lambda live_report: bar.show(live_report.replies),
         )
 

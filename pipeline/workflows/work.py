@@ -18,7 +18,7 @@ from typing import Any
 from pipeline.batch import budget
 from pipeline.batch.batch_times import read_waits
 from pipeline.batch.retry_due import ask_single_rows
-from pipeline.core.errors import FindableError
+from pipeline.core.errors import AccountError, FindableError
 from pipeline.core.states import OPEN_STATES, BatchState
 from pipeline.core.text import plural
 from pipeline.engine import claiming
@@ -60,6 +60,12 @@ class WorkPass:
         self.failures = list[FindableError]()
         # Whether the index lacked texts when `embed` checked it.
         self._is_index_stale = False
+
+    @property
+    def account_error(self) -> AccountError | None:
+        """Return the error of the account that a unit ended with; None without one."""
+        account_errors = (error for error in self.failures if isinstance(error, AccountError))
+        return next(account_errors, None)
 
     def attempt(self, *steps: Callable[[], object]) -> bool:
         """Run all steps in order; a step that raises FindableError does not prevent the next.

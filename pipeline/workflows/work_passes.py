@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from pipeline.batch import budget
-from pipeline.core.errors import FindableError
+from pipeline.core.errors import AccountError, FindableError
 from pipeline.engine.session import WorkspaceSession
 from pipeline.store import workspace
 from pipeline.workflows import rounds
@@ -49,7 +49,8 @@ def run_due_units(
     The order is:
 
     1. Poll, download and ingest batches, and embed new texts.
-    2. Sync the rows and clear up after dead processes. If this fails, nothing is asked or sent.
+    2. Sync the rows and clear up after dead processes. If this fails, or if requests failed because
+       of the account, nothing is asked or sent.
     3. Ask due rows and rows of moved batches by live calls, continue an unfinished `tag` in the
        mode decide, and prepare and send batches.
     4. Build a stale index, and complete the report.
@@ -76,7 +77,7 @@ def run_due_units(
                 ws, may_be_empty=True, should_sync="fill" in units
             ),
         )
-        if is_prepared:
+        if is_prepared and work_pass.account_error is None:
             work_pass.attempt(
                 work_pass.ask_due_rows,
                 work_pass.ask_moved_rows,
@@ -102,6 +103,8 @@ class WorkReport:
     failures: list[FindableError] = field(default_factory=list)
     # Seconds until the next unit is due, at most MAX_PASS_PAUSE_S.
     again_s: float = MAX_PASS_PAUSE_S
+    # The error of the account after which no more rows are sent.
+    account_error: AccountError | None = None
 
 
 def run_pass(
@@ -144,6 +147,7 @@ def run_pass(
             line = "; ".join(phrases)
             report.lines.append(f"{name}: {line}" if len(names) > 1 else line)
         report.failures += work_pass.failures
+        report.account_error = report.account_error or work_pass.account_error
         document["did"] += work_pass.phrases
         document["tasks"][name] = work_pass.figures
         for due_unit in due_units:
@@ -178,7 +182,7 @@ def run_passes_forever(
     units: Collection[str],
     on_report: Callable[[WorkReport], object],
 ) -> NoReturn:
-    """Run passes for ever, each at the time at which the next unit is due.
+    """Run passes until an error of the account, each at the time at which the next unit is due.
 
     The pause is MIN_PASS_PAUSE_S to MAX_PASS_PAUSE_S seconds.
 
@@ -187,8 +191,13 @@ def run_passes_forever(
         names: Names of the tasks.
         units: Run only these units.
         on_report: Called with the report of each pass.
+
+    Raises:
+        AccountError: Requests failed because of the account, so that others would fail, too.
     """
     while True:
         report = run_pass(open_workspace, names, units)
         on_report(report)
+        if report.account_error is not None:
+            raise report.account_error
         time.sleep(max(MIN_PASS_PAUSE_S, report.again_s))

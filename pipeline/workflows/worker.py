@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.errors import ConfigurationError, FindableError, InputError
+from pipeline.core.errors import AccountError, ConfigurationError, FindableError, InputError
 from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.engine.access import Access
@@ -62,9 +62,9 @@ def run_worker(
     is_cost_confirmed: bool,
     health_socket: socket.socket | None,
 ) -> None:
-    """Run jobs until SIGTERM or SIGINT, and print a line of JSON for each.
+    """Run jobs until SIGTERM, SIGINT or an error of the account; print a line of JSON for each.
 
-    Returns after the signal when no job runs any more. If jobs still run after GRACE_S seconds, the
+    Ends when no job runs any more. If jobs still run after GRACE_S seconds, the
     process ends at once with status 0.
 
     Args:
@@ -78,6 +78,7 @@ def run_worker(
     Raises:
         InputError: The workspace is an SQLite file.
         ConfigurationError: The tables of jobs do not exist, or Procrastinate is not installed.
+        AccountError: Requests failed because of the account, so that others would fail, too.
         FindableError: The database does not answer.
     """
     app = _create_app(settings, concurrency)
@@ -104,6 +105,8 @@ def run_worker(
     if worker.busy_threads:
         # Threads cannot be ended; their locks end with the process.
         os._exit(0)
+    if worker.account_error is not None:
+        raise worker.account_error
 
 
 def create_job_tables(
@@ -255,6 +258,8 @@ class _Worker:
         self._error_counts = Counter[str]()
         # Identifiers of the threads that run a unit.
         self.busy_threads = set[int]()
+        # The error of the account that ends the worker.
+        self.account_error: AccountError | None = None
         self._running_worker: asyncio.Task[None] | None = None
         app.task(self._run_job, name="unit")
 
@@ -403,13 +408,16 @@ class _Worker:
     async def _run_job(self, unit: str, task: str, number: int | None) -> None:
         """Run a unit in a thread; create a job that retries it if it failed.
 
-        Procrastinate calls this with the parameters that the job stores.
+        Procrastinate calls this with the parameters that the job stores. The worker stops if
+        requests failed because of the account.
         """
         due_unit = DueUnit(unit, task, number=number)
         loop = asyncio.get_running_loop()
         retry_at = await loop.run_in_executor(self._pool, self._run_unit, due_unit)
         if retry_at is not None:
             await self._defer(due_unit, retry_at)
+        if self.account_error is not None:
+            self._stop()
 
     def _run_unit(self, due_unit: DueUnit) -> datetime | None:
         """Run one unit and print its result as a line of JSON.
@@ -439,6 +447,7 @@ class _Worker:
                 retry_at = ws.now()
                 failures = work_pass.failures
                 phrases = work_pass.phrases
+                self.account_error = self.account_error or work_pass.account_error
                 retry_at += timedelta(seconds=ws.settings.poll_most)
         except FindableError as error:
             failures = [error]

@@ -173,6 +173,26 @@ def test_calls_that_a_kill_left_unrecorded_are_counted(workspace: Workspace, api
     assert workspace.state_counts() == {"tagged": 6}
 
 
+def test_calls_without_a_connection_are_not_lost_by_a_kill(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """Only a request that was under way at a kill may be paid for."""
+    served_workspace.import_people(6)
+    outside_server.die()
+    with served_workspace.start_command("tag_live", CONCURRENCY=3, RETRY_FOR=3600) as running:
+        deadline = time.monotonic() + LONGEST_S
+        while "cannot connect" not in running.read_output():
+            assert time.monotonic() < deadline, running.read_output()
+            time.sleep(0.01)
+        running.signal(signal.SIGKILL)
+        running.wait()
+
+    outside_server.come_back()
+    served_workspace.run_command("ingest")
+    (batch_row,) = served_workspace.read_json("costs", by="batch")["rows"]
+    assert (batch_row["calls"], batch_row["lost_calls"]) == (0, 0)
+
+
 def test_rollback_counts_the_replies_of_a_killed_run(workspace: Workspace, api: Engine) -> None:
     """The counts that a person confirms include the replies that are ingested before."""
     workspace.import_people(6)

@@ -162,3 +162,18 @@ def test_refused_call_costs_nothing(served_workspace: Workspace, outside_server:
     served_workspace.run_command("tag_live", CONCURRENCY=1)
     assert served_workspace.state_counts() == {"tagged": 4}
     assert served_workspace.spending()["lost"] > 0
+
+
+@pytest.mark.same_sql
+def test_person_hears_of_a_missing_connection_at_once(served_workspace: Workspace) -> None:
+    """`try` and `add-expert` do not repeat their call for RETRY_FOR if nothing listens."""
+    served_workspace.import_people(1)
+    served_workspace.url = "http://127.0.0.1:9"
+    # A repeated call would exceed the time limit of the test.
+    try_run = served_workspace.run_command("try", n=1, RETRY_FOR=3600, code=4)
+    assert "cannot connect to" in try_run.stderr
+    assert "nothing was sent" in try_run.stderr
+    person = {"username": "zed", "full_name": "Zed Moor", "bio": "Keeps bees in the north."}
+    path = served_workspace.write_file("zed.json", json.dumps(person))
+    add_run = served_workspace.run_command("add", path, RETRY_FOR=3600, code="any")
+    assert "is stored without tags" in add_run.output

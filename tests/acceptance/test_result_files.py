@@ -352,7 +352,7 @@ def fail_with_unmatched_replies(server: Outside) -> None:
     """Let batches fail, each with a result in which one line belongs to a request."""
     unmatched_lines: tuple[Callable[[str], bytes], ...] = (
         lambda key: make_line(f"another-task/{key}"),
-        lambda key: make_line(key)[:-40],
+        lambda key: make_line(f"{key}000"),
         lambda _key: make_line("expert-tags/1"),
     )
 
@@ -479,3 +479,33 @@ def test_common_failure_of_all_requests_is_reported_in_one_sentence(
     assert "all 3 requests of batch 3 failed with code 14: Unavailable." in tag_run.stderr
     assert served_workspace.state_counts() == {"parked": 2, "untagged": 3}
     assert served_workspace.spending()["lost"] == 0
+
+
+def test_mixed_errors_of_the_account_stop_every_loop(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """Two codes about the account, beside an answer, end `tag` and `work` with exit code 4."""
+    served_workspace.import_people(5)
+    account_errors = {7: "The caller does not have permission.", 16: "Invalid authentication."}
+
+    def make_results(keys: Sequence[str]) -> bytes:
+        """Answer the first request, and refuse the others with the two errors in turn."""
+        first_key, *later_keys = sort_by_row(keys)
+        lines = [make_line(first_key)]
+        for number, key in enumerate(later_keys):
+            code = list(account_errors)[number % 2]
+            lines.append(make_error_line(key, code, account_errors[code]))
+        return b"\n".join(lines)
+
+    outside_server.results = make_results
+    skip_waiting(outside_server)
+    tag_run = served_workspace.run_command("tag", mode="batch", wait=True, code=4)
+    assert "4 of 5 requests of batch 1 failed with code 7: The caller" in tag_run.stderr
+    assert "code 16: Invalid authentication.; no row was charged" in tag_run.stderr
+    assert served_workspace.state_counts() == {"tagged": 1, "untagged": 4}
+    assert len(outside_server.kept.created()) == 1
+
+    # A pass sends, the next pass gets the errors and sends nothing.
+    served_workspace.run_command("work", code=4)
+    assert served_workspace.state_counts() == {"tagged": 2, "untagged": 3}
+    assert len(outside_server.kept.created()) == 2

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from pipeline.core.errors import (
@@ -385,3 +386,20 @@ def test_closing_the_client_ends_the_running_call(script: Script, client: Client
         for running_thread in threading.enumerate()
         if running_thread.name == "gemini"
     ]
+
+
+def test_connecting_has_a_shorter_time_out_than_a_reply(script: Script, client: Client) -> None:
+    """A missing connection is noticed within five seconds, however long a reply may take."""
+    timeouts = list[dict[str, float]]()
+
+    async def record_timeouts(request: httpx2.Request) -> None:
+        """Record the time-outs of a request that is about to be sent."""
+        timeouts.append(request.extensions["timeout"])
+
+    script.reply = lambda _request: GOOD
+    client.get_batch(BATCH)
+    client._transport._http_client.event_hooks["request"].append(record_timeouts)
+    client.call_timeout_s = 600
+    client.get_batch(BATCH)
+    assert timeouts[0]["connect"] < 5
+    assert timeouts[0]["read"] == 600
