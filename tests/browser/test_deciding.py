@@ -54,16 +54,11 @@ def _review_doubtful_rows(reader: Reader, tab: Any) -> None:
     assert tab.locator("#review").inner_text() == "Remove the mark"
 
 
-def _correct_rows(reader: Reader, tab: Any) -> None:
-    """Set the field of all rows to two values in turn, so that each row is corrected."""
-    for value in ("praise", "mixed"):
-        reader.go("/?task=lamps")
-        tab.click("text=Set a field of all these rows")
-        tab.click("nav[aria-label=Field] a:text-is('tone')")
-        tab.select_option("#set-value", value)
-        tab.fill("#set-who", "Bea")
-        tab.click("#set-save")
-        reader.wait_for("#bulk-work", "0 refused")
+def _correct_rows(workspace: Workspace, path: Path) -> None:
+    """Correct or confirm the tone of all rows."""
+    lines = "".join(f"{number},mixed\n" for number in range(1, ROW_COUNT + 1))
+    path.write_text(f"id,tone\n{lines}")
+    workspace.ran("correct", TASK="lamps", FILE=str(path), WHO="Bea")
 
 
 def _measure_and_judge(reader: Reader, tab: Any) -> None:
@@ -102,7 +97,7 @@ def test_a_decided_task_is_reviewed_measured_and_changed(
     with reading(workspace, looks) as (reader, tab, _):
         _ask_by_decisions(reader, tab, tmp_path / "lamps.csv")
         _review_doubtful_rows(reader, tab)
-        _correct_rows(reader, tab)
+        _correct_rows(workspace, tmp_path / "labels.csv")
         _measure_and_judge(reader, tab)
         _change_question(reader, tab)
 

@@ -1,7 +1,6 @@
 """Views: each module answers JSON requests below `/api` and renders pages."""
 
 from web.views import (
-    bulk_edit,
     command_api,
     cross_table,
     imports,
@@ -22,7 +21,6 @@ ROUTERS = [
     new_row.router,
     question.router,
     rows.router,
-    bulk_edit.router,
     cross_table.router,
     row.router,
     search.router,
