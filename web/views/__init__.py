@@ -2,9 +2,7 @@
 
 from web.views import (
     command_api,
-    cross_table,
     imports,
-    new_row,
     quality,
     question,
     row,
@@ -18,10 +16,8 @@ from web.views import (
 ROUTERS = [
     command_api.router,
     imports.router,
-    new_row.router,
     question.router,
     rows.router,
-    cross_table.router,
     row.router,
     search.router,
     runs.router,

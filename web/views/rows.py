@@ -169,8 +169,6 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
             distributions=[
                 charts.make_distribution(name, values) for name, values in field_facets.items()
             ],
-            fields=counts.fields,
-            query=query,
             max_facet_values=MAX_FACET_VALUES,
             review_links=_make_filter_links(query, task, "reviewed", REVIEW_LABELS),
             confidence_links=_list_confidence_links(ws.store, ws.task, query=query),
@@ -258,7 +256,9 @@ def _count_rows(store: Store, task: Task, *, query: RowQuery) -> RowCounts:
         seconds_left = COUNT_TIMEOUT_S - timer.seconds
         if seconds_left <= 0:
             break
-        other_choices = conditions.without_columns(query.only, [column])
+        other_choices = [
+            condition for condition in query.only if conditions.find_column(condition) != column
+        ]
         row_filter = query.model_copy(update={"only": other_choices}).row_filter
         field_counts = items.count_rows(store, task, row_filter, within_s=seconds_left).fields
         if column in field_counts:
