@@ -28,7 +28,6 @@ from pipeline.quality.label_accuracy import (
     Share,
 )
 from pipeline.workflows import labelled_rows
-from pipeline.workflows.try_out import DRAFT_SIDE
 
 # The largest trial that is proposed; its interval is narrow.
 MAX_TRIED_ROWS = 200
@@ -92,11 +91,9 @@ def evaluate(
         label_hint = str(labelled_rows.make_label_hint(tx, ws.task))
         # The task's file may declare a version that no command has registered yet.
         present_task = task_registry.with_present_version(tx, ws.task)
-        draft_rows = labelled_rows.count_draft_rows(
-            tx,
-            present_task,
-            [version.version for version in report.versions[-1:]],
-        )
+        draft_rows = 0
+        if report.versions:
+            draft_rows = labelled_rows.count_draft_rows(tx, present_task)
     document = {**report.to_document(), "placeholder": ws.has_placeholder_answers}
     return CommandReport(
         document,
@@ -116,36 +113,20 @@ def _choose_next_command(
 ) -> CommandHint | None:
     """Return the command after `eval`: `try`, `web`, or None if nothing is missing.
 
-    - `try`, if the version that the task asks now has no answers to some labelled rows. It asks at
-      most MAX_TRIED_ROWS labelled rows. If the report has two versions, and one of them is this
-      version, `try` asks again for it and compares the answers with those of the other.
-    - `try` with the newest version of the report as side A and this version as side B, if this
-      version has no answers at all.
+    - `try`, if the version that the task asks now has no answers to some labelled rows, or none at
+      all. It asks at most MAX_TRIED_ROWS labelled rows.
     - `web`, if more labels are needed.
 
     Args:
-        draft_rows: Labelled rows on which a new version without answers can be compared with the
-            newest version of the report.
+        draft_rows: Labelled rows on which a new version without answers can be tried.
     """
     mode = Mode.DECIDE.value if report.present_uses_decisions else None
+    row_count = draft_rows
     if report.unasked_rows and report.present_index is not None:
-        sides = {}
-        if _is_pair(report):
-            versions = [version.version for version in report.versions]
-            versions[report.present_index] = DRAFT_SIDE
-            sides = dict(zip("ab", versions, strict=True))
         row_count = report.measured_rows + report.unasked_rows
+    if row_count:
         tried_count = min(row_count, MAX_TRIED_ROWS)
-        return labels.command("try", labelled=True, **sides, mode=mode, n=tried_count)
-    if draft_rows:
-        return labels.command(
-            "try",
-            labelled=True,
-            a=report.versions[-1].version,
-            b=DRAFT_SIDE,
-            mode=mode,
-            n=min(draft_rows, MAX_TRIED_ROWS),
-        )
+        return labels.command("try", labelled=True, mode=mode, n=tried_count)
     if report.missing_labels:
         return CommandHint("web")
     return None
@@ -171,7 +152,7 @@ def _format_report(
     Args:
         present_label: Prompt version that the task asks now.
         label_hint: How to label more rows.
-        draft_rows: Labelled rows on which a new version without answers can be compared.
+        draft_rows: Labelled rows on which a new version without answers can be tried.
     """
     if not report.labelled_rows:
         return (
@@ -194,12 +175,9 @@ def _format_report(
         rows_text = plural(
             report.unasked_rows, f"labelled {labels.singular}", f"labelled {labels.plural}"
         )
-        printed_text = "how many answers are right"
-        if _is_pair(report) and not report.missing_labels:
-            printed_text = "the verdict"
         output.append(
             f"{version_name} has no answer to {rows_text}; the next command asks about them, "
-            f"stores no answer, and prints {printed_text}"
+            "stores no answer, and prints how many answers are right"
         )
     elif draft_rows:
         output.append(

@@ -1,7 +1,7 @@
-"""Correct many rows by a file of labels, and list or undo edits of many rows.
+"""Correct many rows by a file of labels.
 
 A label is the right value of a field of a row. A file of labels is a table with a column of keys
-and columns named like fields. Its changes are one edit of many rows, which is undone as a whole.
+and columns named like fields.
 """
 
 from dataclasses import asdict
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from jobs.options import CommandReport
-from jobs.output import Terminal, TextTable
+from jobs.output import Terminal
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.text import join_first, plural
-from pipeline.engine import bulk_edits, label_file
+from pipeline.engine import label_file
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 
@@ -30,7 +30,7 @@ def correct_by_file(
     editor_name: str,
     is_dry: bool,
 ) -> CommandReport:
-    """Correct answers by a file of labels as a single edit; with `is_dry`, only check it.
+    """Correct answers by a file of labels; with `is_dry`, only check it.
 
     A label that is equal to the present value confirms it. The report has the counts and the next
     command. It warns if a file with the columns of an export confirms values, because its cells are
@@ -60,13 +60,13 @@ def correct_by_file(
         output.append(partial(Terminal().warn, message))
 
     next_command = None
-    if report.is_dry and report.has_changes:
+    if report.has_changes and report.is_dry:
         # A checked file is stored next.
         next_command = ws.task.labels.command("correct", file=path)
-    elif report.number is not None and ws.is_indexed:
+    elif report.has_changes and ws.is_indexed:
         # The index has the answers from before.
         next_command = CommandHint("index", task=ws.task.subject)
-    elif report.number is not None:
+    elif report.has_changes:
         next_command = ws.task.labels.command("eval")
     return CommandReport(asdict(report), output, hint=next_command)
 
@@ -75,9 +75,9 @@ def _count_lines(report: label_file.LabelFileReport, task: Task) -> list[str]:
     """Return the lines about a file of labels: corrected, confirmed, unchanged and marked rows.
 
     The parts add up to the labelled rows. A line before it names the ignored columns. Lines after
-    it have the number of changed values of each field, the number of rows that had no answer, the
-    number of rows without a changed value or a mark, and the number of the stored edit with the
-    command that undoes it. Each of these other lines is left out if there is nothing to say.
+    it have the number of changed values of each field, the number of rows that had no answer, and
+    the number of rows without a changed value or a mark. Each of these other lines is left out if
+    there is nothing to say.
     """
     lines = []
     if report.ignored_columns:
@@ -108,91 +108,4 @@ def _count_lines(report: label_file.LabelFileReport, task: Task) -> list[str]:
     if report.unlabelled:
         other_rows = plural(report.unlabelled, f"other {task.labels.singular}")
         lines.append(f"{other_rows} of the file: neither a changed value nor a mark")
-    if report.number is not None:
-        undo = task.labels.command("correct", undo=report.number)
-        lines.append(f"edit {report.number} of many rows stored; `{undo}` undoes it")
     return lines
-
-
-def undo_bulk_edit(ws: WorkspaceSession, number: int, *, editor_name: str) -> CommandReport:
-    """Undo the edit of many rows with a number, and report the counts.
-
-    A row that cannot be changed back, for example because a rule of the database refuses it, is
-    counted as refused, and is in a table with the reason. Values that a later edit changed again
-    stay. The edit is not undone in a row that keeps all values of the edit. Undoing an edit again
-    is no error.
-
-    Raises:
-        InputError: There is no such edit, or the editor's name is invalid.
-    """
-    # Read before the edit is undone.
-    undone_numbers = [
-        edit.number for edit in bulk_edits.read_bulk_edits(ws.store, ws.task) if edit.is_undone
-    ]
-    with ws.display.bar("undo", None) as progress:
-        report = bulk_edits.undo_bulk_edit(
-            ws.store, ws.task, ws.now, number, editor_name=editor_name, progress=progress
-        )
-
-    reasons = []
-    if report.changed_later:
-        reasons.append(f"{report.changed_later:,} edited later")
-    if report.unchanged > report.changed_later:
-        reasons.append(f"{report.unchanged - report.changed_later:,} undone before")
-    unchanged_rows = f"{report.unchanged:,} unchanged"
-    if reasons:
-        unchanged_rows += f" ({', '.join(reasons)})"
-    outcome = "undone"
-    # Rows that were undone before are unchanged, but not changed later.
-    undone_rows = report.changed + report.unchanged - report.changed_later
-    has_rows = report.unchanged + report.refused > 0
-    if has_rows and not undone_rows and not report.unmarked:
-        outcome = "not undone"
-    message = (
-        f"edit {number} of many rows {outcome}: {report.changed:,} changed back, "
-        f"{unchanged_rows}, {report.refused:,} refused"
-    )
-    if report.unmarked:
-        message += f"; {plural(report.unmarked, 'mark')} of review removed"
-    if number in undone_numbers and not (report.changed or report.unmarked):
-        message = f"edit {number} of many rows was undone before; nothing was changed"
-
-    output: list[Any] = [message]
-    if report.refusals:
-        output.append(TextTable(("row", "reason"), report.refusals))
-    return CommandReport(asdict(report), output)
-
-
-def _describe_undo(kept_count: int, *, is_undone: bool) -> str:
-    """Return whether an edit is undone, in all rows or except in `kept_count` rows."""
-    if kept_count:
-        return f"except {plural(kept_count, 'row')}"
-    return "yes" if is_undone else ""
-
-
-def list_bulk_edits(ws: WorkspaceSession) -> CommandReport:
-    """Return a table of the task's edits of many rows.
-
-    Its columns are number, editor, time, fields, number of changed rows, and whether the edit was
-    undone. If there is no such edit, the output is a line that says how the edits of a single row
-    are listed.
-    """
-    edits = bulk_edits.read_bulk_edits(ws.store, ws.task)
-    documents = [edit._asdict() for edit in edits]
-    if not edits:
-        command = ws.task.labels.command("correct", item="KEY")
-        return CommandReport(documents, f"no edit of many rows; `{command}` lists those of a row")
-    rows = [
-        (
-            edit.number,
-            edit.who,
-            edit.at,
-            edit.field,
-            edit.changed_count,
-            _describe_undo(edit.kept_count, is_undone=edit.is_undone),
-        )
-        for edit in edits
-    ]
-    return CommandReport(
-        documents, TextTable(("edit", "who", "when", "fields", "rows", "undone"), rows)
-    )

@@ -2,7 +2,6 @@
 
 - A label is the right value of a field of a row, which a person set, confirmed or reviewed.
 - A merge replaces a tag by another tag in the answers of all people.
-- A bulk edit, or edit of many rows, has one number and is undone as a whole.
 """
 
 import contextlib
@@ -444,7 +443,6 @@ def correct(
 
     --file corrects many rows by a column with the keys and columns named like fields. An empty cell
     is no label. `yes` in a column `reviewed` marks the row. If a line is wrong, nothing is changed.
-    Without ITEM, --undo undoes such an edit of many rows, and `correct` alone lists them.
     """
     _check_correct_options(
         {"item": item, "file": file},
@@ -457,11 +455,10 @@ def correct(
         return label_output.correct_by_file(
             ws, file, options=read_options, editor_name=editor_name, is_dry=dry
         )
-    # Without an item, the command is about edits of many rows.
-    if item is None and undo is not None:
-        return label_output.undo_bulk_edit(ws, undo, editor_name=editor_name)
     if item is None:
-        return label_output.list_bulk_edits(ws)
+        raise InputError(
+            f"{OptionHint('item')} or {OptionHint('file')} is missing; nothing was changed"
+        )
 
     # An edit is either a number to undo, or the new values.
     change: Document | int | None = undo
@@ -503,8 +500,8 @@ def _check_correct_options(
 
     Args:
         rows: The options `item` and `file`, which exclude each other; None if not typed.
-        actions: The options `set`, `reviewed` and `undo`; None if not typed. At most one may be
-            typed, and none together with `file`. `set` and `reviewed` need `item`.
+        actions: The options `set`, `reviewed` and `undo`, which need `item`; None if not typed. At
+            most one may be typed, and none together with `file`.
         file_options: Options that need `file`.
 
     Raises:
@@ -520,7 +517,7 @@ def _check_correct_options(
         message = f"{OptionHint(names[0])} excludes {OptionHint(names[1])}; nothing was changed"
         raise InputError(message)
 
-    needs_item = [name for name in names if name in {"set", "reviewed"}]
+    needs_item = [name for name in names if name in actions]
     if needs_item and rows["item"] is None:
         raise InputError(
             f"{OptionHint(needs_item[0])} needs {OptionHint('item')}; nothing was changed"

@@ -1,14 +1,10 @@
-"""The command `try`: answers of a few rows that are not stored.
-
-A comparison has two sides, A and B. A side is a version with stored answers, or the draft: the
-present question of the task's file.
-"""
+"""The command `try`: answers of a few rows that are not stored."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
-from jobs.eval_command import format_share, format_verdict
+from jobs.eval_command import format_share
 from jobs.inspect_commands import INDENT, format_value_lines
 from jobs.options import COUNT, TEXT, CommandReport, Parameter, Seed, SingleRowMode
 from jobs.output import print_line, print_text
@@ -18,12 +14,9 @@ from pipeline.core.states import Mode
 from pipeline.core.text import format_probability, format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
-from pipeline.quality import pilot
-from pipeline.quality.label_accuracy import FieldComparison, to_field_documents
+from pipeline.quality.label_accuracy import FieldComparison
 from pipeline.workflows import try_out
 from pipeline.workflows.try_out import (
-    DEFAULT_PAIR_SAMPLE_SIZE,
-    ComparisonReport,
     TriedRow,
     TryReport,
 )
@@ -32,8 +25,6 @@ from pipeline.workflows.try_out import (
 MAX_TEXT_CHARS = 2_000
 # Rows of a try of labelled rows, unless another number is set.
 DEFAULT_LABELLED_ROWS = 20
-# The sides of a comparison.
-SIDE_LETTERS = "AB"
 # The kinds of closed questions that the API has other words for.
 QUESTION_KINDS = {"noul": "yes or no"}
 # Characters from the end of a text that a cut leaves.
@@ -44,18 +35,11 @@ def try_(
     ws: WorkspaceSession,
     *,
     n: Annotated[
-        int | None, Parameter("Try this many rows. Default: 3; with --a and --b 50.", COUNT, "ROWS")
+        int | None,
+        Parameter("Try this many rows. Default: 3; with --labelled 20.", COUNT, "ROWS"),
     ] = None,
     item: Annotated[str | None, Parameter("Try this row, in any state.", TEXT, "KEY")] = None,
     seed: Seed = None,
-    a: Annotated[
-        str | None,
-        Parameter("Compare this version, or `draft`, with --b.", metavar="VERSION"),
-    ] = None,
-    b: Annotated[
-        str | None,
-        Parameter("Compare this version, or `draft`, with --a.", metavar="VERSION"),
-    ] = None,
     mode: SingleRowMode = "live",
     labelled: Annotated[
         bool, Parameter("Try corrected and reviewed rows first; print how often answers are right.")
@@ -70,34 +54,12 @@ def try_(
     confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD); without a terminal it needs
     --yes.
 
-    --a and --b compare two versions on a random sample of rows. A number is a version with stored
-    answers. `draft` asks the current question of TASK's file with MODEL, or with --mode decide as
-    decisions.
-
     --labelled draws rows that a person corrected or reviewed first, then others, and prints how
     often the answers are right.
     """
-    has_a_side = a is not None or b is not None
-    has_two_versions = a is not None and b is not None and a != b
-    # A comparison draws its rows at random, so it cannot name one.
-    if has_a_side and (not has_two_versions or item is not None):
-        sides = f"{OptionHint('a')} and {OptionHint('b')}"
-        message = f"{sides} need two different versions, and no {OptionHint('item')}"
-        raise InputError(f"{message}; nothing was asked")
     if item is not None and (n is not None or seed is not None or labelled):
         options = f"{OptionHint('n')}, {OptionHint('seed')} or {OptionHint(labelled=True)}"
         raise InputError(f"{OptionHint('item')} excludes {options}; nothing was asked")
-
-    if a and b:
-        comparison_report = try_out.compare_sides(
-            ws,
-            (a, b),
-            size=n or DEFAULT_PAIR_SAMPLE_SIZE,
-            seed=pilot.DEFAULT_PILOT_SEED if seed is None else seed,
-            mode=mode,
-            labelled=labelled,
-        )
-        return _report_comparison(comparison_report, is_placeholder=ws.has_placeholder_answers)
 
     # A few rows show a request; a share of right answers needs more.
     default_size = DEFAULT_LABELLED_ROWS if labelled else try_out.DEFAULT_ROW_COUNT
@@ -115,7 +77,7 @@ def try_(
 
 
 def _print_try(report: TryReport, labels: TaskLabels, *, mode: str) -> None:
-    """Print the lines of `try` without --a and --b on standard output.
+    """Print the lines of `try` on standard output.
 
     They are the system instruction, then each tried row with its request, outcome and answer, then
     how often the answers to labelled rows are right, and the cost.
@@ -195,19 +157,14 @@ def _print_question(question_id: str, question: Mapping[str, Any]) -> None:
 def _accuracy_lines(accuracy: Sequence[FieldComparison]) -> Iterator[str]:
     """Yield a line for each labelled field: in how many labelled rows it is right, and the share.
 
-    The share has its interval. If the comparison has the sides A and B, the line has both, and a
-    line with the verdict follows.
+    The share has its interval.
     """
     for comparison in accuracy:
-        sides = zip(SIDE_LETTERS, comparison.shares, strict=False)
-        texts = [
-            f"{letter if len(comparison.shares) > 1 else ''} right in {share.right} of {share.of} "
-            f"labelled rows, {format_share(share)}".strip()
-            for letter, share in sides
-        ]
-        yield f"{comparison.name}: {'; '.join(texts)}"
-        if len(comparison.shares) > 1:
-            yield format_verdict(comparison)
+        (share,) = comparison.shares
+        yield (
+            f"{comparison.name}: right in {share.right} of {share.of} labelled rows, "
+            f"{format_share(share)}"
+        )
 
 
 def _print_tried_outcome(row: TriedRow) -> None:
@@ -257,68 +214,6 @@ def _format_try_total(report: TryReport, labels: TaskLabels, *, mode: str) -> st
 
     has_answer = any(row.answer is not None for row in asked_rows)
     return f"{message}. Next: {next_step}" if has_answer else message
-
-
-def _report_comparison(report: ComparisonReport, *, is_placeholder: bool) -> CommandReport:
-    """Return the command's report of a comparison of the sides A and B.
-
-    The lines have both answers of each row; `≠` follows the name of a row with different answers.
-    How often each field is equal, the accuracy on labelled rows, and totals are at the end. If
-    calls were made for a draft, the report's `check` raises the error that ended them early.
-
-    Args:
-        report: The comparison.
-        is_placeholder: Whether the local engine made the answers; for the JSON document.
-    """
-    side_a, side_b = report.sides
-    lines = list[str]()
-    for pair in report.pairs:
-        different = "" if pair["a"] == pair["b"] else " ≠"
-        lines += ["", f"{pair['name']}{different}"]
-        lines += _side_lines("A", pair["a"])
-        lines += _side_lines("B", pair["b"])
-
-    lines.append("")
-    lines += [
-        f"{INDENT}{field_name}: equal in {equal_count} of {report.compared}"
-        for field_name, equal_count in report.agreement.items()
-    ]
-
-    # Sides with stored answers need no calls and cost nothing.
-    cost = 0.0
-    check = None
-    if report.asked is not None:
-        cost = report.asked.cost
-        check = report.asked.check
-    lines += _accuracy_lines(report.accuracy)
-    equal_pairs = sum(pair["a"] == pair["b"] for pair in report.pairs)
-    totals = f"{equal_pairs} of {plural(len(report.pairs), 'row')} equal, {format_usd(cost)}"
-    lines.append(f"A is {side_a}, B is {side_b}: {totals}")
-
-    document = {
-        "a": side_a,
-        "b": side_b,
-        "items": report.pairs,
-        "cost": cost,
-        "agreement": report.agreement,
-        "compared": report.compared,
-        "accuracy": to_field_documents(report.accuracy),
-        "placeholder": is_placeholder,
-    }
-    return CommandReport(document, lines, check)
-
-
-def _side_lines(letter: str, answer: Any) -> Iterator[str]:
-    """Yield the lines of a side of a row.
-
-    Args:
-        letter: A or B.
-        answer: The answer, or the reason why it is missing, as a text.
-    """
-    if isinstance(answer, str):
-        yield f"{INDENT}{letter}: {answer}"
-    else:
-        yield from format_value_lines(letter, answer, INDENT)
 
 
 def _cut_text(text: str) -> str:

@@ -29,7 +29,6 @@ from pipeline.workflows import add_expert
 from web.background_work import BackgroundJob, BackgroundWork
 from web.errors import RequestRefusedError
 from web.guard import AccessRules
-from web.question_form import QuestionChange
 from web.uploads import UploadStore
 
 PEOPLE_TASK = "experts"
@@ -83,8 +82,6 @@ class AppState:
     stop_event: threading.Event = field(init=False, default_factory=threading.Event)
     background_work: BackgroundWork = field(init=False, default_factory=BackgroundWork)
     uploads: UploadStore = field(init=False)
-    # The latest change of each task's question, by task.
-    question_changes: dict[str, QuestionChange] = field(init=False, default_factory=dict)
     save_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:

@@ -222,11 +222,10 @@ class BackgroundWork:
         newest_work = [self.find_newest(kind, row_key=row_key) for kind in kinds]
         return [work.document for work in newest_work if work is not None]
 
-    def delete_finished(self, *, row_key: str, kind: str) -> None:
-        """Delete the finished work about a row, and the finished work of a kind about any row."""
+    def delete_finished(self, *, row_key: str) -> None:
+        """Delete the finished work about a row."""
         for work in self.list_jobs():
-            is_meant = work.row_key == row_key or work.kind == kind
-            if is_meant and not work.is_running:
+            if work.row_key == row_key and not work.is_running:
                 del self._work_by_number[work.number]
 
     def stop_all(self) -> None:

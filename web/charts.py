@@ -33,8 +33,6 @@ PROGRESS_STEPS = 40
 HISTOGRAM_HEIGHT = 56
 # Space after the largest number of a gate, as a part of the range of its numbers.
 GATE_MARGIN = 0.15
-# Steps of the shade of a cell in a cross table.
-SHADE_COUNT = 5
 
 
 class Tick(NamedTuple):
@@ -245,17 +243,12 @@ def draw_gate(
     return GateBar(start, round(width, 2), [position(limit) for limit in limits])
 
 
-def are_numbers(labels: Iterable[str]) -> bool:
+def _are_numbers(labels: Iterable[str]) -> bool:
     """Return whether all labels are numbers."""
     try:
         return all(math.isfinite(float(label)) for label in labels)
     except ValueError:
         return False
-
-
-def shade_level(count: int, highest: int) -> int:
-    """Return the shade of a cell from 0 (no rows) to SHADE_COUNT (the highest count)."""
-    return math.ceil(SHADE_COUNT * count / highest) if highest else 0
 
 
 @dataclass(frozen=True)
@@ -290,7 +283,7 @@ def make_distribution(name: str, values: Sequence[Any]) -> Distribution:
     highest = max((value.row_count for value in values), default=0)
     # A chosen range that is no longer counted has no place on the scale.
     is_histogram = any(value.is_range for value in values)
-    if not is_histogram and len(values) > 1 and are_numbers(value.label for value in values):
+    if not is_histogram and len(values) > 1 and _are_numbers(value.label for value in values):
         values = _fill_gaps(sorted(values, key=lambda value: float(value.label)))
         is_histogram = True
     return Distribution(name, values, is_histogram=is_histogram, highest=highest)

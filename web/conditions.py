@@ -1,6 +1,6 @@
 """Combine the conditions of chosen facet values: any value of a field, and all fields."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from pipeline.core.errors import InputError
 from pipeline.core.where_parser import Comparison, Junction, iterate_comparisons, parse_where
@@ -28,15 +28,6 @@ def join_chosen(conditions: Iterable[str]) -> list[str]:
         key = f"condition {condition}" if column is None else f"column {column}"
         groups.setdefault(key, []).append(condition)
     return [" OR ".join(f"({text})" for text in texts) for texts in groups.values()]
-
-
-def without_columns(conditions: Iterable[str], columns: Sequence[str | None]) -> list[str]:
-    """Return the conditions that are not on one of these columns."""
-    return [
-        condition
-        for condition in conditions
-        if (column := find_column(condition)) is None or column not in columns
-    ]
 
 
 def describe_condition(condition: str) -> str:

@@ -7,25 +7,24 @@ and the role of the column with index N `role.N`.
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.core.declaration import HASH_KEY
+from pydantic import BaseModel
+
+from pipeline.core.column_placeholders import find_column, list_template_columns
+from pipeline.core.declaration import HASH_KEY, Declaration, json_schema
 from pipeline.core.errors import InputError
-from pipeline.engine.task_parser import WrittenTask
+from pipeline.core.quotes import QUOTE_FORMAT
 from pipeline.engine.task_template import (
     CHOICES_KIND,
+    NULL_DESCRIPTION,
     RANGE_KIND,
-    VOCABULARY_KIND,
     AnswerField,
     ColumnChoice,
-    TableGuess,
     check_field,
     parse_bounds,
 )
-from pipeline.quality.label_accuracy import FieldComparison
-from web.background_work import BackgroundJob
-from web.mode_choices import ModeChoice
 from web.page_texts import capitalize_first, to_plain_text
 
 # Kinds of fields with their labels.
@@ -39,10 +38,21 @@ KIND_LABELS = {
     "bool": "Yes or no",
     "date": "Date",
     "list": "List of texts",
-    VOCABULARY_KIND: "Term of a vocabulary",
 }
 # The part of a form field that only one kind has, by kind.
-KIND_PARTS = {CHOICES_KIND: "choices", RANGE_KIND: "bounds", VOCABULARY_KIND: "vocabulary"}
+KIND_PARTS = {CHOICES_KIND: "choices", RANGE_KIND: "bounds"}
+# JSON schemas of the kinds without such a part, without null.
+_SCHEMAS_BY_KIND = {
+    "text": {"type": "string"},
+    "quote": {"type": "string", "format": QUOTE_FORMAT},
+    "int": {"type": "integer"},
+    "number": {"type": "number"},
+    "bool": {"type": "boolean"},
+    "date": {"type": "string", "format": "date"},
+    "list": {"type": "array", "items": {"type": "string"}},
+}
+# Members of a JSON schema that do not limit its values.
+_SCHEMA_TEXTS = ("title", "description", "default")
 KEY_ROLE = "key"
 TEXT_ROLE = "text"
 SENT_ROLE = "sent"
@@ -54,7 +64,7 @@ ROLE_LABELS = {
     SENT_ROLE: "Sent, too",
     UNSENT_ROLE: "Not sent",
 }
-_FIELD_PART = re.compile(r"(\w+)\.(name|kind|choices|bounds|vocabulary|description)")
+_FIELD_PART = re.compile(r"(\w+)\.(name|kind|choices|bounds|description)")
 _SETTING_PREFIX = "FIELDS: "
 _UNCHANGED_SUFFIX = "; nothing was asked"
 
@@ -71,8 +81,6 @@ class TypedField:
     choices: str = ""
     # Lowest and highest number, such as `1-5`.
     bounds: str = ""
-    # File of the terms; the page displays it, but cannot change it.
-    vocabulary: str = ""
     description: str = ""
 
 
@@ -88,55 +96,69 @@ class QuestionForm:
     messages: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass
-class QuestionChange:
-    """A change of a task's question: what was typed, and the results of its steps."""
+def make_question_form(declaration: Declaration[Any], columns: Collection[str]) -> QuestionForm:
+    """Return the form for a new task, filled with the question, fields and columns of a task.
 
-    typed: QuestionForm
-    # Latest step: "try" or "use"; empty before the first.
-    step: str = ""
-    work: BackgroundJob | None = None
-    # The parts of the file as it was at the trial, and of the changed file once it was tried.
-    task_before: WrittenTask | None = None
-    changed_task: WrittenTask | None = None
-    # Number of the work that tried the change.
-    trial_number: int = 0
-    # Each tried row with its members name, a (present answer) and b (new answer).
-    pairs: list[dict[str, Any]] = field(default_factory=list)
-    row_count: int = 0
-    # How often present and new answers to labelled rows are right, by field.
-    accuracy: Sequence[FieldComparison] = ()
-    # Modes in which all rows can be asked: by the tried rows, after the change by all rows.
-    mode_choices: list[ModeChoice] = field(default_factory=list)
-    chosen_mode: str = ""
-    error_message: str = ""
+    The question is the system instruction, or the prompt if there is none.
 
-    @property
-    def is_busy(self) -> bool:
-        """Return whether a step runs."""
-        return self.work is not None and self.work.is_running
+    Args:
+        declaration: The declaration of the task.
+        columns: The columns of its rows.
 
-    @property
-    def is_written(self) -> bool:
-        """Return whether the file was written and its rows are open."""
-        return self.step == "use" and self.work is not None and self.work.state == "done"
-
-
-def show_question(written_task: WrittenTask) -> QuestionForm:
-    """Return the form with the question and fields of a task's file."""
+    Raises:
+        InputError: The form has no kind for a field of the answer.
+    """
+    answer_model: type[BaseModel] = declaration.answer
+    properties = json_schema(answer_model, by_alias=False)["properties"]
     typed_fields = [
-        TypedField(
-            f"field{index}",
-            answer_field.name,
-            answer_field.kind,
-            "\n".join(answer_field.choices),
-            "-".join(map(str, answer_field.bounds or ())),
-            answer_field.vocabulary,
-            answer_field.description,
-        )
-        for index, answer_field in enumerate(written_task.fields)
+        _make_typed_field(f"field{index}", name, schema)
+        for index, (name, schema) in enumerate(properties.items())
     ]
-    return QuestionForm(written_task.question, typed_fields)
+
+    key_columns = [find_column(name, columns) for name in declaration.keys]
+    sent_names = [*list_template_columns(declaration.prompt), *declaration.images]
+    # The text is last.
+    if declaration.quotes_in:
+        sent_names.append(declaration.quotes_in)
+    sent_columns = [find_column(name, columns) for name in sent_names]
+    roles = assign_roles(
+        columns,
+        key=key_columns[0] if len(key_columns) == 1 else None,
+        sent=[column for column in sent_columns if column is not None],
+    )
+    return QuestionForm(
+        declaration.system.strip() or declaration.prompt.strip(), typed_fields, roles
+    )
+
+
+def _make_typed_field(prefix: str, name: str, schema: Mapping[str, Any]) -> TypedField:
+    """Return a field of an answer as texts for the form; a value that may be null is allowed.
+
+    Args:
+        prefix: Prefix of the names of its form fields.
+        name: Name of the field.
+        schema: Its JSON schema.
+
+    Raises:
+        InputError: The form has no kind for the field.
+    """
+    description = str(schema.get("description", "")).removesuffix(NULL_DESCRIPTION)
+    typed_field = TypedField(prefix, name, description=description.removesuffix(". "))
+    types = [part for part in schema.get("anyOf", [schema]) if part != {"type": "null"}]
+    value_schema = {
+        member: value for member, value in types[0].items() if member not in _SCHEMA_TEXTS
+    }
+    if len(types) == 1:
+        if value_schema.keys() == {"type", "enum"} and value_schema["type"] == "string":
+            choices = "\n".join(value_schema["enum"])
+            return replace(typed_field, kind=CHOICES_KIND, choices=choices)
+        if value_schema.keys() == {"type", "minimum", "maximum"}:
+            bounds = "{minimum}-{maximum}".format_map(value_schema)
+            return replace(typed_field, kind=RANGE_KIND, bounds=bounds)
+        for kind, kind_schema in _SCHEMAS_BY_KIND.items():
+            if value_schema == kind_schema:
+                return replace(typed_field, kind=kind)
+    raise InputError(f"the form for a new task has no kind for the field {name!r}")
 
 
 def check_question(typed: QuestionForm) -> None:
@@ -157,18 +179,21 @@ def place_message(typed: QuestionForm, error: InputError) -> str:
     return ""
 
 
-def guess_roles(columns: Sequence[str], guess: TableGuess) -> dict[str, str]:
-    """Return the role of each column as a guess proposes it, to preselect it in the form.
+def assign_roles(
+    columns: Collection[str], *, key: str | None, sent: Sequence[str]
+) -> dict[str, str]:
+    """Return the role of each column, to preselect it in the form.
 
-    Sent means to the model. The last of the sent columns has the role of the text. Columns that the
-    guess does not name are not sent.
+    Args:
+        columns: All columns. Columns that are neither the key nor sent are not sent.
+        key: The key; None, or another name, if no column is the key.
+        sent: The columns that are sent to the model. The last has the role of the text.
     """
     roles = dict.fromkeys(columns, UNSENT_ROLE)
-    if guess.key in roles:
-        roles[guess.key] = KEY_ROLE
-    roles |= dict.fromkeys(guess.sent, SENT_ROLE)
-    # The main text is last.
-    return roles | dict.fromkeys(guess.sent[-1:], TEXT_ROLE)
+    if key in roles:
+        roles[key] = KEY_ROLE
+    roles |= dict.fromkeys(sent, SENT_ROLE)
+    return roles | dict.fromkeys(sent[-1:], TEXT_ROLE)
 
 
 def read_question_form(form: Mapping[str, str], columns: Sequence[str]) -> QuestionForm:
@@ -191,10 +216,7 @@ def read_question_form(form: Mapping[str, str], columns: Sequence[str]) -> Quest
     return QuestionForm(form.get("question", ""), typed_fields, roles)
 
 
-def parse_answer_fields(
-    typed: QuestionForm,
-    vocabularies: Collection[str] = (),
-) -> tuple[AnswerField, ...]:
+def parse_answer_fields(typed: QuestionForm) -> tuple[AnswerField, ...]:
     """Return the fields of an answer, as a form declares them; raise if any of them is invalid.
 
     All fields are checked before the error is raised: then `typed.messages` has a message about
@@ -202,11 +224,6 @@ def parse_answer_fields(
 
     A field without any text is left out. If no field is left, the result is one text field
     "answer".
-
-    Args:
-        typed: The form.
-        vocabularies: The vocabulary files that a field may name. Any other file is refused, so that
-            a form cannot read it.
 
     Raises:
         InputError: A field is invalid. The error has the message of the first invalid field, and
@@ -218,7 +235,7 @@ def parse_answer_fields(
             continue
         used_names = {answer_field.name.casefold() for answer_field in fields}
         try:
-            answer_field = check_field(_make_field(typed_field, vocabularies), used_names)
+            answer_field = check_field(_make_field(typed_field), used_names)
         except InputError as error:
             typed.messages[typed_field.prefix] = describe_refusal(error)
         else:
@@ -233,23 +250,22 @@ def parse_answer_fields(
     return tuple(fields) or (AnswerField("answer", "text"),)
 
 
-def _make_field(typed_field: TypedField, vocabularies: Collection[str]) -> AnswerField:
+def _make_field(typed_field: TypedField) -> AnswerField:
     """Return a field of an answer from its typed texts.
 
-    Of the texts for choices, bounds and vocabulary, only that of the field's kind is used.
+    Of the texts for choices and bounds, only that of the field's kind is used.
 
     Raises:
-        InputError: The bounds are invalid, or the vocabulary is not one of `vocabularies`.
+        InputError: The bounds are invalid, or the form has no such kind.
     """
     name = typed_field.name.strip()
     description = " ".join(typed_field.description.split())
     field = AnswerField(name, typed_field.kind, description=description)
     if field.kind == RANGE_KIND:
         return field._replace(bounds=parse_bounds(name, typed_field.bounds))
-    if field.kind == VOCABULARY_KIND:
-        if typed_field.vocabulary not in vocabularies:
-            raise InputError("name another vocabulary in the task's file, with an editor")
-        return field._replace(vocabulary=typed_field.vocabulary)
+    # A form names no file of a vocabulary.
+    if field.kind not in KIND_LABELS:
+        raise InputError(f"{field.kind!r} is not a kind of field")
     if field.kind == CHOICES_KIND:
         choices = [line.strip() for line in typed_field.choices.splitlines() if line.strip()]
         return field._replace(choices=tuple(choices))

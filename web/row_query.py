@@ -103,12 +103,6 @@ class RowQuery(BaseModel):
             pairs += [(name, text) for text in texts]
         return f"{path}?{urlencode(pairs)}"
 
-    @property
-    def list_query(self) -> "RowQuery":
-        """Return the query without the parameters of a subclass."""
-        names = set(RowQuery.model_fields)
-        return RowQuery(**self.model_dump(include=names, exclude_defaults=True))
-
     def position_address(self, path: str, task: str) -> str:
         """Return an address with the same parameters and the same position."""
         return self.address(path, task, after=list(filter(None, [self.after])))

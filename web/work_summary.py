@@ -18,7 +18,7 @@ def summarize_work(work: Mapping[str, Any]) -> str:
     """Return a line on how background work ended, or its last message; "" if there is neither.
 
     Work that was stopped has the fixed text STOPPED_SUMMARY. The result of a finished command that
-    asks, judges or edits rows is described by its counts; for `tag` and `judge` also by its cost,
+    asks or judges rows is described by its counts; for `tag` and `judge` also by its cost,
     and by the reason if it stopped early. Any other work has its last message.
 
     Args:
@@ -33,9 +33,6 @@ def summarize_work(work: Mapping[str, Any]) -> str:
         return _summarize_judge(result)
     if isinstance(result, Mapping) and result.keys() == {"answered", "asked"}:
         return f"{result['answered']:,} of {result['asked']:,} answered"
-    if isinstance(result, Mapping) and "unchanged" in result and "refused" in result:
-        verb = "changed back" if result.get("is_undo") else "changed"
-        return f"{result['changed']:,} {verb}, {result['refused']:,} refused"
     # The page has the note about placeholders at its top.
     lines = [line for line in work["lines"] if line != PLACEHOLDER_NOTE]
     return to_plain_text("".join(lines[-1:]))

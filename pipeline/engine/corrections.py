@@ -224,7 +224,7 @@ def correct_answer(
         if new_edit is None:
             return {**document, "edit": None}
 
-        _insert_edits(tx, task, {row_id: new_edit}, bulk_edit=None)
+        _insert_edits(tx, task, {row_id: new_edit})
         return {**_read_description(tx, task, row_id), "edit": new_edit.edit.number}
 
 
@@ -242,20 +242,20 @@ class PlannedEdits(NamedTuple):
 def plan_edits(
     tx: Connection,
     task: Task,
-    changes: Mapping[str, Mapping[str, Any] | int],
+    changes: Mapping[str, Mapping[str, Any]],
     *,
     editor_name: str,
     edited_at: datetime,
-    confirms_values: bool = False,
-    unconfirmable_ids: Collection[str] = (),
+    unconfirmable_ids: Collection[str],
 ) -> PlannedEdits:
     """Make and validate an edit of each row; store nothing.
 
+    An edit is also made if the answer has the values already, and no person set them.
+
     Args:
-        changes: New values by field, or the number of the edit to undo, by row id.
+        changes: New values by field, by row id.
         editor_name: Name of the editor, from `normalize_editor_name`.
-        confirms_values: Also make an edit if the answer has the values, and no person set them.
-        unconfirmable_ids: Rows for which `confirms_values` is ignored.
+        unconfirmable_ids: Rows that get an edit only if a value changes.
 
     Returns:
         Each row in one of three parts: its edit, its id if its answer is not changed, or the error
@@ -277,7 +277,7 @@ def plan_edits(
                 current,
                 editor_name=editor_name,
                 edited_at=edited_at,
-                confirms_values=confirms_values and row_id not in unconfirmable_ids,
+                confirms_values=row_id not in unconfirmable_ids,
             )
         except InputError as error:
             refusals[row_id] = error
@@ -336,7 +336,7 @@ def _make_edit(
     *,
     editor_name: str,
     edited_at: datetime,
-    confirms_values: bool = False,
+    confirms_values: bool,
 ) -> NewEdit | None:
     """Return a validated edit of a row, or None if it would change nothing; store nothing.
 
@@ -416,17 +416,12 @@ def store_edits(
     tx: Connection,
     task: Task,
     new_edits: Mapping[str, NewEdit],
-    *,
-    bulk_edit: int,
 ) -> dict[str, FindableError]:
     """Store validated edits in the caller's transaction; return why rows were refused, by row id.
 
     Also updates the answers in tables of other programs, and unparks the rows. A row is refused if
     its edit raises InputError or RefusedRowError. Nothing of such a row is stored. All other rows
     are stored.
-
-    Args:
-        bulk_edit: Number of the bulk edit that the edits are part of.
 
     Raises:
         ConfigurationError: A trigger or rule of another program left a row as it was; the
@@ -435,19 +430,13 @@ def store_edits(
 
     def write(row_ids: Sequence[str]) -> None:
         stored_edits = {row_id: new_edits[row_id] for row_id in row_ids}
-        _insert_edits(tx, task, stored_edits, bulk_edit=bulk_edit)
+        _insert_edits(tx, task, stored_edits)
 
     refusals = (InputError, RefusedRowError)
     return dict(write_accepted_rows(tx, list(new_edits), write, refusals=refusals))
 
 
-def _insert_edits(
-    tx: Connection,
-    task: Task,
-    new_edits: Mapping[str, NewEdit],
-    *,
-    bulk_edit: int | None,
-) -> None:
+def _insert_edits(tx: Connection, task: Task, new_edits: Mapping[str, NewEdit]) -> None:
     """Store an edit of each row; the transaction or its savepoint must be rolled back on an error.
 
     Raises:
@@ -456,7 +445,7 @@ def _insert_edits(
         ConfigurationError: Another program prevented a change.
     """
     prompt_version = task.rows.own_prompt_version
-    edits.add_edits(tx, task.name, new_edits, bulk_edit=bulk_edit)
+    edits.add_edits(tx, task.name, new_edits)
     task.answers.sync_corrected_rows(tx, new_edits)
     claims.unpark(tx, task.name, prompt_version=prompt_version, row_ids=list(new_edits))
     workspace.record_row_change(tx, task.name)

@@ -3,8 +3,8 @@
 Each line of the file has the key of a row and the right values of fields. A value that the answer
 has already is confirmed. A blank cell is no label. A column `reviewed` marks answers as reviewed.
 
-A file is stored in one transaction, as one bulk edit, or not at all. So a killed command stores
-nothing, and the same file stored twice changes nothing the second time.
+A file is stored in one transaction or not at all. So a killed command stores nothing, and the same
+file stored twice changes nothing the second time.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,11 +30,10 @@ from pipeline.engine.label_rows import (
 )
 from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
-from pipeline.store import bulk_edits, claims, reviews
+from pipeline.store import claims, reviews
 from pipeline.store.database import Connection, Store
 from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.export import STATE_COLUMN
-from pipeline.tables.row_reviews import REVIEWED
 from pipeline.tables.source import FileSource
 
 
@@ -43,8 +42,6 @@ class LabelFileReport:
     """Result of a file of labels."""
 
     path: str
-    # Number of the bulk edit; None if nothing was stored.
-    number: int | None = None
     # Rows of the file with a label or a mark of review. They are the corrected, the confirmed, the
     # unchanged, and those that are only marked.
     labelled: int = 0
@@ -99,8 +96,7 @@ def correct_by_file(
       says whether the row was reviewed.
     - Then the answers of rows with a positive mark are marked as reviewed.
 
-    All is stored as one bulk edit, which `undo_bulk_edit` can undo. If one label or mark is
-    refused, nothing is stored.
+    If one label or mark is refused, nothing is stored.
 
     Args:
         path: A CSV, JSON, JSON lines, .xlsx or Parquet file with the key columns of the task.
@@ -109,7 +105,7 @@ def correct_by_file(
         is_dry: Check the file and count the changes; store nothing.
 
     Returns:
-        The counts of the rows, and the number of the bulk edit; None if nothing was stored.
+        The counts of the rows.
 
     Raises:
         LabelFileError: A row, column or value of the file is wrong; nothing was changed.
@@ -133,9 +129,6 @@ def correct_by_file(
         notes=list(source.notes),
         is_dry=is_dry,
     )
-    edited_fields = list(columns.fields_by_column.values())
-    if columns.review:
-        edited_fields.append(REVIEWED)
     edited_at = now()
     with store.read() if is_dry else store.write() as tx:
         rows_by_id, row_faults = _find_rows(tx, task, labelled_rows, columns)
@@ -145,7 +138,6 @@ def correct_by_file(
             {row_id: row.values for row_id, row in rows_by_id.items() if row.values},
             editor_name=editor_name,
             edited_at=edited_at,
-            confirms_values=True,
             # A mark makes all fields labels, and nobody looked at a row without one. So a list that
             # was written to a file changes nothing if it is read again.
             unconfirmable_ids={
@@ -156,16 +148,9 @@ def correct_by_file(
         faults += row_faults + mark_faults
         refusals = planned.refusals
         if not (is_dry or faults or refusals) and (planned.new_edits or marked_ids):
-            report.number, refusals = _store_bulk_edit(
-                tx,
-                task,
-                planned,
-                marked_ids,
-                fields=edited_fields,
-                digest=source.sha256,
-                editor_name=editor_name,
-                edited_at=edited_at,
-            )
+            refusals = corrections.store_edits(tx, task, planned.new_edits)
+            preference = task.rows.preference(tx)
+            reviews.mark_rows(tx, marked_ids, preference=preference, who=editor_name, at=edited_at)
         for row_id, error in refusals.items():
             row = rows_by_id[row_id]
             faults += [
@@ -228,48 +213,6 @@ def _plan_marks(
         elif row_id in planned.new_edits or not is_marked_by_id[row_id]:
             marked_ids.append(row_id)
     return marked_ids, faults
-
-
-def _store_bulk_edit(
-    tx: Connection,
-    task: Task,
-    planned: PlannedEdits,
-    marked_ids: Sequence[str],
-    *,
-    fields: Sequence[str],
-    digest: str,
-    editor_name: str,
-    edited_at: datetime,
-) -> tuple[int, Mapping[str, FindableError]]:
-    """Store edits and marks as a complete bulk edit; return its number and refusals by row id.
-
-    The caller must roll its transaction back if a row was refused. The marks have the time of the
-    bulk edit, so that they can be undone with it.
-
-    Args:
-        marked_ids: Rows whose answers, after the edits, are marked as reviewed.
-        digest: SHA-256 of the file, which is stored with the bulk edit.
-    """
-    number = bulk_edits.begin_bulk_edit(
-        tx,
-        task.name,
-        field=", ".join(fields),
-        digest=digest,
-        who=editor_name,
-        now=edited_at,
-    )
-    refusals = corrections.store_edits(tx, task, planned.new_edits, bulk_edit=number)
-    preference = task.rows.preference(tx)
-    reviews.mark_rows(tx, marked_ids, preference=preference, who=editor_name, at=edited_at)
-    bulk_edits.complete_bulk_edit(
-        tx,
-        task.name,
-        number,
-        changed_count=len({*planned.new_edits, *marked_ids}),
-        who=editor_name,
-        now=edited_at,
-    )
-    return number, refusals
 
 
 def _find_rows(

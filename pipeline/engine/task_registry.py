@@ -337,7 +337,9 @@ def register_if_new(
 def load_current_draft(tx: Connection, task: Task, *, now: datetime) -> Task:
     """Return a task with the current declaration of its file, about the registered rows.
 
-    The file is run. Name, key, columns and table prefix stay as registered. Nothing is stored.
+    The file is run. Name, key, columns and table prefix stay as registered. Nothing is stored. With
+    `examples="corrections"`, examples are drawn anew from the labelled rows that the database has
+    now, also if the version was used.
 
     Raises:
         InputError: The file is invalid, or does not fit the registered columns.
@@ -349,34 +351,13 @@ def load_current_draft(tx: Connection, task: Task, *, now: datetime) -> Task:
     recorded_path = Path(record.path)
     path = find_task_file(str(recorded_path), recorded_path.parent) or recorded_path
     declaration = load_declaration(path, registered_task.settings, is_recorded=True)
-    return make_draft(tx, task, declaration, path, now=now)
-
-
-def make_draft(
-    tx: Connection,
-    task: Task,
-    declaration: Declaration,
-    path: Path,
-    *,
-    now: datetime,
-) -> Task:
-    """Return a task with another declaration, about the registered rows; store nothing.
-
-    Name, key, columns and table prefix stay as registered. With `examples="corrections"`, examples
-    are drawn anew from the labelled rows that the database has now, also if the version was used.
-
-    Raises:
-        InputError: The declaration does not fit the registered columns.
-    """
-    registered_task = cast(UserTask, task)
-    record = registered_task.record
     key_columns = tuple(name for name, _ in record.key)
     draft = replace(declaration, name=task.name, key=key_columns)
     draft_record = make_record(draft, path, record.columns, recorded_at=now)
     draft_record = replace(draft_record, prefix=record.prefix)
     draft_record = with_drawn_examples(tx, draft_record, declaration)
     draft_task = UserTask(draft_record, registered_task.settings)
-    # The file need not have this declaration.
+    # The file may declare another name and key.
     draft_task.user_file.declaration = draft
     return draft_task
 

@@ -1,21 +1,23 @@
 """Sync the stored rows of a registered task with its file and its source."""
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import cast
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
-from pipeline.core.declaration import Declaration
+from pipeline.core.declaration import Declaration, ReadOptions
 from pipeline.core.errors import (
     ConfigurationError,
 )
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.core.text import plural
+from pipeline.engine.declaration_changes import merge_records
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
 from pipeline.engine.task import Task
-from pipeline.engine.task_registry import save_record
+from pipeline.engine.task_registry import make_record, save_record
 from pipeline.engine.task_source import RowSource, open_source, resolve_items
 from pipeline.engine.user_task import UserTask
 from pipeline.store import workspace
@@ -24,9 +26,7 @@ from pipeline.store.locks import Locks
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.row_findings import Finding, make_excerpt
 from pipeline.tables.row_sync import RowSync, RowSyncReport
-from pipeline.tables.source import (
-    QueryCursor,
-)
+from pipeline.tables.source import FileSource, QueryCursor
 
 MAX_LISTED_REFUSED_ROWS = 3
 # How to ask again about changed rows, by whether the task permits it.
@@ -122,6 +122,39 @@ def sync_task(
             f"{saved_record.name}: {plural(outdated_count, 'corrected row')} changed after the "
             f"correction, which stays; {OptionHint(refresh=True)} leaves such rows out",
         )
+
+
+def preview_sync(
+    store: Store,
+    task: UserTask,
+    table: Path,
+    *,
+    now: datetime,
+    display: Progress,
+    on_refused: Callable[[Finding], None],
+) -> RowSyncReport:
+    """Return what a sync would do if a task's table were replaced by another; write nothing.
+
+    Args:
+        store: The database.
+        task: The task, whose rows are in a file.
+        table: The other table. It is read as the task's file says.
+        now: The time of the preview.
+        display: Shows the progress.
+        on_refused: Called for each refused row.
+
+    Raises:
+        InputError: The table cannot be read, or lacks a column of the task.
+    """
+    declaration = task.user_file.declaration
+    read_options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
+    source = FileSource(table, read_options)
+    task_path = Path(task.record.path)
+    declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
+    record = merge_records(task.record, declared_record)
+    inspect_images = task.prompt.row_images().inspect if task.rows.image_columns else None
+    row_sync = RowSync(store, record, now, inspect_images=inspect_images, on_refused=on_refused)
+    return row_sync.preview(source, display)
 
 
 def _make_cursor(

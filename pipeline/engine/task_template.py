@@ -457,8 +457,9 @@ task = Task(
 {images}    prompt={prompt},  # {{column}} inserts a row's value, as data between tags
     system=__doc__,  # the question
 {quotes_in}    index={index},  # the text of an answered row in the index: make index, make search
-{version}    # Other options:
-{echo}{next_version}    # label={label},  # the name of a row in lists
+    # Other options:
+{echo}    # version=2,
+    # label={label},  # the name of a row in lists
     # model="gemini-3.6-flash",  # replaces MODEL=
     # max_output_tokens=2_000,  # per answer, with thoughts
     # examples=[({example}, {answer})],
@@ -487,7 +488,6 @@ def render_task_file(
     *,
     question: str = _DEFAULT_QUESTION,
     fields: Sequence[AnswerField] = (),
-    version: int = 1,
 ) -> str:
     """Return the Python text of a file that declares a task; writes nothing.
 
@@ -497,7 +497,6 @@ def render_task_file(
         question: System instruction, which is the docstring of the file.
         fields: Fields of the answer; if empty, summary, tone, points and a quotation. The quotation
             is left out if the main text cannot be quoted.
-        version: Version of the prompt.
     """
     guess = draft.guess
     answer_fields = fields or _default_fields(guess)
@@ -532,8 +531,6 @@ def render_task_file(
         quotes_in=f"    quotes_in={_to_literal(guess.text)},\n" if has_quotes else "",
         index=_to_literal(index_template),
         echo="" if has_quotes else _ECHO_COMMENT.format(tokens=sum(estimate_echo_usage())),
-        version=f"    version={version},  # of the question\n" if version > 1 else "",
-        next_version="    # version=2,\n" if version == 1 else "",
         label=_to_literal(f"{{{label_column}}}"),
         example=json.dumps(dict.fromkeys(guess.prompt_names, "…"), ensure_ascii=False),
         answer=example_answer,

@@ -406,7 +406,7 @@ def _list_answered_versions(tx: Connection, task: Task) -> list[str]:
     return [
         counts.version
         for counts in answers.list_versions(tx, task.name)
-        if any(True for _ in answers.row_ids_with_versions(tx, task.name, [counts.version]))
+        if answers.has_answers_of_version(tx, task.name, counts.version)
     ]
 
 
@@ -471,20 +471,3 @@ def _count_own_corrections(
             if is_label_value(side[row_id].get(name), replaced_value)
         )
     return own_corrections
-
-
-def count_agreement(
-    answer_pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
-) -> dict[str, int]:
-    """Return {field: number of pairs in which both answers have the same value}.
-
-    The result has every field that occurs in any answer. A pair of answers counts for a field only
-    if both answers have that field.
-    """
-    agreement: dict[str, int] = {}
-    for answer_a, answer_b in answer_pairs:
-        for name in {**answer_a, **answer_b}:
-            is_shared_field = name in answer_a and name in answer_b
-            is_equal = is_shared_field and answer_a[name] == answer_b[name]
-            agreement[name] = agreement.get(name, 0) + is_equal
-    return agreement

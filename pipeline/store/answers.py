@@ -28,7 +28,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    intersect,
     or_,
     select,
     true,
@@ -696,28 +695,10 @@ def has_version(column: ColumnElement[str], version: str | None) -> ColumnElemen
     return or_(column == version, column.startswith(f"{version}/", autoescape=True))
 
 
-def row_ids_with_versions(tx: Connection, task: str, versions: Sequence[str]) -> Iterator[str]:
-    """Yield the ids of rows that have an answer of each version, applied or not."""
-    queries = (
-        select(answers.c.item_id).where(_is_of_version(answers, task, version))
-        for version in versions
-    )
-    yield from tx.execute(intersect(*queries)).scalars()
-
-
-def newest_answers_of_version(
-    tx: Connection,
-    task: str,
-    version: str,
-    row_ids: Sequence[str],
-) -> dict[str, str]:
-    """Return the newest answer (JSON) of a version, applied or not, by row id."""
-    query = (
-        select(answers.c.item_id, answers.c.answer)
-        .where(_is_of_version(answers, task, version))
-        .order_by(answers.c.id)
-    )
-    return {row[0]: row[1] for row in select_matching(tx, query, answers.c.item_id, row_ids)}
+def has_answers_of_version(tx: Connection, task: str, version: str) -> bool:
+    """Return whether a row has an answer of a version, applied or not."""
+    query = select(answers.c.item_id).where(_is_of_version(answers, task, version)).limit(1)
+    return tx.execute(query).first() is not None
 
 
 def _is_of_version(table: FromClause, task: str, version: str | None) -> ColumnElement[bool]:

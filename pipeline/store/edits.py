@@ -6,12 +6,11 @@ undone, none is applied, and the answers of models count.
 """
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from pipeline.store.answers import PERSON
 from pipeline.store.confidences import FieldConfidence, encode_confidences
@@ -111,19 +110,10 @@ def list_set_fields(row_edits: Sequence[AnswerEdit]) -> set[str]:
     return set().union(*(edit.fields for edit in list_active_edits(row_edits)))
 
 
-def add_edits(
-    tx: Connection,
-    task: str,
-    new_edits: Mapping[str, NewEdit],
-    *,
-    bulk_edit: int | None = None,
-) -> None:
+def add_edits(tx: Connection, task: str, new_edits: Mapping[str, NewEdit]) -> None:
     """Insert edits, given by row id, as answers of the version `person`.
 
     If an edit is not applied, all its row's edits are undone, so none of them is applied any more.
-
-    Args:
-        bulk_edit: Number of the bulk edit that the edits are part of.
     """
     rows = [
         {
@@ -142,7 +132,6 @@ def add_edits(
             "who": new_edit.edit.who,
             "undoes": new_edit.edit.undoes,
             "set_fields": _encode_fields(new_edit.edit),
-            "bulk_edit": bulk_edit,
             "confidences": encode_confidences(new_edit.confidences),
             "at": new_edit.edit.at,
         }
@@ -153,72 +142,6 @@ def add_edits(
     undone_ids = [row_id for row_id, new_edit in new_edits.items() if not new_edit.is_applied]
     unapply = update(answers).where(*_is_correction(task)).values(applied=False)
     change_matching(tx, unapply, answers.c.item_id, undone_ids)
-
-
-def find_edits_of_bulk_edit(
-    tx: Connection,
-    task: str,
-    row_ids: Sequence[str],
-    bulk_edit: int,
-) -> dict[str, int]:
-    """Return the number of each row's newest edit that is part of a bulk edit, by row id.
-
-    The number is the edit's place, from 1, among all edits and undos of the row. Undos are not
-    returned. Rows without such an edit are left out.
-
-    Args:
-        bulk_edit: The number of the bulk edit.
-    """
-    query = (
-        select(answers.c.item_id, answers.c.bulk_edit, answers.c.undoes)
-        .where(*_is_correction(task))
-        .order_by(answers.c.id)
-    )
-    edit_counts = Counter[str]()
-    numbers: dict[str, int] = {}
-    for row in select_matching(tx, query, answers.c.item_id, row_ids):
-        edit_counts[row.item_id] += 1
-        if row.bulk_edit == bulk_edit and row.undoes is None:
-            numbers[row.item_id] = edit_counts[row.item_id]
-    return numbers
-
-
-def read_bulk_edited_page(
-    tx: Connection,
-    task: str,
-    bulk_edit: int,
-    *,
-    after: int,
-    limit: int,
-) -> list[tuple[int, str]]:
-    """Return the next (answer id, row id) of a bulk edit, by answer id, without its undos.
-
-    Args:
-        after: Return only greater answer ids.
-        limit: Return at most so many.
-    """
-    query = (
-        select(answers.c.id, answers.c.item_id)
-        .where(answers.c.id > after, *_is_of_bulk_edit(task, bulk_edit))
-        .order_by(answers.c.id)
-        .limit(limit)
-    )
-    return [(row.id, row.item_id) for row in tx.execute(query)]
-
-
-def count_bulk_edited(tx: Connection, task: str, bulk_edit: int) -> int:
-    """Return how many rows a bulk edit changed; one that continued may change a row twice."""
-    row_count = func.count(answers.c.item_id.distinct())
-    query = select(row_count).where(*_is_of_bulk_edit(task, bulk_edit))
-    return int(tx.execute(query).scalar_one())
-
-
-def _is_of_bulk_edit(task: str, bulk_edit: int) -> Sequence[ColumnElement[bool]]:
-    return (
-        answers.c.task == task,
-        answers.c.bulk_edit == bulk_edit,
-        answers.c.undoes.is_(None),
-    )
 
 
 def _encode_fields(edit: AnswerEdit) -> str | None:

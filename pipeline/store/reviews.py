@@ -65,26 +65,6 @@ def mark_rows(
     change_matching(tx, mark, answers.c.id, answer_ids)
 
 
-def remove_marks(
-    tx: Connection,
-    task: str,
-    *,
-    who: str,
-    at: datetime,
-) -> int:
-    """Remove the marks that a person made at one time; return their number.
-
-    A bulk edit makes all its marks at its own time. A mark that was removed and made again since
-    then has another time, and stays.
-    """
-    unmark = update(answers).where(
-        answers.c.task == task,
-        answers.c.reviewed_by == who,
-        answers.c.reviewed_at == at,
-    )
-    return tx.execute(unmark.values(reviewed_by=None, reviewed_at=None)).rowcount
-
-
 class Review(NamedTuple):
     """The preferred answer of a row, and who reviewed it."""
 

@@ -176,35 +176,31 @@ class StagedRows(NamedTuple):
             if is_server:
                 tx.exec_driver_sql(f"ANALYZE {_staged.name}")
 
-            staged_count, known_count, changed_count, back_count = self._count_staged(tx, task)
-            new_count = staged_count - known_count
+            counts = self._count_changes(tx, task, is_part=is_part)
             last_n = _read_last_n(tx, task)
             # This must be read before the rows are written.
             is_in_order = is_part or self._is_in_order(tx, task, last_n=last_n)
 
             written_count = tx.execute(self._build_upsert(task, now, last_n=last_n)).rowcount
-            gone_count = 0
             if not is_part:
-                gone_count = _mark_missing_rows(tx, task, staged_count, now=now)
+                _mark_missing_rows(tx, task, has_missing_rows=counts.missing > 0, now=now)
             if not is_in_order:
                 _renumber(tx, task, last_n)
-            if is_server and new_count > MIN_NEW_ROWS_FOR_ANALYZE:
+            if is_server and counts.new > MIN_NEW_ROWS_FOR_ANALYZE:
                 tx.exec_driver_sql(f"ANALYZE {rows.name}")
+            rewritten_count = written_count - counts.new + counts.missing
+            yield tx, counts._replace(rewritten=rewritten_count)
 
-            counts = SyncCounts(
-                new=new_count,
-                changed=changed_count,
-                unchanged=known_count - changed_count,
-                returned=back_count,
-                missing=gone_count,
-                rewritten=written_count - new_count + gone_count,
-            )
-            yield tx, counts
+    def count_changes(self, task: str) -> SyncCounts:
+        """Return the counts that a sync of a task with these rows would have; write nothing."""
+        with self.connection.begin():
+            return self._count_changes(self.connection, task, is_part=False)
 
-    def _count_staged(self, tx: Connection, task: str) -> tuple[int, int, int, int]:
-        """Count staged rows: all, those stored before, those with another hash, those gone before.
+    def _count_changes(self, tx: Connection, task: str, *, is_part: bool) -> SyncCounts:
+        """Count the changes of a sync before it; no row counts as rewritten.
 
-        Refused rows do not count.
+        Args:
+            is_part: Only some rows of the source were read, so none is missing.
         """
         is_changed = rows.c.input_hash != _staged.c.input_hash
         query = (
@@ -218,7 +214,18 @@ class StagedRows(NamedTuple):
             .where(_staged.c.input_hash != NO_HASH)
         )
         staged_count, known_count, changed_count, returned_count = tx.execute(query).one()
-        return staged_count, known_count, changed_count, returned_count
+        missing_count = 0
+        if not is_part:
+            is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
+            missing_count = count_rows(tx, rows, is_present) - (known_count - returned_count)
+        return SyncCounts(
+            new=staged_count - known_count,
+            changed=changed_count,
+            unchanged=known_count - changed_count,
+            returned=returned_count,
+            missing=missing_count,
+            rewritten=0,
+        )
 
     def _is_in_order(self, tx: Connection, task: str, *, last_n: int) -> bool:
         """Return whether the rows have the order of the source if new rows are added at the end."""
@@ -271,25 +278,19 @@ class StagedRows(NamedTuple):
         return statement.on_conflict_do_update(index_elements=["task", "item_id"], set_=values)
 
 
-def _mark_missing_rows(tx: Connection, task: str, staged_count: int, *, now: datetime) -> int:
+def _mark_missing_rows(tx: Connection, task: str, *, has_missing_rows: bool, now: datetime) -> None:
     """Mark the rows of a task that are not staged as gone; delete its unstaged refused rows.
 
     Runs in the caller's transaction.
 
     Args:
-        staged_count: The number of staged rows that are not refused. All of them are stored by now.
-            So if the task has no more rows than these, none is missing, and none is searched for.
-
-    Returns:
-        The number of rows that were marked.
+        has_missing_rows: If False, missing rows are not searched for.
     """
     is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
-    missing_count = count_rows(tx, rows, is_present) - staged_count
     is_staged = _is_staged()
-    if missing_count:
+    if has_missing_rows:
         tx.execute(update(rows).where(is_present, ~is_staged).values(gone_at=now))
     tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, ~is_staged))
-    return missing_count
 
 
 def _renumber(tx: Connection, task: str, last_n: int) -> None:

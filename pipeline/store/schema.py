@@ -530,8 +530,6 @@ answers = Table(
     # JSON of the fields that this correction set, also to their present values. NULL if it undoes
     # a correction.
     Column("set_fields", Text),
-    # For a correction of many rows: the number of the bulk edit (see `store.bulk_edits`).
-    Column("bulk_edit", Integer),
     # Who reviewed the answer, and when.
     *_columns("reviewed_by?"),
     Column("reviewed_at", UtcTime),

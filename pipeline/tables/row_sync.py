@@ -173,19 +173,10 @@ class RowSync:
         Raises:
             InputError: The source cannot be read to its end; nothing is written.
         """
-        report = self.report
         task_name = self.record.name
-        is_forgotten = self.store.query(marks.make_forgotten_check, task_name)
-
-        row_count = 0
         is_part = getattr(source, "is_part", False)
         with stored_rows.stage_rows(self.store) as staged_rows:
-            with display.bar("items", None, is_delayed=True) as bar:
-                for page in split_into_pages(source, PAGE_ROWS):
-                    self._stage_page(staged_rows, page, is_forgotten, first_index=row_count)
-                    row_count += len(page)
-                    bar.show(row_count)
-
+            self._stage_source(staged_rows, source, display)
             with staged_rows.sync_task_rows(task_name, now=self.now, is_part=is_part) as (
                 tx,
                 counts,
@@ -206,8 +197,38 @@ class RowSync:
                 changed_ids = stored_rows.ids_changed_since(tx, task_name, parked_at)
                 claims.unpark(tx, task_name, row_ids=changed_ids)
 
+        return self._report_counts(counts)
+
+    def preview(self, source: Any, display: Progress) -> RowSyncReport:
+        """Read a source to its end, and return the report that `run` would have; write nothing.
+
+        Args:
+            source: Yields rows and findings of all rows of the task.
+            display: Shows the progress.
+
+        Raises:
+            InputError: The source cannot be read to its end.
+        """
+        with stored_rows.stage_rows(self.store) as staged_rows:
+            self._stage_source(staged_rows, source, display)
+            return self._report_counts(staged_rows.count_changes(self.record.name))
+
+    def _report_counts(self, counts: stored_rows.SyncCounts) -> RowSyncReport:
+        report = self.report
         report.new, report.changed, report.unchanged, report.returned, report.missing, _ = counts
         return report
+
+    def _stage_source(
+        self, staged_rows: stored_rows.StagedRows, source: Any, display: Progress
+    ) -> None:
+        """Read a source to its end, and stage its rows."""
+        is_forgotten = self.store.query(marks.make_forgotten_check, self.record.name)
+        row_count = 0
+        with display.bar("items", None, is_delayed=True) as bar:
+            for page in split_into_pages(source, PAGE_ROWS):
+                self._stage_page(staged_rows, page, is_forgotten, first_index=row_count)
+                row_count += len(page)
+                bar.show(row_count)
 
     def convert_rows(self, source: Iterable[SourceRow | Finding]) -> Iterator[_StoredRow]:
         """Yield each row of a source as it would be stored; refused rows go to the report.

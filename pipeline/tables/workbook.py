@@ -274,7 +274,7 @@ def _open_sheet(
 
         first_name = next(iter(visible_names), book.sheet_names[0])
         sheet_name = wanted_sheet or first_name
-        size.add_part(archive, find_sheet_part(archive, sheet_name))
+        size.add_part(archive, _find_sheet_part(archive, sheet_name))
         sheet = book.get_sheet_by_name(sheet_name)
         rows = SheetRows(sheet, sheet.merged_cell_ranges or ())
         return sheet_name, visible_names, rows, size
@@ -413,7 +413,7 @@ def _plain_cell(cell: Any) -> Any:
     return to_plain_value(cell)
 
 
-def find_sheet_part(archive: ZipFile, sheet_name: str) -> str:
+def _find_sheet_part(archive: ZipFile, sheet_name: str) -> str:
     """Return the name of the part with the cells of a sheet, such as `xl/worksheets/a.xml`.
 
     Raises:

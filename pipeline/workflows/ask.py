@@ -364,7 +364,7 @@ def ask_question(
     trial_ws.announce_placeholders()
 
     try_report = try_out.try_rows(trial_ws, row_ids)
-    check_any_reply_validated(try_report)
+    _check_any_reply_validated(try_report)
 
     row_count = cast(UnregisteredTask, trial_ws.task).row_count
     return AskReport(
@@ -373,7 +373,7 @@ def ask_question(
         fields=[answer_field.name for answer_field in unwritten_task.fields],
         rows=row_count,
         tried=try_report,
-        estimate=estimate_all(trial_ws, row_ids, row_count, try_report),
+        estimate=_estimate_all(trial_ws, row_ids, row_count, try_report),
     )
 
 
@@ -501,14 +501,14 @@ def ask_saved(
     ws.announce_placeholders()
 
     try_report = try_out.ask_and_store(ws, row_ids)
-    check_any_reply_validated(try_report)
+    _check_any_reply_validated(try_report)
     return AskReport(
         saved_question.draft,
         is_kept=True,
         fields=saved_question.fields,
         rows=row_count,
         tried=try_report,
-        estimate=estimate_all(ws, row_ids, row_count, try_report),
+        estimate=_estimate_all(ws, row_ids, row_count, try_report),
     )
 
 
@@ -567,7 +567,7 @@ def _print_columns(display: Progress, draft: TaskDraft) -> None:
         display.say(note)
 
 
-def check_any_reply_validated(try_report: try_out.TryReport) -> None:
+def _check_any_reply_validated(try_report: try_out.TryReport) -> None:
     """Raise the error that ended the calls if no reply was validated.
 
     Does nothing if a reply was validated, even as invalid, or if no error ended the calls.
@@ -576,7 +576,7 @@ def check_any_reply_validated(try_report: try_out.TryReport) -> None:
         try_report.check()
 
 
-def estimate_all(
+def _estimate_all(
     ws: WorkspaceSession,
     row_ids: Sequence[str],
     row_count: int,

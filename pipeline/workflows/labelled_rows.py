@@ -4,8 +4,7 @@ A label is the right value of a field of a row's answer, which a person set or c
 asks about a few rows and stores no answer.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InputError
@@ -75,44 +74,8 @@ def put_labelled_first(
     return list(dict.fromkeys([*labelled_ids, *other_ids]))[:size]
 
 
-def filter_answered(
-    tx: Connection,
-    task: Task,
-    versions: Iterable[str],
-    row_ids: list[str],
-) -> set[str]:
-    """Return those of the rows that have an answer of every one of some versions."""
-    answered_ids = set(row_ids)
-    for version in versions:
-        answered_ids &= answers.newest_answers_of_version(tx, task.name, version, row_ids).keys()
-    return answered_ids
-
-
-def count_draft_rows(tx: Connection, task: Task, versions: Sequence[str]) -> int:
-    """Return on how many labelled rows a new version can be compared with stored versions.
-
-    These are the rows with an answer of each stored version. The count is 0 if there is no stored
-    version, or if the new version has answers.
-
-    Args:
-        task: The task with its new version.
-        versions: The stored versions.
-    """
-    if not versions or any(answers.row_ids_with_versions(tx, task.name, [task.version_label])):
+def count_draft_rows(tx: Connection, task: Task) -> int:
+    """Return on how many labelled rows a task's new version can be tried; 0 if it has answers."""
+    if answers.has_answers_of_version(tx, task.name, task.version_label):
         return 0
-    row_labels = label_accuracy.read_valid_labels(tx, task)
-    return len(filter_answered(tx, task, versions, list(row_labels)))
-
-
-def read_sides(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]]:
-    """Return the answers of both sides of a comparison: for each side a dict by row id.
-
-    Rows for which a side has no answer, but a text that says why, are left out of its dict.
-
-    Args:
-        pairs: Each row with its `id` and the sides `a` and `b`.
-    """
-    return [
-        {pair["id"]: pair[side] for pair in pairs if not isinstance(pair[side], str)}
-        for side in ("a", "b")
-    ]
+    return len(label_accuracy.read_valid_labels(tx, task))

@@ -11,17 +11,16 @@ condition.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError, StateConflictError
-from pipeline.core.row_listing import RowFilter
+from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.core.text import plural
 from pipeline.engine import claiming
-from pipeline.engine.bulk_edits import iterate_row_ids
 from pipeline.engine.fingerprint import to_fingerprint_document
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -36,6 +35,8 @@ from pipeline.workflows import preflight
 CORRECTED = "corrected by a person"
 IN_BATCH = "in a batch that is not over"
 NOT_ASKABLE = "parked, empty or gone"
+# Rows that are selected in one transaction.
+CHUNK_ROWS = 200
 
 
 @dataclass
@@ -144,7 +145,7 @@ def _store_rows(
     or counted.
     """
     remaining = limit
-    for row_ids in iterate_row_ids(store, task, RowFilter(where=selection.condition)):
+    for row_ids in _iterate_row_ids(store, task, RowFilter(where=selection.condition)):
         with store.write() as tx:
             open_ids, answered_ids = _split_rows(tx, task, row_ids, selection.left_out)
             selected_ids = [*open_ids, *answered_ids][:remaining]
@@ -158,6 +159,23 @@ def _store_rows(
             remaining -= len(selected_ids)
             if not remaining:
                 return
+
+
+def _iterate_row_ids(store: Store, task: Task, row_filter: RowFilter) -> Iterator[list[str]]:
+    """Yield the ids of the rows that match a filter, in chunks; each is read in a new transaction.
+
+    A chunk has up to CHUNK_ROWS ids and begins after the last row of the chunk before. So no row is
+    skipped if rows that were yielded no longer match.
+    """
+    options = RowListOptions(CHUNK_ROWS, row_filter, fields=(), within_s=None)
+    while True:
+        with store.read() as tx:
+            page = task.rows.grid(tx).read_page(tx, options)
+        if page.items:
+            yield [row.id for row in page.items]
+        if page.after is None:
+            return
+        options = options._replace(after=page.after)
 
 
 def _split_rows(

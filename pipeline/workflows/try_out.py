@@ -10,7 +10,6 @@
   task has closed fields and others.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,8 +37,6 @@ from pipeline.quality import evaluate, pilot
 from pipeline.quality.label_accuracy import (
     FieldComparison,
     compare_with_labels,
-    count_agreement,
-    expand_version,
     read_valid_labels,
     to_field_documents,
 )
@@ -50,16 +47,13 @@ from pipeline.store.partial_answers import PartialAnswer
 from pipeline.workflows import decisions, labelled_rows
 from pipeline.workflows.decisions import make_session_in_mode
 
-# How many rows are tried by default. A comparison of two sides has its own default, SIZE.
+# How many rows are tried by default.
 DEFAULT_ROW_COUNT = 3
-DEFAULT_PAIR_SAMPLE_SIZE = 50
 OUTCOME_LOST = "lost"
 OUTCOME_NOT_ASKED = "not asked"
 OUTCOME_NOT_JUDGED = "not judged"
 # Outcomes of rows whose reply was not judged.
 UNJUDGED_OUTCOMES = (OUTCOME_NOT_ASKED, OUTCOME_LOST, OUTCOME_NOT_JUDGED)
-# Name of the side of a comparison that asks what the task's file asks now.
-DRAFT_SIDE = "draft"
 
 
 @dataclass
@@ -609,148 +603,3 @@ def _select_rows(
             return open_ids
         seed = pilot.DEFAULT_PILOT_SEED
     return pilot.draw_pilot(tx, task, version, size=size, seed=seed)
-
-
-class ComparisonReport(NamedTuple):
-    """Comparison of two sides on a sample of rows."""
-
-    # Description of each side.
-    sides: tuple[str, str]
-    # Each row with its members id, name, a and b: an answer, or why there is no answer.
-    pairs: list[dict[str, Any]]
-    # The calls for the side DRAFT_SIDE, or None if both sides are stored.
-    asked: TryReport | None
-    # Rows that have an answer on both sides.
-    compared: int
-    # In how many compared rows both sides have the same value, by field.
-    agreement: Mapping[str, int]
-    # How often each side is right on labelled rows, by field.
-    accuracy: Sequence[FieldComparison] = ()
-
-
-def compare_sides(
-    ws: WorkspaceSession,
-    texts: tuple[str, str],
-    *,
-    size: int,
-    seed: int,
-    mode: str = Mode.LIVE.value,
-    is_draft_loaded: bool = False,
-    labelled: bool = False,
-) -> ComparisonReport:
-    """Compare the answers of two sides on a random sample; ask only if a side is the draft.
-
-    A side is a stored version, or the draft: the question as the task's file has it now. The sample
-    is drawn from rows that have an answer of each stored version. For the draft, the rows are
-    synced unless the question changed, and asked by live calls; these answers are not stored. The
-    report also compares both sides with the labels of people.
-
-    Args:
-        ws: The workspace.
-        texts: The sides: a version (`2`, `task@2`, or either with `/model`), or DRAFT_SIDE for the
-            draft.
-        size: Rows of the sample.
-        seed: Seed of the draw.
-        mode: In which the draft is asked, one of SINGLE_ROW_MODES.
-        is_draft_loaded: The task of `ws` is the draft, so neither the task's file nor its rows are
-            read.
-        labelled: Draw labelled rows first.
-
-    Raises:
-        InputError: A side or the mode is invalid, there is nothing to compare, or the cost was not
-            confirmed; nothing was asked.
-        ConfigurationError: No key is set, or the model does not exist.
-    """
-    labels = {
-        side: _version_label(ws.task, text) for side, text in enumerate(texts) if text != DRAFT_SIDE
-    }
-    if DRAFT_SIDE in texts and not is_draft_loaded:
-        ws, _ = _sync_or_load_draft(ws)
-    if DRAFT_SIDE in texts:
-        ws = make_session_in_mode(ws, mode)
-
-    outcomes = dict[int, dict[str, Any]]()
-    with ws.store.read() as tx:
-        candidate_ids = answers.row_ids_with_versions(tx, ws.task.name, list(labels.values()))
-        row_labels = read_valid_labels(tx, ws.task)
-        sample_ids = pilot.draw_row_ids(candidate_ids, size=size, seed=seed)
-        if labelled:
-            labelled_ids = labelled_rows.filter_answered(
-                tx, ws.task, labels.values(), list(row_labels)
-            )
-            answered_labels = {row_id: row_labels[row_id] for row_id in labelled_ids}
-            sample_ids = labelled_rows.put_labelled_first(
-                answered_labels, sample_ids, size=size, seed=seed
-            )
-        names = ws.task.rows.table(tx).read_names(tx, sample_ids)
-        for side, label in labels.items():
-            outcomes[side] = _read_stored_answers(tx, ws.task, label, sample_ids)
-    if not names:
-        versions_text = " and ".join(labels.values())
-        raise InputError(
-            f"no {ws.task.labels.singular} has an answer of {versions_text}; nothing was asked",
-            hint=f"`{ws.task.labels.command('versions')}` lists the versions with answers",
-        )
-
-    ws.announce_placeholders()
-    try_report = None
-    draft_text = ""
-    if DRAFT_SIDE in texts:
-        try_report = try_rows(ws, list(names))
-        draft_text = f"the draft of {try_report.extractor}"
-        outcomes[texts.index(DRAFT_SIDE)] = {
-            row.id: row.answer or row.reason or row.outcome for row in try_report.items
-        }
-
-    pairs: list[dict[str, Any]] = [
-        {
-            "id": row_id,
-            "name": name,
-            "a": outcomes[0].get(row_id, OUTCOME_NOT_ASKED),
-            "b": outcomes[1].get(row_id, OUTCOME_NOT_ASKED),
-        }
-        for row_id, name in names.items()
-    ]
-
-    # An outcome is a text if there is no answer.
-    answer_pairs = [
-        (pair["a"], pair["b"])
-        for pair in pairs
-        if not isinstance(pair["a"], str) and not isinstance(pair["b"], str)
-    ]
-    sides = (labels.get(0, draft_text), labels.get(1, draft_text))
-    return ComparisonReport(
-        sides,
-        pairs,
-        try_report,
-        len(answer_pairs),
-        count_agreement(answer_pairs),
-        compare_with_labels(row_labels, labelled_rows.read_sides(pairs)),
-    )
-
-
-def _version_label(task: Task, text: str) -> str:
-    """Return the version of a text, see `expand_version`; the version need not exist.
-
-    Raises:
-        InputError: The text has neither a number nor a label.
-    """
-    version = expand_version(task, text)
-    if "@" in version:
-        return version
-    raise InputError(
-        f"{text!r} is neither a version nor {DRAFT_SIDE!r}; nothing was asked",
-        hint=f"for example {OptionHint(a='1')} {OptionHint(b=DRAFT_SIDE)}; "
-        f"{OptionHint('model')} sets the model of the draft",
-    )
-
-
-def _read_stored_answers(
-    tx: Connection,
-    task: Task,
-    label: str,
-    row_ids: list[str],
-) -> dict[str, Any]:
-    """Return the newest answer of a version for some rows, by row id; other rows are left out."""
-    answer_texts = answers.newest_answers_of_version(tx, task.name, label, row_ids)
-    return {row_id: json.loads(answer_text) for row_id, answer_text in answer_texts.items()}

@@ -64,6 +64,10 @@ def _label_counts(workspace: Workspace) -> dict[str, tuple[int, int]]:
     return {field["field"]: (field["a"]["right"], field["a"]["of"]) for field in fields}
 
 
+def _edit_count(workspace: Workspace, row_id: int) -> int:
+    return len(workspace.read_json("correct", row_id)["edits"])
+
+
 def _write_table(workspace: Workspace, kind: str) -> Path:
     """Write a table of labels with blank cells, in a format."""
     names = ("ID", "Tone", "urgent", "stars", "topics")
@@ -97,7 +101,7 @@ def test_file_corrects_and_confirms(notes_workspace: Workspace, kind: str) -> No
     path = _write_table(workspace, kind)
     before = _answers(workspace)
     planned = _correct(workspace, path, dry=True)
-    assert (planned["corrected"], planned["confirmed"], planned["number"]) == (1, 2, None)
+    assert (planned["corrected"], planned["confirmed"]) == (1, 2)
     assert (_answers(workspace), _label_counts(workspace)) == (before, {})
 
     report = _correct(workspace, path)
@@ -108,15 +112,12 @@ def test_file_corrects_and_confirms(notes_workspace: Workspace, kind: str) -> No
     expected_counts = {"tone": (1, 2), "urgent": (0, 1), "stars": (1, 2), "topics": (1, 2)}
     assert _label_counts(workspace) == expected_counts
 
-    again = _correct(workspace, path)
-    assert (again["unchanged"], again["number"]) == (3, None)
-    (edit,) = workspace.read_json("correct")
-    assert (edit["number"], edit["who"], edit["changed_count"]) == (1, "ada", 3)
-
-    workspace.run_command("correct", undo=report["number"], who="ada")
+    assert _correct(workspace, path)["unchanged"] == 3
+    (edit,) = workspace.read_json("correct", 1)["edits"]
+    assert (edit["number"], edit["who"]) == (1, "ada")
+    for row_id in (1, 2, 4):
+        workspace.run_command("correct", row_id, undo=1, who="ada")
     assert (_answers(workspace), _label_counts(workspace)) == (before, {})
-    second_undo = workspace.run_command("correct", undo=report["number"], who="ada").stdout
-    assert "edit 1 of many rows was undone before; nothing was changed" in second_undo
 
 
 def test_file_with_faults_changes_nothing(notes_workspace: Workspace) -> None:
@@ -167,7 +168,7 @@ def test_file_with_faults_changes_nothing(notes_workspace: Workspace) -> None:
     error = workspace.run_command("correct", file=path, code=2).stderr
     assert "line 2, column tone: tone must be 'praise' or 'blame', not '[[" in error
     assert _label_counts(workspace) == {}
-    assert workspace.read_json("correct") == []
+    assert workspace.read_json("correct", 1)["edits"] == []
 
 
 @pytest.mark.same_sql
@@ -181,6 +182,7 @@ def test_options_without_their_row_or_file_are_refused(notes_workspace: Workspac
         {"set": "tone=praise"},
         {"reviewed": True},
         {"undo": 7},
+        {},
     )
     for options in wrong_options:
         assert "nothing was changed" in workspace.run_command("correct", code=2, **options).stderr
@@ -249,16 +251,13 @@ def test_killed_command_stores_all_labels_or_none(notes_workspace: Workspace) ->
     is_complete = False
     for step in range(1, MAX_STEPS):
         command = workspace.try_command("correct", file=path, who="ada", fate=Fate(step))
-        corrected_rows = [
-            key for key, answer in _answers(workspace).items() if answer[0] == "praise"
-        ]
-        assert len(workspace.read_json("correct")) == len(corrected_rows)
+        edit_counts = [_edit_count(workspace, row_id) for row_id in (1, 2, 4)]
+        assert edit_counts in ([0, 0, 0], [1, 1, 1])
         if command.code == 0:
             is_complete = True
             break
     assert is_complete
-    (edit,) = workspace.read_json("correct")
-    assert edit["changed_count"] == 3
+    assert edit_counts == [1, 1, 1]
 
 
 def test_row_is_reviewed_by_a_command(notes_workspace: Workspace) -> None:
@@ -311,11 +310,11 @@ def _write_marks(workspace: Workspace, kind: str) -> Path:
 @pytest.mark.same_sql
 @pytest.mark.parametrize("kind", ["csv", "json", "xlsx", "parquet"])
 def test_file_marks_rows_as_reviewed(notes_workspace: Workspace, kind: str) -> None:
-    """Marks label all fields of the answer, once, and are undone with the labels of the file."""
+    """Marks label all fields of the answer, once."""
     workspace = notes_workspace
     path = _write_marks(workspace, kind)
     planned = _correct(workspace, path, dry=True)
-    assert (planned["reviewed"], planned["number"], _reviewed_ids(workspace)) == (3, None, set())
+    assert (planned["reviewed"], _reviewed_ids(workspace)) == (3, set())
 
     report = _correct(workspace, path)
     counts = ("labelled", "corrected", "confirmed", "reviewed", "unchanged")
@@ -329,59 +328,11 @@ def test_file_marks_rows_as_reviewed(notes_workspace: Workspace, kind: str) -> N
     assert versions["2"].startswith("notes@1/")
 
     again = _correct(workspace, path)
-    assert (again["unchanged"], again["reviewed"], again["number"]) == (3, 0, None)
-    (edit,) = workspace.read_json("correct")
-    assert (edit["field"], edit["changed_count"]) == ("tone, reviewed", 3)
-
-    undone = workspace.run_command("correct", undo=1, who="bea").stdout
-    assert "1 changed back" in undone
-    assert "unchanged (" not in undone
-    assert "3 marks of review removed" in undone
-    assert (_reviewed_ids(workspace), _label_counts(workspace)) == (set(), {})
-    second_undo = workspace.run_command("correct", undo=1, who="bea").stdout
-    assert "was undone before; nothing was changed" in second_undo
-
-
-def test_undo_of_a_file_is_complete_after_later_edits_are_undone(
-    notes_workspace: Workspace,
-) -> None:
-    """A row that was corrected later keeps its value, and the edit counts as undone without it."""
-    workspace = notes_workspace
-    before = _answers(workspace)
-    path = workspace.write_file("labels.csv", "id,stars\n1,4\n2,4\n")
-    assert _correct(workspace, path)["corrected"] == 2
-    workspace.run_command("correct", 1, set="stars=5", who="bea")
-    undone = workspace.run_command("correct", undo=1, who="ada").stdout
-    assert "1 changed back, 1 unchanged (1 edited later), 0 refused" in undone
-    assert "except 1 row" in workspace.run_command("correct").stdout
-
-    workspace.run_command("correct", 1, undo=2, who="bea")
-    undone = workspace.run_command("correct", undo=1, who="ada").stdout
-    assert "1 changed back, 1 unchanged (1 undone before), 0 refused" in undone
-    assert _answers(workspace) == before
-
-    path.write_text("id,stars\n1,4\n")
-    _correct(workspace, path)
-    workspace.run_command("correct", 1, set="stars=5", who="bea")
-    undone = workspace.run_command("correct", undo=2, who="ada").stdout
-    assert "edit 2 of many rows not undone: 0 changed back, 1 unchanged (1 edited later)" in undone
-
-
-def test_undo_of_a_file_keeps_other_marks(notes_workspace: Workspace) -> None:
-    """A mark of the same person that was made before, or made again, is not removed."""
-    workspace = notes_workspace
-    workspace.run_command("correct", 1, reviewed=True, who="ada")
-    path = workspace.write_file("labels.csv", "id,reviewed\n1,yes\n2,yes\n3,yes\n4,no\n")
-    assert _correct(workspace, path)["reviewed"] == 2
-    workspace.run_command("correct", 2, no_reviewed=True, who="ada")
-    workspace.run_command("correct", 2, reviewed=True, who="ada")
-    assert workspace.read_json("correct", undo=1, who="ada")["unmarked"] == 1
-    assert _reviewed_ids(workspace) == {"1", "2"}
-
+    assert (again["unchanged"], again["reviewed"]) == (3, 0)
     # A word that is no mark does not remove one.
-    path.write_text("id,tone,reviewed\n1,,no\n2,praise,false\n")
+    path = workspace.write_file("words.csv", "id,tone,reviewed\n1,,no\n2,praise,false\n")
     assert _correct(workspace, path)["corrected"] == 1
-    assert _reviewed_ids(workspace) == {"1", "2"}
+    assert _reviewed_ids(workspace) == {"1", "2", "3"}
 
 
 @pytest.mark.same_sql
@@ -417,8 +368,8 @@ def test_list_with_marks_is_a_file_of_labels(notes_workspace: Workspace) -> None
     assert [line.split(",")[4] for line in lines] == ["true", *["false"] * 6, ""]
 
     report = _correct(workspace, path)
-    counts = ("labelled", "unchanged", "unlabelled", "number")
-    assert [report[name] for name in counts] == [1, 1, 6, None]
+    counts = ("labelled", "unchanged", "unlabelled")
+    assert [report[name] for name in counts] == [1, 1, 6]
     assert _label_counts(workspace) == dict.fromkeys(FIELDS, (1, 1))
 
     lines[1] = lines[1].replace("blame", "praise")
@@ -440,7 +391,7 @@ def test_killed_command_stores_all_marks_or_none(notes_workspace: Workspace) -> 
     path = workspace.write_file("labels.csv", "id,tone,reviewed\n1,praise,yes\n2,,yes\n")
     for step in range(1, MAX_STEPS):
         command = workspace.try_command("correct", file=path, who="ada", fate=Fate(step))
-        edit_count = len(workspace.read_json("correct"))
+        edit_count = _edit_count(workspace, 1)
         assert _reviewed_ids(workspace) == ({"1", "2"} if edit_count else set())
         if command.code == 0:
             break

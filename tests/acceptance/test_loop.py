@@ -72,9 +72,6 @@ def test_changed_question_is_tried_as_a_draft(
     hint = "tag --task notes --accept-changed` stores answers of both under version 1"
     assert hint in error_output
 
-    comparison = notes_workspace.read_json("try", A="1", B="draft", N=50)
-    assert (comparison["compared"], comparison["agreement"]) == (3, {"verdict": 3, "why": 0})
-    assert "verdict: equal in 3 of 3" in notes_workspace.run_command("try", A="1", B="draft").stdout
     assert (notes_workspace.exported_rows(), notes_workspace.state_counts()) == (
         rows_before,
         {"answered": 3, "empty": 1},

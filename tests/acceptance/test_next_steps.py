@@ -84,10 +84,6 @@ def test_unknown_name_is_answered_with_the_nearest_name(workspace: Workspace) ->
     error_output = workspace.run_command("items", where="tgas = 1", code=2).stderr
     assert "there is no column 'tgas'\nnext: did you mean 'tags'?" in error_output
 
-    assert (
-        "is neither a version nor 'draft'"
-        in workspace.run_command("try", a="2", b="passages", code=2).stderr
-    )
     workspace.run_command("export", "out.csv")
     assert (
         "next: --overwrite replaces it" in workspace.run_command("export", "out.csv", code=2).stderr

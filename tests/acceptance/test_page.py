@@ -33,7 +33,7 @@ ADA = {"username": "ada", "first_name": "Ada", "bio": BIO}
 PROBLEM_TYPE = "application/problem+json"
 LINK = re.compile(r'href="(/[^"#]*)"')
 INLINE_CODE = re.compile(r"<script(?! src=)|<style|\sstyle=|\son\w+=|javascript:")
-FORM_PATHS = {"/parts/row", "/parts/import", "/parts/batch", "/parts/new-row"}
+FORM_PATHS = {"/parts/row", "/parts/import", "/parts/batch"}
 EXPERTS_TASK = {"task": "experts"}
 CHANGING_ELEMENT = re.compile(r"hx-(?:post|put|patch|delete)|data-(?:post|put|patch|delete)")
 UNFINISHED_STATES = {"waiting", "running"}

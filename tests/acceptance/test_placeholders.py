@@ -15,7 +15,6 @@ QUESTION = {"q": "Praise or blame?", "fields": "verdict: praise|blame"}
 COMMANDS: list[tuple[str, dict[str, Any]]] = [
     ("ask", {"from": "notes.csv", **QUESTION}),
     ("try", {"N": 1}),
-    ("try", {"A": "1", "B": "draft", "N": 2}),
     ("tag", {"mode": "live"}),
     ("qc", {}),
 ]
@@ -37,9 +36,7 @@ def _local_workspace(tmp_path: Path) -> Workspace:
     return workspace
 
 
-@pytest.mark.parametrize(
-    ("verb", "options"), COMMANDS, ids=["ask", "try", "try versions", "tag", "qc"]
-)
+@pytest.mark.parametrize(("verb", "options"), COMMANDS, ids=["ask", "try", "tag", "qc"])
 def test_local_answers_are_called_placeholders_once(
     local_workspace: Workspace, verb: str, options: dict[str, Any]
 ) -> None:

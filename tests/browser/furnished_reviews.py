@@ -1,6 +1,6 @@
 """Fill a workspace with a task that has confidences, corrections, judgements and failures."""
 
-from typing import Any
+from pathlib import Path
 
 from tests.integration.web.reviewed import answer_many_rows, store_confidences
 from tests.lab import Api, Workspace
@@ -12,7 +12,7 @@ REVIEWS = {"task": "reviews"}
 
 
 def furnish_reviews(workspace: Workspace, api: Api) -> None:
-    """Answer rows with confidences; the last row fails twice, so it is parked.
+    """Answer rows with confidences, and correct their tone; the last row fails, so it is parked.
 
     The task is written to the current directory, and is not the default task of the workspace.
     """
@@ -23,19 +23,15 @@ def furnish_reviews(workspace: Workspace, api: Api) -> None:
         workspace,
         {str(number): {"tone": 0.4 + number % 6 / 10} for number in range(1, ROW_COUNT)},
     )
+    lines = "".join(f"{number},mixed\n" for number in range(1, ROW_COUNT))
+    Path("labels.csv").write_text(f"id,tone\n{lines}")
+    workspace.ran("correct", FILE="labels.csv", WHO="Bea")
     del workspace.environ["FINDABLE_TASK"]
 
 
 def review_rows(page: Page) -> None:
-    """Judge and measure the answers, and correct the tone of most rows."""
-    parameters = {**REVIEWS, "field": "tone", "find": "Number"}
-    body = {"value": "mixed", "count": ROW_COUNT, "who": "Bea"}
-    steps: tuple[tuple[str, dict[str, str], dict[str, Any]], ...] = (
-        ("/api/judge", {**REVIEWS, "cost": "0.1"}, {}),
-        ("/api/tasks/reviews/items/set", parameters, body),
-        ("/api/qc", REVIEWS, {}),
-    )
-    for path, query, options in steps:
-        response = page.post(path, params=query, json=options)
+    """Judge and measure the answers."""
+    for path, query in (("/api/judge", {**REVIEWS, "cost": "0.1"}), ("/api/qc", REVIEWS)):
+        response = page.post(path, params=query, json={})
         assert response.status_code == 202, response.text
         page.settle()

@@ -1,4 +1,4 @@
-"""A dropped file is asked by decisions, reviewed, judged, and asked by another question."""
+"""A dropped file is asked by decisions, reviewed and judged."""
 
 from pathlib import Path
 from typing import Any
@@ -54,16 +54,11 @@ def _review_doubtful_rows(reader: Reader, tab: Any) -> None:
     assert tab.locator("#review").inner_text() == "Remove the mark"
 
 
-def _correct_rows(reader: Reader, tab: Any) -> None:
-    """Set the field of all rows to two values in turn, so that each row is corrected."""
-    for value in ("praise", "mixed"):
-        reader.go("/?task=lamps")
-        tab.click("text=Set a field of all these rows")
-        tab.click("nav[aria-label=Field] a:text-is('tone')")
-        tab.select_option("#set-value", value)
-        tab.fill("#set-who", "Bea")
-        tab.click("#set-save")
-        reader.wait_for("#bulk-work", "0 refused")
+def _correct_rows(workspace: Workspace, path: Path) -> None:
+    """Correct or confirm the tone of all rows."""
+    lines = "".join(f"{number},mixed\n" for number in range(1, ROW_COUNT + 1))
+    path.write_text(f"id,tone\n{lines}")
+    workspace.ran("correct", TASK="lamps", FILE=str(path), WHO="Bea")
 
 
 def _measure_and_judge(reader: Reader, tab: Any) -> None:
@@ -79,32 +74,18 @@ def _measure_and_judge(reader: Reader, tab: Any) -> None:
     assert reader.violations() == ""
 
 
-def _change_question(reader: Reader, tab: Any) -> None:
-    """Try a change, read how both questions do on corrected rows, and use the change."""
-    reader.go("/question?task=lamps")
-    tab.fill("#question-text", "Praise, blame or both?")
-    tab.click("#try")
-    reader.wait_for("#accuracy td", "of 5")
-    reader.wait_for("#accuracy td", "could be chance")
-    assert reader.violations() == ""
-    tab.click("#use")
-    reader.wait_for("#change", "changed to version 2")
-    reader.wait_for("#question-version", "version 2")
-
-
 @pytest.mark.parametrize("looks", [{}, DARK], ids=["light", "dark"])
-def test_a_decided_task_is_reviewed_measured_and_changed(
+def test_a_decided_task_is_reviewed_and_measured(
     workspace: Workspace, tmp_path: Path, looks: dict[str, Any]
 ) -> None:
-    """From a dropped file to calibration, judgement and a compared question."""
+    """From a dropped file to calibration and judgement."""
     write_lamps(tmp_path / "lamps.csv", ROW_COUNT)
     workspace.begin()
     with reading(workspace, looks) as (reader, tab, _):
         _ask_by_decisions(reader, tab, tmp_path / "lamps.csv")
         _review_doubtful_rows(reader, tab)
-        _correct_rows(reader, tab)
+        _correct_rows(workspace, tmp_path / "labels.csv")
         _measure_and_judge(reader, tab)
-        _change_question(reader, tab)
 
 
 def test_generated_answers_are_judged_on_the_page(workspace: Workspace, tmp_path: Path) -> None:

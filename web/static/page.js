@@ -514,10 +514,9 @@ document.addEventListener("click", async ({ target }) => {
   }
   const ids = chosenIds(form);
   const task = encodeURIComponent(form.dataset.chooses);
-  if (action === "export" || action === "set") {
+  if (action === "export") {
     const parameters = new URLSearchParams(ids.map((id) => ["id", id]));
-    const place = action === "export" ? "/items.csv" : "/set";
-    location.assign(`${place}?task=${task}&${parameters}`);
+    location.assign(`/items.csv?task=${task}&${parameters}`);
     return;
   }
   const path = `/api/tasks/${task}/items`;

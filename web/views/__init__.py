@@ -1,11 +1,8 @@
 """Views: each module answers JSON requests below `/api` and renders pages."""
 
 from web.views import (
-    bulk_edit,
     command_api,
-    cross_table,
     imports,
-    new_row,
     quality,
     question,
     row,
@@ -19,11 +16,8 @@ from web.views import (
 ROUTERS = [
     command_api.router,
     imports.router,
-    new_row.router,
     question.router,
     rows.router,
-    bulk_edit.router,
-    cross_table.router,
     row.router,
     search.router,
     runs.router,

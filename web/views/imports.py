@@ -31,7 +31,7 @@ from pipeline.passages import import_ as passages
 from pipeline.tables.row_findings import Finding, SourceRow
 from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.tables.source import FileSource
-from pipeline.workflows import add_expert, ask, new_task_files, preflight, row_additions
+from pipeline.workflows import add_expert, ask, new_task_files, preflight, table_replacement
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
@@ -44,9 +44,9 @@ from web.question_form import (
     ROLE_LABELS,
     UNSENT_ROLE,
     QuestionForm,
+    assign_roles,
     check_question,
     choose_columns,
-    guess_roles,
     parse_answer_fields,
     place_message,
     read_question_form,
@@ -54,7 +54,6 @@ from web.question_form import (
 from web.render import FormFields, PageState, render_page
 from web.uploads import Upload
 from web.views.command_api import start_command
-from web.views.new_row import NewRowForm, list_row_fields
 
 router = APIRouter()
 
@@ -85,8 +84,8 @@ IMPORTERS = {
     PEOPLE_TASK: Importer(people.import_people_file, "person", "people"),
     "passages": Importer(passages.import_passages, "passage", "passages"),
 }
-# Adds rows to a task whose rows are stored in the workspace.
-ROW_IMPORTER = Importer(row_additions.add_rows, "row", "rows")
+# Replaces the table of a task that the workspace stores.
+TABLE_IMPORTER = Importer(table_replacement.replace_table, "row", "rows")
 # Value of the task parameter if the file becomes a new task.
 NEW_TASK = "new"
 # A new question is tried on this many rows, at most at this cost.
@@ -166,10 +165,11 @@ async def drop_file(
 ) -> JSONResponse:
     """Store a file of at most 1 GB, start to read it, and return its upload with status 202.
 
-    Nothing is imported yet. `task` is `experts`, `passages`, a task whose source file accepts rows,
-    or `new` to create a task from the file; any other task is refused with 422. The parameters
-    `map`, `encoding` and `header` have the syntax of `MAP=`, `ENCODING=` and `HEADER=`. `GET` of
-    the returned location returns the import that the file would cause.
+    Nothing is imported yet. `task` is `experts`, `passages`, a task whose table is stored in the
+    workspace and is replaced by the file, or `new` to create a task from the file; any other task
+    is refused with 422. The parameters `map`, `encoding` and `header` have the syntax of `MAP=`,
+    `ENCODING=` and `HEADER=`. `GET` of the returned location returns the import that the file would
+    cause.
     """
     if task != NEW_TASK:
         await run_in_threadpool(_find_importer, app_state, task)
@@ -181,7 +181,7 @@ async def drop_file(
         mapping=mapping,
         read_options=ReadOptions(encoding=encoding.strip(), header=header.strip()),
     )
-    _start_reading(app_state, upload)
+    start_reading(app_state, upload)
     headers = {"location": f"/api/imports/{upload.number}"}
     return JSONResponse(upload.document, status_code=202, headers=headers)
 
@@ -205,29 +205,31 @@ def render_add(
     task: str | None = None,
     number: int | None = None,
 ) -> HTMLResponse:
-    """Render the forms for a file, a person and a row of the task, or the state of upload `number`.
+    """Render the forms for a file and a person, or the state of upload `number`.
 
-    The form for a row is there only if rows can be added to the task; else the page says why. The
-    kind of upload that fits the task is preselected. The workspace need not have the task yet: the
-    page then has no form for a row. An unknown number is refused with 404.
+    The kind of upload that fits the task is preselected. If the table of a user task cannot be
+    replaced, the page says why. The workspace need not have the task yet. An unknown number is
+    refused with 404.
     """
     with app_state.open_to_read(task if task and app_state.has_task(task) else None) as ws:
         values: dict[str, Any] = {
             "upload": None,
             "preselected_task": PEOPLE_TASK,
-            "row_task": "",
-            "row_refusal": "",
-            "row_source": "",
+            "table_task": "",
+            "table_obstacle": "",
+            "table_hint": "",
         }
         if task in IMPORTERS:
             values["preselected_task"] = task
-        elif row_additions.can_add_rows(ws.task, ws.data):
-            values |= {"preselected_task": task, "row_task": task}
+        elif not table_replacement.find_replacement_obstacle(ws.task, ws.data):
+            values |= {"preselected_task": task, "table_task": task}
         elif ws.tasks and task:
             values["preselected_task"] = NEW_TASK
             if isinstance(ws.task, UserTask):
-                values["row_refusal"] = row_additions.find_addition_obstacle(ws.task, ws.data)
-                values["row_source"] = capitalize_first(str(ws.task.source_hint))
+                values["table_obstacle"] = table_replacement.find_replacement_obstacle(
+                    ws.task, ws.data
+                )
+                values["table_hint"] = capitalize_first(str(ws.task.source_hint))
         if number is not None:
             upload = app_state.uploads.get(number)
             values |= {**_upload_values(upload), "preselected_task": upload.task}
@@ -237,8 +239,6 @@ def render_add(
             ws,
             max_bytes=MAX_FILE_BYTES,
             person_fields=PERSON_FIELDS,
-            new_row=NewRowForm(),
-            row_fields=list_row_fields(ws.data, ws.task),
             **values,
         )
 
@@ -327,8 +327,10 @@ def _start_step(
     upload.work = app_state.background_work.start(kind, run)
 
 
-def _start_reading(app_state: AppState, upload: Upload) -> None:
+def start_reading(app_state: AppState, upload: Upload) -> None:
     """Start to read an upload in a thread: guess the columns of a new task, or run a dry import.
+
+    Roles of columns that the upload has already stay.
 
     The thread sets the upload's `table_guess` or `preview`, and its first MAX_PREVIEW_ROWS rows.
     Nothing is written to the workspace.
@@ -352,7 +354,13 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
                 draft = new_task_files.draft_task(ws.store, unwritten_task)
             upload.table_guess = draft.guess
             upload.columns = tuple(draft.source.columns)
-            upload.typed_question.roles = guess_roles(upload.columns, draft.guess)
+            roles = upload.typed_question.roles or assign_roles(
+                upload.columns, key=draft.guess.key, sent=draft.guess.sent
+            )
+            # The table of a draft may have other columns than its task.
+            upload.typed_question.roles = {
+                column: roles.get(column, UNSENT_ROLE) for column in upload.columns
+            }
             upload.source_findings = _find_unreadable_rows(draft.source)
         else:
             # Looking creates no table if the workspace has no such task yet.
@@ -545,14 +553,14 @@ def _find_importer(app_state: AppState, task: str) -> Importer:
     """Return the importer of a task's files.
 
     Raises:
-        RequestRefusedError: 422, the task is unknown or NEW_TASK, or its source accepts no rows.
+        RequestRefusedError: 422, the task is unknown or NEW_TASK, or its table cannot be replaced.
     """
     if task in IMPORTERS:
         return IMPORTERS[task]
     if task != NEW_TASK and app_state.has_task(task):
         with app_state.open_to_read(task) as ws:
-            if row_additions.can_add_rows(ws.task, ws.data):
-                return ROW_IMPORTER
+            if not table_replacement.find_replacement_obstacle(ws.task, ws.data):
+                return TABLE_IMPORTER
     raise RequestRefusedError(
         422,
         f"files cannot be imported for {task!r}; nothing was stored",
@@ -581,7 +589,7 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
     return {
         "upload": upload,
         "upload_document": document,
-        "importer": IMPORTERS.get(upload.task, ROW_IMPORTER),
+        "importer": IMPORTERS.get(upload.task, TABLE_IMPORTER),
         "importers": IMPORTERS,
         "work": upload.work.document if upload.work else None,
         # Labels of the imported columns by their name in the file.

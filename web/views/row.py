@@ -66,7 +66,6 @@ NEIGHBOUR_TIMEOUT_S = 0.3
 # Kinds of background work. They contain the task but no row, which may have to be forgotten.
 ASK_WORK_KIND = "ask {} again"
 FORGET_WORK_KIND = "forget one of {}"
-BULK_EDIT_WORK_KIND = "set a field of {}"
 
 
 class RowPageQuery(RowQuery):
@@ -585,9 +584,8 @@ def start_asking(
 def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) -> BackgroundJob:
     """Start to delete a row everywhere ("forget"), or return the running work that does.
 
-    The typed key is the confirmation. At the end, finished work on this row and finished edits of
-    many rows of the task are deleted, because they may name the row. The result of the deletion
-    contains no names.
+    The typed key is the confirmation. At the end, finished work on this row is deleted, because it
+    names the row. The result of the deletion contains no names.
 
     Raises:
         RequestRefusedError: 422, the person typed another key than the row's.
@@ -606,10 +604,7 @@ def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) 
             # Typing the key has confirmed it.
             ws.ask_person = lambda _question: True
             report = asdict(forget.forget_rows(ws, [key]))
-        # The result of an edit of many rows names refused rows.
-        app_state.background_work.delete_finished(
-            row_key=key, kind=BULK_EDIT_WORK_KIND.format(task)
-        )
+        app_state.background_work.delete_finished(row_key=key)
         # The result outlives the row, so it must not contain the name.
         return {
             name: value for name, value in report.items() if name not in {"username", "usernames"}

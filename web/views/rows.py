@@ -169,8 +169,6 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
             distributions=[
                 charts.make_distribution(name, values) for name, values in field_facets.items()
             ],
-            fields=counts.fields,
-            query=query,
             max_facet_values=MAX_FACET_VALUES,
             review_links=_make_filter_links(query, task, "reviewed", REVIEW_LABELS),
             confidence_links=_list_confidence_links(ws.store, ws.task, query=query),
@@ -258,7 +256,9 @@ def _count_rows(store: Store, task: Task, *, query: RowQuery) -> RowCounts:
         seconds_left = COUNT_TIMEOUT_S - timer.seconds
         if seconds_left <= 0:
             break
-        other_choices = conditions.without_columns(query.only, [column])
+        other_choices = [
+            condition for condition in query.only if conditions.find_column(condition) != column
+        ]
         row_filter = query.model_copy(update={"only": other_choices}).row_filter
         field_counts = items.count_rows(store, task, row_filter, within_s=seconds_left).fields
         if column in field_counts:
@@ -334,7 +334,7 @@ def _rows_values(
         "empty_labels": [_column_label(name) for name in empty_names],
         "is_wide": len(displayed_names) > columns.MAX_NARROW_COLUMNS,
         "pinned_name": query.pin if query.pin in displayed_names else "",
-        "filter_chips": list_filter_chips(query, task_name),
+        "filter_chips": _list_filter_chips(query, task_name),
         "next_address": next_address,
         "first_address": query.address("/", task_name) if query.after else None,
         "export_addresses": [
@@ -350,7 +350,6 @@ def _rows_values(
         if page.rows
         else items.describe_unknown_choice(task, query.row_filter.where),
         "row_address": query.address("/row", task_name),
-        "bulk_edit_address": query.address("/set", task_name),
         "kept_pairs": [pair for pair in query.pairs if pair[0] not in {"find", "where"}],
     }
 
@@ -475,14 +474,14 @@ def passage_values(passage: QuotedPassage, *, max_chars: int | None = None) -> d
     }
 
 
-class FilterChip(NamedTuple):
+class _FilterChip(NamedTuple):
     """A filter of the list, with the address of the list without it."""
 
     label: str
     href: str
 
 
-def list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
+def _list_filter_chips(query: RowQuery, task: str) -> list[_FilterChip]:
     """Return the labels of the list's filters, each with the address that removes it alone.
 
     The filter for rows to which two versions gave different answers is a single label, the first.
@@ -490,14 +489,14 @@ def list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
     chips = []
     if query.differ:
         label = " ≠ ".join(map(version_label, query.differ))
-        chips.append(FilterChip(label, query.address("/", task, differ=())))
+        chips.append(_FilterChip(label, query.address("/", task, differ=())))
     for name, text in query.filter_pairs:
         if name == "differ":
             continue
         other_texts = [other_text for other, other_text in query.filter_pairs if other == name]
         other_texts.remove(text)
         label = FILTER_LABELS.get(name, str)(text)
-        chips.append(FilterChip(label, query.address("/", task, **{name: other_texts})))
+        chips.append(_FilterChip(label, query.address("/", task, **{name: other_texts})))
     return chips
 
 

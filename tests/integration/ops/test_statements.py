@@ -9,12 +9,8 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from pipeline.core.row_listing import RowFilter
-from pipeline.engine.bulk_edits import FieldChange, set_field_of_rows, undo_bulk_edit
 from tests.integration import reviews
-from tests.integration.web.reviewed import answer_many_rows
-from tests.lab import Api, Workspace
-from tests.progress import NullProgress
+from tests.lab import Workspace
 
 # `status` with people, passages and a user task, when it must find the task.
 # Careless code sends 149.
@@ -23,9 +19,6 @@ MAX_STATUS_STATEMENTS = 105
 MAX_CATALOGUE_READS = 3
 # Reads of all rows of a task without open rows: stale rows, and open rows before and after.
 MAX_SCANS = 3
-# Setting a field of a chunk of rows: the numbers of the bulk edit, a page of rows, what their
-# edits need, the edits, and the end.
-MAX_BULK_EDIT_STATEMENTS = 60
 REVIEWS = ("batch-submit", "batch-poll", "batch-ingest")
 
 pytestmark = pytest.mark.usefixtures("in_folder")
@@ -98,26 +91,3 @@ def test_rows_are_rarely_read_if_no_row_is_open(workspace: Workspace) -> None:
     if not workspace.on_postgresql:
         plan = workspace.query("EXPLAIN QUERY PLAN " + parked_query.replace("?", "''"))
         assert "sqlite_autoindex_findable_asks_1" in plan[0][3], plan
-
-
-def test_a_bulk_edit_reads_by_chunk(workspace: Workspace, api: Api) -> None:
-    """Setting a field of many rows, and undoing that, send as many statements as for few rows."""
-    answer_many_rows(workspace, api, 61)
-
-    def count_statements(max_stars: int, row_count: int) -> tuple[int, int]:
-        """Set and undo a field of the rows with at most so many stars; return both counts."""
-        row_filter = RowFilter(where=f"stars <= {max_stars}")
-        change = FieldChange(row_filter, field="is_urgent", value=True)
-        options: dict[str, Any] = {"editor_name": "Bea", "progress": NullProgress()}
-        with workspace.open() as ws:
-            with record_statements() as edit_statements:
-                report = set_field_of_rows(ws.store, ws.task, ws.now, change, **options)
-            assert (report.changed, report.unchanged, report.refused) == (row_count, 0, 0)
-            with record_statements() as undo_statements:
-                report = undo_bulk_edit(ws.store, ws.task, ws.now, report.number, **options)
-            assert (report.changed, report.unchanged, report.refused) == (row_count, 0, 0)
-        return len(edit_statements), len(undo_statements)
-
-    few_counts = count_statements(1, 12)
-    assert count_statements(5, 60) == few_counts
-    assert max(few_counts) <= MAX_BULK_EDIT_STATEMENTS

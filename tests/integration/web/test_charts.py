@@ -119,23 +119,10 @@ def test_many_numbers_are_counted_by_range(task: Workspace) -> None:
 
 
 @pytest.mark.sampled(0)
-def test_two_fields_are_counted_together(task: Workspace) -> None:
-    """Each cell of the cross table has the number of its rows and lists them."""
-    with Page(task) as page:
-        params = {**REVIEWS, "down": "praise", "across": "stars"}
-        html = page.get("/parts/cross", params=params).text
-        rows = [re.sub(r"<[^>]+>", " ", row).split() for row in html.split("<tr>")[1:]]
-        assert rows[0][-3:] == ["2", "4", "5"]
-        assert rows[1:] == [["light", "1", "1", "1"], ["oak", "1", "0", "1"]]
-        first_address = unescape(LINK.findall(html)[0][0])
-        assert _read_names(page, first_address) == ["1"]
-
-
-@pytest.mark.sampled(0)
-def test_a_cross_table_has_the_time_limit_of_counts(
+def test_charts_have_the_time_limit_of_counts(
     task: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page says that two fields take too long."""
+    """There are no charts if counting takes too long."""
 
     def be_slow(*_arguments: object) -> None:
         """Exceed any limit."""
@@ -143,9 +130,6 @@ def test_a_cross_table_has_the_time_limit_of_counts(
 
     monkeypatch.setattr("pipeline.tables.grid.limit_time", be_slow)
     with Page(task) as page:
-        params = {**REVIEWS, "down": "praise", "across": "stars"}
-        html = page.get("/parts/cross", params=params).text
-        assert "cannot be counted in time" in html
         assert 'class="distribution"' not in page.get("/parts/facets", params=REVIEWS).text
 
 

@@ -55,12 +55,6 @@ TAGGED = {
             [],
             "4 answered, 0 open, $0.50 spent since the run began",
         ),
-        ({"changed": 11, "unchanged": 0, "refused": 2}, [], "11 changed, 2 refused"),
-        (
-            {"changed": 11, "unchanged": 0, "refused": 0, "is_undo": True},
-            [],
-            "11 changed back, 0 refused",
-        ),
         (None, ["1 row read", PLACEHOLDER_NOTE], "1 row read"),
         (None, [PLACEHOLDER_NOTE], ""),
     ],

@@ -1,16 +1,12 @@
-"""`try A= B=` compares two versions, models or files of a task, and stores no answer."""
+"""Rows to which two versions gave different answers are found."""
 
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.core.row_listing import RowFilter, RowListOptions
 from tests.integration import reviews
-from tests.lab import Api, Workspace
-
-COUNTS = "SELECT (SELECT count(*) FROM findable_answers), (SELECT count(*) FROM findable_batches)"
+from tests.lab import Workspace
 
 
 @pytest.fixture(name="two_versions")
@@ -26,38 +22,6 @@ def _two_versions(workspace: Workspace) -> Workspace:
     statement = f"UPDATE findable_answers SET answer = :changed WHERE {condition}"  # noqa: S608
     workspace.change(statement, changed=changed)
     return workspace
-
-
-def try_both(workspace: Workspace, a: str, b: str, *words: str, **values: str) -> Any:
-    """Try two sides, and return the document."""
-    return json.loads(workspace.ran("try", "--a", a, "--b", b, *words, "--json", **values).stdout)
-
-
-def test_two_stored_versions_are_compared(two_versions: Workspace, api: Api) -> None:
-    """No call is made, even without the file; differences are marked; a seed repeats the sample."""
-    samples = []
-    for seed in "1123456":
-        document = try_both(two_versions, "2", "1", "--n", "2", SEED=seed)
-        samples.append(tuple(item["id"] for item in document["items"]))
-    assert samples[0] == samples[1]
-    assert len(set(samples)) > 1
-
-    Path("tasks", "reviews.py").unlink()
-    before = two_versions.query(COUNTS)
-    calls = len(api.journal())
-
-    comparison = try_both(two_versions, "1", "2")
-    assert two_versions.query(COUNTS) == before
-    assert len(api.journal()) == calls
-    assert comparison["cost"] == 0
-    assert [item["id"] for item in comparison["items"] if item["a"] != item["b"]] == ["3"]
-
-    stdout = two_versions.ran("try", "--a", "1", "--b", "2").stdout
-    # Only the row with other stars differs.
-    assert stdout.count(" ≠") == 1
-    assert "3 of 4 rows equal" in stdout
-    assert "reviews@7" in two_versions.ran("try", "--a", "1", "--b", "7", code=2).output
-    assert "two different versions" in two_versions.ran("try", "--a", "1", code=2).output
 
 
 def test_the_order_of_fields_is_no_difference(two_versions: Workspace) -> None:
