@@ -392,12 +392,6 @@ ALIASES = {
         renamed_options={"from_": "passages"},
         fixed_options={"experts": None},
     ),
-    "preflight": replace(
-        COMMANDS["tag"],
-        access="sync",
-        fixed_options={**COMMANDS["tag"].fixed_options, "dry": True},
-        page_access="",
-    ),
     "tag-live": replace(
         COMMANDS["tag"],
         fixed_options={**COMMANDS["tag"].fixed_options, "mode": "live"},
@@ -424,17 +418,6 @@ ALIASES = {
         COMMANDS["items"],
         task="experts",
         page_access="",
-    ),
-    "log": replace(
-        COMMANDS["show"],
-        arguments=(),
-        task=None,
-        fixed_options={"expert": None, "item": None},
-    ),
-    "run": Command(
-        function_path="maintenance_commands:work",
-        summary="Do all due work once.",
-        fixed_options={"once": True},
     ),
     "unpark": Command(
         function_path="maintenance_commands:unpark",

@@ -33,7 +33,7 @@ _PLACES = {
         ("Runs", "/runs", ""),
     ),
     **dict.fromkeys(
-        ("items", "preflight", "show", "status", "tag", "tag-live", "passages-backfill", "export"),
+        ("items", "show", "status", "tag", "tag-live", "passages-backfill", "export"),
         ("Rows", "/", ""),
     ),
     **dict.fromkeys(("parked", "unpark"), ("Parked rows", "/?state=parked", "")),

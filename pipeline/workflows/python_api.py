@@ -583,7 +583,7 @@ class Workspace:
         return self._run(lambda ws: ResultTable(list_batches(ws.store, now=ws.now())), PEOPLE)
 
     def log(self, n: int = 10, task: TaskLike | None = None) -> ResultTable[dict[str, Any]]:
-        """Return the newest `n` requests, newest first, as `findable log --json`.
+        """Return the newest `n` requests, newest first, as `findable show --json`.
 
         If there is no task, requests of all tasks are returned.
         """

@@ -41,15 +41,18 @@ IMAGES = "images"
 MODEL = "gemini-3.5-flash-lite"
 # USD for a million input and output tokens of that model by batch; models.toml has date and source.
 BATCH_PRICE = (0.15, 1.25)
-# Commands that users type under another name; other names differ only by hyphens.
+# The words that users type for these commands; other names differ only by hyphens.
 VERBS = {
-    "submit": "batch-submit",
-    "poll": "batch-poll",
-    "ingest": "batch-ingest",
-    "cancel": "batch-cancel",
-    "add": "add-expert",
-    "pilot": "passages-pilot",
-    "backfill": "passages-backfill",
+    "submit": ("batch-submit",),
+    "poll": ("batch-poll",),
+    "ingest": ("batch-ingest",),
+    "cancel": ("batch-cancel",),
+    "add": ("add-expert",),
+    "pilot": ("passages-pilot",),
+    "backfill": ("passages-backfill",),
+    "log": ("show",),
+    "preflight": ("tag", "--dry"),
+    "run": ("work", "--once"),
 }
 # A process runs these commands once, so its forks have loaded everything that commands need.
 WARM_UP_COMMANDS = (
@@ -62,21 +65,21 @@ WARM_UP_COMMANDS = (
     ("score",),
     ("status", "--json"),
     ("export", "out.csv"),
-    ("log", "--json"),
+    ("show", "--json"),
     ("batches",),
     ("doctor",),
     ("prices",),
-    ("preflight",),
+    ("tag", "--dry"),
     ("try", "--item", "ada"),
     ("tag-live",),
     ("tag",),
-    ("run",),
+    ("work", "--once"),
     ("items",),
     ("show", "ada"),
     ("import-passages", "passages.jsonl"),
     ("tag", "--task", "passages"),
     ("status", "--json", "--task", "passages"),
-    ("log", "--json", "--task", "passages"),
+    ("show", "--json", "--task", "passages"),
     ("export", "-", "--format", "jsonl", "--task", "passages"),
     ("parked", "--json"),
     ("costs", "--json"),
@@ -400,7 +403,7 @@ def open_page(running: Running) -> Iterator[httpx2.Client]:
 
 def command_words(verb: str, *arguments: object, **options: Any) -> list[str]:
     """Return the words of a command; names in upper case are settings and add no word."""
-    words = [VERBS.get(verb, verb.replace("_", "-")), *map(str, arguments)]
+    words = [*VERBS.get(verb, (verb.replace("_", "-"),)), *map(str, arguments)]
     for name, value in options.items():
         if not name.islower() or value is False:
             continue

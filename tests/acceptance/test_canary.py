@@ -80,8 +80,6 @@ ALIASES = (
     "tag-live",
     "people",
     "unpark",
-    "preflight",
-    "log",
     "score",
 )
 # These commands delete rows or files.
@@ -268,7 +266,7 @@ def test_no_secret_is_shown_for_any_reply_of_the_server(workspace: Workspace, ap
     api.start()
     api.clear_faults()
 
-    output += run_commands(workspace, ("status", "show", "parked", "log", "qc", "settings"))
+    output += run_commands(workspace, ("status", "show", "parked", "qc", "settings"))
     assert "Traceback" in output
     secrets = {KEY, SESSION, PASSWORD, *upload_sessions(api)}
     texts = [output, *read_server_rows(workspace)]

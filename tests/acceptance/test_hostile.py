@@ -61,7 +61,7 @@ SHOWING_COMMANDS = (
     ("show", "ada"),
     ("show", "ada", "--json"),
     ("show", "--item", "ada", "--raw"),
-    ("log",),
+    ("show",),
     ("export", "-"),
     ("parked",),
     ("parked", "--json"),

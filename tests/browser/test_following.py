@@ -31,7 +31,7 @@ def test_a_run_of_300_rows_is_watched_to_its_end(
     monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace)
     _write_reviews(ROW_COUNT)
-    workspace.ran("preflight", TASK="tasks/reviews.py")
+    workspace.ran("tag", "--dry", TASK="tasks/reviews.py")
     with reading(workspace, MODE=mode) as (reader, tab, _):
         reader.go("/?task=reviews")
         reader.wait_for("#begin", "Ask the 300 open rows")

@@ -22,7 +22,7 @@ def _task(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """A task with four rows; it is not named by a setting."""
     monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace)
-    workspace.ran("preflight", TASK="tasks/reviews.py")
+    workspace.ran("tag", "--dry", TASK="tasks/reviews.py")
     del workspace.environ["FINDABLE_TASK"]
     return workspace
 
@@ -103,7 +103,7 @@ def test_a_live_run_is_stopped(task: Workspace, api: Api) -> None:
     """Stop ends the run after its running calls; its answers stay, and the rest is open."""
     reviews.set_up_task(task, **{str(number): f"Lamp {number}." for number in range(5, ROW_COUNT)})
     del task.environ["FINDABLE_TASK"]
-    task.ran("preflight", TASK="tasks/reviews.py")
+    task.ran("tag", "--dry", TASK="tasks/reviews.py")
     api.script_fault("slow_reply", times=ROW_COUNT, path=LIVE, args={"seconds": 3})
     with reading(task, MODE="live", CONCURRENCY="1", CALL_TIMEOUT="60") as (reader, tab, client):
         reader.go("/?task=reviews")

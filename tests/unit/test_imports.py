@@ -276,7 +276,7 @@ EXPECTED_LOADS = (
                 "export {data}/out.csv",
                 "batch-poll",
                 "batch-ingest",
-                "preflight",
+                "tag --dry",
                 "batch-submit --dry",
             ),
             ("pydantic", "sqlalchemy"),

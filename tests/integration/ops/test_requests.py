@@ -1,4 +1,4 @@
-"""`show ITEM=` and `log` show every request, its bytes and its outcome."""
+"""`show` shows every request, its bytes and its outcome."""
 
 import json
 from typing import Any

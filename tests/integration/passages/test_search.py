@@ -65,8 +65,8 @@ def test_passages_are_found_after_index_was_run(tagged_passages: Workspace, api:
         in tagged_passages.ran("search", "bees", TASK="passages", code=2).stderr
     )
 
-    run_command(tagged_passages, "run")
-    # The command `run` builds no first index.
+    run_command(tagged_passages, "work", ONCE="1")
+    # The command `work` builds no first index.
     assert not any("embed" in call["path"].lower() for call in api.journal())
     assert "build 1 is in service: 4 passages" in run_command(tagged_passages, "index")
 

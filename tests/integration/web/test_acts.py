@@ -26,7 +26,7 @@ def test_rows_of_a_user_task(
 ) -> None:
     """A row is tagged from its file; a forgotten row warns that the file still contains it."""
     monkeypatch.chdir(tmp_path)
-    reviews.set_up_task(workspace).ran("preflight", TASK="tasks/reviews.py")
+    reviews.set_up_task(workspace).ran("tag", "--dry", TASK="tasks/reviews.py")
     row_params = {"task": "reviews", "key": "1"}
     with Page(workspace) as page:
 

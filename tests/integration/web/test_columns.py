@@ -19,7 +19,7 @@ def _task(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """A task with four rows without answers."""
     monkeypatch.chdir(tmp_path)
     workspace_with_task = reviews.set_up_task(workspace)
-    workspace_with_task.ran("preflight", TASK="tasks/reviews.py")
+    workspace_with_task.ran("tag", "--dry", TASK="tasks/reviews.py")
     return workspace_with_task
 
 
@@ -122,7 +122,7 @@ def test_texts_of_rows_have_their_own_direction(
 ) -> None:
     """Cells and texts of a row are isolated, and a word is no chip."""
     monkeypatch.chdir(tmp_path)
-    reviews.set_up_task(workspace, **{"1": "ممتاز"}).ran("preflight", TASK="tasks/reviews.py")
+    reviews.set_up_task(workspace, **{"1": "ممتاز"}).ran("tag", "--dry", TASK="tasks/reviews.py")
     with Page(workspace) as page:
         html = page.get(REVIEWS).text
         assert '<div class="clip" dir="auto">ممتاز</div>' in html

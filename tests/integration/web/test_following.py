@@ -27,7 +27,7 @@ def test_rows_follow_a_run_to_its_end(
 ) -> None:
     """Each state line polls; a poll reports changed rows once, and the end has its counts."""
     monkeypatch.chdir(tmp_path)
-    reviews.set_up_task(workspace).ran("preflight", TASK="tasks/reviews.py")
+    reviews.set_up_task(workspace).ran("tag", "--dry", TASK="tasks/reviews.py")
     with Page(workspace) as page:
         rows_page = page.get("/", params={"task": "reviews", "after": "1"}).text
         assert 'hx-trigger="rows-changed from:body"' in rows_page
@@ -59,7 +59,7 @@ def test_work_is_displayed_with_its_own_task_alone(
 ) -> None:
     """A finished command of a task is on its rows page, and not on that of other tasks."""
     monkeypatch.chdir(tmp_path)
-    reviews.set_up_task(workspace).ran("preflight", TASK="tasks/reviews.py")
+    reviews.set_up_task(workspace).ran("tag", "--dry", TASK="tasks/reviews.py")
     with Page(workspace) as page:
         page.post("/api/doctor", params={"task": "reviews"}, json={})
         page.settle()

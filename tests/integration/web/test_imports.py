@@ -48,7 +48,7 @@ def list_dropped_files(workspace: Workspace) -> list[Path]:
 
 def test_no_file_is_dropped_for_a_user_task(workspace: Workspace) -> None:
     """Page and API name the file of the rows, and how to change it."""
-    reviews.set_up_task(workspace).ran("preflight", TASK="tasks/reviews.py")
+    reviews.set_up_task(workspace).ran("tag", "--dry", TASK="tasks/reviews.py")
     with Page(workspace) as page:
         error = page.post(DROP, params={"task": "reviews", "name": "p.csv"}, content=b"").json()
         assert (error["status"], "reviews.csv" in error["hint"]) == (422, True)

@@ -110,7 +110,7 @@ def test_a_task_that_the_form_cannot_have_says_why(
     path = Path("tasks", "reviews.py")
     path.write_text(path.read_text().replace(old, new))
     forget_loaded_files()
-    workspace.ran("preflight", TASK="tasks/reviews.py")
+    workspace.ran("tag", "--dry", TASK="tasks/reviews.py")
     with Page(workspace) as page:
         html = unescape(page.get("/question", params={"task": "reviews"}).text)
         assert f"It cannot be used as a draft: {obstacle}." in html

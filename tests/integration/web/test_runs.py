@@ -97,7 +97,7 @@ def test_a_live_run_is_stopped(task: Workspace, api: Api) -> None:
     task.environ["FINDABLE_CONCURRENCY"] = "1"
     api.script_fault("slow_reply", times=1000, path=LIVE, args={"seconds": 1})
     with Page(task) as page:
-        task.ran("preflight", TASK="tasks/reviews.py")
+        task.ran("tag", "--dry", TASK="tasks/reviews.py")
         step = page.get("/api/tasks/reviews/next").json()["next"]
         parameters: dict[str, Any] = {"step": step, "cost": 1}
         work = page.post("/api/tasks/reviews/next", params=parameters).json()
