@@ -60,10 +60,7 @@ def evaluate(
     With both QUERIES (JSON lines) and QRELS (TREC judgements) it measures the search; one of them
     alone is an error. It embeds the questions, and prints nDCG@10, MRR, P@5 and R@10 with 95 %
     intervals, for each choice of `search --rank` and for a fixed BM25 over the same rows. It also
-    prints the share of questions with only weak hits. For `hybrid` it prints the share of words,
-    the weight of the ranking by words against that by vectors, that is best on these questions,
-    with its 95 % interval. `index` compares each new build with the files
-    judged/queries.jsonl and judged/qrels.tsv in the workspace.
+    prints the share of questions with only weak hits.
     """
     # With judged questions the command measures the search.
     if queries is not None and qrels is not None:

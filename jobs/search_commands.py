@@ -47,34 +47,17 @@ def index(
     rollback: Annotated[bool, Parameter("Put the previous build back in service.")] = False,
     worse_ok: Annotated[
         bool,
-        Parameter(
-            "Use the new build even if judged questions get worse, it is empty, "
-            "or the database is an older copy.",
-        ),
+        Parameter("Use the new build even if it is empty, or the database is an older copy."),
     ] = False,
-    words: Annotated[
-        str,
-        Parameter(
-            "Share of words in the ranking, 0 to 1; vectors have the rest. best: as judged "
-            "questions say; default: .6, or .3 with Gemini.",
-            TEXT,
-            metavar="SHARE",
-        ),
-    ] = "",
 ) -> CommandReport:
     """Build the search index of all tagged people, or of the answered rows of TASK.
 
     Embeds only changed texts. Verifies the new build, then replaces the old build in one step.
     Searches continue meanwhile. --rollback builds nothing, and puts the previous build back.
-
-    With at least 50 judged questions in DATA/judged, a build with significantly worse results is
-    not used (exit code 6), unless --worse-ok is set. --words best uses the share of words that
-    `eval` calls best on these questions. Later builds keep the share, until --words default.
     """
     # The first index of a task marks the task as indexed.
     ws.enable_index()
-    build_new = partial(build.build_index, ws, worse_ok=worse_ok, words=words)
-    report = build.roll_back_index(ws) if rollback else build_new()
+    report = build.roll_back_index(ws) if rollback else build.build_index(ws, worse_ok=worse_ok)
 
     for moved_name in report.moved_aside:
         ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
@@ -143,7 +126,7 @@ def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> Command
     """
     rows = evaluate.measure_search(ws, queries, qrels)
     cells = [_measure_cells(row) for row in rows]
-    headers = ("system", "type", "queries", *evaluate.MEASURES, "weak", "best share of words")
+    headers = ("system", "type", "queries", *evaluate.MEASURES, "weak")
     return CommandReport(rows, TextTable(headers, cells))
 
 
@@ -151,9 +134,8 @@ def _measure_cells(row: Mapping[str, Any]) -> list[object]:
     """Return a row of the table of a measured search: each measure with its 95 % interval.
 
     The first cells are system (a ranking of findable, or the fixed BM25 with which it is compared),
-    type and number of queries. The last two cells are the share of queries with only weak hits, and
-    the weight of the ranking by words (against that by vectors) that is best on these queries, with
-    its interval. Each of the two is "" if it was not measured for the system.
+    type and number of queries. The last cell is the share of queries with only weak hits, or "" if
+    it was not measured for the system.
     """
     cells: list[object] = [row["system"], row["type"], row["queries"]]
     for measure_name in evaluate.MEASURES:
@@ -161,8 +143,6 @@ def _measure_cells(row: Mapping[str, Any]) -> list[object]:
         cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
     # Only the search of findable marks weak hits; the fixed BM25 does not.
     cells.append("" if row["weak"] is None else f"{row['weak']:.1%}")
-    share = row["share"]
-    cells.append(f"{share['best']:.1f} [{share['low']:.1f}, {share['high']:.1f}]" if share else "")
     return cells
 
 

@@ -1,7 +1,7 @@
 """Build the index of a collection, promote it, and roll it back.
 
 A build takes these steps: embed missing texts, write all files from a single snapshot, verify them,
-check the gates, promote. Searches meanwhile use either the old or the new build, never a mixture.
+promote. Searches meanwhile use either the old or the new build, never a mixture.
 
 A collection is a task that is indexed, and an entry is a row of it in a build. The share of words
 is the weight of the word score in a score by words and vectors. A meaningless query is one of the
@@ -19,15 +19,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError
 from pipeline.core.progress import NoProgress, ProgressBar
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.text import format_object
 from pipeline.engine.session import WorkspaceSession
-from pipeline.index.build_gates import check_not_worse, check_recall
 from pipeline.index.builds import INDEX_LOCK, Builds
-from pipeline.index.evaluate import read_share_queries, save_best_share
 from pipeline.index.manifest import Manifest, RefusedText, content_hash
 from pipeline.index.vector_cache import Vectors
 from pipeline.index.vectors import Embedder
@@ -38,12 +35,8 @@ from pipeline.store.locks import Lock
 
 # Fields of a manifest that the database records.
 RECORDED_FIELDS = ("number", "count", "model", "dim", "position")
-# Share of words in a score with Gemini's vectors, until `eval` on judged queries shows a better
-# value. The share of a collection is for the local engine.
+# Share of words in a score with Gemini's vectors. A collection has the share for the local engine.
 GEMINI_WORD_SHARE = 0.3
-# Other values of WORDS= than a number.
-BEST_SHARE = "best"
-DEFAULT_SHARE = "default"
 
 
 @dataclass(frozen=True)
@@ -70,18 +63,11 @@ class IndexReport:
     # Why the embedding model refused an entry's text, by the entry's id; such entries are not in
     # the build.
     refused: Mapping[str, str] = field(default_factory=dict)
-    # Share of words in the score by words and vectors, or None if nothing was built.
-    words: float | None = None
 
     __repr__ = format_object
 
 
-def build_index(
-    ws: WorkspaceSession,
-    *,
-    worse_ok: bool = False,
-    words: str = "",
-) -> IndexReport:
+def build_index(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:
     """Build an index of all entries of the task in use, and promote it.
 
     Prints the price of paid embeddings. Entries whose text the model refuses are left out and
@@ -89,20 +75,15 @@ def build_index(
 
     Args:
         ws: The workspace.
-        words: Share of words in the score by words and vectors: a number from 0 to 1, "best" for
-            the share that is best on the judged queries, or "default". If empty, the choice of the
-            build in service is kept, unless the embedding model is another.
-        worse_ok: Promote also if a gate fails, or if the database is an older copy than the one of
-            the build in service. If there are no entries, delete all builds.
+        worse_ok: Promote also if the database is an older copy than the one of the build in
+            service. If there are no entries, delete all builds.
 
     Raises:
-        InputError: There are no entries, INDEX_COLUMNS= names an unknown column, `words` is
-            invalid, or there are too few judged queries for the best share.
+        InputError: There are no entries, or INDEX_COLUMNS= names an unknown column.
         InconsistentError: The database is an older copy, or the verification failed.
-        GateError: The build is worse than the build in service, or its recall is too low.
         RemoteError: An embedding call failed; vectors of finished calls are kept.
     """
-    return _IndexBuilder(ws, worse_ok=worse_ok, words=words).build()
+    return _IndexBuilder(ws, worse_ok=worse_ok).build()
 
 
 def roll_back_index(ws: WorkspaceSession) -> IndexReport:
@@ -130,23 +111,6 @@ def roll_back_index(ws: WorkspaceSession) -> IndexReport:
         model=manifest.model,
         dim=manifest.dim,
         rolled_back=True,
-    )
-
-
-def _parse_share(text: str) -> float:
-    """Return a share of words.
-
-    Raises:
-        InputError: The text is not a number from 0 to 1.
-    """
-    with suppress(ValueError):
-        share = float(text)
-        if 0 <= share <= 1:
-            return share
-    raise InputError(
-        f"the share of words is {text!r}, expected a number from 0 to 1, {BEST_SHARE} or "
-        f"{DEFAULT_SHARE}; the index in service was not changed",
-        hint=f"for example {OptionHint(words=0.5)}",
     )
 
 
@@ -203,45 +167,15 @@ def _count_unindexed_rows(
 class _IndexBuilder:
     """A run of the command `index`."""
 
-    def __init__(self, ws: WorkspaceSession, *, worse_ok: bool, words: str) -> None:
+    def __init__(self, ws: WorkspaceSession, *, worse_ok: bool) -> None:
         self._ws = ws
         self._worse_ok = worse_ok
         self._builds = Builds(ws.data, ws.indexed_task.folder)
         self._embedder = Embedder(ws)
-        # Queries that choose the share of words, if it is to be the best.
-        self._share_queries = (
-            read_share_queries(ws.data, ws.indexed_task) if words == BEST_SHARE else None
-        )
-        # The chosen share of words, or None for the default.
-        self._share = self._choose_share(words)
         self._embedded_count = 0
 
-    def _choose_share(self, words: str) -> float | None:
-        """Return the share of words that the new build starts with; None for the default share.
-
-        The share of words is the weight of the word score in a score by words and vectors. For
-        BEST_SHARE the default is only the start: the best share replaces it later, if
-        `_share_queries` is set.
-
-        Args:
-            words: The user's choice: a number as text, DEFAULT_SHARE or BEST_SHARE. "" takes the
-                number that was chosen for the build in service, if there is one and the embedding
-                model is the same, and else the default.
-
-        Raises:
-            InputError: `words` is not a number from 0 to 1.
-        """
-        if words in {BEST_SHARE, DEFAULT_SHARE}:
-            return None
-        if words:
-            return _parse_share(words)
-        current = self._builds.read_usable_manifest()
-        if current is None or current.model != self._embedder.cache.model:
-            return None
-        return current.chosen_share
-
     def build(self) -> IndexReport:
-        """Embed missing texts, write a build, verify it, check the gates and promote it.
+        """Embed missing texts, write a build, verify it and promote it.
 
         Texts that the model refused in earlier runs are tried again. Waits for the index lock after
         the texts are embedded. The floor of a build is learned from meaningless queries, and hits
@@ -254,7 +188,6 @@ class _IndexBuilder:
         Raises:
             InputError: There are no entries to index and no builds are deleted, or INDEX_COLUMNS=
                 names an unknown column.
-            GateError: The build failed a gate and `worse_ok` is not set.
             FindableError: An embedding call failed, or a check of the build failed.
         """
         # Check the position before anything is paid for.
@@ -344,12 +277,11 @@ class _IndexBuilder:
         number: int,
         staging_dir: Path,
     ) -> IndexReport:
-        """Write the build from a snapshot, verify it, check the gates and promote it.
+        """Write the build from a snapshot, verify it and promote it.
 
         To promote a build is to point the link `current` to it and to record that; a wrong link is
         corrected first. Entries whose text the model refused are left out, and the report has their
-        reasons. If the user wants the best share of words, it is measured on judged queries before
-        the gates; a service may charge for embedding them.
+        reasons.
 
         Args:
             lock: The index lock, taken by the caller.
@@ -359,7 +291,6 @@ class _IndexBuilder:
             staging_dir: An empty staging directory.
 
         Raises:
-            GateError: The build failed a gate, and `worse_ok` is not set; it is not promoted.
             InconsistentError: A check of the build failed. Also, without `worse_ok`, if the
                 database is older than the build in service.
             RemoteError: An embedding call failed, or the model refused the text of an entry that
@@ -385,14 +316,9 @@ class _IndexBuilder:
                     meaningless_vectors=meaningless_vectors,
                     refused_texts=refused_texts,
                     untagged_rows=ws.indexed_task.read_untagged(tx),
-                    chosen_share=self._share,
                 )
 
         verify_build(staged, count=count)
-        if self._share_queries is not None:
-            save_best_share(ws, staged, self._share_queries)
-        check_recall(ws.task, ws.display, staged, worse_ok=self._worse_ok)
-        check_not_worse(ws, staged, worse_ok=self._worse_ok)
 
         reason = f"promoted with {count} entries"
         record_promotion = partial(_record_promotion, ws, lock, reason)
@@ -408,19 +334,15 @@ class _IndexBuilder:
             out_of=state_counts[0][1],
             left_out=_count_unindexed_rows(state_counts, count),
             refused={entry_id: refused.reason for entry_id, refused in refused_texts.items()},
-            words=staged.manifest.words["share"],
         )
 
     def _make_ranking(self) -> Ranking:
         """Return the task's ranking with the share of words of this build.
 
-        The share is the weight of the word score in a score by words and vectors. If a share was
-        chosen, it is that share. If not, it is the task's own share if the local engine embeds, and
-        GEMINI_WORD_SHARE if Gemini embeds.
+        The share is the weight of the word score in a score by words and vectors. It is the task's
+        own share if the local engine embeds, and GEMINI_WORD_SHARE if Gemini embeds.
         """
         ranking = self._ws.indexed_task.ranking
-        if self._share is not None:
-            return replace(ranking, share=self._share)
         if self._ws.embedding_model.local:
             return ranking
         return replace(ranking, share=GEMINI_WORD_SHARE)

@@ -1,4 +1,4 @@
-"""Measure the search on judged queries: for `eval`, and as gates before a build is promoted.
+"""Measure the search on judged queries, for `eval`.
 
     {"qid": "q1", "text": "who knows water law", "type": "topic"}
     q1 0 ada 2
@@ -7,18 +7,11 @@ The first line is a query of `queries.jsonl`, the second a judgement of `qrels.t
 name of an entry, grade. Grade 0 means that the entry is not an answer. Errors name file, line and
 field.
 
-A system is a way to rank: one of the ranks of the search, or plain BM25. The share of words is the
-weight of the word score in a score by words and vectors. A hit is weak if it is below the floor of
-its build: the scores that most nonsense queries do not reach.
+A system is a way to rank: one of the ranks of the search, or plain BM25. A hit is weak if it is
+below the floor of its build: the scores that most nonsense queries do not reach.
 
 Figures are those of trec_eval. Judgements are never complete, so figures compare systems and have
 no absolute meaning.
-
-Two gates are checked before a build is promoted:
-
-- `check_not_worse` searches the staged build and the build in service, each with its own embedding
-  model. It is free: if a service embeds, the gate uses only vectors that `eval` has cached.
-- `check_recall` compares an 8-bit index with an exact scan.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -30,14 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.command_hint import OptionHint
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import BM25_B, BM25_K1, RankMode
 from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask
-from pipeline.index.build_reader import Index
 from pipeline.index.builds import Builds
 from pipeline.index.hits import Hit
 from pipeline.index.judged_queries import (
@@ -45,36 +36,24 @@ from pipeline.index.judged_queries import (
     JudgedQuery,
     read_judged_queries,
 )
-from pipeline.index.manifest import StagedBuild
 from pipeline.index.query import SearchOptions
 from pipeline.index.search import SearchSession
 from pipeline.index.tokenizer import split_words, stem_word
 from pipeline.index.vectors import check_embedding_model
 
-# Folder below DATA that has the judged queries of the gate, in a folder per collection.
-JUDGED_FOLDER = "judged"
-QUERIES_FILE = "queries.jsonl"
-QRELS_FILE = "qrels.tsv"
-
-# A difference on fewer judged queries can be chance.
-MIN_JUDGED_QUERIES = 50
-# The figure that compares builds; gains are the grades themselves.
-MAIN_MEASURE = "nDCG@10"
-MEASURES = (MAIN_MEASURE, "MRR", "P@5", "R@10")
-# Hits per query for MAIN_MEASURE, for the share of weak queries, and for recall.
-MAIN_DEPTH = 10
+# Gains of nDCG are the grades themselves.
+MEASURES = ("nDCG@10", "MRR", "P@5", "R@10")
+# Hits of a query that are all weak if the query counts as weak.
+WEAK_DEPTH = 10
 # Hits per query for all measures of `eval`.
 EVALUATION_DEPTH = 100
 BM25_SYSTEM = "bm25"
 ALL_TYPES = "all"
 
-# Seed of the bootstrap and of the recall sample.
+# Seed of the bootstrap.
 SEED = 20261122
 BOOTSTRAP_RESAMPLES = 5000
 RESAMPLES_PER_CHUNK = 250
-
-# Shares of words that `eval` compares; vectors have the rest.
-WORD_SHARES = tuple(step / 10 for step in range(11))
 
 
 def rank_by_bm25(
@@ -112,16 +91,6 @@ def _split_stems(text: str) -> list[str]:
     return [stem_word(word) for word in split_words(text)]
 
 
-def _search_build(ws: WorkspaceSession, index: Index) -> SearchSession:
-    """Return a search of an open build that embeds queries with its own model and caches them."""
-    settings = replace(
-        ws.settings,
-        embedding_model=index.manifest.model,
-        dim=index.manifest.dim,
-    )
-    return SearchSession(replace(ws, settings=settings), index=index, cache_queries=True)
-
-
 def measure_search(
     ws: WorkspaceSession,
     queries: Path,
@@ -147,9 +116,6 @@ def measure_search(
         - `figures`: for each measure, its mean and the ends of its 95 % interval.
         - `weak`: the share of queries whose first ten hits are all weak. It is None for "bm25", and
           if the build has no floor.
-        - `share`: None except for the rank "hybrid". There it is {used, best, low, high}: the share
-          of words of the build, and the best share on these queries with the ends of its 95 %
-          interval.
 
     Raises:
         InputError: A file is invalid, or there is no index.
@@ -169,7 +135,12 @@ def measure_search(
             texts = collection.texts_of(document, index.read_extra_cells(row))
             texts_by_name[collection.name_of(document)] = " ".join(texts)
         _warn_about_unknown_names(ws.display, judged_queries, texts_by_name)
-        search = _search_build(ws, index)
+        settings = replace(
+            ws.settings,
+            embedding_model=index.manifest.model,
+            dim=index.manifest.dim,
+        )
+        search = SearchSession(replace(ws, settings=settings), index=index, cache_queries=True)
         rankings = {
             BM25_SYSTEM: rank_by_bm25(texts_by_name, judged_queries.texts, EVALUATION_DEPTH),
         }
@@ -183,11 +154,8 @@ def measure_search(
             rankings[rank] = _hit_names(collection, hit_lists)
             if index.manifest.floor is not None:
                 weak_by_system[rank] = [
-                    all(hit.is_weak for hit in hits[:MAIN_DEPTH]) for hits in hit_lists
+                    all(hit.is_weak for hit in hits[:WEAK_DEPTH]) for hits in hit_lists
                 ]
-
-        used_share = index.ranking.share
-        share_values = _measure_shares(search, judged_queries)
 
     systems = [*RankMode, BM25_SYSTEM]
     values = {system: compute_measures(judged_queries, rankings[system]) for system in systems}
@@ -199,21 +167,16 @@ def measure_search(
                 weak_flags = weak_by_system[system]
                 weak_count = sum(weak_flags[query_index] for query_index in query_indexes)
                 weak_share = weak_count / len(query_indexes)
-            word_share = None
-            if system == RankMode.HYBRID:
-                best, low, high = find_best_share([row[query_indexes] for row in share_values])
-                word_share = {"used": used_share, "best": best, "low": low, "high": high}
             rows.append(
                 {
                     "system": str(system),
                     "type": type_name,
                     "queries": len(query_indexes),
                     "figures": {
-                        measure: mean_difference(measure_values[query_indexes])
+                        measure: mean_with_interval(measure_values[query_indexes])
                         for measure, measure_values in system_values.items()
                     },
                     "weak": weak_share,
-                    "share": word_share,
                 },
             )
     return rows
@@ -264,70 +227,6 @@ def _warn_about_unknown_names(
         )
 
 
-def read_share_queries(data: Path, indexed_task: IndexedTask) -> JudgedQueries:
-    """Return the judged queries of an indexed task, for choosing the best share of words.
-
-    The share of words is the weight of the word score in a score by words and vectors.
-
-    Raises:
-        InputError: A file is missing or invalid, or fewer than MIN_JUDGED_QUERIES queries are
-            judged.
-    """
-    judged_dir = data / JUDGED_FOLDER / indexed_task.folder
-    qrels_path = judged_dir / QRELS_FILE
-    if not (judged_dir / QUERIES_FILE).exists():
-        raise InputError(
-            f"the best share of words needs judged questions, but {judged_dir / QUERIES_FILE} does "
-            "not exist; the index in service was not changed",
-            hint=f"save the questions there, and their judgements in {qrels_path}",
-        )
-    judged_queries = read_judged_queries(judged_dir / QUERIES_FILE, qrels_path)
-    query_count = len(judged_queries.queries)
-    if query_count < MIN_JUDGED_QUERIES:
-        raise InputError(
-            f"{qrels_path} judges {plural(query_count, 'question')}, the best share of words needs "
-            f"{MIN_JUDGED_QUERIES}; the index in service was not changed",
-            hint=f"judge more questions, or choose a share, for example {OptionHint(words=0.5)}",
-        )
-    return judged_queries
-
-
-def save_best_share(
-    ws: WorkspaceSession,
-    staged: StagedBuild,
-    judged_queries: JudgedQueries,
-) -> None:
-    """Find the share of words that is best on judged queries; write it to a staged manifest.
-
-    The share of words is the weight of the word score in a score by words and vectors. Tries each
-    of WORD_SHARES, and prints the best. Embeds the queries with the build's model and caches their
-    vectors, for which a service may charge.
-    """
-    with Index(staged.directory, staged.manifest) as index:
-        search = _search_build(ws, index)
-        share_values = _measure_shares(search, judged_queries)
-    best, low, high = find_best_share(share_values)
-    staged.seal(chosen_share=best, words={**staged.manifest.words, "share": best})
-    ws.display.say(
-        f"best share of words: {best:.1f} [{low:.1f}, {high:.1f}] "
-        f"on {len(judged_queries.queries)} judged questions",
-    )
-
-
-def _measure_shares(
-    search: SearchSession,
-    judged_queries: JudgedQueries,
-) -> list[NDArray[Any]]:
-    """Return MAIN_MEASURE of each query, for each of WORD_SHARES."""
-    rankings_by_query = list(
-        search.rank_by_shares(judged_queries.texts, MAIN_DEPTH, WORD_SHARES),
-    )
-    return [
-        compute_measures(judged_queries, share_rankings)[MAIN_MEASURE]
-        for share_rankings in zip(*rankings_by_query, strict=True)
-    ]
-
-
 def compute_measures(
     judged_queries: JudgedQueries,
     rankings: Iterable[Sequence[str]],
@@ -371,52 +270,23 @@ def compute_measures(
     return values
 
 
-def find_best_share(share_values: Sequence[NDArray[Any]]) -> tuple[float, float, float]:
-    """Return the share of words with the best mean, and the ends of its 95 % interval.
-
-    The smallest of equal shares wins. The interval is a seeded bootstrap over the queries.
-
-    Args:
-        share_values: For each of WORD_SHARES the figure of each query.
-    """
-    values = np.array(share_values)
-    shares = np.array(WORD_SHARES)
-    resampled_steps = _resample_sums(values.T).argmax(axis=1)
-    low, high = np.percentile(shares[resampled_steps], [2.5, 97.5])
-    return float(shares[values.mean(axis=1).argmax()]), float(low), float(high)
-
-
-def mean_difference(
-    values: NDArray[Any],
-    baseline: NDArray[Any] | float = 0.0,
-) -> tuple[float, float, float]:
-    """Return the mean of `values - baseline` and the ends of its 95 % interval.
+def mean_with_interval(values: NDArray[Any]) -> tuple[float, float, float]:
+    """Return the mean of a figure and the ends of its 95 % interval.
 
     The interval is a seeded bootstrap over the queries, so it is the same each time.
 
     Args:
-        values: A figure for each query.
-        baseline: The same figure of another system, in the same order; 0 gives the mean of values.
+        values: The figure of each query.
     """
-    differences = values - baseline
-    resampled_means = _resample_sums(differences) / len(differences)
-    low, high = np.percentile(resampled_means, [2.5, 97.5])
-    return float(differences.mean()), float(low), float(high)
-
-
-def _resample_sums(figures: NDArray[Any]) -> NDArray[Any]:
-    """Return the sums of BOOTSTRAP_RESAMPLES seeded resamples of the queries, a row for each.
-
-    Args:
-        figures: Array (queries,) or (queries, systems).
-    """
-    count = len(figures)
+    count = len(values)
     rng = np.random.default_rng(SEED)
     probabilities = np.full(count, 1 / count)
     # In chunks, because all draws at once take too much memory.
-    return np.concatenate(
+    resampled_sums = np.concatenate(
         [
-            rng.multinomial(count, probabilities, RESAMPLES_PER_CHUNK) @ figures
+            rng.multinomial(count, probabilities, RESAMPLES_PER_CHUNK) @ values
             for _ in range(BOOTSTRAP_RESAMPLES // RESAMPLES_PER_CHUNK)
         ]
     )
+    low, high = np.percentile(resampled_sums / count, [2.5, 97.5])
+    return float(values.mean()), float(low), float(high)

@@ -121,12 +121,6 @@ class Manifest(BaseModel):
     words: dict[str, Any]
     # Absent if the build was made without vectors of meaningless queries.
     floor: Floor | None = None
-    # Share of words in the score that a user chose, or None for the default.
-    chosen_share: float | None = None
-    # Figures on judged queries, with those of the previous build.
-    judged: dict[str, Any] | None = None
-    # Recall of an 8-bit index, compared with an exact scan, or None for an exact index.
-    recall: dict[str, Any] | None = None
     # Left-out entries by entry id.
     refused: dict[str, RefusedText] = {}
     format: Literal[2] = 2

@@ -36,13 +36,7 @@ class RankedEntries(NamedTuple):
     similarities: Scores | None = None
 
 
-def rank_entries(
-    index: "Index",
-    query: "SearchQuery",
-    k: int,
-    *,
-    word_share: float | None = None,
-) -> RankedEntries:
+def rank_entries(index: "Index", query: "SearchQuery", k: int) -> RankedEntries:
     """Return the `k` best entries for a query, ranked by words, by vectors or by both.
 
     `query.rank` decides how they are ranked. A ranking by words returns only entries that contain a
@@ -54,20 +48,18 @@ def rank_entries(
         index: The build to search.
         query: The query.
         k: Maximum number of entries.
-        word_share: Share of words in the score by both; None means the share of the build.
     """
-    share = index.ranking.share if word_share is None else word_share
     if query.preferred is None:
-        return _rank_passing(index, query, k, query.mask, share)
+        return _rank_passing(index, query, k, query.mask)
 
-    first = _rank_passing(index, query, k, query.preferred, share)
+    first = _rank_passing(index, query, k, query.preferred)
     remaining_count = k - len(first.rows)
     if not remaining_count:
         return first
     other_mask = ~query.preferred
     if query.mask is not None:
         other_mask &= query.mask
-    others = _rank_passing(index, query, remaining_count, other_mask, share)
+    others = _rank_passing(index, query, remaining_count, other_mask)
     return _concatenate(first, others)
 
 
@@ -76,7 +68,6 @@ def _rank_passing(
     query: "SearchQuery",
     k: int,
     mask: "Mask | None",
-    word_share: float,
 ) -> RankedEntries:
     """Return the `k` best of the entries in a mask, best first.
 
@@ -85,7 +76,6 @@ def _rank_passing(
 
     Args:
         mask: The entries that may be returned; None means all.
-        word_share: Share of words in the score by both.
     """
     terms = query.terms or ()
     if query.vector is None:
@@ -93,14 +83,7 @@ def _rank_passing(
     if query.rank is RankMode.VECTORS:
         similarities, rows = index.nearest(query.vector, k, mask)
         return RankedEntries(rows, similarities, similarities=similarities)
-    return _rank_by_both(
-        index,
-        terms,
-        query.vector,
-        k,
-        mask,
-        word_share=word_share,
-    )
+    return _rank_by_both(index, terms, query.vector, k, mask)
 
 
 def _concatenate(first: RankedEntries, second: RankedEntries) -> RankedEntries:
@@ -161,13 +144,12 @@ def _rank_by_both(
     vector: Scores,
     k: int,
     mask: "Mask | None",
-    *,
-    word_share: float,
 ) -> RankedEntries:
     """Return the `k` best entries by the weighted sum of their normalised scores, best first.
 
-    The sum is over the BM25 score and the similarity. The candidates are the union of the best
-    entries by words and the best by vectors; each side gives max(`k`, MIN_FUSED_ENTRIES) entries.
+    The sum is over the BM25 score and the similarity, with the weights of the build. The candidates
+    are the union of the best entries by words and the best by vectors; each side gives max(`k`,
+    MIN_FUSED_ENTRIES) entries.
     Entries with equal sums are in row order. Query terms that more than half of the entries contain
     are ignored, unless there are no others: vectors rank better than such words. An untagged row
     has no vector, so its similarity is NaN and counts as the mean of the candidates.
@@ -175,7 +157,6 @@ def _rank_by_both(
     Args:
         vector: The vector of the query.
         mask: The entries that may be returned; None for all.
-        word_share: Weight of the words, from 0 to 1; the vectors have the rest.
     """
     depth = max(k, MIN_FUSED_ENTRIES)
     scores_by_row = _score_best_rows(
@@ -210,6 +191,7 @@ def _rank_by_both(
         np.float32,
     )
 
+    word_share = index.ranking.share
     weighted_words = word_share * _normalise(word_scores)
     weighted_similarities = (1 - word_share) * _normalise(similarities)
     fused_scores = weighted_words + weighted_similarities

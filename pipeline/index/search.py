@@ -29,12 +29,10 @@ from pipeline.index.query import (
     build_measured_queries,
     build_similar_query,
     build_typed_query,
-    parse_query,
 )
 from pipeline.index.scoring import rank_entries
 from pipeline.index.tokenizer import extract_terms
 from pipeline.index.vector_cache import open_vector_cache
-from pipeline.index.vectors import QUERY_TASK_TYPE
 from pipeline.store.database import Connection
 
 # A search that takes longer says what it waits for.
@@ -270,35 +268,6 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         ):
             yield self._find_hits(query, options.k)
 
-    def rank_by_shares(
-        self,
-        typed_queries: Sequence[str],
-        k: int,
-        word_shares: Sequence[float],
-    ) -> Iterator[list[list[str]]]:
-        """Yield for each query a list that has, for each share, the names of the `k` best entries.
-
-        The shares keep their order, and the best entry is first. Queries are embedded once for all
-        shares, in pages of MAX_EMBED_TEXTS.
-
-        Raises:
-            InputError: A query is invalid.
-            ConfigurationError: The build has vectors of another embedding model.
-        """
-        for query in build_measured_queries(
-            self._ws,
-            self.index,
-            typed_queries,
-            SearchOptions(k),
-            self._cache,
-        ):
-            rankings = []
-            for word_share in word_shares:
-                ranked = rank_entries(self.index, query, k, word_share=word_share)
-                documents = map(self.index.read_metadata, ranked.rows.tolist())
-                rankings.append([self.collection.name_of(document) for document in documents])
-            yield rankings
-
     def _find_hits(self, query: SearchQuery, k: int) -> list[Hit]:
         """Return the `k` best entries for a query, described as hits."""
         ranked = rank_entries(self.index, query, k)
@@ -308,18 +277,6 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             ranked,
             query,
         )
-
-    def is_embedding_free(self, typed_queries: Sequence[str]) -> bool:
-        """Return whether no service must embed these queries.
-
-        This is the case if all their vectors are cached, or if this search has no cache, as with
-        the local engine.
-        """
-        if self._cache is None:
-            return True
-        texts = [parse_query(typed_query).text for typed_query in typed_queries]
-        keys = self._cache.make_keys(texts, task_type=QUERY_TASK_TYPE)
-        return not self._cache.find_missing(keys)
 
 
 @contextmanager

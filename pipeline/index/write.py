@@ -59,6 +59,8 @@ MAX_SELF_SEARCH_ROWS = 64
 SIMILARITY_TOLERANCE = 1e-5
 # Allowed deviation from length 1 of a vector of 8-bit numbers.
 QUANTIZED_UNIT_TOLERANCE = 0.02
+# Similarities of two vectors of 8-bit numbers deviate in opposite directions.
+QUANTIZED_SIMILARITY_TOLERANCE = 2 * QUANTIZED_UNIT_TOLERANCE
 
 # Share of meaningless queries whose best hits are below the floor.
 FLOOR_QUANTILE = 0.87
@@ -242,7 +244,6 @@ def write_build(
     meaningless_vectors: Vectors | None = None,
     refused_texts: Mapping[str, RefusedText] | None = None,
     untagged_rows: Iterable[Entry] = (),
-    chosen_share: float | None = None,
 ) -> StagedBuild:
     """Write a build into a staging directory; it is on disk when this returns.
 
@@ -262,7 +263,6 @@ def write_build(
             floor is computed, or None for a build without a floor.
         refused_texts: Entries that are left out, by their ids.
         untagged_rows: Rows without an answer that only their words find.
-        chosen_share: The share of words in `ranking` if a user chose it.
 
     Raises:
         InputError: There are no entries.
@@ -293,7 +293,6 @@ def write_build(
         number=number,
         count=writer.entry_count,
         untagged=writer.untagged_count,
-        chosen_share=chosen_share,
         model=cache.model,
         dim=cache.dim,
         task_type=ENTRY_TASK_TYPE,
@@ -482,8 +481,7 @@ def read_vector_keys(index: Index, rows: Iterable[int]) -> list[bytes]:
 def _verify_vectors(index: Index, cache: VectorCache) -> None:
     """Check number, width and unit length of all vectors, and that sampled rows find themselves.
 
-    The nearest entry of each sampled vector must be its row, or a row of equal text. The sample is
-    left out for an 8-bit index, whose recall `pipeline.index.build_gates` measures.
+    The nearest entry of each sampled vector must be its row, or an equally similar row.
 
     Raises:
         InconsistentError: A check failed.
@@ -496,15 +494,20 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
             f"expected {count} x {dim}",
         )
 
-    tolerance = UNIT_TOLERANCE if is_exact(count) else QUANTIZED_UNIT_TOLERANCE
+    unit_tolerance = UNIT_TOLERANCE
+    similarity_tolerance = SIMILARITY_TOLERANCE
+    if not is_exact(count):
+        unit_tolerance = QUANTIZED_UNIT_TOLERANCE
+        similarity_tolerance = QUANTIZED_SIMILARITY_TOLERANCE
+
     for first_row in range(0, count, BLOCK_ROWS):
         block = index.faiss.reconstruct_n(
             first_row,
             min(BLOCK_ROWS, count - first_row),
         )
-        check_unit_rows(block, subject=f"the build, rows from {first_row}", tolerance=tolerance)
-    if not is_exact(count):
-        return
+        check_unit_rows(
+            block, subject=f"the build, rows from {first_row}", tolerance=unit_tolerance
+        )
 
     sample_size = min(MAX_SELF_SEARCH_ROWS, count)
     sampled_rows = random.Random(count).sample(range(count), sample_size)  # noqa: S311 - no secret
@@ -518,7 +521,7 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
     best_similarities = index.faiss.search(queries, 1)[0].ravel()
     # Entries of equal text are equally similar, so only the similarity counts, not the row. The
     # comparison is negated, because a comparison with NaN is false.
-    lost_rows = rows[~(own_similarities >= best_similarities - SIMILARITY_TOLERANCE)]
+    lost_rows = rows[~(own_similarities >= best_similarities - similarity_tolerance)]
     if len(lost_rows):
         raise InconsistentError(
             f"{len(lost_rows)} of {len(rows)} rows are not the nearest of their own vector, "

@@ -34,7 +34,6 @@ from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.gemini.result_file import read_line_key
-from pipeline.index.build_gates import read_gate_queries
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
 from pipeline.index.vector_cache import VectorCache, open_vector_store, read_stored_widths
 from pipeline.index.vectors import QUERY_TASK_TYPE
@@ -327,9 +326,7 @@ def _clean_builds(
 
 
 def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dry: bool) -> int:
-    """Delete cached vectors, of all models, whose text no index entry and no known query has.
-
-    Known queries are those of the quality gates and the built-in meaningless queries.
+    """Delete cached vectors, of all models, whose text no index entry and no meaningless query has.
 
     Args:
         before: Keep vectors that were stored since this time, because their rows may have been
@@ -340,7 +337,7 @@ def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dr
         The number of unneeded vectors, deleted or with `dry` only counted.
     """
     count = 0
-    queries = (*read_gate_queries(ws.data, ws.indexed_tasks), *load_meaningless_queries())
+    queries = load_meaningless_queries()
     store = open_vector_store(ws.store, ws.data)
     for model, widths in read_stored_widths(store).items():
         needed_keys = set[bytes]()

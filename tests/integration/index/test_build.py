@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.experts import table
 from pipeline.index import build as index_build
-from pipeline.index import evaluate, vector_file
+from pipeline.index import vector_file
 from pipeline.index import write as index_write
 from pipeline.index.builds import INDEX_LOCK, Builds
 from pipeline.store import workspace as workspaces
@@ -177,20 +177,14 @@ def test_untagged_people_can_be_indexed(
     assert "2 experts, 0 embedded" in workspace.ran("index", INDEX_UNTAGGED="0").stdout
 
 
-def test_a_large_index_is_compared_with_an_exact_scan(
+def test_a_large_index_finds_its_rows(
     workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Large indexes use 8 bits per number; a build with permuted rows exits with 6."""
+    """Large indexes use 8 bits per number; a build with permuted rows is not promoted."""
     monkeypatch.setattr(vector_file, "MAX_EXACT_ROWS", 100)
     tagged(300)
-    assert (
-        "with 8 bits per number the index finds" in workspace.ran("index", BACKEND="local").stderr
-    )
-
+    workspace.ran("index", BACKEND="local")
     current = workspace.data / "index" / "current"
-    recall = json.loads((current / "manifest.json").read_text())["recall"]
-    assert (recall["questions"], recall["seed"]) == (600, evaluate.SEED)
-    assert recall["recall@10"] >= recall["low"] >= 0.95
     assert (current / "faiss.index").stat().st_size < 300 * 768 * 2
 
     hits = json.loads(workspace.ran("search", "hive 77", "--json", BACKEND="local").stdout)
@@ -205,6 +199,6 @@ def test_a_large_index_is_compared_with_an_exact_scan(
         return original_write(path, [rows], **options)
 
     monkeypatch.setattr(index_write, "write_faiss_index", write_permuted)
-    assert "build 2 was not promoted" in workspace.ran("index", BACKEND="local", code=6).stderr
+    error = workspace.ran("index", BACKEND="local", code=5).stderr
+    assert "are not the nearest of their own vector" in error
     assert current.readlink().name == "1"
-    assert "the minimum is 0.95" in workspace.ran("index", "--worse-ok", BACKEND="local").stderr
