@@ -213,13 +213,6 @@ def export(
     ] = None,
     best: Annotated[bool, Parameter("Only the best concepts of each name.")] = False,
     extractor: Version = None,
-    rows: Annotated[
-        str | None,
-        Parameter(
-            "Write a row for each member of this list; LIST.INNER is a list within it.",
-            metavar="FIELD",
-        ),
-    ] = None,
     cost: Annotated[bool, Parameter("Add tokens and cost (USD) of each answer.")] = False,
     full: Annotated[
         bool,
@@ -237,7 +230,6 @@ def export(
     People: tags, scores, and all columns of their files. TASK=passages: concepts with evidence
     (.jsonl, .csv, .xlsx, .parquet); --best writes only one of the concepts of a passage that have
     the same name. Your task: all rows of the source in its order, with answer, state and reason.
-    --rows writes a row for each member of a list in the answers.
 
     Answers are those of --extractor or VERSION=, else those of the preferred version. The command
     prints how many rows have which version.
@@ -258,7 +250,7 @@ def export(
             raise InputError(message, hint=f"leave out {OptionHint(json=True)} or the format")
         format_ = "json"
 
-    options = ExportOptions(best, extractor or None, rows or None, cost, full, gone=gone)
+    options = ExportOptions(best, extractor or None, cost, full, gone=gone)
     report = row_export.export_answers(
         ws,
         path,

@@ -90,7 +90,6 @@ AMBIGUOUS_NAMES = frozenset(
         "A",
         "B",
         "N",
-        "ROWS",
         "COST",
         "RANK",
         "TAG",

@@ -169,8 +169,6 @@ class ExportOptions(NamedTuple):
     best: bool = False
     # Label, with or without a model, of the answers; None for the preferred version.
     extractor: str | None = None
-    # List field of the answers; each of its members becomes a row.
-    rows: str | None = None
     # Add columns with the usage and cost of each answer.
     cost: bool = False
     # Repeat values that would otherwise be written once.

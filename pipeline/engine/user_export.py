@@ -19,16 +19,15 @@ class UserExport(TaskExport):
     """Rows of a user's task with their answers."""
 
     row_noun = "row"
-    options = frozenset({"extractor", "rows", "cost", "gone"})
+    options = frozenset({"extractor", "cost", "gone"})
 
     rows: UserRows
 
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the rows to export, each with its state and its answer if it has one.
 
-        With `options.rows`, the name of a list field, a row is repeated for each member of that
-        list; a row without members is left out. Rows that are no longer in their source are left
-        out, unless `options.gone` is set or the row filter asks for their state or names ids.
+        Rows that are no longer in their source are left out, unless `options.gone` is set or the
+        row filter asks for their state or names ids.
 
         The answer of a row is the first of these:
 
@@ -84,7 +83,6 @@ class UserExport(TaskExport):
             self.rows.record,
             self.rows.table(tx),
             is_answer=is_answer,
-            field=options.rows,
             cost=options.cost,
             conditions=self.rows.grid(tx).make_conditions(tx, row_filter),
             include_missing=include_missing,

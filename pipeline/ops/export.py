@@ -81,8 +81,8 @@ def export_answers(
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
     task = ws.task
-    row_word = "row" if options.rows else task.export.row_noun
-    format_ = _choose_format(task, path, format_, row_word=row_word)
+    row_word = task.export.row_noun
+    format_ = _choose_format(task, path, format_)
     report = ExportReport(str(path) if path else None, format_, word=row_word)
     _check_options(task, options)
     if path is not None:
@@ -147,21 +147,17 @@ def iterate_chunks(
         InputError: The format or an option is invalid.
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
-    row_word = "row" if options.rows else task.export.row_noun
-    format_ = _choose_format(task, None, format_, row_word=row_word)
+    format_ = _choose_format(task, None, format_)
     _check_options(task, options)
     with store.read() as tx:
         export_rows = task.export.read_rows(tx, _apply_preferences(settings, task, options))
         yield from export_rows.encode_rows(export_rows.rows, format_, FormulaGuard())
 
 
-def _choose_format(task: Task, path: Path | None, format_: str | None, *, row_word: str) -> str:
+def _choose_format(task: Task, path: Path | None, format_: str | None) -> str:
     """Return the given format, else that of the path's ending, else the task's first format.
 
     The first format is used only without a path. A path without a known ending raises.
-
-    Args:
-        row_word: The noun for a row, for the error message.
 
     Raises:
         InputError: The task does not have the format, or the ending is unknown.
@@ -174,7 +170,7 @@ def _choose_format(task: Task, path: Path | None, format_: str | None, *, row_wo
 
     message = f"{path}: the ending names no known format"
     if format_:
-        message = f"{row_word}s cannot be written as {format_}"
+        message = f"{task.export.row_noun}s cannot be written as {format_}"
     raise InputError(f"{message}; nothing was written", hint=f"use one of {', '.join(formats)}")
 
 

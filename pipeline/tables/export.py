@@ -1,7 +1,7 @@
 """Write rows as CSV, JSON lines, a JSON list, .xlsx or Parquet, in constant memory.
 
 Pieces of CSV and JSON never split a row. Exported answers are columns of the row that they belong
-to, or a row for each member of a list. Parquet needs pyarrow, an optional package. A Parquet file
+to. Parquet needs pyarrow, an optional package. A Parquet file
 is valid only if its last bytes were written. A quotation is a text of the row that an answer cites,
 stored with its place in the row. A confidence is the stored probability that a field is right.
 """
@@ -16,8 +16,6 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
 
 from pipeline.core import text
-from pipeline.core.command_hint import OptionHint
-from pipeline.core.errors import InputError
 from pipeline.core.files import iterate_pieces
 from pipeline.core.quotes import is_stored_quotation
 from pipeline.core.states import describe_reason
@@ -43,7 +41,6 @@ from pipeline.tables.cells import (
     to_prompt_text,
 )
 from pipeline.tables.column_values import to_column_value
-from pipeline.tables.exported_lists import ExportedRow, ExportedRows, split_lists
 from pipeline.tables.row_table import GONE_STATE, REFUSED_STATE, RowTable
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
@@ -53,6 +50,7 @@ from pipeline.tables.stored_values import (
     VALUES_COLUMN,
 )
 
+ExportedRow = dict[str, Any]
 # Columns of an export.
 STATE_COLUMN = "state"
 REASON_COLUMN = "reason"
@@ -248,13 +246,12 @@ def read_answer_rows(
     items: RowTable,
     *,
     is_answer: ColumnElement[bool],
-    field: str | None,
     cost: bool,
     conditions: Sequence[ColumnElement[bool]],
     include_missing: bool,
     version_label: str,
     is_single_version: bool = False,
-) -> ExportedRows:
+) -> tuple[Iterator[ExportedRow], dict[str, str]]:
     """Return an iterator of a task's rows with states and answers, in the source's order.
 
     Rows without an answer are included, with None. The columns are, in this order:
@@ -274,10 +271,7 @@ def read_answer_rows(
         items: The table with the rows.
         is_answer: SQL condition on `findable_answers` that selects the exported answer of each row,
             such as the preferred one. At most one answer of a row may meet it.
-        field: Make a row for each member of this list in the answer. `list.inner` makes a row for
-            each member of the list `inner` in the members. None makes a row for each row of the
-            source.
-        cost: Add the tokens and the cost of the answer, which are repeated for each member.
+        cost: Add the tokens and the cost of the answer.
         conditions: Conditions on `items` that a row must meet.
         include_missing: Include rows that are no longer in the source.
         version_label: Reasons of parked rows are those of this prompt version (`task@n`); empty
@@ -288,10 +282,6 @@ def read_answer_rows(
 
     Returns:
         The rows by column, and the kinds of the columns in their order.
-
-    Raises:
-        InputError: `field` names no list of the answers, or an answer has no list there. All rows
-            are read once for this check.
     """
     sources = task.columns
     cost_kinds: Mapping[str, str] = _COST_KINDS if cost else {}
@@ -346,35 +336,7 @@ def read_answer_rows(
         **dict.fromkeys(confidence_names.values(), "real"),
         **dict.fromkeys(state_names.values(), "text"),
     }
-    if field is None:
-        return iterate_exported_rows(), kinds
-
-    lists = [name for name, kind in task.fields if kind == "json"]
-    list_name, *inner_lists = field.split(".")
-    if list_name not in lists:
-        option = OptionHint(rows=list_name)
-        message = f"{option} is not a list field of these answers; nothing was written"
-        lists_by_column = {answer_names[name]: name for name in lists}
-        raise InputError(message, hint=_list_hint(iterate_exported_rows(), lists_by_column))
-    return split_lists(iterate_exported_rows, kinds, answer_names[list_name], inner_lists)
-
-
-def _list_hint(rows: Iterable[ExportedRow], fields: Mapping[str, str]) -> str:
-    """Return the hint that names the list fields; fields with quotations are none.
-
-    Args:
-        rows: All exported rows.
-        fields: Fields with lists, objects or quotations, by column.
-    """
-    list_names = dict(fields)
-    for row in rows:
-        for column in fields:
-            if is_stored_quotation(row[column]):
-                list_names.pop(column, None)
-    if not list_names:
-        return "these answers have no list field"
-    joined_names = ", ".join(list_names.values())
-    return f"the list fields are {joined_names}"
+    return iterate_exported_rows(), kinds
 
 
 def _make_answers_query(

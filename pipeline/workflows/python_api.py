@@ -533,7 +533,6 @@ class Workspace:
         task: TaskLike | None = None,
         *,
         extractor: str | None = None,
-        rows: str | None = None,
         best: bool = False,
         cost: bool = False,
         full: bool = False,
@@ -550,7 +549,6 @@ class Workspace:
             to: Path of the file.
             task: The task.
             extractor: Export the answers of this version.
-            rows: List field of the answers, with one row for each of its members.
             best: Passages: export only the preferred concepts.
             cost: Add tokens and cost (USD) of each answer.
             full: Passages: add the text and context of its passage to each concept.
@@ -562,7 +560,7 @@ class Workspace:
             InputError: The format or version does not exist, or the file exists or cannot be
                 written.
         """
-        options = ExportOptions(best, extractor, rows, cost, full, gone=gone)
+        options = ExportOptions(best, extractor, cost, full, gone=gone)
         return self._run(
             lambda ws: export.export_answers(
                 ws,

@@ -36,17 +36,13 @@ class Story(NamedTuple):
     fields: tuple[str, ...]
     # The column with the text of all quotations.
     quoted_column: str = ""
-    # A list that a second export writes as a row for each element.
-    exploded: str = ""
     # The server of the killed commands. The other server answers live.
     server: str = "outside"
     # Rows that equal another row and share its request.
     equal_rows: int = 0
 
 
-REVIEWS = Story(
-    "reviews", 19, ("id",), ("aspects", "stars"), quoted_column="text", exploded="aspects"
-)
+REVIEWS = Story("reviews", 19, ("id",), ("aspects", "stars"), quoted_column="text")
 MUSEUM = Story("museum", 14, ("id",), ("century", "state", "damage"), quoted_column="note")
 STORIES = (
     REVIEWS,
@@ -62,7 +58,6 @@ STORIES = (
         14,
         ("ticket",),
         ("kind", "urgent", "summary", "contact", "tags"),
-        exploded="tags",
         server="api",
     ),
     MUSEUM,
@@ -72,7 +67,6 @@ STORIES = (
         ("row",),
         ("gericht", "schritte", "ohne_ofen"),
         quoted_column="Text",
-        exploded="schritte",
         equal_rows=1,
     ),
 )
@@ -121,8 +115,6 @@ def check_answers(workspace: Workspace, story: Story) -> None:
     columns = ", ".join(story.fields)
     view_rows = run_sql(workspace, f"SELECT {columns} FROM {table}_answered")  # noqa: S608
     assert len(view_rows) == story.rows
-    if story.exploded:
-        check_exploded_export(workspace, story, json_rows)
 
 
 def check_quotations(rows: list[dict[str, Any]], story: Story) -> None:
@@ -134,15 +126,6 @@ def check_quotations(rows: list[dict[str, Any]], story: Story) -> None:
             quotation_count += 1
             assert text[quotation["start"] : quotation["end"]] == quotation["quote"]
     assert bool(quotation_count) == bool(story.quoted_column)
-
-
-def check_exploded_export(workspace: Workspace, story: Story, rows: list[dict[str, Any]]) -> None:
-    """Assert that an export has a row with a key and a cost for each element of a list."""
-    exploded_rows = workspace.exported_rows(rows=story.exploded, cost=True)
-    assert len(exploded_rows) == sum(len(row[story.exploded] or ()) for row in rows)
-    for row in exploded_rows:
-        assert {*story.key} <= row.keys()
-        assert any("cost" in name for name in row)
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)

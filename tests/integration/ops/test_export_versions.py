@@ -80,9 +80,6 @@ def test_another_version_is_named_or_preferred(
     with Path("out.csv").open(encoding="utf-8", newline="") as file:
         assert {row["extractor"] for row in csv.DictReader(file)} == {FIRST}
 
-    exploded = two_versions.ran("export", "out.jsonl", ROWS="praise", COST="1", **values)
-    assert f"wrote {FIRST}, which 4 rows have" in exploded.stderr
-    assert {row["extractor"] for row in read_lines("out.jsonl")} == {FIRST}
     # A version of another task is no version of this task.
     assert export_answers(two_versions, VERSION="passage-concepts@7") == [
         ("1", SECOND),

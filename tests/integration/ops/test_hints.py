@@ -36,12 +36,6 @@ def test_correction_of_a_changed_row_asks_for_its_quotation(answered: Workspace)
     answered.ran("correct", "3", SET="stars=5; quote=All is well.", WHO="ada")
 
 
-def test_quotation_is_not_offered_as_a_list(answered: Workspace) -> None:
-    """ROWS= exports the members of a list; a quotation is stored as an object and has none."""
-    error_output = answered.ran("export", "out.csv", ROWS="nope", code=2).stderr
-    assert error_output.endswith("next: the list fields are praise\n")
-
-
 def test_missing_rows_come_before_commands_about_them(workspace: Workspace) -> None:
     """In a workspace without rows, no next command ends with "has no rows yet"."""
     workspace.begin()
