@@ -158,8 +158,10 @@ class Declaration(Generic[A_co]):
     label: str | None = None
     refresh: bool = False
     gates: Mapping[str, Any] | None = None
-    # Columns with the path or the https address of an image.
+    # Columns with the path of an image.
     images: Sequence[str] = ()
+    # The folder of the images, relative to the task's file. The default is that of the items' file.
+    image_folder: str | None = None
     # Maximum length of the longer side, in pixels.
     image_side: int = 768
     # A member of `RESOLUTIONS`. By default the model decides.

@@ -325,11 +325,6 @@ class Settings:
         parse_share,
         "a row is doubtful if the confidence of a field is below this",
     )
-    folder: Path | None = _setting(
-        None,
-        parse_path,
-        "the folder of images; default: the folder of the items' file",
-    )
     gates: str | None = _setting(
         None,
         str,

@@ -21,6 +21,7 @@ from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.store.task_record import (
     DRAWN_EXAMPLES_KEY,
+    IMAGE_FOLDERS_KEY,
     PARTIAL_VERSIONS_KEY,
     PREFERRED_VERSIONS_KEY,
 )
@@ -36,6 +37,7 @@ STATE_KEYS = (
     PREFERRED_VERSIONS_KEY,
     PARTIAL_VERSIONS_KEY,
     DRAWN_EXAMPLES_KEY,
+    IMAGE_FOLDERS_KEY,
 )
 
 

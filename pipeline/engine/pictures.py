@@ -359,7 +359,7 @@ def _open_image(content: bytes) -> Iterator["Image"]:
     except MemoryError:
         raise PictureError("there is not enough memory to open it") from None
     except Exception as error:  # noqa: BLE001 - decoders raise whatever broken bytes lead them to
-        raise PictureError(f"it is cut off or damaged: {describe_image_error(error)}") from None
+        raise PictureError(f"it is cut off or damaged: {_describe_image_error(error)}") from None
 
 
 def too_long_reason(size: int) -> str:
@@ -367,7 +367,7 @@ def too_long_reason(size: int) -> str:
     return f"it has {size:,} bytes, more than the limit of {MAX_IMAGE_BYTES:,}"
 
 
-def describe_image_error(error: Exception) -> str:
+def _describe_image_error(error: Exception) -> str:
     """Return the message of an error on one line, else its type."""
     return " ".join(str(error).split()) or type(error).__name__
 

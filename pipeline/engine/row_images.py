@@ -1,7 +1,7 @@
 """The images of a task's rows: their state and their requests.
 
-An image is usable if it can be sent. The state of an image says which file or address was read, the
-hash of its content, the stamp of the file (size and times), and why the image is unusable.
+An image is usable if it can be sent. The state of an image says which file was read, the hash of
+its content, the stamp of the file (size and times), and why the image is unusable.
 """
 
 import base64
@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.command_hint import OptionHint
-from pipeline.engine.image_fetch import fetch_image
+from pipeline.core.text import join_first
 from pipeline.engine.pictures import (
     MAX_IMAGE_BYTES,
     PictureError,
@@ -35,30 +34,27 @@ SENT_TYPE = "image/jpeg"
 UNPRINTABLE_NAME_REASON = "its name contains a line end or another unprintable character"
 # After this time, another write changes the modification time on every file system.
 SETTLED_NS = 2_000_000_000
-# Other prefixes than the first are refused when they are fetched.
-ADDRESS_PREFIXES = ("https://", "http://", "gs://")
 
 
 @dataclass(frozen=True)
 class RowImages:
     """The images of a task's rows."""
 
-    # Columns with the path or address of an image.
+    # Columns with the path of an image.
     columns: Sequence[str]
     # Columns that the prompt contains.
     asked: Sequence[str]
-    # Folder that must contain all files; relative paths begin there.
-    folder: Path
+    # Folders that must contain all files; relative paths begin in the first.
+    folders: Sequence[Path]
+    # How to use files of another folder.
+    folder_hint: str
     # Maximum pixels of the longer side of a sent image.
     side: int
-    # Whether images of addresses are fetched again when rows are inspected (REFRESH=1).
-    refetches: bool = False
 
     def inspect(self, values: Mapping[str, Any], state_json: str | None) -> ImageInspection:
         """Read the images of a row and check that they can be sent; write nothing.
 
-        Each image is read from its file, or fetched from its https address. An image that is
-        unchanged since the last inspection is not read again.
+        An image whose file is unchanged since the last inspection is not read again.
 
         Args:
             values: The row's values by column.
@@ -83,9 +79,9 @@ class RowImages:
     def add_to_row(self, task_row: TaskRow, row: Mapping[str, Any]) -> TaskRow | None:
         """Read the images of a row, and return the row with them before the text of its prompt.
 
-        Each image is read from its file or address, and becomes a JPEG of at most `side` pixels. If
-        the task has several image columns, the name of its column stands before each image. The
-        returned row's hash is that of its values and original images.
+        Each image becomes a JPEG of at most `side` pixels. If the task has several image columns,
+        the name of its column stands before each image. The returned row's hash is that of its
+        values and original images.
 
         Args:
             task_row: The row with its prompt.
@@ -113,7 +109,7 @@ class RowImages:
         return task_row._replace(prompt=prompt, input_hash=input_hash)
 
     def _list_locations(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Return (column, path or address) of each image column whose cell is not empty.
+        """Return (column, path) of each image column whose cell is not empty.
 
         A cell names one image. Its text is returned as it is: a relative path is not resolved.
         """
@@ -123,17 +119,15 @@ class RowImages:
     def _inspect_image(self, location: str, former_state: Mapping[str, Any]) -> dict[str, Any]:
         """Read an image and check that it can be sent; return its state for the next inspection.
 
-        An image that was usable and did not change is not read again. An address counts as
-        unchanged unless it is to be fetched again.
+        An image that was usable and did not change is not read again.
 
         Args:
-            location: Path or address.
+            location: Path of the image.
             former_state: State of the last inspection; empty for a new image.
 
         Returns:
             `named` (location), `sha256` (None if unread), `stamp` (size and times of the file; None
-            for an address, or a file written in the last two seconds) and, if the image cannot be
-            sent, `why`.
+            for a file written in the last two seconds) and, if the image cannot be sent, `why`.
         """
         state: dict[str, Any] = {"named": location, "sha256": None, "stamp": None}
         was_usable = former_state.get("named") == location and not former_state.get("why")
@@ -151,21 +145,16 @@ class RowImages:
         return state
 
     def _is_unchanged(self, location: str, former_state: Mapping[str, Any]) -> bool:
-        """Return whether an inspected image need not be read again.
-
-        An address is not read again if it was read before, unless `refetches` is set. A file is not
-        read again if it has the size and times of the last inspection.
+        """Return whether a file has the size and times of the last inspection.
 
         Args:
-            location: Path or address.
+            location: Path of the image.
             former_state: State of the last inspection, in which the image was usable.
 
         Raises:
             PictureError: The path is not a file in the folder.
             OSError: The file disappeared.
         """
-        if location.startswith(ADDRESS_PREFIXES):
-            return bool(former_state.get("sha256")) and not self.refetches
         former_stamp = former_state.get("stamp")
         if not former_stamp:
             return False
@@ -175,44 +164,41 @@ class RowImages:
         """Return the absolute path of an image file, with links resolved.
 
         Args:
-            location: A path, which is absolute or relative to the folder of images.
+            location: A path, which is absolute or relative to the first folder of images.
 
         Raises:
-            PictureError: The file does not exist, is not in the folder of images, or its name has
-                control characters.
+            PictureError: The location is an address, the file does not exist or is not in a folder
+                of images, or its name has control characters.
         """
+        if "://" in location:
+            raise PictureError("it is an address; save the image as a file, and name its path")
         if not is_printable_path(location):
             raise PictureError(UNPRINTABLE_NAME_REASON)
         try:
-            path = (self.folder / location).resolve(strict=True)
+            path = (self.folders[0] / location).resolve(strict=True)
         except FileNotFoundError:
-            raise PictureError(f"there is no such file in {self.folder}") from None
+            raise PictureError(f"there is no such file in {self.folders[0]}") from None
         except (OSError, RuntimeError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise PictureError(f"it cannot be read: {reason}") from None
 
-        if not path.is_relative_to(self.folder.resolve()):
-            raise PictureError(
-                f"it is outside {self.folder}; set {OptionHint('folder')} to its folder",
-            )
+        if not any(path.is_relative_to(folder.resolve()) for folder in self.folders):
+            folder_names = join_first([str(folder) for folder in self.folders])
+            raise PictureError(f"it is outside {folder_names}; {self.folder_hint}")
         return path
 
     def _read_image(self, location: str) -> tuple[bytes, Stamp | None]:
         """Return the bytes of an image, and the stamp of its file (its size and times of change).
 
-        An image at an address is fetched from the network. The stamp is None for an address, and
-        for a file that was written less than two seconds ago, because another write might not
-        change its times.
+        The stamp is None for a file that was written less than two seconds ago, because another
+        write might not change its times.
 
         Args:
-            location: Path or address.
+            location: Path of the image.
 
         Raises:
-            PictureError: The file or address cannot be read, or the content is too long.
+            PictureError: The file cannot be read, or is too long.
         """
-        if location.startswith(ADDRESS_PREFIXES):
-            return fetch_image(location), None
-
         path = self._resolve_path(location)
         try:
             size = path.stat().st_size

@@ -104,7 +104,7 @@ def find_image_and_quote_faults(
 ) -> Iterator[_MemberFault]:
     """Yield the faults of a declaration in its image columns and in the column of quotations.
 
-    An image column must contain texts (paths or addresses of images) and must not be in the prompt.
+    An image column must contain texts (paths of images) and must not be in the prompt.
     If answers have quotations, it must be clear which column they quote: `quotes_in=` is set, or
     the prompt has a single text column, or one of its text columns is `text`. Whether the columns
     exist is not checked here.
@@ -116,7 +116,7 @@ def find_image_and_quote_faults(
     for name in match_columns(declaration.images, columns):
         if columns.get(name, "text") != "text":
             message = f"names the column {name!r}, which has {columns[name]} values"
-            yield _MemberFault("images", message, "name a column of paths or https addresses")
+            yield _MemberFault("images", message, "name a column of paths")
         if name in prompt_columns:
             message = f"names the image column {name!r}, whose image is sent before the text"
             yield _MemberFault("prompt", message, "leave it out")

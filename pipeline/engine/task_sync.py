@@ -98,7 +98,8 @@ def sync_task(
     # Image files change without a change of the row file.
     may_have_changes = declaration.is_query or bool(declaration.images)
     if may_have_changes or not is_same_source or saved_record.items_sha256 is None:
-        _sync_rows(store, locks, saved_record, source, settings, synced_at=now, display=display)
+        saved_task = type(former_task)(saved_record, settings, former_task.provider)
+        _sync_rows(store, locks, saved_task, source, synced_at=now, display=display)
 
     with store.read() as tx:
         current_record = workspace.get_task(tx, saved_record.name) or saved_record
@@ -191,9 +192,8 @@ def _make_cursor(
 def _sync_rows(
     store: Store,
     locks: Locks,
-    record: TaskRecord,
+    task: UserTask,
     source: RowSource,
-    settings: Settings,
     *,
     synced_at: datetime,
     display: Progress,
@@ -207,10 +207,10 @@ def _sync_rows(
     Raises:
         InputError: The source cannot be read to its end; nothing is written.
     """
+    record = task.record
     for note in source.notes:
         display.say(f"{record.name}: {note}")
 
-    task = UserTask(record, settings)
     with locks.wait_for_lock(f"items-{record.name}", announce=display.say, sleep=time.sleep):
         inspect_images = task.prompt.row_images().inspect if task.rows.image_columns else None
         report = RowSync(store, record, synced_at, inspect_images=inspect_images).run(

@@ -480,7 +480,7 @@ _ECHO_COMMENT = (
     "    # echo=True,  # each answer repeats a code of its row, so that none is stored on another "
     "row; {tokens} tokens more a row\n"
 )
-_IMAGES_LINE = "    images=[{names}],  # columns with an image: a path or an https address\n"
+_IMAGES_LINE = "    images=[{names}],  # columns with the path of an image\n"
 
 
 def render_task_file(

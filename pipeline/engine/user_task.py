@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import Connection
 
@@ -21,7 +21,6 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
 from pipeline.engine import echo
-from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.memory_rows import MEMORY_ROWS
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
@@ -58,8 +57,6 @@ from pipeline.tables.write_to import RowTarget, TargetValue, parse_row_target, w
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-# Assumed tokens of an answer if the record is older than estimates from the schema.
-DEFAULT_ANSWER_TOKENS = 150
 DEFAULT_SETTINGS = Settings()
 
 
@@ -290,6 +287,9 @@ class UserAnswers(TaskAnswers):
 class UserPrompt(TaskPrompt):
     """Prompts that are made from the declaration of a user's file."""
 
+    # How to use images of another folder.
+    image_folder_hint: ClassVar[str] = "image_folder= in the task's file names another folder"
+
     rows: UserRows
     file: UserFile
 
@@ -317,29 +317,29 @@ class UserPrompt(TaskPrompt):
         """Return the names of the fields of an answer, without loading the file."""
         return tuple(name for name, _ in self.rows.record.fields)
 
-    def row_images(self) -> RowImages:
-        """Return the object that reads the images of the task's rows; no image is read here.
+    def list_image_folders(self) -> list[Path]:
+        """Return the folders that must contain all images; relative paths begin in the first.
 
-        Relative paths begin in the folder of the settings, else in the folder of the row file, else
-        in the folder of the task's file. Rows of shipped tasks have absolute paths.
+        It is the folder that the declaration names, else that of the row file, else that of the
+        task's file.
         """
-        record = self.rows.record
-        max_side = self.file.declaration.image_side
+        declaration = self.file.declaration
+        folder = Path(self.rows.record.path).parent
+        if declaration.image_folder is not None:
+            return [folder / declaration.image_folder]
         # Take the row file from the declaration: the path in the database may have been changed.
-        source = self.file.declaration.items
-        source_path = Path(record.path)
-        if not (self.file.declaration.is_query or source == MEMORY_ROWS):
-            source_path = (source_path.parent / source).resolve()
+        if declaration.is_query or declaration.items == MEMORY_ROWS:
+            return [folder]
+        return [(folder / declaration.items).resolve().parent]
 
-        is_shipped = load_built_in_declaration(record.name) is not None
-        settings = self.rows.settings
-        folder = settings.folder or (Path("/") if is_shipped else source_path.parent)
+    def row_images(self) -> RowImages:
+        """Return the object that reads the images of the task's rows; no image is read here."""
         return RowImages(
             self.rows.image_columns,
-            record.members["asked"],
-            folder,
-            max_side,
-            settings.refresh,
+            self.rows.record.members["asked"],
+            self.list_image_folders(),
+            self.image_folder_hint,
+            self.file.declaration.image_side,
         )
 
     def make_rows(self, rows: RowsById) -> Iterator[TaskRow]:
@@ -447,7 +447,7 @@ class UserTask(Task):
         self.prompt = self.prompt_class(
             rows=self.rows,
             answers=self.answers,
-            answer_tokens=record.members.get("answer_tokens", DEFAULT_ANSWER_TOKENS),
+            answer_tokens=record.members["answer_tokens"],
             model=record.members.get("model"),
             sends_images=bool(self.rows.image_columns),
             is_closed=bool(record.members.get("closed")),

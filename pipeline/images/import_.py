@@ -12,7 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +38,8 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.images.table import assets
 from pipeline.images.table_names import ASSETS, TASK
 from pipeline.store import claims, workspace
-from pipeline.store.database import PAGE_ROWS, Connection, split_into_pages, stream_rows
+from pipeline.store.database import PAGE_ROWS, Connection, Store, split_into_pages, stream_rows
+from pipeline.store.task_record import IMAGE_FOLDERS_KEY
 from pipeline.tables.row_import import split_into_blocks
 from pipeline.tables.write_errors import translate_refusals
 
@@ -176,11 +177,12 @@ def check_folder(folder: Path) -> None:
 def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
     """Import the images below a folder, a block of files in each transaction.
 
-    Reads all files and shows the progress. Rows of images are inserted or updated: a file that was
-    moved keeps its row. Parked images with other bytes are unparked. Rows below the folder whose
-    files were deleted are marked. An event is recorded if rows changed. REFRESH=1 inspects broken
-    images again. Waits until no other import of images runs. A folder without images is no error
-    here: the caller calls `check` of the report, which raises it.
+    The folder is stored with the task, which sends only images of its stored folders. Reads all
+    files and shows the progress. Rows of images are inserted or updated: a file that was moved
+    keeps its row. Parked images with other bytes are unparked. Rows below the folder whose files
+    were deleted are marked. An event is recorded if rows changed. REFRESH=1 inspects broken images
+    again. Waits until no other import of images runs. A folder without images is no error here: the
+    caller calls `check` of the report, which raises it.
 
     Raises:
         InputError: `folder` is not a folder, or its name cannot be stored.
@@ -196,6 +198,7 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
         max_page_size=MAX_BLOCK_BYTES,
     )
     with ws.lock(LOCK), ws.display.bar("importing", None) as bar:
+        _add_image_folder(ws.store, os.path.realpath(folder))
         for image_files in blocks:
             rows = ws.store.query(_find_rows, image_files)
             inspections = [
@@ -211,6 +214,20 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
             _record_import(tx, report, now=ws.now())
     report.skipped_counts = {reason: count for reason, count in skipped_counts.items() if count}
     return report
+
+
+def _add_image_folder(store: Store, folder: str) -> None:
+    """Store a folder with the task, unless it is stored already.
+
+    Args:
+        folder: Absolute path without links.
+    """
+    with store.write() as tx:
+        (record,) = [task for task in workspace.list_tasks(tx) if task.name == TASK]
+        folders = record.members.get(IMAGE_FOLDERS_KEY, [])
+        if folder not in folders:
+            members = {**record.members, IMAGE_FOLDERS_KEY: [*folders, folder]}
+            workspace.save_task(tx, replace(record, members=members))
 
 
 def _record_import(tx: Connection, report: ImagesImportReport, *, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
@@ -16,6 +17,7 @@ from pipeline.engine.user_task import UserAnswers, UserPrompt, UserTask
 from pipeline.images.table import LIBRARY, asset_ai, assets
 from pipeline.images.table_names import ASSET_AI, HOW_TO_BEGIN
 from pipeline.store.database import Store
+from pipeline.store.task_record import IMAGE_FOLDERS_KEY
 from pipeline.tables.stored_values import HASH_COLUMN
 from pipeline.tables.write_to import RowTarget
 
@@ -96,6 +98,13 @@ class ImagesAnswers(UserAnswers):
 
 class ImagesPrompt(UserPrompt):
     """Prompts about images that are still the files that were looked at."""
+
+    image_folder_hint = f"`{CommandHint('import-images', folder='photos/')}` adds a folder"
+
+    def list_image_folders(self) -> list[Path]:
+        """Return the imported folders; without an import, images may be anywhere."""
+        folders = self.rows.record.members.get(IMAGE_FOLDERS_KEY, ["/"])
+        return [Path(folder) for folder in folders]
 
     def make_rows(self, rows: RowsById) -> Iterator[TaskRow]:
         """Yield what to ask about these images, if each is the file that was looked at.

@@ -12,6 +12,8 @@ PARTIAL_VERSIONS_KEY = "partial_versions"
 # The key of the examples in `TaskRecord.members` that were drawn from corrections: (row id, values
 # by column, answer), by prompt version.
 DRAWN_EXAMPLES_KEY = "drawn_examples"
+# The key of the folders in `TaskRecord.members` that imports of images read.
+IMAGE_FOLDERS_KEY = "image_folders"
 
 
 @dataclass(frozen=True)

@@ -837,9 +837,28 @@ UNUSABLE_IMAGES = {
     "cut.jpg": "cut off or damaged",
     "nothing.jpg": "is empty",
     "drawing.png": "not an image in a supported format",
-    "http://example.org/image.jpg": "not a valid https:// URL",
-    "https://127.0.0.1/image.jpg": "private network",
+    "https://example.org/image.jpg": "it is an address; save the image as a file",
 }
+
+
+def test_images_of_another_folder_are_sent_if_the_task_names_it(notes: Workspace) -> None:
+    """`image_folder=` is relative to the task's file; other images cannot be asked about."""
+    pictures = notes.home / "pictures"
+    pictures.mkdir()
+    (pictures / "red.png").write_bytes(encode_image("red"))
+    notes.write_file("tasks/notes.csv", f"id,photo\na,red.png\nb,{pictures}/red.png\n")
+    states = []
+    for folder in (None, "../pictures"):
+        source = write_declaration(
+            {"summary": "str"},
+            prompt="What is it?",
+            items="notes.csv",
+            extra_arguments=["images=['photo']", f"image_folder={folder!r}"],
+        )
+        notes.write_file("tasks/notes.py", source)
+        notes.run_command("preflight")
+        states.append(notes.state_counts())
+    assert states == [{"unusable": 2}, {"open": 2}]
 
 
 @pytest.mark.alike

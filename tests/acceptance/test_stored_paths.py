@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.acceptance.database import run_as_forger
+from tests.acceptance.database import run_as_forger, run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import IMAGES, ON_POSTGRESQL, Workspace
 
@@ -259,16 +259,26 @@ def test_image_of_a_changed_row_is_not_sent(workspace: Workspace) -> None:
     assert {*sent_colours(workspace, 1), *sent_colours(workspace, 2)} == {"blue"}
 
 
-def test_folder_setting_limits_the_sent_images(workspace: Workspace) -> None:
-    """If FOLDER= is set, images outside the folder stay open and are not sent."""
+def test_image_outside_the_imported_folders_is_not_sent(workspace: Workspace) -> None:
+    """A writer of `assets` chooses no image of another folder until the folder is imported."""
     write_two_images(workspace)
     workspace.task = IMAGES
     workspace.run_command("import_images", "photos")
-    workspace.run_command("import_images", "private")
-    workspace.run_command("work", once=True, only="prepare", FOLDER=workspace.home / "photos")
+    private_image = workspace.home / "private" / "letter.png"
+    run_sql(workspace, "INSERT INTO assets (path) VALUES (:path)", path=str(private_image))
+    workspace.run_command("preflight")
+    workspace.run_command("work", once=True, only="prepare")
     assert sent_colours(workspace, 1) == ["blue"]
-    assert workspace.state_counts() == {"claimed": 1, "open": 1}
+    assert workspace.state_counts() == {"claimed": 1, "unusable": 1}
+    (row,) = workspace.read_json("items", state="unusable")["items"]
+    assert f"it is outside {workspace.home}/photos; " in row["reason"]
+    assert "import-images photos/` adds a folder" in row["reason"]
+
+    workspace.run_command("import_images", "private")
+    workspace.run_command("work", once=True, only="prepare")
+    assert sent_colours(workspace, 2) == ["red"]
     workspace.run_command("cancel", 1, yes=True)
+    workspace.run_command("cancel", 2, yes=True)
 
 
 def write_two_images(workspace: Workspace) -> None:
