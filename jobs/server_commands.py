@@ -113,7 +113,7 @@ def _print_client_setup(url: str) -> None:
     """
     terminal = Terminal()
     terminal.say(f"the local engine serves Gemini's protocol at {url}; Ctrl-C stops it")
-    variables = f"GOOGLE_GEMINI_BASE_URL={url} FINDABLE_TRUST={url} GEMINI_API_KEY=any"
+    variables = f"GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=any"
     terminal.say(f"in another terminal: export {variables}")
 
     # A workspace of its own keeps rehearsals out of the user's workspace.

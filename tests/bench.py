@@ -171,8 +171,7 @@ def environment(data: Path, url: str) -> dict[str, str]:
     }
     settings["MODELS_FILE"] = str(data.parent / "models.toml")
     findable_variables = {f"FINDABLE_{name}": value for name, value in settings.items()}
-    address_variables = {"GOOGLE_GEMINI_BASE_URL": url, "FINDABLE_TRUST": url}
-    return findable_variables | {"GEMINI_API_KEY": "any", **address_variables}
+    return findable_variables | {"GEMINI_API_KEY": "any", "GOOGLE_GEMINI_BASE_URL": url}
 
 
 def measure_process(command: tuple[str, ...], settings: Mapping[str, str], folder: Path) -> Usage:

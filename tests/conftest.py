@@ -223,7 +223,6 @@ def workspace(tmp_path: Path, api: Api) -> Workspace:
             "FINDABLE_DATA": str(tmp_path / "data"),
             "GEMINI_API_KEY": KEY,
             "GOOGLE_GEMINI_BASE_URL": api.url,
-            "FINDABLE_TRUST": api.url,
             "FINDABLE_LIST_LAG": "0",
             "FINDABLE_CREATE_TIMEOUT": "1",
             "FINDABLE_CALL_TIMEOUT": "5",

@@ -29,7 +29,6 @@ def workspace_at(data: Path) -> Workspace:
         "FINDABLE_DATA": str(data),
         "GEMINI_API_KEY": KEY,
         "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:9",
-        "FINDABLE_TRUST": "http://127.0.0.1:9",
         "FINDABLE_RETRY_FOR": "0",
     }
     return Workspace(data, environ)

@@ -418,19 +418,19 @@ class Settings:
     def confirmed_server(self) -> Secret:
         """The address of the API, to which the key is sent.
 
-        A person must confirm it once for the workspace: FINDABLE_TRUST names it, or the person
-        says yes at the terminal, and the yes is stored. Google's address and an address from Python
-        code need no confirmation.
+        If `.env` set it, a person must confirm it once for the workspace, because a stranger may
+        have written that file: FINDABLE_TRUST names it, or the person says yes at the terminal, and
+        the yes is stored. Google's address needs no confirmation.
 
         Raises:
-            ConfigurationError: The address needs a confirmation and nobody confirms it. Or `.env`
-                set the address, but not the key; then nobody is asked.
+            ConfigurationError: `.env` set the address, and nobody confirms it. Or `.env` set the
+                address, but not the key; then nobody is asked.
         """
         server = self.base_url or Secret.url(GOOGLE_URL)
-        source = self.sources.get("base_url", "")
-        if source == IN_PYTHON or server.reveal().rstrip("/") == GOOGLE_URL.rstrip("/"):
+        is_google = server.reveal().rstrip("/") == GOOGLE_URL.rstrip("/")
+        if is_google or self.sources.get("base_url") != DOTENV:
             return server
-        if source == DOTENV and not self.sources.get("api_key", "").endswith(DOTENV):
+        if not self.sources.get("api_key", "").endswith(DOTENV):
             raise ConfigurationError(
                 f".env sets the server {server}, but the key is not from .env; nothing was sent",
                 hint=f"set both in .env, or set {BASE_NAMES[0]} in the environment too",
@@ -439,7 +439,7 @@ class Settings:
             str(server).rstrip("/"),
             self.data,
             trusted=self.trust,
-            fact=f"the key and all requests go to {server} ({BASE_NAMES[0]}, {source}), "
+            fact=f"the key and all requests go to {server} ({BASE_NAMES[0]}, {DOTENV}), "
             "not to Google",
             unchanged="nothing was sent",
         )

@@ -149,8 +149,6 @@ class Workspace:
         }
         if self.server:
             variables["DATABASE_URL"] = self.server
-        if self.url:
-            variables["TRUST"] = self.url
         variables |= self.settings
         if self.task:
             variables["TASK"] = self.task

@@ -114,13 +114,13 @@ def test_address_with_its_own_key_is_confirmed_first(tmp_path: Path, api: Engine
 
 @pytest.mark.same_sql
 def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engine) -> None:
-    """An address in the environment needs a person's yes, which is stored for this folder.
+    """An address in `.env` needs a person's yes, which is stored for this folder.
 
     `--yes` does not confirm it, and a no sends nothing.
     """
-    workspace = gemini_workspace(
-        tmp_path / "here", GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=api.url
-    )
+    dotenv = f"GOOGLE_GEMINI_BASE_URL={api.url}\nGEMINI_API_KEY={THEIR_KEY}\n"
+    workspace = gemini_workspace(tmp_path / "here")
+    workspace.write_file(".env", dotenv)
     workspace.import_people(2)
     for verb, options in CALLERS:
         output = workspace.run_command(verb, code=3, **options).output
@@ -139,10 +139,23 @@ def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engin
     workspace.run_command("doctor")
     workspace.run_command("index")
 
-    other_workspace = gemini_workspace(tmp_path / "other", **workspace.variables)
+    other_workspace = gemini_workspace(tmp_path / "other")
+    other_workspace.write_file(".env", dotenv)
     other_workspace.import_people(1)
     other_workspace.run_command("tag", mode="live", code=3)
     assert len(api.creates()) == 0
+
+
+@pytest.mark.same_sql
+def test_address_in_the_environment_needs_no_confirmation(tmp_path: Path, api: Engine) -> None:
+    """Without a terminal and without FINDABLE_TRUST, rows are sent to the user's own gateway."""
+    workspace = gemini_workspace(
+        tmp_path / "here", GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=api.url
+    )
+    workspace.import_people(2)
+    tag_run = workspace.run_command("tag", mode="live")
+    assert "confirm" not in tag_run.stderr
+    assert workspace.state_counts() == {"tagged": 2}
 
 
 @pytest.mark.same_sql
@@ -152,7 +165,8 @@ def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engin
 def test_similar_address_needs_a_confirmation(tmp_path: Path, form: str) -> None:
     """An address that only resembles Google's own is refused until a person confirms it."""
     url = form.format("generativelanguage.googleapis.com", "localhost:9")
-    workspace = gemini_workspace(tmp_path / "here", GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=url)
+    workspace = gemini_workspace(tmp_path / "here")
+    workspace.write_file(".env", f"GOOGLE_GEMINI_BASE_URL={url}\nGEMINI_API_KEY={THEIR_KEY}\n")
     workspace.import_people(1)
     assert (
         "nobody confirmed this, so nothing was sent"

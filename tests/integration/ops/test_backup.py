@@ -302,7 +302,6 @@ def test_a_rollback_removes_the_traces_of_the_local_engine(tmp_path: Path, api: 
     key_settings = {
         "GEMINI_API_KEY": "some-key",
         "GOOGLE_GEMINI_BASE_URL": api.url,
-        "FINDABLE_TRUST": api.url,
         "FINDABLE_LIST_LAG": "0",
     }
     gemini_workspace = Workspace(local_workspace.data, local_workspace.environ | key_settings)
