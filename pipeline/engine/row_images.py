@@ -47,7 +47,7 @@ class RowImages:
     # Folders that must contain all files; relative paths begin in the first.
     folders: Sequence[Path]
     # How to use files of another folder.
-    folder_hint: str
+    folder_hint: object
     # Maximum pixels of the longer side of a sent image.
     side: int
 

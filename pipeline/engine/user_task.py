@@ -288,7 +288,7 @@ class UserPrompt(TaskPrompt):
     """Prompts that are made from the declaration of a user's file."""
 
     # How to use images of another folder.
-    image_folder_hint: ClassVar[str] = "image_folder= in the task's file names another folder"
+    image_folder_hint: ClassVar[object] = "image_folder= in the task's file names another folder"
 
     rows: UserRows
     file: UserFile

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 
-from pipeline.core.command_hint import CommandHint
+from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InputError
 from pipeline.engine.pictures import PictureError, make_thumbnail
 from pipeline.engine.task_parts import RowsById, TaskLabels, TaskRow
@@ -99,7 +99,10 @@ class ImagesAnswers(UserAnswers):
 class ImagesPrompt(UserPrompt):
     """Prompts about images that are still the files that were looked at."""
 
-    image_folder_hint = f"`{CommandHint('import-images', folder='photos/')}` adds a folder"
+    image_folder_hint = HintTemplate(
+        "`{}` adds a folder",
+        CommandHint("import-images", folder="photos/"),
+    )
 
     def list_image_folders(self) -> list[Path]:
         """Return the imported folders; without an import, images may be anywhere."""
