@@ -140,7 +140,8 @@ def measure_search(
             embedding_model=index.manifest.model,
             dim=index.manifest.dim,
         )
-        search = SearchSession(replace(ws, settings=settings), index=index, cache_queries=True)
+        index_ws = replace(ws, settings=settings)
+        search = SearchSession(index_ws, index=index, cache_queries=True)
         rankings = {
             BM25_SYSTEM: rank_by_bm25(texts_by_name, judged_queries.texts, EVALUATION_DEPTH),
         }
@@ -281,12 +282,11 @@ def mean_with_interval(values: NDArray[Any]) -> tuple[float, float, float]:
     count = len(values)
     rng = np.random.default_rng(SEED)
     probabilities = np.full(count, 1 / count)
+    resampled_means: list[float] = []
     # In chunks, because all draws at once take too much memory.
-    resampled_sums = np.concatenate(
-        [
-            rng.multinomial(count, probabilities, RESAMPLES_PER_CHUNK) @ values
-            for _ in range(BOOTSTRAP_RESAMPLES // RESAMPLES_PER_CHUNK)
-        ]
-    )
-    low, high = np.percentile(resampled_sums / count, [2.5, 97.5])
+    for _ in range(BOOTSTRAP_RESAMPLES // RESAMPLES_PER_CHUNK):
+        draws = rng.multinomial(count, probabilities, RESAMPLES_PER_CHUNK)
+        chunk_means = draws @ values / count
+        resampled_means.extend(chunk_means)
+    low, high = np.percentile(resampled_means, [2.5, 97.5])
     return float(values.mean()), float(low), float(high)

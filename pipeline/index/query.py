@@ -518,8 +518,13 @@ def find_matching_rows(
     source_path = (SOURCE_ROW_COLUMN,)
     source_cells = {cell.path[-1]: cell for cell in cells.values() if cell.path[:-1] == source_path}
     other_cells = {name: cell for name, cell in cells.items() if cell.path[:-1] != source_path}
-    extra_table = table("extra_cells", column("row", Integer), column("cells", Text))
-    searched_table = entry_table.outerjoin(extra_table, extra_table.c.row == entry_table.c.row)
+    extra_table = table(
+        "extra_cells",
+        column("row", Integer),
+        column("cells", Text),
+    )
+    is_same_row = extra_table.c.row == entry_table.c.row
+    searched_table = entry_table.outerjoin(extra_table, is_same_row)
     for name in index.extra_column_names():
         other_cells.setdefault(name, JsonCell(extra_table.c.cells, (name,)))
     short_names = {cell.path[-1]: cell for cell in reversed(other_cells.values())}

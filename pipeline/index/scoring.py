@@ -83,7 +83,13 @@ def _rank_passing(
     if query.rank is RankMode.VECTORS:
         similarities, rows = index.nearest(query.vector, k, mask)
         return RankedEntries(rows, similarities, similarities=similarities)
-    return _rank_by_both(index, terms, query.vector, k, mask)
+    return _rank_by_both(
+        index,
+        terms,
+        query.vector,
+        k,
+        mask,
+    )
 
 
 def _concatenate(first: RankedEntries, second: RankedEntries) -> RankedEntries:

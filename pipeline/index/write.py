@@ -501,12 +501,15 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
         similarity_tolerance = QUANTIZED_SIMILARITY_TOLERANCE
 
     for first_row in range(0, count, BLOCK_ROWS):
+        row_count = min(BLOCK_ROWS, count - first_row)
         block = index.faiss.reconstruct_n(
             first_row,
-            min(BLOCK_ROWS, count - first_row),
+            row_count,
         )
         check_unit_rows(
-            block, subject=f"the build, rows from {first_row}", tolerance=unit_tolerance
+            block,
+            subject=f"the build, rows from {first_row}",
+            tolerance=unit_tolerance,
         )
 
     sample_size = min(MAX_SELF_SEARCH_ROWS, count)

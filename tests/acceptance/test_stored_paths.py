@@ -270,9 +270,9 @@ def test_image_outside_the_imported_folders_is_not_sent(workspace: Workspace) ->
     workspace.run_command("work", once=True, only="prepare")
     assert sent_colours(workspace, 1) == ["blue"]
     assert workspace.state_counts() == {"claimed": 1, "unusable": 1}
-    (row,) = workspace.read_json("items", state="unusable")["items"]
-    assert f"it is outside {workspace.home}/photos; " in row["reason"]
-    assert "import-images photos/` adds a folder" in row["reason"]
+    (reason,) = [row["reason"] for row in workspace.exported_rows() if row["state"] == "unusable"]
+    assert f"it is outside {workspace.home}/photos; " in reason
+    assert "import-images photos/` adds a folder" in reason
 
     workspace.run_command("import_images", "private")
     workspace.run_command("work", once=True, only="prepare")
