@@ -844,7 +844,7 @@ UNUSABLE_IMAGES = {
 def test_images_of_another_folder_are_sent_if_the_task_names_it(notes: Workspace) -> None:
     """`image_folder=` is relative to the task's file; other images cannot be asked about."""
     pictures = notes.home / "pictures"
-    pictures.mkdir()
+    pictures.mkdir(parents=True)
     (pictures / "red.png").write_bytes(encode_image("red"))
     notes.write_file("tasks/notes.csv", f"id,photo\na,red.png\nb,{pictures}/red.png\n")
     states = []
