@@ -57,6 +57,9 @@ class IngestSummary:
     copied_rows: int = 0
     # Values of answers beyond the number that an answer may have.
     left_out_values: int = 0
+    # Control requests without a reply with their nonce, which prove nothing. Only an ingest counts
+    # them; the number is not stored.
+    unproven_controls: int = 0
     # The error that every request of the batch ended with.
     common_error: ParsedReply | None = None
     # Requests that failed because of billing or permissions of the key's project.

@@ -227,8 +227,6 @@ class BatchRow:
     cost: float | None
     control_cost: float | None
     ended_at: datetime | None
-    # When a look first saw the remote batch running.
-    running_at: datetime | None = None
     # Seconds from the creation to the end of the remote batch, by the API's clock.
     remote_s: float | None = None
     # Replies, answered or invalid, without a readable number of prompt tokens.
