@@ -10,7 +10,8 @@ from tests.acceptance.product import KEY, MODEL, Workspace
 
 MANY_TIMES = 10_000
 OTHER_KEY = f"{KEY}-of-another-project"
-DOCUMENTED_TOKENS = 10_000
+# Room for one batch of two people, and not for two.
+DOCUMENTED_TOKENS = 1_000
 CATALOGUE = (
     f'[models."{MODEL}"]\nprice_in = 0.3\nprice_out = 2.5\npriced_on = 2026-10-07\n'
     f'source = "a page"\nkind = "generate"\nenqueued_tokens = {DOCUMENTED_TOKENS}\n'
@@ -59,7 +60,6 @@ def test_batch_of_the_local_engine_is_never_slow(tmp_path: Path) -> None:
 def test_cancelled_batch_that_holds_quota_is_waited_for(workspace: Workspace, api: Engine) -> None:
     """The message names the cancelled batch, its tokens, and until when they may be held."""
     workspace.import_people(4)
-    use_small_queue(workspace)
     api.script_fault("never_ends", times=MANY_TIMES)
     workspace.run_command("submit", limit=2)
     api.script_fault("unknown_state", times=MANY_TIMES, args={"state": "BATCH_STATE_CANCELLING"})
@@ -69,6 +69,7 @@ def test_cancelled_batch_that_holds_quota_is_waited_for(workspace: Workspace, ap
 
     api.script_fault("quota_batch")
     assert "batch 1 was cancelled at" in workspace.run_command("submit", code=4).stderr
+    use_small_queue(workspace)
     error_output = workspace.run_command("submit", code=4).stderr
     assert "until the API says that it is over, at the latest at" in error_output
 
