@@ -79,7 +79,6 @@ SUMMARY_FIELD_NAMES = (
     "other_versions",
     "copied_rows",
     "left_out_values",
-    "unproven_controls",
 )
 FAILED_OUTCOMES = ("refused", "invalid", "missing")
 
@@ -390,10 +389,7 @@ def _ingest_output(summary: IngestSummary) -> list[Output]:
         parts.append(f"{plural(summary.copied_rows, 'row')} got the answer of an equal row")
     if batch.control_requests:
         controls = plural(batch.control_requests, "control request")
-        proof = ""
-        if summary.unproven_controls:
-            proof = f", of which {summary.unproven_controls} proved nothing"
-        parts.append(f"{controls} for {format_usd(batch.control_cost or 0)}{proof}")
+        parts.append(f"{controls} for {format_usd(batch.control_cost or 0)}")
     cost = format_usd(batch.cost or 0)
     usage = f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {cost}"
 

@@ -323,8 +323,13 @@ class _BatchIngest:
                 self.task.own_tables.refresh_views(ws.store, self.fields_with_confidences)
             examples = results.collect_anomaly_examples()
 
-        summary = ws.store.query(summarize_batch, self.task, batch.number, examples=examples)
-        summary.unproven_controls = count_unproven(nonces, control_replies)
+        summary = ws.store.query(
+            summarize_batch,
+            self.task,
+            batch.number,
+            examples=examples,
+            unproven_controls=count_unproven(nonces, control_replies),
+        )
         if summary.left_out_values:
             values = plural(summary.left_out_values, "value")
             ws.display.warn(

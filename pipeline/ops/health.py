@@ -125,8 +125,9 @@ def _measure_task(ws: WorkspaceSession, gauges: Mapping[str, Any]) -> None:
 
     queued_tokens = sum(batch.estimated_in for batch in queued_batches if batch.model == model_name)
     max_tokens = ws.model.max_enqueued_tokens(ws.settings.tier)
-    gauges["quota_tokens"].labels(model_name, "used").set(queued_tokens)
-    gauges["quota_tokens"].labels(model_name, "limit").set(max_tokens or math.inf)
+    quota_gauge = gauges["quota_tokens"]
+    quota_gauge.labels(model_name, "used").set(queued_tokens)
+    quota_gauge.labels(model_name, "limit").set(max_tokens or math.inf)
     gauges["spent_usd"].labels("known").set(spending.known_usd)
     gauges["spent_usd"].labels("under_way").set(spending.under_way_usd)
 

@@ -358,8 +358,9 @@ def _describe_open_batch(
             return f"batch {batch.number}, held: {batch.held}; {ways_out}"
         state = describe_remote_state(batch.remote_word or batch.state)
         line = f"batch {batch.number}, {plural(batch.requests, 'row')}, {state} for {elapsed}"
+        is_submitted = batch.state is BatchState.SUBMITTED
         is_cancelled = batch.cancel_asked_at is not None
-        if is_cancelled and batch.state is BatchState.SUBMITTED and batch.reason:
+        if is_submitted and is_cancelled and batch.reason:
             line = f"{line}, {batch.reason}"
         note = "" if wait is None else wait.describe()
         if batch.state is BatchState.PREPARED and batch.reason:
@@ -412,7 +413,11 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     with ws.store.read() as tx:
         task_batches = batches.batches_in_states(tx, task=ws.task.name)
         waits_by_number = _read_waits(
-            tx, task_batches, backend=ws.backend, settings=ws.settings, now=ws.now
+            tx,
+            task_batches,
+            backend=ws.backend,
+            settings=ws.settings,
+            now=ws.now,
         )
     return [
         _describe_open_batch(ws, batch, stopped_numbers, None, waits_by_number.get(batch.number))
@@ -643,4 +648,7 @@ def _is_waiting_for_quota(
     prepared_batches = [batch for batch in task_batches if batch.state is BatchState.PREPARED]
     if any(batch.tries and batch.upload for batch in prepared_batches):
         return True
-    return bool(prepared_batches and find_quota_refusal(tx, prepared_batches[0], settings))
+    if not prepared_batches:
+        return False
+    refusal = find_quota_refusal(tx, prepared_batches[0], settings)
+    return bool(refusal)

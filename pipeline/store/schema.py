@@ -422,8 +422,7 @@ creates = Table(
     # The number of the try; NULL for a duplicate.
     Column("try", Integer),
     Column("sent_at", UtcTime),
-    # sent, refused, model refused, not sent, unclear, created, adopted, absent, or
-    # duplicate.
+    # sent, refused, model refused, not sent, unclear, created, adopted, absent, or duplicate.
     Column("outcome", Text, nullable=False),
     Column("note", Text),
     # Only a duplicate has these columns.

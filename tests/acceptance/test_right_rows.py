@@ -5,6 +5,7 @@ row has its own biography.
 """
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 
@@ -53,6 +54,9 @@ def swap_two_rows(replies: list[Json]) -> list[Json]:
 
 
 MIX_UPS = (rotate, shift_from_a_quarter, repeat_a_reply)
+SIZES = [(repeat_a_reply, LEAST_ROWS)]
+if os.environ.get("FAULTS") == "all":
+    SIZES = [(mixing, row_count) for mixing in MIX_UPS for row_count in ROW_COUNTS]
 
 
 def hold_batch(workspace: Workspace, server: Outside, mixing: Callable[..., list[Json]]) -> None:
@@ -97,9 +101,7 @@ def test_a_mixed_up_batch_is_held(
 
 
 @pytest.mark.same_sql
-@pytest.mark.sampled(6, sqlite=6)
-@pytest.mark.parametrize("mixing", MIX_UPS)
-@pytest.mark.parametrize("row_count", ROW_COUNTS)
+@pytest.mark.parametrize(("mixing", "row_count"), SIZES)
 def test_a_mixed_up_batch_of_each_size_is_held(
     served_workspace: Workspace,
     outside_server: Outside,
@@ -124,7 +126,7 @@ def test_a_right_batch_is_not_held(served_workspace: Workspace, row_count: int) 
     [batch] = served_workspace.read_json("batches")
 
     assert report["requests"] == report["answered"] == row_count
-    assert (report["unknown"], report["unproven_controls"]) == (0, 0)
+    assert (report["unknown"], report["reasons"]) == (0, [])
     assert (batch["held"], batch["control_requests"]) == (None, 3)
     assert 0 < batch["control_cost"] < batch["cost"]
     keys = [request["key"] for request in served_workspace.sealed_requests(1)]
@@ -266,7 +268,9 @@ def test_a_control_request_without_its_text_proves_nothing(
     served_workspace.import_people(LEAST_ROWS)
     served_workspace.run_commands("submit", "poll")
     [report] = served_workspace.read_json("ingest")
-    assert report["unproven_controls"] == changed_count == len(changed_keys)
+    [reason] = report["reasons"]
+    assert (reason["outcome"], reason["count"]) == ("control", changed_count)
+    assert changed_count == len(changed_keys)
     assert count_tagged(served_workspace) == LEAST_ROWS
 
 
