@@ -49,7 +49,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import WriteResult
 from pipeline.gemini.answer_schema import make_response_schema
 from pipeline.gemini.control_requests import (
-    count_unproven,
+    count_own_replies,
     find_control_replies,
     find_misplaced_reply,
     read_nonces,
@@ -323,12 +323,13 @@ class _BatchIngest:
                 self.task.own_tables.refresh_views(ws.store, self.fields_with_confidences)
             examples = results.collect_anomaly_examples()
 
+        own_reply_count = count_own_replies(nonces, control_replies)
         summary = ws.store.query(
             summarize_batch,
             self.task,
             batch.number,
             examples=examples,
-            unproven_controls=count_unproven(nonces, control_replies),
+            unproven_controls=batch.control_requests - own_reply_count,
         )
         if summary.left_out_values:
             values = plural(summary.left_out_values, "value")

@@ -105,18 +105,18 @@ def find_control_replies(results: ResultFile) -> dict[str, list[ParsedReply]]:
     return {key: [parse_result_line(line) for line in lines] for key, lines in lines_by_key}
 
 
-def count_unproven(
+def count_own_replies(
     nonces: Mapping[str, str],
     replies_by_key: Mapping[str, Sequence[ParsedReply]],
 ) -> int:
-    """Return how many control requests got no reply with their nonce, so that they prove nothing.
+    """Return how many control requests got a reply with their nonce; others prove nothing.
 
     Args:
         nonces: The nonces of the control requests, by key.
         replies_by_key: The replies to the control requests.
     """
     return sum(
-        all(_parse_answer(reply).get(NONCE_FIELD) != nonce for reply in replies_by_key[key])
+        any(_parse_answer(reply).get(NONCE_FIELD) == nonce for reply in replies_by_key[key])
         for key, nonce in nonces.items()
     )
 

@@ -30,7 +30,7 @@ from pipeline.engine.task_file import (
     make_python_path,
     register_python_task,
 )
-from pipeline.gemini.control_requests import count_unproven, find_control_replies, read_nonces
+from pipeline.gemini.control_requests import count_own_replies, find_control_replies, read_nonces
 from pipeline.gemini.decision_facts import DECISION_FACTS, measure_decisions
 from pipeline.gemini.result_file import ResultFile
 from pipeline.gemini.usage import calculate_cost, describe_cost
@@ -275,7 +275,7 @@ def _measure_control_requests(data: Path, store: Store, *, backend: str) -> dict
         with ResultFile(sealed_result(data, batch)) as results:
             control_replies = find_control_replies(results)
         reply_count += sum(bool(replies) for replies in control_replies.values())
-        kept_enum_count += len(nonces) - count_unproven(nonces, control_replies)
+        kept_enum_count += count_own_replies(nonces, control_replies)
     counts = (reply_count, kept_enum_count)
     return {
         name: f"{count} of {request_count}"

@@ -10,7 +10,7 @@ import pytest
 from pipeline.gemini.control_requests import (
     CONTROL_KEYS,
     NONCE_FIELD,
-    count_unproven,
+    count_own_replies,
     find_control_replies,
     find_misplaced_reply,
     make_control_requests,
@@ -79,7 +79,7 @@ class Trial:
         with ResultFile(result_path) as results:
             replies = find_control_replies(results)
         reason = find_misplaced_reply(result_path, self.nonces, replies, row_fields=ROW_FIELDS)
-        return reason, count_unproven(self.nonces, replies)
+        return reason, len(CONTROL_KEYS) - count_own_replies(self.nonces, replies)
 
     def with_text(self, text: str, keys: Sequence[str]) -> Texts:
         """Return the texts with another text of some keys."""
