@@ -1,15 +1,12 @@
 """Answer one generateContent request: read its prompt, fill its schema, and build the response.
 
 The local engine has three ways to answer: tags of a vocabulary, concepts of the text, and values
-for any other schema. A row code is a code in the last line of a prompt that the answer has to
-repeat, so that a client can see whether the answer is about the right row.
+for any other schema.
 """
 
 import base64
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -36,9 +33,6 @@ MIN_TAGS = 3
 MAX_TAGS = 8
 MIN_CONCEPTS = 4
 MAX_CONCEPTS = 14
-# Member of an answer that repeats the code of the row, and the last line of a prompt with the code.
-ROW_CODE_MEMBER = "row_code"
-_ROW_CODE_LINE = re.compile(rf"\s*^{ROW_CODE_MEMBER}: (?P<code>\w+)\Z", re.MULTILINE)
 # Kinds of the members that a concept can have.
 _CONCEPT_KINDS = {
     "name": "STRING",
@@ -146,16 +140,11 @@ def _build_document(
     - Any other schema is filled from the last turn of the user, with STAND_IN_VERSION. Earlier
       turns are examples.
 
-    Such a list may be the schema itself, or the only property of an object. If the schema has the
-    member ROW_CODE_MEMBER, the code in the last line of the prompt is copied into the answer. The
-    other members are answered from the prompt without that line.
+    Such a list may be the schema itself, or the only property of an object.
 
     Args:
         images: Measures of the request's media. Concepts ignore them.
     """
-    if ROW_CODE_MEMBER in dict(node.members):
-        return _build_coded_document(request, node, images)
-
     property_name = ""
     list_node = node
     if node.kind == "OBJECT" and len(node.members) == 1:
@@ -174,38 +163,6 @@ def _build_document(
         return fill.fill_value(node, last_turn, images), STAND_IN_VERSION
 
     document = {property_name: entries} if property_name else entries
-    return document, version
-
-
-def _build_coded_document(
-    request: Mapping[str, Any],
-    node: SchemaNode,
-    images: Sequence[ImageFeatures | None],
-) -> tuple[object, str]:
-    """Return (document, version) as `_build_document`, for a schema that asks for a row code.
-
-    The document is that of the request without the line of the code and without the code's member
-    in the schema. Then the code is added to it as its first member. The code is None if the prompt
-    has no such line.
-    """
-    code = None
-    contents = []
-    for content in request.get("contents", []):
-        parts = []
-        for part in content.get("parts", []):
-            code_line = _ROW_CODE_LINE.search(part.get("text", ""))
-            if code_line is None:
-                parts.append(part)
-                continue
-            code = code_line["code"]
-            parts.append({**part, "text": part["text"][: code_line.start()]})
-        contents.append({**content, "parts": parts})
-
-    members = tuple(member for member in node.members if member[0] != ROW_CODE_MEMBER)
-    plain_request = {**request, "contents": contents}
-    document, version = _build_document(plain_request, replace(node, members=members), images)
-    if isinstance(document, dict):
-        document = {ROW_CODE_MEMBER: code, **document}
     return document, version
 
 

@@ -208,7 +208,7 @@ COMMANDS = {
     ),
     "verify-gemini": Command(
         function_path="maintenance_commands:verify_gemini",
-        summary="Test key and API with five invented rows, for about a cent.",
+        summary="Test key and API with 21 invented rows, for about a cent.",
         access="create",
         is_whole_workspace=True,
     ),

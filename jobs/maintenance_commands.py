@@ -32,7 +32,6 @@ from jobs.options import (
     Experts,
     Full,
     Item,
-    MoveTo,
     Parameter,
     Passage,
     Version,
@@ -87,7 +86,6 @@ def work(
     only: UnitNames = "",
     accept_changed: AcceptChanged = False,
     full: Full = False,
-    to: MoveTo = None,
 ) -> CommandReport:
     """Do all due work of all tasks, or of TASK: send, poll, download, ingest, retry, index.
 
@@ -103,9 +101,6 @@ def work(
     Any number of processes may run at once, with PostgreSQL on several machines.
 
     Budgets limit the cost. A cost above FINDABLE_CONFIRM_ABOVE (USD) needs --yes.
-
-    If MOVE_AFTER is set, batches that take too long are cancelled; --to is the mode that asks
-    their unanswered rows.
     """
     unit_names = _parse_unit_names(only)
     settings = read_settings()
@@ -127,7 +122,6 @@ def work(
 
     open_task = partial(
         _open_task,
-        move_to=to,
         sync_options=SyncOptions(accepts_changes=accept_changed, reads_all_rows=full),
     )
     if not once:
@@ -146,27 +140,18 @@ def work(
 
 
 @contextmanager
-def _open_task(
-    task_name: str,
-    *,
-    move_to: str | None,
-    sync_options: SyncOptions,
-) -> Iterator[WorkspaceSession]:
+def _open_task(task_name: str, *, sync_options: SyncOptions) -> Iterator[WorkspaceSession]:
     """Open the workspace for writing, with a task as the session's task, for a `with` block.
 
     Any cost is agreed to with `--yes`, otherwise no cost.
 
     Args:
         task_name: The session's task.
-        move_to: Mode that asks the rows of a batch that took too long; None for the mode of the
-            setting MOVE_TO.
         sync_options: How the declaration and the rows of the task are read.
     """
     with open_configured_workspace("write", task_name=task_name) as ws:
         ws.sync_options = sync_options
         ws.agreed_usd = None
-        if move_to is not None:
-            ws.settings = replace(ws.settings, move_to=move_to)
         if has_yes_option():
             ws.agreed_usd = math.inf
         yield ws
@@ -248,7 +233,7 @@ def _parse_unit_names(text: str) -> list[str]:
 
 
 def verify_gemini(ws: WorkspaceSession) -> CommandReport:
-    """Test the key and the API with five invented rows, for about a cent.
+    """Test the key and the API with 21 invented rows, for about a cent.
 
     Asks by batch and live, embeds each row, and deletes its data afterwards. Asks for confirmation
     first. After a kill, the next run continues.

@@ -336,13 +336,6 @@ Deadline = Annotated[
         metavar="TIME",
     ),
 ]
-MoveTo = Annotated[
-    str | None,
-    Parameter(
-        "With MOVE_AFTER: the mode in which rows of an old batch are asked. Default: MOVE_TO.",
-        click.Choice(("flex", "live")),
-    ),
-]
 Dry = Annotated[bool, Parameter("Only print the plan.")]
 AcceptChanged = Annotated[
     bool,

@@ -5,11 +5,9 @@
 
 A field is closed if its values can be listed, such as choices or yes and no; a decision model can
 decide it. A mixed task has closed and other fields. A live run makes single calls, in the mode live
-or flex. A row code is a code that the answer must repeat, to show that it is about the right row. A
-control request has a known answer, to show whether a batch mixes up replies.
+or flex. A control request has a known answer, to show whether a batch mixes up replies.
 """
 
-from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
@@ -25,7 +23,6 @@ from jobs.options import (
     Dry,
     Full,
     Limit,
-    MoveTo,
     NoResume,
     Parameter,
     Pilot,
@@ -72,7 +69,6 @@ def tag(
     dry: Dry = False,
     accept_changed: AcceptChanged = False,
     full: Full = False,
-    to: MoveTo = None,
     no_resume: NoResume = False,
     # Set by `passages-backfill`, never typed: ask all rows by batch, under one version, without a
     # budget.
@@ -102,14 +98,9 @@ def tag(
     --pilot first asks a random sample of rows and measures the answers; a failed quality gate ends
     the command with exit code 6. Later a failed gate is a warning, with --strict exit code 6. The
     answers are stored in any case.
-
-    If MOVE_AFTER is set, batches that take too long are cancelled; --to is the mode that asks
-    their unanswered rows.
     """
     labels = ws.task.labels
     ws.sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
-    if to is not None:
-        ws.settings = replace(ws.settings, move_to=to)
     if no_resume and not dry:
         tag_workflow.switch_to_new_version(ws)
     options = TagOptions(
@@ -379,9 +370,6 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels, *, can_pilot_measur
         _print_modes(estimate.with_key, labels, guess_note=guess_note, prefix=prefix)
 
     priced_estimate = estimate.with_key or estimate
-    late_move = priced_estimate.late_move
-    if late_move is not None:
-        print_line(f"batch: {late_move.description}")
     decide = priced_estimate.decide
     if decide is not None:
         print_line(priced_estimate.decide_proposal or f"no decide: {decide.absence_reason}")
@@ -403,10 +391,8 @@ def _print_modes(
     """Print the tokens, a table with cost and time of each available mode, and warnings.
 
     Batch is in the table even if it is not available; its warning says why. Warnings go to standard
-    error. Two further costs are printed if the task has them:
-
-    - in the first line, that of control requests, which show that a batch gives each row its reply
-    - in a line of its own, that of row codes (`echo`), which a model must repeat in its replies
+    error. The first line also has the cost of control requests, if there are any. They show that a
+    batch gives each row its reply.
 
     Args:
         estimate: The estimate.
@@ -440,13 +426,6 @@ def _print_modes(
         duration = duration_in_words(mode_estimate.seconds)
         rows.append((mode, mode_estimate.shown_cost, duration, count))
     print_table(("mode", "cost", "time", "requests"), rows)
-    if estimate.echo_costs:
-        costs = ", ".join(
-            f"{format_usd(estimate.echo_costs[mode])} of {mode}"
-            for mode in mode_estimates
-            if mode in estimate.echo_costs
-        )
-        print_line(f"row codes (echo) are {costs}")
 
     for mode, mode_estimate in mode_estimates.items():
         for warning in mode_estimate.warnings:

@@ -21,7 +21,6 @@ from enum import StrEnum
 from pipeline.batch import budget
 from pipeline.batch.budget import Calibration
 from pipeline.batch.move import list_ended_moves
-from pipeline.batch.queue_limit import read_queue_limit
 from pipeline.core import files
 from pipeline.core.progress import ProgressBar
 from pipeline.core.states import Mode
@@ -43,8 +42,8 @@ from pipeline.store.database import Connection, split_into_pages
 # Our choice: the share of the API's queued tokens that one batch may have. A batch over the limit
 # would always be refused.
 MAX_QUEUE_SHARE = 0.8
-# Our choice: a batch with so many rows or more has control requests, unless CONTROL is set.
-MIN_CONTROLLED_ROWS = 1000
+# Our choice: a batch with so many rows or more has control requests.
+MIN_CONTROLLED_ROWS = 20
 # Our choice, because the API documents no limit of requests: the default of BATCH_ROWS. It includes
 # control requests, unlike BATCH_ROWS.
 MAX_FILE_REQUESTS = 50_000
@@ -128,7 +127,7 @@ class RequestDraft:
                 queue_share = int(self.max_queued_tokens * MAX_QUEUE_SHARE)
                 self._max_file_tokens = max(1, min(self._max_file_tokens, queue_share))
             # Decisions are only made by live calls; their batches are planned for an estimate.
-            if settings.control is not False and self.ws.model.kind == "generate":
+            if self.ws.model.kind == "generate":
                 builder = RequestBuilder(self.ws.task, self.ws.model)
                 self._possible_controls = make_control_requests(builder.settings)
         else:
@@ -189,9 +188,7 @@ class RequestDraft:
 
     def _controls_for(self, row_count: int) -> tuple[ControlRequest, ...]:
         """Return the control requests of a file with so many rows; live batches have none."""
-        if self.ws.settings.control or row_count >= MIN_CONTROLLED_ROWS:
-            return self._possible_controls
-        return ()
+        return self._possible_controls if row_count >= MIN_CONTROLLED_ROWS else ()
 
     def start_file(self) -> None:
         """Count the following requests as the first of another file."""
@@ -356,13 +353,12 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
     controls: list[ControlRequest] = []
     with ws.store.read() as tx:
         calibration = budget.load_calibration(tx, ws.version)
-        queue_limit = read_queue_limit(tx, ws.model, ws.settings, now=ws.now())
         draft = RequestDraft(
             ws,
             Mode.BATCH,
             calibration,
             selection.limit,
-            max_queued_tokens=queue_limit.tokens,
+            max_queued_tokens=ws.model.max_enqueued_tokens(ws.settings.tier),
         )
         for page in read_request_pages(tx, ws, selection, Mode.BATCH):
             remaining = page

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from pipeline.batch.queue_limit import read_queue_limit
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError, InputError, RemoteError
 from pipeline.core.settings import Budget, Settings
@@ -339,8 +338,6 @@ def count_remaining_quota_tokens(
     tx: Connection,
     model: Model,
     settings: Settings,
-    *,
-    now: datetime,
 ) -> int | None:
     """Return how many more prompt tokens a new batch of a model may have now.
 
@@ -351,7 +348,7 @@ def count_remaining_quota_tokens(
         At least 0. None if there is no limit, or if no batch of the model is queued: waiting
         does not help then, so a batch of any size may be tried.
     """
-    max_tokens = read_queue_limit(tx, model, settings, now=now).tokens
+    max_tokens = model.max_enqueued_tokens(settings.tier)
     if max_tokens is None:
         return None
     queued_tokens = [
@@ -364,13 +361,7 @@ def count_remaining_quota_tokens(
     return max(0, max_tokens - sum(queued_tokens))
 
 
-def find_quota_refusal(
-    tx: Connection,
-    batch: BatchRow,
-    settings: Settings,
-    *,
-    now: datetime,
-) -> str:
+def find_quota_refusal(tx: Connection, batch: BatchRow, settings: Settings) -> str:
     """Return why the API would refuse a batch now; "" if it should accept it.
 
     It refuses the batch if MAX_ACTIVE_BATCHES others are at the API, or if too many prompt tokens
@@ -390,12 +381,14 @@ def find_quota_refusal(
     model = load_models(settings.models_file).get(batch.model)
     if model is None or not active_batches:
         return ""
-    limit = read_queue_limit(tx, model, settings, now=now)
+    max_tokens = model.max_enqueued_tokens(settings.tier)
     queued_batches = [queued for queued in active_batches if queued.model == batch.model]
     tokens = batch.estimated_in + sum(queued.estimated_in for queued in queued_batches)
-    if limit.tokens is None or tokens <= limit.tokens:
+    if max_tokens is None or tokens <= max_tokens:
         return ""
-    reason = f"{tokens:,} tokens would be queued for {batch.model}, and the API {limit.describe()}"
+    reason = (
+        f"{tokens:,} tokens would be queued for {batch.model}, and the API accepts {max_tokens:,}"
+    )
     cancelled_text = describe_cancelled(queued_batches)
     if cancelled_text:
         reason += f"; {cancelled_text}"

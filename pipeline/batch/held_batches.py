@@ -9,16 +9,12 @@ Nothing of a held batch is stored. It stays downloaded until a person does one o
 The reason is stored with the batch, because an accepted batch must not be examined again.
 """
 
-from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 from pipeline.batch.batch_files import (
     lock_of,
     result_path,
     retry_on_conflict,
-    sealed_request,
-    sealed_result,
 )
 from pipeline.batch.result_download import fetch_result
 from pipeline.core import files
@@ -28,9 +24,6 @@ from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskLabels
-from pipeline.gemini.answer_schema import make_response_schema
-from pipeline.gemini.control_requests import find_misplaced_nonce, read_nonces
-from pipeline.gemini.responses import ParsedReply
 from pipeline.gemini.result_file import ResultFile
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow
@@ -62,31 +55,6 @@ def describe_ways_out(number: int, labels: TaskLabels) -> HintTemplate:
         labels.command("batch-poll", again=number),
         labels.command("batch-cancel", batch=number),
         labels.command("batch-ingest", accept=number),
-    )
-
-
-def find_mix_up(
-    task: Task,
-    batch: BatchRow,
-    replies_by_key: Mapping[str, Sequence[ParsedReply]],
-    *,
-    data: Path,
-) -> str:
-    """Return what shows that a result gives replies to the wrong requests; "" if nothing does.
-
-    Args:
-        replies_by_key: The replies to the batch's control requests.
-        data: The folder of the workspace.
-    """
-    nonces = read_nonces(sealed_request(data, batch)) if batch.control_requests else {}
-    if not nonces:
-        return ""
-    schema = make_response_schema(task.prompt.answer_model)
-    return find_misplaced_nonce(
-        sealed_result(data, batch),
-        nonces,
-        replies_by_key,
-        row_fields=schema["properties"],
     )
 
 

@@ -24,11 +24,11 @@ from pipeline.batch.batch_files import (
     lock_of,
     retry_on_conflict,
     seal_dead_batches,
+    sealed_request,
     sealed_result,
 )
-from pipeline.batch.held_batches import HeldBatchError, describe_broken_lines, find_mix_up
+from pipeline.batch.held_batches import HeldBatchError, describe_broken_lines
 from pipeline.batch.ingest_report import IngestSummary, summarize_batch
-from pipeline.batch.likeness_check import find_unlike_answers
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import AccountError, FindableError, InconsistentError
@@ -47,7 +47,13 @@ from pipeline.engine.request_outcomes import (
 )
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import WriteResult
-from pipeline.gemini.control_requests import find_control_replies
+from pipeline.gemini.answer_schema import make_response_schema
+from pipeline.gemini.control_requests import (
+    count_own_replies,
+    find_control_replies,
+    find_misplaced_reply,
+    read_nonces,
+)
 from pipeline.gemini.models import Model
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.responses import ParsedReply
@@ -291,10 +297,14 @@ class _BatchIngest:
         display = NoProgress() if self._is_live else ws.display
         progress_bar = display.bar(f"ingesting batch {batch.number}", batch.requests)
         with ResultFile(verified_path) as results, progress_bar as bar:
-            control_replies = find_control_replies(results) if batch.control_requests else {}
+            nonces: Mapping[str, str] = {}
+            control_replies: Mapping[str, Sequence[ParsedReply]] = {}
+            if batch.control_requests:
+                nonces = read_nonces(sealed_request(ws.data, batch))
+                control_replies = find_control_replies(results)
             # An ingest that was killed examined the result before it stored the first answer.
             if not ingested_ids:
-                self._hold_if_mixed_up(results, control_replies, provenance)
+                self._hold_if_mixed_up(results, nonces, control_replies)
             results.mark_requested(make_request_key(batch.task, row_id) for row_id in ingested_ids)
             validated_count = len(ingested_ids)
             for page, contexts in self._claim_pages():
@@ -313,7 +323,14 @@ class _BatchIngest:
                 self.task.own_tables.refresh_views(ws.store, self.fields_with_confidences)
             examples = results.collect_anomaly_examples()
 
-        summary = ws.store.query(summarize_batch, self.task, batch.number, examples=examples)
+        own_reply_count = count_own_replies(nonces, control_replies)
+        summary = ws.store.query(
+            summarize_batch,
+            self.task,
+            batch.number,
+            examples=examples,
+            unproven_controls=batch.control_requests - own_reply_count,
+        )
         if summary.left_out_values:
             values = plural(summary.left_out_values, "value")
             ws.display.warn(
@@ -324,26 +341,35 @@ class _BatchIngest:
     def _hold_if_mixed_up(
         self,
         results: ResultFile,
+        nonces: Mapping[str, str],
         control_replies: Mapping[str, Sequence[ParsedReply]],
-        provenance: Provenance,
     ) -> None:
         """Hold the batch if its result gives replies to the wrong requests, or is hardly readable.
 
         It is hardly readable if too many of its lines are not JSON. It gives replies to the wrong
-        requests if replies to control requests are misplaced. It also does if the words of answers
-        are no more like their own rows than like other rows; answers of the local engine are not
-        compared. Live batches are not examined, nor is a batch that a person accepted. This must
-        run before an answer of the batch is stored. If the process is killed here, the next ingest
-        examines the result again.
+        requests if replies to control requests are misplaced. Live batches are not examined, nor is
+        a batch that a person accepted. This must run before an answer of the batch is stored. If
+        the process is killed here, the next ingest examines the result again.
+
+        Args:
+            results: The result file.
+            nonces: The nonces of the batch's control requests, by key.
+            control_replies: The replies to them, by key.
 
         Raises:
             HeldBatchError: This call holds the batch.
         """
         if self._is_live or self.batch.held is not None:
             return
-        reason = find_mix_up(self.task, self.batch, control_replies, data=self.ws.data)
-        if not reason and not provenance.model.local:
-            reason = self.ws.store.query(find_unlike_answers, self.task, self.batch, results)
+        reason = ""
+        if nonces:
+            schema = make_response_schema(self.task.prompt.answer_model)
+            reason = find_misplaced_reply(
+                sealed_result(self.ws.data, self.batch),
+                nonces,
+                control_replies,
+                row_fields=schema["properties"],
+            )
         if not reason:
             reason = describe_broken_lines(results)
         if not reason:
@@ -376,9 +402,8 @@ class _BatchIngest:
         """Validate the replies to a page's claims, and return the outcome of each claim, in order.
 
         If a decision model answered the closed fields of the same input before, and the reply has
-        only the other fields, the two are joined and validated together. If the task has changed
-        since the batch was made, a reply need not repeat the code of its row. A claim without a
-        line in the result gets the outcome MISSING. Nothing is written.
+        only the other fields, the two are joined and validated together. A claim without a line in
+        the result gets the outcome MISSING. Nothing is written.
 
         Args:
             results: The result file, in which the replies are looked up.
@@ -400,7 +425,6 @@ class _BatchIngest:
                 model=model,
                 partial_answer=answers_by_hash.get(claim.input_hash),
                 row=contexts.get(claim.row_id),
-                is_changed=self.batch.fingerprint != self.task.fingerprint,
             )
             request_outcomes.append(request_outcome)
         return request_outcomes

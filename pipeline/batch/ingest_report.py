@@ -25,13 +25,15 @@ UNMATCHED_LINE_KINDS = (
     ("duplicate", "duplicates", "second line for the same key"),
     ("unreadable", "unreadable", "not JSON, and without a key"),
 )
+# A control request asks for a text, to show that replies are not mixed up.
+UNPROVEN_REASON = "not answered with its text, so that it proves nothing"
 
 
 @dataclass(frozen=True)
 class Anomaly:
     """A kind of problem in a batch."""
 
-    # The outcome of the requests, or the kind of the lines that belong to no request.
+    # The outcome of the requests, the kind of the lines that belong to no request, or "control".
     outcome: str
     reason: str
     count: int
@@ -122,14 +124,17 @@ def summarize_batch(
     number: int,
     *,
     examples: Mapping[str, Sequence[tuple[int, str]]] | None = None,
+    unproven_controls: int = 0,
 ) -> IngestSummary:
     """Return the summary of a batch from the database: its problems by reason, with examples.
 
-    Lines that belong to no request come first, then failed attempts. Nothing is written.
+    Lines that belong to no request come first, then control requests that prove nothing, then
+    failed attempts. Nothing is written.
 
     Args:
         examples: Kind of lines that belong to no request, to pairs of line number and excerpt. Only
             an ingest knows them; they are not stored.
+        unproven_controls: Number of control requests that prove nothing; it is not stored either.
     """
     batch = batches.get_batch(tx, number)
     failures = _FailureGroups()
@@ -151,6 +156,8 @@ def summarize_batch(
             line_examples = (examples or {}).get(kind, ())
             named_examples = tuple((f"line {line}", excerpt) for line, excerpt in line_examples)
             anomalies.append(Anomaly(kind, description, line_count, named_examples))
+    if unproven_controls:
+        anomalies.append(Anomaly("control", UNPROVEN_REASON, unproven_controls, ()))
     anomalies += failures.list_anomalies(names)
 
     return IngestSummary(

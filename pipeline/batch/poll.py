@@ -13,7 +13,7 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from pipeline.batch.batch_files import lock_of, sealed_result
 from pipeline.batch.cancel_reasons import is_given_up
@@ -29,7 +29,6 @@ from pipeline.core.states import (
     RemoteState,
     describe_remote_state,
     is_known_state,
-    is_running_state,
 )
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
@@ -44,8 +43,8 @@ LOCAL_LOOK_S = 5.0
 TRANSIENT_ERRORS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
 # Our choice: the API lets a batch run for as long.
 UNNAMED_RESULT_WAIT = timedelta(hours=48)
-# Gets a batch that is not over, and its remote state.
-WaitingHook = Callable[[BatchRow, RemoteBatch], None]
+# Gets a batch that is not over.
+WaitingHook = Callable[[BatchRow], None]
 
 
 @dataclass
@@ -110,7 +109,7 @@ def poll_batches(
     stops_at_first: bool = False,
     number: int | None = None,
     should_download: bool = True,
-    on_waiting: WaitingHook = lambda _batch, _remote: None,
+    on_waiting: WaitingHook = lambda _batch: None,
 ) -> PollReport:
     """Look at the task's submitted batches, and seal the results of those that are over.
 
@@ -134,7 +133,7 @@ def poll_batches(
         number: Look at this batch only. A number that no batch of the task has is no error.
         should_download: Download results. If false, batches that are over stay submitted, and only
             their remote state is stored.
-        on_waiting: Called at each look with a batch that is not over, and its remote state.
+        on_waiting: Called at each look with a batch that is not over.
 
     Returns:
         The report. If no batch is submitted, all its members except `unclear` are empty.
@@ -348,7 +347,7 @@ class _Poll:
         remote = ws.client.get_batch(batch.remote_name or "")
         # The API counts control requests, too.
         self.done_counts[number] = min(remote.ended_request_count, batch.requests)
-        changes = _find_changes(batch, remote, now=ws.now())
+        changes = _find_changes(batch, remote)
         if changes:
             with ws.store.write() as tx:
                 batches.update_if_submitted(tx, batch, **changes)
@@ -363,7 +362,7 @@ class _Poll:
             )
 
         if not remote.state.is_final:
-            self.on_waiting(batch, remote)
+            self.on_waiting(batch)
         is_settled = remote.state.is_final and not self._defer_unnamed_result(batch, remote)
         if is_settled and self.should_download:
             download_result(ws, number, remote)
@@ -484,19 +483,17 @@ class _Poll:
                 restore_result(ws.client, ws.locks, batch, path, display=ws.display)
 
 
-def _find_changes(batch: BatchRow, remote: RemoteBatch, *, now: datetime) -> dict[str, object]:
+def _find_changes(batch: BatchRow, remote: RemoteBatch) -> dict[str, object]:
     """Return the new values of a batch's database columns, by name, after a look at the API.
 
-    They are its state and finished requests at the API, and the time when it was first seen
-    running. If it is over, its lifetime (from creation to end, in seconds) is added. Columns whose
-    values do not change are left out, so the result may be empty.
+    They are its state and finished requests at the API. If it is over, its lifetime (from creation
+    to end, in seconds) is added. Columns whose values do not change are left out, so the result may
+    be empty.
     """
     columns: dict[str, object] = {
         "remote_word": remote.state_name,
         "remote_done": min(remote.ended_request_count, batch.requests),
     }
-    if batch.running_at is None and is_running_state(remote.state_name):
-        columns["running_at"] = now
     if remote.state.is_final:
         columns["remote_s"] = remote.lifetime_s
     return {name: value for name, value in columns.items() if value != getattr(batch, name)}

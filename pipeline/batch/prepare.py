@@ -37,7 +37,6 @@ from pipeline.batch.batch_plan import (
     StopReason,
     read_request_pages,
 )
-from pipeline.batch.queue_limit import read_queue_limit
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.core.progress import ProgressBar
@@ -307,15 +306,15 @@ class Preparation:
         return read_request_pages(tx, self.ws, self.selection, self.mode, after=after)
 
     def _add_control_lines(self, draft: RequestDraft, file: files.SealedFile) -> None:
-        """Write the file of a draft again with its two control requests, and update the draft.
+        """Write the file of a draft again with its control requests, and update the draft.
 
         Control requests show whether a result gives replies to the wrong requests. Only a file with
-        enough rows has them, so they are added when its number of rows is known. One becomes the
-        second line and the other the last line. The draft's `file` is replaced, and the line
-        numbers in its `row_claims`, except the first, grow by 1. After an error the file is
-        deleted.
+        enough rows has them, so they are added when its number of rows is known. They become the
+        second, the middle and the last line. The draft's `file` is replaced, and the line numbers
+        in its `row_claims` are those in the new file. After an error the file is deleted.
         """
-        first_control, last_control = draft.control_requests
+        first_control, middle_control, last_control = draft.control_requests
+        rows_before_middle = draft.file_rows // 2
         with (
             files.removed_on_error(file.path),
             files.SealedWriter(file.path) as writer,
@@ -323,12 +322,16 @@ class Preparation:
         ):
             writer.write(row_lines.readline())
             writer.write(first_control.line)
+            for _ in range(1, rows_before_middle):
+                writer.write(row_lines.readline())
+            writer.write(middle_control.line)
             writer.write_rest_of(row_lines)
             writer.write(last_control.line)
             draft.file = writer.seal()
-        first_claim, *other_claims = draft.row_claims
-        moved_claims = [claim._replace(line=(claim.line or 0) + 1) for claim in other_claims]
-        draft.row_claims = [first_claim, *moved_claims]
+        draft.row_claims = [
+            claim._replace(line=row_number + (row_number > 1) + (row_number > rows_before_middle))
+            for row_number, claim in enumerate(draft.row_claims, start=1)
+        ]
 
     def _store_copied_answers(self, draft: RequestDraft) -> None:
         """Store the draft's copied answers in one transaction, and remove them from the draft.
@@ -473,14 +476,8 @@ class Preparation:
         quota_tokens = None
         max_queued_tokens = None
         if self.mode is Mode.BATCH:
-            queue_limit = read_queue_limit(tx, ws.model, ws.settings, now=ws.now())
-            max_queued_tokens = queue_limit.tokens
-            quota_tokens = budget.count_remaining_quota_tokens(
-                tx,
-                ws.model,
-                ws.settings,
-                now=ws.now(),
-            )
+            max_queued_tokens = ws.model.max_enqueued_tokens(ws.settings.tier)
+            quota_tokens = budget.count_remaining_quota_tokens(tx, ws.model, ws.settings)
         return RequestDraft(
             ws,
             self.mode,

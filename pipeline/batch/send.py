@@ -349,7 +349,7 @@ class _Send(NamedTuple):
         Raises:
             QuotaFullError: Other batches use up the API's limits.
         """
-        reason = budget.find_quota_refusal(tx, self.batch, self.ws.settings, now=self.ws.now())
+        reason = budget.find_quota_refusal(tx, self.batch, self.ws.settings)
         if not reason:
             return
         labels = self.ws.task.labels
@@ -418,17 +418,17 @@ class _Send(NamedTuple):
         if error.code == TOO_MANY_REQUESTS:
             columns = {}
         if isinstance(error, (errors.ThrottledError, *errors.LASTING_REFUSALS)):
-            outcome = _classify_refusal(error)
+            is_model_refused = isinstance(error, errors.ModelRefusedError)
             with ws.store.write() as tx:
                 batches.mark_refused(
                     tx,
                     batch,
                     reason=reason,
-                    outcome=outcome,
+                    outcome=batches.MODEL_REFUSED if is_model_refused else "refused",
                     now=refused_at,
                     **columns,
                 )
-            if outcome == batches.QUEUE_FULL:
+            if isinstance(error, errors.ThrottledError) and error.is_queue_full:
                 self._warn_of_full_queue()
             if isinstance(error, errors.SchemaRefusedError):
                 delete_upload(ws.client, batch.upload)
@@ -523,15 +523,6 @@ class _Send(NamedTuple):
             hint = f"`{submit}` asks its rows in a new batch"
         message = f"batch {batch.number} was refused{count_note}: {error.message}"
         return errors.RefusedError(message, hint=hint, code=error.code, status=error.status)
-
-
-def _classify_refusal(error: errors.RefusedError) -> str:
-    """Return the outcome of a create call that was refused, as it is recorded."""
-    if isinstance(error, errors.ModelRefusedError):
-        return batches.MODEL_REFUSED
-    if isinstance(error, errors.ThrottledError) and error.is_queue_full:
-        return batches.QUEUE_FULL
-    return "refused"
 
 
 def write_failures(

@@ -19,10 +19,9 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from pipeline.core.files import read_lines
 from pipeline.core.settings import Settings
-from pipeline.core.states import BatchState, Mode, Outcome
-from pipeline.core.text import format_usd, plural
+from pipeline.core.states import BatchState, Outcome
+from pipeline.core.text import plural
 from pipeline.engine import claiming
-from pipeline.engine.echo import estimate_echo_cost
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.models import Model, load_models
@@ -212,20 +211,10 @@ def submit_batches(
 
 
 def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
-    """Return rows, batches and tokens of a plan in words, with the cost and the prices' date.
-
-    If the task has `echo`, each answer must repeat a code of its row; the text then names the part
-    of the cost that is for these codes.
-    """
+    """Return rows, batches and tokens of a plan in words, with the cost and the prices' date."""
     cost = describe_cost(ws.model, plan.cost, usage_tier=ws.settings.tier)
     price_date = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
-    echo_part = ""
-    if ws.task.prompt.has_echo and ws.model.has_price:
-        today = ws.now().date()
-        tier = Mode.BATCH.tier
-        echo_cost = estimate_echo_cost(ws.model, tier, count=plan.requests, day=today)
-        echo_part = f", {format_usd(echo_cost)} of it for row codes (echo)"
-    return f"{plan.describe(ws.task.labels)}, {cost}{price_date}{echo_part}"
+    return f"{plan.describe(ws.task.labels)}, {cost}{price_date}"
 
 
 def _count_new_rows(store: Store, task: Task, selection: Selection) -> int:
@@ -275,10 +264,8 @@ def _is_model_refused(ws: WorkspaceSession, model: str) -> bool:
     """Return whether the newest create call of a model with the key in use was refused for it."""
     with ws.store.read() as tx:
         key_fingerprint = compute_key_fingerprint(tx, ws.settings)
-        tries = batches.list_create_tries(tx, model, key_fingerprint)
-    if not tries:
-        return False
-    return tries[-1].outcome == batches.MODEL_REFUSED
+        outcome = batches.read_last_create_outcome(tx, model, key_fingerprint)
+    return outcome == batches.MODEL_REFUSED
 
 
 def _refused_thinking_level(settings: Settings, data: Path, batch: BatchRow) -> str:

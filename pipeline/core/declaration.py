@@ -79,8 +79,6 @@ _TYPE_LABELS = {
 _MEMBERS_WITHOUT_TYPE_CHECK = ("answer", "items", "key", "examples", "check", "images")
 # Resolutions of images at the API.
 RESOLUTIONS = ("low", "medium", "high")
-# Member of a reply with the code of its row, if the task has `echo=True`.
-ECHO_FIELD = "row_code"
 THINKING_TYPES: Mapping[str, type] = {
     "thinkingBudget": int,
     "thinkingLevel": str,
@@ -166,8 +164,6 @@ class Declaration(Generic[A_co]):
     image_side: int = 768
     # A member of `RESOLUTIONS`. By default the model decides.
     media_resolution: str | None = None
-    # Each answer must repeat a code of its row.
-    echo: bool = False
 
     _is_built_in: ClassVar[bool] = False
 
@@ -190,7 +186,6 @@ class Declaration(Generic[A_co]):
 
         checks = chain(
             declaration._iterate_checks(),
-            declaration._checks_of_echo(),
             declaration._iterate_parameter_checks(),
         )
         for is_faulty, message, hint in checks if member_values else ():
@@ -290,17 +285,6 @@ class Declaration(Generic[A_co]):
             isinstance(column, str) and column for column in images
         )
         yield not is_columns, f"images= must be a list of columns, not {images!r}", ""
-
-    def _checks_of_echo(self) -> Iterator[tuple[Any, str, str]]:
-        """Yield (is_faulty, message, hint): the answer must not have the field of `echo=True`."""
-        answer_fields = getattr(self.answer, "model_fields", {})
-        aliases = {getattr(answer_field, "alias", None) for answer_field in answer_fields.values()}
-        is_echo_field = self.echo and ECHO_FIELD in {*answer_fields, *aliases}
-        yield (
-            is_echo_field,
-            f"echo= adds the field {ECHO_FIELD!r} to an answer, but the answer has it",
-            f"give the field {ECHO_FIELD!r} another name",
-        )
 
     def _iterate_parameter_checks(self) -> Iterator[tuple[Any, str, str]]:
         """Yield (is_faulty, message, hint) for each check of the other members, passed or not.

@@ -31,7 +31,6 @@ from pipeline.core.setting_parsers import (
     parse_label,
     parse_labels,
     parse_model_prices,
-    parse_move_mode,
     parse_path,
     parse_positive_count,
     parse_positive_size,
@@ -192,12 +191,6 @@ class Settings:
         "most estimated input tokens in one batch",
         unit="tokens",
     )
-    control: bool | None = _setting(
-        None,
-        parse_boolean,
-        "1: control requests in every batch; 0: in none; default: from 1,000 rows",
-        example="1",
-    )
     confirm_above: float = _setting(
         1.0,
         parse_usd,
@@ -254,17 +247,6 @@ class Settings:
         300.0,
         parse_seconds,
         "how long batch-poll continues while every poll fails",
-    )
-    move_after: float | None = _setting(
-        None,
-        parse_seconds,
-        "tag and work cancel a batch that is older, and ask its rows in the mode MOVE_TO",
-        example="6h",
-    )
-    move_to: str = _setting(
-        "flex",
-        parse_move_mode,
-        "the mode of MOVE_AFTER: flex or live",
     )
     keep_days: float = _setting(
         30.0,

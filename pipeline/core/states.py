@@ -122,11 +122,6 @@ def describe_remote_state(word: str) -> str:
     return word.lower().rpartition("state_")[2].replace("_", " ")
 
 
-def is_running_state(word: str | None) -> bool:
-    """Return whether a state word of the API says that requests of a batch are processed."""
-    return (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_") == "RUNNING"
-
-
 def is_known_state(word: str | None) -> bool:
     """Return whether a state word of the API is documented; callers warn of other words."""
     return (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_") in REMOTE_STATES

@@ -168,7 +168,7 @@ def _describe_change(
     current_document: Mapping[str, Any],
 ) -> str:
     """Return the changed members of a declaration, as in `the prompt and the answer changed`."""
-    # A member such as `echo` is only in the documents of tasks that use it.
+    # A member such as `images` is only in the documents of tasks that use it.
     changed_members = [
         "answer" if name == "schema" else name
         for name in {**current_document, **former_document}

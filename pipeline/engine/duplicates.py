@@ -203,7 +203,6 @@ def copy_to_duplicates(
                     row_claim,
                     request_outcome.reply,
                     row=row.context,
-                    is_changed=provenance.fingerprint != task.fingerprint,
                 )
                 copied.append(copied_outcome._replace(confidences=request_outcome.confidences))
 

@@ -13,7 +13,6 @@ from typing import Any
 from pipeline.core import text
 from pipeline.core.column_placeholders import fill_template
 from pipeline.core.declaration import Declaration
-from pipeline.engine import echo
 from pipeline.gemini import answer_schema
 from pipeline.gemini.requests import Prompt
 from pipeline.tables.cells import to_prompt_text
@@ -107,17 +106,15 @@ class PromptBuilder:
             if row_id != excluded_id and declared.draws_examples
         ]
         parts.extend(
-            self._format_example(example, number)
-            for number, example in enumerate([*declared.example_pairs, *drawn_pairs], start=1)
+            self._format_example(example) for example in [*declared.example_pairs, *drawn_pairs]
         )
         return "\n\n".join(part for part in parts if part)
 
-    def _format_example(self, example: tuple[Mapping[str, Any], Any], number: int) -> str:
-        """Return an example as text; its answer has the form of a reply, with a code if `echo`.
+    def _format_example(self, example: tuple[Mapping[str, Any], Any]) -> str:
+        """Return an example as text; its answer has the form of a reply.
 
         Args:
             example: A row by names of the prompt or of columns, and its answer.
-            number: Position among the examples, from 1; an example has a row code of its own.
         """
         example_row, example_answer = example
         row = {self.columns_by_name.get(name, name): value for name, value in example_row.items()}
@@ -131,12 +128,7 @@ class PromptBuilder:
         reply_document = answer_schema.encode_answer(document, answer_model)
         if reply_document != document:
             answer_json = json.dumps(reply_document, ensure_ascii=False)
-        prompt_text = self.fill_prompt(row)
-        if self.declaration.echo:
-            code = echo.make_row_code("", str(number), prompt_text)
-            prompt_text += echo.format_code_line(code)
-            answer_json = echo.add_code(answer_json, code)
-        return f"{EXAMPLE_HEADING}{prompt_text}\n{ANSWER_HEADING}{answer_json}"
+        return f"{EXAMPLE_HEADING}{self.fill_prompt(row)}\n{ANSWER_HEADING}{answer_json}"
 
 
 def remove_examples(text: str) -> str:

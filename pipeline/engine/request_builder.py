@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from pipeline.core.errors import InputError, RemoteError, SchemaRefusedError
 from pipeline.engine import closed_questions
 from pipeline.engine.closed_questions import QuestionLines
-from pipeline.engine.echo import add_code_field
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById, TaskRow
 from pipeline.gemini import answer_schema, requests
@@ -57,13 +56,10 @@ class RequestBuilder:
     @cached_property
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of an answer as it is sent."""
-        schema = answer_schema.make_response_schema(
+        return answer_schema.make_response_schema(
             self.task.prompt.answer_model,
             describe_limits=self.task.fingerprint is not None,
         )
-        if self.task.prompt.has_echo:
-            return add_code_field(schema)
-        return schema
 
     @cached_property
     def settings(self) -> requests.RequestSettings:

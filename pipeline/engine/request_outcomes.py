@@ -20,12 +20,10 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.core.declaration import ECHO_FIELD
 from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
 from pipeline.core.settings import Settings
 from pipeline.core.states import LAST_FAILURE_INTRODUCTION, UNSUPPORTED_REASON, Mode, Outcome
-from pipeline.engine import echo
 from pipeline.engine.closed_questions import (
     choose_response_parser,
     is_mixed,
@@ -157,7 +155,6 @@ def validate_lines(
     model: Model,
     partial_answer: PartialAnswer | None = None,
     row: Any = None,
-    is_changed: bool = False,
 ) -> RequestOutcome:
     """Validate the result lines of one request key, in file order; return a single outcome.
 
@@ -172,8 +169,6 @@ def validate_lines(
         partial_answer: The answers of a decision model about the closed fields, stored earlier for
             the same input. A reply about the other fields is joined with them.
         row: Values of the row by column, if the task needs them to validate an answer.
-        is_changed: The declaration of the task has changed since the request was made. Then a reply
-            need not repeat the row code, a short text that shows which row the model answers.
 
     Raises:
         ConfigurationError: A validator or `check` in the user's task file failed.
@@ -192,7 +187,6 @@ def validate_lines(
             reply,
             partial_answer=partial_answer,
             row=row,
-            is_changed=is_changed,
         )
         if reply.confidences:
             confidences = make_confidences(reply, model.name)
@@ -213,7 +207,6 @@ def validate_reply(
     *,
     partial_answer: PartialAnswer | None = None,
     row: Any = None,
-    is_changed: bool = False,
 ) -> RequestOutcome:
     """Validate one reply: a failure keeps its reason, any other reply must validate as an answer.
 
@@ -231,8 +224,6 @@ def validate_reply(
         partial_answer: The stored decision about closed fields of the same input. It is joined with
             a reply that has none of these fields, and the joined text replaces that of the reply.
         row: Values of the row by column, if the task needs them to validate an answer.
-        is_changed: The request was made from another declaration of the task, so a reply need not
-            have a row code.
 
     Raises:
         ConfigurationError: A validator or `check` in the user's task file failed.
@@ -256,7 +247,7 @@ def validate_reply(
             confidences = partial_answer.confidences
 
     try:
-        answer, reason = _parse_answer(task, claim, reply, is_changed=is_changed)
+        answer, reason = responses.parse_answer(reply, task.prompt.answer_model)
     except (Exception, SystemExit) as error:
         if task.user_file is not None:
             raise task.user_file.code_error(error, claim.row_id) from error
@@ -323,42 +314,6 @@ def _join_fields(decided_fields: str, reply_text: str) -> str:
     if not members:
         return decided_fields
     return f"{decided_fields.rstrip().removesuffix('}')},{reply_text.lstrip().removeprefix('{')}"
-
-
-def _parse_answer(
-    task: Task,
-    claim: RowClaim,
-    reply: responses.ParsedReply,
-    *,
-    is_changed: bool,
-) -> "tuple[BaseModel | None, str]":
-    """Validate the text of a reply without its row code, and check the code.
-
-    The row code is a short text that the model must repeat if the task has `echo`. A copied reply
-    has the code of the row that was asked, so its code is not checked. The code may be missing if
-    the request was made from another declaration.
-
-    Returns:
-        The answer and "ok" (not ""), or None and the reason why the reply is invalid.
-    """
-    answer_model = task.prompt.answer_model
-    has_own_field = ECHO_FIELD in answer_model.model_fields
-    # A decision cannot repeat a code, and its call has a single row.
-    has_code = (task.prompt.has_echo or is_changed) and not reply.confidences
-    if not has_code or has_own_field:
-        return responses.parse_answer(reply, answer_model)
-
-    codes, text = echo.split_reply(reply.text)
-    answer, reason = responses.parse_answer(reply._replace(text=text), answer_model)
-    is_code_optional = claim.is_copy or (is_changed and not codes)
-    if answer is None or is_code_optional:
-        return answer, reason
-
-    code = echo.make_row_code(task.name, claim.row_id, claim.input_hash)
-    fault = echo.find_code_fault(code, codes)
-    if fault:
-        return None, fault
-    return answer, reason
 
 
 def write_outcomes(

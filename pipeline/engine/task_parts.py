@@ -597,11 +597,6 @@ class TaskPrompt(ABC):
         return tuple(self.answer_model.model_fields)
 
     @property
-    def has_echo(self) -> bool:
-        """Return whether each answer must repeat a code of its row."""
-        return self.builder.declaration.echo
-
-    @property
     def stored_answer_model(self) -> "type[BaseModel]":
         """Return the model of a stored answer."""
         return self.answer_model

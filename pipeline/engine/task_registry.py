@@ -33,7 +33,6 @@ from pipeline.engine.declaration_changes import (
     merge_records,
 )
 from pipeline.engine.drawn_examples import describe_missing_examples, with_drawn_examples
-from pipeline.engine.echo import estimate_echo_usage
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
 from pipeline.engine.selected_rows import with_unfinished_selection
 from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
@@ -439,8 +438,7 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
         `model`, `label`, `index`, `refresh` and `write_to` as they are declared, and:
 
         - `gates`: The gates as a text, in the format of the GATES setting.
-        - `answer_tokens`: The estimated tokens of an answer. With `echo=` they include the row
-          code, a short text that the model must repeat.
+        - `answer_tokens`: The estimated tokens of an answer.
         - `closed`: Whether all fields of the answer are closed (choices, yes or no).
         - `asked`: The columns of the prompt.
         - `quotes_in`: The column that the answer quotes, or None.
@@ -457,8 +455,6 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
     gates = declaration.gates or {}
     stored_members["gates"] = ",".join(f"{name}={bound}" for name, bound in gates.items())
     stored_members["answer_tokens"] = estimate_answer_tokens(declaration.answer)
-    if declaration.echo:
-        stored_members["answer_tokens"] += estimate_echo_usage().answer
     stored_members["closed"] = is_closed_answer(declaration.answer)
     stored_members["asked"] = match_columns(declaration.prompt_columns, columns)
     stored_members["quotes_in"] = quotes_in

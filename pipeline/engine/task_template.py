@@ -18,7 +18,6 @@ from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.declaration import HASH_KEY, MAX_COLUMN_BYTES
 from pipeline.core.errors import InputError
 from pipeline.core.text import suggest_similar
-from pipeline.engine.echo import estimate_echo_usage
 from pipeline.engine.memory_rows import MemorySource
 from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, POSTGRESQL_SYSTEM_COLUMNS
 from pipeline.tables.columns import fold_name
@@ -458,7 +457,7 @@ task = Task(
     system=__doc__,  # the question
 {quotes_in}    index={index},  # the text of an answered row in the index: make index, make search
     # Other options:
-{echo}    # version=2,
+    # version=2,
     # label={label},  # the name of a row in lists
     # model="gemini-3.6-flash",  # replaces MODEL=
     # max_output_tokens=2_000,  # per answer, with thoughts
@@ -475,11 +474,6 @@ SOURCE_COMMENTS = {
     "header": "the line with the names of the columns, or none",
 }
 _ITEMS_COMMENT = "path relative to this file: CSV, .xlsx, JSON lines, JSON or Parquet; or a SELECT"
-# Proposed for answers without a quotation, because nothing else shows that an answer is on its row.
-_ECHO_COMMENT = (
-    "    # echo=True,  # each answer repeats a code of its row, so that none is stored on another "
-    "row; {tokens} tokens more a row\n"
-)
 _IMAGES_LINE = "    images=[{names}],  # columns with the path of an image\n"
 
 
@@ -530,7 +524,6 @@ def render_task_file(
         prompt=_to_literal(_make_prompt(guess.prompt_names)),
         quotes_in=f"    quotes_in={_to_literal(guess.text)},\n" if has_quotes else "",
         index=_to_literal(index_template),
-        echo="" if has_quotes else _ECHO_COMMENT.format(tokens=sum(estimate_echo_usage())),
         label=_to_literal(f"{{{label_column}}}"),
         example=json.dumps(dict.fromkeys(guess.prompt_names, "…"), ensure_ascii=False),
         answer=example_answer,

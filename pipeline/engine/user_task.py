@@ -20,7 +20,6 @@ from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
-from pipeline.engine import echo
 from pipeline.engine.memory_rows import MEMORY_ROWS
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
@@ -345,7 +344,7 @@ class UserPrompt(TaskPrompt):
     def make_rows(self, rows: RowsById) -> Iterator[TaskRow]:
         """Yield rows with their prompts, in order, without rows whose images cannot be read.
 
-        A prompt contains the images of its row. It ends with the row's code if the task has `echo`.
+        A prompt contains the images of its row.
 
         Raises:
             ConfigurationError: The task's file was changed since the task was recorded.
@@ -360,8 +359,6 @@ class UserPrompt(TaskPrompt):
             prepared_row: TaskRow | None = task_row
             if images is not None:
                 prepared_row = images.add_to_row(task_row, rows[task_row.id])
-            if prepared_row is not None and self.has_echo:
-                prepared_row = _add_code_line(self.rows.record.name, prepared_row)
             if prepared_row is not None:
                 yield prepared_row
 
@@ -532,11 +529,3 @@ def _source_hint(record: TaskRecord) -> str:
     if record.is_query:
         return f"the rows come from the query in `{record.path}`; change the query or its tables"
     return f"the rows come from `{record.items}`; change that file, and it is read again"
-
-
-def _add_code_line(task_name: str, row: TaskRow) -> TaskRow:
-    """Return a row whose prompt ends with the row's code."""
-    *other_parts, text_part = row.prompt.parts
-    code = echo.make_row_code(task_name, row.id, row.input_hash)
-    last_part = {"text": text_part["text"] + echo.format_code_line(code)}
-    return row._replace(prompt=row.prompt._replace(parts=[*other_parts, last_part]))

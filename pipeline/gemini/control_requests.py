@@ -1,16 +1,20 @@
 """Build control requests, and check by their replies whether replies have the right keys.
 
-A control request asks for a nonce, a random text, that no other request of its file contains. So a
-reply with a nonce under another key, or a control request with the reply to a row, proves that the
-service mixed up replies. The nonces are only in the sealed request file.
+A control request asks for a nonce, a random text, that no other request of its file contains. The
+nonces are only in the sealed request file. Two observations prove that the service mixed up
+replies:
+
+- a reply with a nonce under another key
+- replies like those to rows under the keys of two control requests; under one it proves nothing,
+  because a model may ignore the schema
 
 A control request that was refused, cut or lost proves nothing, and neither does an answer of
-another form, because a model may ignore the schema.
+another form.
 """
 
-import os
+import contextlib
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,9 +28,9 @@ from pipeline.gemini.responses import ParsedReply, object_or_empty, parse_result
 from pipeline.gemini.result_file import ResultFile, read_line_key
 from pipeline.gemini.usage import Usage
 
-# Keys of rows contain a slash, so no key of a row is equal to one of these. The first control
-# request is the second line of a request file, the other is the last line.
-CONTROL_KEYS = ("control-1", "control-2")
+# Keys of rows contain a slash, so no key of a row is equal to one of these. The control requests
+# are the second, the middle and the last line of a request file.
+CONTROL_KEYS = ("control-1", "control-2", "control-3")
 # The name of the nonce in an answer.
 NONCE_FIELD = "findable_control"
 NONCE_BYTES = 8
@@ -34,8 +38,10 @@ NONCE_BYTES = 8
 MAX_OUTPUT_TOKENS = 1024
 # Our own choice: the expected tokens of an answer, which is one short object.
 ANSWER_TOKENS = 24
-# Our own choice: more than the bytes of a control request.
-MAX_LINE_BYTES = 4096
+# Our own choice: so many control requests with replies like those to rows prove a mix-up.
+MIN_ROW_REPLIES = 2
+# The beginning of a control request's line.
+_LINE_START = b'{"key":"control-'
 
 
 class ControlRequest(NamedTuple):
@@ -76,40 +82,21 @@ def _make_control_request(key: str, settings: RequestSettings) -> ControlRequest
 def read_nonces(request_path: Path) -> dict[str, str]:
     """Return the nonce of each control request of a request file, by key.
 
-    A control request asks for a random text, the nonce, to show that replies are not mixed up. Only
-    the second and the last line are read. A line that is no control request is left out, and a file
-    that cannot be read has none.
+    A control request asks for a random text, the nonce, to show that replies are not mixed up. A
+    damaged line is left out, and a file that cannot be read has none.
     """
     nonces = {}
-    try:
-        lines = [*_read_second_and_last_line(request_path)]
-    except OSError:
-        return {}
-    for line in lines:
-        try:
-            document = orjson.loads(line)
-            schema = document["request"]["generationConfig"]["responseSchema"]
-            [nonce] = schema["properties"][NONCE_FIELD]["enum"]
-        except (ValueError, LookupError, TypeError):
-            continue
-        if document.get("key") in CONTROL_KEYS and isinstance(nonce, str):
-            nonces[document["key"]] = nonce
+    with contextlib.suppress(OSError):
+        for _, line in read_lines(request_path):
+            if not line.startswith(_LINE_START):
+                continue
+            try:
+                document = orjson.loads(line)
+                schema = document["request"]["generationConfig"]["responseSchema"]
+                [nonces[document["key"]]] = schema["properties"][NONCE_FIELD]["enum"]
+            except (ValueError, LookupError, TypeError):
+                continue
     return nonces
-
-
-def _read_second_and_last_line(path: Path) -> Iterator[bytes]:
-    """Yield the second line of a file, then the last line; each has at most MAX_LINE_BYTES.
-
-    In a file of two lines the second line is yielded twice. In a file of one line the second line
-    is b"", and the last line is the first. A longer last line is cut at its beginning, other lines
-    at their end.
-    """
-    with path.open("rb") as file:
-        file.readline()
-        yield file.readline(MAX_LINE_BYTES)
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - MAX_LINE_BYTES))
-        yield file.read().rstrip(b"\n").rpartition(b"\n")[2]
 
 
 def find_control_replies(results: ResultFile) -> dict[str, list[ParsedReply]]:
@@ -118,7 +105,23 @@ def find_control_replies(results: ResultFile) -> dict[str, list[ParsedReply]]:
     return {key: [parse_result_line(line) for line in lines] for key, lines in lines_by_key}
 
 
-def find_misplaced_nonce(
+def count_own_replies(
+    nonces: Mapping[str, str],
+    replies_by_key: Mapping[str, Sequence[ParsedReply]],
+) -> int:
+    """Return how many control requests got a reply with their nonce; others prove nothing.
+
+    Args:
+        nonces: The nonces of the control requests, by key.
+        replies_by_key: The replies to the control requests.
+    """
+    return sum(
+        any(_parse_answer(reply).get(NONCE_FIELD) == nonce for reply in replies_by_key[key])
+        for key, nonce in nonces.items()
+    )
+
+
+def find_misplaced_reply(
     result_path: Path,
     nonces: Mapping[str, str],
     replies_by_key: Mapping[str, Sequence[ParsedReply]],
@@ -128,32 +131,38 @@ def find_misplaced_nonce(
     """Return in words which reply has the key of another request; "" if none was found.
 
     A control request asks for a random text, its nonce, which is in no other request. Looks for
-    control requests with the reply to another request, then reads the whole result for a row that
-    got the reply to a control request.
+    control requests with the reply to a row, then reads the whole result for a reply with the nonce
+    of another request.
 
     Args:
         nonces: The nonces of the control requests, by key.
         replies_by_key: The replies to the control requests.
         row_fields: The names of fields in an answer about a row; a reply with one of them under the
-            key of a control request is the reply to a row.
+            key of a control request is like the reply to a row.
     """
-    for key, replies in replies_by_key.items():
-        for reply in replies:
-            reason = _find_wrong_answer(key, reply, nonces, row_fields)
-            if reason:
-                return reason
+    row_reply_keys = [
+        key
+        for key, replies in replies_by_key.items()
+        if any(_is_like_row_answer(_parse_answer(reply), row_fields) for reply in replies)
+    ]
+    if len(row_reply_keys) >= MIN_ROW_REPLIES:
+        return f"{' and '.join(map(_describe, row_reply_keys))} got replies to rows"
 
     nonces_by_bytes = {nonce.encode(): key for key, nonce in nonces.items()}
     for _, line in read_lines(result_path):
         for nonce, key in nonces_by_bytes.items():
-            if nonce in line and _is_answer_of_row(line, nonce):
-                return f"a row got the reply to {_describe(key)}"
+            if nonce not in line or nonce.decode() not in parse_result_line(line).text:
+                continue
+            line_key = read_line_key(line)
+            if line_key != key:
+                receiver = _describe(line_key) if line_key in CONTROL_KEYS else "a row"
+                return f"{receiver} got the reply to {_describe(key)}"
     return ""
 
 
-def is_own_nonce(reply: ParsedReply, nonce: str | None) -> bool:
-    """Return whether the answer of a control request is its nonce."""
-    return nonce is not None and _parse_answer(reply).get(NONCE_FIELD) == nonce
+def _is_like_row_answer(answer: Mapping[str, Any], row_fields: Collection[str]) -> bool:
+    """Return whether an answer has a field of an answer about a row, and no nonce."""
+    return NONCE_FIELD not in answer and not answer.keys().isdisjoint(row_fields)
 
 
 def _parse_answer(reply: ParsedReply) -> Mapping[str, Any]:
@@ -164,32 +173,6 @@ def _parse_answer(reply: ParsedReply) -> Mapping[str, Any]:
         return object_or_empty(orjson.loads(reply.text))
     except orjson.JSONDecodeError:
         return {}
-
-
-def _find_wrong_answer(
-    key: str,
-    reply: ParsedReply,
-    nonces: Mapping[str, str],
-    row_fields: Collection[str],
-) -> str:
-    """Return in words that a control request got the reply to another request; else "".
-
-    The words name the other request. A bad answer that is not that of another request gives "".
-    """
-    answer = _parse_answer(reply)
-    for other_key, nonce in nonces.items():
-        if other_key != key and answer.get(NONCE_FIELD) == nonce:
-            return f"{_describe(key)} got the reply to {_describe(other_key)}"
-    if NONCE_FIELD not in answer and not answer.keys().isdisjoint(row_fields):
-        return f"{_describe(key)} got the reply to a row"
-    return ""
-
-
-def _is_answer_of_row(line: bytes, nonce: bytes) -> bool:
-    """Return whether a result line has the key of a row, or of none, and answers with a nonce."""
-    return (
-        read_line_key(line) not in CONTROL_KEYS and nonce.decode() in parse_result_line(line).text
-    )
 
 
 def _describe(key: str) -> str:

@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from pipeline.batch.budget import QUEUED_STATES
-from pipeline.batch.queue_limit import read_queue_limit
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN_STATES, BatchState
 from pipeline.engine.session import WorkspaceSession
@@ -119,15 +118,16 @@ def _measure_task(ws: WorkspaceSession, gauges: Mapping[str, Any]) -> None:
         open_batches = batches.batches_in_states(tx, *OPEN_STATES, task=ws.task.name)
         queued_batches = batches.batches_in_states(tx, *QUEUED_STATES)
         spending = money.sum_spending(tx)
-        queue_limit = read_queue_limit(tx, ws.model, ws.settings, now=ws.now())
 
     for state, row_count in row_counts.items():
         gauges["rows"].labels(task_name, state).set(row_count)
     _measure_batches(ws.task, open_batches, gauges, now=ws.now())
 
     queued_tokens = sum(batch.estimated_in for batch in queued_batches if batch.model == model_name)
-    gauges["quota_tokens"].labels(model_name, "used").set(queued_tokens)
-    gauges["quota_tokens"].labels(model_name, "believed").set(queue_limit.tokens or math.inf)
+    max_tokens = ws.model.max_enqueued_tokens(ws.settings.tier)
+    quota_gauge = gauges["quota_tokens"]
+    quota_gauge.labels(model_name, "used").set(queued_tokens)
+    quota_gauge.labels(model_name, "limit").set(max_tokens or math.inf)
     gauges["spent_usd"].labels("known").set(spending.known_usd)
     gauges["spent_usd"].labels("under_way").set(spending.under_way_usd)
 

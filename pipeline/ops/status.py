@@ -18,7 +18,6 @@ from pipeline.batch.batch_times import BatchWait, read_waits
 from pipeline.batch.budget import find_quota_refusal
 from pipeline.batch.held_batches import describe_ways_out
 from pipeline.batch.judge_runs import find_unfinished_judgement
-from pipeline.batch.late_batches import describe_due_move, find_move_time
 from pipeline.batch.move import list_waiting_moves
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
@@ -54,7 +53,6 @@ POSITIONAL_COUNTS = 6
 # Members of the status document that are left out if they are empty.
 OPTIONAL_MEMBERS = (
     "twins",
-    "moves",
     "stale",
     "partly_answered",
     "decided_claims",
@@ -120,12 +118,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
             settings=ws.settings,
             now=ws.now,
         )
-        is_waiting_for_quota = _is_waiting_for_quota(
-            tx,
-            task_batches,
-            ws.settings,
-            now=ws.now(),
-        )
+        is_waiting_for_quota = _is_waiting_for_quota(tx, task_batches, ws.settings)
         waiting_moves = list_waiting_moves(tx, task, ws.version)
         is_decided = has_decisions(tx, task.name, task.version_label)
         held_numbers = (batch.number for batch in task_batches if batch.is_held)
@@ -257,7 +250,6 @@ def _read_document(
         "batches": _count_by_state(all_batches),
         "index": index_document,
         "twins": [_to_twin(duplicate, remote_names) for duplicate in batches.list_duplicates(tx)],
-        "moves": _list_move_times(all_batches, ws.settings),
         "gone": gone_count,
         "stale": stale and _to_stale_rows(task, *stale),
         "partly_answered": claiming.count_partly_answered(tx, task),
@@ -301,20 +293,6 @@ def _describe_file_fault(task: Task) -> str:
     """Return why the task's file cannot be loaded; "" if it can, or if there is no file."""
     fault = task.user_file.find_syntax_fault() if task.user_file is not None else None
     return "" if fault is None else f"{fault.location}: {fault.message}"
-
-
-def _list_move_times(all_batches: Sequence[BatchRow], settings: Settings) -> list[dict[str, Any]]:
-    """Return {batch, to, at} of each batch at the API that MOVE_AFTER will move, for JSON.
-
-    `batch` is its number, `to` the mode in which its rows are asked then, and `at` the time.
-    """
-    moves = []
-    for batch in all_batches:
-        move_time = find_move_time(batch, settings)
-        if move_time is not None:
-            document = {"batch": batch.number, "to": settings.move_to, "at": move_time.isoformat()}
-            moves.append(document)
-    return moves
 
 
 def _to_live_run(
@@ -361,7 +339,7 @@ def _describe_open_batch(
 
     - a held batch, whose replies seem to belong to other rows: the reason and the commands that end
       the hold
-    - another batch: its rows, its state (remote, if known), its age, a move that is due, and
+    - another batch: its rows, its state (remote, if known), its age, the reason of its cancel, and
       `wait` or the refusal of its last create call
     - a live run: its progress and the estimated remaining time
     - a live run whose process is dead: its progress and the command that continues it, if any
@@ -380,9 +358,10 @@ def _describe_open_batch(
             return f"batch {batch.number}, held: {batch.held}; {ways_out}"
         state = describe_remote_state(batch.remote_word or batch.state)
         line = f"batch {batch.number}, {plural(batch.requests, 'row')}, {state} for {elapsed}"
-        move_text = describe_due_move(batch, ws.settings, now)
-        if move_text:
-            line = f"{line}, {move_text}"
+        is_submitted = batch.state is BatchState.SUBMITTED
+        is_cancelled = batch.cancel_asked_at is not None
+        if is_submitted and is_cancelled and batch.reason:
+            line = f"{line}, {batch.reason}"
         note = "" if wait is None else wait.describe()
         if batch.state is BatchState.PREPARED and batch.reason:
             note = shorten(batch.reason, MAX_REFUSAL_CHARACTERS)
@@ -434,7 +413,11 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     with ws.store.read() as tx:
         task_batches = batches.batches_in_states(tx, task=ws.task.name)
         waits_by_number = _read_waits(
-            tx, task_batches, backend=ws.backend, settings=ws.settings, now=ws.now
+            tx,
+            task_batches,
+            backend=ws.backend,
+            settings=ws.settings,
+            now=ws.now,
         )
     return [
         _describe_open_batch(ws, batch, stopped_numbers, None, waits_by_number.get(batch.number))
@@ -651,8 +634,6 @@ def _is_waiting_for_quota(
     tx: Connection,
     task_batches: Sequence[BatchRow],
     settings: Settings,
-    *,
-    now: datetime,
 ) -> bool:
     """Return whether an unsent batch waits until submitted batches of its task free their quota.
 
@@ -667,4 +648,7 @@ def _is_waiting_for_quota(
     prepared_batches = [batch for batch in task_batches if batch.state is BatchState.PREPARED]
     if any(batch.tries and batch.upload for batch in prepared_batches):
         return True
-    return bool(prepared_batches and find_quota_refusal(tx, prepared_batches[0], settings, now=now))
+    if not prepared_batches:
+        return False
+    refusal = find_quota_refusal(tx, prepared_batches[0], settings)
+    return bool(refusal)

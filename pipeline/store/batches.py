@@ -30,8 +30,6 @@ from pipeline.core.states import (
     OPEN_STATES,
     BatchState,
     Mode,
-    RemoteState,
-    remote_state,
 )
 from pipeline.store import workspace
 from pipeline.store.database import has_row, next_value
@@ -43,14 +41,10 @@ __all__ = ["BatchRow"]
 MAX_TIMED_LIVE_BATCHES = 10
 _DUPLICATE = "duplicate"
 _IS_DUPLICATE = creates.c.outcome == _DUPLICATE
-# The outcome of a create that the API refused because too many tokens were queued.
-QUEUE_FULL = "queue full"
 # Outcome of a create call that was refused because the model does not exist or is retired.
 MODEL_REFUSED = "model refused"
 # Outcomes of creates that made a remote batch.
 _CREATED_OUTCOMES = ("created", "adopted")
-# The newest remote batches whose times are read. Our own choice.
-MAX_TIMED_REMOTE_BATCHES = 500
 # The end of a display name: the number of the try.
 _TRY_SUFFIX = re.compile(r"-t(\d{1,9})\Z")
 _ABSENT_REASON = "the list does not contain it"
@@ -304,113 +298,24 @@ def compute_mean_call_seconds(tx: Connection, model: str, mode: Mode) -> float |
     return float(total_seconds / answer_count)
 
 
-class RemoteTimes(NamedTuple):
-    """The times of a remote batch that is over."""
-
-    requests: int
-    # Seconds from create to running; None if no look saw the batch running.
-    pending_s: float | None
-    # Seconds from create to the end.
-    total_s: float
-
-
-def list_remote_times(tx: Connection, model: str) -> list[RemoteTimes]:
-    """Return the times of a model's remote batches that succeeded or expired, newest first.
-
-    Reads at most MAX_TIMED_REMOTE_BATCHES batches. Batches that a person cancelled are left out.
-    The total time is from the creation to the end, by the API's clock if it named times, else from
-    our sending until the result was on disk. The pending time is None if the batch was never seen
-    running.
-    """
-    query = (
-        select(
-            batches.c.requests,
-            batches.c.create_sent_at,
-            batches.c.running_at,
-            batches.c.over_at,
-            batches.c.remote_s,
-            batches.c.remote_word,
-        )
-        .where(
-            batches.c.model == model,
-            batches.c.mode == Mode.BATCH,
-            batches.c.over_at.is_not(None),
-            batches.c.create_sent_at.is_not(None),
-            batches.c.cancel_asked_at.is_(None),
-            batches.c.state != BatchState.SUBMITTED,
-        )
-        .order_by(batches.c.number.desc())
-        .limit(MAX_TIMED_REMOTE_BATCHES)
-    )
-    times = []
-    for request_count, sent_at, running_at, over_at, remote_s, remote_word in tx.execute(query):
-        if remote_state(remote_word) not in {RemoteState.SUCCEEDED, RemoteState.EXPIRED}:
-            continue
-        total_s = remote_s
-        if total_s is None:
-            total_s = max(0.0, (over_at - sent_at).total_seconds())
-        pending_s = None
-        if running_at is not None:
-            pending_s = max(0.0, (running_at - sent_at).total_seconds())
-        times.append(RemoteTimes(request_count, pending_s, total_s))
-    return times
-
-
-class CreateTry(NamedTuple):
-    """A try to create a remote batch, and the time in which the batch was queued."""
-
-    batch: int
-    sent_at: datetime
-    outcome: str
-    # The estimated prompt tokens of the batch.
-    tokens: int
-    # When the batch was over; None while it is not over.
-    over_at: datetime | None
-
-    @property
-    def is_created(self) -> bool:
-        """Return whether the try made a remote batch."""
-        return self.outcome in _CREATED_OUTCOMES
-
-
-def list_create_tries(tx: Connection, model: str, key: str | None) -> list[CreateTry]:
-    """Return the tries to create batches of a model with a key, oldest first.
+def read_last_create_outcome(tx: Connection, model: str, key: str | None) -> str | None:
+    """Return the outcome of the newest create call for a model with a key; None without a call.
 
     Args:
-        key: The fingerprint of the key; None means tries without a fingerprint.
+        key: The fingerprint of the key; None means calls without a fingerprint.
     """
     query = (
-        select(
-            creates.c.batch,
-            creates.c.sent_at,
-            creates.c.outcome,
-            batches.c.estimated_in,
-            batches.c.over_at,
-        )
+        select(creates.c.outcome)
         .join(batches, batches.c.number == creates.c.batch)
         .where(
             batches.c.model == model,
             creates.c.sent_at.is_not(None),
             creates.c.key_fingerprint.is_not_distinct_from(key),
         )
-        .order_by(creates.c.sent_at, creates.c.id)
+        .order_by(creates.c.sent_at.desc(), creates.c.id.desc())
+        .limit(1)
     )
-    return [CreateTry(*row) for row in tx.execute(query)]
-
-
-def has_full_queue(tx: Connection, model: str, key: str | None, *, since: datetime) -> bool:
-    """Return whether the API found the queue of a model and a key full since a time."""
-    query = (
-        select(creates.c.id)
-        .join(batches, batches.c.number == creates.c.batch)
-        .where(
-            creates.c.outcome == QUEUE_FULL,
-            creates.c.sent_at >= since,
-            creates.c.key_fingerprint.is_not_distinct_from(key),
-            batches.c.model == model,
-        )
-    )
-    return has_row(tx, query)
+    return tx.execute(query).scalar()
 
 
 def find_key_fingerprint(tx: Connection, number: int) -> str | None:

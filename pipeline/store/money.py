@@ -20,8 +20,6 @@ from pipeline.store.schema import attempts, batches
 
 # Our own choice: the newest batches whose measured use is compared with their estimates.
 MAX_MEASURED_BATCHES = 20
-# Our own choice: the newest batches whose durations are read.
-MAX_TIMED_BATCHES = 50
 # Remote states in which an abandoned batch may have been paid for, because it was never downloaded.
 POSSIBLY_PAID_STATES = (RemoteState.SUCCEEDED, RemoteState.WAITING)
 
@@ -171,24 +169,3 @@ def list_measured_batches(tx: Connection, version: str) -> list[tuple[BatchRow, 
         if request_count > 0:
             measured_batches.append((batch, request_count))
     return measured_batches
-
-
-def list_batch_durations(tx: Connection, model: str) -> list[float]:
-    """Return the seconds from submission to the result on disk of a model's newest batches.
-
-    At most MAX_TIMED_BATCHES, newest first. Live batches do not count.
-    """
-    query = (
-        select(batches.c.submitted_at, batches.c.over_at)
-        .where(
-            batches.c.model == model,
-            batches.c.mode == Mode.BATCH,
-            batches.c.state.in_([BatchState.DOWNLOADED, BatchState.INGESTED]),
-        )
-        .order_by(batches.c.number.desc())
-        .limit(MAX_TIMED_BATCHES)
-    )
-    return [
-        max(0.0, (finished_at - submitted_at).total_seconds())
-        for submitted_at, finished_at in tx.execute(query)
-    ]

@@ -227,8 +227,6 @@ class BatchRow:
     cost: float | None
     control_cost: float | None
     ended_at: datetime | None
-    # When a look first saw the remote batch running.
-    running_at: datetime | None = None
     # Seconds from the creation to the end of the remote batch, by the API's clock.
     remote_s: float | None = None
     # Replies, answered or invalid, without a readable number of prompt tokens.
@@ -424,8 +422,7 @@ creates = Table(
     # The number of the try; NULL for a duplicate.
     Column("try", Integer),
     Column("sent_at", UtcTime),
-    # sent, refused, queue full, model refused, not sent, unclear, created, adopted, absent, or
-    # duplicate.
+    # sent, refused, model refused, not sent, unclear, created, adopted, absent, or duplicate.
     Column("outcome", Text, nullable=False),
     Column("note", Text),
     # Only a duplicate has these columns.

@@ -102,9 +102,7 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
             has_room = budget.read_current_budgets(ws).remaining_usd(tx, estimate_error=0.0) != 0
             yield DueUnit("ask", name, 0.0 if has_room else max_pause_s)
         if new_count and is_pilot_clear(tx, ws.task, version=ws.version):
-            is_quota_full = (
-                budget.count_remaining_quota_tokens(tx, ws.model, ws.settings, now=ws.now()) == 0
-            )
+            is_quota_full = budget.count_remaining_quota_tokens(tx, ws.model, ws.settings) == 0
             has_no_room = (
                 is_quota_full
                 or budget.read_current_budgets(ws).remaining_usd(tx, estimate_error=0.0) == 0
@@ -167,7 +165,7 @@ def _choose_batch_unit(
 
     if batch.state is not BatchState.SUBMITTED:
         is_prepared = batch.state is BatchState.PREPARED
-        has_no_quota = is_prepared and budget.find_quota_refusal(tx, batch, settings, now=now())
+        has_no_quota = is_prepared and budget.find_quota_refusal(tx, batch, settings)
         return DueUnit("send", name, max_pause_s if has_no_quota else 0.0, number)
 
     if remote_state(batch.remote_word).is_final:

@@ -27,8 +27,10 @@ EQUAL_COST_REASON = "it is one of the cheapest modes"
 class ModeEstimate:
     """Estimate of one mode."""
 
-    # In USD.
+    # In USD, with the cost of control requests.
     cost: float = 0.0
+    # In USD. Modes are compared without it.
+    control_cost: float = 0.0
     # Duration, or None if unknown.
     seconds: float | None = None
     # Batches or calls.
@@ -42,6 +44,11 @@ class ModeEstimate:
     absence_reason: str = ""
     # Share of the price of a live call if the price itself is unknown; else 0.
     unpriced_share: float = 0.0
+
+    @property
+    def compared_cost(self) -> float:
+        """Return the cost that modes are compared by, in USD: without control requests."""
+        return self.cost - self.control_cost
 
     @property
     def shown_cost(self) -> str:
@@ -63,7 +70,7 @@ class ModeEstimate:
         False if the price of one of them is unknown.
         """
         has_prices = not self.unpriced_share and not other.unpriced_share
-        return not self.absence_reason and has_prices and self.cost < other.cost
+        return not self.absence_reason and has_prices and self.compared_cost < other.compared_cost
 
     def followed_by(self, other: "ModeEstimate") -> "ModeEstimate":
         """Return the estimate of asking the same rows in this mode and then in another mode.
@@ -77,6 +84,7 @@ class ModeEstimate:
         return replace(
             self,
             cost=self.cost + other.cost,
+            control_cost=self.control_cost + other.control_cost,
             seconds=seconds,
             warnings=(*self.warnings, *other.warnings),
             affordable=self.affordable and other.affordable,
@@ -154,7 +162,7 @@ def recommend_mode(
 
     def preference(mode: str) -> tuple[float, float, float]:
         estimate = in_time[mode]
-        return (round(estimate.cost, 6), estimate.unpriced_share, durations_s[mode])
+        return (round(estimate.compared_cost, 6), estimate.unpriced_share, durations_s[mode])
 
     recommended = min(in_time, key=preference)
     in_time_text = f" to finish{deadline_text}" if deadline_text else ""

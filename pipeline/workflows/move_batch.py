@@ -260,7 +260,7 @@ def _begin_move(
             hint=f"check the key, or release its rows: `{give_up}`",
         ) from error
     move.confirm_move(ws, batch, mode)
-    tag_rounds.late_batches.begin_move(batch, mode, remote)
+    tag_rounds.begin_move(batch, mode, remote)
 
 
 def _wait_and_ingest(

@@ -3,35 +3,31 @@
 No request is sent, and no key is needed.
 
 - Tokens and costs come from the estimator of batches.
-- Durations come from past batches and calls of this workspace.
+- The duration of a batch is Google's target. Durations of calls come from past calls of this
+  workspace.
 - Limits come from the tier and the settings; their use today counts the calls of all processes.
 - `workflows/mode_choice.py` recommends a mode.
 - The mode decide asks a decision model about the closed fields of an answer: those with a fixed
   choice, which it answers with probabilities. A mixed task has closed fields and others.
-- Row codes (`echo=True`) are codes that each reply repeats, which shows that it is about its row.
-- A late move (MOVE_AFTER) cancels a batch that takes too long, and asks its rows in another mode.
 
 An unknown figure is None and not guessed: a duration that was not measured, or a limit that Google
 does not publish.
 """
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from pipeline.batch import budget, ingest, submit
 from pipeline.batch.batch_plan import BatchPlan, Selection, plan_batches
-from pipeline.batch.late_batches import LateMove, estimate_late_moves
 from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.states import Mode
 from pipeline.core.text import format_object, format_usd, plural
 from pipeline.engine import claiming, closed_questions
-from pipeline.engine.echo import estimate_echo_cost
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.api_errors import next_midnight_pacific
 from pipeline.gemini.models import (
@@ -39,11 +35,11 @@ from pipeline.gemini.models import (
     MAX_ACTIVE_BATCHES,
     MONTHLY_SPENDING_CAPS,
     PRICE_SHARE_BY_SERVICE_TIER,
+    TARGET_BATCH_AGE,
 )
 from pipeline.gemini.usage import calculate_cost
 from pipeline.quality import pilot
-from pipeline.quality.figures import compute_percentile
-from pipeline.store import batches, money
+from pipeline.store import batches
 from pipeline.workflows import decision_plans
 from pipeline.workflows.mode_choice import (
     CHEAPEST_REASON,
@@ -53,13 +49,8 @@ from pipeline.workflows.mode_choice import (
     recommend_mode,
 )
 
-DURATION_PERCENTILE = 0.9
 # A mode counts as dearer than another if it costs more than this in addition, in USD.
 MIN_DEARER_USD = 0.01
-# Within this time a batch is over (Batch API guide, read 2026-11).
-MAX_BATCH_S = 24 * 3600.0
-# Our choice: from this number of past batches on, they predict the duration of the next one.
-MIN_MEASURED_BATCHES = 3
 # Seconds of a call before any was measured. Our choice for a live call: 1 to 2 s is normal. A
 # decision takes 150 to 250 ms (public pages, read 2026-11).
 USUAL_CALL_S = {Mode.LIVE: 1.5, Mode.FLEX: FLEX_CALL_S, Mode.DECIDE: 0.25}
@@ -88,11 +79,6 @@ class Preflight:
     deadline_s: float | None = None
     # Prepared batches of an earlier run, which are sent too.
     waiting: BatchPlan = field(default_factory=BatchPlan)
-    # Part of the cost by mode that pays for row codes, in USD; empty if the task has no
-    # `echo=True`.
-    echo_costs: Mapping[str, float] = field(default_factory=dict)
-    # What MOVE_AFTER may do, or None.
-    late_move: LateMove | None = None
     # The estimate of decisions about closed fields, which are never chosen automatically. None if
     # no user declared the task, or if only decisions are estimated. For a mixed task the other
     # fields are included, which are asked in the recommended mode.
@@ -137,9 +123,7 @@ class Preflight:
             },
             **mode_members,
             "decide": self._decide_document(),
-            "echo": {mode: round(cost, 6) for mode, cost in self.echo_costs.items()} or None,
             "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
-            "late_move": None if self.late_move is None else asdict(self.late_move),
             "recommended": self.recommended,
             "reason": self.reason,
             "with_key": None if self.with_key is None else self.with_key.document(),
@@ -165,11 +149,12 @@ class Preflight:
         if self.recommended is None:
             return False
         available_costs = [
-            estimate.cost
+            estimate.compared_cost
             for estimate in self.mode_estimates.values()
             if not estimate.absence_reason
         ]
-        return self.mode_estimates[self.recommended].cost > min(available_costs) + MIN_DEARER_USD
+        recommended_cost = self.mode_estimates[self.recommended].compared_cost
+        return recommended_cost > min(available_costs) + MIN_DEARER_USD
 
     @property
     def possible_mode_estimates(self) -> Mapping[str, ModeEstimate]:
@@ -272,13 +257,9 @@ def estimate_plan(
 ) -> Preflight:
     """Return the estimates of all modes for a plan, and the best mode; nothing is written.
 
-    Budgets, quotas and past durations are read. The result also has, if they apply:
-
-    - the cost of `echo`, by which each reply repeats a code of its row
-    - the cost of moving late batches to another mode (MOVE_AFTER)
-    - the estimate of the mode decide, which asks a decision model about fields with a fixed choice
-
-    If the session itself is one of the mode decide, the result has only that mode.
+    Budgets, quotas and past durations are read. The result also has, if it applies, the estimate of
+    the mode decide, which asks a decision model about fields with a fixed choice. If the session
+    itself is one of the mode decide, the result has only that mode.
 
     Args:
         ws: The workspace.
@@ -294,18 +275,7 @@ def estimate_plan(
 
     modes = (Mode.BATCH.value, Mode.FLEX.value, Mode.LIVE.value)
     mode_estimates = {mode: estimator.estimate_mode(mode) for mode in modes}
-    echo_costs = dict[str, float]()
-    if ws.task.prompt.has_echo and model.has_price:
-        for mode in (Mode.BATCH, Mode.FLEX, Mode.LIVE):
-            echo_costs[mode.value] = estimate_echo_cost(
-                model,
-                mode.tier,
-                count=plan.requests,
-                day=ws.now().date(),
-            )
     recommended, reason = recommend_mode(mode_estimates, items=plan.items, deadline_s=deadline_s)
-    with ws.store.read() as tx:
-        late_move = estimate_late_moves(ws, tx, mode_estimates[ws.settings.move_to].cost)
     preflight = Preflight(
         plan=plan,
         mode_estimates=mode_estimates,
@@ -317,8 +287,6 @@ def estimate_plan(
         known=estimator.calibration,
         deadline_s=deadline_s,
         waiting=estimator.waiting_plan,
-        echo_costs=echo_costs,
-        late_move=late_move,
     )
     return _with_decide_mode(ws, preflight, estimator)
 
@@ -419,8 +387,6 @@ class _PlanEstimator:
     budget_room: float | None
     # Live calls that already count for today's quota.
     calls_today: int
-    # Past batches of the model, by duration in seconds.
-    batch_durations_s: Counter[float]
     # Mean duration of past calls by mode, or None if unknown.
     call_durations_s: Mapping[Mode, float | None]
     # Why a pilot stops the rows; empty if none does.
@@ -461,7 +427,6 @@ class _PlanEstimator:
                     estimate_error=calibration.reserve,
                 ),
                 calls_today=batches.count_calls_of_day(tx, model_name, day=quota_day),
-                batch_durations_s=Counter(money.list_batch_durations(tx, model_name)),
                 call_durations_s={
                     mode: batches.compute_mean_call_seconds(tx, model_name, mode)
                     for mode in (Mode.FLEX, Mode.LIVE, Mode.DECIDE)
@@ -581,10 +546,11 @@ class _PlanEstimator:
                 "because the API limits the tokens and batches that may wait",
             )
 
-        turn_s = self._likely_batch_s()
+        # Batches of the local engine run only while a command looks at them.
+        is_local = self.ws.model.local
         return self._make_priced_estimate(
             Mode.BATCH,
-            seconds=None if turn_s is None else turn_s * turns,
+            seconds=None if is_local else TARGET_BATCH_AGE.total_seconds() * turns,
             count=plan.batches,
             warnings=warnings,
             refusal_reason=self.pilot_reason,
@@ -605,17 +571,6 @@ class _PlanEstimator:
             return MAX_ACTIVE_BATCHES
         batches_for_tokens = int(max_tokens * plan.batches / prompt_tokens)
         return max(1, min(MAX_ACTIVE_BATCHES, batches_for_tokens))
-
-    def _likely_batch_s(self) -> float | None:
-        """Return in how many seconds a batch ends: as nine of ten past ones, else Google's maximum.
-
-        At least MIN_MEASURED_BATCHES past batches are needed. None for the local engine.
-        """
-        if self.ws.model.local:
-            return None
-        if self.batch_durations_s.total() >= MIN_MEASURED_BATCHES:
-            return compute_percentile(self.batch_durations_s, DURATION_PERCENTILE)
-        return MAX_BATCH_S
 
     def _make_priced_estimate(
         self,
@@ -644,10 +599,9 @@ class _PlanEstimator:
         """
         model = self.ws.model
         tier = self.ws.settings.tier
-        cost = calculate_cost(model, self.plan.usage, mode.tier, day=self.now.date())
         # Live calls need no control requests, because their replies need no keys.
-        if mode is Mode.BATCH:
-            cost += self.plan.control_cost
+        control_cost = self.plan.control_cost if mode is Mode.BATCH else 0.0
+        cost = calculate_cost(model, self.plan.usage, mode.tier, day=self.now.date()) + control_cost
         room = self.budget_room
         is_affordable = room is None or cost * (1 + self.calibration.reserve) <= room
         spending_cap = MONTHLY_SPENDING_CAPS.get(tier, math.inf)
@@ -660,6 +614,7 @@ class _PlanEstimator:
 
         return ModeEstimate(
             cost=cost,
+            control_cost=control_cost,
             seconds=seconds,
             count=count,
             warnings=tuple(all_warnings),

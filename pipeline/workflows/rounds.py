@@ -17,7 +17,6 @@ from pipeline.batch.batch_plan import Selection
 from pipeline.batch.budget import API_STATES, BudgetError
 from pipeline.batch.held_batches import HeldBatchError, accept_held_batch
 from pipeline.batch.ingest_report import IngestSummary
-from pipeline.batch.late_batches import LateBatches
 from pipeline.batch.live_report import LiveReport
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import HintTemplate, OptionHint
@@ -35,6 +34,7 @@ from pipeline.core.text import format_usd, plural, shorten
 from pipeline.engine import claiming
 from pipeline.engine.duplicates import count_waiting_rows
 from pipeline.engine.session import WorkspaceSession
+from pipeline.gemini.remote import RemoteBatch
 from pipeline.quality import evaluate
 from pipeline.quality.report import delete_partial_reports
 from pipeline.store import batches, claims, money, runs
@@ -124,7 +124,8 @@ class TagRounds:
             is_enabled=should_report,
         )
         self.started_at = ws.now()
-        self.late_batches = LateBatches(ws)
+        # Batches that this process asked the API to cancel, to ask their rows in another mode.
+        self._cancelled_batches = set[int]()
         # Live calls for a moved batch were stopped or interrupted.
         self._is_move_stopped = False
         # Batches that failed at the API since rows were sent the last time.
@@ -526,9 +527,7 @@ class TagRounds:
 
         A batch that the API failed, expired or cancelled counts as failed, even if it has a partial
         result. A batch that a person cancelled does not count as failed. The report's last poll is
-        replaced by this one, which has the error of an API that could not be reached. Meanwhile,
-        batches that are older than the setting MOVE_AFTER are cancelled, and another mode will ask
-        their rows.
+        replaced by this one, which has the error of an API that could not be reached.
 
         Args:
             wait: Poll until the first batch ends; otherwise look once.
@@ -544,7 +543,7 @@ class TagRounds:
             stops_at_first=True,
             number=batch_number,
             should_download=should_download,
-            on_waiting=self.late_batches.move_if_late,
+            on_waiting=self._repeat_cancel,
         )
         self.report.poll.last = poll_report
 
@@ -562,6 +561,33 @@ class TagRounds:
         self._failed_batches |= failures.keys()
         if set(poll_report.downloaded) - set(failures):
             self._has_successful_batch = True
+
+    def begin_move(self, batch: batches.BatchRow, mode: Mode, remote: RemoteBatch) -> None:
+        """Record that another mode asks the rows of a batch, and cancel the batch at the API.
+
+        Raises:
+            RemoteError: The API could not be asked to cancel; a later command asks again.
+            StateConflictError: The batch is no longer submitted. Nothing was changed.
+        """
+        self._cancelled_batches.add(batch.number)
+        move.begin_move(self._ws, batch, mode, remote=remote)
+
+    def _repeat_cancel(self, batch: batches.BatchRow) -> None:
+        """Ask the API once more to cancel a batch at the API whose rows another mode asks.
+
+        The process that recorded the move may have died before its call.
+
+        Raises:
+            RemoteError: The API could not be asked to cancel.
+        """
+        # A move records the cancel and the mode together, so other batches need no journal.
+        if batch.cancel_asked_at is None or batch.number in self._cancelled_batches:
+            return
+        with self._ws.store.read() as tx:
+            is_moved = move.find_move_mode(tx, batch.number) is not None
+        if is_moved:
+            self._ws.client.cancel_batch(batch.remote_name or "")
+        self._cancelled_batches.add(batch.number)
 
     def ingest(self, batch_number: int | None = None) -> int:
         """Ingest downloaded batches, write quality reports, and return how many were ingested.

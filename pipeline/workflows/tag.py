@@ -290,8 +290,6 @@ def _tag_open_rows(
         _confirm_cost(
             ws, options, estimate, report.mode, repeats_answers=_repeats_answers(selection)
         )
-        # The confirmed cost contains the price of moving every batch.
-        tag_rounds.late_batches.max_usd = math.inf
         if options.skip_pilot:
             pilot.waive_required_pilot(ws.store, ws.task, version=ws.version, now=ws.now)
         run_number = _begin_or_continue_run(ws, options, tag_rounds, estimate, selection)
@@ -345,9 +343,7 @@ def _confirm_cost(
 
     A person is asked if the cost is above CONFIRM_ABOVE. A person is asked in any case about a
     backfill, about asking answered rows again, and if the mode was chosen automatically and is not
-    the cheapest mode. The cost includes batches that are prepared and not sent. For the mode batch
-    it also includes asking all rows once more, if the setting MOVE_AFTER may move late batches to
-    another mode.
+    the cheapest mode. The cost includes batches that are prepared and not sent.
 
     Args:
         ws: The workspace.
@@ -360,8 +356,6 @@ def _confirm_cost(
         InputError: The cost was not confirmed; nothing was started.
     """
     _, cost = estimate.plan_sent_rows(mode)
-    if mode == "batch" and estimate.late_move is not None:
-        cost += estimate.late_move.cost
     is_dear = options.mode == "auto" and estimate.is_dear
     live_hint = ""
     if is_dear:
@@ -382,10 +376,10 @@ def _print_tag_estimate(
 ) -> None:
     """Print resumed work, the rows to send with mode and cost, and answered rows.
 
-    If nothing is to be sent, the line about the rows is left out. Then the price of moving late
-    batches (MOVE_AFTER), warnings, and a proposal of the mode decide are printed, each if it
-    applies. The mode decide is proposed if it is cheaper and no prepared batch is sent. The last
-    line has the number of rows that the version in use answered before, and their past cost.
+    If nothing is to be sent, the line about the rows is left out. Then warnings and a proposal of
+    the mode decide are printed, each if it applies. The mode decide is proposed if it is cheaper
+    and no prepared batch is sent. The last line has the number of rows that the version in use
+    answered before, and their past cost.
 
     Args:
         ws: The workspace.
@@ -405,8 +399,6 @@ def _print_tag_estimate(
             subject = "it gets" if plan.items == 1 else "they get"
             plan_text = f"{rows_text}; {subject} the answers of equal {ws.task.labels.plural}"
         ws.display.say(f"{ws.model.name}: {plan_text}")
-    if report.mode == "batch" and estimate.late_move is not None:
-        ws.display.say(estimate.late_move.description)
     for warning in estimate.mode_estimates[report.mode].warnings:
         ws.display.warn(warning)
     # The printed cost contains prepared batches, and decisions would not ask about their rows.

@@ -1,4 +1,4 @@
-"""Check Gemini with five invented rows: a batch, a live call, decisions and embeddings.
+"""Check Gemini with 21 invented rows: a batch, a live call, decisions and embeddings.
 
 The rows are a task of a separate workspace in a subfolder of the current workspace. The subfolder
 is deleted at the end. If the command is killed, the next run resumes.
@@ -11,6 +11,7 @@ is deleted at the end. If the command is killed, the next run resumes.
 """
 
 import contextlib
+import itertools
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.batch.batch_files import sealed_request, sealed_result
+from pipeline.batch.batch_plan import MIN_CONTROLLED_ROWS
 from pipeline.core.errors import RemoteError
 from pipeline.core.states import STANDARD, BatchState, Mode
 from pipeline.engine.access import Access
@@ -28,7 +30,7 @@ from pipeline.engine.task_file import (
     make_python_path,
     register_python_task,
 )
-from pipeline.gemini.control_requests import find_control_replies, is_own_nonce, read_nonces
+from pipeline.gemini.control_requests import count_own_replies, find_control_replies, read_nonces
 from pipeline.gemini.decision_facts import DECISION_FACTS, measure_decisions
 from pipeline.gemini.result_file import ResultFile
 from pipeline.gemini.usage import calculate_cost, describe_cost
@@ -47,6 +49,8 @@ INVENTED_ROWS = (
     "The manual is for another machine; two screws were missing.",
     "Warm, light, and it dries overnight. I bought a second one.",
 )
+# One row is asked live, and the others fill a batch with control requests.
+CHECK_ROW_COUNT = MIN_CONTROLLED_ROWS + 1
 # Facts about the API that these rows cannot show.
 UNTRIED_FACTS = {
     "a full queue": "not met: needs a 429 that names neither a quota nor a delay",
@@ -63,7 +67,7 @@ class Verdict(BaseModel):
 task = Task(name="verify_gemini", answer=Verdict, items=[], \
 prompt="Praise or blame?\\n\\n{text}", index="{text}")
 """
-# Five rows end too early for a cancel to meet them.
+# So few rows end too early for a cancel to meet them.
 UNTRIED_CANCELS = {
     "a cancelled batch with a partial result": "not met",
     "a batch that succeeds in spite of its cancel": "not met",
@@ -86,7 +90,11 @@ def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
         RemoteError: The key is refused, the API cannot be reached, or it behaves differently than
             findable needs.
     """
-    rows = [{"id": number, "text": text} for number, text in enumerate(INVENTED_ROWS, start=1)]
+    texts = itertools.cycle(INVENTED_ROWS)
+    rows = [
+        {"id": number, "text": f"Order {number}: {next(texts)}"}
+        for number in range(1, CHECK_ROW_COUNT + 1)
+    ]
     task_path = register_python_task(
         load_declaration_source(
             CHECK_TASK_FILE.encode(),
@@ -107,8 +115,6 @@ def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
         task=str(task_path),
         version=None,
         gates=None,
-        # Facts about control requests are measured too.
-        control=True,
         trust=trusted,
     )
 
@@ -126,7 +132,7 @@ def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
 
 
 def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[str, Any]:
-    """Ask four rows by batch and one by a live call, index all, and return the measurements.
+    """Ask 20 rows by batch and one by a live call, index all, and return the measurements.
 
     Confirms the cost first, and waits for the batch. Also measures the control requests of the
     batch, whose answers are known, and makes calls of a decision model. Stores in the current
@@ -149,7 +155,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     measurements = dict[str, str]()
     started_at_s = ws.monotonic()
     rounds.sync_and_recover_task(check_ws)
-    tag_rounds = rounds.TagRounds(check_ws, limit=len(INVENTED_ROWS) - 1, should_report=False)
+    tag_rounds = rounds.TagRounds(check_ws, limit=CHECK_ROW_COUNT - 1, should_report=False)
 
     _confirm_check_cost(check_ws)
     list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(should_report_full_api=False).sent)
@@ -215,7 +221,7 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
     cost = estimate.mode_estimates["live"].cost
     model = check_ws.model
     check_ws.display.say(
-        f"{model.name}: {len(INVENTED_ROWS)} invented rows, "
+        f"{model.name}: {CHECK_ROW_COUNT} invented rows, "
         f"{describe_cost(model, cost, usage_tier=check_ws.settings.tier)}"
     )
     check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
@@ -267,9 +273,9 @@ def _measure_control_requests(data: Path, store: Store, *, backend: str) -> dict
         request_count += batch.control_requests
         nonces = read_nonces(sealed_request(data, batch))
         with ResultFile(sealed_result(data, batch)) as results:
-            for key, replies in find_control_replies(results).items():
-                reply_count += bool(replies)
-                kept_enum_count += any(is_own_nonce(reply, nonces.get(key)) for reply in replies)
+            control_replies = find_control_replies(results)
+        reply_count += sum(bool(replies) for replies in control_replies.values())
+        kept_enum_count += count_own_replies(nonces, control_replies)
     counts = (reply_count, kept_enum_count)
     return {
         name: f"{count} of {request_count}"

@@ -133,7 +133,7 @@ UNFOUNDED_ANSWER = json.dumps({"concepts": [UNFOUNDED_CONCEPT]})
 NO_QUOTE = make_fault("answer_text", "passage-concepts/p-3", text=UNFOUNDED_ANSWER)
 HOPELESS = make_fault("error_line", "expert-tags/9", code=3)
 REFUSED = make_fault("error_line", "expert-tags/10", code=13)
-MIXED_UP = make_fault("answer_text", "control-1", text='{"tags": ["law"]}')
+MIXED_UP = make_fault("answer_text", "control-[12]", text='{"tags": ["law"]}')
 NEVER_RUNS = make_fault("never_ends")
 NO_LINE = make_fault("missing_line", "expert-tags/11")
 SILENT = make_fault("status", path=":generateContent", code=503)
@@ -273,11 +273,11 @@ DAYS = (
         settings={"LIST_LAG": "1"},
         databases=("sqlite",),
     ),
-    # A control request gets the reply to a row, so the batch is held until a person accepts it.
+    # Two control requests get replies to rows, so the batch is held until a person accepts it.
     Day(
         "held",
         (
-            line("import", "{home}/inputs/people.csv"),
+            line("import", "{home}/inputs/many.csv"),
             SUBMIT,
             POLL,
             line("ingest", repeated_codes=(HELD,)),
@@ -286,7 +286,7 @@ DAYS = (
             INDEX,
         ),
         faults=(MIXED_UP,),
-        settings={"CONTROL": "1", "BATCH_ROWS": "50"},
+        settings={"BATCH_ROWS": "50"},
     ),
     # The first batch does not run until it is cancelled, and its rows are asked by single calls.
     Day(
@@ -705,6 +705,7 @@ def _people_files() -> dict[str, list[str]]:
     new_person = {"Username": "new", "First Name": "New", "Bio": "I mend clocks and bells."}
     return {
         "people.csv": [HEADER, *rows[:7], "silent,No,Bio,Baker,,\n"],
+        "many.csv": [HEADER, *(f"u-{number},A,B,,,Water {number}.\n" for number in range(20))],
         "more.csv": [HEADER, rows[1].replace("Keeper", "Friend"), *rows[7:], ",Nobody,,,,\n"],
         "later.csv": [HEADER, "late,Late,Comer,Keeper of doors,,My work is doors and water.\n"],
         "worse.csv": [HEADER, *(f"person-{number},,,,,Nothing to tell.\n" for number in range(7))],

@@ -1,4 +1,4 @@
-"""Test `batch-move` and MOVE_AFTER: a batch that does not run is asked in another mode, once."""
+"""Test `batch-move`: a batch that does not run is asked in another mode, once."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.database import shift_recorded_times
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
@@ -168,44 +167,6 @@ def stop_move_after_its_cancel(workspace: Workspace, api: Engine) -> None:
     raise AssertionError("the move sent no cancel")
 
 
-def test_move_after_moves_an_old_batch_by_itself(workspace: Workspace, api: Engine) -> None:
-    """`tag` names the price of a move before, `status` its time, and `tag` moves the batch."""
-    workspace.import_people(PEOPLE_COUNT)
-    never_runs(api)
-    estimate = workspace.read_json("tag", dry=True, MOVE_AFTER="6h")["late_move"]
-    assert (estimate["after_s"], estimate["mode"]) == (6 * 3600, "flex")
-    assert estimate["cost"] > 0
-    workspace.run_command("submit")
-
-    [move] = workspace.status(MOVE_AFTER="6h")["moves"]
-    assert (move["batch"], move["to"]) == (1, "flex")
-    assert (
-        "moved to flex in 6 h" in workspace.run_command("status", more=True, MOVE_AFTER="6h").stdout
-    )
-    workspace.run_command("work", once=True, MOVE_AFTER="6h")
-    assert workspace.state_counts() == {"claimed": PEOPLE_COUNT}
-
-    shift_recorded_times(workspace, days=-2)
-    process = workspace.try_command("tag", wait=True, to="live", MOVE_AFTER="6h")
-    assert process.code == 0, process
-    assert "asking its 6 rows by live costs up to" in process.stderr
-    check_asked_once(workspace, api, kept=0)
-    assert [batch["way"] for batch in workspace.batches()] == ["batch", "live"]
-
-
-@pytest.mark.same_sql
-def test_work_moves_an_old_batch(workspace: Workspace, api: Engine) -> None:
-    """`work` cancels a batch that is older than MOVE_AFTER, and asks its other rows."""
-    workspace.import_people(PEOPLE_COUNT)
-    runs_for_hours(api)
-    workspace.run_command("submit")
-    shift_recorded_times(workspace, days=-2)
-    for _ in range(3):
-        process = workspace.try_command("work", once=True, MOVE_AFTER="30h")
-        assert process.code == 0, process
-    check_asked_once(workspace, api, kept=0)
-
-
 def test_unconfirmed_or_unaffordable_move_changes_nothing(
     workspace: Workspace, api: Engine
 ) -> None:
@@ -232,10 +193,6 @@ def test_unconfirmed_or_unaffordable_move_changes_nothing(
     over_budget = workspace.run_command("batch_move", 1, to="live", code=3, BUDGET_PER_DAY=budget)
     assert "nothing was changed" in over_budget.stderr
 
-    shift_recorded_times(workspace, days=-2)
-    process = workspace.try_command("work", once=True, MOVE_AFTER="30h", BUDGET_PER_DAY=budget)
-    assert process.code == 0, process
-    assert "is older than MOVE_AFTER, but was not moved" in process.stderr
     assert not [call for call in api.journal() if call["path"].endswith(":cancel")]
     assert workspace.state_counts() == {"claimed": PEOPLE_COUNT}
 

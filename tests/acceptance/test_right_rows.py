@@ -5,6 +5,7 @@ row has its own biography.
 """
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
+from tests.acceptance.test_ingest import make_response
 from tests.acceptance.test_page import run_job
 from tests.outside.answers import Json, RefusedLine
 from tests.outside.server import Outside
@@ -19,10 +21,11 @@ from tests.outside.server import Outside
 HELD = 5
 FEW_ROWS = 60
 OTHER_ROWS = 3
-# Batches of so many rows have control requests without a setting.
+# Batches of so many rows have control requests.
+LEAST_ROWS = 20
 MANY_ROWS = 1_000
-CONTROL_KEYS = {"control-1", "control-2"}
-CONTROLLED = {"CONTROL": "1"}
+ROW_COUNTS = (LEAST_ROWS, 100, 300, MANY_ROWS)
+CONTROL_KEYS = ("control-1", "control-2", "control-3")
 
 
 def rotate(replies: list[Json]) -> list[Json]:
@@ -30,28 +33,35 @@ def rotate(replies: list[Json]) -> list[Json]:
     return [*replies[-1:], *replies[:-1]]
 
 
-def shift_second_half(replies: list[Json]) -> list[Json]:
-    """Give each key in the second half the reply of the next request; the last keeps its own."""
-    middle = len(replies) // 2
-    return [*replies[:middle], *replies[middle + 1 :], replies[-1]]
+def shift_from_a_quarter(replies: list[Json]) -> list[Json]:
+    """Give each key from a quarter on the reply of the next request; the last keeps its own."""
+    start = len(replies) // 4
+    return [*replies[:start], *replies[start + 1 :], replies[-1]]
+
+
+def repeat_a_reply(replies: list[Json]) -> list[Json]:
+    """Give each key from a quarter on the same reply to a row."""
+    start = len(replies) // 4
+    return [*replies[:start], *([replies[start]] * (len(replies) - start))]
 
 
 def swap_two_rows(replies: list[Json]) -> list[Json]:
-    """Swap the replies of two neighbours in the middle."""
-    middle = len(replies) // 2
+    """Swap the replies of two neighbours behind the first control request."""
     mixed = [*replies]
-    mixed[middle] = replies[middle + 1]
-    mixed[middle + 1] = replies[middle]
+    mixed[2] = replies[3]
+    mixed[3] = replies[2]
     return mixed
 
 
-MIX_UPS = (rotate, shift_second_half)
+MIX_UPS = (rotate, shift_from_a_quarter, repeat_a_reply)
+SIZES = [(repeat_a_reply, LEAST_ROWS)]
+if os.environ.get("FAULTS") == "all":
+    SIZES = [(mixing, row_count) for mixing in MIX_UPS for row_count in ROW_COUNTS]
 
 
 def hold_batch(workspace: Workspace, server: Outside, mixing: Callable[..., list[Json]]) -> None:
     """Send few people in a batch whose replies are mixed up, and try to store them."""
     server.mixing = mixing
-    workspace.settings |= CONTROLLED
     workspace.import_people(FEW_ROWS)
     workspace.run_commands("submit", "poll")
     workspace.run_command("ingest", code=HELD)
@@ -91,50 +101,46 @@ def test_a_mixed_up_batch_is_held(
 
 
 @pytest.mark.same_sql
-@pytest.mark.parametrize("mixing", MIX_UPS)
-def test_a_large_mixed_up_batch_is_held_without_a_setting(
-    served_workspace: Workspace, outside_server: Outside, mixing: Callable[..., list[Json]]
+@pytest.mark.parametrize(("mixing", "row_count"), SIZES)
+def test_a_mixed_up_batch_of_each_size_is_held(
+    served_workspace: Workspace,
+    outside_server: Outside,
+    mixing: Callable[..., list[Json]],
+    row_count: int,
 ) -> None:
-    """A batch of 1,000 rows has control requests."""
+    """Control requests are in batches of every size from 20 rows on."""
     outside_server.mixing = mixing
-    served_workspace.import_people(MANY_ROWS)
+    served_workspace.import_people(row_count)
     served_workspace.run_commands("submit", "poll")
     served_workspace.run_command("ingest", code=HELD)
     assert count_tagged(served_workspace) == 0
 
 
 @pytest.mark.same_sql
-@pytest.mark.parametrize(("row_count", "setting"), [(FEW_ROWS, "1"), (MANY_ROWS, "")])
-def test_a_right_batch_is_not_held(
-    served_workspace: Workspace, row_count: int, setting: str
-) -> None:
+@pytest.mark.parametrize("row_count", [LEAST_ROWS, MANY_ROWS])
+def test_a_right_batch_is_not_held(served_workspace: Workspace, row_count: int) -> None:
     """Control requests are counted apart from rows, and their cost is a part of the cost."""
-    served_workspace.settings["CONTROL"] = setting
     served_workspace.import_people(row_count)
     served_workspace.run_commands("submit", "poll")
     [report] = served_workspace.read_json("ingest")
     [batch] = served_workspace.read_json("batches")
 
     assert report["requests"] == report["answered"] == row_count
-    assert report["unknown"] == 0
-    assert (batch["held"], batch["control_requests"]) == (None, 2)
+    assert (report["unknown"], report["reasons"]) == (0, [])
+    assert (batch["held"], batch["control_requests"]) == (None, 3)
     assert 0 < batch["control_cost"] < batch["cost"]
     keys = [request["key"] for request in served_workspace.sealed_requests(1)]
-    assert (keys[1], keys[-1]) == ("control-1", "control-2")
-    assert len(keys) == len(set(keys)) == row_count + 2
+    assert (keys[1], keys[len(keys) // 2], keys[-1]) == CONTROL_KEYS
+    assert len(keys) == len(set(keys)) == row_count + 3
 
 
-@pytest.mark.parametrize(("row_count", "setting"), [(FEW_ROWS, ""), (MANY_ROWS, "0")])
-def test_batches_without_control_requests(
-    served_workspace: Workspace, row_count: int, setting: str
-) -> None:
-    """A small batch has no control requests, and CONTROL=0 leaves them out of a large one."""
-    served_workspace.settings["CONTROL"] = setting
-    served_workspace.import_people(row_count)
+def test_a_small_batch_has_no_control_requests(served_workspace: Workspace) -> None:
+    """A batch of fewer than 20 rows asks only about rows."""
+    served_workspace.import_people(LEAST_ROWS - 1)
     served_workspace.run_command("submit")
     keys = {request["key"] for request in served_workspace.sealed_requests(1)}
-    assert len(keys) == row_count
-    assert not keys & CONTROL_KEYS
+    assert len(keys) == LEAST_ROWS - 1
+    assert not keys & {*CONTROL_KEYS}
 
 
 @pytest.mark.same_sql
@@ -142,7 +148,7 @@ def test_swapped_rows_stay_undetected(served_workspace: Workspace, outside_serve
     """Two swapped rows change no control request; the docs name this limit."""
     outside_server.mixing = swap_two_rows
     served_workspace.import_people(FEW_ROWS)
-    served_workspace.run_commands("submit", "poll", "ingest", **CONTROLLED)
+    served_workspace.run_commands("submit", "poll", "ingest")
     assert count_tagged(served_workspace) == FEW_ROWS
 
 
@@ -210,29 +216,67 @@ def test_other_batches_go_on_beside_a_held_batch(
     assert count_tagged(served_workspace) == OTHER_ROWS
 
 
+def refuse(_reply: Json) -> Json:
+    """Refuse a control request."""
+    raise RefusedLine(13, "Internal error.")
+
+
+def answer_in_prose(_reply: Json) -> Json:
+    """Answer without JSON."""
+    return make_response("I cannot repeat that.")
+
+
+def answer_in_another_form(_reply: Json) -> Json:
+    """Answer with a JSON object of another form."""
+    return make_response('{"text": "no"}')
+
+
+def answer_like_a_row(_reply: Json) -> Json:
+    """Answer like about a row."""
+    return make_response('{"tags": ["law"]}')
+
+
 @pytest.mark.same_sql
-def test_a_control_request_without_answer_proves_nothing(
-    served_workspace: Workspace, outside_server: Outside
+@pytest.mark.parametrize(
+    ("answer", "changed_keys"),
+    [
+        (refuse, CONTROL_KEYS),
+        (answer_in_prose, CONTROL_KEYS),
+        (answer_in_another_form, CONTROL_KEYS),
+        (answer_like_a_row, CONTROL_KEYS[:1]),
+    ],
+)
+def test_a_control_request_without_its_text_proves_nothing(
+    served_workspace: Workspace,
+    outside_server: Outside,
+    answer: Callable[[Json], Json],
+    changed_keys: Sequence[str],
 ) -> None:
-    """The rows of a batch are stored if its control requests were refused."""
+    """The rows of a batch are stored, and the report counts what proved nothing."""
     usual_answerer = outside_server.answerer
+    changed_count = 0
 
-    def refuse_control(request: Json) -> Json:
-        """Refuse control requests only."""
-        if "findable_control" in json.dumps(request):
-            raise RefusedLine(13, "Internal error.")
-        return usual_answerer(request)
+    def answer_control(request: Json) -> Json:
+        """Change the replies to some control requests only."""
+        nonlocal changed_count
+        if "findable_control" not in json.dumps(request) or changed_count == len(changed_keys):
+            return usual_answerer(request)
+        changed_count += 1
+        return answer(request)
 
-    outside_server.answerer = refuse_control
-    served_workspace.import_people(FEW_ROWS)
-    served_workspace.run_commands("submit", "poll", "ingest", **CONTROLLED)
-    assert count_tagged(served_workspace) == FEW_ROWS
+    outside_server.answerer = answer_control
+    served_workspace.import_people(LEAST_ROWS)
+    served_workspace.run_commands("submit", "poll")
+    [report] = served_workspace.read_json("ingest")
+    [reason] = report["reasons"]
+    assert (reason["outcome"], reason["count"]) == ("control", changed_count)
+    assert changed_count == len(changed_keys)
+    assert count_tagged(served_workspace) == LEAST_ROWS
 
 
 @pytest.mark.same_sql
 def test_the_local_engine_answers_control_requests(workspace: Workspace, api: Engine) -> None:
     """The engine keeps to an enum with one value, and `doctor` knows the lines of open batches."""
-    workspace.settings |= CONTROLLED
     workspace.import_people(FEW_ROWS)
     workspace.run_command("submit")
     workspace.run_command("doctor")

@@ -10,22 +10,21 @@ from tests.acceptance.product import KEY, MODEL, Workspace
 
 MANY_TIMES = 10_000
 OTHER_KEY = f"{KEY}-of-another-project"
-DOCUMENTED_TOKENS = 10_000
+# Room for one batch of two people, and not for two.
+DOCUMENTED_TOKENS = 1_000
 CATALOGUE = (
     f'[models."{MODEL}"]\nprice_in = 0.3\nprice_out = 2.5\npriced_on = 2026-10-07\n'
     f'source = "a page"\nkind = "generate"\nenqueued_tokens = {DOCUMENTED_TOKENS}\n'
 )
-# Quotas as the API replies if too many tokens are queued: with a help page, or with nothing.
-FULL_QUEUE_FAULTS = ("quota_batch", "quota_bare")
 
 
 def test_batch_that_never_runs_is_called_slow(workspace: Workspace, api: Engine) -> None:
-    """From 24 hours on, `status`, `work` and the page say when the batch expires."""
+    """From 24 hours on, `status`, `work` and the page name its end, and `batch-move`."""
     workspace.import_people(2)
     api.script_fault("never_ends", times=MANY_TIMES)
     workspace.run_command("submit")
     (waiting,) = workspace.read_json("status")["waiting"]
-    assert (waiting["is_slow"], waiting["slow_after_s"]) == (False, 86_400)
+    assert not waiting["is_slow"]
     assert "expires at" not in workspace.run_command("status").stdout
 
     slow_text = "longer than Google's target of 24 h"
@@ -33,6 +32,7 @@ def test_batch_that_never_runs_is_called_slow(workspace: Workspace, api: Engine)
     status_output = workspace.run_command("status").stdout
     assert slow_text in status_output
     assert "expires at" in status_output
+    assert "batch-move 1 --to flex` asks its rows in another mode" in status_output
     work_output = workspace.run_command("work", once=True).stdout
     assert slow_text in work_output
     assert "; checked again at" in work_output
@@ -57,34 +57,9 @@ def test_batch_of_the_local_engine_is_never_slow(tmp_path: Path) -> None:
 
 
 @pytest.mark.same_sql
-@pytest.mark.parametrize("fault", FULL_QUEUE_FAULTS)
-def test_refusal_below_the_documented_queue_lowers_the_limit(
-    workspace: Workspace, api: Engine, fault: str
-) -> None:
-    """After such a refusal the batch waits without a call until the queue is shorter."""
-    workspace.import_people(4)
-    use_small_queue(workspace)
-    api.configure(paused=True)
-    api.script_fault(fault, nth=2, method="POST", path="batchGenerateContent")
-    workspace.run_command("submit", BATCH_ROWS=2, code=4)
-    assert workspace.batch_states() == ["submitted", "prepared"]
-
-    create_count = count_creates(api)
-    error_output = workspace.run_command("submit", code=4).stderr
-    assert f"although {DOCUMENTED_TOKENS:,} are documented" in error_output
-    assert count_creates(api) == create_count
-
-    # The end of the other batch makes room, and the success raises the limit again.
-    api.configure(paused=False)
-    workspace.run_commands("poll", "submit", "poll", "ingest")
-    assert workspace.state_counts() == {"tagged": 4}
-
-
-@pytest.mark.same_sql
 def test_cancelled_batch_that_holds_quota_is_waited_for(workspace: Workspace, api: Engine) -> None:
     """The message names the cancelled batch, its tokens, and until when they may be held."""
     workspace.import_people(4)
-    use_small_queue(workspace)
     api.script_fault("never_ends", times=MANY_TIMES)
     workspace.run_command("submit", limit=2)
     api.script_fault("unknown_state", times=MANY_TIMES, args={"state": "BATCH_STATE_CANCELLING"})
@@ -94,6 +69,7 @@ def test_cancelled_batch_that_holds_quota_is_waited_for(workspace: Workspace, ap
 
     api.script_fault("quota_batch")
     assert "batch 1 was cancelled at" in workspace.run_command("submit", code=4).stderr
+    use_small_queue(workspace)
     error_output = workspace.run_command("submit", code=4).stderr
     assert "until the API says that it is over, at the latest at" in error_output
 
@@ -155,12 +131,6 @@ def use_small_queue(workspace: Workspace) -> None:
     """Document a queue of DOCUMENTED_TOKENS for the model."""
     workspace.write_file("models.toml", CATALOGUE)
     workspace.settings["MODELS_FILE"] = str(workspace.home / "models.toml")
-
-
-def count_creates(api: Engine) -> int:
-    """Return the number of create calls, also of refused calls."""
-    paths = [call["path"] for call in api.journal() if call["method"] == "POST"]
-    return sum("batchGenerateContent" in path for path in paths)
 
 
 def assert_key_is_nowhere(workspace: Workspace) -> None:

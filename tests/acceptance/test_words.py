@@ -73,9 +73,6 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
         "FINDABLE_DATABASE_URL is not a database URL",
     ),
     (("status",), {"DATABASE_URL": "mysql://u:geheim@h/d"}, 3, "not mysql"),
-    (("status",), {"MOVE_TO": "batch"}, 2, "must be 'flex' or 'live'"),
-    (("tag",), {"MOVE_AFTER": "bananas"}, 2, "for example `FINDABLE_MOVE_AFTER=6h`"),
-    (("batch-submit",), {"CONTROL": "7"}, 2, "for example `FINDABLE_CONTROL=1`"),
     (("clean",), {"KEEP_DAYS": "800000"}, 2, "from 0 to 100,000"),
     (("batch-submit",), {"SKIP_VERSIONS": ","}, 2, "FINDABLE_SKIP_VERSIONS is ','"),
     (
