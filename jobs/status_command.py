@@ -100,7 +100,6 @@ def _status_lines(
     lines += _decided_lines(document)
     lines += _stale_lines(document.get("stale"))
     lines += _doubtful_lines(document.get("doubtful"))
-    lines += _judge_lines(document.get("judge"))
     lines += _limit_lines(
         "under way",
         report.open_batch_lines,
@@ -293,15 +292,6 @@ def _doubtful_lines(doubtful: Mapping[str, Any] | None) -> list[tuple[str, str]]
     if doubtful["hint"]:
         line += f"; `{doubtful['hint']}`"
     return [("doubtful", line)]
-
-
-def _judge_lines(judgement: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return a line with the run of `judge` that did not end, or no line."""
-    if judgement is None:
-        return []
-    if judgement["state"] == "killed":
-        return [("judge", f"stopped before its end: `{judgement['next']}` continues it")]
-    return [("judge", "under way")]
 
 
 def _format_counts(document: Mapping[str, Any], subject: str) -> str:

@@ -40,7 +40,6 @@ STATUS_MEMBERS = frozenset(
         "file_version",
         "gone",
         "index",
-        "judge",
         "model",
         "moves",
         "next",

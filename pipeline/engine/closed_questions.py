@@ -175,6 +175,6 @@ def choose_response_parser(task: Task, model: Model) -> ResponseParser:
 def make_confidences(reply: ParsedReply, model_name: str) -> Mapping[str, FieldConfidence]:
     """Return the confidences of a decision model's reply by field; empty for any other reply."""
     return {
-        name: FieldConfidence(probability, model_name, is_judged=False)
+        name: FieldConfidence(probability, model_name)
         for name, probability in reply.confidences.items()
     }

@@ -594,11 +594,6 @@ class TaskPrompt(ABC):
         return self.builder.declaration.answer
 
     @property
-    def field_names(self) -> tuple[str, ...]:
-        """Return the names of the fields of an answer, in their order."""
-        return tuple(self.answer_model.model_fields)
-
-    @property
     def has_echo(self) -> bool:
         """Return whether each answer must repeat a code of its row."""
         return self.builder.declaration.echo

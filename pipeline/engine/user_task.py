@@ -312,11 +312,6 @@ class UserPrompt(TaskPrompt):
         """Return the ids of the rows that are examples in the prompt of a version."""
         return {row_id for row_id, _, _ in self.rows.record.list_examples(version)}
 
-    @property
-    def field_names(self) -> tuple[str, ...]:
-        """Return the names of the fields of an answer, without loading the file."""
-        return tuple(name for name, _ in self.rows.record.fields)
-
     def row_images(self) -> RowImages:
         """Return the object that reads the images of the task's rows; no image is read here.
 

@@ -17,7 +17,6 @@ from pipeline.batch import batch_files, report
 from pipeline.batch.batch_times import BatchWait, read_waits
 from pipeline.batch.budget import find_quota_refusal
 from pipeline.batch.held_batches import describe_ways_out
-from pipeline.batch.judge_runs import find_unfinished_judgement
 from pipeline.batch.late_batches import describe_due_move, find_move_time
 from pipeline.batch.move import list_waiting_moves
 from pipeline.core.command_hint import CommandHint
@@ -42,7 +41,6 @@ from pipeline.store import answer_counts, answers, batches, claims, money, works
 from pipeline.store.batches import BatchRow
 from pipeline.store.confidences import has_decisions
 from pipeline.store.database import Connection
-from pipeline.store.locks import Locks
 from pipeline.tables.row_table import REFUSED_STATE
 
 MAX_REASON_CHARACTERS = 200
@@ -61,7 +59,6 @@ OPTIONAL_MEMBERS = (
     "doubtful",
     "unpriced",
     "task_file",
-    "judge",
     "file_version",
     "waiting",
     "failures",
@@ -274,26 +271,11 @@ def _read_document(
         "due": report.list_single_row_failures(tx, task),
         **report.describe_version(tx, task, ws.generating_model_name),
         "task_file": _describe_file_fault(task),
-        "judge": _describe_judgement(tx, task, locks=ws.locks),
         "others": [
             other.subject
             for other in ws.tasks
             if other.name in answered_tasks and other.name != task.name
         ],
-    }
-
-
-def _describe_judgement(tx: Connection, task: Task, *, locks: Locks) -> dict[str, Any] | None:
-    """Return {state, next} of a run of `judge` that did not end, for JSON.
-
-    `state` is "under way" or "killed". None if there is no such run.
-    """
-    judgement = find_unfinished_judgement(tx, locks, task)
-    if judgement is None:
-        return None
-    return {
-        "state": "killed" if judgement.is_stopped else "under way",
-        "next": str(judgement.command),
     }
 
 

@@ -35,7 +35,7 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.core.states import MODES_WITHOUT_CLAIMS, Mode, Outcome
+from pipeline.core.states import Mode, Outcome
 from pipeline.store import marks
 from pipeline.store.claims import CLAIMED, PARKED
 from pipeline.store.database import (
@@ -747,17 +747,16 @@ def is_applied(
 def select_version_starts() -> Select[tuple[str, str, datetime]]:
     """Return a SELECT of (task, version, `began_at`: when it was first asked) of all versions.
 
-    A version begins with its first batch or unfinished run. Trials, judgements and
-    rolled back batches do not count.
+    A version begins with its first batch or unfinished run. Trials and rolled back batches do not
+    count.
     """
     batch_starts = select(
         batches.c.task,
         batches.c.extractor,
         batches.c.created_at.label("at"),
-    ).where(~marks.is_rolled_back(), batches.c.mode.not_in(MODES_WITHOUT_CLAIMS))
+    ).where(~marks.is_rolled_back(), batches.c.mode != Mode.TRIAL)
     run_starts = select(runs.c.task, runs.c.extractor, runs.c.started_at).where(
-        runs.c.ended_at.is_(None),
-        runs.c.mode != Mode.JUDGE,
+        runs.c.ended_at.is_(None)
     )
     starts = union_all(batch_starts, run_starts).subquery("asked").c
     return select(starts.task, starts.extractor, func.min(starts.at).label("began_at")).group_by(

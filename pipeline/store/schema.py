@@ -268,7 +268,7 @@ class TagRunRow:
     task: str
     # The version.
     version: str = field(metadata=_VERSION_COLUMN)
-    # `tag`, `backfill` or `judge`.
+    # `tag` or `backfill`.
     mode: str
     started_at: datetime
     # None while the run is open, and after its process died.
@@ -283,7 +283,7 @@ class TagRunRow:
     # A JSON list; see `skipped`.
     skips: str | None
     # The condition (WHERE=) of the rows that the run asks; see `store.selections`. None means all
-    # open rows. For a run of `judge`, a JSON object of the options that select its rows.
+    # open rows.
     condition: str | None = None
 
     @property
