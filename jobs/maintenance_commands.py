@@ -493,12 +493,6 @@ def versions(ws: WorkspaceSession) -> CommandReport:
         counts = summary.counts._replace(model=summary.counts.model or "-")
         cells = (summary.subject, *counts, format_usd(summary.cost))
         rows.append((*cells, summary.condition) if has_conditions else cells)
-    for summary in summaries:
-        if summary.has_only_closed_fields:
-            ws.display.say(
-                f"{summary.counts.version} decided closed fields only; "
-                "the answers that contain them are counted under the version of the other fields"
-            )
     document = [summary.document for summary in summaries]
     return CommandReport(document, TextTable(headers, rows))
 

@@ -97,7 +97,6 @@ def _status_lines(
     if "file_version" in document:
         text = f"declares {document['file_version']} now; earlier answers stay"
         lines.append(("task file", text))
-    lines += _decided_lines(document)
     lines += _stale_lines(document.get("stale"))
     lines += _doubtful_lines(document.get("doubtful"))
     lines += _limit_lines(
@@ -250,24 +249,6 @@ def _pilot_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         started = f"{backfill['extractor']} since {backfill['since'][:16]}"
         cost = f"{backfill['items']:,}, about {format_usd(backfill['estimated_cost'])}"
         lines.append(("backfill", f"{started}: {cost}"))
-    return lines
-
-
-def _decided_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the lines about rows with answers to their closed fields, but not to other fields.
-
-    They are (name, text). Open rows have a line, and claimed rows (already in a request) another. A
-    line without rows is left out, so there may be no line.
-    """
-    lines = list[tuple[str, str]]()
-    partly_answered = document.get("partly_answered", 0)
-    if partly_answered:
-        have = plural(partly_answered, "open row has its", "open rows have their")
-        lines.append(("closed", f"{have} closed fields; `tag` asks the other fields"))
-    decided_claims = document.get("decided_claims", 0)
-    if decided_claims:
-        have = plural(decided_claims, "claimed row has its", "claimed rows have their")
-        lines.append(("closed", f"{have} closed fields, and not yet the other fields"))
     return lines
 
 

@@ -580,8 +580,6 @@ class TaskPrompt(ABC):
     sends_images: bool = False
     # All values of an answer are choices, so that many rows have the same answer.
     is_closed: bool = False
-    # Requests to a generating model are about the open fields of a mixed task only.
-    asks_open_fields: bool = False
 
     @property
     @abstractmethod

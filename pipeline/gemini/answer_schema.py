@@ -9,7 +9,7 @@ is a file with the terms that a field may contain. A value is a choice if it is 
 import contextlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -99,31 +99,6 @@ def make_response_schema(
         )
     if _measure_depth(schema) > MAX_SCHEMA_DEPTH:
         raise TypeError(f"{answer_model.__name__} is nested deeper than {MAX_SCHEMA_DEPTH} levels")
-    return schema
-
-
-def drop_properties(
-    response_schema: Mapping[str, Any],
-    member_names: Collection[str],
-) -> dict[str, Any]:
-    """Return a copy of an object's converted schema without the named properties.
-
-    Their names are also removed from `required` and `propertyOrdering`. Nested objects are not
-    searched, and unknown names are ignored.
-
-    Args:
-        response_schema: The schema of a whole answer; it is not changed.
-        member_names: Names of the properties to leave out.
-    """
-    schema = dict(response_schema)
-    schema["properties"] = {
-        name: node
-        for name, node in response_schema["properties"].items()
-        if name not in member_names
-    }
-    for keyword in ("propertyOrdering", "required"):
-        if keyword in schema:
-            schema[keyword] = [name for name in schema[keyword] if name not in member_names]
     return schema
 
 

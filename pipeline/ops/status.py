@@ -31,7 +31,6 @@ from pipeline.core.states import (
     is_unsupported,
 )
 from pipeline.core.text import plural, shorten
-from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.index.builds import Builds, count_stale
@@ -54,8 +53,6 @@ OPTIONAL_MEMBERS = (
     "twins",
     "moves",
     "stale",
-    "partly_answered",
-    "decided_claims",
     "doubtful",
     "unpriced",
     "task_file",
@@ -257,8 +254,6 @@ def _read_document(
         "moves": _list_move_times(all_batches, ws.settings),
         "gone": gone_count,
         "stale": stale and _to_stale_rows(task, *stale),
-        "partly_answered": claiming.count_partly_answered(tx, task),
-        "decided_claims": claiming.count_decided_claims(tx, task),
         "doubtful": _describe_doubtful(tx, task, settings=ws.settings),
         "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
         "spent": _sum_spent(tx, all_batches),

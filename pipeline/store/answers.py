@@ -51,7 +51,6 @@ from pipeline.store.schema import (
     answers,
     attempts,
     batches,
-    partial_answers,
     pilots,
     row_claims,
     runs,
@@ -220,8 +219,7 @@ def attempts_of_batch(
             attempts.c.item_id,
             func.coalesce(attempts.c.excerpt, ""),
         )
-        # An attempt with an answer is a partial answer, which is no failure.
-        .where(attempts.c.batch == batch, attempts.c.outcome != Outcome.ANSWERED)
+        .where(attempts.c.batch == batch)
         .order_by(func.length(attempts.c.item_id), attempts.c.item_id, attempts.c.id)
     )
     yield from map(tuple, stream_rows(tx, query, page=PAGE_ROWS))
@@ -820,10 +818,9 @@ def delete_version(
 ) -> tuple[int, int, int]:
     """Delete all answers, attempts, claims and pilots of a version, and end its unfinished runs.
 
-    Partial answers are deleted, too. A pilot is a small sample that was asked first. Claimed and
-    parked rows become open. The batches stay, and the journal marks each of them as rolled back,
-    unless it was before. Tables that show the answers, such as a task's own table, are not changed.
-    Runs in the caller's transaction.
+    A pilot is a small sample that was asked first. Claimed and parked rows become open. The batches
+    stay, and the journal marks each of them as rolled back, unless it was before. Tables that show
+    the answers, such as a task's own table, are not changed. Runs in the caller's transaction.
 
     Returns:
         The numbers of deleted answers, of deleted attempts, and of rows that were parked.
@@ -851,6 +848,6 @@ def delete_version(
 
     answer_count, attempt_count, *_ = (
         tx.execute(delete(table).where(table.c.task == task, table.c.extractor == version)).rowcount
-        for table in (answers, attempts, row_claims, pilots, partial_answers)
+        for table in (answers, attempts, row_claims, pilots)
     )
     return answer_count, attempt_count, parked_count

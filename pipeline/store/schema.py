@@ -548,21 +548,6 @@ _doubt_index = Index(
     postgresql_where=answers.c.confidences.is_not(None),
 )
 
-# The closed fields of rows of mixed tasks (see `store.partial_answers`).
-partial_answers = Table(
-    "findable_partial_answers",
-    metadata,
-    Column("task", Text, primary_key=True),
-    # The version that decided.
-    Column("extractor", Text, primary_key=True),
-    Column("input_hash", Text, primary_key=True),
-    *_columns("item_id"),
-    Column("batch", ForeignKey("findable_batches.number")),
-    # `answer` and `confidences` are JSON.
-    *_columns("answer confidences? fingerprint?"),
-    Column("at", UtcTime, nullable=False),
-)
-
 # Promoted builds of indexes.
 builds = Table(
     "findable_builds",

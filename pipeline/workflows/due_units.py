@@ -90,18 +90,13 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
 
         has_ended_moves = bool(list_ended_moves(tx, ws.task, ws.version))
         new_count = claiming.count_claimable(tx, ws.task)
-        undecided_count = 0
-        if new_count and is_decide_run_open(tx, ws.task):
-            # Rows of a run of decisions are prepared when their closed fields are decided.
-            partly_answered = claiming.count_partly_answered(tx, ws.task)
-            undecided_count = new_count - partly_answered
-            new_count = partly_answered
+        is_deciding = bool(new_count) and is_decide_run_open(tx, ws.task)
         if claiming.find_due_ids(tx, ws.task) or has_ended_moves:
             yield DueUnit("ask", name)
-        elif undecided_count:
+        elif is_deciding:
             has_room = budget.read_current_budgets(ws).remaining_usd(tx, estimate_error=0.0) != 0
             yield DueUnit("ask", name, 0.0 if has_room else max_pause_s)
-        if new_count and is_pilot_clear(tx, ws.task, version=ws.version):
+        if new_count and not is_deciding and is_pilot_clear(tx, ws.task, version=ws.version):
             is_quota_full = (
                 budget.count_remaining_quota_tokens(tx, ws.model, ws.settings, now=ws.now()) == 0
             )
