@@ -82,9 +82,9 @@ def tag(
 
     Estimates cost and time, then uses the cheapest mode that meets the deadline; without a deadline
     any time is enough. Batch and flex cost half the live price. Gemini may reject flex calls when
-    it is busy; they are retried. Decide asks closed fields (choices, yes or no, bounded whole
-    numbers) as questions of a decision model, and stores a probability for each; it is used only if
-    it is named.
+    it is busy; they are retried. Decide asks the fields as questions of a decision model, and
+    stores a probability for each. All fields must be closed: choices, yes or no, or bounded whole
+    numbers. Decide is used only if it is named.
 
     --dry prints cost and time of each mode. It sends nothing and needs no key.
 

@@ -349,7 +349,7 @@ class TaskRows(ABC):
     preferred_versions: Sequence[str] = ()
     # Label whose parked rows are not asked; empty if those of any label are not.
     own_prompt_version: str = ""
-    # Version under which the closed fields are decided; empty if no decision is possible.
+    # Version under which rows are decided; empty if no decision is possible.
     decision_version: str = ""
     # Possible headings of the name column in a file that lists rows.
     name_columns: Sequence[str] = ("id",)

@@ -59,7 +59,7 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
     - the next step of each open batch, except that batches that are held until a person decides are
       left out
     - "ask" (live calls only): a live call about a row failed and is due again, the batch of a move
-      ended with unanswered rows, or an unfinished `tag` asks a decision model about closed fields
+      ended with unanswered rows, or an unfinished `tag` asks a decision model
     - "prepare" (write the files of batches): other rows are open and no pilot blocks them
     - "fill" (sync the rows of a user task), always due after `poll_most`
     - "embed" or "build" of the index, unless a batch is downloaded and not ingested

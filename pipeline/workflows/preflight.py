@@ -6,8 +6,8 @@ No request is sent, and no key is needed.
 - Durations come from past batches and calls of this workspace.
 - Limits come from the tier and the settings; their use today counts the calls of all processes.
 - `workflows/mode_choice.py` recommends a mode.
-- The mode decide asks a decision model about the closed fields of an answer: those with a fixed
-  choice, which it answers with probabilities. A mixed task has closed fields and others.
+- The mode decide asks a decision model, which answers fields with a fixed choice (closed fields)
+  with probabilities.
 - Row codes (`echo=True`) are codes that each reply repeats, which shows that it is about its row.
 - A late move (MOVE_AFTER) cancels a batch that takes too long, and asks its rows in another mode.
 
