@@ -445,7 +445,10 @@ def test_refused_question_leaves_no_workspace(workspace: Workspace) -> None:
     write_tickets(workspace, ["The lamp hums."])
     files_before = set(workspace.home.iterdir())
     for fields, message in (
-        ("summary: text; year: int", "field `summary` is of the kind text: decisions answer only"),
+        (
+            "summary: text; year: int",
+            "field `summary` is of the kind text, field `year` is of the kind int: decisions",
+        ),
         ("", "field `answer` is of the kind text: decisions answer only"),
     ):
         refused_run = workspace.run_command(
