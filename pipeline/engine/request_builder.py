@@ -70,10 +70,7 @@ class RequestBuilder:
             answer_tokens=self.task.prompt.answer_tokens,
             media_resolution=resolution,
             image_tokens=model.count_image_tokens(resolution),
-            terms=answer_schema.describe_vocabularies(
-                self.task.prompt.answer_model,
-                self.schema,
-            ),
+            terms=answer_schema.describe_vocabularies(self.task.prompt.answer_model),
         )
 
     @cached_property

@@ -102,23 +102,10 @@ def make_response_schema(
     return schema
 
 
-def describe_vocabularies(
-    answer_model: "type[BaseModel]",
-    response_schema: Mapping[str, Any],
-) -> str:
-    """Return the terms of the vocabularies in a schema as text for a model; "" without any.
-
-    Args:
-        answer_model: The answer model that contains the vocabularies.
-        response_schema: The schema that is sent; it may lack fields of the model.
-    """
+def describe_vocabularies(answer_model: "type[BaseModel]") -> str:
+    """Return the terms of an answer's vocabularies as text for a model; "" without any."""
     _, vocabularies = separate_vocabularies(json_schema(answer_model))
-    sent_text = json.dumps(response_schema, ensure_ascii=False)
-    return "\n\n".join(
-        describe_terms(file, terms)
-        for file, terms in vocabularies.items()
-        if _TERMS_NOTE.format(file) in sent_text
-    )
+    return "\n\n".join(describe_terms(file, terms) for file, terms in vocabularies.items())
 
 
 def is_closed_answer(answer_model: "type[BaseModel]") -> bool:
