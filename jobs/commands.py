@@ -292,14 +292,6 @@ COMMANDS = {
         access="read",
         page_access="run",
     ),
-    "judge": Command(
-        function_path="judge_command:judge",
-        summary="Ask a decision model whether the texts support the answers.",
-        access="write",
-        dry_access="read",
-        example="TASK=reviews N=200 DRY=1",
-        page_access="run",
-    ),
     "versions": Command(
         function_path="maintenance_commands:versions",
         summary="List all versions of answers with rows, dates and cost.",

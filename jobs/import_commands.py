@@ -504,20 +504,16 @@ def ask(
         task_name = new_task_files.suggest_task_name(from_, ws.data)
         next_command = CommandHint("ask", **given_options, name=task_name)
     document = {**report.document, "placeholder": ws.has_placeholder_answers}
-    output = _ask_output(report, mode)
+    output = _ask_output(report)
     return CommandReport(document, output, report.tried.check, next_command)
 
 
-def _ask_output(report: ask_workflow.AskReport, mode: str) -> list[Any]:
+def _ask_output(report: ask_workflow.AskReport) -> list[Any]:
     """Return a table of the answers, the estimate for all rows, and the cost of the calls.
 
     A row without an answer shows its problem. The estimate is left out if the report has none. Its
     warnings are functions that print on standard error. The last line says how many rows were
     asked, what that cost, and whether answers were stored.
-
-    Args:
-        mode: The mode in which the rows were asked. The estimate of a task with closed and open
-            fields has decisions only if it is "decide".
     """
     answers = report.answers
     # Answers have problems instead of fields if the row was not answered.
@@ -527,7 +523,7 @@ def _ask_output(report: ask_workflow.AskReport, mode: str) -> list[Any]:
     rows = [[to_display_value(answer.get(column)) for column in columns] for answer in answers]
     output: list[Any] = [TextTable(list(columns), rows)]
     if report.estimate is not None:
-        output += _estimate_output(report.estimate, report.rows, mode)
+        output += _estimate_output(report.estimate, report.rows)
 
     stored = "no answer was stored"
     if report.is_kept:
@@ -546,13 +542,11 @@ def _ask_output(report: ask_workflow.AskReport, mode: str) -> list[Any]:
     return output
 
 
-def _estimate_output(estimate: "Preflight", row_count: int, asked_mode: str) -> list[Any]:
+def _estimate_output(estimate: "Preflight", row_count: int) -> list[Any]:
     """Return a line with the cost of all rows in each available mode, and warnings.
 
-    If the task has closed and open fields, decisions are left out unless `asked_mode` is decide,
-    because each row needs a second request for its open fields. If the local engine answered, the
-    line says that nothing was paid, and the costs are those of the model that a key would use. Each
-    warning is a function that prints on standard error.
+    If the local engine answered, the line says that nothing was paid, and the costs are those of
+    the model that a key would use. Each warning is a function that prints on standard error.
     """
     priced_estimate = estimate.with_key or estimate
     mode_estimates = {
@@ -560,9 +554,6 @@ def _estimate_output(estimate: "Preflight", row_count: int, asked_mode: str) -> 
         for mode, mode_estimate in priced_estimate.possible_mode_estimates.items()
         if not mode_estimate.absence_reason
     }
-    # Decisions are proposed if a row needs no second request.
-    if priced_estimate.is_mixed and asked_mode != Mode.DECIDE:
-        del mode_estimates[Mode.DECIDE.value]
     costs = ", ".join(
         _mode_cost(mode, mode_estimate) for mode, mode_estimate in mode_estimates.items()
     )

@@ -276,9 +276,8 @@ def _answer_fields(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _format_confidence(confidence: Mapping[str, Any]) -> str:
     """Return the confidence of a field of an answer, and the decision model that it is from."""
-    origin = "judged by " if confidence["judged"] else ""
     probability = format_probability(confidence["probability"])
-    return f" (confidence {probability}, {origin}{confidence['model']})"
+    return f" (confidence {probability}, {confidence['model']})"
 
 
 def _format_provenance(answer: Mapping[str, Any]) -> str:

@@ -62,7 +62,6 @@ from pipeline.ops import remove_tables as table_removal
 from pipeline.ops import versions as answer_versions
 from pipeline.ops.restore import restore_workspace
 from pipeline.quality import evaluate
-from pipeline.quality.calibration import describe_calibrations
 from pipeline.quality.report import QualityReport
 from pipeline.workflows import verify, work_passes
 
@@ -479,12 +478,6 @@ def versions(ws: WorkspaceSession) -> CommandReport:
         counts = summary.counts._replace(model=summary.counts.model or "-")
         cells = (summary.subject, *counts, format_usd(summary.cost))
         rows.append((*cells, summary.condition) if has_conditions else cells)
-    for summary in summaries:
-        if summary.has_only_closed_fields:
-            ws.display.say(
-                f"{summary.counts.version} decided closed fields only; "
-                "the answers that contain them are counted under the version of the other fields"
-            )
     document = [summary.document for summary in summaries]
     return CommandReport(document, TextTable(headers, rows))
 
@@ -545,8 +538,7 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
         ws.announce_placeholders()
         document = {**report.document, "placeholder": ws.has_placeholder_answers}
         message = f"{report.line}; report: {report.path}"
-        output = [_gate_table(report), *_probability_lines(report), message]
-        return CommandReport(document, output, report.check)
+        return CommandReport(document, [_gate_table(report), message], report.check)
 
     # A task without answers is an error only if the user named a version.
     if extractor is not None:
@@ -559,16 +551,6 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
         f"no answers about {labels.plural} under {ws.task.version_label} yet: nothing to measure"
     )
     return CommandReport(None, f"{message}. Next: {choose_command(ws, labels.command('tag'))}")
-
-
-def _probability_lines(report: QualityReport) -> list[str]:
-    """Return lines with the shares of supported answers, then the calibration of each field.
-
-    A report without probabilities has no such lines.
-    """
-    lines = [share.line for share in report.supported]
-    lines += [f"calibration, {line}" for line in describe_calibrations(report.calibrations)]
-    return lines
 
 
 def _gate_table(report: QualityReport) -> TextTable:

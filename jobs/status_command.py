@@ -97,10 +97,8 @@ def _status_lines(
     if "file_version" in document:
         text = f"declares {document['file_version']} now; earlier answers stay"
         lines.append(("task file", text))
-    lines += _decided_lines(document)
     lines += _stale_lines(document.get("stale"))
     lines += _doubtful_lines(document.get("doubtful"))
-    lines += _judge_lines(document.get("judge"))
     lines += _limit_lines(
         "under way",
         report.open_batch_lines,
@@ -254,24 +252,6 @@ def _pilot_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _decided_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the lines about rows with answers to their closed fields, but not to other fields.
-
-    They are (name, text). Open rows have a line, and claimed rows (already in a request) another. A
-    line without rows is left out, so there may be no line.
-    """
-    lines = list[tuple[str, str]]()
-    partly_answered = document.get("partly_answered", 0)
-    if partly_answered:
-        have = plural(partly_answered, "open row has its", "open rows have their")
-        lines.append(("closed", f"{have} closed fields; `tag` asks the other fields"))
-    decided_claims = document.get("decided_claims", 0)
-    if decided_claims:
-        have = plural(decided_claims, "claimed row has its", "claimed rows have their")
-        lines.append(("closed", f"{have} closed fields, and not yet the other fields"))
-    return lines
-
-
 def _stale_lines(stale: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Return a line with the rows that changed since they were answered, or no line."""
     if not stale or not stale["count"]:
@@ -293,15 +273,6 @@ def _doubtful_lines(doubtful: Mapping[str, Any] | None) -> list[tuple[str, str]]
     if doubtful["hint"]:
         line += f"; `{doubtful['hint']}`"
     return [("doubtful", line)]
-
-
-def _judge_lines(judgement: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return a line with the run of `judge` that did not end, or no line."""
-    if judgement is None:
-        return []
-    if judgement["state"] == "killed":
-        return [("judge", f"stopped before its end: `{judgement['next']}` continues it")]
-    return [("judge", "under way")]
 
 
 def _format_counts(document: Mapping[str, Any], subject: str) -> str:

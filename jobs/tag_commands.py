@@ -78,9 +78,9 @@ def tag(
 
     Estimates cost and time, then uses the cheapest mode that meets the deadline; without a deadline
     any time is enough. Batch and flex cost half the live price. Gemini may reject flex calls when
-    it is busy; they are retried. Decide asks closed fields (choices, yes or no, bounded whole
-    numbers) as questions of a decision model, and stores a probability for each; it is used only if
-    it is named.
+    it is busy; they are retried. Decide asks the fields as questions of a decision model, and
+    stores a probability for each. All fields must be closed: choices, yes or no, or bounded whole
+    numbers. Decide is used only if it is named.
 
     --dry prints cost and time of each mode. It sends nothing and needs no key.
 
@@ -183,19 +183,12 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
 
     In this order:
 
-    - The rows whose closed fields were decided, in a mixed task. If its other fields were not
-      asked, this is the only line.
     - The stored answers and the cost, if a batch was ingested, or if no other line follows.
     - The live run. If no live run was made, the rows that were sent or that are in open batches, if
       there are any.
     """
     live_report = report.live
     lines = []
-
-    if report.decided is not None:
-        lines.append(_decided_line(report, report.decided, labels))
-    if report.has_only_decided:
-        return lines
 
     has_other_line = live_report is not None or report.under_way
     if report.ingested or not has_other_line:
@@ -234,21 +227,6 @@ def _waiting_phrase(report: tag_report.TagReport, labels: TaskLabels) -> str:
         return ""
     waiting = plural(report.waiting, "more gets", "more get")
     return f"; {waiting} the answers of equal {labels.plural}"
-
-
-def _decided_line(report: tag_report.TagReport, decided: LiveReport, labels: TaskLabels) -> str:
-    """Return a line about the decisions on closed fields: number of rows, calls, cost in USD.
-
-    If the command was stopped before the task's other fields were asked, the line also has the
-    failed and the remaining rows.
-    """
-    parts = [f"closed fields of {plural(decided.answered, labels.singular, labels.plural)} decided"]
-    if report.has_only_decided:
-        parts += _list_failures(decided)
-        if report.unasked:
-            parts.append(f"{report.unasked:,} still open")
-    calls = plural(decided.calls, "call")
-    return f"{', '.join(parts)}; {calls}, {format_usd(decided.cost)}"
 
 
 def _warn_of_unanswered_rows(

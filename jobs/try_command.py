@@ -90,10 +90,6 @@ def _print_try(report: TryReport, labels: TaskLabels, *, mode: str) -> None:
 
     for number, row in enumerate(report.items, start=1):
         print_text(f"\n{labels.singular} {number} of {len(report.items)}: {row.name}")
-        if row.decide_request is not None:
-            _print_request_heading("1 of 2, closed fields", row.decide_request)
-            _print_request(row.decide_request)
-            _print_request_heading("2 of 2, other fields", row.request)
         _print_request(row.request)
         _print_tried_outcome(row)
 
@@ -101,16 +97,6 @@ def _print_try(report: TryReport, labels: TaskLabels, *, mode: str) -> None:
     for line in _accuracy_lines(report.accuracy):
         print_line(line)
     print_line(_format_try_total(report, labels, mode=mode))
-
-
-def _print_request_heading(part: str, request: Mapping[str, Any]) -> None:
-    """Print which of the two requests about a row of a mixed task follows, with its fields."""
-    if "questions" in request:
-        # A list and a large vocabulary have questions such as `topics[3]`.
-        names = dict.fromkeys(question_id.partition("[")[0] for question_id in request["questions"])
-    else:
-        names = request["generationConfig"]["responseSchema"]["properties"]
-    print_text(f"request {part}: {', '.join(names)}")
 
 
 def _print_request(request: Mapping[str, Any]) -> None:

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from pipeline.core.states import Mode
 from pipeline.workflows.preflight import Preflight
 
 _MODE_DESCRIPTIONS = {
     "batch": "half price; Gemini may take up to a day",
     "flex": "half price; a reply takes minutes if Gemini is busy",
     "live": "full price, at once",
+    "decide": "a decision model chooses each value, and says how sure it is",
 }
 
 
@@ -52,7 +52,7 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
             ModeChoice(
                 mode,
                 mode.capitalize(),
-                _describe_mode(estimate, mode),
+                _MODE_DESCRIPTIONS[mode],
                 cost,
                 not mode_estimate.unpriced_share,
                 cost_with_key,
@@ -62,23 +62,3 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
             ),
         )
     return choices
-
-
-def _describe_mode(estimate: Preflight, mode: str) -> str:
-    """Return a phrase on price and speed of a mode; for `decide`, on how it answers.
-
-    In the mode `decide`, a decision model chooses the values of closed fields, such as choices. If
-    the task also has other fields, the phrase names the closed fields, and the mode in which a
-    generating model is asked for the others.
-    """
-    if mode != Mode.DECIDE:
-        return _MODE_DESCRIPTIONS[mode]
-    if not estimate.is_mixed:
-        return "a decision model chooses each value, and says how sure it is"
-
-    closed_fields = ", ".join(name.replace("_", " ") for name in estimate.closed_fields)
-    other_mode = estimate.recommended or Mode.BATCH.value
-    return (
-        f"a decision model chooses {closed_fields}, and says how sure it is; "
-        f"{other_mode} asks the other fields"
-    )

@@ -56,7 +56,6 @@ _WORK_LABELS = {
     "change": "writing the question",
     "doctor": "checking everything",
     "index": "updating the search index",
-    "judge": "judging the answers",
     "passages-pilot": "trying some passages",
     "qc": "measuring the answers",
     "tags": "merging tags",

@@ -74,7 +74,7 @@ class Run:
 
 
 def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
-    """Return the batches of each run by the run's number, without trials and judgements.
+    """Return the batches of each run by the run's number, without trials.
 
     The latter claim no rows. A batch that belongs to no live run is a run by itself.
     """

@@ -18,8 +18,8 @@ def summarize_work(work: Mapping[str, Any]) -> str:
     """Return a line on how background work ended, or its last message; "" if there is neither.
 
     Work that was stopped has the fixed text STOPPED_SUMMARY. The result of a finished command that
-    asks or judges rows is described by its counts; for `tag` and `judge` also by its cost,
-    and by the reason if it stopped early. Any other work has its last message.
+    asks rows is described by its counts; for `tag` also by its cost, and by the reason if it
+    stopped early. Any other work has its last message.
 
     Args:
         work: The JSON document of the work.
@@ -29,41 +29,11 @@ def summarize_work(work: Mapping[str, Any]) -> str:
     result = work["result"]
     if isinstance(result, Mapping) and "left" in result and "under_way" in result:
         return _summarize_tag(result)
-    if isinstance(result, Mapping) and "judged_before" in result:
-        return _summarize_judge(result)
     if isinstance(result, Mapping) and result.keys() == {"answered", "asked"}:
         return f"{result['answered']:,} of {result['asked']:,} answered"
     # The page has the note about placeholders at its top.
     lines = [line for line in work["lines"] if line != PLACEHOLDER_NOTE]
     return to_plain_text("".join(lines[-1:]))
-
-
-def _summarize_judge(result: Mapping[str, Any]) -> str:
-    """Return a line about a finished `judge`: rows judged, judged before, failed and left out.
-
-    Failed and left out rows are counted by reason. Counts of 0 are not in the line. The cost in USD
-    follows the judged rows. If the command was stopped, its reason is at the end. If no row was
-    selected, the line only says that there is nothing to judge.
-
-    Args:
-        result: The JSON document of the command.
-    """
-    if not result["selected"]:
-        return "Nothing to judge: no answer of a generating model has a value."
-
-    parts = []
-    if result["calls"]:
-        parts.append(f"{result['judged']:,} judged, {format_usd(result['cost'])}")
-    if result["judged_before"]:
-        parts.append(f"{result['judged_before']:,} judged before")
-    parts += [f"{count:,} failed ({reason})" for reason, count in result["failed"].items()]
-    parts += [f"{count:,} left out: {reason}" for reason, count in result["left_out"].items()]
-    summary = "; ".join(parts)
-
-    reason = result["out_of_money"] or result["stopped"]
-    if reason:
-        summary += f". Stopped: {to_plain_text(reason)}"
-    return summary
 
 
 def _summarize_tag(result: Mapping[str, Any]) -> str:

@@ -38,17 +38,14 @@ def choose_text(prompt: str) -> str:
 def weigh_statement(instructions: str, text: str) -> float:
     """Return the probability, 0 to 1, that the answer to a yes/no question is yes.
 
-    It grows with the similarity of the question's subject to the text. The subject is the tagged
-    sections of the instructions, else their texts in quotation marks, else the instructions without
-    question words.
+    It grows with the similarity of the question's subject to the text. The subject is the texts in
+    quotation marks in the instructions, or else the instructions without question words.
 
     A text denies the subject if it is similar enough for a yes, its most similar sentence has a
     negation, and the subject has none. Then the result is 1 minus the probability. The result for a
     text that is less similar is never inverted.
     """
-    subjects = [content for _, content in find_tagged_sections(instructions) if content.strip()]
-    if not subjects:
-        subjects = [" ".join(match).strip() for match in _SUBJECT.findall(instructions)]
+    subjects = [" ".join(match).strip() for match in _SUBJECT.findall(instructions)]
     if not subjects:
         subjects = [values.QUESTION_WORDS.sub(" ", instructions).strip() or instructions]
 

@@ -8,8 +8,6 @@
 - The process that sends a live batch has the lock of the batch. If the lock is free, the process is
   dead, and another process seals the replies.
 - A trial is a live batch that tests a prompt. It claims no rows, and its answers are not stored.
-- A judging batch asks a decision model how probable the values of stored answers are. It claims no
-  rows either.
 """
 
 import contextlib
@@ -24,7 +22,7 @@ from typing import Any, TypeVar
 
 from pipeline.batch.budget import quota_day
 from pipeline.core import files
-from pipeline.core.command_hint import CommandHint, HintTemplate
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
@@ -33,7 +31,6 @@ from pipeline.core.errors import (
 )
 from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.engine.closed_questions import choose_response_parser
-from pipeline.engine.judge_questions import Judgement, read_judgements
 from pipeline.engine.request_outcomes import Provenance, provenance_of
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
@@ -41,7 +38,6 @@ from pipeline.gemini.responses import ParsedReply, ResponseParser
 from pipeline.store import batches, claims
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
-from pipeline.store.confidences import set_judged_confidences
 from pipeline.store.database import PAGE_ROWS, Store
 from pipeline.store.locks import Lock, LockLostError, Locks
 
@@ -310,9 +306,6 @@ def store_trial_outcomes(
     Requests without a reply count as missing. If the batch is in another state, only its files are
     deleted. The caller has the lock of the batch.
 
-    A judging batch, which asks how probable stored answers are, is also ended by this function if a
-    person gives it up. Then its probabilities are not stored.
-
     Args:
         patience_s: The longest wait for another writer of the database; None means the default of
             all commands.
@@ -323,11 +316,11 @@ def store_trial_outcomes(
     """
     replies_path = part_path(ws.data, number)
     trial = ws.store.query(batches.get_batch, number)
-    model = provenance_of(trial, settings=ws.settings).model
+    provenance = provenance_of(trial, settings=ws.settings)
     # Without the file of its task, the replies to a dead trial count at their estimate.
     parse_response: ResponseParser = responses.parse_response
     with contextlib.suppress(FindableError):
-        parse_response = choose_response_parser(ws.find_task(trial.task), model)
+        parse_response = choose_response_parser(ws.find_task(trial.task), provenance.model)
     replies = []
     if replies_path.exists():
         _cut_to_whole_lines(replies_path)
@@ -336,39 +329,13 @@ def store_trial_outcomes(
             for _, line in files.read_lines(replies_path)
         ]
 
-    _end_without_answers(ws, trial, replies, patience_s=patience_s)
-
-
-def _end_without_answers(
-    ws: WorkspaceSession,
-    batch: BatchRow,
-    replies: Sequence[ParsedReply],
-    *,
-    judgements: Sequence[Judgement] = (),
-    patience_s: float | None,
-) -> None:
-    """End a trial or a judging batch: move it from asking to ingested, and delete its files.
-
-    Such a batch stores no answers. Its outcome counts, its cost and the probabilities are stored in
-    the same transaction. If the batch is not in the state asking, only its files are deleted.
-
-    Args:
-        judgements: Probabilities that are stored with the answers that they are about.
-        patience_s: The longest wait for another writer of the database; None means the default of
-            all commands.
-    """
-    provenance = provenance_of(batch, settings=ws.settings)
     now = ws.now()
     with ws.store.write(patience_s=patience_s) as tx:
-        batch = batches.get_batch(tx, batch.number)
-        if batch.state is BatchState.ASKING:
-            for judgement in judgements:
-                confidences = judgement.make_confidences(batch.model)
-                if confidences:
-                    set_judged_confidences(tx, judgement.answer_id, confidences)
-            account = _make_account(batch, replies, provenance, now)
-            batches.mark_ingested(tx, batch, now=now, **account)
-    _remove_files(ws.data, batch)
+        trial = batches.get_batch(tx, number)
+        if trial.state is BatchState.ASKING:
+            account = _make_account(trial, replies, provenance, now)
+            batches.mark_ingested(tx, trial, now=now, **account)
+    _remove_files(ws.data, trial)
 
 
 def _make_account(
@@ -406,71 +373,8 @@ def _make_account(
     }
 
 
-def store_judgements(
-    ws: WorkspaceSession,
-    number: int,
-    *,
-    patience_s: float | None = None,
-) -> dict[str, str]:
-    """Store the probabilities and the cost of a judging batch, and delete its files.
-
-    A judging batch asks a decision model how probable the values of stored answers are. The
-    probabilities are stored with these answers. The batch moves from asking to ingested in the same
-    transaction. Requests without a reply count as missing. If the batch is in another state, only
-    its files are deleted. The caller has the lock of the batch.
-
-    Args:
-        patience_s: The longest wait for another writer of the database; None means the default of
-            all commands.
-
-    Returns:
-        For each reply, the row id and why the reply gave no probability; "" if it gave some. Rows
-        without a reply are not in the mapping. It is empty if the batch was in another state.
-
-    Raises:
-        InconsistentError: The request file is missing or was changed.
-        UnavailableError: Another process wrote to the database for the whole time.
-    """
-    batch = ws.store.query(batches.get_batch, number)
-    if batch.state is not BatchState.ASKING:
-        _remove_files(ws.data, batch)
-        return {}
-
-    judgements = _read_judgements(ws.data, batch)
-    replies = [judgement.reply for judgement in judgements]
-    _end_without_answers(ws, batch, replies, judgements=judgements, patience_s=patience_s)
-    return {judgement.row_id: judgement.failure_reason for judgement in judgements}
-
-
-def _read_judgements(data: Path, batch: BatchRow) -> list[Judgement]:
-    """Return the judgements in the reply file of a judging batch, in the order of their arrival.
-
-    An incomplete last line is deleted from the file. Without a reply file the list is empty.
-
-    Raises:
-        InconsistentError: The request file is missing or was changed.
-    """
-    replies_path = part_path(data, batch.number)
-    if not replies_path.exists():
-        return []
-    _cut_to_whole_lines(replies_path)
-    verified_path = files.verify_sealed_file(
-        sealed_request(data, batch),
-        sha256=batch.request_sha256,
-        file_label=f"the requests of batch {batch.number}",
-        hint=HintTemplate(
-            "put this file back from a backup, so that the probabilities that `judge` paid for can "
-            "be stored; `{}` gives them up",
-            CommandHint("batch-cancel", batch=batch.number),
-        ),
-    )
-    request_lines = (line for _, line in files.read_lines(verified_path))
-    result_lines = (line for _, line in files.read_lines(replies_path))
-    return read_judgements(request_lines, result_lines)
-
-
 def _remove_files(data: Path, batch: BatchRow) -> None:
-    """Delete the request file and the reply file of a batch that claims no rows.
+    """Delete the request file and the reply file of a trial.
 
     A request file that was changed stays. The reply file is deleted last: while it exists, a later
     command finishes the deletion.
@@ -499,24 +403,13 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
     Their lock is free, because a process has the lock of its live batch until it ends.
 
     - For a trial, a test of a prompt, the outcome counts and the cost are stored.
-    - For a judging batch, which asks for the probabilities of stored answers, these and the cost
-      are stored.
     - For any other live batch, the replies are sealed as its result file. They are not ingested
       here.
 
-    The files of trials and judging batches are deleted. Such files are also deleted if an earlier
-    process ended the batch but died before it deleted them. A batch that another process locks
-    meanwhile is skipped.
-
-    A judging batch whose request file is missing or was changed stays as it is, because its replies
-    cannot be read. For a batch of another task this is a warning.
-
-    Raises:
-        InconsistentError: A judging batch of the task in use has such a file. Some other batches of
-            this task may be left as they are; batches of other tasks are ended first.
+    The files of trials are deleted. Such files are also deleted if an earlier process ended the
+    trial but died before it deleted them. A batch that another process locks meanwhile is skipped.
     """
-    dead_batches = find_dead_batches(ws.store, ws.locks)
-    for batch in sorted(dead_batches, key=lambda dead: dead.task == ws.task.name):
+    for batch in find_dead_batches(ws.store, ws.locks):
         with (
             contextlib.suppress(StateConflictError),
             ws.locks.try_lock(lock_of(batch.number)) as lock,
@@ -526,13 +419,6 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
             store_calls_of_dead_process(ws, batch)
             if batch.mode is Mode.TRIAL:
                 store_trial_outcomes(ws, batch.number)
-            elif batch.mode is Mode.JUDGE:
-                try:
-                    store_judgements(ws, batch.number)
-                except InconsistentError as error:
-                    if batch.task == ws.task.name or isinstance(error, StateConflictError):
-                        raise
-                    ws.display.warn(f"{error.message}; {error.hint}")
             else:
                 seal_replies(ws.data, ws.store, ws.now, batch.number)
 

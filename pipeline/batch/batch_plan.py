@@ -265,8 +265,6 @@ class BatchPlan:
     batches: int = 0
     # Requests; rows with the same input share a request.
     requests: int = 0
-    # Those that ask only the other fields, because the closed fields of their input are decided.
-    decided_requests: int = 0
     # Prompt tokens before calibration.
     counted_prompt_tokens: int = 0
     # Expected tokens of the rows' requests.
@@ -280,17 +278,12 @@ class BatchPlan:
     def describe_rows(self, labels: TaskLabels) -> str:
         """Return the number of rows in words, and how many of them need no request.
 
-        If a decision model answered the closed fields (choices, yes or no) of some rows before, the
-        text also says how many requests ask only about the other fields.
-
         Args:
             labels: The task's word for a row, in singular and plural.
         """
         rows = plural(self.items, labels.singular, labels.plural)
         if not self.requests:
             return f"{rows}, no request"
-        if self.decided_requests:
-            rows += f" (closed fields decided for {plural(self.decided_requests, 'request')})"
         copied_rows = self.items - self.requests
         if not copied_rows:
             return rows
@@ -347,7 +340,6 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
     """
     full_files = 0
     later_copies = 0
-    decided_requests = 0
     seen_ids: set[str] = set()
     counted_usage = NO_USAGE
     controls: list[ControlRequest] = []
@@ -372,7 +364,6 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
                     seen_ids.update(request.row.id for request in remaining[:seen_count])
                 remaining = remaining[seen_count:]
                 counted_usage += sum_usage(request.usage for request in added)
-                decided_requests += sum(request.is_decided for request in added)
                 if stop_reason is StopReason.FULL:
                     full_files += 1
                     controls += draft.control_requests
@@ -392,7 +383,6 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
         items=draft.seen_rows + later_copies,
         batches=full_files + bool(draft.file_rows),
         requests=request_count,
-        decided_requests=decided_requests,
         counted_prompt_tokens=counted_usage.prompt,
         usage=expected_usage,
         cost=draft.price(expected_usage) + control_cost,

@@ -20,8 +20,6 @@ from pipeline.batch.batch_files import (
     retry_on_conflict,
     sealed_request,
     sealed_result,
-    store_calls_of_dead_process,
-    store_trial_outcomes,
 )
 from pipeline.batch.cancel_reasons import CANCELLED_BEFORE_SENT, CANCELLED_BY_USER
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_message
@@ -30,7 +28,7 @@ from pipeline.batch.send import abandon_batch, delete_upload
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError, KeyRefusedError, MissingError, RemoteError
-from pipeline.core.states import BatchState, Mode
+from pipeline.core.states import BatchState
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.store import batches, marks
@@ -47,7 +45,6 @@ def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint
     - The API does not show the batch.
     - The batch is downloaded, but its result file is lost or damaged.
     - The batch is held, because its replies are mixed up.
-    - It is the batch of a killed `judge`, and its request file is lost or damaged.
 
     Raises:
         InputError: There is no such batch, there is nothing to cancel in its state, or a person did
@@ -73,7 +70,6 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
       cancel in case the batch is only hidden, and give it up.
     - downloaded, with a lost or changed result file: ask a person, and give the batch up.
     - downloaded and held, because its replies are mixed up: ask a person, and give the batch up.
-    - asking, a judging batch with a lost or changed request file: ask a person, and end the batch.
 
     Raises:
         InputError: None of these cases applies, or a person did not confirm.
@@ -102,13 +98,6 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
             "Give up the batch, so that its rows are asked and paid for again?",
         )
         return _give_up(ws, batch, reason=f"given up: {batch.held}")
-
-    if (
-        batch.state is BatchState.ASKING
-        and batch.mode is Mode.JUDGE
-        and not files.is_sealed(sealed_request(ws.data, batch), batch.request_sha256)
-    ):
-        return _give_up_judgements(ws, batch)
 
     if batch.state is not BatchState.SUBMITTED:
         raise InputError(
@@ -242,39 +231,6 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
         f"given up; {plural(released_rows, 'row')} can be asked again",
         ws.task.labels.ask_command,
     )
-
-
-def _give_up_judgements(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandHint]:
-    """End a judging batch without its probabilities, after a person confirmed that.
-
-    A judging batch asks how probable stored answers are. The replies of this batch cannot be read,
-    because its request file is lost or damaged. Its cost is stored, its request and reply files are
-    deleted, and its state becomes "ingested". If this process is killed, the same command
-    continues.
-
-    Returns:
-        The result in words, and the next command.
-
-    Raises:
-        InputError: A person did not confirm.
-        RemoteError: Another process has the lock of the batch, so its `judge` command still runs.
-    """
-    with ws.locks.try_lock(lock_of(batch.number)) as lock:
-        if lock is None:
-            holder = ws.locks.describe_holder(lock_of(batch.number))
-            raise RemoteError(
-                f"batch {batch.number}: {holder}; nothing was changed",
-                hint="run the command again when `judge` has ended",
-            )
-        ws.confirm(
-            f"the request file of batch {batch.number} is lost or damaged; a copy from a backup "
-            "lets the next command store the probabilities that are paid for. Delete the request "
-            "file and these probabilities, so that their answers can be judged and paid for again?",
-        )
-        store_calls_of_dead_process(ws, batch)
-        sealed_request(ws.data, batch).unlink(missing_ok=True)
-        store_trial_outcomes(ws, batch.number)
-    return "given up; its cost is counted", ws.task.labels.command("judge")
 
 
 def _has_intact_result(data: Path, batch: BatchRow) -> bool:

@@ -36,7 +36,6 @@ from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from pipeline.core.text import plural
 from pipeline.engine import claiming
-from pipeline.engine.closed_questions import is_mixed
 from pipeline.engine.duplicates import OpenIdsByHash, copy_to_duplicates
 from pipeline.engine.request_outcomes import (
     Provenance,
@@ -62,7 +61,6 @@ from pipeline.store import answer_counts, answers, batches, claims, marks
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
-from pipeline.store.partial_answers import PartialAnswer, read_partial_answers
 
 # Requests in one transaction. Other writers wait about 40 ms for it.
 PAGE_REQUESTS = 2500
@@ -401,9 +399,7 @@ class _BatchIngest:
     ) -> list[RequestOutcome]:
         """Validate the replies to a page's claims, and return the outcome of each claim, in order.
 
-        If a decision model answered the closed fields of the same input before, and the reply has
-        only the other fields, the two are joined and validated together. A claim without a line in
-        the result gets the outcome MISSING. Nothing is written.
+        A claim without a line in the result gets the outcome MISSING. Nothing is written.
 
         Args:
             results: The result file, in which the replies are looked up.
@@ -413,7 +409,6 @@ class _BatchIngest:
         """
         keys = [make_request_key(self.batch.task, claim.row_id) for claim in page]
         lines_by_claim = results.find_lines(keys)
-        answers_by_hash = self._read_partial_answers(page, model)
 
         request_outcomes = []
         for claim, lines in zip(page, lines_by_claim, strict=True):
@@ -423,29 +418,10 @@ class _BatchIngest:
                 lines,
                 default=self._explain_missing(claim),
                 model=model,
-                partial_answer=answers_by_hash.get(claim.input_hash),
                 row=contexts.get(claim.row_id),
             )
             request_outcomes.append(request_outcome)
         return request_outcomes
-
-    def _read_partial_answers(
-        self,
-        page: Sequence[RowClaim],
-        model: Model,
-    ) -> Mapping[str, PartialAnswer]:
-        """Return the decided fields of a page's inputs by input hash, if the task is mixed."""
-        if model.kind == "decide" or not is_mixed(self.task):
-            return {}
-        label = self.batch.version.partition("/")[0]
-        return self.ws.store.query(
-            read_partial_answers,
-            self.batch.task,
-            f"{label}/{self.task.rows.decision_version.partition('/')[2]}",
-            self.batch.fingerprint,
-            [claim.input_hash for claim in page],
-            asked_at=self.batch.created_at,
-        )
 
     def _store_page(
         self,
@@ -520,8 +496,7 @@ class _BatchIngest:
 
         A row of the page:
 
-        - `reason` is "" if its answer was stored. It is also "" for a partial answer: a decision
-          model answered some fields, and another model is asked for the others later.
+        - `reason` is "" if its answer was stored.
         - `may_retry` is true if its reply was refused or invalid and the row is still open.
         - `was_called` is false if there is no reply, and `self.no_reply_reasons` has no reason of a
           failed call for the row: then no call for it came to its end.
@@ -543,9 +518,6 @@ class _BatchIngest:
         park_reasons = dict[str, str]()
         for request_outcome in request_outcomes:
             row_id = request_outcome.claim.row_id
-            if request_outcome.is_partial:
-                yield RowOutcome(row_id, "")
-                continue
             if request_outcome.answer is None:
                 reason = request_outcome.reason
             else:

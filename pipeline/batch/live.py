@@ -19,8 +19,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from pipeline.batch.batch_plan import Selection
-from pipeline.batch.judge_batches import JudgeBatches
-from pipeline.batch.judge_plan import JudgePlanner
 from pipeline.batch.live_batches import INTERRUPTED_WRITE_TIMEOUT_S, LiveBatches
 from pipeline.batch.live_calls import LiveCalls, PendingCall
 from pipeline.batch.live_report import ASK_ALL_ROWS, LiveReport, OnProgress, RunPolicy
@@ -62,31 +60,6 @@ def ask_rows(
     """
     batches = LiveBatches(ws, selection, mode, policy)
     return _LiveRun(batches, on_progress).run_to_end()
-
-
-def judge_answers(
-    ws: WorkspaceSession,
-    planner: JudgePlanner,
-    *,
-    on_progress: OnProgress = lambda _: None,
-) -> LiveReport:
-    """Ask a decision model about the planned answers in live batches, and store probabilities.
-
-    Ctrl-C stops the run and is not raised; the report says `interrupted`.
-
-    Args:
-        ws: A session for decisions.
-        planner: Builds the requests.
-        on_progress: As in `ask_rows`.
-
-    Returns:
-        The report; `answered` counts judged rows. Its `stopped` is the error that ended the run
-        early, if any.
-
-    Raises:
-        ConfigurationError: There is no usable key, or the engine cannot start. Nothing was written.
-    """
-    return _LiveRun(JudgeBatches(ws, planner), on_progress).run_to_end()
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from pipeline.core.states import Mode
 from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.request_builder import PlannedRequest, explain_schema_refusal
 from pipeline.engine.session import WorkspaceSession
-from pipeline.gemini import decisions, requests
+from pipeline.gemini import requests
 from pipeline.gemini.models import find_serving_model, load_models
 from pipeline.gemini.rate_limiter import StartedCall
 from pipeline.gemini.retry import RetryPolicy
@@ -90,8 +90,6 @@ class LiveCalls:
         self._throttle = throttle
         self._report = report
         self._parse_response = choose_response_parser(ws.task, ws.model)
-        if mode is Mode.JUDGE:
-            self._parse_response = decisions.parse_yes_no_reply
         self._models = load_models(ws.settings.models_file)
         self._retry_policy = RetryPolicy(ws.settings.retry_wait, MAX_PAUSE_S, min_share=0.5)
         # Requests that wait for a call or for the repetition of a call.

@@ -17,7 +17,7 @@ Terms of this module:
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -173,11 +173,6 @@ class Preparation:
     _prepared_rows: int = 0
     _last_id: str | None = None
 
-    @property
-    def version(self) -> str:
-        """Return the version of the batches; past batches of it correct the estimates."""
-        return self.ws.version
-
     def prepare_next(self) -> Prepared | StopReason:
         """Prepare and claim the next batch, or return why no batch is possible.
 
@@ -273,7 +268,8 @@ class Preparation:
         draft_path = request_path(self.ws.data, 0).with_suffix(random_suffix)
         draft_file = files.SealedWriter(draft_path) if is_api_batch else contextlib.nullcontext()
         with draft_file as writer:
-            for page in self._read_request_pages(tx, after):
+            request_pages = read_request_pages(tx, self.ws, self.selection, self.mode, after=after)
+            for page in request_pages:
                 added, page_stop_reason = draft.add_requests(tx, page)
                 if writer is None:
                     draft.requests += added
@@ -292,18 +288,6 @@ class Preparation:
         if draft.file is not None and draft.control_requests:
             self._add_control_lines(draft, draft.file)
         return draft if draft.row_claims else stop_reason
-
-    def _read_request_pages(
-        self,
-        tx: Connection,
-        after: str | None,
-    ) -> Iterator[list[PlannedRequest]]:
-        """Yield the requests of the selected rows page by page.
-
-        Args:
-            after: Begin after the row with this id; None begins with the first row.
-        """
-        return read_request_pages(tx, self.ws, self.selection, self.mode, after=after)
 
     def _add_control_lines(self, draft: RequestDraft, file: files.SealedFile) -> None:
         """Write the file of a draft again with its control requests, and update the draft.
@@ -410,7 +394,7 @@ class Preparation:
         file: files.SealedFile,
         relative_path: str,
     ) -> None:
-        """Insert the row of the batch; claim its rows unless it is a trial or judges answers.
+        """Insert the row of the batch; claim its rows unless it is a trial.
 
         Runs in the caller's transaction. A batch of a live run gets the run's number, which is that
         of the run's first batch. Batches for the Batch API, single batches and batches that claim
@@ -436,7 +420,7 @@ class Preparation:
             now=now,
             number=number,
             task=task.name,
-            extractor=self.version,
+            extractor=ws.version,
             model=ws.model.name,
             requests=draft.file_rows,
             control_requests=len(draft.control_requests),
@@ -469,7 +453,7 @@ class Preparation:
         that claim no rows ask about each row, even if another row has the same input.
         """
         ws = self.ws
-        calibration = budget.load_calibration(tx, self.version)
+        calibration = budget.load_calibration(tx, ws.version)
         max_rows = None
         if self.selection.limit is not None:
             max_rows = self.selection.limit - self._prepared_rows

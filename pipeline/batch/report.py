@@ -53,8 +53,6 @@ BATCH_DOCUMENT_COLUMNS = (
     "control_requests",
     "control_cost",
 )
-# The keys of batches that claim no rows, in costs by batch.
-GROUP_KEYS = {Mode.TRIAL: "trials", Mode.JUDGE: "judge"}
 # Units of a duration in words: name, seconds, and the least number that is written in this unit.
 DURATION_UNITS = (("d", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1), ("s", 1, 1))
 # Durations from this number on are written without decimals.
@@ -242,7 +240,6 @@ def _cost_entries(
 
     - All batches of a live run have the number of its first batch.
     - All trials, which test prompts, have the key "trials".
-    - All batches that judge answers have the key "judge".
 
     Args:
         subjects: Task name to the name that users type.
@@ -254,9 +251,7 @@ def _cost_entries(
     keys_by_batch = {}
     for batch in batches.batches_in_states(tx, task=task_name):
         day = quota_day(batch.create_sent_at or batch.created_at).isoformat()
-        batch_key = str(batch.run or batch.number)
-        if not batch.mode.claims_rows:
-            batch_key = GROUP_KEYS[batch.mode]
+        batch_key = "trials" if batch.mode is Mode.TRIAL else str(batch.run or batch.number)
         subject = subjects.get(batch.task, batch.task)
         keys_by_batch[batch.number] = (day, subject, batch.model, batch_key)
         if batch.create_sent_at is None or batch.state is BatchState.PREPARED:

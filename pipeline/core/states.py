@@ -26,8 +26,6 @@ class Mode(StrEnum):
     DECIDE = "decide"
     # Live calls that claim no rows. Only their cost is stored.
     TRIAL = "trial"
-    # Live calls that ask a decision model whether texts support answers. They claim no rows.
-    JUDGE = "judge"
 
     @property
     def tier(self) -> str:
@@ -39,10 +37,7 @@ class Mode(StrEnum):
     @property
     def claims_rows(self) -> bool:
         """Whether a batch claims its rows, and each of its requests gets an outcome of its own."""
-        return self not in MODES_WITHOUT_CLAIMS
-
-
-MODES_WITHOUT_CLAIMS = (Mode.TRIAL, Mode.JUDGE)
+        return self is not Mode.TRIAL
 
 
 class BatchState(StrEnum):

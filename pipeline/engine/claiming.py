@@ -17,8 +17,7 @@ from pipeline.core.errors import StateConflictError
 from pipeline.engine.task import Task
 from pipeline.store import claims
 from pipeline.store.claims import RowClaim
-from pipeline.store.database import count_rows, split_into_pages, stream_rows
-from pipeline.store.partial_answers import has_partial_answer, has_partial_answers
+from pipeline.store.database import split_into_pages, stream_rows
 from pipeline.store.schema import row_claims
 
 # Rows with their content that are in memory at once.
@@ -96,26 +95,6 @@ def count_claimable(tx: Connection, task: Task) -> int:
     """Count the rows that the next batch can claim."""
     query = select(func.count()).select_from(select_claimable(tx, task).order_by(None).subquery())
     return tx.execute(query).scalar() or 0
-
-
-def count_partly_answered(tx: Connection, task: Task) -> int:
-    """Count the claimable rows whose closed fields are decided and whose other fields are not."""
-    if not has_partial_answers(tx, task.name):
-        return 0
-    return count_claimable(tx, task.with_open_rows(has_partial_answer=True))
-
-
-def count_decided_claims(tx: Connection, task: Task) -> int:
-    """Count the claimed rows whose closed fields are decided and whose other fields are not."""
-    if not has_partial_answers(tx, task.name):
-        return 0
-    is_decided = has_partial_answer(
-        task.name,
-        task.rows.decision_version,
-        task.fingerprint,
-        row_claims.c.input_hash,
-    )
-    return count_rows(tx, row_claims, row_claims.c.task == task.name, claims.IS_CLAIMED, is_decided)
 
 
 def find_due_ids(tx: Connection, task: Task) -> list[str]:

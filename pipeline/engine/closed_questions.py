@@ -3,11 +3,11 @@
 - A field is closed if its values can be listed: choices, yes or no, bounded whole numbers, and
   lists of these. All other fields are open.
 - A decision model generates no text. It chooses a value of each closed field, with a probability.
-- A task is closed if all its fields are closed, and mixed if some fields are closed and some open.
+- A task is closed if all its fields are closed. Only a closed task can be decided.
 - Images of a row are sent as blocks of the input (`ImageContent` of google-genai 3.6.1).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -48,33 +48,24 @@ def list_open_fields(task: Task) -> tuple[str, ...]:
     return tuple(name for name in field_names if name not in closed_fields)
 
 
-def list_members(
-    answer_model: "type[BaseModel]",
-    field_names: Collection[str],
-) -> list[str]:
-    """Return the names that some fields have in a reply, which may be aliases."""
-    names = json_schema(answer_model, by_alias=False)["properties"]
-    members = json_schema(answer_model)["properties"]
-    return [member for name, member in zip(names, members, strict=True) if name in field_names]
+def explain_open_fields(task: Task) -> str:
+    """Return why decisions cannot answer a task: its open fields; "" if all are closed."""
+    answer_model = task.prompt.answer_model
+    return describe_open_fields(
+        {name: _describe_kind(answer_model, name) for name in list_open_fields(task)}
+    )
 
 
-def is_mixed(task: Task) -> bool:
-    """Return whether decisions can answer some fields of the task, but not all."""
-    return bool(list_closed_fields(task)) and bool(list_open_fields(task))
+def describe_open_fields(kinds: Mapping[str, str]) -> str:
+    """Return why decisions cannot answer some fields; "" for no fields.
 
-
-def explain_open_field(task: Task) -> str:
-    """Return why decisions cannot answer all fields: the first open field; "" if all are closed."""
-    open_fields = list_open_fields(task)
-    if not open_fields:
+    Args:
+        kinds: The kind of each field in words such as "a text", by the field's name.
+    """
+    if not kinds:
         return ""
-    kind = _describe_kind(task.prompt.answer_model, open_fields[0])
-    return describe_open_field(open_fields[0], kind)
-
-
-def describe_open_field(name: str, kind: str) -> str:
-    """Return why decisions cannot answer a field of a kind, in words such as "a text"."""
-    return f"field `{name}` is {kind}: decisions answer only {CLOSED_KINDS}"
+    fields = ", ".join(f"field `{name}` is {kind}" for name, kind in kinds.items())
+    return f"{fields}: decisions answer only {CLOSED_KINDS}"
 
 
 def _describe_kind(answer_model: "type[BaseModel]", field_name: str) -> str:
@@ -175,6 +166,6 @@ def choose_response_parser(task: Task, model: Model) -> ResponseParser:
 def make_confidences(reply: ParsedReply, model_name: str) -> Mapping[str, FieldConfidence]:
     """Return the confidences of a decision model's reply by field; empty for any other reply."""
     return {
-        name: FieldConfidence(probability, model_name, is_judged=False)
+        name: FieldConfidence(probability, model_name)
         for name, probability in reply.confidences.items()
     }

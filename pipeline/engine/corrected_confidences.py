@@ -12,9 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.store.answers import PERSON, VersionPreference
-from pipeline.store.confidences import FieldConfidence
+from pipeline.store.confidences import ConfidentAnswer, FieldConfidence, read_confident_answers
 from pipeline.store.database import Connection
-from pipeline.store.judgements import JudgedAnswer, read_applied_answers
 
 
 def read_confidence_sources(
@@ -22,7 +21,7 @@ def read_confidence_sources(
     row_ids: Sequence[str],
     *,
     preference: VersionPreference,
-) -> dict[str, list[JudgedAnswer]]:
+) -> dict[str, list[ConfidentAnswer]]:
     """Return the answers of rows from which a new correction copies confidences, by row id.
 
     The list of a row has all its corrections, newest first, and then its preferred model answer. A
@@ -30,7 +29,7 @@ def read_confidence_sources(
     without answers is left out.
     """
     sources_by_id = {}
-    answers_by_id = read_applied_answers(tx, preference.task, row_ids)
+    answers_by_id = read_confident_answers(tx, preference.task, row_ids)
     for row_id, row_answers in answers_by_id.items():
         corrections = [answer for answer in row_answers if answer.version == PERSON]
         model_answers = [answer for answer in row_answers if answer.version != PERSON]
@@ -42,23 +41,23 @@ def read_confidence_sources(
 def choose_kept_confidences(
     values: Mapping[str, Any],
     corrected_fields: Collection[str],
-    judged_answers: Iterable[JudgedAnswer],
+    sources: Iterable[ConfidentAnswer],
 ) -> dict[str, FieldConfidence]:
     """Return the confidences that a corrected answer keeps, by field.
 
-    A field that a person set has none. Any other field has the confidence of the first judged
-    answer that has one for the same value; it is left out if there is no such answer.
+    A field that a person set has none. Any other field has the confidence of the first source that
+    has one for the same value; it is left out if there is no such source.
 
     Args:
         values: The corrected answer, by field.
         corrected_fields: Fields that a person set, in this correction or in an earlier one.
-        judged_answers: The answers of the row from `read_confidence_sources`.
+        sources: The answers of the row from `read_confidence_sources`.
     """
     confidences: dict[str, FieldConfidence] = {}
-    for judged_answer in judged_answers:
-        judged_values = json.loads(judged_answer.answer)
-        for name, confidence in judged_answer.confidences.items():
+    for source in sources:
+        source_values = json.loads(source.answer)
+        for name, confidence in source.confidences.items():
             is_kept = name in values and name not in corrected_fields
-            if is_kept and judged_values.get(name) == values[name]:
+            if is_kept and source_values.get(name) == values[name]:
                 confidences.setdefault(name, confidence)
     return confidences

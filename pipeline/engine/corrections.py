@@ -36,10 +36,9 @@ from pipeline.engine.task_parts import RowsById
 from pipeline.engine.wrong_values import find_wrong_value
 from pipeline.store import claims, edits, reviews, workspace
 from pipeline.store.answers import PERSON
-from pipeline.store.confidences import FieldConfidence
+from pipeline.store.confidences import ConfidentAnswer, FieldConfidence
 from pipeline.store.database import Connection, Store
 from pipeline.store.edits import AnswerEdit, NewEdit
-from pipeline.store.judgements import JudgedAnswer
 from pipeline.store.refused_rows import write_accepted_rows
 
 # Hex digits of the hash that identifies the state of an answer.
@@ -303,7 +302,7 @@ class _CurrentRows(NamedTuple):
     forgotten_ids: Collection[str]
     # All corrections of each row, then its preferred model answer, by row id. New corrections take
     # confidences from them.
-    answer_sources: Mapping[str, Sequence[JudgedAnswer]]
+    answer_sources: Mapping[str, Sequence[ConfidentAnswer]]
 
 
 def validate_change(tx: Connection, task: Task, row_id: str, change: Mapping[str, Any]) -> None:

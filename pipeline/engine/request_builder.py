@@ -1,27 +1,21 @@
-"""Build the request lines of a task, and estimate their usage.
-
-A closed field has values that can be listed. A decision model can decide it before a generating
-model is asked about the other, open fields.
-"""
+"""Build the request lines of a task, and estimate their usage."""
 
 import json
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError, RemoteError, SchemaRefusedError
-from pipeline.engine import closed_questions
 from pipeline.engine.closed_questions import QuestionLines
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById, TaskRow
 from pipeline.gemini import answer_schema, requests
 from pipeline.gemini.models import MAX_FILE_BYTES, Model
 from pipeline.gemini.requests import Prompt
-from pipeline.gemini.usage import Usage, estimate_field_tokens, estimate_tokens
+from pipeline.gemini.usage import Usage
 from pipeline.store import answer_counts
 from pipeline.store.database import Connection
-from pipeline.store.partial_answers import read_partial_answers
 
 # The token limit grows by this factor after each answer that the limit cut short.
 TOKEN_LIMIT_FACTOR = 4
@@ -35,8 +29,6 @@ class PlannedRequest(NamedTuple):
     line: bytes
     # Estimated usage.
     usage: Usage
-    # The closed fields of its input are decided, so it asks only the other fields.
-    is_decided: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -50,8 +42,6 @@ class RequestBuilder:
 
     task: Task
     model: Model
-    # Requests of a mixed task have all fields, also closed fields that are decided already.
-    has_all_fields: bool = False
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -76,10 +66,7 @@ class RequestBuilder:
             answer_tokens=self.task.prompt.answer_tokens,
             media_resolution=resolution,
             image_tokens=model.count_image_tokens(resolution),
-            terms=answer_schema.describe_vocabularies(
-                self.task.prompt.answer_model,
-                self.schema,
-            ),
+            terms=answer_schema.describe_vocabularies(self.task.prompt.answer_model),
         )
 
     @cached_property
@@ -92,56 +79,13 @@ class RequestBuilder:
         """Return what requires the form of the answer: the schema, or the closed questions."""
         return self.schema if self._question_lines is None else self._question_lines.questions
 
-    @cached_property
-    def _open_field_settings(self) -> requests.RequestSettings:
-        """Return the settings of requests about the open fields of a mixed task alone."""
-        field_names = closed_questions.list_closed_fields(self.task)
-        closed_members = closed_questions.list_members(self.task.prompt.answer_model, field_names)
-        closed_tokens = estimate_field_tokens(self.task.prompt.answer_model, closed_members)
-        schema = answer_schema.drop_properties(self.schema, closed_members)
-        return replace(
-            self.settings,
-            answer_schema=schema,
-            terms=answer_schema.describe_vocabularies(self.task.prompt.answer_model, schema),
-            answer_tokens=max(1, self.settings.answer_tokens - closed_tokens),
-        )
-
-    @property
-    def closed_field_usage(self) -> Usage:
-        """Return the estimated tokens that a request about the open fields alone saves."""
-        full_settings = self.settings
-        open_settings = self._open_field_settings
-        return Usage(
-            estimate_tokens(full_settings.terms) - estimate_tokens(open_settings.terms),
-            full_settings.answer_tokens - open_settings.answer_tokens,
-        )
-
-    def _find_decided_inputs(self, tx: Connection, rows: RowsById) -> Collection[str]:
-        """Return the input hashes of rows whose closed fields are decided already.
-
-        None are returned if all requests have all fields.
-        """
-        task = self.task
-        is_decider = self.model.kind == "decide"
-        if self.has_all_fields or is_decider or not closed_questions.is_mixed(task):
-            return ()
-        return read_partial_answers(
-            tx,
-            task.name,
-            task.rows.decision_version,
-            task.fingerprint,
-            [task.rows.input_hash(row) for row in rows.values()],
-        ).keys()
-
     def plan_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
         """Yield the request about each row, in order; rows that lack a prompt are left out.
 
         A row lacks a prompt if, for example, its images cannot be read; see `make_rows`.
 
-        A request asks only about the open fields of the answer if the prompt has
-        `asks_open_fields`, or if a decision model decided the closed fields (choices, yes or no) of
-        the same input before. For each answer of a row that was cut short, the token limit of its
-        next request is multiplied by TOKEN_LIMIT_FACTOR, up to the limit of the model. Only reads.
+        For each answer of a row that was cut short, the token limit of its next request is
+        multiplied by TOKEN_LIMIT_FACTOR, up to the limit of the model. Only reads.
 
         Raises:
             InputError: No request line can be made of a prompt, or the line is too long for a batch
@@ -149,16 +93,12 @@ class RequestBuilder:
             ConfigurationError: The task's file changed during the command.
         """
         task = self.task
-        decided_hashes = self._find_decided_inputs(tx, rows)
         cut_counts = answer_counts.count_cut_short(tx, task.name, list(rows))
 
         for row in task.prompt.make_rows(rows):
             prompt = row.prompt
             token_limit = self._token_limit(prompt, cut_counts.get(row.id, 0))
             line_builder = self._question_lines or self.settings
-            is_decided = row.input_hash in decided_hashes
-            if task.prompt.asks_open_fields or is_decided:
-                line_builder = self._open_field_settings
             try:
                 line, usage = line_builder.build_line(
                     requests.make_request_key(task.name, row.id),
@@ -172,7 +112,7 @@ class RequestBuilder:
                     f"more than the API's limit of {MAX_FILE_BYTES:,} for a file"
                 )
                 raise self._row_error(tx, row.id, reason)
-            yield PlannedRequest(row, line, usage, is_decided)
+            yield PlannedRequest(row, line, usage)
 
     def _token_limit(self, prompt: Prompt, cut_count: int) -> int:
         """Return the output token limit of a request after `cut_count` answers were cut short."""

@@ -7,12 +7,8 @@ claim: the row is then answered, parked or open again.
 - A claim is the record that a batch asks a row under a version (`task@n/model`).
 - A failed attempt is charged if it counts against its row, and forgiven if it counts for nothing.
 - A parked row is not asked again until a user unparks it.
-- A decision model answers closed fields (choices, yes or no), a generating model all fields. The
-  fields of a mixed task are partly closed. A decision about them is stored as a partial answer
-  until a generating model has answered the other fields.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,7 +22,6 @@ from pipeline.core.settings import Settings
 from pipeline.core.states import LAST_FAILURE_INTRODUCTION, UNSUPPORTED_REASON, Mode, Outcome
 from pipeline.engine.closed_questions import (
     choose_response_parser,
-    is_mixed,
     make_confidences,
 )
 from pipeline.engine.task import Task
@@ -34,12 +29,11 @@ from pipeline.engine.task_parts import ValidAnswer, WriteResult
 from pipeline.gemini import models, responses, usage
 from pipeline.gemini.models import Model
 from pipeline.gemini.usage import NO_USAGE
-from pipeline.store import answer_counts, answers, claims, partial_answers, workspace
+from pipeline.store import answer_counts, answers, claims, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.confidences import FieldConfidence, encode_confidences
 from pipeline.store.database import Connection
-from pipeline.store.partial_answers import PartialAnswer
 from pipeline.store.refused_rows import write_accepted_rows
 
 if TYPE_CHECKING:
@@ -50,8 +44,6 @@ FINAL_ERROR_REASON = "Gemini refused the request permanently"
 MAX_ATTEMPTS_REASON = "it failed {n} times"
 BATCH_FAILURES_REASON = "{n} batches in a row returned no answer"
 LOST_CALLS_REASON = "asked {n} times without a reply; each call may have cost money"
-# The reason of an attempt whose closed fields are stored.
-PARTIAL_REASON = "closed fields decided"
 # The reason of a request that got several valid, but different answers.
 DIFFERENT_ANSWERS = "different-answers"
 
@@ -72,8 +64,6 @@ class RequestOutcome(NamedTuple):
     dropped_value_count: int = 0
     # Confidences of the answer by field.
     confidences: Mapping[str, FieldConfidence] = {}
-    # The reply has only the closed fields of a mixed task. Then there is no `answer`.
-    is_partial: bool = False
     # The answer was not checked against its row, which was gone or had another input.
     is_unchecked: bool = False
 
@@ -153,21 +143,17 @@ def validate_lines(
     *,
     default: RequestOutcome,
     model: Model,
-    partial_answer: PartialAnswer | None = None,
     row: Any = None,
 ) -> RequestOutcome:
     """Validate the result lines of one request key, in file order; return a single outcome.
 
     A valid answer wins over failures, else the first failure counts. If valid answers differ, the
-    outcome is invalid, because nothing shows which of them is right. If a decision model answered
-    only the closed fields of the task, the outcome is a partial answer. Writes nothing.
+    outcome is invalid, because nothing shows which of them is right. Writes nothing.
 
     Args:
         claim: The row that was asked, and the hash of its input.
         default: Returned if there is no line.
         model: The model that was asked.
-        partial_answer: The answers of a decision model about the closed fields, stored earlier for
-            the same input. A reply about the other fields is joined with them.
         row: Values of the row by column, if the task needs them to validate an answer.
 
     Raises:
@@ -176,18 +162,9 @@ def validate_lines(
     answer: RequestOutcome | None = None
     failure: RequestOutcome | None = None
     parse_response = choose_response_parser(task, model)
-    is_partial = model.kind == "decide" and is_mixed(task)
     for line in lines:
         reply = responses.parse_result_line(line, parse_response)
-        if is_partial and reply.outcome is Outcome.ANSWERED:
-            return _accept_partial_reply(claim, reply, model.name)
-        request_outcome = validate_reply(
-            task,
-            claim,
-            reply,
-            partial_answer=partial_answer,
-            row=row,
-        )
+        request_outcome = validate_reply(task, claim, reply, row=row)
         if reply.confidences:
             confidences = make_confidences(reply, model.name)
             request_outcome = request_outcome._replace(confidences=confidences)
@@ -205,7 +182,6 @@ def validate_reply(
     claim: RowClaim,
     reply: responses.ParsedReply,
     *,
-    partial_answer: PartialAnswer | None = None,
     row: Any = None,
 ) -> RequestOutcome:
     """Validate one reply: a failure keeps its reason, any other reply must validate as an answer.
@@ -221,8 +197,6 @@ def validate_reply(
 
     Args:
         claim: The row that was asked, and the hash of its input.
-        partial_answer: The stored decision about closed fields of the same input. It is joined with
-            a reply that has none of these fields, and the joined text replaces that of the reply.
         row: Values of the row by column, if the task needs them to validate an answer.
 
     Raises:
@@ -238,13 +212,6 @@ def validate_reply(
             is_charged=not is_account_failure,
             is_forgiven=is_account_failure,
         )
-
-    confidences: Mapping[str, FieldConfidence] = {}
-    if partial_answer is not None:
-        joined_text = _join_fields(partial_answer.answer, reply.text)
-        if joined_text:
-            reply = reply._replace(text=joined_text)
-            confidences = partial_answer.confidences
 
     try:
         answer, reason = responses.parse_answer(reply, task.prompt.answer_model)
@@ -272,48 +239,8 @@ def validate_reply(
         answer,
         reply,
         dropped_value_count=left_out_values,
-        confidences=confidences,
         is_unchecked=task.answers.needs_row and not can_check,
     )
-
-
-def _accept_partial_reply(
-    claim: RowClaim,
-    reply: responses.ParsedReply,
-    model_name: str,
-) -> RequestOutcome:
-    """Return the outcome of a decision model's reply about the closed fields of a mixed task."""
-    return RequestOutcome(
-        claim,
-        reply.outcome,
-        PARTIAL_REASON,
-        reply=reply,
-        is_charged=False,
-        is_forgiven=True,
-        confidences=make_confidences(reply, model_name),
-        is_partial=True,
-    )
-
-
-def _join_fields(decided_fields: str, reply_text: str) -> str:
-    """Return the JSON object with the members of two JSON objects; "" if they cannot be joined.
-
-    They cannot be joined if the reply is not a JSON object, or has one of the decided fields and so
-    is a whole answer. The texts of all members are unchanged.
-
-    Args:
-        decided_fields: JSON object with the closed fields that a decision model decided.
-        reply_text: The text of a reply about the other fields.
-    """
-    try:
-        members = json.loads(reply_text)
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(members, dict) or members.keys() & json.loads(decided_fields).keys():
-        return ""
-    if not members:
-        return decided_fields
-    return f"{decided_fields.rstrip().removesuffix('}')},{reply_text.lstrip().removeprefix('{')}"
 
 
 def write_outcomes(
@@ -324,14 +251,14 @@ def write_outcomes(
     provenance: Provenance,
     now: datetime,
 ) -> WriteResult:
-    """Store answers, partial answers and failed attempts, and end the claims of their rows.
+    """Store answers and failed attempts, and end the claims of their rows.
 
     Runs in the caller's transaction. A claimed row is answered, parked or open again afterwards:
 
     - It is answered if it got an answer.
     - It is parked if it must not be asked again: it failed too often, another try cannot help (the
       API's error is final), or the database refused its answer.
-    - It is open again after any other failure, and after a partial answer.
+    - It is open again after any other failure.
 
     If an answer was applied to a row, it is recorded that the task's rows changed, so that the
     index of the task is outdated. A copied reply (`claim.is_copy`) has no claim to end: its row is
@@ -357,11 +284,9 @@ def write_outcomes(
         for request_outcome in request_outcomes
         if request_outcome.answer is not None
     ]
-    unanswered = [
+    failed = [
         request_outcome for request_outcome in request_outcomes if request_outcome.answer is None
     ]
-    failed = [request_outcome for request_outcome in unanswered if not request_outcome.is_partial]
-    _write_partial_answers(tx, task, request_outcomes, provenance=provenance, now=now)
 
     valid_answers = [
         ValidAnswer(
@@ -386,7 +311,7 @@ def write_outcomes(
     ]
     attempt_rows = [
         shared_columns | _attempt_columns(request_outcome, provenance, now)
-        for request_outcome in unanswered
+        for request_outcome in failed
     ]
     answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
 
@@ -412,36 +337,6 @@ def write_outcomes(
     outcomes = _claim_outcomes(copied, write_result.parked)
     claims.record_ended(tx, task.name, provenance.version, outcomes, now=now)
     return write_result
-
-
-def _write_partial_answers(
-    tx: Connection,
-    task: Task,
-    request_outcomes: Sequence[RequestOutcome],
-    *,
-    provenance: Provenance,
-    now: datetime,
-) -> None:
-    """Write the partial answers among outcomes. An attempt records the use of each reply."""
-    new_answers = [
-        PartialAnswer(
-            request_outcome.claim.row_id,
-            request_outcome.claim.input_hash,
-            request_outcome.reply.text,
-            request_outcome.confidences,
-        )
-        for request_outcome in request_outcomes
-        if request_outcome.is_partial and request_outcome.reply is not None
-    ]
-    partial_answers.insert_partial_answers(
-        tx,
-        new_answers,
-        task=task.name,
-        version=provenance.version,
-        batch=provenance.batch_number,
-        fingerprint=provenance.fingerprint,
-        now=now,
-    )
 
 
 def _claim_outcomes(
@@ -611,7 +506,7 @@ def _attempt_columns(
         "outcome": request_outcome.outcome.value,
         "reason": request_outcome.reason,
         "code": reply.rpc_code if reply else None,
-        "excerpt": reply.excerpt if reply and not request_outcome.is_partial else None,
+        "excerpt": reply.excerpt if reply else None,
     }
 
 

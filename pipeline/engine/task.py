@@ -10,8 +10,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
@@ -168,18 +167,3 @@ class Task:
     index: IndexedTask | None = None
     # Hint that is shown if the task has no index.
     index_hint: HintTemplate | str = ""
-
-    def with_open_rows(self, *, has_partial_answer: bool | None) -> "Task":
-        """Return the task in which only rows with, or without, a partial answer are open.
-
-        None means all rows. Only a task of a user can be mixed, and have partial answers.
-        """
-        if has_partial_answer is not None:
-            raise NotImplementedError
-        return self
-
-    def with_open_fields(self) -> "Task":
-        """Return a mixed task whose generating model is asked about the open fields only."""
-        task = copy(self)
-        task.prompt = replace(self.prompt, asks_open_fields=True)
-        return task

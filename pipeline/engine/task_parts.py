@@ -347,7 +347,7 @@ class TaskRows(ABC):
     preferred_versions: Sequence[str] = ()
     # Label whose parked rows are not asked; empty if those of any label are not.
     own_prompt_version: str = ""
-    # Version under which the closed fields are decided; empty if no decision is possible.
+    # Version under which rows are decided; empty if no decision is possible.
     decision_version: str = ""
     # Possible headings of the name column in a file that lists rows.
     name_columns: Sequence[str] = ("id",)
@@ -578,8 +578,6 @@ class TaskPrompt(ABC):
     sends_images: bool = False
     # All values of an answer are choices, so that many rows have the same answer.
     is_closed: bool = False
-    # Requests to a generating model are about the open fields of a mixed task only.
-    asks_open_fields: bool = False
 
     @property
     @abstractmethod
@@ -590,11 +588,6 @@ class TaskPrompt(ABC):
     def answer_model(self) -> "type[BaseModel]":
         """Return the answer model, whose JSON schema is sent and which validates each reply."""
         return self.builder.declaration.answer
-
-    @property
-    def field_names(self) -> tuple[str, ...]:
-        """Return the names of the fields of an answer, in their order."""
-        return tuple(self.answer_model.model_fields)
 
     @property
     def stored_answer_model(self) -> "type[BaseModel]":

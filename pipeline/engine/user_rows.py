@@ -36,7 +36,7 @@ from pipeline.core.where_parser import WhereSyntaxError, parse_where
 from pipeline.engine.task_parts import (
     TaskRows,
 )
-from pipeline.store import answers, partial_answers, selections
+from pipeline.store import answers, selections
 from pipeline.store.answers import VersionPreference
 from pipeline.store.database import select_matching
 from pipeline.store.rows import NO_HASH, delete_row
@@ -90,8 +90,6 @@ class UserRows(TaskRows):
     provider: str
     # Table of another program that gets a row for each answer.
     row_target: RowTarget | None
-    # Only rows with, or only rows without, a partial answer are open; None for all.
-    has_partial_answer: bool | None = None
     # Only the selected rows of this run are asked; None asks all open rows.
     selection_run: int | None = None
     image_columns: Sequence[str] = dataclasses.field(init=False)
@@ -114,25 +112,13 @@ class UserRows(TaskRows):
         A row is answered, open, empty, unusable (its image), refused or missing in the source. Only
         rows with content and without an answer (see `make_answered_condition`) can be asked. With
         REFRESH=1 that includes rows whose input changed after their answer, if the task permits
-        refreshing. Further limits apply together:
-
-        - `selection_run`: Only the rows of this run's condition can be asked.
-        - `has_partial_answer`: Only rows whose closed fields are decided already (True), or not yet
-          (False), can be asked.
+        refreshing. With `selection_run`, only the rows of this run's condition can be asked.
         """
         columns = self.subquery.c
         is_answered = self.make_answered_condition(current_input=self.asks_stale_rows)
         is_missing = columns.findable_gone_at.is_not(None)
         is_refused = columns.findable_hash == NO_HASH
         is_open = and_(~is_missing, ~columns.findable_empty, ~is_answered)
-        if self.has_partial_answer is not None:
-            is_partly_answered = partial_answers.has_partial_answer(
-                self.record.name,
-                self.decision_version,
-                self.record.fingerprint,
-                columns.findable_hash,
-            )
-            is_open &= is_partly_answered if self.has_partial_answer else ~is_partly_answered
         if self.selection_run is not None:
             is_open &= selections.is_selected(self.selection_run, columns.findable_key)
 

@@ -7,7 +7,6 @@ without loading the file. Prompts and checks come from the file.
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -311,11 +310,6 @@ class UserPrompt(TaskPrompt):
         """Return the ids of the rows that are examples in the prompt of a version."""
         return {row_id for row_id, _, _ in self.rows.record.list_examples(version)}
 
-    @property
-    def field_names(self) -> tuple[str, ...]:
-        """Return the names of the fields of an answer, without loading the file."""
-        return tuple(name for name, _ in self.rows.record.fields)
-
     def list_image_folders(self) -> list[Path]:
         """Return the folders that must contain all images; relative paths begin in the first.
 
@@ -459,24 +453,6 @@ class UserTask(Task):
         """Return the version under which the decision model of the backend answers."""
         model_name = self.settings.for_backend(self.provider).decision_model
         return f"{self.version_label}/{model_name.removeprefix('models/')}"
-
-    def with_open_rows(self, *, has_partial_answer: bool | None) -> "UserTask":
-        """Return the task, copied if needed, with only some of its rows open.
-
-        The rows of a mixed task are asked in two requests: a decision model is asked about the
-        closed fields (choices, yes or no), then a generating model about the others.
-
-        Args:
-            has_partial_answer: True leaves only rows open whose closed fields are decided, False
-                only the others. None removes such a limit.
-        """
-        if has_partial_answer is self.rows.has_partial_answer:
-            return self
-        task = copy(self)
-        task.rows = replace(self.rows, has_partial_answer=has_partial_answer)
-        task.answers = replace(self.answers, rows=task.rows)
-        task.prompt = replace(self.prompt, rows=task.rows, answers=task.answers)
-        return task
 
     def with_selection(self, run: int, version_label: str) -> "UserTask":
         """Return the task under a version for which only the selected rows of a run are open."""

@@ -35,17 +35,16 @@ def compile_people_where(
 ) -> ColumnElement[bool]:
     """Return the SQL condition on the table of people that a WHERE= text means.
 
-    Names are columns of people, other columns of imported files, or `tags.confidence`, `doubtful`
-    or `reviewed` if no column has this name.
+    Names are columns of people, other columns of imported files, or `reviewed` if no column has
+    this name.
 
     Args:
         tx: Connection to the database, whose columns can be named.
-        judgements: The expressions for `tags.confidence`, `doubtful` and `reviewed`.
-        text: The condition, such as `company = 'Acme' AND doubtful = true`.
+        judgements: The expression for `reviewed`.
+        text: The condition, such as `company = 'Acme' AND reviewed = true`.
 
     Raises:
-        InputError: The text is invalid, names a column that does not exist, or names the confidence
-            of tags, and no tags have a confidence.
+        InputError: The text is invalid, or names a column that does not exist.
     """
     expression = parse_where(text)
     own_cells = {
@@ -61,7 +60,6 @@ def compile_people_where(
         name: JsonCell(extra_document, (name,)) for name in table.read_extra_column_names(tx)
     }
     columns = own_cells | extra_cells | own_cells
-    judgements.check_condition(expression, list(columns))
     return compile_where(expression, (columns, {}, judgements.make_cells()), tx=tx)
 
 

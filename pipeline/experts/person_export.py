@@ -30,17 +30,12 @@ class ExpertsExport(TaskExport):
         """
         from pipeline.experts.show import (
             encode_experts,
-            name_probability_column,
             read_exported_people,
             read_extra_column_names,
         )
 
         extra_columns = read_extra_column_names(tx)
-        encode = partial(
-            encode_experts,
-            extra_columns=extra_columns,
-            probability_column=name_probability_column(tx, extra_columns),
-        )
+        encode = partial(encode_experts, extra_columns=extra_columns)
         total = None
         if options.row_filter is None:
             total = table.people_table(tx).count_states(tx)["total"]

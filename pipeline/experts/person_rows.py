@@ -65,7 +65,6 @@ ANSWER_COLUMNS = frozenset({"tags", _SCORE})
 _PREFIXED_COLUMNS: Mapping[str, str] = {
     "state": "rowstate",
     "reason": "rowreason",
-    "tagsconfidence": "answertagsconfidence",
 }
 # Particles that belong to a last name.
 _PARTICLES = re.compile(
@@ -180,12 +179,11 @@ def _read_rate(cell: object) -> tuple[float | None, str]:
 def filter_export_columns(names: tuple[str, ...]) -> frozenset[str]:
     """Return those of a file's column names that our own export added.
 
-    These are the tags and the score. If the file has a score, it is an export, and these three
+    These are the tags and the score. If the file has a score, it is an export, and these two
     columns are returned, too:
 
     - `row_state`, or `state` if the file has no `row_state`;
-    - `row_reason`, or `reason`;
-    - `answer_tags_confidence`, or `tags_confidence`.
+    - `row_reason`, or `reason`.
 
     An export uses the long name only if the user has a column with the short name.
 

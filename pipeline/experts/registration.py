@@ -60,7 +60,6 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     task = ExpertsTask(
         index,
         refreshes=settings.refresh,
-        doubt_threshold=settings.doubtful,
         vocabulary_file=settings.tags_from,
     )
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func
 
-from pipeline.core.command_hint import CommandHint, HintTemplate
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.text import join_first, neutralize_formula, plural
 from pipeline.engine.task_parts import RowFault, RowFaults
@@ -24,11 +24,8 @@ from pipeline.experts.score import score
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, row_id
 from pipeline.store import answers, claims, marks
 from pipeline.store import rows as row_store
-from pipeline.store.confidences import has_confidences
 from pipeline.store.database import split_into_pages
-from pipeline.store.judgements import read_counting_answers
 from pipeline.tables import export
-from pipeline.tables.answer_views import CONFIDENCE_SUFFIX
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
 from pipeline.tables.facets import GridFacet, version_facet
@@ -39,20 +36,14 @@ from pipeline.tables.text_match import contains_json_text
 
 Row = Mapping[str, Any]
 DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findability_score")
-_JUDGE_HINT = HintTemplate("a decision model judges tags: `{}`", CommandHint("judge"))
 
 
-def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
+def make_people_grid(tx: Connection) -> Grid:
     """Return the grid that lists people on the page and in `items`; the rows are read later.
 
     It has the columns, search, sort orders and filters. The search covers names, job title, company
-    and tags. People can be sorted by username, score and confidence, and filtered by a range of
-    scores, a tag and a version. WHERE= knows the columns of the table, and the judgements about an
-    answer, such as `doubtful`.
-
-    Args:
-        tx: A connection to the database that will run the queries.
-        doubt_threshold: Confidence below which a field makes its person doubtful.
+    and tags. People can be sorted by username and score, and filtered by a range of scores, a tag
+    and a version. WHERE= knows the columns of the table, and `reviewed`.
     """
     username = experts.c.username
     preference = answers.VersionPreference(table.TASK)
@@ -60,10 +51,7 @@ def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
         tx,
         row_id,
         preference=preference,
-        threshold=doubt_threshold,
-        fields={TAGS: TAGS},
         taken_names=[*DEFAULT_COLUMNS, *HEADERS],
-        missing_hint=_JUDGE_HINT,
     )
     is_nullable = USERNAME not in table.reflect_shape(tx).blanks
     searched_columns = [
@@ -88,7 +76,6 @@ def make_people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
             USERNAME: func.coalesce(username, "") if is_nullable else username,
             "findability_score": SCORE,
         },
-        slow_sort_expressions=judgements.sort_expressions(),
         score_expression=SCORE,
         judgements=judgements,
         tag_facet=tags_facet,
@@ -131,7 +118,6 @@ _LIST_CELLS: Mapping[str, Callable[[Row], Any]] = {
 }
 RATE = HEADERS["hourly_rate"]
 SCORED = "findability_score"
-TAGS = "tags"
 # Type by column of an export.
 COLUMN_TYPES = {
     **dict.fromkeys(HEADERS.values(), "text"),
@@ -150,8 +136,6 @@ class ExportedPerson(NamedTuple):
     state: str
     # Why the person is parked or the row was refused; None for other states.
     reason: str | None
-    # Probability of the least certain tag; None if no decision model judged these tags.
-    tags_probability: float | None = None
 
     @property
     def row_id(self) -> str | None:
@@ -162,8 +146,8 @@ class ExportedPerson(NamedTuple):
 def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
     """Yield every person in the order of ids, then the refused rows of imported files.
 
-    A person has the state, the cells of other columns, the probability of the tags, and the reason
-    if the person is parked. A refused row has the cells of its file, by column and by header, and
+    A person has the state, the cells of other columns, and the reason if the person is parked. A
+    refused row has the cells of its file, by column and by header, and
     as reason the message why an import refused it.
     """
     people = table.people_table(tx)
@@ -176,14 +160,12 @@ def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
             row[0]: row[1]
             for row in people.select_by_ids(tx, ids, [people.row_id, people.state_expression])
         }
-        probabilities = _read_tag_probabilities(tx, [row for row, _ in page])
         for person_id, (row, extra_cells) in zip(ids, page, strict=True):
             state = states[person_id]
             reason = None
             if state == claims.PARKED:
                 reason = park_reasons.get(person_id)
-            probability = probabilities.get(person_id)
-            yield ExportedPerson(row, extra_cells, state, reason, probability)
+            yield ExportedPerson(row, extra_cells, state, reason)
 
     empty_row = dict.fromkeys(table.COLUMNS)
     for refused in row_store.refused_rows(tx, table.TASK):
@@ -192,44 +174,6 @@ def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
             for column, header in HEADERS.items()
         }
         yield ExportedPerson({**empty_row, **cells}, refused.cells, REFUSED_STATE, refused.message)
-
-
-def _read_tag_probabilities(tx: Connection, people: Sequence[Row]) -> dict[str, float]:
-    """Return the probability, as a decision model judged it, that the tags of people are right.
-
-    The result is by id. The probability belongs to the preferred answer of a person. People are
-    left out if no decision model judged that answer, or if their tags are not those of that answer
-    (after merges of tags).
-    """
-    if not has_confidences(tx, table.TASK):
-        return {}
-
-    preference = answers.VersionPreference(table.TASK)
-    ids = [str(person["id"]) for person in people]
-    answers_by_id = read_counting_answers(tx, preference, ids)
-    merge_rules = marks.active_merge_rules(tx, table.TASK)
-    probabilities = {}
-    for person_id, person in zip(ids, people, strict=True):
-        answer = answers_by_id.get(person_id)
-        if answer is None or TAGS not in answer.confidences:
-            continue
-        answered_tags = marks.apply_rules(json.loads(answer.answer)[TAGS], merge_rules)
-        if parse_text_list(person[TAGS]) == answered_tags:
-            probabilities[person_id] = answer.confidences[TAGS].probability
-    return probabilities
-
-
-def name_probability_column(tx: Connection, extra_columns: Sequence[str]) -> str:
-    """Return the name of the column with the probability of tags; empty if an export has none.
-
-    If an imported column has the name, the column is exported under another name, also without
-    probabilities: an import of the export then knows that the shorter name is the user's.
-    """
-    name = f"{TAGS}{CONFIDENCE_SUFFIX}"
-    free_name = named_beside([*COLUMN_TYPES, *extra_columns], (name,), "answer_").get(name, "")
-    if has_confidences(tx, table.TASK) or free_name != name:
-        return free_name
-    return ""
 
 
 def read_extra_column_names(tx: Connection) -> list[str]:
@@ -254,29 +198,26 @@ def encode_experts(
     guard: Callable[[str], str] = neutralize_formula,
     *,
     extra_columns: Sequence[str] = (),
-    probability_column: str = "",
 ) -> Iterator[bytes]:
     """Yield the bytes of an export file of people, in pieces.
 
     The rows are read when the result is iterated. The columns are those of a table of people that
-    is imported (`HEADERS`), tags, score, the additional columns, the probability of the tags, state
-    and reason. The hourly rate is a text in CSV and Parquet: a column of Parquet has one type, and
-    another program may have written a rate that is not a number.
+    is imported (`HEADERS`), tags, score, the additional columns, state and reason. The hourly rate
+    is a text in CSV and Parquet: a column of Parquet has one type, and another program may have
+    written a rate that is not a number.
 
     Args:
         rows: People and refused rows.
         format_: "csv", "json", "jsonl", "xlsx" or "parquet".
         guard: Function that protects spreadsheets from formulas.
         extra_columns: Names of the additional columns.
-        probability_column: Name of the column with the probability of the tags; empty for none.
 
     Raises:
         ConfigurationError: Parquet needs pyarrow, which is missing. Raised by the call itself.
     """
     text_columns = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
-    probability_columns = [probability_column] if probability_column else []
     state_names = named_beside(
-        [*COLUMN_TYPES, *extra_columns, *probability_columns],
+        [*COLUMN_TYPES, *extra_columns],
         (export.STATE_COLUMN, export.REASON_COLUMN),
         "row_",
     )
@@ -286,7 +227,6 @@ def encode_experts(
         extra_cells: Mapping[str, Any],
         state: str,
         reason: str | None,
-        tags_probability: float | None,
     ) -> dict[str, Any]:
         """Return the cells of a person by header; an empty cell is None.
 
@@ -306,7 +246,6 @@ def encode_experts(
                 cells[name] = format_rate(cells[name])
 
         cells |= {name: extra_cells.get(name) for name in extra_columns}
-        cells |= dict.fromkeys(probability_columns, tags_probability)
         cells[state_names[export.STATE_COLUMN]] = state
         cells[state_names[export.REASON_COLUMN]] = reason
         return cells
@@ -318,7 +257,6 @@ def encode_experts(
         kinds={
             **COLUMN_TYPES,
             **dict.fromkeys(extra_columns, "text"),
-            **dict.fromkeys(probability_columns, "real"),
             **dict.fromkeys(state_names.values(), "text"),
         },
     )

@@ -110,8 +110,6 @@ class ExpertsRows(TaskRows):
 
     # Ask again about tagged people whose biography changed.
     asks_stale_rows: bool
-    # A person is doubtful if a field of the answer has a lower confidence.
-    doubt_threshold: float = 0.0
     # Ids of the people to ask again, and the newest answer at that moment; set at first use.
     _to_refresh: tuple[list[str], int] | None = field(default=None, init=False)
 
@@ -238,7 +236,7 @@ class ExpertsRows(TaskRows):
         """Return the description of the list of people."""
         from pipeline.experts.show import make_people_grid
 
-        return make_people_grid(tx, doubt_threshold=self.doubt_threshold)
+        return make_people_grid(tx)
 
     def input_hash(self, row: Mapping[str, Any], text: str | None = None) -> str:
         """Return `person:text:biography`, three hashes of what a person is asked with.
@@ -520,7 +518,6 @@ class ExpertsTask(Task):
         index: IndexedTask,
         *,
         refreshes: bool = False,
-        doubt_threshold: float = 0.0,
         vocabulary_file: Path | None = None,
     ) -> None:
         """Create the task.
@@ -528,7 +525,6 @@ class ExpertsTask(Task):
         Args:
             index: See `make_people_index`.
             refreshes: Ask again about tagged people whose biography changed.
-            doubt_threshold: Confidence below which a person is doubtful.
             vocabulary_file: File with the only tags that people may get; None allows all.
 
         Raises:
@@ -545,7 +541,6 @@ class ExpertsTask(Task):
             version_label=self.version_label,
             name_columns=(table.USERNAME,),
             asks_stale_rows=refreshes,
-            doubt_threshold=doubt_threshold,
         )
         self.export = ExpertsExport(rows=self.rows)
         self.answers = ExpertsAnswers(rows=self.rows)

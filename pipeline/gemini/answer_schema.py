@@ -9,7 +9,7 @@ is a file with the terms that a field may contain. A value is a choice if it is 
 import contextlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -102,48 +102,10 @@ def make_response_schema(
     return schema
 
 
-def drop_properties(
-    response_schema: Mapping[str, Any],
-    member_names: Collection[str],
-) -> dict[str, Any]:
-    """Return a copy of an object's converted schema without the named properties.
-
-    Their names are also removed from `required` and `propertyOrdering`. Nested objects are not
-    searched, and unknown names are ignored.
-
-    Args:
-        response_schema: The schema of a whole answer; it is not changed.
-        member_names: Names of the properties to leave out.
-    """
-    schema = dict(response_schema)
-    schema["properties"] = {
-        name: node
-        for name, node in response_schema["properties"].items()
-        if name not in member_names
-    }
-    for keyword in ("propertyOrdering", "required"):
-        if keyword in schema:
-            schema[keyword] = [name for name in schema[keyword] if name not in member_names]
-    return schema
-
-
-def describe_vocabularies(
-    answer_model: "type[BaseModel]",
-    response_schema: Mapping[str, Any],
-) -> str:
-    """Return the terms of the vocabularies in a schema as text for a model; "" without any.
-
-    Args:
-        answer_model: The answer model that contains the vocabularies.
-        response_schema: The schema that is sent; it may lack fields of the model.
-    """
+def describe_vocabularies(answer_model: "type[BaseModel]") -> str:
+    """Return the terms of an answer's vocabularies as text for a model; "" without any."""
     _, vocabularies = separate_vocabularies(json_schema(answer_model))
-    sent_text = json.dumps(response_schema, ensure_ascii=False)
-    return "\n\n".join(
-        describe_terms(file, terms)
-        for file, terms in vocabularies.items()
-        if _TERMS_NOTE.format(file) in sent_text
-    )
+    return "\n\n".join(describe_terms(file, terms) for file, terms in vocabularies.items())
 
 
 def is_closed_answer(answer_model: "type[BaseModel]") -> bool:

@@ -8,8 +8,7 @@
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +19,8 @@ from pipeline.core.rounding import round_probability
 from pipeline.core.states import Outcome
 from pipeline.gemini.closed_fields import (
     MAX_QUESTIONS,
-    find_answer,
     find_closed_fields,
     read_closed_fields,
-    read_probability,
 )
 from pipeline.gemini.responses import (
     MAX_TOKEN_COUNT,
@@ -129,51 +126,6 @@ def parse_decisions(
         answer_model: The model of the task's answers.
         field_names: The closed fields that were asked.
     """
-    read_fields = partial(_read_answers, answer_model=answer_model, field_names=field_names)
-    return _parse_answers(response, read_fields)
-
-
-def parse_yes_no_reply(response: Any) -> ParsedReply:
-    """Parse the reply to a request of yes/no questions.
-
-    The outcome is REFUSED if the prompt was blocked. It is INVALID if the reply is not an object,
-    has no answer, or has an answer that is not a probability of yes. The caller checks which
-    questions were answered. An ANSWERED reply has the probability of yes by question id: as JSON in
-    `text`, and as a dict in `confidences`.
-
-    Args:
-        response: The JSON of the reply, of any form.
-    """
-
-    def read_nouls(answers: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
-        if not answers:
-            raise ValueError("answers: none")
-        probabilities = {
-            question_id: read_probability(
-                find_answer(answers, question_id, "noul").get("noul"),
-                question_id,
-            )
-            for question_id in answers
-        }
-        return dict(probabilities), probabilities
-
-    return _parse_answers(response, read_nouls)
-
-
-def _parse_answers(
-    response: Any,
-    read_answers: Callable[[Mapping[str, Any]], tuple[dict[str, Any], dict[str, float]]],
-) -> ParsedReply:
-    """Parse the reply to a decision request.
-
-    The outcome is REFUSED if the prompt was blocked, and INVALID if the reply is not an object or
-    `read_answers` raises ValueError. The text of an ANSWERED reply is its document as JSON.
-
-    Args:
-        response: The JSON of the reply, of any form.
-        read_answers: Gets the answers by question id. Returns the document of the answer, and the
-            confidence by field or question.
-    """
     if not isinstance(response, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)
 
@@ -193,7 +145,7 @@ def _parse_answers(
         )
 
     try:
-        document, confidences = read_answers(answers)
+        document, confidences = _read_answers(answers, answer_model, field_names)
     except ValueError as error:
         reason = make_excerpt(f"does-not-validate: {error}")
         return ParsedReply(Outcome.INVALID, reason, excerpt_source=answers, **details)

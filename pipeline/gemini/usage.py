@@ -1,7 +1,7 @@
 """Tokens and cost of calls: usage, prices and estimates."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -183,16 +183,6 @@ PUNCTUATION_TOKENS = 3
 def estimate_answer_tokens(answer_model: "type[BaseModel]") -> int:
     """Estimate the tokens of an answer of a model in JSON."""
     return _estimate_node_tokens(json_schema(answer_model))
-
-
-def estimate_field_tokens(
-    answer_model: "type[BaseModel]",
-    member_names: Collection[str],
-) -> int:
-    """Estimate the tokens of some members of an answer of a model in JSON."""
-    properties = json_schema(answer_model)["properties"]
-    field_schema = {"properties": {name: properties[name] for name in member_names}}
-    return _estimate_node_tokens(field_schema) - PUNCTUATION_TOKENS
 
 
 def _estimate_node_tokens(node: Mapping[str, Any]) -> int:

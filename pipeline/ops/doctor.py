@@ -128,7 +128,7 @@ def _create_query_check(
 def _check_batches(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a finding for each batch whose state, claims and stored outcomes disagree.
 
-    Batches that claim no rows (trials and judgements) are left out. If answers of a batch were
+    Trials, which claim no rows, are left out. If answers of a batch were
     deleted by a rollback, its stored outcomes are not compared.
     """
     # All counts come from one snapshot, because a batch may end during the check.

@@ -26,7 +26,7 @@ _BATCH_NUMBER_PATTERN = re.compile(r"-(\d+)-[0-9a-f]{16}$")
 
 
 def list_task_batches(tx: Connection) -> list[BatchRow]:
-    """Return all batches that claim rows; trials and judgements do not."""
+    """Return all batches that claim rows; trials do not."""
     return [batch for batch in batches.batches_in_states(tx) if batch.mode.claims_rows]
 
 

@@ -183,7 +183,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
 
     - Record in the journal that the rows are being forgotten, and park them, so that they are not
       asked.
-    - End the live runs of killed processes; the files of trials and judgements are deleted.
+    - End the live runs of killed processes; the files of trials are deleted.
     - If the backend is the local engine (which answers on this computer instead of Gemini), delete
       its files. If any batch is open, delete only its files of batches that may have asked about
       the rows.
@@ -213,7 +213,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     task = ws.task
     report = ForgetReport(", ".join(names), names)
     row_ids, report.is_continuation = _confirm_and_park(ws, names)
-    # A killed trial or judgement claimed no row, so only its files show which rows it asked about.
+    # A killed trial claimed no row, so only its files show which rows it asked about.
     seal_dead_batches(ws)
 
     with ws.store.read() as tx:

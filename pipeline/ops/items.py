@@ -269,7 +269,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         - `stale`: whether the row's input changed after its newest answer in force; None without
           such an answer, or if the row's input is unknown
         - `answers` (with `forgotten`: whether the answer was erased, and `confidences` by field as
-          {probability, model, judged}) and `attempts`, oldest first, each with all stored columns
+          {probability, model}) and `attempts`, oldest first, each with all stored columns
         - `index`: `indexed`, `up_to_date` and `build`, or None if the task has no index
         - `requests`, newest first, each with its batch, outcome, tokens, cost and answer; `cost`:
           their sum in USD, with unknown costs as 0

@@ -17,7 +17,6 @@ from pipeline.batch import batch_files, report
 from pipeline.batch.batch_times import BatchWait, read_waits
 from pipeline.batch.budget import find_quota_refusal
 from pipeline.batch.held_batches import describe_ways_out
-from pipeline.batch.judge_runs import find_unfinished_judgement
 from pipeline.batch.move import list_waiting_moves
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
@@ -31,7 +30,6 @@ from pipeline.core.states import (
     is_unsupported,
 )
 from pipeline.core.text import plural, shorten
-from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.index.builds import Builds, count_stale
@@ -41,7 +39,6 @@ from pipeline.store import answer_counts, answers, batches, claims, money, works
 from pipeline.store.batches import BatchRow
 from pipeline.store.confidences import has_decisions
 from pipeline.store.database import Connection
-from pipeline.store.locks import Locks
 from pipeline.tables.row_table import REFUSED_STATE
 
 MAX_REASON_CHARACTERS = 200
@@ -54,12 +51,9 @@ POSITIONAL_COUNTS = 6
 OPTIONAL_MEMBERS = (
     "twins",
     "stale",
-    "partly_answered",
-    "decided_claims",
     "doubtful",
     "unpriced",
     "task_file",
-    "judge",
     "file_version",
     "waiting",
     "failures",
@@ -252,8 +246,6 @@ def _read_document(
         "twins": [_to_twin(duplicate, remote_names) for duplicate in batches.list_duplicates(tx)],
         "gone": gone_count,
         "stale": stale and _to_stale_rows(task, *stale),
-        "partly_answered": claiming.count_partly_answered(tx, task),
-        "decided_claims": claiming.count_decided_claims(tx, task),
         "doubtful": _describe_doubtful(tx, task, settings=ws.settings),
         "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
         "spent": _sum_spent(tx, all_batches),
@@ -266,26 +258,11 @@ def _read_document(
         "due": report.list_single_row_failures(tx, task),
         **report.describe_version(tx, task, ws.generating_model_name),
         "task_file": _describe_file_fault(task),
-        "judge": _describe_judgement(tx, task, locks=ws.locks),
         "others": [
             other.subject
             for other in ws.tasks
             if other.name in answered_tasks and other.name != task.name
         ],
-    }
-
-
-def _describe_judgement(tx: Connection, task: Task, *, locks: Locks) -> dict[str, Any] | None:
-    """Return {state, next} of a run of `judge` that did not end, for JSON.
-
-    `state` is "under way" or "killed". None if there is no such run.
-    """
-    judgement = find_unfinished_judgement(tx, locks, task)
-    if judgement is None:
-        return None
-    return {
-        "state": "killed" if judgement.is_stopped else "under way",
-        "next": str(judgement.command),
     }
 
 

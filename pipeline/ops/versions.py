@@ -26,9 +26,7 @@ from pipeline.engine.task import Task
 from pipeline.ops.forget import LOCAL_ENGINE_FILES
 from pipeline.store import answers, batches, request_history, selections, workspace
 from pipeline.store.answers import VersionCounts
-from pipeline.store.confidences import has_decisions
 from pipeline.store.database import Connection, Store, split_into_pages
-from pipeline.store.partial_answers import has_partial_answers
 from pipeline.store.task_record import PARTIAL_VERSIONS_KEY
 
 ROLLBACK_LOCK = "rollback"
@@ -48,8 +46,6 @@ class VersionSummary(NamedTuple):
     cost: float
     # The condition (WHERE=) of its rows; "" if it is for all rows.
     condition: str = ""
-    # It decided closed fields only; the answers with these fields belong to other versions.
-    has_only_closed_fields: bool = False
 
     @property
     def document(self) -> dict[str, Any]:
@@ -185,19 +181,9 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
             counts_by_version[version],
             answers.cost_of_version(tx, task.name, version),
             conditions.get(counts_by_version[version].label, ""),
-            _has_only_closed_fields(tx, task, counts_by_version[version]),
         )
         for version in sorted(counts_by_version, key=sort_key)
     ]
-
-
-def _has_only_closed_fields(tx: Connection, task: Task, counts: VersionCounts) -> bool:
-    """Return whether a version of a mixed task is that of a decision model; no file is loaded."""
-    if counts.items or task.user_file is None:
-        return False
-    record = workspace.get_task(tx, task.name)
-    is_closed = record is None or bool(record.members.get("closed"))
-    return not is_closed and has_decisions(tx, task.name, counts.version)
 
 
 def _read_conditions(tx: Connection, task_name: str) -> dict[str, str]:
@@ -254,8 +240,6 @@ def _check_can_roll_back(
     It cannot in these cases:
 
     - A batch of the version is not over.
-    - The version has answers to the closed fields of rows whose other fields are not answered yet,
-      and any batch of the task is not over: the batch may need these fields.
     - The version consists of corrections by people.
     - The version is "": answers without a version belong to another program.
 
@@ -263,14 +247,10 @@ def _check_can_roll_back(
     """
     versions = {summary.counts.version for summary in summaries}
     labels = {summary.counts.label for summary in summaries}
-    used_versions = set(versions)
-    if has_partial_answers(tx, task.name, versions=versions):
-        # Running requests about other fields need the decided fields.
-        used_versions |= {counts.version for counts in answers.list_versions(tx, task.name)}
     open_batches = [
         batch
         for batch in batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
-        if batch.version in used_versions
+        if batch.version in versions
     ]
     if open_batches:
         batch = open_batches[-1]

@@ -6,18 +6,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
-from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import parse_where
 from pipeline.engine.task import Task
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
 from pipeline.store.answers import VersionPreference
-from pipeline.store.confidences import has_confidences
-from pipeline.store.database import Store, split_into_pages
-from pipeline.store.judgements import read_applied_answers
+from pipeline.store.database import Store
 from pipeline.tables import export
-from pipeline.tables.answer_views import CONFIDENCE_SUFFIX
 from pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
 from pipeline.tables.facets import GridFacet
 from pipeline.tables.grid import Grid
@@ -27,9 +23,6 @@ from pipeline.tables.row_table import RowTable
 from pipeline.tables.where_sql import compile_where
 
 CONCEPTS = "concepts"
-_JUDGE_HINT = HintTemplate(
-    "a decision model judges concepts: `{}`", CommandHint("judge", task="passages")
-)
 # Source, text, and concepts as (name, type, quotations), quotations as (start, end, quotation).
 QuotedPassage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]
 
@@ -80,22 +73,19 @@ def make_passages_grid(
     items: RowTable,
     *,
     preference: VersionPreference,
-    doubt_threshold: float,
 ) -> Grid:
     """Return the grid that lists passages; the rows are read later.
 
-    Words are searched in id, source and text. Passages can be sorted by confidence. They can be
-    filtered by a type of their concepts (as other rows by a tag), and by a version, with or without
-    its model (`task@n/model`, `task@n`). WHERE= knows `concepts.confidence`, `doubtful` and
-    `reviewed`. The additional column `concepts` lists the names of a passage's concepts; those of a
-    corrected passage are only the names of the correction.
+    Words are searched in id, source and text. Passages can be filtered by a type of their concepts
+    (as other rows by a tag), and by a version, with or without its model (`task@n/model`,
+    `task@n`). WHERE= knows `reviewed`. The additional column `concepts` lists the names of a
+    passage's concepts; those of a corrected passage are only the names of the correction.
 
     Args:
         tx: A connection to the database that will run the queries. Few queries run now.
         shape: The columns of the tables of passages and concepts.
         items: The table of passages. Which of its rows are open depends on the version in use.
         preference: The order of preference among the answers to a passage.
-        doubt_threshold: Confidence below which a field makes its passage doubtful.
     """
     column_names = ["id"]
     column_names += [name for name in ("source", "text") if name in shape.value_columns]
@@ -104,10 +94,7 @@ def make_passages_grid(
         tx,
         items.row_id,
         preference=preference,
-        threshold=doubt_threshold,
-        fields={CONCEPTS: CONCEPTS},
         taken_names=[*column_names, CONCEPTS],
-        missing_hint=_JUDGE_HINT,
     )
     model_suffix = func.coalesce("/" + cast(concepts.extractor_model, Text), "")
     version = cast(concepts.extractor_version, Text) + model_suffix
@@ -118,7 +105,6 @@ def make_passages_grid(
         default_names=column_names,
         searched_cells=[items.table.c[name] for name in column_names],
         compile_where=partial(_compile_where, tx, judgements),
-        slow_sort_expressions=judgements.sort_expressions(),
         judgements=judgements,
         tag_facet=_make_facet(
             tx,
@@ -136,11 +122,9 @@ def _compile_where(tx: Connection, judgements: RowJudgements, text: str) -> Colu
     """Return the condition of a WHERE= text on the answers about passages.
 
     Raises:
-        InputError: The text is invalid, or names anything but confidence, doubt and review.
+        InputError: The text is invalid, or names anything but the review.
     """
-    expression = parse_where(text)
-    judgements.check_condition(expression, ())
-    return compile_where(expression, (judgements.make_cells(), {}), tx=tx)
+    return compile_where(parse_where(text), (judgements.make_cells(), {}), tx=tx)
 
 
 def _read_extra_values(
@@ -149,7 +133,7 @@ def _read_extra_values(
     tx: Connection,
     passage_ids: Sequence[str],
 ) -> dict[str, dict[str, Any]]:
-    """Return concepts that count, review and confidences by column and passage id."""
+    """Return concepts that count, and the review, by column and passage id."""
     judgement_values = judgements.read_values(tx, passage_ids)
     names_by_id = table.read_concept_names(tx, shape, passage_ids)
     return {
@@ -210,8 +194,6 @@ def _version_condition(shape: PassagesShape, version: str) -> ColumnElement[bool
     return table.has_name(shape.concepts.c.extractor_version, prompt_version)
 
 
-# The probability of the concepts of a passage, beside the confidence that the model stated.
-PROBABILITY_COLUMN = f"{CONCEPTS}{CONFIDENCE_SUFFIX}"
 COLUMN_KINDS = {
     **dict.fromkeys(ConceptRow._fields, "text"),
     "aliases": export.TEXTS_KIND,
@@ -225,19 +207,16 @@ def encode_concepts(
     format_: str,
     guard: Callable[[str], str],
     *,
-    tx: Connection,
     full: bool,
 ) -> Iterator[bytes]:
     """Yield the bytes of an export of concepts, in pieces.
 
-    The concepts are read when the result is iterated. If a decision model judged answers to
-    passages, an additional column has the probability.
+    The concepts are read when the result is iterated.
 
     Args:
         concepts: Concepts, those of a passage together.
         format_: "csv", "json", "jsonl", "xlsx" or "parquet".
         guard: Escapes the texts of CSV.
-        tx: The transaction that reads the concepts.
         full: Write context and source text of every concept. Otherwise the source text is written
             once for each passage, and the context is left out.
 
@@ -250,36 +229,7 @@ def encode_concepts(
         {**concept._asdict(), "confidence": parse_number(concept.confidence)}
         for concept in concepts
     )
-    if not has_confidences(tx, table.TASK):
-        return export.encode_rows(rows, format_, guard, kinds=COLUMN_KINDS)
-
-    kinds = {**COLUMN_KINDS, PROBABILITY_COLUMN: "real"}
-    return export.encode_rows(_add_probabilities(tx, rows), format_, guard, kinds=kinds)
-
-
-def _add_probabilities(tx: Connection, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Add the probability of its answer to each row of a concept, in place, and yield the row.
-
-    It is the member PROBABILITY_COLUMN. All concepts of an answer have the same probability: that
-    of the least certain concept. It is None if no decision model judged the answer. It is read
-    through `tx`.
-    """
-    for page in split_into_pages(rows):
-        passage_ids = list(dict.fromkeys(str(row["passage_id"]) for row in page))
-        answers_by_id = read_applied_answers(tx, table.TASK, passage_ids)
-        probabilities: dict[tuple[str, str], float] = {}
-        for passage_id, passage_answers in answers_by_id.items():
-            # The newest answer of a version is first.
-            for answer in reversed(passage_answers):
-                probabilities.pop((passage_id, answer.version), None)
-                if CONCEPTS in answer.confidences:
-                    probability = answer.confidences[CONCEPTS].probability
-                    probabilities[passage_id, answer.version] = probability
-        for row in page:
-            label, model = row["extractor_version"], row["extractor_model"]
-            version = f"{label}/{model}" if model else label
-            row[PROBABILITY_COLUMN] = probabilities.get((str(row["passage_id"]), version))
-            yield row
+    return export.encode_rows(rows, format_, guard, kinds=COLUMN_KINDS)
 
 
 def _drop_repeated_texts(concepts: Iterable[ConceptRow]) -> Iterator[ConceptRow]:

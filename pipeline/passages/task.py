@@ -170,7 +170,7 @@ class ConceptsExport(TaskExport):
         """
         from pipeline.passages.show import encode_concepts
 
-        encode = partial(encode_concepts, tx=tx, full=options.full)
+        encode = partial(encode_concepts, full=options.full)
         if options.best and options.extractor:
             raise InputError(
                 f"{OptionHint('best')} and {OptionHint('extractor')} cannot be combined; "
@@ -317,8 +317,6 @@ class ConceptsRows(TaskRows):
     shape: PassagesShape
     # Labels whose concepts keep a passage from being asked; None for any label.
     skipped_labels: Sequence[str] | None
-    # A passage is doubtful if a field of its answer has a lower confidence.
-    doubt_threshold: float
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages, with the condition for open passages."""
@@ -341,7 +339,6 @@ class ConceptsRows(TaskRows):
             self.shape,
             self.table(tx),
             preference=self.preference(tx),
-            doubt_threshold=self.doubt_threshold,
         )
 
     def delete(
@@ -612,7 +609,6 @@ class ConceptsTask(Task):
             own_prompt_version="" if skipped_versions is None else prompt_version,
             shape=shape,
             skipped_labels=skipped_versions,
-            doubt_threshold=settings.doubtful,
         )
         self.answers = ConceptsAnswers(rows=self.rows, shape=shape)
         self.prompt = ConceptsPrompt(rows=self.rows, answers=self.answers)

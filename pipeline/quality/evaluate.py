@@ -11,13 +11,10 @@ from pipeline.core.settings import Settings
 from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.shipped_task import find_shipped_task
 from pipeline.engine.task import Task
-from pipeline.quality import figures, support
-from pipeline.quality.calibration import Calibration, measure_calibration
+from pipeline.quality import figures
 from pipeline.quality.figures import Figure, TaskMeasure
 from pipeline.quality.report import QualityReport
-from pipeline.quality.support import SupportedShare
-from pipeline.store import answer_counts, answers, judgements
-from pipeline.store.confidences import has_confidences
+from pipeline.store import answer_counts, answers
 from pipeline.store.database import Connection
 
 LOCAL_EVIDENCE_NOTE = (
@@ -55,18 +52,13 @@ def read_effective_gates(
     }
     other_gates: set[str] = set()
     if settings.gates:
-        other_figures = chain.from_iterable(map(_list_figures, tasks))
+        other_figures = chain.from_iterable(_measure_of(other).figures for other in tasks)
         other_gates = {figure.name for figure in other_figures}
     return figures.apply_gate_settings(
-        _list_figures(task),
+        _measure_of(task).figures,
         bounds_by_source,
         other_gates=other_gates,
     )
-
-
-def _list_figures(task: Task) -> list[Figure]:
-    """Return the figures of a task that can be gates."""
-    return [*_measure_of(task).figures, *support.list_support_gates(task)]
 
 
 def _measure_of(task: Task) -> TaskMeasure:
@@ -112,7 +104,6 @@ def write_report(
                 ws.task.version_label if ws.settings.version else _answered_version(tx, ws.task)
             )
         quality = _measure_of(ws.task).measure(tx, ws.task, version)
-        support_shares, calibrations = _measure_probabilities(tx, ws.task, version)
 
     if not quality.items and not any(item_count for _, item_count in quality.values.values()):
         return None
@@ -124,7 +115,6 @@ def write_report(
             notes = [*notes, LOCAL_EVIDENCE_NOTE]
     quality = quality._replace(notes=[*notes, *quality.notes])
     gates = read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
-    quality = support.add_support(quality, support_shares, gates)
 
     gates_text = ",".join(filter(None, (ws.task.gates, ws.settings.gates)))
     report = QualityReport(
@@ -132,38 +122,8 @@ def write_report(
         figures.judge_figures(quality, gates),
         ws.now(),
         {"GATES": gates_text, "task": ws.task.name},
-        supported=support_shares,
-        calibrations=calibrations,
     )
     return report.seal(ws.data, ws.task.name, rerun_command=ws.task.labels.command("qc"))
-
-
-def _measure_probabilities(
-    tx: Connection,
-    task: Task,
-    version: str | None,
-) -> tuple[list[SupportedShare], list[Calibration]]:
-    """Return the shares of answers that their texts support, and the calibration of each field.
-
-    The shares are those of the answers of a version. The calibration compares probabilities with
-    corrections. It uses the preferred answer to each row, whatever its version. Both lists are
-    empty if no answer of the version has a probability. Reads only.
-
-    Args:
-        version: The version of the shares; None for all versions.
-    """
-    if not has_confidences(tx, task.name):
-        return [], []
-
-    tally = support.SupportTally()
-    probable_fields = set[str]()
-    for confidences in judgements.stream_confidences(tx, task.name, version):
-        tally.add(confidences)
-        probable_fields |= confidences.keys()
-    if not probable_fields:
-        return [], []
-    preference = task.rows.preference(tx)
-    return tally.shares, measure_calibration(tx, preference, probable_fields)
 
 
 def _answered_version(tx: Connection, task: Task) -> str:

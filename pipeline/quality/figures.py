@@ -55,8 +55,6 @@ class Figure(NamedTuple):
     min_items: int = 0
     # The reason for the bounds.
     bounds_reason: str = ""
-    # GATES may set bounds, although there are none by default. A single number is the lower bound.
-    may_be_bounded: bool = False
 
     @property
     def is_gate(self) -> bool:
@@ -407,7 +405,7 @@ def _judge_figure(
 
     It is not judged if `gate` is None, if `value` is None, or if fewer items were measured than the
     gate requires. A judged figure is returned with the bounds of `gate`. A figure that is not
-    judged is returned with its default bounds; if it has none, with those of `gate`, if any.
+    judged is returned with its default bounds.
 
     Args:
         figure: The figure with its default bounds.
@@ -419,13 +417,11 @@ def _judge_figure(
     if gate is None:
         reason = "switched off" if figure.is_gate else "it has no bounds"
         return MeasuredFigure(figure, value, item_count, None, reason)
-    # A figure without default bounds is a gate only by the bounds that a setting defines.
-    unjudged_figure = gate if figure.may_be_bounded else figure
     if value is None:
-        return MeasuredFigure(unjudged_figure, value, item_count, None, "nothing to measure")
+        return MeasuredFigure(figure, value, item_count, None, "nothing to measure")
     if item_count < gate.min_items:
         reason = f"measured on {item_count:,}, at least {gate.min_items:,} are needed"
-        return MeasuredFigure(unjudged_figure, value, item_count, None, reason)
+        return MeasuredFigure(figure, value, item_count, None, reason)
     return MeasuredFigure(gate, value, item_count, gate.find_missed_bound(value) is None)
 
 
@@ -437,12 +433,10 @@ def apply_gate_settings(
 ) -> dict[str, Figure | None]:
     """Return the gates in force by name, with the bounds that settings define; None for "off".
 
-    A gate is a figure with bounds. If no setting names it, it has its default bounds. A figure with
-    `may_be_bounded` has no default bounds, and becomes a gate only if a setting names it.
+    A gate is a figure with bounds. If no setting names it, it has its default bounds.
 
     Args:
-        figures: The figures of the task. Figures that have no bounds and no `may_be_bounded` are
-            ignored.
+        figures: The figures of the task. Figures without bounds are ignored.
         settings: The text of each setting, such as `evidence=0.95,same=off`, by the place it comes
             from, which messages name. A later text overrides an earlier text.
         other_gates: Gates of other tasks, which are ignored.
@@ -450,10 +444,8 @@ def apply_gate_settings(
     Raises:
         ConfigurationError: A text is malformed, names a gate twice, or names an unknown gate.
     """
-    gates = {figure.name: figure for figure in figures if figure.is_gate or figure.may_be_bounded}
-    effective: dict[str, Figure | None] = {
-        name: gate for name, gate in gates.items() if gate.is_gate
-    }
+    gates = {figure.name: figure for figure in figures if figure.is_gate}
+    effective: dict[str, Figure | None] = {**gates}
     for place, text in settings.items():
         for name, bounds in _split_gates(text, place):
             if name in gates:
@@ -492,8 +484,7 @@ def _replace_bounds(gate: Figure, text: str, place: str) -> Figure | None:
     The text has one of these forms:
 
     - `low..high` replaces both bounds. If a number is left out, that bound is removed.
-    - A single number replaces the only bound of the gate. If the gate has no bound yet, which only
-      a gate with `may_be_bounded` may lack, the number becomes its low bound.
+    - A single number replaces the only bound of the gate.
 
     Args:
         place: The origin of the text, such as `GATES`, for messages.
@@ -526,7 +517,7 @@ def _replace_bounds(gate: Figure, text: str, place: str) -> Figure | None:
             f"{setting} sets a single bound, but {gate.name} has two",
             hint=f"write {gate.name}={gate.low:g}..{gate.high:g}",
         )
-    if gate.low is None and not gate.may_be_bounded:
+    if gate.low is None:
         return gate._replace(high=bound)
     return gate._replace(low=bound)
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.engine import closed_questions
 from pipeline.engine.task import Task
 from pipeline.quality.intervals import compute_wilson_interval
 from pipeline.store import answers, labels
@@ -245,7 +244,7 @@ class AccuracyReport:
     present_index: int | None = None
     # Labelled rows that only this version did not answer. A trial can ask them.
     unasked_rows: int = 0
-    # Decisions answered rows under this version: all fields, or the closed fields of a mixed task.
+    # Decisions answered rows under this version.
     present_uses_decisions: bool = False
 
     @property
@@ -346,20 +345,8 @@ def measure_versions(
                 row_id not in sides[index] and all(row_id in side for side in other_sides)
                 for row_id in _select_valid_labels(tx, task, row_labels)
             )
-            report.present_uses_decisions = _uses_decisions(tx, task, version)
+            report.present_uses_decisions = has_decisions(tx, task.name, version)
     return report
-
-
-def _uses_decisions(tx: Connection, task: Task, version: str) -> bool:
-    """Return whether decisions answered rows under a version of the task's prompt version.
-
-    The answers of a mixed task have the generating model in their version. So any decisions under
-    the prompt version count there.
-    """
-    if has_decisions(tx, task.name, version):
-        return True
-    is_decided = has_decisions(tx, task.name, task.version_label)
-    return is_decided and closed_questions.is_mixed(task)
 
 
 def expand_version(task: Task, text: str) -> str:

@@ -25,7 +25,6 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
 from pipeline.core.text import format_markdown_code, plural
 from pipeline.engine.session import PLACEHOLDER_NOTE
-from pipeline.quality.calibration import Calibration, describe_calibrations
 from pipeline.quality.figures import (
     MIN_HOPELESS_ITEMS,
     MeasuredFigure,
@@ -33,7 +32,6 @@ from pipeline.quality.figures import (
     ReportTable,
     Sample,
 )
-from pipeline.quality.support import SupportedShare
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -58,10 +56,6 @@ class QualityReport(NamedTuple):
     settings: Mapping[str, str]
     # The Markdown file, empty if the report is not written.
     path: Path = Path()
-    # Judged answers that their texts support; empty if none was judged.
-    supported: Sequence[SupportedShare] = ()
-    # The probabilities of each field compared with corrections; empty without both.
-    calibrations: Sequence[Calibration] = ()
 
     @property
     def gates(self) -> list[MeasuredFigure]:
@@ -172,9 +166,6 @@ class QualityReport(NamedTuple):
             ],
             "samples": [_sample_document(sample) for sample in quality.samples],
             "notes": list(quality.notes),
-            "supported": [share.document for share in self.supported],
-            "calibration": [calibration.document for calibration in self.calibrations],
-            "calibration_lines": describe_calibrations(self.calibrations),
             "settings": dict(self.settings),
         }
         if self.path.name:
@@ -201,7 +192,6 @@ class QualityReport(NamedTuple):
             ],
             tables=[*quality.distributions, *quality.tables],
             samples=[_sample_document(sample) for sample in quality.samples],
-            calibrations=describe_calibrations(self.calibrations),
             again=rerun_command,
             option=OptionHint,
             step=CommandHint,

@@ -150,7 +150,6 @@ def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[s
         )
         for number, outcome, count in tx.execute(query):
             zeros: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
-            # Partial answers are attempts whose outcome is `answered`.
             counts_by_batch.setdefault(number, zeros)[outcome] += count
     return counts_by_batch
 

@@ -35,7 +35,7 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.core.states import MODES_WITHOUT_CLAIMS, Mode, Outcome
+from pipeline.core.states import Mode, Outcome
 from pipeline.store import marks
 from pipeline.store.claims import CLAIMED, PARKED
 from pipeline.store.database import (
@@ -51,7 +51,6 @@ from pipeline.store.schema import (
     answers,
     attempts,
     batches,
-    partial_answers,
     pilots,
     row_claims,
     runs,
@@ -220,8 +219,7 @@ def attempts_of_batch(
             attempts.c.item_id,
             func.coalesce(attempts.c.excerpt, ""),
         )
-        # An attempt with an answer is a partial answer, which is no failure.
-        .where(attempts.c.batch == batch, attempts.c.outcome != Outcome.ANSWERED)
+        .where(attempts.c.batch == batch)
         .order_by(func.length(attempts.c.item_id), attempts.c.item_id, attempts.c.id)
     )
     yield from map(tuple, stream_rows(tx, query, page=PAGE_ROWS))
@@ -747,17 +745,16 @@ def is_applied(
 def select_version_starts() -> Select[tuple[str, str, datetime]]:
     """Return a SELECT of (task, version, `began_at`: when it was first asked) of all versions.
 
-    A version begins with its first batch or unfinished run. Trials, judgements and
-    rolled back batches do not count.
+    A version begins with its first batch or unfinished run. Trials and rolled back batches do not
+    count.
     """
     batch_starts = select(
         batches.c.task,
         batches.c.extractor,
         batches.c.created_at.label("at"),
-    ).where(~marks.is_rolled_back(), batches.c.mode.not_in(MODES_WITHOUT_CLAIMS))
+    ).where(~marks.is_rolled_back(), batches.c.mode != Mode.TRIAL)
     run_starts = select(runs.c.task, runs.c.extractor, runs.c.started_at).where(
-        runs.c.ended_at.is_(None),
-        runs.c.mode != Mode.JUDGE,
+        runs.c.ended_at.is_(None)
     )
     starts = union_all(batch_starts, run_starts).subquery("asked").c
     return select(starts.task, starts.extractor, func.min(starts.at).label("began_at")).group_by(
@@ -821,10 +818,9 @@ def delete_version(
 ) -> tuple[int, int, int]:
     """Delete all answers, attempts, claims and pilots of a version, and end its unfinished runs.
 
-    Partial answers are deleted, too. A pilot is a small sample that was asked first. Claimed and
-    parked rows become open. The batches stay, and the journal marks each of them as rolled back,
-    unless it was before. Tables that show the answers, such as a task's own table, are not changed.
-    Runs in the caller's transaction.
+    A pilot is a small sample that was asked first. Claimed and parked rows become open. The batches
+    stay, and the journal marks each of them as rolled back, unless it was before. Tables that show
+    the answers, such as a task's own table, are not changed. Runs in the caller's transaction.
 
     Returns:
         The numbers of deleted answers, of deleted attempts, and of rows that were parked.
@@ -852,6 +848,6 @@ def delete_version(
 
     answer_count, attempt_count, *_ = (
         tx.execute(delete(table).where(table.c.task == task, table.c.extractor == version)).rowcount
-        for table in (answers, attempts, row_claims, pilots, partial_answers)
+        for table in (answers, attempts, row_claims, pilots)
     )
     return answer_count, attempt_count, parked_count

@@ -9,7 +9,7 @@ ends a batch also writes its counts and costs.
   each try.
 - A duplicate is a second remote batch of a batch.
 - A held batch is downloaded, but waits until a person decides about its suspicious result.
-- A trial or a judgement stores a batch only for its cost; it claims no rows.
+- A trial stores a batch only for its cost; it claims no rows.
 """
 
 import re
@@ -126,7 +126,7 @@ def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
     The combined batch has the number and the place of the run's first batch in the input, and the
     sums (of requests, costs and so on) of all its batches. Its state is that of the run's last
     batch in the input that has not ended, or of the last batch if all have ended. Batches of no run
-    are returned as they are. Batches of trials and judgements, which claim no rows, are left out.
+    are returned as they are. Trials, which claim no rows, are left out.
     The order is that of the input.
     """
     combined: dict[int, BatchRow] = {}

@@ -1,9 +1,8 @@
 """Store how sure a decision model is of each field of an answer.
 
 The column `confidences` of an answer has a JSON object:
-`{"tone": {"probability": 0.93, "model": "gemini-decision-1", "judged": false}}`. Fields without a
-probability are not members. A field is decided if a decision model gave its value, and judged if a
-decision model read the value that another model gave.
+`{"tone": {"probability": 0.93, "model": "gemini-decision-1"}}`. Fields without a probability are
+not members.
 
 A correction has the confidences of the fields that a model answered and no person set. The column
 of a forgotten answer and of an answer without confidences is NULL.
@@ -25,15 +24,13 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    update,
 )
 
 from pipeline.core.states import Mode
 from pipeline.store.answers import (
-    FORGOTTEN_ANSWER,
-    PERSON,
     VersionPreference,
     has_version,
+    is_applied,
     is_preferred,
 )
 from pipeline.store.database import cached_in_snapshot, has_row, select_matching
@@ -52,8 +49,6 @@ class FieldConfidence(NamedTuple):
     probability: float
     # The decision model that the probability is from.
     model: str
-    # The model judged a value that another model gave. False if it gave the value itself.
-    is_judged: bool = False
 
 
 def encode_confidences(confidences: Mapping[str, FieldConfidence]) -> str | None:
@@ -65,11 +60,7 @@ def encode_confidences(confidences: Mapping[str, FieldConfidence]) -> str | None
     if not confidences:
         return None
     members = {
-        name: {
-            "probability": confidence.probability,
-            "model": confidence.model,
-            "judged": confidence.is_judged,
-        }
+        name: {"probability": confidence.probability, "model": confidence.model}
         for name, confidence in sorted(
             confidences.items(),
             key=lambda member: member[1].probability,
@@ -83,43 +74,38 @@ def decode_confidences(encoded_confidences: str | None) -> dict[str, FieldConfid
     if encoded_confidences is None:
         return {}
     return {
-        name: FieldConfidence(member["probability"], member["model"], member["judged"])
+        name: FieldConfidence(member["probability"], member["model"])
         for name, member in json.loads(encoded_confidences).items()
     }
 
 
-def set_judged_confidences(
+class ConfidentAnswer(NamedTuple):
+    """An answer of a model, or a correction, with the confidences of its fields."""
+
+    version: str
+    # JSON.
+    answer: str
+    # By field. Fields without a probability are not members.
+    confidences: Mapping[str, FieldConfidence]
+
+
+def read_confident_answers(
     tx: Connection,
-    answer_id: int,
-    confidences: Mapping[str, FieldConfidence],
-) -> None:
-    """Add confidences of judged fields to an answer, in the caller's transaction.
-
-    A field is judged if a decision model read the value that another model gave. A new confidence
-    replaces an earlier judged confidence of the same field. It is ignored if the field has a
-    confidence of the model that gave the value. Confidences of other fields stay. Nothing happens
-    if the answer does not exist, is forgotten or is a correction.
-    """
-    is_changeable = (
-        answers.c.id == answer_id,
-        answers.c.extractor != PERSON,
-        answers.c.answer != FORGOTTEN_ANSWER,
+    task: str,
+    row_ids: Sequence[str],
+) -> dict[str, list[ConfidentAnswer]]:
+    """Return all applied answers of some rows, newest first, by row id; corrections, too."""
+    query = (
+        select(answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.confidences)
+        .where(is_applied(task))
+        .order_by(answers.c.id.desc())
     )
-    # PostgreSQL locks the answer, so that two judging processes lose nothing.
-    query = select(answers.c.confidences).where(*is_changeable).with_for_update()
-    row = tx.execute(query).first()
-    if row is None:
-        return
-
-    stored_confidences = decode_confidences(row.confidences)
-    decided_confidences = {
-        name: confidence
-        for name, confidence in stored_confidences.items()
-        if not confidence.is_judged
-    }
-    all_confidences = {**stored_confidences, **confidences, **decided_confidences}
-    change = update(answers).where(answers.c.id == answer_id)
-    tx.execute(change.values(confidences=encode_confidences(all_confidences)))
+    answers_by_id: dict[str, list[ConfidentAnswer]] = {}
+    for row in select_matching(tx, query, answers.c.item_id, row_ids):
+        confidences = decode_confidences(row.confidences)
+        answer = ConfidentAnswer(row.extractor, row.answer, confidences)
+        answers_by_id.setdefault(row.item_id, []).append(answer)
+    return answers_by_id
 
 
 def make_probability_expression(tx: Connection, name: str) -> ColumnElement[Any]:

@@ -28,7 +28,6 @@ from pipeline.store.schema import (
     batches,
     creates,
     events,
-    partial_answers,
     row_claims,
     rows,
     runs,
@@ -178,7 +177,7 @@ def erase_row(
 ) -> None:
     """Erase the stored answers of a row, and given texts in other records.
 
-    Claims, partial answers and corrections are deleted. Attempts and answers stay as records of
+    Claims and corrections are deleted. Attempts and answers stay as records of
     costs, without content and under another row id. The row leaves the examples of prompts and the
     selections of runs. The row in `findable_rows` or in the task's table stays. On SQLite the
     deleted content is overwritten. Journals nothing. Runs in the caller's transaction.
@@ -209,8 +208,8 @@ def erase_row(
     for table, values in erased_values.items():
         is_of_row = (table.c.task == task) & (table.c.item_id == row_id)
         tx.execute(update(table).where(is_of_row).values(item_id=new_id, **values))
-    for table in (row_claims, partial_answers):
-        tx.execute(delete(table).where(table.c.task == task, table.c.item_id == row_id))
+    is_claim = (row_claims.c.task == task) & (row_claims.c.item_id == row_id)
+    tx.execute(delete(row_claims).where(is_claim))
     selections.remove_row(tx, task, row_id)
     _erase_example(tx, task, row_id)
     for word in texts_to_erase:

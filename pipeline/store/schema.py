@@ -266,7 +266,7 @@ class TagRunRow:
     task: str
     # The version.
     version: str = field(metadata=_VERSION_COLUMN)
-    # `tag`, `backfill` or `judge`.
+    # `tag` or `backfill`.
     mode: str
     started_at: datetime
     # None while the run is open, and after its process died.
@@ -281,7 +281,7 @@ class TagRunRow:
     # A JSON list; see `skipped`.
     skips: str | None
     # The condition (WHERE=) of the rows that the run asks; see `store.selections`. None means all
-    # open rows. For a run of `judge`, a JSON object of the options that select its rows.
+    # open rows.
     condition: str | None = None
 
     @property
@@ -543,21 +543,6 @@ _doubt_index = Index(
     LeastProbability(answers.c.confidences),
     sqlite_where=answers.c.confidences.is_not(None),
     postgresql_where=answers.c.confidences.is_not(None),
-)
-
-# The closed fields of rows of mixed tasks (see `store.partial_answers`).
-partial_answers = Table(
-    "findable_partial_answers",
-    metadata,
-    Column("task", Text, primary_key=True),
-    # The version that decided.
-    Column("extractor", Text, primary_key=True),
-    Column("input_hash", Text, primary_key=True),
-    *_columns("item_id"),
-    Column("batch", ForeignKey("findable_batches.number")),
-    # `answer` and `confidences` are JSON.
-    *_columns("answer confidences? fingerprint?"),
-    Column("at", UtcTime, nullable=False),
 )
 
 # Promoted builds of indexes.

@@ -728,8 +728,6 @@ def make_refused_grid(tx: Connection, task: str) -> Grid:
             tx,
             table.c.item_id,
             preference=VersionPreference(task),
-            threshold=0.0,
-            fields={},
             taken_names=(),
         ),
         table=RowTable(task, table, states, false(), id_column="item_id", order_column="n"),

@@ -36,6 +36,7 @@ CONFIDENCE = "confidence"
 DOUBTFUL_FIELDS = "doubtful_fields"
 # Names about a whole row. Fields of these names are listed with a prefix.
 JUDGEMENT_NAMES = frozenset({REVIEWED, CONFIDENCE, DOUBTFUL, DOUBTFUL_FIELDS})
+NO_FIELDS: Mapping[str, str] = {}
 # Sorts behind all probabilities.
 _MISSING_PROBABILITY = 2.0
 
@@ -49,10 +50,9 @@ class RowJudgements:
         row_id: ColumnElement[str],
         *,
         preference: VersionPreference,
-        threshold: float,
-        fields: Mapping[str, str],
         taken_names: Sequence[str],
-        missing_hint: HintTemplate | None = None,
+        fields: Mapping[str, str] = NO_FIELDS,
+        threshold: float = 0.0,
     ) -> None:
         """Name the columns. A task without any confidence has only the column of reviews.
 
@@ -60,15 +60,14 @@ class RowJudgements:
             tx: Must stay open while the object is used.
             row_id: Expression for the row's id in the list.
             preference: The task, and the order of preference among its answers.
-            threshold: Confidence below which a field makes its row doubtful.
-            fields: Fields of the answers by the names of their columns.
             taken_names: Names of other columns.
-            missing_hint: How answers get confidences; None means by decisions.
+            fields: Fields of the answers by the names of their columns. Empty for a task that
+                decision models cannot answer.
+            threshold: Confidence below which a field makes its row doubtful.
         """
-        command = CommandHint("tag", task=preference.task, mode="decide")
-        self._missing_hint = missing_hint or HintTemplate(
+        self._missing_hint = HintTemplate(
             "decision models give confidences of closed fields: `{}`",
-            command,
+            CommandHint("tag", task=preference.task, mode="decide"),
         )
         self._tx = tx
         self._preference = preference

@@ -26,7 +26,6 @@ from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.redact import mask_password
 from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
-from pipeline.engine import closed_questions
 from pipeline.engine.memory_rows import MEMORY_ROWS, MemorySource
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
@@ -42,7 +41,6 @@ from pipeline.engine.task_template import (
 from pipeline.engine.unregistered_task import UnregisteredTask
 from pipeline.engine.user_task import UserTask
 from pipeline.gemini.usage import Usage
-from pipeline.store.database import Store
 from pipeline.tables.cells import list_rows
 from pipeline.tables.dataframes import ResultTable
 from pipeline.tables.source import FileSource
@@ -440,34 +438,32 @@ def save_question(
         should_list_refused=should_list_refused,
     )
     trial_ws = make_session_in_mode(trial_ws, mode)
-    planned_calls = try_out.plan_calls(trial_ws, row_ids)
-    _check_budget(ws.store, planned_calls)
-    agreed_usd = try_out.confirm_cost(planned_calls)
+    planned = try_out.plan_rows(trial_ws, row_ids)
+    _check_budget(trial_ws, planned)
+    agreed_usd = try_out.confirm_cost(trial_ws, planned)
     write_new_file(draft.path, text, ws.data)
     return SavedQuestion(draft, field_names, agreed_usd)
 
 
-def _check_budget(store: Store, planned_calls: Sequence[try_out.PlannedCalls]) -> None:
+def _check_budget(ws: WorkspaceSession, planned: try_out.PlannedRows) -> None:
     """Raise if a budget has no room for the cost of planned calls and its reserve.
 
     The reserve is a share of the cost that covers the error of the estimate, as past estimates
     showed it.
 
     Args:
-        store: The database with the spending so far.
-        planned_calls: The calls, each with the session that would make them.
+        ws: The session that would make the calls.
+        planned: The rows that would be asked, with their cost.
 
     Raises:
         BudgetError: A budget has no room.
     """
-    cost = sum(planned.rows.cost for planned in planned_calls)
-    with store.read() as tx:
-        for trial_ws, _ in planned_calls:
-            budgets = budget.read_current_budgets(trial_ws)
-            reserve = budget.load_calibration(tx, trial_ws.version).reserve
-            room = budgets.remaining_usd(tx, estimate_error=reserve)
-            if room is not None and cost * (1 + reserve) > room:
-                raise budgets.no_room_error(tx)
+    with ws.store.read() as tx:
+        budgets = budget.read_current_budgets(ws)
+        reserve = budget.load_calibration(tx, ws.version).reserve
+        room = budgets.remaining_usd(tx, estimate_error=reserve)
+        if room is not None and planned.cost * (1 + reserve) > room:
+            raise budgets.no_room_error(tx)
 
 
 def ask_saved(
@@ -586,9 +582,8 @@ def _estimate_all(
 
     No request is sent. The mean tokens of the replies are extended to all rows. In the mode decide
     the replies are those of a decision model, so the other modes, which use a generating model, are
-    estimated from the requests that they would send about the first rows. For a task with closed
-    and open fields, all modes are estimated in this way. If the local engine answered, the result
-    also contains the estimate for Gemini's model.
+    estimated from the requests that they would send about the first rows. If the local engine
+    answered, the result also contains the estimate for Gemini's model.
 
     Args:
         ws: The workspace.
@@ -607,17 +602,14 @@ def _estimate_all(
     if not measured_usages:
         return None
 
-    generating_ws = replace(ws, is_deciding=False)
-    if ws.is_deciding and closed_questions.is_mixed(ws.task):
+    measured_plan = _plan_all_rows(ws.settings, row_count, measured_usages)
+    estimate = preflight.estimate_plan(ws, measured_plan)
+    estimate = replace(estimate, known=budget.Calibration(answers=len(measured_usages)))
+    if ws.is_deciding:
+        decide = estimate.mode_estimates[Mode.DECIDE]
+        generating_ws = replace(ws, is_deciding=False)
         estimate = _estimate_from_requests(generating_ws, row_ids, row_count)
-    else:
-        measured_plan = _plan_all_rows(ws.settings, row_count, measured_usages)
-        estimate = preflight.estimate_plan(ws, measured_plan)
-        estimate = replace(estimate, known=budget.Calibration(answers=len(measured_usages)))
-        if ws.is_deciding:
-            decide = estimate.mode_estimates[Mode.DECIDE]
-            estimate = _estimate_from_requests(generating_ws, row_ids, row_count)
-            estimate = replace(estimate, decide=decide)
+        estimate = replace(estimate, decide=decide)
     gemini_ws = ws.with_gemini_model()
     if gemini_ws is None:
         return estimate
@@ -631,15 +623,14 @@ def _estimate_from_requests(
 ) -> preflight.Preflight:
     """Return the estimate for all rows, from the counted tokens of requests about some of them.
 
-    The requests are built and not sent. They have all fields, also those that a decision model
-    decided for these rows, because it decided nothing about the rows that they stand for.
+    The requests are built and not sent.
 
     Args:
         ws: The session whose model would be asked.
         row_ids: The rows whose requests are built.
         row_count: Number of all rows.
     """
-    builder = RequestBuilder(ws.task, ws.model, has_all_fields=True)
+    builder = RequestBuilder(ws.task, ws.model)
     with ws.store.read() as tx:
         usages = [
             request.usage for request in builder.plan_requests(tx, ws.task.rows.read(tx, row_ids))

@@ -59,7 +59,7 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
     - the next step of each open batch, except that batches that are held until a person decides are
       left out
     - "ask" (live calls only): a live call about a row failed and is due again, the batch of a move
-      ended with unanswered rows, or an unfinished `tag` asks a decision model about closed fields
+      ended with unanswered rows, or an unfinished `tag` asks a decision model
     - "prepare" (write the files of batches): other rows are open and no pilot blocks them
     - "fill" (sync the rows of a user task), always due after `poll_most`
     - "embed" or "build" of the index, unless a batch is downloaded and not ingested
@@ -90,18 +90,13 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
 
         has_ended_moves = bool(list_ended_moves(tx, ws.task, ws.version))
         new_count = claiming.count_claimable(tx, ws.task)
-        undecided_count = 0
-        if new_count and is_decide_run_open(tx, ws.task):
-            # Rows of a run of decisions are prepared when their closed fields are decided.
-            partly_answered = claiming.count_partly_answered(tx, ws.task)
-            undecided_count = new_count - partly_answered
-            new_count = partly_answered
+        is_deciding = bool(new_count) and is_decide_run_open(tx, ws.task)
         if claiming.find_due_ids(tx, ws.task) or has_ended_moves:
             yield DueUnit("ask", name)
-        elif undecided_count:
+        elif is_deciding:
             has_room = budget.read_current_budgets(ws).remaining_usd(tx, estimate_error=0.0) != 0
             yield DueUnit("ask", name, 0.0 if has_room else max_pause_s)
-        if new_count and is_pilot_clear(tx, ws.task, version=ws.version):
+        if new_count and not is_deciding and is_pilot_clear(tx, ws.task, version=ws.version):
             is_quota_full = budget.count_remaining_quota_tokens(tx, ws.model, ws.settings) == 0
             has_no_room = (
                 is_quota_full

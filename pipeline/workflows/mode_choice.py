@@ -9,7 +9,7 @@ An unknown duration is None. The estimates come from `workflows/preflight.py`.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.batch.report import duration_in_words
@@ -71,26 +71,6 @@ class ModeEstimate:
         """
         has_prices = not self.unpriced_share and not other.unpriced_share
         return not self.absence_reason and has_prices and self.compared_cost < other.compared_cost
-
-    def followed_by(self, other: "ModeEstimate") -> "ModeEstimate":
-        """Return the estimate of asking the same rows in this mode and then in another mode.
-
-        Costs and durations are added; the duration is unknown if one of them is. The count is that
-        of this mode.
-        """
-        seconds = None
-        if self.seconds is not None and other.seconds is not None:
-            seconds = self.seconds + other.seconds
-        return replace(
-            self,
-            cost=self.cost + other.cost,
-            control_cost=self.control_cost + other.control_cost,
-            seconds=seconds,
-            warnings=(*self.warnings, *other.warnings),
-            affordable=self.affordable and other.affordable,
-            refusal_reason=self.refusal_reason or other.refusal_reason,
-            unpriced_share=self.unpriced_share or other.unpriced_share,
-        )
 
     def document(self, count_name: str) -> dict[str, Any]:
         """Return the estimate as JSON members, without `absence_reason`; unknown figures are null.

@@ -7,8 +7,8 @@ No request is sent, and no key is needed.
   workspace.
 - Limits come from the tier and the settings; their use today counts the calls of all processes.
 - `workflows/mode_choice.py` recommends a mode.
-- The mode decide asks a decision model about the closed fields of an answer: those with a fixed
-  choice, which it answers with probabilities. A mixed task has closed fields and others.
+- The mode decide asks a decision model, which answers fields with a fixed choice (closed fields)
+  with probabilities.
 
 An unknown figure is None and not guessed: a duration that was not measured, or a limit that Google
 does not publish.
@@ -26,7 +26,7 @@ from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.states import Mode
-from pipeline.core.text import format_object, format_usd, plural
+from pipeline.core.text import format_object, format_usd
 from pipeline.engine import claiming, closed_questions
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.api_errors import next_midnight_pacific
@@ -37,10 +37,9 @@ from pipeline.gemini.models import (
     PRICE_SHARE_BY_SERVICE_TIER,
     TARGET_BATCH_AGE,
 )
-from pipeline.gemini.usage import calculate_cost
+from pipeline.gemini.usage import Usage, calculate_cost
 from pipeline.quality import pilot
 from pipeline.store import batches
-from pipeline.workflows import decision_plans
 from pipeline.workflows.mode_choice import (
     CHEAPEST_REASON,
     EQUAL_COST_REASON,
@@ -79,14 +78,9 @@ class Preflight:
     deadline_s: float | None = None
     # Prepared batches of an earlier run, which are sent too.
     waiting: BatchPlan = field(default_factory=BatchPlan)
-    # The estimate of decisions about closed fields, which are never chosen automatically. None if
-    # no user declared the task, or if only decisions are estimated. For a mixed task the other
-    # fields are included, which are asked in the recommended mode.
+    # The estimate of decisions, which are never chosen automatically. None if no user declared the
+    # task, or if only decisions are estimated.
     decide: ModeEstimate | None = None
-    # The fields that decisions answer.
-    closed_fields: Sequence[str] = ()
-    # Other fields are left, so that each row needs a second request.
-    is_mixed: bool = False
     # The proposal to ask by decisions; empty if that is not possible.
     decide_proposal: str = ""
     # The same estimate for the model that a key would use, or None if that is the model.
@@ -136,7 +130,6 @@ class Preflight:
             return None
         return {
             **estimate.document("calls"),
-            "fields": self.closed_fields,
             "absent": estimate.absence_reason or None,
         }
 
@@ -288,64 +281,33 @@ def estimate_plan(
         deadline_s=deadline_s,
         waiting=estimator.waiting_plan,
     )
-    return _with_decide_mode(ws, preflight, estimator)
+    return _with_decide_mode(ws, preflight)
 
 
-def _with_decide_mode(
-    ws: WorkspaceSession,
-    preflight: Preflight,
-    estimator: "_PlanEstimator",
-) -> Preflight:
+def _with_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
     """Return an estimate with the mode decide added, and a sentence that proposes it.
 
-    The mode decide asks a decision model about the closed fields, those with a fixed choice. If the
-    task has other fields, too, the added estimate includes asking these afterwards in the
-    recommended mode, or by batch if no mode is recommended.
+    The mode decide asks a decision model. It can answer only closed fields, those with a fixed
+    choice.
 
     - Built-in task: the estimate is returned unchanged.
-    - Task without a closed field, or whose closed fields are decided for all rows: the mode decide
-      is not available, and its estimate has only the reason. No sentence proposes it.
+    - Task with other fields: the mode decide is not available, and its estimate has only the
+      reason. No sentence proposes it.
     - Otherwise `decide_proposal` proposes the mode, whatever it costs. The mode is not recommended
       even if it is the cheapest: then `reason`, which explains the recommended mode, says that the
       recommended mode is the cheapest besides decide.
-
-    Args:
-        estimator: The estimator of the other modes.
     """
     task = ws.task
     if task.user_file is None:
         return preflight
-    closed_fields = closed_questions.list_closed_fields(task)
-    if not closed_fields:
-        reason = closed_questions.explain_open_field(task)
-        return replace(preflight, decide=ModeEstimate(absence_reason=reason))
-    plan = preflight.plan
-    if plan.decided_requests and plan.decided_requests == plan.requests:
-        open_fields = "`, `".join(closed_questions.list_open_fields(task))
-        reason = f"the closed fields of all rows are decided; each mode asks only `{open_fields}`"
-        return replace(preflight, decide=ModeEstimate(absence_reason=reason))
+    absence_reason = closed_questions.explain_open_fields(task)
+    if absence_reason:
+        return replace(preflight, decide=ModeEstimate(absence_reason=absence_reason))
 
-    decide = _estimate_decisions(ws, plan)
+    decide = _estimate_decisions(ws, preflight.plan)
     option = OptionHint(mode=Mode.DECIDE.value)
-    fields = "the same"
-    others = ""
-    is_mixed = closed_questions.is_mixed(task)
-    if is_mixed:
-        other_mode = preflight.recommended or Mode.BATCH.value
-        other_plan = decision_plans.plan_other_fields(
-            ws,
-            plan,
-            preflight.known,
-            request_count=decide.count,
-        )
-        decide = decide.followed_by(replace(estimator, plan=other_plan).estimate_mode(other_mode))
-        fields = f"`{'`, `'.join(closed_fields)}`"
-        if plan.decided_requests:
-            fields += f" for {plural(decide.count, 'request')}"
-        others = f", then the other fields by {other_mode}"
     proposal = (
-        f"{option} would ask {fields} as closed questions, "
-        f"with a probability for each field{others}: "
+        f"{option} would ask the same as closed questions, with a probability for each field: "
         f"{decide.shown_cost}, {decide.duration_text}"
     )
     reason = preflight.reason
@@ -357,16 +319,31 @@ def _with_decide_mode(
         preflight,
         reason=reason,
         decide=decide,
-        closed_fields=closed_fields,
-        is_mixed=is_mixed,
         decide_proposal=proposal,
     )
 
 
 def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
-    """Return the estimate of asking a decision model about the closed fields of a plan's rows."""
+    """Return the estimate of asking a decision model about a plan's rows.
+
+    There are no control requests, which show if a batch has confused its replies, because decisions
+    are live calls. The prompt tokens of each row are those of the plan, plus those of the closed
+    questions. The measured tokens of past decisions correct the sum.
+
+    Args:
+        ws: The session of the task.
+        plan: The plan of asking a generating model about the rows.
+    """
     decide_ws = ws.for_decisions()
-    decide_plan = decision_plans.plan_decisions(ws, decide_ws, plan)
+    lines = closed_questions.QuestionLines(ws.task, decide_ws.model)
+    calibration = ws.store.query(budget.load_calibration, decide_ws.version)
+    prompt_tokens = plan.counted_prompt_tokens + plan.requests * lines.question_tokens
+    decide_plan = replace(
+        plan,
+        usage=calibration.applied(Usage(prompt=prompt_tokens), count=plan.requests),
+        control_requests=0,
+        control_cost=0.0,
+    )
     estimator = _PlanEstimator.from_workspace(decide_ws, decide_plan, is_pilot_waived=True)
     return estimator.estimate_calls(Mode.DECIDE)
 

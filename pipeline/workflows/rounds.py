@@ -374,7 +374,6 @@ class TagRounds:
 
         # A missing key or an engine that cannot start raises before anything is written.
         ws.ensure_client()
-        decided_before = self._count_partly_answered()
         call_count = selected_count
         if request_count is not None:
             call_count = min(selected_count, request_count)
@@ -386,10 +385,6 @@ class TagRounds:
                 on_progress=partial(_show_live_progress, bar),
             )
         report.live = live_report
-        # A decision about closed fields counts for all open rows with the same input.
-        decided_rows = self._count_partly_answered() - decided_before
-        if ws.is_deciding and decided_rows > live_report.answered:
-            live_report.answered = decided_rows
 
         with ws.store.read() as tx:
             unfinished_count = max(0, selected_count - live_report.finished_rows)
@@ -407,10 +402,6 @@ class TagRounds:
             # Report now: the caller may wait for batches, which takes up to a day.
             self.quality_reporter.write(is_last=False)
         return live_report
-
-    def _count_partly_answered(self) -> int:
-        """Return how many open rows have answers to their closed fields, but not to the others."""
-        return self._ws.store.query(claiming.count_partly_answered, self._ws.task)
 
     def ask_moved_rows(self) -> bool:
         """Ask the open rows of moved batches that are over, each in the mode of its batch's move.
@@ -666,7 +657,7 @@ class TagRounds:
             is_task_finished = bool(unfinished_runs) and not (
                 batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
                 or claims.has_claims(tx, task.name)
-                or claiming.count_claimable(tx, task.with_open_rows(has_partial_answer=None))
+                or claiming.count_claimable(tx, task)
             )
 
         has_backfill = any(run.mode == runs.BACKFILL for run in unfinished_runs)
@@ -703,9 +694,12 @@ class TagRounds:
         neither, the stop reason is cleared, unless all batches failed.
         """
         report = self.report
-        report.left = self._count_left_rows()
+        report.left = self.count_claimable()
         report.under_way = sum(batch.requests for batch in self.list_batches(*OPEN_STATES))
-        report.waiting = self._count_waiting_rows() if report.left and report.under_way else 0
+        report.waiting = 0
+        if report.left and report.under_way:
+            ws = self._ws
+            report.waiting = ws.store.query(count_waiting_rows, ws.task, ws.version)
         prepared_count = sum(batch.requests for batch in self.list_batches(BatchState.PREPARED))
         unsent_count = report.left + prepared_count
 
@@ -713,19 +707,6 @@ class TagRounds:
         report.stop = replace(report.stop, rows=min(report.stop.rows, unsent_count))
         if not unsent_count and not report.is_down:
             report.stop = TagStop()
-
-    def _count_left_rows(self) -> int:
-        """Return how many rows are open, also rows that this command leaves to another."""
-        if self._row_ids is not None:
-            return self.count_claimable()
-        return self._ws.store.query(
-            claiming.count_claimable, self._ws.task.with_open_rows(has_partial_answer=None)
-        )
-
-    def _count_waiting_rows(self) -> int:
-        """Return how many open rows get the answer of an equal row in an open batch."""
-        task = self._ws.task.with_open_rows(has_partial_answer=None)
-        return self._ws.store.query(count_waiting_rows, task, self._ws.version)
 
     def _list_unfinished_runs(self, tx: Connection) -> list[runs.TagRunRow]:
         """Return the unfinished `tag` run of the task, and its unfinished backfill of this version.

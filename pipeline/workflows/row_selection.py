@@ -390,9 +390,7 @@ def has_selection(task: Task) -> bool:
 
 def has_open_rows(store: Store, task: Task) -> bool:
     """Return whether a selected row can be asked."""
-    with store.read() as tx:
-        open_task = task.with_open_rows(has_partial_answer=None)
-        return claiming.count_claimable(tx, open_task) > 0
+    return store.query(claiming.count_claimable, task) > 0
 
 
 def estimate_selection(

@@ -6,13 +6,11 @@
   the version, so that later commands resume under it.
 - A pilot asks about a small random sample, whose answers are checked against the gates before the
   other rows are asked. A killed pilot resumes.
-- The mode decide asks a decision model about closed fields, those with a fixed choice. A mixed task
-  has closed fields and others, so each of its rows needs two requests.
+- The mode decide asks a decision model about the fields, which all have a fixed choice.
 - A selection is the stored list of the rows of `WHERE=`.
 """
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +19,6 @@ from pipeline.batch.budget import BudgetError, correct_tag_start, resume_budget
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import OPEN_STATES, Mode
-from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.usage import describe_cost
@@ -97,147 +94,12 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     if selection is not None:
         options = replace(options, limit=None)
     try:
-        return _tag_prepared_rows(ws, options, selection, open_work)
+        asking_ws = ws
+        if options.mode == Mode.DECIDE:
+            asking_ws = decisions.make_decision_session(ws)
+        return _tag_open_rows(asking_ws, options, selection, open_work)
     finally:
         row_selection.leave_selection(ws)
-
-
-def _tag_prepared_rows(
-    ws: WorkspaceSession,
-    options: TagOptions,
-    selection: row_selection.RowSelection | None,
-    open_work: Sequence[str],
-) -> TagReport:
-    """Ask about the open rows of a prepared task, in one step or two.
-
-    A mixed task in the mode decide needs two: a decision model is asked about the closed fields,
-    and then a generating model about the others.
-
-    Args:
-        ws: The workspace.
-        options: The options of the command, with the mode.
-        selection: The rows of `WHERE=`; None for all open rows, or if the run of a selection is
-            continued.
-        open_work: Descriptions of the batches and runs that were open when the command started.
-
-    Raises:
-        FindableError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
-    """
-    if options.mode != Mode.DECIDE:
-        return _tag_open_rows(ws, options, selection, open_work)
-    if closed_questions.is_mixed(ws.task):
-        return _tag_mixed_rows(ws, options, selection, open_work)
-    return _tag_open_rows(decisions.make_decision_session(ws), options, selection, open_work)
-
-
-def _tag_mixed_rows(
-    ws: WorkspaceSession,
-    options: TagOptions,
-    selection: row_selection.RowSelection | None,
-    open_work: Sequence[str],
-) -> TagReport:
-    """Ask a decision model about the closed fields of the rows, then ask the other fields.
-
-    It is for tasks that have both closed fields, with a fixed choice, and other fields. The other
-    fields are asked of a generating model, in the cheapest mode that ends in time. The cost of both
-    steps is confirmed together, and both belong to the same run and its budget.
-
-    Args:
-        ws: The workspace.
-        options: The options of the command.
-        selection: The rows to ask; if None, all open rows.
-        open_work: Descriptions of the batches and runs that were open when the command started.
-
-    Returns:
-        The report of the second step, with the live run of the first as `decided`. If the first
-        step was stopped or used up the budget, there is no second step, and the report is that of
-        the first.
-
-    Raises:
-        FindableError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
-    """
-    if not options.skip_pilot:
-        check_or_run_pilot(ws)
-    started_at = _resume_budget(ws, options, is_new_run=selection is not None)
-    # Both sessions share the client.
-    decide_ws = decisions.make_session_of_undecided_rows(ws)
-    other_ws = replace(ws, task=ws.task.with_open_rows(has_partial_answer=True))
-    other_ws.client = ws.client
-
-    tag_rounds = rounds.TagRounds(decide_ws, limit=options.limit, should_report=False)
-    tag_rounds.started_at = started_at
-    report = tag_rounds.report
-    decide_estimate = preflight.estimate_open_rows(decide_ws, limit=options.limit, deadline_s=None)
-    report.asked = decide_estimate.plan.items
-    if report.asked:
-        report.mode = options.mode
-        report.reason = f"{OptionHint(mode=options.mode)}"
-        _print_tag_estimate(decide_ws, decide_estimate, report, open_work)
-        _confirm_mixed_cost(
-            ws, options, decide_estimate, repeats_answers=_repeats_answers(selection)
-        )
-        run_number = _begin_or_continue_run(
-            decide_ws, options, tag_rounds, decide_estimate, selection
-        )
-        selection = None
-        # A model without a price is confirmed again, because no amount was agreed to.
-        if ws.model.has_price:
-            other_ws.agreed_usd = math.inf
-        decide_options = replace(options, wait=False)
-        request_count = decide_estimate.plan.requests
-        _ask_in_chosen_mode(decide_ws, decide_options, tag_rounds, request_count=request_count)
-        decided = report.live
-        is_cut_off = decided is not None and bool(decided.interrupted or decided.stopped)
-        if is_cut_off or report.budget_message:
-            report.decided = decided
-            return _complete_run(ws, options, tag_rounds, run_number)
-
-    other_options = replace(options, mode="auto")
-    other_work = () if report.asked else open_work
-    other_report = _tag_open_rows(other_ws, other_options, selection, other_work)
-    other_report.decided = report.live
-    return other_report
-
-
-def _confirm_mixed_cost(
-    ws: WorkspaceSession,
-    options: TagOptions,
-    decide_estimate: preflight.Preflight,
-    *,
-    repeats_answers: bool,
-) -> None:
-    """Print the cost of the other fields of a mixed task, and confirm the cost of both requests.
-
-    A mixed task has closed fields, which a decision model is asked about, and other fields. A
-    person is asked if the sum is above CONFIRM_ABOVE, or if answered rows are asked again. The
-    other fields are estimated for the open rows up to the limit, in the recommended mode or by
-    batch.
-
-    Args:
-        decide_estimate: The estimate of the decisions.
-        repeats_answers: Answered rows are asked again.
-
-    Raises:
-        InputError: The cost was not confirmed; nothing was started.
-    """
-    estimate = preflight.estimate_open_rows(
-        decisions.make_session_of_other_fields(ws),
-        limit=options.limit,
-        deadline_s=options.deadline_s,
-        is_pilot_waived=options.skip_pilot,
-    )
-    mode = estimate.recommended or Mode.BATCH.value
-    _, other_usd = estimate.plan_sent_rows(mode)
-    fields = ", ".join(closed_questions.list_open_fields(ws.task))
-    ws.display.say(
-        f"then {ws.model.name}: {fields}, {mode} mode, "
-        f"{describe_cost(ws.model, other_usd, usage_tier=ws.settings.tier)}",
-    )
-    ws.confirm_cost(
-        decide_estimate.mode_estimates[Mode.DECIDE].cost + other_usd,
-        unchanged_text="nothing was started",
-        always_ask=repeats_answers,
-    )
 
 
 def _tag_open_rows(
@@ -246,7 +108,7 @@ def _tag_open_rows(
     selection: row_selection.RowSelection | None,
     open_work: Sequence[str],
 ) -> TagReport:
-    """Ask about the open rows of a task that is synced already, as a run; `tag_rows` calls it.
+    """Ask about the open rows of a task that is synced already, as a run.
 
     The budget of an unfinished `tag` is taken over, the pilot checked, the estimate printed and
     confirmed, and the run recorded. Then the rows are asked in the mode of the options, and the run

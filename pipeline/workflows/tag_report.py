@@ -95,8 +95,6 @@ class TagReport:
     # Report of the pilot that ran before the other rows.
     pilot: "TagReport | None" = None
     live: LiveReport | None = None
-    # Of a mixed task: the decisions about its closed fields.
-    decided: LiveReport | None = None
     # Rows that a live run did not get to.
     unasked: int = 0
     # Open rows that get the answer of an equal row in an open batch.
@@ -144,16 +142,9 @@ class TagReport:
         )
 
     @property
-    def has_only_decided(self) -> bool:
-        """Return whether only the closed fields of a mixed task were asked, because of a stop."""
-        return self.decided is not None and self.decided is self.live
-
-    @property
     def _live_answered_rows(self) -> int:
-        """Return how many rows a live run answered; rows with only closed fields do not count."""
-        if self.live is None or self.has_only_decided:
-            return 0
-        return self.live.answered
+        """Return how many rows a live run answered."""
+        return 0 if self.live is None else self.live.answered
 
     @property
     def batches_cost(self) -> float:
@@ -162,17 +153,14 @@ class TagReport:
 
     @property
     def reported_cost(self) -> float | None:
-        """Return the cost of the batches and live runs in this report; None if it has neither.
+        """Return the cost of the batches and the live run in this report; None if it has neither.
 
         None also if rows of moved batches were answered, because the report has no cost of their
         calls. `spent` contains it.
         """
-        live_reports = [self.live] if self.live is not None else []
-        if self.decided is not None and not self.has_only_decided:
-            live_reports.append(self.decided)
-        if self.moved_rows or not (self.ingested or live_reports):
+        if self.moved_rows or not (self.ingested or self.live is not None):
             return None
-        return self.batches_cost + sum(live_report.cost for live_report in live_reports)
+        return self.batches_cost + (0.0 if self.live is None else self.live.cost)
 
     @property
     def is_over(self) -> bool:
@@ -318,7 +306,6 @@ class TagReport:
             "failed": {str(number): reason for number, reason in self.poll.failed.items()},
             "held": {str(error.number): error.reason for error in self.held},
             "live": self._live_document(),
-            "decided": None if self.decided is None else _describe_calls(self.decided),
             **answer_members,
         }
 
@@ -329,7 +316,11 @@ class TagReport:
             return None
 
         return {
-            **_describe_calls(live_report),
+            "answered": live_report.answered,
+            "failed": live_report.failed,
+            "calls": live_report.calls,
+            "cost": live_report.cost,
+            "run": live_report.run,
             "interrupted": live_report.interrupted,
             "left": self.unasked,
             "samples": [
@@ -337,14 +328,3 @@ class TagReport:
             ],
             "stopped": live_report.stopped.message if live_report.stopped else None,
         }
-
-
-def _describe_calls(live_report: LiveReport) -> dict[str, Any]:
-    """Return the counts, cost and number of a live run as JSON members."""
-    return {
-        "answered": live_report.answered,
-        "failed": live_report.failed,
-        "calls": live_report.calls,
-        "cost": live_report.cost,
-        "run": live_report.run,
-    }

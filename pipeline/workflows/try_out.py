@@ -6,8 +6,7 @@
 - `ask_and_store` is the exception: it asks open rows and stores their answers.
 - If the task's file changed under a version that has answers, the draft is tried: the task as the
   file declares it now. Its rows are those that were last read.
-- The mode decide asks a decision model about the closed fields, those with a fixed choice. A mixed
-  task has closed fields and others.
+- The mode decide asks a decision model about the fields, which all have a fixed choice.
 """
 
 from collections import Counter
@@ -23,10 +22,10 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import format_object, format_usd, plural
-from pipeline.engine import claiming, closed_questions, task_registry
+from pipeline.engine import claiming, task_registry
 from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
-from pipeline.engine.request_outcomes import PARTIAL_REASON, validate_reply
+from pipeline.engine.request_outcomes import validate_reply
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskRow
@@ -43,8 +42,7 @@ from pipeline.quality.label_accuracy import (
 from pipeline.store import answers, request_history
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
-from pipeline.store.partial_answers import PartialAnswer
-from pipeline.workflows import decisions, labelled_rows
+from pipeline.workflows import labelled_rows
 from pipeline.workflows.decisions import make_session_in_mode
 
 # How many rows are tried by default.
@@ -64,8 +62,6 @@ class TriedRow:
     name: str
     # The request that was sent, as people read it.
     request: dict[str, Any]
-    # The request about the closed fields of a mixed task, which was sent before.
-    decide_request: dict[str, Any] | None = None
     # An `Outcome`, "claimed", or one of UNJUDGED_OUTCOMES.
     outcome: str = OUTCOME_NOT_ASKED
     # Why there is no valid answer; empty if there is one.
@@ -257,128 +253,53 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
     )
 
 
-class PlannedCalls(NamedTuple):
-    """Rows that a session asks, before anything is asked."""
+def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> float:
+    """Print the rows and the estimate of planned calls, and return the cost in USD.
 
-    ws: WorkspaceSession
-    rows: PlannedRows
-
-
-def plan_calls(ws: WorkspaceSession, row_ids: Sequence[str]) -> list[PlannedCalls]:
-    """Build the requests about some rows and estimate their cost; ask nothing.
-
-    The result has one element, or two for a mixed task in the mode decide: first the requests about
-    the closed fields, then those about the other fields, in a session of their own.
-
-    Raises:
-        InputError: There is no row to ask about.
-    """
-    sessions = [ws]
-    if _needs_two_requests(ws.task, is_deciding=ws.is_deciding):
-        sessions.append(decisions.make_session_of_other_fields(ws))
-    return [PlannedCalls(session, plan_rows(session, row_ids)) for session in sessions]
-
-
-def _needs_two_requests(task: Task, *, is_deciding: bool) -> bool:
-    """Return whether a session asks a decision model, and the task also has other fields to ask."""
-    return is_deciding and closed_questions.is_mixed(task)
-
-
-def confirm_cost(planned_calls: Sequence[PlannedCalls]) -> float:
-    """Print rows and estimates of planned calls, and return the total cost in USD.
-
-    A person must confirm a cost above CONFIRM_ABOVE, and any cost if a model's price is unknown.
+    A person must confirm a cost above CONFIRM_ABOVE, and any cost if the model's price is unknown.
 
     Raises:
         InputError: The cost was not confirmed. No call was made.
     """
-    for ws, planned in planned_calls:
-        labels = ws.task.labels
-        count_text = plural(len(planned.tried_rows), labels.singular, labels.plural)
-        cost_text = describe_cost(ws.model, planned.cost, usage_tier=ws.settings.tier)
-        ws.display.say(f"{ws.model.name}: {count_text}, {cost_text}")
-
-    cost = sum(planned.cost for _, planned in planned_calls)
-    # A generating model without a price must be confirmed.
-    planned_calls[-1].ws.confirm_cost(cost, unchanged_text="nothing was asked")
-    return cost
+    labels = ws.task.labels
+    count_text = plural(len(planned.tried_rows), labels.singular, labels.plural)
+    cost_text = describe_cost(ws.model, planned.cost, usage_tier=ws.settings.tier)
+    ws.display.say(f"{ws.model.name}: {count_text}, {cost_text}")
+    ws.confirm_cost(planned.cost, unchanged_text="nothing was asked")
+    return planned.cost
 
 
 def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     """Confirm the cost, ask about some rows, and validate the replies; no answer is stored.
 
-    In the mode decide, a mixed task has two requests about a row: one about the closed fields,
-    those with a fixed choice, and if these got an answer, one about the other fields. Before
-    anything is asked, the reply files of live runs whose process died are sealed, so that their
-    cost counts; their replies are ingested by a later command. Errors of calls, and of validating
-    code in the task's file, do not raise: they are in the report. A row without an outcome is
-    reported as "not asked".
+    Before anything is asked, the reply files of live runs whose process died are sealed, so that
+    their cost counts; their replies are ingested by a later command. Errors of calls, and of
+    validating code in the task's file, do not raise: they are in the report. A row without an
+    outcome is reported as "not asked".
 
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
     """
     batch_files.seal_dead_batches(ws)
-    if _needs_two_requests(ws.task, is_deciding=ws.is_deciding):
-        # Both sessions share the client.
-        ws.ensure_client()
-    planned_calls = plan_calls(ws, row_ids)
-    confirm_cost(planned_calls)
+    planned = plan_rows(ws, row_ids)
+    confirm_cost(ws, planned)
 
-    last_ws, last_plan = planned_calls[-1]
-    report = TryReport(last_ws.version, last_plan.schema, list(last_plan.tried_rows.values()))
-    if len(planned_calls) > 1:
-        for row in report.items:
-            row.decide_request = planned_calls[0].rows.tried_rows[row.id].request
-    asked_ids = [row.id for row in report.items]
-    partial_answers: dict[str, PartialAnswer] = {}
-    for planned in planned_calls:
-        _try_planned_rows(planned, asked_ids, report, partial_answers)
-        asked_ids = list(partial_answers)
-        if report.stopped is not None or report.interrupted or not asked_ids:
-            break
-    return report
-
-
-def _try_planned_rows(
-    planned: PlannedCalls,
-    row_ids: Sequence[str],
-    report: TryReport,
-    partial_answers: dict[str, PartialAnswer],
-) -> None:
-    """Ask about planned rows, and write the outcomes into the rows of the report.
-
-    If the task's own code fails to validate a reply, or if the calls are stopped, the report gets
-    the error; nothing is raised.
-
-    Args:
-        planned: The requests, and the session that asks.
-        row_ids: The rows to ask.
-        report: The report; it is changed.
-        partial_answers: The answered closed fields (with a fixed choice) of a task that also has
-            other fields, by row id. Replies of a decision model are added. Replies about the other
-            fields are joined with them.
-    """
-    ws = planned.ws
-    live_report = _ask_live(ws, row_ids, mode=Mode.TRIAL)
-    report.stopped = live_report.stopped
-    report.interrupted = live_report.interrupted
-    rows_by_id = {row.id: row for row in report.items}
+    live_report = _ask_live(ws, list(planned.tried_rows), mode=Mode.TRIAL)
+    report = TryReport(
+        ws.version,
+        planned.schema,
+        list(planned.tried_rows.values()),
+        live_report.stopped,
+        live_report.interrupted,
+    )
     for row_id, trial_outcome in live_report.trial_outcomes.items():
-        tried_row = rows_by_id[row_id]
+        task_row = planned.requests[row_id].row
         try:
-            partial_answer = _validate_row_reply(
-                ws,
-                tried_row,
-                planned.rows.requests[row_id].row,
-                trial_outcome,
-                partial_answer=partial_answers.get(row_id),
-            )
+            _validate_row_reply(ws, planned.tried_rows[row_id], task_row, trial_outcome)
         except FindableError as error:
             # The task's own code cannot judge the reply.
             report.stopped = report.stopped or error
-        else:
-            if partial_answer is not None:
-                partial_answers[row_id] = partial_answer
+    return report
 
 
 def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
@@ -394,49 +315,28 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
     """
-    last_ws, last_plan = plan_calls(ws, row_ids)[-1]
+    planned = plan_rows(ws, row_ids)
     open_ids = ws.store.query(claiming.filter_claimable, ws.task, row_ids)
 
     live_report = LiveReport()
     if open_ids:
         if ws.agreed_usd is None:
-            confirm_cost(plan_calls(ws, open_ids))
-        live_report = _ask_open_rows(ws, open_ids)
+            confirm_cost(ws, plan_rows(ws, open_ids))
+        live_report = _ask_live(ws, open_ids, mode=Mode.DECIDE if ws.is_deciding else Mode.LIVE)
 
     with ws.store.read() as tx:
-        tried_rows = [
-            _with_stored_outcome(tx, ws.task, row) for row in last_plan.tried_rows.values()
-        ]
+        tried_rows = [_with_stored_outcome(tx, ws.task, row) for row in planned.tried_rows.values()]
     answered_count = sum(
         row.id in open_ids and row.outcome == Outcome.ANSWERED for row in tried_rows
     )
     return TryReport(
-        last_ws.version,
-        last_plan.schema,
+        ws.version,
+        planned.schema,
         tried_rows,
         live_report.stopped,
         live_report.interrupted,
         copied_rows=max(0, live_report.answered - answered_count),
     )
-
-
-def _ask_open_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> LiveReport:
-    """Ask about open rows by live calls, store the answers, and return the last run's report.
-
-    In the mode decide, a task with closed fields (with a fixed choice) and other fields is asked in
-    two runs. The first run asks the closed fields. If it is stopped or interrupted, its report is
-    returned, and the other fields are not asked. Otherwise its report is dropped.
-    """
-    if not _needs_two_requests(ws.task, is_deciding=ws.is_deciding):
-        return _ask_live(ws, row_ids, mode=Mode.DECIDE if ws.is_deciding else Mode.LIVE)
-
-    decide_ws = decisions.make_session_of_undecided_rows(ws)
-    other_ws = decisions.make_session_of_other_fields(decide_ws)
-    other_ws.task = ws.task.with_open_rows(has_partial_answer=True)
-    live_report = _ask_live(decide_ws, row_ids, mode=Mode.DECIDE)
-    if live_report.stopped is not None or live_report.interrupted:
-        return live_report
-    return _ask_live(other_ws, row_ids, mode=Mode.LIVE)
 
 
 def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], *, mode: Mode) -> LiveReport:
@@ -495,65 +395,46 @@ def _validate_row_reply(
     tried_row: TriedRow,
     task_row: TaskRow,
     trial: TrialOutcome,
-    *,
-    partial_answer: PartialAnswer | None = None,
-) -> PartialAnswer | None:
+) -> None:
     """Validate the reply about a row, and write outcome, answer and cost into `tried_row`.
 
-    Calls, tokens, time and cost are added to those of an earlier reply about the row. If there is
-    no reply, the outcome is "lost" or "refused", with the reason of the trial. A mixed task has
-    closed fields, which a decision model answers, and other fields. If the reply has its closed
-    fields, there is no outcome yet: these fields are returned, to be joined with the reply about
-    the other fields. Nothing is stored in the workspace.
+    If there is no reply, the outcome is "lost" or "refused", with the reason of the trial. Nothing
+    is stored in the workspace.
 
     Args:
         ws: The session that asked.
         tried_row: The row of the report; it is changed.
         task_row: The row as it was asked.
         trial: The reply, or why there is none.
-        partial_answer: The closed fields that an earlier call returned, or None.
-
-    Returns:
-        The closed fields, if the reply is one of a decision model about a mixed task; else None.
 
     Raises:
         FindableError: The task's own code fails to validate the reply; the outcome is "not judged".
     """
-    tried_row.calls += 1
-    tried_row.seconds = round(tried_row.seconds + trial.seconds, 3)
+    tried_row.calls = 1
+    tried_row.seconds = round(trial.seconds, 3)
     tried_row.reason = trial.reason
     tried_row.outcome = OUTCOME_LOST
     if trial.is_refused:
         tried_row.outcome = Outcome.REFUSED.value
     if trial.reply is None:
-        return None
+        return
 
     reply = choose_response_parser(ws.task, ws.model)(trial.reply)
-    tried_row.tokens_in += reply.usage.prompt
-    tried_row.tokens_out += reply.usage.answer + reply.usage.thoughts
+    tried_row.tokens_in = reply.usage.prompt
+    tried_row.tokens_out = reply.usage.answer + reply.usage.thoughts
     tried_row.outcome = OUTCOME_NOT_JUDGED
     tried_row.reply = reply.text or reply.excerpt
-    tried_row.cost += _live_cost(reply.usage, model=ws.model, now=ws.now())
-    tried_row.confidences |= reply.confidences
-    is_decision = ws.model.kind == "decide" and reply.outcome is Outcome.ANSWERED
-    if is_decision and closed_questions.is_mixed(ws.task):
-        tried_row.reason = PARTIAL_REASON
-        confidences = closed_questions.make_confidences(reply, ws.model.name)
-        return PartialAnswer(task_row.id, task_row.input_hash, reply.text, confidences)
+    tried_row.cost = _live_cost(reply.usage, model=ws.model, now=ws.now())
 
     claim = RowClaim(task_row.id, task_row.input_hash)
-    request_outcome = validate_reply(
-        ws.task, claim, reply, partial_answer=partial_answer, row=task_row.context
-    )
+    request_outcome = validate_reply(ws.task, claim, reply, row=task_row.context)
     tried_row.outcome = request_outcome.outcome.value
     if request_outcome.answer is None:
         tried_row.reason = request_outcome.reason
-        tried_row.answer = None
-        tried_row.confidences = {}
     else:
         tried_row.reason = ""
         tried_row.answer = request_outcome.answer.model_dump(mode="json")
-    return None
+        tried_row.confidences = dict(reply.confidences)
 
 
 def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:

@@ -173,22 +173,18 @@ class WorkPass:
         if live_report is not None and live_report.stopped is not None:
             self.failures.append(live_report.stopped)
 
-    def _has_decide_run(self) -> bool:
-        """Return whether the task's unfinished `tag` asks a decision model about closed fields."""
-        return self.ws.store.query(decisions.is_decide_run_open, self.ws.task)
-
     def decide_rows(self) -> None:
-        """Continue an unfinished `tag` that asks a decision model about closed fields.
+        """Continue an unfinished `tag` that asks a decision model.
 
-        Closed fields are those with a fixed choice. Does nothing if the unit "ask" is not selected,
-        or if there is no such `tag`. A phrase has the number of rows that got these fields. An
-        error that stops the calls is added to `failures`. A used-up budget is no failure: it is
-        added to the figures, with the number of open rows.
+        Does nothing if the unit "ask" is not selected, or if there is no such `tag`. A phrase has
+        the number of decided rows. An error that stops the calls is added to `failures`. A used-up
+        budget is no failure: it is added to the figures, with the number of open rows.
 
         Raises:
             KeyboardInterrupt: The live run was interrupted.
         """
-        if "ask" not in self.units or not self._has_decide_run():
+        has_decide_run = self.ws.store.query(decisions.is_decide_run_open, self.ws.task)
+        if "ask" not in self.units or not has_decide_run:
             return
         live_report = decisions.continue_decide_run(self.ws)
         if live_report.answered:
@@ -202,33 +198,14 @@ class WorkPass:
             self.failures.append(live_report.stopped)
 
     def submit(self) -> None:
-        """Prepare open rows if the unit "prepare" is selected, and send batches if "send" is.
-
-        During an unfinished `tag` in the mode decide, only rows whose closed fields were answered
-        by the decision model are prepared, to ask their other fields. If a pilot blocks the rows,
-        or the budget is used up, that is added to the figures.
-
-        Raises:
-            FindableError: A batch could not be sent, or the price was not confirmed.
-        """
-        ws = self.ws
-        task = ws.task
-        is_deciding = self._has_decide_run()
-        try:
-            if is_deciding:
-                ws.task = task.with_open_rows(has_partial_answer=True)
-            self._submit_open_rows()
-        finally:
-            ws.task = task
-
-    def _submit_open_rows(self) -> None:
         """Prepare open rows within the budget, and send prepared batches.
 
         New rows are prepared only if the unit "prepare" is selected, and batches are sent only if
         "send" is. If a pilot is missing or failed, no new rows are prepared, and the figures have
-        the reason. If the session has no agreed cost and the price is above CONFIRM_ABOVE, a person
-        at the terminal must confirm it, and without a person this is an error. A used-up budget is
-        no error: it is in the figures, and the next pass submits what the budget allows.
+        the reason. An unfinished `tag` that asks a decision model leaves no new rows to batches. If
+        the session has no agreed cost and the price is above CONFIRM_ABOVE, a person at the
+        terminal must confirm it, and without a person this is an error. A used-up budget is no
+        error: it is in the figures, and the next pass submits what the budget allows.
 
         Raises:
             FindableError: A batch could not be sent, or the price was not confirmed.
@@ -241,7 +218,9 @@ class WorkPass:
             return
 
         with ws.store.read() as tx:
-            askable_count = claiming.count_claimable(tx, ws.task)
+            askable_count = 0
+            if not decisions.is_decide_run_open(tx, ws.task):
+                askable_count = claiming.count_claimable(tx, ws.task)
             may_ask = is_pilot_clear(tx, ws.task, version=ws.version)
         # Batches of the pilot itself go on; new rows wait for a person.
         if askable_count and not may_ask:

@@ -172,18 +172,3 @@ def read_stored_confidences(workspace: Workspace) -> list[str | None]:
     with connect(workspace) as connection:
         query = "SELECT confidences FROM findable_answers ORDER BY id"
         return [row[0] for row in connection.execute(query).fetchall()]
-
-
-def doubt_first_answer(workspace: Workspace, task: str, field: str) -> str:
-    """Give the first answer of a task a low confidence, and return the id of its row."""
-    member = {"probability": 0.25, "model": "gemini-decision-1", "judged": True}
-    text = json.dumps({field: member})
-    with connect(workspace) as connection:
-        query = f"SELECT min(id) FROM findable_answers WHERE task = '{task}'"  # noqa: S608
-        ((answer_id,),) = connection.execute(query).fetchall()
-        condition = f"WHERE id = {answer_id}"
-        change = f"UPDATE findable_answers SET confidences = '{text}' {condition}"  # noqa: S608
-        connection.execute(change)
-        query = f"SELECT item_id FROM findable_answers {condition}"  # noqa: S608
-        ((row_id,),) = connection.execute(query).fetchall()
-    return str(row_id)

@@ -311,15 +311,6 @@ DAYS = (
         task="reviews",
         compared_parts=LIVE,
     ),
-    # A mixed task: its closed fields are decided, then the others are asked.
-    Day(
-        "decided-in-part",
-        (line("tag", mode="decide", wait=True),),
-        files={"tasks/reviews.py": "mixed.py", "tasks/reviews.csv": "own-equal-later.csv"},
-        settings=ONE_CALL,
-        task="reviews",
-        compared_parts=LIVE,
-    ),
     Day(
         "taken-back",
         (line("rollback", "expert-tags@2", yes=True, repeated_codes=SUCCESS_OR_REFUSAL), *CHAIN),
@@ -748,7 +739,6 @@ def _task_files() -> dict[str, list[str]]:
         "own-equal-later.csv": [header, *equal_rows],
         "own.py": [write_task_file()],
         "closed.py": [write_closed_task_file()],
-        "mixed.py": [write_closed_task_file(summary="str")],
         "own-indexed.py": [write_task_file('index="{text} {tags}"')],
         "own-raised.py": [write_task_file(version=2, stars="int | None = None")],
     }
@@ -768,9 +758,9 @@ def write_task_file(*extra_arguments: str, version: int = 1, **extra_fields: str
     )
 
 
-def write_closed_task_file(**extra_fields: str) -> str:
-    """Return the text of the file of a task `reviews` whose fields are closed, but for others."""
-    field_types = {"verdict": 'Literal["praise", "blame"]', "is_old": "bool", **extra_fields}
+def write_closed_task_file() -> str:
+    """Return the text of the file of a task `reviews` whose fields are closed."""
+    field_types = {"verdict": 'Literal["praise", "blame"]', "is_old": "bool"}
     return write_declaration(
         field_types,
         prompt="{product}: {text}",

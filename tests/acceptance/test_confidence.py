@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests.acceptance.database import (
-    doubt_first_answer,
     read_stored_confidences,
     run_sql,
 )
@@ -19,7 +18,6 @@ CLOSED_FIELDS = {
     "tone": 'Literal["praise", "blame", "neutral"]',
     "place": 'Literal["room", "chair", "desk"]',
 }
-MIXED_FIELDS = {**CLOSED_FIELDS, "summary": "str"}
 # Fields with names of what a list knows about a row.
 HOMONYMS = {
     "confidence": 'Literal["low", "high"]',
@@ -198,13 +196,19 @@ def test_confidence_of_a_field_is_a_condition(tickets: Workspace, condition: str
 @pytest.mark.same_sql
 def test_condition_on_an_open_field_says_what_to_compare(tickets: Workspace) -> None:
     """The message names the field, and the fields that have confidences."""
-    declare(tickets, MIXED_FIELDS, 4)
+    declare(tickets, CLOSED_FIELDS, 4)
     tickets.run_command("tag", mode="live", limit=1)
     message = tickets.run_command("items", where="tone.confidence < 1", code=2).stderr
     assert "no answer has a confidence of the field 'tone'" in message
     assert "--mode decide" in message
 
     tickets.run_command("tag", mode="decide")
+    # The next version has a field that no decision can answer.
+    fields = {**CLOSED_FIELDS, "summary": "str"}
+    text = write_declaration(
+        fields, prompt="Ticket: {text}", items="tickets.csv", extra_arguments=["version=2"]
+    )
+    tickets.write_file("tasks/tickets.py", text)
     tickets.run_command("tag", mode="live")
     message = tickets.run_command("items", where="summary.confidence < 1", code=2).stderr
     assert "no answer has a confidence of the field 'summary'" in message
@@ -299,84 +303,27 @@ def import_people_and_passages(workspace: Workspace) -> None:
     workspace.run_command("tag", mode="live", yes=True, skip_pilot=True, TASK=PASSAGES)
 
 
-def test_people_and_passages_can_be_doubtful(workspace: Workspace) -> None:
-    """`items` and `status` know doubtful people, and doubtful passages."""
-    import_people_and_passages(workspace)
-    for subject, task, field in (
-        (PEOPLE, "expert-tags", "tags"),
-        (PASSAGES, "passage-concepts", "concepts"),
-    ):
-        row_id = doubt_first_answer(workspace, task, field)
-        assert list_ids(workspace, "doubtful = true", TASK=subject) == {row_id}
-        assert len(list_ids(workspace, "doubtful = false", TASK=subject)) == 2
-        assert workspace.status(TASK=subject)["doubtful"]["count"] == 1
-
-
 @pytest.mark.same_sql
-@pytest.mark.parametrize(
-    ("subject", "task", "field"),
-    [(PEOPLE, "expert-tags", "tags"), (PASSAGES, "passage-concepts", "concepts")],
-)
-def test_confidence_of_people_and_passages_is_a_condition(
-    workspace: Workspace, subject: str, task: str, field: str
-) -> None:
-    """Conditions, columns, order, doubt and exports have one number, until a person looked."""
+@pytest.mark.parametrize("subject", [PEOPLE, PASSAGES])
+def test_review_of_people_and_passages_is_a_condition(workspace: Workspace, subject: str) -> None:
+    """A generating model gives no confidence; `reviewed` finds the rows that a person looked at."""
     import_people_and_passages(workspace)
-    message = workspace.run_command(
-        "items", where=f"{field}.confidence < 1", TASK=subject, code=2
-    ).stderr
-    assert f"no answer has a confidence of the field '{field}'" in message
-    assert "judge" in message
-
-    row_id = doubt_first_answer(workspace, task, field)
     options = {"TASK": subject}
-    for condition in (f"{field}.confidence < 0.7", f"answer.{field}.confidence = 0.25"):
-        assert list_ids(workspace, condition, **options) == {row_id}
-    assert list_ids(workspace, f"{field}.confidence < 0.2", **options) == set()
-    assert list_ids(workspace, f"NOT {field}.confidence < 0.7", **options) == set()
-    assert len(list_ids(workspace, f"{field}.confidence IS NULL", **options)) == 2
-    assert list_ids(workspace, "doubtful = true", DOUBTFUL="0.2", **options) == set()
-
-    names = f"{field}.confidence,confidence,doubtful"
-    listing = workspace.read_json("items", fields=names, sort="confidence", **options)["items"]
-    values = [
-        (row.get(f"{field}_confidence"), row.get("confidence"), row.get("doubtful"))
-        for row in listing
-    ]
-    assert values == [(0.25, 0.25, True), (None, None, None), (None, None, None)]
-    exported = {row[f"{field}_confidence"] for row in workspace.exported_rows(subject)}
-    assert exported == {0.25, None}
-    (doubtful_row,) = workspace.read_json("items", where="doubtful = true", **options)["items"]
-    assert doubtful_row["doubtful_fields"] == [f"{field} 0.25"]
-    counts = workspace.read_json("items", where="doubtful = true", counts=True, **options)
-    assert counts["total"] == workspace.status(**options)["doubtful"]["count"] == 1
-
+    row_ids = list_ids(workspace, "reviewed = false", **options)
+    assert len(row_ids) == 3
     assert list_ids(workspace, "reviewed = true", **options) == set()
-    name = doubtful_row.get("username", row_id)
+    assert "doubtful" not in workspace.status(**options)
+    assert not [name for row in workspace.exported_rows(subject) for name in row if "_conf" in name]
+
+    (row, *_) = workspace.read_json("items", **options)["items"]
+    name = row.get("username", row["id"])
     workspace.run_command("correct", name, reviewed=True, who="ada", **options)
-    assert list_ids(workspace, "reviewed = true", **options) == {row_id}
-    assert list_ids(workspace, "doubtful = true", **options) == set()
-    assert list_ids(workspace, f"{field}.confidence < 0.7", **options) == {row_id}
+    assert list_ids(workspace, "reviewed = true", **options) == {row["id"]}
     path = workspace.home / "list.csv"
     key = "username" if subject == PEOPLE else "id"
-    workspace.run_command("items", to=path, fields=f"{key},reviewed,doubtful", **options)
+    workspace.run_command("items", to=path, fields=f"{key},reviewed", **options)
     report = workspace.read_json("correct", file=path, **options)
     assert (report["labelled"], report["unchanged"], report["number"]) == (1, 1, None)
-
-
-@pytest.mark.same_sql
-def test_preferred_version_of_passages_decides_the_doubt(workspace: Workspace) -> None:
-    """Doubt and confidence are those of the answer that PREFER_VERSIONS puts first."""
-    import_people_and_passages(workspace)
-    row_id = doubt_first_answer(workspace, "passage-concepts", "concepts")
-    version = "passage-concepts@2"
-    workspace.run_command(
-        "backfill", wait=True, yes=True, version=version, skip_pilot=True, TASK=PASSAGES
-    )
-    for preferred, expected_ids in (("1", {row_id}), ("2", set())):
-        settings = {"TASK": PASSAGES, "PREFER_VERSIONS": f"passage-concepts@{preferred}"}
-        assert list_ids(workspace, "doubtful = true", **settings) == expected_ids
-        assert list_ids(workspace, "concepts.confidence < 0.7", **settings) == expected_ids
 
 
 def test_fields_with_names_of_judgements_are_told_apart(tickets: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""Closed questions: decisions are asked once, stored with probabilities, and joined with texts."""
+"""Closed questions: decisions are asked once, and stored with probabilities."""
 
 import base64
 import io
@@ -14,13 +14,12 @@ from PIL import Image
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import Running
-from tests.acceptance.product import MODEL, Workspace, write_declaration
+from tests.acceptance.product import Workspace, write_declaration
 from tests.outside.server import Outside
 
 DECIDE_PATH = "/decisions$"
 DECISION_MODEL = "gemini-decision-1"
 CLOSED_FIELDS = {"tone": 'Literal["praise", "blame", "neutral"]', "is_urgent": "bool"}
-MIXED_FIELDS = {**CLOSED_FIELDS, "summary": "str"}
 LONGEST_S = 60.0
 HANGS = {"seconds": 300}
 
@@ -82,14 +81,6 @@ def wait_for_decisions(api: Engine, running: Running, count: int) -> None:
     """Wait until a number of decisions was made."""
     deadline = time.monotonic() + LONGEST_S
     while count_decisions(api) < count:
-        assert time.monotonic() < deadline, running.read_output()
-        time.sleep(0.01)
-
-
-def wait_for_calls(api: Engine, running: Running, method: str) -> None:
-    """Wait until a method of the API was called."""
-    deadline = time.monotonic() + LONGEST_S
-    while not any(method in request["path"] for request in api.journal()):
         assert time.monotonic() < deadline, running.read_output()
         time.sleep(0.01)
 
@@ -206,40 +197,6 @@ def test_scheduled_work_continues_decisions_by_decisions(tickets: Workspace, api
     assert count_decisions(api) <= 20 + 2
 
 
-def test_killed_mixed_task_asks_each_part_once(
-    served_tickets: Workspace, outside_server: Outside
-) -> None:
-    """After a kill between the two requests, neither the decisions nor the texts are repeated."""
-    declare(served_tickets, MIXED_FIELDS, 12)
-    command = served_tickets.start_command("tag", mode="decide", wait=True, CONCURRENCY=1)
-    with command as running:
-        deadline = time.monotonic() + LONGEST_S
-        while not any("generateContent" in call for call in outside_server.calls):
-            assert time.monotonic() < deadline, running.read_output()
-            time.sleep(0.005)
-        running.signal(signal.SIGKILL)
-        assert running.wait().code == -signal.SIGKILL
-
-    assert len(outside_server.decisions) == 12
-    status_run = served_tickets.run_command("status")
-    claimed_count = served_tickets.state_counts()["claimed"]
-    assert f"{claimed_count} claimed" in status_run.stdout
-    assert f"{claimed_count} claimed rows have their closed fields" in status_run.stdout
-    dry_run = served_tickets.run_command("tag", dry=True, mode="decide")
-    # A reply that came before the kill is stored now.
-    decided = re.search(r"(\d+) rows \(closed fields decided for (\d+) requests\)", dry_run.stdout)
-    assert decided is not None
-    assert claimed_count - 1 <= int(decided[1]) == int(decided[2])
-    assert "the closed fields of all rows are decided; each mode asks only `summary`" in (
-        dry_run.stdout
-    )
-    served_tickets.run_command("tag", wait=True)
-    assert served_tickets.state_counts() == {"answered": 12}
-    assert len(outside_server.decisions) == 12
-    assert sum("generateContent" in call for call in outside_server.calls) <= 12 + 1
-    assert all(all(row.values()) for row in exported_confidences(served_tickets).values())
-
-
 @pytest.mark.same_sql
 def test_equal_rows_share_a_decision(tickets: Workspace, api: Engine) -> None:
     """Rows with equal texts are decided once, and the copies have the same probabilities."""
@@ -332,6 +289,34 @@ def test_open_field_names_why_decisions_are_not_possible(tickets: Workspace, api
 
 
 @pytest.mark.same_sql
+def test_task_with_open_and_closed_fields_is_refused(tickets: Workspace, api: Engine) -> None:
+    """The error names all open fields and proposes two tasks; each command asks nothing."""
+    declare(tickets, {**CLOSED_FIELDS, "summary": "str", "year": "int"}, 2)
+    tickets.run_command("tag", dry=True)
+    for command in ("tag", "try"):
+        refused_run = tickets.run_command(command, mode="decide", code=2)
+        assert (
+            "field `summary` is a text, field `year` is a whole number without bounds"
+            in refused_run.stderr
+        )
+        assert "nothing was asked" in refused_run.stderr
+        assert "make two tasks: one with `tone`, `is_urgent` for --mode decide" in (
+            refused_run.stderr
+        )
+    question = {"q": "Tone?", "fields": "tone: praise|blame; why: text", "mode": "decide"}
+    refused_run = tickets.run_command("ask", "tasks/tickets.csv", code=2, TASK="", **question)
+    assert "field `why` is of the kind text: decisions answer only" in refused_run.stderr
+    assert "make two tasks: one with `tone` for --mode decide" in refused_run.stderr
+
+    estimate = tickets.read_json("tag", dry=True)["decide"]
+    assert "field `summary` is a text" in estimate["absent"]
+    assert "field `year` is a whole number" in estimate["absent"]
+    assert tickets.state_counts() == {"open": 2}
+    assert not tickets.batches()
+    assert not count_decisions(api)
+
+
+@pytest.mark.same_sql
 def test_estimate_lists_decisions_beside_other_modes(served_tickets: Workspace) -> None:
     """2,000 short tickets cost about two cents and take minutes; nothing chooses decisions."""
     declare(served_tickets, {"tone": CLOSED_FIELDS["tone"]}, 2000)
@@ -388,75 +373,23 @@ def test_batch_of_decisions_cannot_be_moved(served_tickets: Workspace) -> None:
     served_tickets.run_command("batch-move", 1, to="decide", code=2)
 
 
-@pytest.mark.same_sql
-def test_mixed_task_gets_one_answer_from_two_requests(
-    served_tickets: Workspace, outside_server: Outside
-) -> None:
-    """Closed fields are decided, the others are asked by batch; one answer has both."""
-    declare(served_tickets, MIXED_FIELDS, 8)
-    proposal = served_tickets.read_json("tag", dry=True)["decide"]
-    document = served_tickets.read_json("tag", mode="decide", wait=True)
-    # The proposal has the price of the requests that are sent: the others have no closed field.
-    estimated_costs = [batch["estimated_cost"] for batch in served_tickets.batches()]
-    assert proposal["cost"] == pytest.approx(sum(estimated_costs), rel=0.02)
-    assert document["extractor"] == f"tickets@1/{MODEL}"
-    assert document["decided"]["answered"] == 8
-    assert served_tickets.state_counts() == {"answered": 8}
-
-    # The version of the decisions has no answer of its own, and `versions` says why.
-    listing = served_tickets.run_command("versions")
-    rows_by_model = {cells[2]: cells[4] for cells in map(str.split, listing.stdout.splitlines())}
-    assert (rows_by_model[MODEL], rows_by_model[DECISION_MODEL]) == ("8", "0")
-    note = f"tickets@1/{DECISION_MODEL} decided closed fields only"
-    assert listing.stderr.count(note) == 1
-
-    assert len(outside_server.decisions) == 8
-    [batch] = [batch for batch in served_tickets.batches() if batch["way"] != "decide"]
-    for line in served_tickets.sealed_requests(batch["number"]):
-        schema = line["request"]["generationConfig"]["responseSchema"]
-        assert list(schema["properties"]) == ["summary"]
-    assert all(
-        all(probabilities.values())
-        for probabilities in exported_confidences(served_tickets).values()
-    )
-    costs = [batch["cost"] for batch in served_tickets.batches()]
-    assert min(costs) > 0
-    assert document["spent"] == pytest.approx(sum(costs))
-    assert all(row["summary"] and row["tone"] for row in served_tickets.exported_rows())
-
-
 def test_decision_without_token_counts_may_have_cost_its_estimate(
     served_tickets: Workspace, outside_server: Outside
 ) -> None:
-    """Decisions about a part of the fields count at their estimate if the replies have no usage."""
-    declare(served_tickets, MIXED_FIELDS, 4)
+    """Decisions count at their estimate if the replies have no usage."""
+    declare(served_tickets, CLOSED_FIELDS, 4)
     outside_server.decision_replies = lambda reply: {**reply, "usage": {}}
-    served_tickets.run_command("tag", mode="decide", wait=True)
-    [decided_batch] = [batch for batch in served_tickets.batches() if batch["way"] == "decide"]
+    served_tickets.run_command("tag", mode="decide")
+    [decided_batch] = served_tickets.batches()
     assert decided_batch["estimated_cost"] > 0
     lost_cost = served_tickets.spending()["lost"]
     assert lost_cost == pytest.approx(decided_batch["estimated_cost"], abs=1e-6)
 
 
-def test_equal_rows_of_a_mixed_task_share_both_requests(
-    served_tickets: Workspace, outside_server: Outside
-) -> None:
-    """Rows with equal texts are decided once and asked once, and each gets the whole answer."""
-    declare(served_tickets, MIXED_FIELDS, 3)
-    write_tickets(served_tickets, ["The lamp hums.", "A chair is short.", "The lamp hums."])
-    served_tickets.run_command("tag", mode="decide", wait=True)
-    assert served_tickets.state_counts() == {"answered": 3}
-    assert len(outside_server.decisions) == 2
-    assert sum("generateContent" in call for call in outside_server.calls) == 2
-    confidences = exported_confidences(served_tickets)
-    assert confidences["1"] == confidences["3"]
-    assert all(confidences["3"].values())
-
-
 @pytest.mark.same_sql
 def test_messages_about_decisions_count_equal_rows(tickets: Workspace, api: Engine) -> None:
     """The counts of an interrupted and of a finished run add up to its rows, with equal rows."""
-    declare(tickets, MIXED_FIELDS, 12)
+    declare(tickets, CLOSED_FIELDS, 12)
     write_tickets(tickets, [f"The lamp of room {number % 6} hums." for number in range(12)])
     api.script_fault("hang", nth=4, times=99, path=DECIDE_PATH, args=HANGS)
     command = tickets.start_command("tag", mode="decide", CALL_TIMEOUT=200, CONCURRENCY=1)
@@ -464,14 +397,12 @@ def test_messages_about_decisions_count_equal_rows(tickets: Workspace, api: Engi
         wait_for_decisions(api, running, 4)
         interrupted_run = running.stop(signal.SIGINT)
     api.clear_faults()
-    assert "closed fields of 6 rows decided, 1 interrupted" in interrupted_run.stdout
+    assert "6 answered, 1 interrupted" in interrupted_run.stdout
     assert "asks, 5 still open; " in interrupted_run.stdout
-    assert "answered" not in interrupted_run.stdout
-    assert tickets.status()["partly_answered"] == 6
 
     finished_run = tickets.run_command("tag", mode="decide")
-    assert "closed fields of 6 rows decided; 3 calls" in finished_run.stdout
-    assert "12 answered; 6 calls" in finished_run.stdout
+    assert "6 answered; 3 calls" in finished_run.stdout
+    assert tickets.state_counts() == {"answered": 12}
 
 
 @pytest.mark.parametrize("mode", ["live", "decide"])
@@ -494,7 +425,7 @@ def test_announced_rows_with_a_limit_contain_later_equal_rows(
 @pytest.mark.same_sql
 def test_rows_that_wait_for_equal_rows_are_named(tickets: Workspace) -> None:
     """While a batch runs, `tag` says that the open rows get the answers of equal rows."""
-    declare(tickets, MIXED_FIELDS, 12)
+    declare(tickets, CLOSED_FIELDS, 12)
     write_tickets(tickets, [f"The lamp of room {number % 6} hums." for number in range(12)])
     sent_run = tickets.run_command("tag", mode="batch")
     assert "6 rows submitted; 6 more get the answers of equal rows" in sent_run.stdout
@@ -514,7 +445,10 @@ def test_refused_question_leaves_no_workspace(workspace: Workspace) -> None:
     write_tickets(workspace, ["The lamp hums."])
     files_before = set(workspace.home.iterdir())
     for fields, message in (
-        ("summary: text; year: int", "field `summary` is of the kind text: decisions answer only"),
+        (
+            "summary: text; year: int",
+            "field `summary` is of the kind text, field `year` is of the kind int: decisions",
+        ),
         ("", "field `answer` is of the kind text: decisions answer only"),
     ):
         refused_run = workspace.run_command(
@@ -531,66 +465,17 @@ def test_refused_question_leaves_no_workspace(workspace: Workspace) -> None:
 
 
 @pytest.mark.same_sql
-def test_mixed_question_is_asked_by_both_models(
-    served_tickets: Workspace, outside_server: Outside
-) -> None:
-    """`ask` decides the closed fields, then asks the others; both are priced and confirmed."""
-    write_tickets(served_tickets, ["The lamp hums.", "A chair is short.", "All is well."])
-    served_tickets.task = ""
-    question: dict[str, Any] = {
-        "q": "Praise or blame?",
-        "fields": "tone: praise|blame; summary: text",
-        "mode": "decide",
-        "TASK": "",
-    }
-    table = "tasks/tickets.csv"
-    asked = served_tickets.read_json("ask", table, **question)
-    assert len(asked["answers"]) == 3
-    for row in asked["tried"]["items"]:
-        assert row["outcome"] == "answered"
-        assert row["answer"].keys() == {"tone", "summary"}
-        assert row["confidences"].keys() == {"tone"}
-        assert row["calls"] == 2
-        assert row["decide_request"]["questions"].keys() == {"tone"}
-        schema = row["request"]["generationConfig"]["responseSchema"]
-        assert schema["properties"].keys() == {"summary"}
-    assert asked["all"]["decide"]["absent"] is None
-    assert len(outside_server.decisions) == 3
-
-    first_run = served_tickets.run_command("ask", table, n=2, name="tones", **question)
-    assert f"{DECISION_MODEL}: 2 rows, estimated" in first_run.stderr
-    assert f"{MODEL}: 2 rows, estimated" in first_run.stderr
-    assert "by decide in" in first_run.stdout
-    stored = served_tickets.read_json("ask", table, n=3, name="tones", **question)
-    # The decided rows stand for rows that need both requests.
-    for mode in ("batch", "live", "decide"):
-        assert stored["all"][mode]["cost"] == asked["all"][mode]["cost"]
-    assert served_tickets.state_counts("tones") == {"answered": 3}
-    assert len(outside_server.decisions) == 6
-    rows = served_tickets.exported_rows("tones")
-    assert {row["extractor"] for row in rows} == {f"tones@1/{MODEL}"}
-    assert all(0.5 <= row["tone_confidence"] <= 1 for row in rows)
-    assert all(row["summary"] for row in rows)
-
-
-@pytest.mark.same_sql
-def test_mixed_rows_are_tried_by_both_models(
-    served_tickets: Workspace, outside_server: Outside
-) -> None:
-    """`try` joins both replies and stores nothing; a blocked decision asks no other field."""
-    declare(served_tickets, MIXED_FIELDS, 2)
+def test_rows_are_tried_by_decisions(served_tickets: Workspace, outside_server: Outside) -> None:
+    """`try` prints questions and answers with their probabilities, and stores nothing."""
+    declare(served_tickets, CLOSED_FIELDS, 2)
     tried = served_tickets.read_json("try", mode="decide", n=2)
     assert [row["outcome"] for row in tried["items"]] == ["answered"] * 2
-    assert {row["calls"] for row in tried["items"]} == {2}
-    assert all(row["answer"].keys() == MIXED_FIELDS.keys() for row in tried["items"])
+    assert {row["calls"] for row in tried["items"]} == {1}
+    assert all(row["answer"].keys() == CLOSED_FIELDS.keys() for row in tried["items"])
     assert all(row["confidences"].keys() == CLOSED_FIELDS.keys() for row in tried["items"])
     assert served_tickets.state_counts() == {"open": 2}
     printed = served_tickets.run_command("try", mode="decide", n=1).stdout
     assert "tone (0." in printed
-    closed_heading = f"request 1 of 2, closed fields: {', '.join(CLOSED_FIELDS)}\n"
-    open_heading = "request 2 of 2, other fields: summary\n"
-    assert printed.count(closed_heading) == printed.count(open_heading) == 1
-    assert printed.index(closed_heading) < printed.index(open_heading)
     # The questions are printed with their options, as they are sent.
     options = outside_server.decisions[-1]["questions"]["tone"]["criteria"]
     option_lines = "".join(f"        {option}\n" for option in options)
@@ -602,116 +487,6 @@ def test_mixed_rows_are_tried_by_both_models(
     outside_server.troubles.decision_faults = ["blocked"]
     (blocked,) = served_tickets.read_json("try", mode="decide", n=1)["items"]
     assert (blocked["outcome"], blocked["calls"], blocked["answer"]) == ("refused", 1, None)
-
-
-def test_killed_mixed_question_is_continued(tickets: Workspace, api: Engine) -> None:
-    """After a kill between both requests, the same `ask` decides no row again."""
-    write_tickets(tickets, ["The lamp hums.", "A chair is short.", "All is well."])
-    tickets.task = ""
-    question: dict[str, Any] = {
-        "q": "Praise or blame?",
-        "fields": "tone: praise|blame; summary: text",
-        "mode": "decide",
-        "name": "tones",
-        "n": 3,
-    }
-    api.script_fault("hang", times=99, path="generateContent$", args=HANGS)
-    command = tickets.start_command("ask", "tasks/tickets.csv", CALL_TIMEOUT=200, **question)
-    with command as running:
-        wait_for_calls(api, running, "generateContent")
-        running.signal(signal.SIGKILL)
-        assert running.wait().code == -signal.SIGKILL
-    api.clear_faults()
-
-    tickets.run_command("ask", "tasks/tickets.csv", **question)
-    assert tickets.state_counts("tones") == {"answered": 3}
-    assert count_decisions(api) == 3
-
-
-@pytest.mark.same_sql
-def test_partly_answered_rows_are_open(served_tickets: Workspace, outside_server: Outside) -> None:
-    """A row with decided fields alone counts as open; a later command asks its other fields."""
-    declare(served_tickets, MIXED_FIELDS, 6)
-    stopped = served_tickets.read_json("tag", mode="decide", budget="0.0001", code="any")
-    assert stopped["decided"]["answered"] == 6
-    assert stopped["out_of_money"]
-    open_count = served_tickets.state_counts()["open"]
-    assert open_count > 1
-    assert served_tickets.status()["partly_answered"] == open_count
-    lines = served_tickets.run_command("status").stdout
-    assert f"{open_count} open rows have their closed fields" in lines
-    served_tickets.run_command("tag", mode="live", limit=open_count - 1)
-    line = "1 open row has its closed fields; `tag` asks the other fields"
-    assert line in served_tickets.run_command("status").stdout
-
-    # A changed row does not use the decision about its former text, and is asked whole.
-    texts = [f"The lamp of room {number} hums." for number in range(5)]
-    write_tickets(served_tickets, [*texts, "All is well."])
-    served_tickets.run_command("tag", mode="live", budget="1")
-    assert served_tickets.state_counts() == {"answered": 6}
-    assert len(outside_server.decisions) == 6
-    rows = {str(row["id"]): row for row in served_tickets.exported_rows()}
-    assert rows["6"]["tone"]
-    assert rows["6"]["tone_confidence"] is None
-    assert rows["5"]["tone_confidence"] > 0
-
-
-@pytest.mark.same_sql
-def test_dry_run_counts_requests_without_decisions(served_tickets: Workspace) -> None:
-    """Rows that are equal to a decided row need no decision; another row needs one."""
-    declare(served_tickets, MIXED_FIELDS, 6)
-    served_tickets.read_json("tag", mode="decide", budget="0.0001", code="any")
-    open_count = served_tickets.state_counts()["open"]
-    assert open_count > 1
-    texts = [f"The lamp of room {number} hums." for number in (0, 1, 2, 3, 4, 5, 5, 5, 5)]
-    write_tickets(served_tickets, [*texts, "All is well."])
-
-    estimate = served_tickets.read_json("tag", dry=True)
-    assert estimate["questions"] == open_count + 1
-    assert estimate["decide"]["calls"] == 1
-    output = served_tickets.run_command("tag", dry=True).stdout
-    assert f"rows (closed fields decided for {open_count} requests), of which 3 are" in output
-    assert "would ask `tone`, `is_urgent` for 1 request as closed questions" in output
-
-
-@pytest.mark.same_sql
-def test_other_fields_are_joined_with_the_decisions_of_a_former_model(tickets: Workspace) -> None:
-    """A batch is read with its decisions, though DECISION_MODEL was changed after it was sent."""
-    declare(tickets, MIXED_FIELDS, 6)
-    # The budget is too small for the other fields of all rows.
-    tickets.read_json("tag", mode="decide", budget="0.0001", code="any")
-    answered_count = 6 - tickets.status()["partly_answered"]
-    assert answered_count < 6
-    tickets.run_command("submit", BUDGET_PER_DAY="1")
-
-    # Without its decisions, the batch could not be read.
-    tickets.settings["DECISION_MODEL"] = "findable-local-decision-1"
-    version = f"tickets@1/{DECISION_MODEL}"
-    refused_run = tickets.run_command("rollback", version, code=2)
-    assert "not over; nothing was changed" in refused_run.stderr
-
-    tickets.run_commands("poll", "ingest")
-    assert tickets.state_counts() == {"answered": 6}
-    assert all(all(row.values()) for row in exported_confidences(tickets).values())
-
-
-def test_decided_fields_are_kept_while_a_batch_needs_them(
-    served_tickets: Workspace, outside_server: Outside
-) -> None:
-    """A rollback of decisions is refused while other fields of their rows are in a batch."""
-    declare(served_tickets, MIXED_FIELDS, 6)
-    served_tickets.read_json("tag", mode="decide", budget="0.0001", code="any")
-    served_tickets.run_command("submit", BUDGET_PER_DAY="1")
-    version = f"tickets@1/{DECISION_MODEL}"
-    refused_run = served_tickets.run_command("rollback", version, code=2)
-    assert "not over; nothing was changed" in refused_run.stderr
-
-    served_tickets.run_commands("poll", "ingest")
-    assert served_tickets.state_counts() == {"answered": 6}
-    assert all(all(row.values()) for row in exported_confidences(served_tickets).values())
-    served_tickets.run_command("rollback", version)
-    assert served_tickets.state_counts() == {"answered": 6}
-    assert len(outside_server.decisions) == 6
 
 
 def declare_photos(workspace: Workspace, *arguments: str) -> None:
@@ -774,37 +549,31 @@ def test_local_engine_decides_about_images(tickets: Workspace) -> None:
 
 
 def test_ask_confirms_the_price_of_decisions(served_workspace: Workspace) -> None:
-    """The price to confirm is that of decisions, and of the other fields of a mixed task."""
+    """The price to confirm is that of decisions."""
     texts = [f"The lamp of room {number} hums." for number in range(9)]
     path = write_tickets(served_workspace, texts)
-    closed_fields = "tone: praise|blame|neutral"
-    for fields in (closed_fields, f"{closed_fields}; why: text"):
-        options: dict[str, Any] = {
-            "q": "Tone?",
-            "fields": fields,
-            "n": 9,
-            "CONFIRM_ABOVE": 0,
-            "code": 2,
-        }
-        live_text = served_workspace.run_command("ask", path, mode="live", **options).stderr
-        (live_usd,) = re.findall(r": 9 rows, estimated \$([\d.]+)", live_text)
-        for name in ("", "asked"):
-            refused_run = served_workspace.run_command(
-                "ask", path, mode="decide", name=name, **options
-            )
-            model, usd = re.findall(r"(\S+): 9 rows, estimated \$([\d.]+)", refused_run.stderr)[0]
-            assert model == DECISION_MODEL
-            assert float(usd) < float(live_usd) / 2
-            other_count = refused_run.stderr.count("gemini-3.5-flash-lite: 9 rows, estimated $")
-            assert other_count == (fields != closed_fields)
-            assert "not confirmed; nothing was asked" in refused_run.stderr
+    options: dict[str, Any] = {
+        "q": "Tone?",
+        "fields": "tone: praise|blame|neutral",
+        "n": 9,
+        "CONFIRM_ABOVE": 0,
+        "code": 2,
+    }
+    live_text = served_workspace.run_command("ask", path, mode="live", **options).stderr
+    (live_usd,) = re.findall(r": 9 rows, estimated \$([\d.]+)", live_text)
+    for name in ("", "asked"):
+        refused_run = served_workspace.run_command("ask", path, mode="decide", name=name, **options)
+        ((model, usd),) = re.findall(r"(\S+): 9 rows, estimated \$([\d.]+)", refused_run.stderr)
+        assert model == DECISION_MODEL
+        assert float(usd) < float(live_usd) / 2
+        assert "not confirmed; nothing was asked" in refused_run.stderr
 
 
 def test_decisions_are_not_compared_with_prepared_batches(
     served_tickets: Workspace, outside_server: Outside
 ) -> None:
     """The printed price of a batch contains prepared rows, which decisions would not ask about."""
-    declare(served_tickets, MIXED_FIELDS, 12)
+    declare(served_tickets, CLOSED_FIELDS, 12)
     outside_server.instead = lambda call: (
         (429, {}, b'{"error": {"code": 429}}') if call.endswith(":batchGenerateContent") else None
     )

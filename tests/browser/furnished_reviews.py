@@ -1,4 +1,4 @@
-"""Fill a workspace with a task that has confidences, corrections, judgements and failures."""
+"""Fill a workspace with a task that has confidences, corrections and failures."""
 
 from pathlib import Path
 
@@ -6,7 +6,6 @@ from tests.integration.web.reviewed import answer_many_rows, store_confidences
 from tests.lab import Api, Workspace
 from tests.page import Page
 
-# A third of the rows has the corrected value already, and 50 labels are needed.
 ROW_COUNT = 81
 REVIEWS = {"task": "reviews"}
 
@@ -30,8 +29,7 @@ def furnish_reviews(workspace: Workspace, api: Api) -> None:
 
 
 def review_rows(page: Page) -> None:
-    """Judge and measure the answers."""
-    for path, query in (("/api/judge", {**REVIEWS, "cost": "0.1"}), ("/api/qc", REVIEWS)):
-        response = page.post(path, params=query, json={})
-        assert response.status_code == 202, response.text
-        page.settle()
+    """Measure the answers."""
+    response = page.post("/api/qc", params=REVIEWS, json={})
+    assert response.status_code == 202, response.text
+    page.settle()

@@ -236,7 +236,7 @@ def test_axe_finds_no_violation_on_views_of_dropped_files(workspace: Workspace) 
 def test_axe_finds_no_violation_on_views_of_a_reviewed_task(
     workspace: Workspace, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Confidences, corrections, judgements, a parked row and a failed run are checked."""
+    """Confidences, corrections, a parked row and a failed run are checked."""
     monkeypatch.chdir(tmp_path)
     furnish_reviews(workspace, api)
     with Page(workspace) as page:

@@ -1,20 +1,17 @@
 """Quality page: the newest report and its gates, samples, parked rows and tags.
 
 A gate is a bound on a quality figure. A pilot is a random sample that is judged before the other
-rows are asked. The share of supported answers is measured by the command `judge`.
+rows are asked.
 """
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from pipeline.batch.judge_runs import DEFAULT_SAMPLE_ROWS
 from pipeline.core.quotes import to_display_value
 from pipeline.core.text import plural
 from pipeline.engine.task import Task
@@ -43,13 +40,8 @@ MAX_SAMPLES = 8
 # Rows that are named for each reason to park.
 MAX_NAMED_ROWS = 10
 MAX_LISTED_TAGS = 60
-JUDGE_COMMAND = "judge"
 # Commands whose progress the page shows.
-WORK_KINDS = ("qc", JUDGE_COMMAND, "tags")
-# Our choice: enough for 200 texts of a page each.
-MAX_JUDGE_USD = 0.1
-# The outcome of judgements is displayed this long after their end.
-RECENT_JUDGE_S = 120.0
+WORK_KINDS = ("qc", "tags")
 
 
 @router.get("/quality", include_in_schema=False)
@@ -61,9 +53,9 @@ def render_quality(
 ) -> HTMLResponse:
     """Render the quality of a task: the newest report with gates and samples, and parked rows.
 
-    The page also lists the newest MAX_REPORTS reports, the pilots, the shares of supported answers,
-    background work, and for people the counts of tags. The versions `a` and `b` are compared on
-    labelled rows; without `a` and `b`, the newest two versions with answers to labelled rows.
+    The page also lists the newest MAX_REPORTS reports, the pilots, background work, and for people
+    the counts of tags. The versions `a` and `b` are compared on labelled rows; without `a` and `b`,
+    the newest two versions with answers to labelled rows.
     """
     with app_state.open_to_read(task) as ws:
         subject = ws.settings.task
@@ -71,7 +63,11 @@ def render_quality(
         documents = app_state.background_work.describe_newest(
             f"{kind} {subject}" for kind in WORK_KINDS
         )
-        work_documents = [{**work, "summary": summarize_work(work)} for work in documents]
+        displayed_work = [
+            {**work, "summary": summarize_work(work)}
+            for work in documents
+            if work["state"] != "done"
+        ]
         reports = read_report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)
         newest_report = reports[0] if reports else None
         return render_page(
@@ -88,11 +84,7 @@ def render_quality(
             parked_groups=_group_parked(ws.store, ws.task),
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
             max_listed_tags=MAX_LISTED_TAGS,
-            may_judge=not (app_state.access.readonly or ws.task.prompt.sends_images),
-            max_judge_usd=MAX_JUDGE_USD,
-            judge_rows=DEFAULT_SAMPLE_ROWS,
-            displayed_work=list(filter(_is_displayed, work_documents)),
-            work_documents=work_documents,
+            displayed_work=displayed_work,
             accuracy=find_version_accuracy(
                 ws.store, ws.task, a, b, doubtful_below=ws.settings.doubtful
             ),
@@ -101,51 +93,7 @@ def render_quality(
             no_difference=NO_DIFFERENCE,
             no_difference_text=NO_DIFFERENCE_TEXT,
             compared_versions=[("a", a), ("b", b)] if a or b else [],
-            support_shares=_find_support_shares(newest_report, work_documents, now=ws.now()),
         )
-
-
-def _find_support_shares(
-    report: Mapping[str, Any] | None,
-    work_documents: Sequence[Mapping[str, Any]],
-    *,
-    now: datetime,
-) -> Sequence[Mapping[str, Any]]:
-    """Return the newest shares of supported answers: of a report, or of a `judge` that ended later.
-
-    The result is empty if neither has shares. If several works of `judge` ended after the report,
-    the last of them in the list counts.
-
-    Args:
-        report: The newest quality report, or None.
-        work_documents: JSON documents of background work; only finished work of `judge` counts.
-            `ended_s` is the number of seconds since the end.
-        now: Time from which `ended_s` counts back.
-    """
-    shares: Sequence[Mapping[str, Any]] = []
-    reported_at = None
-    if report is not None:
-        shares = report.get("supported", [])
-        reported_at = datetime.fromisoformat(report["at"])
-    for work in work_documents:
-        if not _is_finished_judge(work):
-            continue
-        judged_at = now - timedelta(seconds=work["ended_s"])
-        if work["result"]["supported"] and (reported_at is None or judged_at > reported_at):
-            shares = work["result"]["supported"]
-    return shares
-
-
-def _is_displayed(work: Mapping[str, Any]) -> bool:
-    """Return whether work runs, failed, or judged answers a short time ago."""
-    if work["state"] != "done":
-        return True
-    return _is_finished_judge(work) and work["ended_s"] < RECENT_JUDGE_S
-
-
-def _is_finished_judge(work: Mapping[str, Any]) -> bool:
-    command, _, _ = str(work["kind"]).partition(" ")
-    return command == JUDGE_COMMAND and bool(work["state"] == "done")
 
 
 def _sample_values(report: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,13 +11,12 @@ import pytest
 from pipeline.store.database import SlowError
 from pipeline.store.schema import batches
 from tests.integration import reviews
-from tests.lab import Api, Workspace
+from tests.lab import Workspace
 from tests.page import Page
 
 STARS_BY_KEY = {"1": 2, "2": 5, "3": 2, "4": 4}
 PRAISE_BY_KEY = {"1": ["light"], "2": ["light", "oak"], "3": ["oak"], "4": ["light"]}
 REVIEWS = {"task": "reviews"}
-DECIDE_PATH = "/decisions$"
 LINK = re.compile(r'<a\s+href="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
 
 
@@ -183,47 +182,3 @@ def test_checks_are_bars_with_their_limits(task: Workspace) -> None:
         for bar in bars:
             assert "<line" in bar
             assert re.search(r'aria-label="[^"]+, limit at (least|most) [^"]+"', bar)
-
-
-@pytest.mark.sampled(0)
-def test_sample_is_judged_on_the_page_and_shares_have_intervals(task: Workspace) -> None:
-    """The button judges, and the page has the shares at once; the next report repeats them."""
-    task.ran("qc")
-    shares = re.compile(r"all judged fields.*?\d %? ?\[.*? %\].*?4</td>", re.DOTALL)
-    with Page(task) as page:
-        html = page.get("/quality", params=REVIEWS).text
-        assert 'id="judge"' in html
-        assert "judged</th>" not in html
-        response = page.post("/api/judge", params={**REVIEWS, "cost": 0.1}, json={})
-        assert response.status_code == 202
-        assert response.json()["said"] == "Started: judging the answers"
-        page.settle()
-        html = page.get("/quality", params=REVIEWS).text
-        assert shares.search(html)
-        assert "4 judged, $0.00" in html
-
-        task.ran("qc")
-        html = page.get("/quality", params=REVIEWS).text
-        assert shares.search(html)
-        assert re.search(r"corrected or reviewed\W*>\s*0, 50 more needed", html)
-
-        page.post("/api/judge", params={**REVIEWS, "cost": 0.1}, json={})
-        page.settle()
-        assert "4 judged before" in page.get("/quality", params=REVIEWS).text
-
-
-@pytest.mark.sampled(0)
-def test_quality_follows_running_work(task: Workspace, api: Api) -> None:
-    """The page loads itself again while answers are judged, and offers nothing to start."""
-    task.ran("qc")
-    api.script_fault("slow_reply", times=4, path=DECIDE_PATH, args={"seconds": 1})
-    with Page(task) as page:
-        page.post("/api/judge", params={**REVIEWS, "cost": 0.1}, json={})
-        html = page.get("/quality", params=REVIEWS).text
-        assert 'hx-trigger="every 2s"' in html
-        assert 'id="judge"' not in html
-        assert 'id="measure"' not in html
-        page.settle()
-        html = page.get("/quality", params=REVIEWS).text
-        assert "every 2s" not in html
-        assert 'id="measure"' in html

@@ -4,18 +4,17 @@ import json
 from typing import Any
 
 from pipeline.engine.corrected_confidences import choose_kept_confidences
-from pipeline.store.confidences import FieldConfidence
-from pipeline.store.judgements import JudgedAnswer
+from pipeline.store.confidences import ConfidentAnswer, FieldConfidence
 
 CALM = {"tone": "calm", "place": "room"}
 
 
 def make_answer(
     version: str, values: dict[str, Any], **probabilities: float
-) -> tuple[JudgedAnswer, dict[str, FieldConfidence]]:
+) -> tuple[ConfidentAnswer, dict[str, FieldConfidence]]:
     """Return an answer with the probabilities of its fields, and these confidences."""
     confidences = {name: FieldConfidence(number, version) for name, number in probabilities.items()}
-    return JudgedAnswer(1, "1", version, "", json.dumps(values), confidences), confidences
+    return ConfidentAnswer(version, json.dumps(values), confidences), confidences
 
 
 def test_fields_that_no_person_set_keep_the_confidence_of_their_value() -> None:

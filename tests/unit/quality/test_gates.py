@@ -159,30 +159,3 @@ def test_values_are_formatted_by_their_unit(
     """A value is rounded, but never to a bound that it misses."""
     # The units of the table are literals.
     assert format_value(value, unit, bound=bound) == text  # type: ignore[arg-type]
-
-
-BOUNDABLE = Figure("supported", "share", "supported answers", min_items=20, may_be_bounded=True)
-
-
-@pytest.mark.parametrize(
-    ("bounds", "value", "items", "expected"),
-    [
-        ("", 0.1, 100, (None, False)),
-        ("supported=0.9", 0.1, 100, (False, True)),
-        ("supported=0.9", 0.9, 100, (True, True)),
-        ("supported=..0.5", 0.6, 100, (False, True)),
-        ("supported=0.9", 0.1, 19, (None, True)),
-        ("supported=0.9", None, 0, (None, True)),
-        ("supported=off", 0.1, 100, (None, False)),
-    ],
-)
-def test_figure_without_default_bounds_is_a_gate_if_it_gets_bounds(
-    bounds: str, value: float | None, items: int, expected: tuple[bool | None, bool]
-) -> None:
-    """A single number is the lower bound; the gate is named even if it cannot be judged."""
-    figures = QualityFigures(
-        "Letters", "letters@1", items, (BOUNDABLE,), {"supported": (value, items)}
-    )
-    gates = apply_gate_settings((BOUNDABLE,), {"GATES": bounds})
-    (measured,) = judge_figures(figures, gates)
-    assert (measured.passed, measured.figure.is_gate) == expected

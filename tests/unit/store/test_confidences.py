@@ -1,4 +1,4 @@
-"""Confidences are stored with an answer, and those of judged fields are added later."""
+"""Confidences are stored with an answer, and queries find them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from pipeline.store import schema
-from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, VersionPreference
+from pipeline.store.answers import PERSON, VersionPreference
 from pipeline.store.confidences import (
     LEAST_PROBABILITY,
     FieldConfidence,
@@ -17,14 +17,13 @@ from pipeline.store.confidences import (
     list_fields_with_probability,
     make_probability_expression,
     select_doubtful_ids,
-    set_judged_confidences,
 )
 from pipeline.store.database import Store
 from tests import postgresql
 from tests.unit.store.facts import NOW
 
-DECIDED = FieldConfidence(0.93, "gemini-decision-1")
-JUDGED = FieldConfidence(0.25, "gemini-decision-1", is_judged=True)
+SURE = FieldConfidence(0.93, "gemini-decision-1")
+UNSURE = FieldConfidence(0.25, "gemini-decision-1")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -62,41 +61,14 @@ def insert_answer(store: Store, **columns: Any) -> int:
         return answer_id
 
 
-def read_confidences(store: Store, answer_id: int) -> dict[str, FieldConfidence]:
-    """Return the stored confidences of an answer."""
-    with store.read() as tx:
-        query = select(schema.answers.c.confidences).where(schema.answers.c.id == answer_id)
-        return decode_confidences(tx.execute(query).scalar_one())
-
-
 def test_confidences_survive_encoding() -> None:
     """Decoding returns what was encoded; an answer without confidences has NULL."""
-    confidences = {"tone": DECIDED, 'the "tone"': JUDGED}
+    confidences = {"tone": SURE, 'the "tone"': UNSURE}
     assert decode_confidences(encode_confidences(confidences)) == confidences
     assert encode_confidences({}) is None
     assert decode_confidences(None) == {}
     with pytest.raises(ValueError, match="JSON"):
         encode_confidences({"tone": FieldConfidence(float("nan"), "model")})
-
-
-def test_judged_confidence_replaces_only_judged_confidences(store: Store) -> None:
-    """A field that a decision model answered keeps its probability."""
-    answer_id = insert_answer(store, confidences=encode_confidences({"tone": DECIDED}))
-    for judged in (JUDGED, JUDGED._replace(probability=0.5)):
-        with store.write() as tx:
-            set_judged_confidences(tx, answer_id, {"tone": judged, "summary": judged})
-        assert read_confidences(store, answer_id) == {"tone": DECIDED, "summary": judged}
-
-
-@pytest.mark.parametrize("columns", [{"answer": FORGOTTEN_ANSWER}, {"extractor": PERSON}])
-def test_forgotten_answer_and_correction_get_no_confidence(
-    store: Store, columns: dict[str, str]
-) -> None:
-    """A judgement that arrives late changes neither."""
-    answer_id = insert_answer(store, **columns)
-    with store.write() as tx:
-        set_judged_confidences(tx, answer_id, {"tone": JUDGED})
-    assert read_confidences(store, answer_id) == {}
 
 
 def test_queries_read_probabilities_without_parsing(store: Store) -> None:
@@ -121,8 +93,8 @@ def test_queries_read_probabilities_without_parsing(store: Store) -> None:
 
 def test_row_is_doubtful_until_a_person_looked_at_it(store: Store) -> None:
     """Only the preferred answer counts, and a correction or a review ends the doubt."""
-    sure = encode_confidences({"tone": DECIDED})
-    unsure = encode_confidences({"tone": JUDGED, "topic": DECIDED})
+    sure = encode_confidences({"tone": SURE})
+    unsure = encode_confidences({"tone": UNSURE, "topic": SURE})
     first_id = insert_answer(store, confidences=unsure)
     insert_answer(store, item_id="2", confidences=sure)
     insert_answer(store, item_id="3", confidences=unsure)
@@ -138,7 +110,7 @@ def test_row_is_doubtful_until_a_person_looked_at_it(store: Store) -> None:
             return set(tx.execute(query).scalars())
 
     assert read_doubtful_ids() == {"1", "4"}
-    assert read_doubtful_ids(JUDGED.probability) == set()
+    assert read_doubtful_ids(UNSURE.probability) == set()
     assert read_doubtful_ids(1.0) == {"1", "2", "3", "4"}
     insert_answer(store, item_id="4", extractor=PERSON)
     with store.write() as tx:

@@ -70,7 +70,6 @@ def test_command_of_any_program_becomes_a_place() -> None:
 def test_work_is_named_in_plain_words() -> None:
     """A command has a label without its task; other work is in plain words already."""
     assert work_label("tag-live reviews") == "asking the rows"
-    assert work_label("judge reviews") == "judging the answers"
     assert work_label("cancel batch 3") == "cancel batch 3"
 
 

@@ -7,17 +7,6 @@ import pytest
 from pipeline.engine.session import PLACEHOLDER_NOTE
 from web.work_summary import summarize_work
 
-JUDGED = {
-    "selected": 6,
-    "calls": 3,
-    "judged": 2,
-    "cost": 0.0004,
-    "judged_before": 2,
-    "failed": {"blocked": 1},
-    "left_out": {"the row changed": 1},
-    "out_of_money": "",
-    "stopped": None,
-}
 TAGGED = {
     "live": None,
     "answered": 4,
@@ -34,21 +23,6 @@ TAGGED = {
 @pytest.mark.parametrize(
     ("result", "lines", "summary"),
     [
-        (
-            JUDGED,
-            [],
-            "2 judged, $0.0004; 2 judged before; 1 failed (blocked); 1 left out: the row changed",
-        ),
-        (
-            {**JUDGED, "out_of_money": "BUDGET=1 is spent", "failed": {}, "left_out": {}},
-            [],
-            "2 judged, $0.0004; 2 judged before. Stopped: the setting “budget” is spent",
-        ),
-        (
-            {**JUDGED, "selected": 0},
-            [],
-            "Nothing to judge: no answer of a generating model has a value.",
-        ),
         (TAGGED, [], "4 answered, 0 open, $0.01"),
         (
             {**TAGGED, "cost": None, "spent": 0.5},
