@@ -10,7 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.ready-dev
-RUN := $(VENV)/bin/python -m jobs
+RUN := $(VENV)/bin/python -m findable
 
 # Variables of the command line reach the commands unchanged, as FINDABLE_<NAME>: make expands nothing in them, and no
 # shell runs them. The command refuses unknown variables.

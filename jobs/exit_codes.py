@@ -4,7 +4,7 @@
 | ---: | --- |
 | 1 | a bug in findable |
 | 2 | wrong input or usage |
-| 3 | something must be configured: key, disk, memory |
+| 3 | something must be configured: key, disk, memory, time zones |
 | 130 | interrupted by SIGINT or SIGTERM |
 
 Errors of `pipeline.core.errors` have their own codes.
@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+from zoneinfo import ZoneInfoNotFoundError
 
 import click
 
@@ -43,6 +44,10 @@ INTERRUPTED_CODE = 130
 NO_MEMORY_ERROR = (
     "not enough memory; finished work is stored",
     "end other programs, then run the same command again",
+)
+NO_TIME_ZONES_ERROR = (
+    "this machine has no time zone data, but daily limits and costs need them; nothing was done",
+    "install the package tzdata for this Python: `pip install tzdata`",
 )
 INTERRUPTED_ERROR = (
     "interrupted; finished work is stored",
@@ -109,6 +114,8 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
         fail(error.format_message(), hint, error.exit_code)
     except MemoryError:
         fail(*NO_MEMORY_ERROR, CONFIGURATION_CODE)
+    except ZoneInfoNotFoundError:
+        fail(*NO_TIME_ZONES_ERROR, CONFIGURATION_CODE)
     except OSError as error:
         _fail_with_os_error(error, fail)
     except Exception as error:  # noqa: BLE001 - a bug is printed in one line, without a traceback

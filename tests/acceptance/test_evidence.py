@@ -80,7 +80,7 @@ def write_rows(workspace: Workspace, file_name: str) -> None:
 
 
 def check_slices(stored_slices: dict[str, list[dict[str, Any]]], parked: dict[str, str]) -> None:
-    """Assert that each row stores the expected slices of its own text, and other rows are parked."""
+    """Assert that each row stores the expected slices of its text, and other rows are parked."""
     assert set(stored_slices) == {f"r{ROWS.index(name)}" for name in ACCEPTED_QUOTES}
     for key, support in stored_slices.items():
         number = int(key[1:])
