@@ -114,12 +114,10 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
         fail(error.format_message(), hint, error.exit_code)
     except MemoryError:
         fail(*NO_MEMORY_ERROR, CONFIGURATION_CODE)
-    except ZoneInfoNotFoundError:
-        fail(*NO_TIME_ZONES_ERROR, CONFIGURATION_CODE)
     except OSError as error:
         _fail_with_os_error(error, fail)
     except Exception as error:  # noqa: BLE001 - a bug is printed in one line, without a traceback
-        _fail_with_bug(error, fail)
+        _fail_with_unexpected_error(error, fail)
 
 
 def _fail_with_os_error(error: OSError, fail: Fail) -> NoReturn:
@@ -139,12 +137,15 @@ def _fail_with_os_error(error: OSError, fail: Fail) -> NoReturn:
     )
 
 
-def _fail_with_bug(error: Exception, fail: Fail) -> NoReturn:
+def _fail_with_unexpected_error(error: Exception, fail: Fail) -> NoReturn:
     """Print the type and place of an unexpected error, without its text, and exit with BUG_CODE.
 
     After a signal, print that the command was interrupted instead, and exit with INTERRUPTED_CODE,
-    because some C libraries raise errors of their own when a signal arrives.
+    because some C libraries raise errors of their own when a signal arrives. Missing time zones are
+    no bug either.
     """
+    if isinstance(error, ZoneInfoNotFoundError):
+        fail(*NO_TIME_ZONES_ERROR, CONFIGURATION_CODE)
     if _received_signals:
         fail(*INTERRUPTED_ERROR, INTERRUPTED_CODE)
 

@@ -68,7 +68,8 @@ def rows_of(workspace: Workspace) -> dict[str, int]:
 def test_first_rows_are_answered_and_only_the_cost_is_stored(
     workspace: Workspace, api: Engine
 ) -> None:
-    """The question needs no option. Answers have the table's keys and quotations; the price of all rows follows from five."""
+    """Answers have the table's keys and quotations; the price of all rows follows from five."""
+    # The question needs no option.
     ask_run = workspace.run_command("ask", write_table(workspace), QUESTION, fields=FIELDS)
 
     # Only its owner can read the rows in a new workspace.

@@ -22,7 +22,7 @@ QUOTATIONS: list[tuple[str, list[str], list[str] | None]] = [
     ),
     (
         "It&#39;s &quot;no&quot; for M&uuml;nchen &amp; us",
-        ["It’s “no” for München & us", '"no"', "MÜNCHEN"],
+        ["It\u2019s “no” for München & us", '"no"', "MÜNCHEN"],
         ["It&#39;s &quot;no&quot; for M&uuml;nchen &amp; us", "&quot;no&quot;", "M&uuml;nchen"],
     ),
     (
