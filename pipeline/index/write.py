@@ -215,7 +215,7 @@ class _EntryWriter:
         ):
             records.append((row, entry.id, content_hash(entry), key, document.decode()))
             group_texts = self._ranking.texts(entry.fields or {"text": entry.text})
-            group_terms = [" ".join(tokenizer.extract_terms(text)) for text in group_texts]
+            group_terms = [" ".join(tokenizer.extract_entry_terms(text)) for text in group_texts]
             word_records.append((row, *group_terms))
             if entry.extra_cells:
                 cell_records.append((row, orjson.dumps(dict(entry.extra_cells)).decode()))
