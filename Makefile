@@ -75,12 +75,13 @@ $(COMMANDS): setup
 # Targets for developers. They need more packages than the commands do.
 
 .PHONY: check
-check: $(TOOLS) ## check format, lint, types, generated docs, and the limits of tests/limits.toml
+check: $(TOOLS) ## check format, lint, types, generated docs, the limits of tests/limits.toml, and the wheel
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/cog --check README.md docs/*.md
 	@$(VENV)/bin/python -m tests.limits
+	@$(VENV)/bin/python -m tests.wheel
 
 .PHONY: docs
 docs: $(TOOLS) ## write the generated parts of README.md and docs/, and record the output of their commands
