@@ -121,6 +121,8 @@ class Manifest(BaseModel):
     words: dict[str, Any]
     # Absent if the build was made without vectors of meaningless queries.
     floor: Floor | None = None
+    # The floor for queries in scripts without spaces, such as Han and kana.
+    unspaced_floor: Floor | None = None
     # Share of words in the score that a user chose, or None for the default.
     chosen_share: float | None = None
     # Figures on judged queries, with those of the previous build.

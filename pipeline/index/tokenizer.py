@@ -189,6 +189,11 @@ def is_unspaced(text: str) -> bool:
     return _UNSPACED_SCRIPT.match(text) is not None
 
 
+def has_unspaced(text: str) -> bool:
+    """Return whether a text contains a character of a script that has no spaces."""
+    return _UNSPACED_SCRIPT.search(text) is not None
+
+
 def fold_text(text: str) -> str:
     """Return a text without case, accents and compatibility forms, for the index and queries.
 
