@@ -10,7 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.ready-dev
-RUN := $(VENV)/bin/python -m jobs
+RUN := $(VENV)/bin/python -m findable
 
 # Variables of the command line reach the commands unchanged, as FINDABLE_<NAME>: make expands nothing in them, and no
 # shell runs them. The command refuses unknown variables.
@@ -75,12 +75,13 @@ $(COMMANDS): setup
 # Targets for developers. They need more packages than the commands do.
 
 .PHONY: check
-check: $(TOOLS) ## check format, lint, types, generated docs, and the limits of tests/limits.toml
+check: $(TOOLS) ## check format, lint, types, generated docs, the limits of tests/limits.toml, and the wheel
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/cog --check README.md docs/*.md
 	@$(VENV)/bin/python -m tests.limits
+	@$(VENV)/bin/python -m tests.wheel
 
 .PHONY: docs
 docs: $(TOOLS) ## write the generated parts of README.md and docs/, and record the output of their commands

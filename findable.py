@@ -140,3 +140,9 @@ def __getattr__(name: str) -> Any:
     if name in __all__ and hasattr(python_api, name):
         return getattr(python_api, name)
     raise AttributeError(f"module 'findable' has no attribute {name!r}")
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main()

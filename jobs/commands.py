@@ -104,7 +104,7 @@ COMMANDS = {
     "ask": Command(
         function_path="import_commands:ask",
         summary="Ask about five rows of a table; see answers and total cost.",
-        arguments=("from",),
+        arguments=("from", "q"),
         example='FROM=reviews.csv Q="Praise?"',
     ),
     "try": Command(

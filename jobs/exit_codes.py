@@ -4,7 +4,7 @@
 | ---: | --- |
 | 1 | a bug in findable |
 | 2 | wrong input or usage |
-| 3 | something must be configured: key, disk, memory |
+| 3 | something must be configured: key, disk, memory, time zones |
 | 130 | interrupted by SIGINT or SIGTERM |
 
 Errors of `pipeline.core.errors` have their own codes.
@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+from zoneinfo import ZoneInfoNotFoundError
 
 import click
 
@@ -43,6 +44,10 @@ INTERRUPTED_CODE = 130
 NO_MEMORY_ERROR = (
     "not enough memory; finished work is stored",
     "end other programs, then run the same command again",
+)
+NO_TIME_ZONES_ERROR = (
+    "this machine has no time zone data, but daily limits and costs need them; nothing was done",
+    "install the package tzdata for this Python: `pip install tzdata`",
 )
 INTERRUPTED_ERROR = (
     "interrupted; finished work is stored",
@@ -112,7 +117,7 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
     except OSError as error:
         _fail_with_os_error(error, fail)
     except Exception as error:  # noqa: BLE001 - a bug is printed in one line, without a traceback
-        _fail_with_bug(error, fail)
+        _fail_with_unexpected_error(error, fail)
 
 
 def _fail_with_os_error(error: OSError, fail: Fail) -> NoReturn:
@@ -132,12 +137,15 @@ def _fail_with_os_error(error: OSError, fail: Fail) -> NoReturn:
     )
 
 
-def _fail_with_bug(error: Exception, fail: Fail) -> NoReturn:
+def _fail_with_unexpected_error(error: Exception, fail: Fail) -> NoReturn:
     """Print the type and place of an unexpected error, without its text, and exit with BUG_CODE.
 
     After a signal, print that the command was interrupted instead, and exit with INTERRUPTED_CODE,
-    because some C libraries raise errors of their own when a signal arrives.
+    because some C libraries raise errors of their own when a signal arrives. Missing time zones are
+    no bug either.
     """
+    if isinstance(error, ZoneInfoNotFoundError):
+        fail(*NO_TIME_ZONES_ERROR, CONFIGURATION_CODE)
     if _received_signals:
         fail(*INTERRUPTED_ERROR, INTERRUPTED_CODE)
 

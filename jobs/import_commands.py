@@ -433,7 +433,7 @@ def ask(
     source: Source = "",
     mode: SingleRowMode = "live",
 ) -> CommandReport:
-    """Ask about the first rows of the table FROM, and estimate the cost of all rows.
+    """Ask QUESTION about the first rows of the table FROM, and estimate the cost of all.
 
     FROM is a CSV, .xlsx, JSON, JSON lines or Parquet file, or a SELECT on the database of --source.
     Only the text column and the columns of --with are sent; the command prints their names. A

@@ -174,7 +174,7 @@ def search(
     for which Gemini may charge.
 
     Hits with a phrase in quotation marks come first. If the question has no other words, all hits
-    contain the phrase. A hyphen before a word (-word) excludes the rows that contain the word.
+    contain the phrase. A dash before a word (-word) excludes the rows that contain the word.
     """
     if q and like:
         raise InputError(
@@ -208,7 +208,7 @@ def search(
 
 
 def _search_warnings(report: SearchReport, labels: TaskLabels) -> Iterator[str]:
-    """Yield the warnings of a search: index behind, rows left out, missing phrases, weak hits.
+    """Yield the warnings of a search, such as missing phrases, unclosed marks and weak hits.
 
     Rows left out contain words of the question, but are not in the index, because they have no tag.
     If no entry contains a phrase of the question, weak hits are not mentioned.
@@ -221,6 +221,9 @@ def _search_warnings(report: SearchReport, labels: TaskLabels) -> Iterator[str]:
         row_count = plural(report.left_out, labels.singular, labels.plural)
         matching_rows = f"{row_count} with words of this question, but without a tag"
         yield f"left out: {matching_rows}; `{labels.command('index')}` finds their words"
+
+    for position in report.unclosed_marks:
+        yield f"the quotation mark at character {position} of the question is not closed"
 
     if report.missing_phrases:
         phrases = " and ".join(map(repr, report.missing_phrases))

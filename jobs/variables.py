@@ -159,16 +159,16 @@ def find_program() -> str:
     """Return the words before a command that run it in this shell, for hints.
 
     They are `findable` if it is on the PATH, or if this process was started neither by the script
-    `findable` nor by `python -m jobs`, such as a test. Otherwise they are the path of the script,
-    or Python's path and `-m jobs`.
+    `findable` nor by `python -m findable`, such as a test. Otherwise they are the path of the
+    script, or Python's path and `-m findable`.
     """
     script = Path(sys.argv[0])
-    if shutil.which("findable") or script.name not in {"findable", "__main__.py"}:
+    if shutil.which("findable") or script.name not in {"findable", "findable.py"}:
         return "findable"
 
     if script.name == "findable":
         return _shorten_path(script)
-    return f"{_shorten_path(Path(sys.executable))} -m jobs"
+    return f"{_shorten_path(Path(sys.executable))} -m findable"
 
 
 def _shorten_path(path: Path) -> str:

@@ -30,6 +30,8 @@ NEW_LINK_SUFFIX = ".link-part"
 # The beginning of an address; a drive of Windows has a single letter.
 _ADDRESS_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/")
 _DATABASE_SCHEMES = frozenset({"postgresql", "postgres", "sqlite"})
+# A folder with the rows of users is readable by its owner alone.
+PRIVATE_MODE = 0o700
 # Bytes that are copied at once.
 COPIED_BLOCK_BYTES = 1 << 20
 
@@ -398,13 +400,13 @@ def remove_path(path: Path) -> None:
 
 @contextlib.contextmanager
 def staging_folder(path: Path) -> Iterator[Path]:
-    """Create an empty staging folder for `path`; remove it if the block fails or is interrupted.
+    """Create a private staging folder for `path`; remove it if the block fails or is interrupted.
 
     Staging folders that dead processes left are removed first.
     """
     remove_abandoned_parts(path)
     with removed_on_error(new_part_path(path)) as staging:
-        staging.mkdir(parents=True)
+        staging.mkdir(PRIVATE_MODE, parents=True)
         yield staging
 
 

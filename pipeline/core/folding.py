@@ -1,5 +1,6 @@
 """Fold a text for comparisons, and map places in it back to the original."""
 
+import html
 import re
 import unicodedata
 from array import array
@@ -8,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise, repeat
 from typing import Literal
 
-from pipeline.core.text import INVISIBLE_LETTERS
+from pipeline.core.text import ENTITY, INVISIBLE_LETTERS
 
 # Words may begin and end at this distance from an alignment or a slice.
 MAX_BOUNDARY_DISTANCE = 40  # characters
@@ -51,18 +52,24 @@ _LINE_PREFIX = re.compile(
 )
 # The word joiner, which is invisible. It replaces a tag inside a word.
 _PLACEHOLDER = "\u2060"
+# An invisible character. It follows the character of an entity, and belongs to it.
+_ENTITY_FILLER = "\u2061"
 
 
 def hide_markup(text: str) -> str:
     """Return a text of the same length with invisible characters in the place of mark-up.
 
-    Inline tags become placeholders. Block tags and line prefixes become blanks.
+    Inline tags become placeholders. Block tags and line prefixes become blanks. An entity becomes
+    its character and fillers.
     """
-    if "<" not in text and ">" not in text:
+    if not any(map(text.__contains__, "<>&")):
         return text
     text = _INLINE_TAG.sub(lambda tag: _PLACEHOLDER * len(tag[0]), text)
     text = _BLOCK_TAG.sub(lambda tag: " " * len(tag[0]), text)
-    return _LINE_PREFIX.sub(lambda prefix: " " * len(prefix[0]), text)
+    text = _LINE_PREFIX.sub(lambda prefix: " " * len(prefix[0]), text)
+    return ENTITY.sub(
+        lambda entity: html.unescape(entity[0]).ljust(len(entity[0]), _ENTITY_FILLER), text
+    )
 
 
 class FoldedText:

@@ -10,12 +10,15 @@ and only words that differ are examined. So a wrongly classified word does no ha
 - Numbers, number words and months are compared as they are written.
 - A name is a word with a capital letter. In scripts without capitals every word can be a name.
 - A name with a spelling mistake is another name.
+
+A quotation with an omission ("…") is one slice, too: the omitted words must be few enough for the
+likeness, and among them is no number, negation or name.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from itertools import chain, islice, product
+from itertools import islice, product
 from typing import NamedTuple
 
 from rapidfuzz import fuzz
@@ -37,8 +40,6 @@ MIN_SIMILAR_CHARS = 16  # characters
 MAX_SIMILAR_CHARS = 600  # characters
 # A shorter quotation must be a whole word.
 MIN_PART_CHARS = 3  # characters
-# Pieces of a quotation with omissions.
-MAX_PIECES = 8
 # Maximum length of a slice found by likeness, as a multiple of the length of the quotation. White
 # space counts.
 MAX_LENGTH_FACTOR = 2
@@ -47,8 +48,6 @@ MAX_LENGTH_FACTOR = 2
 MAX_ALIGNMENT_LOSS = 0.1
 # Tried beginnings, and tried ends.
 MAX_BOUNDARY_CANDIDATES = 6
-
-_OMISSION = re.compile(r"[\[(]\s*+(?:\.{3,}+|\u2026)\s*+[\])]|\.{3,}+|\.(?:\s\.){2,}+|\u2026")
 
 BY_SPACE_AND_CASE = "by white space and case"
 
@@ -145,59 +144,37 @@ class SearchableText:
     def _folded(self) -> FoldedText:
         return FoldedText(self.text)
 
-    def locate(self, quote: str, *, occurrence: int = 0) -> list[Location]:
-        """Return where a quotation is in the text: one location, or one for each of its pieces.
+    def locate(self, quote: str, *, occurrence: int = 0) -> Location | None:
+        """Return where a quotation is in the text, or None if it is not found or has no letters.
 
-        The quotation is first searched as a whole. White space, case, equivalent characters (such
-        as different quotation marks) and punctuation at its ends may differ. If it is not found and
-        contains omissions such as "…" or "[...]", each piece between them is searched in the same
-        way. If it contains none, the most similar slice is searched; it is rejected if it differs
-        in a number, a negation or a name.
+        White space, case, equivalent characters (such as different quotation marks) and punctuation
+        at its ends may differ. If it is not found, the most similar slice is searched; it is
+        rejected if it differs in a number, a negation or a name.
 
         Args:
             quote: The quotation as the model wrote it.
-            occurrence: Index of the occurrence to return, if the whole quotation is in the text
-                more than once. The last occurrence is returned if there are fewer. Pieces are
-                always found at their first occurrence.
-
-        Returns:
-            The list is empty if the quotation or one of its pieces is not found or has no letters,
-            or if there are more than MAX_PIECES pieces.
+            occurrence: Index of the occurrence to return, if the quotation is in the text more than
+                once. The last occurrence is returned if there are fewer.
         """
         if not _has_letters(quote):
-            return []
+            return None
         exact_location = self._find_exact(quote, occurrence=occurrence)
         if exact_location is not None:
-            return [exact_location]
-
-        pieces = _split_at_omissions(quote)
-        if len(pieces) > MAX_PIECES:
-            return []
-        if len(pieces) > 1:
-            locations_by_piece = [self.locate(piece) for piece in pieces]
-            has_all_pieces = all(locations_by_piece)
-            return list(chain.from_iterable(locations_by_piece)) if has_all_pieces else []
+            return exact_location
 
         similar_location = self._find_similar(quote)
         if similar_location is None or self._difference_at(quote, similar_location):
-            return []
-        return [similar_location]
+            return None
+        return similar_location
 
     def find_difference(self, quote: str) -> str:
         """Return the difference of a missing quotation from the most similar slice.
 
-        Omissions such as "…" divide a quotation into pieces. Only the first piece that is not found
-        but has a similar slice is compared.
-
         Returns:
             NUMBER, NEGATION or NAME; "" if there is no such difference or no similar slice.
         """
-        for piece in _split_at_omissions(quote):
-            if not self.locate(piece):
-                similar_location = self._find_similar(piece)
-                if similar_location is not None:
-                    return self._difference_at(piece, similar_location)
-        return ""
+        similar_location = self._find_similar(quote)
+        return self._difference_at(quote, similar_location) if similar_location else ""
 
     def find_spans(self, phrase: str) -> Iterator[tuple[int, int]]:
         """Yield the (start, end) of a phrase, as whole words, ignoring white space and case."""
@@ -343,10 +320,6 @@ def _similar_location(start: int, end: int, likeness: float) -> Location:
     """Return a location found by likeness, with the likeness rounded down to two digits."""
     rounded = int(likeness * 100) / 100
     return Location(start, end, rounded, f"by likeness {rounded:.2f}")
-
-
-def _split_at_omissions(quote: str) -> list[str]:
-    return [piece.strip() for piece in _OMISSION.split(quote) if _has_letters(piece)]
 
 
 def _find_all(text: str, phrase: str) -> Iterator[int]:

@@ -1,8 +1,7 @@
 """Quotations in the answers of user tasks. Each stored quotation is a slice of its row's text.
 
 `pipeline.core.locate` searches for the quotation of a reply, and the slice replaces it:
-`text[start:end] == quote`, in code points. A slice that was found by likeness has its likeness. A
-quotation in several pieces is invalid, because it is not a single slice.
+`text[start:end] == quote`, in code points. A slice that was found by likeness has its likeness.
 """
 
 import dataclasses
@@ -318,9 +317,8 @@ def _locate_quotations_in_fields(value: Any, path: str, source: _Source) -> Any:
 def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) -> Quote | None:
     """Return the slice of the text that a quotation matches, with its offsets and likeness.
 
-    The whole quotation must match a single slice. If it is not in the text, or only its parts are
-    in different places of the text (several pieces), an optional quotation gives None, and a
-    required quotation is an error.
+    If it is not in the text, an optional quotation gives None, and a required quotation is an
+    error.
 
     The result has a likeness only if the slice was found by similarity. Then the likeness compares
     the slice with the quotation of the reply. If `quote` is a result of an earlier call, it is the
@@ -334,13 +332,12 @@ def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) 
         is_optional: The field may be without a quotation.
 
     Raises:
-        _MissingError: A required quotation is not in the text, or is in several pieces. If only a
-            number, a negation or a name differs, the message says so.
+        _MissingError: A required quotation is not in the text. If only a number, a negation or a
+            name differs, the message says so.
     """
     text = source.text
-    locations = text.locate(str(quote), occurrence=source.next_occurrence(path, str(quote)))
-    if len(locations) == 1:
-        (location,) = locations
+    location = text.locate(str(quote), occurrence=source.next_occurrence(path, str(quote)))
+    if location is not None:
         start = location.start
         end = location.end
         # A quotation that was located before keeps the likeness to the reply.

@@ -36,7 +36,8 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 # Surrogates and NUL. PostgreSQL stores no text with NUL.
 INVALID_TEXT = re.compile("[\0\ud800-\udfff]")
 
-_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
+# An entity of HTML, named or numbered.
+ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
 _ELEMENT = re.compile(r"<!--.*?-->|</?[a-z!?][^<>]*>", re.IGNORECASE | re.DOTALL)
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")  # Markdown
 _EMPHASIS = re.compile(r"\*\*|__|~~|`+")
@@ -153,7 +154,7 @@ def remove_markup(text: str) -> str:
     """
     import html
 
-    text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+    text = ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     text = _EMPHASIS.sub("", _LINK.sub(r"\1", _ELEMENT.sub(" ", text)))
     characters = (
         " " if char.isspace() or char < " " else char for char in INVISIBLE_LETTERS.sub("", text)

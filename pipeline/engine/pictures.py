@@ -358,6 +358,9 @@ def _open_image(content: bytes) -> Iterator["Image"]:
         raise PictureError(f"it is not an image in a supported format ({names})") from None
     except MemoryError:
         raise PictureError("there is not enough memory to open it") from None
+    # Pillow's limits, such as that of the texts in a PNG file.
+    except ValueError as error:
+        raise PictureError(f"it cannot be opened: {_describe_image_error(error)}") from None
     except Exception as error:  # noqa: BLE001 - decoders raise whatever broken bytes lead them to
         raise PictureError(f"it is cut off or damaged: {_describe_image_error(error)}") from None
 

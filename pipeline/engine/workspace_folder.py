@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.files import PRIVATE_MODE
 from pipeline.core.text import SURROGATES
 
 # Names that commands write below DATA. Links are checked there only; other files are the user's.
@@ -17,13 +18,13 @@ _WRITTEN_NAMES = re.compile(
 
 
 def make_directory(data: Path) -> None:
-    """Create the workspace's directory if it is missing.
+    """Create the workspace's directory if it is missing; only its owner can read a new one.
 
     Raises:
         ConfigurationError: It cannot be created.
     """
     with _translate_os_errors(data):
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(PRIVATE_MODE, parents=True, exist_ok=True)
 
 
 def is_free(data: Path) -> bool:

@@ -666,7 +666,7 @@ class Client:
                 sdk.aio.models.embed_content(model=model.name, contents="-", config=config),
             )
             vectors = [embedding.get("values") for embedding in document["embeddings"]]
-            return normalize_vectors(vectors, count=len(texts), dim=dim)
+            return normalize_vectors(vectors, count=len(texts), dim=dim, is_query=is_query)
 
         return self._call(
             request_vectors,

@@ -69,7 +69,7 @@ def max_embedding_bytes(text: str, model: Model, *, dim: int, is_query: bool) ->
     return len(json.dumps(request)) + SEPARATOR_BYTES
 
 
-def normalize_vectors(vectors: Sequence[Any], *, count: int, dim: int) -> "Vectors":
+def normalize_vectors(vectors: Sequence[Any], *, count: int, dim: int, is_query: bool) -> "Vectors":
     """Check vectors and scale them to unit length; return float32 (count, dim) in their order.
 
     Args:
@@ -94,12 +94,13 @@ def normalize_vectors(vectors: Sequence[Any], *, count: int, dim: int) -> "Vecto
     if not np.isfinite(rows).all():
         raise ValueError("a vector contains a number that is not finite")
     max_magnitudes = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
-    if not (max_magnitudes > 0).all():
+    if is_query and not max_magnitudes.all():
         raise ValueError("a vector contains only zeros")
 
     # Scale to about 1 first, so that squares of very large or small numbers stay finite.
-    scaled_rows = rows / max_magnitudes
-    unit_rows = scaled_rows / np.linalg.norm(scaled_rows, axis=1, keepdims=True)
+    scaled_rows = rows / np.where(max_magnitudes > 0, max_magnitudes, 1.0)
+    lengths = np.linalg.norm(scaled_rows, axis=1, keepdims=True)
+    unit_rows = scaled_rows / np.where(lengths > 0, lengths, 1.0)
     return np.asarray(unit_rows, dtype=np.float32)
 
 
@@ -127,4 +128,6 @@ def embed_locally(model: Model, texts: Sequence[str], *, dim: int, is_query: boo
     texts_to_embed = [add_task_prefix(text, model, is_query=is_query) for text in texts]
     rows = embed_texts(texts_to_embed, model.name, width=dim)
     encoded_rows = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
-    return normalize_vectors(orjson.loads(encoded_rows), count=len(texts), dim=dim)
+    return normalize_vectors(
+        orjson.loads(encoded_rows), count=len(texts), dim=dim, is_query=is_query
+    )

@@ -38,7 +38,7 @@ from pipeline.index.judged_queries import (
 )
 from pipeline.index.query import SearchOptions
 from pipeline.index.search import SearchSession
-from pipeline.index.tokenizer import split_words, stem_word
+from pipeline.index.tokenizer import split_stems
 from pipeline.index.vectors import check_embedding_model
 
 # Gains of nDCG are the grades themselves.
@@ -71,7 +71,7 @@ def rank_by_bm25(
     import bm25s
 
     names = list(texts_by_name)
-    words_by_text = [_split_stems(text) for text in texts_by_name.values()]
+    words_by_text = [split_stems(text) for text in texts_by_name.values()]
     vocabulary = set(chain.from_iterable(words_by_text))
     bm25 = bm25s.BM25(k1=BM25_K1, b=BM25_B, method="lucene")
     if vocabulary:
@@ -79,16 +79,11 @@ def rank_by_bm25(
 
     rankings = list[list[str]]()
     for query in queries:
-        query_words = [word for word in _split_stems(query) if word in vocabulary]
+        query_words = [word for word in split_stems(query) if word in vocabulary]
         scores = bm25.get_scores(query_words) if query_words else np.empty(0)
         order = np.argsort(-scores, kind="stable")[:depth]
         rankings.append([names[text_index] for text_index in order if scores[text_index] > 0])
     return rankings
-
-
-def _split_stems(text: str) -> list[str]:
-    """Return the stems of a text in order, stop words included."""
-    return [stem_word(word) for word in split_words(text)]
 
 
 def measure_search(

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 from pipeline.core.text import format_object
 from pipeline.engine.task import IndexedTask
 from pipeline.index.build_reader import Index
+from pipeline.index.manifest import Floor
 from pipeline.index.query import SearchQuery
 from pipeline.index.scoring import RankedEntries
-from pipeline.index.tokenizer import extract_terms_cached, find_term_spans
+from pipeline.index.tokenizer import extract_terms_cached, find_term_spans, has_unspaced
 
 # Start and end offset of a word in a text, and its term.
 TermSpan = tuple[int, int, str]
@@ -98,6 +99,8 @@ class _HitDescriber:
     index: Index
     collection: IndexedTask
     query: SearchQuery
+    # The floor for the script of the query.
+    floor: Floor | None
     # Sum of the IDF of the query's terms.
     query_idf: float
     # BM25 score by row; a missing row has 0.
@@ -164,10 +167,11 @@ class _HitDescriber:
 
         An entry with a tag that has exactly the terms of the query is not weak.
         """
-        floor = self.index.manifest.floor
-        if self.query.terms is None or floor is None:
+        if self.query.terms is None or self.floor is None:
             return None
-        is_below_floor = floor.is_weak(similarity, self.word_scores.get(row, 0.0), self.query_idf)
+        is_below_floor = self.floor.is_weak(
+            similarity, self.word_scores.get(row, 0.0), self.query_idf
+        )
         return is_below_floor and set(self.query.terms) not in terms_by_tag.values()
 
     def _explain_hit(self, hit: Hit, row: int, words_by_term: Mapping[str, str]) -> str:
@@ -185,11 +189,10 @@ class _HitDescriber:
         matching_words = dict.fromkeys(
             word for term, word in words_by_term.items() if row in self.rows_by_term[term]
         )
-        floor = self.index.manifest.floor
         is_close = (
             hit.similarity is not None
             and not hit.is_weak
-            and (floor is None or hit.similarity >= floor.cosine)
+            and (self.floor is None or hit.similarity >= self.floor.cosine)
         )
 
         reasons = []
@@ -239,11 +242,15 @@ def make_hits(
             for row, similarity in zip(rows, ranked.similarities.tolist(), strict=True)
         ]
 
+    floor = index.manifest.floor
+    if has_unspaced(query.text):
+        floor = index.manifest.unspaced_floor
     spelled_terms = query.words_by_term or ()
     describer = _HitDescriber(
         index,
         collection,
         query,
+        floor,
         query_idf=index.total_idf(distinct_terms),
         word_scores=word_scores,
         idf_by_term={term: index.idf(term) for term in spelled_terms},

@@ -121,6 +121,8 @@ class Manifest(BaseModel):
     words: dict[str, Any]
     # Absent if the build was made without vectors of meaningless queries.
     floor: Floor | None = None
+    # The floor for queries in scripts without spaces, such as Han and kana.
+    unspaced_floor: Floor | None = None
     # Left-out entries by entry id.
     refused: dict[str, RefusedText] = {}
     format: Literal[2] = 2

@@ -15,6 +15,7 @@ pass. A phrase is searched in the texts of the entries that contain all its word
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -41,12 +42,41 @@ if TYPE_CHECKING:
 MAX_QUERY_CHARS = 8_000
 # A message quotes this much of a query.
 MAX_QUOTED_CHARS = 60
-# Quotation marks that begin a phrase, and the marks that end it.
-_CLOSING_QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»"}
-_OPENING_QUOTE = re.compile(
-    rf"(?<!\S)(?P<exclusion>-?)(?P<quote>[{''.join(_CLOSING_QUOTES)}])",
+_MINUS_SIGN = "\u2212"
+
+
+class _Signs(dict[int, str]):
+    """Table for str.translate: dashes become "-", and quotation marks " or ', which is single.
+
+    A letter of a script without spaces becomes "。", because no blank is needed beside it. Other
+    characters stay, so offsets are those of the text.
+    """
+
+    def __missing__(self, code: int) -> str:
+        """Classify a character on first use and remember it."""
+        char = unicodedata.normalize("NFKC", chr(code))[0]
+        name = unicodedata.name(char, "")
+        sign = chr(code)
+        if unicodedata.category(char) == "Pd" or char == _MINUS_SIGN:
+            sign = "-"
+        elif "QUOTATION MARK" in name or "CORNER BRACKET" in name:
+            sign = "'" if "SINGLE" in name else '"'
+        elif name == "APOSTROPHE":
+            sign = "'"
+        elif tokenizer.is_unspaced(char):
+            sign = "。"
+        self[code] = sign
+        return sign
+
+
+_SIGNS = _Signs()
+# A phrase, an excluded word or phrase, or an opening quotation mark that is not closed. The marks
+# of a phrase are outside of words; a single one ends it only at the end of a word.
+_OPERATOR = re.compile(
+    r"(?P<exclusion>(?<!\S)-)?"
+    r"""(?:(?<!\w)"(?P<phrase>[^"]*+)"|(?<![^\s-])'(?P<quoted>(?:[^']|'(?=\w))*+)'(?!\w))"""
+    r"""|(?<!\S)-(?P<word>[\w。]\S*)|(?<![^\s-])(?P<unclosed>["'])(?=[\w。])"""
 )
-_EXCLUDED_WORD = re.compile(r"(?<!\S)-(?=\w)(?P<word>\S+)")
 
 # Columns that TAG= compares, in addition to the fields of an answer.
 TAG_COLUMNS = ("tags", "concepts")
@@ -67,6 +97,8 @@ class SearchQuery:
     exclusions: tuple[str, ...] = ()
     # Phrases that are ignored because no entry that passes the filters contains them.
     missing_phrases: tuple[str, ...] = ()
+    # Positions, from 1, of quotation marks that are not closed.
+    unclosed_marks: tuple[int, ...] = ()
     rank: RankMode = RankMode.HYBRID
     # Terms of the text without filler words; None without a text.
     terms: Sequence[str] | None = None
@@ -85,43 +117,38 @@ class SearchQuery:
 def parse_query(typed_query: str) -> SearchQuery:
     """Split a query into words, quoted phrases and exclusions; white space is collapsed.
 
-    A phrase is in quotation marks that begin a word. An excluded word or phrase follows a hyphen
-    that begins a word; other hyphens are part of the text. `text` of the result contains the plain
-    words and the words of the phrases, but not the exclusions. Repeated phrases and exclusions are
-    returned once. Nothing is embedded, and no filter is applied.
+    A phrase is in quotation marks of any language. An excluded word or phrase follows a dash that
+    begins a word; other dashes are part of the text, and so are quotation marks that are not closed
+    or enclose no word. `text` of the result contains the plain words and the words of the phrases,
+    but not the exclusions. Repeated phrases and exclusions are returned once. Nothing is embedded,
+    and no filter is applied.
 
     Raises:
-        InputError: The query is empty, too long, not valid text or only exclusions, or a quotation
-            mark is not closed or encloses no word.
+        InputError: The query is empty, too long, not valid text or only exclusions.
     """
     text = _collapse_query(typed_query)
     text_parts = []
     phrases = list[str]()
     exclusions = list[str]()
+    unclosed_marks = list[int]()
     offset = 0
-    while opening := _OPENING_QUOTE.search(text, offset):
-        closing = _find_closing_quote(text, opening)
-        phrase = text[opening.end() : closing.start()].strip()
-        if not any(map(str.isalnum, phrase)):
-            position = opening.start("quote") + 1
-            raise _nothing_to_search_error(
-                f": the quotation marks at character {position} contain no word",
-            )
+    for operator in _OPERATOR.finditer(text.translate(_SIGNS)):
+        kind = str(operator.lastgroup)
+        operand = text[slice(*operator.span(kind))].strip()
+        if kind == "unclosed":
+            unclosed_marks.append(operator.start() + 1)
+        if not any(map(str.isalnum, operand)):
+            continue
 
-        text_parts.append(
-            _take_exclusions(
-                text[offset : opening.start()],
-                exclusions,
-            ),
-        )
-        if opening["exclusion"]:
-            exclusions.append(phrase)
+        text_parts.append(text[offset : operator.start()])
+        offset = operator.end()
+        if kind == "word" or operator["exclusion"]:
+            exclusions.append(operand)
         else:
-            phrases.append(phrase)
-            text_parts.append(phrase)
-        offset = closing.end()
+            phrases.append(operand)
+            text_parts.append(operand)
 
-    text_parts.append(_take_exclusions(text[offset:], exclusions))
+    text_parts.append(text[offset:])
     plain_text = " ".join(" ".join(text_parts).split())
     if not plain_text:
         raise _nothing_to_search_error(": the question has only excluded words")
@@ -131,33 +158,8 @@ def parse_query(typed_query: str) -> SearchQuery:
         has_plain_words=sum(map(str.isalnum, plain_text)) > phrase_chars,
         phrases=tuple(dict.fromkeys(phrases)),
         exclusions=tuple(dict.fromkeys(exclusions)),
+        unclosed_marks=tuple(unclosed_marks),
     )
-
-
-def _find_closing_quote(
-    text: str,
-    opening: re.Match[str],
-) -> re.Match[str]:
-    """Return the next mark that can close an opening quotation mark; raise InputError if none."""
-    closing_marks = _CLOSING_QUOTES[opening["quote"]]
-    closing = re.compile(f"[{closing_marks}]").search(
-        text,
-        opening.end(),
-    )
-    if closing is None:
-        position = opening.start("quote") + 1
-        raise InputError(
-            f"the quotation mark at character {position} of the question is not closed",
-            hint="close it, or leave it out: "
-            "hits must contain the exact phrase between quotation marks",
-        )
-    return closing
-
-
-def _take_exclusions(text: str, exclusions: list[str]) -> str:
-    """Return a text without its excluded words, which are appended to `exclusions`."""
-    exclusions.extend(match["word"] for match in _EXCLUDED_WORD.finditer(text))
-    return _EXCLUDED_WORD.sub(" ", text)
 
 
 def _nothing_to_search_error(reason: str = "") -> InputError:
@@ -305,7 +307,7 @@ def _select_entries(
     - If it has other words, too, rows with all phrases come first (`preferred`), then the others.
 
     Raises:
-        InputError: A filter is invalid, or a phrase contains no word.
+        InputError: A filter is invalid.
     """
     phrases = query.phrases
     mask = build_mask(index, collection, options, query)
@@ -543,37 +545,16 @@ def find_matching_rows(
 
 
 def _make_phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) -> "Mask":
-    """Return which rows contain a phrase in one of their texts, as bool (rows,).
+    """Return which rows contain the stems of a phrase in one of their texts, as bool (rows,).
 
-    Only rows with all terms of the phrase are read.
-
-    Raises:
-        InputError: The phrase contains no word.
+    The stems must follow each other with no word between them, or the phrase is a joined word of
+    the text. Only rows with all terms of the phrase are read.
     """
-    pattern = compile_phrase(phrase)
+    phrase_stems = f" {' '.join(tokenizer.split_stems(phrase))} "
     mask = np.zeros(index.row_count, dtype=bool)
     for row in index.find_rows_with_all_terms(tokenizer.extract_terms(phrase)):
-        texts = collection.texts_of(index.read_metadata(row), index.read_extra_cells(row))
-        mask[row] = any(pattern.search(tokenizer.fold_text(text)) for text in texts)
+        for text in collection.texts_of(index.read_metadata(row), index.read_extra_cells(row)):
+            joined_terms = (term for _, _, term in tokenizer.find_joined_terms(text))
+            text_stems = " ".join([*tokenizer.split_stems(text), "&", *joined_terms])
+            mask[row] |= phrase_stems in f" {text_stems} "
     return mask
-
-
-def compile_phrase(phrase: str) -> re.Pattern[str]:
-    """Return a pattern that finds a phrase in a folded text.
-
-    The words must follow each other with no word between them. They are compared as they are: stems
-    and stop words do not matter. In a script without spaces, other words may touch the phrase.
-
-    Raises:
-        InputError: The phrase contains no word.
-    """
-    words = re.findall(
-        r"(?:[^\W_]|[\u0300-\u036f])+",
-        tokenizer.fold_text(phrase),
-    )
-    if not words:
-        raise InputError(f"the phrase {phrase!r} contains no word", hint="leave it out")
-
-    start_boundary = "" if tokenizer.is_unspaced(words[0][0]) else r"(?<![^\W_])"
-    end_boundary = "" if tokenizer.is_unspaced(words[-1][-1]) else r"(?![^\W_])"
-    return re.compile(start_boundary + r"[\W_]+".join(map(re.escape, words)) + end_boundary)

@@ -31,7 +31,7 @@ from pipeline.index.query import (
     build_typed_query,
 )
 from pipeline.index.scoring import rank_entries
-from pipeline.index.tokenizer import extract_terms
+from pipeline.index.tokenizer import extract_entry_terms
 from pipeline.index.vector_cache import open_vector_cache
 from pipeline.store.database import Connection
 
@@ -99,6 +99,8 @@ class SearchReport:
     missing_phrases: tuple[str, ...] = ()
     # Rows that contain words of the query but are not indexed, because they have no answer.
     left_out: int = 0
+    # Positions, from 1, of quotation marks of the query that are not closed.
+    unclosed_marks: tuple[int, ...] = ()
 
     @property
     def is_weak(self) -> bool:
@@ -165,6 +167,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
                 stale_count,
                 query.missing_phrases,
                 unindexed_count,
+                query.unclosed_marks,
             )
 
     def _count_unindexed_matches(
@@ -190,7 +193,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             ),
         )
         return sum(
-            not words_by_term.keys().isdisjoint(extract_terms(text))
+            not words_by_term.keys().isdisjoint(extract_entry_terms(text))
             for row_id, text in texts_by_id.items()
             if self.index.find_entry(row_id) is None
         )

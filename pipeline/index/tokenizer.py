@@ -3,7 +3,8 @@
 The text is folded first: case and accents are removed. A term is one of these:
 
 - a word in any script, case-folded and without accents, as its English or Russian stem;
-- two neighbouring characters of a script that has no spaces.
+- two neighbouring characters of a script that has no spaces;
+- a joined word: a word with an apostrophe or "&" inside, such as "O'Reilly", without that sign.
 
 Stop words of the languages below are not terms. The terms of a text depend on the text only, not on
 the database. They may only change together with TERMS_VERSION, because queries would otherwise miss
@@ -21,7 +22,7 @@ from functools import cache, lru_cache
 from itertools import chain, pairwise
 from typing import Any
 
-TERMS_VERSION = "words@1"
+TERMS_VERSION = "words@2"
 
 # Languages as bm25s names its lists of stop words.
 STOP_WORD_LANGUAGES = (
@@ -83,14 +84,41 @@ def _piece_terms(piece: bytes) -> tuple[str, ...]:
     return tuple(stem_word(word) for word in words if word not in _stop_words())
 
 
+def extract_entry_terms(text: str) -> list[str]:
+    """Return the terms of an entry's text, and the terms of its joined words."""
+    return [*extract_terms(text), *(term for _, _, term in find_joined_terms(text))]
+
+
+def find_joined_terms(
+    text: str, signs: str = "&'\u2019\uff06\uff07"
+) -> Iterator[tuple[int, int, str]]:
+    """Yield (start, end, term) of each joined word in a text, if its parts lack this term.
+
+    Words that are joined by apostrophes, and of which each part is a stop word, have no term:
+    "she'll" is no shell.
+
+    Args:
+        signs: The signs that join words.
+    """
+    for word in re.finditer(rf"\w+(?:[{signs}]\w+)+", text):
+        part_terms = extract_terms(word[0])
+        joined_word = "".join(filter(str.isalnum, word[0]))
+        # "att" is a stop word of Swedish, but AT&T is none.
+        for term in split_stems(joined_word):
+            if term not in part_terms and (part_terms or "&" in word[0]):
+                yield *word.span(), term
+
+
 def extract_query_terms(query: str, *, filler_words: str = "") -> list[str]:
     """Return the terms of a query without filler words, or all its terms if no others remain.
+
+    A word with an apostrophe is searched by its parts, and a word such as "AT&T" also joined.
 
     Args:
         query: The text of the query.
         filler_words: Words of the collection that are ignored in addition to QUERY_FILLER_WORDS.
     """
-    terms = extract_terms(query)
+    terms = [*extract_terms(query), *(term for _, _, term in find_joined_terms(query, "&"))]
     return [term for term in terms if term not in _filler_terms(filler_words)] or terms
 
 
@@ -111,12 +139,16 @@ def find_term_spans(
     """Yield (start, end, term) for each occurrence of the given terms in a text, in text order.
 
     Offsets are in characters of the text. Pairs of characters of a script without spaces overlap.
+    Joined words come last.
     """
     for run in _NON_SPACE_RUN.finditer(text.translate(_WORD_CHARACTERS)):
         offset = run.start()
         for part in _UNSPACED_SCRIPT.split(run[0]):
             yield from _find_part_spans(part, offset, terms)
             offset += len(part)
+    for start, end, term in find_joined_terms(text):
+        if term in terms:
+            yield start, end, term
 
 
 def _find_part_spans(
@@ -155,6 +187,11 @@ def extract_terms_cached(text: str) -> tuple[str, ...]:
 def is_unspaced(text: str) -> bool:
     """Return whether a text begins with a character of a script that has no spaces."""
     return _UNSPACED_SCRIPT.match(text) is not None
+
+
+def has_unspaced(text: str) -> bool:
+    """Return whether a text contains a character of a script that has no spaces."""
+    return _UNSPACED_SCRIPT.search(text) is not None
 
 
 def fold_text(text: str) -> str:
@@ -204,6 +241,12 @@ class _WordCharacters(dict[int, int]):
 _WORD_CHARACTERS = _WordCharacters()
 
 
+def split_stems(text: str) -> list[str]:
+    """Return the stems of all words of a text in order, also of stop words."""
+    return [stem_word(word) for word in split_words(text)]
+
+
+@lru_cache(maxsize=1 << 17)
 def stem_word(word: str) -> str:
     """Return the English stem of an ASCII word, the Russian stem of a Cyrillic word, else the word.
 

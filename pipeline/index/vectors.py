@@ -31,6 +31,8 @@ from pipeline.store.database import split_into_pages
 HTTP_BAD_REQUEST = 400
 # The API embeds this word, whatever else it refuses.
 PLAIN_WORD = "word"
+# Such a text has no place among the others, so it is left out like a refused one.
+ZERO_VECTOR_REASON = "the embedding model returned a vector of zeros"
 # Beginning of the names of the locks of blocks.
 EMBED_LOCK = "embed"
 # Gemini's task type for the vectors of queries.
@@ -436,7 +438,7 @@ def _embed_around_refused(
 
     After each refusal PLAIN_WORD is embedded as a test. If the API refuses it too, no text is at
     fault. If it is accepted, the refused call is made again in two halves. A refused call costs
-    nothing.
+    nothing. A text whose vector has only zeros counts as refused.
 
     Args:
         call: The texts.
@@ -451,7 +453,11 @@ def _embed_around_refused(
     """
     reply = embed_texts(call.texts, call.tokens)
     if not isinstance(reply, RefusedError):
-        yield call.positions, reply
+        has_vector = reply.any(axis=1)
+        positions = np.array(call.positions)
+        yield positions[has_vector].tolist(), reply[has_vector]
+        for position in positions[~has_vector].tolist():
+            yield [position], ZERO_VECTOR_REASON
         return
 
     if isinstance(embed_texts([PLAIN_WORD], 1), RefusedError):

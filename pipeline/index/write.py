@@ -13,6 +13,7 @@ and the vectors from the cache; it uses nothing that was in memory when they wer
 """
 
 import functools
+import itertools
 import random
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -217,7 +218,7 @@ class _EntryWriter:
         ):
             records.append((row, entry.id, content_hash(entry), key, document.decode()))
             group_texts = self._ranking.texts(entry.fields or {"text": entry.text})
-            group_terms = [" ".join(tokenizer.extract_terms(text)) for text in group_texts]
+            group_terms = [" ".join(tokenizer.extract_entry_terms(text)) for text in group_texts]
             word_records.append((row, *group_terms))
             if entry.extra_cells:
                 cell_records.append((row, orjson.dumps(dict(entry.extra_cells)).decode()))
@@ -309,7 +310,10 @@ def write_build(
         return staged
 
     with Index(directory, build_manifest) as index:
-        staged.seal(floor=learn_floor(index, meaningless_vectors))
+        staged.seal(
+            floor=learn_floor(index, meaningless_vectors, is_unspaced=False),
+            unspaced_floor=learn_floor(index, meaningless_vectors, is_unspaced=True),
+        )
     return staged
 
 
@@ -329,8 +333,11 @@ def load_meaningless_queries() -> tuple[str, ...]:
     return tuple(line for line in lines if not line.startswith("#"))
 
 
-def learn_floor(index: Index, query_vectors: Vectors) -> Floor:
-    """Return the floor of a build: the scores below which a hit is weak.
+def learn_floor(index: Index, query_vectors: Vectors, *, is_unspaced: bool) -> Floor:
+    """Return a floor of a build: the scores below which a hit is weak.
+
+    Queries in scripts without spaces have a floor of their own, because the vectors of a script
+    that few entries have are near to each other, whatever they mean.
 
     The floor is learned from meaningless queries (nonsense), whose best hits show which scores mean
     nothing in this build. For each of them the best cosine and the best word score (BM25) are
@@ -355,11 +362,14 @@ def learn_floor(index: Index, query_vectors: Vectors) -> Floor:
     Args:
         index: The open build.
         query_vectors: Vectors of `load_meaningless_queries`, (queries, dim), in its order.
+        is_unspaced: Learn from the queries in scripts without spaces, else from the others.
     """
-    best_cosines = index.faiss.search(query_vectors, 1)[0].ravel()
+    all_queries = load_meaningless_queries()
+    is_learned = [tokenizer.has_unspaced(query) == is_unspaced for query in all_queries]
+    best_cosines = index.faiss.search(query_vectors[is_learned], 1)[0].ravel()
     best_word_scores = []
     alone_scores = []
-    for query in load_meaningless_queries():
+    for query in itertools.compress(all_queries, is_learned):
         # Weakness ignores repetitions, see `pipeline.index.hits.make_hits`.
         query_terms = list(dict.fromkeys(tokenizer.extract_query_terms(query)))
         scores_by_row = index.score_words(query_terms, limit=1)

@@ -395,9 +395,8 @@ def find_unrecorded_files(
 def find_leftovers(data: Path, store: Store, remote_numbers: Collection[int] = ()) -> list[Path]:
     """Return leftover files of killed processes: part files, then batch files without a record.
 
-    Looks in DATA, in the folder of batches and in the folder of quality reports. Left out are
-    recorded sealed files, the files of `find_unrecorded_files`, and files that a running process
-    may be writing.
+    Looks in DATA and all folders below. Left out are recorded sealed files, the files of
+    `find_unrecorded_files`, and files that a running process may be writing.
 
     Args:
         remote_numbers: Numbers in the names of batches at the API.
@@ -425,11 +424,10 @@ def find_leftovers(data: Path, store: Store, remote_numbers: Collection[int] = (
 
 
 def _find_abandoned_parts(data: Path) -> Iterator[Path]:
-    """Yield the part files that dead processes left in DATA and its folder of quality reports."""
-    for folder in (data, data / reports.REPORTS_FOLDER):
-        for path in sorted(folder.glob(f"*{files.PART_SUFFIX}")):
-            if files.is_abandoned(path):
-                yield path
+    """Yield the part files and folders of dead processes below DATA, except those of batches."""
+    for path in sorted(data.rglob(f"*{files.PART_SUFFIX}")):
+        if path.parent.name != BATCHES_FOLDER and files.is_abandoned(path):
+            yield path
 
 
 def _is_leftover(path: Path, awaited_numbers: Collection[int]) -> bool:

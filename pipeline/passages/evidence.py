@@ -5,7 +5,7 @@ stored text. A quotation that is not in the passage is not stored; a note mentio
 that was found only by likeness is stored with its likeness.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -116,14 +116,14 @@ def _find_evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, 
     """Return the evidence of a concept by field, or None if no quotation is in the passage.
 
     The fields are `surface` (the text by which the passage names the concept), `support` (the
-    quotations with their offsets), `context` and `quality`. All places of each quotation are used,
-    in the order of their offsets. The context is the text around the first place.
+    quotations with their offsets), `context` and `quality`. The quotations are in the order of
+    their offsets. The context is the text around the first one.
     """
-    locations_by_quote = [passage.locate(quote) for quote in dict.fromkeys(concept.quotes)]
+    location_by_quote = {quote: passage.locate(quote) for quote in concept.quotes}
     # Several quotations can share a span. The location with the highest likeness wins.
     likeness_by_span: dict[tuple[int, int], float | None] = {}
-    all_locations = chain.from_iterable(locations_by_quote)
-    for location in sorted(all_locations, key=lambda location: location.likeness):
+    locations = [location for location in location_by_quote.values() if location]
+    for location in sorted(locations, key=lambda location: location.likeness):
         likeness_by_span[location.start, location.end] = location.noted_likeness
 
     spans = sorted(likeness_by_span)
@@ -139,33 +139,30 @@ def _find_evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, 
         "surface": _find_surface([concept.name, *concept.aliases], spans, passage),
         "support": quotes,
         "context": make_context(text, *spans[0], max_chars=MAX_CONTEXT),
-        "quality": _rate_quotes(concept, passage, locations_by_quote),
+        "quality": _rate_quotes(concept, passage, location_by_quote),
     }
 
 
 def _rate_quotes(
     concept: NamedConcept,
     passage: SearchableText,
-    locations_by_quote: Sequence[Sequence[Location]],
+    location_by_quote: Mapping[str, Location | None],
 ) -> dict[str, Any]:
     """Return the fields of a `_QuoteQuality`: `confidence` (a mean likeness) and `notes`.
 
     There is a note for each way other than verbatim in which a quotation was found, for each
     missing quotation, and for an unknown type. Equal notes occur once. The mean is that of the
-    distinct quotations. A quotation with several locations counts with the lowest likeness of
-    these, and a missing quotation with 0.
+    distinct quotations. A missing quotation counts with 0.
 
     Args:
         concept: The concept of the reply, with at least one quotation.
         passage: The text of the passage.
-        locations_by_quote: The locations of each distinct quotation, in the order of the
-            quotations; empty for a missing quotation.
+        location_by_quote: The location of each distinct quotation, or None if it is missing.
     """
-    all_locations = chain.from_iterable(locations_by_quote)
-    notes = [f"found {location.method}" for location in all_locations if location.method]
-    distinct_quotes = dict.fromkeys(concept.quotes)
-    for quote, locations in zip(distinct_quotes, locations_by_quote, strict=True):
-        if not locations:
+    locations = location_by_quote.values()
+    notes = [f"found {location.method}" for location in locations if location and location.method]
+    for quote, location in location_by_quote.items():
+        if location is None:
             difference = passage.find_difference(quote)
             suffix = f"; a similar text has another {difference}" if difference else ""
             notes.append(f"{MISSING_QUOTE_NOTE}{suffix}")
@@ -174,12 +171,9 @@ def _rate_quotes(
         printable_type = escape_invisible(concept.type[:MAX_TYPE_CHARS])
         notes.append(f"unknown type {printable_type!r} stored as other")
 
-    likeness_by_quote = [
-        min((location.likeness for location in locations), default=0.0)
-        for locations in locations_by_quote
-    ]
+    total_likeness = sum(location.likeness for location in locations if location)
     return {
-        "confidence": round(sum(likeness_by_quote) / len(likeness_by_quote), 3),
+        "confidence": round(total_likeness / len(location_by_quote), 3),
         "notes": list(dict.fromkeys(notes)),
     }
 

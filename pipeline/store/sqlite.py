@@ -23,6 +23,7 @@ from pipeline.core.errors import (
     InconsistentError,
     UnavailableError,
 )
+from pipeline.core.files import PRIVATE_MODE
 
 # The longest wait of a writer for another writer, in seconds. Our transactions are far shorter.
 BUSY_S = 60.0
@@ -72,7 +73,7 @@ class SqliteFile:
         self.display_name = str(self.path)
 
     def open(self) -> Engine:
-        """Create the file's folder, and return a new engine; the file is not opened yet.
+        """Create the file's private folder, and return a new engine; the file is not opened yet.
 
         Its connections wait up to BUSY_S seconds for other programs that write.
 
@@ -80,7 +81,7 @@ class SqliteFile:
             ConfigurationError: The folder cannot be created.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(PRIVATE_MODE, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
                 f"{self.path.parent} cannot be created: {error.strerror}; nothing was changed",

@@ -7,6 +7,7 @@ import csv
 import json
 import shlex
 import signal
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,11 @@ def test_first_rows_are_answered_and_only_the_cost_is_stored(
     workspace: Workspace, api: Engine
 ) -> None:
     """Answers have the table's keys and quotations; the price of all rows follows from five."""
-    ask_run = workspace.run_command("ask", write_table(workspace), q=QUESTION, fields=FIELDS)
+    # The question needs no option.
+    ask_run = workspace.run_command("ask", write_table(workspace), QUESTION, fields=FIELDS)
 
+    # Only its owner can read the rows in a new workspace.
+    assert stat.S_IMODE(workspace.data.stat().st_mode) == stat.S_IRWXU
     header, *lines = [line.split("\t") for line in ask_run.stdout.splitlines()[:6]]
     assert header == ["No.", "tone", "date", "reason", "year", "stars", "sure", "topics"]
     assert [row[0] for row in lines] == ["k-1", "k-2", "k-3", "k-5", "k-6"]
@@ -79,7 +83,6 @@ def test_first_rows_are_answered_and_only_the_cost_is_stored(
         "findable",
         "ask",
         "kettle reviews.csv",
-        "-q",
         QUESTION,
         "--fields",
         FIELDS,

@@ -16,7 +16,8 @@ TEXT = (
     "Page {number}. E\ufb03cient Stra\u00dfen, \u0130zmir. "
     "Old bees keep longer than new bees in wet cellars \U0001f41d. "
     "The keeper counts the hives each "
-    "spring,  and paints them white when the autumn comes. Nobody saw Number{number} before."
+    "spring,  and paints them white when the autumn comes. Nobody saw Number{number} before. "
+    "The cellars may not stay open in the rain."
 )
 # The quotation of the model and the slices that are stored.
 ACCEPTED_QUOTES = {
@@ -28,9 +29,9 @@ ACCEPTED_QUOTES = {
         "The keeper counts the hivez each spring",
         ["The keeper counts the hives each spring"],
     ),
-    "with something left out": (
-        "The keeper counts the hives ... when the autumn comes",
-        ["The keeper counts the hives", "when the autumn comes"],
+    "with a word left out": (
+        "The keeper counts the hives ... spring, and paints them white",
+        ["The keeper counts the hives each spring,  and paints them white"],
     ),
 }
 REFUSED_QUOTES = {
@@ -41,7 +42,9 @@ REFUSED_QUOTES = {
     "with a negation": "Old bees keep no longer than new bees in wet cellars",
     "a piece of a word": "e",
     "of another row": "Nobody saw Number99 before",
-    "left out, and one piece invented": (
+    "with half of it left out": "The keeper counts the hives ... when the autumn comes",
+    "with a negation left out": "The cellars may ... stay open in the rain.",
+    "left out, and the rest invented": (
         "The keeper counts the hives ... and burns the boats at night"
     ),
     "nothing but marks": "... !",
@@ -76,24 +79,18 @@ def write_rows(workspace: Workspace, file_name: str) -> None:
     workspace.write_file(file_name, "".join(f"{line}\n" for line in lines))
 
 
-def check_slices(
-    stored_slices: dict[str, list[dict[str, Any]]], parked: dict[str, str], *, has_pieces: bool
-) -> None:
-    """Assert that each row stores the expected slices of its own text, and other rows are parked.
-
-    A quotation in pieces is refused if an answer has room for a single slice.
-    """
-    expected_names = [
-        name for name, (_, slices) in ACCEPTED_QUOTES.items() if has_pieces or len(slices) == 1
-    ]
-    assert set(stored_slices) == {f"r{ROWS.index(name)}" for name in expected_names}
+def check_slices(stored_slices: dict[str, list[dict[str, Any]]], parked: dict[str, str]) -> None:
+    """Assert that each row stores the expected slices of its text, and other rows are parked."""
+    assert set(stored_slices) == {f"r{ROWS.index(name)}" for name in ACCEPTED_QUOTES}
     for key, support in stored_slices.items():
         number = int(key[1:])
         text = text_of(number)
         expected_slices = ACCEPTED_QUOTES[ROWS[number]][1]
         assert [slice_["quote"] for slice_ in support] == expected_slices
         assert [text[slice_["start"] : slice_["end"]] for slice_ in support] == expected_slices
-        assert any("likeness" in slice_ for slice_ in support) == (ROWS[number] == "a letter wrong")
+        assert any("likeness" in slice_ for slice_ in support) == (
+            ROWS[number] in {"a letter wrong", "with a word left out"}
+        )
 
     assert set(parked) == {f"r{number}" for number in range(len(ROWS))} - set(stored_slices)
     assert all("quot" in reason for reason in parked.values()), parked
@@ -117,7 +114,7 @@ def test_an_own_task_stores_slices_or_nothing(tmp_path: Path, mode: str) -> None
         stored_slices = {
             row["id"]: [row["quote"]] for row in workspace.exported_rows() if row["quote"]
         }
-        check_slices(stored_slices, workspace.parked_reasons(), has_pieces=False)
+        check_slices(stored_slices, workspace.parked_reasons())
         check_invariants(Inspection(workspace, is_single=True))
 
 
@@ -139,5 +136,5 @@ def test_passages_store_only_concepts_with_evidence(tmp_path: Path) -> None:
         stored_slices = {
             row["passage_id"]: row["evidence"]["support"] for row in workspace.exported_rows()
         }
-        check_slices(stored_slices, workspace.parked_reasons(), has_pieces=True)
+        check_slices(stored_slices, workspace.parked_reasons())
         check_invariants(Inspection(workspace, is_single=True))

@@ -30,7 +30,7 @@ def test_file_without_people_leads_to_a_question_about_it(
     """
     file = workspace.write_file("reviews.csv", REVIEWS)
     error_output = workspace.run_command("import", file, code=2).stderr
-    assert step(error_output) == ["findable", "ask", str(file), "-q", "What is it about?"]
+    assert step(error_output) == ["findable", "ask", str(file), "What is it about?"]
     header_file = workspace.write_file("head.csv", HEADER)
     error_output = workspace.run_command("import", header_file, code=2).stderr
     assert "next: the file has no rows; add rows below the header" in error_output
@@ -118,7 +118,7 @@ def test_printed_command_works_in_the_shell(workspace: Workspace, path: str) -> 
     """A next step begins with `findable` only if a shell finds it, else with the interpreter."""
     environ = {"PATH": path, "FINDABLE_DATA": str(workspace.data)}
     process = subprocess.run(
-        [PYTHON, "-m", "jobs", "status"],
+        [PYTHON, "-m", "findable", "status"],
         cwd=PRODUCT,
         env=environ,
         capture_output=True,
@@ -129,7 +129,7 @@ def test_printed_command_works_in_the_shell(workspace: Workspace, path: str) -> 
     if path.startswith(BIN_FOLDER):
         assert words[0] == "findable"
     else:
-        assert words[1:3] == ["-m", "jobs"]
+        assert words[1:3] == ["-m", "findable"]
 
 
 def test_rows_that_share_an_answer_are_counted_once(workspace: Workspace) -> None:

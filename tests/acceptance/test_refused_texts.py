@@ -44,6 +44,22 @@ def test_refused_text_is_left_out_and_named(
     assert served_workspace.read_json("index")["count"] == 9
 
 
+def test_text_with_a_vector_of_zeros_is_left_out_and_named(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """The other texts of the same call are in the index, and are not embedded again."""
+    import_tagged_people(served_workspace, ["I keep bees.", "I keep nothing.", "I keep sheep."])
+    outside_server.zeroed_text = "I keep nothing"
+    index_run = served_workspace.run_command("index")
+    assert "person-1 (the embedding model returned a vector of zeros)" in index_run.output
+    assert served_workspace.status(exact=True)["index"]["count"] == 2
+    assert len(served_workspace.search("bees", k=10)) == 2
+
+    outside_server.zeroed_text = ""
+    report = served_workspace.read_json("index")
+    assert (report["count"], report["embedded"]) == (3, 1)
+
+
 def test_text_that_was_refused_to_another_process_is_left_out(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:

@@ -347,7 +347,7 @@ def test_make_passes_words_unchanged_and_ignores_foreign_variables(workspace: Wo
 
 
 def test_error_of_the_machine_is_reported_without_a_traceback(workspace: Workspace) -> None:
-    """A full disk, a closed pipe, a foreign encoding, SIGTERM or no input is no bug."""
+    """A full disk, a closed pipe, a foreign encoding, no time zones or no input is no bug."""
     filler = "I keep bees. " * 40
     rows = "".join(f"p-{number},P,,,,{filler}\n" for number in range(200))
     workspace.write_file(
@@ -355,7 +355,7 @@ def test_error_of_the_machine_is_reported_without_a_traceback(workspace: Workspa
     )
     workspace.run_command("import", "people.csv")
     python = shlex.quote(os.environ.get("PRODUCT_PYTHON") or PYTHON)
-    findable = f"cd {shlex.quote(str(PRODUCT))}; exec {python} -m jobs"
+    findable = f"cd {shlex.quote(str(PRODUCT))}; exec {python} -m findable"
     environ = PLAIN_ENVIRON | workspace.environ
 
     def run_shell(line: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
@@ -378,6 +378,13 @@ def test_error_of_the_machine_is_reported_without_a_traceback(workspace: Workspa
     ascii_output = run_shell("FINDABLE show żółw --jsonEND", PYTHONIOENCODING="ascii")
     assert ascii_output.returncode == 0
     assert json.loads(ascii_output.stdout)["columns"]["username"] == "żółw"
+
+    # This file hides the package of time zones.
+    zones = workspace.write_file("zones/tzdata.py", "")
+    no_zones = run_shell("FINDABLE statusEND", PYTHONTZPATH="", PYTHONPATH=str(zones.parent))
+    assert no_zones.returncode == 3
+    assert b"no time zone data" in no_zones.stderr
+    assert b"pip install tzdata" in no_zones.stderr
 
     no_input = run_shell("FINDABLE forget p-1END <&-")
     assert no_input.returncode == 2

@@ -109,7 +109,7 @@ def serving(
     workspace: Workspace, port: str = "0", **values: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Serve the page from a process that a test may kill; yield the process and its address."""
-    command = [sys.executable, "-m", "jobs", "web", "--no-open", "--port", port]
+    command = [sys.executable, "-m", "findable", "web", "--no-open", "--port", port]
     setting_variables = {f"FINDABLE_{name}": value for name, value in values.items()}
     environ = {**os.environ, **workspace.environ, **setting_variables, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:

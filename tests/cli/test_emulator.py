@@ -24,7 +24,7 @@ REQUEST = {
 @contextlib.contextmanager
 def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """Run the engine with limits for a block; yield its first output and its process."""
-    command = [sys.executable, "-m", "jobs", "emulator", "--port", "0", "--rpm", "2"]
+    command = [sys.executable, "-m", "findable", "emulator", "--port", "0", "--rpm", "2"]
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("FINDABLE_")
     }

@@ -28,7 +28,7 @@ def test_answer_no_changes_nothing_and_is_not_an_error(local: Workspace) -> None
     local.ran("import", PEOPLE)
     controller, terminal = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-m", "jobs", "forget", NAME],
+        [sys.executable, "-m", "findable", "forget", NAME],
         cwd=ROOT,
         env={**os.environ, **local.environ},
         stdin=terminal,

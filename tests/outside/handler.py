@@ -455,7 +455,12 @@ class Handler(BaseHTTPRequestHandler):
         bodies = [json.dumps(request, ensure_ascii=False) for request in requests]
         if refused_text and any(refused_text in body for body in bodies):
             raise BadRequestError("Request contains an invalid argument.")
-        embeddings = [{"values": vector_of(request), "shape": [1]} for request in requests]
+        vectors = [vector_of(request) for request in requests]
+        zeroed_text = self._server.zeroed_text
+        for vector, body in zip(vectors, bodies, strict=True):
+            if zeroed_text and zeroed_text in body:
+                vector[:] = [0.0] * len(vector)
+        embeddings = [{"values": vector, "shape": [1]} for vector in vectors]
         self._send({"embeddings": embeddings})
 
     def _describe_model(self, name: str) -> None:

@@ -111,6 +111,8 @@ class Outside:
     cached_share: float = 0.0
     # Texts that contain these words are not embedded.
     refused_text: str = ""
+    # The vectors of texts that contain these words are zero.
+    zeroed_text: str = ""
     # Embedding calls wait until this event is set.
     embedding_gate: threading.Event | None = None
     # A question of a decision that contains these words is refused.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from pipeline.engine import pictures
 from pipeline.engine.pictures import (
@@ -71,6 +71,15 @@ def read_size(data: bytes) -> tuple[int, int]:
     return Image.open(io.BytesIO(data)).size
 
 
+def make_png_with_long_text() -> bytes:
+    """Return a small PNG image whose text is longer than any image file may be."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "x" * 100_000_000, zip=True)
+    data = io.BytesIO()
+    make_shaded_image().save(data, "PNG", pnginfo=text)
+    return data.getvalue()
+
+
 CUT = "cut off or damaged"
 REFUSED: dict[str, tuple[Bytes, str]] = {
     "no bytes": (lambda: b"", "empty"),
@@ -82,6 +91,10 @@ REFUSED: dict[str, tuple[Bytes, str]] = {
     "HEIC": (lambda: b"\0\0\0\x18ftypheic" + bytes(12), "HEIC, which needs an extra package"),
     "a cut JPEG": (lambda: save_image(make_shaded_image(), "JPEG")[:1_200], CUT),
     "a cut PNG": (lambda: save_image(make_shaded_image(), "PNG")[:500], CUT),
+    "a text of 100 MB": (
+        make_png_with_long_text,
+        "it cannot be opened: Decompressed data too large",
+    ),
     "30,000 pixels squared": (lambda: make_oversized_png(30_000), "30,000 by 30,000 pixels"),
     "too many bytes": (lambda: bytes(MAX_IMAGE_BYTES + 1), "bytes, more than the limit of"),
     "what Pillow might run": (

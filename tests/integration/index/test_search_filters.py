@@ -27,7 +27,7 @@ PEOPLE: dict[str, dict[str, Any]] = {
     },
     "cyd": {
         "job_title": "Sänger",
-        "bio": "Sings the opera.",
+        "bio": "Sings the opera, Cyd'Opera of AT&T.",
         "tags": '["opera"]',
         "hourly_rate": 40,
         "currency": "usd",
@@ -70,7 +70,11 @@ def find_names(workspace: Workspace, question: str, **values: str) -> set[str]:
         ("water", {"WHERE": "hourly_rate > 1000"}, set()),
         ('"water law"', {}, {"bob"}),
         ('"The LAW, of water"', {}, {"ada"}),
-        ('"laws of"', {}, {"dan"}),
+        ('"laws of"', {}, {"ada", "dan"}),
+        ("'teach waters'", {}, {"bob"}),
+        ("law \u2212bee \u2013\u201csail\u201d", {}, {"cyd", "dan", "李"}),
+        ("\u00bbcydopera\u00ab", {}, {"cyd"}),
+        ("AT&T -cydopera", {}, {"ada", "bob", "dan", "李"}),
         ('"水法"', {}, {"李"}),
         ("law -bees -sails", {}, {"cyd", "dan", "李"}),
         ('law -"water law"', {}, {"ada", "cyd", "dan", "李"}),
@@ -121,6 +125,22 @@ def test_eval_ignores_a_phrase_without_an_entry(indexed: Workspace, tmp_path: Pa
     assert shares["words"] is None
     table = indexed.ran("eval", str(queries), str(qrels)).stdout
     assert "best share of words" in table.splitlines()[0]
+
+
+def test_joined_words_are_found_by_words(indexed: Workspace) -> None:
+    """A word with an apostrophe or an ampersand is found without it, and shown as it is."""
+    for question, word in (("cydopera", "Cyd'Opera"), ("AT&T", "AT&T")):
+        [hit] = search(indexed, "--", question, RANK="words")
+        assert hit["username"] == "cyd"
+        start, end = hit["snippet"]["marks"][0]
+        assert hit["snippet"]["text"][start:end] == word
+
+
+def test_a_mark_that_is_not_closed_is_a_character(indexed: Workspace) -> None:
+    """The words are searched, and a note names the place of the mark."""
+    result = indexed.ran("search", "--json", "--", 'teaches "water')
+    assert {hit["username"] for hit in json.loads(result.stdout)[:2]} == {"ada", "bob"}
+    assert "the quotation mark at character 9 of the question is not closed" in result.stderr
 
 
 def test_a_phrase_without_an_entry_is_reported(indexed: Workspace) -> None:
@@ -218,7 +238,6 @@ def test_a_hit_with_the_asked_tag_is_not_weak(indexed: Workspace) -> None:
     [
         ((), {}, 'make search Q="who knows water law"'),
         (("--", "-bees"), {}, "has only excluded words"),
-        (("--", 'law "water'), {}, "at character 5 of the question is not closed"),
         (
             ("law",),
             {"WHERE": "hourly_rat < 5"},

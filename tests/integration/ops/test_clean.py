@@ -117,15 +117,21 @@ def test_hashes_of_lines_are_treated_like_sealed_files(
 
 
 def test_files_of_dead_runs_are_removed(used_workspace: Workspace) -> None:
-    """`clean` removes half builds and part files, except part files of live processes."""
+    """`clean` removes half builds and part files anywhere, except those of live processes."""
     dead_file = used_workspace.data / "batches" / "000009-requests.jsonl.7fffffff-abcdefabcd.part"
     live_file = (
         used_workspace.data / "batches" / f"000001-results.jsonl.{os.getpid():x}-abcdefabcd.part"
     )
-    for path in (dead_file, live_file):
+    dead_upload = used_workspace.data / "sources" / "page.7fffffff-abcdefabcd.part" / "people.csv"
+    dead_draft = used_workspace.data / "tasks" / "reviews.py.7fffffff-abcdefabcd.part"
+    user_file = used_workspace.data / "tasks" / "cup.part"
+    for path in (dead_file, live_file, dead_upload, dead_draft, user_file):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half")
     (used_workspace.data / "index" / "builds" / "9.staging").mkdir()
     clean_run = ran(used_workspace, "clean")
-    assert "2 leftovers" in clean_run
+    assert "4 leftovers" in clean_run
+    assert not dead_upload.parent.exists()
+    assert (dead_draft.exists(), user_file.exists()) == (False, True)
     assert (dead_file.exists(), live_file.exists()) == (False, True)
     assert not (used_workspace.data / "index" / "builds" / "9.staging").exists()

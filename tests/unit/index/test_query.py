@@ -27,10 +27,26 @@ from tests.unit.index.toy import comparisons
         ("-мёд 蜂 -蜜", SearchQuery("蜂", (), ("мёд", "蜜"))),
         ("🐝", SearchQuery("🐝")),
         ('"a" -the "a" law -the', SearchQuery("a a law", ("a",), ("the",))),
+        ("law \u2212tax \u2013fee \uff0drent", SearchQuery("law", (), ("tax", "fee", "rent"))),
+        ("tide 1990\u20132000 \u2013 now", SearchQuery("tide 1990\u20132000 \u2013 now")),
+        (
+            "'tide tables' \u2018old law\u2019 \u2212\u2039new law\u203a",
+            SearchQuery("tide tables old law", ("tide tables", "old law"), ("new law",)),
+        ),
+        (
+            "\u00bbtide\u00ab \u201dlaw\u201d \uff02fee\uff02 \u201etax\u201d",
+            SearchQuery("tide law fee tax", ("tide", "law", "fee", "tax")),
+        ),
+        ("烤「黑麥麵包」的『人』", SearchQuery("烤 黑麥麵包 的 人", ("黑麥麵包", "人"))),
+        ("dogs' law, rock'n'roll 5' 3\"", SearchQuery("dogs' law, rock'n'roll 5' 3\"")),
+        ("'l'eau' (\"tide\")", SearchQuery("l'eau ( tide )", ("l'eau", "tide"))),
+        ('bees ""', SearchQuery('bees ""')),
+        ('bees "water law', SearchQuery('bees "water law', unclosed_marks=(6,))),
+        ("\u201cwater 'law", SearchQuery("\u201cwater 'law", unclosed_marks=(1, 8))),
     ],
 )  # fmt: skip
 def test_question_is_split(query_text: str, expected: SearchQuery) -> None:
-    """Quotation marks and hyphens count only at the start of a word."""
+    """Quotation marks and dashes of any language count only outside of words."""
     assert parse_query(query_text) == expected
 
 
@@ -40,8 +56,6 @@ def test_question_is_split(query_text: str, expected: SearchQuery) -> None:
         (" \n", "there is nothing to search for"),
         ("-tax", "has only excluded words"),
         ('-"water law"', "has only excluded words"),
-        ('bees ""', "at character 6 contain no word"),
-        ('bees "water law', "at character 6 of the question is not closed"),
         ("x" * (MAX_QUERY_CHARS + 1), "8,001 characters"),
         ("a\0b", "not valid text"),
     ],

@@ -2,7 +2,12 @@
 
 import pytest
 
-from pipeline.index.tokenizer import TERMS_VERSION, extract_query_terms, extract_terms
+from pipeline.index.tokenizer import (
+    TERMS_VERSION,
+    extract_entry_terms,
+    extract_query_terms,
+    extract_terms,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +33,22 @@ from pipeline.index.tokenizer import TERMS_VERSION, extract_query_terms, extract
 def test_terms_of_many_scripts(text: str, terms: str) -> None:
     """Words lose accents and endings; scripts without spaces give pairs of characters."""
     assert " ".join(extract_terms(text)) == terms
-    assert TERMS_VERSION == "words@1"
+    assert TERMS_VERSION == "words@2"
+
+
+@pytest.mark.parametrize(
+    ("text", "joined_terms", "query_terms"),
+    [
+        ("O'Reilly\u2019s", "oreilli", "reilli"),
+        ("AT&T, R\uff06D", "att rd", "r att"),
+        ("Hill's dogs' l'eau", "leau", "hill dog eau"),
+        ("she'll, we're, n'est", "", ""),
+    ],
+)
+def test_joined_words_are_terms(text: str, joined_terms: str, query_terms: str) -> None:
+    """A word with an apostrophe or "&" is found without it, but contractions are stop words."""
+    assert " ".join(extract_entry_terms(text)[len(extract_terms(text)) :]) == joined_terms
+    assert " ".join(extract_query_terms(text)) == query_terms
 
 
 @pytest.mark.parametrize(

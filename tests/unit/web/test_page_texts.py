@@ -59,7 +59,7 @@ def test_commands_become_places(message: str, plain: str, html: str | None) -> N
 def test_command_of_any_program_becomes_a_place() -> None:
     """A page that Python started names no program."""
     form = current_form()
-    set_command_form(CommandForm(program="/opt/py/bin/python -m jobs"))
+    set_command_form(CommandForm(program="/opt/py/bin/python -m findable"))
     try:
         message = f"{CommandHint('batches', data='/tmp/a')} lists all batches"  # noqa: S108
         assert to_plain_text(message) == "“Runs” lists all batches"

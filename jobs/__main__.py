@@ -1,5 +1,0 @@
-"""`python -m jobs <command>`, the same as `findable <command>`."""
-
-from jobs.cli import main
-
-main()
