@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from pipeline.core import trust
+from pipeline.core.answer_types import iterate_lossy_fields, make_answer_validator
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, validate_answer
@@ -497,26 +498,26 @@ def _summarize_error(error: BaseException) -> str:
 def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]:
     """Yield a fault for each field of the answer that Gemini's schema cannot express.
 
-    Invalid quotation fields and errors of pydantic are faults, too.
+    Values that do not read back equal, invalid quotation fields and errors of pydantic are faults,
+    too.
     """
     try:
         make_response_schema(declaration.answer)
         has_quotes(declaration.answer)
+        message = "\n".join(dict.fromkeys(iterate_lossy_fields(declaration.answer)))
     except InputError as error:
         message = error.message
     except TypeError as error:
         message = str(error)
     except Exception as error:  # noqa: BLE001 - pydantic has many errors
         message = _summarize_error(error)
-    else:
-        return
 
     # Each line begins with the path of a field, such as `Answer.parts[].size`.
     for field_message in message.splitlines():
         field_path = field_message.partition(":")[0]
         field_name = field_path.rpartition(".")[2].rstrip("[]{}")
         line = _find_field_line(path, field_name, declaration.answer.__name__)
-        hint = "use only types that Gemini's responseSchema supports"
+        hint = "use only types that the docs list under Accepted"
         yield Fault(format_location(path, line), field_message, hint)
 
 
@@ -549,7 +550,9 @@ def _check_example(declaration: Declaration, example: tuple[Mapping[str, Any], A
         if find_column(name, row) is None:
             return f"its row has no column {name!r}, which the prompt names"
 
-    valid_answer, reason = validate_answer(declaration.answer.model_validate, answer)
+    valid_answer, reason = validate_answer(
+        make_answer_validator(declaration.answer).validate_python, answer
+    )
     if valid_answer is None:
         return f"its answer is invalid: {reason}"
 

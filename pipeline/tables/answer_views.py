@@ -486,6 +486,7 @@ def _make_sqlite_cell(kind: str, name: str, document: str) -> str:
     - integer: a whole number; NULL for a value of another type.
     - boolean: 1 or 0; NULL for a value of another type.
     - real: a number, or the number in a text. Any other value, or an infinite number, is NULL.
+    - decimal: the same as text, with all its digits.
     - JSON: any value, as JSON.
 
     Args:
@@ -511,6 +512,7 @@ def _make_sqlite_cell(kind: str, name: str, document: str) -> str:
         "text": f"CASE WHEN {is_boolean} THEN {json_type} ELSE CAST({cell} AS TEXT) END",
         "integer": f"CASE {json_type} WHEN 'integer' THEN {cell} END",
         "real": f"CASE WHEN ({is_number}) AND abs({real}) < 9e999 THEN {real} END",
+        "decimal": f"CASE WHEN {is_number} THEN CAST({cell} AS TEXT) END",
         "boolean": f"CASE {json_type} WHEN 'true' THEN 1 WHEN 'false' THEN 0 END",
         JSON: f"CASE {json_type} WHEN 'null' THEN NULL ELSE {document} -> {path} END",
     }[_VIEW_KINDS.get(kind, kind)]
@@ -525,6 +527,7 @@ def _make_server_cell(kind: str, name: str, document: str) -> str:
     - integer or boolean: the value, or NULL for a value of another type.
     - real: a number, or the number in a text. Any other value, or a number too large for float8, is
       NULL. A number that is too close to 0 is 0.
+    - decimal: the same as numeric, with all its digits.
     - JSON: any value, as jsonb.
 
     Args:
@@ -549,6 +552,7 @@ def _make_server_cell(kind: str, name: str, document: str) -> str:
         "text": cell,
         "integer": f"CASE WHEN {is_integer} THEN {cell}::bigint END",
         "real": f"CASE WHEN {is_number} THEN {real} END",
+        "decimal": f"CASE WHEN {is_number} THEN {cell}::numeric END",
         "boolean": f"CASE {json_type} WHEN 'boolean' THEN {cell}::boolean END",
         JSON: f"NULLIF({document} -> {member}, 'null'::jsonb)",
     }[_VIEW_KINDS.get(kind, kind)]
