@@ -1,11 +1,7 @@
-"""Validate answers by their model, and find fields whose stored values do not read back equal.
-
-Both read the core schema of the model, which is pydantic's own description of a type.
-"""
+"""Validate answers by the core schema of their model, which is pydantic's description of a type."""
 
 import json
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +9,14 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic_core import SchemaValidator
 
-# Types of a core schema that pydantic also reads from a number of seconds, and their names.
-_TIME_TYPE_NAMES = {
-    "date": "date",
-    "datetime": "date and time",
-    "time": "time",
-    "timedelta": "duration",
+# The beginning of each time type of a core schema in ISO 8601. Pydantic accepts more forms, such
+# as a number of seconds.
+_ISO_PATTERNS = {
+    "date": re.compile(r"\d{4}-"),
+    "datetime": re.compile(r"\d{4}-"),
+    "time": re.compile(r"\d\d:"),
+    "timedelta": re.compile(r"[+-]?P"),
 }
-_NUMBER_PATTERN = re.compile(r"[+-]?\d+(\.\d*)?")
-# Pydantic accepts this form in addition to ISO 8601.
-_PYTHON_DURATION_PATTERN = re.compile(r"[+-]?\s*\d+(:| day)")
 # Parts of a core schema that describe no values.
 _KEYS_WITHOUT_VALUES = frozenset({"config", "metadata", "serialization"})
 # Serializers of these packages write values that read back equal, except secrets.
@@ -31,96 +25,78 @@ _LOSSLESS_PACKAGES = frozenset({"pipeline", "pydantic", "pydantic_core"})
 
 @lru_cache(maxsize=1024)
 def make_answer_validator(answer_model: "type[BaseModel]") -> "SchemaValidator":
-    """Return a validator of answers that reads no number as a date, time or duration.
+    """Return a validator of answers that reads dates, times and durations only from ISO 8601.
 
     Pydantic reads the text "86400" as 1970-01-02. Here, a date refuses this text, and `date | str`
     keeps it. All other values are validated as by the model.
+
+    Raises:
+        TypeError: The stored value of a field would not read back equal. The message has a line for
+            each such field, which begins with its path, such as `Answer.parts.size`.
     """
     from pydantic import TypeAdapter
     from pydantic_core import SchemaValidator
 
-    core_schema: Any = _refuse_numbers(TypeAdapter(answer_model).core_schema)
+    faults = dict[str, None]()
+    core_schema = TypeAdapter(answer_model).core_schema
+    strict_schema: Any = _check_node(core_schema, answer_model.__name__, faults)
+    if faults:
+        raise TypeError("\n".join(faults))
     # A prebuilt validator of a model would be used instead of the changed schema.
-    return SchemaValidator(core_schema, _use_prebuilt=False)
+    return SchemaValidator(strict_schema, _use_prebuilt=False)
 
 
-def _refuse_numbers(node: Any) -> Any:
-    """Return a copy of a core schema whose dates, times and durations refuse numbers."""
+def _check_node(node: Any, field_path: str, faults: dict[str, None]) -> Any:
+    """Return a copy of a core schema in which times are read only from ISO 8601.
+
+    Args:
+        node: The core schema, or a part of it.
+        field_path: Path of the field, for messages.
+        faults: Gets a message for each part whose stored values do not read back equal.
+    """
     if isinstance(node, list | tuple):
-        return type(node)(map(_refuse_numbers, node))
+        return type(node)(_check_node(element, field_path, faults) for element in node)
     if not isinstance(node, dict):
         return node
 
-    copied_node = {
-        key: child if key in _KEYS_WITHOUT_VALUES else _refuse_numbers(child)
-        for key, child in node.items()
-    }
-    if copied_node.get("type") not in _TIME_TYPE_NAMES:
-        return copied_node
-    from pydantic_core import core_schema
+    fault = _find_lossy_part(node)
+    if fault:
+        faults[f"{field_path}: {fault}"] = None
+    strict_node = dict(node)
+    for key, child in node.items():
+        if key in _KEYS_WITHOUT_VALUES:
+            continue
+        is_field = isinstance(child, dict) and str(child.get("type")).endswith("-field")
+        child_path = f"{field_path}.{key}" if is_field else field_path
+        strict_node[key] = _check_node(child, child_path, faults)
+    return _make_time_node(strict_node) if node.get("type") in _ISO_PATTERNS else strict_node
 
-    return core_schema.no_info_before_validator_function(
-        _make_time_reader(copied_node), copied_node
-    )
+
+def _find_lossy_part(node: dict[str, Any]) -> str:
+    """Return why the stored values of a core schema do not read back equal; "" if they do."""
+    serializer = node.get("serialization", {}).get("function")
+    package = getattr(serializer, "__module__", "pydantic").partition(".")[0]
+    if "serialization_exclude" in node or "serialization_exclude_if" in node:
+        return "an excluded field is not stored; leave out exclude"
+    if "secret" in getattr(serializer, "__qualname__", ""):
+        return "the value of a secret is not stored; use str"
+    return "" if package in _LOSSLESS_PACKAGES else "a serializer may change the stored value"
 
 
-def _make_time_reader(time_schema: Any) -> Any:
-    """Return a function that reads the text of a date, time or duration in ISO 8601.
+def _make_time_node(node: Any) -> Any:
+    """Return a core schema that reads a time type only from ISO 8601, in JSON's strict form."""
+    from pydantic_core import SchemaValidator, core_schema
 
-    The function raises ValueError for a number and for a duration in Python's form. It returns
-    other values unchanged.
-    """
-    from pydantic_core import SchemaValidator
+    validator = SchemaValidator(node)
 
-    time_type = time_schema["type"]
-    validator = SchemaValidator(time_schema)
-
-    def read_time(value: Any) -> Any:
-        is_python_duration = time_type == "timedelta" and _PYTHON_DURATION_PATTERN.match(str(value))
-        if isinstance(value, int | float | str) and (
-            _NUMBER_PATTERN.fullmatch(str(value)) or is_python_duration
-        ):
-            raise ValueError(f"{value!r} is not a {_TIME_TYPE_NAMES[time_type]} in ISO 8601 form")
-        if isinstance(value, str):
+    def read_text(value: Any) -> Any:
+        if isinstance(value, str) and _ISO_PATTERNS[node["type"]].match(value):
             return validator.validate_json(json.dumps(value), strict=True)
+        if isinstance(value, str | int | float):
+            # Pydantic reports a ValueError as the fault of the field.
+            raise ValueError(  # noqa: TRY004
+                f"{value!r} is not a {node['type']} in ISO 8601 form"
+            )
         return value
 
-    return read_time
-
-
-def iterate_lossy_fields(answer_model: "type[BaseModel]") -> Iterator[str]:
-    """Yield a message for each field of an answer whose stored value does not read back equal.
-
-    These are excluded fields, secrets, and values or models with a serializer of their own. The
-    message begins with the path of the field, such as `Answer.parts.size`.
-    """
-    from pydantic import TypeAdapter
-
-    core_schema = TypeAdapter(answer_model).core_schema
-    for field_path, node in _iterate_nodes(core_schema, answer_model.__name__):
-        if "serialization_exclude" in node or "serialization_exclude_if" in node:
-            yield f"{field_path}: an excluded field is not stored; leave out exclude"
-
-        serializer = node.get("serialization", {}).get("function")
-        package = getattr(serializer, "__module__", "pydantic").partition(".")[0]
-        if "secret" in getattr(serializer, "__qualname__", ""):
-            yield f"{field_path}: the value of a secret is not stored; use str"
-        elif package not in _LOSSLESS_PACKAGES:
-            yield f"{field_path}: a serializer may change the stored value; leave it out"
-
-
-def _iterate_nodes(node: Any, field_path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each object of a core schema with the path of its field, outer objects first."""
-    if isinstance(node, list | tuple):
-        for element in node:
-            yield from _iterate_nodes(element, field_path)
-    if not isinstance(node, dict):
-        return
-
-    yield field_path, node
-    for key, child in node.items():
-        if key == "fields" and isinstance(child, dict):
-            for name, field_node in child.items():
-                yield from _iterate_nodes(field_node, f"{field_path}.{name}")
-        elif key not in _KEYS_WITHOUT_VALUES:
-            yield from _iterate_nodes(child, field_path)
+    return core_schema.no_info_before_validator_function(read_text, node)

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from pipeline.core import trust
-from pipeline.core.answer_types import iterate_lossy_fields, make_answer_validator
+from pipeline.core.answer_types import make_answer_validator
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, validate_answer
@@ -504,13 +504,15 @@ def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]
     try:
         make_response_schema(declaration.answer)
         has_quotes(declaration.answer)
-        message = "\n".join(dict.fromkeys(iterate_lossy_fields(declaration.answer)))
+        make_answer_validator(declaration.answer)
     except InputError as error:
         message = error.message
     except TypeError as error:
         message = str(error)
     except Exception as error:  # noqa: BLE001 - pydantic has many errors
         message = _summarize_error(error)
+    else:
+        return
 
     # Each line begins with the path of a field, such as `Answer.parts[].size`.
     for field_message in message.splitlines():

@@ -1,7 +1,7 @@
 """Find the column kinds of answer fields, and convert their JSON values to column values.
 
-A kind is text, integer, real, decimal, boolean, date, time or json. A quotation is a text of the row that an
-answer cites; it is stored as an object with its place in the row.
+A kind is text, integer, real, decimal, boolean, date, time or json. A quotation is a text of the
+row that an answer cites; it is stored as an object with its place in the row.
 
 `find_unstorable_reason` finds values that one of the two databases could not store unchanged.
 """
