@@ -230,7 +230,7 @@ class Declaration(Generic[A_co]):
         )
         is_file = isinstance(items, str) and not self.is_query
         yield (
-            is_file and ("\n" in items or ";" in items),
+            is_file and "\n" in items,
             "items= is neither a path nor a query; a query begins with SELECT or WITH",
             "",
         )

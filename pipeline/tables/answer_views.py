@@ -12,6 +12,7 @@ Both are views over `findable_answers`, so they always show the stored answers. 
 - A source column is called `source_…` if another column has its name.
 - A field with confidences has a column `FIELD_confidence`, or `answer_FIELD_confidence` if another
   column has this name.
+- PostgreSQL has no names of more than MAX_COLUMN_BYTES, so longer names are cut there.
 - If a view is made again, its existing columns keep their positions.
 
 Each view of findable contains a mark: a comment with findable's name and a hash of the view's
@@ -96,8 +97,7 @@ def check_view_columns(task: TaskRecord) -> None:
     distinguish names. No database is read.
 
     Raises:
-        InputError: Two columns would have the same name in a database, or a name is longer than
-            MAX_COLUMN_BYTES.
+        InputError: Two columns would have the same name in a database.
     """
     labels_by_name = {
         name: f"the column `{name}` that every answer has" for name in (EXTRACTOR, ANSWERED_AT)
@@ -111,11 +111,7 @@ def check_view_columns(task: TaskRecord) -> None:
         first_label = labels_by_name.setdefault(name.casefold(), label)
         if first_label != label:
             reason = f"and {first_label} would be the same column of `{view_names_of(task)[0]}`"
-        elif len(name.encode()) > MAX_COLUMN_BYTES:
-            reason = f"has a name of more than {MAX_COLUMN_BYTES} bytes"
-        else:
-            continue
-        raise InputError(f"{label} {reason}; nothing was changed", hint="give it another name")
+            raise InputError(f"{label} {reason}; nothing was changed", hint="give it another name")
 
 
 def _make_view_query(
@@ -159,9 +155,29 @@ def _make_view_query(
             columns[name] = source_column_expression(tx, rows.c.row, source_name, kind)
     columns |= _confidence_columns(tx, task, columns, existing_names)
 
+    if not is_sqlite(tx):
+        columns = dict(zip(_cut_names(columns), columns.values(), strict=True))
     positions = {name: position for position, name in enumerate(existing_names)}
     ordered_names = sorted(columns, key=lambda name: positions.get(name, len(positions)))
     return query.add_columns(*(columns[name].label(name) for name in ordered_names))
+
+
+def _cut_names(names: Iterable[str]) -> list[str]:
+    """Return names that PostgreSQL does not cut; equal beginnings get a number, such as `_2`."""
+    cut_names = list[str]()
+    for name in names:
+        cut_name = _cut_name(name, "")
+        number = 1
+        while cut_name in cut_names:
+            number += 1
+            cut_name = _cut_name(name, f"_{number}")
+        cut_names.append(cut_name)
+    return cut_names
+
+
+def _cut_name(name: str, suffix: str) -> str:
+    beginning = name.encode()[: MAX_COLUMN_BYTES - len(suffix)].decode(errors="ignore")
+    return f"{beginning}{suffix}"
 
 
 def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
@@ -273,7 +289,7 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
         One line for the user if at least one of the views did not exist, else an empty list.
 
     Raises:
-        InputError: Two columns would have the same name, or a name is too long.
+        InputError: Two columns would have the same name.
         ConfigurationError: Another program's object has the name of a view, or depends on a view
             whose columns change. The caller must roll back.
     """
@@ -567,7 +583,7 @@ def name_added_columns(
 
     A name that is free stays as it is. Before a taken name the prefix is put, up to three times,
     until it is free: with the prefix `source_`, a second `tone` becomes `source_tone`. Case does
-    not distinguish names. All chosen names are cut to MAX_COLUMN_BYTES.
+    not distinguish names.
 
     Args:
         existing_names: The other columns, which keep their names.
@@ -580,10 +596,7 @@ def name_added_columns(
     taken_names = {name.casefold() for name in existing_names}
     column_names = dict[str, str]()
     for name in names:
-        candidates = (
-            f"{prefix * prefix_count}{name}".encode()[:MAX_COLUMN_BYTES].decode(errors="ignore")
-            for prefix_count in range(_MAX_NAME_TRIES)
-        )
+        candidates = (f"{prefix * prefix_count}{name}" for prefix_count in range(_MAX_NAME_TRIES))
         free_names = (name for name in candidates if name.casefold() not in taken_names)
         column_name = next(free_names, "")
         if column_name:
