@@ -17,8 +17,6 @@ _ISO_PATTERNS = {
     "time": re.compile(r"\d\d:"),
     "timedelta": re.compile(r"[+-]?P"),
 }
-# Parts of a core schema that describe no values.
-_KEYS_WITHOUT_VALUES = frozenset({"config", "metadata", "serialization"})
 # Serializers of these packages write values that read back equal, except secrets.
 _LOSSLESS_PACKAGES = frozenset({"pipeline", "pydantic", "pydantic_core"})
 
@@ -64,8 +62,6 @@ def _check_node(node: Any, field_path: str, faults: dict[str, None]) -> Any:
         faults[f"{field_path}: {fault}"] = None
     strict_node = dict(node)
     for key, child in node.items():
-        if key in _KEYS_WITHOUT_VALUES:
-            continue
         is_field = isinstance(child, dict) and str(child.get("type")).endswith("-field")
         child_path = f"{field_path}.{key}" if is_field else field_path
         strict_node[key] = _check_node(child, child_path, faults)

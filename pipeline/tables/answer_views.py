@@ -163,21 +163,16 @@ def _make_view_query(
 
 
 def _cut_names(names: Iterable[str]) -> list[str]:
-    """Return names that PostgreSQL does not cut; equal beginnings get a number, such as `_2`."""
+    """Return names that PostgreSQL does not cut; equal beginnings get their position."""
     cut_names = list[str]()
     for name in names:
-        cut_name = _cut_name(name, "")
-        number = 1
-        while cut_name in cut_names:
-            number += 1
-            cut_name = _cut_name(name, f"_{number}")
+        cut_name = name.encode()[:MAX_COLUMN_BYTES].decode(errors="ignore")
+        if cut_name in cut_names:
+            suffix = f"_{len(cut_names) + 1}"
+            beginning = name.encode()[: MAX_COLUMN_BYTES - len(suffix)]
+            cut_name = f"{beginning.decode(errors='ignore')}{suffix}"
         cut_names.append(cut_name)
     return cut_names
-
-
-def _cut_name(name: str, suffix: str) -> str:
-    beginning = name.encode()[: MAX_COLUMN_BYTES - len(suffix)].decode(errors="ignore")
-    return f"{beginning}{suffix}"
 
 
 def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
