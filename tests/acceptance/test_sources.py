@@ -91,7 +91,7 @@ def test_long_names_are_cut_in_views_of_postgresql_only(notes: Workspace) -> Non
         view_names = [column[0] for column in cursor.description]
         row = dict(zip(view_names, cursor.fetchone(), strict=True))
     if ON_POSTGRESQL:
-        names = [names[0].encode()[:63].decode(), names[1].encode()[:61].decode() + "_6"]
+        names = [names[0].encode()[:63].decode(), names[1].encode()[:61].decode() + "_7"]
     assert [row[name] for name in names] == ["yes", "no"]
 
 
