@@ -519,8 +519,11 @@ def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]
         field_path = field_message.partition(":")[0]
         field_name = field_path.rpartition(".")[2].rstrip("[]{}")
         line = _find_field_line(path, field_name, declaration.answer.__name__)
-        hint = "use only types that the docs list under Accepted"
-        yield Fault(format_location(path, line), field_message, hint)
+        yield Fault(
+            format_location(path, line),
+            field_message,
+            "use only types that the docs list under Accepted",
+        )
 
 
 def _find_example_faults(declaration: Declaration, path: Path) -> Iterator[Fault]:
@@ -558,12 +561,9 @@ def _check_example(declaration: Declaration, example: tuple[Mapping[str, Any], A
     if valid_answer is None:
         return f"its answer is invalid: {reason}"
 
-    column_name = declaration.quotes_in
-    if not column_name:
-        column_name = (
-            declaration.prompt_columns[0] if len(declaration.prompt_columns) == 1 else "text"
-        )
-    column = find_column(column_name, row)
+    has_single_column = len(declaration.prompt_columns) == 1
+    default_column = declaration.prompt_columns[0] if has_single_column else "text"
+    column = find_column(declaration.quotes_in or default_column, row)
     if not column or not has_quotes(declaration.answer):
         return ""
     _, quote_reason = locate_quotes(valid_answer, to_prompt_text(row[column]))
