@@ -65,7 +65,9 @@ def _check_node(node: Any, field_path: str, faults: dict[str, None]) -> Any:
         is_field = isinstance(child, dict) and str(child.get("type")).endswith("-field")
         child_path = f"{field_path}.{key}" if is_field else field_path
         strict_node[key] = _check_node(child, child_path, faults)
-    return _make_time_node(strict_node) if node.get("type") in _ISO_PATTERNS else strict_node
+    # The fields of a model are an object, too, and one may be called `type`.
+    is_time = str(node.get("type")) in _ISO_PATTERNS
+    return _make_time_node(strict_node) if is_time else strict_node
 
 
 def _find_lossy_part(node: dict[str, Any]) -> str:
