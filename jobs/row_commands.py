@@ -91,8 +91,13 @@ def items(
         Parameter("Start after this id, which the previous page prints.", TEXT, metavar="ID"),
     ] = None,
     limit: Annotated[
-        int, Parameter("Show at most this many rows.", COUNT, metavar="ROWS")
-    ] = DEFAULT_PAGE_ROWS,
+        int | None,
+        Parameter(
+            f"List at most this many rows. Default: {DEFAULT_PAGE_ROWS} on a page, all with --to.",
+            COUNT,
+            metavar="ROWS",
+        ),
+    ] = None,
     counts: Annotated[bool, Parameter("Print counts by state, tag and version instead.")] = False,
     to: Annotated[Path | None, Parameter("Write all rows to this CSV file.", PATH)] = None,
     overwrite: Overwrite = False,
@@ -121,6 +126,7 @@ def items(
             overwrite=overwrite,
             sort=sort,
             fields=columns,
+            limit=limit,
         )
         message = (
             f"{plural(export_report.count, export_report.word)} written to {export_report.path}"
@@ -133,7 +139,7 @@ def items(
         ws.store,
         ws.task,
         row_filter,
-        limit=limit,
+        limit=limit or DEFAULT_PAGE_ROWS,
         after=after,
         within_s=None,
         sort=sort,

@@ -204,10 +204,9 @@ class Declaration(Generic[A_co]):
         key: Any = self.key
         pairs: Any = self.examples
         images: Any = self.images
-        is_model = isinstance(answer, type) and "root" not in getattr(
-            answer,
-            "model_fields",
-            ["root"],
+        # A model of a single value, such as a list, is a root model.
+        is_model = (
+            isinstance(answer, type) and getattr(answer, "__pydantic_root_model__", True) is False
         )
         message = (
             "answer= must be a class derived from pydantic's BaseModel, with fields, "
@@ -228,7 +227,7 @@ class Declaration(Generic[A_co]):
         )
         is_file = isinstance(items, str) and not self.is_query
         yield (
-            is_file and ("\n" in items or ";" in items),
+            is_file and "\n" in items,
             "items= is neither a path nor a query; a query begins with SELECT or WITH",
             "",
         )

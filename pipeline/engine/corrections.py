@@ -18,6 +18,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
+from pipeline.core.answer_types import make_answer_validator
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.declaration import find_first_accepted_value, validate_answer
 from pipeline.core.errors import (
@@ -728,7 +729,7 @@ def _validated_answer(
     }
     try:
         parse_answer = partial(
-            task.prompt.answer_model.model_validate_json,
+            make_answer_validator(task.prompt.answer_model).validate_json,
             by_alias=True,
             by_name=True,
         )

@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
+from pipeline.core.answer_types import make_answer_validator
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.declaration import Declaration, json_schema, validate_answer
@@ -104,7 +105,9 @@ def _read_labelled_candidates(
     for row_id in unchanged_ids or labelled_rows:
         row = labelled_rows[row_id]
         answer = {name: row_labels[row_id].values[name] for name in field_names}
-        valid_answer, _ = validate_answer(declaration.answer.model_validate, answer)
+        valid_answer, _ = validate_answer(
+            make_answer_validator(declaration.answer).validate_python, answer
+        )
         if valid_answer is not None:
             values = {
                 name: to_prompt_text(row.get(find_column(name, row) or name))

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from pipeline.core import text
+from pipeline.core.answer_types import make_answer_validator
 from pipeline.core.column_placeholders import fill_template
 from pipeline.core.declaration import Declaration
 from pipeline.gemini import answer_schema
@@ -120,7 +121,7 @@ class PromptBuilder:
         row = {self.columns_by_name.get(name, name): value for name, value in example_row.items()}
         answer_model = self.declaration.answer
 
-        valid_answer = answer_model.model_validate(example_answer)
+        valid_answer = make_answer_validator(answer_model).validate_python(example_answer)
         answer_json = valid_answer.model_dump_json(by_alias=True)
         document = json.loads(answer_json)
 

@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from pipeline.core import trust
+from pipeline.core.answer_types import make_answer_validator
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, validate_answer
@@ -497,11 +498,13 @@ def _summarize_error(error: BaseException) -> str:
 def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]:
     """Yield a fault for each field of the answer that Gemini's schema cannot express.
 
-    Invalid quotation fields and errors of pydantic are faults, too.
+    Values that do not read back equal, invalid quotation fields and errors of pydantic are faults,
+    too.
     """
     try:
         make_response_schema(declaration.answer)
         has_quotes(declaration.answer)
+        make_answer_validator(declaration.answer)
     except InputError as error:
         message = error.message
     except TypeError as error:
@@ -516,8 +519,11 @@ def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]
         field_path = field_message.partition(":")[0]
         field_name = field_path.rpartition(".")[2].rstrip("[]{}")
         line = _find_field_line(path, field_name, declaration.answer.__name__)
-        hint = "use only types that Gemini's responseSchema supports"
-        yield Fault(format_location(path, line), field_message, hint)
+        yield Fault(
+            format_location(path, line),
+            field_message,
+            "use only types that the docs list under Accepted",
+        )
 
 
 def _find_example_faults(declaration: Declaration, path: Path) -> Iterator[Fault]:
@@ -549,16 +555,15 @@ def _check_example(declaration: Declaration, example: tuple[Mapping[str, Any], A
         if find_column(name, row) is None:
             return f"its row has no column {name!r}, which the prompt names"
 
-    valid_answer, reason = validate_answer(declaration.answer.model_validate, answer)
+    valid_answer, reason = validate_answer(
+        make_answer_validator(declaration.answer).validate_python, answer
+    )
     if valid_answer is None:
         return f"its answer is invalid: {reason}"
 
-    column_name = declaration.quotes_in
-    if not column_name:
-        column_name = (
-            declaration.prompt_columns[0] if len(declaration.prompt_columns) == 1 else "text"
-        )
-    column = find_column(column_name, row)
+    has_single_column = len(declaration.prompt_columns) == 1
+    default_column = declaration.prompt_columns[0] if has_single_column else "text"
+    column = find_column(declaration.quotes_in or default_column, row)
     if not column or not has_quotes(declaration.answer):
         return ""
     _, quote_reason = locate_quotes(valid_answer, to_prompt_text(row[column]))

@@ -443,7 +443,8 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
         - `asked`: The columns of the prompt.
         - `quotes_in`: The column that the answer quotes, or None.
         - `quoted`: The columns that must have text, because a row without text there is not asked:
-          the column of `quotes_in` if each valid answer has a quotation, else none.
+          the column of `quotes_in` if it is declared or each valid answer has a quotation, else
+          none.
         - `images`: The columns of images. A declaration without images does not have this key.
     """
     quotes_in = _find_quoted_column(declaration, columns)
@@ -458,9 +459,9 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
     stored_members["closed"] = is_closed_answer(declaration.answer)
     stored_members["asked"] = match_columns(declaration.prompt_columns, columns)
     stored_members["quotes_in"] = quotes_in
-    # Columns that must contain text, because no answer is valid without a quotation.
-    is_quote_required = quotes_in is not None and requires_quote(declaration.answer)
-    stored_members["quoted"] = [quotes_in] if is_quote_required else []
+    # Columns that must contain text: the declared one, or that of a required quotation.
+    is_text_required = declaration.quotes_in is not None or requires_quote(declaration.answer)
+    stored_members["quoted"] = [quotes_in] if quotes_in and is_text_required else []
     if declaration.images:
         stored_members["images"] = match_columns(declaration.images, columns)
     return stored_members
@@ -515,7 +516,7 @@ def save_record(
     declared_record = make_record(declaration, path, columns, recorded_at=recorded_at)
     with store.read() as tx:
         stored_record = workspace.get_task(tx, declared_record.name)
-        merged_record = merge_records(stored_record, declared_record)
+        merged_record = merge_records(tx, stored_record, declared_record)
         if stored_record is not None:
             merged_record = with_drawn_examples(tx, merged_record, declaration)
             # Its own program may have changed the table of `write_to=` since the last command.
@@ -536,7 +537,7 @@ def save_record(
                 is_accepted=accepts_changes,
             )
         check_table_prefix(tx, declared_record)
-        merged_record = merge_records(stored_record, declared_record)
+        merged_record = merge_records(tx, stored_record, declared_record)
         merged_record = with_drawn_examples(tx, merged_record, declaration)
         lines += describe_missing_examples(merged_record, declaration)
         task = UserTask(merged_record)

@@ -80,7 +80,7 @@ def sync_task(
         )
 
     cursor = _make_cursor(declaration, record, now=now, reads_all_rows=reads_all_rows)
-    source = open_source(store, declaration, path, cursor)
+    source = open_source(store, declaration, path, cursor, stored_kinds=record.columns)
     is_same_source = (
         record.items == resolve_items(declaration, path) and record.items_sha256 == source.sha256
     )

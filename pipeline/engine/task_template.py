@@ -505,6 +505,10 @@ def render_task_file(
         image_literals = ", ".join(_to_literal(name) for name in guess.image_columns)
         images_line = _IMAGES_LINE.format(names=image_literals)
 
+    # A row without the text is not asked, even if the prompt has other columns.
+    quotes_in_line = ""
+    if has_quotes or len(guess.prompt_names) > 1:
+        quotes_in_line = f"    quotes_in={_to_literal(guess.text)},\n"
     label_column = guess.prompt_names[0] if guess.prompt_names else guess.key
     index_names = guess.prompt_names or (first_field,)
     index_template = ". ".join(f"{{{name}}}" for name in index_names)
@@ -522,7 +526,7 @@ def render_task_file(
         key_said="a hash of each row" if has_made_key else "identifies a row",
         images=images_line,
         prompt=_to_literal(_make_prompt(guess.prompt_names)),
-        quotes_in=f"    quotes_in={_to_literal(guess.text)},\n" if has_quotes else "",
+        quotes_in=quotes_in_line,
         index=_to_literal(index_template),
         label=_to_literal(f"{{{label_column}}}"),
         example=json.dumps(dict.fromkeys(guess.prompt_names, "…"), ensure_ascii=False),

@@ -23,17 +23,10 @@ if TYPE_CHECKING:
 
 # Our own limit: the API refuses "over-deep" schemas and documents no limit.
 MAX_SCHEMA_DEPTH = 10
-# Formats of JSON Schema that the API accepts, with their names in messages.
-TIME_FORMAT_NAMES = {
-    "date": "date",
-    "date-time": "date and time",
-    "time": "time",
-    "duration": "duration",
-}
-_NUMBER_PATTERN = re.compile(r"[+-]?\d+(\.\d*)?")
+_DATE_FORMATS = frozenset({"date", "date-time"})
+# Formats of JSON Schema that the API accepts.
+_TIME_FORMATS = _DATE_FORMATS | {"time", "duration"}
 _COMPACT_DATE_PATTERN = re.compile(r"\d{8}")
-# Pydantic accepts this form in addition to ISO 8601.
-_PYTHON_DURATION_PATTERN = re.compile(r"[+-]?\s*\d+(:| day)")
 _DIALECT_TYPES = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
 _COPIED_KEYWORDS = ("minItems", "maxItems", "minimum", "maximum")
 # A mapping is sent as a list, so the number of its properties limits the items of that list.
@@ -246,7 +239,7 @@ class _SchemaConverter:
         limits = self._describe_limits(node)
         if limits:
             schema["description"] = limits
-        if node.get("format") in TIME_FORMAT_NAMES:
+        if node.get("format") in _TIME_FORMATS:
             schema["format"] = node["format"]
         schema |= {keyword: node[keyword] for keyword in _COPIED_KEYWORDS if keyword in node}
 
@@ -270,7 +263,8 @@ class _SchemaConverter:
         under that name.
 
         Raises:
-            TypeError: Two choices have the same text, or null is the only choice.
+            TypeError: Two choices have the same text, a choice is empty or has blanks around it,
+                or null is the only choice.
         """
         limits = self._describe_limits(node)
         if VOCABULARY in node:
@@ -279,9 +273,11 @@ class _SchemaConverter:
 
         texts = list(_choices_by_text(choices))
         choice_count = sum(choice is not None for choice in choices)
-        if len(texts) < choice_count or not texts:
+        has_blanks = any(text != text.strip() or not text for text in texts)
+        if len(texts) < choice_count or not texts or has_blanks:
             raise TypeError(
-                f"{field_path}: an enum must contain different texts or numbers, not {choices!r}",
+                f"{field_path}: choices must be different texts without blanks around them, "
+                f"or numbers, not {choices!r}",
             )
 
         schema: dict[str, Any] = {"type": "STRING"}
@@ -396,7 +392,7 @@ def decode_reply(reply: Any, answer_model: "type[BaseModel]") -> Any:
     """Convert a JSON reply to the JSON that its answer model declares.
 
     Raises:
-        ValueError: A mapping has a key twice, or a date, time or duration is not in ISO 8601.
+        ValueError: A mapping has a key twice.
     """
     return _convert_value(reply, json_schema(answer_model), is_reply=True)
 
@@ -422,8 +418,7 @@ def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> An
             way round.
 
     Raises:
-        ValueError: A mapping of a reply has a key twice; or a field for a date, time or duration
-            contains a plain number as text, or a duration in Python's form.
+        ValueError: A mapping of a reply has a key twice.
     """
     choices = node.get("anyOf") or node.get("oneOf")
     if choices:
@@ -447,6 +442,8 @@ def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> An
 def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
     """Convert the items of a list or the members of an object; return other values unchanged.
 
+    Texts in a list of a reply lose the blanks around them, and empty texts are dropped.
+
     Args:
         value: A JSON value.
         node: The node of the JSON schema that describes the value.
@@ -458,6 +455,9 @@ def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) ->
     """
     if isinstance(value, list):
         item_node = node.get("items", {})
+        if is_reply:
+            value = [child.strip() if isinstance(child, str) else child for child in value]
+            value = [child for child in value if child != ""]
         return [_convert_value(child, item_node, is_reply=is_reply) for child in value]
 
     if isinstance(value, dict):
@@ -479,7 +479,7 @@ def _convert_union_value(
     """Convert a value by all choices of a union in turn; see `_convert_value`.
 
     A choice changes only values that fit it, so the result of a choice is the input of the next.
-    Choices for a date or a time are skipped if another choice is plain text.
+    Choices for a date are skipped if another choice is plain text.
 
     Args:
         value: A JSON value.
@@ -494,8 +494,8 @@ def _convert_union_value(
         choice.get("type") == "string" and "format" not in choice for choice in choices
     )
     for choice in choices:
-        # A union with plain text accepts any text, so a text need not be a date or a time.
-        if accepts_any_text and choice.get("format") in TIME_FORMAT_NAMES:
+        # A union with plain text accepts any text, so a text need not be a date.
+        if accepts_any_text and choice.get("format") in _DATE_FORMATS:
             continue
         value = _convert_value(value, choice, is_reply=is_reply)
     return value
@@ -526,43 +526,20 @@ def _encode_choice(value: Any, choices_by_text: Mapping[str, Any]) -> Any:
 def _decode_scalar(value: Any, node: Mapping[str, Any]) -> Any:
     """Return a replied number or text in the declared form: 3.0 as 3, and a date in ISO 8601.
 
-    Other values are returned unchanged.
-
-    Raises:
-        ValueError: A date, time or duration is not in ISO 8601; see `_to_iso_text`.
+    A compact date has eight digits, such as 20261127. It becomes 2026-11-27 in a field for a date,
+    and 2026-11-27T00:00:00 in a field for a date and time. Other values are returned unchanged; the
+    validation of the answer checks them.
     """
     if node.get("type") == "integer" and isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str) and node.get("format") in TIME_FORMAT_NAMES:
-        return _to_iso_text(value, node["format"])
-    return value
 
-
-def _to_iso_text(text: str, time_format: str) -> str:
-    """Return the text of a date, time or duration; a compact date is converted to ISO 8601.
-
-    A compact date has eight digits, such as 20261127. It becomes 2026-11-27 in a field for a date,
-    and 2026-11-27T00:00:00 in a field for a date and time. Other texts are returned unchanged; the
-    validation of the answer checks them.
-
-    Args:
-        text: The replied text.
-        time_format: A key of TIME_FORMAT_NAMES.
-
-    Raises:
-        ValueError: The text is any other number, which Pydantic would read as seconds since 1970,
-            or a duration in Python's form.
-    """
-    if time_format in {"date", "date-time"} and _COMPACT_DATE_PATTERN.fullmatch(text):
+    is_text = isinstance(value, str)
+    time_format = node.get("format")
+    if is_text and time_format in _DATE_FORMATS and _COMPACT_DATE_PATTERN.fullmatch(value):
         with contextlib.suppress(ValueError):
-            iso_date = date.fromisoformat(text).isoformat()
+            iso_date = date.fromisoformat(value).isoformat()
             return iso_date if time_format == "date" else f"{iso_date}T00:00:00"
-
-    is_number = _NUMBER_PATTERN.fullmatch(text)
-    is_python_duration = time_format == "duration" and _PYTHON_DURATION_PATTERN.match(text)
-    if is_number or is_python_duration:
-        raise ValueError(f"{text!r} is not a {TIME_FORMAT_NAMES[time_format]} in ISO 8601 form")
-    return text
+    return value
 
 
 def _encode_mapping(mapping: Any, value_node: Mapping[str, Any]) -> Any:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from pipeline.core.answer_types import make_answer_validator
 from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import INVALID_TEXT, shorten, to_single_line
 from pipeline.gemini.answer_schema import decode_reply
@@ -270,7 +271,8 @@ def parse_answer(
         declared_text = json.dumps(declared_document)
         if declared_text == json.dumps(document):
             declared_text = reply.text
-        return answer_model.model_validate_json(declared_text, strict=True), "ok"
+        validator = make_answer_validator(answer_model)
+        return validator.validate_json(declared_text, strict=True), "ok"
     except ValidationError as error:
         first_error = error.errors(
             include_url=False,
@@ -291,7 +293,8 @@ def parse_stored_answer(stored_json: str, answer_model: "type[BaseModel]") -> "B
     For example, an answer does not round-trip if a validator of its model converts values.
     """
     try:
-        answer = answer_model.model_validate_json(stored_json, by_alias=True, by_name=True)
+        validator = make_answer_validator(answer_model)
+        answer: BaseModel = validator.validate_json(stored_json, by_alias=True, by_name=True)
     except Exception:  # noqa: BLE001 - a validator of a user's model may raise anything
         return None
 

@@ -114,7 +114,10 @@ def export_answers(
     report.changed_cells = guard.changed_cells
 
     if path is not None and not first_rows:
-        ws.display.say(f"there is no {row_word} to export; {path} was not written")
+        message = f"there is no {row_word} to export; {path} was not written"
+        if "gone" in task.export.options and not options.gone:
+            message += f"; {OptionHint(gone=True)} also exports rows that left their source"
+        ws.display.say(message)
         return report
     for line in _format_summary(report, task.labels):
         ws.display.say(line)

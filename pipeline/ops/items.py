@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +188,7 @@ def write_csv(
     overwrite: bool,
     sort: str | None = None,
     fields: Sequence[str] | None = None,
+    limit: int | None = None,
 ) -> ExportReport:
     """Write rows to a CSV file with a header, which appears when it is complete.
 
@@ -195,6 +196,7 @@ def write_csv(
         overwrite: Replace an existing file.
         sort: Column to sort by, with `-` before it in descending order.
         fields: Names of the columns, or None for the default ones.
+        limit: Largest number of rows; None writes all.
 
     Returns:
         The path and the number of written rows.
@@ -204,10 +206,9 @@ def write_csv(
             written, or exists and must not be overwritten.
     """
     check_target(path, store, overwrite=overwrite)
-    line_count = write_file(
-        path, iterate_csv_lines(store, task, row_filter, sort=sort, fields=fields)
-    )
+    lines = iterate_csv_lines(store, task, row_filter, sort=sort, fields=fields)
     # The header is a line, too.
+    line_count = write_file(path, islice(lines, limit if limit is None else limit + 1))
     return ExportReport(str(path), "csv", line_count - 1, task.labels.singular)
 
 

@@ -13,6 +13,8 @@ from datetime import datetime
 from itertools import chain
 from pathlib import Path
 
+from sqlalchemy import select
+
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
 from pipeline.engine.task import Task
@@ -20,6 +22,7 @@ from pipeline.quality.report import QualityReport
 from pipeline.store import answers, runs
 from pipeline.store.database import Connection, Store, stream_rows
 from pipeline.store.runs import PilotVerdict
+from pipeline.store.schema import answers as answers_table
 
 # Items of a pilot, so that a failing share of 1 % is two items.
 DEFAULT_PILOT_SIZE = 200
@@ -62,7 +65,8 @@ def plan_next_pilot(
 def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: int) -> list[str]:
     """Return the ids of at most `size` random rows for a pilot of a version, in the order drawn.
 
-    They are drawn from all rows that are open (can be asked) or have an answer of the version. A
+    They are drawn from all rows that are open (can be asked) or have an answer of the version,
+    without rows that left their source. A
     row that gets an answer stays in the draw, so the same seed draws the same rows again, as long
     as no row is parked, added or removed. Memory does not grow with the table.
 
@@ -71,9 +75,13 @@ def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: i
         size: Maximum number of rows.
         seed: Seed of the sample.
     """
-    open_ids = task.rows.table(tx).select_unanswered_rows()
+    table = task.rows.table(tx)
+    open_ids = table.select_unanswered_rows()
     # An item with an answer that was not applied is in both queries.
     answered_ids = answers.answered_ids(task.name, version)
+    if table.states.is_missing is not None:
+        missing_ids = select(table.row_id).where(table.states.is_missing)
+        answered_ids = answered_ids.where(answers_table.c.item_id.not_in(missing_ids))
 
     def pages() -> Iterator[Iterable[str]]:
         for query in (open_ids, answered_ids):

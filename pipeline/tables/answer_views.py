@@ -12,6 +12,7 @@ Both are views over `findable_answers`, so they always show the stored answers. 
 - A source column is called `source_…` if another column has its name.
 - A field with confidences has a column `FIELD_confidence`, or `answer_FIELD_confidence` if another
   column has this name.
+- PostgreSQL has no names of more than MAX_COLUMN_BYTES, so longer names are cut there.
 - If a view is made again, its existing columns keep their positions.
 
 Each view of findable contains a mark: a comment with findable's name and a hash of the view's
@@ -96,8 +97,7 @@ def check_view_columns(task: TaskRecord) -> None:
     distinguish names. No database is read.
 
     Raises:
-        InputError: Two columns would have the same name in a database, or a name is longer than
-            MAX_COLUMN_BYTES.
+        InputError: Two columns would have the same name in a database.
     """
     labels_by_name = {
         name: f"the column `{name}` that every answer has" for name in (EXTRACTOR, ANSWERED_AT)
@@ -111,11 +111,7 @@ def check_view_columns(task: TaskRecord) -> None:
         first_label = labels_by_name.setdefault(name.casefold(), label)
         if first_label != label:
             reason = f"and {first_label} would be the same column of `{view_names_of(task)[0]}`"
-        elif len(name.encode()) > MAX_COLUMN_BYTES:
-            reason = f"has a name of more than {MAX_COLUMN_BYTES} bytes"
-        else:
-            continue
-        raise InputError(f"{label} {reason}; nothing was changed", hint="give it another name")
+            raise InputError(f"{label} {reason}; nothing was changed", hint="give it another name")
 
 
 def _make_view_query(
@@ -159,9 +155,24 @@ def _make_view_query(
             columns[name] = source_column_expression(tx, rows.c.row, source_name, kind)
     columns |= _confidence_columns(tx, task, columns, existing_names)
 
+    if not is_sqlite(tx):
+        columns = dict(zip(_cut_names(columns), columns.values(), strict=True))
     positions = {name: position for position, name in enumerate(existing_names)}
     ordered_names = sorted(columns, key=lambda name: positions.get(name, len(positions)))
     return query.add_columns(*(columns[name].label(name) for name in ordered_names))
+
+
+def _cut_names(names: Iterable[str]) -> list[str]:
+    """Return names that PostgreSQL does not cut; equal beginnings get their position."""
+    cut_names = list[str]()
+    for name in names:
+        cut_name = name.encode()[:MAX_COLUMN_BYTES].decode(errors="ignore")
+        if cut_name in cut_names:
+            suffix = f"_{len(cut_names) + 1}"
+            beginning = name.encode()[: MAX_COLUMN_BYTES - len(suffix)]
+            cut_name = f"{beginning.decode(errors='ignore')}{suffix}"
+        cut_names.append(cut_name)
+    return cut_names
 
 
 def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
@@ -273,7 +284,7 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
         One line for the user if at least one of the views did not exist, else an empty list.
 
     Raises:
-        InputError: Two columns would have the same name, or a name is too long.
+        InputError: Two columns would have the same name.
         ConfigurationError: Another program's object has the name of a view, or depends on a view
             whose columns change. The caller must roll back.
     """
@@ -486,6 +497,7 @@ def _make_sqlite_cell(kind: str, name: str, document: str) -> str:
     - integer: a whole number; NULL for a value of another type.
     - boolean: 1 or 0; NULL for a value of another type.
     - real: a number, or the number in a text. Any other value, or an infinite number, is NULL.
+    - decimal: the same as text, with all its digits.
     - JSON: any value, as JSON.
 
     Args:
@@ -511,6 +523,7 @@ def _make_sqlite_cell(kind: str, name: str, document: str) -> str:
         "text": f"CASE WHEN {is_boolean} THEN {json_type} ELSE CAST({cell} AS TEXT) END",
         "integer": f"CASE {json_type} WHEN 'integer' THEN {cell} END",
         "real": f"CASE WHEN ({is_number}) AND abs({real}) < 9e999 THEN {real} END",
+        "decimal": f"CASE WHEN {is_number} THEN CAST({cell} AS TEXT) END",
         "boolean": f"CASE {json_type} WHEN 'true' THEN 1 WHEN 'false' THEN 0 END",
         JSON: f"CASE {json_type} WHEN 'null' THEN NULL ELSE {document} -> {path} END",
     }[_VIEW_KINDS.get(kind, kind)]
@@ -525,6 +538,7 @@ def _make_server_cell(kind: str, name: str, document: str) -> str:
     - integer or boolean: the value, or NULL for a value of another type.
     - real: a number, or the number in a text. Any other value, or a number too large for float8, is
       NULL. A number that is too close to 0 is 0.
+    - decimal: the same as numeric, with all its digits.
     - JSON: any value, as jsonb.
 
     Args:
@@ -549,6 +563,7 @@ def _make_server_cell(kind: str, name: str, document: str) -> str:
         "text": cell,
         "integer": f"CASE WHEN {is_integer} THEN {cell}::bigint END",
         "real": f"CASE WHEN {is_number} THEN {real} END",
+        "decimal": f"CASE WHEN {is_number} THEN {cell}::numeric END",
         "boolean": f"CASE {json_type} WHEN 'boolean' THEN {cell}::boolean END",
         JSON: f"NULLIF({document} -> {member}, 'null'::jsonb)",
     }[_VIEW_KINDS.get(kind, kind)]
@@ -563,7 +578,7 @@ def name_added_columns(
 
     A name that is free stays as it is. Before a taken name the prefix is put, up to three times,
     until it is free: with the prefix `source_`, a second `tone` becomes `source_tone`. Case does
-    not distinguish names. All chosen names are cut to MAX_COLUMN_BYTES.
+    not distinguish names.
 
     Args:
         existing_names: The other columns, which keep their names.
@@ -576,10 +591,7 @@ def name_added_columns(
     taken_names = {name.casefold() for name in existing_names}
     column_names = dict[str, str]()
     for name in names:
-        candidates = (
-            f"{prefix * prefix_count}{name}".encode()[:MAX_COLUMN_BYTES].decode(errors="ignore")
-            for prefix_count in range(_MAX_NAME_TRIES)
-        )
+        candidates = (f"{prefix * prefix_count}{name}" for prefix_count in range(_MAX_NAME_TRIES))
         free_names = (name for name in candidates if name.casefold() not in taken_names)
         column_name = next(free_names, "")
         if column_name:

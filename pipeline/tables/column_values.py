@@ -1,7 +1,7 @@
 """Find the column kinds of answer fields, and convert their JSON values to column values.
 
-A kind is text, integer, real, boolean, date, time or json. A quotation is a text of the row that an
-answer cites; it is stored as an object with its place in the row.
+A kind is text, integer, real, decimal, boolean, date, time or json. A quotation is a text of the
+row that an answer cites; it is stored as an object with its place in the row.
 
 `find_unstorable_reason` finds values that one of the two databases could not store unchanged.
 """
@@ -39,7 +39,7 @@ _FORMAT_KINDS = {
 def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
     """Return (field, column kind) for each field of an answer's model, in the model's order.
 
-    The kind is "text", "integer", "real" (also for decimal numbers), "boolean", "date" or "time".
+    The kind is "text", "integer", "real", "decimal", "boolean", "date" or "time".
     It is "json" for lists, objects, quotations, and fields of several types. A field that may also
     be None has the kind of its other values.
     """
@@ -55,7 +55,7 @@ def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
         types = {model_field.annotation, *get_args(model_field.annotation)}
         # The JSON schema of a decimal number is a string.
         if kind == "text" and Decimal in types:
-            kind = "real"
+            kind = "decimal"
         kinds[name] = kind
     return tuple(kinds.items())
 
@@ -105,6 +105,11 @@ def _to_text(value: Any) -> str:
     return to_compact_json(value)
 
 
+def _to_decimal_text(value: Any) -> str | None:
+    """Return the text of a finite decimal number with all its digits, and None for others."""
+    return None if parse_number(value) is None else str(value)
+
+
 def _to_boolean(value: Any) -> bool | None:
     """Return a truth value unchanged, and None for any other value."""
     return value if isinstance(value, bool) else None
@@ -132,8 +137,8 @@ def _to_time_text(value: Any) -> str | None:
 _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
     "text": _to_text,
     "integer": _to_integer,
-    # Decimal numbers are texts in JSON, which `parse_number` reads, too.
     "real": parse_number,
+    "decimal": _to_decimal_text,
     "boolean": _to_boolean,
     "date": lambda value: date.fromisoformat(value).isoformat(),
     "time": _to_time_text,

@@ -10,6 +10,8 @@ import re
 from collections import deque
 from typing import Self, TextIO
 
+from pipeline.tables.text_file import BYTE_ORDER_MARK
+
 # Characters that are kept of each cell of an over-long record; a cell of .xlsx has at most 32,767.
 MAX_CUT_CELL = 32_000
 CUT_MARK = " … [cut]"
@@ -118,10 +120,13 @@ class CsvLines:
         return text
 
     def _read_line(self) -> str:
-        """Return the next line that is to be read again, or else of the file; empty at its end."""
+        """Return the next line that is to be read again, or else of the file; empty at its end.
+
+        A byte order mark at its beginning is left out, as in files that were joined.
+        """
         if self.next_lines:
             return self.next_lines.popleft()
-        return self._file.readline(self._max_record)
+        return self._file.readline(self._max_record).removeprefix(BYTE_ORDER_MARK)
 
     def _read_long_record(self, text: str) -> str:
         """Read an over-long record to its end, and return it from `text` on, with cut cells.

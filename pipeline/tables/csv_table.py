@@ -70,10 +70,11 @@ class CsvTable:
         self._skips_space = False
         # Lines before the first row below the header.
         self._skipped_lines = 0
-        self.names = self._read_header(
+        self._header_names = self._read_header(
             is_known_column or bool,
             has_known_names=is_known_column is not None,
         )
+        self.names = self._header_names
 
     def _read_header(
         self,
@@ -163,7 +164,7 @@ class CsvTable:
             InputError: There is no such line, the line that `HEADER=` names is blank or like
                 `sep=;`, the found line is not text, or the file is an SQLite database.
         """
-        line_texts = [line.strip().strip("\ufeff").casefold() for line in head]
+        line_texts = [line.strip().casefold() for line in head]
         header_index = next(
             (index for index, text in enumerate(line_texts) if text not in _LINES_BEFORE_HEADER),
             -1,
@@ -243,8 +244,8 @@ class CsvTable:
         """Yield the rows of a CSV file, and a finding for each faulty record.
 
         A finding is yielded for a record with broken quotes, with a wrong number of fields, that is
-        too long, or that repeats the header. Blank records are skipped, and columns without a name
-        are left out.
+        too long, or that repeats the header. Blank records are skipped, and columns with an empty
+        name are left out.
 
         Raises:
             InputError: A quote is not closed until the end of the file.
@@ -279,7 +280,7 @@ class CsvTable:
                 continue
             elif lines.is_long or len(fields) != len(self.names):
                 yield self._make_misfit_finding(lines, fields)
-            elif self._header_line != 0 and repeats_header(fields, self.names):
+            elif self._header_line != 0 and repeats_header(fields, self._header_names):
                 text = self.delimiter.join(fields)
                 cells = name_cells(self.names, fields)
                 yield make_rejection(lines.line_number, REPEATED_HEADER_REASON, text, cells=cells)
@@ -403,7 +404,7 @@ class CsvTable:
 def repeats_header(cells: Sequence[object], names: Sequence[str]) -> bool:
     """Return whether a row repeats the header, as in files that were joined.
 
-    Case, surrounding quotes and line breaks do not matter.
+    Case and line breaks do not matter.
     """
     texts = [cell if isinstance(cell, str) else "" for cell in cells]
     if names[0].casefold() not in texts[0].casefold():
@@ -436,15 +437,12 @@ def _next_fields(reader: Iterator[list[str]]) -> tuple[list[str] | None, str]:
 
 def _join_lines(name: str) -> str:
     """Return a name of a header on one line, with a blank for each line break."""
-    return " ".join(line.strip() for line in name.strip().strip("\ufeff").splitlines())
+    return " ".join(line.strip() for line in name.strip().splitlines())
 
 
 def _fold_names(names: Sequence[str]) -> list[str]:
-    """Return names for a comparison without regard to case and surrounding quotes.
-
-    If a joined file begins with a byte order mark, the quotes of its first name stay in the cell.
-    """
-    return [_join_lines(name).strip('"').casefold() for name in names]
+    """Return names for a comparison without regard to case and line breaks."""
+    return [_join_lines(name).casefold() for name in names]
 
 
 def _parse_header_names(lines: list[str], delimiter: str) -> tuple[list[str], int]:

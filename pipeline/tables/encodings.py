@@ -14,7 +14,7 @@ import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -38,15 +38,23 @@ _LOG_P_OTHER_SIGN = math.log(0.017)
 # Added for two letters beyond ASCII in a row in a Latin alphabet, and for a letter beyond ASCII
 # next to a Latin letter in another alphabet.
 _LOG_P_RARE_NEIGHBOUR = math.log(0.1)
-# How much better another code page must fit than cp1252: in total, and per character.
-_MIN_GAIN = 5.0
+# How much better another code page must fit than cp1252: in total, and per character that differs.
+_MIN_GAIN = 4.0
 _MIN_GAIN_PER_CHARACTER = 0.5
 # If the mean score is lower, no language fits.
 _MIN_MEAN_SCORE = -4.2
 # If a larger share of the bytes is in runs of four or more, the text is in no Latin alphabet.
 _MAX_SHARE_IN_RUNS = 0.6
 _LATIN_CODE_PAGES = frozenset({DEFAULT_CODE_PAGE, "cp1250", "cp1254", "cp1257"})
-_EAST_ASIAN_ENCODINGS = ("cp932", "cp949", "gb18030", "big5")
+# A text in a Latin alphabet has a smaller share of bytes beyond ASCII.
+_MIN_EAST_ASIAN_SHARE = 0.25
+_JAPANESE_ENCODINGS = ("cp932", "euc_jp")
+_EAST_ASIAN_ENCODINGS = (*_JAPANESE_ENCODINGS, "cp949", "gb18030", "big5")
+# Of the letters beyond ASCII of a Japanese text.
+_MIN_KANA_SHARE = 0.25
+_KANA = re.compile("[\u3040-\u30ff]")
+# Words that the note about a guess shows.
+_MAX_SHOWN_WORDS = 3
 _CODEC_BY_MARK = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -114,15 +122,29 @@ def find_encoding(path: Path, start: bytes) -> TextEncoding:
     if 2 * len(bad_lines) <= len(lines):
         return TextEncoding("utf-8")
 
-    codec = guess_code_page(b"\n".join(line for _, line in bad_lines))
+    text = b"\n".join(line for _, line in bad_lines)
+    codec, other_codec = guess_code_pages(text)
+    differing_words = dict.fromkeys(
+        word.decode(codec, "replace")
+        for word in _WORD.findall(text)
+        if _list_differing_letters(word, codec, other_codec)
+    )
     line_number, line = bad_lines[0]
-    return TextEncoding(codec, _guess_note(codec, line_number, line))
+    note = _guess_note(codec, other_codec, line_number, line, words=list(differing_words))
+    return TextEncoding(codec, note)
 
 
-def _guess_note(codec: str, line_number: int, line: bytes) -> str:
+def _guess_note(
+    codec: str, other_codec: str, line_number: int, line: bytes, *, words: Sequence[str]
+) -> str:
     """Return the note about a guessed code page, with an excerpt of a line beyond ASCII.
 
-    It names another encoding to try: cp1252, or cp1250 if cp1252 was guessed.
+    Args:
+        codec: The code page.
+        other_codec: The second candidate, which the note names.
+        line_number: The number of the line.
+        line: The line.
+        words: Words that differ between both; up to three are shown.
     """
     text = line.decode(codec, "replace").strip()
     first_index = next(
@@ -133,13 +155,12 @@ def _guess_note(codec: str, line_number: int, line: bytes) -> str:
     if first_index >= MAX_EXCERPT_CHARS * 3 // 4:
         text = text[first_index - MAX_EXCERPT_CHARS // 2 :]
 
-    is_default = codec == DEFAULT_CODE_PAGE
-    name = "cp1252 (Windows-1252, Latin-1)" if is_default else codec
-    other_encoding = OptionHint(encoding="cp1250" if is_default else DEFAULT_CODE_PAGE)
-    return (
-        f"read as {name}, a guess: line {line_number} is {make_excerpt(text)!r}; "
-        f"if that is wrong, try {other_encoding}"
-    )
+    name = "cp1252 (Windows-1252, Latin-1)" if codec == DEFAULT_CODE_PAGE else codec
+    note = f"read as {name}, a guess: line {line_number} is {make_excerpt(text)!r}"
+    if words:
+        shown_words = ", ".join(repr(make_excerpt(word)) for word in words[:_MAX_SHOWN_WORDS])
+        note += f"; check {shown_words}"
+    return f"{note}; if that is wrong, try {OptionHint(encoding=other_codec)}"
 
 
 def check_encoding(path: Path, name: str) -> str:
@@ -222,10 +243,11 @@ def _iterate_lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bo
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     line_number = 1
     for chunk in iter(partial(file.readline, CHUNK_BYTES), b""):
-        text = decoder.decode(chunk)
-        if not chunk.isascii():
-            yield line_number, chunk[:MAX_SAMPLED_LINE_BYTES], not SURROGATES.search(text)
-        line_number += chunk.endswith(b"\n")
+        for line in chunk.splitlines(keepends=True):
+            text = decoder.decode(line)
+            if not line.isascii():
+                yield line_number, line[:MAX_SAMPLED_LINE_BYTES], not SURROGATES.search(text)
+            line_number += line.endswith((b"\n", b"\r"))
 
 
 class _Language(NamedTuple):
@@ -262,16 +284,15 @@ def _load_languages() -> Sequence[_Language]:
     return languages
 
 
-def guess_code_page(text: bytes) -> str:
-    """Return the code page that fits a text best, or cp1252 if no other page is clearly better.
+def guess_code_pages(text: bytes) -> tuple[str, str]:
+    """Return the code page that fits a text best, and the second candidate.
 
     The distinct words with bytes beyond ASCII are scored by the letters of each language. cp1252 is
-    returned if there are no such words. In two cases the result is the best East Asian encoding, or
-    cp1252 if none of these fits:
+    the best if no other page is clearly better, if no language fits, or if there are no such words.
 
-    - No language fits.
-    - A Latin page fits best, but the words have long runs of bytes beyond ASCII, which is unusual
-      for Latin letters.
+    A text with a large share of bytes beyond ASCII may be in an East Asian encoding. It is if it
+    has kana, if no language fits, or if a Latin page fits best, but the words have long runs of
+    bytes beyond ASCII, which is unusual for Latin letters.
     """
     words_beyond_ascii = dict.fromkeys(word for word in _WORD.findall(text) if not word.isascii())
     words = [
@@ -279,31 +300,75 @@ def guess_code_page(text: bytes) -> str:
         for word in islice(words_beyond_ascii, MAX_SAMPLED_WORDS)
         if not _UNIT_OR_SIGN.fullmatch(word)
     ]
-    character_count = sum(_count_beyond_ascii(word) for word in words)
-    if not character_count:
-        return DEFAULT_CODE_PAGE
+    score_by_codec = _score_codecs(words)
+    best_codec, second_codec, *_ = sorted(
+        score_by_codec, key=lambda codec: score_by_codec[codec], reverse=True
+    )
 
-    score_by_codec = dict[str, float]()
-    for language in _load_languages():
-        score = sum(_score_word(word, language) for word in words)
-        score_by_codec[language.codec] = max(score, score_by_codec.get(language.codec, -math.inf))
-    best_codec = max(score_by_codec, key=lambda codec: score_by_codec[codec])
     best_score = score_by_codec[best_codec]
-
-    bytes_in_runs = sum(_count_bytes_in_runs(word) for word in words)
-    has_long_runs = bytes_in_runs > _MAX_SHARE_IN_RUNS * character_count
+    character_count = sum(map(_count_beyond_ascii, words))
     is_misfit = best_score < _MIN_MEAN_SCORE * character_count
-    if is_misfit or (best_codec in _LATIN_CODE_PAGES and has_long_runs):
-        from charset_normalizer import from_bytes
+    bytes_in_runs = sum(map(_count_bytes_in_runs, words))
+    has_long_runs = bytes_in_runs > _MAX_SHARE_IN_RUNS * character_count
+    may_be_east_asian = is_misfit or (best_codec in _LATIN_CODE_PAGES and has_long_runs)
+    if _count_beyond_ascii(text) > _MIN_EAST_ASIAN_SHARE * len(text):
+        codec = _find_east_asian_encoding(text, only_japanese=not may_be_east_asian)
+        if codec:
+            return codec, DEFAULT_CODE_PAGE
 
-        east_asian_match = from_bytes(text, cp_isolation=[*_EAST_ASIAN_ENCODINGS]).best()
-        if east_asian_match is None:
-            return DEFAULT_CODE_PAGE
-        return east_asian_match.encoding
-
+    differing_count = sum(
+        len(_list_differing_letters(word, best_codec, DEFAULT_CODE_PAGE)) for word in words
+    )
+    min_gain = max(_MIN_GAIN, _MIN_GAIN_PER_CHARACTER * differing_count)
     gain = best_score - score_by_codec[DEFAULT_CODE_PAGE]
-    min_gain = max(_MIN_GAIN, _MIN_GAIN_PER_CHARACTER * character_count)
-    return best_codec if gain >= min_gain else DEFAULT_CODE_PAGE
+    if is_misfit or gain < min_gain:
+        return DEFAULT_CODE_PAGE, second_codec if best_codec == DEFAULT_CODE_PAGE else best_codec
+    return best_codec, second_codec
+
+
+def _score_codecs(words: Sequence[bytes]) -> dict[str, float]:
+    """Return the score of words by code page.
+
+    It is the score in the language of the page that fits all words best, or, for a text in several
+    languages, in the language that fits each word best, minus the logarithm of their number.
+    """
+    scores_by_codec = dict[str, list[list[float]]]()
+    for language in _load_languages():
+        word_scores = [_score_word(word, language) for word in words]
+        scores_by_codec.setdefault(language.codec, []).append(word_scores)
+    return {
+        codec: max(
+            *map(sum, scores),
+            sum(map(max, zip(*scores, strict=True))) - math.log(len(scores)) * len(words),
+        )
+        for codec, scores in scores_by_codec.items()
+    }
+
+
+def _find_east_asian_encoding(text: bytes, *, only_japanese: bool) -> str:
+    """Return the East Asian encoding that fits a text, or "" if none fits.
+
+    A text with a large share of kana is Japanese.
+    """
+    for codec in _JAPANESE_ENCODINGS:
+        letters = text.decode(codec, "replace")
+        kana_count = len(_KANA.findall(letters))
+        letter_count = sum(not letter.isascii() for letter in letters)
+        if "\ufffd" not in letters and kana_count > _MIN_KANA_SHARE * letter_count:
+            return codec
+    if only_japanese:
+        return ""
+    from charset_normalizer import from_bytes
+
+    east_asian_match = from_bytes(text, cp_isolation=[*_EAST_ASIAN_ENCODINGS]).best()
+    return "" if east_asian_match is None else east_asian_match.encoding
+
+
+def _list_differing_letters(word: bytes, codec: str, other_codec: str) -> list[str]:
+    """Return the letters of a word in an encoding that differ in another encoding."""
+    letters = word.decode(codec, "replace")
+    other_letters = word.decode(other_codec, "replace")
+    return [letter for letter, other in zip_longest(letters, other_letters) if letter != other]
 
 
 def _count_beyond_ascii(word: bytes) -> int:

@@ -2,7 +2,7 @@
 
 A first row is refused only in these cases:
 
-- It is a title or comment: narrower than all rows below, and above a row of names.
+- It is a title or comment: it has fewer filled cells than the row of names below it.
 - It contains a value of the same series as the values below it, such as a date or a row number.
 
 Years and other numbers may be names of columns. "Certainly" means that one of these cases applies:
@@ -13,6 +13,7 @@ import contextlib
 import csv
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from pipeline.core.command_hint import OptionHint
@@ -34,6 +35,8 @@ _MIN_SENTENCE_WORDS = 4
 _MIN_COMMENT_WORDS = 3
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _NUMBER = re.compile(r"[-+]?\d[\d ,.']*%?")
+# A word with a digit.
+_CODE = re.compile(r"(?=.*\d)[^\s]+")
 # Dates, mail addresses and UUIDs.
 _SERIES = (
     re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?"),
@@ -169,14 +172,15 @@ def make_header_error(path: object, fault: HeaderFault, lines: Iterable[str]) ->
 def _find_title_fault(records: Sequence[Record], *, has_certain_cells: bool) -> HeaderFault | None:
     """Return the fault if the first records are certainly titles or comments above a header.
 
-    A title has a single filled cell, a comment begins with `#`. The fault has the line of the
-    header. None means that the first record may be the header.
+    A title has a single filled cell, or fewer filled cells than the next record. A comment begins
+    with `#`. The fault has the line of the header. None means that the first record may be the
+    header.
 
     The record below the titles must be a row of two or more different names, and it and all records
     below must have the same number of cells. In addition, one of these must be true:
 
     - A blank line is above the names.
-    - A column has a name, and only numbers, dates, mail addresses or UUIDs below it.
+    - A column has a name, and only numbers, dates, mail addresses, UUIDs or codes below it.
     - `has_certain_cells` is set, and the filled cell of each title is its first cell. In addition
       there are three names or more, or the first title is a comment with fewer cells than the
       header.
@@ -186,7 +190,9 @@ def _find_title_fault(records: Sequence[Record], *, has_certain_cells: bool) -> 
         has_certain_cells: The borders of the cells are certain; see `find_header_fault`.
     """
     title_count = 0
-    while title_count < len(records) and _can_be_title(records[title_count]):
+    for record, next_record in pairwise(records):
+        if not _can_be_title(record, next_record):
+            break
         title_count += 1
     titles = records[:title_count]
     table = records[title_count:]
@@ -217,16 +223,18 @@ def _find_title_fault(records: Sequence[Record], *, has_certain_cells: bool) -> 
     return HeaderFault(reason, header.line_number)
 
 
-def _can_be_title(record: Record) -> bool:
+def _can_be_title(record: Record, next_record: Record) -> bool:
     """Return whether a record can be a title or a comment.
 
-    It is if only its first cell is filled, or if it begins with `#` and words.
+    Its first cell must be filled. It is if no other cell is filled, if it has fewer filled cells
+    than the next record, or if it begins with `#` and words.
     """
     first_cell = record.cells[0]
-    is_only_cell = len(record.filled_cells) == 1 and bool(first_cell)
+    filled_count = len(record.filled_cells)
+    is_narrow = filled_count == 1 or filled_count < len(next_record.filled_cells)
     comment_words = first_cell.lstrip("#").split()
     is_comment = first_cell.startswith("#") and len(comment_words) >= _MIN_COMMENT_WORDS
-    return is_only_cell or is_comment
+    return (is_narrow and bool(first_cell)) or is_comment
 
 
 def _can_be_names(cells: Sequence[str]) -> bool:
@@ -246,19 +254,18 @@ def _is_in_series(cell: str) -> bool:
 
 
 def _is_value(cell: str) -> bool:
-    return _NUMBER.fullmatch(cell) is not None or _is_in_series(cell)
+    return any(pattern.fullmatch(cell) for pattern in (_NUMBER, _CODE, *_SERIES))
 
 
 def _is_above_values(header: Record, rows: Sequence[Record]) -> bool:
     """Return whether a column has a word in the header, and values in all rows below.
 
-    Values are numbers, dates, mail addresses and UUIDs.
+    Values are numbers, dates, mail addresses, UUIDs, and codes such as `P-1`.
     """
-    for column_index, name in enumerate(header.cells):
-        are_values = all(_is_value(row.cells[column_index]) for row in rows)
-        if name and are_values and not _NUMBER.fullmatch(name):
-            return True
-    return False
+    return any(
+        name and not _is_value(name) and all(_is_value(row.cells[column_index]) for row in rows)
+        for column_index, name in enumerate(header.cells)
+    )
 
 
 def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:

@@ -99,7 +99,13 @@ class ParquetTable:
                 folder_values[name] = _parse_partition_value(text)
 
         try:
-            with parquet.ParquetFile(part, buffer_size=_BUFFER_BYTES, pre_buffer=False) as table:
+            # Nanoseconds, the default of this old type of times, end in the year 2262.
+            with parquet.ParquetFile(
+                part,
+                buffer_size=_BUFFER_BYTES,
+                pre_buffer=False,
+                coerce_int96_timestamp_unit="us",
+            ) as table:
                 yield table, folder_values
         except pa.ArrowException as error:
             message = f"cannot be read as Parquet; nothing was read: {make_excerpt(str(error))}"

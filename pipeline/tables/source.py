@@ -16,11 +16,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.declaration import DEFAULT_READ_OPTIONS, MAX_COLUMN_BYTES, ReadOptions
+from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import hash_file, list_parquet_files, require_utf8_path
 from pipeline.core.settings import read_variable
@@ -57,6 +58,7 @@ CURSOR_STATE = "read"
 # were added late with an older cursor value.
 FULL_READ_INTERVAL = timedelta(days=7)
 _RENAME_HINT = "rename it in the query with AS"
+NO_KINDS: Mapping[str, str] = MappingProxyType({})
 
 
 class FileSource(SourceFile):
@@ -69,11 +71,22 @@ class FileSource(SourceFile):
         columns: The columns with their kinds; all columns of CSV are text.
     """
 
-    def __init__(self, path: Path, options: ReadOptions = DEFAULT_READ_OPTIONS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: ReadOptions = DEFAULT_READ_OPTIONS,
+        *,
+        stored_kinds: Mapping[str, str] = NO_KINDS,
+    ) -> None:
         """Compute the file's hash, and find its columns with their kinds.
 
         The columns of CSV are found by its header and are all text. All rows of other formats are
         read once. An export's guard against formulas is removed from the names of CSV.
+
+        Args:
+            path: The file, or a folder of Parquet files.
+            options: Encoding, sheet and header that a user set.
+            stored_kinds: Kinds of columns at the last reading, see `find_column_kinds`.
 
         Raises:
             InputError: The file cannot be read, has no header, or a database table cannot have its
@@ -96,7 +109,9 @@ class FileSource(SourceFile):
                 f"{path} has no header with a name; nothing was read",
                 hint=FILE_HINT,
             )
-        self.columns = find_column_kinds(self._typed_rows(), dict.fromkeys(names), source=path)
+        self.columns = find_column_kinds(
+            self._typed_rows(), dict.fromkeys(names), source=path, stored_kinds=stored_kinds
+        )
 
     def _typed_rows(self) -> Iterator[Mapping[str, Any]]:
         """Yield the values of the rows by which kinds of columns are found; none for CSV."""
@@ -221,6 +236,7 @@ class QuerySource:
         sql: str,
         cursor: QueryCursor | None = None,
         *,
+        stored_kinds: Mapping[str, str] = NO_KINDS,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         """Run a query, and write its rows to a temporary file that this object closes.
@@ -232,6 +248,7 @@ class QuerySource:
             store: The database of the query.
             sql: A SELECT statement.
             cursor: Which rows are read; its `read` is updated. None: all rows.
+            stored_kinds: Kinds of columns at the last reading, see `find_column_kinds`.
             timeout_s: Seconds until each query is cancelled.
 
         Raises:
@@ -265,7 +282,9 @@ class QuerySource:
                 check_column_names(self._names, source="the query", hint=_RENAME_HINT)
                 first_kinds = {name: known_kinds.get(name) for name in self._names}
                 rows = self._save_rows(selection.rows)
-                columns = find_column_kinds(rows, first_kinds, source="the query")
+                columns = find_column_kinds(
+                    rows, first_kinds, source="the query", stored_kinds=stored_kinds
+                )
                 self._file.flush()
         except OSError as error:
             message = f"the rows of the query cannot be stored in {tempfile.gettempdir()}: {error}"
@@ -476,6 +495,7 @@ def find_column_kinds(
     first: Mapping[str, str | None],
     *,
     source: object,
+    stored_kinds: Mapping[str, str] = NO_KINDS,
 ) -> dict[str, str]:
     """Return the columns of plain rows with their kinds.
 
@@ -483,10 +503,12 @@ def find_column_kinds(
         rows: The rows; they are read to the end, or until there are too many columns.
         first: Columns that are known before, in order, with their kinds or None.
         source: The source of the rows, for messages.
+        stored_kinds: Kinds that columns without any value keep.
 
     Returns:
         The kind of each column, `first` before new columns. It is text for a column without any
-        value, and for a new column of texts with few lists or objects, which are stored as JSON.
+        value that has no stored kind, and for a new column of texts with few lists or objects,
+        which are stored as JSON.
 
     Raises:
         InputError: A table cannot have these columns.
@@ -505,7 +527,7 @@ def find_column_kinds(
         has_few_lists = counts[name, "text"] > _TEXTS_PER_LIST * counts[name, "json"]
         if has_few_lists and first.get(name) is None:
             kinds[name] = "text"
-    return {name: kind or "text" for name, kind in kinds.items()}
+    return {name: kind or stored_kinds.get(name, "text") for name, kind in kinds.items()}
 
 
 def check_column_names(
@@ -522,8 +544,8 @@ def check_column_names(
         hint: The hint of the error for a faulty name.
 
     Raises:
-        InputError: A name is empty, not text, too long, reserved or used twice (in any case), or
-            there are more than MAX_COLUMNS names.
+        InputError: A name is empty, not text, reserved or used twice (in any case), or there are
+            more than MAX_COLUMNS names.
     """
     message_start = f"{source}: " if source else ""
     name_by_folded: dict[str, str] = {}
@@ -555,9 +577,6 @@ def _find_name_fault(name: str) -> str:
         return "has no name"
     if INVALID_TEXT.search(name):
         return "has a name with NUL or invalid UTF-8"
-    byte_count = len(name.encode())
-    if byte_count > MAX_COLUMN_BYTES:
-        return f"has a name of {byte_count} bytes, more than the limit of {MAX_COLUMN_BYTES}"
     if name.casefold().startswith(RESERVED_PREFIX):
         return f"begins with {RESERVED_PREFIX}, which is reserved for columns of findable"
     return ""

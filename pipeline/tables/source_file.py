@@ -16,6 +16,7 @@ from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.tables import json_rows
 from pipeline.tables.binary_formats import find_binary_format
+from pipeline.tables.cells import stripped_text
 from pipeline.tables.csv_table import (
     REPEATED_HEADER_REASON,
     CsvTable,
@@ -23,7 +24,7 @@ from pipeline.tables.csv_table import (
     repeats_header,
 )
 from pipeline.tables.encodings import TextEncoding, check_encoding, find_encoding
-from pipeline.tables.headers import parse_header
+from pipeline.tables.headers import make_column_names, parse_header
 from pipeline.tables.parquet_table import ParquetTable
 from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt, make_rejection
 from pipeline.tables.text_file import TextFile, find_line_end
@@ -55,8 +56,9 @@ class SourceFile:
     Attributes:
         format: "csv", "json", "jsonl", "xlsx" or "parquet".
         encoding: Python's codec of the text.
-        names: The names of the columns; an empty name if a column has none. For JSON they are the
-            names in the first rows.
+        names: The names of the columns. A column without a name is called `column_4` by its
+            position, or has an empty name if all its cells are blank. For JSON they are the names
+            in the first rows.
         notes: Notes for users about the whole file.
     """
 
@@ -121,12 +123,13 @@ class SourceFile:
             if encoding_note and self.format not in {"parquet", "xlsx"}:
                 self.notes.append(encoding_note)
             self._apply_options()
-            self.names = self._open_table(parts, is_known_column)
+            self._header_names = self._open_table(parts, is_known_column)
+            self.names = self._header_names
 
         if self._csv_table is not None and self._csv_table.delimiter != ",":
             self.notes.append(f"fields are separated by {self._csv_table.delimiter!r}")
-        if self.format == "csv" and "" in self.names:
-            self.notes.append(f"columns without a name are not read: {self.names.count('')}")
+        if "" in self.names:
+            self._name_filled_columns()
 
     def _open_table(
         self,
@@ -176,6 +179,33 @@ class SourceFile:
                 names_seen.update(dict.fromkeys(row.values))
         return list(names_seen)
 
+    def _name_filled_columns(self) -> None:
+        """Name each column that has cells but no name by its position, and add a note.
+
+        The rows are read for this. The next row may be the true header, because a title often has
+        fewer cells, so the note also says how to use it.
+        """
+        header_names = self.names
+        made_names = make_column_names(len(header_names))
+        self._rename_columns(
+            [name or made_name for name, made_name in zip(header_names, made_names, strict=True)]
+        )
+        blank_names = {name for name in made_names if name not in header_names}
+        first_line = 0
+        for row in self.read_rows():
+            if isinstance(row, SourceRow):
+                first_line = first_line or row.line_number
+                blank_names -= {name for name in blank_names if stripped_text(row.values.get(name))}
+
+        filled_names = [name for name in self.names if name not in {*header_names, *blank_names}]
+        self._rename_columns(["" if name in blank_names else name for name in self.names])
+        if filled_names:
+            self.notes.append(f"columns without a name are called {', '.join(filled_names)}")
+        if filled_names and self._header_line is None:
+            self.notes.append(
+                f"header: line {first_line - 1}; {OptionHint(header=first_line)} if that is wrong"
+            )
+
     def _rename_columns(self, names: list[str]) -> None:
         """Rename the columns of a CSV file; later rows and findings have the new names."""
         self.names = names
@@ -211,10 +241,10 @@ class SourceFile:
         """Yield the rows of the sheet, which was read when this object was created.
 
         A row that repeats the header is not yielded as a row: a finding is yielded in its place.
-        There are no other findings. Cells of columns without a name are left out.
+        There are no other findings. Columns without a name, which are blank, are left out.
         """
         for row_number, cells in self._sheet:
-            if self._header_line != 0 and repeats_header(cells, self.names):
+            if self._header_line != 0 and repeats_header(cells, self._header_names):
                 yield make_rejection(
                     row_number,
                     REPEATED_HEADER_REASON,

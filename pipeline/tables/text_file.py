@@ -13,6 +13,7 @@ from typing import TextIO
 
 from pipeline.core.errors import InputError
 
+BYTE_ORDER_MARK = "\ufeff"
 # The name of this module's error handler for decoding.
 _BAD_BYTES_HANDLER = "findable-keep-bad-bytes"
 _BAD_BYTE_OFFSET = 0xDC00
@@ -41,12 +42,15 @@ class TextFile:
         )
 
     def read_lines(self, file: TextIO) -> Iterator[str]:
-        """Yield each line of a file with its line end; the rest of an over-long line is skipped."""
+        """Yield each line of a file with its line end; the rest of an over-long line is skipped.
+
+        A byte order mark at the beginning of a line is left out, as in files that were joined.
+        """
         while text := file.readline(self.max_line_chars):
             chunk = text
             while len(chunk) == self.max_line_chars and not chunk.endswith(self.line_end):
                 chunk = file.readline(self.max_line_chars)
-            yield text
+            yield text.removeprefix(BYTE_ORDER_MARK)
 
     def make_error(self, reason: str, *, hint: str = "") -> InputError:
         """Return the error for this file; the reason follows its path immediately."""

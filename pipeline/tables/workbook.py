@@ -180,9 +180,6 @@ def read_sheet(
         names = _format_cells(header_cells)
         rows = replace(rows, first_index=header_index + 1)
 
-    unnamed_count = _count_unnamed_columns(names, rows)
-    if unnamed_count:
-        notes.append(f"columns without a name are not read: {unnamed_count}")
     return names, rows, notes
 
 
@@ -206,25 +203,6 @@ def _describe_misread_cells(rows: SheetRows, size: SheetSize) -> list[str]:
             f"{join_first(size.blank_places)}",
         )
     return notes
-
-
-def _count_unnamed_columns(names: Sequence[str], rows: SheetRows) -> int:
-    """Return how many columns without a name have a cell that is not blank.
-
-    Iterates over all rows if a column has no name, else over none.
-
-    Args:
-        names: The header; a column without a name has the name "".
-        rows: The rows, with a cell for each name.
-    """
-    unnamed_indexes = {index for index, name in enumerate(names) if not name}
-    if not unnamed_indexes:
-        return 0
-
-    filled_indexes = set[int]()
-    for _, row in rows:
-        filled_indexes.update(index for index in unnamed_indexes if row[index] is not None)
-    return len(filled_indexes)
 
 
 def _open_sheet(

@@ -20,6 +20,7 @@ from threading import Event
 from typing import Any, Generic, Literal, TypeVar, Unpack, overload
 
 from pipeline.batch.report import BatchSummary, list_batches
+from pipeline.core.answer_types import make_answer_validator
 from pipeline.core.declaration import A_co, Declaration, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
@@ -931,7 +932,7 @@ def _parse_answer(task: Task, key: str, version: str, answer_text: str) -> Any:
     # A task of another Python program has no model here, which is not a fault of the answer.
     answer_model = task.prompt.answer_model
     try:
-        return answer_model.model_validate_json(answer_text)
+        return make_answer_validator(answer_model).validate_json(answer_text)
     except Exception as error:
         # A validator of the user's model may raise any error.
         raise InputError(

@@ -193,7 +193,7 @@ def test_numbers_and_mappings_are_sent_as_texts_and_pairs(
     assert rows_by_id["a"]["level"] == 2
     assert rows_by_id["a"]["size"] == 20
     assert rows_by_id["a"]["scores"] == {"a": 1, "b": 2}
-    assert rows_by_id["a"]["price"] == 1.1
+    assert rows_by_id["a"]["price"] == "1.10"
     assert any(
         "a mapping contains a key twice" in request["reason"]
         for request in notes_workspace.logged_requests()

@@ -20,7 +20,9 @@ from pipeline.gemini.responses import parse_answer
 # Texts of options, also such that the API does not accept as ids.
 OPTION_TEXTS = st.lists(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
-    | st.sampled_from(["", " ", "no value", "option 1", "(no value)", "true", "null", "3"]),
+    .map(str.strip)
+    .filter(bool)
+    | st.sampled_from(["no value", "option 1", "(no value)", "true", "null", "3"]),
     min_size=2,
     max_size=8,
     unique=True,

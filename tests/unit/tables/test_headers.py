@@ -42,6 +42,9 @@ Timestamp,How satisfied are you with the boat?,Why?|2026-01-01 10:00,5,It was fa
 11:00,4,No Q1,Q2,Q3|yes,no,yes|no,no,yes email,name|a@b.org,Ann|c@d.org,Bob "Review text","Stars
 (1-5)"|"x, y",3|"z",4 id\ttext|1\tfoo, bar|2\tbaz, qux id,text,n|1,foo|2,bar year,text|2019,a|2020,b
 id,text|1,foo
+number,text,|P-1,The showers are cold,call back|P-2,The clock is slow,|P-3,Parked on lawn,see photo
+,name,city|a,Ann,Rome|b,Bob,Oslo
+name,score,|Ann,5,x|Bob,7,y|Cid,9,z
 """.strip().split("\n")
 REFUSED = {
     "Report of 2026-05-01||id,text,city|1,The boat was late,Rome|2,On time,Oslo": 3,
@@ -54,6 +57,10 @@ REFUSED = {
     "Complaints, May|id\ttext|1\tfoo|2\tbar": 2,
     "Sales|country,2019,2020|A,1,2|B,3,4": 2,
     "Title|Subtitle||name,text|Ann,foo|Bob,bar": 4,
+    "Report,,printed 3 March 2026|id,text,city|P-1,The boat was late,Rome|P-2,On time,Oslo": 2,
+    "Report,,printed 3 March 2026|,,|id,text,city|a,The boat was late,Rome|b,On time,Oslo": 3,
+    "Report,2026,,|,,,|Ann Lee,text,city,x|a,The boat was late,Rome,y|b,On time,Oslo,z": 3,
+    "Survey,May,,|name,stars,city,why|Ann,5,Rome,fast|Bob,1,Oslo,late": 2,
     "1,The boat was late|2,On time|3,Never came": 0,
     "1;The boat was late, cold;a|2;On time;b|3;Never, came, again;c": 0,
     "ann@x.org,Great boat|bob@y.org,Bad|c@d.org,x": 0,

@@ -1,0 +1,125 @@
+"""Files with odd headers, line ends and times are read completely."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.core.errors import InputError
+from pipeline.tables.encodings import find_encoding
+from pipeline.tables.row_findings import SourceRow
+from pipeline.tables.source import FileSource
+
+LONG_NAME = "Would you recommend the new ferry to friends, to family or to nobody at all?"
+CZECH = "Malá třída|Stará škola|Nová tabule|Bílá křída|Zelená lavice|Dlouhá přestávka|Přední vchod"
+MIXED = (
+    "Pociąg się spóźnił|Dveře nejdou zavřít, děkujeme|Őszintén csalódott vagyok|Książka jest mała"
+    "|Řidič byl příjemný|A fűtés rosszul működik"
+)
+JAPANESE = "列車が一時間遅れました|料理は冷たかったが、店員は親切でした"
+
+
+def read_table(folder: Path, content: bytes, name: str = "table.csv") -> FileSource:
+    """Write a file and return its source."""
+    path = folder / name
+    path.write_bytes(content)
+    return FileSource(path)
+
+
+def list_values(source: FileSource) -> list[dict[str, Any]]:
+    """Return the values of all rows, none of which may be refused."""
+    rows = list(source)
+    assert all(isinstance(row, SourceRow) for row in rows), rows
+    return [dict(row.values) for row in rows if isinstance(row, SourceRow)]
+
+
+def test_filled_column_without_a_name_is_named(tmp_path: Path) -> None:
+    """A blank column without a name is left out, and a repeated header is recognized."""
+    source = read_table(tmp_path, b"id,text,,\n1,a,call, \n2,b,,\nid,text,,\n3,c,x,\n")
+    assert list(source.columns) == ["id", "text", "column_3"]
+    rows = [row for row in source if isinstance(row, SourceRow)]
+    assert [row.values["column_3"] for row in rows] == ["call", "", "x"]
+    notes = " | ".join(source.notes)
+    assert "column_3" in notes
+    assert "header: line 1; HEADER=2 if that is wrong" in notes
+    assert not any("column" in note for note in read_table(tmp_path, b"id,text,\n1,a,\n").notes)
+
+
+def test_filled_sheet_column_without_a_name_is_named(tmp_path: Path) -> None:
+    """It has the same name as in CSV."""
+    from xlsxwriter import Workbook
+
+    path = tmp_path / "table.xlsx"
+    with Workbook(path) as book:
+        sheet = book.add_worksheet()
+        for row_index, cells in enumerate([["id", "text", "", ""], ["1", "a", "call", ""]]):
+            for column_index, cell in enumerate(cells):
+                sheet.write(row_index, column_index, cell)
+    assert list_values(FileSource(path)) == [{"id": "1", "text": "a", "column_3": "call"}]
+
+
+def test_made_name_must_be_free(tmp_path: Path) -> None:
+    """A file whose header has the made name, too, is refused."""
+    with pytest.raises(InputError, match="column_3"):
+        read_table(tmp_path, b"column_3,text,\n1,a,x\n")
+
+
+def test_long_column_name_is_kept(tmp_path: Path) -> None:
+    """Only views of PostgreSQL have a limit."""
+    source = read_table(tmp_path, f'id,"{LONG_NAME}"\n1,yes\n'.encode())
+    assert list_values(source) == [{"id": "1", LONG_NAME: "yes"}]
+
+
+def test_byte_order_marks_of_joined_files_are_dropped(tmp_path: Path) -> None:
+    """Also before quotes, before a repeated header, and in JSON lines."""
+    mark = "\ufeff"
+    table = f'{mark}id,text\n1,a\n{mark}2,b\n{mark}"3",c\n'
+    assert [row["id"] for row in list_values(read_table(tmp_path, table.encode()))] == [
+        "1",
+        "2",
+        "3",
+    ]
+    repeated = f'"id","text"\n1,a\n{mark}"id","text"\n2,b\n'
+    rows = list(read_table(tmp_path, repeated.encode()))
+    assert [isinstance(row, SourceRow) for row in rows] == [True, False, True]
+    json_lines = f'{{"id": 1}}\n{mark}{{"id": 2}}\n'
+    rows_of_json = list_values(read_table(tmp_path, json_lines.encode(), "table.jsonl"))
+    assert rows_of_json == [{"id": 1}, {"id": 2}]
+
+
+def test_old_times_of_parquet_are_read_right(tmp_path: Path) -> None:
+    """Nanoseconds cannot represent the year 9999."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "table.parquet"
+    table = pa.table(
+        {"id": ["1"], "at": pa.array([datetime(9999, 12, 31, tzinfo=UTC)], pa.timestamp("us"))}
+    )
+    parquet.write_table(table, path, use_deprecated_int96_timestamps=True)
+    assert str(list_values(FileSource(path))[0]["at"]).startswith("9999-12-31")
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"), [(CZECH, "cp1250"), (MIXED, "cp1250"), (JAPANESE, "euc_jp")]
+)
+def test_letters_that_differ_decide(tmp_path: Path, text: str, codec: str) -> None:
+    """The note has words with such letters and the second candidate."""
+    path = tmp_path / "table.csv"
+    path.write_bytes("\n".join(["id;text", *text.split("|"), ""]).encode(codec))
+    encoding = find_encoding(path, path.read_bytes())
+    assert encoding.codec == codec
+    assert "check '" in encoding.note
+    assert "ENCODING=cp1252" in encoding.note
+
+
+def test_stray_bytes_are_not_east_asian(tmp_path: Path) -> None:
+    """A carriage return ends a line for the note, too."""
+    lines = [b"id,text", *[b"%d,The guard was rude" % number for number in range(20)]]
+    for stray in (b"\x81", b"\x82\xa0", b"\x89\xdb\xaa", b"\xb0\xa1\xb0\xa2", b"\xff"):
+        path = tmp_path / "table.csv"
+        path.write_bytes(b"\r".join([*lines, b"20,The guard" + stray + b"s words", b""]))
+        encoding = find_encoding(path, path.read_bytes())
+        assert encoding.codec in {"cp1252", "utf-8"}, (stray, encoding)
+        assert "line 22 is '20,The guard" in encoding.note or encoding.codec == "utf-8"
