@@ -152,7 +152,7 @@ def preview_sync(
     source = FileSource(table, read_options)
     task_path = Path(task.record.path)
     declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
-    record = merge_records(task.record, declared_record)
+    record = store.query(merge_records, task.record, declared_record)
     inspect_images = task.prompt.row_images().inspect if task.rows.image_columns else None
     row_sync = RowSync(store, record, now, inspect_images=inspect_images, on_refused=on_refused)
     return row_sync.preview(source, display)
