@@ -149,10 +149,11 @@ def preview_sync(
     """
     declaration = task.user_file.declaration
     read_options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
-    source = FileSource(table, read_options)
+    source = FileSource(table, read_options, stored_kinds=task.record.columns)
     task_path = Path(task.record.path)
     declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
-    record = store.query(merge_records, task.record, declared_record)
+    with store.read() as tx:
+        record = merge_records(tx, task.record, declared_record)
     inspect_images = task.prompt.row_images().inspect if task.rows.image_columns else None
     row_sync = RowSync(store, record, now, inspect_images=inspect_images, on_refused=on_refused)
     return row_sync.preview(source, display)
