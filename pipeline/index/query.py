@@ -553,8 +553,10 @@ def _make_phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) ->
     phrase_stems = f" {' '.join(tokenizer.split_stems(phrase))} "
     mask = np.zeros(index.row_count, dtype=bool)
     for row in index.find_rows_with_all_terms(tokenizer.extract_terms(phrase)):
-        for text in collection.texts_of(index.read_metadata(row), index.read_extra_cells(row)):
-            joined_terms = (term for _, _, term in tokenizer.find_joined_terms(text))
-            text_stems = " ".join([*tokenizer.split_stems(text), "&", *joined_terms])
+        extra_cells = index.read_extra_cells(row)
+        for text in collection.texts_of(index.read_metadata(row), extra_cells):
+            joined_terms = [term for _, _, term in tokenizer.find_joined_terms(text)]
+            stems = [*tokenizer.split_stems(text), "&", *joined_terms]
+            text_stems = " ".join(stems)
             mask[row] |= phrase_stems in f" {text_stems} "
     return mask

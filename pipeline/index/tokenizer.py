@@ -86,7 +86,8 @@ def _piece_terms(piece: bytes) -> tuple[str, ...]:
 
 def extract_entry_terms(text: str) -> list[str]:
     """Return the terms of an entry's text, and the terms of its joined words."""
-    return [*extract_terms(text), *(term for _, _, term in find_joined_terms(text))]
+    joined_terms = [term for _, _, term in find_joined_terms(text)]
+    return extract_terms(text) + joined_terms
 
 
 def find_joined_terms(
@@ -118,7 +119,8 @@ def extract_query_terms(query: str, *, filler_words: str = "") -> list[str]:
         query: The text of the query.
         filler_words: Words of the collection that are ignored in addition to QUERY_FILLER_WORDS.
     """
-    terms = [*extract_terms(query), *(term for _, _, term in find_joined_terms(query, "&"))]
+    joined_terms = [term for _, _, term in find_joined_terms(query, "&")]
+    terms = extract_terms(query) + joined_terms
     return [term for term in terms if term not in _filler_terms(filler_words)] or terms
 
 
