@@ -312,10 +312,15 @@ class Preparation:
             writer.write_rest_of(row_lines)
             writer.write(last_control.line)
             draft.file = writer.seal()
-        draft.row_claims = [
-            claim._replace(line=row_number + (row_number > 1) + (row_number > rows_before_middle))
-            for row_number, claim in enumerate(draft.row_claims, start=1)
-        ]
+        row_claims = []
+        for row_number, claim in enumerate(draft.row_claims, start=1):
+            line_number = row_number
+            if row_number > 1:
+                line_number += 1
+            if row_number > rows_before_middle:
+                line_number += 1
+            row_claims.append(claim._replace(line=line_number))
+        draft.row_claims = row_claims
 
     def _store_copied_answers(self, draft: RequestDraft) -> None:
         """Store the draft's copied answers in one transaction, and remove them from the draft.

@@ -696,7 +696,13 @@ def _people_files() -> dict[str, list[str]]:
     new_person = {"Username": "new", "First Name": "New", "Bio": "I mend clocks and bells."}
     return {
         "people.csv": [HEADER, *rows[:7], "silent,No,Bio,Baker,,\n"],
-        "many.csv": [HEADER, *(f"u-{number},A,B,,,Water {number}.\n" for number in range(20))],
+        "many.csv": [
+            HEADER,
+            *(
+                f"u-{number},A,B,,,My work is bees and water law {number}.\n"
+                for number in range(20)
+            ),
+        ],
         "more.csv": [HEADER, rows[1].replace("Keeper", "Friend"), *rows[7:], ",Nobody,,,,\n"],
         "later.csv": [HEADER, "late,Late,Comer,Keeper of doors,,My work is doors and water.\n"],
         "worse.csv": [HEADER, *(f"person-{number},,,,,Nothing to tell.\n" for number in range(7))],

@@ -404,7 +404,7 @@ def test_budget_stops_a_tag_with_unmatched_replies(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Rows without a reply are sent again only as far as the budget allows."""
-    served_workspace.import_people(20)
+    served_workspace.import_people(18)
     fail_with_unmatched_replies(outside_server)
     budget = 1.5 * served_workspace.read_json("submit", dry=True)["estimated_cost"]
     for _ in range(3):

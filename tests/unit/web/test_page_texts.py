@@ -75,6 +75,6 @@ def test_work_is_named_in_plain_words() -> None:
 
 def test_settings_are_named_as_on_their_page() -> None:
     """The description of a setting names others without capitals and underscores."""
-    assert describe_setting("the mode of MOVE_AFTER; default: VERSION=, else all") == (
-        "the mode of “move after”; default: the setting “version”, else all"
+    assert describe_setting("the limit of CONFIRM_ABOVE; default: VERSION=, else all") == (
+        "the limit of “confirm above”; default: the setting “version”, else all"
     )
