@@ -41,7 +41,7 @@ TEXT_COLUMNS: dict[Table, tuple[str, ...]] = {
     events: ("name", "new", "why"),
     attempts: ("reason", "excerpt"),
     creates: ("note",),
-    runs: ("why", "condition"),
+    runs: ("why",),
     answers: ("who", "reviewed_by"),
     again: ("who",),
     batches: ("reason",),

@@ -280,9 +280,6 @@ class TagRunRow:
     why: str | None
     # A JSON list; see `skipped`.
     skips: str | None
-    # The condition (WHERE=) of the rows that the run asks; see `store.selections`. None means all
-    # open rows.
-    condition: str | None = None
 
     @property
     def skipped(self) -> tuple[str, ...] | None:
