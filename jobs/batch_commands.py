@@ -24,6 +24,7 @@ from jobs.options import (
     Limit,
     Parameter,
     Pilot,
+    Refresh,
     SkipPilot,
     Strict,
 )
@@ -44,7 +45,7 @@ from pipeline.core.states import Mode, describe_reason
 from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import TaskLabels
+from pipeline.engine.task_parts import AskedRows, TaskLabels
 from pipeline.workflows import move_batch, rounds, tag_report
 from pipeline.workflows.pilot_run import check_or_run_pilot
 
@@ -111,6 +112,7 @@ def batch_submit(
     ws: WorkspaceSession,
     *,
     limit: Limit = None,
+    refresh: Refresh = False,
     dry: Dry = False,
     pilot: Pilot = None,
     skip_pilot: SkipPilot = False,
@@ -132,6 +134,7 @@ def batch_submit(
     """
     labels = ws.task.labels
     ws.sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
+    ws.set_asked_rows(AskedRows(has_changed=refresh))
     if dry:
         return _sync_and_plan_batches(ws, limit)
 
@@ -220,8 +223,7 @@ def batch_poll(
     wait: Annotated[
         bool, Parameter("Wait until all batches are over, instead of checking once.", bool)
     ] = True,
-    # Typed as --again.
-    held_batch: Annotated[
+    batch: Annotated[
         int | None, Parameter("Only download the result of this held batch again.", COUNT)
     ] = None,
 ) -> CommandReport:
@@ -230,7 +232,7 @@ def batch_poll(
     Ctrl-C is safe at any time; the batches continue at Gemini. Rows of a failed batch are open
     again.
 
-    A held batch has replies that belong to other requests; see `batch-ingest`. --again NUMBER
+    A held batch has replies that belong to other requests; see `batch-ingest`. --batch NUMBER
     checks no other batch, and downloads the result of this held batch again, because Gemini may
     send another file.
 
@@ -238,17 +240,17 @@ def batch_poll(
     created; `batch-submit` finds out.
     """
     labels = ws.task.labels
-    if held_batch is not None:
+    if batch is not None:
         message = "the API sent another result, which replaced the old result"
         next_command = labels.command("batch-ingest")
         next_hint = f"Next: {next_command}"
-        if not held_batches.replace_held_result(ws, held_batch):
+        if not held_batches.replace_held_result(ws, batch):
             message = "the API sent the same bytes again, so it is still held"
             next_command = labels.command("status")
-            next_hint = f"Next: {held_batches.describe_ways_out(held_batch, labels)}"
+            next_hint = f"Next: {held_batches.describe_ways_out(batch, labels)}"
         return CommandReport(
-            {"batch": held_batch, "said": message, "next": str(next_command)},
-            f"batch {held_batch}: {message}. {next_hint}",
+            {"batch": batch, "said": message, "next": str(next_command)},
+            f"batch {batch}: {message}. {next_hint}",
         )
 
     report = poll.poll_batches(ws, should_wait=wait)

@@ -187,7 +187,6 @@ COMMANDS = {
         summary="Wait for batches, and download their results.",
         access="write",
         page_access="run",
-        renamed_options={"held_batch": "again"},
     ),
     "batch-ingest": Command(
         function_path="batch_commands:batch_ingest",

@@ -207,10 +207,9 @@ def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """
     fields = [(document["task"], document["name"])]
     fields += [(name, to_display_value(value)) for name, value in document["columns"].items()]
-    fields.append(("state", _format_state(document["state"], document["parked"])))
+    fields.append(("state", _format_state(document)))
     if document["changed_at"] is not None:
-        change = _format_change(document["changed_at"], is_stale=bool(document["stale"]))
-        fields.append(("changed", change))
+        fields.append(("changed", _format_change(document["changed_at"])))
 
     for answer in document["answers"]:
         fields += _answer_fields(answer)
@@ -227,29 +226,25 @@ def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     return fields
 
 
-def _format_state(state: str | None, parked_reason: str | None) -> str:
-    """Return the state of a row as text, with the reason if the row is parked.
+def _format_state(document: Mapping[str, Any]) -> str:
+    """Return the state of a row as text, with the reason if the row is parked or stale.
 
     A state of None is "unknown".
     """
-    label = state or "unknown"
-    if parked_reason:
-        return f"{label}: {describe_reason(parked_reason)}"
+    label = document["state"] or "unknown"
+    if document["parked"]:
+        return f"{label}: {describe_reason(document['parked'])}"
+    if document["stale"]:
+        return f"{label}: {document['stale']}"
     return label
 
 
-def _format_change(changed_at: datetime, *, is_stale: bool) -> str:
-    """Return the time of a row's last change.
-
-    The age follows in days if it is at least a day. If `is_stale`, a note says that the row changed
-    after its answer.
-    """
+def _format_change(changed_at: datetime) -> str:
+    """Return the time of a row's last change, and its age in days if it is at least a day."""
     change = f"{changed_at:{MINUTE_FORMAT}}"
     age_days = (datetime.now(UTC) - changed_at).total_seconds() / SECONDS_PER_DAY
     if age_days >= 1:
         change += f", {age_days:.0f} days ago"
-    if is_stale:
-        change += ", after its answer"
     return change
 
 

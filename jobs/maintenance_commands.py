@@ -34,6 +34,7 @@ from jobs.options import (
     Item,
     Parameter,
     Passage,
+    Refresh,
     Version,
 )
 from jobs.output import (
@@ -52,7 +53,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.states import describe_reason
 from pipeline.core.text import format_usd, join_first, plural, split_names
 from pipeline.engine.session import SyncOptions, WorkspaceSession
-from pipeline.engine.task_parts import TaskLabels
+from pipeline.engine.task_parts import AskedRows, TaskLabels
 from pipeline.ops import backup as workspace_backup
 from pipeline.ops import clean as file_cleanup
 from pipeline.ops import doctor as workspace_check
@@ -85,6 +86,7 @@ def work(
     only: UnitNames = "",
     accept_changed: AcceptChanged = False,
     full: Full = False,
+    refresh: Refresh = False,
 ) -> CommandReport:
     """Do all due work of all tasks, or of TASK: send, poll, download, ingest, retry, index.
 
@@ -122,6 +124,7 @@ def work(
     open_task = partial(
         _open_task,
         sync_options=SyncOptions(accepts_changes=accept_changed, reads_all_rows=full),
+        refresh=refresh,
     )
     if not once:
         seconds = f"{work_passes.MAX_PASS_PAUSE_S:.0f} s"
@@ -139,7 +142,9 @@ def work(
 
 
 @contextmanager
-def _open_task(task_name: str, *, sync_options: SyncOptions) -> Iterator[WorkspaceSession]:
+def _open_task(
+    task_name: str, *, sync_options: SyncOptions, refresh: bool
+) -> Iterator[WorkspaceSession]:
     """Open the workspace for writing, with a task as the session's task, for a `with` block.
 
     Any cost is agreed to with `--yes`, otherwise no cost.
@@ -147,10 +152,12 @@ def _open_task(task_name: str, *, sync_options: SyncOptions) -> Iterator[Workspa
     Args:
         task_name: The session's task.
         sync_options: How the declaration and the rows of the task are read.
+        refresh: Also ask answered rows that changed.
     """
     with open_configured_workspace("write", task_name=task_name) as ws:
         ws.sync_options = sync_options
         ws.agreed_usd = None
+        ws.set_asked_rows(AskedRows(has_changed=refresh))
         if has_yes_option():
             ws.agreed_usd = math.inf
         yield ws
@@ -462,24 +469,18 @@ def versions(ws: WorkspaceSession) -> CommandReport:
     """List all versions of answers with their rows, dates and cost (USD).
 
     Includes versions without answers yet, and versions that other programs wrote into the tables.
-    Lists all tasks, or only TASK if it is set. The column `where` has the condition of a version
-    that `tag --where` made.
+    Lists all tasks, or only TASK if it is set.
     """
     summaries = answer_versions.read_all_versions(ws)
     if not summaries:
         return CommandReport([], "no versions yet")
 
-    headers: tuple[str, ...] = VERSION_HEADERS
-    has_conditions = any(summary.condition for summary in summaries)
-    if has_conditions:
-        headers += ("where",)
     rows = []
     for summary in summaries:
         counts = summary.counts._replace(model=summary.counts.model or "-")
-        cells = (summary.subject, *counts, format_usd(summary.cost))
-        rows.append((*cells, summary.condition) if has_conditions else cells)
+        rows.append((summary.subject, *counts, format_usd(summary.cost)))
     document = [summary.document for summary in summaries]
-    return CommandReport(document, TextTable(headers, rows))
+    return CommandReport(document, TextTable(VERSION_HEADERS, rows))
 
 
 def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandReport:

@@ -345,6 +345,7 @@ Full = Annotated[
     bool,
     Parameter("Read all rows of a query, not only those that are new by the task's cursor=."),
 ]
+Refresh = Annotated[bool, Parameter("Also ask rows that changed after their answer.")]
 BudgetLimit = Annotated[
     float | None, Parameter("Spend at most this many USD. Default: no limit.", MONEY, "USD")
 ]

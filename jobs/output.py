@@ -7,6 +7,7 @@
 
 import codecs
 import contextlib
+import getpass
 import json
 import os
 import re
@@ -446,3 +447,11 @@ def printable(text: str) -> str:
     Printed text then cannot move a terminal's cursor.
     """
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+def system_user() -> str:
+    """Return the name of the system's user, or "unknown"."""
+    # A system without accounts may raise any error.
+    with contextlib.suppress(Exception):
+        return getpass.getuser()
+    return "unknown"

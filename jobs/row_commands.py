@@ -4,8 +4,6 @@
 - A merge replaces a tag by another tag in the answers of all people.
 """
 
-import contextlib
-import getpass
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -37,7 +35,14 @@ from jobs.options import (
     Version,
     Where,
 )
-from jobs.output import Terminal, TextTable, format_value, make_chunk_writer, print_fields
+from jobs.output import (
+    Terminal,
+    TextTable,
+    format_value,
+    make_chunk_writer,
+    print_fields,
+    system_user,
+)
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
@@ -329,10 +334,10 @@ def tags(
         return correct(ws, expert, undo=undo, who=who)
     if merge is not None:
         rules = expert_tags.parse_merges(merge)
-        report = expert_tags.merge_tags(ws.store, rules, who or _system_user(), merged_at=ws.now())
+        report = expert_tags.merge_tags(ws.store, rules, who or system_user(), merged_at=ws.now())
         return _report_merges(report)
     if undo is not None:
-        report = expert_tags.undo_merge(ws.store, undo, who or _system_user(), undone_at=ws.now())
+        report = expert_tags.undo_merge(ws.store, undo, who or system_user(), undone_at=ws.now())
         return _report_merges(report)
     return _report_tags(expert_tags.count_tags(ws.store), find, k)
 
@@ -367,7 +372,7 @@ def _edit_tags(
         ws.now,
         username,
         {"tags": edited_tags},
-        editor_name=who or _system_user(),
+        editor_name=who or system_user(),
         expected_state=history["state"],
     )
     return CommandReport(
@@ -447,7 +452,7 @@ def correct(
         {"set": set_, "reviewed": reviewed, "undo": undo},
         {"sheet": sheet, "encoding": encoding, "header": header, "dry": dry},
     )
-    editor_name = who or _system_user()
+    editor_name = who or system_user()
     if file is not None:
         read_options = ReadOptions(sheet, encoding, header)
         return label_output.correct_by_file(
@@ -585,14 +590,6 @@ def _edit_cells(edit: Mapping[str, Any]) -> tuple[object, ...]:
     undo_note = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
     what = ", ".join(changes) or "no value changed"
     return (edit["number"], edit["who"], edit["at"], what + undo_note)
-
-
-def _system_user() -> str:
-    """Return the name of the system's user, or "unknown"."""
-    # A system without accounts may raise any error.
-    with contextlib.suppress(Exception):
-        return getpass.getuser()
-    return "unknown"
 
 
 def _report_tags(report: Document, search_text: str, max_tags: int) -> CommandReport:

@@ -97,6 +97,8 @@ def _status_lines(
     if "file_version" in document:
         text = f"declares {document['file_version']} now; earlier answers stay"
         lines.append(("task file", text))
+    if "source_changed" in document:
+        lines.append(("source", f"{document['source_changed']} changed since it was read"))
     lines += _stale_lines(document.get("stale"))
     lines += _doubtful_lines(document.get("doubtful"))
     lines += _limit_lines(
@@ -253,11 +255,16 @@ def _pilot_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _stale_lines(stale: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return a line with the rows that changed since they were answered, or no line."""
-    if not stale or not stale["count"]:
+    """Return a line with the rows that changed or are to be asked again, or no line."""
+    if stale is None:
         return []
-    rows = plural(stale["count"], "row")
-    return [("stale", f"{rows} changed after the answer; {stale['hint']}")]
+    parts = []
+    if stale["count"] > stale["marked"]:
+        rows = plural(stale["count"] - stale["marked"], "row")
+        parts.append(f"{rows} changed after the answer")
+    if stale["marked"]:
+        parts.append(f"{plural(stale['marked'], 'row')} to ask again")
+    return [("stale", f"{', '.join(parts)}; {stale['hint']}")]
 
 
 def _doubtful_lines(doubtful: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -22,17 +22,19 @@ from jobs.options import (
     Deadline,
     Dry,
     Full,
+    Item,
     Limit,
     NoResume,
     Parameter,
     Pilot,
+    Refresh,
     Seed,
     SkipPilot,
     Strict,
     Wait,
     Where,
 )
-from jobs.output import Terminal, print_line, print_table
+from jobs.output import Terminal, print_line, print_table, system_user
 from jobs.status_command import read_next_command
 from pipeline.batch.budget import MIN_CALIBRATION_ANSWERS, Calibration
 from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport
@@ -43,7 +45,7 @@ from pipeline.core.states import Mode, describe_reason, is_unsupported
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
-from pipeline.workflows import pilot_run, row_selection, tag_report
+from pipeline.workflows import pilot_run, tag_report
 from pipeline.workflows import tag as tag_workflow
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.tag_options import MODES, TagOptions
@@ -60,6 +62,14 @@ def tag(
     ] = "auto",
     limit: Limit = None,
     where: Where = "",
+    item: Item = None,
+    again: Annotated[
+        bool | None,
+        Parameter(
+            "Ask the answered rows of --where or --item again. 0 takes that back instead.", bool
+        ),
+    ] = None,
+    refresh: Refresh = False,
     budget: BudgetLimit = None,
     deadline: Deadline = None,
     pilot: Pilot = None,
@@ -84,8 +94,10 @@ def tag(
 
     --dry prints cost and time of each mode. It sends nothing and needs no key.
 
-    --where asks only the rows of a condition. If some of them are answered, they are asked again
-    under a new version: FINDABLE_VERSION, or the next free number. Other rows stay as they are.
+    --where asks only the rows of a condition. --again also asks those of them that are answered:
+    they are marked, and the old answer counts until a new one replaces it. Marked rows are asked by
+    every later `tag` until they have a new answer. --refresh also asks rows that changed after
+    their answer.
 
     Asks for confirmation before an automatic choice of full price, before answered rows are asked
     again, and if the estimate is above FINDABLE_CONFIRM_ABOVE (USD). Without a terminal it needs
@@ -112,10 +124,18 @@ def tag(
         pilot=pilot,
         skip_pilot=skip_pilot,
         where=where,
+        item=item,
+        again=again,
+        who=system_user(),
+        refresh=refresh,
         backfill=backfill,
     )
+    if again is False:
+        count = tag_workflow.take_marks_back(ws, options)
+        rows = plural(count, labels.singular, labels.plural)
+        return CommandReport({"marks": count}, f"{rows} will not be asked again")
     if dry:
-        estimate = row_selection.estimate_selection(ws, where, limit=limit, deadline_s=deadline)
+        estimate = tag_workflow.estimate_rows(ws, options)
         # The pilot asks a generating model, about rows of the whole task.
         can_pilot_measure = mode != Mode.DECIDE and not where
         output = partial(_print_estimate, estimate, labels, can_pilot_measure=can_pilot_measure)

@@ -20,6 +20,7 @@ from pipeline.store import answers, batches, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import PARKED
 from pipeline.store.database import Connection
+from pipeline.tables.row_table import STALE_STATE
 
 # Outcomes of a request without an answer.
 FAILED_OUTCOMES = ("refused", "invalid", "missing")
@@ -212,7 +213,7 @@ def _merge_anomalies(summaries: Iterable[IngestSummary]) -> list[Anomaly]:
 
 
 def list_failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
-    """Return the ids of the rows that failed in a run and that are open or parked now.
+    """Return the ids of the rows that failed in a run and are open, stale or parked now.
 
     The ids are in no order. Each is there once, even if the row failed in several batches.
     """
@@ -227,4 +228,4 @@ def list_failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
         list(dict.fromkeys(ids)),
         [table.row_id, table.state_expression],
     )
-    return [row_id for row_id, state in rows if state in {open_state, PARKED}]
+    return [row_id for row_id, state in rows if state in {open_state, STALE_STATE, PARKED}]

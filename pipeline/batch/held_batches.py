@@ -52,7 +52,7 @@ def describe_ways_out(number: int, labels: TaskLabels) -> HintTemplate:
     return HintTemplate(
         "`{}` downloads the result again, `{}` lets its rows be asked again, "
         "`{}` stores the replies as they are",
-        labels.command("batch-poll", again=number),
+        labels.command("batch-poll", batch=number),
         labels.command("batch-cancel", batch=number),
         labels.command("batch-ingest", accept=number),
     )

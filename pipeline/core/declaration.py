@@ -45,6 +45,7 @@ STATUS_MEMBERS = frozenset(
         "others",
         "parked",
         "pilot",
+        "source_changed",
         "spent",
         "stale",
         "task_file",
@@ -151,7 +152,6 @@ class Declaration(Generic[A_co]):
     write_to: str | None = None
     index: str | None = None
     label: str | None = None
-    refresh: bool = False
     gates: Mapping[str, Any] | None = None
     # Columns with the path of an image.
     images: Sequence[str] = ()

@@ -269,9 +269,6 @@ class Settings:
         parse_column_names,
         "other columns of people to index, or none; default: as before",
     )
-    refresh: bool = _flag_setting(
-        "ask again about rows that changed after their answer: people, and tasks with refresh=True",
-    )
     tags_from: Path | None = _setting(
         None,
         parse_path,

@@ -1,9 +1,10 @@
 """Rows of a task that the next batch can claim, and the claims on them.
 
-- A row is open if its table and its answers allow that it is asked.
+- A row can be asked if it is open, or if the command also asks answered rows like it (see
+  `TaskRows.make_askable_condition`).
 - A claim is the record that a batch asks a row under a version. It ends when the reply is stored.
 - A parked row is not asked again until a user unparks it, for example because it failed too often.
-- A row can be claimed if it is open, and neither claimed nor parked.
+- A row can be claimed if it can be asked, and is neither claimed nor parked.
 - A due row was asked alone, got no reply, and is to be asked again soon.
 """
 
@@ -29,10 +30,10 @@ def _claimed_or_parked(task: Task) -> Select[Any]:
     return claims.claimed_or_parked(task.name, task.rows.own_prompt_version)
 
 
-def _open_among(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[str]:
-    """Return the ids of those rows that are open."""
-    table = task.rows.table(tx)
-    return table.filter_ids(tx, row_ids, table.is_open)
+def _askable_among(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[str]:
+    """Return the ids of those rows that can be asked."""
+    condition = task.rows.make_askable_condition(tx)
+    return task.rows.table(tx).filter_ids(tx, row_ids, condition)
 
 
 def select_claimable(
@@ -47,7 +48,8 @@ def select_claimable(
     Args:
         after: Only rows after this row id.
     """
-    query = task.rows.table(tx).select_unanswered_rows(names=names, after=after)
+    condition = task.rows.make_askable_condition(tx)
+    query = task.rows.table(tx).select_rows(condition, names=names, after=after)
     *_, row_id = query.selected_columns
     unavailable = _claimed_or_parked(task).where(row_claims.c.item_id == row_id)
     return query.where(~unavailable.exists())
@@ -80,14 +82,14 @@ def claimable_rows(
 def filter_claimable(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[str]:
     """Return those of the row ids that the next batch can claim, in the given order; only read.
 
-    These rows can be asked (open), no batch asks them now (claimed), and they were not stopped
+    These rows can be asked, no batch asks them now (claimed), and they were not stopped
     after failures (parked).
     """
     askable_ids: set[str] = set()
     for page in split_into_pages(row_ids, claims.CLAIM_PAGE_ROWS):
         unavailable = _claimed_or_parked(task).where(row_claims.c.item_id.in_(page))
-        open_ids = _open_among(tx, task, page)
-        askable_ids |= open_ids.difference(tx.execute(unavailable).scalars())
+        page_ids = _askable_among(tx, task, page)
+        askable_ids |= page_ids.difference(tx.execute(unavailable).scalars())
     return [row_id for row_id in row_ids if row_id in askable_ids]
 
 
@@ -141,7 +143,7 @@ def claim_rows(
         row_ids = [row.row_id for row in page]
         unavailable = _claimed_or_parked(task).where(row_claims.c.item_id.in_(row_ids)).limit(1)
         is_any_unavailable = tx.execute(unavailable).first() is not None
-        if is_any_unavailable or len(_open_among(tx, task, row_ids)) != len(row_ids):
+        if is_any_unavailable or len(_askable_among(tx, task, row_ids)) != len(row_ids):
             raise _not_open_error(task)
 
     claims.insert_claims(tx, task.name, version, rows, batch=batch, now=now)

@@ -24,7 +24,6 @@ from pipeline.store.database import Connection
 from pipeline.store.task_record import (
     DRAWN_EXAMPLES_KEY,
     IMAGE_FOLDERS_KEY,
-    PARTIAL_VERSIONS_KEY,
     PREFERRED_VERSIONS_KEY,
 )
 from pipeline.store.workspace import TaskRecord
@@ -37,7 +36,6 @@ from pipeline.tables.source import (
 STATE_KEYS = (
     CURSOR_STATE,
     PREFERRED_VERSIONS_KEY,
-    PARTIAL_VERSIONS_KEY,
     DRAWN_EXAMPLES_KEY,
     IMAGE_FOLDERS_KEY,
 )
@@ -103,6 +101,7 @@ def merge_records(
         columns=columns,
         fields=(*declared_record.fields, *former_fields),
         items_sha256=stored_record.items_sha256 if is_read_alike else None,
+        items_stamp=stored_record.items_stamp,
         members={**kept_options, **declared_record.members},
     )
 

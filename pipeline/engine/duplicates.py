@@ -51,7 +51,8 @@ def find_duplicates(
 
     If another request with the input has no reply yet, the row waits for it. Otherwise a stored
     answer is copied: that of another row with the input, or one of the row itself that was not
-    applied to it. The answer must have the task's fingerprint and be valid for the row. Equal
+    applied to it. The answer must have the task's fingerprint and be valid for the row. A row that
+    a person asked for again gets only copies of answers that are newer than its mark. Equal
     inputs among the planned requests themselves are not found. Writes nothing.
 
     Args:
@@ -83,11 +84,12 @@ def find_duplicates(
         tx, task.name, version, task.fingerprint, list(unique_ids)
     )
 
+    marked_answer_ids = task.rows.read_marks(tx, [row.id for row in rows])
     copied_answers = dict[str, RequestOutcome]()
     for row in rows:
         for donor_id in dict.fromkeys(donor_ids.get(row.id, ())):
             stored = stored_answers.get((donor_id, row.input_hash))
-            if stored is None:
+            if stored is None or stored.id <= marked_answer_ids.get(row.id, 0):
                 continue
             copied = _copy_answer(task, row, stored, is_own=donor_id == row.id)
             if copied is not None:

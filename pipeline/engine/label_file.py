@@ -33,7 +33,7 @@ from pipeline.engine.user_task import UserTask
 from pipeline.store import claims, reviews
 from pipeline.store.database import Connection, Store
 from pipeline.tables.answer_views import EXTRACTOR
-from pipeline.tables.export import STATE_COLUMN
+from pipeline.tables.row_table import STATE_COLUMN
 from pipeline.tables.source import FileSource
 
 

@@ -20,9 +20,10 @@ from pipeline.engine.user_task import UserTask
 from pipeline.tables.answer_views import ANSWERED_AT, CONFIDENCE_SUFFIX, EXTRACTOR
 from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.columns import fold_name
-from pipeline.tables.export import REASON_COLUMN, STATE_COLUMN
+from pipeline.tables.export import REASON_COLUMN
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_findings import SourceRow
+from pipeline.tables.row_table import STATE_COLUMN
 from pipeline.tables.source import FileSource
 from pipeline.tables.stored_values import is_blank_cell
 

@@ -27,6 +27,7 @@ from pipeline.core.errors import (
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Budget, Settings
 from pipeline.engine.task import IndexedTask, Task
+from pipeline.engine.task_parts import ALL_ASKED_ROWS, AskedRows
 from pipeline.engine.task_selection import names_user_task
 from pipeline.gemini.models import Model, ModelKind, RateLimits
 from pipeline.store import request_history, workspace
@@ -86,6 +87,8 @@ class WorkspaceSession:
     is_deciding: bool = False
     # Models by name and kind.
     _models: dict[tuple[str, ModelKind], Model] = field(default_factory=dict)
+    # The rows that the command asks, of the task in use.
+    asked_rows: AskedRows = ALL_ASKED_ROWS
     # The rows of the user task are up to date.
     _is_synced: bool = False
     # When this process first looked for an unclear create, in seconds of the monotonic clock, by
@@ -342,10 +345,16 @@ class WorkspaceSession:
         self.replace_task(next(task for task in user_tasks if task.name == self.task.name))
 
     def replace_task(self, task: Task) -> None:
-        """Use another task of the same name from now on."""
+        """Use another task of the same name from now on; the session's `asked_rows` stay."""
+        task = task.with_asked_rows(self.asked_rows)
         other_tasks = [other for other in self.tasks if other.name != task.name]
         self.tasks = (*other_tasks, task)
         self.task = task
+
+    def set_asked_rows(self, asked_rows: AskedRows) -> None:
+        """Ask these rows of the task in use from now on."""
+        self.asked_rows = asked_rows
+        self.replace_task(self.task)
 
     def enable_index(self) -> None:
         """Sync the rows, and mark the task as indexed by making its index folder.

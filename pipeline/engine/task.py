@@ -10,7 +10,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
@@ -18,6 +19,7 @@ from sqlalchemy import Connection
 from pipeline.core.command_hint import HintTemplate
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.engine.task_parts import (
+    AskedRows,
     OwnTables,
     TaskAnswers,
     TaskExport,
@@ -167,3 +169,9 @@ class Task:
     index: IndexedTask | None = None
     # Hint that is shown if the task has no index.
     index_hint: HintTemplate | str = ""
+
+    def with_asked_rows(self, asked_rows: AskedRows) -> "Task":
+        """Return a copy of the task in which a command asks these rows."""
+        task = copy(self)
+        task.rows = replace(self.rows, asked_rows=asked_rows)
+        return task

@@ -18,17 +18,18 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import ColumnElement, Connection, Table, and_
 
-from pipeline.core.command_hint import CommandHint, HintTemplate
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 from pipeline.core.row_listing import RowFilter
 from pipeline.core.text import join_first
-from pipeline.store import answers
+from pipeline.store import again, answers, claims, runs
 from pipeline.store.answers import VersionPreference
 from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
+from pipeline.store.schema import row_claims
 from pipeline.tables.row_table import RowTable
 
 # These are loaded when they are first used.
@@ -333,6 +334,24 @@ class OwnTables:
         return 0
 
 
+NO_FILTER = RowFilter()
+
+
+@dataclass(frozen=True)
+class AskedRows:
+    """Which rows a command asks; a command asks open and marked rows by default."""
+
+    # Only rows that meet these conditions.
+    row_filter: RowFilter = NO_FILTER
+    # Also answered rows whose input changed.
+    has_changed: bool = False
+    # Also answered rows that are about to be marked; only for an estimate.
+    will_mark: bool = False
+
+
+ALL_ASKED_ROWS = AskedRows()
+
+
 @dataclass(eq=False, kw_only=True)
 class TaskRows(ABC):
     """Rows that a task asks about."""
@@ -353,6 +372,7 @@ class TaskRows(ABC):
     name_columns: Sequence[str] = ("id",)
     # Columns that are the key together; empty if each of `name_columns` is enough.
     key_columns: Sequence[str] = ()
+    asked_rows: AskedRows = ALL_ASKED_ROWS
 
     @abstractmethod
     def table(self, tx: Connection) -> RowTable:
@@ -365,6 +385,70 @@ class TaskRows(ABC):
         Args:
             text: The text of the prompt, if it was computed already.
         """
+
+    def make_askable_condition(self, tx: Connection) -> ColumnElement[bool]:
+        """Return the SQL condition that the command asks a row; see `AskedRows`.
+
+        Claimed and parked rows are included: callers that claim rows leave them out.
+        """
+        table = self.table(tx)
+        condition = table.is_open | table.is_marked
+        if self.asked_rows.has_changed:
+            condition |= table.is_changed
+        if self.asked_rows.will_mark:
+            condition |= self.make_markable_condition(tx, self.asked_rows.row_filter)
+        if self.asked_rows.row_filter == NO_FILTER:
+            return condition
+        return and_(condition, *self.grid(tx).make_conditions(tx, self.asked_rows.row_filter))
+
+    def make_markable_condition(self, tx: Connection, row_filter: RowFilter) -> ColumnElement[bool]:
+        """Return the SQL condition that a row of a filter may be marked, to be asked again.
+
+        The row has a model's answer that counts, and no correction. It is not claimed, not parked,
+        and not marked already. A killed command with a condition may be repeated: rows that it has
+        asked are not marked again; see `make_asked_already_condition`.
+
+        Raises:
+            InputError: The filter is invalid.
+        """
+        table = self.table(tx)
+        unavailable = claims.claimed_or_parked(self.task_name, self.own_prompt_version)
+        conditions = [
+            *self.grid(tx).make_conditions(tx, row_filter),
+            table.is_askable_again,
+            ~unavailable.where(row_claims.c.item_id == table.row_id).exists(),
+            ~again.is_marked(self.task_name, table.row_id),
+        ]
+        if row_filter.where:
+            conditions.append(~self.make_asked_already_condition(tx))
+        return and_(*conditions)
+
+    def make_asked_already_condition(self, tx: Connection) -> ColumnElement[bool]:
+        """Return the SQL condition that a command that is not over has marked a row.
+
+        A command is not over if its run has no end, or if another row that it marked waits to be
+        asked.
+        """
+        table = self.table(tx)
+        is_waiting = table.is_askable_again & ~table.is_parked
+        times = again.list_unfinished_times(
+            tx, self.task_name, table.table, table.row_id, is_waiting
+        )
+        run = runs.find_unfinished_run(tx, self.task_name, mode=runs.TAG)
+        since = None if run is None else run.started_at
+        return again.was_marked_at(self.task_name, table.row_id, times, since=since)
+
+    def read_marks(self, tx: Connection, row_ids: Sequence[str]) -> dict[str, int]:
+        """Return the answer of each row that was asked for again, by row id; see `store.again`.
+
+        A copy of an answer must be newer. In an estimate these are also rows that will be marked.
+        """
+        marks = again.read_marks(tx, self.task_name, row_ids)
+        if self.asked_rows.will_mark:
+            is_markable = self.make_markable_condition(tx, self.asked_rows.row_filter)
+            markable_ids = self.table(tx).filter_ids(tx, row_ids, is_markable)
+            marks |= dict.fromkeys(markable_ids, answers.newest_model_answer_id(tx))
+        return marks
 
     def preference(self, tx: Connection) -> VersionPreference:
         """Return the order of preference of the answers to a row."""
@@ -413,30 +497,12 @@ class TaskRows(ABC):
     def grid(self, tx: Connection) -> "Grid":
         """Return the grid that lists the rows."""
 
-    def count_stale(
-        self,
-        tx: Connection,  # noqa: ARG002 - most tasks do not know
-        *,
-        timeout_s: float | None = None,  # noqa: ARG002 - few tasks take long
-    ) -> tuple[int, datetime | None] | None:
-        """Return the number of rows that changed after their answer, and the time of the first.
-
-        Returns:
-            None if the task does not know, or would take longer than `timeout_s` seconds.
-        """
-        return None
-
-    @property
-    def refresh_hint(self) -> HintTemplate:
-        """Return the hint with the command that asks about changed rows again."""
-        return HintTemplate("`{}` asks about them again", self.labels.command("tag", refresh=True))
-
     def find_open_by_hash(
         self,
         tx: Connection,  # noqa: ARG002 - optional
         hashes: Sequence[str],  # noqa: ARG002 - optional
     ) -> Mapping[str, Sequence[str]]:
-        """Return the ids of rows that the task's table shows as open, by input hash.
+        """Return the ids of rows that the command asks, by input hash.
 
         Claimed and parked rows are among them, because the table does not show claims;
         `claiming.filter_claimable` leaves them out. The result is empty if the task stores no

@@ -34,7 +34,6 @@ from pipeline.engine.declaration_changes import (
 )
 from pipeline.engine.drawn_examples import describe_missing_examples, with_drawn_examples
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
-from pipeline.engine.selected_rows import with_unfinished_selection
 from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
@@ -89,12 +88,11 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...
         shipped_task = find_shipped_task(record.name)
         make_shipped_task = shipped_task.make_recorded_task if shipped_task is not None else None
         make_task = make_shipped_task or UserTask
-        task = make_task(_with_present_file(record, settings), settings, backend)
-        tasks.append(with_unfinished_selection(tx, task))
+        tasks.append(make_task(_with_present_file(record, settings), settings, backend))
     return tuple(tasks)
 
 
-def with_present_version(tx: Connection, task: Task) -> Task:
+def with_present_version(task: Task) -> Task:
     """Return a task with the version that its file declares now; nothing is stored.
 
     The file is parsed, not run. The task itself is returned if its version is the same, or if the
@@ -106,7 +104,7 @@ def with_present_version(tx: Connection, task: Task) -> Task:
     if version in {None, task.record.version}:
         return task
     present_record = replace(task.record, version=version)
-    return with_unfinished_selection(tx, UserTask(present_record, task.settings, task.provider))
+    return UserTask(present_record, task.settings, task.provider)
 
 
 def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
@@ -405,6 +403,7 @@ def make_record(
         items=resolve_items(declaration, path),
         is_query=declaration.is_query,
         items_sha256=None,
+        items_stamp=None,
         key=_find_key(declaration, columns),
         columns=columns,
         fields=list_fields(declaration.answer),
@@ -435,7 +434,7 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
         columns: Kinds of the source's columns, by name.
 
     Returns:
-        `model`, `label`, `index`, `refresh` and `write_to` as they are declared, and:
+        `model`, `label`, `index` and `write_to` as they are declared, and:
 
         - `gates`: The gates as a text, in the format of the GATES setting.
         - `answer_tokens`: The estimated tokens of an answer.
@@ -449,8 +448,7 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
     """
     quotes_in = _find_quoted_column(declaration, columns)
     stored_members: dict[str, Any] = {
-        name: getattr(declaration, name)
-        for name in ("model", "label", "index", "refresh", "write_to")
+        name: getattr(declaration, name) for name in ("model", "label", "index", "write_to")
     }
     # The format of the GATES setting.
     gates = declaration.gates or {}

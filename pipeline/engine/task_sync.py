@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
-from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import Declaration, ReadOptions
 from pipeline.core.errors import (
     ConfigurationError,
@@ -29,14 +29,6 @@ from pipeline.tables.row_sync import RowSync, RowSyncReport
 from pipeline.tables.source import FileSource, QueryCursor
 
 MAX_LISTED_REFUSED_ROWS = 3
-# How to ask again about changed rows, by whether the task permits it.
-REFRESH_HINTS = {
-    True: HintTemplate("{} asks about them again", OptionHint(refresh=True)),
-    False: HintTemplate(
-        "set refresh=True in the task's file; {} then asks about them again",
-        OptionHint(refresh=True),
-    ),
-}
 
 
 def sync_task(
@@ -53,9 +45,9 @@ def sync_task(
     """Register changes of a task's file, and sync the stored rows with their source.
 
     Queries and rows with images are always synced; a row file only if it changed. Notes and a
-    report of the sync are printed. So are counts of answered rows that are not asked again: those
-    that changed after their answer and, with REFRESH=1, those that changed after their correction.
-    `task` is not changed: read the task again afterwards.
+    report of the sync are printed. So is the number of rows that changed after their answer and are
+    not asked again: with REFRESH=1 only those that a person corrected. `task` is not changed: read
+    the task again afterwards.
 
     Args:
         locks: The workspace's locks between processes; the sync waits for that of the task's rows.
@@ -100,6 +92,10 @@ def sync_task(
     if may_have_changes or not is_same_source or saved_record.items_sha256 is None:
         saved_task = type(former_task)(saved_record, settings, former_task.provider)
         _sync_rows(store, locks, saved_task, source, synced_at=now, display=display)
+    elif isinstance(source, FileSource) and source.stamp != saved_record.items_stamp:
+        # The file was written again with the same bytes.
+        with store.write() as tx:
+            workspace.update_task(tx, saved_record.name, items_stamp=source.stamp)
 
     with store.read() as tx:
         current_record = workspace.get_task(tx, saved_record.name) or saved_record
@@ -109,19 +105,18 @@ def sync_task(
                 f"another process used another version of {path} meanwhile; nothing was asked",
                 hint="run the same command again",
             )
-        stale_count, _ = current_task.rows.count_stale(tx)
-        outdated_count = 0
-        if former_task.rows.asks_stale_rows:
-            outdated_count = current_task.rows.count_outdated_corrections(tx)
-    if stale_count and not former_task.rows.asks_stale_rows:
+        table = current_task.rows.table(tx)
+        changed_count = table.count_rows(tx, table.is_changed)
+        corrected_count = current_task.rows.count_changed_corrections(tx)
+    if former_task.rows.asked_rows.has_changed and corrected_count:
         display.say(
-            f"{saved_record.name}: {plural(stale_count, 'row')} changed after the answer; "
-            f"{REFRESH_HINTS[declaration.refresh]}",
-        )
-    if outdated_count:
-        display.say(
-            f"{saved_record.name}: {plural(outdated_count, 'corrected row')} changed after the "
+            f"{saved_record.name}: {plural(corrected_count, 'corrected row')} changed after the "
             f"correction, which stays; {OptionHint(refresh=True)} leaves such rows out",
+        )
+    elif changed_count and not former_task.rows.asked_rows.has_changed:
+        display.say(
+            f"{saved_record.name}: {plural(changed_count, 'row')} changed after the answer; "
+            f"{OptionHint(refresh=True)} asks about them again",
         )
 
 

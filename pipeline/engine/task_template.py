@@ -463,7 +463,6 @@ task = Task(
     # max_output_tokens=2_000,  # per answer, with thoughts
     # examples=[({example}, {answer})],
     # check=lambda answer, row: None if answer.{first} else "empty",  # returns the fault, or None
-    # refresh=True,  # REFRESH=1 asks again about rows that changed
 )
 '''
 # Comments at the members that locate the rows.

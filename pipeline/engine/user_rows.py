@@ -1,7 +1,6 @@
 """Rows of a user's task, and the grid that lists them.
 
-- A row is stale if its input changed after its answer.
-- A selection is the set of rows that a run with a condition (`tag WHERE=`) asks.
+A row is stale if its input changed after its answer, or if a person asked for it again.
 """
 
 import dataclasses
@@ -9,14 +8,12 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
     Subquery,
     Text,
     and_,
@@ -36,7 +33,7 @@ from pipeline.core.where_parser import WhereSyntaxError, parse_where
 from pipeline.engine.task_parts import (
     TaskRows,
 )
-from pipeline.store import answers, selections
+from pipeline.store import answers
 from pipeline.store.answers import VersionPreference
 from pipeline.store.database import select_matching
 from pipeline.store.rows import NO_HASH, delete_row
@@ -52,7 +49,8 @@ from pipeline.tables.cells import to_compact_json, to_prompt_text
 from pipeline.tables.facets import tag_facet, version_facet
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_judgements import JUDGEMENT_NAMES, RowJudgements
-from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowStates, RowTable
+from pipeline.tables.row_states import UNUSABLE_STATE, has_answer, make_row_table
+from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowTable
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
     IMAGE_STATE_COLUMN,
@@ -70,8 +68,6 @@ from pipeline.tables.write_to import RowTarget
 MAX_LABEL_CHARS = 1_000
 # Fewer characters of a hash are not taken for its beginning.
 MIN_HASH_CHARS = 4
-# State of a row with an image that cannot be sent.
-UNUSABLE_STATE = "unusable"
 # Sorts before all numbers when negated; replaces missing numbers.
 MISSING_NUMBER = 9e307
 # A whole number of a key column of 64 bits, as a person types it.
@@ -90,16 +86,11 @@ class UserRows(TaskRows):
     provider: str
     # Table of another program that gets a row for each answer.
     row_target: RowTarget | None
-    # Only the selected rows of this run are asked; None asks all open rows.
-    selection_run: int | None = None
     image_columns: Sequence[str] = dataclasses.field(init=False)
-    # Rows whose input changed after their answer are open again.
-    asks_stale_rows: bool = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         """Look up the options of the record."""
         self.image_columns = self.record.members.get("images", ())
-        self.asks_stale_rows = self.settings.refresh and bool(self.record.members.get("refresh"))
 
     @cached_property
     def subquery(self) -> Subquery:
@@ -107,42 +98,20 @@ class UserRows(TaskRows):
         return make_rows_subquery(self.record.name)
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the record is enough
-        """Return the stored rows as a table with states, sorted as in the source.
+        """Return the stored rows as a table with states; see `make_row_table`.
 
-        A row is answered, open, empty, unusable (its image), refused or missing in the source. Only
-        rows with content and without an answer (see `make_answered_condition`) can be asked. With
-        REFRESH=1 that includes rows whose input changed after their answer, if the task permits
-        refreshing. With `selection_run`, only the rows of this run's condition can be asked.
+        With `write_to=`, a row that was written into another program's table for the backend and
+        the model of this task counts as answered, too.
         """
-        columns = self.subquery.c
-        is_answered = self.make_answered_condition(current_input=self.asks_stale_rows)
-        is_missing = columns.findable_gone_at.is_not(None)
-        is_refused = columns.findable_hash == NO_HASH
-        is_open = and_(~is_missing, ~columns.findable_empty, ~is_answered)
-        if self.selection_run is not None:
-            is_open &= selections.is_selected(self.selection_run, columns.findable_key)
-
-        other_states = list[tuple[str, ColumnElement[bool]]]()
-        if self.image_columns:
-            other_states.append((UNUSABLE_STATE, columns.findable_unusable.is_not(None)))
-            is_open &= columns.findable_unusable.is_(None)
-        states = RowStates(
-            ("answered", is_answered),
-            ("open", ~columns.findable_empty),
-            "empty",
-            tuple(other_states),
-            is_refused,
-            is_missing,
-        )
-        return RowTable(
-            self.record.name,
+        table = make_row_table(
+            self.record,
             self.subquery,
-            states,
-            is_open,
-            id_column=KEY_COLUMN,
-            order_column="findable_row",
+            self.own_prompt_version,
+            is_written=self.has_written_row(),
+        )
+        return dataclasses.replace(
+            table,
             name_columns=self.columns if self.record.members.get("label") else (),
-            own_prompt_version=self.own_prompt_version,
             format_name=lambda row: self.display_name_of(self.map_row(row)),
         )
 
@@ -166,22 +135,6 @@ class UserRows(TaskRows):
         )
         row_ids = list(tx.execute(query).scalars())
         return row_ids, self.table(tx).count_rows(tx, *conditions)
-
-    def filter_answered(self, tx: Connection, row_ids: Sequence[str]) -> set[str]:
-        """Return the ids of those rows that are answered and can be asked again.
-
-        Rows that are no longer in the source, are empty or have an image that cannot be sent are
-        left out.
-        """
-        columns = self.subquery.c
-        conditions = [
-            self.make_answered_condition(current_input=False),
-            columns.findable_gone_at.is_(None),
-            ~columns.findable_empty,
-        ]
-        if self.image_columns:
-            conditions.append(columns.findable_unusable.is_(None))
-        return self.table(tx).filter_ids(tx, row_ids, *conditions)
 
     def map_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its values by column; missing values are None."""
@@ -253,62 +206,19 @@ class UserRows(TaskRows):
         """Return the grid that lists rows and searches all their columns."""
         return _GridBuilder(tx, self, self.preference(tx)).build()
 
-    def count_stale(
-        self,
-        tx: Connection,
-        *,
-        timeout_s: float | None = None,  # noqa: ARG002 - a single query
-    ) -> tuple[int, datetime | None]:
-        """Return how many rows changed after they were answered, and the time of the first.
-
-        Corrected rows, empty rows, and rows that are no longer in the source, do not count. The
-        time is None if no row changed.
-
-        Args:
-            timeout_s: Not used.
-        """
-        columns = self.subquery.c
-        is_stale = self.make_answered_condition(
-            current_input=False
-        ) & ~self.make_answered_condition(current_input=True)
-        if not self.image_columns:
-            # Rows have the input that was asked, except for images, which are read when asked.
-            is_stale = columns.findable_changed_at.is_not(None) & is_stale
-        query = select(
-            func.count(columns.findable_key),
-            func.min(columns.findable_changed_at),
-        ).where(columns.findable_gone_at.is_(None), ~columns.findable_empty, is_stale)
-        row_count, first_changed_at = tx.execute(query).one()
-        return row_count, first_changed_at
-
-    def count_outdated_corrections(self, tx: Connection) -> int:
+    def count_changed_corrections(self, tx: Connection) -> int:
         """Return how many corrected rows changed after their newest correction.
 
         Such a row is not stale and is not asked, because its correction outranks every answer.
         """
         columns = self.subquery.c
-        corrections = self._select_answer_ids((answers.PERSON,), current_input=False)
-        current_corrections = corrections.where(
-            answers_table.c.input_hash == columns.findable_hash,
-        )
         query = select(func.count(columns.findable_key)).where(
             columns.findable_gone_at.is_(None),
             ~columns.findable_empty,
-            corrections.exists(),
-            ~current_corrections.exists(),
+            has_answer(self.record.name, self.subquery, answers.PERSON),
+            ~has_answer(self.record.name, self.subquery, answers.PERSON, to_present_input=True),
         )
         return tx.execute(query).scalar_one()
-
-    @property
-    def refresh_hint(self) -> HintTemplate:
-        """Return the hint how to ask about changed rows again; the task must permit it."""
-        if self.record.members.get("refresh"):
-            return super().refresh_hint
-        command = self.labels.command("tag", refresh=True)
-        return HintTemplate(
-            "set refresh=True in the task's file; `{}` then asks about them again",
-            command,
-        )
 
     def delete(
         self,
@@ -327,112 +237,31 @@ class UserRows(TaskRows):
         tx: Connection,
         hashes: Sequence[str],
     ) -> Mapping[str, Sequence[str]]:
-        """Return the ids of rows that the task's table shows as open, by input hash.
+        """Return the ids of rows that the command asks, by input hash.
 
-        The ids of a hash are in the order of the source. Claimed and parked rows are among them,
-        because the table does not show claims. Hashes without an open row are left out.
+        The ids of a hash are in the order of the source. Claimed and parked rows are among them.
+        Hashes without such a row are left out.
         """
         columns = self.subquery.c
         ids_by_hash = dict[str, list[str]]()
         query = (
             select(columns.findable_hash, columns.findable_key)
-            .where(self.table(tx).is_open)
+            .where(self.make_askable_condition(tx))
             .order_by(columns.findable_row)
         )
         for input_hash, row_id in select_matching(tx, query, columns.findable_hash, hashes):
             ids_by_hash.setdefault(input_hash, []).append(row_id)
         return ids_by_hash
 
-    def make_answered_condition(
-        self,
-        *,
-        current_input: bool,
-        selects_few_rows: bool = False,
-        models_only: bool = False,
-    ) -> ColumnElement[bool]:
-        """Return the SQL condition that a stored row has an answer that counts.
+    def has_written_row(self) -> ColumnElement[bool] | None:
+        """Return the SQL condition that the table of `write_to=` has a row of this task's model.
 
-        An answer counts if it was applied to the row and is by a person or by a current version:
-        the declared prompt version, or one that asked selected rows of it again. Two more rules:
-
-        - If `write_to=` names another program's table, a row that was written there for the backend
-          and the model of this task counts, too. It does not have the input that was asked. If that
-          matters (`current_input`), it counts only if no answer of the row is stored here.
-        - In a run over selected rows (`tag WHERE=`), only an answer by the version of this run, or
-          by a person, counts for a selected row.
-
-        Args:
-            current_input: Count only answers to the row's present input, and corrections.
-            selects_few_rows: The caller's query is about few rows. The condition then has a form
-                that is faster for it; the result is the same.
-            models_only: Ignore the answers of persons.
+        None if `write_to=` names no table that gets a row for each answer.
         """
-
-        def has_answer(versions: Sequence[str], *, is_current: bool) -> ColumnElement[bool]:
-            all_versions = versions if models_only else (*versions, answers.PERSON)
-            query = self._select_answer_ids(
-                all_versions,
-                current_input=current_input and is_current,
-            )
-            # PostgreSQL takes the answers for a single row and would scan them all for a few rows.
-            if selects_few_rows:
-                return query.limit(1).scalar_subquery().is_not(None)
-            return query.exists()
-
-        key = self.subquery.c.findable_key
-        versions = self.record.current_versions
-        if self.own_prompt_version not in versions:
-            versions = (self.own_prompt_version,)
-        is_answered = has_answer(versions, is_current=True)
-        if self.row_target is not None:
-            model = (
-                self.record.members.get("model") or self.settings.for_backend(self.provider).model
-            )
-            has_target_row = self.row_target.has_written_row(key, model)
-            if current_input:
-                has_target_row &= ~has_answer(versions, is_current=False)
-            is_answered |= has_target_row
-        if self.selection_run is None:
-            return is_answered
-
-        has_new_answer = has_answer([self.own_prompt_version], is_current=True)
-        is_selected = selections.is_selected(self.selection_run, key)
-        return or_(has_new_answer, and_(~is_selected, is_answered))
-
-    def _select_answer_ids(
-        self,
-        versions: Sequence[str],
-        *,
-        current_input: bool,
-    ) -> Select[tuple[int]]:
-        """Return a SELECT of the ids of the answers that were applied to a row, of some versions.
-
-        It is correlated: the row is that of the enclosing query over `self.subquery`.
-
-        Args:
-            current_input: Only answers to the row's present input, and corrections.
-        """
-        row_columns = self.subquery.c
-        columns = answers_table.c
-        query = (
-            select(columns.id)
-            .where(
-                columns.task == self.record.name,
-                columns.applied,
-                columns.answer != answers.FORGOTTEN_ANSWER,
-                or_(*(answers.has_version(columns.extractor, version) for version in versions)),
-            )
-            .where(columns.item_id == row_columns.findable_key)
-            .correlate(self.subquery)
-        )
-        if current_input:
-            query = query.where(
-                or_(
-                    columns.input_hash == row_columns.findable_hash,
-                    columns.extractor == answers.PERSON,
-                ),
-            )
-        return query
+        if self.row_target is None:
+            return None
+        model = self.record.members.get("model") or self.settings.for_backend(self.provider).model
+        return self.row_target.has_written_row(self.subquery.c.findable_key, model)
 
 
 # ---- the list of its rows

@@ -37,12 +37,13 @@ from pipeline.engine.user_file import UserFile
 from pipeline.engine.user_index import make_index
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_tables import UserTables
-from pipeline.store.answers import find_corrected, read_answers_to_former_inputs
+from pipeline.store.answers import find_corrected, read_model_answers
 from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.column_values import find_unstorable_reason
+from pipeline.tables.row_states import has_answer
 from pipeline.tables.row_sync import find_changed_in_source
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
@@ -148,14 +149,14 @@ class UserAnswers(TaskAnswers):
         An answer is applied if all of these are true:
 
         - Its row still exists.
-        - No model has answered the row yet under a current version (one whose answers count). With
-          `refresh=`, an earlier answer to a former input is ignored here.
+        - No other program wrote a row for it into the table of `write_to=` meanwhile.
+        - It is not outdated, or no earlier answer is to the row's present input.
         - It is not outdated, or the task can judge answers without their rows: it has neither
           quotations nor a `check`. If only the query of the task makes it outdated, it is applied
           nevertheless.
 
-        Applied answers that are not outdated are copied to the target. They replace answers to
-        former inputs there, but not those of rows that a person corrected.
+        Applied answers that are not outdated are copied to the target. They replace earlier answers
+        there, but not those of rows that a person corrected.
 
         Args:
             version: The version (`task@n/model`) of all answers.
@@ -183,14 +184,18 @@ class UserAnswers(TaskAnswers):
             or answers_by_id[row_id].is_unchecked
         }
 
-        is_answered = self.rows.make_answered_condition(
-            current_input=bool(self.rows.record.members.get("refresh")),
-            selects_few_rows=True,
-            models_only=True,
+        # A row that changed and changed back has an answer to its present input.
+        prompt_version = self.rows.own_prompt_version
+        is_answered = has_answer(
+            self.rows.record.name, self.rows.subquery, prompt_version, to_present_input=True
         )
-        excluded = table.filter_ids(tx, list(stored_rows), is_answered)
+        excluded = table.filter_ids(tx, sorted(outdated), is_answered)
         if self.needs_row:
             excluded |= outdated
+        is_written = self.rows.has_written_row()
+        if is_written is not None:
+            has_own_answer = has_answer(self.rows.record.name, self.rows.subquery, prompt_version)
+            excluded |= table.filter_ids(tx, list(stored_rows), is_written, ~has_own_answer)
         applied = stored_rows.keys() - excluded
 
         if self.rows.record.members.get("write_to"):
@@ -203,33 +208,26 @@ class UserAnswers(TaskAnswers):
             for row_id, answer in answers_by_id.items()
             if row_id in applied and row_id not in outdated
         ]
-        self._write_to_target(tx, current, answers_by_id)
+        self._write_to_target(tx, current)
         return WriteResult(applied=applied, outdated=outdated)
 
     def _write_to_target(
         self,
         tx: Connection,
         values: Sequence[TargetValue],
-        answers_by_id: Mapping[str, ValidAnswer],
     ) -> None:
         """Write answers to the table or column that `write_to=` names, if it names any.
 
-        In a column, an answer is written into an empty cell, or in place of an answer to a former
-        input. The cell of a row that a person corrected is not changed. A table is synced with the
-        preferred answers, so corrections stay there, too.
-
-        Args:
-            values: The answers to write, a part of the new answers.
-            answers_by_id: All new answers by row id. The hashes of their inputs tell which present
-                cells are answers to former inputs.
+        In a column, an answer is written into an empty cell, or in place of an earlier answer. The
+        cell of a row that a person corrected is not changed. A table is synced with the preferred
+        answers, so corrections stay there, too.
         """
         row_ids = [value.row_id for value in values]
         if self.rows.row_target is not None:
             self.rows.row_target.sync_rows(tx, row_ids, later_answers=values)
         elif self.rows.record.members.get("write_to"):
             corrected_ids = find_corrected(tx, self.rows.record.name, row_ids)
-            hashes = {row_id: answers_by_id[row_id].input_hash for row_id in row_ids}
-            former_answers = read_answers_to_former_inputs(tx, self.rows.record.name, hashes)
+            former_answers = read_model_answers(tx, self.rows.record.name, row_ids)
             writable = [value for value in values if value.row_id not in corrected_ids]
             write_column(tx, self.rows.record, writable, former_answers=former_answers)
 
@@ -415,8 +413,6 @@ class UserTask(Task):
         preferred_versions = (
             record.preferred if settings.prefer_versions is None else settings.prefer_versions
         )
-        # An answer of a partial version comes before the answers that it replaces.
-        preferred_versions = record.rank_versions(preferred_versions)
         self.user_file = UserFile(record, settings)
         self.rows = self.rows_class(
             columns=(KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN),
@@ -453,12 +449,6 @@ class UserTask(Task):
         """Return the version under which the decision model of the backend answers."""
         model_name = self.settings.for_backend(self.provider).decision_model
         return f"{self.version_label}/{model_name.removeprefix('models/')}"
-
-    def with_selection(self, run: int, version_label: str) -> "UserTask":
-        """Return the task under a version for which only the selected rows of a run are open."""
-        task = type(self)(self.record, self.settings, self.provider, version_label=version_label)
-        task.rows.selection_run = run
-        return task
 
     def _make_row_target(self, preferred_versions: Sequence[str]) -> RowTarget | None:
         """Return the table of another program that gets a row for each answer, else None."""

@@ -12,7 +12,7 @@ from pipeline.core.where_parser import parse_where
 from pipeline.experts import table
 from pipeline.experts.index_entries import METADATA_NAMES
 from pipeline.store import rows as row_store
-from pipeline.tables.cells import hash_text
+from pipeline.store.text_hash import TextHash
 from pipeline.tables.reflection import is_sqlite
 from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.text_match import strip_white_space
@@ -54,7 +54,7 @@ def compile_people_where(
     extra_document = row_store.select_row(
         table.TASK,
         table.row_id,
-        input_hash=_make_username_hash(tx),
+        input_hash=TextHash(strip_white_space(table.experts.c.username)),
     )
     extra_cells = {
         name: JsonCell(extra_document, (name,)) for name in table.read_extra_column_names(tx)
@@ -87,17 +87,3 @@ def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:
         return case((is_text_list, make_json_cell(_VALUE, text_cell).document))
     value = cell if column in _NUMBER_COLUMNS else text_cell
     return func.jsonb_build_object(cast(literal(_VALUE), Text), value)
-
-
-def _make_username_hash(tx: Connection) -> ColumnElement[Any]:
-    """Return an SQL expression for the SHA-256 of a row's stripped username, as hex.
-
-    The same hash is stored with a person's cells of other columns, and shows whose cells they are.
-    SQLite cannot compute it, so a function that does is registered with the connection.
-    """
-    username = strip_white_space(table.experts.c.username)
-    if is_sqlite(tx):
-        connection: Any = tx.connection.driver_connection
-        connection.create_function("findable_hash", 1, hash_text, deterministic=True)
-        return func.findable_hash(username)
-    return func.encode(func.sha256(func.convert_to(username, "UTF8")), "hex")

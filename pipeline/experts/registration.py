@@ -59,7 +59,6 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     index = make_people_index(includes_untagged=includes_untagged, text_columns=text_columns)
     task = ExpertsTask(
         index,
-        refreshes=settings.refresh,
         vocabulary_file=settings.tags_from,
     )
 

@@ -31,7 +31,7 @@ from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
 from pipeline.tables.facets import GridFacet, version_facet
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_judgements import RowJudgements
-from pipeline.tables.row_table import REFUSED_STATE
+from pipeline.tables.row_table import REFUSED_STATE, STATE_COLUMN
 from pipeline.tables.text_match import contains_json_text
 
 Row = Mapping[str, Any]
@@ -218,7 +218,7 @@ def encode_experts(
     text_columns = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
     state_names = named_beside(
         [*COLUMN_TYPES, *extra_columns],
-        (export.STATE_COLUMN, export.REASON_COLUMN),
+        (STATE_COLUMN, export.REASON_COLUMN),
         "row_",
     )
 
@@ -246,7 +246,7 @@ def encode_experts(
                 cells[name] = format_rate(cells[name])
 
         cells |= {name: extra_cells.get(name) for name in extra_columns}
-        cells[state_names[export.STATE_COLUMN]] = state
+        cells[state_names[STATE_COLUMN]] = state
         cells[state_names[export.REASON_COLUMN]] = reason
         return cells
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     and_,
     cast,
+    false,
     func,
     literal,
     literal_column,
@@ -42,8 +43,16 @@ from pipeline.experts.score import SCORE_COLUMNS, score, score_of
 from pipeline.store import answers, claims
 from pipeline.store import rows as row_store
 from pipeline.store.database import SlowError, limit_time, split_into_pages, update_rows
-from pipeline.store.schema import NUMBER_COLUMN_TYPE, ColumnTyped, has_index, is_workspace
+from pipeline.store.marks import MERGE_EVENT
+from pipeline.store.schema import (
+    NUMBER_COLUMN_TYPE,
+    ColumnTyped,
+    events,
+    has_index,
+    is_workspace,
+)
 from pipeline.store.sqlite import WAL_SWITCH_KEY
+from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from pipeline.tables.adoption_errors import write_each
 from pipeline.tables.cells import (
@@ -58,7 +67,11 @@ from pipeline.tables.cells import (
 from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column, make_new_ids
 from pipeline.tables.reflection import null_substitutes, read_columns
 from pipeline.tables.row_table import RowStates, RowTable
-from pipeline.tables.text_match import contains_word, is_not_blank
+from pipeline.tables.text_match import (
+    contains_word,
+    is_not_blank,
+    strip_white_space,
+)
 from pipeline.tables.write_errors import replace_nulls, translate_refusals
 
 # Limits of a search in the texts of untagged people.
@@ -297,28 +310,72 @@ def find_untagged_texts(tx: Connection, words: Sequence[str]) -> list[tuple[str,
         return []
 
 
-_STATES = RowStates(
-    ("tagged", tagged),
-    ("untagged", has_bio),
-    "no_bio",
-    extra_states=(("foreign", _looks_foreign),),
-)
+# An input hash is `person:text:biography`; the first and the last part have 16 digits.
+HASH_PART_DIGITS = 16
+# The beginning of a stored answer; the list of tags and a brace follow.
+_ANSWER_PREFIX = '{"tags":'
 
 
 def people_table(tx: Connection) -> RowTable:
     """Return the table of people with their states and names.
 
-    Untagged people with a bio are open. The name of a person is the username.
+    Untagged people with a bio are open. The name of a person is the username. A person can be asked
+    again if the tags are those of a model. A person whose biography changed since then is stale.
     """
+    asked_hash = answers.newest_model_answer(TASK, row_id, None, "input_hash")
+    asked_biography = func.substr(
+        asked_hash, func.length(asked_hash) - HASH_PART_DIGITS + 1, HASH_PART_DIGITS
+    )
+    person = TextHash(strip_white_space(experts.c.username))
+    biography = TextHash(strip_white_space(experts.c.bio))
+    has_changed = and_(
+        asked_biography != func.substr(biography, 1, HASH_PART_DIGITS),
+        # A database may give the id of a deleted row to another person.
+        asked_hash.startswith(func.substr(person, 1, HASH_PART_DIGITS)),
+    )
+    has_model_tags = and_(
+        tagged, _has_model_tags(), ~answers.is_answered(TASK, row_id, answers.PERSON)
+    )
+    is_askable_again = has_model_tags & has_bio
+    is_emptied = func.coalesce(and_(~has_bio, has_changed, has_model_tags), false())
     return RowTable(
         TASK,
         experts,
-        _STATES,
+        RowStates(
+            ("tagged", tagged & ~is_emptied),
+            ("untagged", has_bio),
+            "no_bio",
+            extra_states=(("foreign", _looks_foreign),),
+        ),
         untagged & has_bio,
-        reflect_shape(tx).ids,
+        ids=reflect_shape(tx).ids,
+        is_askable_again=is_askable_again,
+        is_changed=is_askable_again & has_changed,
         name_columns=(USERNAME,),
         format_name=lambda row: stripped_text(row[USERNAME]),
     )
+
+
+def _has_model_tags() -> ColumnElement[bool]:
+    """Return the SQL condition that the tags of a person are those of the newest model answer.
+
+    PostgreSQL puts a blank after each comma of a JSON column. If a tag of the answer was ever
+    merged, any tags are taken for its tags; `ExpertsAnswers.write` compares them exactly.
+    """
+    answer = answers.newest_model_answer(TASK, row_id, None, "answer")
+    start = len(_ANSWER_PREFIX) + 1
+    answer_tags = func.substr(answer, start, func.length(answer) - start)
+    spaced_tags = func.replace(answer_tags, '","', '", "')
+    has_merged_tag = (
+        select(events.c.id)
+        .where(
+            events.c.kind == f"{MERGE_EVENT}{TASK}",
+            answer.contains(literal('"', Text) + events.c.name + literal('"', Text)),
+        )
+        .correlate_except(events)
+        .exists()
+    )
+    return or_(_tags_text == answer_tags, _tags_text == spaced_tags, has_merged_tag)
 
 
 # Usernames with the same first letters among which a similar name is searched.

@@ -1,15 +1,15 @@
 """The task of people: build the prompt, write tags and scores, and describe the export."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, Table, delete, exc, select
+from sqlalchemy import Connection, Table, delete, exc
 
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.declaration import Declaration
@@ -38,15 +38,10 @@ from pipeline.experts.declaration import (
 )
 from pipeline.experts.names import HOW_TO_BEGIN
 from pipeline.experts.person_export import ExpertsExport
-from pipeline.store import answers, claims, marks, request_history
+from pipeline.store import answers, marks
 from pipeline.store import rows as row_store
 from pipeline.store.database import (
-    SlowError,
     describe_error,
-    is_in_list,
-    split_into_pages,
-    start_timer,
-    stream_rows,
 )
 from pipeline.store.edits import NewEdit
 from pipeline.tables.adoption_errors import is_constraint_error
@@ -62,10 +57,6 @@ from pipeline.tables.reflection import is_sqlite
 from pipeline.tables.row_table import RowTable
 
 NOTHING_CHANGED = "nothing was changed"
-# Hex digits of the username's hash in an input hash.
-_PERSON_DIGITS = 16
-# Hex digits of the biography's hash in an input hash.
-_BIOGRAPHY_DIGITS = 16
 _DATABASE_KEEPS_ROW = (
     "answered, but a trigger or a rule of the database prevented the change of the row"
 )
@@ -108,121 +99,9 @@ class ExpertsTables(OwnTables):
 class ExpertsRows(TaskRows):
     """The rows of the table of people."""
 
-    # Ask again about tagged people whose biography changed.
-    asks_stale_rows: bool
-    # Ids of the people to ask again, and the newest answer at that moment; set at first use.
-    _to_refresh: tuple[list[str], int] | None = field(default=None, init=False)
-
     def table(self, tx: Connection) -> RowTable:
-        """Return the table of people.
-
-        If the task refreshes (`asks_stale_rows`), tagged people whose biography changed are open
-        (can be asked), too, until they get another answer. They are determined at the first call of
-        this object; later changes are not seen.
-        """
-        people = table.people_table(tx)
-        if not self.asks_stale_rows:
-            return people
-
-        if self._to_refresh is None:
-            self._to_refresh = list(self.find_changed_ids(tx)), answers.newest_id(tx)
-        changed_ids, newest_answer = self._to_refresh
-        # The same command does not ask twice, even if the first answer was not applied.
-        is_changed = is_in_list(tx, people.row_id, changed_ids)
-        is_answered = answers.has_answer_after(table.TASK, people.row_id, newest_answer)
-        return replace(people, is_open=people.is_open | (is_changed & ~is_answered))
-
-    def count_stale(
-        self,
-        tx: Connection,
-        *,
-        timeout_s: float | None = None,
-    ) -> tuple[int, datetime | None] | None:
-        """Return the number of people whose tags are about an earlier biography, and no date.
-
-        Args:
-            tx: Transaction.
-            timeout_s: Limit of the search in seconds.
-
-        Returns:
-            None if the search takes longer than `timeout_s`.
-        """
-        try:
-            stale_count = sum(1 for _ in self.find_changed_ids(tx, within_s=timeout_s))
-        except SlowError:
-            return None
-        return stale_count, None
-
-    def find_changed_ids(
-        self,
-        tx: Connection,
-        ids: Sequence[str] | None = None,
-        *,
-        within_s: float | None = None,
-    ) -> Iterator[str]:
-        """Yield the ids of people whose biography changed after a model tagged them.
-
-        People whose tags were written or changed by a person or another program are left out, and
-        so are parked people.
-
-        Args:
-            tx: Transaction.
-            ids: Only these people; None means all.
-            within_s: Limit in seconds, checked after each page.
-
-        Raises:
-            SlowError: The search took longer than `within_s`.
-        """
-        timer = start_timer(tx)
-        people = table.people_table(tx)
-        last_asked_column = request_history.last_request_key(table.TASK, people.row_id)
-        prompt_columns = [table.experts.c[name] for name in table.PROMPT_COLUMNS]
-        columns = [people.row_id, last_asked_column, *prompt_columns]
-        is_parked = people.row_id.in_(claims.parked_ids(table.TASK))
-        is_changeable = table.tagged & table.has_bio & ~is_parked
-        rows: Iterable[Sequence[Any]]
-        if ids is None:
-            rows = stream_rows(
-                tx,
-                select(*columns).where(is_changeable),
-                page=table.PEOPLE_PER_PAGE,
-            )
-        else:
-            rows = people.select_by_ids(tx, ids, columns, is_changeable)
-
-        for page in split_into_pages(rows, table.PEOPLE_PER_PAGE):
-            changed_ids = []
-            for row_id, last_asked, *cells in page:
-                row = dict(zip(table.PROMPT_COLUMNS, cells, strict=True))
-                if last_asked and self._is_biography_new(row, last_asked):
-                    changed_ids.append(row_id)
-            yield from _find_ids_with_model_tags(tx, changed_ids)
-            if within_s is not None and timer.seconds > within_s:
-                raise SlowError
-
-    def _is_biography_new(self, row: Mapping[str, Any], last_asked: str) -> bool:
-        """Return whether the biography of a row differs from the one in its last request.
-
-        False if the last answer is a correction, or if the row now belongs to another person.
-
-        Args:
-            row: Row with the columns of the prompt.
-            last_asked: Text with version and input hash of the last answer, separated by a blank.
-        """
-        version, _, asked_hash = last_asked.rpartition(" ")
-        _, asked_text, asked_biography = (*asked_hash.split(":"), "", "")[:3]
-        # The biography comes first: this runs for every person, and few biographies differ.
-        biography = hash_text(stripped_text(row["bio"]))[:_BIOGRAPHY_DIGITS]
-        if version == answers.PERSON or asked_biography == biography:
-            return False
-
-        current_hash = self.input_hash(row)
-        if _is_other_person(current_hash, asked_hash):
-            return False
-        if asked_biography:
-            return True
-        # Older hashes have no part for the biography; only the whole prompt can be compared.
-        return current_hash.split(":")[1] != (asked_text or asked_hash)
+        """Return the table of people."""
+        return table.people_table(tx)
 
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the person with a username.
@@ -252,8 +131,8 @@ class ExpertsRows(TaskRows):
         prompt_text = _make_builder().fill_prompt(row) if text is None else text
         biography_hash = hash_text(stripped_text(row["bio"]))
         return (
-            f"{username_hash[:_PERSON_DIGITS]}:{hash_text(prompt_text)}"
-            f":{biography_hash[:_BIOGRAPHY_DIGITS]}"
+            f"{username_hash[: table.HASH_PART_DIGITS]}:{hash_text(prompt_text)}"
+            f":{biography_hash[: table.HASH_PART_DIGITS]}"
         )
 
     def delete(
@@ -330,8 +209,7 @@ class ExpertsAnswers(TaskAnswers):
         transaction.
 
         - A row without tags gets the tags, even if its text changed after the request.
-        - Tags that a model gave for an earlier biography are replaced, if the answer is to the
-          current text.
+        - Tags that a model gave are replaced, if the answer is to the current text.
         - All other tags stay. An answer without tags, or about another person who had the id,
           writes nothing.
 
@@ -375,16 +253,16 @@ class ExpertsAnswers(TaskAnswers):
             for row_id, row in rows.items()
             if row["tags"] is not None and row_id not in outdated_ids
         ]
-        changed_ids = set(self.rows.find_changed_ids(tx, tagged_ids))
+        replaceable_ids = set(_find_ids_with_model_tags(tx, tagged_ids))
         replacements = {
-            row_id: tags for row_id, tags in tags_by_id.items() if row_id in changed_ids
+            row_id: tags for row_id, tags in tags_by_id.items() if row_id in replaceable_ids
         }
         written_ids = table.write_tags(tx, tags_by_id, rows=rows)
         written_ids |= table.write_tags(tx, replacements, rows=rows, overwrite=True)
 
         unwritten_ids = list(answers_by_id.keys() - other_person_ids - written_ids)
         open_ids = table.people_table(tx).filter_ids(tx, unwritten_ids, table.untagged)
-        open_ids |= changed_ids - written_ids
+        open_ids |= replaceable_ids - written_ids
         unwritable = {}
         for row_id in open_ids:
             if row_id in tags_by_id:
@@ -517,14 +395,12 @@ class ExpertsTask(Task):
         self,
         index: IndexedTask,
         *,
-        refreshes: bool = False,
         vocabulary_file: Path | None = None,
     ) -> None:
         """Create the task.
 
         Args:
             index: See `make_people_index`.
-            refreshes: Ask again about tagged people whose biography changed.
             vocabulary_file: File with the only tags that people may get; None allows all.
 
         Raises:
@@ -540,7 +416,6 @@ class ExpertsTask(Task):
             task_name=self.name,
             version_label=self.version_label,
             name_columns=(table.USERNAME,),
-            asks_stale_rows=refreshes,
         )
         self.export = ExpertsExport(rows=self.rows)
         self.answers = ExpertsAnswers(rows=self.rows)

@@ -102,6 +102,5 @@ task = BuiltInDeclaration(
     ),
     label="{path}",
     index="{summary} {buckets}",
-    refresh=True,
     max_output_tokens=1024,
 )

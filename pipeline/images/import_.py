@@ -180,8 +180,8 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
     The folder is stored with the task, which sends only images of its stored folders. Reads all
     files and shows the progress. Rows of images are inserted or updated: a file that was moved
     keeps its row. Parked images with other bytes are unparked. Rows below the folder whose files
-    were deleted are marked. An event is recorded if rows changed. REFRESH=1 inspects broken images
-    again. Waits until no other import of images runs. A folder without images is no error here: the
+    were deleted are marked. An event is recorded if rows changed. Waits until no other
+    import of images runs. A folder without images is no error here: the
     caller calls `check` of the report, which raises it.
 
     Raises:
@@ -202,8 +202,7 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
         for image_files in blocks:
             rows = ws.store.query(_find_rows, image_files)
             inspections = [
-                _inspect_image_file(file, row, should_retry=ws.settings.refresh)
-                for file, row in zip(image_files, rows, strict=True)
+                _inspect_image_file(file, row) for file, row in zip(image_files, rows, strict=True)
             ]
             with ws.store.write() as tx, translate_refusals(ASSETS):
                 _write_block(tx, inspections, report)
@@ -326,23 +325,19 @@ def _select_rows(tx: Connection, column: Any, values: Sequence[str]) -> list[Row
     return [dict(row) for row in tx.execute(query).mappings()]
 
 
-def _inspect_image_file(file: _ImageFile, row: Row | None, *, should_retry: bool) -> _Inspection:
-    """Open an image, unless its row is up to date.
-
-    `should_retry` opens broken images again.
-    """
-    if _is_up_to_date(file, row, should_retry=should_retry):
+def _inspect_image_file(file: _ImageFile, row: Row | None) -> _Inspection:
+    """Open an image, unless its row is up to date."""
+    if _is_up_to_date(file, row):
         return file, row, None
     return file, row, _make_image_cells(file)
 
 
-def _is_up_to_date(file: _ImageFile, row: Row | None, *, should_retry: bool) -> bool:
+def _is_up_to_date(file: _ImageFile, row: Row | None) -> bool:
     """Return whether a file need not be inspected again; False without a row.
 
     The row must have the path and the hash of the file. A row with a problem (the reason why the
     image cannot be asked about) must be inspected again if the problem may be solved: the file was
-    missing, HEIC can be read now, or the name counts as printable now. With `should_retry`, a row
-    with any problem must be inspected again.
+    missing, HEIC can be read now, or the name counts as printable now.
     """
     if row is None or row["path"] != file.path or row["hash"] != file.sha256:
         return False
@@ -355,7 +350,7 @@ def _is_up_to_date(file: _ImageFile, row: Row | None, *, should_retry: bool) -> 
         NEEDS_HEIC_REASON: register_heic(),
         UNPRINTABLE_NAME_REASON: is_printable_path(file.path),
     }
-    return not (should_retry or is_solved.get(problem, False))
+    return not is_solved.get(problem, False)
 
 
 def _make_image_cells(file: _ImageFile) -> dict[str, Any]:

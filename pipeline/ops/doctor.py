@@ -36,6 +36,7 @@ from pipeline.ops import clean
 from pipeline.ops.doctor_backend import check_backend, check_models, list_task_batches
 from pipeline.ops.doctor_report import DoctorReport, create_notice
 from pipeline.store import (
+    again,
     answer_counts,
     batches,
     claims,
@@ -587,6 +588,11 @@ CHECKS: Mapping[str, WorkspaceCheck] = {
         claims.find_claims_of_ended_batches,
         "these rows are not asked again",
         HintTemplate("{}, which releases them", CommandHint("batch-submit")),
+    ),
+    "marks": _create_query_check(
+        again.find_endless_marks,
+        "their rows would be asked again and again",
+        HintTemplate("{} takes the marks back", CommandHint("tag", again=False)),
     ),
     "sealed files": _check_sealed_files,
     "derived": _check_derived_values,

@@ -1,4 +1,4 @@
-"""List, count and export the rows of a task, show one, unpark rows and reopen answered ones.
+"""List, count and export the rows of a task, show one, unpark rows, and ask rows again.
 
 A sealed file is a request or result file of a batch whose SHA-256 is in the database. An answer is
 applied, or in force, if the task's table shows it.
@@ -18,7 +18,6 @@ from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.row_listing import (
     SORT_TIMEOUT_S,
-    ListedRow,
     RowCounts,
     RowFilter,
     RowListOptions,
@@ -26,7 +25,7 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.core.text import format_object
-from pipeline.engine import claiming, wrong_values
+from pipeline.engine import asking_again, claiming, wrong_values
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
@@ -34,9 +33,10 @@ from pipeline.gemini.requests import make_request_key, redact_line
 from pipeline.gemini.result_file import ResultFile
 from pipeline.index.builds import describe_index_state
 from pipeline.ops.export import ExportReport, check_target, write_file
-from pipeline.store import answers, batches, claims, marks, request_history, workspace
+from pipeline.store import again, answers, batches, claims, marks, request_history
 from pipeline.store.database import Connection, Store
 from pipeline.tables import export
+from pipeline.tables.row_table import STALE_STATE, describe_stale_row
 
 CSV_PAGE_ROWS = 1_000
 ALL_ROWS = RowFilter()
@@ -267,8 +267,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
 
         - `task`, `item` (the row's id), `name`, `state`, `parked` (the reason, or None)
         - `columns`: the row's values; `changed_at`: the last change of the input
-        - `stale`: whether the row's input changed after its newest answer in force; None without
-          such an answer, or if the row's input is unknown
+        - `stale`: why the row is stale, or None
         - `answers` (with `forgotten`: whether the answer was erased, and `confidences` by field as
           {probability, model}) and `attempts`, oldest first, each with all stored columns
         - `index`: `indexed`, `up_to_date` and `build`, or None if the task has no index
@@ -291,6 +290,12 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
             prompt_version=task.rows.own_prompt_version,
         )
         display_name = task.rows.table(tx).read_names(tx, [row_id]).get(row_id, row_id)
+        stale_reason = None
+        if listed_row is not None and listed_row.state == STALE_STATE:
+            marker = again.find_marker(tx, task.name, row_id)
+            stale_reason = describe_stale_row(is_marked=marker is not None)
+            if marker is not None:
+                stale_reason += f" by {marker}"
 
         index_state = None
         if ws.is_indexed:
@@ -309,7 +314,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         "parked": parked_reason,
         "columns": dict(listed_row.values) if listed_row else {},
         "changed_at": listed_row.changed_at if listed_row else None,
-        "stale": _is_stale(listed_row, answer_rows),
+        "stale": stale_reason,
         "answers": [_parse_answer(answer_row) for answer_row in answer_rows],
         "attempts": attempt_rows,
         "index": index_state,
@@ -391,22 +396,6 @@ def _add_sealed_lines(
         wire = _read_wire(data, batch, request["item"], cleaned_batches)
         requests_with_wire.append({**request, "wire": wire})
     return requests_with_wire
-
-
-def _is_stale(listed_row: ListedRow | None, answer_rows: Sequence[dict[str, Any]]) -> bool | None:
-    """Return whether the row's input changed after its newest answer in force.
-
-    None if that is unknown: the row is not in its table, has no hash of its input, or has no answer
-    in force. Erased answers do not count.
-    """
-    applied_rows = [
-        answer_row
-        for answer_row in answer_rows
-        if answer_row["applied"] and answer_row["answer"] != answers.FORGOTTEN_ANSWER
-    ]
-    if listed_row is None or listed_row.input_hash is None or not applied_rows:
-        return None
-    return bool(applied_rows[-1]["input_hash"] != listed_row.input_hash)
 
 
 def _read_wire(
@@ -570,54 +559,26 @@ def unpark_rows(
 
 
 def can_be_asked_anew(tx: Connection, task: Task, row_id: str) -> bool:
-    """Return whether a row is in its source, has content to ask about, and has no correction.
+    """Return whether a person can ask for a row again: it is open, stale, answered or parked.
 
-    It is also true for a claimed row, which can be asked anew later, and false for an unknown id.
-    The result is for display: `reopen_rows` checks again whether it may open the row.
+    The result is for display: `ask_again` checks again whether it may mark the row.
     """
-    if answers.find_corrected(tx, task.name, [row_id]):
-        return False
     table = task.rows.table(tx)
-    _, has_content = table.states.pending_state
-    if table.states.is_missing is not None:
-        has_content &= ~table.states.is_missing
-    return bool(table.filter_ids(tx, [row_id], has_content))
+    return bool(table.filter_ids(tx, [row_id], table.is_open | table.is_askable_again))
 
 
-def reopen_rows(store: Store, task: Task, row_ids: Sequence[str]) -> list[str]:
-    """Make rows open again, so that they are asked anew; return the ids of the open ones.
+def ask_again(
+    store: Store, task: Task, row_ids: Sequence[str], *, who: str, now: datetime
+) -> list[str]:
+    """Unpark rows and mark answered rows, so that they are asked; return the ids of these rows.
 
-    Nothing changes for other rows: those that are claimed, have a correction by a person, are
-    empty, or are no longer in the source. The open rows are unparked. Their answers are removed
-    from the task's table, but stay stored as answers that are not in force. One transaction,
-    without a confirmation.
+    Nothing changes for rows that are claimed, have a correction by a person, are empty, or are no
+    longer in the source. One transaction, without a confirmation.
+
+    Args:
+        who: Who asks for the rows again.
     """
     with store.write() as tx:
-        # Whether a row can be asked is known only without its answer.
-        savepoint = tx.begin_nested()
-        open_ids = _withdraw_answers(tx, task, row_ids)
-        savepoint.rollback()
-        return _withdraw_answers(tx, task, open_ids)
-
-
-def _withdraw_answers(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[str]:
-    """Unpark rows, and withdraw the answers of rows that are neither claimed nor corrected.
-
-    A claimed row is in a running batch. A withdrawn answer is removed from the task's table, and
-    stays stored as an answer that is not in force. Runs in the caller's transaction.
-
-    Returns:
-        The ids of the rows that can be asked now.
-    """
-    claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=row_ids)
-    claimed_ids = claims.filter_claimed(tx, task.name, row_ids)
-    corrected_ids = answers.find_corrected(tx, task.name, row_ids)
-    free_ids = [
-        row_id for row_id in row_ids if row_id not in claimed_ids and row_id not in corrected_ids
-    ]
-
-    task.answers.remove(tx, free_ids)
-    answers.unapply_answers(tx, task.name, free_ids)
-    claims.reopen_rows(tx, task.name, free_ids)
-    workspace.record_row_change(tx, task.name)
-    return claiming.filter_claimable(tx, task, free_ids)
+        claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=row_ids)
+        asking_again.mark_rows(tx, task, RowFilter(ids=row_ids), who=who, now=now)
+        return claiming.filter_claimable(tx, task, row_ids)

@@ -23,6 +23,8 @@ class StatusCounts(NamedTuple):
     unaskable: int
     claimed: int
     parked: int
+    # Answered rows that changed, or that a person asked for again.
+    stale: int = 0
     refused: int = 0
     # Rows that are no longer in their source. They are not in the total.
     gone: int = 0
@@ -43,10 +45,10 @@ def choose_next_command(
 
     The order is: check a task file with a syntax error, continue dead runs, ingest, poll or submit
     batches, download the result of a held batch again, complete a move, fill a task without rows,
-    ask open rows, update the index, show parked rows, search, export. If an unsent batch waits for
-    quota, the command is `batch-poll`, not `batch-submit`. If the task has no rows and the document
-    names other tasks, the command is `status` of the first of them, not the command that fills the
-    task.
+    ask open rows, rows that a person asked for again and rows of a changed file, update the index,
+    show parked rows, search, export, ask rows that changed. If an unsent batch waits for quota, the
+    command is `batch-poll`, not `batch-submit`. If the task has no rows and the document names
+    other tasks, the command is `status` of the first of them, not the command that fills the task.
 
     Args:
         ws: The workspace, with the task in use.
@@ -72,6 +74,7 @@ def choose_next_command(
     fill_command = task.fill_hint.step
     if document["others"]:
         fill_command = CommandHint("status", task=document["others"][0])
+    marked_count = document["stale"]["marked"] if "stale" in document else 0
     unsent_count = batch_counts["submitting"] or batch_counts["prepared"]
 
     # The command of the first condition that is met.
@@ -82,14 +85,15 @@ def choose_next_command(
         (is_waiting_for_quota, _choose_batch_command(document, task, "batch-poll")),
         (unsent_count, _choose_batch_command(document, task, "batch-submit")),
         (batch_counts["submitted"], _choose_batch_command(document, task, "batch-poll")),
-        (held_number, labels.command("batch-poll", again=held_number)),
+        (held_number, labels.command("batch-poll", batch=held_number)),
         (waiting_move, waiting_move and waiting_move.command),
         (counts.total == 0, fill_command),
-        (counts.open, ask_command),
+        (counts.open or marked_count or document.get("source_changed"), ask_command),
         (counts.done and is_index_outdated, labels.command("index")),
         (counts.parked, labels.command("parked")),
         (index["count"], labels.command("search", q=example_query)),
         (counts.done and labels.next_command.command == "export", labels.next_command),
+        (counts.stale, labels.command("tag", refresh=True)),
     )
     return next((command for condition, command in commands if condition), None)
 

@@ -1,8 +1,7 @@
 """Report the state of the workspace and the next command, from database and files alone.
 
 - A held batch is not ingested, because its replies seem to belong to other rows.
-- A row is stale if its input changed after its answer, and doubtful if its answer has a low
-  confidence.
+- A row is doubtful if its answer has a low confidence.
 - A live run is a series of live batches of one command; it is killed if its process is dead.
 """
 
@@ -32,6 +31,7 @@ from pipeline.core.states import (
 from pipeline.core.text import plural, shorten
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask, Task
+from pipeline.engine.user_task import UserTask
 from pipeline.index.builds import Builds, count_stale
 from pipeline.ops.next_command import StatusCounts, choose_next_command
 from pipeline.quality.report import REPORTS_FOLDER, read_report_documents
@@ -39,12 +39,11 @@ from pipeline.store import answer_counts, answers, batches, claims, money, works
 from pipeline.store.batches import BatchRow
 from pipeline.store.confidences import has_decisions
 from pipeline.store.database import Connection
-from pipeline.tables.row_table import REFUSED_STATE
+from pipeline.tables.row_table import REFUSED_STATE, STALE_STATE
+from pipeline.tables.source import read_file_stamp
 
 MAX_REASON_CHARACTERS = 200
 MAX_REFUSAL_CHARACTERS = 300
-# Time limit for counting changed rows. It is enough for some 200,000 biographies.
-STALE_COUNT_TIMEOUT_S = 3.0
 # The counts by state begin with these fields of `StatusCounts`, in every task.
 POSITIONAL_COUNTS = 6
 # Members of the status document that are left out if they are empty.
@@ -54,6 +53,7 @@ OPTIONAL_MEMBERS = (
     "doubtful",
     "unpriced",
     "task_file",
+    "source_changed",
     "file_version",
     "waiting",
     "failures",
@@ -91,14 +91,12 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     are those of the task in use, and `open_batches` are those of all tasks.
 
     Args:
-        exact: Find changes by other programs, too: the index is always compared with the rows, and
-            the stale rows, which changed after their answer, are always counted. If false, the
-            index is compared only if a command changed rows since the build, and the number of
-            stale rows is left out if counting takes longer than STALE_COUNT_TIMEOUT_S.
+        exact: Find changes by other programs, too: the index is always compared with the rows. If
+            false, it is compared only if a command changed rows since the build.
     """
     recorded_task = ws.task
     with ws.store.read() as tx:
-        ws = _with_present_version(ws, tx)
+        ws = _with_present_version(ws)
         task = ws.task
         all_batches = batches.batches_in_states(tx)
         parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version)
@@ -193,20 +191,26 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     )
 
 
-def _with_present_version(ws: WorkspaceSession, tx: Connection) -> WorkspaceSession:
+def _with_present_version(ws: WorkspaceSession) -> WorkspaceSession:
     """Return a session whose user task has the version that its file declares now."""
     if ws.task.user_file is None:
         return ws
 
     from pipeline.engine import task_registry
 
-    return replace(ws, task=task_registry.with_present_version(tx, ws.task))
+    return replace(ws, task=task_registry.with_present_version(ws.task))
 
 
 def _to_status_counts(counts_by_state: Mapping[str, int], gone_count: int) -> StatusCounts:
     """Return the counts of a task under the names that all tasks share."""
     counts = StatusCounts(*list(counts_by_state.values())[:POSITIONAL_COUNTS])
-    return counts._replace(refused=counts_by_state[REFUSED_STATE], gone=gone_count)
+    return counts._replace(
+        # A stale row has an answer, too.
+        done=counts.done + counts_by_state[STALE_STATE],
+        stale=counts_by_state[STALE_STATE],
+        refused=counts_by_state[REFUSED_STATE],
+        gone=gone_count,
+    )
 
 
 def _read_document(
@@ -229,7 +233,6 @@ def _read_document(
     task = ws.task
     workspace_row = workspace.get_workspace(tx)
     answered_tasks = answers.tasks_with_versions(tx)
-    stale = task.rows.count_stale(tx, timeout_s=None if exact else STALE_COUNT_TIMEOUT_S)
     counts_by_state, gone_count = task.rows.table(tx).count_states_and_missing(tx)
 
     index_document = None
@@ -245,7 +248,7 @@ def _read_document(
         "index": index_document,
         "twins": [_to_twin(duplicate, remote_names) for duplicate in batches.list_duplicates(tx)],
         "gone": gone_count,
-        "stale": stale and _to_stale_rows(task, *stale),
+        "stale": _describe_stale(tx, task, counts_by_state[STALE_STATE]),
         "doubtful": _describe_doubtful(tx, task, settings=ws.settings),
         "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
         "spent": _sum_spent(tx, all_batches),
@@ -258,6 +261,7 @@ def _read_document(
         "due": report.list_single_row_failures(tx, task),
         **report.describe_version(tx, task, ws.generating_model_name),
         "task_file": _describe_file_fault(task),
+        "source_changed": _find_changed_source(task),
         "others": [
             other.subject
             for other in ws.tasks
@@ -270,6 +274,15 @@ def _describe_file_fault(task: Task) -> str:
     """Return why the task's file cannot be loaded; "" if it can, or if there is no file."""
     fault = task.user_file.find_syntax_fault() if task.user_file is not None else None
     return "" if fault is None else f"{fault.location}: {fault.message}"
+
+
+def _find_changed_source(task: Task) -> str:
+    """Return the name of the task's row file if it changed since it was read, else ""."""
+    if not isinstance(task, UserTask) or task.record.items_stamp is None:
+        return ""
+    path = Path(task.record.items)
+    stamp = read_file_stamp(path)
+    return path.name if stamp not in {None, task.record.items_stamp} else ""
 
 
 def _to_live_run(
@@ -445,13 +458,17 @@ def _shorten_reason(reason: str) -> str:
     return describe_reason(f"{short_cause}{introduction}{last_failure.partition(': ')[0]}")
 
 
-def _to_stale_rows(task: Task, count: int, since: datetime | None) -> dict[str, Any]:
-    """Return {count, since, hint} of rows that changed after their answer, for JSON."""
-    return {
-        "count": count,
-        "since": since and since.isoformat(),
-        "hint": str(task.rows.refresh_hint),
-    }
+def _describe_stale(tx: Connection, task: Task, count: int) -> dict[str, Any] | None:
+    """Return {count, marked, hint} of the stale rows, for JSON; None if there are none.
+
+    `marked` is the number of rows that a person asked for again, which the next `tag` asks.
+    """
+    if not count:
+        return None
+    table = task.rows.table(tx)
+    marked_count = table.count_by_state(tx, table.is_marked)[STALE_STATE]
+    command = task.labels.command("tag", refresh=True if marked_count < count else None)
+    return {"count": count, "marked": marked_count, "hint": f"`{command}` asks about them again"}
 
 
 def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dict[str, Any] | None:

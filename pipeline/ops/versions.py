@@ -24,10 +24,9 @@ from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.ops.forget import LOCAL_ENGINE_FILES
-from pipeline.store import answers, batches, request_history, selections, workspace
+from pipeline.store import answers, batches, request_history, workspace
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, Store, split_into_pages
-from pipeline.store.task_record import PARTIAL_VERSIONS_KEY
 
 ROLLBACK_LOCK = "rollback"
 LIST_COMMAND = CommandHint("versions")
@@ -44,8 +43,6 @@ class VersionSummary(NamedTuple):
     counts: VersionCounts
     # Cost in USD.
     cost: float
-    # The condition (WHERE=) of its rows; "" if it is for all rows.
-    condition: str = ""
 
     @property
     def document(self) -> dict[str, Any]:
@@ -61,7 +58,6 @@ class VersionSummary(NamedTuple):
             "first": counts.first and counts.first.isoformat(),
             "last": counts.last and counts.last.isoformat(),
             "cost": round(self.cost, 6),
-            "where": self.condition or None,
         }
 
 
@@ -174,28 +170,14 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
         counts = counts_by_version[version]
         return start_order.get(version, -1), counts.label, counts.model
 
-    conditions = _read_conditions(tx, task.name)
     return [
         VersionSummary(
             task.subject,
             counts_by_version[version],
             answers.cost_of_version(tx, task.name, version),
-            conditions.get(counts_by_version[version].label, ""),
         )
         for version in sorted(counts_by_version, key=sort_key)
     ]
-
-
-def _read_conditions(tx: Connection, task_name: str) -> dict[str, str]:
-    """Return the condition of each prompt version that `tag --where` made, by version.
-
-    The version of the task's file is never one of them: `ask`, the page and other commands may have
-    asked rows under it, too.
-    """
-    record = workspace.get_task(tx, task_name)
-    partial_versions = {} if record is None else record.members.get(PARTIAL_VERSIONS_KEY, {})
-    conditions = selections.read_conditions(tx, task_name)
-    return {label: text for label, text in conditions.items() if label in partial_versions}
 
 
 def _find_versions(

@@ -74,6 +74,7 @@ from pipeline.store.database import (
     update_rows,
 )
 from pipeline.store.schema import NUMBER_COLUMN_TYPE, BigId, ColumnTyped, IsoTime
+from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from pipeline.tables.adoption_errors import adoption_error, check_required_columns
 from pipeline.tables.answer_views import is_view_made, make_view
@@ -284,7 +285,8 @@ def make_row_table(
 ) -> RowTable:
     """Return the table of passages, with their states and the condition for open passages.
 
-    - A passage with a concept of a skipped version has the state "with_concepts".
+    - A passage with a concept of a skipped version has the state "with_concepts". It is "stale" if
+      a model gave its concepts for another text, or if a person asked for it again.
     - Any other passage is "open" if it has text and its id is not empty. Only these can be asked.
     - All others are "empty".
 
@@ -307,13 +309,23 @@ def make_row_table(
     # A request cannot name an empty id.
     has_id = shape.row_id != "" if shape.ids.kind == "text" else true()
     can_be_asked = and_(is_not_blank(shape.passages.c.text), has_id)
+    own_prompt_version = "" if skipped_versions is None else prompt_version
+    asked_hash = answers.newest_model_answer(
+        TASK, shape.row_id, own_prompt_version or None, "input_hash"
+    )
+    has_changed = asked_hash != TextHash(cast(shape.passages.c.text, Text))
+    is_corrected = answers.is_answered(TASK, shape.row_id, answers.PERSON)
+    is_askable_again = and_(is_answered, can_be_asked, asked_hash.is_not(None), ~is_corrected)
+    is_emptied = and_(~can_be_asked, asked_hash.is_not(None), has_changed)
     return RowTable(
         TASK,
         shape.passages,
-        RowStates(("with_concepts", is_answered), ("open", can_be_asked), "empty"),
+        RowStates(("with_concepts", is_answered & ~is_emptied), ("open", can_be_asked), "empty"),
         and_(~is_answered, can_be_asked),
-        shape.ids,
-        own_prompt_version="" if skipped_versions is None else prompt_version,
+        ids=shape.ids,
+        is_askable_again=is_askable_again,
+        is_changed=is_askable_again & has_changed,
+        own_prompt_version=own_prompt_version,
     )
 
 

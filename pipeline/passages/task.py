@@ -402,7 +402,9 @@ class ConceptsAnswers(TaskAnswers):
         """Insert the concepts of answers, in the caller's transaction, and lock their passages.
 
         An answer is applied, that is, its concepts are inserted, except in three cases: it is
-        outdated, its passage was deleted, or the passage has concepts of the same prompt version.
+        outdated, its passage was deleted, or the passage has concepts of the same prompt version
+        that no answer of a model is about. The concepts of earlier answers under the prompt version
+        are deleted.
         An answer is outdated if the text of its passage changed after the request, or if its
         quotations were not located, so that it was not checked against the text.
 
@@ -429,12 +431,24 @@ class ConceptsAnswers(TaskAnswers):
         }
         has_concepts = table.has_concepts(self.shape, (prompt_version,))
         answered_ids = table.make_row_table(self.shape).filter_ids(tx, list(texts), has_concepts)
-        refused_ids = outdated_ids | answered_ids
+        renewed_ids = stored_answers.find_answered(
+            tx, table.TASK, sorted(answered_ids), prompt_version
+        )
+        refused_ids = outdated_ids | (answered_ids - renewed_ids)
         applied_answers = {
             key: cast("GroundedConcepts", answer.answer)
             for key, answer in answer_by_id.items()
             if key in texts and key not in refused_ids
         }
+        for counts in stored_answers.list_versions(tx, table.TASK):
+            if counts.label == prompt_version:
+                table.remove_concepts(
+                    tx,
+                    self.shape,
+                    version=counts.label,
+                    model=counts.model,
+                    ids=sorted(renewed_ids & applied_answers.keys()),
+                )
         self._insert_concepts(tx, applied_answers, prompt_version, model, now=now)
         return WriteResult(applied=set(applied_answers), outdated=outdated_ids)
 

@@ -65,8 +65,8 @@ def plan_next_pilot(
 def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: int) -> list[str]:
     """Return the ids of at most `size` random rows for a pilot of a version, in the order drawn.
 
-    They are drawn from all rows that are open (can be asked) or have an answer of the version,
-    without rows that left their source. A
+    They are drawn from all rows that can be asked or have an answer of the version, without rows
+    that left their source. A
     row that gets an answer stays in the draw, so the same seed draws the same rows again, as long
     as no row is parked, added or removed. Memory does not grow with the table.
 
@@ -76,7 +76,7 @@ def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: i
         seed: Seed of the sample.
     """
     table = task.rows.table(tx)
-    open_ids = table.select_unanswered_rows()
+    askable_ids = table.select_rows(task.rows.make_askable_condition(tx))
     # An item with an answer that was not applied is in both queries.
     answered_ids = answers.answered_ids(task.name, version)
     if table.states.is_missing is not None:
@@ -84,7 +84,7 @@ def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: i
         answered_ids = answered_ids.where(answers_table.c.item_id.not_in(missing_ids))
 
     def pages() -> Iterator[Iterable[str]]:
-        for query in (open_ids, answered_ids):
+        for query in (askable_ids, answered_ids):
             rows = stream_rows(tx, query, page=FETCHED_ROWS).scalars()
             yield from rows.partitions(FETCHED_ROWS)
 

@@ -40,7 +40,6 @@ from pipeline.store import marks
 from pipeline.store.claims import CLAIMED, PARKED
 from pipeline.store.database import (
     PAGE_ROWS,
-    change_matching,
     count_rows,
     run_many,
     select_matching,
@@ -48,6 +47,7 @@ from pipeline.store.database import (
 )
 from pipeline.store.runs import end_run
 from pipeline.store.schema import (
+    again,
     answers,
     attempts,
     batches,
@@ -293,7 +293,7 @@ class VersionPreference:
     3. Answers of `label`.
     4. Answers of the version that began last.
 
-    The newest answer of a version comes before its other answers.
+    The newest answer of a version comes before its other answers. All models of `label` are equal.
     """
 
     task: str
@@ -327,8 +327,8 @@ class VersionPreference:
 
         There are four ranks: corrections by people, then the preferred `versions` in their order,
         then the current prompt version `label`, then all other versions. Within a rank, the version
-        that was begun last (see `started_versions`) comes first. Within a version, the newest
-        answer (with the highest id) comes first.
+        that was begun last (see `started_versions`) comes first, but all models of the current
+        prompt version are equal. Then the newest answer (with the highest id) comes first.
 
         Args:
             answer_table: The table of answers, or an alias or subquery of it.
@@ -338,7 +338,11 @@ class VersionPreference:
             (has_version(version, label), rank)
             for rank, label in enumerate(self._preferred_labels, 1)
         ]
-        start_ranks = {name: -index for index, name in enumerate(self.started_versions)}
+        start_ranks = {
+            name: -index
+            for index, name in enumerate(self.started_versions)
+            if not belongs_to_version(name, self.label)
+        }
 
         order: list[ColumnElement[Any]] = [
             case((version == PERSON, 0), *ranks, else_=len(ranks) + 1),
@@ -493,32 +497,21 @@ def preferred_answers(
     return {row.item_id: (row.extractor, row.answer) for row in rows}
 
 
-def read_answers_to_former_inputs(
-    tx: Connection,
-    task: str,
-    hashes: Mapping[str, str],
-) -> dict[str, list[str]]:
-    """Return the models' applied answers, as JSON, that were given before a row's input changed.
-
-    An applied answer may count for its row. The answers to a row are sorted, oldest first.
-    Corrections are left out.
-
-    Args:
-        hashes: The hash of each row's present input, by row id. Only these rows are read.
+def read_model_answers(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the applied answers of models to some rows, as JSON, oldest first.
 
     Returns:
         Answers by row id; rows without such answers are left out.
     """
     query = (
-        select(answers.c.item_id, answers.c.input_hash, answers.c.answer)
+        select(answers.c.item_id, answers.c.answer)
         .where(is_applied(task), answers.c.extractor != PERSON)
         .order_by(answers.c.id)
     )
-    former_answers: dict[str, list[str]] = {}
-    for row_id, input_hash, answer in select_matching(tx, query, answers.c.item_id, list(hashes)):
-        if input_hash != hashes[row_id]:
-            former_answers.setdefault(row_id, []).append(answer)
-    return former_answers
+    model_answers: dict[str, list[str]] = {}
+    for row_id, answer in select_matching(tx, query, answers.c.item_id, row_ids):
+        model_answers.setdefault(row_id, []).append(answer)
+    return model_answers
 
 
 class StoredAnswer(NamedTuple):
@@ -532,12 +525,7 @@ class StoredAnswer(NamedTuple):
     response_id: str
     # JSON, as `store.confidences` encodes it.
     confidences: str | None = None
-
-
-def unapply_answers(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
-    """Mark all answers of some rows as not applied. Their costs stay recorded."""
-    unapply = update(answers).where(answers.c.task == task).values(applied=False)
-    change_matching(tx, unapply, answers.c.item_id, row_ids)
+    id: int = 0
 
 
 def stored_answers(
@@ -655,31 +643,35 @@ def is_answered(
     )
 
 
-def newest_id(tx: Connection) -> int:
-    """Return the highest id of an answer of any task; 0 without answers."""
-    return tx.execute(select(func.max(answers.c.id))).scalar() or 0
-
-
-def has_answer_after(
+def newest_model_answer(
     task: str,
     id_column: ColumnElement[str],
-    answer_id: int,
-) -> ColumnElement[bool]:
-    """Return the SQL condition that a row has an answer with a higher id, applied or not.
+    version: str | None,
+    column: str,
+) -> ColumnElement[Any]:
+    """Return a scalar subquery: a column of a row's newest applied answer by a model.
 
     Args:
         id_column: The column with the row's id in the outer query.
+        version: Only answers of this version or prompt version; None means all versions.
+        column: The name of a column of the answers.
     """
     return (
-        select(answers.c.id)
+        select(answers.c[column])
         .where(
-            answers.c.task == task,
-            answers.c.item_id == id_column,
-            answers.c.id > answer_id,
+            is_applied(task, version), answers.c.item_id == id_column, answers.c.extractor != PERSON
         )
         .correlate_except(answers)
-        .exists()
+        .order_by(answers.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
     )
+
+
+def newest_model_answer_id(tx: Connection) -> int:
+    """Return the highest id of a model's answer of any task; 0 without answers."""
+    query = select(answers.c.id).where(answers.c.extractor != PERSON)
+    return tx.execute(query.order_by(answers.c.id.desc()).limit(1)).scalar() or 0
 
 
 def has_version(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:
@@ -850,4 +842,7 @@ def delete_version(
         tx.execute(delete(table).where(table.c.task == task, table.c.extractor == version)).rowcount
         for table in (answers, attempts, row_claims, pilots)
     )
+    # SQLite gives the ids of the last answers again, and a mark is done by a higher id.
+    newest_id = newest_model_answer_id(tx)
+    tx.execute(update(again).where(again.c.answer_id > newest_id).values(answer_id=newest_id))
     return answer_count, attempt_count, parked_count

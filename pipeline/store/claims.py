@@ -2,8 +2,9 @@
 
 - A row is *open* under a version if it has no record in `findable_asks`.
 - A claim is the INSERT of that record. Its primary key prevents that a row is asked, and paid for,
-  twice under a version. The claims of other versions are read before; this is exact, because only
-  one process writes.
+  twice under a version. An answered row that is asked again loses its old record in the same
+  transaction; its answer stays. The claims of other versions are read before; this is exact,
+  because only one process writes.
 - A parked row is not asked again until a user unparks it.
 - To release a row is to delete its record, so that it is open again.
 - If a row may be asked again after a failure, its record is deleted and the attempt stays.
@@ -136,8 +137,8 @@ def _insert_claim_records(
 ) -> None:
     """Insert records of rows as claimed, answered or parked under a version.
 
-    An answered record of such a row under the version is deleted before. It is out of date: the row
-    lost its answer, for example because another program deleted it. Runs in the caller's
+    An answered record of such a row under the version is deleted before: the row is asked again, or
+    it lost its answer, for example because another program deleted it. Runs in the caller's
     transaction.
 
     Args:
@@ -146,7 +147,6 @@ def _insert_claim_records(
     Raises:
         StateConflictError: A row has a claimed or parked record under the version.
     """
-    # A row with an answered record is open again only if it lost its answer.
     delete_answered = delete(row_claims).where(
         row_claims.c.task == task,
         row_claims.c.extractor == version,
@@ -188,11 +188,12 @@ def find_duplicate_inputs(
         if state is None
         else row_claims.c.state == state
     )
-    # "answered" sorts before "claimed", so a claimed row replaces an answered row.
+    # "answered" sorts before "claimed", so a claimed row replaces an answered row, and a newer
+    # answer an older one.
     query = (
         select(row_claims.c.input_hash, row_claims.c.state, row_claims.c.item_id)
         .where(row_claims.c.task == task, row_claims.c.extractor == version, in_state)
-        .order_by(row_claims.c.state)
+        .order_by(row_claims.c.state, row_claims.c.at)
     )
     return {
         row[0]: (row[1], row[2])
@@ -483,6 +484,12 @@ def unpark(
     return free_ids
 
 
+def forgive_attempts(tx: Connection, task: str, row_ids: Select[Any]) -> None:
+    """Forgive the failed attempts of some rows of a task, so that they no longer count."""
+    is_of_row = (attempts.c.task == task) & attempts.c.item_id.in_(row_ids)
+    tx.execute(update(attempts).where(is_of_row, ~attempts.c.forgiven).values(forgiven=True))
+
+
 def list_unparkable_ids(
     tx: Connection,
     task: str,
@@ -512,14 +519,6 @@ def list_unparkable_ids(
 def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:
     """Return the SQL condition that a record parks its row, but not under every version."""
     return and_(_is_parked(prompt_version), row_claims.c.extractor != EVERY_VERSION)
-
-
-def reopen_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
-    """Delete the answered records of rows, so that they can be asked again; the answers stay."""
-    delete_answered = delete(row_claims).where(
-        row_claims.c.task == task, row_claims.c.state == ANSWERED
-    )
-    change_matching(tx, delete_answered, row_claims.c.item_id, row_ids)
 
 
 def parked_rows(

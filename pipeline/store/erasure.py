@@ -18,11 +18,12 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select, true, update
 
 from pipeline.core.states import BatchState
-from pipeline.store import claims, edits, marks, selections, workspace
+from pipeline.store import claims, edits, marks, workspace
 from pipeline.store.answers import FORGOTTEN_ANSWER, has_version
 from pipeline.store.database import has_row
 from pipeline.store.marks import ERASED_TEXT
 from pipeline.store.schema import (
+    again,
     answers,
     attempts,
     batches,
@@ -32,7 +33,7 @@ from pipeline.store.schema import (
     rows,
     runs,
 )
-from pipeline.store.task_record import DRAWN_EXAMPLES_KEY, PARTIAL_VERSIONS_KEY
+from pipeline.store.task_record import DRAWN_EXAMPLES_KEY
 
 # Columns whose text about one row may name another. The journal's `new` counts only in lines about
 # merges, which have the tag that was merged into.
@@ -40,8 +41,9 @@ TEXT_COLUMNS: dict[Table, tuple[str, ...]] = {
     events: ("name", "new", "why"),
     attempts: ("reason", "excerpt"),
     creates: ("note",),
-    runs: ("why", "condition"),
+    runs: ("why",),
     answers: ("who", "reviewed_by"),
+    again: ("who",),
     batches: ("reason",),
     row_claims: ("reason",),
 }
@@ -63,7 +65,7 @@ def has_records(tx: Connection, task: str, row_id: str) -> bool:
     """Return whether any table of the engine has a record about a row."""
     queries = (
         select(table.c.task).where(table.c.task == task, table.c.item_id == row_id)
-        for table in (*REQUEST_TABLES, rows)
+        for table in (*REQUEST_TABLES, again, rows)
     )
     return any(has_row(tx, query) for query in queries)
 
@@ -99,17 +101,14 @@ def list_batches_that_may_have_row(tx: Connection, task: str, row_id: str) -> li
 def list_versions_with_example(tx: Connection, task: str, row_id: str) -> list[str]:
     """Return the prompt versions of a task that have a row as an example in their prompts.
 
-    A partial version, which asked only some rows again, has the examples of the version that it
-    continues. The list is empty if the task is unknown.
+    The list is empty if the task is unknown.
     """
     record = workspace.get_task(tx, task)
     if record is None:
         return []
-    versions = [*record.members.get(DRAWN_EXAMPLES_KEY, {})]
-    versions += record.members.get(PARTIAL_VERSIONS_KEY, {})
     return [
         version
-        for version in versions
+        for version in record.members.get(DRAWN_EXAMPLES_KEY, {})
         if any(example[0] == row_id for example in record.list_examples(version))
     ]
 
@@ -177,10 +176,10 @@ def erase_row(
 ) -> None:
     """Erase the stored answers of a row, and given texts in other records.
 
-    Claims and corrections are deleted. Attempts and answers stay as records of
-    costs, without content and under another row id. The row leaves the examples of prompts and the
-    selections of runs. The row in `findable_rows` or in the task's table stays. On SQLite the
-    deleted content is overwritten. Journals nothing. Runs in the caller's transaction.
+    Claims, marks and corrections are deleted. Attempts and answers stay as records of costs,
+    without content and under another row id. The row leaves the examples of prompts. The row in
+    `findable_rows` or in the task's table stays. On SQLite the deleted content is overwritten.
+    Journals nothing. Runs in the caller's transaction.
 
     Args:
         texts_to_erase: Texts to replace by "…" in all reasons, notes and journal lines, as whole
@@ -208,9 +207,8 @@ def erase_row(
     for table, values in erased_values.items():
         is_of_row = (table.c.task == task) & (table.c.item_id == row_id)
         tx.execute(update(table).where(is_of_row).values(item_id=new_id, **values))
-    is_claim = (row_claims.c.task == task) & (row_claims.c.item_id == row_id)
-    tx.execute(delete(row_claims).where(is_claim))
-    selections.remove_row(tx, task, row_id)
+    for table in (row_claims, again):
+        tx.execute(delete(table).where(table.c.task == task, table.c.item_id == row_id))
     _erase_example(tx, task, row_id)
     for word in texts_to_erase:
         _erase_word(tx, word)

@@ -20,8 +20,6 @@ from pipeline.core.states import ENDED_STATES, OPEN_STATES, Outcome
 from pipeline.store.answers import (
     FORGOTTEN_ANSWER,
     PERSON,
-    VersionPreference,
-    preferred_of_row,
     select_version_starts,
 )
 from pipeline.store.claims import IS_CLAIMED
@@ -40,15 +38,6 @@ _REQUEST_COLUMNS = (
     "cost",
     "answer",
 )
-
-
-def last_request_key(task: str, key: ColumnElement[str]) -> ColumnElement[str]:
-    """Return a scalar subquery: version, blank and input hash of a row's preferred answer.
-
-    A correction comes first, else the newest applied answer.
-    """
-    expression = answers.c.extractor + literal(" ") + answers.c.input_hash
-    return preferred_of_row(VersionPreference(task), key, expression)
 
 
 def has_any_request(tx: Connection) -> bool:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     MetaData,
+    Select,
     Table,
     Text,
     case,
@@ -343,18 +344,9 @@ def stored_inspections(tx: Connection, task: str, row_ids: Sequence[str]) -> dic
     return {row[0]: row[1] for row in select_matching(tx, query, rows.c.item_id, row_ids)}
 
 
-def ids_changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]) -> list[str]:
-    """Return the ids of rows whose input changed after a time.
-
-    Args:
-        moments: The time of each row, by row id.
-    """
-    query = select(rows.c.item_id, rows.c.changed_at).where(
-        rows.c.task == task,
-        rows.c.changed_at.is_not(None),
-    )
-    changes = select_matching(tx, query, rows.c.item_id, list(moments))
-    return [row_id for row_id, changed_at in changes if changed_at > moments[row_id]]
+def select_changed_ids(task: str, *, changed_at: datetime) -> Select[Any]:
+    """Return a SELECT of the ids of the rows whose input changed last at a time."""
+    return select(rows.c.item_id).where(rows.c.task == task, rows.c.changed_at == changed_at)
 
 
 def read_hashes_and_rows(

@@ -9,7 +9,7 @@ The budget of a run counts from the start of the run until it has ended.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from pipeline.store.database import next_value
 from pipeline.store.schema import (
@@ -19,7 +19,6 @@ from pipeline.store.schema import (
     pilots,
     rename_columns,
     runs,
-    selected_rows,
 )
 
 __all__ = ["PilotRow", "PilotVerdict", "TagRunRow"]
@@ -47,13 +46,9 @@ def update_run(tx: Connection, number: int, **columns: Any) -> None:
 
 
 def end_run(tx: Connection, number: int, *, reason: str, now: datetime) -> None:
-    """Record the end of a run and its reason, and delete the list of its selected rows.
-
-    Does nothing if the run has ended already.
-    """
+    """Record the end of a run and its reason; do nothing if the run has ended already."""
     is_unfinished = (runs.c.number == number) & runs.c.ended_at.is_(None)
-    if tx.execute(update(runs).where(is_unfinished).values(ended_at=now, why=reason)).rowcount:
-        tx.execute(delete(selected_rows).where(selected_rows.c.run == number))
+    tx.execute(update(runs).where(is_unfinished).values(ended_at=now, why=reason))
 
 
 def list_runs(tx: Connection, task: str, *, mode: str) -> list[TagRunRow]:

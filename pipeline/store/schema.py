@@ -280,9 +280,6 @@ class TagRunRow:
     why: str | None
     # A JSON list; see `skipped`.
     skips: str | None
-    # The condition (WHERE=) of the rows that the run asks; see `store.selections`. None means all
-    # open rows.
-    condition: str | None = None
 
     @property
     def skipped(self) -> tuple[str, ...] | None:
@@ -569,13 +566,15 @@ events = Table(
 # A run of `tag` has a budget that counts from its start; a backfill may take days.
 runs = _define_table("findable_runs", TagRunRow)
 pilots = _define_table("findable_pilots", PilotRow, big={"seed"})
-# The rows of an unfinished run with a condition.
-selected_rows = Table(
-    "findable_selected_rows",
+# The rows that a person asked for again (see `store.again`).
+again = Table(
+    "findable_again",
     metadata,
-    Column("run", ForeignKey("findable_runs.number"), nullable=False),
-    Column("item_id", Text, nullable=False),
-    PrimaryKeyConstraint("run", "item_id"),
+    *_columns("task item_id who"),
+    # The newest model answer, of any row. The mark is done when its row has a newer one.
+    Column("answer_id", BigInteger, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    PrimaryKeyConstraint("task", "item_id"),
 )
 tasks = _define_table(
     "findable_tasks",

@@ -24,6 +24,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.files import PRIVATE_MODE
+from pipeline.store.text_hash import SQLITE_FUNCTION, hash_for_sqlite
 
 # The longest wait of a writer for another writer, in seconds. Our transactions are far shorter.
 BUSY_S = 60.0
@@ -249,7 +250,8 @@ def read_idle_state(path: Path) -> tuple[int, int] | None:
 def _prepare_connection(connection: Any, record: Any) -> None:
     """Set up a new connection, and switch the file to write-ahead mode if possible.
 
-    Sets the decoding of text, manual transactions, full sync, foreign keys, cache and checkpoints.
+    Sets the decoding of text, manual transactions, full sync, foreign keys, cache and checkpoints,
+    and adds the function of `TextHash`.
 
     Args:
         record: The pool's record of the connection. WAL_SWITCH_KEY in it marks that the file was
@@ -258,6 +260,7 @@ def _prepare_connection(connection: Any, record: Any) -> None:
     connection.text_factory = _decode_text
     # The sqlite3 module must not begin or commit by itself: DDL is part of our transactions.
     connection.isolation_level = None
+    connection.create_function(SQLITE_FUNCTION, 1, hash_for_sqlite, deterministic=True)
     cursor = connection.cursor()
     if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         # A database on a read-only disk can still be read.

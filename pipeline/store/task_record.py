@@ -1,14 +1,12 @@
 """A registered task, as it is stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 # The key of the preferred versions in `TaskRecord.members`.
 PREFERRED_VERSIONS_KEY = "prefer_versions"
-# The key of the partial versions in `TaskRecord.members`: the prompt version that each continues.
-PARTIAL_VERSIONS_KEY = "partial_versions"
 # The key of the examples in `TaskRecord.members` that were drawn from corrections: (row id, values
 # by column, answer), by prompt version.
 DRAWN_EXAMPLES_KEY = "drawn_examples"
@@ -30,6 +28,8 @@ class TaskRecord:
     is_query: bool
     # The SHA-256 of that file when it was imported.
     items_sha256: str | None
+    # Size and time of change of that file before it was read; None for a query and a folder.
+    items_stamp: str | None
     # (name, type) pairs of the key columns.
     key: tuple[tuple[str, str], ...]
     # The type of each column of the source, by name.
@@ -58,28 +58,8 @@ class TaskRecord:
         """Return the prompt version that the file declares: `task@n`."""
         return f"{self.name}@{self.version}"
 
-    @property
-    def current_versions(self) -> tuple[str, ...]:
-        """Return the prompt version and those that asked some of its rows again, newest first.
-
-        An answer of any of them keeps a row from being asked.
-        """
-        partial_versions = [
-            label
-            for label, base in self.members.get(PARTIAL_VERSIONS_KEY, {}).items()
-            if base == self.prompt_version
-        ]
-        return (*reversed(partial_versions), self.prompt_version)
-
     def list_examples(self, version: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
         """Return (row id, values by column, answer) of the drawn examples of a version."""
         label = version.partition("/")[0]
-        declared_version = self.members.get(PARTIAL_VERSIONS_KEY, {}).get(label, label)
-        examples = self.members.get(DRAWN_EXAMPLES_KEY, {}).get(declared_version, [])
+        examples = self.members.get(DRAWN_EXAMPLES_KEY, {}).get(label, [])
         return [(row_id, row, answer) for row_id, row, answer in examples]
-
-    def rank_versions(self, preferred: Sequence[str]) -> tuple[str, ...]:
-        """Return preferred versions, followed by the current versions if there are several."""
-        if len(self.current_versions) == 1:
-            return tuple(preferred)
-        return (*preferred, *self.current_versions)

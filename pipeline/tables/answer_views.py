@@ -30,6 +30,7 @@ from sqlalchemy import (
     Connection,
     Select,
     Text,
+    case,
     exc,
     literal_column,
     select,
@@ -41,11 +42,14 @@ from pipeline.core.declaration import MAX_COLUMN_BYTES
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.store.answers import VersionPreference, is_preferred
 from pipeline.store.confidences import list_fields_with_probability, make_probability_expression
-from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers, rows
+from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.adoption_errors import adoption_error
 from pipeline.tables.cells import hash_text
 from pipeline.tables.reflection import is_sqlite, quote_identifier, quote_text, read_columns
+from pipeline.tables.row_states import make_row_table
+from pipeline.tables.row_table import GONE_STATE, STATE_COLUMN
+from pipeline.tables.stored_values import KEY_COLUMN, VALUES_COLUMN, make_rows_subquery
 
 # Columns of both views.
 EXTRACTOR = "extractor"
@@ -127,7 +131,7 @@ def _make_view_query(
       The columns are the key, the fields, the version and the time.
     - The view of answered rows has each row's preferred answer in the same columns, then the task's
       source columns except the key. A source column whose name is taken is called `source_…`, see
-      `name_added_columns`.
+      `name_added_columns`. The row's state is in the column `state`, or `row_state`.
 
     In both, columns with the confidences of fields follow.
 
@@ -142,17 +146,21 @@ def _make_view_query(
         tx,
         task.name,
         label=task.prompt_version,
-        versions=task.rank_versions(task.preferred),
+        versions=task.preferred,
     )
     query = select().select_from(answers).where(is_preferred(preference, per_version=per_version))
 
     if not per_version:
-        is_same_row = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
-        query = query.select_from(answers.outerjoin(rows, is_same_row))
+        rows = make_rows_subquery(task.name)
+        row_key = rows.c[KEY_COLUMN]
+        query = query.select_from(answers.outerjoin(rows, row_key == answers.c.item_id))
         source_names = [name for name in task.columns if name not in dict(task.key)]
         for source_name, name in name_added_columns(columns, source_names, "source_").items():
             kind = task.columns[source_name]
-            columns[name] = source_column_expression(tx, rows.c.row, source_name, kind)
+            columns[name] = source_column_expression(tx, rows.c[VALUES_COLUMN], source_name, kind)
+        state = make_row_table(task, rows, task.prompt_version).state_expression
+        (state_name,) = name_added_columns(columns, (STATE_COLUMN,), "row_").values()
+        columns[state_name] = case((row_key.is_(None), GONE_STATE), else_=state)
     columns |= _confidence_columns(tx, task, columns, existing_names)
 
     if not is_sqlite(tx):

@@ -41,7 +41,14 @@ from pipeline.tables.cells import (
     to_prompt_text,
 )
 from pipeline.tables.column_values import to_column_value
-from pipeline.tables.row_table import GONE_STATE, REFUSED_STATE, RowTable
+from pipeline.tables.row_table import (
+    GONE_STATE,
+    REFUSED_STATE,
+    STALE_STATE,
+    STATE_COLUMN,
+    RowTable,
+    describe_stale_row,
+)
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
     IMAGE_STATE_COLUMN,
@@ -52,7 +59,6 @@ from pipeline.tables.stored_values import (
 
 ExportedRow = dict[str, Any]
 # Columns of an export.
-STATE_COLUMN = "state"
 REASON_COLUMN = "reason"
 ANSWERED_STATE = "answered"
 # State of a row without an answer of the exported version, but with another answer.
@@ -72,6 +78,8 @@ _COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
 # Columns of the query for a single version.
 _OTHER_VERSION = "findable_other_version"
 _CORRECTION = "findable_correction"
+# A person asked for the row again.
+_MARKED = "findable_marked"
 
 
 def encode_rows(
@@ -260,8 +268,8 @@ def read_answer_rows(
     2. the key columns that are no source columns;
     3. the answer's fields, its version, its time, and with `cost` its tokens and cost;
     4. the confidence of each field for which any answer of the task has one;
-    5. the state, and the reason why the row is refused, parked or unusable (such as an image that
-       cannot be read), else None.
+    5. the state, and the reason why the row is refused, parked, stale or unusable (such as an
+       image that cannot be read), else None.
 
     If a name is taken, `answer_` precedes it, and `row_` precedes the state or reason.
 
@@ -365,7 +373,12 @@ def _make_answers_query(
     has_answer = (answers.c.item_id == row[KEY_COLUMN]) & is_answer
 
     query = (
-        select(*row_columns, items.state_expression.label(STATE_COLUMN), *answer_columns)
+        select(
+            *row_columns,
+            items.state_expression.label(STATE_COLUMN),
+            items.is_marked.label(_MARKED),
+            *answer_columns,
+        )
         .select_from(items.table.outerjoin(answers, has_answer))
         .order_by(row[items.order_column])
     )
@@ -509,7 +522,7 @@ def _confidence_cells(stored_row: RowMapping, column_names: Mapping[str, str]) -
 def _find_state_reason(
     stored_row: RowMapping, parked_reasons: Mapping[str, str], *, line_noun: str
 ) -> str | None:
-    """Return why a row is refused, unusable or parked; None if it is none of these.
+    """Return why a row is refused, unusable, parked or stale; None if it is none of these.
 
     The reason for a refused row begins with its line in the source, as in `line 7: missing id`. The
     reason for an unusable row takes precedence over the reason for parking it.
@@ -522,6 +535,8 @@ def _find_state_reason(
     reason: str | None = stored_row[UNUSABLE_COLUMN] or None
     if not reason and stored_row[STATE_COLUMN] == PARKED:
         reason = parked_reasons.get(stored_row[KEY_COLUMN])
+    if stored_row[STATE_COLUMN] == STALE_STATE:
+        reason = describe_stale_row(is_marked=bool(stored_row[_MARKED]))
     if stored_row[HASH_COLUMN] == NO_HASH:
         return f"{line_noun} {stored_row[IMAGE_STATE_COLUMN]}: {reason}"
     return reason

@@ -159,8 +159,8 @@ class RowSync:
         New rows are inserted, and changed rows are updated. Rows that the source lacks are marked
         as gone, unless it has only a part of the rows (`is_part`). Rows that are back lose this
         mark. The source's hash and the state of its cursor are recorded with the rows. Parked rows
-        that changed since they were parked are unparked, so that they may be asked again. Reports
-        progress on the display.
+        that changed since they were parked are unparked, so that they may be asked again. Failed
+        attempts of changed rows are forgiven. Reports progress on the display.
 
         Args:
             source: Yields rows and findings; has `sha256`, and may have `is_part` and `read`, the
@@ -183,7 +183,12 @@ class RowSync:
             ):
                 if counts.rewritten:
                     workspace.record_row_change(tx, task_name)
-                workspace.update_task(tx, task_name, items_sha256=source.sha256)
+                workspace.update_task(
+                    tx,
+                    task_name,
+                    items_sha256=source.sha256,
+                    items_stamp=getattr(source, "stamp", None),
+                )
                 cursor_state = getattr(source, "read", None)
                 if cursor_state:
                     # Another command may have stored a preference meanwhile.
@@ -191,11 +196,13 @@ class RowSync:
                     members = {**current_record.members, CURSOR_STATE: cursor_state}
                     workspace.update_task(tx, task_name, members=to_compact_json(members))
 
-                parked_at = {
-                    key: parked_time for key, _, parked_time in claims.parked_rows(tx, task_name)
-                }
-                changed_ids = stored_rows.ids_changed_since(tx, task_name, parked_at)
-                claims.unpark(tx, task_name, row_ids=changed_ids)
+                if counts.changed:
+                    changed_ids = stored_rows.select_changed_ids(task_name, changed_at=self.now)
+                    parked_ids = claims.parked_ids(task_name)
+                    is_changed = parked_ids.selected_columns[0].in_(changed_ids)
+                    changed_parked_ids = tx.execute(parked_ids.where(is_changed)).scalars().all()
+                    claims.unpark(tx, task_name, row_ids=changed_parked_ids)
+                    claims.forgive_attempts(tx, task_name, changed_ids)
 
         return self._report_counts(counts)
 

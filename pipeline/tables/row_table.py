@@ -19,18 +19,23 @@ from sqlalchemy import (
     Text,
     case,
     cast,
+    false,
     func,
     select,
 )
 
-from pipeline.store import claims
+from pipeline.store import again, claims
 from pipeline.store.database import count_rows, select_matching, stream_rows
 from pipeline.store.rows import count_refused
 from pipeline.tables.column_needs import IdColumnFacts
 
+# Column with the state of a row, in exports and views.
+STATE_COLUMN = "state"
 # State of a row that cannot be asked about, and of a row that is no longer in its source.
 REFUSED_STATE = "refused"
 GONE_STATE = "gone"
+# State of an answered row whose input changed, or that a person asked for again.
+STALE_STATE = "stale"
 # Columns of tables that store when and whether an input changed.
 INPUT_HASH_COLUMN = "findable_hash"
 CHANGED_AT_COLUMN = "findable_changed_at"
@@ -39,11 +44,20 @@ CHANGED_AT_COLUMN = "findable_changed_at"
 _CELL_PAGE_ROWS = 256
 
 
+def describe_stale_row(*, is_marked: bool) -> str:
+    """Return why a row is stale.
+
+    Args:
+        is_marked: A person asked for the row again, and it was not asked yet.
+    """
+    return "asked for again" if is_marked else "its input changed after the answer"
+
+
 class RowStates(NamedTuple):
     """Names and conditions of the states of a task's rows.
 
-    The first condition that is met decides, in this order: missing, refused, answered, claimed,
-    parked, extra states, pending. A row that meets none is in the state `default_state`.
+    The first condition that is met decides, in this order: missing, refused, claimed, parked,
+    stale, answered, extra states, pending. A row that meets none is in the state `default_state`.
     """
 
     # State of rows with an answer.
@@ -70,6 +84,7 @@ class RowStates(NamedTuple):
             self.default_state,
             "claimed",
             "parked",
+            STALE_STATE,
             *other_names,
             REFUSED_STATE,
         )
@@ -89,8 +104,12 @@ class RowTable:
     task: str
     table: Table | Subquery
     states: RowStates
-    # Condition that a row may be asked about, claimed and parked rows included.
+    # Condition that a row without an answer may be asked about, claimed and parked rows included.
     is_open: ColumnElement[bool]
+    # Condition that a row has content, a model's answer that counts, and no correction.
+    is_askable_again: ColumnElement[bool] = field(default_factory=false)
+    # Condition that such a row has another input than its newest model answer was about.
+    is_changed: ColumnElement[bool] = field(default_factory=false)
     # Which ids the column `key` stores.
     ids: IdColumnFacts = field(default_factory=IdColumnFacts)
     # Columns with the row ids, and with the order in which rows are asked.
@@ -107,25 +126,25 @@ class RowTable:
     def state_expression(self) -> ColumnElement[str]:
         """The name of a row's state, as an SQL expression.
 
-        The first condition that is met decides: gone, refused, answered, claimed, parked, one of
-        the task's own `states.extra_states`, pending. A row that meets none is in the state
+        The first condition that is met decides: gone, refused, claimed, parked, stale, answered,
+        one of the task's own `states.extra_states`, pending. A row that meets none is in the state
         `states.default_state`. Claims and parked rows are looked up for each row by correlated
         subqueries, which is fast if few rows are read.
         """
         states = self.states
         is_claimed = _is_selected(self.row_id, claims.claimed_ids(self.task))
-        is_parked = _is_selected(
-            self.row_id,
-            claims.parked_ids(self.task, self.own_prompt_version),
-        )
-
         branches: list[tuple[ColumnElement[bool], str]] = []
         if states.is_missing is not None:
             branches.append((states.is_missing, GONE_STATE))
         if states.is_refused is not None:
             branches.append((states.is_refused, REFUSED_STATE))
         done_name, has_answer = states.answered_state
-        branches += [(has_answer, done_name), (is_claimed, "claimed"), (is_parked, "parked")]
+        branches += [
+            (is_claimed, "claimed"),
+            (self.is_parked, "parked"),
+            (self.is_stale, STALE_STATE),
+            (has_answer, done_name),
+        ]
         branches += [
             (condition, name) for name, condition in (*states.extra_states, states.pending_state)
         ]
@@ -136,29 +155,44 @@ class RowTable:
         """Return an SQL expression for a row's id as text."""
         return cast(self.table.c[self.id_column], Text)
 
+    @property
+    def is_parked(self) -> ColumnElement[bool]:
+        """Return the SQL condition that a row is parked."""
+        return _is_selected(self.row_id, claims.parked_ids(self.task, self.own_prompt_version))
+
+    @property
+    def is_marked(self) -> ColumnElement[bool]:
+        """Return the SQL condition that a person asked for an answered row again."""
+        return again.is_marked(self.task, self.row_id) & self.is_askable_again
+
+    @property
+    def is_stale(self) -> ColumnElement[bool]:
+        """Return the SQL condition that an answered row changed, or was asked for again."""
+        return self.is_changed | self.is_marked
+
     def count_rows(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
         """Return the number of rows that meet all conditions."""
         return count_rows(tx, self.table, *conditions)
 
-    def select_unanswered_rows(
+    def select_rows(
         self,
+        condition: ColumnElement[bool],
         *,
         names: Sequence[str] = (),
         after: str | None = None,
     ) -> Select[Any]:
-        """Return the SELECT of all rows that meet `is_open`, in the order of asking.
+        """Return the SELECT of all rows that meet a condition, in the order of asking.
 
-        These are rows without an answer that have something to ask about. Claimed and parked rows
-        are included: callers that claim rows leave them out. Nothing is read yet. The last result
-        column is `item_id`, the row id as text.
+        Nothing is read yet. The last result column is `item_id`, the row id as text.
 
         Args:
+            condition: The condition.
             names: Columns that precede the row id in the result.
             after: Select only rows after the row with this id; no rows if it does not exist.
         """
         order = self.table.c[self.order_column]
         columns = [self.table.c[name] for name in names]
-        query = select(*columns, self.row_id.label("item_id")).where(self.is_open).order_by(order)
+        query = select(*columns, self.row_id.label("item_id")).where(condition).order_by(order)
         if after is None:
             return query
 

@@ -61,6 +61,14 @@ _RENAME_HINT = "rename it in the query with AS"
 NO_KINDS: Mapping[str, str] = MappingProxyType({})
 
 
+def read_file_stamp(path: Path) -> str | None:
+    """Return size and time of change of a file as text; None for a folder or a missing file."""
+    if not path.is_file():
+        return None
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
 class FileSource(SourceFile):
     """A file, or a folder of Parquet files, with the rows of a task.
 
@@ -68,6 +76,7 @@ class FileSource(SourceFile):
 
     Attributes:
         sha256: Identifies the bytes of the file together with the reading options.
+        stamp: Size and time of change of the file before it was read; None for a folder.
         columns: The columns with their kinds; all columns of CSV are text.
     """
 
@@ -96,6 +105,7 @@ class FileSource(SourceFile):
         self.path = path
         self.options = options
         self.sha256 = ""
+        self.stamp = read_file_stamp(path)
         if list_parquet_files(path):
             self.sha256 = self._compute_digest()
         super().__init__(path, FILE_HINT, options=options)

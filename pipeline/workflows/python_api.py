@@ -337,6 +337,9 @@ class Workspace:
         strict: bool = False,
         accept_changed: bool = False,
         full: bool = False,
+        where: str = "",
+        again: bool = False,
+        refresh: bool = False,
         **settings: object,
     ) -> TagReport:
         """Ask a model about all open rows of a task and store the answers, as `findable tag`.
@@ -353,6 +356,10 @@ class Workspace:
                 answers miss the gate by far and rows are open.
             accept_changed: Keep the version of a task whose declaration changed.
             full: Read all rows of a query, not only those that are new by the task's cursor.
+            where: Ask only the rows of this condition, as WHERE= of the command.
+            again: Also ask those of them that are answered. The old answers count until new answers
+                replace them.
+            refresh: Also ask answered rows that changed after their answer.
             settings: Other settings, by their lower-case names.
 
         Raises:
@@ -368,13 +375,24 @@ class Workspace:
                 f"budget={budget!r} is not a number of USD; nothing was asked",
                 hint="for example tag(budget=5)",
             )
-        options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
+        options = TagOptions(
+            mode=mode,
+            limit=limit,
+            budget=budget,
+            wait=wait,
+            where=where,
+            again=again or None,
+            who="Python",
+            refresh=refresh,
+        )
 
         def work(ws: WorkspaceSession) -> TagReport:
             ws.sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
             if budget is not None:
                 # The budget limits the cost.
                 ws.agreed_usd = math.inf
+            elif again:
+                ws.agreed_usd = ws.settings.confirm_above
             report = tag.tag_rows(ws, options)
             report.raise_first_error(ws.task.labels, ws.display, strict=strict)
             return report

@@ -7,7 +7,7 @@
 - A pilot asks about a small random sample, whose answers are checked against the gates before the
   other rows are asked. A killed pilot resumes.
 - The mode decide asks a decision model about the fields, which all have a fixed choice.
-- A selection is the stored list of the rows of `WHERE=`.
+- A row is marked if a person asked for it again; see `store.again`.
 """
 
 import json
@@ -18,15 +18,16 @@ from datetime import datetime
 from pipeline.batch.budget import BudgetError, correct_tag_start, resume_budget
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.row_listing import RowFilter
 from pipeline.core.states import OPEN_STATES, Mode
+from pipeline.engine import asking_again
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
+from pipeline.engine.task_parts import AskedRows
 from pipeline.gemini.usage import describe_cost
 from pipeline.ops import status
 from pipeline.quality import pilot
 from pipeline.store import answers, runs
-from pipeline.store.database import Store
-from pipeline.workflows import decisions, preflight, rounds, row_selection
+from pipeline.workflows import decisions, preflight, rounds
 from pipeline.workflows.pilot_run import check_or_run_pilot
 from pipeline.workflows.tag_options import TagOptions
 from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
@@ -77,35 +78,95 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         GateError: A pilot failed, is not over, or is required and missing; answers are stored.
         RemoteError, ConfigurationError: Another step failed; finished steps are kept.
     """
-    open_work = [
-        *status.describe_open_batches(ws),
-        *row_selection.describe_unfinished(ws.store, ws.task),
-    ]
+    open_work = status.describe_open_batches(ws)
+    ws.set_asked_rows(AskedRows(has_changed=options.refresh))
     rounds.sync_and_recover_task(ws)
     ws.announce_placeholders()
     has_decide_run = ws.store.query(decisions.is_decide_run_open, ws.task)
-    if options.mode == "auto" and not options.backfill and not options.where and has_decide_run:
+    if options.mode == "auto" and not options.backfill and has_decide_run:
         ws.display.say("continuing with decisions, as the run began")
         options = replace(options, mode=Mode.DECIDE.value)
 
-    selection: row_selection.RowSelection | None = None
-    if options.where:
-        selection = row_selection.select_rows(ws, options.where, limit=options.limit)
-    if selection is not None:
-        options = replace(options, limit=None)
-    try:
-        asking_ws = ws
-        if options.mode == Mode.DECIDE:
-            asking_ws = decisions.make_decision_session(ws)
-        return _tag_open_rows(asking_ws, options, selection, open_work)
-    finally:
-        row_selection.leave_selection(ws)
+    row_filter = select_rows(ws, options)
+    if options.again:
+        _announce_marks(ws, row_filter)
+    asking_ws = ws
+    if options.mode == Mode.DECIDE:
+        asking_ws = decisions.make_decision_session(ws)
+    return _tag_open_rows(asking_ws, options, open_work)
+
+
+def select_rows(ws: WorkspaceSession, options: TagOptions) -> RowFilter:
+    """Let the session ask only the rows of the options, and return their filter.
+
+    Raises:
+        InputError: The condition is invalid, no row has the key, or `again` has neither.
+    """
+    with ws.store.read() as tx:
+        row_filter = RowFilter(where=options.where)
+        if options.item is not None:
+            row_filter = RowFilter(where=options.where, ids=[ws.task.rows.id_of(tx, options.item)])
+        # An invalid condition is refused before anything is written.
+        ws.task.rows.grid(tx).make_conditions(tx, row_filter)
+    if options.again and row_filter == RowFilter():
+        raise InputError(
+            f"{OptionHint(again=True)} needs {OptionHint('where')} or {OptionHint('item')}; "
+            "nothing was asked",
+            hint=f"{OptionHint(where='…')} names the rows to ask again",
+        )
+    ws.set_asked_rows(AskedRows(row_filter, has_changed=options.refresh))
+    return row_filter
+
+
+def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Preflight:
+    """Return the estimates of all modes for the rows of the options; ask and mark nothing.
+
+    Raises:
+        InputError: The options are invalid; see `select_rows`.
+    """
+    ws.set_asked_rows(AskedRows(has_changed=options.refresh))
+    ws.sync_rows()
+    select_rows(ws, options)
+    ws.set_asked_rows(replace(ws.asked_rows, will_mark=bool(options.again)))
+    return preflight.estimate_tagging(ws, limit=options.limit, deadline_s=options.deadline_s)
+
+
+def take_marks_back(ws: WorkspaceSession, options: TagOptions) -> int:
+    """Take back the marks of rows that were not asked yet; return their number.
+
+    Raises:
+        InputError: The condition is invalid, or no row has the key.
+    """
+    row_filter = select_rows(ws, options)
+    with ws.store.write() as tx:
+        return asking_again.take_marks_back(tx, ws.task, row_filter)
+
+
+def _announce_marks(ws: WorkspaceSession, row_filter: RowFilter) -> None:
+    """Print how many rows will be marked, and warn if their new answers will not be shown.
+
+    Raises:
+        InputError: No row can be asked again.
+    """
+    with ws.store.read() as tx:
+        report = asking_again.count_again(tx, ws.task, row_filter)
+    if not (report.markable or report.already_marked or report.asked_already):
+        raise InputError(
+            f"no row can be asked again: {report.describe()}; nothing was asked",
+            hint=f"`{ws.task.labels.command('items', where=row_filter.where or None)}` lists rows",
+        )
+    ws.display.say(report.describe())
+    first_version = next(iter(ws.task.rows.preferred_versions), ws.task.version_label)
+    if not answers.belongs_to_version(ws.version, first_version):
+        ws.display.warn(
+            f"{OptionHint('prefer_versions')} puts {first_version} first: if it has an answer to a "
+            f"row, the new answer of {ws.version} is stored and not shown"
+        )
 
 
 def _tag_open_rows(
     ws: WorkspaceSession,
     options: TagOptions,
-    selection: row_selection.RowSelection | None,
     open_work: Sequence[str],
 ) -> TagReport:
     """Ask about the open rows of a task that is synced already, as a run.
@@ -119,7 +180,6 @@ def _tag_open_rows(
     Args:
         ws: The workspace.
         options: The options of the command.
-        selection: The rows to ask; if None, all open rows.
         open_work: Descriptions of the batches and runs that were open when the command started.
 
     Raises:
@@ -127,18 +187,22 @@ def _tag_open_rows(
     """
     tag_rounds = rounds.TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
-    tag_rounds.started_at = _resume_budget(ws, options, is_new_run=selection is not None)
+    tag_rounds.started_at = _resume_budget(ws, options)
     if options.pilot is None and not options.skip_pilot:
         check_or_run_pilot(ws, is_required=options.backfill and ws.task.needs_pilot)
 
     # A held batch waits for a person, so it does not choose the mode of other rows.
     has_open_batches = any(not batch.is_held for batch in tag_rounds.list_batches(*OPEN_STATES))
+    # Rows are marked after the confirmation, but the estimate contains them.
+    asked_rows = ws.asked_rows
+    ws.set_asked_rows(replace(asked_rows, will_mark=bool(options.again)))
     estimate = preflight.estimate_open_rows(
         ws,
         limit=options.limit,
         deadline_s=options.deadline_s,
         is_pilot_waived=options.skip_pilot,
     )
+    ws.set_asked_rows(asked_rows)
     report.asked = estimate.plan.items
     with ws.store.read() as tx:
         is_pilot_begun = options.pilot is not None and pilot.has_unfinished_pilot(tx, ws.version)
@@ -148,21 +212,14 @@ def _tag_open_rows(
     report.mode, report.reason = _choose_mode(estimate, options, has_open_batches=has_open_batches)
     run_number: int | None = None
     if report.asked or not options.backfill:
-        _print_tag_estimate(ws, estimate, report, open_work)
-        _confirm_cost(
-            ws, options, estimate, report.mode, repeats_answers=_repeats_answers(selection)
-        )
+        _print_tag_estimate(ws, options, estimate, report, open_work)
+        _confirm_cost(ws, options, estimate, report.mode)
         if options.skip_pilot:
             pilot.waive_required_pilot(ws.store, ws.task, version=ws.version, now=ws.now)
-        run_number = _begin_or_continue_run(ws, options, tag_rounds, estimate, selection)
+        run_number = _begin_or_continue_run(ws, options, tag_rounds, estimate)
 
     _ask_in_chosen_mode(ws, options, tag_rounds, request_count=estimate.plan.requests)
     return _complete_run(ws, options, tag_rounds, run_number)
-
-
-def _repeats_answers(selection: row_selection.RowSelection | None) -> bool:
-    """Return whether rows of a selection are answered and asked again."""
-    return selection is not None and selection.answered_rows > 0
 
 
 def _complete_run(
@@ -180,11 +237,7 @@ def _complete_run(
         run_number: The run; None if no run was begun.
     """
     report = tag_rounds.complete_report()
-    if (
-        run_number is None
-        or options.backfill
-        or not _is_run_over(ws.store, ws.task, report=report, options=options)
-    ):
+    if run_number is None or options.backfill or not _is_run_over(report, options):
         return report
 
     reason = report.budget_message or "nobody is left"
@@ -198,8 +251,6 @@ def _confirm_cost(
     options: TagOptions,
     estimate: preflight.Preflight,
     mode: str,
-    *,
-    repeats_answers: bool,
 ) -> None:
     """Confirm the estimated cost of a run, if a person must be asked.
 
@@ -212,7 +263,6 @@ def _confirm_cost(
         options: The options of the command.
         estimate: The estimate of the open rows.
         mode: The chosen mode.
-        repeats_answers: Answered rows are asked again.
 
     Raises:
         InputError: The cost was not confirmed; nothing was started.
@@ -225,13 +275,14 @@ def _confirm_cost(
     ws.confirm_cost(
         cost,
         unchanged_text="nothing was started",
-        always_ask=options.backfill or is_dear or repeats_answers,
+        always_ask=options.backfill or is_dear or bool(options.again),
         hint_suffix=live_hint,
     )
 
 
 def _print_tag_estimate(
     ws: WorkspaceSession,
+    options: TagOptions,
     estimate: preflight.Preflight,
     report: TagReport,
     open_work: Sequence[str],
@@ -241,10 +292,11 @@ def _print_tag_estimate(
     If nothing is to be sent, the line about the rows is left out. Then warnings and a proposal of
     the mode decide are printed, each if it applies. The mode decide is proposed if it is cheaper
     and no prepared batch is sent. The last line has the number of rows that the version in use
-    answered before, and their past cost.
+    answered before, and their past cost. It is left out if answered rows are asked again.
 
     Args:
         ws: The workspace.
+        options: The options of the command.
         estimate: The estimate of the open rows.
         report: The report, with mode and reason.
         open_work: Descriptions of the batches and runs that were open when the command started.
@@ -268,6 +320,8 @@ def _print_tag_estimate(
     if decide is not None and decide.is_cheaper_than(estimate.mode_estimates[report.mode]):
         ws.display.say(estimate.decide_proposal)
 
+    if options.again:
+        return
     with ws.store.read() as tx:
         table = ws.task.rows.table(tx)
         has_version = answers.is_answered(ws.task.name, table.row_id, ws.version)
@@ -310,7 +364,7 @@ def _choose_mode(
     return estimate.recommended or "batch", estimate.reason
 
 
-def _resume_budget(ws: WorkspaceSession, options: TagOptions, *, is_new_run: bool) -> datetime:
+def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
     """Set the session's budget; return the time since which the spending of the run counts.
 
     The budget is that of the options, else that of the unfinished `tag` run, which is printed. If
@@ -321,14 +375,13 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions, *, is_new_run: boo
     Args:
         ws: The session, whose budget is set.
         options: The options of the command.
-        is_new_run: Ignore the unfinished run, because a selection begins a run of its own.
     """
     if options.backfill:
         return ws.now()
 
     correct_tag_start(ws.store, ws.task, now=ws.now)
     unfinished_run = ws.store.query(runs.find_unfinished_run, ws.task.name, mode=runs.TAG)
-    return resume_budget(ws, options.budget, None if is_new_run else unfinished_run)
+    return resume_budget(ws, options.budget, unfinished_run)
 
 
 def _begin_or_continue_run(
@@ -336,39 +389,26 @@ def _begin_or_continue_run(
     options: TagOptions,
     tag_rounds: rounds.TagRounds,
     estimate: preflight.Preflight,
-    selection: row_selection.RowSelection | None,
 ) -> int:
     """Record a new run, or continue the unfinished run of the task; return the run's number.
 
     A backfill continues only a backfill, and `tag` only a `tag`. A continued run gets the budget of
-    the options, if they have one, and is otherwise unchanged. A new run begins in three cases:
-
-    - No run is unfinished.
-    - The unfinished backfill has another version. It is ended.
-    - Selected rows are asked. Their run begins, and an unfinished `tag` is ended.
+    the options, if they have one, and is otherwise unchanged. A new run begins if no run is
+    unfinished, or if the unfinished backfill has another version, which is then ended. With
+    `again`, the rows are marked in the same transaction.
 
     Args:
         ws: The workspace.
         options: The options of the command.
         tag_rounds: Gives the start of the spending and the mode.
         estimate: Gives the rows and the estimated cost of the new run.
-        selection: The rows of the new run; if None, all open rows.
-
-    Raises:
-        StateConflictError: Another process selected rows meanwhile; nothing was asked.
     """
     mode = runs.BACKFILL if options.backfill else runs.TAG
     estimated_cost = estimate.mode_estimates[tag_rounds.report.mode].cost
     with ws.store.write() as tx:
-        if selection is not None:
-            return row_selection.begin_selection(
-                tx,
-                ws,
-                selection,
-                started_at=tag_rounds.started_at,
-                estimated_cost=estimated_cost,
-                budget=options.budget,
-            )
+        if options.again:
+            row_filter = ws.asked_rows.row_filter
+            asking_again.mark_rows(tx, ws.task, row_filter, who=options.who, now=ws.now())
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=mode)
         if unfinished_run is not None:
             if not options.backfill or unfinished_run.version == ws.version:
@@ -473,20 +513,17 @@ def _ask_by_live_calls(
             report.stop = live_stop
 
 
-def _is_run_over(store: Store, task: Task, *, report: TagReport, options: TagOptions) -> bool:
+def _is_run_over(report: TagReport, options: TagOptions) -> bool:
     """Return whether nothing is left to do for a `tag` run, so that it ends in the database.
 
     The first rule that applies decides:
 
     1. It goes on if rows are in batches, if rows wait for room at the API, or if a live run left
        rows for another reason than the budget.
-    2. A run of selected rows (WHERE) ends if none of these rows is open, and else goes on.
-    3. It ends if no row is open, if the budget is used up, or if the command had a limit: all rows
+    2. It ends if no row is open, if the budget is used up, or if the command had a limit: all rows
        up to the limit were asked then.
     """
     is_cut_off = report.unasked and not report.budget_message
     if report.under_way or report.no_room or is_cut_off:
         return False
-    if row_selection.has_selection(task):
-        return not row_selection.has_open_rows(store, task)
     return bool(report.budget_message) or options.limit is not None or not report.left

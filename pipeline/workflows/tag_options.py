@@ -27,8 +27,15 @@ class TagOptions:
     pilot: int | None = None
     # Waive a pilot that would stop the rest.
     skip_pilot: bool = False
-    # Ask only the rows of this condition, answered rows again; empty for all open rows.
+    # Ask only the rows of this condition, and only the row with this key.
     where: str = ""
+    item: str | None = None
+    # True marks answered rows first, so that they are asked again. False takes marks back.
+    again: bool | None = None
+    # Who marks the rows.
+    who: str = ""
+    # Also ask answered rows whose input changed.
+    refresh: bool = False
     # Ask by batch under one version. The cost is always confirmed, and if the task needs a pilot,
     # one must have passed.
     backfill: bool = False

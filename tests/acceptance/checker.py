@@ -37,7 +37,7 @@ STABLE_PATHS = ("faiss.index", "metadata.json")
 # Rounding error of a difference between two costs with six decimals, in USD.
 ROUNDING_ERROR_USD = 1.1e-6
 MAX_CHARGED_FAILURES = 2
-EXTRA_COUNTS = {"total", "stale"}
+EXTRA_COUNTS = {"total"}
 # Purpose of calls whose replies are only shown.
 PROBE = "probe"
 

@@ -139,6 +139,7 @@ NO_LINE = make_fault("missing_line", "expert-tags/11")
 SILENT = make_fault("status", path=":generateContent", code=503)
 
 SUBMIT = line("submit")
+SUBMIT_CHANGED = line("submit", refresh=True)
 POLL = line("poll")
 INGEST = line("ingest")
 INDEX = line("index")
@@ -149,7 +150,6 @@ ADD = line("add", "{home}/inputs/new.json", repeated_codes=SUCCESS_OR_REFUSAL)
 IMPORT_PHOTOS = line("import_images", "{home}/photos")
 # Among a few passages, a single passage without an answer already fails these gates.
 GATES = {"GATES": "coverage=off,parse-failure=off,concepts=off"}
-REFRESH = {"REFRESH": "1"}
 ONE_CALL = {"CONCURRENCY": "1"}
 REVIEWS = {"tasks/reviews.py": "own.py", "tasks/reviews.csv": "own.csv"}
 PHOTOS = {
@@ -427,12 +427,23 @@ DAYS = (
     ),
     Day(
         "own-changed",
-        (SUBMIT, *COLLECT, EXPORT),
+        (SUBMIT_CHANGED, *COLLECT, EXPORT),
         after="own",
-        settings=REFRESH,
         excused=REPEATED_REQUESTS,
         task="reviews",
         files={"tasks/reviews.csv": "own-changed.csv"},
+    ),
+    # A person asks for two answered rows again.
+    Day(
+        "own-again",
+        (
+            line("tag", where="id = 'r-1' OR id = 'r-3'", again=True, mode="batch", yes=True),
+            *COLLECT,
+            EXPORT,
+        ),
+        after="own",
+        excused=REPEATED_REQUESTS,
+        task="reviews",
     ),
     Day(
         "own-raised",
@@ -453,11 +464,12 @@ DAYS = (
         (
             INDEX,
             line("search", "water"),
-            *CHAIN,
+            SUBMIT_CHANGED,
+            *COLLECT,
+            INDEX,
             line("forget", item="r-2", yes=True, repeated_codes=SUCCESS_OR_REFUSAL),
         ),
         after="own",
-        settings=REFRESH,
         excused=(*FORGOTTEN, *REPEATED_REQUESTS),
         task="reviews",
         files={"tasks/reviews.py": "own-indexed.py", "tasks/reviews.csv": "own-changed.csv"},
@@ -472,9 +484,8 @@ DAYS = (
     ),
     Day(
         "own-live-changed",
-        (line("tag_live"), line("try", seed=7), EXPORT),
+        (line("tag_live", refresh=True), line("try", seed=7), EXPORT),
         after="own-live",
-        settings=REFRESH,
         excused=REPEATED_REQUESTS,
         compared_parts=LIVE,
         task="reviews",
@@ -758,7 +769,7 @@ def write_task_file(*extra_arguments: str, version: int = 1, **extra_fields: str
         "tags": "list[str]",
         **extra_fields,
     }
-    arguments = (f"version={version}", "refresh=True", 'label="{id}"', *extra_arguments)
+    arguments = (f"version={version}", 'label="{id}"', *extra_arguments)
     return write_declaration(
         field_types, prompt="{product}: {text}", items="reviews.csv", extra_arguments=arguments
     )
@@ -771,5 +782,4 @@ def write_closed_task_file() -> str:
         field_types,
         prompt="{product}: {text}",
         items="reviews.csv",
-        extra_arguments=("refresh=True",),
     )

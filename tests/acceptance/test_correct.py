@@ -310,7 +310,7 @@ def test_changed_row_with_a_correction_is_not_asked_again(
 
     The correction would outrank the new answer, so the call would be paid in vain.
     """
-    declare(notes_workspace, "refresh=True")
+    declare(notes_workspace)
     notes_workspace.run_command("tag", mode="live")
     corrected(notes_workspace, "stars=5")
     changed_rows = ROWS.replace("broke.", "broke!").replace("hums.", "hums!")
@@ -318,12 +318,12 @@ def test_changed_row_with_a_correction_is_not_asked_again(
     assert "1 row changed after the answer" in notes_workspace.run_command("tag").stderr
     assert notes_workspace.status()["stale"]["count"] == 1
 
-    refresh_run = notes_workspace.run_command("tag", mode="live", REFRESH=1)
+    refresh_run = notes_workspace.run_command("tag", mode="live", refresh=True)
     assert "1 corrected row changed after the correction, which stays" in refresh_run.stderr
-    declare(notes_workspace, "refresh=True", "version=2")
-    notes_workspace.run_command("tag", mode="live", REFRESH=1)
+    declare(notes_workspace, "version=2")
+    notes_workspace.run_command("tag", mode="live", refresh=True)
     assert sum(outside_server.kept.questions().values()) == 4
-    assert notes_workspace.status()["stale"]["count"] == 0
+    assert "stale" not in notes_workspace.status()
 
 
 def test_edits_show_the_values_that_counted(notes_workspace: Workspace) -> None:

@@ -152,7 +152,7 @@ def test_deleted_restored_and_changed_rows_keep_their_answers(notes: Workspace) 
 
     While the file is missing or empty, `preflight` fails and marks no row as gone.
     """
-    declare(notes, "refresh=True")
+    declare(notes)
     write_rows(notes, *ROWS)
     notes.run_command("submit")
 
@@ -174,11 +174,11 @@ def test_deleted_restored_and_changed_rows_keep_their_answers(notes: Workspace) 
 
     write_rows(notes, KETTLE, "a lamp that glows", CHAIRS)
     notes.run_command("tag_live")
-    assert (notes.state_counts(), notes.status()["stale"]["count"]) == ({"answered": 3}, 1)
+    assert notes.state_counts() == {"answered": 2, "stale": 1}
     assert len(read_sent_lines(notes)) == len(notes.logged_requests()) == 3
 
-    notes.run_command("tag_live", REFRESH=1)
-    assert (notes.state_counts(), notes.status()["stale"]["count"]) == ({"answered": 3}, 0)
+    notes.run_command("tag_live", refresh=True)
+    assert notes.state_counts() == {"answered": 3}
     assert [request["item"] for request in notes.logged_requests()] == ["1", "2", "3", "2"]
     assert "glows" in str(notes.exported_rows())
 
@@ -208,16 +208,15 @@ def test_row_that_changes_during_its_call_is_stale_or_open(
 
     for kind in ("str", "Quote"):
         notes.task = f"edited{kind.lower()}"
-        declare(notes, "refresh=True", name=notes.task, quote=kind)
+        declare(notes, name=notes.task, quote=kind)
         write_rows(notes, KETTLE, LAMP, name=notes.task)
         outside_server.answerer = edit_file_during_call(notes, f"a whole {kind}")
         notes.try_command("tag_live")
 
-        expected_states = {"answered": 2} if kind == "str" else {"answered": 1, "open": 1}
-        assert notes.state_counts() == expected_states
-        assert notes.status()["stale"]["count"] == (kind == "str")
+        expected_state = "stale" if kind == "str" else "open"
+        assert notes.state_counts() == {"answered": 1, expected_state: 1}
 
-        notes.run_command("tag_live", REFRESH=1)
+        notes.run_command("tag_live", refresh=True)
         assert notes.state_counts() == {"answered": 2}
         quote = notes.exported_rows()[0]["quote"]
         quoted_text = quote if kind == "str" else quote["quote"]

@@ -60,7 +60,9 @@ router = APIRouter()
 
 # Longer values are displayed as texts to read, shorter values as a list of columns.
 MAX_SHORT_VALUE_CHARS = 60
-MAX_REOPENED_ROWS = 500
+MAX_RETRIED_ROWS = 500
+# Who asked for rows again, in their marks.
+PAGE_EDITOR = "the page"
 # Longer searches for the neighbours of a row are repeated after the page.
 NEIGHBOUR_TIMEOUT_S = 0.3
 # Kinds of background work. They contain the task but no row, which may have to be forgotten.
@@ -464,7 +466,7 @@ class RowSelection(BaseModel):
     """The ids of the chosen rows."""
 
     model_config = ConfigDict(extra="forbid")
-    ids: list[str] = Field(min_length=1, max_length=MAX_REOPENED_ROWS)
+    ids: list[str] = Field(min_length=1, max_length=MAX_RETRIED_ROWS)
 
 
 @router.post("/api/tasks/{task}/items/ask", status_code=202)
@@ -533,13 +535,13 @@ def start_asking(
     *,
     row_key: str = "",
 ) -> BackgroundJob:
-    """Reopen rows, also answered ones, and start to ask them live in the background.
+    """Mark answered rows and unpark rows, and start to ask them live in the background.
 
     If such work of the same task and `row_key` is running, it is returned instead, and nothing is
     changed, whatever its rows are. Otherwise the rows are first synced with their source, and the
-    replies of killed live runs are stored. The rows' present answers stay stored, but count no
-    longer until the new answers come. Rows that are claimed, corrected by a person, empty or gone
-    from the source keep their answers and are not asked.
+    replies of killed live runs are stored. The rows' present answers count until new answers
+    replace them. Rows that are claimed, corrected by a person, empty or gone from the source are
+    not asked.
 
     Args:
         app_state: The state of the page.
@@ -549,7 +551,7 @@ def start_asking(
 
     Raises:
         RequestRefusedError: 404, there is no such task; 409, no row can be asked.
-        FindableError: For example a missing API key or a failed pilot; no row was reopened.
+        FindableError: For example a missing API key or a failed pilot; no row was marked.
     """
     kind = ASK_WORK_KIND.format(task)
     newest = app_state.background_work.find_newest(kind, row_key=row_key)
@@ -564,21 +566,21 @@ def start_asking(
         ws.ensure_client()
         with ws.store.read() as tx:
             pilot.check_pilot(tx, ws.task, ws.version, is_required=ws.task.needs_pilot)
-        open_ids = items.reopen_rows(ws.store, ws.task, row_ids)
-        if not open_ids:
+        asked_ids = items.ask_again(ws.store, ws.task, row_ids, who=PAGE_EDITOR, now=ws.now())
+        if not asked_ids:
             raise RequestRefusedError(
                 409,
                 "no row can be asked: claimed, corrected, gone, or is empty; nothing was changed",
             )
 
-    def ask_reopened_rows(display: BackgroundJob) -> dict[str, Any]:
-        """Sync the rows, then ask the reopened rows; return how many were answered and asked."""
+    def ask_rows(display: BackgroundJob) -> dict[str, Any]:
+        """Sync the rows, then ask them; return how many were answered and asked."""
         with app_state.open_to_write(task, display) as ws:
             ws.sync_rows()
-            report = ask_single_rows(ws, open_ids)
-        return {"answered": report.answered, "asked": len(open_ids)}
+            report = ask_single_rows(ws, asked_ids)
+        return {"answered": report.answered, "asked": len(asked_ids)}
 
-    return app_state.background_work.start(kind, ask_reopened_rows, task=task, row_key=row_key)
+    return app_state.background_work.start(kind, ask_rows, task=task, row_key=row_key)
 
 
 def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) -> BackgroundJob:

@@ -31,7 +31,7 @@ from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
 from web.render import FormFields, PageState, has_running, render_page, task_title
 from web.views.command_api import MAX_DISPLAYED_WORK, STOPPABLE_COMMANDS, list_budgets
-from web.views.row import ASK_WORK_KIND, MAX_REOPENED_ROWS, estimate_cost, start_asking
+from web.views.row import ASK_WORK_KIND, MAX_RETRIED_ROWS, estimate_cost, start_asking
 
 router = APIRouter()
 
@@ -170,7 +170,7 @@ def act_on_batch(
 ) -> HTMLResponse:
     """Start to cancel a run or to ask its failed rows again; render the run and any error.
 
-    A form with the `act` "retry" asks the failed rows of the run, at most MAX_REOPENED_ROWS of
+    A form with the `act` "retry" asks the failed rows of the run, at most MAX_RETRIED_ROWS of
     them, live and in the background; it chooses no rows. Any other form cancels the batch `number`.
     Its run may be of another task than the page, whose task is `task`.
     """
@@ -181,7 +181,7 @@ def act_on_batch(
             run_task = ws.find_task(run.batch.task)
             failed_ids = run_summary.list_failed_row_ids(tx, run_task, run)
         if form.get("act") == "retry":
-            start_asking(app_state, run_task.subject, failed_ids[:MAX_REOPENED_ROWS])
+            start_asking(app_state, run_task.subject, failed_ids[:MAX_RETRIED_ROWS])
         else:
             start_cancelling(app_state, number, run_task.subject)
     except FindableError as error:
@@ -209,7 +209,7 @@ def _render_batch(
 ) -> HTMLResponse:
     """Render the run of a batch, which may be of any task, on the page of a task.
 
-    At most MAX_NAMED_ROWS of its rows are named. If the run is over, at most MAX_REOPENED_ROWS
+    At most MAX_NAMED_ROWS of its rows are named. If the run is over, at most MAX_RETRIED_ROWS
     failed rows can be asked again, for the displayed cost.
     """
     # Work is read first: if it ends while the run is read, the page loads itself again.
@@ -232,7 +232,7 @@ def _render_batch(
     retry_ids: list[str] = []
     retry_cost = None
     if run.batch.is_finished:
-        retry_ids = failed_ids[:MAX_REOPENED_ROWS]
+        retry_ids = failed_ids[:MAX_RETRIED_ROWS]
     if retry_ids:
         with app_state.open_to_read(run_task.subject) as ws:
             retry_cost = estimate_cost(ws, retry_ids)

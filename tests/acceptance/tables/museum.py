@@ -30,5 +30,4 @@ task = Task(
     prompt="{title} ({room}, {select})\n{note}",
     quotes_in="note",
     write_to="objects.century=century",
-    refresh=True,
 )

@@ -27,7 +27,7 @@ def test_show_prints_an_item_with_its_requests(tagged_reviews: Workspace) -> Non
     (answer,) = document["answers"]
     (request,) = document["requests"]
     text = document["columns"]["text"]
-    assert (document["state"], document["stale"], text) == ("answered", False, reviews.TEXTS["2"])
+    assert (document["state"], document["stale"], text) == ("answered", None, reviews.TEXTS["2"])
 
     quote = answer["answer"]["quote"]
     assert text[quote["start"] : quote["end"]] == quote["quote"]

@@ -30,6 +30,7 @@ def record_of(name: str, **members: Any) -> TaskRecord:
         "items": "",
         "is_query": False,
         "items_sha256": None,
+        "items_stamp": None,
         "key": (),
     }
     defaults |= {

@@ -1,0 +1,93 @@
+"""The states of a user task's rows, as SQL conditions over the stored rows."""
+
+from sqlalchemy import ColumnElement, Subquery, and_, func, or_, select
+
+from pipeline.store import answers as stored_answers
+from pipeline.store.answers import PERSON
+from pipeline.store.rows import NO_HASH
+from pipeline.store.schema import answers
+from pipeline.store.task_record import TaskRecord
+from pipeline.tables.row_table import RowStates, RowTable
+from pipeline.tables.stored_values import KEY_COLUMN
+
+# State of a row with an image that cannot be sent.
+UNUSABLE_STATE = "unusable"
+
+
+def has_answer(
+    task: str, rows: Subquery, version: str, *, to_present_input: bool = False
+) -> ColumnElement[bool]:
+    """Return the SQL condition that a stored row has an applied answer of a version.
+
+    Args:
+        rows: The subquery of the task's rows; the condition is correlated with it.
+        to_present_input: The answer is about the row's present input.
+    """
+    query = select(answers.c.id).where(
+        stored_answers.is_applied(task, version), answers.c.item_id == rows.c.findable_key
+    )
+    if to_present_input:
+        query = query.where(answers.c.input_hash == rows.c.findable_hash)
+    return query.correlate(rows).exists()
+
+
+def make_row_table(
+    task: TaskRecord,
+    rows: Subquery,
+    prompt_version: str,
+    *,
+    is_written: ColumnElement[bool] | None = None,
+) -> RowTable:
+    """Return the stored rows of a task as a table with states, sorted as in the source.
+
+    A row is stale, answered, open, empty, unusable (its image), refused or missing in the source.
+    It is answered if a person, or a model under the prompt version, gave an answer that was
+    applied. An answered row that changed and has no content any more is not answered.
+
+    Args:
+        rows: The subquery of the task's rows; see `make_rows_subquery`.
+        prompt_version: The prompt version in use.
+        is_written: Another condition that a row is answered, by another program.
+    """
+    columns = rows.c
+    has_images = bool(task.members.get("images"))
+    is_missing = columns.findable_gone_at.is_not(None)
+    has_content = and_(~is_missing, ~columns.findable_empty)
+    if has_images:
+        has_content &= columns.findable_unusable.is_(None)
+
+    is_corrected = has_answer(task.name, rows, PERSON)
+    has_model_answer = has_answer(task.name, rows, prompt_version)
+    is_answered = has_model_answer | is_corrected
+    if is_written is not None:
+        is_answered |= is_written
+    asked_hash = stored_answers.newest_model_answer(
+        task.name, columns.findable_key, prompt_version, "input_hash"
+    )
+    has_other_input = func.coalesce(asked_hash, columns.findable_hash) != columns.findable_hash
+    if not has_images:
+        # Rows have the input that was asked, except for images, which are read when asked.
+        has_other_input = columns.findable_changed_at.is_not(None) & has_other_input
+
+    is_askable_again = and_(has_content, has_model_answer, ~is_corrected)
+    other_states = tuple[tuple[str, ColumnElement[bool]], ...]()
+    if has_images:
+        other_states = ((UNUSABLE_STATE, columns.findable_unusable.is_not(None)),)
+    return RowTable(
+        task.name,
+        rows,
+        RowStates(
+            ("answered", is_answered & or_(has_content, is_corrected, ~has_other_input)),
+            ("open", ~columns.findable_empty),
+            "empty",
+            other_states,
+            is_refused=columns.findable_hash == NO_HASH,
+            is_missing=is_missing,
+        ),
+        has_content & ~is_answered,
+        is_askable_again=is_askable_again,
+        is_changed=has_other_input & is_askable_again,
+        id_column=KEY_COLUMN,
+        order_column="findable_row",
+        own_prompt_version=prompt_version,
+    )
