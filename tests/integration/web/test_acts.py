@@ -42,12 +42,12 @@ def test_rows_of_a_user_task(
             page.post("/parts/row", params=row_params, data=form)
             page.settle()
 
-        # A second answer replaces the first.
+        # The newer of two answers counts.
         act(act="ask")
         first_view = read_row()
         act(act="ask")
         second_view = read_row()
-        assert [answer["applied"] for answer in second_view["answers"]] == [False, True]
+        assert [answer["applied"] for answer in second_view["answers"]] == [True, True]
         assert (len(first_view["requests"]), len(second_view["requests"])) == (1, 2)
 
         unparked = page.post("/api/tasks/reviews/items/free", json={"ids": ["1"]}).json()
