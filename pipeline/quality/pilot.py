@@ -13,8 +13,6 @@ from datetime import datetime
 from itertools import chain
 from pathlib import Path
 
-from sqlalchemy import select
-
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
 from pipeline.engine.task import Task
@@ -66,9 +64,9 @@ def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: i
     """Return the ids of at most `size` random rows for a pilot of a version, in the order drawn.
 
     They are drawn from all rows that can be asked or have an answer of the version, without rows
-    that left their source. A
-    row that gets an answer stays in the draw, so the same seed draws the same rows again, as long
-    as no row is parked, added or removed. Memory does not grow with the table.
+    that left their source. A row that gets an answer stays in the draw, so the same seed draws the
+    same rows again, as long as no row is parked, added or removed. Memory does not grow with the
+    table.
 
     Args:
         version: The version, `task@n/model`.
@@ -80,7 +78,7 @@ def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: i
     # An item with an answer that was not applied is in both queries.
     answered_ids = answers.answered_ids(task.name, version)
     if table.states.is_missing is not None:
-        missing_ids = select(table.row_id).where(table.states.is_missing)
+        missing_ids = table.select_rows(table.states.is_missing)
         answered_ids = answered_ids.where(answers_table.c.item_id.not_in(missing_ids))
 
     def pages() -> Iterator[Iterable[str]]:

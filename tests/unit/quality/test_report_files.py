@@ -76,18 +76,6 @@ def test_reports_of_the_same_second_are_read_newest_first(tmp_path: Path) -> Non
     assert [document["at"] for document in documents] == [at.isoformat() for at in reversed(times)]
 
 
-def test_reports_of_earlier_versions_are_read(tmp_path: Path) -> None:
-    """Their names have no microseconds."""
-    path = write_report(tmp_path)
-    old_name = path.name.replace("050607000000Z", "050607Z")
-    assert old_name != path.name
-    path.rename(path.with_name(old_name))
-    path.with_suffix(".json").rename(path.with_name(old_name).with_suffix(".json"))
-    newest = write_report(tmp_path, at=CREATED_AT.replace(second=8))
-    documents = report.read_report_documents(tmp_path, TASK, limit=2)
-    assert [document["name"] for document in documents] == [newest.stem, Path(old_name).stem]
-
-
 def test_old_reports_exclude_the_newest_complete_report(tmp_path: Path) -> None:
     """A report that a pilot names is not old either."""
     first, second, newest = (
