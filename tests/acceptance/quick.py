@@ -37,7 +37,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "test_a_request_file_that_changed_after_sealing_is_never_sent": ("verify-takes-any-bytes",),
     "test_an_older_copy_of_the_folder_pays_for_nothing_twice": ("only-known-tries-are-found",),
     "test_an_own_task_stores_slices_or_nothing[batch]": (
-        "half-a-quotation-is-found",
+        "another-meaning-is-found",
         "an-invented-quotation-gets-in",
         "offsets-of-the-folded-text",
     ),
