@@ -103,9 +103,9 @@ def _open_session(
 ) -> WorkspaceSession:
     """Make the folder, update the schema, record the user task, and return the session.
 
-    A command that only reads (READ) also makes the folder, writes its marker and updates an old
-    schema. It does not record a new user task (a task that a person declared in a file). The marker
-    is written if it is missing or names another workspace.
+    The folder's marker is written if it is missing or names another workspace. A command that only
+    reads (READ) writes no marker, and does not record a new user task (a task that a person
+    declared in a file).
 
     Args:
         display: Shows progress and notes.
@@ -154,7 +154,8 @@ def _open_session(
         shipped_tasks_here = [task.make_task(tx, settings) for task in used_tasks]
         tasks = [task for task in shipped_tasks_here if task is not None]
         tasks.extend(list_registered_tasks(tx, settings))
-    if marker is None or marker.workspace_id != workspace_row.workspace_id:
+    names_other_workspace = marker is None or marker.workspace_id != workspace_row.workspace_id
+    if names_other_workspace and access is not Access.READ:
         location = store.address
         if store.path is not None and not settings.database_url:
             location = store.path.name

@@ -68,6 +68,8 @@ COST_DIGITS = 9
 PERSON = "person"
 # The JSON that replaces the answer to a forgotten row.
 FORGOTTEN_ANSWER = "null"
+# After the ranks of all versions that began, which are 0 and below.
+_NEVER_BEGUN_RANK = 1
 _USAGE_COLUMNS = ("tokens_in", "tokens_out", "cost")
 
 
@@ -301,7 +303,8 @@ class VersionPreference:
     label: str = ""
     # Preferred versions or prompt versions.
     versions: tuple[str, ...] = ()
-    # Versions in the order in which they began. A version that is missing here began later.
+    # Versions in the order in which they began. A version that is missing here was never asked by
+    # this workspace, and comes last.
     started_versions: tuple[str, ...] = ()
 
     @classmethod
@@ -322,13 +325,23 @@ class VersionPreference:
         """Return the versions of ranks 2 and 3, in their order."""
         return [*self.versions, self.label] if self.label else [*self.versions]
 
+    @property
+    def _start_ranks(self) -> dict[str, int]:
+        """Return a rank by version that began, lowest for the last; none for models of `label`."""
+        return {
+            name: -index
+            for index, name in enumerate(self.started_versions)
+            if not belongs_to_version(name, self.label)
+        }
+
     def sort_columns(self, answer_table: FromClause) -> list[ColumnElement[Any]]:
         """Return the ORDER BY columns that put the preferred answer of a row first.
 
         There are four ranks: corrections by people, then the preferred `versions` in their order,
         then the current prompt version `label`, then all other versions. Within a rank, the version
-        that was begun last (see `started_versions`) comes first, but all models of the current
-        prompt version are equal. Then the newest answer (with the highest id) comes first.
+        that was begun last comes first, and versions that were never begun come last. But all
+        models of the current prompt version are equal. Then the newest answer (with the highest id)
+        comes first.
 
         Args:
             answer_table: The table of answers, or an alias or subquery of it.
@@ -338,33 +351,22 @@ class VersionPreference:
             (has_version(version, label), rank)
             for rank, label in enumerate(self._preferred_labels, 1)
         ]
-        start_ranks = {
-            name: -index
-            for index, name in enumerate(self.started_versions)
-            if not belongs_to_version(name, self.label)
-        }
 
         order: list[ColumnElement[Any]] = [
             case((version == PERSON, 0), *ranks, else_=len(ranks) + 1),
         ]
-        if len(start_ranks) > 1:
-            order.append(case(start_ranks, value=version, else_=-len(start_ranks)))
+        if self._start_ranks:
+            order.append(case(self._start_ranks, value=version, else_=_NEVER_BEGUN_RANK))
         return [*order, answer_table.c.id.desc()]
 
     def sort_key(self, version: str) -> tuple[bool, int, int]:
-        """Return a sort key that sorts versions as `sort_columns` sorts their answers.
-
-        A version that is not in `started_versions` (of another program) comes last in its rank.
-        """
+        """Return a sort key that sorts versions as `sort_columns` sorts their answers."""
         labels = self._preferred_labels
         label_index = next(
             (index for index, label in enumerate(labels) if belongs_to_version(version, label)),
             len(labels),
         )
-        start_index = (
-            self.started_versions.index(version) if version in self.started_versions else -1
-        )
-        return version != PERSON, label_index, -start_index
+        return version != PERSON, label_index, self._start_ranks.get(version, _NEVER_BEGUN_RANK)
 
 
 def is_preferred(

@@ -477,3 +477,15 @@ def test_required_foreign_column_refuses_only_new_people(workspace: Workspace) -
         assert "team" in output
         assert "secret" not in output
     assert run_sql(workspace, "SELECT * FROM experts") == people_before
+
+
+def test_removed_marker_is_made_by_a_writing_command(workspace: Workspace) -> None:
+    """A reading command does not write the folder's marker again; the next writing one does."""
+    workspace.import_people(1)
+    marker = workspace.data / "workspace.json"
+    marker.unlink()
+    for verb in ("status", "doctor", "items"):
+        workspace.run_command(verb)
+        assert not marker.exists()
+    workspace.run_command("score")
+    assert marker.exists()

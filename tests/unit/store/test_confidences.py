@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from pipeline.store import schema
-from pipeline.store.answers import PERSON, VersionPreference
+from pipeline.store.answers import PERSON, VersionPreference, preferred_answers
 from pipeline.store.confidences import (
     LEAST_PROBABILITY,
     FieldConfidence,
@@ -117,3 +117,30 @@ def test_row_is_doubtful_until_a_person_looked_at_it(store: Store) -> None:
         review = update(schema.answers).where(schema.answers.c.id == first_id)
         tx.execute(review.values(reviewed_by="ada", reviewed_at=NOW))
     assert read_doubtful_ids() == set()
+
+
+def test_versions_have_one_order_in_queries_and_in_python(store: Store) -> None:
+    """A version that was never begun counts last of its rank; models of the label are equal."""
+    preference = VersionPreference(
+        "tickets", "tickets@3", ("tickets@1",), ("tickets@2/a", "tickets@3/a", "tickets@4/a")
+    )
+    versions = [
+        PERSON,
+        "tickets@1/a",
+        "tickets@3/b",
+        "tickets@3/a",
+        "tickets@4/a",
+        "tickets@2/a",
+        "other@1/a",
+    ]
+    for version in reversed(versions):
+        insert_answer(store, extractor=version)
+    queried_versions = []
+    with store.write() as tx:
+        for _ in versions:
+            (preferred,) = preferred_answers(tx, "tickets", preference=preference).values()
+            queried_versions.append(preferred[0])
+            is_preferred = schema.answers.c.extractor == preferred[0]
+            tx.execute(delete(schema.answers).where(is_preferred))
+
+    assert queried_versions == sorted(versions, key=preference.sort_key) == versions
