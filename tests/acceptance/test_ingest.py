@@ -102,8 +102,18 @@ def sort_by_row(keys: Sequence[str]) -> list[str]:
 def ingest_results(
     workspace: Workspace, server: Outside, make_results: Callable[[list[str]], bytes]
 ) -> Any:
-    """Send all people in one batch with these results, and return the report of `ingest`."""
-    server.results = lambda keys: make_results(sort_by_row(keys))
+    """Send all people in one batch with these results, and return the report of `ingest`.
+
+    Control requests are refused, which proves nothing.
+    """
+
+    def make_all_results(keys: Sequence[str]) -> bytes:
+        """Return the results of the rows, and a refusal for each control request."""
+        row_keys = [key for key in keys if "/" in key]
+        refusals = [make_error_line(key, 13) for key in keys if key not in row_keys]
+        return b"\n".join([make_results(sort_by_row(row_keys)), *refusals])
+
+    server.results = make_all_results
     workspace.run_commands("submit", "poll")
     [report] = workspace.read_json("ingest")
     return report

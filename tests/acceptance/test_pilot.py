@@ -87,7 +87,10 @@ def count_sent_requests(workspace: Workspace) -> Counter[str]:
     request_counts = Counter[str]()
     for batch in workspace.batches():
         for line in workspace.sealed_requests(batch["number"]):
-            request_counts[str(line["key"]).partition("/")[2]] += 1
+            _, _, row_id = line["key"].partition("/")
+            # Control requests belong to no row.
+            if row_id:
+                request_counts[row_id] += 1
     return request_counts
 
 
