@@ -27,6 +27,8 @@ COLUMN_SHARE = 0.8
 MIN_MIDDLE_INDEX = 4
 # A run with fewer times has no course.
 MIN_TIMES = 2
+# The newest days in the chart of costs.
+MAX_CHART_DAYS = 31
 # Time steps in the chart of a run.
 PROGRESS_STEPS = 40
 # A bar of a histogram may be this high; each bar is a link with a count above and a label below.
@@ -128,22 +130,22 @@ def draw_columns(
     return ColumnChart(title, description, *headings, columns, ticks)
 
 
-def draw_costs(days: Sequence[Mapping[str, Any]], *, max_days: int) -> ColumnChart | None:
+def draw_costs(days: Sequence[Mapping[str, Any]]) -> ColumnChart | None:
     """Return the chart of the costs of the newest days, with estimates of unfinished batches.
 
-    A column is the sum of `cost` and `under_way` of a day. Days without a document between the
+    A column is the sum of `cost` and `under_way` of a day. The last of MAX_CHART_DAYS days is the
+    newest day with a document. Days without a document between the
     others have an empty column. The chart is None if nothing cost anything.
 
     Args:
         days: Documents with `day` (YYYY-MM-DD), `cost` and `under_way` in USD.
-        max_days: Days on the axis; the last day is the newest day with a document.
     """
     if not days:
         return None
 
     costs = {row["day"]: row["cost"] + row["under_way"] for row in days}
     last_day = date.fromisoformat(max(costs))
-    first_day = max(date.fromisoformat(min(costs)), last_day - timedelta(days=max_days - 1))
+    first_day = max(date.fromisoformat(min(costs)), last_day - timedelta(days=MAX_CHART_DAYS - 1))
     names = [
         (first_day + timedelta(days=number)).isoformat()
         for number in range((last_day - first_day).days + 1)

@@ -251,14 +251,13 @@ def is_sealed(path: Path, sha256: str | None) -> bool:
     return path.is_file() and hash_file(path) == sha256
 
 
-def verify_sealed_file(path: Path, *, sha256: str, file_label: str, hint: object = "") -> Path:
+def verify_sealed_file(path: Path, *, sha256: str, file_label: str) -> Path:
     """Return `path` if the file has the SHA-256 with which it was sealed.
 
     Args:
         path: The sealed file.
         sha256: The recorded hash.
         file_label: Name of the file in messages.
-        hint: The next step; "" for `doctor`.
 
     Raises:
         InconsistentError: The file is missing, or its content has changed.
@@ -266,12 +265,12 @@ def verify_sealed_file(path: Path, *, sha256: str, file_label: str, hint: object
     if not path.is_file():
         raise InconsistentError(
             f"{file_label} is missing: {path} was sealed and does not exist any more",
-            hint=hint or f"run `{CommandHint('doctor')}`",
+            hint=f"run `{CommandHint('doctor')}`",
         )
     if hash_file(path) != sha256:
         raise InconsistentError(
             f"{file_label} was changed after it was sealed: {path}",
-            hint=hint or f"run `{CommandHint('doctor')}`",
+            hint=f"run `{CommandHint('doctor')}`",
         )
     return path
 

@@ -233,8 +233,6 @@ class PlannedEdits(NamedTuple):
 
     # By row id.
     new_edits: Mapping[str, NewEdit]
-    # Rows that have the new answer already.
-    unchanged_ids: Sequence[str]
     # Why rows were refused, by row id.
     refusals: Mapping[str, FindableError]
 
@@ -258,15 +256,14 @@ def plan_edits(
         unconfirmable_ids: Rows that get an edit only if a value changes.
 
     Returns:
-        Each row in one of three parts: its edit, its id if its answer is not changed, or the error
-        why it is refused, such as an unknown field or an invalid answer.
+        The edit of each row, or the error why the row is refused, such as an unknown field or an
+        invalid answer. A row is in neither part if its answer is not changed.
 
     Raises:
         ConfigurationError: Code of the task's file failed.
     """
     current = _read_current_rows(tx, task, list(changes))
     new_edits: dict[str, NewEdit] = {}
-    unchanged_ids: list[str] = []
     refusals: dict[str, FindableError] = {}
     for row_id, change in changes.items():
         try:
@@ -282,12 +279,10 @@ def plan_edits(
         except InputError as error:
             refusals[row_id] = error
         else:
-            if new_edit is None:
-                unchanged_ids.append(row_id)
-            else:
+            if new_edit is not None:
                 new_edits[row_id] = new_edit
 
-    return PlannedEdits(new_edits, unchanged_ids, refusals)
+    return PlannedEdits(new_edits, refusals)
 
 
 class _CurrentRows(NamedTuple):

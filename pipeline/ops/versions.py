@@ -317,11 +317,7 @@ def _unbind_local_engine(data: Path, store: Store, now: Callable[[], datetime]) 
     with store.write() as tx:
         if workspace.get_workspace(tx).backend != "local" or request_history.has_any_request(tx):
             return False
-        workspace.unbind_workspace(
-            tx,
-            now=now(),
-            reason="no request of the local engine is left",
-        )
+        workspace.unbind_workspace(tx, now=now())
     for name in LOCAL_ENGINE_FILES:
         files.remove_path(data / name)
     return True

@@ -128,9 +128,10 @@ def bind_workspace(tx: Connection, backend: str, *, now: datetime) -> None:
         )
 
 
-def unbind_workspace(tx: Connection, *, now: datetime, reason: str) -> None:
-    """Remove the workspace's backend, so that the next use binds it again."""
+def unbind_workspace(tx: Connection, *, now: datetime) -> None:
+    """Remove the backend of a workspace without requests, so that the next use binds it again."""
     old = get_workspace(tx).backend
+    reason = "no request of the local engine is left"
     tx.execute(update(workspace).values(backend=None))
     record_event(tx, "workspace", "backend", old=old, new=None, reason=reason, now=now)
 

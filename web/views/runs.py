@@ -37,9 +37,8 @@ router = APIRouter()
 
 # The largest integer of PostgreSQL's type for batch numbers.
 MAX_BATCH_NUMBER = 2**31 - 1
-# The newest runs in the list, the newest days in the chart, and the named rows of a batch.
+# The newest runs in the list, and the named rows of a batch.
 MAX_LISTED_RUNS = 100
-MAX_CHART_DAYS = 31
 MAX_NAMED_ROWS = 50
 # Batches of a live run whose files are linked.
 MAX_LISTED_PARTS = 10
@@ -99,7 +98,7 @@ def render_runs(
             "runs",
             runs=_list_runs(app_state, ws),
             task_titles={listed_task.name: task_title(listed_task) for listed_task in ws.tasks},
-            cost_chart=charts.draw_costs(days["rows"], max_days=MAX_CHART_DAYS),
+            cost_chart=charts.draw_costs(days["rows"]),
             today=days["rows"][-1] if days["rows"] else None,
             total=days["total"],
             budgets=list_budgets(ws),
