@@ -96,7 +96,7 @@ ON_DATABASE := $(addprefix tests/unit/store/test_,claims.py locks.py) \
   $(addprefix tests/integration/ops/test_,doctor.py forget.py::test_a_forgotten_person_is_in_no_byte) \
   tests/property/passages/test_preferring.py
 # Keep compiled modules, even if the environment forbids it: parallel workers share them, and timings exclude compiling.
-test test-quick test-web test-full bench: export PYTHONDONTWRITEBYTECODE :=
+test test-quick test-web test-full: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: test
 test: $(TOOLS) ## run the tests on SQLite, and the database tests on PostgreSQL; many cases are sampled
@@ -136,13 +136,6 @@ audit: setup ## look up known vulnerabilities of all locked packages (pip-audit,
 	  || { echo "error: pip-audit cannot be installed; no package was looked up" >&2; exit 1; }
 	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
 
-PRICES_FOLDER := $(VENV)/price-packages
-.PHONY: check-prices
-check-prices: setup ## compare the table of models with the newest genai-prices and litellm from PyPI
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --upgrade \
-	  --target $(PRICES_FOLDER) genai-prices litellm
-	@$(VENV)/bin/python -m tests.check_prices $(PRICES_FOLDER)
-
 .PHONY: mutants
 mutants: $(TOOLS) ## plant forty one-line faults, and check that an acceptance test finds each; QUICK=1 uses the tests of test-quick
 	@$(VENV)/bin/python -m tests.acceptance.mutants $(if $(filter-out 0,$(QUICK)),--quick)
@@ -154,10 +147,6 @@ crash-sweep: $(TOOLS) ## kill commands before and after every durable step, and 
 .PHONY: soak
 soak: $(TOOLS) ## run four commands at once for MINUTES=30, with random kills and server failures; SEED=7
 	@$(VENV)/bin/python -m tests.acceptance.crowd
-
-.PHONY: bench
-bench: $(TOOLS) ## measure time and memory of commands with ROWS=10000,100000 people
-	@$(VENV)/bin/python -m tests.bench
 
 .PHONY: format
 format: $(TOOLS) ## format the code

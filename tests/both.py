@@ -14,11 +14,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO, Any
 
 from tests import postgresql
-from tests.times import TIMES_FILE, describe_slowest
 
 ACCEPTANCE = ("tests/acceptance",)
 # The tests that run on PostgreSQL, too. `alike` marks tests for which the database makes no
@@ -63,38 +61,23 @@ SQLITE_ONLY_TESTS = (
     "words",
     "work",
 )
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "tests.times", "--dist", "worksteal", "-n")
+PYTEST = (sys.executable, "-m", "pytest", "-q", "--durations", "15", "--dist", "worksteal", "-n")
 # The number of workers by database.
 ON_SQLITE = "3"
 ON_POSTGRESQL = "2"
 # An interrupted run ends by itself within this time.
 PATIENCE_S = 10.0
 INTERRUPTED = 130
-# A run that takes longer gets a warning.
-MAX_MINUTES = 6
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the acceptance tests, then all other tests, and return an exit code."""
     ignored_files = [f"--ignore={ACCEPTANCE[0]}/test_{name}.py" for name in SQLITE_ONLY_TESTS]
     started_at_s = time.monotonic()
-    with tempfile.NamedTemporaryFile(prefix="findable-times-") as times_file:
-        os.environ[TIMES_FILE] = times_file.name
-        exit_code = _run_both(ACCEPTANCE, (*ACCEPTANCE, *ignored_files)) or _run_both((), arguments)
-        print_times(Path(times_file.name), time.monotonic() - started_at_s)
+    exit_code = _run_both(ACCEPTANCE, (*ACCEPTANCE, *ignored_files)) or _run_both((), arguments)
+    minutes, rest_s = divmod(round(time.monotonic() - started_at_s), 60)
+    sys.stdout.write(f"all tests took {minutes} min {rest_s} s\n")
     return exit_code
-
-
-def print_times(times_file: Path, seconds: float) -> None:
-    """Print the slowest tests and the total time, with a warning after MAX_MINUTES."""
-    minutes, rest_s = divmod(round(seconds), 60)
-    lines = [*describe_slowest(times_file), f"all tests took {minutes} min {rest_s} s"]
-    if seconds > 60 * MAX_MINUTES:
-        lines.append(
-            f"warning: that is longer than {MAX_MINUTES} minutes; "
-            "see above which tests to make quicker"
-        )
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def _run_both(on_sqlite: Sequence[str], on_postgresql: Sequence[str]) -> int:

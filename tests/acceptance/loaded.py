@@ -37,7 +37,6 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.util import LRUCache
 
-from tests.acceptance.process import COMMAND_TIMES
 from tests.acceptance.steps import Fate, Steps
 from tests.acceptance.watching import watch
 
@@ -275,8 +274,6 @@ class Listener:
         """Listen at the socket of a folder."""
         self._main = main
         self._running: dict[int, socket.socket] = {}
-        self._folders: dict[int, str] = {}
-        self._times = (folder.parent / COMMAND_TIMES).open("a", buffering=1, encoding="utf-8")
         self._selector = selectors.DefaultSelector()
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(folder / "part"))
@@ -326,7 +323,6 @@ class Listener:
         for file in files:
             os.close(file)
         self._running[pid] = connection
-        self._folders[pid] = json.loads(line)["below"]
         connection.sendall(f"{pid}\n".encode())
         self._selector.register(
             connection, selectors.EVENT_READ, lambda _: self._kill_abandoned(pid)
@@ -343,7 +339,7 @@ class Listener:
         wakeup_reader.recv(1024)
         with contextlib.suppress(ChildProcessError):
             while True:
-                pid, wait_status, usage = os.wait4(-1, os.WNOHANG)
+                pid, wait_status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     return
 
@@ -354,8 +350,6 @@ class Listener:
                     code = os.waitstatus_to_exitcode(wait_status)
                     connection.sendall(f"{code}\n".encode())
                 connection.close()
-                seconds = usage.ru_utime + usage.ru_stime
-                self._times.write(json.dumps([self._folders.pop(pid), seconds]) + "\n")
 
 
 def listen(

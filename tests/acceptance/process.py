@@ -27,8 +27,6 @@ PRODUCT = Path(os.environ.get("PRODUCT") or ROOT).resolve()
 PYTHON = os.environ.get("PRODUCT_PYTHON") or sys.executable
 # Variable with the folder that all processes of a test run share.
 RUN = "ACCEPTANCE_RUN"
-# File in that folder: a JSON line [folder, seconds of processor time] for each command.
-COMMAND_TIMES = "command-times"
 # Ends a hang, like every limit of this file.
 MAX_WAIT_S = 300.0
 # A loaded process may fork only if its libraries start no threads.

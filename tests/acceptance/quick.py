@@ -14,11 +14,10 @@ from pathlib import Path
 from tests.acceptance.faults import ROOT
 
 TEST_FOLDER = Path(__file__).parent
-# Unit tests, except tests that start a PostgreSQL server and the limits that `make check` compares.
+# Unit tests, except tests that start a PostgreSQL server.
 UNIT_TESTS = (
     "tests/unit",
     "--ignore=tests/unit/store/test_postgresql.py",
-    "--ignore=tests/unit/test_limits.py",
     "-k",
     "not server",
 )

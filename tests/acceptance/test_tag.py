@@ -15,7 +15,6 @@ from tests.acceptance.product import BATCH_PRICE, PASSAGES, Workspace
 
 LIVE_PATH = ":generateContent"
 CREATE_PATH = ":batchGenerateContent"
-COUNT_PATH = ":countTokens"
 QUOTA_ERROR = {"code": 429, "message": "Resource exhausted"}
 SMALL_MODEL = """
 [models."small-one"]

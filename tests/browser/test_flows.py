@@ -1,7 +1,6 @@
 """Complete flows of a user on the page, by mouse and keyboard, in a browser."""
 
 import re
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,18 @@ import httpx2
 import pytest
 
 from tests.browser.furnished import furnish_images, furnish_passages, furnish_people
-from tests.browser.seen import Reader, chromium, reading, serving
+from tests.browser.seen import reading
 from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
 BIO = "I keep bees and teach water law."
 LIVE = ":generateContent"
 ADD_PATH = "/api/admin/experts"
-TAGS = "/api/items?fields=username,tags&find=ada"
-ADA = "/row?task=experts&key=ada"
 HOSTILE = "<img src=x onerror=alert(1)>"
 PARTS = ".skip, nav, main"
 FIND_FOCUS = f"""(() => {{ const one = document.activeElement; const part = one.closest("{PARTS}");
   const index = "{PARTS}".split(", ").findIndex((name) => part.matches(name));
   return [index, getComputedStyle(one).outlineStyle]; }})()"""
-NAMES = "[...document.querySelectorAll('#list tbody th a')].map((one) => one.textContent)"
 
 
 @pytest.fixture
@@ -74,35 +70,6 @@ def test_person_added_without_gemini_is_tagged_and_indexed_later(
         tab.fill("[name=q]", "water law")
         tab.press("[name=q]", "Enter")
         reader.wait_for(".hits", "ada")
-
-
-def test_tags_are_corrected_and_undone_by_keyboard_alone(workspace: Workspace) -> None:
-    """The focus stays usable, and the correction of a person overrides the model."""
-    workspace.begin()
-    with reading(workspace) as (reader, tab, client):
-        _add_tagged(client, tab, "ada", 1)
-        reader.go(ADA)
-        tab.focus("#edit-tags-open")
-        tab.keyboard.press("Enter")
-        reader.until("document.activeElement.name === 'value.0'")
-        tab.keyboard.press("Tab")
-        while tab.locator("#edit-tags .lines li").count():
-            tab.focus("#edit-tags [data-remove] >> nth=0")
-            tab.keyboard.press("Enter")
-        for tag in ("law", "art", "wax"):
-            tab.focus("#edit-tags [data-add]")
-            tab.keyboard.press("Enter")
-            tab.keyboard.type(tag)
-        tab.focus("#edit-tags-who")
-        tab.keyboard.type("Bea")
-        tab.keyboard.press("Enter")
-        reader.wait_for(".history", "Bea")
-        assert reader.focus == "one"
-        assert client.get(TAGS).json()["items"][0]["tags"] == ["law", "art", "wax"]
-        tab.focus("#undo-1")
-        tab.keyboard.press("Enter")
-        reader.wait_for(".history", "undid edit 1")
-        assert "law" not in client.get(TAGS).json()["items"][0]["tags"]
 
 
 def test_file_is_previewed_and_then_imported(workspace: Workspace, tmp_path: Path) -> None:
@@ -200,29 +167,6 @@ def test_changes_elsewhere_are_displayed_without_losing_the_focus(workspace: Wor
         assert reader.focus == focused_element
         tab.reload()
         reader.wait_for("#list", HOSTILE)
-
-
-def test_open_page_survives_a_killed_server(workspace: Workspace) -> None:
-    """The page reports the failure, keeps the input, and continues with the new token."""
-    workspace.begin()
-    with chromium() as browser:
-        with serving(workspace) as (process, address):
-            reader = Reader(browser, address)
-            reader.go("/add")
-            reader.tab.fill("[name=username]", "ada")
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        reader.tab.click("#add button")
-        reader.wait_for("#added", "cannot be reached")
-        reader.wait_for("#away", "does not answer")
-        port = address.rpartition("/?")[0].rpartition(":")[2]
-        with serving(workspace, port) as (_, new_address):
-            reader.wait_for("#away", "started again")
-            reader.tab.context.new_page().goto(new_address)
-            reader.wait_for("#told", "is back")
-            assert reader.tab.input_value("[name=username]") == "ada"
-            reader.tab.click("#add button")
-            reader.wait_for("#added", "ada is saved")
 
 
 def test_every_element_is_reached_by_tab_and_displays_its_focus(sample: Workspace) -> None:

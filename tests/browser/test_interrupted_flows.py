@@ -1,4 +1,4 @@
-"""Flows from a file to a table while Gemini fails, the server dies, or another tab changes."""
+"""Flows from a file to a table while Gemini fails, or the server dies."""
 
 import csv
 import io
@@ -11,7 +11,6 @@ import pytest
 
 from tests.browser.intake import fill_question, open_new_task, write_lamps
 from tests.browser.seen import LONG_MS, Reader, chromium, reading, serving
-from tests.integration.web.reviewed import answer_two_rows
 from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
@@ -120,23 +119,3 @@ def test_a_run_continues_after_the_pages_server_was_killed(
     # Only calls that were running when the server died are repeated.
     repeated_calls = len(api.seen("POST", LIVE)) - trial_calls - MANY_ROWS
     assert 0 <= repeated_calls < calls_before - trial_calls
-
-
-def test_two_tabs_correct_the_same_row(
-    workspace: Workspace, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second tab is told who was first, and keeps its text."""
-    monkeypatch.chdir(tmp_path)
-    answer_two_rows(workspace, api)
-    with reading(workspace) as (reader, tab, _):
-        reader.go("/row?task=reviews&key=1")
-        second = reader.open_second_tab()
-        for one_tab, who in ((tab, "Ada"), (second.tab, "Bea")):
-            one_tab.click("#edit-topics-open")
-            one_tab.fill("[name='value.0']", f"topic of {who}")
-            one_tab.fill("#edit-topics-who", who)
-        tab.click("#edit-topics-save")
-        reader.wait_for("#answer", "Saved as edit 1")
-        second.tab.click("#edit-topics-save")
-        second.wait_for("#edit-topics-message", "'Ada' changed this answer meanwhile (edit 1)")
-        assert second.tab.input_value("[name='value.0']") == "topic of Bea"

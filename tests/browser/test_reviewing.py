@@ -1,4 +1,4 @@
-"""Rows are reviewed by keyboard, by two people at once, and by the thousand."""
+"""Rows are reviewed by keyboard, and by two people at once."""
 
 import signal
 from pathlib import Path
@@ -9,7 +9,6 @@ from tests.browser.seen import Reader, chromium, reading, serving
 from tests.integration.web.reviewed import (
     answer_many_rows,
     answer_two_rows,
-    store_confidences,
 )
 from tests.lab import Api, Workspace
 
@@ -71,32 +70,6 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         assert [row["id"] for row in reviewed_rows] == ["1", "2", "3", "4", "5"]
 
 
-def test_review_begins_with_the_doubtful_rows(workspace: Workspace, api: Api) -> None:
-    """The head leads to the first doubtful row, and each correction leaves fewer of them."""
-    answer_many_rows(workspace, api, 12)
-    store_confidences(workspace, {"2": {"tone": 0.9}, "5": {"tone": 0.4}, "8": {"tone": 0.5}})
-    with reading(workspace) as (reader, tab, _):
-        reader.go("/?task=reviews")
-        reader.wait_for("#state", "2 doubtful")
-        assert reader.violations() == ""
-        tab.click("a[href^='/review']")
-        tab.wait_for_url("**/row?**doubtful=yes**key=5")
-        reader.wait_for("#position", "row 1 of 2")
-        assert reader.violations() == ""
-        tab.fill("#reviewer", "Bea")
-        tab.keyboard.press("Enter")
-        reader.wait_for("#one", "You review as Bea")
-        tab.keyboard.press("1")
-        reader.wait_for("#answer", "Saved as edit 1")
-        tab.keyboard.press("j")
-        tab.wait_for_url("**key=8")
-        reader.wait_for("#position", "row 1 of 1")
-        tab.keyboard.press("r")
-        reader.wait_for("#one", "Reviewed by Bea")
-        reader.go("/?task=reviews&doubtful=yes")
-        reader.wait_for("#list", "No row matches.")
-
-
 def test_two_browsers_correct_the_same_row(workspace: Workspace, api: Api) -> None:
     """The second is told who was first, and keeps the typed text; saving again replaces."""
     answer_two_rows(workspace, api)
@@ -144,34 +117,6 @@ def test_a_typed_correction_survives_a_killed_page(workspace: Workspace, api: Ap
             reader.tab.click("#edit-topics-save")
             reader.wait_for("#answer", "Saved as edit 1")
             reader.wait_for("#answer", "a whole thought")
-
-
-def _wait_for_counts(reader: Reader) -> None:
-    """Wait for the number of 20,001 rows, which comes with the counts of their values."""
-    reader.wait_for("#facets", "20,001 rows")
-    assert "not counted" not in reader.tab.inner_text("#facets")
-    reader.wait_for("#pictures", "mixed")
-
-
-def test_thousands_of_rows_are_sorted_and_filtered(workspace: Workspace, api: Api) -> None:
-    """20,000 rows: count, sort, filter, next and previous."""
-    answer_many_rows(workspace, api, 20_001)
-    with reading(workspace) as (reader, tab, _):
-        reader.go("/?task=reviews")
-        _wait_for_counts(reader)
-        tab.click("thead a:has-text('stars')")
-        tab.wait_for_url("**sort=**stars**")
-        _wait_for_counts(reader)
-        reader.go("/?task=reviews&find=Number+1999")
-        reader.wait_for("#facets", "12 rows")
-        tab.click("tbody th a >> nth=0")
-        tab.wait_for_url("**/row?**")
-        reader.wait_for("#position", "row 1 of 12")
-        tab.keyboard.press("j")
-        reader.wait_for("#position", "row 2 of 12")
-        tab.keyboard.press("k")
-        reader.wait_for("#position", "row 1 of 12")
-        assert reader.violations() == ""
 
 
 @pytest.mark.parametrize("looks", [{}, NARROW, DARK], ids=["light", "narrow", "dark"])

@@ -1,4 +1,4 @@
-"""Two stored versions are compared on the quality page, in all looks and without JavaScript."""
+"""Two stored versions are compared on the quality page, in all looks."""
 
 from pathlib import Path
 
@@ -69,18 +69,3 @@ def test_versions_are_chosen_and_rows_that_differ_are_opened(compared: Workspace
         reader.wait_for("#accuracy [role=alert]", "Choose two different versions.")
         audit.check_page("with one version twice")
     assert audit.faults == []
-
-
-def test_versions_are_compared_without_javascript(compared: Workspace) -> None:
-    """The form is sent by the browser, and the page that is returned has both versions."""
-    label_tones(compared, "blame", range(1, 8))
-    with reading(compared, {"java_script_enabled": False}) as (reader, tab, _):
-        reader.go(QUALITY)
-        values = tab.locator("#accuracy select").all()
-        first, second = (select.input_value() for select in values)
-        tab.select_option("#version-a", second)
-        tab.select_option("#version-b", first)
-        tab.click("#compare-versions")
-        tab.wait_for_url("**/quality?task=reviews&a=*")
-        assert tab.input_value("#version-a") == second
-        reader.wait_for("#accuracy td", "A is better")

@@ -18,7 +18,6 @@ from tests.integration.passages.workspaces import (
     workspace,
 )
 
-PASSAGE_ID = "0b0e7a52-8f4e-4c1d-9f6a-000000000001"
 CONCEPTS = (
     "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT, "
     "extractor_version TEXT, extractor_model TEXT, weight REAL"
