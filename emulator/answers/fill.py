@@ -79,6 +79,7 @@ class _ValueFiller:
 
         main_section = max(sections, key=lambda section: (section[0] == "text", len(section[1])))
         self._is_about_image = main_section[0] == _IMAGE_SECTION
+        self._text_name = main_section[0]
         self._text = main_section[1]
         self._has_text = bool(self._text.strip())
         self._other_sections = [section for section in sections if section != main_section]
@@ -255,16 +256,24 @@ class _ValueFiller:
     def _find_quotes(self, node: SchemaNode, sentence: str) -> list[str]:
         """Return slices of the text: `sentence`, or all sentences, those not used yet first.
 
+        If the description names another section, they are slices of that section instead.
+
         A slice longer than the schema allows is cut. A slice reaches past its sentence if the
         schema demands more characters. If the text ends before that, dots are appended; only then
         the result is no slice of the text.
         """
+        text = self._text
         sentences = [sentence] if sentence else self._ranked_sentences
+        source = values.QUOTED_SECTION.search(node.description)
+        if source is not None and source[1] != self._text_name:
+            text = dict(self._other_sections).get(source[1], "")
+            sentences = [text[start:end] for start, end in find_sentence_spans(text)]
+
         quotes = []
         for quoted_sentence in self._unused_first(sentences):
-            start = self._text.find(quoted_sentence)
+            start = text.find(quoted_sentence)
             end = start + max(len(quoted_sentence), node.min_size)
-            quote = self._text[start:end]
+            quote = text[start:end]
             quotes.append(values.fit_length(node, quote))
         return quotes
 

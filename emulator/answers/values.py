@@ -36,6 +36,8 @@ _QUOTE_HINT = re.compile(
     r"|cop(?:y|ied)|word for word)\b",
     re.IGNORECASE,
 )
+# The section that a quotation is copied from, in a description.
+QUOTED_SECTION = re.compile(r"\bcopied from <(\w+)>, word for word")
 _DATE_HINT = re.compile(
     r"\b(?:dates?|dated|deadline|birthday|when)\b|\bYYYY|\bISO[ -]?8601|ed at$",
     re.IGNORECASE,

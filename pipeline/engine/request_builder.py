@@ -49,6 +49,7 @@ class RequestBuilder:
         return answer_schema.make_response_schema(
             self.task.prompt.answer_model,
             describe_limits=self.task.fingerprint is not None,
+            quoted_source=self.task.prompt.quoted_source,
         )
 
     @cached_property

@@ -656,6 +656,11 @@ class TaskPrompt(ABC):
         return self.builder.declaration.answer
 
     @property
+    def quoted_source(self) -> str:
+        """Return what quotations are copied from, in words for a model."""
+        return "the text"
+
+    @property
     def stored_answer_model(self) -> "type[BaseModel]":
         """Return the model of a stored answer."""
         return self.answer_model

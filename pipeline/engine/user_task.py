@@ -304,6 +304,16 @@ class UserPrompt(TaskPrompt):
             drawn_examples=record.list_examples(record.prompt_version),
         )
 
+    @property
+    def quoted_source(self) -> str:
+        """Return the tag of the quoted column if the prompt has several columns."""
+        quoted_column = self.rows.record.members.get("quotes_in")
+        columns_by_name = self.builder.columns_by_name
+        quoted_names = [name for name, column in columns_by_name.items() if column == quoted_column]
+        if len(columns_by_name) > 1 and quoted_names:
+            return f"<{quoted_names[0]}>"
+        return super().quoted_source
+
     def list_example_ids(self, version: str) -> set[str]:
         """Return the ids of the rows that are examples in the prompt of a version."""
         return {row_id for row_id, _, _ in self.rows.record.list_examples(version)}

@@ -45,11 +45,11 @@ _KNOWN_KEYWORDS = {
     "exclusiveMaximum", "multipleOf", "uniqueItems", "additionalProperties", "discriminator",
     OPTION_MEANINGS_KEYWORD, VOCABULARY,
 }  # fmt: skip
-# The texts of these two tables are sent to the API.
+# The texts of these two tables are sent to the API. A quotation names its source.
 _FORMAT_DESCRIPTIONS = {
     "date": "a date, YYYY-MM-DD",
-    "quotation": "copied from the text, word for word",
-    "optional quotation": "copied from the text, word for word",
+    "quotation": "copied from {}, word for word",
+    "optional quotation": "copied from {}, word for word",
 }
 _LIMIT_DESCRIPTIONS = {
     "minLength": "at least {} characters",
@@ -69,6 +69,7 @@ def make_response_schema(
     answer_model: "type[BaseModel]",
     *,
     describe_limits: bool = False,
+    quoted_source: str = "the text",
 ) -> dict[str, Any]:
     """Convert an answer model to the API's schema dialect, in the field order of the model.
 
@@ -79,12 +80,13 @@ def make_response_schema(
     Args:
         answer_model: The answer model.
         describe_limits: Also describe the constraints that the dialect lacks, such as a length.
+        quoted_source: What such a description says that quotations are copied from.
 
     Raises:
         TypeError: The dialect cannot express the model; the message lists the fields at fault.
             Or the answer is not an object, or the schema is nested too deep.
     """
-    converter = _SchemaConverter(describes_limits=describe_limits)
+    converter = _SchemaConverter(describe_limits, quoted_source)
     schema = converter.convert(json_schema(answer_model), answer_model.__name__)
     if schema.get("type") != "OBJECT":
         raise TypeError(
@@ -146,6 +148,8 @@ class _SchemaConverter:
 
     # Whether descriptions include constraints that the dialect lacks.
     describes_limits: bool
+    # What quotations are copied from, in words.
+    quoted_source: str
 
     def convert(self, node: Any, field_path: str) -> dict[str, Any]:
         """Convert a node and all nodes below it, with the description of the node.
@@ -354,13 +358,15 @@ class _SchemaConverter:
 
     def _describe_limits(self, node: Mapping[str, Any]) -> str:
         """Describe the constraints that the dialect lacks; "" if they are not to be described."""
-        return "; ".join(_iterate_constraint_texts(node)) if self.describes_limits else ""
+        if not self.describes_limits:
+            return ""
+        return "; ".join(_iterate_constraint_texts(node, self.quoted_source))
 
 
-def _iterate_constraint_texts(node: Mapping[str, Any]) -> Iterator[str]:
+def _iterate_constraint_texts(node: Mapping[str, Any], quoted_source: str) -> Iterator[str]:
     """Yield a text for the format of a node and for each constraint that the dialect lacks."""
     if node.get("format") in _FORMAT_DESCRIPTIONS:
-        yield _FORMAT_DESCRIPTIONS[node["format"]]
+        yield _FORMAT_DESCRIPTIONS[node["format"]].format(quoted_source)
 
     for keyword, template in _LIMIT_DESCRIPTIONS.items():
         # An exclusive bound of 0 is a limit; other limits of 0 say nothing.
