@@ -264,9 +264,6 @@ CASES = (
     ),
     Case("numbers", answer_text('{"tags":[1,2]}'), "invalid", "does-not-validate: tags.0"),
     Case(
-        "only blank tags", answer_text('{"tags":[" ","\\t"]}'), "invalid", "does-not-validate: tags"
-    ),
-    Case(
         "twice and different",
         lambda key: [make_line(key), make_different_line(key)],
         "invalid",
@@ -500,7 +497,7 @@ def test_tokens_cost_tags_and_model_come_from_the_lines(
     text = '{"tags":["  Water\\tLaw ","water law","BEEKEEPING","","bee  keeping"]}'
     responses = [
         make_response(text),
-        make_response('{"tags":[""]}'),
+        make_response('{"tags":[7]}'),
         {"promptFeedback": {"blockReason": "SAFETY"}},
     ]
 
