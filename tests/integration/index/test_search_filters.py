@@ -119,13 +119,6 @@ def test_eval_ignores_a_phrase_without_an_entry(indexed: Workspace, tmp_path: Pa
     figures = {row["system"]: row["figures"]["MRR"][0] for row in rows}
     assert figures["words"] == figures["hybrid"] == 1
 
-    shares = {row["system"]: row["share"] for row in rows}
-    assert shares["hybrid"]["used"] == 0.3
-    assert shares["hybrid"]["low"] <= shares["hybrid"]["best"] <= shares["hybrid"]["high"]
-    assert shares["words"] is None
-    table = indexed.ran("eval", str(queries), str(qrels)).stdout
-    assert "best share of words" in table.splitlines()[0]
-
 
 def test_joined_words_are_found_by_words(indexed: Workspace) -> None:
     """A word with an apostrophe or an ampersand is found without it, and shown as it is."""

@@ -251,7 +251,7 @@ def test_a_backup_is_restored_to_a_server_and_work_continues(
     report = json.loads(server_workspace.run("restore", str(tmp_path / "copy"), "--json").stdout)
     added_counts = {
         name: len(before[name]) + 1 for name in ("findable_creates", "findable_events")
-    } | {"findable_vectors": 61}
+    } | {"findable_vectors": 87}
     assert report["rows"] == {name: len(rows) for name, rows in before.items()} | added_counts
     # The create of batch 4 was attempted, so that the list is searched for it.
     assert report["unsent"] == [4]
