@@ -74,7 +74,7 @@ def test_answers_of_gemini_are_not_placeholders(workspace: Workspace) -> None:
     runs = [workspace.run_command("ask", "notes.csv", n=1, name="notes", **QUESTION)]
     workspace.task = "notes"
     runs += [workspace.run_command(verb, json=True, **options) for verb, options in COMMANDS[1:]]
-    assert [run.json["placeholder"] for run in runs[1:]] == [False] * 4
+    assert [run.json["placeholder"] for run in runs[1:]] == [False] * len(COMMANDS[1:])
 
     workspace.task = ""
     runs.append(workspace.run_command("verify-gemini"))
