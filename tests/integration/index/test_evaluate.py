@@ -3,9 +3,7 @@
 import json
 from collections.abc import Callable
 
-from tests.lab import ROOT, Workspace
-
-SAMPLE = ROOT / "data" / "sample"
+from tests.lab import Workspace
 
 
 def test_judged_names_outside_the_index_are_counted(
