@@ -23,7 +23,6 @@ from pipeline.experts import table
 from tests import postgresql, scratch
 from tests.acceptance.process import RUN, run_folder
 from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
-from tests.outside.server import Outside, serving
 
 # `make test` uses the same few examples each time, so that a failure comes from the change.
 # `make test-full` searches. Examples have no deadline, because it would measure the machine.
@@ -175,13 +174,6 @@ def api(tmp_path: Path) -> Iterator[Api]:
     """An engine with its own state for each test."""
     with Api(tmp_path / "api") as engine:
         yield engine
-
-
-@pytest.fixture
-def outside_server(tmp_path: Path) -> Iterator[Outside]:
-    """A second server of the API, independent of the emulator; see `tests.outside.server`."""
-    with serving(tmp_path / "outside") as server:
-        yield server
 
 
 # The prepared folders of tests, by the name of the function that prepared them.

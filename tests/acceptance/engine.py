@@ -100,6 +100,11 @@ class Engine:
         """Kill the engine."""
         self.kill()
 
+    def count_calls(self, method: str, path_part: str) -> int:
+        """Return the number of requests with a method and with this part in their path."""
+        paths = [call["path"] for call in self.journal() if call["method"] == method]
+        return sum(path_part in path for path in paths)
+
     def script_fault(
         self,
         word: str,

@@ -28,11 +28,6 @@ ADA = {
 LONG = "The kettle boils in three minutes, but the lid burned my hand. Number {}."
 
 
-def live_calls(api: Engine) -> int:
-    """Return the number of live calls that the server received."""
-    return sum(LIVE in request["path"] for request in api.journal())
-
-
 def add(workspace: Workspace, document: Any, code: int = 0) -> dict[str, Any]:
     """Add the person of a document and return the report."""
     text = document if isinstance(document, str) else json.dumps(document)
@@ -64,7 +59,7 @@ def test_person_is_inserted_tagged_scored_and_found(workspace: Workspace, api: E
         ("p1", False),
         ("p2", True),
     ]
-    assert live_calls(api) == 3
+    assert api.count_calls("POST", LIVE) == 3
     assert workspace.state_counts() == {"tagged": 3, "no_bio": 1}
 
     # Columns in other words are mapped, suggested, or stored for an export.
@@ -95,7 +90,7 @@ def test_refused_person_changes_nothing(workspace: Workspace, api: Engine) -> No
     ):
         assert message in str(add(workspace, document, code=2)), document
     assert "nowhere.json" in workspace.run_command("add", "nowhere.json", code=2).stderr
-    assert (list(workspace.exported_tags()), live_calls(api)) == (["ada"], 0)
+    assert (list(workspace.exported_tags()), api.count_calls("POST", LIVE)) == (["ada"], 0)
 
 
 def test_people_are_saved_and_asked_later_if_the_service_fails(
@@ -110,10 +105,10 @@ def test_people_are_saved_and_asked_later_if_the_service_fails(
         (True, ""),
     ]
 
-    calls_before = live_calls(api)
+    calls_before = api.count_calls("POST", LIVE)
     api.script_fault("quota_day", times=10_000, path=LIVE)
     assert add(workspace, {"username": "p", "bio": "Keeps bees."})["problem"]
-    assert (live_calls(api), workspace.state_counts()) == (
+    assert (api.count_calls("POST", LIVE), workspace.state_counts()) == (
         calls_before + 1,
         {"tagged": 1, "untagged": 2},
     )
@@ -136,7 +131,7 @@ def test_person_of_an_ended_call_is_sent_with_the_next_batch(
 
     with workspace.start_command("add", path, CALL_TIMEOUT=200) as running:
         deadline = time.monotonic() + MAX_WAIT_S
-        while not live_calls(api):
+        while not api.count_calls("POST", LIVE):
             assert time.monotonic() < deadline, running.read_output()
             time.sleep(0.01)
         assert workspace.state_counts() == {"untagged": 2, "claimed": 1}

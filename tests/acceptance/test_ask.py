@@ -15,10 +15,11 @@ import pytest
 
 from tests.acceptance.database import count_rows, run_sql
 from tests.acceptance.engine import Engine
+from tests.acceptance.killing import kill_after_calls
 from tests.acceptance.process import NO_FATE
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
-from tests.acceptance.test_live import HANGS, LIVE, kill_after_calls, live_calls
+from tests.acceptance.test_live import CALLS, HANGS, LIVE
 from tests.acceptance.test_python import script
 
 QUESTION = 'Praise or "blame"? Quote the reason \\ and {text}.'
@@ -105,7 +106,7 @@ def test_first_rows_are_answered_and_only_the_cost_is_stored(
     assert ask_document["all"]["live"]["cost"] == pytest.approx(cost / 5 * 6, rel=0.02)
     assert ask_document["all"]["batch"]["cost"] == pytest.approx(cost / 5 * 3, rel=0.02)
     assert workspace.spending()["actual"] == pytest.approx(2 * cost, abs=1e-6)
-    assert (live_calls(api), workspace.batches(), rows_of(workspace)) == (10, [], {})
+    assert (api.count_calls("POST", CALLS), workspace.batches(), rows_of(workspace)) == (10, [], {})
     assert {path.name for path in workspace.home.iterdir()} == {"data", "kettle reviews.csv"}
     assert not list((workspace.data / "batches").iterdir())
 
@@ -151,11 +152,13 @@ def test_budget_applies_and_a_killed_question_is_booked(workspace: Workspace, ap
         "ask", file_name, q="Tone?", name="kept", BUDGET_PER_DAY=f"{cost * 1.01:.9f}", code=3
     )
     assert "does not cover another request; no further request was sent" in refused_run.stderr
-    assert live_calls(api) == 5
+    assert api.count_calls("POST", CALLS) == 5
 
     api.script_fault("hang", nth=3, times=99, path=LIVE, args=HANGS)
     assert not (workspace.home / "tasks").exists()
-    kill_after_calls(workspace, api, "ask", file_name, call_count=8, q="Tone?", CONCURRENCY=1)
+    kill_after_calls(
+        workspace, api, CALLS, "ask", file_name, call_count=8, q="Tone?", CONCURRENCY=1
+    )
     api.clear_faults()
     assert workspace.spending()["estimated"] > 0
     workspace.run_command("ask", file_name, q="Tone?", n=1)
@@ -275,7 +278,7 @@ def test_impossible_question_is_refused_in_a_sentence(
         message
         in workspace.run_command("ask", options.pop("source", "t.csv"), code=2, **options).stderr
     )
-    assert live_calls(api) == 0
+    assert api.count_calls("POST", CALLS) == 0
     assert [path.name for path in (workspace.home / "tasks").iterdir()] == ["there.py"]
 
 
@@ -306,7 +309,7 @@ def test_python_asks_and_tries_with_a_summary_in_one_line(
     empty_question, rows_without_file = messages
     assert "has no letter or digit" in empty_question
     assert "name= works only with a file" in rows_without_file
-    assert live_calls(api) == 4
+    assert api.count_calls("POST", CALLS) == 4
 
 
 def test_python_refuses_decisions_about_a_text_before_anything_is_made(

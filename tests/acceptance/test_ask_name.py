@@ -4,9 +4,10 @@ import pytest
 
 from tests.acceptance.database import run_sql
 from tests.acceptance.engine import Engine
+from tests.acceptance.killing import kill_after_calls
 from tests.acceptance.product import Workspace
 from tests.acceptance.test_ask import write_table
-from tests.acceptance.test_live import HANGS, LIVE, kill_after_calls, live_calls
+from tests.acceptance.test_live import CALLS, HANGS, LIVE
 
 
 @pytest.mark.same_sql
@@ -27,12 +28,12 @@ def test_rows_of_a_named_question_are_answered_once(workspace: Workspace, api: E
     assert cost == pytest.approx(named_run.json["tried"]["cost"], abs=1e-6)
 
     ask_run = workspace.run_command("ask", file_name, q="Tone?", name="kinds")
-    assert (live_calls(api), workspace.spending()["actual"]) == (5, cost)
+    assert (api.count_calls("POST", CALLS), workspace.spending()["actual"]) == (5, cost)
     assert "5 of 6 rows asked" in ask_run.stdout
     assert ask_run.stderr.endswith("next: findable tag --task kinds\n")
 
     workspace.run_command("tag", TASK="kinds", mode="live")
-    assert live_calls(api) == 6
+    assert api.count_calls("POST", CALLS) == 6
     stored = {row["No."]: row["answer"] for row in workspace.exported_rows("kinds")}
     assert workspace.state_counts("kinds") == {"answered": 6, "empty": 1}
     assert {
@@ -66,16 +67,24 @@ def test_killed_named_question_is_continued(workspace: Workspace, api: Engine) -
     file_name = write_table(workspace)
     api.script_fault("hang", nth=3, times=99, path=LIVE, args=HANGS)
     kill_after_calls(
-        workspace, api, "ask", file_name, call_count=3, q="Tone?", name="kinds", CONCURRENCY=1
+        workspace,
+        api,
+        CALLS,
+        "ask",
+        file_name,
+        call_count=3,
+        q="Tone?",
+        name="kinds",
+        CONCURRENCY=1,
     )
     api.clear_faults()
     assert (workspace.home / "tasks/kinds.py").is_file()
 
     # The killed call counts as a call of the server.
-    calls_before = live_calls(api)
+    calls_before = api.count_calls("POST", CALLS)
     ask_run = workspace.run_command("ask", file_name, q="Tone?", name="kinds")
     assert "5 of 6 rows asked" in ask_run.stdout
-    assert live_calls(api) == calls_before + 3
+    assert api.count_calls("POST", CALLS) == calls_before + 3
     assert workspace.state_counts("kinds") == {"answered": 5, "open": 1, "empty": 1}
 
 

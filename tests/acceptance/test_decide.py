@@ -4,7 +4,6 @@ import base64
 import io
 import re
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,14 @@ import pytest
 from PIL import Image
 
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import Running
+from tests.acceptance.killing import kill_after_calls, wait_for_calls
 from tests.acceptance.product import Workspace, write_declaration
 from tests.outside.server import Outside
 
-DECIDE_PATH = "/decisions$"
+DECISIONS = "/decisions"
+DECIDE_PATH = f"{DECISIONS}$"
 DECISION_MODEL = "gemini-decision-1"
 CLOSED_FIELDS = {"tone": 'Literal["praise", "blame", "neutral"]', "is_urgent": "bool"}
-LONGEST_S = 60.0
 HANGS = {"seconds": 300}
 
 
@@ -59,30 +58,6 @@ def decision_counts(api: Engine) -> Counter[str]:
     """Return how often each text reached the local engine whole as a decision."""
     bodies = [request["json"] for request in api.journal() if "/decisions" in request["path"]]
     return Counter(body["input"] for body in bodies if body is not None)
-
-
-def count_decisions(api: Engine) -> int:
-    """Return the number of decisions that the local engine received, answered or not."""
-    return sum("/decisions" in request["path"] for request in api.journal())
-
-
-def kill_after_decisions(
-    workspace: Workspace, api: Engine, *, call_count: int, **options: Any
-) -> None:
-    """Kill `tag` in mode decide after a number of decisions."""
-    command = workspace.start_command("tag", mode="decide", CALL_TIMEOUT=200, **options)
-    with command as running:
-        wait_for_decisions(api, running, call_count)
-        running.signal(signal.SIGKILL)
-        assert running.wait().code == -signal.SIGKILL
-
-
-def wait_for_decisions(api: Engine, running: Running, count: int) -> None:
-    """Wait until a number of decisions was made."""
-    deadline = time.monotonic() + LONGEST_S
-    while count_decisions(api) < count:
-        assert time.monotonic() < deadline, running.read_output()
-        time.sleep(0.01)
 
 
 def exported_confidences(workspace: Workspace) -> dict[str, dict[str, Any]]:
@@ -165,36 +140,33 @@ def test_export_has_the_answers_of_both_models(tickets: Workspace) -> None:
     assert len({row["extractor"] for row in rows}) == 2
 
 
-def test_killed_decisions_are_not_asked_twice(tickets: Workspace, api: Engine) -> None:
-    """After a kill only rows whose call was in flight are asked again, whatever command follows."""
+@pytest.mark.parametrize(
+    "continuation",
+    [{"verb": "tag", "mode": "decide"}, {"verb": "run"}],
+    ids=["tag", "work"],
+)
+def test_killed_decisions_are_not_asked_twice(
+    tickets: Workspace, api: Engine, continuation: dict[str, str]
+) -> None:
+    """After a kill only rows whose call was in flight are asked again, whatever command follows.
+
+    Scheduled work continues by decisions, and sends no batch.
+    """
     declare(tickets, CLOSED_FIELDS, 30)
     api.script_fault("hang", nth=11, times=99, path=DECIDE_PATH, args=HANGS)
-    kill_after_decisions(tickets, api, call_count=13, CONCURRENCY=3)
+    kill_after_calls(tickets, api, DECISIONS, "tag", mode="decide", call_count=13, CONCURRENCY=3)
     api.clear_faults()
 
     status = tickets.status()
     assert "tag" in status["next"]
-    tickets.run_command("tag", mode="decide")
+    tickets.run_command(**continuation)
     assert tickets.state_counts() == {"answered": 30}
+    assert {batch["way"] for batch in tickets.batches()} == {"decide"}
     counts = decision_counts(api)
     assert len(counts) == 30
     assert max(counts.values()) <= 2
     # The three calls in flight may have been answered.
-    assert count_decisions(api) <= 30 + 3
-
-
-def test_scheduled_work_continues_decisions_by_decisions(tickets: Workspace, api: Engine) -> None:
-    """`run` asks the rows that a killed `tag` left by decisions, and sends no batch."""
-    declare(tickets, CLOSED_FIELDS, 20)
-    api.script_fault("hang", nth=8, times=99, path=DECIDE_PATH, args=HANGS)
-    kill_after_decisions(tickets, api, call_count=9, CONCURRENCY=2)
-    api.clear_faults()
-
-    tickets.run_command("run")
-    assert tickets.state_counts() == {"answered": 20}
-    assert {batch["way"] for batch in tickets.batches()} == {"decide"}
-    assert len(decision_counts(api)) == 20
-    assert count_decisions(api) <= 20 + 2
+    assert api.count_calls("POST", DECISIONS) <= 30 + 3
 
 
 @pytest.mark.same_sql
@@ -313,7 +285,7 @@ def test_task_with_open_and_closed_fields_is_refused(tickets: Workspace, api: En
     assert "field `year` is a whole number" in estimate["absent"]
     assert tickets.state_counts() == {"open": 2}
     assert not tickets.batches()
-    assert not count_decisions(api)
+    assert not api.count_calls("POST", DECISIONS)
 
 
 @pytest.mark.same_sql
@@ -394,7 +366,7 @@ def test_messages_about_decisions_count_equal_rows(tickets: Workspace, api: Engi
     api.script_fault("hang", nth=4, times=99, path=DECIDE_PATH, args=HANGS)
     command = tickets.start_command("tag", mode="decide", CALL_TIMEOUT=200, CONCURRENCY=1)
     with command as running:
-        wait_for_decisions(api, running, 4)
+        wait_for_calls(api, running, DECISIONS, 4)
         interrupted_run = running.stop(signal.SIGINT)
     api.clear_faults()
     assert "6 answered, 1 interrupted" in interrupted_run.stdout

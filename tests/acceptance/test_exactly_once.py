@@ -50,20 +50,14 @@ def fail_creates(
     api.script_fault(word, method="POST", path=CREATE_PATH, args=args, **options)
 
 
-def count_calls(api: Engine, method: str, path_part: str) -> int:
-    """Return the number of requests with a method and with this part in their path."""
-    paths = [call["path"] for call in api.journal() if call["method"] == method]
-    return sum(path_part in path for path in paths)
-
-
 def count_creates(api: Engine) -> int:
     """Return the number of create calls."""
-    return count_calls(api, "POST", ":batchGenerateContent")
+    return api.count_calls("POST", ":batchGenerateContent")
 
 
 def count_uploads(api: Engine) -> int:
     """Return the number of uploads that were started."""
-    return count_calls(api, "POST", "/upload/") - count_calls(api, "POST", "upload_id=")
+    return api.count_calls("POST", "/upload/") - api.count_calls("POST", "upload_id=")
 
 
 def living_batches(api: Engine) -> list[str]:
@@ -268,7 +262,7 @@ def test_file_that_is_refused_twice_is_given_up(workspace: Workspace, api: Engin
         assert "given up" in workspace.run_command("submit", code=4).stderr
         assert workspace.state_counts() == {"untagged": 5}
     assert "invalid argument" in workspace.batches()[0]["reason"]
-    assert count_calls(api, "DELETE", "/files/") == 4
+    assert api.count_calls("DELETE", "/files/") == 4
 
     workspace.run_command("submit")
     assert workspace.batch_states() == ["failed", "failed", "submitted"]

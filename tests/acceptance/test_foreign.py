@@ -149,21 +149,52 @@ def test_rows_of_another_program_in_asset_ai_stay(workspace: Workspace, api: Eng
     assert run_sql(workspace, assets_query) == assets
 
 
-@pytest.mark.parametrize(
-    "foreign_object",
-    ["VIEW passage_concepts AS SELECT 1 AS one", "TABLE passage_concepts (one INTEGER)"],
+PASSAGES_TABLE = (
+    "CREATE TABLE passages (id INTEGER PRIMARY KEY, text TEXT)",
+    "INSERT INTO passages VALUES (1, 'Bees.')",
 )
-def test_foreign_object_with_a_reserved_name_is_refused(
-    tmp_path: Path, foreign_object: str
-) -> None:
-    """The error names the object, and the database does not change."""
+# Statements of another program, the command, its task, and texts of its error.
+UNSUITABLE_OBJECTS: dict[str, tuple[tuple[str, ...], str, str, tuple[str, ...]]] = {
+    "reserved view": (
+        (*PASSAGES_TABLE, "CREATE VIEW passage_concepts AS SELECT 1 AS one"),
+        "submit",
+        PASSAGES,
+        ("passage_concepts",),
+    ),
+    "reserved table": (
+        (*PASSAGES_TABLE, "CREATE TABLE passage_concepts (one INTEGER)"),
+        "submit",
+        PASSAGES,
+        ("passage_concepts",),
+    ),
+}
+if ON_POSTGRESQL:
+    UNSUITABLE_OBJECTS["domains, enums and arrays"] = (
+        (
+            "CREATE DOMAIN name_of AS TEXT",
+            "CREATE TYPE kind_of AS ENUM ('x')",
+            (
+                "CREATE TABLE experts (id INTEGER PRIMARY KEY, username name_of, bio TEXT,"
+                " category kind_of, company TEXT[])"
+            ),
+        ),
+        "score",
+        "",
+        ("`username`", "`category`", "`company`", "must store text"),
+    )
+
+
+@pytest.mark.parametrize("kind", UNSUITABLE_OBJECTS)
+def test_unsuitable_object_is_refused_in_a_sentence(tmp_path: Path, kind: str) -> None:
+    """The error names the object or its columns, and the database does not change."""
+    statements, verb, task, texts = UNSUITABLE_OBJECTS[kind]
     workspace = Workspace(tmp_path / "here")
-    run_sql(workspace, "CREATE TABLE passages (id INTEGER PRIMARY KEY, text TEXT)")
-    run_sql(workspace, "INSERT INTO passages VALUES (1, 'Bees.')")
-    run_sql(workspace, f"CREATE {foreign_object}")
+    for statement in statements:
+        run_sql(workspace, statement)
     schema_before = read_schema(workspace)
-    error_output = workspace.run_command("submit", yes=True, TASK=PASSAGES, code=3).stderr
-    assert "passage_concepts" in error_output
+    error_output = workspace.run_command(verb, yes=True, TASK=task, code=3).stderr
+    for text in texts:
+        assert text in error_output
     assert read_schema(workspace) == schema_before
 
 
@@ -203,20 +234,3 @@ def test_concepts_without_an_id_are_adopted(workspace: Workspace) -> None:
     workspace.run_command("rollback", version, yes=True)
     assert len(run_sql(workspace, "SELECT * FROM passage_concepts")) == 1
     workspace.run_command("doctor")
-
-
-@pytest.mark.skipif(not ON_POSTGRESQL, reason="SQLite has no such types")
-def test_exotic_types_are_refused_in_a_sentence(tmp_path: Path) -> None:
-    """Domains, enums and arrays are refused with the column and the expected type."""
-    workspace = Workspace(tmp_path / "here")
-    run_sql(workspace, "CREATE DOMAIN name_of AS TEXT")
-    run_sql(workspace, "CREATE TYPE kind_of AS ENUM ('x')")
-    columns = "id INTEGER PRIMARY KEY, username name_of, bio TEXT, category kind_of, company TEXT[]"
-    run_sql(workspace, f"CREATE TABLE experts ({columns})")
-    schema_before = read_schema(workspace)
-
-    error_output = workspace.run_command("score", yes=True, code=3).stderr
-    for column in ("username", "category", "company"):
-        assert f"`{column}`" in error_output
-    assert "must store text" in error_output
-    assert read_schema(workspace) == schema_before

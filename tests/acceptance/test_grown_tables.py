@@ -8,6 +8,7 @@ import httpx2
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
 from tests.acceptance.test_page import wait_for_jobs
+from tests.acceptance.test_page_flow import press
 
 QUESTION = {
     "question": "Praise or blame?",
@@ -21,15 +22,6 @@ TABLE = "id,text\na,The kettle boils.\nb,The lid broke.\nc,The lamp hums.\nd,The
 # A line is added, a line is changed, a line is gone, and the last line ends first.
 NEWER_TABLE = TABLE.replace("b,The lid broke.\n", "").replace("hums", "is bright") + "\ne,It drips."
 CHANGES = "rows: 1 new, 1 changed, 1 gone"
-
-
-def _press(client: httpx2.Client, number: int, **form: str) -> str:
-    """Submit a form of a dropped file, wait until its work has ended, and return the new part."""
-    parameters = {"number": number}
-    response = client.post("/parts/import", params=parameters, data=form)
-    assert 'role="alert"' not in response.text, response.text
-    assert wait_for_jobs(client)[-1]["state"] == "done"
-    return unescape(client.get("/parts/import", params=parameters).text)
 
 
 def _drop(client: httpx2.Client, task: str, content: str) -> Any:
@@ -54,8 +46,8 @@ def test_added_lines_and_a_newer_file_give_the_same_rows(workspace: Workspace, a
     with workspace.serve_page() as client:
         for task in tables:
             number = _drop(client, "new", TABLE)["number"]
-            _press(client, number, **QUESTION)
-            _press(client, number, keep=task)
+            press(client, number, **QUESTION)
+            press(client, number, keep=task)
     for task in tables:
         workspace.run_command("tag", task=task, mode="live")
     assert _rows(workspace, "edited") == _rows(workspace, "dropped")
@@ -74,7 +66,7 @@ def test_added_lines_and_a_newer_file_give_the_same_rows(workspace: Workspace, a
         page = unescape(client.get("/parts/import", params={"number": found["number"]}).text)
         assert CHANGES in page
         assert tables["dropped"].read_bytes() == before
-        imported = _press(client, found["number"])
+        imported = press(client, found["number"])
         assert "1 gone" in imported
     assert len(api.journal()) == request_count
     assert tables["dropped"].read_bytes() == tables["edited"].read_bytes()
@@ -93,8 +85,8 @@ def test_a_file_that_cannot_replace_the_table_is_refused(workspace: Workspace) -
     table = workspace.data / "sources/notes.csv"
     with workspace.serve_page() as client:
         number = _drop(client, "new", TABLE)["number"]
-        _press(client, number, **QUESTION)
-        _press(client, number, keep="notes")
+        press(client, number, **QUESTION)
+        press(client, number, keep="notes")
         refused = _drop(client, "notes", "id,words\na,It boils.\n")
         assert refused["state"] == "unreadable"
         assert "text" in refused["error"]["detail"]

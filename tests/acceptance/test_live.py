@@ -5,49 +5,22 @@ import signal
 import threading
 import time
 from collections import Counter
-from typing import Any
 
 import pytest
 
 from tests.acceptance.database import forget_recorded_calls
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import NO_FATE, Running
+from tests.acceptance.killing import kill_after_calls, wait_for_calls
+from tests.acceptance.process import NO_FATE
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
 from tests.outside.answers import Json, RefusedLine, fill, user_text
 from tests.outside.server import Outside
 
-LIVE = ":generateContent$"
+CALLS = ":generateContent"
+LIVE = f"{CALLS}$"
 LONGEST_S = 60.0
 HANGS = {"seconds": 300}
-
-
-def live_calls(api: Engine) -> int:
-    """Return the number of live calls that the server received."""
-    return sum(1 for request in api.journal() if request["path"].endswith(":generateContent"))
-
-
-def kill_after_calls(
-    workspace: Workspace,
-    api: Engine,
-    verb: str,
-    *arguments: object,
-    call_count: int,
-    **options: Any,
-) -> None:
-    """Kill a command after a number of live calls."""
-    with workspace.start_command(verb, *arguments, CALL_TIMEOUT=200, **options) as running:
-        wait_for_calls(api, running, call_count)
-        running.signal(signal.SIGKILL)
-        assert running.wait().code == -signal.SIGKILL
-
-
-def wait_for_calls(api: Engine, running: Running, count: int) -> None:
-    """Wait until a number of live calls was made."""
-    deadline = time.monotonic() + LONGEST_S
-    while live_calls(api) < count:
-        assert time.monotonic() < deadline, running.read_output()
-        time.sleep(0.01)
 
 
 def test_failing_row_does_not_delay_other_rows(
@@ -132,7 +105,7 @@ def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
     """After a loss of power complete lines are ingested, and other rows are asked again."""
     workspace.import_people(6)
     api.script_fault("hang", nth=5, times=99, path=LIVE, args=HANGS)
-    kill_after_calls(workspace, api, "tag_live", call_count=5, CONCURRENCY=1)
+    kill_after_calls(workspace, api, CALLS, "tag_live", call_count=5, CONCURRENCY=1)
     api.clear_faults()
     # Replies of a running live run are in this file.
     [part] = (workspace.data / "batches").glob("*-results.asked")
@@ -150,14 +123,14 @@ def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
     workspace.run_command("tag_live")
     assert file_bytes.count(b"\n") == 4
     assert workspace.state_counts() == {"tagged": 6}
-    assert live_calls(api) == 5 + 6 - line_count
+    assert api.count_calls("POST", CALLS) == 5 + 6 - line_count
 
 
 def test_calls_that_a_kill_left_unrecorded_are_counted(workspace: Workspace, api: Engine) -> None:
     """The call without a reply may be paid for, and all calls use the quota of the day."""
     workspace.import_people(6)
     api.script_fault("hang", nth=3, times=99, path=LIVE, args=HANGS)
-    kill_after_calls(workspace, api, "tag_live", call_count=3, CONCURRENCY=1)
+    kill_after_calls(workspace, api, CALLS, "tag_live", call_count=3, CONCURRENCY=1)
     api.clear_faults()
     # The kill came before the calls of the last second were recorded.
     forget_recorded_calls(workspace)
@@ -168,7 +141,7 @@ def test_calls_that_a_kill_left_unrecorded_are_counted(workspace: Workspace, api
     assert not list((workspace.data / "batches").glob("*-results.calls"))
 
     refused = workspace.run_unchecked("tag_live", RPD=3)
-    assert (refused.code, live_calls(api)) == (4, 3), refused.stderr
+    assert (refused.code, api.count_calls("POST", CALLS)) == (4, 3), refused.stderr
     workspace.run_command("tag_live")
     assert workspace.state_counts() == {"tagged": 6}
 
@@ -197,7 +170,7 @@ def test_rollback_counts_the_replies_of_a_killed_run(workspace: Workspace, api: 
     """The counts that a person confirms include the replies that are ingested before."""
     workspace.import_people(6)
     api.script_fault("hang", nth=5, times=99, path=LIVE, args=HANGS)
-    kill_after_calls(workspace, api, "tag_live", call_count=5, CONCURRENCY=1)
+    kill_after_calls(workspace, api, CALLS, "tag_live", call_count=5, CONCURRENCY=1)
     api.clear_faults()
 
     rollback = workspace.run_command("rollback", "expert-tags@2", yes=True)
@@ -248,7 +221,7 @@ def test_run_counts_its_calls_as_costs_does(workspace: Workspace, api: Engine) -
     report = workspace.read_json("tag_live", CONCURRENCY=1, limit=4)["live"]
     costs = workspace.read_json("costs")["total"]
     assert (report["answered"], report["calls"], costs["calls"]) == (4, 4, 4)
-    assert live_calls(api) > 4
+    assert api.count_calls("POST", CALLS) > 4
 
     api.script_fault("quota_day", times=99, path=LIVE)
     refused_run = workspace.run_command("tag_live", code=4)
@@ -289,7 +262,7 @@ def test_run_of_a_living_process_is_not_continued(workspace: Workspace, api: Eng
     workspace.import_people(4)
     api.script_fault("hang", times=2, path=LIVE, args=HANGS)
     with workspace.start_command("tag_live", limit=2, CALL_TIMEOUT=200) as running:
-        wait_for_calls(api, running, 2)
+        wait_for_calls(api, running, CALLS, 2)
         second_run = workspace.run_command("tag_live", limit=2)
         assert "continuing" not in second_run.stderr
         assert "2 tagged; 2 calls" in second_run.stdout

@@ -82,7 +82,7 @@ def _write_csv(rows: list[list[str]]) -> str:
     return file.getvalue()
 
 
-def _press(client: httpx2.Client, number: int, **form: str) -> str:
+def press(client: httpx2.Client, number: int, **form: str) -> str:
     """Submit a form of a dropped file, wait until its work has ended, and return the new part."""
     parameters = {"number": number}
     response = client.post("/parts/import", params=parameters, data=form)
@@ -144,10 +144,10 @@ def _drop_try_and_keep(client: httpx2.Client, content: str) -> None:
     assert wait_for_jobs(client)[-1]["state"] == "done"
     assert "Lamp 3 is bright" in client.get("/parts/import", params={"number": number}).text
 
-    tried = _press(client, number, **QUESTION)
+    tried = press(client, number, **QUESTION)
     assert tried.count('data-label="tone"') == 5
     assert "Use for all 300 rows" in tried
-    created = _press(client, number, keep=TASK["task"], mode="batch")
+    created = press(client, number, keep=TASK["task"], mode="batch")
     assert "Show its rows" in created
     assert re.search(r'value="batch"\s+checked', created), created
 

@@ -11,13 +11,9 @@ from tests.acceptance.database import age_finished_batch
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import Workspace
+from tests.acceptance.test_exactly_once import remote_names
 
 MANY_TIMES = 10_000
-
-
-def remote_names(workspace: Workspace) -> list[str]:
-    """Return the remote names of the batches, oldest first."""
-    return [batch["remote_name"] for batch in workspace.batches()]
 
 
 def run_poll(workspace: Workspace, *, code: int = 0, **options: Any) -> Any:
@@ -31,12 +27,6 @@ def wait_for_engine(api: Engine) -> None:
     while any(batch["state"] in {"PENDING", "RUNNING"} for batch in api.batches()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def count_calls(api: Engine, method: str, path_part: str) -> int:
-    """Return the number of requests with a method and with this part in their path."""
-    paths = [call["path"] for call in api.journal() if call["method"] == method]
-    return sum(path_part in path for path in paths)
 
 
 def test_batch_is_downloaded_after_any_final_state(workspace: Workspace, api: Engine) -> None:
@@ -71,9 +61,9 @@ def test_batch_is_downloaded_after_any_final_state(workspace: Workspace, api: En
     api.script_fault("missing_state", times=3, method="GET", path=f"/{names[-1]}$")
 
     assert "6 batches are not over yet" in workspace.run_command("poll", no_wait=True).stdout
-    assert [count_calls(api, "GET", f"/{name}") for name in unfinished_names] == [1] * 6
+    assert [api.count_calls("GET", f"/{name}") for name in unfinished_names] == [1] * 6
     assert workspace.run_command("poll").stderr.count("unknown remote state") <= 2
-    assert [count_calls(api, "GET", f"/{name}") for name in unfinished_names] == [4] * 6
+    assert [api.count_calls("GET", f"/{name}") for name in unfinished_names] == [4] * 6
 
     reasons = [batch["reason"] for batch in workspace.batches()]
     assert reasons[2:5] == ["failed", "cancelled", "expired"]
@@ -124,7 +114,7 @@ def test_failed_batch_releases_its_rows(workspace: Workspace, api: Engine) -> No
     assert [*failed_batches] == ["1", "2", "3", "4"]
     assert failed_batches["3"] == f"failed: 9: {message}"
     assert workspace.batches()[2]["reason"] == f"failed: 9: {message}"
-    assert count_calls(api, "DELETE", "/files/") == 4
+    assert api.count_calls("DELETE", "/files/") == 4
 
     api.clear_faults()
     workspace.run_commands("submit", "poll", "ingest")
@@ -256,7 +246,7 @@ def test_incomplete_result_is_downloaded_at_most_three_times(
         api.script_fault(fault, **options)
     workspace.run_command("submit")
     assert run_poll(workspace)["downloaded"] == [1]
-    assert count_calls(api, "GET", ":download") == downloads
+    assert api.count_calls("GET", ":download") == downloads
 
     workspace.run_command("ingest")
     [batch] = workspace.batches()
@@ -286,7 +276,7 @@ def test_waiting_poll_does_not_block_other_commands(workspace: Workspace, api: E
     workspace.run_command("submit", limit=1)
 
     with workspace.start_command("poll", json=True, POLL_PATIENCE=MAX_WAIT_S) as running:
-        while not count_calls(api, "GET", remote_names(workspace)[1]):
+        while not api.count_calls("GET", remote_names(workspace)[1]):
             assert not running.is_finished(), running.wait()
         workspace.run_commands("ingest", "submit")
         workspace.run_command("cancel", 2)

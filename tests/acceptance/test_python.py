@@ -97,11 +97,6 @@ def script(
     return json.loads(process.stdout.splitlines()[-1]) if code == 0 else process.stderr
 
 
-def live_calls(api: Engine) -> int:
-    """Return the number of live calls that the server received."""
-    return sum(LIVE in request["path"] for request in api.journal())
-
-
 def test_task_without_a_file_is_asked_and_read_in_its_own_types(
     workspace: Workspace, api: Engine
 ) -> None:
@@ -153,7 +148,7 @@ def test_task_without_a_file_is_asked_and_read_in_its_own_types(
     assert [row["id"] for row in flat] == [1, 2, 3, 4]
     assert open_counts == [0, 0]
     assert flat[0]["verdicts"][0]["quote"].keys() == {"quote", "start", "end"}
-    assert live_calls(api) == 4
+    assert api.count_calls("POST", LIVE) == 4
 
     # Another program reads no answer as an instance, because it has no class for it.
     message = script(workspace, 'print(json.dumps(refusal(list, ws.answers("reviews"))))')
@@ -193,7 +188,7 @@ def test_python_and_commands_share_the_task_of_a_file(workspace: Workspace, api:
     running = workspace.start_command("tag", mode="live", CONCURRENCY=2)
     script(workspace, 'print(ws.tag("reviews", "live", concurrency=2).left)')
     assert running.wait().code == 0
-    assert (workspace.state_counts()["answered"], live_calls(api)) == (19, 16)
+    assert (workspace.state_counts()["answered"], api.count_calls("POST", LIVE)) == (19, 16)
     script(workspace, 'print(len(list(ws.answers("reviews"))))')
 
     # A package of the user must not shadow the product's own.
@@ -372,7 +367,7 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
     )
     for fragment, message in zip(fragments, messages, strict=True):
         assert fragment in message, messages
-    assert live_calls(api) == 0
+    assert api.count_calls("POST", LIVE) == 0
 
     message = script(
         workspace,
@@ -386,7 +381,7 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
         """,
     )
     assert "stores answers of both under version 1" in message
-    assert live_calls(api) == 2
+    assert api.count_calls("POST", LIVE) == 2
 
 
 def test_what_libraries_log_in_a_users_program_has_no_key(workspace: Workspace) -> None:

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,13 @@ from typing import Any
 import pytest
 
 from tests.acceptance.engine import Engine
+from tests.acceptance.killing import kill_after_calls
 from tests.acceptance.product import HEADER, PEOPLE, Workspace, write_declaration
 from tests.outside.answers import Json, fill, user_text
 from tests.outside.server import Outside
 
-LIVE = ":generateContent$"
+CALLS = ":generateContent"
+LIVE = f"{CALLS}$"
 LONGEST_S = 60.0
 TASK = "letters"
 FIELDS = {"tone": "Literal['praise', 'blame']"}
@@ -40,18 +41,17 @@ def next_step(output: str) -> list[str]:
 def kill_live_run(workspace: Workspace, api: Engine, *, call_count: int) -> None:
     """Kill a live run after some answered calls, while the next call hangs."""
     api.script_fault("hang", nth=call_count + 1, times=99, path=LIVE, args={"seconds": 300})
-    with workspace.start_command(
-        "tag", mode="live", TASK=TASK, yes=True, CONCURRENCY=1, CALL_TIMEOUT=200
-    ) as running:
-        deadline = time.monotonic() + LONGEST_S
-        while (
-            sum(request["path"].endswith(":generateContent") for request in api.journal())
-            <= call_count
-        ):
-            assert time.monotonic() < deadline, running.read_output()
-            time.sleep(0.01)
-        running.signal(signal.SIGKILL)
-        assert running.wait().code == -signal.SIGKILL
+    kill_after_calls(
+        workspace,
+        api,
+        CALLS,
+        "tag",
+        mode="live",
+        TASK=TASK,
+        yes=True,
+        CONCURRENCY=1,
+        call_count=call_count + 1,
+    )
     api.clear_faults()
 
 

@@ -43,11 +43,6 @@ def run_until(workspace: Workspace, member: str, code: int = 0, **options: Any) 
     raise AssertionError(f"no {member} after {MAX_RUNS} runs")
 
 
-def live_calls(api: Engine) -> int:
-    """Return the number of live calls that the server received."""
-    return sum(LIVE in request["path"] for request in api.journal())
-
-
 def test_repeated_runs_tag_and_index_everyone(workspace: Workspace, api: Engine) -> None:
     """Each run does the due step and ends with exit code 0; at last nothing is due.
 
@@ -173,11 +168,11 @@ def test_interrupt_during_a_live_call_ends_the_run(workspace: Workspace, api: En
     workspace.run_command("add", path, RETRY_FOR=0.1)
     api.clear_faults()
 
-    calls_before = live_calls(api)
+    calls_before = api.count_calls("POST", LIVE)
     api.script_fault("hang", times=99, path=LIVE, args={"seconds": 300})
     with workspace.start_command("work", once=True, CALL_TIMEOUT=200) as running:
         deadline = time.monotonic() + MAX_WAIT_S
-        while live_calls(api) == calls_before:
+        while api.count_calls("POST", LIVE) == calls_before:
             assert time.monotonic() < deadline, running.read_output()
             time.sleep(0.01)
         running.signal(signal.SIGTERM)

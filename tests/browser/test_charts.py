@@ -9,7 +9,6 @@ from tests.integration import reviews
 from tests.lab import Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
-NARROW = {"viewport": {"width": 360, "height": 800}}
 FIRST_HEADER = "#list thead th >> nth=0"
 HEADERS = "[...document.querySelectorAll('#list thead th')].map((th) => th.textContent.trim())"
 
@@ -62,22 +61,3 @@ def test_charts_filter_and_columns_change(
             tab.press("#find", "Enter")
         reader.wait_for(FIRST_HEADER, "stars")
         assert not tab.evaluate(f"{HEADERS}.includes('text')")
-
-
-@pytest.mark.parametrize("looks", [NARROW, {"color_scheme": "dark"}])
-def test_charts_fit_any_screen(
-    workspace: Workspace,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    looks: dict[str, object],
-) -> None:
-    """The pages with charts have no violations, and need no scrolling to the side."""
-    _set_up(workspace, tmp_path, monkeypatch)
-    workspace.ran("qc")
-    with reading(workspace, looks) as (reader, tab, _):
-        for path in ("/", "/runs", "/quality"):
-            reader.go(f"{path}?task=reviews")
-            reader.wait_until_loaded()
-            assert reader.violations() == "", path
-            width = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert width <= 0, path

@@ -10,7 +10,6 @@ from click.testing import CliRunner, Result
 from jobs.cli import main
 
 Run = Callable[..., Result]
-LONG = "Repairs tower clocks and pocket watches; teaches how worn wheels are cut anew by hand."
 
 
 @pytest.fixture

@@ -7,16 +7,6 @@ import pytest
 from tests.lab import ON_POSTGRESQL, Workspace
 
 
-@pytest.fixture
-def local(tmp_path: Path) -> Workspace:
-    """A workspace of a person, without a key."""
-    workspace = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
-    people = tmp_path / "people.csv"
-    people.write_text("Username,Bio\nada,I keep bees.\n")
-    assert workspace.run("import", str(people)).exit_code == 0
-    return workspace
-
-
 def test_a_tilde_in_the_workspace_is_the_home_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,10 +9,6 @@ from urllib.parse import urlsplit
 import pytest
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
-HEADER = (
-    "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,"
-    "Currency,Profile URL,Profile URL with UTM,category"
-)
 # RFC 2606 reserves these names for examples, so nobody can own them.
 RESERVED = re.compile(r"(^|\.)(example\.(com|net|org)|example)$")
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from tests.lab import Workspace
 
-CREATE = ":batchGenerateContent"
 # Each text combines two of them.
 TOPICS = (
     "groundwater recharge in arid river basins",

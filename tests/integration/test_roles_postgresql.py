@@ -154,40 +154,62 @@ def _orders_task(role: Role) -> str:
     return str(path)
 
 
-def test_missing_right_to_write_is_named_before_anything_is_asked(
-    role: Role, orders_task: str
+AI_COLUMNS = "order_id, provider, model, created_at, tone"
+# Statements before, target, expected GRANT, statement that grants the least rights, answers query.
+MISSING_RIGHTS = {
+    "to write": (
+        (),
+        '"orders.tone=tone"',
+        "GRANT UPDATE ON orders TO {name}",
+        'GRANT UPDATE (tone) ON orders TO "{name}"',
+        "SELECT count(tone) FROM orders",
+    ),
+    # The key finds the row of a cell, so the user reads it.
+    "to read the key": (
+        (
+            'CREATE TABLE "share%" (id INTEGER PRIMARY KEY, tone TEXT)',
+            'INSERT INTO "share%" SELECT id FROM orders',
+            'GRANT SELECT (tone), UPDATE (tone) ON "share%" TO "{name}"',
+        ),
+        "'\"share%\".tone=tone'",
+        'GRANT SELECT ON "share%" TO {name}',
+        'GRANT SELECT (id) ON "share%" TO "{name}"',
+        'SELECT count(tone) FROM "share%"',
+    ),
+    # A record per row needs INSERT and UPDATE, but no other right on further columns.
+    "to insert": (
+        (
+            (
+                "CREATE TABLE order_ai (order_id INTEGER, provider TEXT, model TEXT,"
+                " created_at TIMESTAMPTZ, tone TEXT, note TEXT)"
+            ),
+            'GRANT SELECT ON order_ai TO "{name}"',
+        ),
+        '"order_ai.order_id"',
+        "GRANT INSERT, UPDATE ON order_ai TO {name}",
+        f'GRANT INSERT ({AI_COLUMNS}), UPDATE (created_at, tone) ON order_ai TO "{{name}}"',
+        "SELECT count(tone) FROM order_ai",
+    ),
+}
+
+
+@pytest.mark.parametrize("right", MISSING_RIGHTS)
+def test_missing_right_is_named_before_anything_is_asked(
+    role: Role, orders_task: str, right: str
 ) -> None:
-    """The error names the table and the GRANT; after the GRANT, all rows are asked."""
-    output = role.run("tag", TASK=orders_task, MODE="live", YES="1", code=2)
-    assert "lacks rights on this table" in output
-    assert f"GRANT UPDATE ON orders TO {role.name}" in output
-
-    role.run_statements(f'GRANT UPDATE (tone) ON orders TO "{role.name}"')
-    role.run("tag", TASK=orders_task, MODE="live", YES="1")
-    rows = postgresql.rows(role.url, "SELECT count(tone) FROM orders")
-    assert rows == [(6,)]
-
-
-def test_missing_right_to_read_the_key_is_named_before_anything_is_asked(
-    role: Role, orders_task: str
-) -> None:
-    """The key finds the row of a cell, so the user reads it; the hint has the table's own name."""
-    role.run_statements(
-        'CREATE TABLE "share%" (id INTEGER PRIMARY KEY, tone TEXT)',
-        'INSERT INTO "share%" SELECT id FROM orders',
-        f'GRANT SELECT (tone), UPDATE (tone) ON "share%" TO "{role.name}"',
-    )
+    """The error names the table and the GRANT; after the least GRANT, all rows are asked."""
+    statements, target, expected_grant, least_grant, query = MISSING_RIGHTS[right]
+    role.run_statements(*(statement.format(name=role.name) for statement in statements))
     path = Path(orders_task)
-    source = path.read_text(encoding="utf-8").replace(
-        '"orders.tone=tone"', "'\"share%\".tone=tone'"
-    )
+    source = path.read_text(encoding="utf-8").replace('"orders.tone=tone"', target)
     path.write_text(source, encoding="utf-8")
     output = role.run("tag", TASK=orders_task, MODE="live", YES="1", code=2)
-    assert f'GRANT SELECT ON "share%" TO {role.name}' in output
+    assert "lacks rights on this table" in output
+    assert expected_grant.format(name=role.name) in output
 
-    role.run_statements(f'GRANT SELECT (id) ON "share%" TO "{role.name}"')
+    role.run_statements(least_grant.format(name=role.name))
     role.run("tag", TASK=orders_task, MODE="live", YES="1")
-    assert postgresql.rows(role.url, 'SELECT count(tone) FROM "share%"') == [(6,)]
+    assert postgresql.rows(role.url, query) == [(6,)]
 
 
 def test_right_that_is_revoked_after_asking_loses_no_reply(role: Role, orders_task: str) -> None:
@@ -203,26 +225,6 @@ def test_right_that_is_revoked_after_asking_loses_no_reply(role: Role, orders_ta
     role.run_statements(f'GRANT UPDATE ON orders TO "{role.name}"')
     role.run("batch-ingest", TASK=orders_task)
     assert postgresql.rows(role.url, "SELECT count(tone) FROM orders") == [(6,)]
-
-
-def test_missing_right_to_insert_is_named_before_anything_is_asked(
-    role: Role, orders_task: str
-) -> None:
-    """A record per row needs INSERT and UPDATE, but no other right on further columns."""
-    columns = "order_id INTEGER, provider TEXT, model TEXT, created_at TIMESTAMPTZ, tone TEXT"
-    role.run_statements(f"CREATE TABLE order_ai ({columns}, note TEXT)")
-    role.run_statements(f'GRANT SELECT ON order_ai TO "{role.name}"')
-    path = Path(orders_task)
-    source = path.read_text(encoding="utf-8").replace("orders.tone=tone", "order_ai.order_id")
-    path.write_text(source, encoding="utf-8")
-    output = role.run("tag", TASK=orders_task, MODE="live", YES="1", code=2)
-    assert f"GRANT INSERT, UPDATE ON order_ai TO {role.name}" in output
-
-    names = "order_id, provider, model, created_at, tone"
-    rights = f"INSERT ({names}), UPDATE (created_at, tone)"
-    role.run_statements(f'GRANT {rights} ON order_ai TO "{role.name}"')
-    role.run("tag", TASK=orders_task, MODE="live", YES="1")
-    assert postgresql.rows(role.url, "SELECT count(tone) FROM order_ai") == [(6,)]
 
 
 def test_row_that_row_level_security_refuses_does_not_stop_the_others(

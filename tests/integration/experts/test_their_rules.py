@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.lab import ON_POSTGRESQL, Workspace, ran
 
 KEY = "SERIAL PRIMARY KEY" if ON_POSTGRESQL else "INTEGER PRIMARY KEY"
@@ -14,15 +12,6 @@ CREATE TABLE experts (
     id {KEY}, username TEXT NOT NULL, bio TEXT, currency VARCHAR(9) NOT NULL DEFAULT 'EUR: 1',
     hourly_rate FLOAT NOT NULL DEFAULT 50, tags TEXT NOT NULL DEFAULT '[]' CHECK ({IS_LIST})
 )"""
-
-
-@pytest.fixture
-def foreign_workspace(workspace: Workspace) -> Workspace:
-    """Prepare a person in a table of another application."""
-    workspace.data.mkdir(parents=True, exist_ok=True)
-    workspace.change(TABLE)
-    workspace.change("INSERT INTO experts (username, bio) VALUES ('a', 'I teach water law.')")
-    return workspace.begin()
 
 
 # Ignore updates of locked rows.

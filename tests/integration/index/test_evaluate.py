@@ -2,33 +2,8 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
-from tests.lab import ROOT, Workspace
-
-SAMPLE = ROOT / "data" / "sample"
-
-
-def index_people(workspace: Workspace, people: Path) -> None:
-    """Tag and index the people of a file on the local engine."""
-    workspace.environ |= {"FINDABLE_BACKEND": "local"}
-    for command in (
-        ("import", str(people)),
-        ("batch-submit",),
-        ("batch-poll",),
-        ("batch-ingest",),
-        ("index",),
-    ):
-        workspace.ran(*command)
-
-
-def read_figures(
-    workspace: Workspace, folder: Path
-) -> dict[tuple[str, str], dict[str, list[float]]]:
-    """Return the figures by first word of the system and type of question."""
-    files = (str(folder / "queries.jsonl"), str(folder / "qrels.tsv"))
-    rows = json.loads(workspace.run("eval", *files, "--json").stdout)
-    return {(row["system"].split()[0], row["type"]): row["figures"] for row in rows}
+from tests.lab import Workspace
 
 
 def test_judged_names_outside_the_index_are_counted(

@@ -11,7 +11,6 @@ from tests.integration import reviews
 from tests.lab import Workspace
 
 MODEL = "gemini-3.5-flash-lite"
-OTHER_MODEL = "gemini-3.5-flash"
 FIRST = f"reviews@1/{MODEL}"
 SECOND = f"reviews@2/{MODEL}"
 

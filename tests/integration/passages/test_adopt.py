@@ -18,11 +18,6 @@ from tests.integration.passages.workspaces import (
     workspace,
 )
 
-CONCEPTS = (
-    "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT, "
-    "extractor_version TEXT, extractor_model TEXT, weight REAL"
-)
-
 
 def _create_database(directory: Path, *statements: str) -> Path:
     """Create a database with another program's statements, and return its directory."""

@@ -69,11 +69,6 @@ def insert_foreign_concept(
     )
 
 
-def count_rows(workspace: Workspace, table: str) -> int:
-    """Return the number of rows of a table."""
-    return int(workspace.scalar(f"SELECT count(*) FROM {table}"))  # noqa: S608 - ours
-
-
 @pytest.fixture
 def passages(workspace: Workspace, tmp_path: Path) -> Workspace:
     """Import three passages."""

@@ -11,8 +11,6 @@ from tests.lab import Api, Workspace
 from tests.page import Page
 from web.quotation_marks import color_quotations
 
-ADD = "/api/admin/experts"
-
 
 def read_page(page: Page, task: str, key: str, **options: str) -> str:
     """Return the page of a row."""

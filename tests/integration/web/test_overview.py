@@ -5,16 +5,6 @@ from tests.integration.many_passages import import_passages
 from tests.lab import Workspace
 from tests.page import Page
 
-ADD = "/api/admin/experts"
-BIO = "I keep bees and teach water law."
-
-
-def import_people(workspace: Workspace, *names: str) -> None:
-    """Import people without tags."""
-    file = workspace.data.parent / "people.csv"
-    file.write_text("\n".join(["username,bio", *(f"{name},{BIO}" for name in names), ""]))
-    workspace.ran("import", str(file))
-
 
 def test_a_live_run_is_running_while_its_process_lives(workspace: Workspace) -> None:
     """A run is shown as running while a process has its lock, and as stopped otherwise."""
