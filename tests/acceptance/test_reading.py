@@ -60,7 +60,7 @@ ALWAYS_SUCCESSFUL_READS = {
 }
 WRITING_COMMANDS = """
 demo ask verify-gemini new-task try import import-passages import-images passages-pilot
-passages-backfill tag tag-live work worker batch-poll batch-ingest batch-cancel batch-move
+passages-backfill tag-live work worker batch-poll batch-ingest batch-cancel batch-move
 score index add-expert correct unpark rollback forget restore eval remove-tables web emulator
 """
 FOREIGN_TABLE = (
@@ -452,7 +452,7 @@ def test_people_with_any_kind_of_id_are_tagged_indexed_and_updated(
     workspace.write_file("people.csv", "username,bio\np1,I teach river law.\nnew-1,I keep bees.\n")
     assert "1 added, 1 updated" in workspace.run_command("import", "people.csv").stdout
     assert workspace.read_json("add", "ada.json")["tags"]
-    assert workspace.state_counts() == {"tagged": 4, "untagged": 1}
+    assert workspace.state_counts() == {"tagged": 3, "stale": 1, "untagged": 1}
     query = "SELECT count(DISTINCT id), count(team) FROM experts WHERE id IS NOT NULL"
     assert run_sql(workspace, query) == [(5, 3)]
     assert "no contradiction found" in workspace.run_command("doctor").stdout
