@@ -134,9 +134,10 @@ def _status_lines(
 def _format_duplicate_batch(batch: Mapping[str, Any]) -> str:
     """Return the remote name of a duplicate batch, its batch, and whether it still runs.
 
-    The remote batch of a batch that was given up is recorded as its duplicate, too.
+    The remote batch of a batch that was cancelled or given up is recorded as its duplicate, too, if
+    it runs or succeeded.
     """
-    relation = "belongs to the given-up" if batch["is_own"] else "is a duplicate of"
+    relation = "belongs to the cancelled or given-up" if batch["is_own"] else "is a duplicate of"
     state = "cancelled or over"
     if not batch["is_over"]:
         state = f"not cancelled yet: `{CommandHint('batch-poll')}` cancels it"

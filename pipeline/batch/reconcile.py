@@ -4,23 +4,28 @@
 - The oldest remote batch that may give answers is adopted. Without such a batch, the oldest is.
 - All other remote batches with such a name are recorded as duplicates with their cost, and
   cancelled. So is the remote batch of a batch that was given up because the API did not show it.
+- The remote batch of a cancelled or given-up batch may succeed later. It is recorded as a
+  duplicate, too, with the cost that was not counted yet.
 - Only a list that is read late enough proves that nothing was created.
 """
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from pipeline.core import errors
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
-from pipeline.core.states import BatchState, RemoteState, remote_state
+from pipeline.core.states import ENDED_STATES, BatchState, RemoteState, remote_state
+from pipeline.core.text import format_usd
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
+from pipeline.store.money import calculate_batch_spending
 
 # States of remote batches that give no answers.
 USELESS_STATES = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.EXPIRED})
@@ -30,7 +35,8 @@ MIN_LOOK_WAIT_S = 0.05
 MAX_LOOK_WAIT_S = 60.0
 # A time after all others, for remote batches without a creation time.
 FARTHEST_TIME = datetime.max.replace(tzinfo=UTC)
-# Our choice: a batch of a create whose reply was lost is searched for this long.
+# Our choice: a batch of a create whose reply was lost is searched for this long, and a cancelled or
+# given-up batch is looked at for this long after its end.
 LATE_DUPLICATE_WINDOW = timedelta(days=2)
 # States of batches that were created at the API, or may have been.
 CREATED_STATES = (
@@ -158,8 +164,9 @@ def cancel_duplicates(
     Its own is cancelled, too, if the batch was given up while the API did not show it. Each try to
     create the batch has a name, and a remote batch has the name of its try. Does nothing while the
     create of the batch is unclear, because reconciliation may adopt such a batch. Prints a warning
-    for each duplicate that was cancelled or could not be cancelled. No error is raised if a cancel
-    fails; the next call tries it again.
+    for each duplicate that was cancelled or could not be cancelled, and tells the cost if its own
+    remote batch succeeded although the batch was cancelled or given up. No error is raised if a
+    cancel fails; the next call tries it again.
 
     Args:
         listing: Remote batches to search for duplicates. Duplicates that were recorded earlier are
@@ -169,9 +176,14 @@ def cancel_duplicates(
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.SUBMITTING:
             return
-        _record_duplicates(tx, batch, listing, now=ws.now())
+        late_costs = _record_duplicates(tx, batch, listing, now=ws.now())
         open_duplicates = batches.open_duplicates(tx, number)
 
+    for late_cost in late_costs:
+        ws.display.warn(
+            f"batch {number}: {batch.remote_name} succeeded after it was cancelled or given up; "
+            f"it costs up to {format_usd(late_cost)}, and its answers are not used",
+        )
     for remote_name in open_duplicates:
         label = "a second remote batch"
         if remote_name == batch.remote_name:
@@ -198,27 +210,46 @@ def _record_duplicates(
     listing: Iterable[RemoteBatch],
     *,
     now: datetime,
-) -> None:
+) -> list[float]:
     """Record remote batches with a name of this batch as duplicates, except the adopted batch.
 
-    The adopted batch is recorded, too, if it runs although its batch was given up. Duplicates that
-    are over are recorded as cancelled. Runs in the caller's transaction; the API is not called.
+    The adopted batch is recorded, too, if it runs although its batch was given up, or succeeded
+    although its batch was cancelled or given up. Its cost is what the spending of the batch lacks.
+    Duplicates that are over are recorded as cancelled. Runs in the caller's transaction; the API is
+    not called.
+
+    Returns:
+        The estimated cost of the adopted batch in USD, if it is new that it succeeded.
     """
+    late_costs = []
     prefixes = batches.list_numbers_by_prefix(tx, batch.number)
     for remote in listing:
         has_own_name = batches.strip_try(remote.display_name) in prefixes
         is_adopted = remote.name == batch.remote_name
-        if not has_own_name or (is_adopted and not is_given_up_and_runs(batch, remote)):
+        has_late_success = is_adopted and _has_late_success(batch, remote)
+        is_duplicate = not is_adopted or has_late_success or is_given_up_and_runs(batch, remote)
+        if not has_own_name or not is_duplicate:
             continue
-        batches.add_duplicate(
+
+        extra_cost = batch.estimated_cost
+        if is_adopted:
+            remote_spending = calculate_batch_spending(
+                replace(batch, remote_word=remote.state_name)
+            )
+            extra_cost = remote_spending.lost_usd - calculate_batch_spending(batch).lost_usd
+        is_new = batches.add_duplicate(
             tx,
             batch,
             remote_name=remote.name,
             display_name=remote.display_name,
+            estimated_cost=extra_cost,
             now=now,
         )
+        if is_new and has_late_success:
+            late_costs.append(remote_spending.lost_usd)
         if remote.state.is_final:
             batches.mark_duplicate_cancelled(tx, remote.name, now=now)
+    return late_costs
 
 
 def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
@@ -227,7 +258,8 @@ def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
     A duplicate is a second remote batch of a batch. The list is read only while a batch is
     submitted or suspected. A batch is suspected if a known duplicate of it is not cancelled yet. It
     is also suspected for at least LATE_DUPLICATE_WINDOW after a create call without a reply,
-    because the call may have created a remote batch, and if it was given up before it was over.
+    because the call may have created a remote batch. It is suspected for as long after its end if
+    it was given up or cancelled, because it may still run or succeed.
 
     If the list cannot be read, nothing is changed; this is printed if a batch is suspected.
     """
@@ -273,14 +305,11 @@ def find_and_cancel_duplicates(ws: WorkspaceSession) -> None:
 def _end_duplicate_search(store: Store, batch: BatchRow, *, now: Callable[[], datetime]) -> None:
     """Record that no more duplicates are expected, if the batch left the API and is old enough.
 
-    It is old enough LATE_DUPLICATE_WINDOW after its last create call. Nothing is recorded before,
-    while the batch is submitted, or while one of its duplicates is not cancelled.
+    It is old enough LATE_DUPLICATE_WINDOW after its end. Nothing is recorded before, or while one
+    of its duplicates is not cancelled.
     """
     with store.write() as tx:
-        current_time = now()
-        age = current_time - (batch.create_sent_at or current_time)
-        is_submitted = batch.state is BatchState.SUBMITTED
-        if age <= LATE_DUPLICATE_WINDOW or is_submitted:
+        if batch.ended_at is None or now() - batch.ended_at <= LATE_DUPLICATE_WINDOW:
             return
         if not batches.open_duplicates(tx, batch.number):
             batches.update_batch_columns(tx, batch.number, twins_checked=True)
@@ -298,12 +327,23 @@ def _was_given_up(batch: BatchRow) -> bool:
     return was_submitted and not remote_state(batch.remote_word).is_final
 
 
+def _may_succeed_late(batch: BatchRow) -> bool:
+    """Return whether the remote batch of a cancelled or given-up batch may succeed."""
+    is_cancelled = remote_state(batch.remote_word) is RemoteState.CANCELLED
+    return _was_given_up(batch) or (batch.state in ENDED_STATES and is_cancelled)
+
+
+def _has_late_success(batch: BatchRow, remote: RemoteBatch) -> bool:
+    """Return whether the batch's own remote batch succeeded after it was cancelled or given up."""
+    return _may_succeed_late(batch) and remote.state is RemoteState.SUCCEEDED
+
+
 def _may_have_duplicate(batch: BatchRow) -> bool:
     """Return whether a remote batch may run unnoticed, and the search for it has not ended.
 
     A create call got no reply if the batch has more tries than known remote batches. The remote
-    batch of a given-up batch may appear again.
+    batch of a given-up batch may appear again, and that of a cancelled batch may succeed.
     """
     known_creates = 1 if batch.remote_name else 0
-    is_suspected = batch.tries > known_creates or _was_given_up(batch)
+    is_suspected = batch.tries > known_creates or _may_succeed_late(batch)
     return is_suspected and not batch.twins_checked

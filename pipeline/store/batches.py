@@ -692,28 +692,32 @@ def add_duplicate(
     *,
     remote_name: str,
     display_name: str,
+    estimated_cost: float,
     now: datetime,
-) -> None:
-    """Record a duplicate batch with the estimated cost of its original, and journal it.
+) -> bool:
+    """Record a duplicate batch with its estimated cost, and journal it.
 
-    A duplicate is a second remote batch of one batch, which may be paid, too. The batch's own
-    remote batch costs nothing more. Nothing is written if a duplicate of this remote name is
-    recorded. Runs in the caller's transaction.
+    A duplicate is a second remote batch of one batch, which may be paid, too. Nothing is written if
+    a duplicate of this remote name is recorded. Runs in the caller's transaction.
 
     Args:
         batch: The original batch.
         remote_name: The API's name of the duplicate.
         display_name: The display name of the duplicate.
+        estimated_cost: What it costs beside its original, in USD.
         now: The time at which the duplicate was found.
+
+    Returns:
+        Whether the duplicate is new.
     """
     recorded = select(creates.c.id).where(creates.c.remote_name == remote_name)
     if has_row(tx, recorded):
-        return
+        return False
 
     tx.execute(
         insert(creates).values(
             outcome=_DUPLICATE,
-            estimated_cost=0.0 if remote_name == batch.remote_name else batch.estimated_cost,
+            estimated_cost=estimated_cost,
             remote_name=remote_name,
             batch=batch.number,
             display_name=display_name,
@@ -721,6 +725,7 @@ def add_duplicate(
         ),
     )
     _record_event(tx, batch, reason=f"twin {remote_name}", now=now)
+    return True
 
 
 def open_duplicates(tx: Connection, number: int) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
+from tests.outside.server import Outside
 
 PEOPLE_COUNT = 6
 MANY_TIMES = 10_000
@@ -258,3 +259,29 @@ def test_price_without_a_key_is_that_of_the_model_of_a_key(tmp_path: Path) -> No
     assert "prices of gemini-3.5-flash-lite, which a key would use" in plan.stdout
     document = embedded_workspace.read_json("batch_move", 1, to="live", dry=True)
     assert document["other_mode_usd"] > document["cancelled_usd"] > 0
+
+
+def test_cancelled_batch_that_succeeds_later_is_told_and_counted(
+    workspace: Workspace, outside_server: Outside
+) -> None:
+    """For two days after its end a poll looks at it; its cost counts in the budget of the day."""
+    workspace.url = outside_server.url
+    workspace.import_people(2)
+    outside_server.manner.pending_s = 1000
+    workspace.run_command("submit")
+    workspace.run_command("batch_move", 1, to="flex")
+    spending = workspace.spending()
+    outside_server.kept.rows("UPDATE batches SET over = 'SUCCEEDED'")
+
+    process = workspace.run_command("poll")
+    assert "succeeded after it was cancelled" in process.stderr
+    assert "$" in process.stderr
+    late_cost = workspace.spending()["lost"] - spending["lost"]
+    assert late_cost > 0
+    assert "cancelled" not in workspace.run_command("poll").stderr
+    assert workspace.spending()["lost"] == spending["lost"] + late_cost
+
+    workspace.import_people(1, first=2)
+    budget = f"{sum(spending.values()) + late_cost / 2:.9f}"
+    over_budget = workspace.run_command("tag", mode="live", BUDGET_PER_DAY=budget)
+    assert "does not cover another request" in over_budget.stderr
