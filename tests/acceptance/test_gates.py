@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.product import HEADER, PASSAGES, PEOPLE, Workspace
-from tests.outside.answers import Json, user_text
+from tests.outside.answers import Json, answer_rows, user_text
 from tests.outside.server import serving
 
 GATE_FAILED = 6
@@ -41,7 +41,7 @@ def test_lists_that_are_always_full_fail_their_gate(tmp_path: Path) -> None:
 
     Mark-up of the answers is escaped in the report.
     """
-    with serving(tmp_path / "server", full_answer) as server:
+    with serving(tmp_path / "server", answer_rows(full_answer)) as server:
         workspace = Workspace(tmp_path / "here", server.url, task=PASSAGES)
         lines = [
             json.dumps({"id": f"p{number}", "text": f"{QUOTE} in {number} cellars."})
@@ -105,7 +105,7 @@ def test_answers_on_wrong_rows_fail_a_gate(tmp_path: Path, task: str, gate: str)
             else concept_answer(row)
         )
 
-    with serving(tmp_path / "server", answer) as server:
+    with serving(tmp_path / "server", answer_rows(answer)) as server:
         for offset in (0, 1):
             shift["rows"] = offset
             workspace = Workspace(
