@@ -75,9 +75,9 @@ def estimate_move(batch: BatchRow, mode: Mode, *, model: Model, now: datetime) -
 def describe_move(batch: BatchRow, mode: Mode, estimate: MoveEstimate) -> str:
     """Return in words what the cancelled batch and the other mode may cost."""
     text = (
-        f"batch {batch.number}: cancelled, it may still cost up to "
-        f"{format_usd(estimate.cancelled_usd)}; asking its {plural(batch.requests, 'row')} by "
-        f"{mode} costs up to {format_usd(estimate.other_mode_usd)}"
+        f"batch {batch.number} may cost up to {format_usd(estimate.cancelled_usd)} even if it is "
+        f"cancelled; asking its {plural(batch.requests, 'row')} by {mode} costs up to "
+        f"{format_usd(estimate.other_mode_usd)}"
     )
     if estimate.model_with_key:
         text += (

@@ -6,7 +6,7 @@ A row is stale if its input changed after its answer, or if a person asked for i
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -34,7 +34,7 @@ from pipeline.engine.task_parts import (
     TaskRows,
 )
 from pipeline.store import answers
-from pipeline.store.answers import VersionPreference
+from pipeline.store.answers import VersionPreference, applied_answers, find_corrected
 from pipeline.store.database import select_matching
 from pipeline.store.rows import NO_HASH, delete_row
 from pipeline.store.schema import answers as answers_table
@@ -62,7 +62,7 @@ from pipeline.tables.stored_values import (
 from pipeline.tables.stored_values import UNUSABLE_COLUMN as REASON
 from pipeline.tables.text_match import contains_word, join_json_values
 from pipeline.tables.where_sql import JsonCell, compile_where, make_number_expression
-from pipeline.tables.write_to import RowTarget
+from pipeline.tables.write_to import RowTarget, TargetValue, write_column
 
 # Longest display name of a row.
 MAX_LABEL_CHARS = 1_000
@@ -230,7 +230,31 @@ class UserRows(TaskRows):
         """Delete a row, and its answers from the tables of other programs."""
         if self.row_target is not None:
             self.row_target.sync_rows(tx, [row_id], removed_version="")
+        self.clear_written_cells(tx, [row_id])
         delete_row(tx, self.record.name, row_id)
+
+    def clear_written_cells(
+        self, tx: Connection, row_ids: Collection[str], *, version: str | None = None
+    ) -> None:
+        """Set the cells of another program's column that show stored answers to NULL.
+
+        Does nothing if `write_to=` names no column. Cells with another value are left alone.
+
+        Args:
+            version: Only answers of this version, and no cell of a row that a person corrected.
+        """
+        if self.row_target is not None or not self.record.members.get("write_to"):
+            return
+
+        corrected_ids = find_corrected(tx, self.record.name, sorted(row_ids)) if version else set()
+        former_answers: dict[str, list[str]] = {}
+        cleared_values = []
+        for row in applied_answers(tx, self.record.name, sorted(row_ids)):
+            answer = TargetValue(*row)
+            if version in {None, answer.version} and answer.row_id not in corrected_ids:
+                former_answers.setdefault(answer.row_id, []).append(answer.answer_json)
+                cleared_values.append(answer._replace(answer_json="{}"))
+        write_column(tx, self.record, cleared_values, former_answers=former_answers)
 
     def find_open_by_hash(
         self,

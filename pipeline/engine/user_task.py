@@ -272,10 +272,11 @@ class UserAnswers(TaskAnswers):
     def remove(self, tx: Connection, ids: Sequence[str], *, version: str | None = None) -> int:
         """Remove the answers to these rows from another program's table; return the row count.
 
-        A column that `write_to=` names keeps its values.
+        Cells of a column that `write_to=` names become NULL if they show such an answer.
         """
         if self.rows.row_target is not None:
             self.rows.row_target.sync_rows(tx, ids, removed_version=version or "")
+        self.rows.clear_written_cells(tx, ids, version=version)
         return len(ids)
 
 

@@ -179,7 +179,8 @@ def test_unconfirmed_or_unaffordable_move_changes_nothing(
     assert estimate["other_mode_usd"] == pytest.approx(2 * estimate["cancelled_usd"])
 
     refused = workspace.run_command("batch_move", 1, to="live", code=2, CONFIRM_ABOVE=0)
-    assert "it may still cost up to" in refused.stderr
+    assert "batch 1 may cost up to" in refused.stderr
+    assert ": cancelled" not in refused.stderr
     assert "asking its 6 rows by live costs up to" in refused.stderr
     assert "not confirmed; nothing was changed" in refused.stderr
 

@@ -249,3 +249,21 @@ def test_answer_to_a_changed_row_is_not_called_removed_or_parked(
     output = notes_workspace.run_command("ingest").stderr
     assert "changed after the request: 2" in output
     assert "parked" not in output
+
+
+def test_removed_answers_leave_the_column(notes_workspace: Workspace) -> None:
+    """Forgetting a row and a rollback clear the cells that findable wrote, and no others."""
+    create_orders(notes_workspace, "a", "b", "c", "d")
+    declare(notes_workspace, "orders.v=v")
+    notes_workspace.run_command("tag", mode="live")
+    notes_workspace.run_command("correct", item="1", set="v=mine")
+    run_sql(notes_workspace, "UPDATE orders SET v = 'theirs' WHERE id = 2")
+    assert column_values(notes_workspace) == ["mine", "theirs", "said of c", "said of d"]
+
+    for item in ("1", "2", "3"):
+        notes_workspace.run_command("forget", item=item)
+    assert column_values(notes_workspace) == [None, "theirs", None, "said of d"]
+    notes_workspace.run_command(
+        "rollback", notes_workspace.read_json("versions")[0]["version"], yes=True
+    )
+    assert column_values(notes_workspace) == [None, "theirs", None, None]
