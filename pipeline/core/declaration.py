@@ -40,7 +40,6 @@ STATUS_MEMBERS = frozenset(
         "gone",
         "index",
         "model",
-        "moves",
         "next",
         "others",
         "parked",

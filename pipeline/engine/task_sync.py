@@ -105,17 +105,21 @@ def sync_task(
                 f"another process used another version of {path} meanwhile; nothing was asked",
                 hint="run the same command again",
             )
-        table = current_task.rows.table(tx)
-        changed_count = table.count_rows(tx, table.is_changed)
-        corrected_count = current_task.rows.count_changed_corrections(tx)
-    if former_task.rows.asked_rows.has_changed and corrected_count:
+        # Each count reads all rows, so only the count of the message is made.
+        asks_changed_rows = former_task.rows.asked_rows.has_changed
+        if asks_changed_rows:
+            row_count = current_task.rows.count_changed_corrections(tx)
+        else:
+            table = current_task.rows.table(tx)
+            row_count = table.count_rows(tx, table.is_changed)
+    if row_count and asks_changed_rows:
         display.say(
-            f"{saved_record.name}: {plural(corrected_count, 'corrected row')} changed after the "
+            f"{saved_record.name}: {plural(row_count, 'corrected row')} changed after the "
             f"correction, which stays; {OptionHint(refresh=True)} leaves such rows out",
         )
-    elif changed_count and not former_task.rows.asked_rows.has_changed:
+    elif row_count:
         display.say(
-            f"{saved_record.name}: {plural(changed_count, 'row')} changed after the answer; "
+            f"{saved_record.name}: {plural(row_count, 'row')} changed after the answer; "
             f"{OptionHint(refresh=True)} asks about them again",
         )
 

@@ -11,7 +11,17 @@ from pipeline.ops import status
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 
-EXPERTS = ("total", "tagged", "untagged", "no_bio", "claimed", "parked", "foreign", "refused")
+EXPERTS = (
+    "total",
+    "tagged",
+    "untagged",
+    "no_bio",
+    "claimed",
+    "parked",
+    "stale",
+    "foreign",
+    "refused",
+)
 BATCHES = ("prepared", "submitting", "submitted", "downloaded", "ingested", "failed")
 
 

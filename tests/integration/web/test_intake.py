@@ -51,6 +51,11 @@ def list_roles(html: str) -> dict[str, str]:
     return dict(zip(selects, options, strict=False))
 
 
+def list_modes(html: str) -> list[str]:
+    """Return the modes that a trial offers."""
+    return re.findall(r'type="radio"\s+name="mode"\s+value="(\w+)"', html)
+
+
 def test_first_rows_have_a_role_under_each_header(page: Page) -> None:
     """The guessed roles are selected, and a column that is not sent is grey and says so."""
     number = drop_reviews(page)
@@ -68,10 +73,8 @@ def test_a_new_question_is_tried_on_five_rows(page: Page, workspace: Workspace) 
     before = set(workspace.tables())
     html = try_question(page, number, **TONE, **WHY, **KEY_TEXT)
     assert html.count('data-label="tone"') == 5
-    modes = re.findall(r'type="radio"\s+name="mode"\s+value="(\w+)"', html)
-    assert modes == ["batch", "flex", "live", "decide"]
-    assert len(re.findall(r'<span class="num">\$0\.\d+</span>,\s+about ', html)) == 4
-    assert "chooses tone, and says how sure it is; " in html
+    assert list_modes(html) == ["batch", "flex", "live"]
+    assert len(re.findall(r'<span class="num">\$0\.\d+</span>,\s+about ', html)) == 3
     assert "Use for all 7 rows" in html
     assert set(workspace.tables()) == before
     assert [task["name"] for task in page.get("/api/tasks").json()] == ["experts"]
@@ -97,6 +100,13 @@ def test_decisions_are_offered_for_fields_with_listed_values_alone(page: Page) -
     assert "is created" in html
     # The task is stored, so there is nothing to discard.
     assert "Discard" not in html
+
+
+def test_a_closed_question_may_be_decided(page: Page) -> None:
+    """If each field has choices, decisions have a price too."""
+    html = try_question(page, drop_reviews(page), **TONE, **KEY_TEXT)
+    assert list_modes(html) == ["batch", "flex", "live", "decide"]
+    assert "chooses each value, and says how sure it is" in html
 
 
 def test_roles_decide_what_is_sent(page: Page, workspace: Workspace) -> None:
