@@ -295,7 +295,17 @@ def _render_mark(mark: Mark, text: str) -> Markup:
 
 def highlight_spans(text: str, spans: Sequence[Sequence[int]]) -> Markup:
     """Return a text as HTML with the given (start, end) offsets in mark elements."""
-    return highlight(text, [Mark(start, end, text[start:end]) for start, end in spans])
+    return highlight(
+        text,
+        [
+            Mark(
+                start,
+                end,
+                text[start:end],
+            )
+            for start, end in spans
+        ],
+    )
 
 
 def has_running(work_documents: Iterable[Mapping[str, Any]]) -> bool:

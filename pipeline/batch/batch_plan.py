@@ -176,7 +176,13 @@ class RequestDraft:
                     return added, stop_reason
                 added.append(request)
                 self.input_keys.add(input_key)
-                self.row_claims.append(RowClaim(row.id, row.input_hash, len(self.row_claims) + 1))
+                self.row_claims.append(
+                    RowClaim(
+                        row.id,
+                        row.input_hash,
+                        len(self.row_claims) + 1,
+                    )
+                )
             self.seen_rows += 1
             self.last_id = row.id
         return added, None
@@ -253,7 +259,12 @@ class RequestDraft:
 
     def price(self, usage: Usage) -> float:
         """Return the price of `usage` in USD, at today's rates."""
-        return calculate_cost(self.ws.model, usage, self.mode.tier, day=self.ws.now().date())
+        return calculate_cost(
+            self.ws.model,
+            usage,
+            self.mode.tier,
+            day=self.ws.now().date(),
+        )
 
 
 @dataclass(frozen=True)

@@ -514,7 +514,13 @@ class _BatchIngest:
                 were parked.
         """
         asked_ids = [request_outcome.claim.row_id for request_outcome in request_outcomes]
-        open_ids = set(claiming.filter_claimable(tx, self.task, [*asked_ids, *copied_ids]))
+        open_ids = set(
+            claiming.filter_claimable(
+                tx,
+                self.task,
+                [*asked_ids, *copied_ids],
+            )
+        )
         park_reasons = dict[str, str]()
         for request_outcome in request_outcomes:
             row_id = request_outcome.claim.row_id

@@ -230,7 +230,13 @@ def change_move_mode(
 ) -> None:
     """Change the mode of the open move of a batch that is over."""
     with store.write() as tx:
-        marks.record_move(tx, batch.number, mode=mode, reason=f"{MOVED_REASON}{mode}", now=now())
+        marks.record_move(
+            tx,
+            batch.number,
+            mode=mode,
+            reason=f"{MOVED_REASON}{mode}",
+            now=now(),
+        )
 
 
 def end_move_if_done(

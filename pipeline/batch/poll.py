@@ -158,7 +158,11 @@ def poll_batches(
     if len(poll.done_counts) == 1:
         label = f"batch {next(iter(poll.done_counts))}"
     # The end of a batch cannot be computed from the ended requests of other batches.
-    with ws.display.bar(label, sum(poll.request_counts.values()), has_rate=False) as bar:
+    with ws.display.bar(
+        label,
+        sum(poll.request_counts.values()),
+        has_rate=False,
+    ) as bar:
         poll.poll_until_end(should_wait=should_wait, stops_at_first=stops_at_first, bar=bar)
     poll.update_report()
     if poll.report.downloaded or poll.report.failed:
@@ -306,7 +310,12 @@ class _Poll:
         try:
             state_text = self._check_batch(batch)
         except (errors.KeyRefusedError, errors.MissingError) as error:
-            is_hidden = self.ws.store.query(is_hidden_by_key, batch.number, self.ws.settings, error)
+            is_hidden = self.ws.store.query(
+                is_hidden_by_key,
+                batch.number,
+                self.ws.settings,
+                error,
+            )
             if isinstance(error, errors.KeyRefusedError) and not is_hidden:
                 raise
             self.report.gone[batch.number] = error.message
@@ -467,7 +476,11 @@ class _Poll:
 
     def batches_in(self, state: BatchState) -> list[BatchRow]:
         """Return the batches of the task in a state, or only the selected batch."""
-        task_batches = self.ws.store.query(batches.batches_in_states, state, task=self.ws.task.name)
+        task_batches = self.ws.store.query(
+            batches.batches_in_states,
+            state,
+            task=self.ws.task.name,
+        )
         return [batch for batch in task_batches if self.only_number in (None, batch.number)]
 
     def restore_lost_results(self) -> None:

@@ -382,7 +382,13 @@ class Preparation:
             lines = b"".join(request.line + b"\n" for request in draft.requests)
             file = files.seal_bytes(path, lines)
         try:
-            self._insert_batch(tx, draft, number, file, str(path.relative_to(self.ws.data)))
+            self._insert_batch(
+                tx,
+                draft,
+                number,
+                file,
+                str(path.relative_to(self.ws.data)),
+            )
         except BaseException:
             if file.path == path:
                 path.unlink(missing_ok=True)

@@ -98,4 +98,10 @@ def take_marks_back(tx: Connection, task: Task, row_filter: RowFilter) -> int:
     """
     table = task.rows.table(tx)
     conditions = task.rows.grid(tx).make_conditions(tx, row_filter)
-    return again.remove_marks(tx, task.name, table.table, table.row_id, and_(true(), *conditions))
+    return again.remove_marks(
+        tx,
+        task.name,
+        table.table,
+        table.row_id,
+        and_(true(), *conditions),
+    )

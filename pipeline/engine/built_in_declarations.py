@@ -15,4 +15,6 @@ def register_built_in_declaration(name: str, load: Callable[[], Declaration]) ->
 def load_built_in_declaration(name: str) -> Declaration | None:
     """Return the registered declaration of a task; None if there is none of that name."""
     load = _loaders.get(name)
-    return None if load is None else load()
+    if load is None:
+        return None
+    return load()

@@ -280,7 +280,11 @@ def make_repetition_fault(
     columns: LabelColumns,
 ) -> LabelFault:
     """Return the fault that a line has the key of an earlier line."""
-    return LabelFault(line, ", ".join(columns.key), f"{key_text!r} is in line {first_line}, too")
+    return LabelFault(
+        line,
+        ", ".join(columns.key),
+        f"{key_text!r} is in line {first_line}, too",
+    )
 
 
 class _ValueParser:

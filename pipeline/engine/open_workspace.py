@@ -366,8 +366,12 @@ def open_existing_or_temporary(
             check_access(people_settings, store, Access.READ, confirm)
 
     if not is_new:
-        session_settings = settings if is_user_task else people_settings
-        access = Access.WRITE if is_user_task else Access.READ
+        if is_user_task:
+            session_settings = settings
+            access = Access.WRITE
+        else:
+            session_settings = people_settings
+            access = Access.READ
         with open_workspace(session_settings, display, access=access, confirm=confirm) as ws:
             yield ws
         return

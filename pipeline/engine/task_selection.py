@@ -41,7 +41,9 @@ def settings_for_lookup(tx: Connection, settings: Settings, *, makes_tables: boo
     """
     if makes_tables:
         return settings
-    return replace(settings, task="") if schema.is_workspace(tx) else with_people(settings)
+    if schema.is_workspace(tx):
+        return replace(settings, task="")
+    return with_people(settings)
 
 
 def used_shipped_tasks(tx: Connection, settings: Settings) -> list[ShippedTask]:

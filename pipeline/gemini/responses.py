@@ -305,7 +305,9 @@ def parse_stored_answer(stored_json: str, answer_model: "type[BaseModel]") -> "B
 def parse_bad_line_number(message: str) -> int | None:
     """Return N if an error of a refused batch says "Error on line N", counted from 1; else None."""
     match = re.search(r"\bError on line (\d{1,9})\b", message)
-    return int(match.group(1)) if match else None
+    if match is None:
+        return None
+    return int(match.group(1))
 
 
 def make_excerpt(value: Any) -> str:

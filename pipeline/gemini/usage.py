@@ -228,4 +228,6 @@ def _estimate_scalar_tokens(node: Mapping[str, Any]) -> int:
         choices = [node["const"]]
     if choices:
         return max(estimate_tokens(str(choice)) for choice in choices)
-    return TEXT_VALUE_TOKENS if node.get("type") == "string" else 0
+    if node.get("type") == "string":
+        return TEXT_VALUE_TOKENS
+    return 0

@@ -124,7 +124,14 @@ class VectorCache:
         missing, although they have no vector.
         """
         with self.open_snapshot() as tx:
-            stored_keys = {record.key for record in self._select_keys(tx, select(self.key), keys)}
+            stored_keys = {
+                record.key
+                for record in self._select_keys(
+                    tx,
+                    select(self.key),
+                    keys,
+                )
+            }
         first_positions: dict[bytes, int] = {}
         for position, key in enumerate(keys):
             if key not in stored_keys:

@@ -109,7 +109,11 @@ def _read_blocks(
 ) -> Iterator[Vectors]:
     """Yield the rows of an open file of float32 numbers, from its current position."""
     for _ in range(0, row_count, BLOCK_ROWS):
-        yield np.fromfile(file, np.float32, BLOCK_ROWS * dim).reshape(-1, dim)
+        yield np.fromfile(
+            file,
+            np.float32,
+            BLOCK_ROWS * dim,
+        ).reshape(-1, dim)
 
 
 def _seal_index(

@@ -375,7 +375,11 @@ def histogram_bars(
         return
     bars = [(str(number), histogram.get(number, 0)) for number in range(1, max_bar)]
     rest_count = sum(times for number, times in histogram.items() if number >= max_bar)
-    yield ReportTable(title, ("", unit), [*bars, (f"{max_bar} and more", rest_count)])
+    yield ReportTable(
+        title,
+        ("", unit),
+        [*bars, (f"{max_bar} and more", rest_count)],
+    )
 
 
 # ---- gates

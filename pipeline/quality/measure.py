@@ -84,7 +84,14 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
         **mean_values,
         **reply_values(replies),
     }
-    mean_figures = [Figure(f"mean-{path}", "mean", f"mean of {path}") for path in tally.numbers]
+    mean_figures = [
+        Figure(
+            f"mean-{path}",
+            "mean",
+            f"mean of {path}",
+        )
+        for path in tally.numbers
+    ]
     return QualityFigures(
         title=f"Quality of the answers of {task.name}",
         version=version or "all",

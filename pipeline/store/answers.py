@@ -586,7 +586,12 @@ def preferred_answers_page(
         At most PAGE_ROWS answers, by row id.
     """
     query = (
-        select(answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
+        select(
+            answers.c.item_id,
+            answers.c.extractor,
+            answers.c.answer,
+            answers.c.at,
+        )
         .where(answers.c.item_id > after)
         .where(is_preferred(preference, version=version, corrected=corrected))
         .order_by(answers.c.item_id)
@@ -828,7 +833,11 @@ def delete_version(
     for number in tx.execute(batch_numbers).scalars().all():
         marks.record_rollback(tx, number, reason=reason, now=now)
 
-    is_open_run = and_(runs.c.task == task, runs.c.extractor == version, runs.c.ended_at.is_(None))
+    is_open_run = and_(
+        runs.c.task == task,
+        runs.c.extractor == version,
+        runs.c.ended_at.is_(None),
+    )
     open_runs = tx.execute(select(runs.c.number).where(is_open_run)).scalars().all()
     for number in open_runs:
         end_run(tx, number, reason=reason, now=now)

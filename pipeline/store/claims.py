@@ -235,7 +235,11 @@ def claimed_rows(
         limit: At most this many rows.
     """
     query = (
-        select(row_claims.c.item_id, row_claims.c.input_hash, row_claims.c.line)
+        select(
+            row_claims.c.item_id,
+            row_claims.c.input_hash,
+            row_claims.c.line,
+        )
         .where(row_claims.c.batch == batch, IS_CLAIMED)
         .where(row_claims.c.line > after)
         .order_by(row_claims.c.line)

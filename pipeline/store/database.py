@@ -8,7 +8,6 @@
 """
 
 import contextlib
-import json
 import logging
 import sqlite3
 import time
@@ -21,7 +20,6 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
-    JSON,
     URL,
     Column,
     ColumnElement,
@@ -33,13 +31,10 @@ from sqlalchemy import (
     Insert,
     Select,
     Table,
-    Text,
     Update,
     bindparam,
-    cast,
     exc,
     func,
-    literal,
     make_url,
     select,
     update,
@@ -142,19 +137,6 @@ def count_rows(tx: Connection, source: FromClause, *conditions: ColumnElement[bo
 def has_row(tx: Connection, query: Select[Any]) -> bool:
     """Return whether a SELECT has at least one row. Reads no more than one row."""
     return tx.execute(query.limit(1)).first() is not None
-
-
-def is_in_list(
-    tx: Connection,
-    column: ColumnElement[str],
-    values: Sequence[str],
-) -> ColumnElement[bool]:
-    """Return the SQL condition that a text is one of many values, passed as a single JSON list."""
-    json_list = literal(json.dumps(list(values)), Text)
-    if tx.dialect.name == "sqlite":
-        return column.in_(select(func.json_each(json_list).table_valued("value").c.value))
-    elements = func.json_array_elements_text(cast(json_list, JSON)).column_valued("value")
-    return column.in_(select(elements))
 
 
 def change_matching(

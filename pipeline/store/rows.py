@@ -353,7 +353,11 @@ def read_hashes_and_rows(
     tx: Connection, task: str, row_ids: Sequence[str]
 ) -> dict[str, tuple[str, str]]:
     """Return (input hash, cells as JSON) of rows, by row id; rows without are left out."""
-    query = select(rows.c.item_id, rows.c.input_hash, rows.c.row).where(rows.c.task == task)
+    query = select(
+        rows.c.item_id,
+        rows.c.input_hash,
+        rows.c.row,
+    ).where(rows.c.task == task)
     stored = select_matching(tx, query, rows.c.item_id, row_ids)
     return {row_id: (input_hash, cells) for row_id, input_hash, cells in stored}
 

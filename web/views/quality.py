@@ -124,7 +124,13 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
     for gate in report["gates"]:
         name = gate["name"]
         measured = {"unit": "mean", "told": name, **report["figures"].get(name, {})}
-        figure = Figure(name, measured["unit"], measured["told"], gate["low"], gate["high"])
+        figure = Figure(
+            name,
+            measured["unit"],
+            measured["told"],
+            gate["low"],
+            gate["high"],
+        )
         gates.append(
             {
                 **gate,
