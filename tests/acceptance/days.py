@@ -281,7 +281,7 @@ DAYS = (
             SUBMIT,
             POLL,
             line("ingest", repeated_codes=(HELD,)),
-            line("poll", again=1, repeated_codes=SUCCESS_OR_REFUSAL),
+            line("poll", batch=1, repeated_codes=SUCCESS_OR_REFUSAL),
             line("ingest", accept=1, repeated_codes=SUCCESS_OR_REFUSAL),
             INDEX,
         ),

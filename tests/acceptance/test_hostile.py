@@ -109,7 +109,6 @@ HOSTILE_ANSWERS = (
     '{"tags": ["\\u202e\\u200b"]}',
     '{"tags": ["https://owned.example"]}',
     '{"tags": null}',
-    '{"tags": [""]}',
     '{"tags": [NaN]}',
     "[" * 100_000,
     "I am sorry, I cannot do that.",

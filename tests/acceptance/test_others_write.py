@@ -41,9 +41,9 @@ def test_rows_that_change_between_request_and_answer(workspace: Workspace) -> No
     run_sql(workspace, "UPDATE experts SET tags = :tags WHERE id = 1", tags=FOREIGN_TAGS)
     run_sql(workspace, "UPDATE experts SET bio = 'I mend clocks.' WHERE id = 2")
     run_sql(workspace, "DELETE FROM experts WHERE id = 3")
-    assert states_without_writes(workspace) == {"tagged": 1, "claimed": 4}
+    assert states_without_writes(workspace) == {"claimed": 5}
     workspace.run_command("ingest")
-    assert states_without_writes(workspace) == {"tagged": 5}
+    assert states_without_writes(workspace) == {"tagged": 4, "stale": 1}
     [batch] = workspace.batches()
     assert (batch["state"], batch["answered"], batch["not_applied"]) == ("ingested", 6, 2)
     requests = workspace.logged_requests()
@@ -109,11 +109,11 @@ def test_rows_that_another_program_opened_are_asked_again(
     run_sql(workspace, "UPDATE experts SET bio = 'I mend clocks.' WHERE id = 2")
     values = "(9, 'new', 'I teach water law and beekeeping.')"
     run_sql(workspace, f"INSERT INTO experts (id, username, bio) VALUES {values}")  # noqa: S608
-    assert states_without_writes(workspace) == {"tagged": 2, "untagged": 2, "parked": 1}
+    assert states_without_writes(workspace) == {"tagged": 1, "stale": 1, "untagged": 2, "parked": 1}
     workspace.run_command("submit")
     assert row_ids_of_batch(workspace, 2) == ["1", "9"]
     workspace.run_commands("poll", "ingest")
-    assert states_without_writes(workspace) == {"tagged": 4, "parked": 1}
+    assert states_without_writes(workspace) == {"tagged": 3, "stale": 1, "parked": 1}
     workspace.run_commands(*CHAIN)
     assert len(workspace.batches()) == 2
 

@@ -165,7 +165,7 @@ def _ask_live_and_by_batch(client: httpx2.Client, tab: _Tab) -> None:
 
     (next_address,) = _find_addresses(tab.state, "/parts/next")
     assert f"Ask the {open_count} open" in client.get(next_address).text
-    cost = client.get(NEXT_PATH).json()["plan"]["cost"]
+    cost = client.get(NEXT_PATH).json()["plan"]["batch"]["cost"]
     options = {"mode": "batch", "wait": "1"}
     accepted = client.post("/api/tag", params={**TASK, "cost": cost}, json=options)
     _watch(client, tab, accepted)

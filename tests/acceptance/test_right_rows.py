@@ -157,8 +157,8 @@ def test_a_result_that_is_downloaded_again(
 ) -> None:
     """The same result is still held and not proposed again; another result ends the hold."""
     hold_batch(served_workspace, outside_server, rotate)
-    assert served_workspace.status()["next"].endswith("batch-poll --again 1")
-    poll_output = served_workspace.run_command("poll", again=1).stdout
+    assert served_workspace.status()["next"].endswith("batch-poll --batch 1")
+    poll_output = served_workspace.run_command("poll", batch=1).stdout
     assert "same bytes" in poll_output
     assert "--again" not in served_workspace.status()["next"]
     served_workspace.run_command("ingest", code=HELD)
@@ -166,7 +166,7 @@ def test_a_result_that_is_downloaded_again(
     lines = [json.dumps(reply) for reply in turn_back(served_workspace.sealed_replies(1))]
     body = "\n".join(lines).encode()
     outside_server.instead = lambda call: (200, {}, body) if call.endswith(":download") else None
-    assert "another result" in served_workspace.run_command("poll", again=1).stdout
+    assert "another result" in served_workspace.run_command("poll", batch=1).stdout
     served_workspace.run_command("ingest")
     assert count_tagged(served_workspace) == FEW_ROWS
     assert "downloaded again" in list_moves(served_workspace)

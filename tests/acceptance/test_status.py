@@ -226,4 +226,4 @@ def test_positional_arguments_and_settings_are_options(workspace: Workspace) -> 
     assert "was given twice" in workspace.run_command("export", "y.csv", to="z.csv", code=2).stderr
     items = workspace.read_json("items", find="bridge L-4", rpm=9)["items"]
     assert [item["id"] for item in items] == ["L-4"]
-    assert "--rpm" in workspace.run_command("settings", rpm=9, refresh=True).stdout
+    assert "--rpm" in workspace.run_command("settings", rpm=9, debug=True).stdout

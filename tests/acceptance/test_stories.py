@@ -43,7 +43,7 @@ class Story(NamedTuple):
 
 
 REVIEWS = Story("reviews", 19, ("id",), ("aspects", "stars"), quoted_column="text")
-MUSEUM = Story("museum", 14, ("id",), ("century", "state", "damage"), quoted_column="note")
+MUSEUM = Story("museum", 13, ("id",), ("century", "state", "damage"), quoted_column="note")
 STORIES = (
     REVIEWS,
     Story(

@@ -395,20 +395,20 @@ def test_trial_stores_only_its_cost(workspace: Workspace, api: Engine) -> None:
 
 @pytest.mark.alike
 def test_trial_of_another_model_is_not_stored(workspace: Workspace, api: Engine) -> None:
-    """A trial asks another model about answered rows, and stores only its cost."""
-    workspace.import_people(3)
+    """A trial asks another model about an answered row, and stores only its cost."""
+    name, *_ = workspace.import_people(3)
     run_tag(workspace, mode="live")
     first_calls = count_posts(api, LIVE_PATH)
 
-    trial = workspace.read_json("try", N=2, MODEL="gemini-2.5-pro")
-    assert len(trial["items"]) == 2
-    assert count_posts(api, LIVE_PATH) == first_calls + 2
+    trial = workspace.read_json("try", item=name, MODEL="gemini-2.5-pro")
+    assert len(trial["items"]) == 1
+    assert count_posts(api, LIVE_PATH) == first_calls + 1
     assert workspace.state_counts() == {"tagged": 3}
     assert len(workspace.read_json("versions")) == 1
 
-    refused_run = workspace.run_command("try", CONFIRM_ABOVE=0, code=2)
+    refused_run = workspace.run_command("try", item=name, CONFIRM_ABOVE=0, code=2)
     assert "nothing was asked" in refused_run.stderr
-    assert count_posts(api, LIVE_PATH) == first_calls + 2
+    assert count_posts(api, LIVE_PATH) == first_calls + 1
 
 
 @pytest.mark.alike
