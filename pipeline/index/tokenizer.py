@@ -101,7 +101,8 @@ def find_joined_terms(
     Args:
         signs: The signs that join words.
     """
-    for word in re.finditer(rf"\w+(?:[{signs}]\w+)+", text):
+    # A long run of letters is read once: each match begins a word, and gives no letter back.
+    for word in re.finditer(rf"(?<!\w)\w++(?:[{signs}]\w++)++", text):
         part_terms = extract_terms(word[0])
         joined_word = "".join(filter(str.isalnum, word[0]))
         # "att" is a stop word of Swedish, but AT&T is none.
