@@ -118,7 +118,11 @@ def test_a_dropped_file_becomes_a_downloaded_table(workspace: Workspace, api: En
     """
     texts = _list_texts()
     content = _write_csv([["id", "text"], *map(list, texts.items())])
-    api.script_fault("answer_text", times=ROW_COUNT * 4, args={"text": json.dumps(ANSWER)})
+    # Live calls have no key, and control requests have a key without a slash.
+    for place in ({"path": ":generateContent"}, {"key": "/"}):
+        api.script_fault(
+            "answer_text", times=ROW_COUNT * 4, args={"text": json.dumps(ANSWER)}, **place
+        )
 
     with workspace.serve_page() as client:
         _drop_try_and_keep(client, content)
