@@ -119,10 +119,9 @@ def test_a_dropped_file_becomes_a_downloaded_table(workspace: Workspace, api: En
     texts = _list_texts()
     content = _write_csv([["id", "text"], *map(list, texts.items())])
     # Live calls have no key, and control requests have a key without a slash.
-    for place in ({"path": ":generateContent"}, {"key": "/"}):
-        api.script_fault(
-            "answer_text", times=ROW_COUNT * 4, args={"text": json.dumps(ANSWER)}, **place
-        )
+    args = {"text": json.dumps(ANSWER)}
+    api.script_fault("answer_text", times=ROW_COUNT * 4, args=args, path=":generateContent")
+    api.script_fault("answer_text", times=ROW_COUNT * 4, args=args, key="/")
 
     with workspace.serve_page() as client:
         _drop_try_and_keep(client, content)
