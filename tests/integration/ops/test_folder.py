@@ -92,7 +92,7 @@ def test_another_database_is_refused_before_anything_is_written(
 
 
 def test_a_folder_can_be_reset_by_hand(paid_workspace: Workspace, tmp_path: Path) -> None:
-    """The message names the marker file to remove; a command without a marker writes it again.
+    """The message names the marker file to remove; a writing command makes it again.
 
     An unreadable marker exits with 5 and is named.
     """
@@ -101,6 +101,8 @@ def test_a_folder_can_be_reset_by_hand(paid_workspace: Workspace, tmp_path: Path
 
     (paid_workspace.data / MARKER_FILE).unlink()
     assert paid_workspace.run("status").exit_code == 0
+    assert not (paid_workspace.data / MARKER_FILE).exists()
+    assert paid_workspace.run("score").exit_code == 0
     assert (
         paid_workspace.scalar("SELECT workspace_id FROM findable_workspace")
         in (paid_workspace.data / MARKER_FILE).read_text()
