@@ -261,6 +261,7 @@ LINE_FORMATS: dict[str, Callable[[int], str]] = {
     ("verb", "signal_number"),
     [("import", signal.SIGINT), ("import_passages", signal.SIGTERM), ("import", signal.SIGKILL)],
 )
+@pytest.mark.promise("files")
 def test_interrupted_import_stores_nothing(
     workspace: Workspace, verb: str, signal_number: signal.Signals
 ) -> None:

@@ -287,6 +287,7 @@ def rebuilt(workspace: Workspace) -> Workspace:
 
 
 @pytest.mark.alike
+@pytest.mark.promise("index")
 def test_previous_build_is_kept_for_a_rollback(rebuilt: Workspace) -> None:
     """A rollback restores the previous build, unless it is damaged; later builds get new numbers.
 
@@ -332,6 +333,7 @@ def test_previous_build_is_kept_for_a_rollback(rebuilt: Workspace) -> None:
     ("damage", "source"),
     [(ROT, ""), (SHORT, ""), (REPLACED, "../../current/{}"), (REPLACED, "metadata.json")],
 )
+@pytest.mark.promise("index")
 def test_file_that_is_damaged_before_verification_is_refused(
     rebuilt: Workspace, damage: str, source: str
 ) -> None:
@@ -468,7 +470,7 @@ STOP_STEPS: dict[str, Callable[[list[str]], int]] = {
 }
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize("moment", STOP_STEPS)
 def test_rows_that_are_deleted_during_a_build_are_counted(rebuilt: Workspace, moment: str) -> None:
     """A build is a snapshot whose differences are counted, or it is refused with exit 5.
@@ -501,6 +503,7 @@ def test_rows_that_are_deleted_during_a_build_are_counted(rebuilt: Workspace, mo
     assert sorted(rebuilt.search("water", k=99)) == sorted(remaining_names)
 
 
+@pytest.mark.promise("index")
 def test_older_database_does_not_replace_a_newer_index(rebuilt: Workspace) -> None:
     """An older copy of the database is refused with exit 5 until a person allows its build."""
     tags_before = rebuilt.exported_tags()

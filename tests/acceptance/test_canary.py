@@ -301,6 +301,7 @@ def create_foreign_database(workspace: Workspace) -> str:
 
 
 @pytest.mark.parametrize("variable", ["$THEIRS", ""])
+@pytest.mark.promise("databases")
 def test_password_of_a_source_is_not_shown(workspace: Workspace, variable: str) -> None:
     """A source's password in a variable or a task's file is not shown, also if it is invalid."""
     address = create_foreign_database(workspace)
@@ -359,6 +360,7 @@ def test_local_engine_gets_no_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.excused("no_key_is_on_disk")
+@pytest.mark.promise("names")
 def test_key_of_a_dotenv_file_is_not_shown(workspace: Workspace, api: Engine) -> None:
     """A key in `.env` is not shown, also if the server echoes it."""
     workspace.write_file(".env", f"GEMINI_API_KEY={KEY}\n")

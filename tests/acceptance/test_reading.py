@@ -130,7 +130,7 @@ def _adopted(workspace: Workspace) -> Workspace:
     return workspace
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_every_command_is_listed_as_reading_or_writing(workspace: Workspace) -> None:
     """Each command of `--help` is in a list of this file, so that a new command is tested."""
     help_lines = workspace.run_command("--help").stdout.partition("Commands:")[2]
@@ -254,7 +254,7 @@ def tables_in_message(message: str) -> set[str]:
     return tables
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_first_consent_names_every_table(workspace: Workspace) -> None:
     """Nothing is written without consent, and after it exactly the named tables exist."""
     run_sql(workspace, "CREATE TABLE orders (x INTEGER)")
@@ -343,7 +343,8 @@ def read_people_tables(workspace: Workspace) -> tuple[Any, ...]:
     return read_schema(workspace), count_rows(workspace), people
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
+@pytest.mark.promise("adoption")
 def test_database_of_another_application_is_adopted_unchanged(workspace: Workspace) -> None:
     """Adoption adds columns and tables, changes no foreign value, and reads any notation of tags.
 

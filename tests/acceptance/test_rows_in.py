@@ -55,7 +55,7 @@ def wait_for_import(client: httpx2.Client, number: int) -> dict[str, Any]:
     return dict(file_import)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_encoding_is_guessed_shown_and_can_be_named(workspace: Workspace, api: Engine) -> None:
     """A guessed encoding is shown with an example line, and ENCODING= is stored with the task."""
     french_file = workspace.write_file("fr.csv", "")
@@ -131,7 +131,7 @@ def test_too_long_cell_refuses_only_its_row(workspace: Workspace) -> None:
     )
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_table_without_a_header_is_refused_and_header_can_be_named(
     workspace: Workspace, api: Engine
 ) -> None:
@@ -241,7 +241,7 @@ def test_python_and_the_page_accept_encoding_and_header(workspace: Workspace) ->
         assert 'name="header"' in form
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_values_of_any_type_are_read(workspace: Workspace) -> None:
     """Times outside Python's range are texts, columns of bytes are left out, and NaN is refused."""
     _check_parquet_values(workspace)
@@ -350,7 +350,7 @@ def _check_spreadsheet_numbers(workspace: Workspace) -> None:
     assert (row["rate"], row["price"]) == (0.075, 1234.5)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_refused_rows_are_counted_and_listed(workspace: Workspace) -> None:
     """Three refused rows are shown, and the message names the option that lists all."""
     rows = "".join(f"{number},a,b\n" for number in range(5))
@@ -367,7 +367,7 @@ def test_refused_rows_are_counted_and_listed(workspace: Workspace) -> None:
     assert message in workspace.run_command("preflight").stderr
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_columns_of_bytes_are_left_out_of_all_files_of_a_folder(workspace: Workspace) -> None:
     """A column of bytes in a single Parquet file is left out of all files of the folder."""
     for year, photo in ((2025, b"plain"), (2026, b"\xff")):

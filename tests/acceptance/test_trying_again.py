@@ -36,6 +36,7 @@ def output_limits(workspace: Workspace, number: int) -> dict[str, int]:
 
 # A released person may fail again.
 @pytest.mark.excused("nobody_is_answered_twice")
+@pytest.mark.promise("failures")
 def test_two_failures_park_and_unpark_lets_go(workspace: Workspace, api: Engine) -> None:
     """The reason has the count and the last error; a released person gets two more tries."""
     usernames = workspace.import_people(3)
@@ -201,6 +202,7 @@ def test_request_after_a_cut_answer_has_more_room(
     assert workspace.state_counts() == {"tagged": 3}
 
 
+@pytest.mark.promise("failures")
 def test_what_a_batch_did_not_come_to_is_not_charged(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:

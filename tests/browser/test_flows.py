@@ -12,7 +12,7 @@ from tests.browser.furnished import furnish_images, furnish_passages, furnish_pe
 from tests.browser.seen import reading
 from tests.lab import Api, Workspace
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 BIO = "I keep bees and teach water law."
 LIVE = ":generateContent"
 ADD_PATH = "/api/admin/experts"

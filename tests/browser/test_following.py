@@ -10,7 +10,7 @@ from tests.browser.seen import reading
 from tests.integration import reviews
 from tests.lab import Workspace
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 ROW_COUNT = 300
 
 

@@ -17,7 +17,7 @@ from tests.browser.intake import (
 from tests.browser.seen import Reader, reading
 from tests.lab import Api, Workspace
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 ROW_COUNT = 300
 FEW_ROWS = 6
 MAX_TAB_PRESSES = 80

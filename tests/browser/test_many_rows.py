@@ -15,7 +15,7 @@ from tests.browser.intake import (
 from tests.browser.seen import Reader, reading
 from tests.lab import Workspace
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 ROW_COUNT = 20_000
 # The engine answers by the words of a text.
 ENDINGS = ("has mixed reviews, 3 stars.", "gets blame, 1 star.", "gets praise, 5 stars.")

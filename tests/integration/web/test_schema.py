@@ -28,7 +28,7 @@ HEADERS = {"authorization": f"Bearer {TOKEN}"}
         ),
     ],
 )
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 @pytest.mark.timeout(1800)
 def test_no_request_breaks_the_api(workspace: Workspace, examples: int, part: slice) -> None:
     """No valid request gets a 500, and every error is a problem document."""

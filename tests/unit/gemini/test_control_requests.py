@@ -125,7 +125,6 @@ def repeat(texts: Texts, start: int) -> Texts:
     return [*texts[:start], *([texts[start]] * (len(texts) - start))]
 
 
-@pytest.mark.sampled(4, sqlite=4)
 @pytest.mark.parametrize("row_count", ROW_COUNTS)
 @pytest.mark.parametrize(
     "change", [rotate, rotate_from, shift_up, shift_up_and_lose, shift_down, repeat]
