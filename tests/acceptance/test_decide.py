@@ -169,16 +169,6 @@ def test_killed_decisions_are_not_asked_twice(
     assert api.count_calls("POST", DECISIONS) <= 30 + 3
 
 
-@pytest.mark.alike
-def test_equal_rows_share_a_decision(tickets: Workspace, api: Engine) -> None:
-    """Rows with equal texts are decided once, and the copies have the same probabilities."""
-    declare(tickets, CLOSED_FIELDS, 3)
-    write_tickets(tickets, ["The lamp hums.", "A chair is short.", "The lamp hums."])
-    tickets.run_command("tag", mode="decide")
-    assert decision_counts(api).total() == 2
-    confidences = exported_confidences(tickets)
-    assert len(confidences) == 3
-    assert confidences["1"] == confidences["3"]
 
 
 @pytest.mark.alike
@@ -248,16 +238,6 @@ def test_budget_stops_decisions(served_tickets: Workspace, outside_server: Outsi
     assert len(outside_server.decisions) == 40
 
 
-@pytest.mark.alike
-def test_open_field_names_why_decisions_are_not_possible(tickets: Workspace, api: Engine) -> None:
-    """A task without a closed field is refused by name, and its estimate says why."""
-    declare(tickets, {"summary": "str"}, 2)
-    estimate = tickets.read_json("tag", dry=True)["decide"]
-    assert estimate["absent"].startswith("field `summary` is a text")
-    refused_run = tickets.run_command("tag", mode="decide", code=2)
-    assert "field `summary` is a text: decisions answer only choices" in refused_run.stderr
-    assert "nothing was asked" in refused_run.stderr
-    assert not decision_counts(api)
 
 
 @pytest.mark.alike
