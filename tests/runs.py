@@ -31,12 +31,41 @@ DATABASE_TESTS = (
     "tests/property/passages/test_preferring.py",
 )
 # Acceptance tests for which the database makes no difference.
-SQLITE_FILES = """
-    adding ask bad_files canary columns_sent delimiters evidence exactly_once faults flex gates
-    hostile live loop models next_steps outside page poll python refusals refused_texts result_files
-    strict_answers submit trails true_quotations trying_again unmeasured verify visible_images words
-    work
-""".split()
+SQLITE_FILES = (
+    "adding",
+    "ask",
+    "bad_files",
+    "canary",
+    "columns_sent",
+    "delimiters",
+    "evidence",
+    "exactly_once",
+    "faults",
+    "flex",
+    "gates",
+    "hostile",
+    "live",
+    "loop",
+    "models",
+    "next_steps",
+    "outside",
+    "page",
+    "poll",
+    "python",
+    "refusals",
+    "refused_texts",
+    "result_files",
+    "strict_answers",
+    "submit",
+    "trails",
+    "true_quotations",
+    "trying_again",
+    "unmeasured",
+    "verify",
+    "visible_images",
+    "words",
+    "work",
+)
 WIRE_TESTS = ("tests/integration/gemini", "tests/unit/gemini")
 
 
