@@ -78,7 +78,7 @@ $(COMMANDS): setup
 check: $(TOOLS) ## check format, lint, layers, types, generated docs, the limits of tests/limits.toml, and the wheel
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/lint-imports --no-cache
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/cog --check README.md docs/*.md
 	@$(VENV)/bin/python -m tests.limits
