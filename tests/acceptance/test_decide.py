@@ -169,8 +169,6 @@ def test_killed_decisions_are_not_asked_twice(
     assert api.count_calls("POST", DECISIONS) <= 30 + 3
 
 
-
-
 @pytest.mark.alike
 @pytest.mark.parametrize("fault", ["503", "429", "drop", "lost", "unknown"])
 def test_decisions_survive_faults_of_the_service(
@@ -236,8 +234,6 @@ def test_budget_stops_decisions(served_tickets: Workspace, outside_server: Outsi
     served_tickets.run_command("tag", mode="decide", budget="1")
     assert served_tickets.state_counts() == {"answered": 40}
     assert len(outside_server.decisions) == 40
-
-
 
 
 @pytest.mark.alike
