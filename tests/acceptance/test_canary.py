@@ -203,6 +203,7 @@ def _workspace(workspace: Workspace) -> Workspace:
 
 # `try` sends rows again, and `forget` removes lines from sealed files.
 @pytest.mark.excused("nobody_is_answered_twice", "batches_are_made_once", "spend_adds_up")
+@pytest.mark.promise("commands")
 def test_no_command_or_page_shows_a_secret(workspace: Workspace, api: Engine) -> None:
     """No command with debug output, no page, no document and no file contains a secret."""
     commands = [name for name in list_commands(workspace) if name not in SERVING_COMMANDS]
@@ -244,6 +245,7 @@ def _read_pages_after_failure(client: httpx2.Client, api: Engine) -> list[str]:
 
 
 @pytest.mark.excused("nobody_is_answered_twice")
+@pytest.mark.promise("commands")
 def test_no_secret_is_shown_for_any_reply_of_the_server(workspace: Workspace, api: Engine) -> None:
     """A server that echoes secrets, hangs or is down makes no command show a secret."""
     output = run_commands(workspace, ("import", "import-passages"))

@@ -131,6 +131,7 @@ def _adopted(workspace: Workspace) -> Workspace:
 
 
 @pytest.mark.alike
+@pytest.mark.promise("reading")
 def test_every_command_is_listed_as_reading_or_writing(workspace: Workspace) -> None:
     """Each command of `--help` is in a list of this file, so that a new command is tested."""
     help_lines = workspace.run_command("--help").stdout.partition("Commands:")[2]
@@ -147,6 +148,7 @@ def test_every_command_is_listed_as_reading_or_writing(workspace: Workspace) -> 
 
 
 @pytest.mark.parametrize("task", [PEOPLE, PASSAGES, USER_TASK])
+@pytest.mark.promise("reading")
 def test_reading_changes_no_byte(workspace: Workspace, task: str) -> None:
     """A reading command changes no byte, also on a read-only disk and in a mistyped folder."""
     put_files(workspace)
