@@ -63,7 +63,7 @@ FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("duplicate_different", {"fraction": 0.2}),
     ("error_line", {"fraction": 0.2, "code": 13}),
 )
-SETTINGS = {"BATCH_ROWS": "3", "CREATE_TIMEOUT": "60"}
+SETTINGS = {"BATCH_ROWS": "3", "CREATE_TIMEOUT": "5"}
 
 
 def run_crowd(folder: Path, *, seed: str, seconds: float) -> int:

@@ -22,7 +22,7 @@ from tests.acceptance.process import MAX_WAIT_S, ROOT, EndedCommand, Running
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 from tests.acceptance.steps import Fate
 
-SETTINGS = {"BATCH_ROWS": "2", "CREATE_TIMEOUT": "60", "CALL_TIMEOUT": "60", "RETRY_FOR": "5"}
+SETTINGS = {"BATCH_ROWS": "2", "CREATE_TIMEOUT": "5", "CALL_TIMEOUT": "20", "RETRY_FOR": "5"}
 # Time for the other command to do its work, unless the stopped command blocks it.
 PATIENCE_S = 1.0
 CREATE = ":batchGenerateContent"
