@@ -210,29 +210,6 @@ def _check_foreign_files_are_kept(workspace: Workspace) -> None:
 
 
 @pytest.mark.alike
-def test_invalid_vectors_are_in_no_build(workspace: Workspace, api: Engine) -> None:
-    """Invalid vectors end the command with exit 4, and the index in service stays."""
-    import_tagged(workspace, 3)
-    workspace.run_command("index")
-    served_folder = current_folder(workspace)
-    build_names = list_builds(workspace)
-    import_tagged(workspace, 2, first=9)
-
-    for fault in ("vectors_short", "vectors_nan", "vectors_wrong_dimension", "vectors_fused"):
-        api.script_fault(fault, times=10_000)
-        workspace.run_command("index", code=4, RETRY_FOR="0.02")
-        assert current_folder(workspace) == served_folder, fault
-        assert list_builds(workspace) == build_names, fault
-        api.clear_faults()
-
-    # No invalid vector was stored for the next build.
-    text_count = len(read_embedded_texts(api))
-    workspace.run_command("index")
-    assert len(set(read_embedded_texts(api)[text_count:])) == 2
-    assert len(indexed_names(workspace)) == 5
-
-
-@pytest.mark.alike
 def test_search_with_another_model_or_width_is_refused(workspace: Workspace) -> None:
     """A search with another model or width ends with exit 3 and names those of the index."""
     import_tagged(workspace, 3)

@@ -27,8 +27,6 @@ FRENCH_TABLE = "id;text\n1;Café fermé à 18 h, très déçu\n"
 POLISH_TABLE = "id;text\n1;Łódź się spóźniła, obsługa była zła\n"
 TITLED_TABLE = "Report of May\n\nid,text,city\n1,The boat was late,Rome\n2,It was on time,Oslo\n"
 TABLE_WITHOUT_HEADER = "1,The boat was late\n2,On time\n3,Never came\n"
-CELL_PART = 'He said ""no"",\nand then,\n'
-SHORT_ROWS = 60
 IMPORTS_PATH = "/api/imports"
 
 
@@ -97,38 +95,6 @@ def test_encoding_is_guessed_shown_and_can_be_named(workspace: Workspace, api: E
     workspace.run_command("import", "people.csv", encoding="cp1257", TASK="")
     assert [*workspace.exported_tags()] == ["zoë", "zoė"]
     assert api.journal()
-
-
-@pytest.mark.alike
-def test_too_long_cell_refuses_only_its_row(workspace: Workspace) -> None:
-    """A too long cell of a CSV file or a JSON list refuses only its row."""
-    # The cell contains line breaks and doubled quotes.
-    long_cell = CELL_PART * 200_000
-    row_numbers = range(2, SHORT_ROWS + 2)
-    short_rows = "".join(f'{number},"Boat {number}, late"\n' for number in row_numbers)
-    workspace.write_file(
-        "boats.csv", f'id,text\n1,"{long_cell}"\n{short_rows}last,"one ""more"""\n'
-    )
-    declare_task(workspace, "../boats.csv")
-    error_output = workspace.run_command("preflight").stderr
-    message = "boats.csv, line 2: longer than 4,194,304 characters; it ends on line 400002"
-    assert message in error_output
-    assert workspace.state_counts() == {"open": SHORT_ROWS + 1, "refused": 1}
-    assert read_texts(workspace)[-1] == 'one "more"'
-
-    json_rows = [{"id": 1, "text": CELL_PART * 300_000}]
-    json_rows += [{"id": number, "text": "late"} for number in row_numbers]
-    workspace.write_file("boats.json", json.dumps(json_rows))
-    declare_task(workspace, "../boats.json", name="listed")
-    assert "line 1: longer than 4,194,304 characters" in workspace.run_command("preflight").stderr
-    assert workspace.state_counts("listed") == {"open": SHORT_ROWS, "refused": 1}
-
-    people = "".join(f"u{number},Keeps bees\n" for number in range(SHORT_ROWS))
-    workspace.write_file("people.csv", f'username,bio\nlong,"{long_cell}"\n{people}')
-    assert (
-        f"{SHORT_ROWS} people imported"
-        in workspace.run_command("import", "people.csv", TASK="").stdout
-    )
 
 
 @pytest.mark.alike
