@@ -366,8 +366,9 @@ def test_two_commands_at_once_share_a_pilot(workspace: Workspace, api: Engine) -
         "POLL_PATIENCE": "60",
     }
     workspace.import_people(9)
-    processes = [workspace.start_command("submit", pilot=5) for _ in "12"]
-    assert [process.wait().code for process in processes] == [0, 0]
+    commands = [workspace.start_command("submit", pilot=5) for _ in "12"]
+    processes = [command.wait() for command in commands]
+    assert [process.code for process in processes] == [0, 0], processes
     assert [len(batch["lines"]) for batch in api.creates()] == [5, 4]
 
     workspace.import_people(3, first=50)
