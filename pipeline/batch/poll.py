@@ -144,10 +144,11 @@ def poll_batches(
     poll = _Poll(ws, number, should_download=should_download, on_waiting=on_waiting)
     for batch in poll.batches_in(BatchState.SUBMITTING):
         lock_name = lock_of(batch.number)
-        if ws.locks.is_free(lock_name):
-            poll.report.unclear.append(batch.number)
-        else:
+        if not ws.locks.is_free(lock_name):
             ws.display.say(f"batch {batch.number}: {ws.locks.describe_holder(lock_name)}")
+        # The process that had the lock may have created the batch meanwhile.
+        elif ws.store.query(batches.get_batch, batch.number).state is BatchState.SUBMITTING:
+            poll.report.unclear.append(batch.number)
     find_and_cancel_duplicates(ws)
     poll.restore_lost_results()
     poll.add_submitted()

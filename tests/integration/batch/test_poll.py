@@ -1,0 +1,40 @@
+"""`batch-poll` beside another process that sends a batch."""
+
+import pytest
+
+from pipeline.batch import poll
+from pipeline.store import batches
+from pipeline.store.locks import Locks
+from tests.delivery import prepare, put_people, workspace_at
+
+
+def test_a_batch_that_is_created_meanwhile_is_not_unclear(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A create that ends between reading the batch and looking at its lock was clear."""
+    workspace = workspace_at(tmp_path_factory.mktemp("here") / "data")
+    put_people(workspace, 2)
+    prepare(workspace)
+    with workspace.open() as ws:
+        with ws.store.write() as tx:
+            batch = batches.get_batch(tx, 1)
+            batches.mark_submitting(tx, batch, display_name="try-1", now=ws.now())
+
+        def end_create(_locks: Locks, _name: str) -> bool:
+            """End the create of another process, which then frees the lock."""
+            with ws.store.write() as tx:
+                batches.mark_submitted(
+                    tx,
+                    batches.get_batch(tx, 1),
+                    remote_name="batches/remote-1",
+                    display_name="try-1",
+                    outcome="created",
+                    now=ws.now(),
+                )
+            return True
+
+        monkeypatch.setattr(Locks, "is_free", end_create)
+        monkeypatch.setattr(poll, "find_and_cancel_duplicates", lambda _ws: None)
+        monkeypatch.setattr(poll._Poll, "poll_until_end", lambda _poll, **_options: None)
+        report = poll.poll_batches(ws, should_wait=False)
+    assert report.unclear == []
