@@ -51,7 +51,6 @@ from sqlalchemy import (
     true,
     type_coerce,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.settings import Settings
@@ -73,7 +72,7 @@ from pipeline.store.database import (
     stream_rows,
     update_rows,
 )
-from pipeline.store.schema import NUMBER_COLUMN_TYPE, BigId, ColumnTyped, IsoTime
+from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped, IsoTime
 from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from pipeline.tables.adoption_errors import adoption_error, check_required_columns
@@ -87,7 +86,7 @@ from pipeline.tables.text_match import is_not_blank
 from pipeline.tables.write_errors import replace_nulls, translate_refusals
 
 TASK = "passage-concepts"
-_JSON = Text().with_variant(JSONB(), "postgresql")
+_JSON = Text().with_variant(JSONB, "postgresql")
 _JSON_COLUMNS = ("aliases", "evidence")
 # No two concepts that findable writes agree in all of these columns.
 _UNIQUE_COLUMNS = ("passage_id", "concept_name", "extractor_version")
@@ -688,7 +687,7 @@ def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Se
         evidence_with_source = make_document_with_source_text(tx, evidence, text)
         is_json = func.json_valid(evidence) == 1
         evidence = case((is_json, evidence_with_source), else_=evidence)
-    elif isinstance(read_columns(tx, CONCEPTS)["evidence"].type, JSONB):
+    elif str(read_columns(tx, CONCEPTS)["evidence"].type) == "JSONB":
         evidence = make_document_with_source_text(tx, type_coerce(evidence, JSONB), text)
 
     columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]

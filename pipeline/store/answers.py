@@ -47,6 +47,7 @@ from pipeline.store.database import (
 )
 from pipeline.store.runs import end_run
 from pipeline.store.schema import (
+    JSONB,
     again,
     answers,
     attempts,
@@ -465,9 +466,6 @@ def have_different_answers(
         connection: Any = tx.connection.driver_connection
         connection.create_function("findable_differ", 2, _is_different_json, deterministic=True)
         return func.findable_differ(first_answer, second_answer, type_=Boolean)
-
-    # Imported here because it takes a tenth of the time of a command that uses an SQLite file.
-    from sqlalchemy.dialects.postgresql import JSONB
 
     return cast(first_answer, JSONB) != cast(second_answer, JSONB)
 

@@ -37,6 +37,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    event,
     insert,
     inspect,
     select,
@@ -138,6 +139,9 @@ class ColumnTyped(UserDefinedType[Any]):
         """Return the type's name in SQL."""
         return self.sql_type
 
+
+# PostgreSQL's type of that name. A command with an SQLite file does not import that dialect.
+JSONB = ColumnTyped("JSONB")
 
 # The tables call a version, `task@n/model`, its extractor.
 _VERSION_COLUMN = {"column": "extractor", "key": "extractor"}
@@ -539,8 +543,15 @@ _doubt_index = Index(
     answers.c.task,
     LeastProbability(answers.c.confidences),
     sqlite_where=answers.c.confidences.is_not(None),
-    postgresql_where=answers.c.confidences.is_not(None),
 )
+
+
+@event.listens_for(answers, "before_create")
+def _narrow_doubt_index(_table: Table, tx: Connection, **_: Any) -> None:
+    """Set the condition of the index on a server; as an argument it would import the dialect."""
+    if tx.dialect.name == "postgresql":
+        _doubt_index.dialect_options["postgresql"]["where"] = answers.c.confidences.is_not(None)
+
 
 # Promoted builds of indexes.
 builds = Table(

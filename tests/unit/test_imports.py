@@ -249,13 +249,17 @@ for words in sys.argv[1:]:
     print("LOADED", words, *(name for name in {heavy} if name in sys.modules), sep="\\t")
 """
 WATCHED_LIBRARIES = (
-    "google.genai",
+    "PIL",
     "faiss",
+    "google.genai",
+    "httpx2",
     "numpy",
+    "psycopg",
     "pydantic",
     "rapidfuzz",
     "requests",
     "sqlalchemy",
+    "sqlalchemy.dialects.postgresql",
     "starlette",
 )
 # Every command reads the settings.
