@@ -76,7 +76,7 @@ from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped,
 from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from pipeline.tables.adoption_errors import adoption_error, check_required_columns
-from pipeline.tables.answer_views import is_view_made, make_view
+from pipeline.tables.answer_views import is_view_made, make_view, to_sql
 from pipeline.tables.cells import cell_to_text, parse_json_cell
 from pipeline.tables.column_needs import ColumnNeed, describe_id_column, make_new_ids
 from pipeline.tables.grid import distinct_value_pages
@@ -201,7 +201,7 @@ class _Passages(TaskTables):
 
         if settings.task == "passages":
             query = self._best(tx, settings)
-            if not make_view(tx, VIEW, query, origin=VIEW_SETTINGS):
+            if not make_view(tx, VIEW, query, to_sql(tx, query), origin=VIEW_SETTINGS):
                 message = f"`{VIEW}` belongs to another program and was not changed"
                 lines.append(f"{message}; `{CommandHint('best-concepts')}` works without it")
         return lines
@@ -211,7 +211,8 @@ class _Passages(TaskTables):
         has_tables = super().is_adopted(tx, settings)
         if not has_tables or settings.task != "passages":
             return has_tables
-        return is_view_made(tx, VIEW, self._best(tx, settings), origin=VIEW_SETTINGS)
+        definition = to_sql(tx, self._best(tx, settings))
+        return is_view_made(tx, VIEW, definition, origin=VIEW_SETTINGS)
 
     def list_made_columns(
         self,
