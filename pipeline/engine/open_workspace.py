@@ -55,16 +55,17 @@ def open_workspace(
             CREATE also creates a missing workspace. See `check_access`.
         confirm: Asks a person a question; returns the answer. By default nobody agrees.
         is_whole_workspace: The command is about the whole workspace. It creates no tables of a
-            task. If the task of the settings was never used here, the session has another task: one
-            that is used, or the people task.
+            task in an existing workspace. If the task of the settings was never used here, the
+            session has the first task that is used.
         is_temporary: The caller deletes the workspace, so a new one is not announced.
 
     Raises:
         ConfigurationError: There is no workspace and `access` creates none, a person did not agree
             to additions, answers of another backend than the settings name are stored, the folder
-            belongs to another database, or a link leads out of it.
+            belongs to another database, a link leads out of it, or with READ the task was never
+            used here.
         InputError: The first use of the user task would be refused.
-        InconsistentError: `access` is READ, and tables of a task are missing.
+        InconsistentError: `access` is READ, and tables or columns of a task are missing.
     """
     check_folder(settings.data)
     database_url = settings.confirmed_database_url.reveal()
