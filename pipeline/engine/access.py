@@ -26,7 +26,7 @@ from pipeline.engine.task_selection import (
 )
 from pipeline.store import schema
 from pipeline.store.database import Connection, Store
-from pipeline.tables.reflection import read_columns, read_object_kind
+from pipeline.tables.reflection import read_columns
 
 NEW_WORKSPACE_HINT = HintTemplate(
     "`{}` creates a workspace from a file; `{}` runs all steps on sample data",
@@ -276,8 +276,7 @@ def _plan_table_additions(
     if (is_ours or other_tables) and names_user_task(settings):
         from pipeline.engine import task_registry
 
-        has_task_table = read_object_kind(tx, schema.tasks.name) is not None
-        if not has_task_table or task_registry.find_registered_name(tx, settings) is None:
+        if not is_ours or task_registry.find_registered_name(tx, settings) is None:
             kinds_by_name |= dict.fromkeys(task_registry.list_planned_views(settings), "view")
 
     new_objects = []

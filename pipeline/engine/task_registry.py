@@ -319,8 +319,7 @@ def register_if_new(store: Store, settings: Settings, *, display: Progress) -> s
         name = find_registered_name(tx, settings)
         if name is not None:
             return name
-        registered_names = [record.name for record in workspace.list_tasks(tx)]
-        path = _resolve_task_file(settings, registered_names)
+        path = _resolve_task_file(settings, [record.name for record in workspace.list_tasks(tx)])
 
     declaration = load_declaration(path, settings)
     columns = open_source(store, declaration, path).columns

@@ -151,8 +151,7 @@ class Manifest:
         build_manifest = cls(**document)
 
         for member in fields(cls):
-            member_type = get_origin(member.type) or member.type
-            expected_type = dict if member_type is dict else member.type
+            expected_type = dict if get_origin(member.type) is dict else member.type
             if not isinstance(getattr(build_manifest, member.name), cast(type, expected_type)):
                 raise TypeError(f"{member.name} is not {expected_type}")
         if build_manifest.format != FORMAT:
