@@ -23,7 +23,6 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.shipped_task import ShippedTask, shipped_tasks
 from pipeline.engine.task_selection import (
     list_registered_tasks,
-    list_used_names,
     names_user_task,
     used_shipped_tasks,
     with_people,
@@ -245,8 +244,8 @@ def _prepare_tables(
 ) -> Settings:
     """Create the engine's tables, and create or complete those of the used shipped tasks.
 
-    A shipped task is used if its tables exist, or if the settings name it. A line about each change
-    of tables is printed.
+    A shipped task is used if its tables exist, or if the settings name it. A command about one task
+    completes only the tables of that task. A line about each change of tables is printed.
 
     Args:
         is_whole_workspace: See `_prepare_to_write`.
@@ -268,6 +267,9 @@ def _prepare_tables(
             lookup_settings = replace(settings, task="")
 
         used_tasks = used_shipped_tasks(tx, lookup_settings)
+        # The tables of other tasks are completed when these tasks are used.
+        if is_ready and not is_whole_workspace:
+            used_tasks = [task for task in used_tasks if task.name == settings.task]
         used_tables = [task.load_tables() for task in used_tasks]
         is_ready = is_ready and all(
             tables.is_adopted(tx, lookup_settings) for tables in used_tables
@@ -314,7 +316,7 @@ def open_existing_or_temporary(
     workspace is opened depends on TASK=:
 
     - A built-in task: only for reading. The session has the people task, so that a task that was
-      never used here is not refused. A temporary workspace is opened if people were never used.
+      never used here is not refused.
     - A user task: for writing, because the task is recorded if it was never used. In another
       program's database a person is asked first.
 
@@ -326,14 +328,10 @@ def open_existing_or_temporary(
     """
     is_user_task = names_user_task(settings)
     people_settings = with_people(settings)
-    missing_thing = "workspace"
     with contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store:
         with store.open_foreign_snapshot() as tx:
             has_tables = tx is not None and (schema.is_workspace(tx) or schema.other_tables(tx))
             is_new = not has_tables and has_no_workspace(settings.data)
-            if tx is not None and not is_user_task and schema.is_workspace(tx):
-                is_new = people_settings.task not in list_used_names(tx, settings)
-                missing_thing = "table of people"
         if is_user_task and is_new:
             check_access(settings, store, Access.WRITE, confirm)
         elif is_user_task:
@@ -351,8 +349,8 @@ def open_existing_or_temporary(
         return
 
     display.say(
-        f"there is no {missing_thing} in {settings.data}: "
-        "the command uses an empty temporary workspace, and deletes it at the end"
+        f"there is no workspace in {settings.data}: the command uses an empty temporary workspace, "
+        "and deletes it at the end"
     )
     with (
         tempfile.TemporaryDirectory() as folder,

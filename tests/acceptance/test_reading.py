@@ -197,25 +197,6 @@ def test_reading_completes_no_table(workspace: Workspace) -> None:
     workspace.run_command("status")
 
 
-@pytest.mark.alike
-def test_a_user_task_makes_no_table_of_people(workspace: Workspace) -> None:
-    """A workspace has the tables of the tasks that are used in it, also for other commands."""
-    put_files(workspace)
-    workspace.run_command("tag_live", TASK=USER_TASK)
-    assert PEOPLE not in table_names(workspace)
-    state_before = read_everything(workspace)
-    for words in reading_commands(USER_TASK):
-        workspace.try_command(*words, TASK="")
-        assert read_everything(workspace) == state_before, words
-
-    workspace.write_file("people.csv", "Username,Bio\nada,I keep bees.\n")
-    dry_output = workspace.run_command("import", "people.csv", "--dry").stderr
-    assert "there is no table of people" in dry_output
-    assert read_everything(workspace) == state_before
-    workspace.run_command("import", "people.csv")
-    assert PEOPLE in table_names(workspace)
-
-
 def _check_read_only_disk(workspace: Workspace, words: tuple[str, ...], expected_code: int) -> None:
     """Check that a command on a read-only disk ends as usual, or reports the disk."""
     process = workspace.try_command(*words, TASK="", read_only=True)
