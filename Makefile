@@ -76,9 +76,10 @@ $(COMMANDS): setup
 # Targets for developers. They need more packages than the commands do.
 
 .PHONY: check
-check: $(TOOLS) ## check format, lint, types, generated docs, the limits of tests/limits.toml, and the wheel
+check: $(TOOLS) ## check format, lint, layers, types, generated docs, the limits of tests/limits.toml, and the wheel
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/lint-imports --no-cache
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/cog --check README.md docs/*.md
 	@$(VENV)/bin/python -m tests.limits
@@ -89,23 +90,16 @@ docs: $(TOOLS) ## write the generated parts of README.md and docs/, and record t
 	@$(VENV)/bin/cog -r README.md docs/*.md
 	@$(VENV)/bin/python -W ignore -m tests.docs.recordings
 
-# `make test` runs these files also on PostgreSQL, because the database makes a difference. `make test-full` runs all
-# files on both databases.
-ON_DATABASE := $(addprefix tests/unit/store/test_,claims.py locks.py) \
-  $(addprefix tests/integration/,experts passages tables) \
-  tests/integration/batch/test_ingest.py \
-  $(addprefix tests/integration/ops/test_,doctor.py forget.py::test_a_forgotten_person_is_in_no_byte) \
-  tests/property/passages/test_preferring.py
 # Keep compiled modules, even if the environment forbids it: parallel workers share them, and timings exclude compiling.
 test test-quick test-web test-full: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: test
-test: $(TOOLS) ## run the tests on SQLite, and the database tests on PostgreSQL; many cases are sampled
-	@$(VENV)/bin/python -m tests.both $(ON_DATABASE)
+test: $(TOOLS) ## test every promise of docs/reliability.md on SQLite, and on PostgreSQL if it makes a difference; five minutes
+	@$(VENV)/bin/python -m tests.runs test
 
 .PHONY: test-quick
-test-quick: $(TOOLS) ## run unit tests and the most effective acceptance tests, about a minute, without PostgreSQL
-	@$(VENV)/bin/python -m tests.acceptance.quick
+test-quick: $(TOOLS) ## run unit tests and the most effective acceptance tests in a minute, without PostgreSQL
+	@$(VENV)/bin/python -m tests.runs quick
 
 # The oldest and the newest SDK that pyproject.toml allows. Other tests use the locked SDK.
 OLDEST := $(VENV)/oldest-sdk
@@ -124,11 +118,11 @@ $(OLDEST)/.ready: pyproject.toml | $(READY)
 .PHONY: test-web
 test-web: $(TOOLS) ## test the page in Debian's Chromium; writes the pictures of docs/web.md
 	@command -v chromium >/dev/null || { echo "error: chromium is not installed" >&2; echo "next: apt-get install chromium fonts-dejavu-core" >&2; exit 1; }
-	@FAULTS=all PICTURES="$(CURDIR)/docs/web" $(VENV)/bin/python -m pytest -q tests/browser
+	@PICTURES="$(CURDIR)/docs/web" $(VENV)/bin/python -m pytest -q tests/browser
 
 .PHONY: test-full
-test-full: $(TOOLS) $(OLDEST)/.ready $(NEWEST)/.ready ## run all tests and cases on both databases, soak, part of the crash sweep, mutants: about an hour
-	@$(VENV)/bin/python -m tests.full
+test-full: $(TOOLS) $(OLDEST)/.ready $(NEWEST)/.ready ## run all tests, part of soak and of the crash sweep, mutants, and the oldest and newest SDK: below 45 minutes
+	@$(VENV)/bin/python -m tests.runs full
 
 .PHONY: audit
 audit: setup ## look up known vulnerabilities of all locked packages (pip-audit, in its own environment)
@@ -138,8 +132,8 @@ audit: setup ## look up known vulnerabilities of all locked packages (pip-audit,
 	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
 
 .PHONY: mutants
-mutants: $(TOOLS) ## plant forty one-line faults, and check that an acceptance test finds each; QUICK=1 uses the tests of test-quick
-	@$(VENV)/bin/python -m tests.acceptance.mutants $(if $(filter-out 0,$(QUICK)),--quick)
+mutants: $(TOOLS) ## plant the faults of tests/acceptance/faults.toml, and check that the test of each finds it
+	@$(VENV)/bin/python -m tests.acceptance.mutants
 
 .PHONY: crash-sweep
 crash-sweep: $(TOOLS) ## kill commands before and after every durable step, and compare the end; WORKERS=2, MOST=200 runs, SEED=7

@@ -6,12 +6,10 @@ Tests cannot reach other machines.
 import gc
 import ipaddress
 import os
-import random
 import shutil
 import signal
 import socket
 import ssl
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +22,10 @@ from tests import postgresql, scratch
 from tests.acceptance.process import RUN, run_folder
 from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
 
-# `make test` uses the same few examples each time, so that a failure comes from the change.
-# `make test-full` searches. Examples have no deadline, because it would measure the machine.
+# The examples are the same each time, so that a failure comes from the change. They have no
+# deadline, because it would measure the machine.
 settings.register_profile("steady", derandomize=True, deadline=None, max_examples=25)
-settings.register_profile("searching", deadline=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+settings.load_profile("steady")
 
 # Acceptance tests have their own configuration and import nothing of the product.
 ACCEPTANCE_FOLDER = "acceptance"
@@ -60,39 +57,11 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests of `make test-full`, and on PostgreSQL the tests of SQLite's files.
-
-    A test marked `sampled(n)` runs one case of n, at least one, or no case if n is 0. FAULTS=all
-    selects all tests of this database.
-    """
-    deselected_items = {
-        item for item in items if ON_POSTGRESQL and item.get_closest_marker("sqlite_only")
-    }
-    if os.environ.get("FAULTS") != "all":
-        deselected_items |= {item for item in items if item.get_closest_marker("full")}
-        deselected_items |= _select_unsampled(items)
-
-    selected_items = [item for item in items if item not in deselected_items]
-    config.hook.pytest_deselected(items=[item for item in items if item in deselected_items])
-    items[:] = selected_items
-
-
-def _select_unsampled(items: list[pytest.Item]) -> set[pytest.Item]:
-    """Return the cases of sampled tests that do not run."""
-    cases = defaultdict(list)
-    for item in items:
-        if sampled := item.get_closest_marker("sampled"):
-            share = sampled.args[0] if ON_POSTGRESQL else sampled.kwargs.get("sqlite", 1)
-            cases[item.nodeid.partition("[")[0], share].append(item)
-
-    # Each n-th case could have the same value of a parameter, so cases are drawn at random.
-    unsampled_items = set[pytest.Item]()
-    for (name, share), test_cases in cases.items():
-        max_cases = -(-len(test_cases) // share) if share else 0
-        generator = random.Random(name)  # noqa: S311 - a sample, no secret
-        sampled_items = generator.sample(test_cases, max_cases)
-        unsampled_items |= set(test_cases) - set(sampled_items)
-    return unsampled_items
+    """Deselect the tests of SQLite's files on PostgreSQL."""
+    if ON_POSTGRESQL:
+        deselected_items = [item for item in items if item.get_closest_marker("sqlite_only")]
+        config.hook.pytest_deselected(items=deselected_items)
+        items[:] = [item for item in items if item not in deselected_items]
 
 
 def pytest_collection_finish() -> None:

@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.house import ROOT
-
+ROOT = Path(__file__).parents[1]
 FILE = Path(__file__).with_suffix(".toml")
 MAX_LINE_LENGTH = 100
 

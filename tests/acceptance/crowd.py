@@ -66,7 +66,7 @@ FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
 SETTINGS = {"BATCH_ROWS": "3", "CREATE_TIMEOUT": "5"}
 
 
-def run_crowd(folder: Path, *, seed: str, seconds: float, faults: bool = True) -> int:
+def run_crowd(folder: Path, *, seed: str, seconds: float) -> int:
     """Run rounds of commands for a time, at least one round; return the number of killed commands.
 
     Raises:
@@ -83,9 +83,8 @@ def run_crowd(folder: Path, *, seed: str, seconds: float, faults: bool = True) -
         while not round_number or time.monotonic() < deadline:
             round_number += 1
             workspace.import_people(2, first=100 * round_number)
-            if faults:
-                word, args = dice.choice(FAULTS)
-                api.script_fault(word, times=dice.randint(1, 2), nth=dice.randint(1, 3), args=args)
+            word, args = dice.choice(FAULTS)
+            api.script_fault(word, times=dice.randint(1, 2), nth=dice.randint(1, 3), args=args)
             killed_count += run_round(workspace, dice, round_number)
             api.clear_faults()
             check_invariants(Inspection(workspace, api.batches(), api.creates(), memory))

@@ -10,7 +10,7 @@ from tests.acceptance.test_ask import write_table
 from tests.acceptance.test_live import CALLS, HANGS, LIVE
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_rows_of_a_named_question_are_answered_once(workspace: Workspace, api: Engine) -> None:
     """`ask NAME=` asks five rows and `tag` the sixth; a repeated `ask` costs nothing."""
     file_name = write_table(workspace)
@@ -45,7 +45,7 @@ def test_rows_of_a_named_question_are_answered_once(workspace: Workspace, api: E
     assert extractors == {"kinds@1"}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_equal_rows_of_a_named_question_are_counted(workspace: Workspace) -> None:
     """`ask` counts the rows that got the answer of an equal row, as `status` does."""
     workspace.write_file("notes.csv", "id,text\n1,It hums.\n2,It broke.\n3,It hums.\n4,It hums.\n")
@@ -88,7 +88,7 @@ def test_killed_named_question_is_continued(workspace: Workspace, api: Engine) -
     assert workspace.state_counts("kinds") == {"answered": 5, "open": 1, "empty": 1}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_named_question_confirms_views_in_another_database(
     workspace: Workspace,
 ) -> None:
@@ -106,7 +106,7 @@ def test_named_question_confirms_views_in_another_database(
     assert workspace.state_counts("tickets") == {"answered": 2}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_short_forms_of_bounds_and_vocabularies_become_typed_lines(workspace: Workspace) -> None:
     """`1-5` and the path of a CSV file are fields of the written file, whose answers fit them."""
     file_name = write_table(workspace)
@@ -151,7 +151,7 @@ def test_written_files_show_how_bounds_and_vocabularies_are_written(workspace: W
         assert row["state"] == "empty" or row["topic"] in {"Sound", "Lid"}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

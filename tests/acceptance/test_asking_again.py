@@ -77,6 +77,7 @@ def topics(workspace: Workspace) -> Counter[str]:
     return listed
 
 
+@pytest.mark.promise("again", postgresql=True)
 def test_changed_row_is_counted_listed_and_exported_as_stale(notes_workspace: Workspace) -> None:
     """The old answer stays beside the new text, and everything says that it is stale."""
     workspace = notes_workspace
@@ -105,6 +106,7 @@ def test_changed_row_is_counted_listed_and_exported_as_stale(notes_workspace: Wo
     assert asked_ids(workspace) == []
 
 
+@pytest.mark.promise("again")
 def test_answer_stays_while_gemini_is_down(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -168,6 +170,7 @@ def test_status_names_a_source_that_changed_since_it_was_read(notes_workspace: W
     assert "since it was read" not in workspace.run_command("status").stdout
 
 
+@pytest.mark.promise("again")
 def test_condition_narrows_and_marks_only_with_again(notes_workspace: Workspace) -> None:
     """Without AGAIN=1 only open rows of the condition are asked; estimates mark nothing."""
     workspace = notes_workspace

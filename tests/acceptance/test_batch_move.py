@@ -80,7 +80,7 @@ def check_asked_once(workspace: Workspace, api: Engine, *, kept: int, lost_calls
     assert calls.total() - len(calls) <= lost_calls
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @each_server
 def test_rows_of_a_moved_batch_are_asked_once(
     workspace: Workspace, api: Engine, script: Callable[[Engine], None], kept: int
@@ -168,6 +168,7 @@ def stop_move_after_its_cancel(workspace: Workspace, api: Engine) -> None:
     raise AssertionError("the move sent no cancel")
 
 
+@pytest.mark.promise("move")
 def test_unconfirmed_or_unaffordable_move_changes_nothing(
     workspace: Workspace, api: Engine
 ) -> None:
@@ -199,7 +200,7 @@ def test_unconfirmed_or_unaffordable_move_changes_nothing(
     assert workspace.state_counts() == {"claimed": PEOPLE_COUNT}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_batch_that_cannot_be_moved_is_not_changed(workspace: Workspace, api: Engine) -> None:
     """The message names the state of the batch and the next command."""
     workspace.import_people(2)
@@ -235,6 +236,7 @@ def test_batch_that_cannot_be_moved_is_not_changed(workspace: Workspace, api: En
     assert workspace.state_counts() == {"tagged": 3}
 
 
+@pytest.mark.promise("move")
 def test_rows_can_be_moved_to_another_batch(workspace: Workspace, api: Engine) -> None:
     """The other rows are sent in a new batch, and a repeated command has nothing to do."""
     workspace.import_people(PEOPLE_COUNT)
@@ -250,7 +252,7 @@ def test_rows_can_be_moved_to_another_batch(workspace: Workspace, api: Engine) -
     assert len(sent_keys) == PEOPLE_COUNT + PEOPLE_COUNT // 2
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_price_without_a_key_is_that_of_the_model_of_a_key(tmp_path: Path) -> None:
     """The local engine costs nothing, so a plan names the model whose prices it prints."""
     embedded_workspace = Workspace(tmp_path / "here")

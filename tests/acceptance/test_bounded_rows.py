@@ -27,8 +27,9 @@ MAX_MEMORY_MB = 300
 TEXT = json.dumps({"tags": ["<>", TAGS[0], *TAGS]})
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize("mode", ["batch", "live"])
+@pytest.mark.promise("tags")
 def test_answer_keeps_eight_tags_and_counts_the_rest(
     workspace: Workspace, api: Engine, mode: str
 ) -> None:
@@ -55,7 +56,7 @@ def test_new_person_gets_eight_tags(workspace: Workspace, api: Engine) -> None:
     assert (add_run.json["tags"], "left out 292 values" in add_run.stderr) == (TAGS[:8], True)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_correction_with_nine_tags_is_refused(workspace: Workspace, api: Engine) -> None:
     """A correction may have eight tags; a ninth tag is refused, and the old tags stay."""
     workspace.import_people(1)
@@ -69,7 +70,7 @@ def test_correction_with_nine_tags_is_refused(workspace: Workspace, api: Engine)
     assert workspace.exported_tags() == {"person-0000": TAGS[:8]}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_bucket_of_an_image_keeps_twelve_tags(workspace: Workspace, api: Engine) -> None:
     """Each bucket of an image is cut at the twelve tags that were asked for."""
     names = ("subjects", "objects", "setting", "style", "mood", "colours", "text_seen")
@@ -92,8 +93,9 @@ JOINED = (
 )
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])
+@pytest.mark.promise("memory")
 def test_header_of_a_joined_file_is_no_row(workspace: Workspace, kind: str) -> None:
     """A second header is refused with its line for people and for tasks, and is never sent."""
     if kind == "csv":
@@ -124,7 +126,7 @@ def test_header_of_a_joined_file_is_no_row(workspace: Workspace, kind: str) -> N
     ]
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_quotes_with_a_backslash_hide_no_row(workspace: Workspace) -> None:
     """A cell that ends with such a quote ends there; CSV's own quotes are read as before."""
     cells = {
@@ -147,7 +149,7 @@ def test_quotes_with_a_backslash_hide_no_row(workspace: Workspace) -> None:
     }
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize("setting", ["MODEL", "EMBEDDING_MODEL"])
 def test_doctor_names_a_model_that_the_api_does_not_list(
     served_workspace: Workspace, outside_server: Outside, setting: str
@@ -162,7 +164,7 @@ def test_doctor_names_a_model_that_the_api_does_not_list(
     assert finding["said"].endswith("is not in the API's list of models")
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_currency_is_stored_as_its_code(workspace: Workspace) -> None:
     """A sign becomes the code of its currency, unless several currencies share it."""
     codes_by_sign = {
@@ -200,6 +202,7 @@ if ON_POSTGRESQL:
 
 
 @pytest.mark.parametrize("columns", ["id INTEGER PRIMARY KEY, username TEXT", "username TEXT"])
+@pytest.mark.promise("adoption", postgresql=True)
 def test_row_that_refuses_its_adoption_is_named(workspace: Workspace, columns: str) -> None:
     """The error names table, row and message of the trigger; the repaired table is adopted."""
     has_id = columns.startswith("id")
@@ -286,6 +289,7 @@ LARGE_WORKBOOKS = {
 
 
 @pytest.mark.parametrize("case", LARGE_WORKBOOKS)
+@pytest.mark.promise("memory")
 def test_large_workbook_is_refused_in_little_memory(workspace: Workspace, case: str) -> None:
     """The message names the limit, nothing is imported, and the command uses little memory."""
     rows, shared_texts, reason = LARGE_WORKBOOKS[case]

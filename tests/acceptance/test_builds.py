@@ -210,29 +210,6 @@ def _check_foreign_files_are_kept(workspace: Workspace) -> None:
 
 
 @pytest.mark.alike
-def test_invalid_vectors_are_in_no_build(workspace: Workspace, api: Engine) -> None:
-    """Invalid vectors end the command with exit 4, and the index in service stays."""
-    import_tagged(workspace, 3)
-    workspace.run_command("index")
-    served_folder = current_folder(workspace)
-    build_names = list_builds(workspace)
-    import_tagged(workspace, 2, first=9)
-
-    for fault in ("vectors_short", "vectors_nan", "vectors_wrong_dimension", "vectors_fused"):
-        api.script_fault(fault, times=10_000)
-        workspace.run_command("index", code=4, RETRY_FOR="0.02")
-        assert current_folder(workspace) == served_folder, fault
-        assert list_builds(workspace) == build_names, fault
-        api.clear_faults()
-
-    # No invalid vector was stored for the next build.
-    text_count = len(read_embedded_texts(api))
-    workspace.run_command("index")
-    assert len(set(read_embedded_texts(api)[text_count:])) == 2
-    assert len(indexed_names(workspace)) == 5
-
-
-@pytest.mark.alike
 def test_search_with_another_model_or_width_is_refused(workspace: Workspace) -> None:
     """A search with another model or width ends with exit 3 and names those of the index."""
     import_tagged(workspace, 3)
@@ -287,6 +264,7 @@ def rebuilt(workspace: Workspace) -> Workspace:
 
 
 @pytest.mark.alike
+@pytest.mark.promise("index")
 def test_previous_build_is_kept_for_a_rollback(rebuilt: Workspace) -> None:
     """A rollback restores the previous build, unless it is damaged; later builds get new numbers.
 
@@ -332,6 +310,7 @@ def test_previous_build_is_kept_for_a_rollback(rebuilt: Workspace) -> None:
     ("damage", "source"),
     [(ROT, ""), (SHORT, ""), (REPLACED, "../../current/{}"), (REPLACED, "metadata.json")],
 )
+@pytest.mark.promise("index")
 def test_file_that_is_damaged_before_verification_is_refused(
     rebuilt: Workspace, damage: str, source: str
 ) -> None:
@@ -468,7 +447,7 @@ STOP_STEPS: dict[str, Callable[[list[str]], int]] = {
 }
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize("moment", STOP_STEPS)
 def test_rows_that_are_deleted_during_a_build_are_counted(rebuilt: Workspace, moment: str) -> None:
     """A build is a snapshot whose differences are counted, or it is refused with exit 5.
@@ -501,6 +480,7 @@ def test_rows_that_are_deleted_during_a_build_are_counted(rebuilt: Workspace, mo
     assert sorted(rebuilt.search("water", k=99)) == sorted(remaining_names)
 
 
+@pytest.mark.promise("index")
 def test_older_database_does_not_replace_a_newer_index(rebuilt: Workspace) -> None:
     """An older copy of the database is refused with exit 5 until a person allows its build."""
     tags_before = rebuilt.exported_tags()

@@ -203,6 +203,7 @@ def _workspace(workspace: Workspace) -> Workspace:
 
 # `try` sends rows again, and `forget` removes lines from sealed files.
 @pytest.mark.excused("nobody_is_answered_twice", "batches_are_made_once", "spend_adds_up")
+@pytest.mark.promise("commands")
 def test_no_command_or_page_shows_a_secret(workspace: Workspace, api: Engine) -> None:
     """No command with debug output, no page, no document and no file contains a secret."""
     commands = [name for name in list_commands(workspace) if name not in SERVING_COMMANDS]
@@ -244,6 +245,7 @@ def _read_pages_after_failure(client: httpx2.Client, api: Engine) -> list[str]:
 
 
 @pytest.mark.excused("nobody_is_answered_twice")
+@pytest.mark.promise("commands")
 def test_no_secret_is_shown_for_any_reply_of_the_server(workspace: Workspace, api: Engine) -> None:
     """A server that echoes secrets, hangs or is down makes no command show a secret."""
     output = run_commands(workspace, ("import", "import-passages"))
@@ -301,6 +303,7 @@ def create_foreign_database(workspace: Workspace) -> str:
 
 
 @pytest.mark.parametrize("variable", ["$THEIRS", ""])
+@pytest.mark.promise("databases")
 def test_password_of_a_source_is_not_shown(workspace: Workspace, variable: str) -> None:
     """A source's password in a variable or a task's file is not shown, also if it is invalid."""
     address = create_foreign_database(workspace)
@@ -359,6 +362,7 @@ def test_local_engine_gets_no_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.excused("no_key_is_on_disk")
+@pytest.mark.promise("names")
 def test_key_of_a_dotenv_file_is_not_shown(workspace: Workspace, api: Engine) -> None:
     """A key in `.env` is not shown, also if the server echoes it."""
     workspace.write_file(".env", f"GEMINI_API_KEY={KEY}\n")

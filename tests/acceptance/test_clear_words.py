@@ -39,7 +39,7 @@ def exported_csv(workspace: Workspace, **options: str) -> dict[str, dict[str, st
     return {row["id"]: row for row in csv.DictReader(io.StringIO(output))}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_export_of_a_version_names_other_answers(workspace: Workspace) -> None:
     """A row without an answer of the version is not answered; corrections left out are counted."""
     declare(workspace)
@@ -73,7 +73,7 @@ def test_export_of_a_version_names_other_answers(workspace: Workspace) -> None:
     )
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_duplicate_keys_are_counted_alike(workspace: Workspace) -> None:
     """A trial and a stored question count the same rows, and name repeated keys and their lines."""
     file = workspace.write_file(
@@ -89,7 +89,7 @@ def test_duplicate_keys_are_counted_alike(workspace: Workspace) -> None:
         assert "line 4, column 'id': the key is already on line 3 (2)" in command_run.stderr
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_broken_task_file_is_named_with_its_line(workspace: Workspace) -> None:
     """`status` and `doctor` name file and line of a syntax error, and what to type."""
     path = declare(workspace)
@@ -128,7 +128,7 @@ def test_copied_folder_uses_its_own_task_file(workspace: Workspace) -> None:
     }
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("name", "content", "format_name"),
     [
@@ -150,7 +150,7 @@ def test_documents_are_refused_as_tables(
         assert "next: save its table as CSV" in error_output
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_comma_between_fields_is_refused_with_the_corrected_text(workspace: Workspace) -> None:
     """A comma after a choice is most likely a field's end; the hint has the corrected fields."""
     file = workspace.write_file("t.csv", "id,text\n1,a fine kettle\n")
@@ -163,7 +163,7 @@ def test_comma_between_fields_is_refused_with_the_corrected_text(workspace: Work
     assert "call it mood_a_b" not in error_output
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_equal_answers_pass_if_all_fields_are_choices(workspace: Workspace) -> None:
     """The gate `same` has no bound for closed questions, unless a bound is set."""
     declare(workspace)
@@ -182,7 +182,7 @@ def test_equal_answers_pass_if_all_fields_are_choices(workspace: Workspace) -> N
     assert "same is 100 %" in bounded_run.stderr
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_invalid_correction_names_field_and_command(workspace: Workspace) -> None:
     """The message has the allowed values in plain words, and the hint a command."""
     declare(workspace)
@@ -192,7 +192,7 @@ def test_invalid_correction_names_field_and_command(workspace: Workspace) -> Non
     assert 'correct k1 --task kettles --set "mood=good"' in error_output
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_hints_repeat_what_was_typed(workspace: Workspace) -> None:
     """Suggestions name options as options, and variables with the prefix that was typed."""
     declare(workspace)

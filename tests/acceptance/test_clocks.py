@@ -33,8 +33,9 @@ def kill_in_create(workspace: Workspace, api: Engine, fault: str) -> None:
         assert running.wait().code == -signal.SIGKILL
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize("days", [DAYS_AHEAD, DAYS_BEHIND])
+@pytest.mark.promise("clock")
 def test_create_without_effect_is_repeated_after_a_short_wait(
     days: int, workspace: Workspace, api: Engine
 ) -> None:
@@ -50,7 +51,7 @@ def test_create_without_effect_is_repeated_after_a_short_wait(
     assert (count_creates(api), remote_names(workspace)) == (2, living_batches(api))
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize("days", [DAYS_AHEAD, DAYS_BEHIND])
 def test_batch_that_is_listed_late_is_adopted(days: int, workspace: Workspace, api: Engine) -> None:
     """An early list proves nothing, and no second batch is created, for any error of the clock."""
@@ -66,6 +67,7 @@ def test_batch_that_is_listed_late_is_adopted(days: int, workspace: Workspace, a
     assert (count_creates(api), remote_names(workspace)) == (1, living_batches(api))
 
 
+@pytest.mark.promise("clock")
 def test_list_is_read_at_least_every_minute(workspace: Workspace, api: Engine) -> None:
     """`batch-submit` and `batch-cancel` wait at most a minute between two lists."""
     workspace.import_people(2)
@@ -83,6 +85,7 @@ def test_list_is_read_at_least_every_minute(workspace: Workspace, api: Engine) -
     assert count_creates(api) == 1
 
 
+@pytest.mark.promise("clock")
 def test_budget_of_a_run_survives_a_change_of_the_clock(workspace: Workspace, api: Engine) -> None:
     """Batches from before and after the correction of the clock count against the budget."""
     workspace.import_people(8)

@@ -131,7 +131,7 @@ def _answer_state(page: Any, row_id: str) -> str:
     return match[1]
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_confidences_are_beside_their_fields_everywhere(tickets: Workspace) -> None:
     """Views, exports, lists and `show` have the same numbers; columns of the user keep theirs.
 
@@ -177,7 +177,7 @@ def test_confidences_are_beside_their_fields_everywhere(tickets: Workspace) -> N
     assert "(confidence 0." in tickets.run_command("show", item="1").stdout
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize("condition", ["tone.confidence < 0.8", "NOT tone.confidence >= 0.8"])
 def test_confidence_of_a_field_is_a_condition(tickets: Workspace, condition: str) -> None:
     """A condition compares the number; `answer.` may precede the field."""
@@ -193,7 +193,7 @@ def test_confidence_of_a_field_is_a_condition(tickets: Workspace, condition: str
     assert list_ids(tickets, "answer.tone.confidence < 0.8") == expected_ids
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_condition_on_an_open_field_says_what_to_compare(tickets: Workspace) -> None:
     """The message names the field, and the fields that have confidences."""
     declare(tickets, CLOSED_FIELDS, 4)
@@ -231,7 +231,7 @@ def test_fields_are_listed_by_their_names_in_conditions(tickets: Workspace) -> N
         assert list_ids(tickets, condition) == list_ids(tickets, "tone = 'praise'")
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_task_without_confidences_keeps_its_columns(tickets: Workspace) -> None:
     """Nothing is added to the exports, views and status of a task that no decision answered."""
     declare(tickets, CLOSED_FIELDS, 4)
@@ -266,7 +266,7 @@ def test_doubtful_rows_are_counted_of_the_rows_with_confidences(tickets: Workspa
     assert "with confidences" not in tickets.run_command("status").stdout
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_forgotten_row_loses_its_confidences(tickets: Workspace) -> None:
     """No probability about a forgotten row is stored."""
     declare(tickets, CLOSED_FIELDS, 4)
@@ -304,7 +304,7 @@ def import_people_and_passages(workspace: Workspace) -> None:
     workspace.run_command("tag", mode="live", yes=True, skip_pilot=True, TASK=PASSAGES)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize("subject", [PEOPLE, PASSAGES])
 def test_review_of_people_and_passages_is_a_condition(workspace: Workspace, subject: str) -> None:
     """A generating model gives no confidence; `reviewed` finds the rows that a person looked at."""

@@ -76,7 +76,8 @@ def at_terminal(
     return ended_process
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
+@pytest.mark.promise("stranger")
 def test_address_in_dotenv_never_gets_the_key_of_the_shell(tmp_path: Path, api: Engine) -> None:
     """No confirmation sends a request there; the message names the address and the setting."""
     workspace = gemini_workspace(tmp_path / "here", GEMINI_API_KEY=KEY)
@@ -92,7 +93,7 @@ def test_address_in_dotenv_never_gets_the_key_of_the_shell(tmp_path: Path, api: 
     assert api.journal() == []
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_address_with_its_own_key_is_confirmed_first(tmp_path: Path, api: Engine) -> None:
     """Even if the key is from the same `.env`, rows are sent only after a confirmation."""
     workspace = gemini_workspace(tmp_path / "here")
@@ -112,7 +113,7 @@ def test_address_with_its_own_key_is_confirmed_first(tmp_path: Path, api: Engine
     assert "FINDABLE_TRUST is set in .env" in workspace.run_command("status", code=3).stderr
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engine) -> None:
     """An address in `.env` needs a person's yes, which is stored for this folder.
 
@@ -146,7 +147,7 @@ def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engin
     assert len(api.creates()) == 0
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_address_in_the_environment_needs_no_confirmation(tmp_path: Path, api: Engine) -> None:
     """Without a terminal and without FINDABLE_TRUST, rows are sent to the user's own gateway."""
     workspace = gemini_workspace(
@@ -158,7 +159,7 @@ def test_address_in_the_environment_needs_no_confirmation(tmp_path: Path, api: E
     assert workspace.state_counts() == {"tagged": 2}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize(
     "form", ["https://{}@generativelanguage.googleapis.com.{}/", "https://a.{}@{}/"]
 )
@@ -174,7 +175,8 @@ def test_similar_address_needs_a_confirmation(tmp_path: Path, form: str) -> None
     )
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
+@pytest.mark.promise("stranger")
 def test_database_in_dotenv_is_confirmed_once(tmp_path: Path) -> None:
     """No command opens it before the confirmation; a database in the environment needs no yes."""
     workspace = Shell(tmp_path / "here", settings={"DATABASE_URL": ""})
@@ -255,6 +257,7 @@ def received_workspace(tmp_path: Path, origin: str, note: Path) -> tuple[Workspa
 
 
 @pytest.mark.parametrize("origin", ["restored", "copied"])
+@pytest.mark.promise("stranger")
 def test_task_file_from_a_stranger_is_not_run(tmp_path: Path, origin: str) -> None:
     """No command runs it; the hash in the message confirms it without a terminal."""
     note = tmp_path / "note"
@@ -272,7 +275,7 @@ def test_task_file_from_a_stranger_is_not_run(tmp_path: Path, origin: str) -> No
     assert note.exists()
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize("origin", ["restored", "copied"])
 def test_task_file_is_confirmed_again_after_a_change(tmp_path: Path, origin: str) -> None:
     """After a yes, commands without a terminal run the confirmed file, and only that file."""
@@ -358,7 +361,7 @@ def test_password_in_an_address_is_never_shown(tmp_path: Path, url: str) -> None
     assert PASSWORD not in printed_text
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @on_a_server
 def test_metrics_of_a_worker_are_served_to_this_machine_only(workspace: Workspace) -> None:
     """The worker binds to another address only if `--host` names it."""

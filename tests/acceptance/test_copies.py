@@ -96,6 +96,7 @@ def test_prepared_batch_of_a_copy_is_created_once(
     check_invariants(Inspection(copy, api.batches(), api.creates(), is_single=True))
 
 
+@pytest.mark.promise("kill")
 def test_doctor_names_batches_that_a_copy_does_not_know(
     workspace: Workspace, api: Engine, tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def corrected(workspace: Workspace, values: str, item: str = "1", **options: Any
     return workspace.read_json("correct", item, set=values, who="ada", **options)
 
 
+@pytest.mark.promise("corrections")
 def test_correction_is_visible_to_every_reader(notes_workspace: Workspace) -> None:
     """Lists, conditions, exports, views and the index use the correction.
 
@@ -108,7 +109,7 @@ def test_export_counts_corrections_apart(notes_workspace: Workspace) -> None:
     assert version_line.endswith("which 1 row has")
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -142,7 +143,7 @@ def test_invalid_correction_changes_nothing(
     )
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_wrong_member_of_a_list_is_named_with_the_nearest_values(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -168,7 +169,8 @@ def test_wrong_member_of_a_list_is_named_with_the_nearest_values(
     assert "urgency must be 1, 2 or 3, not 'soon'" in refusal
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
+@pytest.mark.promise("corrections")
 def test_correction_survives_later_answers_of_models(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -292,7 +294,7 @@ def test_corrected_concepts_replace_those_of_the_model(workspace: Workspace) -> 
     assert [row["concept_name"] for row in workspace.exported_rows()] == names_before
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_all_missing_fields_are_named_beside_the_typed_ones(notes_workspace: Workspace) -> None:
     """The printed command keeps the typed values and names every field that must be added."""
     notes_workspace.run_command("tag", dry=True)

@@ -96,7 +96,7 @@ def test_uncorrected_fields_keep_their_confidence_for_every_reader(tickets: Work
     assert "gemini-decision-1" in html
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_undone_correction_restores_value_and_confidence(tickets: Workspace) -> None:
     """The edits are undone in another order than they were made."""
     row = read_row(tickets)

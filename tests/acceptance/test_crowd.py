@@ -5,9 +5,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.crowd import run_crowd
 
 
+@pytest.mark.promise("parallel")
 def test_killed_commands_lose_nothing(tmp_path: Path) -> None:
     """A few seconds of parallel commands, server failures and kills leave a complete workspace."""
     run_crowd(tmp_path, seed="a short one", seconds=4)

@@ -68,7 +68,7 @@ def exported_confidences(workspace: Workspace) -> dict[str, dict[str, Any]]:
     }
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_closed_task_goes_from_rows_to_export_by_decisions(
     served_tickets: Workspace, outside_server: Outside
 ) -> None:
@@ -95,7 +95,7 @@ def test_closed_task_goes_from_rows_to_export_by_decisions(
     assert len(outside_server.decisions) == 12
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_next_commands_continue_by_decisions(served_tickets: Workspace) -> None:
     """After rows were decided, `tag`, `status` and `try` name the mode for the other rows."""
     declare(served_tickets, CLOSED_FIELDS, 6)
@@ -162,19 +162,7 @@ def test_killed_decisions_are_not_asked_twice(
     assert api.count_calls("POST", DECISIONS) <= 30 + 3
 
 
-@pytest.mark.same_sql
-def test_equal_rows_share_a_decision(tickets: Workspace, api: Engine) -> None:
-    """Rows with equal texts are decided once, and the copies have the same probabilities."""
-    declare(tickets, CLOSED_FIELDS, 3)
-    write_tickets(tickets, ["The lamp hums.", "A chair is short.", "The lamp hums."])
-    tickets.run_command("tag", mode="decide")
-    assert decision_counts(api).total() == 2
-    confidences = exported_confidences(tickets)
-    assert len(confidences) == 3
-    assert confidences["1"] == confidences["3"]
-
-
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize("fault", ["503", "429", "drop", "lost", "unknown"])
 def test_decisions_survive_faults_of_the_service(
     served_tickets: Workspace, outside_server: Outside, fault: str
@@ -186,7 +174,7 @@ def test_decisions_survive_faults_of_the_service(
     assert served_tickets.state_counts() == {"answered": 6}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("fault", "reason"), [("blocked", "prompt-blocked"), ("400", "refused the request permanently")]
 )
@@ -208,7 +196,7 @@ def test_refused_decisions_are_charged_to_their_rows(
     assert served_tickets.state_counts() == {"answered": 4}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_text_that_is_too_long_parks_its_row_alone(
     served_tickets: Workspace, outside_server: Outside
 ) -> None:
@@ -223,7 +211,7 @@ def test_text_that_is_too_long_parks_its_row_alone(
     assert len(outside_server.decisions) == 2
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_budget_stops_decisions(served_tickets: Workspace, outside_server: Outside) -> None:
     """Decisions stop before the budget is exceeded, and go on with a larger one."""
     declare(served_tickets, CLOSED_FIELDS, 40)
@@ -241,19 +229,7 @@ def test_budget_stops_decisions(served_tickets: Workspace, outside_server: Outsi
     assert len(outside_server.decisions) == 40
 
 
-@pytest.mark.same_sql
-def test_open_field_names_why_decisions_are_not_possible(tickets: Workspace, api: Engine) -> None:
-    """A task without a closed field is refused by name, and its estimate says why."""
-    declare(tickets, {"summary": "str"}, 2)
-    estimate = tickets.read_json("tag", dry=True)["decide"]
-    assert estimate["absent"].startswith("field `summary` is a text")
-    refused_run = tickets.run_command("tag", mode="decide", code=2)
-    assert "field `summary` is a text: decisions answer only choices" in refused_run.stderr
-    assert "nothing was asked" in refused_run.stderr
-    assert not decision_counts(api)
-
-
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_task_with_open_and_closed_fields_is_refused(tickets: Workspace, api: Engine) -> None:
     """The error names all open fields and proposes two tasks; each command asks nothing."""
     declare(tickets, {**CLOSED_FIELDS, "summary": "str", "year": "int"}, 2)
@@ -281,7 +257,7 @@ def test_task_with_open_and_closed_fields_is_refused(tickets: Workspace, api: En
     assert not api.count_calls("POST", DECISIONS)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_estimate_lists_decisions_beside_other_modes(served_tickets: Workspace) -> None:
     """2,000 short tickets cost about two cents and take minutes; nothing chooses decisions."""
     declare(served_tickets, {"tone": CLOSED_FIELDS["tone"]}, 2000)
@@ -305,7 +281,7 @@ def test_estimate_lists_decisions_beside_other_modes(served_tickets: Workspace) 
     assert reason.startswith("it is one of the cheapest modes besides decide; ")
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_ask_and_try_by_decisions(served_tickets: Workspace, outside_server: Outside) -> None:
     """`ask` proposes decisions with their price; MODE=decide shows and stores probabilities."""
     write_tickets(served_tickets, ["The lamp hums.", "A chair is short.", "All is well."])
@@ -328,7 +304,7 @@ def test_ask_and_try_by_decisions(served_tickets: Workspace, outside_server: Out
     assert tried["items"][0]["confidences"].keys() == {"tone"}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_batch_of_decisions_cannot_be_moved(served_tickets: Workspace) -> None:
     """`batch-move` names the mode of the batch, and has no mode decide."""
     declare(served_tickets, CLOSED_FIELDS, 2)
@@ -351,7 +327,7 @@ def test_decision_without_token_counts_may_have_cost_its_estimate(
     assert lost_cost == pytest.approx(decided_batch["estimated_cost"], abs=1e-6)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_messages_about_decisions_count_equal_rows(tickets: Workspace, api: Engine) -> None:
     """The counts of an interrupted and of a finished run add up to its rows, with equal rows."""
     declare(tickets, CLOSED_FIELDS, 12)
@@ -387,7 +363,7 @@ def test_announced_rows_with_a_limit_contain_later_equal_rows(
     assert ": 2 rows, of which 1 is equal to another and costs nothing, " in tag_run.stderr
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_rows_that_wait_for_equal_rows_are_named(tickets: Workspace) -> None:
     """While a batch runs, `tag` says that the open rows get the answers of equal rows."""
     declare(tickets, CLOSED_FIELDS, 12)
@@ -404,7 +380,7 @@ def test_rows_that_wait_for_equal_rows_are_named(tickets: Workspace) -> None:
     assert tickets.state_counts() == {"answered": 12}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_refused_question_leaves_no_workspace(workspace: Workspace) -> None:
     """`ask` by decisions without a closed field names the field, and creates nothing."""
     write_tickets(workspace, ["The lamp hums."])
@@ -429,7 +405,7 @@ def test_refused_question_leaves_no_workspace(workspace: Workspace) -> None:
         assert set(workspace.home.iterdir()) == files_before
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_rows_are_tried_by_decisions(served_tickets: Workspace, outside_server: Outside) -> None:
     """`try` prints questions and answers with their probabilities, and stores nothing."""
     declare(served_tickets, CLOSED_FIELDS, 2)

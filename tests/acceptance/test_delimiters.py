@@ -97,6 +97,7 @@ def request_texts(engine: Engine) -> Iterator[str]:
 
 @pytest.mark.parametrize("task", NAMES)
 @pytest.mark.parametrize("mode", ["batch", "live"])
+@pytest.mark.promise("rows")
 def test_nothing_in_a_row_closes_its_marks(
     workspace: Workspace, api: Engine, task: str, mode: str
 ) -> None:

@@ -97,6 +97,7 @@ def check_slices(stored_slices: dict[str, list[dict[str, Any]]], parked: dict[st
 
 
 @pytest.mark.parametrize("mode", ["batch", "live"])
+@pytest.mark.promise("valid")
 def test_an_own_task_stores_slices_or_nothing(tmp_path: Path, mode: str) -> None:
     """A quotation that is no slice is invalid; its row is asked again and then parked."""
     with serving(tmp_path / "server", quoting_model(lambda quote: {"quote": quote})) as server:
@@ -118,6 +119,7 @@ def test_an_own_task_stores_slices_or_nothing(tmp_path: Path, mode: str) -> None
         check_invariants(Inspection(workspace, is_single=True))
 
 
+@pytest.mark.promise("valid")
 def test_passages_store_only_concepts_with_evidence(tmp_path: Path) -> None:
     """A concept needs a supporting slice, and a passage without concepts is not answered."""
 

@@ -70,6 +70,7 @@ def remote_names(workspace: Workspace) -> list[str]:
     return [batch["remote_name"] for batch in workspace.batches()]
 
 
+@pytest.mark.promise("once")
 def test_create_with_a_lost_reply_is_adopted(workspace: Workspace, api: Engine) -> None:
     """A batch that exists after an unclear reply is found by its name and not created again."""
     workspace.import_people(len(HIDDEN_SUCCESSES))
@@ -141,6 +142,7 @@ def test_batch_that_cannot_be_looked_up_is_adopted_later(workspace: Workspace, a
     assert count_creates(api) == 1
 
 
+@pytest.mark.promise("once")
 def test_batch_on_a_later_page_of_the_list_is_found(workspace: Workspace, api: Engine) -> None:
     """All pages of the list are read before a batch is created again."""
     other_workspace = Workspace(workspace.home.with_name("others"), api.url)
@@ -160,6 +162,7 @@ def test_batch_on_a_later_page_of_the_list_is_found(workspace: Workspace, api: E
     assert (remote_names(workspace), count_creates(api)) == ([own_batch], 4)
 
 
+@pytest.mark.promise("once")
 def test_batch_that_the_list_shows_late_is_awaited(workspace: Workspace, api: Engine) -> None:
     """A batch that the list shows late is awaited and not created again.
 
@@ -221,6 +224,7 @@ REFUSALS: Sequence[tuple[str, dict[str, Any], int, bool]] = (
 )
 
 
+@pytest.mark.promise("refusals")
 def test_refused_create_leaves_the_batch_prepared(workspace: Workspace, api: Engine) -> None:
     """A refused create leaves the batch prepared, and the next run sends the same file."""
     workspace.import_people(5)

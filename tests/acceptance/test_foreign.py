@@ -45,6 +45,7 @@ def all_rows(workspace: Workspace, *tables: str) -> dict[str, list[Any]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.promise("foreign")
 def test_passages_with_ids_of_any_kind_are_asked_in_place(workspace: Workspace, kind: str) -> None:
     """After a confirmation, rows with a text get concepts under their own ids.
 
@@ -185,6 +186,7 @@ if ON_POSTGRESQL:
 
 
 @pytest.mark.parametrize("kind", UNSUITABLE_OBJECTS)
+@pytest.mark.promise("adoption")
 def test_unsuitable_object_is_refused_in_a_sentence(tmp_path: Path, kind: str) -> None:
     """The error names the object or its columns, and the database does not change."""
     statements, verb, task, texts = UNSUITABLE_OBJECTS[kind]

@@ -36,6 +36,7 @@ def full_answer(_request: Json) -> Json:
     return {"concepts": [{"name": name, **concept} for name in names]}
 
 
+@pytest.mark.promise("gates")
 def test_lists_that_are_always_full_fail_their_gate(tmp_path: Path) -> None:
     """`ingest` warns and stores the answers, and `qc` fails.
 
@@ -85,6 +86,7 @@ def sentence(row: int) -> str:
 
 
 @pytest.mark.parametrize(("task", "gate"), [(PEOPLE, "unlike-text"), (PASSAGES, "parse-failure")])
+@pytest.mark.promise("gates")
 def test_answers_on_wrong_rows_fail_a_gate(tmp_path: Path, task: str, gate: str) -> None:
     """The gate fails if fifteen of fifty rows have the answer of the next row.
 

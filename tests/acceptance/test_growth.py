@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 
@@ -25,6 +27,7 @@ def is_link(path: Path) -> bool:
     return any(parent.is_symlink() for parent in (path, *path.parents))
 
 
+@pytest.mark.promise("growth")
 def test_month_of_work_leaves_only_files_that_the_rows_need(
     workspace: Workspace, api: Engine
 ) -> None:

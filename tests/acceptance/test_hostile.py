@@ -137,6 +137,7 @@ def list_files(workspace: Workspace) -> set[Path]:
     return {path for path in folder.rglob("*") if "api" not in path.relative_to(folder).parts[:1]}
 
 
+@pytest.mark.promise("names")
 def test_invented_names_of_a_server_become_no_path(workspace: Workspace, api: Engine) -> None:
     """An invented name is neither requested nor written, and valid names work after it."""
     workspace.import_people(2)
@@ -187,6 +188,7 @@ def test_invented_names_of_a_server_become_no_path(workspace: Workspace, api: En
 
 
 @pytest.mark.skipif(ON_POSTGRESQL, reason="a file of the workspace is a database")
+@pytest.mark.promise("links")
 def test_link_out_of_the_workspace_is_refused(tmp_path: Path) -> None:
     """A writing command names a link that leads out, and changes nothing outside."""
     workspace = Workspace(tmp_path / "here")
@@ -229,6 +231,7 @@ def test_link_out_of_the_workspace_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "outside" / "findable.db").is_file()
 
 
+@pytest.mark.promise("terminals")
 def test_no_control_character_reaches_a_terminal(workspace: Workspace, api: Engine) -> None:
     """A terminal gets no control character of rows and reasons, and JSON and pipes get all."""
     import_people(workspace, {"ada": "I keep bees.", "bob": "I cast bells."})
@@ -288,6 +291,7 @@ def _read_chunk(reader: int) -> bytes:
         return b""
 
 
+@pytest.mark.promise("formulas")
 def test_no_cell_of_a_table_is_a_formula(workspace: Workspace) -> None:
     """No cell of an exported CSV file is a formula, and JSON lines are exported unchanged."""
     bios = {f"p{number}": f"{text} I keep bees." for number, text in enumerate(FORMULAS)}
@@ -317,6 +321,7 @@ def _is_formula(cell: str) -> bool:
     return cell[:1] in {"=", "@", "\t", "\r"} or is_signed_formula
 
 
+@pytest.mark.promise("rows")
 def test_orders_in_biographies_change_no_other_row(workspace: Workspace, api: Engine) -> None:
     """A biography with orders gets tags or a short reason, and no answer reaches another row."""
     hostile_bios = {

@@ -287,7 +287,7 @@ CASES = (
 VALID_ROWS = 2 * len(CASES)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_unusable_line_fails_only_its_own_request(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -403,7 +403,7 @@ ANSWERS: dict[str, LineMaker] = {
 }
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_valid_answer_is_stored_in_any_notation(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -427,7 +427,8 @@ def test_valid_answer_is_stored_in_any_notation(
         assert (tags[name][0], len(tags[name])) == ("water law", 3), case_name
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
+@pytest.mark.promise("conflict")
 def test_row_with_two_different_answers_is_sent_once_more(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -449,6 +450,7 @@ def test_row_with_two_different_answers_is_sent_once_more(
 
 
 @pytest.mark.alike
+@pytest.mark.promise("outcomes")
 def test_lines_without_a_request_are_counted_and_not_applied(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -481,7 +483,8 @@ def test_lines_without_a_request_are_counted_and_not_applied(
     assert "nothing to ingest" in served_workspace.run_command("ingest").stdout
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
+@pytest.mark.promise("spending")
 def test_tokens_cost_tags_and_model_come_from_the_lines(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -672,6 +675,7 @@ drawn_files = st.tuples(
     files=st.lists(drawn_files, min_size=FILE_COUNT, max_size=FILE_COUNT),
     batch_end=st.sampled_from(["SUCCEEDED", "EXPIRED"]),
 )
+@pytest.mark.promise("outcomes")
 def test_counts_of_any_result_file_add_up(
     tmp_path_factory: pytest.TempPathFactory, files: list[DrawnFile], batch_end: str
 ) -> None:
@@ -765,7 +769,7 @@ def _expected_tags(kinds: list[str]) -> list[str]:
     return TAGS_OF_KIND.get(_decisive_kind(kinds), [])
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_batch_with_many_broken_lines_is_held(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:

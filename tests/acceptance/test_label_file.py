@@ -171,7 +171,7 @@ def test_file_with_faults_changes_nothing(notes_workspace: Workspace) -> None:
     assert workspace.read_json("correct", 1)["edits"] == []
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_options_without_their_row_or_file_are_refused(notes_workspace: Workspace) -> None:
     """Options that exclude or need each other are named; nothing is changed."""
     workspace = notes_workspace
@@ -188,7 +188,7 @@ def test_options_without_their_row_or_file_are_refused(notes_workspace: Workspac
         assert "nothing was changed" in workspace.run_command("correct", code=2, **options).stderr
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_labels_of_an_unanswered_row_are_its_answer(notes_workspace: Workspace) -> None:
     """A row without an answer takes labels of all fields; later versions do not ask it."""
     workspace = notes_workspace
@@ -199,7 +199,7 @@ def test_labels_of_an_unanswered_row_are_its_answer(notes_workspace: Workspace) 
     assert workspace.state_counts() == {"answered": ROW_COUNT}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_edited_export_is_a_file_of_labels(notes_workspace: Workspace) -> None:
     """Columns of the rows and of an export are no labels; the confirmed rows are warned of."""
     workspace = notes_workspace
@@ -213,7 +213,7 @@ def test_edited_export_is_a_file_of_labels(notes_workspace: Workspace) -> None:
     assert _answers(workspace)[1][0] == "praise"
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_row_with_a_key_of_two_columns(workspace: Workspace) -> None:
     """Both key columns name a row, also by a negative number.
 
@@ -291,7 +291,7 @@ def _write_marks(workspace: Workspace, kind: str) -> Path:
     return path
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize("kind", ["csv", "json", "xlsx", "parquet"])
 def test_file_marks_rows_as_reviewed(notes_workspace: Workspace, kind: str) -> None:
     """Marks label all fields of the answer, once."""
@@ -319,7 +319,7 @@ def test_file_marks_rows_as_reviewed(notes_workspace: Workspace, kind: str) -> N
     assert _reviewed_ids(workspace) == {"1", "2", "3"}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_wrong_marks_and_repeated_keys_are_faults(notes_workspace: Workspace) -> None:
     """A word that is no mark, a row without an answer, and a key without labels are named."""
     workspace = notes_workspace
@@ -387,7 +387,7 @@ def test_killed_command_stores_all_labels_and_marks_or_none(notes_workspace: Wor
     assert edit_counts == [1, 1, 1]
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_reviewed_row_is_shown(notes_workspace: Workspace) -> None:
     """`correct`, `show` and `items` show who reviewed a row, and nothing if nobody did."""
     workspace = notes_workspace
@@ -407,7 +407,7 @@ def test_reviewed_row_is_shown(notes_workspace: Workspace) -> None:
     assert workspace.read_json("correct", 1)["reviewed_at"] is None
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_row_column_called_reviewed_is_no_mark(workspace: Workspace) -> None:
     """The marks are then in `answer_reviewed`, in lists and in files of labels."""
     workspace.task = "notes"

@@ -70,7 +70,7 @@ def system_texts(workspace: Workspace) -> list[str]:
     return sorted(texts)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_versions_are_compared_on_corrected_rows(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -125,7 +125,7 @@ def test_versions_are_compared_on_corrected_rows(
     assert sorted(path.name for path in workspace.data.rglob("*")) == files_before
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_confirmed_value_is_a_label(notes_workspace: Workspace) -> None:
     """A field that is set to its present value is a label, once, until it is undone."""
     workspace = notes_workspace
@@ -153,7 +153,7 @@ def run_next(workspace: Workspace, run: EndedCommand) -> str:
     return workspace.run_command(verb, *words).stdout
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_printed_command_measures_corrected_rows(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -183,7 +183,7 @@ def test_printed_command_measures_corrected_rows(
     assert "tone: right in 25 of 25 labelled rows" in run_next(workspace, unmeasured)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_another_model_is_tried_after_decisions_of_its_version(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -251,7 +251,7 @@ def test_draft_is_tried_on_labelled_rows(
     )
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_corrected_rows_become_examples_of_a_version(notes_workspace: Workspace) -> None:
     """Examples are drawn when a version begins, spread over choices, and stay with it.
 
@@ -287,7 +287,7 @@ def test_corrected_rows_become_examples_of_a_version(notes_workspace: Workspace)
     assert system_texts(workspace) != [text]
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_missing_examples_are_named(notes_workspace: Workspace) -> None:
     """A version without examples says so, because corrections set only some fields."""
     workspace = notes_workspace
@@ -298,7 +298,8 @@ def test_missing_examples_are_named(notes_workspace: Workspace) -> None:
     assert "has no examples" not in workspace.run_command("tag", mode="live", limit=1).stderr
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
+@pytest.mark.promise("forget")
 def test_forgotten_row_is_in_no_example(notes_workspace: Workspace) -> None:
     """Forgetting an example removes it from the prompt and from all sealed requests."""
     workspace = notes_workspace

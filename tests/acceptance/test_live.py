@@ -99,6 +99,7 @@ def test_unreadable_replies_alone_charge_no_row(
 
 
 @pytest.mark.parametrize("byte_count", [0, 1, 700], ids=["nothing", "a byte", "a line and a part"])
+@pytest.mark.promise("live")
 def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
     workspace: Workspace, api: Engine, byte_count: int
 ) -> None:
@@ -126,6 +127,7 @@ def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
     assert api.count_calls("POST", CALLS) == 5 + 6 - line_count
 
 
+@pytest.mark.promise("live")
 def test_calls_that_a_kill_left_unrecorded_are_counted(workspace: Workspace, api: Engine) -> None:
     """The call without a reply may be paid for, and all calls use the quota of the day."""
     workspace.import_people(6)
@@ -178,6 +180,7 @@ def test_rollback_counts_the_replies_of_a_killed_run(workspace: Workspace, api: 
     assert workspace.state_counts() == {"untagged": 6}
 
 
+@pytest.mark.promise("ending")
 def test_add_ends_in_time_while_the_service_hangs(workspace: Workspace, api: Engine) -> None:
     """`add-expert` saves the person untagged and due if Gemini hangs; later it is tagged.
 

@@ -69,6 +69,7 @@ def test_notes_of_an_import_are_printed_once(
     assert "note:" not in workspace.run_command("import", file, **options).stderr
 
 
+@pytest.mark.promise("usage")
 def test_unknown_name_is_answered_with_the_nearest_name(workspace: Workspace) -> None:
     """Errors for an unknown person, tag, task, option or version suggest a correction."""
     workspace.import_people(3)

@@ -72,6 +72,7 @@ def test_person_tagged_before_the_batch_is_not_asked(workspace: Workspace, api: 
     assert states_without_writes(workspace) == {"tagged": 3}
 
 
+@pytest.mark.promise("foreign", postgresql=True)
 def test_tagged_while_the_request_file_is_written(workspace: Workspace) -> None:
     """A person with tags at the time of the claim is not asked, even if the file has their bio."""
     workspace.import_people(5)
@@ -189,6 +190,7 @@ def correct_tags(workspace: Workspace, person: str = FIRST_PERSON, **options: An
 
 # A person changes tags and removes answers.
 @pytest.mark.excused("tags_never_change", "nobody_is_answered_twice")
+@pytest.mark.promise("corrections", postgresql=True)
 def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> None:
     """A later answer and a rollback of the model leave a person's corrections in force.
 

@@ -93,15 +93,6 @@ def test_lost_replies_cut_downloads_and_refusals_are_retried(
     assert outside_server.troubles.cut_downloads == 0
 
 
-def test_failed_batch_is_asked_again(served_workspace: Workspace, outside_server: Outside) -> None:
-    """Another batch answers the people of a failed batch, and other people are not asked again."""
-    outside_server.troubles.failed_batches = 1
-    run_until_tagged(served_workspace, outside_server, served_workspace.try_command)
-
-    states = [batch.final_state for batch in outside_server.kept.created()]
-    assert states == ["FAILED", "SUCCEEDED", "SUCCEEDED", "SUCCEEDED"]
-
-
 def test_server_that_stops_and_restarts_answers_all_rows_once(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:

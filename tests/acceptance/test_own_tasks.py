@@ -125,7 +125,7 @@ def test_odd_keys_and_braces_are_sent_unchanged(notes: Workspace) -> None:
     assert "no contradiction found" in notes.run_command("doctor").stdout
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_unstorable_answers_are_invalid(notes: Workspace, api: Engine) -> None:
     """An answer with NUL or half a surrogate pair is invalid, and two of them park the row."""
     declare(notes, note="str")
@@ -145,7 +145,7 @@ def test_unstorable_answers_are_invalid(notes: Workspace, api: Engine) -> None:
     assert "4 rows are refused; the first 3 are above" in notes.run_command("preflight").stderr
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.excused("nobody_is_answered_twice")
 def test_deleted_restored_and_changed_rows_keep_their_answers(notes: Workspace) -> None:
     """A restored row keeps its answer, and a changed row is sent again only with REFRESH=1.
@@ -223,7 +223,7 @@ def test_row_that_changes_during_its_call_is_stale_or_open(
         assert quoted_text == f"a whole {kind}"
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_name_or_table_of_another_task_is_refused(notes: Workspace, api: Engine) -> None:
     """A task is refused if its name or table belongs to another task or program."""
     notes.import_people(1)
@@ -334,7 +334,7 @@ def test_sent_batch_is_stored_after_the_change_of_its_declaration_is_accepted(
     assert notes.state_counts() == {"answered": 3}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_prompt_with_a_removed_column_is_refused(notes: Workspace) -> None:
     """A prompt that names a column which the rows no longer have is refused."""
     notes.write_file("tasks/notes.csv", "id,text,more\n1,a,b\n")
@@ -546,6 +546,7 @@ def test_declared_parameters_are_sent_unchanged(notes: Workspace) -> None:
     [pytest.param(BATCH_COMMANDS, marks=pytest.mark.alike), ("tag_live",)],
     ids=["batch", "live"],
 )
+@pytest.mark.promise("equal")
 def test_equal_rows_share_one_request_and_its_outcome(
     notes: Workspace, api: Engine, commands: tuple[str, ...]
 ) -> None:
@@ -693,7 +694,8 @@ def test_value_that_the_table_refuses_is_parked_until_it_can_be_written(
         assert sum(outside_server.kept.questions().values()) == 3
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
+@pytest.mark.promise("foreign")
 def test_cell_of_another_program_is_not_overwritten(
     notes: Workspace, outside_server: Outside
 ) -> None:
@@ -800,7 +802,8 @@ def make_answerer(text: str) -> Answerer:
     return lambda _request: {"v": text}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
+@pytest.mark.promise("readers", postgresql=True)
 def test_view_shows_the_newest_answer_of_each_row(
     notes: Workspace, outside_server: Outside
 ) -> None:

@@ -110,6 +110,7 @@ def open_browser(client: httpx2.Client) -> Iterator[httpx2.Client]:
         yield browser
 
 
+@pytest.mark.promise("page")
 def test_request_without_token_or_from_another_site_is_refused(workspace: Workspace) -> None:
     """Each address refuses requests without the token, for another host or from another site."""
     workspace.import_people(1)
@@ -317,6 +318,7 @@ def test_error_is_a_problem_document(workspace: Workspace) -> None:
     assert not created_tables, created_tables
 
 
+@pytest.mark.promise("page")
 def test_read_only_page_changes_nothing(workspace: Workspace) -> None:
     """A read-only page answers each change with 403 and shows no button for a change."""
     workspace.import_people(1)
@@ -647,6 +649,7 @@ def test_uploaded_file_is_imported_once_after_confirmation(workspace: Workspace)
         assert _confirm_import(client, passages["number"]).status_code == 404
 
 
+@pytest.mark.promise("terminals")
 def test_texts_and_images_are_escaped(workspace: Workspace) -> None:
     """Pages escape passages, file names and answers, and mark quotations of the text."""
     foul_text = f"Beekeeping is an old craft. {MARKUP_NAME} Bees </p> swarm in May."

@@ -81,7 +81,7 @@ def test_changed_biography_is_asked_again_only_with_refresh(
     workspace.run_commands("score", "doctor")
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_import_names_the_command_for_changed_biographies(workspace: Workspace) -> None:
     """The import prints the command if a biography changed, and only then."""
     workspace.import_people(2)

@@ -55,6 +55,7 @@ def test_import_reports_missing_people_of_earlier_files(workspace: Workspace) ->
 
 # Answers and request lines of forgotten people are deleted.
 @pytest.mark.excused("nobody_is_answered_twice", "tags_never_change", "batches_are_made_once")
+@pytest.mark.promise("forget")
 def test_several_people_are_forgotten_with_a_single_build(workspace: Workspace) -> None:
     """Names are separated by commas, are arguments, or are in a file.
 

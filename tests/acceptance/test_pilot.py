@@ -190,41 +190,6 @@ def test_failed_pilot_stores_its_answers_and_blocks_the_backfill(
 
 
 @pytest.mark.alike
-def test_answers_with_invented_quotations_are_charged_and_parked(
-    passages: Workspace, api: Engine
-) -> None:
-    """An answer without a true quotation is invalid, and the second such answer parks its row."""
-    invented_answer = make_invented_answer()
-    api.script_fault("answer_text", times=1, key=r"/p-0001$", args={"text": invented_answer})
-    api.script_fault("answer_text", times=9, key=r"/p-0004$", args={"text": invented_answer})
-
-    report = run_pilot(passages, code=6, N=500)
-    assert report["drawn"] == 30
-    request_counts = count_sent_requests(passages)
-    repeated_counts = {name: count for name, count in request_counts.items() if count > 1}
-    assert repeated_counts == {"p-0001": 2, "p-0004": 2}
-    assert passages.state_counts() == {"with_concepts": 29, "parked": 1}
-    assert "quot" in passages.parked_reasons()["p-0004"]
-    names = [concept["concept_name"] for concept in export_concepts(passages)]
-    assert not any("zeppelin" in name for name in names)
-    outcomes = Counter(
-        request["outcome"] for request in passages.logged_requests() if request["batch"]
-    )
-    assert outcomes == {"answered": 29, "invalid": 3}
-
-    # The parked row has no failure under a new version.
-    assert run_backfill(passages, wait=True, skip_pilot=True)["asked"] == 0
-    options: dict[str, Any] = {
-        "wait": True,
-        "skip_pilot": True,
-        "no_resume": True,
-        "VERSION": "mine@2",
-    }
-    assert run_backfill(passages, **options)["asked"] == 30
-    assert count_sent_requests(passages)["p-0004"] == 4
-
-
-@pytest.mark.alike
 def test_interrupted_backfill_continues_and_sends_no_row_twice(
     passages: Workspace, api: Engine
 ) -> None:
@@ -304,7 +269,7 @@ def test_gates_and_budget_stop_a_backfill(passages: Workspace, api: Engine) -> N
     assert max(count_sent_requests(passages).values()) == 2
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_answers_of_another_program_count_as_answers(passages: Workspace) -> None:
     """A passage with concepts of any version is not sent, unless SKIP_VERSIONS= names others."""
     passages.status()
@@ -393,6 +358,13 @@ def test_pilot_that_failed_because_of_the_api_can_pass_again(
 
 def test_two_commands_at_once_share_a_pilot(workspace: Workspace, api: Engine) -> None:
     """Two commands at once share a pilot, and later commands use its verdict."""
+    # On a busy machine a reply may be late, but it is never lost.
+    workspace.settings |= {
+        "CREATE_TIMEOUT": "60",
+        "CALL_TIMEOUT": "60",
+        "RETRY_FOR": "60",
+        "POLL_PATIENCE": "60",
+    }
     workspace.import_people(9)
     processes = [workspace.start_command("submit", pilot=5) for _ in "12"]
     assert [process.wait().code for process in processes] == [0, 0]
@@ -405,7 +377,7 @@ def test_two_commands_at_once_share_a_pilot(workspace: Workspace, api: Engine) -
     assert workspace.state_counts() == {"tagged": 12}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.excused("nobody_is_answered_twice")
 def test_rollback_removes_tags_of_a_version(workspace: Workspace) -> None:
     """A rollback removes the tags of its version, and tags of another model stay."""

@@ -210,61 +210,6 @@ def test_failing_batch_does_not_block_other_batches(workspace: Workspace, api: E
 
 
 Faults = list[tuple[str, dict[str, Any]]]
-# Each case: the faults, the number of downloads, and the number of missing lines.
-INCOMPLETE_DOWNLOADS: dict[str, tuple[Faults, int, int]] = {
-    "a page of HTML, once": ([("html_200", {"path": ":download"})], 2, 0),
-    "cut inside the last line": ([("cut_without_length", {"args": {"fraction": 0.99}})], 2, 0),
-    "cut where lines stand twice": (
-        [("duplicate_equal", {"times": 6}), ("cut_without_length", {"args": {"fraction": 0.8}})],
-        2,
-        0,
-    ),
-    "the fullest of three": (
-        [
-            ("missing_line", {}),
-            ("cut_without_length", {"nth": 2, "times": 2, "args": {"fraction": 0.4}}),
-        ],
-        3,
-        1,
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("faults", "downloads", "missing"), INCOMPLETE_DOWNLOADS.values(), ids=INCOMPLETE_DOWNLOADS
-)
-def test_incomplete_result_is_downloaded_at_most_three_times(
-    faults: Faults,
-    downloads: int,
-    missing: int,
-    workspace: Workspace,
-    api: Engine,
-) -> None:
-    """A result with too few lines is downloaded at most three times, and the rest is missing."""
-    workspace.import_people(6)
-    for fault, options in faults:
-        api.script_fault(fault, **options)
-    workspace.run_command("submit")
-    assert run_poll(workspace)["downloaded"] == [1]
-    assert api.count_calls("GET", ":download") == downloads
-
-    workspace.run_command("ingest")
-    [batch] = workspace.batches()
-    assert (batch["answered"], batch["missing"]) == (6 - missing, missing)
-    assert not [*(workspace.data / "batches").glob("*.part*")]
-
-
-def test_html_page_instead_of_a_result_charges_no_row(workspace: Workspace, api: Engine) -> None:
-    """A proxy's HTML page instead of a result charges no row and leaves the batch at the API."""
-    workspace.import_people(3)
-    workspace.run_command("submit")
-    api.script_fault("html_200", times=MANY_TIMES, path=":download")
-    assert "HTML" in run_poll(workspace, code=4, POLL_PATIENCE=0.1)["stopped"]
-    assert workspace.state_counts() == {"claimed": 3}
-
-    api.clear_faults()
-    workspace.run_commands("poll", "ingest")
-    assert workspace.state_counts() == {"tagged": 3}
 
 
 def test_waiting_poll_does_not_block_other_commands(workspace: Workspace, api: Engine) -> None:

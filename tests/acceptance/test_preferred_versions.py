@@ -75,6 +75,7 @@ def moods_in_view(workspace: Workspace) -> dict[int, str]:
     return {int(key): mood for key, mood in run_sql(workspace, "SELECT id, mood FROM r_answered")}
 
 
+@pytest.mark.promise("readers")
 def test_one_rule_decides_which_answer_counts(
     workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -125,7 +126,7 @@ def test_one_rule_decides_which_answer_counts(
     assert moods_in_view(workspace) == {**NEWEST, 1: "own"}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_export_by_preference_names_the_versions_of_its_answers(
     workspace: Workspace, outside_server: Outside
 ) -> None:

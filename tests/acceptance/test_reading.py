@@ -130,7 +130,8 @@ def _adopted(workspace: Workspace) -> Workspace:
     return workspace
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
+@pytest.mark.promise("reading")
 def test_every_command_is_listed_as_reading_or_writing(workspace: Workspace) -> None:
     """Each command of `--help` is in a list of this file, so that a new command is tested."""
     help_lines = workspace.run_command("--help").stdout.partition("Commands:")[2]
@@ -147,6 +148,7 @@ def test_every_command_is_listed_as_reading_or_writing(workspace: Workspace) -> 
 
 
 @pytest.mark.parametrize("task", [PEOPLE, PASSAGES, USER_TASK])
+@pytest.mark.promise("reading")
 def test_reading_changes_no_byte(workspace: Workspace, task: str) -> None:
     """A reading command changes no byte, also on a read-only disk and in a mistyped folder."""
     put_files(workspace)
@@ -280,7 +282,7 @@ def tables_in_message(message: str) -> set[str]:
     return tables
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_first_consent_names_every_table(workspace: Workspace) -> None:
     """Nothing is written without consent, and after it exactly the named tables exist."""
     run_sql(workspace, "CREATE TABLE orders (x INTEGER)")
@@ -369,7 +371,8 @@ def read_people_tables(workspace: Workspace) -> tuple[Any, ...]:
     return read_schema(workspace), count_rows(workspace), people
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
+@pytest.mark.promise("adoption")
 def test_database_of_another_application_is_adopted_unchanged(workspace: Workspace) -> None:
     """Adoption adds columns and tables, changes no foreign value, and reads any notation of tags.
 

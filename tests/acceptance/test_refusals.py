@@ -114,6 +114,7 @@ def test_refusal_names_reason_and_next_step_in_both_modes(
     assert served_workspace.state_counts() == {"answered": 3}
 
 
+@pytest.mark.promise("refusals")
 def test_error_in_a_reply_with_status_200_is_retried(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -144,6 +145,7 @@ def test_error_in_a_reply_with_status_200_is_retried(
     assert served_workspace.spending()["lost"] == 0
 
 
+@pytest.mark.promise("refusals")
 def test_refused_call_costs_nothing(served_workspace: Workspace, outside_server: Outside) -> None:
     """Refusals and calls that flex rejects cost nothing; an internal error may have been paid."""
     served_workspace.import_people(4)
@@ -164,7 +166,7 @@ def test_refused_call_costs_nothing(served_workspace: Workspace, outside_server:
     assert served_workspace.spending()["lost"] > 0
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_person_hears_of_a_missing_connection_at_once(served_workspace: Workspace) -> None:
     """`try` and `add-expert` do not repeat their call for RETRY_FOR if nothing listens."""
     served_workspace.import_people(1)

@@ -119,6 +119,7 @@ def count_downloads(server: Outside) -> int:
     return sum(call.endswith(DOWNLOAD_SUFFIX) for call in server.calls)
 
 
+@pytest.mark.promise("results")
 def test_results_in_other_forms_and_under_other_names_are_read(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -201,6 +202,7 @@ def make_invalid_body(kind: str, keys: Sequence[str]) -> bytes:
     return bodies[kind]
 
 
+@pytest.mark.promise("results")
 def test_invalid_result_body_leaves_the_batch_unchanged(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -294,6 +296,7 @@ def test_short_result_is_not_used_while_its_downloads_differ(
     assert count_downloads(outside_server) == len(bodies) + 1
 
 
+@pytest.mark.promise("unpaid")
 def test_missing_lines_of_a_successful_batch_cost_their_estimate(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -400,6 +403,7 @@ def test_unmatched_replies_cost_the_estimate_of_unanswered_rows(
     assert "BUDGET_PER_DAY" in refused_run.stderr
 
 
+@pytest.mark.promise("unpaid")
 def test_budget_stops_a_tag_with_unmatched_replies(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:

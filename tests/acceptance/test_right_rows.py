@@ -5,7 +5,6 @@ row has its own biography.
 """
 
 import json
-import os
 import re
 from collections.abc import Callable, Sequence
 
@@ -24,7 +23,6 @@ OTHER_ROWS = 3
 # Batches of so many rows have control requests.
 LEAST_ROWS = 20
 MANY_ROWS = 1_000
-ROW_COUNTS = (LEAST_ROWS, 100, 300, MANY_ROWS)
 CONTROL_KEYS = ("control-1", "control-2", "control-3")
 
 
@@ -54,9 +52,6 @@ def swap_two_rows(replies: list[Json]) -> list[Json]:
 
 
 MIX_UPS = (rotate, shift_from_a_quarter, repeat_a_reply)
-SIZES = [(repeat_a_reply, LEAST_ROWS)]
-if os.environ.get("FAULTS") == "all":
-    SIZES = [(mixing, row_count) for mixing in MIX_UPS for row_count in ROW_COUNTS]
 
 
 def hold_batch(workspace: Workspace, server: Outside, mixing: Callable[..., list[Json]]) -> None:
@@ -80,8 +75,9 @@ def list_moves(workspace: Workspace) -> list[str]:
     return [move["why"] or "" for move in moves]
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize("mixing", MIX_UPS)
+@pytest.mark.promise("mixed")
 def test_a_mixed_up_batch_is_held(
     served_workspace: Workspace, outside_server: Outside, mixing: Callable[..., list[Json]]
 ) -> None:
@@ -100,24 +96,9 @@ def test_a_mixed_up_batch_is_held(
     assert "batch-poll" in served_workspace.read_json("status")["next"]
 
 
-@pytest.mark.same_sql
-@pytest.mark.parametrize(("mixing", "row_count"), SIZES)
-def test_a_mixed_up_batch_of_each_size_is_held(
-    served_workspace: Workspace,
-    outside_server: Outside,
-    mixing: Callable[..., list[Json]],
-    row_count: int,
-) -> None:
-    """Control requests are in batches of every size from 20 rows on."""
-    outside_server.mixing = mixing
-    served_workspace.import_people(row_count)
-    served_workspace.run_commands("submit", "poll")
-    served_workspace.run_command("ingest", code=HELD)
-    assert count_tagged(served_workspace) == 0
-
-
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize("row_count", [LEAST_ROWS, MANY_ROWS])
+@pytest.mark.promise("mixed")
 def test_a_right_batch_is_not_held(served_workspace: Workspace, row_count: int) -> None:
     """Control requests are counted apart from rows, and their cost is a part of the cost."""
     served_workspace.import_people(row_count)
@@ -143,7 +124,7 @@ def test_a_small_batch_has_no_control_requests(served_workspace: Workspace) -> N
     assert not keys & {*CONTROL_KEYS}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_swapped_rows_stay_undetected(served_workspace: Workspace, outside_server: Outside) -> None:
     """Two swapped rows change no control request; the docs name this limit."""
     outside_server.mixing = swap_two_rows
@@ -203,7 +184,7 @@ def test_an_accepted_batch_is_stored(served_workspace: Workspace, outside_server
     served_workspace.run_command("ingest", accept=1, code=2)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_other_batches_go_on_beside_a_held_batch(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -236,7 +217,7 @@ def answer_like_a_row(_reply: Json) -> Json:
     return make_response('{"tags": ["law"]}')
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("answer", "changed_keys"),
     [
@@ -274,7 +255,7 @@ def test_a_control_request_without_its_text_proves_nothing(
     assert count_tagged(served_workspace) == LEAST_ROWS
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_the_local_engine_answers_control_requests(workspace: Workspace, api: Engine) -> None:
     """The engine keeps to an enum with one value, and `doctor` knows the lines of open batches."""
     workspace.import_people(FEW_ROWS)

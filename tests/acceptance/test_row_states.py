@@ -69,7 +69,7 @@ def check_sums(workspace: Workspace, count: int) -> None:
     assert (len(rows_with_gone), "gone" in states) == (count + status["gone"], False)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
     """Refused rows appear in status, items, doctor and every export, in the source's order."""
     declare(workspace, "mixed")
@@ -124,7 +124,7 @@ def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
     assert parquet.read_table(workspace.home / "out.parquet").column("state").to_pylist() == states
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_rows_that_left_the_source_are_counted_as_gone(workspace: Workspace) -> None:
     """Gone rows are not counted as answered and are exported on demand.
 
@@ -164,7 +164,7 @@ def test_rows_that_left_the_source_are_counted_as_gone(workspace: Workspace) -> 
     assert not (workspace.home / "none.csv").exists()
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_equal_rows_without_a_key_share_one_request(workspace: Workspace, api: Engine) -> None:
     """All equal rows are answered and counted; they keep their keys when one of them is removed."""
     declare(workspace, "equal", 'key="row"')
@@ -192,7 +192,8 @@ def test_equal_rows_without_a_key_share_one_request(workspace: Workspace, api: E
     check_sums(workspace, 5)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
+@pytest.mark.promise("formulas")
 def test_apostrophes_of_an_export_are_removed_when_it_is_read(
     workspace: Workspace,
 ) -> None:
@@ -321,7 +322,7 @@ MIXED_TABLE = Table(
 )
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.excused("nobody_is_answered_twice")
 @settings(
     max_examples=3,

@@ -93,7 +93,7 @@ def read_back(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_no_export_replaces_the_source_of_a_task(workspace: Workspace) -> None:
     """A task's own row file is no target, also with OVERWRITE=1 and for a list of rows."""
     put_table(workspace, "csv")
@@ -222,7 +222,7 @@ def test_folder_of_parquet_files_is_read_as_a_table(workspace: Workspace) -> Non
     assert "is a directory" in workspace.run_command("import", "people", code=2).stderr
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_people_keep_further_columns_of_their_file(workspace: Workspace) -> None:
     """Unknown columns and the key column are exported for each person.
 
@@ -314,6 +314,7 @@ def file_hashes(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.promise("databases")
 def test_another_database_is_only_read(workspace: Workspace) -> None:
     """No file of the database changes or is added.
 

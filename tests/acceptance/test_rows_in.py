@@ -27,8 +27,6 @@ FRENCH_TABLE = "id;text\n1;Café fermé à 18 h, très déçu\n"
 POLISH_TABLE = "id;text\n1;Łódź się spóźniła, obsługa była zła\n"
 TITLED_TABLE = "Report of May\n\nid,text,city\n1,The boat was late,Rome\n2,It was on time,Oslo\n"
 TABLE_WITHOUT_HEADER = "1,The boat was late\n2,On time\n3,Never came\n"
-CELL_PART = 'He said ""no"",\nand then,\n'
-SHORT_ROWS = 60
 IMPORTS_PATH = "/api/imports"
 
 
@@ -55,7 +53,7 @@ def wait_for_import(client: httpx2.Client, number: int) -> dict[str, Any]:
     return dict(file_import)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_encoding_is_guessed_shown_and_can_be_named(workspace: Workspace, api: Engine) -> None:
     """A guessed encoding is shown with an example line, and ENCODING= is stored with the task."""
     french_file = workspace.write_file("fr.csv", "")
@@ -100,38 +98,6 @@ def test_encoding_is_guessed_shown_and_can_be_named(workspace: Workspace, api: E
 
 
 @pytest.mark.alike
-def test_too_long_cell_refuses_only_its_row(workspace: Workspace) -> None:
-    """A too long cell of a CSV file or a JSON list refuses only its row."""
-    # The cell contains line breaks and doubled quotes.
-    long_cell = CELL_PART * 200_000
-    row_numbers = range(2, SHORT_ROWS + 2)
-    short_rows = "".join(f'{number},"Boat {number}, late"\n' for number in row_numbers)
-    workspace.write_file(
-        "boats.csv", f'id,text\n1,"{long_cell}"\n{short_rows}last,"one ""more"""\n'
-    )
-    declare_task(workspace, "../boats.csv")
-    error_output = workspace.run_command("preflight").stderr
-    message = "boats.csv, line 2: longer than 4,194,304 characters; it ends on line 400002"
-    assert message in error_output
-    assert workspace.state_counts() == {"open": SHORT_ROWS + 1, "refused": 1}
-    assert read_texts(workspace)[-1] == 'one "more"'
-
-    json_rows = [{"id": 1, "text": CELL_PART * 300_000}]
-    json_rows += [{"id": number, "text": "late"} for number in row_numbers]
-    workspace.write_file("boats.json", json.dumps(json_rows))
-    declare_task(workspace, "../boats.json", name="listed")
-    assert "line 1: longer than 4,194,304 characters" in workspace.run_command("preflight").stderr
-    assert workspace.state_counts("listed") == {"open": SHORT_ROWS, "refused": 1}
-
-    people = "".join(f"u{number},Keeps bees\n" for number in range(SHORT_ROWS))
-    workspace.write_file("people.csv", f'username,bio\nlong,"{long_cell}"\n{people}')
-    assert (
-        f"{SHORT_ROWS} people imported"
-        in workspace.run_command("import", "people.csv", TASK="").stdout
-    )
-
-
-@pytest.mark.same_sql
 def test_table_without_a_header_is_refused_and_header_can_be_named(
     workspace: Workspace, api: Engine
 ) -> None:
@@ -241,7 +207,7 @@ def test_python_and_the_page_accept_encoding_and_header(workspace: Workspace) ->
         assert 'name="header"' in form
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_values_of_any_type_are_read(workspace: Workspace) -> None:
     """Times outside Python's range are texts, columns of bytes are left out, and NaN is refused."""
     _check_parquet_values(workspace)
@@ -350,7 +316,7 @@ def _check_spreadsheet_numbers(workspace: Workspace) -> None:
     assert (row["rate"], row["price"]) == (0.075, 1234.5)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_refused_rows_are_counted_and_listed(workspace: Workspace) -> None:
     """Three refused rows are shown, and the message names the option that lists all."""
     rows = "".join(f"{number},a,b\n" for number in range(5))
@@ -367,7 +333,7 @@ def test_refused_rows_are_counted_and_listed(workspace: Workspace) -> None:
     assert message in workspace.run_command("preflight").stderr
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_columns_of_bytes_are_left_out_of_all_files_of_a_folder(workspace: Workspace) -> None:
     """A column of bytes in a single Parquet file is left out of all files of the folder."""
     for year, photo in ((2025, b"plain"), (2026, b"\xff")):

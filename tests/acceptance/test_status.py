@@ -87,7 +87,7 @@ def test_stopped_run_is_listed_and_continued(workspace: Workspace, api: Engine) 
     assert next_step(tag_run.output) == next_step(workspace.run_command("status").stdout) != []
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_continued_batch_is_named_with_its_rows(workspace: Workspace, api: Engine) -> None:
     """`tag` names the running batch with its rows and the same next step as `status`."""
     api.configure(paused=True)
@@ -112,7 +112,7 @@ def test_continued_batch_is_named_with_its_rows(workspace: Workspace, api: Engin
     assert next_step(tag_run.output) == next_step(workspace.run_command("status").stdout)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_failures_are_grouped_by_reason(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -148,7 +148,7 @@ def test_failures_are_grouped_by_reason(
     assert max(map(len, long_lines)) < 500
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_progress_counts_a_repeated_row_once(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
@@ -178,7 +178,7 @@ def test_progress_counts_a_repeated_row_once(
         assert (work["done"], work["total"]) == (6, 6)
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_only_task_is_the_default_and_several_tasks_are_listed(workspace: Workspace) -> None:
     """Commands and the page default to the only task, and to people if there are any."""
     put_letters(workspace)
@@ -216,7 +216,7 @@ def test_only_task_is_the_default_and_several_tasks_are_listed(workspace: Worksp
     assert [row["username"] for row in workspace.read_json("items")["items"]] == ["ada"]
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_positional_arguments_and_settings_are_options(workspace: Workspace) -> None:
     """Positional arguments and settings may be options; a double argument is refused."""
     put_letters(workspace)

@@ -71,9 +71,10 @@ def is_untouched(workspace: Workspace, secret: Path) -> bool:
     return {*files_with_secret} - databases == {secret, inner_secret}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.excused(*FORGED)
 @pytest.mark.parametrize("kind", ["request", "result"])
+@pytest.mark.promise("paths")
 def test_no_command_follows_the_path_of_an_ingested_batch(
     workspace: Workspace, tmp_path: Path, kind: str
 ) -> None:
@@ -99,7 +100,7 @@ def test_no_command_follows_the_path_of_an_ingested_batch(
     assert workspace.state_counts() == {"tagged": 3}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.excused(*FORGED)
 def test_other_file_is_neither_sent_nor_ingested(workspace: Workspace, api: Engine) -> None:
     """A batch with the name of another file is neither sent nor ingested."""
@@ -135,8 +136,9 @@ def test_other_file_is_neither_sent_nor_ingested(workspace: Workspace, api: Engi
     assert workspace.state_counts() == {"claimed": 3}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.excused(*FORGED)
+@pytest.mark.promise("sealed")
 def test_changed_sealed_file_is_neither_removed_nor_rewritten(
     workspace: Workspace,
 ) -> None:
@@ -169,7 +171,7 @@ def test_changed_sealed_file_is_neither_removed_nor_rewritten(
     assert workspace.state_counts() == {"tagged": 1}
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_manifest_names_only_files_of_its_own_folder(workspace: Workspace) -> None:
     """A build's manifest with a path outside its folder is refused with the command to rebuild."""
     workspace.import_people(3)
@@ -192,6 +194,7 @@ def test_manifest_names_only_files_of_its_own_folder(workspace: Workspace) -> No
 
 
 @pytest.mark.skipif(ON_POSTGRESQL, reason="a server copies its databases by its own programs")
+@pytest.mark.promise("links")
 def test_link_in_a_backup_is_not_followed(workspace: Workspace, tmp_path: Path) -> None:
     """A backup with a link or a name that leads out of it is not restored (exit code 2)."""
     workspace.import_people(3)
@@ -211,8 +214,9 @@ def test_link_in_a_backup_is_not_followed(workspace: Workspace, tmp_path: Path) 
         assert not (tmp_path / "restored").exists()
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.excused(*FORGED)
+@pytest.mark.promise("paths")
 def test_name_of_a_task_is_no_path(workspace: Workspace) -> None:
     """A stored task name that leads out of the workspace is refused, and no file is run."""
     workspace.write_file("tasks/reviews.csv", "id,text\n1,I like it.\n")
@@ -237,7 +241,7 @@ def test_name_of_a_task_is_no_path(workspace: Workspace) -> None:
     )
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.excused(*FORGED)
 def test_image_of_a_changed_row_is_not_sent(workspace: Workspace) -> None:
     """A row that was changed to name another image does not send that image."""
@@ -259,6 +263,7 @@ def test_image_of_a_changed_row_is_not_sent(workspace: Workspace) -> None:
     assert {*sent_colours(workspace, 1), *sent_colours(workspace, 2)} == {"blue"}
 
 
+@pytest.mark.promise("images")
 def test_image_outside_the_imported_folders_is_not_sent(workspace: Workspace) -> None:
     """A writer of `assets` chooses no image of another folder until the folder is imported."""
     write_two_images(workspace)
@@ -305,8 +310,9 @@ def sent_colours(workspace: Workspace, number: int) -> list[str]:
     return colours
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 @pytest.mark.excused(*FORGED)
+@pytest.mark.promise("paths")
 def test_task_path_from_the_database_is_not_run(workspace: Workspace) -> None:
     """A path that only the database names is refused; the path that TASK= named is run."""
     workspace.write_file("tasks/reviews.csv", "id,text\n1,I like it.\n")

@@ -47,6 +47,7 @@ INVALID_VALUES: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize("mode", ["batch", "live"])
+@pytest.mark.promise("valid")
 def test_values_of_another_type_are_invalid(
     served_workspace: Workspace, outside_server: Outside, mode: str
 ) -> None:

@@ -167,6 +167,7 @@ def _packed(lines: list[bytes], tokens: list[int], limits: dict[str, int]) -> It
     yield file
 
 
+@pytest.mark.promise("spending")
 def test_a_budget_of_a_day_holds_over_all_processes(workspace: Workspace, api: Engine) -> None:
     """Running, paid and possibly paid requests count; requests over the budget are held back."""
     workspace.import_people(12)
@@ -307,6 +308,7 @@ def test_prepared_batches_are_priced_and_confirmed(workspace: Workspace, api: En
 
 
 @pytest.mark.excused("sealed_files_are_as_sealed")
+@pytest.mark.promise("sealed")
 def test_a_request_file_that_changed_after_sealing_is_never_sent(
     workspace: Workspace, api: Engine
 ) -> None:
@@ -347,6 +349,7 @@ def test_request_files_without_a_batch_are_removed(workspace: Workspace) -> None
 # The copy does not know the first batch.
 @pytest.mark.excused("batches_are_made_once")
 @pytest.mark.skipif(ON_POSTGRESQL, reason="the database is not in the folder")
+@pytest.mark.promise("sealed")
 def test_an_older_copy_of_the_folder_pays_for_nothing_twice(
     workspace: Workspace, api: Engine, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ DAY_COUNT = 1 if ON_POSTGRESQL else 2
 
 
 @pytest.mark.parametrize("number", range(DAY_COUNT))
+@pytest.mark.promise("kill", postgresql=True)
 def test_a_day_with_faults_ends_like_an_undisturbed_day(
     tmp_path: Path, number: int, record_property: Callable[[str, object], None]
 ) -> None:
@@ -69,6 +70,7 @@ def check_read_only_commands(sweep: Sweep) -> None:
 
 
 @pytest.mark.alike
+@pytest.mark.promise("live")
 def test_a_received_reply_is_never_asked_again(tmp_path: Path) -> None:
     """A live command that is killed at a later call continues with that call.
 
@@ -99,6 +101,7 @@ def test_a_received_reply_is_never_asked_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(ON_POSTGRESQL, reason="the database of a server is copied by its own programs")
+@pytest.mark.promise("restore")
 def test_a_killed_restore_leaves_no_workspace_or_a_complete_workspace(
     workspace: Workspace,
 ) -> None:

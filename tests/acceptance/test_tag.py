@@ -222,7 +222,8 @@ def test_cost_of_a_killed_run_counts_for_its_budget(workspace: Workspace, api: E
     assert run_tag(workspace, mode="live", BUDGET=1)["left"] == 0
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
+@pytest.mark.promise("spending")
 def test_daily_budget_applies_to_every_command(workspace: Workspace, api: Engine) -> None:
     """Nothing is sent after the daily budget is spent, and prepared batches wait for it."""
     workspace.import_people(9)
@@ -353,7 +354,7 @@ def test_tag_waits_for_its_own_batch_after_a_quota_error(workspace: Workspace, a
     assert count_posts(api, CREATE_PATH) == 6
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_trial_stores_only_its_cost(workspace: Workspace, api: Engine) -> None:
     """A trial of the next, a named or some random people prints answers and stores its cost."""
     workspace.import_people(5, without_bio=1)

@@ -29,8 +29,14 @@ def find_violations(day: Day, stage: Stage) -> Iterator[str]:
         yield from find_violations(next_day, stage)
 
 
-@pytest.mark.parametrize("day", [day for day in DAYS if not day.after], ids=lambda day: day.name)
-def test_every_command_takes_its_steps_in_a_safe_order(tmp_path: Path, day: Day) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("own-equal", marks=pytest.mark.promise("steps")),
+        *(day.name for day in DAYS if not day.after and day.name != "own-equal"),
+    ],
+)
+def test_every_command_takes_its_steps_in_a_safe_order(tmp_path: Path, name: str) -> None:
     """No command of a day, or of the days after it, breaks a rule."""
     with Stage(tmp_path) as stage:
-        assert list(find_violations(day, stage)) == []
+        assert list(find_violations(DAY_OF[name], stage)) == []

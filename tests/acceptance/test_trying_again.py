@@ -36,6 +36,7 @@ def output_limits(workspace: Workspace, number: int) -> dict[str, int]:
 
 # A released person may fail again.
 @pytest.mark.excused("nobody_is_answered_twice")
+@pytest.mark.promise("failures")
 def test_two_failures_park_and_unpark_lets_go(workspace: Workspace, api: Engine) -> None:
     """The reason has the count and the last error; a released person gets two more tries."""
     usernames = workspace.import_people(3)
@@ -84,30 +85,6 @@ def test_permanent_error_parks_at_once_and_foreign_tags_stay(
     }
     assert workspace.state_counts() == {"untagged": 3, "foreign": 1}
     assert run_sql(workspace, "SELECT tags FROM experts WHERE id = 3") == [("law, water",)]
-
-
-def test_three_failed_batches_in_a_row_park(workspace: Workspace, api: Engine) -> None:
-    """After three failed batches in a row people are parked, so that costs are bounded.
-
-    Failures of the service do not count as tries of a person. A refused answer ends the row.
-    """
-    workspace.import_people(2)
-    for fault in ("batch_expires", "batch_fails"):
-        api.script_fault(fault)
-        workspace.run_commands("submit", "poll")
-    run_chain(workspace, api, ("error_line", "1", 13), limit=1)
-    for fault in ("batch_fails", "batch_expires"):
-        assert workspace.state_counts() == {"untagged": 2}
-        api.script_fault(fault)
-        workspace.run_command("submit", limit=1)
-        workspace.run_command("poll")
-    assert workspace.state_counts() == {"untagged": 2}
-    api.script_fault("batch_fails")
-    workspace.run_commands("submit", "poll")
-    assert workspace.state_counts() == {"parked": 2}
-    assert {reason.partition(" returned")[0] for reason in workspace.parked_reasons().values()} == {
-        "3 batches in a row"
-    }
 
 
 def test_cancelling_by_hand_parks_nobody(workspace: Workspace, api: Engine) -> None:
@@ -201,6 +178,7 @@ def test_request_after_a_cut_answer_has_more_room(
     assert workspace.state_counts() == {"tagged": 3}
 
 
+@pytest.mark.promise("failures")
 def test_what_a_batch_did_not_come_to_is_not_charged(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:

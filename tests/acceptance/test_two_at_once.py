@@ -212,6 +212,7 @@ def test_stopped_command_does_no_harm(lives: Lives, moment: Moment) -> None:
     )
 
 
+@pytest.mark.promise("parallel", postgresql=True)
 def test_batch_of_a_stopped_command_is_not_sent_by_others(lives: Lives) -> None:
     """Commands that meet a batch of a stopped command name its process and create no batch."""
     trail = undisturbed_trail(lives, "submit", TRAILS)
@@ -238,6 +239,7 @@ def test_batch_of_a_stopped_command_is_not_sent_by_others(lives: Lives) -> None:
     check_settled(life, {"submit"}, step_number)
 
 
+@pytest.mark.promise("parallel", postgresql=True)
 def test_stopped_command_that_lost_its_lock_sends_nothing(lives: Lives) -> None:
     """Another command sends the batch after the database session ended or the lock file is gone."""
     trail = undisturbed_trail(lives, "submit", TRAILS)

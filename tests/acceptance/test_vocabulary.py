@@ -126,7 +126,7 @@ def test_changed_terms_or_descriptions_need_a_new_version(
     assert sum(outside_server.kept.questions().values()) == 2
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_order_and_aliases_of_terms_are_no_other_question(letters: Workspace) -> None:
     """A sorted file with other aliases continues under the same version without a word."""
     write_topics(letters, DELIVERY, BILLING)
@@ -137,7 +137,7 @@ def test_order_and_aliases_of_terms_are_no_other_question(letters: Workspace) ->
     assert "vocabulary" not in letters.run_command("tag_live").stderr
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_faults_of_the_file_are_named_with_lines(letters: Workspace) -> None:
     """A wrong vocabulary stops before a call, and the message has both files with lines."""
     write_topics(letters, DELIVERY, "post,,", "Dunning,,Invoice", BILLING)

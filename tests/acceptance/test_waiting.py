@@ -18,6 +18,7 @@ CATALOGUE = (
 )
 
 
+@pytest.mark.promise("waiting")
 def test_batch_that_never_runs_is_called_slow(workspace: Workspace, api: Engine) -> None:
     """From 24 hours on, `status`, `work` and the page name its end, and `batch-move`."""
     workspace.import_people(2)
@@ -45,7 +46,7 @@ def test_batch_that_never_runs_is_called_slow(workspace: Workspace, api: Engine)
     assert workspace.batch_states() == ["submitted"]
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
 def test_batch_of_the_local_engine_is_never_slow(tmp_path: Path) -> None:
     """The local engine works while a command looks, so its times mean nothing."""
     workspace = Workspace(tmp_path / "local")
@@ -56,7 +57,8 @@ def test_batch_of_the_local_engine_is_never_slow(tmp_path: Path) -> None:
     assert "target" not in workspace.run_command("status").stdout
 
 
-@pytest.mark.same_sql
+@pytest.mark.alike
+@pytest.mark.promise("waiting")
 def test_cancelled_batch_that_holds_quota_is_waited_for(workspace: Workspace, api: Engine) -> None:
     """The message names the cancelled batch, its tokens, and until when they may be held."""
     workspace.import_people(4)
@@ -74,6 +76,7 @@ def test_cancelled_batch_that_holds_quota_is_waited_for(workspace: Workspace, ap
     assert "until the API says that it is over, at the latest at" in error_output
 
 
+@pytest.mark.promise("waiting")
 def test_batch_of_another_key_is_told_from_a_vanished_batch(
     workspace: Workspace, api: Engine
 ) -> None:

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.acceptance.product import Workspace, write_declaration
 from tests.acceptance.test_python import script
 from tests.outside.answers import Json, user_text
@@ -145,6 +147,7 @@ def prepare_towns(workspace: Workspace, server: Outside) -> None:
     workspace.run_command("index")
 
 
+@pytest.mark.promise("readers")
 def test_condition_selects_the_same_rows_in_lists_and_searches(
     workspace: Workspace, outside_server: Outside
 ) -> None:

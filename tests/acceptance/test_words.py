@@ -111,6 +111,7 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
 )
 
 
+@pytest.mark.promise("usage")
 def test_mistyped_command_is_refused_with_a_hint_and_changes_nothing(workspace: Workspace) -> None:
     """A mistyped command prints a suggestion in at most three lines, or a JSON document."""
     workspace.import_people(1)
@@ -138,6 +139,7 @@ def test_mistyped_command_is_refused_with_a_hint_and_changes_nothing(workspace: 
     assert not (workspace.home / "nope").exists()
 
 
+@pytest.mark.promise("usage")
 def test_invalid_folder_is_refused_and_nothing_is_created(workspace: Workspace) -> None:
     """An unusable or mistyped folder is refused, and nothing is created."""
     people = workspace.write_file("people.csv", f"{HEADER}ada,A,B,,,I keep bees.\n")
@@ -346,6 +348,7 @@ def test_make_passes_words_unchanged_and_ignores_foreign_variables(workspace: Wo
     assert len(everyday_commands) <= 20
 
 
+@pytest.mark.promise("ending")
 def test_error_of_the_machine_is_reported_without_a_traceback(workspace: Workspace) -> None:
     """A full disk, a closed pipe, a foreign encoding, no time zones or no input is no bug."""
     filler = "I keep bees. " * 40

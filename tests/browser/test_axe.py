@@ -15,7 +15,7 @@ from tests.browser.seen import AXE, COLOUR_RULES, LONG_MS, SIZE_RULES, Reader, r
 from tests.lab import Api, Workspace
 from tests.page import Page
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 
 VIEWS = (
     "/",

@@ -12,7 +12,7 @@ from tests.integration import reviews
 from tests.integration.web.test_field_forms import ANSWER, TASK_TEXT
 from tests.lab import Api, Workspace
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 NARROW = {"viewport": {"width": 360, "height": 720}}
 # Select words of the displayed text, as a mouse does.
 SELECT_WORDS = """(words) => {

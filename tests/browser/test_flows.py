@@ -2,17 +2,14 @@
 
 import re
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-import httpx2
 import pytest
 
 from tests.browser.furnished import furnish_images, furnish_passages, furnish_people
 from tests.browser.seen import reading
 from tests.lab import Api, Workspace
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 BIO = "I keep bees and teach water law."
 LIVE = ":generateContent"
 ADD_PATH = "/api/admin/experts"
@@ -33,13 +30,6 @@ def sample(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
 
     begun(prepare)
     return workspace
-
-
-def _add_tagged(client: httpx2.Client, tab: Any, name: str, people_count: int) -> None:
-    """Add a person, and wait for the tags, which come after the reply on a busy machine."""
-    client.post(ADD_PATH, json={"username": name, "bio": BIO})
-    while client.get("/api/status?task=experts").json()["experts"]["tagged"] < people_count:
-        tab.wait_for_timeout(50)
 
 
 def test_person_added_without_gemini_is_tagged_and_indexed_later(
@@ -70,61 +60,6 @@ def test_person_added_without_gemini_is_tagged_and_indexed_later(
         tab.fill("[name=q]", "water law")
         tab.press("[name=q]", "Enter")
         reader.wait_for(".hits", "ada")
-
-
-def test_file_is_previewed_and_then_imported(workspace: Workspace, tmp_path: Path) -> None:
-    """The preview has the first rows by target column, and the user maps a column.
-
-    Passages are imported in the same way.
-    """
-    workspace.begin()
-    path = tmp_path / "people.csv"
-    path.write_text("Username,Zrg\nada,Bees and law.\nbea,Bells.\n")
-    texts = tmp_path / "texts.jsonl"
-    texts.write_text('{"id": "a", "text": "Bells are cast."}\n')
-
-    with reading(workspace) as (reader, tab, client):
-        reader.go("/add")
-        tab.click("text=The file names its columns differently")
-        tab.fill("#drop [name=map]", "bio=Zrg")
-        tab.set_input_files("#drop [type=file]", path)
-        reader.wait_for("#import", "2 would be added")
-        reader.wait_for("#import th", "goes to Bio")
-        reader.wait_for("#import td", "Bells.")
-        assert client.get("/api/status").json()["experts"]["total"] == 0
-        tab.click("#import button.first")
-        reader.wait_for("#import", "2 added")
-        tab.click("text=To the people")
-        reader.wait_for("#state", "2 open")
-        tab.click(".tasks summary")
-        tab.click("text=Add or import")
-        tab.check("[name=task][value=passages]")
-        tab.set_input_files("#drop [type=file]", texts)
-        reader.wait_for("#import", "1 would be added")
-        assert [task["name"] for task in client.get("/api/tasks").json()] == ["experts"]
-        tab.click("#import button.first")
-        reader.wait_for("#import", "1 added")
-        tab.click("text=To the passages")
-        reader.wait_for("#list", "Bells are cast.")
-
-
-def test_build_is_rolled_back_after_a_confirmation(workspace: Workspace) -> None:
-    """A no changes nothing, a yes restores the first build, and the checks pass."""
-    workspace.begin()
-    with reading(workspace) as (reader, tab, client):
-        for number, name in enumerate(("ada", "bea"), start=1):
-            _add_tagged(client, tab, name, number)
-            reader.go("/settings")
-            tab.click("#rebuild")
-            reader.wait_for("#index", f"Build {number} is in service")
-        tab.once("dialog", lambda dialog: dialog.dismiss())
-        tab.click("#rollback")
-        assert client.get("/api/status").json()["index"]["build"] == 2
-        tab.once("dialog", lambda dialog: dialog.accept())
-        tab.click("#rollback")
-        reader.wait_for("#index", "Build 1 is in service")
-        tab.click("#check")
-        reader.wait_for("#doctor", "checks passed")
 
 
 def test_texts_and_images_are_opened(workspace: Workspace) -> None:

@@ -1,56 +1,13 @@
-"""The rows page follows a run to its end without a reload, and says how it ended."""
+"""The rows page follows changes without a reload."""
 
-import csv
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.browser.seen import reading
-from tests.integration import reviews
 from tests.lab import Workspace
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
-ROW_COUNT = 300
-
-
-def _write_reviews(row_count: int) -> None:
-    """Replace the table of the reviews task by one with this many rows."""
-    with Path("tasks", "reviews.csv").open("w", encoding="utf-8", newline="") as target:
-        writer = csv.writer(target)
-        writer.writerow(["id", "text"])
-        for number in range(1, row_count + 1):
-            writer.writerow([number, f"Lamp {number} is bright. Four stars."])
-
-
-@pytest.mark.parametrize("mode", ["live", "batch"])
-def test_a_run_of_300_rows_is_watched_to_its_end(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
-) -> None:
-    """Counts, table, filters and next step change by themselves; a chosen row stays chosen."""
-    monkeypatch.chdir(tmp_path)
-    reviews.set_up_task(workspace)
-    _write_reviews(ROW_COUNT)
-    workspace.ran("tag", "--dry", TASK="tasks/reviews.py")
-    with reading(workspace, MODE=mode) as (reader, tab, _):
-        reader.go("/?task=reviews")
-        reader.wait_for("#begin", "Ask the 300 open rows")
-        # Polls that change nothing must not end the polling.
-        for _ in range(3):
-            with tab.expect_response("**/parts/state?*"):
-                pass
-        tab.check("#list tbody tr >> nth=0 >> input")
-        tab.evaluate("window.isSameDocument = true")
-        tab.click("#begin")
-        reader.wait_for("#state", "300 answered, 0 open, $")
-        reader.wait_for("#state .facts", "300 answered")
-        reader.wait_for("#facets", "300")
-        reader.until("!document.querySelector('#list .chip.open')")
-        reader.until("document.querySelectorAll('#list tbody .q').length === 50")
-        assert tab.locator("#begin", has_text="Ask").count() == 0
-        assert tab.locator("#list input:checked").count() == 1
-        reader.wait_for(".chosen", "1 chosen")
-        assert tab.evaluate("window.isSameDocument")
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 
 
 def test_rows_that_change_while_the_list_is_loaded_are_shown(workspace: Workspace) -> None:

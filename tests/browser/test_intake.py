@@ -10,14 +10,13 @@ from tests.browser.intake import (
     correct_and_undo,
     download_rows,
     fill_question,
-    open_new_task,
     read_download,
     write_lamps,
 )
 from tests.browser.seen import Reader, reading
 from tests.lab import Api, Workspace
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 ROW_COUNT = 300
 FEW_ROWS = 6
 MAX_TAB_PRESSES = 80
@@ -122,33 +121,6 @@ def test_a_question_becomes_a_draft_by_keyboard_alone(workspace: Workspace, tmp_
         tab.keyboard.press("Enter")
         tab.wait_for_url("**/?task=lamps2")
         reader.wait_for("#state", "6 answered")
-
-
-def test_a_newer_table_is_dropped(workspace: Workspace, tmp_path: Path) -> None:
-    """The page tells added, changed and gone rows before the button, and syncs them after it."""
-    path = tmp_path / "lamps.csv"
-    path.write_text("id,text\n" + "".join(f"{number},Lamp {number}.\n" for number in range(6)))
-    workspace.begin()
-    with reading(workspace) as (reader, tab, _):
-        open_new_task(reader, tab, path)
-        fill_question(tab)
-        tab.click("#try")
-        reader.wait_for("#tried", "Use for all 6 rows")
-        tab.click("#keep")
-        reader.wait_for("#import", "is created")
-
-        path.write_text(path.read_text().replace("0,Lamp 0.\n", "").replace("5.", "5!") + "6,Lamp.")
-        reader.go("/add?task=lamps")
-        assert tab.is_checked("[name=task][value=lamps]")
-        _check_looks(reader, tab, "newer-table")
-        tab.set_input_files("#drop [type=file]", path)
-        reader.wait_for("#import", "rows: 1 new, 1 changed, 1 gone")
-        _check_looks(reader, tab, "newer-table-read")
-        tab.click("#import button.first")
-        reader.wait_for("#import", "1 gone")
-        _check_looks(reader, tab, "newer-table-imported")
-        reader.go("/?task=lamps")
-        reader.wait_for("#state", "6 open")
 
 
 def _press_tab_until(reader: Reader, tab: Any, selector: str) -> None:

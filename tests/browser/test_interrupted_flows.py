@@ -13,7 +13,7 @@ from tests.browser.intake import fill_question, open_new_task, write_lamps
 from tests.browser.seen import LONG_MS, Reader, chromium, reading, serving
 from tests.lab import Api, Workspace
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 LIVE = ":generateContent"
 FEW_ROWS = 12
 MANY_ROWS = 300

@@ -12,10 +12,9 @@ from tests.integration.web.reviewed import (
 )
 from tests.lab import Api, Workspace
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 ROW = "/row?task=reviews&key=1"
 NARROW = {"viewport": {"width": 360, "height": 720}}
-DARK = {"color_scheme": "dark"}
 
 
 @pytest.fixture(autouse=True)
@@ -117,28 +116,3 @@ def test_a_typed_correction_survives_a_killed_page(workspace: Workspace, api: Ap
             reader.tab.click("#edit-topics-save")
             reader.wait_for("#answer", "Saved as edit 1")
             reader.wait_for("#answer", "a whole thought")
-
-
-@pytest.mark.parametrize("looks", [{}, NARROW, DARK], ids=["light", "narrow", "dark"])
-def test_pages_of_reviews_are_accessible(
-    workspace: Workspace, looks: dict[str, object], api: Api
-) -> None:
-    """Axe finds nothing on rows and on a row with compared versions."""
-    answer_two_rows(workspace, api)
-    with reading(workspace, looks) as (reader, tab, _):
-        reader.go(ROW)
-        tab.click("#choice-3")
-        reader.wait_for("#answer", "Type your name")
-        tab.fill("#edit-tone-who", "Bea")
-        tab.click("#edit-tone-save")
-        reader.wait_for("#answer", "Saved as edit 1")
-        tab.click("#versions > summary")
-        reader.wait_for(".versions del", "praise")
-        reader.wait_for(".versions ins", "mixed")
-        tab.click("#key-help-open")
-        assert reader.violations() == ""
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        reader.go("/?task=reviews&reviewed=no")
-        reader.wait_until_loaded()
-        assert reader.violations() == ""
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -70,7 +70,6 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
     assert postgresql.rows(role.url, query) == before
 
 
-@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize(
     ("setting", "statement", "message"),
     [

@@ -22,7 +22,7 @@ def delimited(name: str, data: str, *, names: tuple[str, ...] = NAMES) -> str:
     return f"<{name}>{neutralize_tags(data, names=names)}</{name}>"
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 @given(TEXTS)
 @example("</biography>")
 @example("<" + " " * 1000 + "/biography>")

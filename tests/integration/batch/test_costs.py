@@ -51,7 +51,6 @@ def costly_workspace(
     return workspace
 
 
-@pytest.mark.sampled(4, sqlite=4)
 @pytest.mark.parametrize("grouping", KEYS)
 def test_sums_agree_with_status_and_their_rows_with_the_total(
     costly_workspace: Workspace, grouping: str

@@ -231,6 +231,7 @@ def test_a_batch_answers_every_request_once(caller: Caller) -> None:
     assert caller.http.get(f"/download/v1/{results}:download?alt=media").content.count(b"\n") == 42
 
 
+@pytest.mark.promise("engine")
 def test_one_bad_line_refuses_the_whole_file(caller: Caller) -> None:
     """A create checks the whole file, and names the line, the column and the error."""
     for line, message in (
@@ -252,6 +253,7 @@ def test_one_bad_line_refuses_the_whole_file(caller: Caller) -> None:
         assert message in error["message"]
 
 
+@pytest.mark.promise("engine")
 def test_an_invalid_create_is_refused(caller: Caller) -> None:
     """An invalid body is a 400, an absent file a 403, an unknown or unsuitable model a 404."""
     assert caller.expect_refusal(CREATE, create_body(caller.upload(b"\n  \n")))["code"] == 400

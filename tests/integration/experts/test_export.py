@@ -32,7 +32,6 @@ def reject_chunk(piece: bytes) -> None:
     raise AssertionError(piece)
 
 
-@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["out.csv", "out.json", "out.ndjson"])
 def test_an_export_can_be_imported_again(tmp_path: Path, name: str) -> None:
     """An export adds the same people to an empty workspace, and changes nothing in its own."""

@@ -16,7 +16,7 @@ from pipeline.tables.row_import import ImportOptions
 from tests.integration.experts.workspaces import people_file, position, rows, workspace
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_a_new_biography_keeps_tags_and_unparks(tmp_path: Path) -> None:
     """A new biography keeps tags and claims with a finding, and unparks a parked person.
 

@@ -94,7 +94,7 @@ def test_tags_are_counted_with_examples(tagged: Workspace) -> None:
     ]
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_a_merge_is_recorded_and_can_be_undone(tagged: Workspace) -> None:
     """Answers stay as they are, the index becomes stale, and an undo restores the answered tags."""
     before = tagged.query("SELECT answer FROM findable_answers ORDER BY id")

@@ -431,7 +431,7 @@ PLANTS = [
 ]
 
 
-@pytest.mark.sampled(20, sqlite=14)
+@pytest.mark.full
 @pytest.mark.parametrize("name", PLANTS)
 def test_doctor_reports_a_fault_until_it_is_repaired(bench: Bench, name: str) -> None:
     """Doctor changes nothing, exits with 5 on a contradiction, and recommends the repair."""

@@ -96,7 +96,6 @@ FAULTS: dict[str, tuple[Callable[[Workspace], None], str]] = {
 }
 
 
-@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("name", FAULTS)
 def test_doctor_finds_each_planted_contradiction(answered_workspace: Workspace, name: str) -> None:
     """Doctor exits with 5, and names the passage of the contradiction."""

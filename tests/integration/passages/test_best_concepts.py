@@ -69,7 +69,7 @@ def outside_server(tmp_path: Path) -> Workspace:
     )
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_the_source_text_surrounds_the_first_quotation(
     tmp_path: Path, outside_server: Workspace
 ) -> None:
@@ -111,7 +111,7 @@ def test_the_source_text_surrounds_the_first_quotation(
     )
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_foreign_evidence_is_unchanged(tmp_path: Path, outside_server: Workspace) -> None:
     """View and export show evidence of another shape, or with its own source, unchanged."""
     invalid_supports: list[list[dict[str, Any]]] = [[]]
@@ -179,7 +179,6 @@ def test_the_view_follows_the_settings(outside_server: Workspace, tmp_path: Path
         )
 
 
-@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize(
     "foreign_object", ["TABLE best_concepts (x TEXT)", "VIEW best_concepts AS SELECT 1 AS x"]
 )
@@ -204,7 +203,7 @@ def test_a_foreign_table_or_view_stays(
     assert json.loads(export_run.stdout)["concept_name"] == "bees"
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_concepts_are_exported_to_files(tmp_path: Path, outside_server: Workspace) -> None:
     """JSON lines and Parquet contain the same rows in their whole shape, all or the best."""
     import pyarrow.parquet

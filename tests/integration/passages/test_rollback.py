@@ -79,7 +79,7 @@ def passages(workspace: Workspace, tmp_path: Path) -> Workspace:
     return workspace
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_only_rows_of_the_version_are_deleted(passages: Workspace) -> None:
     """Rows of other versions, models and programs stay unchanged; the cost stays known."""
     insert_foreign_concept(passages, "p1")

@@ -56,7 +56,7 @@ def tagged_passages(workspace: Workspace, tmp_path: Path) -> Workspace:
     return workspace
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_passages_are_found_after_index_was_run(tagged_passages: Workspace, api: Api) -> None:
     """No text is embedded before `index`; afterwards `status` counts the stale entries."""
     assert json.loads(run_command(tagged_passages, "status", "--json"))["index"] is None

@@ -205,7 +205,6 @@ REFUSED_ON_POSTGRESQL = [
 ]
 
 
-@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("kind", "definition", "message"),
     REFUSED_TABLES + (REFUSED_ON_POSTGRESQL if ON_POSTGRESQL else REFUSED_ON_SQLITE),

@@ -91,6 +91,7 @@ FORBIDDEN_ON_POSTGRESQL = {
     "name",
     [*FORBIDDEN_QUERIES, *(FORBIDDEN_ON_POSTGRESQL if ON_POSTGRESQL else FORBIDDEN_ON_SQLITE)],
 )
+@pytest.mark.promise("queries")
 def test_a_forbidden_query_is_refused(store: Store, name: str) -> None:
     """The error contains the database's message, and nothing is written."""
     if ON_POSTGRESQL:

@@ -20,7 +20,7 @@ def wait_for_result(page: Page, response: Any) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_rows_of_a_user_task(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

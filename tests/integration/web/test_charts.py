@@ -58,7 +58,7 @@ def _read_names(page: Page, address: str) -> list[str]:
     return re.findall(r'/row\?task=reviews[^"]*&amp;key=(\w+)', page.get(address).text)
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_each_field_has_a_distribution_whose_values_filter(task: Workspace) -> None:
     """Numbers are a histogram in their order, texts are bars; each value lists its rows."""
     with Page(task) as page:
@@ -80,7 +80,7 @@ def test_each_field_has_a_distribution_whose_values_filter(task: Workspace) -> N
         assert _read_names(page, values["praise"]["oak"][1]) == ["2", "3"]
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_several_values_of_a_field_are_chosen(task: Workspace) -> None:
     """Values of a field are alternatives with their own counts; another field narrows them."""
     with Page(task) as page:
@@ -101,7 +101,7 @@ def test_several_values_of_a_field_are_chosen(task: Workspace) -> None:
         assert _read_names(page, values["stars"]["5"][1]) == ["1", "3"]
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_many_numbers_are_counted_by_range(task: Workspace) -> None:
     """More than 12 numbers become ranges in ascending order; a range lists its rows."""
     texts = {str(number): f"Lamp {number}." for number in range(5, 21)}
@@ -117,7 +117,7 @@ def test_many_numbers_are_counted_by_range(task: Workspace) -> None:
         assert "stars: 20 to 40" in html
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_charts_have_the_time_limit_of_counts(
     task: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +132,7 @@ def test_charts_have_the_time_limit_of_counts(
         assert 'class="distribution"' not in page.get("/parts/facets", params=REVIEWS).text
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_costs_have_an_axis_and_a_table(task: Workspace) -> None:
     """The chart has amounts and days as labels, and each day is a row of the table behind it."""
     task.change("UPDATE findable_batches SET cost = 3.5")
@@ -154,7 +154,7 @@ def test_costs_have_an_axis_and_a_table(task: Workspace) -> None:
         assert row == (cost["day"], "$3.50")
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_a_live_run_has_its_replies_over_time(task: Workspace) -> None:
     """A run of one part has no chart; a run of several parts has their replies in order."""
     columns = [column.name for column in batches.columns]
@@ -171,7 +171,7 @@ def test_a_live_run_has_its_replies_over_time(task: Workspace) -> None:
         assert "8 of 8 requests had a reply by 00:00:00 UTC" in html
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_checks_are_bars_with_their_limits(task: Workspace) -> None:
     """Each measured check has a bar, a line for its limit, and a text for both."""
     task.ran("qc")

@@ -36,7 +36,7 @@ def _find_link(html: str, label: str) -> str:
     return unescape(address)
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_columns_are_hidden_shown_moved_and_pinned(task: Workspace) -> None:
     """Each link of the menu changes the table, and the filter and the sort order stay."""
     task.ran("tag-live")
@@ -60,7 +60,7 @@ def test_columns_are_hidden_shown_moved_and_pinned(task: Workspace) -> None:
         assert _read_headers(page.get(unescape(usual)).text) == names
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_a_part_keeps_the_columns_in_the_search_form(task: Workspace) -> None:
     """The replaced list brings the parameters that the search form keeps."""
     with Page(task) as page:
@@ -71,7 +71,7 @@ def test_a_part_keeps_the_columns_in_the_search_form(task: Workspace) -> None:
         assert 'name="pin" value="text"' in kept
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_columns_without_values_are_hidden(task: Workspace) -> None:
     """Empty columns are named above the table, and can be shown."""
     with Page(task) as page:
@@ -83,7 +83,7 @@ def test_columns_without_values_are_hidden(task: Workspace) -> None:
         assert "Without values here" not in html
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_a_wide_table_uses_the_whole_width(task: Workspace) -> None:
     """A table with more than six columns says so to the style sheet."""
     with Page(task) as page:
@@ -93,7 +93,7 @@ def test_a_wide_table_uses_the_whole_width(task: Workspace) -> None:
         assert "data-wide" in page.get(f"{REVIEWS}&fields={names},line").text
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_each_filter_is_a_chip_that_removes_it_alone(task: Workspace) -> None:
     """The address of a chip has all filters but its own."""
     task.ran("tag-live")
@@ -116,7 +116,7 @@ def test_each_filter_is_a_chip_that_removes_it_alone(task: Workspace) -> None:
         assert page.get(unescape(chips[2][0])).status_code == 200
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_texts_of_rows_have_their_own_direction(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,7 @@ def _get(page: Page, path: str, **parameters: str) -> str:
     return " ".join(unescape(page.get(path, params={**TASK, **parameters}).text).split())
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_each_field_with_a_confidence_has_a_bar(page: Page) -> None:
     """Screen readers get the number and the doubt; the columns of confidences stay hidden."""
     rows = _get(page, "/")
@@ -55,7 +55,7 @@ def test_each_field_with_a_confidence_has_a_bar(page: Page) -> None:
     assert "gemini-decision-1" in row
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_rows_are_filtered_and_sorted_by_confidence(page: Page) -> None:
     """The links of the list set the filter and the order, and exports follow the filter."""
     facets = _get(page, "/parts/facets")
@@ -71,7 +71,7 @@ def test_rows_are_filtered_and_sorted_by_confidence(page: Page) -> None:
     assert re.findall(r'href="/row\?[^"]*&key=(\w+)"', sorted_rows) == ["2", "1", "3", "4"]
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_review_begins_with_the_doubtful(page: Page) -> None:
     """The head counts doubtful rows; a correction removes a row, and then open reviews follow."""
     state = _get(page, "/parts/state")
@@ -93,7 +93,7 @@ def test_review_begins_with_the_doubtful(page: Page) -> None:
     assert location == "/row?task=reviews&reviewed=no&key=1"
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_undecided_task_shows_no_trace_of_them(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Api
 ) -> None:

@@ -46,7 +46,7 @@ def _read_lines(page: Page, **parameters: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_each_task_is_exported_as_by_the_command(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +74,7 @@ def test_each_task_is_exported_as_by_the_command(
         assert _read_lines(page, task="images", state="open") == []
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_an_export_has_the_rows_of_the_filter(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,7 +106,7 @@ def test_an_export_has_the_rows_of_the_filter(
         assert page.get("/items.parquet", params={"task": "reviews"}).status_code == 422
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_an_export_that_fails_is_a_problem_document(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,7 @@ def _read_answer(page: Page) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_inputs_have_the_shapes_of_the_fields(page: Page) -> None:
     """A form has a select, a number, a checkbox, lines, a quotation and objects with values."""
     html = page.get("/row", params=ROW).text
@@ -96,7 +96,7 @@ def test_inputs_have_the_shapes_of_the_fields(page: Page) -> None:
     assert "<template>" in html
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_only_the_submitted_field_changes(page: Page) -> None:
     """A text with the grammar of the command is a text, and each type is stored as such."""
     before = _read_answer(page)
@@ -121,7 +121,7 @@ def test_only_the_submitted_field_changes(page: Page) -> None:
     assert _read_answer(page)["topics"] == ["price; tone=mixed; stars=5"]
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_a_refused_form_keeps_its_texts_and_says_why(page: Page) -> None:
     """The message is beside the field in plain words; nothing is stored."""
     before = _read_answer(page)

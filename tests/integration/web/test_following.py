@@ -21,7 +21,7 @@ def _read_poll_address(html: str) -> str:
     return unescape(re.findall(r'hx-get="([^"]+)"', section)[0])
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_rows_follow_a_run_to_its_end(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,7 +53,7 @@ def test_rows_follow_a_run_to_its_end(
         assert "open</span>" not in new_list.text
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_work_is_displayed_with_its_own_task_alone(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ LIVE = ":generateContent"
 EMBED = "mbedContent"
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_a_search_falls_back_to_words(workspace: Workspace, api: Api) -> None:
     """A refused, and an unanswered embedding give hits by words, and the page says so."""
     workspace.begin()
@@ -32,7 +32,7 @@ def test_a_search_falls_back_to_words(workspace: Workspace, api: Api) -> None:
             assert 'key=ada"' in response.text
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_a_run_says_that_gemini_fails(
     workspace: Workspace, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,7 +54,7 @@ def test_a_run_says_that_gemini_fails(
         page.settle()
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_answers_of_the_local_engine_are_called_placeholders(
     workspace: Workspace, tmp_path: Path
 ) -> None:

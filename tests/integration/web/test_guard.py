@@ -13,7 +13,7 @@ def test_an_address_with_the_token_stays_on_this_page(page: Page) -> None:
     assert response.headers["location"] == "/x.example/a"
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_a_token_that_can_be_guessed_is_refused(workspace: Workspace) -> None:
     """A short token exits with 3, and no page is served."""
     words = ("web", "--no-open", "--port", "0")

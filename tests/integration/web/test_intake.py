@@ -67,20 +67,6 @@ def test_first_rows_have_a_role_under_each_header(page: Page) -> None:
     assert "Not sent</option>" in html
 
 
-def test_a_new_question_is_tried_on_five_rows(page: Page, workspace: Workspace) -> None:
-    """A trial shows five answers and the price and time of each mode, and stores no answer."""
-    number = drop_reviews(page)
-    before = set(workspace.tables())
-    html = try_question(page, number, **TONE, **WHY, **KEY_TEXT)
-    assert html.count('data-label="tone"') == 5
-    assert list_modes(html) == ["batch", "flex", "live"]
-    assert len(re.findall(r'<span class="num">\$0\.\d+</span>,\s+about ', html)) == 3
-    assert "Use for all 7 rows" in html
-    assert set(workspace.tables()) == before
-    assert [task["name"] for task in page.get("/api/tasks").json()] == ["experts"]
-    assert 'name="field1.name"' in html
-
-
 def test_decisions_are_offered_for_fields_with_listed_values_alone(page: Page) -> None:
     """A question without such a field has no such choice, and a forged form is refused."""
     number = drop_reviews(page)

@@ -15,7 +15,7 @@ from tests.lab import Workspace
 from tests.page import Page
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_counts_and_sorting_have_time(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,7 +53,7 @@ def test_counts_and_sorting_have_time(
         assert "4 rows" in facets
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_counts_stay_on_a_busy_machine(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,7 +43,7 @@ def test_a_person_without_replies_is_parked_and_tagged_by_hand(page: Page, api: 
     assert page.get("/api/status").json()["experts"]["tagged"] == 1
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_a_bio_above_the_models_limit_is_refused(
     workspace: Workspace, api: Api, tmp_path: Path
 ) -> None:

@@ -34,7 +34,7 @@ def _read_run(page: Page, number: int = 1, **parameters: str) -> str:
     return unescape(response.text)
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_failed_rows_are_counted_explained_and_retried(task: Workspace, api: Api) -> None:
     """List and page of a run have the same numbers, and the failed rows are asked again."""
     api.script_fault("answer_text", times=8, args={"text": '{"praise": 1}'})
@@ -62,7 +62,7 @@ def test_failed_rows_are_counted_explained_and_retried(task: Workspace, api: Api
         assert "Retry failed rows" not in runs
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_a_run_is_on_the_page_of_the_task(task: Workspace) -> None:
     """The page of a run keeps the chosen task; without one it is that of the run."""
     task.ran("tag", MODE="live")
@@ -73,7 +73,7 @@ def test_a_run_is_on_the_page_of_the_task(task: Workspace) -> None:
         assert "/batch?number=1&task=reviews" in _read_runs(page)
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_a_cancelled_batch_is_cancelled_at_once(task: Workspace) -> None:
     """The reply to the button says so and has no button, and so does every later page."""
     task.ran("batch-submit")
@@ -91,7 +91,7 @@ def test_a_cancelled_batch_is_cancelled_at_once(task: Workspace) -> None:
         assert '<span class="ok">' not in runs
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_a_live_run_is_stopped(task: Workspace, api: Api) -> None:
     """Stop ends the run after its running calls; its answers stay, and the rest is open."""
     task.environ["FINDABLE_CONCURRENCY"] = "1"

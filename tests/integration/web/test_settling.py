@@ -15,7 +15,7 @@ from web.views.row import ASK_WORK_KIND
 PERSON = {"username": "ada"}
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("path", "work_names", "reader"),
     [

@@ -15,7 +15,7 @@ PATHS = ("/", "/runs", "/quality", "/settings", "/search", "/add", "/batch", "/n
 PARTS = ("/parts/state", "/parts/facets", "/parts/next", "/parts/settings")
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_pages_have_no_typed_commands(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,7 +37,7 @@ def test_pages_have_no_typed_commands(
             assert not TYPED.search(text), (query, TYPED.findall(text))
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_quality_counts_its_checks(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,7 +56,7 @@ def test_quality_counts_its_checks(
         assert re.search(rf"{passed} checks? passed, {verdict}<", html)
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.alike
 def test_a_wrong_condition_is_explained_as_it_was_typed(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

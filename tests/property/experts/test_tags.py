@@ -97,6 +97,7 @@ def test_a_tag_is_cleaned(word: str, tag: str) -> None:
         ("visit https://x.example", "://"),
     ],
 )
+@pytest.mark.promise("answers")
 def test_an_invalid_tag_is_removed_with_a_reason(word: str, reason: str) -> None:
     """An answer with only an invalid tag is invalid; good tags are stored without it."""
     message = f"no tag is valid: the first tag (is|contains) {reason}"

@@ -13,14 +13,14 @@ import pytest
 from pydantic import BaseModel, Field, create_model
 from sqlalchemy import Connection, insert
 
-from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import Quote
 from pipeline.store.schema import answers
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.answer_views import make_views
 from pipeline.tables.column_values import list_fields
 from pipeline.tables.write_target import check_column_target
-from pipeline.tables.write_to import TargetValue, write_column
+from pipeline.tables.write_to import TargetValue
 from tests.delivery import workspace_at
 from tests.integration.tables.sources import record_of
 from tests.lab import ON_POSTGRESQL
@@ -199,51 +199,6 @@ def create_own_table(tx: Connection, *, id_type: str) -> None:
     tx.exec_driver_sql(
         CREATE_OWN_TABLE.format(id=id_type, **(postgresql_types if ON_POSTGRESQL else sqlite_types))
     )
-
-
-def test_field_fills_a_column_that_is_null(tmp_path: Path) -> None:
-    """Only rows with an equal key are written, and existing values stay."""
-    key = (("id", "text"), ("lang", "text"))
-    spec = make_record(tuple(TARGET_TYPES.items()), key)
-    answer = {
-        "said": "it's",
-        "stars": 2**53 + 1,
-        "day": "0999-01-02",
-        "seen": "2026-05-01T12:00:00+02:00",
-    }
-    answer |= {"doc": {"b": [1e300, None], "a": "é"}, "sure": False, "share": 0.1}
-    with database(tmp_path) as tx:
-        create_own_table(tx, id_type="BIGINT")
-        rows = "(1, 'de'), (2, 'de'), (2, 'DE'), (3, 'en')"
-        tx.exec_driver_sql(f"INSERT INTO own (id, lang) VALUES {rows}")  # noqa: S608 - written here
-        tx.exec_driver_sql("UPDATE own SET said = 'mine', stars = 9007199254740993 WHERE id = 3")
-        ids = ['["1","de"]', '["2","de"]', '["3","en"]', '["4","en"]', '["01","de"]', '["x","de"]']
-        answers = [TargetValue(row_id, VERSION, json.dumps(answer), ANSWERED_AT) for row_id in ids]
-        answers[0] = answers[0]._replace(answer_json=json.dumps(answer | {"stars": None}))
-        for name in TARGET_TYPES:
-            target_record = replace(spec, members={"write_to": f"own.{name} = {name}"})
-            for _ in range(2):
-                write_column(tx, target_record, answers)
-        stored_rows = select_rows(
-            tx, "SELECT id, lang, said, stars, share FROM own ORDER BY id, lang DESC"
-        )
-        assert stored_rows == [
-            (1, "de", "it's", None, 0.1),
-            (2, "de", "it's", 2**53 + 1, 0.1),
-            (2, "DE", None, None, None),
-            (3, "en", "mine", 2**53 + 1, 0.1),
-        ]
-        long_answer = answers[1]._replace(
-            row_id='["2","DE"]', answer_json=json.dumps(answer | {"said": "ten letters"})
-        )
-        target_record = replace(spec, members={"write_to": "own.said=said"})
-        if ON_POSTGRESQL:
-            with pytest.raises(
-                RefusedRowError, match="own of this database refuses a row: value too long"
-            ):
-                write_column(tx, target_record, [long_answer])
-        else:
-            write_column(tx, target_record, [long_answer])
 
 
 REFUSED = {

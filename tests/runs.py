@@ -1,0 +1,152 @@
+"""Run `make test-quick`, `make test` or `make test-full`: each is a list of runs of pytest.
+
+A failed run does not stop the next one. Each run prints its slowest cases.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.acceptance.mutants import list_tests
+
+ROOT = Path(__file__).parents[1]
+ACCEPTANCE = "tests/acceptance"
+# Commands wait for each other and for disks, so a third worker uses the two cores better.
+PYTEST = ("-m", "pytest", "-q", "--durations", "10", "--dist", "worksteal", "-n", "3")
+SQLITE = {"FINDABLE_TEST_DATABASE": "sqlite"}
+POSTGRESQL = {"FINDABLE_TEST_DATABASE": "postgresql"}
+# Tests outside acceptance that run on PostgreSQL too, because the database makes a difference.
+DATABASE_TESTS = (
+    "tests/unit/store/test_claims.py",
+    "tests/unit/store/test_locks.py",
+    "tests/integration/experts",
+    "tests/integration/passages",
+    "tests/integration/tables",
+    "tests/integration/batch/test_ingest.py",
+    "tests/integration/ops/test_doctor.py",
+    "tests/integration/ops/test_forget.py::test_a_forgotten_person_is_in_no_byte",
+    "tests/property/passages/test_preferring.py",
+)
+# Acceptance tests for which the database makes no difference.
+SQLITE_FILES = (
+    "adding",
+    "ask",
+    "bad_files",
+    "canary",
+    "columns_sent",
+    "delimiters",
+    "evidence",
+    "exactly_once",
+    "faults",
+    "flex",
+    "gates",
+    "hostile",
+    "live",
+    "loop",
+    "models",
+    "next_steps",
+    "outside",
+    "page",
+    "poll",
+    "python",
+    "refusals",
+    "refused_texts",
+    "result_files",
+    "strict_answers",
+    "submit",
+    "trails",
+    "true_quotations",
+    "trying_again",
+    "unmeasured",
+    "verify",
+    "visible_images",
+    "words",
+    "work",
+)
+WIRE_TESTS = ("tests/integration/gemini", "tests/unit/gemini")
+
+
+class Run(NamedTuple):
+    """Arguments of Python, and variables of its environment."""
+
+    title: str
+    arguments: tuple[str, ...]
+    variables: dict[str, str]
+
+
+def sdk_run(name: str) -> Run:
+    """Return the run of the wire's tests with another release of the SDK."""
+    path = f"pythonpath={ROOT / '.venv' / name}"
+    return Run(name, (*PYTEST, "-n", "0", "-o", path, *WIRE_TESTS), SQLITE)
+
+
+RUNS = {
+    "quick": (
+        Run("acceptance", (*PYTEST, *list_tests()), SQLITE),
+        Run(
+            "unit",
+            (*PYTEST, "tests/unit", "-m", "not full", "-k", "not postgresql and not server"),
+            SQLITE,
+        ),
+    ),
+    "test": (
+        Run("promises on SQLite", (*PYTEST, ACCEPTANCE, "-m", "promise"), SQLITE),
+        Run(
+            "promises on PostgreSQL",
+            (*PYTEST, ACCEPTANCE, "-m", "promise(postgresql=True)"),
+            POSTGRESQL,
+        ),
+        Run("other tests", (*PYTEST, "tests", "--ignore=tests/browser", "-m", "not full"), SQLITE),
+        Run("database", (*PYTEST, *DATABASE_TESTS, "-m", "not full and not alike"), POSTGRESQL),
+    ),
+    "full": (
+        Run("acceptance on SQLite", (*PYTEST, ACCEPTANCE), SQLITE),
+        Run(
+            "acceptance on PostgreSQL",
+            (
+                *PYTEST,
+                ACCEPTANCE,
+                "-m",
+                "not alike",
+                *(f"--ignore={ACCEPTANCE}/test_{name}.py" for name in SQLITE_FILES),
+            ),
+            POSTGRESQL,
+        ),
+        Run("other tests", (*PYTEST, "tests"), SQLITE),
+        Run("database", (*PYTEST, *DATABASE_TESTS, "-m", "not alike"), POSTGRESQL),
+        sdk_run("oldest-sdk"),
+        sdk_run("newest-sdk"),
+        Run(
+            "crash sweep",
+            (*PYTEST, f"{ACCEPTANCE}/whole_sweep.py"),
+            SQLITE | {"FINDABLE_MOST": "60"},
+        ),
+        Run("crowd", ("-m", "tests.acceptance.crowd"), SQLITE | {"FINDABLE_MINUTES": "1"}),
+        Run("mutants", ("-m", "tests.acceptance.mutants"), SQLITE),
+    ),
+}
+
+
+def main(name: str) -> int:
+    """Run a list of runs, and print the time of each; return 1 if a run failed."""
+    lines = []
+    exit_code = 0
+    for run in RUNS[name]:
+        start_time_s = time.monotonic()
+        environ = os.environ | run.variables
+        command = [sys.executable, *run.arguments]
+        if subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode:
+            exit_code = 1
+            lines.append(f"FAILED: {run.title}")
+        seconds = time.monotonic() - start_time_s
+        lines.append(f"{run.title}: {seconds:.0f} s")
+
+    sys.stdout.write("\n".join([*lines, ""]))
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
