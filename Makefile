@@ -38,11 +38,12 @@ IMPORTED := faiss, fastapi, google.genai.types, jinja2, rich.progress, sqlalchem
 LIBRARY_postgresql := psycopg
 LIBRARY_parquet := pyarrow
 LIBRARY_heic := pillow-heif
+LIBRARY_eval := \(ir-measures\|pytrec-eval-terrier\)
 LIBRARY_workers := \(asgiref\|croniter\|procrastinate\|prometheus-client\|psycopg\|python-dateutil\)
 
 .PHONY: setup
-setup: $(READY) ## install the needed packages into .venv, as the first command does; EXTRAS="postgresql workers parquet heic" adds libraries
-	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS=$(extra) is unknown; use postgresql, workers, parquet or heic))/,/[^\\]$$/{p;d;};)' \
+setup: $(READY) ## install the needed packages into .venv, as the first command does; EXTRAS="postgresql workers parquet heic eval" adds libraries
+	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS=$(extra) is unknown; use postgresql, workers, parquet, heic or eval))/,/[^\\]$$/{p;d;};)' \
 	  requirements-dev.lock | $(LOCKED) -r /dev/stdin)
 
 $(READY): requirements.lock pyproject.toml

@@ -278,7 +278,7 @@ def open_configured_workspace(
         settings: The settings, instead of those of options, environment and `.env`.
         task_name: The task of the session, whatever TASK= names.
         is_whole_workspace: The command is about all tasks, so no tables of a task are created. A
-            task that the workspace never used is replaced by a task that it uses, or by people.
+            task that the workspace never used is replaced by the first task that it uses.
         may_span_tasks: Whether the first task may be taken if the default is unclear, because no
             person is stored and there are several other tasks. False makes this an error.
 

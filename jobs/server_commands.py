@@ -11,7 +11,7 @@ from jobs.options import CountParam, Parameter
 from jobs.output import Terminal, log_request, print_line
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint
-from pipeline.engine.workspace_folder import check_links, make_directory
+from pipeline.engine.workspace_folder import check_folder, make_directory
 
 Port = Annotated[
     int,
@@ -89,7 +89,7 @@ def emulator(
     from emulator.server import serve
 
     workspace_folder = read_settings().data
-    check_links(workspace_folder)
+    check_folder(workspace_folder)
     make_directory(workspace_folder)
 
     # A limit that was not typed is unlimited.

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import wait
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -85,7 +84,7 @@ class AppState:
     save_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self.tagger = RetryThreads(partial(self.open_to_write, PEOPLE_TASK))
+        self.tagger = RetryThreads(self._open_people)
         self.uploads = UploadStore(self.settings.data)
 
     def open_to_read(
@@ -228,10 +227,17 @@ class AppState:
             call_timeout_s = min(call_limit_s, settings.call_timeout)
             settings = replace(settings, call_timeout=call_timeout_s, retry_for=0.0)
         progress = display or NoProgress()
-        with open_workspace(settings, progress, access=access, is_whole_workspace=True) as ws:
+        with open_workspace(settings, progress, access=access, is_whole_workspace=not task) as ws:
             ws.stop_event = self.stop_event
             if isinstance(display, BackgroundJob):
                 ws.stop_event = display.stop_event
+            yield ws
+
+    @contextlib.contextmanager
+    def _open_people(self) -> Iterator[WorkspaceSession]:
+        """Open the workspace to tag people; refused without people, so that no table is made."""
+        self.require_task(PEOPLE_TASK)
+        with self.open_to_write(PEOPLE_TASK) as ws:
             yield ws
 
     def require_task(self, task: str) -> None:

@@ -16,7 +16,6 @@ from pipeline.batch.batch_files import (
     result_path,
     retry_on_conflict,
 )
-from pipeline.batch.result_download import fetch_result
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InconsistentError, InputError, RemoteError
@@ -130,6 +129,8 @@ def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
 
         path = result_path(ws.data, number)
         files.remove_abandoned_parts(path)
+        from pipeline.batch.result_download import fetch_result
+
         part = files.new_part_path(path)
         try:
             fetch_result(ws, batch, part)

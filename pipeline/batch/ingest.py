@@ -246,8 +246,8 @@ class _BatchIngest:
     patience_s: float | None = None
     # Filled for a live batch only.
     row_outcomes: list[RowOutcome] = field(default_factory=list)
-    # Fields with confidences in the answers that this process stored.
-    fields_with_confidences: set[str] = field(default_factory=set)
+    # An answer that this process stored has confidences.
+    has_confidences: bool = False
 
     def __post_init__(self) -> None:
         """Derive the task and whether the batch was asked live."""
@@ -317,8 +317,8 @@ class _BatchIngest:
             )
             self._mark_ingested(results, control_cost)
             # The next command that writes does this if the process dies here.
-            if self.fields_with_confidences:
-                self.task.own_tables.refresh_views(ws.store, self.fields_with_confidences)
+            if self.has_confidences:
+                self.task.own_tables.refresh_views(ws.store)
             examples = results.collect_anomaly_examples()
 
         own_reply_count = count_own_replies(nonces, control_replies)
@@ -435,8 +435,8 @@ class _BatchIngest:
         input of a row that is parked now are parked, too. If an answer had more values than its
         field may have, the values that were left out are counted in an event of the batch.
 
-        Adds to `fields_with_confidences` the fields whose answers have a probability. For a live
-        batch, adds the outcomes of the rows to `row_outcomes`.
+        Sets `has_confidences` if an answer has a probability. For a live batch, adds the outcomes
+        of the rows to `row_outcomes`.
 
         Args:
             request_outcomes: The outcomes of the page, in the order of its claims.
@@ -444,8 +444,8 @@ class _BatchIngest:
         """
         now = self.ws.now
         for request_outcome in request_outcomes:
-            if request_outcome.answer is not None:
-                self.fields_with_confidences.update(request_outcome.confidences)
+            if request_outcome.answer is not None and request_outcome.confidences:
+                self.has_confidences = True
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             write_result = write_outcomes(
                 tx,

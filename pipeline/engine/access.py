@@ -1,8 +1,8 @@
 """Decide whether a command may use the folder and the database of the settings.
 
-`check_access` runs before anything is written:
+`check_readable` and `check_access` run before anything is written:
 
-- A reading command makes no workspace, so a mistyped name makes nothing.
+- A reading command writes nothing, so a mistyped name makes nothing.
 - The first writing command in another program's database lists its additions and asks.
 
 A shipped task comes with findable. To adopt a table is to use a table that exists, usually another
@@ -10,6 +10,7 @@ program's, and to add the columns and indexes that it lacks.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from itertools import chain
 from typing import NamedTuple
@@ -18,16 +19,14 @@ from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.core.text import join_first
-from pipeline.engine.shipped_task import ShippedTask
 from pipeline.engine.task_selection import (
     find_missing_tables,
     names_user_task,
-    settings_for_lookup,
     used_shipped_tasks,
 )
-from pipeline.store import schema, workspace
+from pipeline.store import schema
 from pipeline.store.database import Connection, Store
-from pipeline.tables.reflection import read_columns, read_object_kind
+from pipeline.tables.reflection import read_columns
 
 NEW_WORKSPACE_HINT = HintTemplate(
     "`{}` creates a workspace from a file; `{}` runs all steps on sample data",
@@ -50,15 +49,6 @@ class Access(Enum):
     CREATE = "create"
 
 
-class AllowedAccess(NamedTuple):
-    """What `check_access` returns for a command that may go on."""
-
-    # Line that announces the workspace that will be made; empty if there is one.
-    announcement: str = ""
-    # The shipped tasks that are used here, if all their tables were found adopted.
-    adopted_tasks: list[ShippedTask] | None = None
-
-
 class _PlannedAdditions(NamedTuple):
     """What a command would add to the database."""
 
@@ -68,9 +58,49 @@ class _PlannedAdditions(NamedTuple):
     new_objects: list[str]
     # Changes to another program's tables, as phrases.
     adoption_plan: list[str]
-    # The shipped tasks that are used here. None if this is no workspace, no shipped task is used,
-    # or one has tables to adopt.
-    adopted_tasks: list[ShippedTask] | None = None
+
+
+def check_readable(settings: Settings, store: Store) -> None:
+    """Check that there is a workspace with its folder; write nothing.
+
+    Raises:
+        ConfigurationError: The workspace or its folder is missing.
+        InputError: There is no workspace, and the first use of the user task would be refused.
+    """
+    with store.open_foreign_snapshot() as tx:
+        is_ours = tx is not None and schema.is_workspace(tx)
+        other_tables = [] if tx is None or is_ours else schema.other_tables(tx)
+
+    if not is_ours:
+        brings_rows = _check_first_use(settings, store)
+        hint = _new_workspace_hint(settings, brings_rows=brings_rows)
+        raise _no_workspace_error(settings, store, other_tables, hint)
+    if not settings.data.is_dir():
+        raise ConfigurationError(
+            f"the folder {settings.data} does not exist, but its database "
+            f"{store.display_name} does; nothing was made",
+            hint=f"set {OptionHint('data')} to the folder that belongs to that database",
+        )
+
+
+def _check_first_use(settings: Settings, store: Store) -> bool:
+    """Check the first use of a user task; return whether a workspace can begin with its rows.
+
+    Returns:
+        True if the rows come from a file, from Python or from a database of its own. False for a
+        task that is not a user task.
+
+    Raises:
+        ConfigurationError, InputError: The first use would be refused.
+    """
+    if not names_user_task(settings):
+        return False
+
+    from pipeline.engine import task_registry
+
+    declaration, path = task_registry.load_named_declaration(settings)
+    task_registry.check_first_use(declaration, path, settings, store)
+    return task_registry.brings_rows(declaration)
 
 
 def check_access(
@@ -80,87 +110,58 @@ def check_access(
     confirm: Callable[[str], bool],
     *,
     is_whole_workspace: bool = False,
-) -> AllowedAccess:
-    """Check whether a command may use the workspace, and ask a person if need be; write nothing.
+) -> str:
+    """Check whether a command may write to the workspace, and ask a person if need be.
 
-    - READ needs a workspace and its folder. Nobody is asked: if tables of another program would
-      have to be adopted, READ is refused.
-    - WRITE needs a workspace, or at least its database. For a user task that brings its rows from a
-      file, from Python or from a database of its own, WRITE is treated as CREATE.
+    Nothing is written here.
+
+    - WRITE needs a workspace, or at least its database if the command is about one task. For a user
+      task that brings its rows from a file, from Python or from a database of its own, WRITE is
+      treated as CREATE.
     - CREATE needs nothing.
     - WRITE and CREATE ask a person before they add tables or columns to another program's database,
       and before they make a new folder for a workspace that lost its folder.
 
     If there is no workspace yet, the file of a user task is run, and its first use is checked.
 
-    Two faults are not reported here, but when the folder is opened: a file in the place of the
-    folder, and a missing database although the folder has files of batches or index builds.
-
     Args:
         confirm: Asks a person a question; returns the answer.
         is_whole_workspace: The command is about the whole workspace and adds no tables of a task.
 
     Returns:
-        The line to print about a workspace that will be made ("" if it exists, or if one of the two
-        faults passed). Also the shipped tasks in use, if all their tables are adopted, so that the
-        caller need not check them again (else None).
+        The line to print about a workspace that will be made; "" if it exists.
 
     Raises:
         ConfigurationError: Something that `access` needs is missing, or the person did not agree.
         InputError: The first use of the user task would be refused.
     """
-    # A file in the place of the folder is reported when the folder is opened.
-    if any(path.is_file() for path in (settings.data, *settings.data.parents)):
-        return AllowedAccess()
-
     with store.open_foreign_snapshot() as tx:
         has_database = tx is not None
         is_ours = tx is not None and schema.is_workspace(tx)
         additions = _PlannedAdditions([], [], [])
         if tx is not None:
             additions = _plan_table_additions(
-                tx,
-                settings,
-                access,
-                is_whole_workspace=is_whole_workspace,
+                tx, settings, makes_tables=not (is_whole_workspace and is_ours)
             )
 
-    # A folder whose database is missing is refused later, when its marker is checked.
-    is_database_lost = (
-        not has_database
-        and access is not Access.CREATE
-        and workspace.has_sealed_files(settings.data)
-    )
-    if is_database_lost:
-        return AllowedAccess()
+    brings_rows = not is_ours and _check_first_use(settings, store)
+    # The task brings the rows, so a workspace can be created.
+    if access is Access.WRITE and brings_rows:
+        access = Access.CREATE
 
-    brings_rows = False
-    if not is_ours and names_user_task(settings):
-        from pipeline.engine import task_registry
-
-        declaration, path = task_registry.load_named_declaration(settings)
-        task_registry.check_first_use(declaration, path, settings, store)
-        brings_rows = task_registry.brings_rows(declaration)
-        # The task brings the rows, so a workspace can be created.
-        if access is Access.WRITE and brings_rows:
-            access = Access.CREATE
-
-    is_there = is_ours or (access is Access.WRITE and has_database)
+    is_there = is_ours or (has_database and not is_whole_workspace)
     if access is not Access.CREATE and not is_there:
         hint = _new_workspace_hint(settings, brings_rows=brings_rows)
         raise _no_workspace_error(settings, store, additions.other_tables, hint)
 
-    if access is Access.READ:
-        _check_readable(settings, store, additions)
-    elif additions.other_tables or additions.adoption_plan:
+    if additions.other_tables or additions.adoption_plan:
         _confirm_additions(store, confirm, additions, is_ours=is_ours)
     elif is_ours and not settings.data.is_dir():
         _confirm_new_folder(settings, store, confirm)
 
-    announcement = (
-        "" if is_ours else f"a new workspace: {settings.data}, database {store.display_name}"
-    )
-    return AllowedAccess(announcement, additions.adopted_tasks)
+    if is_ours:
+        return ""
+    return f"a new workspace: {settings.data}, database {store.display_name}"
 
 
 def _new_workspace_hint(settings: Settings, *, brings_rows: bool) -> HintTemplate | str:
@@ -179,23 +180,6 @@ def _new_workspace_hint(settings: Settings, *, brings_rows: bool) -> HintTemplat
         command = CommandHint("try", task=settings.task)
         return f"`{command}` creates a workspace and asks about a few rows"
     return NEW_WORKSPACE_FOR_QUERY_HINT
-
-
-def _check_readable(settings: Settings, store: Store, additions: _PlannedAdditions) -> None:
-    """Raise ConfigurationError if reading would need a new folder or changes to foreign tables."""
-    if not settings.data.is_dir():
-        raise ConfigurationError(
-            f"the folder {settings.data} does not exist, but its database "
-            f"{store.display_name} does; nothing was made",
-            hint=f"set {OptionHint('data')} to the folder that belongs to that database",
-        )
-    if additions.adoption_plan:
-        planned = "; ".join([*additions.new_objects, *additions.adoption_plan])
-        raise ConfigurationError(
-            f"{store.display_name} has a table of another program that findable never used; "
-            "nothing was changed",
-            hint=f"run a command that writes; it asks whether it may add {planned}",
-        )
 
 
 def _confirm_additions(
@@ -269,27 +253,18 @@ def _require_consent(
 
 
 def _plan_table_additions(
-    tx: Connection,
-    settings: Settings,
-    access: Access,
-    *,
-    is_whole_workspace: bool,
+    tx: Connection, settings: Settings, *, makes_tables: bool
 ) -> _PlannedAdditions:
-    """Return what a command would add, and the adopted shipped tasks; write nothing.
+    """Return what a command would add; write nothing.
 
     The plan of an empty database is empty, because nobody has to be asked about it. The plan also
     names the tables of other programs. But if the database has a workspace and only columns are
     added, these names are left out.
 
     Args:
-        is_whole_workspace: The command is about the whole workspace, and makes no tables of a task.
+        makes_tables: The command makes the tables of the task of the settings.
     """
-    can_write = access is not Access.READ
-    lookup_settings = settings_for_lookup(
-        tx,
-        settings,
-        makes_tables=can_write and not is_whole_workspace,
-    )
+    lookup_settings = settings if makes_tables else replace(settings, task="")
     is_ours = schema.is_workspace(tx)
     used_tasks = used_shipped_tasks(tx, lookup_settings)
     used_tables = [task.load_tables() for task in used_tasks]
@@ -298,11 +273,10 @@ def _plan_table_additions(
 
     other_tables = [] if is_ours else schema.other_tables(tx)
     kinds_by_name = find_missing_tables(tx, lookup_settings) if is_ours or other_tables else {}
-    if (is_ours or other_tables) and can_write and names_user_task(settings):
+    if (is_ours or other_tables) and names_user_task(settings):
         from pipeline.engine import task_registry
 
-        has_task_table = read_object_kind(tx, schema.tasks.name) is not None
-        if not has_task_table or task_registry.find_registered_name(tx, settings) is None:
+        if not is_ours or task_registry.find_registered_name(tx, settings) is None:
             kinds_by_name |= dict.fromkeys(task_registry.list_planned_views(settings), "view")
 
     new_objects = []
@@ -320,11 +294,7 @@ def _plan_table_additions(
                     own_tables.add(name)
         other_tables = [name for name in schema.other_tables(tx) if name not in own_tables]
 
-    adopted_tasks = None
-    if is_ours and used_tasks:
-        is_adopted = all(tables.is_adopted(tx, lookup_settings) for tables in used_tables)
-        adopted_tasks = used_tasks if is_adopted else None
-    return _PlannedAdditions(other_tables, new_objects, adoption_plan, adopted_tasks)
+    return _PlannedAdditions(other_tables, new_objects, adoption_plan)
 
 
 def _no_workspace_error(

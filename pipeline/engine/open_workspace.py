@@ -18,19 +18,17 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, InconsistentError, TaskNeverUsedError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
-from pipeline.engine.access import Access, check_access
+from pipeline.engine.access import Access, check_access, check_readable
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.shipped_task import ShippedTask, shipped_tasks
 from pipeline.engine.task_selection import (
-    find_missing_tables,
     list_registered_tasks,
     names_user_task,
-    settings_for_lookup,
     used_shipped_tasks,
     with_people,
     with_used_task,
 )
-from pipeline.engine.workspace_folder import check_links, has_no_workspace, make_directory
+from pipeline.engine.workspace_folder import check_folder, has_no_workspace, make_directory
 from pipeline.store import marks, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
@@ -56,111 +54,136 @@ def open_workspace(
             CREATE also creates a missing workspace. See `check_access`.
         confirm: Asks a person a question; returns the answer. By default nobody agrees.
         is_whole_workspace: The command is about the whole workspace. It creates no tables of a
-            task. If the task of the settings was never used here, the session has another task: one
-            that is used, or the people task.
+            task in an existing workspace. If the task of the settings was never used here, the
+            session has the first task that is used.
         is_temporary: The caller deletes the workspace, so a new one is not announced.
 
     Raises:
         ConfigurationError: There is no workspace and `access` creates none, a person did not agree
             to additions, answers of another backend than the settings name are stored, the folder
-            belongs to another database, or a link leads out of it.
+            belongs to another database, a link leads out of it, or with READ the task was never
+            used here.
         InputError: The first use of the user task would be refused.
-        InconsistentError: `access` is READ, and tables of a task are missing.
+        InconsistentError: `access` is READ, and tables or columns of a task are missing.
     """
-    check_links(settings.data)
-    with contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store:
-        access_settings = with_people(settings) if is_whole_workspace else settings
-        allowed = check_access(
-            access_settings,
-            store,
-            access,
-            confirm,
-            is_whole_workspace=is_whole_workspace,
-        )
-        if allowed.announcement and not is_temporary:
-            display.say(allowed.announcement)
-        session = _open_session(
-            settings,
-            store,
-            display,
-            access,
-            is_whole_workspace=is_whole_workspace,
-            adopted_tasks=allowed.adopted_tasks,
+    check_folder(settings.data)
+    database_url = settings.confirmed_database_url.reveal()
+    with contextlib.closing(Store(database_url, writes=access is not Access.READ)) as store:
+        # Opening a SQLite store creates its file.
+        if store.path is not None and not store.path.exists():
+            workspace.check_sealed_folder(
+                settings.data, None, database_name=store.display_name, absence="is missing"
+            )
+        if access is Access.READ:
+            check_readable(settings, store)
+        else:
+            announcement = check_access(
+                settings,
+                store,
+                access,
+                confirm,
+                is_whole_workspace=is_whole_workspace,
+            )
+            if announcement and not is_temporary:
+                display.say(announcement)
+            settings = _prepare_to_write(
+                settings, store, display, is_whole_workspace=is_whole_workspace
+            )
+        session = _make_session(
+            settings, store, display, access, is_whole_workspace=is_whole_workspace
         )
         with contextlib.closing(session) as opened:
             opened.ask_person = confirm
             yield opened
 
 
-def _open_session(
+def _prepare_to_write(
     settings: Settings,
     store: Store,
     display: Progress,
-    access: Access,
     *,
     is_whole_workspace: bool,
-    adopted_tasks: list[ShippedTask] | None,
-) -> WorkspaceSession:
-    """Make the folder, update the schema, record the user task, and return the session.
+) -> Settings:
+    """Make the folder and the tables, record the user task, and write the folder's marker.
 
-    The folder's marker is written if it is missing or names another workspace. A command that only
-    reads (READ) writes no marker, and does not record a new user task (a task that a person
-    declared in a file).
+    The marker is written if it is missing or names another workspace.
 
     Args:
         display: Shows progress and notes.
         is_whole_workspace: The command is about the whole workspace, so it needs no particular
-            task. It creates no tables of a task. If the task of the settings was never used here,
-            the session has the first used task, or the people task if TASK= is set or no task was
-            used.
-        adopted_tasks: The used shipped tasks, if the caller just found their tables complete, so
-            that they are not checked again. If None, the tables of all used tasks are checked.
+            task. It creates no tables of a task in an existing workspace.
+
+    Returns:
+        The settings with the task of the session.
 
     Raises:
-        ConfigurationError: With any `access`, the folder belongs to another database, or the
-            workspace is bound to another backend. With READ, also if the task was never used here.
-        InconsistentError: `access` is READ, and tables of a task are missing.
+        ConfigurationError: The folder belongs to another database.
     """
     is_new_folder = not settings.data.exists()
     make_directory(settings.data)
-    marker = workspace.read_marker(settings.data)
-    if is_whole_workspace:
-        settings = with_used_task(settings, store)
     try:
-        used_tasks = _prepare_tables(
-            settings,
-            store,
-            marker,
-            display,
-            access,
-            is_whole_workspace=is_whole_workspace,
-            adopted_tasks=adopted_tasks,
-        )
+        settings = _prepare_tables(settings, store, display, is_whole_workspace=is_whole_workspace)
     except ConfigurationError:
         # Without rights in the database, no empty folder stays.
         if is_new_folder:
             with contextlib.suppress(OSError):
                 settings.data.rmdir()
         raise
-    if is_whole_workspace and not _is_task_used(settings, store, used_tasks):
-        settings = with_people(settings)
     if names_user_task(settings):
-        settings = _record_user_task(settings, store, display, can_write=access is not Access.READ)
+        settings = _record_user_task(settings, store, display)
 
+    marker = workspace.read_marker(settings.data)
+    workspace_id = store.query(workspace.get_workspace).workspace_id
+    if marker is None or marker.workspace_id != workspace_id:
+        location = store.address
+        if store.path is not None and not settings.database_url:
+            location = store.path.name
+        workspace.write_marker(settings.data, workspace.FolderMarker(workspace_id, location))
+    return settings
+
+
+def _make_session(
+    settings: Settings,
+    store: Store,
+    display: Progress,
+    access: Access,
+    *,
+    is_whole_workspace: bool,
+) -> WorkspaceSession:
+    """Return the session of an existing workspace; write nothing.
+
+    Args:
+        is_whole_workspace: If the task of the settings was never used here, the session has another
+            task.
+
+    Raises:
+        ConfigurationError: The workspace is bound to another backend, the folder belongs to another
+            database, or the task was never used here.
+        InconsistentError: Tables or columns of a task are missing.
+    """
     with store.read() as tx:
         workspace_row = workspace.get_workspace(tx)
+        if is_whole_workspace:
+            settings = with_used_task(tx, settings)
+        used_tasks = used_shipped_tasks(tx, replace(settings, task=""))
+        if names_user_task(settings):
+            from pipeline.engine import task_registry
+
+            name = task_registry.require_registered_name(tx, settings)
+            settings = replace(settings, task=name)
+        else:
+            _check_task_used(settings, used_tasks)
+        if access is Access.READ:
+            workspace.check_sealed_folder(
+                settings.data, workspace_row.workspace_id, database_name=store.display_name
+            )
+            _check_tables(tx, settings, store, used_tasks)
+
         lag_s = marks.read_list_delay_s(tx)
         now = store.make_clock(tx)
         shipped_tasks_here = [task.make_task(tx, settings) for task in used_tasks]
         tasks = [task for task in shipped_tasks_here if task is not None]
         tasks.extend(list_registered_tasks(tx, settings))
-    names_other_workspace = marker is None or marker.workspace_id != workspace_row.workspace_id
-    if names_other_workspace and access is not Access.READ:
-        location = store.address
-        if store.path is not None and not settings.database_url:
-            location = store.path.name
-        new_marker = workspace.FolderMarker(workspace_row.workspace_id, location)
-        workspace.write_marker(settings.data, new_marker)
 
     _check_backend(settings, workspace_row.backend)
     backend = workspace_row.backend or settings.effective_backend
@@ -177,36 +200,12 @@ def _open_session(
     )
 
 
-def _is_task_used(settings: Settings, store: Store, used_tasks: Sequence[ShippedTask]) -> bool:
-    """Return whether the task of the settings is recorded here, or is one of `used_tasks`."""
-    if any(task.name == settings.task for task in used_tasks):
-        return True
-    if not names_user_task(settings):
-        return False
-
-    from pipeline.engine import task_registry
-
-    with store.read() as tx:
-        return task_registry.find_registered_name(tx, settings) is not None
-
-
-def _record_user_task(
-    settings: Settings,
-    store: Store,
-    display: Progress,
-    *,
-    can_write: bool,
-) -> Settings:
-    """Record a user's task and its preferred versions; return the settings with its name.
-
-    Raises:
-        ConfigurationError: `can_write` is false, and the task was never used here.
-    """
+def _record_user_task(settings: Settings, store: Store, display: Progress) -> Settings:
+    """Record a user's task and its preferred versions; return the settings with its name."""
     from pipeline.engine import preferred_versions, task_registry
 
-    name = task_registry.register_if_new(store, settings, may_write=can_write, display=display)
-    if can_write:
-        preferred_versions.store_preference(store, name, settings, display=display)
+    name = task_registry.register_if_new(store, settings, display=display)
+    preferred_versions.store_preference(store, name, settings, display=display)
     return replace(settings, task=name)
 
 
@@ -239,77 +238,47 @@ def _check_backend(settings: Settings, bound_backend: str | None) -> None:
 def _prepare_tables(
     settings: Settings,
     store: Store,
-    marker: workspace.FolderMarker | None,
     display: Progress,
-    access: Access,
     *,
     is_whole_workspace: bool,
-    adopted_tasks: list[ShippedTask] | None,
-) -> list[ShippedTask]:
-    """Create or complete the tables of the used shipped tasks; return these tasks.
+) -> Settings:
+    """Create the engine's tables, and create or complete those of the used shipped tasks.
 
-    A shipped task is used if its tables exist, or if the settings name it and its first tables are
-    made here.
-
-    - An existing table gets the columns that it lacks, even if `access` is READ.
-    - A missing table of a used shipped task is created; with READ it is an error.
-    - The task of the settings gets its first tables, unless `access` is READ or the command is
-      about the whole workspace.
-
-    A line about each change of tables is printed.
+    A shipped task is used if its tables exist, or if the settings name it. A command about one task
+    completes only the tables of that task. A line about each change of tables is printed.
 
     Args:
-        marker: The folder's marker. If the folder has files of batches or index builds, the
-            database must have the workspace that the marker names.
-        is_whole_workspace: The command is about the whole workspace, so the task of the settings
-            need not be used.
-        adopted_tasks: The used shipped tasks, if their tables were just found complete, so that
-            they are not checked again. If None, these tasks are looked up and their tables are
-            checked.
+        is_whole_workspace: See `_prepare_to_write`.
+
+    Returns:
+        The settings with the task of the session.
 
     Raises:
-        ConfigurationError: The folder belongs to another database, or `access` is READ, the command
-            is about one task, and this task was never used here.
-        InconsistentError: `access` is READ, and tables of a task are missing.
+        ConfigurationError: The folder belongs to another database.
+        TaskNeverUsedError: The command is about a whole workspace that uses no task.
     """
-    makes_tables = access is not Access.READ and not is_whole_workspace
-    sealing_marker = marker if workspace.has_sealed_files(settings.data) else None
-    # Opening a SQLite store would create its file.
-    if sealing_marker is not None and store.path is not None and not store.path.exists():
-        workspace.refuse_folder(settings.data, sealing_marker, f"{store.display_name} is missing")
-
     with store.read() as tx:
-        if sealing_marker is not None:
-            workspace.check_marker(
-                settings.data,
-                sealing_marker,
-                tx,
-                database_name=store.display_name,
-            )
-        lookup_settings = settings_for_lookup(tx, settings, makes_tables=makes_tables)
-        used_tasks = adopted_tasks
-        if used_tasks is None:
-            used_tasks = used_shipped_tasks(tx, lookup_settings)
-        has_tasks = used_tasks or (schema.is_workspace(tx) and workspace.list_tasks(tx))
-        if not makes_tables and not has_tasks:
-            lookup_settings = with_people(settings)
-            used_tasks = used_shipped_tasks(tx, lookup_settings)
-        if not makes_tables and not is_whole_workspace:
-            _check_task_used(settings, used_tasks)
+        is_ready = schema.is_workspace(tx)
+        workspace_id = workspace.get_workspace(tx).workspace_id if is_ready else None
+        workspace.check_sealed_folder(settings.data, workspace_id, database_name=store.display_name)
+        lookup_settings = settings
+        if is_whole_workspace and is_ready:
+            settings = with_used_task(tx, settings)
+            lookup_settings = replace(settings, task="")
 
+        used_tasks = used_shipped_tasks(tx, lookup_settings)
+        # The tables of other tasks are completed when these tasks are used.
+        if is_ready and not is_whole_workspace:
+            used_tasks = [task for task in used_tasks if task.name == settings.task]
         used_tables = [task.load_tables() for task in used_tasks]
-        is_ready = schema.is_workspace(tx) and (
-            adopted_tasks is not None
-            or all(tables.is_adopted(tx, lookup_settings) for tables in used_tables)
+        is_ready = is_ready and all(
+            tables.is_adopted(tx, lookup_settings) for tables in used_tables
         )
-        if access is Access.READ and not is_ready:
-            _check_tables_exist(tx, lookup_settings, store)
-
     if not is_ready:
         adopters = [partial(tables.adopt, settings=lookup_settings) for tables in used_tables]
         for line in schema.ensure_schema(store, adopters):
             display.say(line)
-    return used_tasks
+    return settings
 
 
 def _check_task_used(settings: Settings, used_tasks: list[ShippedTask]) -> None:
@@ -319,15 +288,18 @@ def _check_task_used(settings: Settings, used_tasks: list[ShippedTask]) -> None:
             raise TaskNeverUsedError(settings.task, settings.data, hint=task.how_to_begin)
 
 
-def _check_tables_exist(tx: Connection, settings: Settings, store: Store) -> None:
-    """Raise InconsistentError if tables of a shipped task are missing."""
-    missing_names = find_missing_tables(tx, settings)
-    if missing_names:
+def _check_tables(
+    tx: Connection, settings: Settings, store: Store, used_tasks: Sequence[ShippedTask]
+) -> None:
+    """Raise InconsistentError if tables or columns of the used shipped tasks are missing."""
+    missing_parts = list[str]()
+    for task in used_tasks:
+        missing_parts += task.load_tables().find_missing_parts(tx, settings)
+    if missing_parts:
         raise InconsistentError(
-            f"{store.display_name} no longer has the table {' and the table '.join(missing_names)};"
-            " nothing was made",
+            f"{store.display_name} no longer has {' and '.join(missing_parts)}; nothing was made",
             hint=f"`{CommandHint('restore')}` restores a backup; "
-            "a command that writes makes an empty table",
+            "a command that writes makes what is missing, without content",
         )
 
 
@@ -359,11 +331,11 @@ def open_existing_or_temporary(
     with contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store:
         with store.open_foreign_snapshot() as tx:
             has_tables = tx is not None and (schema.is_workspace(tx) or schema.other_tables(tx))
-        is_new = not has_tables and has_no_workspace(settings.data)
+            is_new = not has_tables and has_no_workspace(settings.data)
         if is_user_task and is_new:
             check_access(settings, store, Access.WRITE, confirm)
         elif is_user_task:
-            check_access(people_settings, store, Access.READ, confirm)
+            check_readable(people_settings, store)
 
     if not is_new:
         if is_user_task:

@@ -33,10 +33,9 @@ class ShippedTask:
     name: str
     # Command that brings rows in.
     how_to_begin: HintTemplate
-    # The database index that exists as soon as all tables of the task were adopted.
+    # The database index that exists as soon as all tables of the task were adopted, and its table.
     adoption_index: str
-    # Returns whether the workspace uses the task: TASK= names it, or its tables are adopted.
-    is_used: "Callable[[Connection, Settings], bool]"
+    indexed_table: str
     # Returns the task as the workspace uses it; None if it is recorded as a user's task is.
     make_task: "Callable[[Connection, Settings], Task | None]"
     load_tables: "Callable[[], TaskTables]"
@@ -46,6 +45,19 @@ class ShippedTask:
     # the settings and the backend give.
     load_declaration: "Callable[[], Declaration] | None" = None
     make_recorded_task: "Callable[[TaskRecord, Settings, str], Task] | None" = None
+
+    def is_used(self, tx: "Connection", settings: "Settings") -> bool:
+        """Return whether a workspace uses the task.
+
+        It does if TASK= names the task, its tables are adopted, or findable made them. Another
+        program may have dropped them since.
+        """
+        from pipeline.store import marks, schema
+
+        has_index = schema.has_index(tx, self.indexed_table, self.adoption_index)
+        if has_index or settings.task == self.name:
+            return True
+        return schema.is_workspace(tx) and self.indexed_table in marks.read_created_tables(tx)
 
 
 _registered_tasks: dict[str, ShippedTask] = {}

@@ -12,7 +12,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -301,8 +301,8 @@ class OwnTables:
         for table in self.make_server_tables(tx):
             table.create(target)
 
-    def refresh_views(self, store: Store, fields: Collection[str]) -> None:
-        """Give the task's views columns for the confidences of some fields, if they have none."""
+    def refresh_views(self, store: Store) -> None:
+        """Give the task's views columns for the confidences of answers, if they have none."""
 
     def check_rows(
         self,

@@ -287,13 +287,25 @@ def _check_target(tx: Connection, task: UserTask) -> None:
         check_fillable_column(tx, task.record)
 
 
-def register_if_new(
-    store: Store,
-    settings: Settings,
-    *,
-    may_write: bool,
-    display: Progress,
-) -> str:
+def require_registered_name(tx: Connection, settings: Settings) -> str:
+    """Return the name under which the task of TASK is registered.
+
+    Raises:
+        InputError, ConfigurationError: There is no such task.
+        TaskNeverUsedError: The task is not registered.
+    """
+    name = find_registered_name(tx, settings)
+    if name is not None:
+        return name
+
+    _resolve_task_file(settings, [record.name for record in workspace.list_tasks(tx)])
+    try_command = CommandHint("try", task=settings.task)
+    tag_command = CommandHint("tag", task=settings.task)
+    hint = f"`{try_command}` asks about a few rows, `{tag_command}` about all"
+    raise TaskNeverUsedError(settings.task, settings.data, hint=hint)
+
+
+def register_if_new(store: Store, settings: Settings, *, display: Progress) -> str:
     """Return the name of the task of TASK; its first use registers it and creates its views.
 
     Prints lines about new views. A registered task is returned without a check of its file.
@@ -302,20 +314,12 @@ def register_if_new(
         InputError: The file or its source is invalid.
         ConfigurationError: There is no such task, it conflicts with another task, or nobody
             confirmed that its file may be run.
-        TaskNeverUsedError: The task is not registered and `may_write` is False.
     """
     with store.read() as tx:
         name = find_registered_name(tx, settings)
         if name is not None:
             return name
-        registered_names = [record.name for record in workspace.list_tasks(tx)]
-        path = _resolve_task_file(settings, registered_names)
-
-    if not may_write:
-        try_command = CommandHint("try", task=settings.task)
-        tag_command = CommandHint("tag", task=settings.task)
-        hint = f"`{try_command}` asks about a few rows, `{tag_command}` about all"
-        raise TaskNeverUsedError(settings.task, settings.data, hint=hint)
+        path = _resolve_task_file(settings, [record.name for record in workspace.list_tasks(tx)])
 
     declaration = load_declaration(path, settings)
     columns = open_source(store, declaration, path).columns

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, TaskNeverUsedError
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine.shipped_task import ShippedTask, shipped_tasks
-from pipeline.engine.workspace_folder import check_links
+from pipeline.engine.workspace_folder import check_folder
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.tables.reflection import read_object_kind
@@ -32,23 +32,23 @@ def with_people(settings: Settings) -> Settings:
     return replace(settings, task=BUILT_IN_TASKS[0], sources=sources)
 
 
-def settings_for_lookup(tx: Connection, settings: Settings, *, makes_tables: bool) -> Settings:
-    """Return the settings with which `ShippedTask.is_used` is called.
-
-    A shipped task is used if the settings name it or its tables exist. A command that makes no
-    tables must find only tasks whose tables exist, so its task is left empty. If there is no
-    workspace yet, the task is the people task.
-    """
-    if makes_tables:
-        return settings
-    if schema.is_workspace(tx):
-        return replace(settings, task="")
-    return with_people(settings)
-
-
 def used_shipped_tasks(tx: Connection, settings: Settings) -> list[ShippedTask]:
-    """Return the shipped tasks that this workspace uses."""
-    return [task for task in shipped_tasks() if task.is_used(tx, settings)]
+    """Return the shipped tasks whose tables this workspace has, and that of the settings.
+
+    A new workspace in a database without tables begins with people.
+    """
+    used_tasks = [task for task in shipped_tasks() if task.is_used(tx, settings)]
+    people = shipped_tasks()[0]
+    if people not in used_tasks and not (schema.is_workspace(tx) or schema.other_tables(tx)):
+        used_tasks.insert(0, people)
+    return used_tasks
+
+
+def list_used_names(tx: Connection, settings: Settings) -> list[str]:
+    """Return the names of the tasks that this workspace uses; shipped tasks are first."""
+    shipped_names = [task.name for task in used_shipped_tasks(tx, replace(settings, task=""))]
+    names = [*shipped_names, *(task.name for task in workspace.list_tasks(tx))]
+    return list(dict.fromkeys(names))
 
 
 def find_missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
@@ -80,7 +80,7 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
     if "task" in settings.sources:
         return settings
 
-    check_links(settings.data)
+    check_folder(settings.data)
     with (
         contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store,
         store.open_foreign_snapshot() as tx,
@@ -88,25 +88,26 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
         if tx is None or not schema.is_workspace(tx):
             return settings
 
-        used_tasks = {task.name: task for task in used_shipped_tasks(tx, settings)}
-        people = used_tasks.pop(settings.task)
-        user_task_names = [task.name for task in workspace.list_tasks(tx)]
-        names = list(dict.fromkeys([*used_tasks, *user_task_names]))
-        people_task = people.make_task(tx, settings)
-        has_people = (
-            people_task is not None
-            and not find_missing_tables(tx, settings)
-            and people_task.rows.table(tx).count_rows(tx) > 0
-        )
-        if not names or has_people:
+        names = list_used_names(tx, settings)
+        other_names = [name for name in names if name != settings.task]
+        if not other_names or (settings.task in names and _has_people(tx, settings)):
             return settings
 
-    if allow_several or len(names) == 1:
-        return replace(settings, task=names[0])
+    if allow_several or len(other_names) == 1:
+        return replace(settings, task=other_names[0])
     raise InputError(
-        f"this workspace has no people but several tasks: {', '.join(names)}; nothing was done",
-        hint=f"name a task, for example {OptionHint(task=names[0])}",
+        f"this workspace has no people but several tasks: {', '.join(other_names)}; "
+        "nothing was done",
+        hint=f"name a task, for example {OptionHint(task=other_names[0])}",
     )
+
+
+def _has_people(tx: Connection, settings: Settings) -> bool:
+    """Return whether the table of the people task exists and has a row."""
+    if find_missing_tables(tx, settings):
+        return False
+    people = shipped_tasks()[0].make_task(tx, settings)
+    return people is not None and people.rows.table(tx).count_rows(tx) > 0
 
 
 def list_registered_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ...]":
@@ -119,23 +120,24 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ..
     return task_registry.list_registered_tasks(tx, settings)
 
 
-def with_used_task(settings: Settings, store: Store) -> Settings:
-    """Return settings with the first used task, if the people task of the settings is not used.
+def with_used_task(tx: Connection, settings: Settings) -> Settings:
+    """Return settings with a task that this workspace uses, for a command about all of it.
 
-    For commands about the whole workspace, for which any used task is good enough;
-    `with_default_task` is for commands about one task. The settings are returned unchanged if TASK=
-    names a task, if the database does not exist, or if no task is used.
+    It is the task of the settings if that is used, else the first used task.
+    `with_default_task` is for commands about one task.
+
+    Raises:
+        TaskNeverUsedError: The workspace uses no task, because its first command was killed.
     """
-    is_named = "task" in settings.sources or settings.task != BUILT_IN_TASKS[0]
-    if is_named or not (store.path is None or store.path.exists()):
+    names = list_used_names(tx, settings)
+    if settings.task in names:
         return settings
+    if names_user_task(settings):
+        from pipeline.engine import task_registry
 
-    with store.read() as tx:
-        if not schema.is_workspace(tx):
+        if task_registry.find_registered_name(tx, settings) is not None:
             return settings
-        lookup_settings = settings_for_lookup(tx, settings, makes_tables=False)
-        task_names = [task.name for task in used_shipped_tasks(tx, lookup_settings)]
-        task_names.extend(task.name for task in workspace.list_tasks(tx))
-    if settings.task in task_names or not task_names:
-        return settings
-    return replace(settings, task=task_names[0])
+    if not names:
+        people = shipped_tasks()[0]
+        raise TaskNeverUsedError(people.name, settings.data, hint=people.how_to_begin)
+    return replace(with_people(settings), task=names[0])

@@ -1,6 +1,5 @@
 """The views and tables of a user task."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
@@ -15,7 +14,7 @@ from pipeline.engine.task_parts import (
 from pipeline.engine.user_rows import UserRows
 from pipeline.store.database import Store
 from pipeline.store.rows import NO_HASH
-from pipeline.tables.answer_views import has_confidence_columns, make_views
+from pipeline.tables.answer_views import are_views_made, make_views
 
 
 @dataclass(eq=False, kw_only=True)
@@ -29,15 +28,15 @@ class UserTables(OwnTables):
         super().make_tables(tx, target)
         make_views(target, self.rows.record)
 
-    def refresh_views(self, store: Store, fields: Collection[str]) -> None:
-        """Make the task's views again if they lack a column for the confidence of a field.
+    def refresh_views(self, store: Store) -> None:
+        """Make the task's views again if they are not current, or lack a confidence's column.
 
         Raises:
             ConfigurationError: Another program's object has the name of a view, or depends on a
                 view whose columns change.
         """
         with store.read() as tx:
-            if has_confidence_columns(tx, self.rows.record, fields):
+            if are_views_made(tx, self.rows.record):
                 return
         with store.write() as tx:
             make_views(tx, self.rows.record)

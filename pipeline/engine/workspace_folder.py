@@ -1,6 +1,7 @@
 """The folder of a workspace: make it, and refuse links that lead out of it."""
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -41,17 +42,19 @@ def has_no_workspace(data: Path) -> bool:
     return not any(_WRITTEN_NAMES.fullmatch(path.name) for path in data.iterdir())
 
 
-def check_links(data: Path) -> None:
-    """Check that no link in the workspace's directory leads out of it.
+def check_folder(data: Path) -> None:
+    """Check that the workspace's directory is no file, and that no link leads out of it.
 
     Otherwise a command would change files in other places. Only names that commands write are
     checked.
 
     Raises:
-        ConfigurationError: A link leads out, or the path of the directory is not valid UTF-8 or
-            cannot be read.
+        ConfigurationError: There is a file in the place of the directory or of one above it, a link
+            leads out, or the path of the directory is not valid UTF-8 or cannot be read.
     """
     with _translate_os_errors(data):
+        if any(path.is_file() for path in (data, *data.parents)):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if SURROGATES.search(str(data.absolute())):
             raise ConfigurationError(
                 f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; "

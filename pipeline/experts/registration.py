@@ -16,24 +16,6 @@ if TYPE_CHECKING:
     from pipeline.tables.adopt import TaskTables
 
 
-def _has_people_task(tx: "Connection", settings: "Settings") -> bool:
-    """Return whether this workspace has the people task (`TASK=experts`).
-
-    Returns:
-        True if the setting TASK selects it, or if findable made or took over a table of people in
-        this database. Also true if the database has no table, because a new workspace begins with
-        people.
-    """
-    if settings.task == EXPERTS:
-        return True
-
-    from pipeline.store import schema
-
-    if schema.has_index(tx, EXPERTS, ADOPTION_INDEX):
-        return True
-    return not (schema.is_workspace(tx) or schema.other_tables(tx))
-
-
 def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     """Return the people task, with the index that the workspace uses.
 
@@ -88,7 +70,7 @@ EXPERTS_TASK = ShippedTask(
     name=EXPERTS,
     how_to_begin=HOW_TO_BEGIN,
     adoption_index=ADOPTION_INDEX,
-    is_used=_has_people_task,
+    indexed_table=EXPERTS,
     make_task=_make_task,
     load_tables=_load_tables,
     load_measure=_load_measure,

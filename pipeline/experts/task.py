@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import BaseModel
 from sqlalchemy import Connection, Table, delete, exc
 
 from pipeline.core.declaration import Declaration
@@ -28,13 +27,6 @@ from pipeline.engine.task_parts import (
     WriteResult,
 )
 from pipeline.experts import table
-from pipeline.experts.declaration import (
-    COLUMN_BY_PLACEHOLDER,
-    MAX_TAGS,
-    Tags,
-    declare_with_vocabulary,
-    task,
-)
 from pipeline.experts.names import HOW_TO_BEGIN
 from pipeline.experts.person_export import ExpertsExport
 from pipeline.store import answers, marks
@@ -54,6 +46,11 @@ from pipeline.tables.cells import (
 from pipeline.tables.grid import Grid
 from pipeline.tables.reflection import is_sqlite
 from pipeline.tables.row_table import RowTable
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from pipeline.experts.declaration import Tags
 
 NOTHING_CHANGED = "nothing was changed"
 _DATABASE_KEEPS_ROW = (
@@ -184,11 +181,13 @@ class ExpertsAnswers(TaskAnswers):
 
     rows: ExpertsRows
 
-    def limit(self, answer: BaseModel) -> tuple[BaseModel, int]:
+    def limit(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
         """Return an answer with its first `MAX_TAGS` tags, and the number of dropped tags.
 
         The first tags are the most characteristic.
         """
+        from pipeline.experts.declaration import MAX_TAGS
+
         tags = cast("Tags", answer).tags
         if len(tags) <= MAX_TAGS:
             return answer, 0
@@ -363,12 +362,14 @@ class ExpertsPrompt(TaskPrompt):
 
     # The mean of the local engine's answers.
     answer_tokens: int = 11
-    declaration: Declaration = task
+    # The task with a vocabulary; None for the task without one.
+    listed_declaration: Declaration | None = None
 
     @cached_property
     def builder(self) -> PromptBuilder:
         """Return the builder of the prompt."""
-        return replace(_make_builder(), declaration=self.declaration)
+        builder = _make_builder()
+        return replace(builder, declaration=self.listed_declaration or builder.declaration)
 
 
 class ExpertsTask(Task):
@@ -404,9 +405,11 @@ class ExpertsTask(Task):
         Raises:
             InputError: The vocabulary is invalid.
         """
-        declaration: Declaration = task
+        listed_declaration = None
         if vocabulary_file is not None:
-            declaration, self.version_label = declare_with_vocabulary(vocabulary_file)
+            from pipeline.experts.declaration import declare_with_vocabulary
+
+            listed_declaration, self.version_label = declare_with_vocabulary(vocabulary_file)
         self.index = index
         self.rows = ExpertsRows(
             columns=table.PROMPT_COLUMNS,
@@ -420,7 +423,7 @@ class ExpertsTask(Task):
         self.prompt = ExpertsPrompt(
             rows=self.rows,
             answers=self.answers,
-            declaration=declaration,
+            listed_declaration=listed_declaration,
         )
 
 
@@ -460,7 +463,12 @@ def _find_ids_with_model_tags(
 
 @cache
 def _make_builder() -> PromptBuilder:
-    """Return the builder of the prompt."""
+    """Return the builder of the prompt without a vocabulary.
+
+    The answer model is imported on first use, because this is slow.
+    """
+    from pipeline.experts.declaration import COLUMN_BY_PLACEHOLDER, task
+
     return PromptBuilder(task, COLUMN_BY_PLACEHOLDER, data_instruction="", format_cell=_prompt_text)
 
 

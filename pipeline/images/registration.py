@@ -6,23 +6,11 @@ from pipeline.engine.shipped_task import ShippedTask
 from pipeline.images.table_names import ADOPTION_INDEX, ASSET_AI, HOW_TO_BEGIN, TASK
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from pipeline.core.declaration import Declaration
     from pipeline.core.settings import Settings
     from pipeline.engine.task import Task
     from pipeline.store.workspace import TaskRecord
     from pipeline.tables.adopt import TaskTables
-
-
-def _has_images_task(tx: "Connection", settings: "Settings") -> bool:
-    """Return whether the task in use is images, or the tables of images are adopted."""
-    if settings.task == TASK:
-        return True
-
-    from pipeline.store import schema
-
-    return schema.has_index(tx, ASSET_AI, ADOPTION_INDEX)
 
 
 def _load_tables() -> "TaskTables":
@@ -47,7 +35,7 @@ IMAGES_TASK = ShippedTask(
     name=TASK,
     how_to_begin=HOW_TO_BEGIN,
     adoption_index=ADOPTION_INDEX,
-    is_used=_has_images_task,
+    indexed_table=ASSET_AI,
     # The task is among the recorded tasks of the workspace.
     make_task=lambda _tx, _settings: None,
     load_tables=_load_tables,

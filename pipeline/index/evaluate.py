@@ -14,6 +14,7 @@ Figures are those of trec_eval. Judgements are never complete, so figures compar
 no absolute meaning.
 """
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -114,9 +115,11 @@ def measure_search(
 
     Raises:
         InputError: A file is invalid, or there is no index.
-        ConfigurationError: The build has vectors of another embedding model, or pytrec_eval is not
-            installed.
+        ConfigurationError: The build has vectors of another embedding model, or the measures are
+            not installed.
     """
+    # Before the queries are embedded, which may cost money.
+    check_measures_installed()
     judged_queries = read_judged_queries(queries, qrels)
     collection = ws.indexed_task
     weak_by_system = dict[str, list[bool]]()
@@ -223,6 +226,25 @@ def _warn_about_unknown_names(
         )
 
 
+def check_measures_installed() -> None:
+    """Check that ir_measures and the library with which it computes are installed.
+
+    Raises:
+        ConfigurationError: One of them is not.
+    """
+    with contextlib.suppress(ImportError):
+        import ir_measures
+
+        if ir_measures.pytrec_eval.is_available():
+            return
+
+    raise ConfigurationError(
+        "the measures of a ranking need ir-measures and pytrec-eval-terrier, "
+        "which are not installed; nothing was measured",
+        hint="make setup EXTRAS=eval, or pip install -e '.[eval]'",
+    )
+
+
 def compute_measures(
     judged_queries: JudgedQueries,
     rankings: Iterable[Sequence[str]],
@@ -233,18 +255,8 @@ def compute_measures(
         judged_queries: Queries and grades.
         rankings: For each query, in order, the names of its hits, best first. An empty ranking
             scores zero.
-
-    Raises:
-        ConfigurationError: pytrec_eval is not installed.
     """
     import ir_measures
-
-    if not ir_measures.pytrec_eval.is_available():
-        raise ConfigurationError(
-            "the measures need pytrec-eval-terrier, which has no package for this machine; "
-            "nothing was measured",
-            hint="pip install pytrec-eval-terrier, which needs a C compiler",
-        )
 
     # ir_measures calls the mean reciprocal rank RR.
     names_by_measure = {

@@ -17,13 +17,12 @@ with each change of a task's rows. It is not the number of the build.
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from typing import TYPE_CHECKING, Any, Self, cast, get_origin
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
@@ -39,6 +38,8 @@ ENTRIES_FILE = "entries.sqlite"
 MANIFEST_FILE = "manifest.json"
 PART_FILES = (INDEX_FILE, METADATA_FILE, ENTRIES_FILE)
 
+# Grows with every change of the members.
+FORMAT = 2
 # A short query needs at most this share of its total IDF to reach the floor of words.
 # Tried on 278 queries, see docs/search.md.
 MAX_WORD_FLOOR_SHARE = 0.9
@@ -52,11 +53,11 @@ class Floor:
     """
 
     # Cosine that is enough without any matching word.
-    cosine: Annotated[float, Field(gt=0)]
+    cosine: float
     # BM25 score that is enough at cosine 0.
-    words: Annotated[float, Field(gt=0)]
+    words: float
     # Score by `score_words_alone` that is enough if entries are ranked by words only.
-    alone: Annotated[float, Field(ge=0)]
+    alone: float
 
     def is_weak(self, cosine: float | None, word_score: float, query_idf: float) -> bool:
         """Return whether a hit is weak: scores that meaningless queries reach, too, are weak.
@@ -85,10 +86,9 @@ def score_words_alone(word_score: float, query_idf: float) -> float:
     return word_score * word_score / query_idf
 
 
-class RefusedText(BaseModel):
+@dataclass(frozen=True)
+class RefusedText:
     """An entry that is in no build because the embedding model refused its text."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
 
     # The entry's `content_hash`.
     content: str
@@ -96,36 +96,79 @@ class RefusedText(BaseModel):
     reason: str
 
 
-class Manifest(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
     """Description of a build: entry count, embedding model, database position, file hashes."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
 
     number: int
     # Number of entries.
     count: int
     # Number of rows without an answer that only their words find. They follow the entries in
     # `entries.sqlite`, and are in no other file.
-    untagged: int = 0
+    untagged: int
     # Embedding model, and the width of its vectors.
     model: str
     dim: int
     task_type: str
     # Position of the database when the entries were read.
     position: int
-    built_at: AwareDatetime  # UTC
+    built_at: datetime  # aware, UTC
     # SHA-256 (hex) and size in bytes by file name.
     hashes: dict[str, str]
     sizes: dict[str, int]
     # Version of the tokenizer under "terms", and `Ranking.as_json`.
     words: dict[str, Any]
-    # Absent if the build was made without vectors of meaningless queries.
+    # None if the build was made without vectors of meaningless queries.
     floor: Floor | None = None
     # The floor for queries in scripts without spaces, such as Han and kana.
     unspaced_floor: Floor | None = None
     # Left-out entries by entry id.
-    refused: dict[str, RefusedText] = {}
-    format: Literal[2] = 2
+    refused: dict[str, RefusedText] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def to_json(self) -> bytes:
+        """Return the content of the manifest's file."""
+        document = {**asdict(self), "built_at": self.built_at.isoformat()}
+        return json.dumps(document, indent=1).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Self:
+        """Return the manifest that a file contains.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: A member is missing or unknown, or has
+                another type.
+        """
+        document = json.loads(content)
+        for name in ("floor", "unspaced_floor"):
+            if document.get(name) is not None:
+                document[name] = _parse_floor(document[name])
+        document["built_at"] = datetime.fromisoformat(document["built_at"])
+        document["refused"] = {
+            entry_id: RefusedText(**refused_text)
+            for entry_id, refused_text in document["refused"].items()
+        }
+        build_manifest = cls(**document)
+
+        for member in fields(cls):
+            expected_type = dict if get_origin(member.type) is dict else member.type
+            if not isinstance(getattr(build_manifest, member.name), cast(type, expected_type)):
+                raise TypeError(f"{member.name} is not {expected_type}")
+        if build_manifest.format != FORMAT:
+            raise ValueError(f"format is not {FORMAT}")
+        return build_manifest
+
+
+def _parse_floor(document: Mapping[str, Any]) -> Floor:
+    """Return a floor that is read from a manifest.
+
+    Raises:
+        ValueError, TypeError: A score is missing, too low or not a number.
+    """
+    floor = Floor(**document)
+    if not (floor.cosine > 0 and floor.words > 0 and floor.alone >= 0):
+        raise ValueError("a score of a floor is not positive")
+    return floor
 
 
 @dataclass
@@ -141,12 +184,8 @@ class StagedBuild:
 
     def seal(self, **updates: Any) -> None:
         """Write the manifest, with some fields replaced; it is on disk when this returns."""
-        self.manifest = self.manifest.model_copy(update=updates)
-        document = self.manifest.model_dump_json(indent=1)
-        files.seal_bytes(
-            self.directory / MANIFEST_FILE,
-            document.encode() + b"\n",
-        )
+        self.manifest = replace(self.manifest, **updates)
+        files.seal_bytes(self.directory / MANIFEST_FILE, self.manifest.to_json())
 
 
 def content_hash(entry: Entry) -> str:
@@ -172,13 +211,11 @@ def read_manifest(directory: Path) -> Manifest:
     """
     path = directory / MANIFEST_FILE
     try:
-        build_manifest = Manifest.model_validate_json(path.read_bytes())
+        build_manifest = Manifest.from_json(path.read_bytes())
     except FileNotFoundError:
         raise InconsistentError(f"{directory} is not a build: it has no {MANIFEST_FILE}") from None
-    except ValidationError as error:
-        first_fault = error.errors()[0]
-        message = ": ".join([*map(str, first_fault["loc"]), first_fault["msg"]])
-        raise InconsistentError(f"{path} cannot be read as a manifest: {message}") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InconsistentError(f"{path} cannot be read as a manifest: {error!r}") from None
 
     for name in chain(PART_FILES, build_manifest.hashes):
         part_path = files.resolve_stored_path(directory, name)

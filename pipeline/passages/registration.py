@@ -14,22 +14,6 @@ if TYPE_CHECKING:
     from pipeline.tables.adopt import TaskTables
 
 
-def _has_passages_task(tx: "Connection", settings: "Settings") -> bool:
-    """Return whether the task in use is passages, or this database has complete passage tables.
-
-    Tables count that findable made, or that it took over from another program (adopted).
-    """
-    if settings.task == PASSAGES:
-        return True
-
-    from pipeline.store import schema
-
-    if not schema.has_index(tx, CONCEPTS, ADOPTION_INDEX):
-        return False
-
-    return _load_tables().is_adopted(tx, settings)
-
-
 def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     """Return the passages task under the prompt version that the settings select; only read.
 
@@ -88,7 +72,7 @@ PASSAGES_TASK = ShippedTask(
     name=PASSAGES,
     how_to_begin=HOW_TO_BEGIN,
     adoption_index=ADOPTION_INDEX,
-    is_used=_has_passages_task,
+    indexed_table=CONCEPTS,
     make_task=_make_task,
     load_tables=_load_tables,
     load_measure=_load_measure,

@@ -51,7 +51,6 @@ from sqlalchemy import (
     true,
     type_coerce,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.settings import Settings
@@ -73,11 +72,11 @@ from pipeline.store.database import (
     stream_rows,
     update_rows,
 )
-from pipeline.store.schema import NUMBER_COLUMN_TYPE, BigId, ColumnTyped, IsoTime
+from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped, IsoTime
 from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from pipeline.tables.adoption_errors import adoption_error, check_required_columns
-from pipeline.tables.answer_views import is_view_made, make_view
+from pipeline.tables.answer_views import is_view_made, make_view, to_sql
 from pipeline.tables.cells import cell_to_text, parse_json_cell
 from pipeline.tables.column_needs import ColumnNeed, describe_id_column, make_new_ids
 from pipeline.tables.grid import distinct_value_pages
@@ -87,7 +86,7 @@ from pipeline.tables.text_match import is_not_blank
 from pipeline.tables.write_errors import replace_nulls, translate_refusals
 
 TASK = "passage-concepts"
-_JSON = Text().with_variant(JSONB(), "postgresql")
+_JSON = Text().with_variant(JSONB, "postgresql")
 _JSON_COLUMNS = ("aliases", "evidence")
 # No two concepts that findable writes agree in all of these columns.
 _UNIQUE_COLUMNS = ("passage_id", "concept_name", "extractor_version")
@@ -202,7 +201,7 @@ class _Passages(TaskTables):
 
         if settings.task == "passages":
             query = self._best(tx, settings)
-            if not make_view(tx, VIEW, query, origin=VIEW_SETTINGS):
+            if not make_view(tx, VIEW, query, to_sql(tx, query), origin=VIEW_SETTINGS):
                 message = f"`{VIEW}` belongs to another program and was not changed"
                 lines.append(f"{message}; `{CommandHint('best-concepts')}` works without it")
         return lines
@@ -212,7 +211,8 @@ class _Passages(TaskTables):
         has_tables = super().is_adopted(tx, settings)
         if not has_tables or settings.task != "passages":
             return has_tables
-        return is_view_made(tx, VIEW, self._best(tx, settings), origin=VIEW_SETTINGS)
+        definition = to_sql(tx, self._best(tx, settings))
+        return is_view_made(tx, VIEW, definition, origin=VIEW_SETTINGS)
 
     def list_made_columns(
         self,
@@ -688,7 +688,7 @@ def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Se
         evidence_with_source = make_document_with_source_text(tx, evidence, text)
         is_json = func.json_valid(evidence) == 1
         evidence = case((is_json, evidence_with_source), else_=evidence)
-    elif isinstance(read_columns(tx, CONCEPTS)["evidence"].type, JSONB):
+    elif str(read_columns(tx, CONCEPTS)["evidence"].type) == "JSONB":
         evidence = make_document_with_source_text(tx, type_coerce(evidence, JSONB), text)
 
     columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]

@@ -22,6 +22,8 @@ from sqlalchemy import (
     FromClause,
     Select,
     Table,
+    Text,
+    TextualSelect,
     and_,
     case,
     cast,
@@ -30,6 +32,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    text,
     true,
     union_all,
     update,
@@ -47,6 +50,8 @@ from pipeline.store.database import (
 )
 from pipeline.store.runs import end_run
 from pipeline.store.schema import (
+    JSONB,
+    UtcTime,
     again,
     answers,
     attempts,
@@ -71,6 +76,22 @@ FORGOTTEN_ANSWER = "null"
 # After the ranks of all versions that began, which are 0 and below.
 _NEVER_BEGUN_RANK = 1
 _USAGE_COLUMNS = ("tokens_in", "tokens_out", "cost")
+# Each opening for writing lists versions, so both statements are constants.
+_VERSION_STARTS = f"""
+    SELECT task, extractor, min(at) AS began_at FROM (
+        SELECT task, extractor, created_at AS at FROM findable_batches
+        WHERE way <> '{Mode.TRIAL.value}' AND CAST(number AS TEXT) NOT IN (
+            SELECT name FROM findable_events WHERE kind = '{marks.ROLLBACK_EVENT}'
+        )
+        UNION ALL
+        SELECT task, extractor, started_at FROM findable_runs WHERE ended_at IS NULL
+    ) AS asked
+    GROUP BY task, extractor
+"""  # noqa: S608 - constants
+_SELECT_VERSIONS = text(
+    f"SELECT extractor FROM ({_VERSION_STARTS}) AS starts WHERE task = :task "  # noqa: S608
+    "ORDER BY began_at, extractor"
+)
 
 
 class VersionCounts(NamedTuple):
@@ -326,7 +347,7 @@ class VersionPreference:
         return [*self.versions, self.label] if self.label else [*self.versions]
 
     @property
-    def _start_ranks(self) -> dict[str, int]:
+    def start_ranks(self) -> dict[str, int]:
         """Return a rank by version that began, lowest for the last; none for models of `label`."""
         return {
             name: -index
@@ -355,8 +376,8 @@ class VersionPreference:
         order: list[ColumnElement[Any]] = [
             case((version == PERSON, 0), *ranks, else_=len(ranks) + 1),
         ]
-        if self._start_ranks:
-            order.append(case(self._start_ranks, value=version, else_=_NEVER_BEGUN_RANK))
+        if self.start_ranks:
+            order.append(case(self.start_ranks, value=version, else_=_NEVER_BEGUN_RANK))
         return [*order, answer_table.c.id.desc()]
 
     def sort_key(self, version: str) -> tuple[bool, int, int]:
@@ -366,7 +387,7 @@ class VersionPreference:
             (index for index, label in enumerate(labels) if belongs_to_version(version, label)),
             len(labels),
         )
-        return version != PERSON, label_index, self._start_ranks.get(version, _NEVER_BEGUN_RANK)
+        return version != PERSON, label_index, self.start_ranks.get(version, _NEVER_BEGUN_RANK)
 
 
 def is_preferred(
@@ -465,9 +486,6 @@ def have_different_answers(
         connection: Any = tx.connection.driver_connection
         connection.create_function("findable_differ", 2, _is_different_json, deterministic=True)
         return func.findable_differ(first_answer, second_answer, type_=Boolean)
-
-    # Imported here because it takes a tenth of the time of a command that uses an SQLite file.
-    from sqlalchemy.dialects.postgresql import JSONB
 
     return cast(first_answer, JSONB) != cast(second_answer, JSONB)
 
@@ -741,36 +759,19 @@ def is_applied(
     return and_(table.c.applied, _is_of_version(table, task, version))
 
 
-def select_version_starts() -> Select[tuple[str, str, datetime]]:
+def select_version_starts() -> TextualSelect:
     """Return a SELECT of (task, version, `began_at`: when it was first asked) of all versions.
 
     A version begins with its first batch or unfinished run. Trials and rolled back batches do not
     count.
     """
-    batch_starts = select(
-        batches.c.task,
-        batches.c.extractor,
-        batches.c.created_at.label("at"),
-    ).where(~marks.is_rolled_back(), batches.c.mode != Mode.TRIAL)
-    run_starts = select(runs.c.task, runs.c.extractor, runs.c.started_at).where(
-        runs.c.ended_at.is_(None)
-    )
-    starts = union_all(batch_starts, run_starts).subquery("asked").c
-    return select(starts.task, starts.extractor, func.min(starts.at).label("began_at")).group_by(
-        starts.task,
-        starts.extractor,
-    )
+    return text(_VERSION_STARTS).columns(task=Text, extractor=Text, began_at=UtcTime)
 
 
 def list_versions(tx: Connection, task: str) -> list[VersionCounts]:
     """Return every version of a task, without counts, in the order in which they began."""
-    starts = select_version_starts().subquery().c
-    query = (
-        select(starts.extractor)
-        .where(starts.task == task)
-        .order_by(starts.began_at, starts.extractor)
-    )
-    return [VersionCounts.from_version(version) for version in tx.execute(query).scalars()]
+    versions = tx.execute(_SELECT_VERSIONS, {"task": task}).scalars()
+    return [VersionCounts.from_version(version) for version in versions]
 
 
 def tasks_with_versions(tx: Connection) -> set[str]:

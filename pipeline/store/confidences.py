@@ -36,7 +36,7 @@ from pipeline.store.answers import (
 from pipeline.store.database import cached_in_snapshot, has_row, select_matching
 from pipeline.store.least_probability import LeastProbability
 from pipeline.store.reviews import is_reviewed_answer
-from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers, batches
+from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, answers, batches
 
 # Expression for the least probability of an answer's fields; NULL without any.
 LEAST_PROBABILITY = LeastProbability(answers.c.confidences)
@@ -118,9 +118,6 @@ def make_probability_expression(tx: Connection, name: str) -> ColumnElement[Any]
         name: The field.
     """
     if tx.dialect.name != "sqlite":
-        # Imported here because it takes a tenth of the time of a command that uses an SQLite file.
-        from sqlalchemy.dialects.postgresql import JSONB
-
         document = cast(answers.c.confidences, JSONB)
         return cast(func.jsonb_extract_path_text(document, name, "probability"), Float(53))
 

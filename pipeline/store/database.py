@@ -198,7 +198,9 @@ class Store:
     Connections are opened when they are needed; `close` closes them.
     """
 
-    def __init__(self, url: str | Path, *, is_own_database: bool = True) -> None:
+    def __init__(
+        self, url: str | Path, *, is_own_database: bool = True, writes: bool = True
+    ) -> None:
         """Check a database's address; nothing is opened yet.
 
         Sets `address` (URL without passwords), `path` (None on a server) and `display_name` (for
@@ -209,6 +211,7 @@ class Store:
                 each transaction, so the store needs no `close`.
             is_own_database: False for another program's database, which is only used by
                 `select_rows`.
+            writes: False for a command that only reads.
 
         Raises:
             ConfigurationError: The URL is invalid, or of another kind of database.
@@ -229,7 +232,9 @@ class Store:
         if full_url.get_backend_name() in {"postgresql", "postgres"}:
             self._backend = PostgresqlServer(full_url)
         else:
-            self._backend = SqliteFile(full_url, keeps_connections=isinstance(url, str))
+            self._backend = SqliteFile(
+                full_url, keeps_connections=isinstance(url, str), writes=writes
+            )
         # The URL without passwords: neither before the host nor among its options.
         self.address = (
             full_url._replace(password=None)

@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, select, update
 
-from pipeline.store import workspace
+from pipeline.store import schema, workspace
+from pipeline.store.database import cached_in_snapshot
 from pipeline.store.schema import batches, events
 
 # Kinds of the journal's lines. The name of the task follows the kinds of merges.
@@ -42,6 +43,11 @@ ERASURE_STARTED = "begun"
 ERASURE_COMPLETED = "done"
 # The text that replaces erased text.
 ERASED_TEXT = "forgotten"
+_SELECT_OPENING_FACTS = (
+    "SELECT kind, name, new FROM findable_events WHERE kind IN "  # noqa: S608 - constants
+    f"('{LIST_DELAY_EVENT}', '{UNTAGGED_EVENT}', '{INDEX_COLUMNS_EVENT}', "
+    f"'{schema.TABLE_CREATED_EVENT}') ORDER BY id"
+)
 # Our own choice: the next delay may be longer than any that was seen.
 LIST_DELAY_FACTOR = 2
 
@@ -311,8 +317,21 @@ def read_list_delay_s(tx: Connection) -> float:
 
     It is LIST_DELAY_FACTOR times the longest delay in the journal.
     """
-    delays_s = (float(line["new"]) for line in workspace.events_of(tx, LIST_DELAY_EVENT))
+    delays_s = (
+        float(fact) for kind, _, fact in _read_opening_facts(tx) if kind == LIST_DELAY_EVENT
+    )
     return LIST_DELAY_FACTOR * max(delays_s, default=0.0)
+
+
+def read_created_tables(tx: Connection) -> set[str]:
+    """Return the names of tables of tasks that findable made here; some may be dropped since."""
+    return {name for kind, name, _ in _read_opening_facts(tx) if kind == schema.TABLE_CREATED_EVENT}
+
+
+@cached_in_snapshot
+def _read_opening_facts(tx: Connection) -> list[tuple[str, str, str]]:
+    """Return kind, name and new value of the journal's lines that each opening needs, in order."""
+    return [tuple(line) for line in tx.exec_driver_sql(_SELECT_OPENING_FACTS)]
 
 
 def record_index_untagged(
@@ -330,8 +349,8 @@ def record_index_untagged(
 
 def read_index_untagged(tx: Connection) -> bool:
     """Return the newest choice whether people without a tag are in the index; False without any."""
-    choices = [line["new"] == "1" for line in workspace.events_of(tx, UNTAGGED_EVENT)]
-    return bool(choices) and choices[-1]
+    choices = [fact for kind, _, fact in _read_opening_facts(tx) if kind == UNTAGGED_EVENT]
+    return choices[-1:] == ["1"]
 
 
 def record_index_columns(
@@ -355,7 +374,7 @@ def record_index_columns(
 
 def read_index_columns(tx: Connection) -> tuple[str, ...]:
     """Return the newest choice of other columns of people in the index; empty without any."""
-    choices = [line["new"] for line in workspace.events_of(tx, INDEX_COLUMNS_EVENT)]
+    choices = [fact for kind, _, fact in _read_opening_facts(tx) if kind == INDEX_COLUMNS_EVENT]
     return tuple(json.loads(choices[-1])) if choices else ()
 
 

@@ -43,7 +43,7 @@ _REQUEST_COLUMNS = (
 def has_any_request(tx: Connection) -> bool:
     """Return whether the database has a version, a model's answer or a batch that is not over."""
     queries = (
-        select_version_starts(),
+        select(select_version_starts().subquery().c.task),
         select(answers.c.id).where(answers.c.extractor != PERSON),
         select(batches.c.number).where(batches.c.state.not_in(list(ENDED_STATES))),
     )

@@ -37,9 +37,9 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    event,
     insert,
     inspect,
-    select,
     text,
 )
 from sqlalchemy.types import TypeEngine, UserDefinedType
@@ -138,6 +138,9 @@ class ColumnTyped(UserDefinedType[Any]):
         """Return the type's name in SQL."""
         return self.sql_type
 
+
+# PostgreSQL's type of that name. A command with an SQLite file does not import that dialect.
+JSONB = ColumnTyped("JSONB")
 
 # The tables call a version, `task@n/model`, its extractor.
 _VERSION_COLUMN = {"column": "extractor", "key": "extractor"}
@@ -539,8 +542,15 @@ _doubt_index = Index(
     answers.c.task,
     LeastProbability(answers.c.confidences),
     sqlite_where=answers.c.confidences.is_not(None),
-    postgresql_where=answers.c.confidences.is_not(None),
 )
+
+
+@event.listens_for(answers, "before_create")
+def _narrow_doubt_index(_table: Table, tx: Connection, **_: Any) -> None:
+    """Set the condition of the index on a server; as an argument it would import the dialect."""
+    if tx.dialect.name == "postgresql":
+        _doubt_index.dialect_options["postgresql"]["where"] = answers.c.confidences.is_not(None)
+
 
 # Promoted builds of indexes.
 builds = Table(
@@ -588,6 +598,14 @@ tasks = _define_table(
 SCHEMA_NUMBER = 1
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.
 TABLE_CREATED_EVENT = "table"
+_SQLITE_WORKSPACE = "SELECT 1 FROM sqlite_master WHERE name = 'findable_workspace'"
+_SERVER_WORKSPACE = "SELECT to_regclass('findable_workspace')::oid"
+_SQLITE_INDEXES = "SELECT lower(tbl_name), name FROM sqlite_master WHERE type = 'index'"
+_SERVER_INDEXES = (
+    "SELECT indexed.relname, own.relname FROM pg_index "
+    "JOIN pg_class own ON own.oid = indexrelid JOIN pg_class indexed ON indexed.oid = indrelid "
+    "WHERE pg_table_is_visible(indrelid)"
+)
 # The PostgreSQL schema with the tables of jobs.
 WORKER_SCHEMA = "findable_worker"
 
@@ -643,10 +661,11 @@ def is_workspace(tx: Connection) -> bool:
     Raises:
         InconsistentError: The schema of the workspace is not SCHEMA_NUMBER.
     """
-    if not inspect(tx).has_table(workspace.name):
+    query = _SQLITE_WORKSPACE if tx.dialect.name == "sqlite" else _SERVER_WORKSPACE
+    if tx.exec_driver_sql(query).scalar() is None:
         return False
 
-    number = tx.execute(select(workspace.c.schema)).scalar()
+    number = read_workspace_row(tx)["schema"]
     if number != SCHEMA_NUMBER:
         raise InconsistentError(
             f"this database has the schema {number}, but this findable needs the schema "
@@ -654,6 +673,12 @@ def is_workspace(tx: Connection) -> bool:
             hint="use the findable that made the database, or another DATA and DATABASE_URL",
         )
     return True
+
+
+@cached_in_snapshot
+def read_workspace_row(tx: Connection) -> RowMapping:
+    """Return the workspace's row, of whatever schema it is."""
+    return tx.exec_driver_sql("SELECT * FROM findable_workspace").mappings().one()
 
 
 def other_tables(tx: Connection) -> list[str]:
@@ -672,18 +697,18 @@ def our_tables(tx: Connection, extra_tables: Collection[str]) -> list[str]:
     ]
 
 
-@cached_in_snapshot
 def has_index(tx: Connection, table: str, name: str) -> bool:
-    """Return whether a table has an index of that name.
+    """Return whether a table has an index of that name."""
+    # SQLite ignores the case of a table's name.
+    folded_table = table.lower() if tx.dialect.name == "sqlite" else table
+    return (folded_table, name) in _list_indexes(tx)
+
+
+@cached_in_snapshot
+def _list_indexes(tx: Connection) -> set[tuple[str, str]]:
+    """Return the table and the name of each index; SQLite's tables in lower case.
 
     Every command calls it, so it does not use the slower reflection.
     """
-    query = "SELECT 1 FROM pragma_index_list(:table) WHERE name = :name"
-    if tx.dialect.name != "sqlite":
-        index_ids = "SELECT indexrelid FROM pg_index WHERE indrelid = to_regclass(:table)"
-        # Both texts are constants.
-        query = (
-            f"SELECT 1 FROM pg_class WHERE oid IN ({index_ids}) "  # noqa: S608
-            "AND relname = :name"
-        )
-    return tx.execute(text(query), {"table": table, "name": name}).first() is not None
+    query = _SQLITE_INDEXES if tx.dialect.name == "sqlite" else _SERVER_INDEXES
+    return {(table, name) for table, name in tx.exec_driver_sql(query)}

@@ -52,12 +52,13 @@ _FILE_ERROR_KINDS = {"BUSY", "LOCKED", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "
 class SqliteFile:
     """The store's access to an SQLite file."""
 
-    def __init__(self, url: URL, *, keeps_connections: bool) -> None:
+    def __init__(self, url: URL, *, keeps_connections: bool, writes: bool) -> None:
         """Check the URL of a file; nothing is opened yet.
 
         Args:
             keeps_connections: Keep connections open for later transactions, else open and close one
                 for each transaction.
+            writes: Switch the file to write-ahead mode when it is opened.
 
         Raises:
             ConfigurationError: The URL is of another database, without a file, or in memory.
@@ -68,6 +69,7 @@ class SqliteFile:
                 hint="set FINDABLE_DATABASE_URL=sqlite:////path/to/people.db, or leave it unset",
             )
         self._url = url
+        self._writes = writes
         self._pool = QueuePool if keeps_connections else NullPool
         # SQLite accepts options in the form file:…?…
         self.path = Path(url.database.removeprefix("file:"))
@@ -96,6 +98,8 @@ class SqliteFile:
             hide_parameters=True,
         )
         event.listen(engine, "connect", _prepare_connection)
+        if self._writes:
+            event.listen(engine, "connect", _switch_to_wal)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "invalidate", _roll_back_interrupted)
         return engine
@@ -247,31 +251,39 @@ def read_idle_state(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def _prepare_connection(connection: Any, record: Any) -> None:
-    """Set up a new connection, and switch the file to write-ahead mode if possible.
+def _prepare_connection(
+    connection: Any,
+    record: Any,  # noqa: ARG001 - the event passes it
+) -> None:
+    """Set up a new connection.
 
     Sets the decoding of text, manual transactions, full sync, foreign keys, cache and checkpoints,
     and adds the function of `TextHash`.
-
-    Args:
-        record: The pool's record of the connection. WAL_SWITCH_KEY in it marks that the file was
-            switched.
     """
     connection.text_factory = _decode_text
     # The sqlite3 module must not begin or commit by itself: DDL is part of our transactions.
     connection.isolation_level = None
     connection.create_function(SQLITE_FUNCTION, 1, hash_for_sqlite, deterministic=True)
     cursor = connection.cursor()
-    if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        # A database on a read-only disk can still be read.
-        with contextlib.suppress(Exception):
-            cursor.execute("PRAGMA journal_mode = WAL")
-            record.info[WAL_SWITCH_KEY] = True
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     cursor.close()
+
+
+def _switch_to_wal(connection: Any, record: Any) -> None:
+    """Switch the file of a new connection to write-ahead mode if possible.
+
+    Args:
+        record: The pool's record of the connection. WAL_SWITCH_KEY in it marks that the file was
+            switched.
+    """
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        # A database on a read-only disk can still be read.
+        with contextlib.suppress(Exception):
+            connection.execute("PRAGMA journal_mode = WAL")
+            record.info[WAL_SWITCH_KEY] = True
 
 
 def _roll_back_interrupted(

@@ -19,16 +19,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, inspect, select, update
+from sqlalchemy import Boolean, Connection, RowMapping, delete, func, insert, select, text, update
 
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import NAME
 from pipeline.core.errors import ConfigurationError, InconsistentError
 from pipeline.store.database import cached_in_snapshot
-from pipeline.store.schema import builds, events, rename_columns, tasks, workspace
+from pipeline.store.schema import (
+    UtcTime,
+    builds,
+    events,
+    read_workspace_row,
+    rename_columns,
+    tasks,
+    workspace,
+)
 from pipeline.store.task_record import TaskRecord
 
 __all__ = ["TaskRecord"]
@@ -37,6 +45,15 @@ MARKER_FILE = "workspace.json"
 SEALED_FOLDERS = ("batches", "index/builds")
 # Columns of a task that are JSON.
 _JSON_COLUMNS = ("key", "columns", "fields", "members")
+# Each opening runs these statements, so they are constants.
+_SELECT_EVENTS = text(
+    "SELECT at, name, old, new, why FROM findable_events WHERE kind = :kind "
+    "AND (CAST(:name AS TEXT) IS NULL OR name = CAST(:name AS TEXT)) ORDER BY id"
+).columns(at=UtcTime)
+_TASK_COLUMNS = ", ".join(f'"{tasks.c[member.name].name}"' for member in fields(TaskRecord))
+_SELECT_TASKS = text(
+    f"SELECT {_TASK_COLUMNS} FROM findable_tasks ORDER BY name"  # noqa: S608 - constants
+).columns(at=UtcTime, is_query=Boolean)
 
 
 def record_event(
@@ -63,11 +80,8 @@ def events_of(tx: Connection, kind: str, name: object = None) -> list[dict[str, 
     Args:
         name: Only lines about this name; None means all names.
     """
-    columns = (events.c.at, events.c.name, events.c.old, events.c.new, events.c.why)
-    query = select(*columns).where(events.c.kind == kind).order_by(events.c.id)
-    if name is not None:
-        query = query.where(events.c.name == str(name))
-    return [dict(row) for row in tx.execute(query).mappings()]
+    parameters = {"kind": kind, "name": None if name is None else str(name)}
+    return [dict(row) for row in tx.execute(_SELECT_EVENTS, parameters).mappings()]
 
 
 def is_unchanged_since(
@@ -96,11 +110,10 @@ class WorkspaceRow:
     position: int
 
 
-@cached_in_snapshot
 def get_workspace(tx: Connection) -> WorkspaceRow:
     """Return the workspace's row."""
-    query = select(workspace.c.workspace_id, workspace.c.backend, workspace.c.position)
-    return WorkspaceRow(*tx.execute(query).one())
+    row = read_workspace_row(tx)
+    return WorkspaceRow(row["workspace_id"], row["backend"], row["position"])
 
 
 def bind_workspace(tx: Connection, backend: str, *, now: datetime) -> None:
@@ -225,35 +238,34 @@ def has_sealed_files(data: Path) -> bool:
     return any(any((data / name).glob("*")) for name in SEALED_FOLDERS)
 
 
-def check_marker(data: Path, marker: FolderMarker, tx: Connection, *, database_name: str) -> None:
-    """Check that a database contains the workspace that a folder's marker names.
+def check_sealed_folder(
+    data: Path,
+    workspace_id: str | None,
+    *,
+    database_name: str,
+    absence: str = "has no workspace yet",
+) -> None:
+    """Check that a database knows the sealed files of a folder, whose marker names the workspace.
 
-    The marker is a file in the folder, with the id of the workspace to which the folder belongs.
+    Nothing happens if the folder has no sealed files or no marker.
 
     Args:
-        data: The folder, for the message.
+        workspace_id: The workspace of the database; None if it has none.
         database_name: The name of the database in messages.
+        absence: Why the database has no workspace.
 
     Raises:
-        ConfigurationError: The database has another workspace, or no workspace.
+        ConfigurationError: The database has another workspace, or none.
+        InconsistentError: The marker cannot be read.
     """
-    workspace_id = None
-    if inspect(tx).has_table(workspace.name):
-        workspace_id = tx.execute(select(workspace.c.workspace_id)).scalar()
-    if workspace_id != marker.workspace_id:
-        reason = "has another workspace" if workspace_id else "has no workspace yet"
-        refuse_folder(data, marker, f"{database_name} {reason}")
+    marker = read_marker(data) if has_sealed_files(data) else None
+    if marker is None or workspace_id == marker.workspace_id:
+        return
 
-
-def refuse_folder(data: Path, marker: FolderMarker, reason: str) -> NoReturn:
-    """Raise the error that a folder belongs to another database.
-
-    Raises:
-        ConfigurationError: Always.
-    """
+    reason = absence if workspace_id is None else "has another workspace"
     raise ConfigurationError(
         f"the files in {data} belong to workspace {marker.workspace_id} in {marker.database},"
-        f" but {reason}; nothing was changed",
+        f" but {database_name} {reason}; nothing was changed",
         hint=f"set FINDABLE_DATABASE_URL as before, or use another {OptionHint('data')};"
         " if that database is lost, restore a backup, or give up these files and"
         f" delete {data / MARKER_FILE}",
@@ -277,9 +289,7 @@ def list_tasks(tx: Connection) -> list[TaskRecord]:
     Raises:
         InconsistentError: A stored name is invalid.
     """
-    columns = (tasks.c[field.name] for field in fields(TaskRecord))
-    query = select(*columns).order_by(tasks.c.name)
-    return [_to_task_record(row) for row in tx.execute(query).mappings()]
+    return [_to_task_record(row) for row in tx.execute(_SELECT_TASKS).mappings()]
 
 
 def _to_task_record(row: RowMapping) -> TaskRecord:

@@ -91,7 +91,7 @@ class TableSpec:
         """Return the names of the columns that an adopted table must have."""
         return self.definition.c.keys() if self.adds_columns else self.required_columns
 
-    def _missing_columns(self, columns: ReflectedColumns) -> list[str]:
+    def find_missing_columns(self, columns: ReflectedColumns) -> list[str]:
         """Return the columns that an adopted table must have and that are not in `columns`."""
         return [name for name in self._checked_columns if name not in columns]
 
@@ -117,7 +117,7 @@ class TableSpec:
         The mark of adoption and the ids are not checked.
         """
         columns = read_columns(tx, self.name)
-        if not columns or self._missing_columns(columns):
+        if not columns or self.find_missing_columns(columns):
             return False
         return not (self._unindexed_columns(tx, columns) or self._describe_misfits(tx, columns))
 
@@ -147,7 +147,7 @@ class TableSpec:
         missing_columns: list[str] = []
         unindexed_columns: list[str] = []
         if columns:
-            missing_columns = self._missing_columns(columns)
+            missing_columns = self.find_missing_columns(columns)
             unindexed_columns = self._unindexed_columns(tx, columns)
         else:
             self.definition.create(tx)
@@ -234,7 +234,7 @@ class TableSpec:
             return []
 
         additions: list[str] = []
-        missing_columns = self._missing_columns(columns)
+        missing_columns = self.find_missing_columns(columns)
         if missing_columns:
             noun = "column" if len(missing_columns) == 1 else "columns"
             additions.append(f"the {noun} {', '.join(missing_columns)}")
@@ -545,6 +545,22 @@ class TaskTables:
         """
         specs = self.make_specs(tx, settings)
         return specs[-1].is_marked(tx) and all(spec.is_complete(tx) for spec in specs)
+
+    def find_missing_parts(
+        self,
+        tx: Connection,
+        settings: Settings = DEFAULT_SETTINGS,
+    ) -> list[str]:
+        """Return the missing tables and columns of adopted tables, as phrases; write nothing."""
+        missing_parts = list[str]()
+        for spec in self.make_specs(tx, settings):
+            columns = read_columns(tx, spec.name)
+            if columns:
+                missing_columns = spec.find_missing_columns(columns)
+                missing_parts += [f"the column {spec.name}.{name}" for name in missing_columns]
+            else:
+                missing_parts.append(f"the table {spec.name}")
+        return missing_parts
 
     def list_made_columns(
         self,

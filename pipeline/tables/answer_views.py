@@ -15,12 +15,14 @@ Both are views over `findable_answers`, so they always show the stored answers. 
 - PostgreSQL has no names of more than MAX_COLUMN_BYTES, so longer names are cut there.
 - If a view is made again, its existing columns keep their positions.
 
-Each view of findable contains a mark: a comment with findable's name and a hash of the view's
-query. It distinguishes the view from views of other programs, and shows whether it is current.
+Each view of findable contains a mark: a comment with findable's name and a hash of the definition
+from which the view was made. It distinguishes the view from views of other programs, and shows
+whether it is current.
 """
 
+import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -41,7 +43,11 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.declaration import MAX_COLUMN_BYTES
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.store.answers import VersionPreference, is_preferred
-from pipeline.store.confidences import list_fields_with_probability, make_probability_expression
+from pipeline.store.confidences import (
+    has_confidences,
+    list_fields_with_probability,
+    make_probability_expression,
+)
 from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.adoption_errors import adoption_error
@@ -69,6 +75,8 @@ CONFIDENCE_SUFFIX = "_confidence"
 
 # Origin of these views, in their marks.
 _ANSWERS_ORIGIN = "the answers of a task"
+# The number of the code that makes the views from a definition. Every change of their SQL adds 1.
+MAKER_NUMBER = 1
 _MARK_PREFIX = "findable"
 # A name is tried without a prefix, with the prefix, with the prefix twice, and so on.
 _MAX_NAME_TRIES = 4
@@ -121,6 +129,7 @@ def check_view_columns(task: TaskRecord) -> None:
 def _make_view_query(
     tx: Connection,
     task: TaskRecord,
+    preference: VersionPreference,
     *,
     per_version: bool,
     existing_names: Sequence[str],
@@ -138,16 +147,11 @@ def _make_view_query(
     Args:
         tx: The transaction in which the view will be made.
         task: The task with the answers.
+        preference: The order of preference among its answers.
         per_version: Return the view of answers; False means the view of answered rows.
         existing_names: Columns of the existing view; they come first, in this order.
     """
     columns = _make_answer_columns(tx, task)
-    preference = VersionPreference.of_task(
-        tx,
-        task.name,
-        label=task.prompt_version,
-        versions=task.preferred,
-    )
     query = select().select_from(answers).where(is_preferred(preference, per_version=per_version))
 
     if not per_version:
@@ -234,13 +238,17 @@ def _confidence_columns(
     }
 
 
-def has_confidence_columns(tx: Connection, task: TaskRecord, fields: Collection[str]) -> bool:
-    """Return whether the view of all answers has columns for the confidences of these fields."""
+def _lacks_confidence_columns(tx: Connection, task: TaskRecord) -> bool:
+    """Return whether an answer has a probability of a field without a column in the views."""
+    if not has_confidences(tx, task.name):
+        return False
     other_names = [*dict(task.key), *dict(task.fields), EXTRACTOR, ANSWERED_AT]
     column_names = name_confidence_columns(other_names, [name for name, _ in task.fields])
-    needed_names = {column_names[field].casefold() for field in fields if field in column_names}
-    existing_names = read_columns(tx, view_names_of(task)[0])
-    return needed_names <= {name.casefold() for name in existing_names}
+    existing_names = {name.casefold() for name in read_columns(tx, view_names_of(task)[0])}
+    unused_fields = [
+        field for field, name in column_names.items() if name.casefold() not in existing_names
+    ]
+    return bool(list_fields_with_probability(tx, task.name, tuple(unused_fields)))
 
 
 def name_confidence_columns(other_names: Iterable[str], fields: Sequence[str]) -> dict[str, str]:
@@ -275,9 +283,26 @@ def check_view_names(tx: Connection, task: TaskRecord) -> None:
 
 def are_views_made(tx: Connection, task: TaskRecord) -> bool:
     """Return whether no view has to be made: each is current, or another object has its name."""
-    return all(
-        is_view_made(tx, name, query, origin=_ANSWERS_ORIGIN)
-        for name, query in _make_view_queries(tx, task)
+    definition = _define_views(_read_preference(tx, task), task)
+    names = view_names_of(task)
+    are_current = all(is_view_made(tx, name, definition, origin=_ANSWERS_ORIGIN) for name in names)
+    return are_current and not _lacks_confidence_columns(tx, task)
+
+
+def _define_views(preference: VersionPreference, task: TaskRecord) -> str:
+    """Return all from which the views of a task are made, except the columns of confidences."""
+    return json.dumps(
+        (
+            MAKER_NUMBER,
+            preference.label,
+            preference.versions,
+            preference.start_ranks,
+            task.key,
+            task.fields,
+            # The order of the columns is that of the view.
+            list(task.columns.items()),
+            bool(task.members.get("images")),
+        )
     )
 
 
@@ -300,14 +325,28 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     check_view_names(tx, task)
     names = view_names_of(task)
     earlier_marks = [_read_mark(tx, name) for name in names]
-    for name, query in _make_view_queries(tx, task):
-        make_view(tx, name, query, origin=_ANSWERS_ORIGIN)
+    preference = _read_preference(tx, task)
+    definition = _define_views(preference, task)
+    for name, query in _make_view_queries(tx, task, preference):
+        make_view(tx, name, query, definition, origin=_ANSWERS_ORIGIN)
     if all(earlier_marks):
         return []
     return [f"made the views `{names[0]}` and `{names[1]}`"]
 
 
-def _make_view_queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Select[Any]]]:
+def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
+    """Return the order of preference among the answers of a task, as the database is now."""
+    return VersionPreference.of_task(
+        tx,
+        task.name,
+        label=task.prompt_version,
+        versions=task.preferred,
+    )
+
+
+def _make_view_queries(
+    tx: Connection, task: TaskRecord, preference: VersionPreference
+) -> Iterator[tuple[str, Select[Any]]]:
     """Yield (name, SELECT) of the view of answers, then of the view of answered rows.
 
     The SELECTs follow from the task as it is declared now. Columns that exist in a view of the
@@ -319,29 +358,31 @@ def _make_view_queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, 
         if is_sqlite(tx):
             names_query = text("SELECT name FROM pragma_table_info(:name)")
             existing_names = list(tx.execute(names_query, {"name": name}).scalars())
-        yield (
-            name,
-            _make_view_query(tx, task, per_version=per_version, existing_names=existing_names),
+        query = _make_view_query(
+            tx, task, preference, per_version=per_version, existing_names=existing_names
         )
+        yield name, query
 
 
-def is_view_made(tx: Connection, name: str, query: Select[Any], *, origin: str) -> bool:
-    """Return whether a view has this query, or another program's object has its name.
+def is_view_made(tx: Connection, name: str, definition: str, *, origin: str) -> bool:
+    """Return whether a view has this definition, or another program's object has its name.
 
     Args:
         tx: The transaction that reads.
         name: Name of the view.
-        query: The SELECT that the view should have.
+        definition: The definition that the view should have.
         origin: Origin of the query, as it was given to `make_view`.
     """
     existing_mark = _read_mark(tx, name)
     if existing_mark is None:
         return False
-    return _is_name_taken(existing_mark) or existing_mark == _mark(origin, _sql_of(tx, query))
+    return _is_name_taken(existing_mark) or existing_mark == _mark(origin, definition)
 
 
-def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> bool:
-    """Make or replace a view, with a mark that contains the hash of its query.
+def make_view(
+    tx: Connection, name: str, query: Select[Any], definition: str, *, origin: str
+) -> bool:
+    """Make or replace a view, with a mark that contains the hash of its definition.
 
     The view is made again even if it is current; `is_view_made` compares the hash. Other programs'
     views on this view stay. On SQLite the mark is a comment in the view's SQL, on PostgreSQL it is
@@ -351,6 +392,7 @@ def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> 
         tx: The caller's transaction, which must be rolled back after an error.
         name: Name of the view.
         query: The SELECT of the view.
+        definition: Everything that decides on the SELECT, as a text.
         origin: What the view is made from, in words, for the mark: "the answers of a task".
 
     Returns:
@@ -364,8 +406,8 @@ def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> 
         return False
 
     view = quote_identifier(tx, name)
-    sql = _sql_of(tx, query)
-    mark = _mark(origin, sql)
+    sql = to_sql(tx, query)
+    mark = _mark(origin, definition)
     if is_sqlite(tx):
         _run_sql(tx, f"DROP VIEW IF EXISTS {view}")
         _run_sql(tx, f"CREATE VIEW {view} AS /* {mark} */ {sql}")
@@ -436,12 +478,12 @@ def _run_sql(tx: Connection, statement: str) -> None:
     tx.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
-def _mark(origin: str, sql: str) -> str:
-    """Return the mark of a view with this query."""
-    return f"{_MARK_PREFIX}, of {origin}: {hash_text(sql)}"
+def _mark(origin: str, definition: str) -> str:
+    """Return the mark of a view with this definition."""
+    return f"{_MARK_PREFIX}, of {origin}: {hash_text(definition)}"
 
 
-def _sql_of(tx: Connection, query: Select[Any]) -> str:
+def to_sql(tx: Connection, query: Select[Any]) -> str:
     """Return a query as SQL with all values in it, for a statement without parameters."""
     sql = str(query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True}))
     # The PostgreSQL dialect doubles `%` for a driver that gets parameters.

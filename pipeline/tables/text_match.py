@@ -19,8 +19,8 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
+from pipeline.store.schema import JSONB
 from pipeline.tables.cells import iterate_texts
 from pipeline.tables.reflection import is_sqlite
 

@@ -45,12 +45,12 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from pipeline.core.column_placeholders import find_column, format_column_hint
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
+from pipeline.store.schema import JSONB
 
 # A text that is a number; the views of a task use the same pattern.
 NUMBER_PATTERN = r"-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{1,3})?"

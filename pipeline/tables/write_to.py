@@ -40,7 +40,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy import table as table_of
-from sqlalchemy.dialects.postgresql import JSONB
 
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store.answers import PERSON, applied_answers
@@ -243,7 +242,7 @@ def _make_former_value_condition(
         return cell == former
     # PostgreSQL compares values of the type jsonb, but not of the type json.
     is_json = isinstance(target_column.type, JSON)
-    if is_json and not isinstance(target_column.type, JSONB):
+    if is_json and str(target_column.type) != "JSONB":
         return cast(cell, Text) == cast(former, Text)
     return cell == cast(former, target_column.type)
 

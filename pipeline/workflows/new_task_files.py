@@ -149,7 +149,7 @@ def _register_with_rows(ws: WorkspaceSession, name: str) -> None:
         FindableError: The task cannot be registered, or its rows cannot be stored.
     """
     settings = replace(ws.settings, task=name)
-    register_if_new(ws.store, settings, may_write=True, display=ws.display)
+    register_if_new(ws.store, settings, display=ws.display)
     with ws.store.read() as tx:
         task = next(task for task in list_registered_tasks(tx, settings) if task.name == name)
     sync_task(ws.store, ws.locks, task, settings, now=ws.now(), display=ws.display)

@@ -89,12 +89,12 @@ def reading_commands(task: str) -> Iterator[tuple[str, ...]]:
 def read_everything(workspace: Workspace) -> tuple[Any, ...]:
     """Return the schema, the rows of all tables, and the hashes of files.
 
-    Files of SQLite and reports are left out.
+    Reports are left out, and what SQLite needs while a file is open.
     """
     digests = {}
     for path in workspace.data.rglob("*"):
         is_report = path.parent.name == "reports"
-        if path.is_file() and not is_report and ".db" not in path.name:
+        if path.is_file() and not is_report and not path.name.endswith(("-wal", "-shm")):
             digests[path] = hashlib.sha256(path.read_bytes()).hexdigest()
 
     rows = {}
@@ -171,6 +171,32 @@ def test_reading_changes_no_byte(workspace: Workspace, task: str) -> None:
             _check_read_only_disk(workspace, words, process.code)
             assert read_everything(workspace) == state_before, words
             _check_mistyped_folder(workspace, words)
+
+
+def test_reading_completes_no_table(workspace: Workspace) -> None:
+    """If another program changes a table, reading commands change no byte, and writing ones do."""
+    workspace.write_file("people.csv", "Username,Bio\nada,I keep bees.\n")
+    workspace.run_command("import", "people.csv")
+    run_sql(workspace, "INSERT INTO experts (username, bio) VALUES ('bo', 'I build boats.')")
+    (workspace.data / "workspace.json").unlink()
+    state_before = read_everything(workspace)
+    for words in reading_commands(PEOPLE):
+        workspace.try_command(*words, TASK="")
+        assert read_everything(workspace) == state_before, words
+
+    workspace.run_command("score")
+    query = "SELECT count(*) FROM experts WHERE findability_score IS NULL"
+    assert run_sql(workspace, query) == [(0,)]
+
+    run_sql(workspace, "ALTER TABLE experts DROP COLUMN category")
+    state_before = read_everything(workspace)
+    for words in (("status",), ("items",), ("export", "-")):
+        error_output = workspace.run_command(*words, code=5).stderr
+        assert "no longer has the column experts.category" in error_output, words
+        assert read_everything(workspace) == state_before, words
+
+    workspace.run_command("score")
+    workspace.run_command("status")
 
 
 def _check_read_only_disk(workspace: Workspace, words: tuple[str, ...], expected_code: int) -> None:

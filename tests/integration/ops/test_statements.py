@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,21 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from pipeline.core.settings import load_settings
+from pipeline.engine.access import Access
+from pipeline.engine.open_workspace import open_workspace
 from tests.integration import reviews
 from tests.lab import Workspace
+from tests.progress import NullProgress
 
 # `status` with people, passages and a user task, when it must find the task.
 # Careless code sends 149.
 MAX_STATUS_STATEMENTS = 105
+# Opening with a named task; careless code sends 37 to read and 50 to write.
+MAX_READING_STATEMENTS = 10
+MAX_WRITING_STATEMENTS = 33
+# Statements that only a server needs: to begin snapshots, for its clock, and to reflect columns.
+MAX_SERVER_STATEMENTS = 10
 # Reads of a table's columns: when it is opened, when its task is created, and by the command.
 MAX_CATALOGUE_READS = 3
 # Reads of all rows of a task without open rows: stale rows, and open rows before and after.
@@ -65,6 +75,36 @@ def test_opening_a_workspace_reads_the_catalogue_rarely(workspace: Workspace) ->
         if 'table_xinfo("passages")' in statement or "atttypid" in statement
     ]
     assert 0 < len(catalogue_reads) <= MAX_CATALOGUE_READS, catalogue_reads
+
+
+@pytest.mark.parametrize("task", ["experts", reviews.NAME])
+def test_opening_sends_few_statements(workspace: Workspace, task: str) -> None:
+    """Opening for reading reads one record, tasks and columns; nothing is checked again to write.
+
+    A dropped view is made again by the next opening for writing.
+    """
+    if task == reviews.NAME:
+        reviews.set_up_task(workspace).ran("batch-submit")
+    else:
+        Path("people.csv").write_text("Username,Bio\nann,I keep bees.\n", encoding="utf-8")
+        workspace.ran("import", "people.csv")
+    settings = replace(load_settings(workspace.environ), task=task, sources={"task": "a test"})
+    counts = {}
+    for access in (Access.READ, Access.WRITE):
+        with (
+            record_statements() as statements,
+            open_workspace(settings, NullProgress(), access=access),
+        ):
+            counts[access] = len(statements)
+        assert not [words for words in statements if words.startswith(("CREATE", "COMMENT"))]
+    server_count = MAX_SERVER_STATEMENTS if workspace.on_postgresql else 0
+    assert counts[Access.READ] <= MAX_READING_STATEMENTS + server_count
+    assert counts[Access.WRITE] <= MAX_WRITING_STATEMENTS + server_count
+
+    if task == reviews.NAME:
+        workspace.change("DROP VIEW reviews_answered")
+        with open_workspace(settings, NullProgress(), access=Access.WRITE):
+            assert workspace.query("SELECT * FROM reviews_answered") == []
 
 
 def test_rows_are_rarely_read_if_no_row_is_open(workspace: Workspace) -> None:

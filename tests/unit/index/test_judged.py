@@ -1,6 +1,7 @@
 """Measures and rankings match manual calculations, and any input file is read or refused."""
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.errors import InputError
-from pipeline.index.evaluate import compute_measures, mean_with_interval, rank_by_bm25
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.index.evaluate import (
+    check_measures_installed,
+    compute_measures,
+    mean_with_interval,
+    rank_by_bm25,
+)
 from pipeline.index.judged_queries import JudgedQueries, JudgedQuery, read_grades, read_queries
 
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
@@ -39,6 +45,17 @@ def test_measures_by_hand() -> None:
     assert {name: values.tolist() for name, values in measures.items()} == {
         name: [0, pytest.approx(value)] for name, value in expected_means.items()
     }
+
+
+@pytest.mark.parametrize("library", ["ir_measures", "pytrec_eval"])
+def test_missing_measures_name_their_extra(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    """If a library of the measures is missing, the error says what to install."""
+    for name in [name for name in sys.modules if name.startswith("ir_measures")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ConfigurationError, match="nothing was measured") as caught:
+        check_measures_installed()
+    assert "EXTRAS=eval" in str(caught.value.hint)
 
 
 @given(VALUES)

@@ -26,7 +26,7 @@ PEOPLE = [entry(number) for number in range(100, 110)]
 def replace_part(staged: StagedBuild, name: str, data: bytes) -> None:
     """Replace a part of a staged build and update the manifest, as a bug in staging could do."""
     sealed = files.seal_bytes(staged.directory / name, data)
-    document = staged.manifest.model_dump(mode="json")
+    document = orjson.loads((staged.directory / manifest.MANIFEST_FILE).read_bytes())
     document["hashes"][name] = sealed.sha256
     document["sizes"][name] = sealed.size
     (staged.directory / manifest.MANIFEST_FILE).write_bytes(orjson.dumps(document))
@@ -141,13 +141,38 @@ def test_count_that_differs_from_the_database_is_detected(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoiled", [b"", b"[]", b"{}", b'{"format": 1}', b'{"format": 2, "number": "x"}', b"\xff\xfe"]
+    "spoiled", [b"", b"[]", b"{}", b'{"format": 1}', b'{"format": 2, "number": 1}', b"\xff\xfe"]
 )
 def test_unreadable_manifest_is_refused(tmp_path: Path, spoiled: bytes) -> None:
     """An invalid manifest.json raises an InconsistentError."""
     (tmp_path / manifest.MANIFEST_FILE).write_bytes(spoiled)
     with pytest.raises(InconsistentError, match="cannot be read as a manifest"):
         manifest.read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "spoiled_members",
+    [
+        {"number": "x"},
+        {"hashes": []},
+        {"format": 1},
+        {"built_at": "yesterday"},
+        {"refused": {"7": "no"}},
+        {"floor": {"cosine": 0, "words": 1, "alone": 1}},
+        {"floor": {"cosine": "x", "words": 1, "alone": 1}},
+        {"unknown": 1},
+    ],
+)
+def test_manifest_with_a_wrong_member_is_refused(
+    stage: Stage, spoiled_members: dict[str, object]
+) -> None:
+    """A manifest reads back equal; a member of another type or value makes it unreadable."""
+    staged = stage(PEOPLE)
+    path = staged.directory / manifest.MANIFEST_FILE
+    assert manifest.read_manifest(staged.directory) == staged.manifest
+    path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), **spoiled_members}))
+    with pytest.raises(InconsistentError, match="cannot be read as a manifest"):
+        manifest.read_manifest(staged.directory)
 
 
 def test_hash_depends_only_on_text_facts_and_fields() -> None:
