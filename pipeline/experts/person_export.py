@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from sqlalchemy import Connection
 
@@ -11,7 +12,6 @@ from pipeline.engine.task_parts import (
     TaskExport,
 )
 from pipeline.experts import table
-from pipeline.tables.row_selection import iterate_selected
 
 
 @dataclass(eq=False, kw_only=True)
@@ -31,21 +31,21 @@ class ExpertsExport(TaskExport):
         from pipeline.experts.show import (
             encode_experts,
             read_exported_people,
+            read_exported_refusals,
             read_extra_column_names,
         )
 
         extra_columns = read_extra_column_names(tx)
         encode = partial(encode_experts, extra_columns=extra_columns)
+        grid = self.rows.grid(tx)
         total = None
         if options.row_filter is None:
-            total = table.people_table(tx).count_states(tx)["total"]
-        people = iterate_selected(
-            tx,
-            self.rows.grid(tx),
-            read_exported_people(tx),
-            options.row_filter,
-            get_row_id=lambda person: person.row_id,
-        )
+            people = chain(read_exported_people(tx), read_exported_refusals(tx))
+            total = grid.table.count_states(tx)["total"]
+        elif grid.should_list_refused(options.row_filter):
+            people = read_exported_refusals(tx)
+        else:
+            people = read_exported_people(tx, *grid.make_conditions(tx, options.row_filter))
         return ExportRows(
             people,
             encode,

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import chain, starmap
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func
+from sqlalchemy import ColumnElement, Connection, func
 
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
@@ -64,33 +64,34 @@ def make_people_grid(tx: Connection) -> Grid:
     )
     return Grid(
         table=table.people_table(tx),
-        cell_names=(*HEADERS, "tags", "findability_score"),
-        value_makers={
-            name: _LIST_CELLS.get(name) or partial(_cell_text, name)
-            for name in (*DEFAULT_COLUMNS, *HEADERS)
-        },
+        cells={name: experts.c[name] for name in (*HEADERS, "tags", "findability_score")},
+        column_names=list(dict.fromkeys((*DEFAULT_COLUMNS, *HEADERS))),
+        make_values=_make_values,
         default_names=DEFAULT_COLUMNS,
         searched_cells=searched_columns,
         compile_where=partial(compile_people_where, tx, judgements),
-        sort_expressions={
-            USERNAME: func.coalesce(username, "") if is_nullable else username,
-            "findability_score": SCORE,
+        sort_keys={
+            USERNAME: [func.coalesce(username, "") if is_nullable else username],
+            "findability_score": [SCORE],
         },
         score_expression=SCORE,
         judgements=judgements,
-        tag_facet=tags_facet,
-        version_facet=version_facet(preference, row_id),
-        extra_names=judgements.listed_names,
-        read_extra_values=judgements.read_values,
+        facets={"tags": tags_facet, "versions": version_facet(preference, row_id)},
+        answer_names=judgements.listed_names,
+        make_answer_values=judgements.make_values,
     )
 
 
-def _cell_text(column: str, row: Row) -> str:
-    return stripped_text(row[column])
-
-
-def _full_name(row: Row) -> str:
-    return f"{_cell_text('first_name', row)} {_cell_text('last_name', row)}".strip()
+def _make_values(row: Row) -> dict[str, Any]:
+    """Return the values that a list can show of a person, by name."""
+    values: dict[str, Any] = {name: stripped_text(row[name]) for name in HEADERS}
+    rate = _rate(row)
+    return values | {
+        "name": f"{values['first_name']} {values['last_name']}".strip(),
+        "hourly_rate": "" if rate is None else rate,
+        "tags": parse_text_list(row["tags"]) or [],
+        "findability_score": parse_number(row["findability_score"]),
+    }
 
 
 def _rate(row: Row) -> Any:
@@ -104,18 +105,6 @@ def _rate(row: Row) -> Any:
     return stripped_text(row["hourly_rate"]) or None
 
 
-def _listed_rate(row: Row) -> Any:
-    rate = _rate(row)
-    return "" if rate is None else rate
-
-
-# Columns of the list that are not the text of a cell.
-_LIST_CELLS: Mapping[str, Callable[[Row], Any]] = {
-    "name": _full_name,
-    "hourly_rate": _listed_rate,
-    "tags": lambda row: parse_text_list(row["tags"]) or [],
-    "findability_score": lambda row: parse_number(row["findability_score"]),
-}
 RATE = HEADERS["hourly_rate"]
 SCORED = "findability_score"
 # Type by column of an export.
@@ -137,24 +126,20 @@ class ExportedPerson(NamedTuple):
     # Why the person is parked or the row was refused; None for other states.
     reason: str | None
 
-    @property
-    def row_id(self) -> str | None:
-        """Return the id of the person, or None for a refused row."""
-        return None if self.state == REFUSED_STATE else str(self.row["id"])
 
+def read_exported_people(
+    tx: Connection, *conditions: ColumnElement[bool]
+) -> Iterator[ExportedPerson]:
+    """Yield the people that meet all conditions in the order of ids.
 
-def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
-    """Yield every person in the order of ids, then the refused rows of imported files.
-
-    A person has the state, the cells of other columns, and the reason if the person is parked. A
-    refused row has the cells of its file, by column and by header, and
-    as reason the message why an import refused it.
+    A person has the state, the cells of other columns, and the reason if the person is parked.
     """
     people = table.people_table(tx)
     park_reasons = {
         person_id: reason for person_id, reason, _ in claims.parked_rows(tx, table.TASK)
     }
-    for page in split_into_pages(table.iterate_people_with_extra_cells(tx), table.PEOPLE_PER_PAGE):
+    exported_rows = table.iterate_people_with_extra_cells(tx, *conditions)
+    for page in split_into_pages(exported_rows, table.PEOPLE_PER_PAGE):
         ids = [str(row["id"]) for row, _ in page]
         states = {
             row[0]: row[1]
@@ -167,6 +152,12 @@ def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
                 reason = park_reasons.get(person_id)
             yield ExportedPerson(row, extra_cells, state, reason)
 
+
+def read_exported_refusals(tx: Connection) -> Iterator[ExportedPerson]:
+    """Yield the refused rows of imported files.
+
+    They have the cells of their file, by column and by header, and the message of the refusal.
+    """
     empty_row = dict.fromkeys(table.COLUMNS)
     for refused in row_store.refused_rows(tx, table.TASK):
         cells = {
@@ -291,8 +282,8 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     """
     row_faults = RowFaults(FAULTS)
     applied_answers = {
-        person_id: answer
-        for person_id, (_, answer) in answers.preferred_answers(tx, table.TASK).items()
+        person_id: preferred_answer.answer
+        for person_id, preferred_answer in answers.preferred_answers(tx, table.TASK).items()
     }
     orphaned_ids = row_store.all_ids(tx, table.TASK) | applied_answers.keys()
     merge_rules = marks.active_merge_rules(tx, table.TASK)

@@ -445,9 +445,9 @@ def _find_ids_with_model_tags(
     """
     last_answers = answers.preferred_answers(tx, table.TASK, ids)
     answers_by_id = {
-        row_id: answer
-        for row_id, (answer_version, answer) in last_answers.items()
-        if answer_version != answers.PERSON and version in {None, answer_version}
+        row_id: last_answer.answer
+        for row_id, last_answer in last_answers.items()
+        if not last_answer.is_corrected and version in {None, last_answer.version}
     }
 
     merge_rules = marks.active_merge_rules(tx, table.TASK)
