@@ -74,8 +74,7 @@ class ListedRow(NamedTuple):
     state: str
     # By column.
     values: Mapping[str, Any]
-    # Hash of the current input, and the time of its last change (aware), if they are known.
-    input_hash: str | None = None
+    # Time of the last change of the input (aware), if it is known.
     changed_at: datetime | None = None
 
 

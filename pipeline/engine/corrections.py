@@ -564,12 +564,16 @@ def _describe_answer(
     state_json = json.dumps([row_id, len(row_edits), answer])
     state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]
     edit_documents = [{**edit._asdict(), "changes": _changed_fields(edit)} for edit in row_edits]
-    stored_answer = task.rows.read_answers(tx, [row_id]).get(row_id)
+    reviewed_by = None
+    reviewed_at = None
+    for stored_answer in task.rows.read_answers(tx, [row_id]).values():
+        reviewed_by = stored_answer.reviewed_by
+        reviewed_at = stored_answer.reviewed_at
     return {
         "item": row_id,
         "answer": answer,
-        "reviewed_by": stored_answer.reviewed_by if stored_answer else None,
-        "reviewed_at": stored_answer.reviewed_at if stored_answer else None,
+        "reviewed_by": reviewed_by,
+        "reviewed_at": reviewed_at,
         "state": state,
         "edits": edit_documents,
     }

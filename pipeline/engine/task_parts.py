@@ -461,7 +461,8 @@ class TaskRows(ABC):
 
     def read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, PreferredAnswer]:
         """Return the preferred answers of rows, by row id; rows without an answer are left out."""
-        return answers.preferred_answers(tx, self.task_name, ids, preference=self.preference(tx))
+        preference = self.preference(tx)
+        return answers.preferred_answers(tx, self.task_name, ids, preference=preference)
 
     def read(self, tx: Connection, ids: Sequence[str]) -> RowsById:
         """Return the rows as they are now, in the order of `ids`, without deleted rows."""

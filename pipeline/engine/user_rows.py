@@ -55,7 +55,11 @@ from pipeline.tables.facets import tag_facet, version_facet
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_judgements import JUDGEMENT_NAMES, RowJudgements
 from pipeline.tables.row_states import UNUSABLE_STATE, has_answer, make_row_table
-from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowTable
+from pipeline.tables.row_table import (
+    CHANGED_AT_COLUMN,
+    REFUSED_STATE,
+    RowTable,
+)
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
     IMAGE_STATE_COLUMN,
@@ -66,7 +70,11 @@ from pipeline.tables.stored_values import (
 )
 from pipeline.tables.stored_values import UNUSABLE_COLUMN as REASON
 from pipeline.tables.text_match import contains_word, join_json_values
-from pipeline.tables.where_sql import JsonCell, compile_where, make_number_expression
+from pipeline.tables.where_sql import (
+    JsonCell,
+    compile_where,
+    make_number_expression,
+)
 from pipeline.tables.write_to import RowTarget, TargetValue, write_column
 
 # Longest display name of a row.
@@ -330,7 +338,9 @@ class _GridBuilder:
         self._version_name = self._listed_name(EXTRACTOR)
         answer_names = [*self._fields, self._version_name]
         self._refused_names = name_added_columns(
-            [*self._columns, *answer_names], ("line", "reason"), "row_"
+            [*self._columns, *answer_names],
+            ("line", "reason"),
+            "row_",
         )
         self._judgements = RowJudgements(
             tx,
@@ -402,19 +412,15 @@ class _GridBuilder:
         They are the cells of the source, a key that is a hash of the row (`key="row"`), the reason
         why the images of a row cannot be used, and the line and the reason of a refused row.
         """
-        is_refused = row[HASH_COLUMN] == NO_HASH
-        line_name, reason_name = self._refused_names.values()
-        values = {
-            **dict.fromkeys(self._key_columns, row[KEY_COLUMN]),
-            **self._rows.map_row({VALUES_COLUMN: row[VALUES_COLUMN]}),
-        }
+        values = dict.fromkeys(self._key_columns, row[KEY_COLUMN])
+        values |= self._rows.map_row({VALUES_COLUMN: row[VALUES_COLUMN]})
         if self._rows.image_columns:
             values[UNUSABLE_REASON_COLUMN] = row[REASON]
-        return {
-            **values,
-            line_name: int(row[IMAGE_STATE_COLUMN]) if is_refused else None,
-            reason_name: row[REASON] if is_refused else None,
-        }
+        if row[HASH_COLUMN] == NO_HASH:
+            line_name, reason_name = self._refused_names.values()
+            values[line_name] = int(row[IMAGE_STATE_COLUMN])
+            values[reason_name] = row[REASON]
+        return values
 
     def _make_answer_values(self, answer: PreferredAnswer) -> dict[str, Any]:
         """Return the listed values of an answer: its fields, its version and its judgements."""
@@ -434,19 +440,23 @@ class _GridBuilder:
         sort_keys: dict[str, list[ColumnElement[Any]]] = {}
         for name, kind in self._record.columns.items():
             cell = _make_sort_cell(self._tx, self._values, name, kind)
-            sort_keys[name] = [_replace_missing(cell)]
+            sorted_cell = _replace_missing(cell)
+            sort_keys[name] = [sorted_cell]
             if kind == "text":
-                number = make_number_expression(self._tx, sort_keys[name][0])
-                sort_keys[name].insert(0, _replace_missing(number))
+                number = make_number_expression(self._tx, sorted_cell)
+                sorted_number = _replace_missing(number)
+                sort_keys[name] = [sorted_number, sorted_cell]
 
         for name, field in self._fields.items():
             kind = self._field_kinds[field]
             if kind != JSON:
                 cell = _make_sort_cell(self._tx, answers_table.c.answer, field, kind)
-                sort_keys[name] = [_replace_missing(self._of_answer(cell))]
-        return sort_keys | {
-            name: [expression] for name, expression in self._judgements.sort_expressions().items()
-        }
+                preferred_cell = self._of_answer(cell)
+                sort_keys[name] = [_replace_missing(preferred_cell)]
+
+        for name, probability in self._judgements.sort_expressions().items():
+            sort_keys[name] = [probability]
+        return sort_keys
 
     def _of_answer(self, expression: str | ColumnElement[Any]) -> ColumnElement[Any]:
         """Return a column or expression of the preferred answer of a row."""
@@ -519,7 +529,10 @@ class _GridBuilder:
 
 
 def _make_sort_cell(
-    tx: Connection, document: ColumnElement[Any], name: str, kind: str
+    tx: Connection,
+    document: ColumnElement[Any],
+    name: str,
+    kind: str,
 ) -> ColumnElement[Any]:
     """Return a member of a JSON document as a number if its kind is one, else as a text."""
     sorted_kind = "real" if kind in {"integer", "real"} else "text"
@@ -528,5 +541,7 @@ def _make_sort_cell(
 
 def _replace_missing(cell: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return a text or number that is before all others instead of NULL."""
-    is_text = isinstance(cell.type, Text)
-    return func.coalesce(cell, "" if is_text else literal(-MISSING_NUMBER, cell.type))
+    if isinstance(cell.type, Text):
+        return func.coalesce(cell, "")
+    lowest_number = literal(-MISSING_NUMBER, cell.type)
+    return func.coalesce(cell, lowest_number)

@@ -465,7 +465,8 @@ def store_extra_cells(
 
 
 def iterate_people_with_extra_cells(
-    tx: Connection, *conditions: ColumnElement[bool]
+    tx: Connection,
+    *conditions: ColumnElement[bool],
 ) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
     """Yield the rows that meet all conditions with their cells of `store_extra_cells`, by id.
 

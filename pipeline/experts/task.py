@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,9 +20,12 @@ from pipeline.core.states import UNSUPPORTED_REASON
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.engine.task_parts import (
+    ExportOptions,
+    ExportRows,
     OwnTables,
     RowFault,
     TaskAnswers,
+    TaskExport,
     TaskLabels,
     TaskPrompt,
     TaskRows,
@@ -37,7 +41,6 @@ from pipeline.experts.declaration import (
     task,
 )
 from pipeline.experts.names import HOW_TO_BEGIN
-from pipeline.experts.person_export import ExpertsExport
 from pipeline.store import answers, marks
 from pipeline.store import rows as row_store
 from pipeline.store.database import (
@@ -176,6 +179,46 @@ class ExpertsRows(TaskRows):
         raise ConfigurationError(
             f"the database did not delete the row of {username!r}: {reason}; {unchanged_text}",
             hint="remove the reference, trigger or rule, then repeat the command",
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class ExpertsExport(TaskExport):
+    """The export of all people."""
+
+    row_noun = "expert"
+
+    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
+        """Return every person with the additional columns of imported files and the state.
+
+        Refused rows of imported files follow; the result's `row_count` does not count them. The
+        rows are read when iterated. If `options.row_filter` is set, only the people and refused
+        rows that meet it are returned, and `row_count` is None. Tags are those of the table:
+        `options.extractor` is ignored.
+        """
+        from pipeline.experts.show import (
+            encode_experts,
+            read_exported_people,
+            read_exported_refusals,
+            read_extra_column_names,
+        )
+
+        extra_columns = read_extra_column_names(tx)
+        encode = partial(encode_experts, extra_columns=extra_columns)
+        grid = self.rows.grid(tx)
+        total = None
+        people = read_exported_refusals(tx)
+        if options.row_filter is None:
+            people = chain(read_exported_people(tx), people)
+            total = grid.table.count_states(tx)["total"]
+        elif not grid.should_list_refused(options.row_filter):
+            conditions = grid.make_conditions(tx, options.row_filter)
+            people = read_exported_people(tx, *conditions)
+        return ExportRows(
+            people,
+            encode,
+            total,
+            version_counts=table.count_people_by_version(tx),
         )
 
 

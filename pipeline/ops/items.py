@@ -57,7 +57,10 @@ def read_page(store: Store, task: Task, options: RowListOptions) -> RowsPage:
 
 
 def read_neighbours(
-    store: Store, task: Task, row_id: str, options: RowListOptions
+    store: Store,
+    task: Task,
+    row_id: str,
+    options: RowListOptions,
 ) -> tuple[str | None, str | None]:
     """Return the ids of the rows before and after a row in a list; None at an end of the list.
 
@@ -85,7 +88,10 @@ def read_neighbours(
 
 
 def find_position(
-    store: Store, task: Task, row_id: str, options: RowListOptions
+    store: Store,
+    task: Task,
+    row_id: str,
+    options: RowListOptions,
 ) -> RowPosition | None:
     """Return the place of a row in a list; None if counting takes more than `options.within_s`.
 

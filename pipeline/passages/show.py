@@ -103,7 +103,10 @@ def make_passages_grid(
         cells={
             **{name: items.table.c[name] for name in column_names},
             CONCEPTS: _list_values(
-                tx, shape, cast(concepts.concept_name, Text), table.is_current(shape)
+                tx,
+                shape,
+                cast(concepts.concept_name, Text),
+                table.is_current(shape),
             ),
         },
         column_names=column_names,
@@ -183,7 +186,8 @@ def _make_facet(
         make_condition: Returns the SQL condition that a concept matches a typed word.
     """
     matching_rows = select(shape.concepts.c.passage_id).where(
-        shape.is_of_passage, values.is_not(None)
+        shape.is_of_passage,
+        values.is_not(None),
     )
     return GridFacet(
         _list_values(tx, shape, values),

@@ -498,7 +498,10 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 
 def read_best_concepts(
-    tx: Connection, shape: PassagesShape, settings: Settings, *conditions: ColumnElement[bool]
+    tx: Connection,
+    shape: PassagesShape,
+    settings: Settings,
+    *conditions: ColumnElement[bool],
 ) -> Iterator[ConceptRow]:
     """Yield the best concepts, by passage, then by name, in constant memory.
 

@@ -211,7 +211,9 @@ class ConceptsExport(TaskExport):
         )
 
     def _make_passage_conditions(
-        self, tx: Connection, row_filter: RowFilter | None
+        self,
+        tx: Connection,
+        row_filter: RowFilter | None,
     ) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter on passages; a refused row has no concepts."""
         if row_filter is None:

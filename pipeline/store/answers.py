@@ -442,7 +442,11 @@ def is_reviewed_answer() -> ColumnElement[bool]:
 
 
 def set_reviews(
-    tx: Connection, answer_ids: Sequence[int], *, who: str | None, at: datetime | None
+    tx: Connection,
+    answer_ids: Sequence[int],
+    *,
+    who: str | None,
+    at: datetime | None,
 ) -> None:
     """Mark answers as reviewed; None removes the marks."""
     mark = update(answers).values(reviewed_by=who, reviewed_at=at)

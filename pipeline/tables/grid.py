@@ -49,6 +49,7 @@ from pipeline.store.answers import (
     VersionPreference,
     have_different_answers,
     preferred_answers,
+    preferred_of_row,
 )
 from pipeline.store.confidences import has_confidences
 from pipeline.store.database import (
@@ -60,13 +61,13 @@ from pipeline.store.database import (
     stream_rows,
 )
 from pipeline.store.rows import IS_REFUSED, count_refused
+from pipeline.store.schema import answers
 from pipeline.store.schema import rows as stored_rows
 from pipeline.tables.facets import FieldTally, GridFacet
 from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.row_table import (
     CHANGED_AT_COLUMN,
     GONE_STATE,
-    INPUT_HASH_COLUMN,
     REFUSED_STATE,
     RowStates,
     RowTable,
@@ -108,6 +109,8 @@ class Grid:
     names_by_state: Mapping[str, Sequence[str]] = field(default_factory=dict)
     # Expressions that rows can be sorted by, by name. They are never NULL.
     sort_keys: Mapping[str, Sequence[ColumnElement[Any]]] = field(default_factory=dict)
+    # Names of the sorts that an index helps.
+    indexed_sorts: Sequence[str] = ()
     # Names of answer fields by the names of their columns.
     answer_fields: Mapping[str, str] = field(default_factory=dict)
     # Expression for a row's score; negative if it has no score.
@@ -171,7 +174,10 @@ class Grid:
         answers_by_id: Mapping[str, PreferredAnswer] = {}
         if not set(self.answer_names).isdisjoint(names):
             answers_by_id = preferred_answers(
-                tx, self.table.task, ids, preference=self.judgements.preference
+                tx,
+                self.table.task,
+                ids,
+                preference=self.judgements.preference,
             )
 
         # A list of one row shows all columns; those of other states are mostly empty.
@@ -214,10 +220,16 @@ class Grid:
         bounds = [literal(value, key.type) for key, value in zip(sort_keys, last_row, strict=True)]
         row_values = tuple_(*sort_keys)
         last_values = tuple_(*bounds)
-        # SQLite does not use an index on an expression for a comparison of tuples.
         if _is_descending(options):
-            return and_(sort_keys[0] <= bounds[0], row_values < last_values)
-        return and_(sort_keys[0] >= bounds[0], row_values > last_values)
+            is_after = row_values < last_values
+            is_not_before = sort_keys[0] <= bounds[0]
+        else:
+            is_after = row_values > last_values
+            is_not_before = sort_keys[0] >= bounds[0]
+        # SQLite does not use an index on an expression for a comparison of tuples.
+        if (options.sort or "").removeprefix("-") in ("", *self.indexed_sorts):
+            return and_(is_not_before, is_after)
+        return is_after
 
     def _read_rows(
         self,
@@ -262,9 +274,8 @@ class Grid:
     ) -> ListedRow:
         """Return a row of `_read_rows` with its listed values.
 
-        Values about the answer are None if there is no answer. The result also has the hash of the
-        row's input, and the time of its last change, if the grid reads the cells INPUT_HASH_COLUMN
-        and CHANGED_AT_COLUMN.
+        Values about the answer are None if there is no answer. The result also has the time of the
+        last change of the row's input, if the grid reads the cell CHANGED_AT_COLUMN.
 
         Args:
             row: Id, state and cells.
@@ -274,16 +285,15 @@ class Grid:
         """
         row_id, state, *row_cells = row
         cells = dict(zip(self.cells, row_cells, strict=True))
-        made_values = {**self.make_values(cells)}
+        made_values: dict[str, Any] = {}
         if answer is not None:
-            made_values = {**self.make_answer_values(answer), **made_values}
+            made_values |= self.make_answer_values(answer)
+        made_values |= self.make_values(cells)
         values = {name: made_values.get(name) for name in names}
         for name in optional_names:
             if values.get(name) is None:
                 values.pop(name, None)
-        return ListedRow(
-            row_id, state, values, cells.get(INPUT_HASH_COLUMN), cells.get(CHANGED_AT_COLUMN)
-        )
+        return ListedRow(row_id, state, values, cells.get(CHANGED_AT_COLUMN))
 
     def read_pages(self, tx: Connection, options: RowListOptions) -> Iterator[RowsPage]:
         """Yield the page of these options and all pages after it.
@@ -348,7 +358,9 @@ class Grid:
             return None
         conditions = self._make_list_conditions(tx, RowFilter())
         rows_with_confidence = self.table.count_rows(
-            tx, *conditions, self.judgements.has_confidence()
+            tx,
+            *conditions,
+            self.judgements.has_confidence(),
         )
         if not rows_with_confidence:
             return None
@@ -487,7 +499,12 @@ class Grid:
             with contextlib.suppress(SlowError), limit_time(tx, within_s):
                 words, fields = self._count_facets(tx, conditions, within_s)
                 return RowCounts(
-                    total, states, words["tags"], words["versions"], fields, gone_count
+                    total,
+                    states,
+                    words["tags"],
+                    words["versions"],
+                    fields,
+                    gone_count,
                 )
         return RowCounts(total, states, None, None, gone=gone_count)
 
@@ -526,9 +543,10 @@ class Grid:
         Raises:
             SlowError: It takes longer than `within_s` seconds.
         """
+        preferred_id = preferred_of_row(self.judgements.preference, self.table.row_id, "id")
         query = (
             select(*(facet.cell for facet in self.facets.values()))
-            .select_from(self.table.table)
+            .select_from(self.table.table.outerjoin(answers, answers.c.id == preferred_id))
             .where(*conditions)
         )
         timer = start_timer(tx)
