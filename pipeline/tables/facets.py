@@ -85,19 +85,21 @@ class FieldTally:
         Args:
             values: The field's value in each answer; None if the answer lacks it.
         """
-        self.has_lists = self.has_lists or any(isinstance(value, list) for value in values)
-        if self.has_lists and {*map(type, values)} <= {list, type(None)}:
+        types = {*map(type, values)}
+        self.has_lists |= list in types
+        if self.has_lists and types <= {list, type(None)}:
             values = [*chain.from_iterable(value or () for value in values)]
+            types = {*map(type, values)}
 
         countable_types = _COUNTABLE_TYPES
         if self.has_lists:
             countable_types = frozenset({str})
-        self.is_countable &= {*map(type, values)} <= countable_types
+        self.is_countable &= types <= countable_types
         if self.is_countable:
             self.row_counts.update(zip(map(type, values), values, strict=True))
             for empty_value in (None, ""):
                 self.row_counts.pop((type(empty_value), empty_value), None)
-            self.has_only_numbers &= {*map(type, values)} <= _NUMBER_TYPES
+            self.has_only_numbers &= types <= _NUMBER_TYPES
             is_limited = self.has_lists or self.has_only_numbers
             self.is_countable = is_limited or len(self.row_counts) <= _MAX_FIELD_VALUES
 
