@@ -48,7 +48,7 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import to_display_value
-from pipeline.core.row_listing import ListedRow, RowFilter
+from pipeline.core.row_listing import ListedRow, RowFilter, RowListOptions
 from pipeline.core.text import plural, split_names
 from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
@@ -62,6 +62,8 @@ MAX_CELL_CHARS = 60
 # As in the table of a search.
 SHORT_COLUMN_NAMES = {"job_title": "title", "findability_score": "score"}
 DEFAULT_PAGE_ROWS = 20
+# Rows that are read at once for a file.
+CSV_PAGE_ROWS = 1_000
 MAX_MERGE_ROWS = 10
 
 Editor = Annotated[
@@ -122,16 +124,17 @@ def items(
     """
     row_filter = RowFilter(find, state, split_names(tag), extractor, min_score, max_score, where)
     columns = split_names(fields) or None
+    options = RowListOptions(
+        limit or DEFAULT_PAGE_ROWS, row_filter, after, sort=sort, fields=columns, within_s=None
+    )
     if to is not None:
         export_report = row_items.write_csv(
             ws.store,
             ws.task,
             to,
-            row_filter,
+            options._replace(limit=CSV_PAGE_ROWS, after=None),
             overwrite=overwrite,
-            sort=sort,
-            fields=columns,
-            limit=limit,
+            max_rows=limit,
         )
         message = (
             f"{plural(export_report.count, export_report.word)} written to {export_report.path}"
@@ -140,16 +143,7 @@ def items(
     if counts:
         return _count_rows(ws, row_filter)
 
-    page = row_items.read_page(
-        ws.store,
-        ws.task,
-        row_filter,
-        limit=limit or DEFAULT_PAGE_ROWS,
-        after=after,
-        within_s=None,
-        sort=sort,
-        fields=columns,
-    )
+    page = row_items.read_page(ws.store, ws.task, options)
     if not page.items:
         note = row_items.describe_unknown_choice(ws.task, where)
         sentences = filter(None, [f"no {ws.task.labels.singular} found", note])

@@ -280,7 +280,7 @@ def make_distribution(name: str, values: Sequence[Any]) -> Distribution:
 
     Args:
         name: Name of the field.
-        values: The values as `FacetValue`, with `label`, `row_count` and `is_range`.
+        values: The values as `FilterLink`, with `label`, `row_count` and `is_range`.
     """
     highest = max((value.row_count for value in values), default=0)
     # A chosen range that is no longer counted has no place on the scale.

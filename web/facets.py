@@ -1,7 +1,6 @@
-"""Group the values of a task's rows, so that a list can be filtered by them."""
+"""Links that filter a list of rows: values of facets with their numbers of rows."""
 
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline.core.row_listing import FieldCount, RowCounts
@@ -9,29 +8,48 @@ from web.row_query import RowQuery
 
 # Values of a facet before its "more" link.
 MAX_FACET_VALUES = 8
+# Query parameters with several values; choosing a value keeps the others.
+MULTIPLE_PARAMETERS = frozenset({"tag", "only", "id", "differ", "fields"})
 
 
-class FacetValue(NamedTuple):
-    """A value of a facet, with the number of its rows."""
+class FilterLink(NamedTuple):
+    """A value of a query parameter, with the address that sets it, or removes it if it is set."""
 
     label: str
+    # Rows with this value in the list.
     row_count: int
-    # Address of the rows with this value added as a filter, or removed if it is selected.
     href: str
     is_selected: bool
+    # The value is a range of numbers.
     is_range: bool = False
 
 
-class _FacetOption(NamedTuple):
-    """A possible value of a facet: its label, its text in the address, and its row count."""
+def make_link(
+    query: RowQuery, task: str, parameter: str, text: str, *, label: str = "", row_count: int = 0
+) -> FilterLink:
+    """Return the link that sets or removes a value of a query parameter.
 
-    label: str
-    text: str
-    row_count: int
-    is_range: bool = False
+    The address keeps the other parameters, and the other values of a parameter that can have
+    several.
+
+    Args:
+        query: The present query.
+        task: The task of the addresses.
+        parameter: The query parameter.
+        text: The value in addresses.
+        label: The displayed text; that of the address if empty.
+        row_count: Rows with this value.
+    """
+    selected_texts = [value for name, value in query.pairs if name == parameter]
+    is_selected = text in selected_texts
+    texts = [value for value in selected_texts if value != text]
+    if not is_selected:
+        texts = [*texts, text] if parameter in MULTIPLE_PARAMETERS else [text]
+    address = query.address("/", task, **{parameter: texts})
+    return FilterLink(label or text, row_count, address, is_selected)
 
 
-def build_facets(counts: RowCounts, query: RowQuery, task: str) -> dict[str, list[FacetValue]]:
+def build_facets(counts: RowCounts, query: RowQuery, task: str) -> dict[str, list[FilterLink]]:
     """Return the facets of a task's rows by name: tags, states, versions.
 
     - A chosen value is listed even if no row has it. A facet without values is left out.
@@ -40,24 +58,27 @@ def build_facets(counts: RowCounts, query: RowQuery, task: str) -> dict[str, lis
     - The facet of versions is left out if there are fewer than two and none is chosen.
     - Rows that left their source have the state "gone".
     """
-    facets: dict[str, list[FacetValue]] = {}
-    tag_counts = {} if counts.fields else counts.tags or {}
     state_counts = {state: count for state, count in counts.states.items() if count}
     if counts.gone:
         state_counts["gone"] = counts.gone
     version_counts = counts.versions or {}
-    can_choose_version = len(version_counts) > 1 or bool(query.extractor)
+    if len(version_counts) <= 1 and not query.extractor:
+        version_counts = {}
+
+    facets: dict[str, list[FilterLink]] = {}
     for facet, parameter, selected, row_counts in (
-        ("tags", "tag", query.tag, tag_counts),
+        ("tags", "tag", query.tag, {} if counts.fields else counts.tags or {}),
         ("states", "state", [query.state], state_counts),
-        ("versions", "extractor", [query.extractor], version_counts if can_choose_version else {}),
+        ("versions", "extractor", [query.extractor], version_counts),
     ):
-        options = [_FacetOption(text, text, count) for text, count in row_counts.items()]
         missing_texts = [text for text in selected if text and text not in row_counts]
-        missing = [_FacetOption(text, text, 0) for text in missing_texts]
-        values = _facet_values(query, task, parameter, selected, [*missing, *options])
-        if values:
-            facets[facet] = values
+        all_counts = {**dict.fromkeys(missing_texts, 0), **row_counts}
+        links = [
+            make_link(query, task, parameter, text, row_count=count)
+            for text, count in all_counts.items()
+        ]
+        if links:
+            facets[facet] = links
     return facets
 
 
@@ -65,57 +86,31 @@ def build_field_facets(
     counts_by_field: Mapping[str, Sequence[FieldCount]],
     query: RowQuery,
     task: str,
-) -> dict[str, list[FacetValue]]:
+) -> dict[str, list[FilterLink]]:
     """Return the facets of answer fields by name.
 
     Conditions that were chosen, but that no field offers now, are in an additional facet "chosen",
     with 0 rows each.
     """
-    facets = {}
-    for field_name, counts in counts_by_field.items():
-        options = [
-            _FacetOption(count.value, count.condition, count.items, count.is_range)
+
+    def make_links(counts: Iterable[FieldCount]) -> list[FilterLink]:
+        """Return the links of the values of a field."""
+        return [
+            make_link(
+                query, task, "only", count.condition, label=count.value, row_count=count.items
+            )._replace(is_range=count.is_range)
             for count in counts
         ]
-        facets[field_name] = _facet_values(query, task, "only", query.only, options)
 
-    all_counts = chain.from_iterable(counts_by_field.values())
-    offered_conditions = {count.condition for count in all_counts}
-    other_conditions = [text for text in query.only if text not in offered_conditions]
-    if other_conditions:
-        options = [_FacetOption(condition, condition, 0) for condition in other_conditions]
-        facets["chosen"] = _facet_values(query, task, "only", query.only, options)
+    facets = {name: make_links(counts) for name, counts in counts_by_field.items()}
+    offered_conditions = {
+        count.condition for counts in counts_by_field.values() for count in counts
+    }
+    other_counts = [
+        FieldCount(condition, 0, condition)
+        for condition in query.only
+        if condition not in offered_conditions
+    ]
+    if other_counts:
+        facets["chosen"] = make_links(other_counts)
     return facets
-
-
-def _facet_values(
-    query: RowQuery,
-    task: str,
-    parameter: str,
-    selected: Sequence[str],
-    options: Sequence[_FacetOption],
-) -> list[FacetValue]:
-    """Return the values of a facet, each with the address that chooses it or removes it.
-
-    The addresses keep the other parameters of the query.
-
-    Args:
-        query: The query.
-        task: The task of the addresses.
-        parameter: The query parameter that contains the chosen values. Choosing a value of `tag`
-            or `only` keeps the chosen values; other parameters have a single value.
-        selected: Texts of that parameter in the query.
-        options: The values to return.
-    """
-    selected_texts = [text for text in selected if text]
-    kept_texts = selected_texts if parameter in {"tag", "only"} else []
-    values = []
-    for option in options:
-        is_selected = option.text in selected_texts
-        other_texts = [text for text in kept_texts if text != option.text]
-        texts = other_texts if is_selected else [*kept_texts, option.text]
-        address = query.address("/", task, **{parameter: texts})
-        values.append(
-            FacetValue(option.label, option.row_count, address, is_selected, option.is_range),
-        )
-    return values

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from fastapi import Query
 from pydantic import BaseModel, BeforeValidator, Field
 
-from pipeline.core.row_listing import RowFilter
+from pipeline.core.row_listing import RowFilter, RowListOptions
 from web import conditions
 
 # Parameters that change the display of the rows but not their selection.
@@ -68,6 +68,17 @@ class RowQuery(BaseModel):
             is_reviewed={"yes": True, "no": False}.get(self.reviewed),
             is_doubtful={"yes": True, "no": False}.get(self.doubtful),
             differing_versions=self.differ if len(self.differ) > 1 else (),
+        )
+
+    def make_list_options(self, *, limit: int = 1, within_s: float | None = None) -> RowListOptions:
+        """Return the options of the list of the selected rows, without columns."""
+        return RowListOptions(
+            limit,
+            self.row_filter,
+            self.after or None,
+            sort=self.sort or None,
+            fields=(),
+            within_s=within_s,
         )
 
     @property

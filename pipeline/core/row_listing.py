@@ -51,6 +51,14 @@ class RowListOptions(NamedTuple):
     is_reversed: bool = False
 
 
+class DoubtCounts(NamedTuple):
+    """The doubtful rows of a list, and the rows that can be doubtful."""
+
+    doubtful_rows: int
+    # Rows whose preferred answer has confidences.
+    rows_with_confidence: int
+
+
 class RowPosition(NamedTuple):
     """The place of a row among the rows of a filter, in their order."""
 
@@ -66,8 +74,7 @@ class ListedRow(NamedTuple):
     state: str
     # By column.
     values: Mapping[str, Any]
-    # Hash of the current input, and the time of its last change (aware), if they are known.
-    input_hash: str | None = None
+    # Time of the last change of the input (aware), if it is known.
     changed_at: datetime | None = None
 
 

@@ -35,8 +35,8 @@ from pipeline.engine.corrected_confidences import (
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById
 from pipeline.engine.wrong_values import find_wrong_value
-from pipeline.store import claims, edits, reviews, workspace
-from pipeline.store.answers import PERSON
+from pipeline.store import claims, edits, workspace
+from pipeline.store.answers import PERSON, set_reviews
 from pipeline.store.confidences import ConfidentAnswer, FieldConfidence
 from pipeline.store.database import Connection, Store
 from pipeline.store.edits import AnswerEdit, NewEdit
@@ -481,15 +481,15 @@ def mark_reviewed(
         document = _read_description(tx, task, row_id)
         if expected_state not in {None, document["state"]}:
             raise _conflict_error(edits.list_edits(tx, task.name, [row_id])[row_id], document)
-        review = reviews.read_review(tx, row_id, preference=task.rows.preference(tx))
-        if review is None:
+        answer = task.rows.read_answers(tx, [row_id]).get(row_id)
+        if answer is None:
             raise InputError(f"row {row_id!r} has no answer to review; {UNCHANGED_MESSAGE}")
 
         reviewer = normalize_editor_name(editor_name)
         if is_reviewed:
-            reviews.set_review(tx, review.answer_id, who=reviewer, at=now())
+            set_reviews(tx, [answer.id], who=reviewer, at=now())
         else:
-            reviews.set_review(tx, review.answer_id, who=None, at=None)
+            set_reviews(tx, [answer.id], who=None, at=None)
 
 
 def _forgotten_error(row_id: str) -> InputError:
@@ -564,13 +564,16 @@ def _describe_answer(
     state_json = json.dumps([row_id, len(row_edits), answer])
     state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]
     edit_documents = [{**edit._asdict(), "changes": _changed_fields(edit)} for edit in row_edits]
-    review = reviews.read_review(tx, row_id, preference=task.rows.preference(tx))
-    is_marked = review is not None and review.is_marked
+    reviewed_by = None
+    reviewed_at = None
+    for stored_answer in task.rows.read_answers(tx, [row_id]).values():
+        reviewed_by = stored_answer.reviewed_by
+        reviewed_at = stored_answer.reviewed_at
     return {
         "item": row_id,
         "answer": answer,
-        "reviewed_by": review.who if review and is_marked else None,
-        "reviewed_at": review.at if review and is_marked else None,
+        "reviewed_by": reviewed_by,
+        "reviewed_at": reviewed_at,
         "state": state,
         "edits": edit_documents,
     }

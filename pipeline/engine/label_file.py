@@ -30,7 +30,7 @@ from pipeline.engine.label_rows import (
 )
 from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
-from pipeline.store import claims, reviews
+from pipeline.store import answers, claims
 from pipeline.store.database import Connection, Store
 from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.row_table import STATE_COLUMN
@@ -149,8 +149,9 @@ def correct_by_file(
         refusals = planned.refusals
         if not (is_dry or faults or refusals) and (planned.new_edits or marked_ids):
             refusals = corrections.store_edits(tx, task, planned.new_edits)
-            preference = task.rows.preference(tx)
-            reviews.mark_rows(tx, marked_ids, preference=preference, who=editor_name, at=edited_at)
+            marked_answers = task.rows.read_answers(tx, marked_ids).values()
+            answer_ids = [answer.id for answer in marked_answers]
+            answers.set_reviews(tx, answer_ids, who=editor_name, at=edited_at)
         for row_id, error in refusals.items():
             row = rows_by_id[row_id]
             faults += [
@@ -198,7 +199,7 @@ def _plan_marks(
     if not reviewed_ids:
         return [], []
 
-    is_marked_by_id = reviews.read_marks(tx, reviewed_ids, preference=task.rows.preference(tx))
+    stored_answers = task.rows.read_answers(tx, reviewed_ids)
     forgotten_ids = claims.list_forgotten_ids(tx, task.name, reviewed_ids)
     marked_ids: list[str] = []
     faults: list[LabelFault] = []
@@ -207,10 +208,10 @@ def _plan_marks(
             continue
         if row_id in forgotten_ids:
             faults.append(LabelFault(rows_by_id[row_id].line, column, "the row is being forgotten"))
-        elif row_id not in is_marked_by_id and row_id not in planned.new_edits:
+        elif row_id not in stored_answers and row_id not in planned.new_edits:
             message = "the row has no answer to review"
             faults.append(LabelFault(rows_by_id[row_id].line, column, message))
-        elif row_id in planned.new_edits or not is_marked_by_id[row_id]:
+        elif row_id in planned.new_edits or stored_answers[row_id].reviewed_at is None:
             marked_ids.append(row_id)
     return marked_ids, faults
 

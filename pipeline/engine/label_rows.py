@@ -136,16 +136,15 @@ def match_columns(task: Task, source: FileSource, grid: Grid) -> LabelColumns:
             fields_by_column[column] = field_name
 
     other_names = [name for name in names if name not in {*key, *fields_by_column, review}]
-    listed_names = {*grid.value_makers, *grid.extra_names}
     unknown_names = [
         name
         for name in other_names
-        if name not in listed_names and not _is_known_column(task, name)
+        if name not in grid.listed_names and not _is_known_column(task, name)
     ]
     known_names = [
         *task.rows.key_columns,
         *filter(None, [grid.judgements.review_name]),
-        *grid.value_makers,
+        *grid.column_names,
     ]
     faults = [
         LabelFault(1, name, _describe_unknown_column(name, list(fields), known_names))

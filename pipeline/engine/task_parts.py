@@ -26,7 +26,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.row_listing import RowFilter
 from pipeline.core.text import join_first
 from pipeline.store import again, answers, claims, runs
-from pipeline.store.answers import VersionPreference
+from pipeline.store.answers import PreferredAnswer, VersionPreference
 from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
 from pipeline.store.schema import row_claims
@@ -457,6 +457,11 @@ class TaskRows(ABC):
             versions=self.preferred_versions,
         )
 
+    def read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, PreferredAnswer]:
+        """Return the preferred answers of rows, by row id; rows without an answer are left out."""
+        preference = self.preference(tx)
+        return answers.preferred_answers(tx, self.task_name, ids, preference=preference)
+
     def read(self, tx: Connection, ids: Sequence[str]) -> RowsById:
         """Return the rows as they are now, in the order of `ids`, without deleted rows."""
         stored_rows = self.table(tx).read_rows(tx, ids, self.columns)
@@ -602,15 +607,10 @@ class TaskAnswers(ABC):
 
     def read_current(self, tx: Connection, row_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the preferred answer of each row as it is stored; empty if there is none."""
-        stored_answers = answers.preferred_answers(
-            tx,
-            self.rows.task_name,
-            row_ids,
-            preference=self.rows.preference(tx),
-        )
         empty_answers: dict[str, dict[str, Any]] = {row_id: {} for row_id in row_ids}
         return empty_answers | {
-            row_id: json.loads(answer_json) for row_id, (_, answer_json) in stored_answers.items()
+            row_id: json.loads(stored_answer.answer)
+            for row_id, stored_answer in self.rows.read_answers(tx, row_ids).items()
         }
 
     def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:

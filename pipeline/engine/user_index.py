@@ -77,7 +77,6 @@ def _read_entries(
     columns_by_name = {
         name: find_column(name, record.columns) for name in list_template_columns(template)
     }
-    preference = rows.preference(tx)
     cells = rows.table(tx).read_cells(
         tx,
         (KEY_COLUMN, VALUES_COLUMN),
@@ -86,9 +85,9 @@ def _read_entries(
     )
     for page in split_into_pages(cells, PAGE_ROWS):
         row_ids = [cell[0] for cell in page]
-        stored_answers = answers.preferred_answers(tx, record.name, row_ids, preference=preference)
+        stored_answers = rows.read_answers(tx, row_ids)
         for row_id, values in page:
-            answer = json.loads(stored_answers[row_id][1])
+            answer = json.loads(stored_answers[row_id].answer)
             row = rows.map_row({KEY_COLUMN: row_id, VALUES_COLUMN: values})
             text = _fill_entry_text(template, columns_by_name, row, answer)
             yield _make_entry(rows, row_id, row, answer, text=text)

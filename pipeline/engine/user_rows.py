@@ -6,9 +6,9 @@ A row is stale if its input changed after its answer, or if a person asked for i
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import (
@@ -34,7 +34,12 @@ from pipeline.engine.task_parts import (
     TaskRows,
 )
 from pipeline.store import answers
-from pipeline.store.answers import VersionPreference, applied_answers, find_corrected
+from pipeline.store.answers import (
+    PreferredAnswer,
+    VersionPreference,
+    applied_answers,
+    find_corrected,
+)
 from pipeline.store.database import select_matching
 from pipeline.store.rows import NO_HASH, delete_row
 from pipeline.store.schema import answers as answers_table
@@ -50,7 +55,11 @@ from pipeline.tables.facets import tag_facet, version_facet
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_judgements import JUDGEMENT_NAMES, RowJudgements
 from pipeline.tables.row_states import UNUSABLE_STATE, has_answer, make_row_table
-from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowTable
+from pipeline.tables.row_table import (
+    CHANGED_AT_COLUMN,
+    REFUSED_STATE,
+    RowTable,
+)
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
     IMAGE_STATE_COLUMN,
@@ -61,7 +70,11 @@ from pipeline.tables.stored_values import (
 )
 from pipeline.tables.stored_values import UNUSABLE_COLUMN as REASON
 from pipeline.tables.text_match import contains_word, join_json_values
-from pipeline.tables.where_sql import JsonCell, compile_where, make_number_expression
+from pipeline.tables.where_sql import (
+    JsonCell,
+    compile_where,
+    make_number_expression,
+)
 from pipeline.tables.write_to import RowTarget, TargetValue, write_column
 
 # Longest display name of a row.
@@ -290,15 +303,14 @@ class UserRows(TaskRows):
 
 # ---- the list of its rows
 
-
-def _refused_line(row: Mapping[str, Any]) -> int | None:
-    """Return the line of a refused row in its source, or None for other rows."""
-    return int(row[IMAGE_STATE_COLUMN]) if row[HASH_COLUMN] == NO_HASH else None
-
-
-def _refused_reason(row: Mapping[str, Any]) -> str | None:
-    """Return the reason of a refused row, or None for other rows."""
-    return row[REASON] if row[HASH_COLUMN] == NO_HASH else None
+_CELL_NAMES = (
+    KEY_COLUMN,
+    VALUES_COLUMN,
+    REASON,
+    IMAGE_STATE_COLUMN,
+    HASH_COLUMN,
+    CHANGED_AT_COLUMN,
+)
 
 
 class _GridBuilder:
@@ -318,16 +330,25 @@ class _GridBuilder:
         self._preference = preference
         self._field_kinds = dict(rows.record.fields)
         self._key_columns = [name for name, _ in rows.record.key]
-        self._columns = self._make_columns()
+        # A key that is a hash of the row is no column of the source.
+        self._columns = list(dict.fromkeys([*rows.record.columns, *self._key_columns]))
+        if rows.image_columns:
+            self._columns.append(UNUSABLE_REASON_COLUMN)
         self._fields = {self._listed_name(name): name for name in self._field_kinds}
         self._version_name = self._listed_name(EXTRACTOR)
+        answer_names = [*self._fields, self._version_name]
+        self._refused_names = name_added_columns(
+            [*self._columns, *answer_names],
+            ("line", "reason"),
+            "row_",
+        )
         self._judgements = RowJudgements(
             tx,
             self._table.row_id,
             preference=preference,
             threshold=rows.settings.doubtful,
             fields=self._fields,
-            taken_names=[*self._columns, *self._fields, self._version_name],
+            taken_names=[*self._columns, *answer_names],
         )
 
     def build(self) -> Grid:
@@ -338,17 +359,8 @@ class _GridBuilder:
         with their line in the source and the reason. If only unusable rows are listed (their images
         cannot be sent), there is a column with the reason.
         """
-        refused_names = name_added_columns(
-            [*self._columns, *self._fields, self._version_name],
-            ("line", "reason"),
-            "row_",
-        )
-        columns = self._columns | {
-            refused_names["line"]: _refused_line,
-            refused_names["reason"]: _refused_reason,
-        }
         has_images = bool(self._rows.image_columns)
-        names_by_state = {REFUSED_STATE: list(refused_names.values())}
+        names_by_state = {REFUSED_STATE: list(self._refused_names.values())}
         if has_images:
             names_by_state[UNUSABLE_STATE] = [UNUSABLE_REASON_COLUMN]
 
@@ -361,43 +373,29 @@ class _GridBuilder:
             for name, kind in self._record.columns.items()
         ]
         row_id = self._table.row_id
-        column_sorts = self._column_sort_expressions()
         return Grid(
             table=self._table,
-            cell_names=(
-                KEY_COLUMN,
-                VALUES_COLUMN,
-                REASON,
-                IMAGE_STATE_COLUMN,
-                HASH_COLUMN,
-                CHANGED_AT_COLUMN,
-            ),
-            value_makers=columns,
+            cells={name: self._table.table.c[name] for name in _CELL_NAMES},
+            column_names=[*self._columns, *self._refused_names.values()],
+            make_values=self._make_column_values,
             default_names=list(default_names),
             names_by_state=names_by_state,
             searched_cells=(row_id, *searched_cells),
             mention_conditions=self._answer_conditions,
             compile_where=self._compile_where,
-            slow_sort_expressions={
-                **column_sorts,
-                **self._field_sort_expressions(),
-                **self._judgements.sort_expressions(),
-            },
-            number_expressions={
-                name: self._number_expression(column_sorts[name])
-                for name, kind in self._record.columns.items()
-                if kind == "text"
-            },
+            sort_keys=self._make_sort_keys(),
             answer_fields=self._fields,
             judgements=self._judgements,
-            tag_facet=tag_facet(self._tx, self._preference, row_id),
-            version_facet=version_facet(self._preference, row_id),
-            extra_names=(
+            facets={
+                "tags": tag_facet(self._tx, self._preference, row_id),
+                "versions": version_facet(self._preference, row_id),
+            },
+            answer_names=(
                 *self._fields,
                 self._version_name,
                 *self._judgements.listed_names,
             ),
-            read_extra_values=self._read_answers,
+            make_answer_values=self._make_answer_values,
         )
 
     def _listed_name(self, name: str) -> str:
@@ -408,96 +406,61 @@ class _GridBuilder:
         is_taken = name in self._columns or name.casefold() in JUDGEMENT_NAMES
         return f"answer_{name}" if is_taken else name
 
-    def _make_columns(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
-        """Return a function for each column that the list of rows can show, by name.
+    def _make_column_values(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the listed values of a stored row, by name.
 
-        The function takes a stored row and returns its cell. The columns are those of the source, a
-        key that is a hash of the row (`key="row"`), and, for a task with images, the reason why
-        images of the row cannot be used.
+        They are the cells of the source, a key that is a hash of the row (`key="row"`), the reason
+        why the images of a row cannot be used, and the line and the reason of a refused row.
         """
-
-        def read_value(name: str, row: Mapping[str, Any]) -> Any:
-            return parse_stored_values(row[VALUES_COLUMN]).get(name)
-
-        columns: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-            name: partial(read_value, name) for name in self._record.columns
-        }
-        for name in self._key_columns:
-            columns.setdefault(name, lambda row: row[KEY_COLUMN])
+        values = dict.fromkeys(self._key_columns, row[KEY_COLUMN])
+        values |= self._rows.map_row({VALUES_COLUMN: row[VALUES_COLUMN]})
         if self._rows.image_columns:
-            columns[UNUSABLE_REASON_COLUMN] = lambda row: row[REASON]
-        return columns
+            values[UNUSABLE_REASON_COLUMN] = row[REASON]
+        if row[HASH_COLUMN] == NO_HASH:
+            line_name, reason_name = self._refused_names.values()
+            values[line_name] = int(row[IMAGE_STATE_COLUMN])
+            values[reason_name] = row[REASON]
+        return values
 
-    def _read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return cells of the preferred answer, by row id and listed name.
-
-        They are its version, its fields, whether a person reviewed it, and its confidences. Rows
-        without an answer are left out.
-        """
-        stored_answers = answers.preferred_answers(
-            tx,
-            self._record.name,
-            ids,
-            preference=self._preference,
-        )
-        judgement_values = self._judgements.read_values(tx, ids)
-        values_by_id = {}
-        for row_id, (version, answer_json) in stored_answers.items():
-            answer = json.loads(answer_json)
-            fields = {name: answer.get(field) for name, field in self._fields.items()}
-            values_by_id[row_id] = {
-                self._version_name: version,
-                **fields,
-                **judgement_values.get(row_id, {}),
-            }
-        return values_by_id
-
-    def _column_sort_expressions(self) -> dict[str, ColumnElement[Any]]:
-        """Return sort expressions of all columns by name."""
+    def _make_answer_values(self, answer: PreferredAnswer) -> dict[str, Any]:
+        """Return the listed values of an answer: its fields, its version and its judgements."""
+        document = json.loads(answer.answer)
         return {
-            name: self._sort_expression(self._values, name, kind, is_field=False)
-            for name, kind in self._record.columns.items()
+            self._version_name: answer.version,
+            **{name: document.get(field) for name, field in self._fields.items()},
+            **self._judgements.make_values(answer),
         }
 
-    def _field_sort_expressions(self) -> dict[str, ColumnElement[Any]]:
-        """Return sort expressions by name, except of fields with lists or objects."""
-        expressions = {}
+    def _make_sort_keys(self) -> dict[str, list[ColumnElement[Any]]]:
+        """Return the expressions that rows are sorted by, by listed name.
+
+        Missing values are first. Columns of texts are sorted by the numbers in them before the
+        texts, with other texts first. Fields with lists or objects are left out.
+        """
+        sort_keys: dict[str, list[ColumnElement[Any]]] = {}
+        for name, kind in self._record.columns.items():
+            cell = _make_sort_cell(self._tx, self._values, name, kind)
+            sorted_cell = _replace_missing(cell)
+            sort_keys[name] = [sorted_cell]
+            if kind == "text":
+                number = make_number_expression(self._tx, sorted_cell)
+                sorted_number = _replace_missing(number)
+                sort_keys[name] = [sorted_number, sorted_cell]
+
         for name, field in self._fields.items():
             kind = self._field_kinds[field]
             if kind != JSON:
-                expressions[name] = self._sort_expression(
-                    answers_table.c.answer,
-                    field,
-                    kind,
-                    is_field=True,
-                )
-        return expressions
+                cell = _make_sort_cell(self._tx, answers_table.c.answer, field, kind)
+                preferred_cell = self._of_answer(cell)
+                sort_keys[name] = [_replace_missing(preferred_cell)]
 
-    def _sort_expression(
-        self,
-        column: ColumnElement[Any],
-        name: str,
-        kind: str,
-        *,
-        is_field: bool,
-    ) -> ColumnElement[Any]:
-        """Return the expression that sorts by a member of a JSON column; missing values are first.
+        for name, probability in self._judgements.sort_expressions().items():
+            sort_keys[name] = [probability]
+        return sort_keys
 
-        Args:
-            column: JSON column of the row, or of the answer if `is_field`.
-            name: Member of the JSON.
-            kind: Kind of the member's values.
-        """
-        is_number = kind in {"integer", "real"}
-        cell = source_column_expression(self._tx, column, name, "real" if is_number else "text")
-        if is_field:
-            cell = answers.preferred_of_row(self._preference, self._table.row_id, cell)
-        return func.coalesce(cell, literal(-MISSING_NUMBER) if is_number else "")
-
-    def _number_expression(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Return the number in a text, or a number below all others for another text."""
-        number = make_number_expression(self._tx, text)
-        return func.coalesce(number, literal(-MISSING_NUMBER, number.type))
+    def _of_answer(self, expression: str | ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return a column or expression of the preferred answer of a row."""
+        return answers.preferred_of_row(self._preference, self._table.row_id, expression)
 
     def _compile_where(self, text: str) -> ColumnElement[bool]:
         """Return the condition of a WHERE= text.
@@ -515,7 +478,7 @@ class _GridBuilder:
             hint = HintTemplate("write it like {}", OptionHint(where=self._example_condition()))
             raise InputError(error.message, hint=hint) from None
         self._judgements.check_condition(expression, list(self._record.columns))
-        answer = answers.preferred_of_row(self._preference, self._table.row_id, "answer")
+        answer = self._of_answer("answer")
         column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
         field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
         dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
@@ -557,14 +520,28 @@ class _GridBuilder:
                 cell = join_json_values(self._tx, answers_table.c.answer, field)
             else:
                 cell = source_column_expression(self._tx, answers_table.c.answer, field, "text")
-            preferred_cell = answers.preferred_of_row(self._preference, self._table.row_id, cell)
-            conditions.append(contains_word(self._tx, [preferred_cell], word))
+            conditions.append(contains_word(self._tx, [self._of_answer(cell)], word))
         if not conditions or not (word.isascii() and word.isalnum()):
             return conditions
 
-        preferred_answer = answers.preferred_of_row(
-            self._preference,
-            self._table.row_id,
-            cast(answers_table.c.answer, Text),
-        )
+        preferred_answer = self._of_answer(cast(answers_table.c.answer, Text))
         return [and_(contains_word(self._tx, [preferred_answer], word), or_(*conditions))]
+
+
+def _make_sort_cell(
+    tx: Connection,
+    document: ColumnElement[Any],
+    name: str,
+    kind: str,
+) -> ColumnElement[Any]:
+    """Return a member of a JSON document as a number if its kind is one, else as a text."""
+    sorted_kind = "real" if kind in {"integer", "real"} else "text"
+    return source_column_expression(tx, document, name, sorted_kind)
+
+
+def _replace_missing(cell: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a text or number that is before all others instead of NULL."""
+    if isinstance(cell.type, Text):
+        return func.coalesce(cell, "")
+    lowest_number = literal(-MISSING_NUMBER, cell.type)
+    return func.coalesce(cell, lowest_number)

@@ -1,4 +1,4 @@
-"""List people, check them, and export them to a file.
+"""List, filter and check people, and export them to a file.
 
 An import reads an export unchanged. In CSV all tags are in one cell, separated by `; `; in JSON
 they are a list or null.
@@ -10,14 +10,23 @@ from functools import partial
 from itertools import chain, starmap
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    case,
+    cast,
+    func,
+    literal,
+)
 
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.text import join_first, neutralize_formula, plural
+from pipeline.core.where_parser import parse_where
 from pipeline.engine.task_parts import RowFault, RowFaults
 from pipeline.experts import table
-from pipeline.experts.conditions import compile_people_where
+from pipeline.experts.index_entries import METADATA_NAMES
 from pipeline.experts.person_rows import filter_export_columns
 from pipeline.experts.rates import format_rate
 from pipeline.experts.score import score
@@ -25,14 +34,21 @@ from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, row_id
 from pipeline.store import answers, claims, marks
 from pipeline.store import rows as row_store
 from pipeline.store.database import split_into_pages
+from pipeline.store.text_hash import TextHash
 from pipeline.tables import export
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
 from pipeline.tables.facets import GridFacet, version_facet
 from pipeline.tables.grid import Grid
+from pipeline.tables.reflection import is_sqlite
 from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.row_table import REFUSED_STATE, STATE_COLUMN
-from pipeline.tables.text_match import contains_json_text
+from pipeline.tables.text_match import contains_json_text, strip_white_space
+from pipeline.tables.where_sql import (
+    JsonCell,
+    compile_where,
+    make_json_cell,
+)
 
 Row = Mapping[str, Any]
 DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findability_score")
@@ -64,33 +80,104 @@ def make_people_grid(tx: Connection) -> Grid:
     )
     return Grid(
         table=table.people_table(tx),
-        cell_names=(*HEADERS, "tags", "findability_score"),
-        value_makers={
-            name: _LIST_CELLS.get(name) or partial(_cell_text, name)
-            for name in (*DEFAULT_COLUMNS, *HEADERS)
-        },
+        cells={name: experts.c[name] for name in (*HEADERS, "tags", "findability_score")},
+        column_names=list(dict.fromkeys((*DEFAULT_COLUMNS, *HEADERS))),
+        make_values=_make_values,
         default_names=DEFAULT_COLUMNS,
         searched_cells=searched_columns,
-        compile_where=partial(compile_people_where, tx, judgements),
-        sort_expressions={
-            USERNAME: func.coalesce(username, "") if is_nullable else username,
-            "findability_score": SCORE,
+        compile_where=partial(_compile_where, tx, judgements),
+        sort_keys={
+            USERNAME: [func.coalesce(username, "") if is_nullable else username],
+            "findability_score": [SCORE],
         },
+        indexed_sorts=(USERNAME, "findability_score"),
         score_expression=SCORE,
         judgements=judgements,
-        tag_facet=tags_facet,
-        version_facet=version_facet(preference, row_id),
-        extra_names=judgements.listed_names,
-        read_extra_values=judgements.read_values,
+        facets={"tags": tags_facet, "versions": version_facet(preference, row_id)},
+        answer_names=judgements.listed_names,
+        make_answer_values=judgements.make_values,
     )
 
 
-def _cell_text(column: str, row: Row) -> str:
-    return stripped_text(row[column])
+# Member of the document that is made of a column.
+_VALUE = "value"
+_NUMBER_COLUMNS = ("hourly_rate", "findability_score")
+# Larger numbers are infinite.
+_MAX_NUMBER = 1.7e308
+# A JSON list of texts. PostgreSQL refuses NUL, and halves of characters.
+_TEXT_LIST_PATTERN = (
+    r'^\s*\[\s*("([^"\\]|\\["\\/bfnrt]|\\u(?!0000|[dD][89a-fA-F])[0-9a-fA-F]{4})*"'
+    r"\s*(,\s*(?=\")|(?=\])))*\]\s*$"
+)
 
 
-def _full_name(row: Row) -> str:
-    return f"{_cell_text('first_name', row)} {_cell_text('last_name', row)}".strip()
+def _compile_where(tx: Connection, judgements: RowJudgements, text: str) -> ColumnElement[bool]:
+    """Return the SQL condition on the table of people that a WHERE= text means.
+
+    Names are columns of people by their names in `metadata.json`, other columns of imported files,
+    or `reviewed` if no column has this name. So a condition means the same in a search.
+
+    Args:
+        tx: Connection to the database, whose columns can be named.
+        judgements: The expression for `reviewed`.
+        text: The condition, such as `company = 'Acme' AND reviewed = true`.
+
+    Raises:
+        InputError: The text is invalid, or names a column that does not exist.
+    """
+    expression = parse_where(text)
+    own_cells = {}
+    for column, name in METADATA_NAMES.items():
+        document = _make_document(tx, column)
+        own_cells[name] = JsonCell(document, (_VALUE,))
+    extra_document = row_store.select_row(
+        table.TASK,
+        row_id,
+        input_hash=TextHash(strip_white_space(experts.c.username)),
+    )
+    extra_cells = {
+        name: JsonCell(extra_document, (name,)) for name in table.read_extra_column_names(tx)
+    }
+    columns = own_cells | extra_cells | own_cells
+    return compile_where(expression, (columns, {}, judgements.make_cells()), tx=tx)
+
+
+def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:
+    """Return an SQL expression for the JSON document `{"value": …}` of a column's cell.
+
+    Cells are text, except in number columns, where a text that another program wrote stays text.
+    Tags become a list. If another program wrote tags that are not a list, the expression is NULL.
+    """
+    cell = experts.c[column]
+    text_cell = strip_white_space(cell)
+    if is_sqlite(tx):
+        if column == "tags":
+            return case(
+                (func.json_valid(text_cell), func.json_object(_VALUE, func.json(text_cell))),
+            )
+        if column in _NUMBER_COLUMNS:
+            is_number = func.typeof(cell).in_(("integer", "real"))
+            is_finite = cell.between(-_MAX_NUMBER, _MAX_NUMBER)
+            return func.json_object(_VALUE, case((~is_number, text_cell), (is_finite, cell)))
+        return func.json_object(_VALUE, text_cell)
+
+    if column == "tags":
+        is_text_list = text_cell.regexp_match(_TEXT_LIST_PATTERN)
+        return case((is_text_list, make_json_cell(_VALUE, text_cell).document))
+    value = cell if column in _NUMBER_COLUMNS else text_cell
+    return func.jsonb_build_object(cast(literal(_VALUE), Text), value)
+
+
+def _make_values(row: Row) -> dict[str, Any]:
+    """Return the values that a list can show of a person, by name."""
+    values: dict[str, Any] = {name: stripped_text(row[name]) for name in HEADERS}
+    full_name = f"{values['first_name']} {values['last_name']}"
+    values["name"] = full_name.strip()
+    rate = _rate(row)
+    values["hourly_rate"] = "" if rate is None else rate
+    values["tags"] = parse_text_list(row["tags"]) or []
+    values["findability_score"] = parse_number(row["findability_score"])
+    return values
 
 
 def _rate(row: Row) -> Any:
@@ -104,18 +191,6 @@ def _rate(row: Row) -> Any:
     return stripped_text(row["hourly_rate"]) or None
 
 
-def _listed_rate(row: Row) -> Any:
-    rate = _rate(row)
-    return "" if rate is None else rate
-
-
-# Columns of the list that are not the text of a cell.
-_LIST_CELLS: Mapping[str, Callable[[Row], Any]] = {
-    "name": _full_name,
-    "hourly_rate": _listed_rate,
-    "tags": lambda row: parse_text_list(row["tags"]) or [],
-    "findability_score": lambda row: parse_number(row["findability_score"]),
-}
 RATE = HEADERS["hourly_rate"]
 SCORED = "findability_score"
 # Type by column of an export.
@@ -137,24 +212,21 @@ class ExportedPerson(NamedTuple):
     # Why the person is parked or the row was refused; None for other states.
     reason: str | None
 
-    @property
-    def row_id(self) -> str | None:
-        """Return the id of the person, or None for a refused row."""
-        return None if self.state == REFUSED_STATE else str(self.row["id"])
 
+def read_exported_people(
+    tx: Connection,
+    *conditions: ColumnElement[bool],
+) -> Iterator[ExportedPerson]:
+    """Yield the people that meet all conditions in the order of ids.
 
-def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
-    """Yield every person in the order of ids, then the refused rows of imported files.
-
-    A person has the state, the cells of other columns, and the reason if the person is parked. A
-    refused row has the cells of its file, by column and by header, and
-    as reason the message why an import refused it.
+    A person has the state, the cells of other columns, and the reason if the person is parked.
     """
     people = table.people_table(tx)
     park_reasons = {
         person_id: reason for person_id, reason, _ in claims.parked_rows(tx, table.TASK)
     }
-    for page in split_into_pages(table.iterate_people_with_extra_cells(tx), table.PEOPLE_PER_PAGE):
+    exported_rows = table.iterate_people_with_extra_cells(tx, *conditions)
+    for page in split_into_pages(exported_rows, table.PEOPLE_PER_PAGE):
         ids = [str(row["id"]) for row, _ in page]
         states = {
             row[0]: row[1]
@@ -167,6 +239,12 @@ def read_exported_people(tx: Connection) -> Iterator[ExportedPerson]:
                 reason = park_reasons.get(person_id)
             yield ExportedPerson(row, extra_cells, state, reason)
 
+
+def read_exported_refusals(tx: Connection) -> Iterator[ExportedPerson]:
+    """Yield the refused rows of imported files.
+
+    They have the cells of their file, by column and by header, and the message of the refusal.
+    """
     empty_row = dict.fromkeys(table.COLUMNS)
     for refused in row_store.refused_rows(tx, table.TASK):
         cells = {
@@ -291,8 +369,8 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     """
     row_faults = RowFaults(FAULTS)
     applied_answers = {
-        person_id: answer
-        for person_id, (_, answer) in answers.preferred_answers(tx, table.TASK).items()
+        person_id: preferred_answer.answer
+        for person_id, preferred_answer in answers.preferred_answers(tx, table.TASK).items()
     }
     orphaned_ids = row_store.all_ids(tx, table.TASK) | applied_answers.keys()
     merge_rules = marks.active_merge_rules(tx, table.TASK)

@@ -421,10 +421,10 @@ def find_person(tx: Connection, username: str) -> Mapping[Any, Any]:
     )
 
 
-def iterate_people(tx: Connection) -> Iterator[dict[str, Any]]:
-    """Yield every row in the order of ids, in constant memory."""
+def iterate_people(tx: Connection, *conditions: ColumnElement[bool]) -> Iterator[dict[str, Any]]:
+    """Yield every row that meets all conditions in the order of ids, in constant memory."""
     # Plain dictionaries: SQLAlchemy's mappings look up every name again.
-    for row in people_table(tx).read_cells(tx, COLUMNS):
+    for row in people_table(tx).read_cells(tx, COLUMNS, *conditions):
         yield dict(zip(COLUMNS, row, strict=True))
 
 
@@ -466,13 +466,14 @@ def store_extra_cells(
 
 def iterate_people_with_extra_cells(
     tx: Connection,
+    *conditions: ColumnElement[bool],
 ) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
-    """Yield every row with its cells of `store_extra_cells`, in the order of ids.
+    """Yield the rows that meet all conditions with their cells of `store_extra_cells`, by id.
 
     The cells are empty if they are missing, or if they belong to an earlier person with this id.
     Uses constant memory.
     """
-    for page in split_into_pages(iterate_people(tx), PEOPLE_PER_PAGE):
+    for page in split_into_pages(iterate_people(tx, *conditions), PEOPLE_PER_PAGE):
         usernames = {str(row["id"]): row[USERNAME] for row in page}
         cells_by_id = read_extra_cells(tx, usernames)
         for row in page:

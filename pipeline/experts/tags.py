@@ -277,8 +277,7 @@ def _rewrite_tags(
             tags = parse_text_list(row["tags"]) or []
             answered_tags = tags
             if person_id in last_answers:
-                _, answer_json = last_answers[person_id]
-                answered_tags = json.loads(answer_json).get("tags", [])
+                answered_tags = json.loads(last_answers[person_id].answer).get("tags", [])
             follows_answer = marks.apply_rules(answered_tags, rules_before) == tags
             new_tags = marks.apply_rules(answered_tags if follows_answer else tags, rules)
             if new_tags != tags:

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,9 +18,12 @@ from pipeline.core.states import UNSUPPORTED_REASON
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.engine.task_parts import (
+    ExportOptions,
+    ExportRows,
     OwnTables,
     RowFault,
     TaskAnswers,
+    TaskExport,
     TaskLabels,
     TaskPrompt,
     TaskRows,
@@ -28,7 +32,6 @@ from pipeline.engine.task_parts import (
 )
 from pipeline.experts import table
 from pipeline.experts.names import HOW_TO_BEGIN
-from pipeline.experts.person_export import ExpertsExport
 from pipeline.store import answers, marks
 from pipeline.store import rows as row_store
 from pipeline.store.database import (
@@ -172,6 +175,46 @@ class ExpertsRows(TaskRows):
         raise ConfigurationError(
             f"the database did not delete the row of {username!r}: {reason}; {unchanged_text}",
             hint="remove the reference, trigger or rule, then repeat the command",
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class ExpertsExport(TaskExport):
+    """The export of all people."""
+
+    row_noun = "expert"
+
+    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
+        """Return every person with the additional columns of imported files and the state.
+
+        Refused rows of imported files follow; the result's `row_count` does not count them. The
+        rows are read when iterated. If `options.row_filter` is set, only the people and refused
+        rows that meet it are returned, and `row_count` is None. Tags are those of the table:
+        `options.extractor` is ignored.
+        """
+        from pipeline.experts.show import (
+            encode_experts,
+            read_exported_people,
+            read_exported_refusals,
+            read_extra_column_names,
+        )
+
+        extra_columns = read_extra_column_names(tx)
+        encode = partial(encode_experts, extra_columns=extra_columns)
+        grid = self.rows.grid(tx)
+        total = None
+        people = read_exported_refusals(tx)
+        if options.row_filter is None:
+            people = chain(read_exported_people(tx), people)
+            total = grid.table.count_states(tx)["total"]
+        elif not grid.should_list_refused(options.row_filter):
+            conditions = grid.make_conditions(tx, options.row_filter)
+            people = read_exported_people(tx, *conditions)
+        return ExportRows(
+            people,
+            encode,
+            total,
+            version_counts=table.count_people_by_version(tx),
         )
 
 
@@ -446,9 +489,9 @@ def _find_ids_with_model_tags(
     """
     last_answers = answers.preferred_answers(tx, table.TASK, ids)
     answers_by_id = {
-        row_id: answer
-        for row_id, (answer_version, answer) in last_answers.items()
-        if answer_version != answers.PERSON and version in {None, answer_version}
+        row_id: last_answer.answer
+        for row_id, last_answer in last_answers.items()
+        if not last_answer.is_corrected and version in {None, last_answer.version}
     }
 
     merge_rules = marks.active_merge_rules(tx, table.TASK)

@@ -38,7 +38,6 @@ from pipeline.store.database import Connection, Store
 from pipeline.tables import export
 from pipeline.tables.row_table import STALE_STATE, describe_stale_row
 
-CSV_PAGE_ROWS = 1_000
 ALL_ROWS = RowFilter()
 CLEANED_REASON = HintTemplate("the batch's files were removed by `{}`", CommandHint("clean"))
 
@@ -46,38 +45,13 @@ CLEANED_REASON = HintTemplate("the batch's files were removed by `{}`", CommandH
 # Lists of rows
 
 
-def read_page(
-    store: Store,
-    task: Task,
-    row_filter: RowFilter = ALL_ROWS,
-    *,
-    limit: int,
-    after: str | None = None,
-    sort: str | None = None,
-    fields: Sequence[str] | None = None,
-    within_s: float | None = SORT_TIMEOUT_S,
-) -> RowsPage:
-    """Return a page of at most `limit` rows of the task in use.
-
-    Args:
-        after: Id of the row before the page. The default is the first page.
-        sort: Column to sort by, with `-` before it in descending order; None for the order of the
-            rows.
-        fields: Names of the listed columns, or None for the default ones.
-        within_s: Time limit for sorting by a column without an index.
+def read_page(store: Store, task: Task, options: RowListOptions) -> RowsPage:
+    """Return a page of the rows of a task.
 
     Raises:
         InputError: A row id, state, sort order, column or condition is invalid, or sorting takes
             too long.
     """
-    options = RowListOptions(
-        limit,
-        row_filter,
-        after,
-        sort=sort,
-        fields=fields,
-        within_s=within_s,
-    )
     with store.read() as tx:
         return task.rows.grid(tx).read_page(tx, options)
 
@@ -86,10 +60,7 @@ def read_neighbours(
     store: Store,
     task: Task,
     row_id: str,
-    row_filter: RowFilter = ALL_ROWS,
-    *,
-    sort: str | None = None,
-    within_s: float | None = SORT_TIMEOUT_S,
+    options: RowListOptions,
 ) -> tuple[str | None, str | None]:
     """Return the ids of the rows before and after a row in a list; None at an end of the list.
 
@@ -100,20 +71,17 @@ def read_neighbours(
         store: The database.
         task: The task in use.
         row_id: Id of the row.
-        row_filter: The rows of the list.
-        sort: Column to sort by, with `-` before it in descending order.
-        within_s: Raise if sorting by a column without an index takes more seconds; None never
-            raises.
+        options: The list. Limit, position and columns are ignored.
 
     Raises:
         InputError: A row id, state, sort order, column or condition is invalid, or sorting takes
             too long.
     """
-    options = RowListOptions(1, row_filter, row_id, sort=sort, fields=(), within_s=within_s)
+    next_options = options._replace(limit=1, after=row_id, fields=())
     with store.read() as tx:
         grid = task.rows.grid(tx)
-        next_rows = grid.read_page(tx, options).items
-        previous_rows = grid.read_page(tx, options._replace(is_reversed=True)).items
+        next_rows = grid.read_page(tx, next_options).items
+        previous_rows = grid.read_page(tx, next_options._replace(is_reversed=True)).items
     previous_id = previous_rows[0].id if previous_rows else None
     next_id = next_rows[0].id if next_rows else None
     return previous_id, next_id
@@ -123,17 +91,13 @@ def find_position(
     store: Store,
     task: Task,
     row_id: str,
-    row_filter: RowFilter = ALL_ROWS,
-    *,
-    sort: str | None = None,
-    within_s: float | None = None,
+    options: RowListOptions,
 ) -> RowPosition | None:
-    """Return the place of a row in a list; None if counting takes more than `within_s`.
+    """Return the place of a row in a list; None if counting takes more than `options.within_s`.
 
     Raises:
         InputError: The row id, a state, sort order, column or condition is invalid.
     """
-    options = RowListOptions(1, row_filter, sort=sort, within_s=within_s)
     with store.read() as tx:
         return task.rows.grid(tx).find_position(tx, row_id, options)
 
@@ -183,20 +147,19 @@ def write_csv(
     store: Store,
     task: Task,
     path: Path,
-    row_filter: RowFilter = ALL_ROWS,
+    options: RowListOptions,
     *,
     overwrite: bool,
-    sort: str | None = None,
-    fields: Sequence[str] | None = None,
-    limit: int | None = None,
+    max_rows: int | None = None,
 ) -> ExportReport:
     """Write rows to a CSV file with a header, which appears when it is complete.
 
+    The state is the last column. All rows are from a single snapshot.
+
     Args:
+        options: The list. Its limit is the number of rows that are read at once.
         overwrite: Replace an existing file.
-        sort: Column to sort by, with `-` before it in descending order.
-        fields: Names of the columns, or None for the default ones.
-        limit: Largest number of rows; None writes all.
+        max_rows: Largest number of rows; None writes all.
 
     Returns:
         The path and the number of written rows.
@@ -206,37 +169,14 @@ def write_csv(
             written, or exists and must not be overwritten.
     """
     check_target(path, store, overwrite=overwrite)
-    lines = iterate_csv_lines(store, task, row_filter, sort=sort, fields=fields)
-    # The header is a line, too.
-    line_count = write_file(path, islice(lines, limit if limit is None else limit + 1))
-    return ExportReport(str(path), "csv", line_count - 1, task.labels.singular)
-
-
-def iterate_csv_lines(
-    store: Store,
-    task: Task,
-    row_filter: RowFilter = ALL_ROWS,
-    *,
-    sort: str | None = None,
-    fields: Sequence[str] | None = None,
-) -> Iterator[bytes]:
-    """Yield rows of the task in use as lines of CSV: the header, then a line per row.
-
-    The state is the last column. All lines are from a single snapshot, which stays open meanwhile.
-
-    Args:
-        sort: Column to sort by, with `-` before it in descending order.
-        fields: Names of the columns, or None for the default ones.
-
-    Raises:
-        InputError: A state, sort order, column or condition is invalid.
-    """
-    options = RowListOptions(CSV_PAGE_ROWS, row_filter, sort=sort, fields=fields, within_s=None)
     with store.read() as tx:
         pages = task.rows.grid(tx).read_pages(tx, options)
         first_page = next(pages)
-        csv_rows = _to_csv_rows(chain([first_page], pages))
-        yield from export.encode_csv(csv_rows, [*first_page.names, first_page.state_name])
+        csv_rows = islice(_to_csv_rows(chain([first_page], pages)), max_rows)
+        header = [*first_page.names, first_page.state_name]
+        line_count = write_file(path, export.encode_csv(csv_rows, header))
+    # The header is a line, too.
+    return ExportReport(str(path), "csv", line_count - 1, task.labels.singular)
 
 
 def _to_csv_rows(pages: Iterator[RowsPage]) -> Iterator[list[str | float]]:

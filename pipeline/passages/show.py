@@ -1,6 +1,6 @@
 """Show the concepts of a passage, list passages, and encode concepts for an export."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -100,21 +100,32 @@ def make_passages_grid(
     version = cast(concepts.extractor_version, Text) + model_suffix
     return Grid(
         table=items,
-        cell_names=column_names,
-        value_makers={name: partial(_cell_text, name) for name in column_names},
+        cells={
+            **{name: items.table.c[name] for name in column_names},
+            CONCEPTS: _list_values(
+                tx,
+                shape,
+                cast(concepts.concept_name, Text),
+                table.is_current(shape),
+            ),
+        },
+        column_names=column_names,
+        make_values=_make_values,
         default_names=column_names,
         searched_cells=[items.table.c[name] for name in column_names],
         compile_where=partial(_compile_where, tx, judgements),
         judgements=judgements,
-        tag_facet=_make_facet(
-            tx,
-            shape,
-            concepts.concept_type,
-            lambda word: concepts.concept_type == word,
-        ),
-        version_facet=_make_facet(tx, shape, version, partial(_version_condition, shape)),
-        extra_names=(CONCEPTS, *judgements.listed_names),
-        read_extra_values=partial(_read_extra_values, shape, judgements),
+        facets={
+            "tags": _make_facet(
+                tx,
+                shape,
+                concepts.concept_type,
+                lambda word: concepts.concept_type == word,
+            ),
+            "versions": _make_facet(tx, shape, version, partial(_version_condition, shape)),
+        },
+        answer_names=(CONCEPTS, *judgements.listed_names),
+        make_answer_values=judgements.make_values,
     )
 
 
@@ -127,26 +138,34 @@ def _compile_where(tx: Connection, judgements: RowJudgements, text: str) -> Colu
     return compile_where(parse_where(text), (judgements.make_cells(), {}), tx=tx)
 
 
-def _read_extra_values(
-    shape: PassagesShape,
-    judgements: RowJudgements,
-    tx: Connection,
-    passage_ids: Sequence[str],
-) -> dict[str, dict[str, Any]]:
-    """Return concepts that count, and the review, by column and passage id."""
-    judgement_values = judgements.read_values(tx, passage_ids)
-    names_by_id = table.read_concept_names(tx, shape, passage_ids)
-    return {
-        passage_id: {
-            CONCEPTS: names_by_id.get(passage_id),
-            **judgement_values.get(passage_id, {}),
-        }
-        for passage_id in passage_ids
+def _make_values(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that a list can show of a passage, by name."""
+    values: dict[str, Any] = {
+        name: cell_to_text(cell) for name, cell in row.items() if name != CONCEPTS
     }
+    names = {cell_to_text(name) for name in parse_json_cell(row[CONCEPTS]) or ()}
+    values[CONCEPTS] = sorted(names) or None
+    return values
 
 
-def _cell_text(column_name: str, row: Mapping[str, Any]) -> str:
-    return cell_to_text(row[column_name])
+def _list_values(
+    tx: Connection,
+    shape: PassagesShape,
+    values: ColumnElement[Any],
+    *conditions: ColumnElement[bool],
+) -> ColumnElement[Any]:
+    """Return an SQL expression for the different values of a passage's concepts, as a JSON list.
+
+    Args:
+        values: An expression on a concept. NULL is left out.
+        conditions: Conditions that a concept must meet.
+    """
+    if is_sqlite(tx):
+        value_list: ColumnElement[Any] = func.json_group_array(values.distinct())
+    else:
+        value_list = cast(func.json_agg(values.distinct()), Text)
+    query = select(value_list).where(shape.is_of_passage, values.is_not(None), *conditions)
+    return query.correlate(shape.passages).scalar_subquery()
 
 
 def _make_facet(
@@ -166,16 +185,12 @@ def _make_facet(
         values: An expression on a concept. Concepts with NULL do not count.
         make_condition: Returns the SQL condition that a concept matches a typed word.
     """
-    if is_sqlite(tx):
-        value_list: ColumnElement[Any] = func.json_group_array(values.distinct())
-    else:
-        value_list = cast(func.json_agg(values.distinct()), Text)
-
-    has_value = (shape.is_of_passage, values.is_not(None))
-    cell = select(value_list).where(*has_value).correlate(shape.passages).scalar_subquery()
-    matching_rows = select(shape.concepts.c.passage_id).where(*has_value)
+    matching_rows = select(shape.concepts.c.passage_id).where(
+        shape.is_of_passage,
+        values.is_not(None),
+    )
     return GridFacet(
-        cell,
+        _list_values(tx, shape, values),
         lambda cell: map(cell_to_text, parse_json_cell(cell) or ()),
         lambda word: matching_rows.where(make_condition(word)).correlate(shape.passages).exists(),
     )

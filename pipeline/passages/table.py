@@ -498,16 +498,26 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 
 def read_best_concepts(
-    tx: Connection, shape: PassagesShape, settings: Settings
+    tx: Connection,
+    shape: PassagesShape,
+    settings: Settings,
+    *conditions: ColumnElement[bool],
 ) -> Iterator[ConceptRow]:
-    """Yield the best concepts of all passages, by passage, then by name, in constant memory."""
-    return _iterate_rows(tx, shape, _select_best_concepts(tx, shape, settings))
+    """Yield the best concepts, by passage, then by name, in constant memory.
+
+    Args:
+        tx: The transaction that reads.
+        shape: The tables of the database.
+        settings: PREFER_VERSIONS and MIN_CONFIDENCE.
+        conditions: Conditions that a passage must meet.
+    """
+    return _iterate_rows(tx, shape, _select_best_concepts(tx, shape, settings), *conditions)
 
 
 def iterate_concepts(
     tx: Connection,
     shape: PassagesShape,
-    *,
+    *conditions: ColumnElement[bool],
     version: tuple[str, str] | None = None,
     use_corrections: bool = False,
     passage_id: str | None = None,
@@ -520,6 +530,7 @@ def iterate_concepts(
     Args:
         tx: The transaction that reads.
         shape: The tables of the database.
+        conditions: Conditions that a passage must meet.
         version: Prompt version and model of the concepts; None means all versions.
         use_corrections: A corrected passage has only the concepts of its correction, whatever
             `version` is.
@@ -531,23 +542,25 @@ def iterate_concepts(
         query = query.where(is_of_version(shape, versions))
     if use_corrections:
         query = query.where(is_current(shape))
-    return _iterate_rows(tx, shape, _with_source(tx, shape, query), passage_id=passage_id)
+    query = _with_source(tx, shape, query)
+    return _iterate_rows(tx, shape, query, *conditions, passage_id=passage_id)
 
 
 def _iterate_rows(
     tx: Connection,
     shape: PassagesShape,
     query: Select[Any],
-    *,
+    *conditions: ColumnElement[bool],
     passage_id: str | None = None,
 ) -> Iterator[ConceptRow]:
-    """Yield the rows of a query by passage, then by name.
+    """Yield the rows of a query about passages that meet all conditions, by passage, then by name.
 
-    Each query covers a page of passages. Their ids are read from the index alone.
+    Each query covers a page of passages. Without conditions, their ids are read from the index
+    alone.
     """
     id_column = query.selected_columns.passage_id
     query = query.order_by(id_column, query.selected_columns.concept_name)
-    for condition in _iterate_page_conditions(tx, shape, id_column, passage_id):
+    for condition in _iterate_page_conditions(tx, shape, id_column, conditions, passage_id):
         for row in stream_rows(tx, query.where(condition), page=PAGE_SIZE):
             yield ConceptRow(*map(call, _READERS.values(), row))
 
@@ -556,16 +569,24 @@ def _iterate_page_conditions(
     tx: Connection,
     shape: PassagesShape,
     id_column: ColumnElement[Any],
+    conditions: Sequence[ColumnElement[bool]],
     passage_id: str | None,
 ) -> Iterator[ColumnElement[bool]]:
-    """Yield the SQL condition of each page of passages: a range of ids, or the given passage.
+    """Yield the SQL condition of each page of passages: ids, a range of ids, or the given passage.
 
     A page has PAGE_SIZE passages with concepts.
     """
     if passage_id is not None:
         yield id_column.in_(shape.concept_ids.to_native_ids([passage_id]))
         return
-    for ids in distinct_value_pages(tx, shape.concepts.c.passage_id, size=PAGE_SIZE):
+    concept_column = shape.concepts.c.passage_id
+    if conditions:
+        passages = select(literal(1)).select_from(shape.passages)
+        is_selected = passages.where(shape.is_of_passage, *conditions).correlate(shape.concepts)
+        for ids in distinct_value_pages(tx, concept_column, is_selected.exists(), size=PAGE_SIZE):
+            yield id_column.in_(ids)
+        return
+    for ids in distinct_value_pages(tx, concept_column, size=PAGE_SIZE):
         first_id = literal(ids[0], ColumnTyped())
         last_id = literal(ids[-1], ColumnTyped())
         yield id_column.between(first_id, last_id)

@@ -8,12 +8,13 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import ColumnElement, Connection, Table, false
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import NO_QUOTE_REASON
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
+from pipeline.core.row_listing import RowFilter
 from pipeline.core.settings import Settings
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.task import IndexedTask, Task, TaskVersions
@@ -41,7 +42,6 @@ from pipeline.store.edits import NewEdit
 from pipeline.tables.adopt import DEFAULT_SETTINGS
 from pipeline.tables.cells import cell_to_text, hash_text, parse_json_cell
 from pipeline.tables.grid import Grid
-from pipeline.tables.row_selection import iterate_selected
 from pipeline.tables.row_table import RowTable
 
 if TYPE_CHECKING:
@@ -179,11 +179,11 @@ class ConceptsExport(TaskExport):
                 "sets the order of versions",
             )
 
+        conditions = self._make_passage_conditions(tx, options.row_filter)
         versions = table.read_concept_versions(tx, self.shape)
         item_counts = {counts.version: counts.items for counts in versions}
         if options.best:
-            concepts = table.read_best_concepts(tx, self.shape, self.settings)
-            concepts = self._select_concepts(tx, concepts, options)
+            concepts = table.read_best_concepts(tx, self.shape, self.settings, *conditions)
             return ExportRows(concepts, encode, version_counts=item_counts)
 
         # Another program may have written the time as text, so times are compared as text.
@@ -194,10 +194,10 @@ class ConceptsExport(TaskExport):
         concepts = table.iterate_concepts(
             tx,
             self.shape,
+            *conditions,
             version=version_by_name[exported_version][:2] if exported_version else None,
             use_corrections=use_corrections,
         )
-        concepts = self._select_concepts(tx, concepts, options)
         corrected_count = 0
         if exported_version != stored_answers.PERSON:
             corrected_count = item_counts.pop(stored_answers.PERSON, 0)
@@ -210,20 +210,18 @@ class ConceptsExport(TaskExport):
             left_out_corrections=0 if use_corrections else corrected_count,
         )
 
-    def _select_concepts(
+    def _make_passage_conditions(
         self,
         tx: Connection,
-        concepts: Iterator[ConceptRow],
-        options: ExportOptions,
-    ) -> Iterator[ConceptRow]:
-        """Return the concepts of the passages that meet the filter of the options."""
-        return iterate_selected(
-            tx,
-            self.rows.grid(tx),
-            concepts,
-            options.row_filter,
-            get_row_id=lambda concept: str(concept.passage_id),
-        )
+        row_filter: RowFilter | None,
+    ) -> list[ColumnElement[bool]]:
+        """Return the conditions of a filter on passages; a refused row has no concepts."""
+        if row_filter is None:
+            return []
+        grid = self.rows.grid(tx)
+        if grid.should_list_refused(row_filter):
+            return [false()]
+        return grid.make_conditions(tx, row_filter)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -43,6 +43,7 @@ from pipeline.store import marks
 from pipeline.store.claims import CLAIMED, PARKED
 from pipeline.store.database import (
     PAGE_ROWS,
+    change_matching,
     count_rows,
     run_many,
     select_matching,
@@ -456,6 +457,23 @@ def preferred_of_row(
     )
 
 
+def is_reviewed_answer() -> ColumnElement[bool]:
+    """Return the SQL condition that an answer is a correction or was reviewed."""
+    return or_(answers.c.extractor == PERSON, answers.c.reviewed_at.is_not(None))
+
+
+def set_reviews(
+    tx: Connection,
+    answer_ids: Sequence[int],
+    *,
+    who: str | None,
+    at: datetime | None,
+) -> None:
+    """Mark answers as reviewed; None removes the marks."""
+    mark = update(answers).values(reviewed_by=who, reviewed_at=at)
+    change_matching(tx, mark, answers.c.id, answer_ids)
+
+
 def have_different_answers(
     tx: Connection,
     task: str,
@@ -497,24 +515,63 @@ def _is_different_json(first_text: str | None, second_text: str | None) -> bool 
     return first_text != second_text and json.loads(first_text) != json.loads(second_text)
 
 
+class PreferredAnswer(NamedTuple):
+    """The applied answer of a row that counts, and who reviewed it."""
+
+    version: str
+    # JSON.
+    answer: str
+    # JSON, as `store.confidences` encodes it.
+    confidences: str | None
+    id: int
+    at: datetime
+    # The author of a correction; None for an answer of a model.
+    who: str | None
+    # Who marked the answer as reviewed, so that all its fields are labels. Both can be None.
+    reviewed_by: str | None
+    reviewed_at: datetime | None
+
+    @property
+    def is_corrected(self) -> bool:
+        """Return whether a person gave the answer."""
+        return self.version == PERSON
+
+    @property
+    def is_reviewed(self) -> bool:
+        """Return whether a person gave the answer or marked it as reviewed."""
+        return self.is_corrected or self.reviewed_at is not None
+
+    @property
+    def reviewer(self) -> str | None:
+        """Return who marked the answer, else the author of a correction, else None."""
+        return self.who if self.reviewed_at is None else self.reviewed_by
+
+    @property
+    def review_time(self) -> datetime | None:
+        """Return when `reviewer` reviewed or gave the answer."""
+        return self.at if self.is_corrected and self.reviewed_at is None else self.reviewed_at
+
+
 def preferred_answers(
     tx: Connection,
     task: str,
     row_ids: Sequence[str] | None = None,
     *,
     preference: VersionPreference | None = None,
-) -> dict[str, tuple[str, str]]:
-    """Return (version, answer as JSON) of the preferred applied answer, by row id.
+) -> dict[str, PreferredAnswer]:
+    """Return the preferred applied answer of each row that has an answer, by row id.
 
     Args:
         row_ids: Only these rows; None means all rows.
         preference: None means that a correction counts, else the newest answer.
     """
-    query = select(answers.c.item_id, answers.c.extractor, answers.c.answer).where(
+    _, _, *other_names = PreferredAnswer._fields
+    columns = (answers.c[name] for name in ("extractor", "answer", *other_names))
+    query = select(answers.c.item_id, *columns).where(
         is_preferred(preference or VersionPreference(task)),
     )
     rows = select_matching(tx, query, answers.c.item_id, row_ids)
-    return {row.item_id: (row.extractor, row.answer) for row in rows}
+    return {row_id: PreferredAnswer(*columns) for row_id, *columns in rows}
 
 
 def read_model_answers(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, list[str]]:

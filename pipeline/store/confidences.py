@@ -32,10 +32,10 @@ from pipeline.store.answers import (
     has_version,
     is_applied,
     is_preferred,
+    is_reviewed_answer,
 )
 from pipeline.store.database import cached_in_snapshot, has_row, select_matching
 from pipeline.store.least_probability import LeastProbability
-from pipeline.store.reviews import is_reviewed_answer
 from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, answers, batches
 
 # Expression for the least probability of an answer's fields; NULL without any.
@@ -202,21 +202,3 @@ def list_fields_with_probability(
         if has_row(tx, select(answers.c.id).where(is_of_task, or_(*is_member))):
             confident_names.append(name)
     return tuple(confident_names)
-
-
-def read_confidences(
-    tx: Connection,
-    row_ids: Sequence[str],
-    *,
-    preference: VersionPreference,
-) -> dict[str, dict[str, FieldConfidence]]:
-    """Return the confidences of rows' preferred answers by row id and field.
-
-    Rows without confidences are left out.
-    """
-    query = select(answers.c.item_id, answers.c.confidences).where(
-        answers.c.confidences.is_not(None),
-        is_preferred(preference),
-    )
-    rows = select_matching(tx, query, answers.c.item_id, row_ids)
-    return {row.item_id: decode_confidences(row.confidences) for row in rows}

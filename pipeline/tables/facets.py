@@ -21,12 +21,14 @@ from sqlalchemy import (
     Connection,
 )
 
-from pipeline.core.quotes import iterate_leaves, to_display_value
+from pipeline.core.quotes import is_quotation, to_display_value
 from pipeline.core.rounding import round_up_step
 from pipeline.core.row_listing import (
     FieldCount,
 )
 from pipeline.store import answers
+from pipeline.store.answers import VersionPreference
+from pipeline.store.schema import answers as answers_table
 from pipeline.tables.reflection import quote_name, quote_text
 from pipeline.tables.text_match import contains_json_text
 
@@ -47,7 +49,7 @@ _PLAIN_NAME = re.compile(
 class GridFacet(NamedTuple):
     """Words by which rows are counted and filtered, such as tags."""
 
-    # Expression for the cell with the words of a row.
+    # Expression for the cell with the words of a row, on its table or on its preferred answer.
     cell: ColumnElement[Any]
     # Returns the words in a cell.
     split_words: Callable[[Any], Iterable[str]]
@@ -83,19 +85,21 @@ class FieldTally:
         Args:
             values: The field's value in each answer; None if the answer lacks it.
         """
-        self.has_lists = self.has_lists or any(isinstance(value, list) for value in values)
-        if self.has_lists and {*map(type, values)} <= {list, type(None)}:
+        types = {*map(type, values)}
+        self.has_lists |= list in types
+        if self.has_lists and types <= {list, type(None)}:
             values = [*chain.from_iterable(value or () for value in values)]
+            types = {*map(type, values)}
 
         countable_types = _COUNTABLE_TYPES
         if self.has_lists:
             countable_types = frozenset({str})
-        self.is_countable &= {*map(type, values)} <= countable_types
+        self.is_countable &= types <= countable_types
         if self.is_countable:
-            self.row_counts.update(
-                (type(value), value) for value in values if value not in {None, ""}
-            )
-            self.has_only_numbers &= {*map(type, values)} <= _NUMBER_TYPES
+            self.row_counts.update(zip(map(type, values), values, strict=True))
+            for empty_value in (None, ""):
+                self.row_counts.pop((type(empty_value), empty_value), None)
+            self.has_only_numbers &= types <= _NUMBER_TYPES
             is_limited = self.has_lists or self.has_only_numbers
             self.is_countable = is_limited or len(self.row_counts) <= _MAX_FIELD_VALUES
 
@@ -188,7 +192,7 @@ def _make_field_count(name: str, value: Any, row_count: int) -> FieldCount:
     return FieldCount(to_display_value(value), row_count, f"{name} = {json.dumps(value)}")
 
 
-def version_facet(preference: answers.VersionPreference, key: ColumnElement[str]) -> GridFacet:
+def version_facet(preference: VersionPreference, key: ColumnElement[str]) -> GridFacet:
     """Return the facet of the versions of the preferred answers.
 
     Args:
@@ -197,7 +201,7 @@ def version_facet(preference: answers.VersionPreference, key: ColumnElement[str]
     """
     version = answers.preferred_of_row(preference, key, "extractor")
     return GridFacet(
-        cell=version,
+        cell=answers_table.c.extractor,
         split_words=lambda cell: () if cell is None else (cell,),
         match_word=partial(answers.has_version, version),
     )
@@ -205,7 +209,7 @@ def version_facet(preference: answers.VersionPreference, key: ColumnElement[str]
 
 def tag_facet(
     tx: Connection,
-    preference: answers.VersionPreference,
+    preference: VersionPreference,
     key: ColumnElement[str],
 ) -> GridFacet:
     """Return the facet of the texts in all lists of the preferred answers.
@@ -217,19 +221,25 @@ def tag_facet(
     """
     answer = answers.preferred_of_row(preference, key, "answer")
     return GridFacet(
-        cell=answer,
-        split_words=_list_texts,
+        cell=answers_table.c.answer,
+        split_words=lambda document: _list_texts(orjson.loads(document or "null")),
         match_word=partial(contains_json_text, tx, answer),
     )
 
 
-def _list_texts(document: str | None) -> list[str]:
-    """Return the texts that are members of lists in a JSON document, at any depth.
+def _list_texts(value: Any) -> list[str]:
+    """Return the texts that are members of lists in a JSON value, at any depth.
 
-    None is read as a document without texts. Names and texts outside lists are left out.
+    Names, texts outside lists and quotations are left out.
     """
-    return [
-        value
-        for path, value in iterate_leaves(orjson.loads(document or "null"))
-        if path and isinstance(path[-1], int) and isinstance(value, str)
-    ]
+    texts: list[str] = []
+    members: Iterable[Any] = ()
+    if isinstance(value, list):
+        texts = [member for member in value if isinstance(member, str)]
+        members = value
+    elif isinstance(value, dict) and not is_quotation(value):
+        members = value.values()
+    for member in members:
+        if isinstance(member, list | dict):
+            texts += _list_texts(member)
+    return texts

@@ -34,6 +34,7 @@ from sqlalchemy import (
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.row_listing import (
+    DoubtCounts,
     FieldCount,
     ListedRow,
     RowCounts,
@@ -43,9 +44,14 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.core.where_parser import iterate_comparisons, parse_where
-from pipeline.core.work_timer import WorkTimer
-from pipeline.store.answers import VersionPreference, have_different_answers
-from pipeline.store.confidences import has_confidences, select_confident_ids
+from pipeline.store.answers import (
+    PreferredAnswer,
+    VersionPreference,
+    have_different_answers,
+    preferred_answers,
+    preferred_of_row,
+)
+from pipeline.store.confidences import has_confidences
 from pipeline.store.database import (
     SlowError,
     count_rows,
@@ -55,14 +61,13 @@ from pipeline.store.database import (
     stream_rows,
 )
 from pipeline.store.rows import IS_REFUSED, count_refused
+from pipeline.store.schema import answers
 from pipeline.store.schema import rows as stored_rows
-from pipeline.tables.doubts import DoubtCounts
 from pipeline.tables.facets import FieldTally, GridFacet
 from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.row_table import (
     CHANGED_AT_COLUMN,
     GONE_STATE,
-    INPUT_HASH_COLUMN,
     REFUSED_STATE,
     RowStates,
     RowTable,
@@ -73,6 +78,8 @@ T = TypeVar("T")
 # Tags, versions and field values are only counted in tables of at most this size.
 _MAX_FACET_ROWS = 100_000
 _FACET_PAGE_ROWS = 2_000
+# Listed values of refused rows that a table lacks.
+_REFUSED_NAMES = ("line", "reason", "cells")
 # The commonest tags and versions that are listed.
 _MAX_FACET_WORDS = 50
 
@@ -84,10 +91,11 @@ class Grid:
     table: RowTable
     # Confidences, doubts and reviews of the rows, and the names of their columns.
     judgements: RowJudgements
-    # Columns of the table that are read for each row.
-    cell_names: Sequence[str]
-    # Functions that make the listed values of a row's `cells`, by name.
-    value_makers: Mapping[str, Callable[[Mapping[str, Any]], Any]]
+    # Expressions that are read for each row, by name.
+    cells: Mapping[str, ColumnElement[Any]]
+    # Names of the listed values of a row, and the function that makes them of its cells.
+    column_names: Sequence[str]
+    make_values: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     # Names of the values that are listed by default.
     default_names: Sequence[str]
     # Expressions that are searched for words.
@@ -99,23 +107,25 @@ class Grid:
     compile_where: Callable[[str], ColumnElement[bool]] | None = None
     # Names of values that are added if only rows in a state are listed, by state.
     names_by_state: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    # Sort expressions by name, which are never NULL. Slow sorts have no index.
-    sort_expressions: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
-    slow_sort_expressions: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
-    # Numbers in columns of texts by name. They are sorted by before the texts.
-    number_expressions: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
-    # Names of answer fields by the names of their columns. The cell of `tags` is the answer.
+    # Expressions that rows can be sorted by, by name. They are never NULL.
+    sort_keys: Mapping[str, Sequence[ColumnElement[Any]]] = field(default_factory=dict)
+    # Names of the sorts that an index helps.
+    indexed_sorts: Sequence[str] = ()
+    # Names of answer fields by the names of their columns.
     answer_fields: Mapping[str, str] = field(default_factory=dict)
     # Expression for a row's score; negative if it has no score.
     score_expression: ColumnElement[Any] | None = None
-    # Facets of tags and of versions, or None if the rows have none.
-    tag_facet: GridFacet | None = None
-    version_facet: GridFacet | None = None
-    # Names of values that are not made of `cells`, and the function that returns them by row id.
-    extra_names: Sequence[str] = ()
-    read_extra_values: (
-        Callable[[Connection, Sequence[str]], Mapping[str, Mapping[str, Any]]] | None
-    ) = None
+    # Facets by name: "tags" and "versions". If there are answer fields, the cell of the first facet
+    # is the answer.
+    facets: Mapping[str, GridFacet] = field(default_factory=dict)
+    # Names of the listed values about a row's answer, and the function that makes them of it.
+    answer_names: Sequence[str] = ()
+    make_answer_values: Callable[[PreferredAnswer], Mapping[str, Any]] = lambda _answer: {}
+
+    @property
+    def listed_names(self) -> tuple[str, ...]:
+        """Return the names of all values that a list can show."""
+        return (*self.column_names, *self.answer_names)
 
     @property
     def dotted_names(self) -> dict[str, str]:
@@ -161,16 +171,21 @@ class Grid:
         rows = self._read_rows(tx, options, conditions, sort_keys)
         page_rows = rows[: options.limit]
         ids = [row[0] for row in page_rows]
-        more_values: Mapping[str, Mapping[str, Any]] = {}
-        if self.read_extra_values and not set(self.extra_names).isdisjoint(names):
-            more_values = self.read_extra_values(tx, ids)
+        answers_by_id: Mapping[str, PreferredAnswer] = {}
+        if not set(self.answer_names).isdisjoint(names):
+            answers_by_id = preferred_answers(
+                tx,
+                self.table.task,
+                ids,
+                preference=self.judgements.preference,
+            )
 
         # A list of one row shows all columns; those of other states are mostly empty.
         optional_names = set[str]()
         if options.only is not None:
             optional_names = set(chain.from_iterable(self.names_by_state.values()))
         listed_rows = [
-            self._make_listed_row(row, names, more_values.get(row[0], {}), optional_names)
+            self._make_listed_row(row, names, answers_by_id.get(row[0]), optional_names)
             for row in page_rows
         ]
         last_id = ids[-1] if len(rows) > options.limit else None
@@ -212,14 +227,9 @@ class Grid:
             is_after = row_values > last_values
             is_not_before = sort_keys[0] >= bounds[0]
         # SQLite does not use an index on an expression for a comparison of tuples.
-        if self._is_slow_sort(options):
-            return is_after
-        return and_(is_not_before, is_after)
-
-    def _is_slow_sort(self, options: RowListOptions) -> bool:
-        """Return whether the rows are sorted by an expression without an index."""
-        name = (options.sort or "").removeprefix("-")
-        return self.dotted_names.get(name, name) in self.slow_sort_expressions
+        if (options.sort or "").removeprefix("-") in ("", *self.indexed_sorts):
+            return and_(is_not_before, is_after)
+        return is_after
 
     def _read_rows(
         self,
@@ -230,23 +240,22 @@ class Grid:
     ) -> Sequence[Row[Any]]:
         """Return id, state and cells of the rows of a page, and of the next row if it exists.
 
-        At most `options.limit` + 1 rows are read. Only a sort without an index has a time limit.
+        At most `options.limit` + 1 rows are read.
 
         Raises:
-            InputError: Such a sort takes longer than `options.within_s` seconds.
+            InputError: Sorting by a column takes longer than `options.within_s` seconds.
         """
-        cells = [self.table.table.c[name] for name in self.cell_names]
         order = sort_keys
         if _is_descending(options):
             order = [key.desc() for key in sort_keys]
         query = (
-            select(self.table.row_id, self.table.state_expression, *cells)
+            select(self.table.row_id, self.table.state_expression, *self.cells.values())
             .where(*conditions)
             .order_by(*order)
             .limit(options.limit + 1)
         )
 
-        time_limit_s = options.within_s if self._is_slow_sort(options) else None
+        time_limit_s = options.within_s if options.sort else None
         try:
             with limit_time(tx, time_limit_s):
                 return tx.execute(query).all()
@@ -260,32 +269,31 @@ class Grid:
         self,
         row: Sequence[Any],
         names: Sequence[str],
-        more_values: Mapping[str, Any],
+        answer: PreferredAnswer | None,
         optional_names: set[str],
     ) -> ListedRow:
         """Return a row of `_read_rows` with its listed values.
 
-        A value is made of the row's cells if `value_makers` has its name. Else it is taken from
-        `more_values`, or None. The result also has the hash of the row's input, and the time of its
-        last change, if the grid reads the cells INPUT_HASH_COLUMN and CHANGED_AT_COLUMN.
+        Values about the answer are None if there is no answer. The result also has the time of the
+        last change of the row's input, if the grid reads the cell CHANGED_AT_COLUMN.
 
         Args:
             row: Id, state and cells.
             names: Names of the values to list, in their order.
-            more_values: The row's values from `read_extra_values`, by name.
+            answer: The preferred answer of the row, if there is one.
             optional_names: Values that are left out if they are None; not changed.
         """
         row_id, state, *row_cells = row
-        cells = dict(zip(self.cell_names, row_cells, strict=True))
-        values: dict[str, Any] = {}
-        for name in names:
-            is_made_of_cells = name in self.value_makers
-            value = self.value_makers[name](cells) if is_made_of_cells else more_values.get(name)
-            if value is not None or name not in optional_names:
-                values[name] = value
-        return ListedRow(
-            row_id, state, values, cells.get(INPUT_HASH_COLUMN), cells.get(CHANGED_AT_COLUMN)
-        )
+        cells = dict(zip(self.cells, row_cells, strict=True))
+        made_values: dict[str, Any] = {}
+        if answer is not None:
+            made_values |= self.make_answer_values(answer)
+        made_values |= self.make_values(cells)
+        values = {name: made_values.get(name) for name in names}
+        for name in optional_names:
+            if values.get(name) is None:
+                values.pop(name, None)
+        return ListedRow(row_id, state, values, cells.get(CHANGED_AT_COLUMN))
 
     def read_pages(self, tx: Connection, options: RowListOptions) -> Iterator[RowsPage]:
         """Yield the page of these options and all pages after it.
@@ -340,7 +348,7 @@ class Grid:
         """Return how many rows are doubtful, and how many have an answer with a confidence.
 
         A row is doubtful if a field of its preferred answer has a probability below
-        `judgements.doubts.threshold` and no person reviewed the answer. All rows of a list without
+        DOUBTFUL and no person reviewed the answer. All rows of a list without
         a filter count, so rows that are no longer in the source do not.
 
         Returns:
@@ -348,22 +356,17 @@ class Grid:
         """
         if not has_confidences(tx, self.table.task):
             return None
-        doubts = self.judgements.doubts
-        has_confidence = doubts.row_id.in_(select_confident_ids(doubts.preference))
-        conditions = [*self._make_list_conditions(tx, RowFilter()), has_confidence]
-        rows_with_confidence = self.table.count_rows(tx, *conditions)
+        conditions = self._make_list_conditions(tx, RowFilter())
+        rows_with_confidence = self.table.count_rows(
+            tx,
+            *conditions,
+            self.judgements.has_confidence(),
+        )
         if not rows_with_confidence:
             return None
-        doubtful_rows = self.count_listed(tx, RowFilter(is_doubtful=True))
+        conditions = self._make_list_conditions(tx, RowFilter(is_doubtful=True))
+        doubtful_rows = self.table.count_rows(tx, *conditions)
         return DoubtCounts(doubtful_rows, rows_with_confidence)
-
-    def count_listed(self, tx: Connection, row_filter: RowFilter) -> int:
-        """Return the number of rows that a list with this filter has.
-
-        Raises:
-            InputError: The filter is invalid; see `make_conditions`.
-        """
-        return self.table.count_rows(tx, *self._make_list_conditions(tx, row_filter))
 
     def _make_list_conditions(
         self,
@@ -411,7 +414,9 @@ class Grid:
                 )
             conditions.append(self.table.state_expression == row_filter.state)
 
-        conditions += [_require(self.tag_facet, "tags").match_word(tag) for tag in row_filter.tags]
+        conditions += [
+            _require(self.facets.get("tags"), "tags").match_word(tag) for tag in row_filter.tags
+        ]
         if row_filter.ids:
             conditions.append(self.table.match_ids(row_filter.ids))
         conditions += self._make_answer_conditions(tx, row_filter)
@@ -434,19 +439,17 @@ class Grid:
         """
         conditions: list[ColumnElement[bool]] = []
         if row_filter.is_reviewed is not None:
-            is_reviewed = self.judgements.reviews.make_condition()
-            conditions.append(is_reviewed if row_filter.is_reviewed else ~is_reviewed)
+            conditions.append(self.judgements.is_reviewed() == row_filter.is_reviewed)
         if row_filter.is_doubtful is not None:
-            doubts = self.judgements.doubts
-            conditions.append(doubts.make_condition(is_doubtful=row_filter.is_doubtful))
+            conditions.append(self.judgements.is_doubtful() == row_filter.is_doubtful)
         if row_filter.differing_versions:
             first, second = row_filter.differing_versions
             conditions.append(
                 have_different_answers(tx, self.table.task, self.table.row_id, first, second),
             )
         if row_filter.extractor:
-            is_of_version = _require(self.version_facet, "versions").match_word
-            conditions.append(is_of_version(row_filter.extractor))
+            version_facet = _require(self.facets.get("versions"), "versions")
+            conditions.append(version_facet.match_word(row_filter.extractor))
         if row_filter.min_score is not None or row_filter.max_score is not None:
             # Rows without a score have a negative number there. They are never listed by score.
             min_score = max(row_filter.min_score or 0.0, 0.0)
@@ -494,8 +497,15 @@ class Grid:
 
         if self._can_count_facets(tx):
             with contextlib.suppress(SlowError), limit_time(tx, within_s):
-                tags, versions, fields = self._count_facets(tx, conditions, within_s)
-                return RowCounts(total, states, tags, versions, fields, gone_count)
+                words, fields = self._count_facets(tx, conditions, within_s)
+                return RowCounts(
+                    total,
+                    states,
+                    words["tags"],
+                    words["versions"],
+                    fields,
+                    gone_count,
+                )
         return RowCounts(total, states, None, None, gone=gone_count)
 
     def _make_excluded_condition(self, row_filter: RowFilter) -> ColumnElement[bool] | None:
@@ -507,17 +517,12 @@ class Grid:
             return None
         return self.table.states.is_missing
 
-    @property
-    def _facets(self) -> list[GridFacet]:
-        """Return the facets that the rows have; tags come first."""
-        return [facet for facet in (self.tag_facet, self.version_facet) if facet is not None]
-
     def _can_count_facets(self, tx: Connection) -> bool:
         """Return whether there are facets, and at most 100,000 rows in the table.
 
         Counts no more rows than that.
         """
-        if not self._facets:
+        if not self.facets:
             return False
         key = self.table.table.c[self.table.id_column]
         first_rows = select(key).limit(_MAX_FACET_ROWS + 1).subquery()
@@ -528,69 +533,29 @@ class Grid:
         tx: Connection,
         conditions: Sequence[ColumnElement[bool]],
         within_s: float | None,
-    ) -> tuple[dict[str, int] | None, dict[str, int] | None, dict[str, list[FieldCount]]]:
-        """Return (rows by tag, rows by version, counts of values by answer field).
+    ) -> tuple[dict[str, dict[str, int]], dict[str, list[FieldCount]]]:
+        """Return the counts of words by facet, and the counts of values by answer field.
 
-        Only the 50 commonest tags and versions are returned. The tags or versions are None if the
-        rows have no such facet. All rows that meet the conditions are read.
+        A word is counted once per row, and only the 50 commonest words are returned. A field whose
+        values cannot be counted is left out, and rows without an answer add no values. All rows
+        that meet the conditions are read.
 
         Raises:
             SlowError: It takes longer than `within_s` seconds.
         """
-        facets = self._facets
+        preferred_id = preferred_of_row(self.judgements.preference, self.table.row_id, "id")
         query = (
-            select(*(facet.cell for facet in facets))
-            .select_from(self.table.table)
+            select(*(facet.cell for facet in self.facets.values()))
+            .select_from(self.table.table.outerjoin(answers, answers.c.id == preferred_id))
             .where(*conditions)
         )
         timer = start_timer(tx)
-        row_pages = stream_rows(tx, query, page=_FACET_PAGE_ROWS).partitions()
-        word_counts, fields = self._count_words_and_values(
-            row_pages,
-            facets,
-            timer=timer,
-            within_s=within_s,
-        )
-
-        commonest_words = iter([_select_commonest(counter) for counter in word_counts])
-        tags = None if self.tag_facet is None else next(commonest_words)
-        versions = None if self.version_facet is None else next(commonest_words)
-        return tags, versions, fields
-
-    def _count_words_and_values(
-        self,
-        row_pages: Iterator[Sequence[Any]],
-        facets: Sequence[GridFacet],
-        *,
-        timer: WorkTimer,
-        within_s: float | None,
-    ) -> tuple[list[Counter[str]], dict[str, list[FieldCount]]]:
-        """Count the words of facets (tags, versions) and the values of answer fields.
-
-        A word is counted once per row. Rows without an answer add no field values.
-
-        Args:
-            row_pages: Pages of rows. A row has a cell for each facet, in the order of `facets`. If
-                the grid has answer fields, the first cell must be the answer as JSON, or None.
-            facets: The facets whose words are counted.
-            timer: Measures the time since the first page was requested.
-            within_s: Seconds after which SlowError is raised, or None for no limit.
-
-        Returns:
-            The number of rows by word for each facet, and the counted values by field. A field
-            whose values cannot be counted is left out.
-
-        Raises:
-            SlowError: The limit is exceeded after a page.
-        """
-        word_counts = [Counter[str]() for _ in facets]
+        word_counters = {name: Counter[str]() for name in self.facets}
         field_tallies = {name: FieldTally() for name in self.answer_fields}
-
-        for rows in row_pages:
-            columns = zip(*rows, strict=True)
-            for facet, counter, cells in zip(facets, word_counts, columns, strict=True):
-                word_sets = (set(facet.split_words(cell)) for cell in cells)
-                counter.update(chain.from_iterable(word_sets))
+        for rows in stream_rows(tx, query, page=_FACET_PAGE_ROWS).partitions():
+            for name, cells in zip(self.facets, zip(*rows, strict=True), strict=True):
+                word_sets = (set(self.facets[name].split_words(cell)) for cell in cells)
+                word_counters[name].update(chain.from_iterable(word_sets))
             if field_tallies:
                 documents = [orjson.loads(row[0]) for row in rows if row[0] is not None]
                 for name, tally in field_tallies.items():
@@ -598,6 +563,7 @@ class Grid:
             if within_s is not None and timer.seconds > within_s:
                 raise SlowError
 
+        word_counts = {name: _select_commonest(counter) for name, counter in word_counters.items()}
         field_counts = {name: tally.list_counts(name) for name, tally in field_tallies.items()}
         return word_counts, {name: counts for name, counts in field_counts.items() if counts}
 
@@ -614,20 +580,18 @@ class Grid:
         if not sort:
             return [order]
 
-        sorts = {**self.slow_sort_expressions, **self.sort_expressions}
         name = sort.removeprefix("-")
-        name = name if name in sorts else self.dotted_names.get(name, name)
-        if name not in sorts:
+        if name not in self.sort_keys:
+            name = self.dotted_names.get(name, name)
+        if name not in self.sort_keys:
             hint = f"leave out {OptionHint('sort')}"
-            if sorts:
+            if self.sort_keys:
                 hint = (
-                    f"set {OptionHint('sort')} to {', '.join(sorts)}; "
+                    f"set {OptionHint('sort')} to {', '.join(self.sort_keys)}; "
                     "a - before the name lists the largest first"
                 )
             raise InputError(f"rows cannot be sorted by {name!r}", hint=hint)
-        if name in self.number_expressions:
-            return [self.number_expressions[name], sorts[name], order]
-        return [sorts[name], order]
+        return [*self.sort_keys[name], order]
 
     def _select_names(self, options: RowListOptions) -> Sequence[str]:
         """Return the names of the values to list for each row.
@@ -641,7 +605,7 @@ class Grid:
             InputError: There is no value of a requested name.
         """
         if options.only is not None:
-            return tuple(self.value_makers)
+            return tuple(self.column_names)
         if options.fields is None:
             names = [
                 *self.default_names,
@@ -649,11 +613,11 @@ class Grid:
             ]
             if self._shows_doubtful_fields(options.row_filter):
                 names.append(self.judgements.doubtful_fields_name)
-            if self.judgements.review_name in self.extra_names:
+            if self.judgements.review_name in self.answer_names:
                 names.append(self.judgements.review_name)
             return tuple(names)
 
-        available_names = (*self.value_makers, *self.extra_names)
+        available_names = self.listed_names
         requested_names = [
             name if name in available_names else self.dotted_names.get(name, name)
             for name in options.fields
@@ -731,13 +695,14 @@ def make_refused_grid(tx: Connection, task: str) -> Grid:
             taken_names=(),
         ),
         table=RowTable(task, table, states, false(), id_column="item_id", order_column="n"),
-        cell_names=("seen", "unusable", "row"),
-        value_makers={
-            "line": lambda row: int(row["seen"]),
-            "reason": lambda row: row["unusable"],
-            "cells": lambda row: orjson.loads(row["row"]),
+        cells={"line": table.c.seen, "reason": table.c.unusable, "cells": table.c.row},
+        column_names=_REFUSED_NAMES,
+        make_values=lambda cells: {
+            "line": int(cells["line"]),
+            "reason": cells["reason"],
+            "cells": orjson.loads(cells["cells"]),
         },
-        default_names=("line", "reason", "cells"),
+        default_names=_REFUSED_NAMES,
         searched_cells=(table.c.unusable, table.c.row),
     )
 

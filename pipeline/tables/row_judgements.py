@@ -8,7 +8,7 @@ reviewed if a person saw or corrected the answer.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, cast, func, literal
+from sqlalchemy import ColumnElement, Connection, Text, case, cast, false, func, literal, true
 
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint, HintTemplate
@@ -16,24 +16,26 @@ from pipeline.core.errors import InputError
 from pipeline.core.text import format_probability
 from pipeline.core.where_parser import Comparison, Expression, iterate_comparisons
 from pipeline.store import answers
-from pipeline.store.answers import VersionPreference
+from pipeline.store.answers import PreferredAnswer, VersionPreference
 from pipeline.store.confidences import (
     LEAST_PROBABILITY,
-    FieldConfidence,
+    decode_confidences,
     has_confidences,
     list_fields_with_probability,
     make_probability_expression,
-    read_confidences,
+    select_confident_ids,
+    select_doubtful_ids,
 )
 from pipeline.tables.answer_views import CONFIDENCE_SUFFIX, name_added_columns
-from pipeline.tables.doubts import DOUBTFUL, RowDoubts
-from pipeline.tables.row_reviews import REVIEWED, RowReviews
 from pipeline.tables.where_sql import JsonCell, make_json_cell
 
+# Column that says whether a person reviewed the answer.
+REVIEWED = "reviewed"
+# Column that says whether a row is doubtful, and column with the fields that make it doubtful.
+DOUBTFUL = "doubtful"
+DOUBTFUL_FIELDS = "doubtful_fields"
 # Column with the least probability of a row's fields; member of a field in WHERE=.
 CONFIDENCE = "confidence"
-# Column with the fields that make a row doubtful.
-DOUBTFUL_FIELDS = "doubtful_fields"
 # Names about a whole row. Fields of these names are listed with a prefix.
 JUDGEMENT_NAMES = frozenset({REVIEWED, CONFIDENCE, DOUBTFUL, DOUBTFUL_FIELDS})
 NO_FIELDS: Mapping[str, str] = {}
@@ -70,10 +72,9 @@ class RowJudgements:
             CommandHint("tag", task=preference.task, mode="decide"),
         )
         self._tx = tx
-        self._preference = preference
-        # The doubtful and the reviewed rows.
-        self.doubts = RowDoubts(preference, row_id, threshold)
-        self.reviews = RowReviews(preference, row_id)
+        self.preference = preference
+        self._row_id = row_id
+        self._threshold = threshold
         self._fields = tuple(fields.values())
         names_by_field = {}
         if has_confidences(tx, preference.task):
@@ -122,60 +123,59 @@ class RowJudgements:
         if self.least_name:
             probabilities[self.least_name] = LEAST_PROBABILITY
         return {
-            name: func.coalesce(
-                answers.preferred_of_row(self._preference, self.doubts.row_id, probability),
-                literal(_MISSING_PROBABILITY),
-            )
+            name: func.coalesce(self._of_answer(probability), literal(_MISSING_PROBABILITY))
             for name, probability in probabilities.items()
         }
 
-    def read_values(self, tx: Connection, row_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return review and confidences of answered rows by row id and column; read only."""
-        confidence_values = self._read_confidence_values(tx, row_ids) if self.names else {}
-        return {
-            row_id: {self.review_name: is_reviewed, **confidence_values.get(row_id, {})}
-            for row_id, is_reviewed in self.reviews.read_values(tx, row_ids).items()
-        }
+    def make_values(self, answer: PreferredAnswer) -> dict[str, Any]:
+        """Return the values of the columns for the preferred answer of a row.
 
-    def _read_confidence_values(
-        self,
-        tx: Connection,
-        row_ids: Sequence[str],
-    ) -> dict[str, dict[str, Any]]:
-        """Return the values of the columns of confidences by row id and column; read only.
-
-        Rows without confidences are left out. The columns are the probability of each field (such
-        as `tone_confidence`), the least of them, whether the row is doubtful, and its doubtful
-        fields as a list of texts.
+        They are whether a person reviewed the answer, and, if it has confidences, the probability
+        of each field (such as `tone_confidence`), the least of them, whether the row is doubtful,
+        and its doubtful fields as a list of texts, the least certain first.
         """
-        confidences_by_id = read_confidences(tx, row_ids, preference=self._preference)
-        doubtful_ids = self.doubts.filter_doubtful(tx, row_ids)
-        values_by_id: dict[str, dict[str, Any]] = {}
-        for row_id, confidences in confidences_by_id.items():
-            values: dict[str, Any] = {
-                name: confidences[field].probability
-                for field, name in self.names.items()
-                if field in confidences
-            }
-            is_doubtful = row_id in doubtful_ids
-            values[self.least_name] = min(member.probability for member in confidences.values())
-            values[self.doubtful_name] = is_doubtful
-            doubts = self._describe_doubts(confidences) if is_doubtful else []
-            values[self.doubtful_fields_name] = doubts
-            values_by_id[row_id] = values
-        return values_by_id
+        values: dict[str, Any] = {self.review_name: answer.is_reviewed}
+        confidences = decode_confidences(answer.confidences) if self.names else {}
+        if not confidences:
+            return values
 
-    def _describe_doubts(self, confidences: Mapping[str, FieldConfidence]) -> list[str]:
-        """Return each doubtful field with its probability, the least certain first."""
-        doubtful_confidences = [
-            (confidence.probability, field)
-            for field, confidence in confidences.items()
-            if confidence.probability < self.doubts.threshold
+        probabilities = {field: member.probability for field, member in confidences.items()}
+        values |= {
+            name: probabilities[field]
+            for field, name in self.names.items()
+            if field in probabilities
+        }
+        doubts = []
+        if not answer.is_reviewed:
+            doubts = sorted(
+                (probability, field)
+                for field, probability in probabilities.items()
+                if probability < self._threshold
+            )
+        values[self.least_name] = min(probabilities.values())
+        values[self.doubtful_name] = bool(doubts)
+        values[self.doubtful_fields_name] = [
+            f"{field} {format_probability(probability)}" for probability, field in doubts
         ]
-        return [
-            f"{field} {format_probability(probability)}"
-            for probability, field in sorted(doubtful_confidences)
-        ]
+        return values
+
+    def is_reviewed(self) -> ColumnElement[bool]:
+        """Return the condition that the preferred answer is reviewed; NULL without an answer."""
+        return self._of_answer(answers.is_reviewed_answer())
+
+    def is_doubtful(self) -> ColumnElement[bool]:
+        """Return the condition that a row is doubtful; NULL without an answer."""
+        doubtful_ids = select_doubtful_ids(self.preference, self._threshold)
+        is_answered = answers.is_answered(self.preference.task, self._row_id)
+        return case((self._row_id.in_(doubtful_ids), true()), (is_answered, false()))
+
+    def has_confidence(self) -> ColumnElement[bool]:
+        """Return the condition that the preferred answer has confidences."""
+        return self._row_id.in_(select_confident_ids(self.preference))
+
+    def _of_answer(self, expression: str | ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return a column or expression of the preferred answer of a row."""
+        return answers.preferred_of_row(self.preference, self._row_id, expression)
 
     def make_cells(self) -> dict[str, JsonCell]:
         """Return the cells of WHERE= by name.
@@ -185,29 +185,24 @@ class RowJudgements:
         only if an answer of the task has a confidence. If a column has the name `reviewed`,
         `doubtful` or `confidence` already, the cell has another name.
         """
-        row_id = self.doubts.row_id
-        least_probability = answers.preferred_of_row(
-            self._preference,
-            row_id,
-            cast(LEAST_PROBABILITY, Text),
-        )
-        document = answers.preferred_of_row(self._preference, row_id, "confidences")
+        document = self._of_answer("confidences")
         cells = {
             f"{field}.{CONFIDENCE}": JsonCell(document, (field, "probability"))
             for field in self.names
         }
         cells |= {f"answer.{name}": cell for name, cell in cells.items()}
         if self.least_name:
+            least_probability = self._of_answer(cast(LEAST_PROBABILITY, Text))
             cells[self.least_name] = make_json_cell(CONFIDENCE, least_probability)
         return {
-            self.review_name: self.reviews.make_cell(),
+            self.review_name: _make_truth_cell(REVIEWED, self.is_reviewed()),
             **cells,
-            self.doubtful_name: self.doubts.make_cell(),
+            self.doubtful_name: _make_truth_cell(DOUBTFUL, self.is_doubtful()),
         }
 
     def list_condition_names(self) -> list[str]:
         """Return the names of WHERE= for fields that have confidences, and `doubtful`, if any."""
-        fields = list_fields_with_probability(self._tx, self._preference.task, self._fields)
+        fields = list_fields_with_probability(self._tx, self.preference.task, self._fields)
         names = [f"{field}.{CONFIDENCE}" for field in fields]
         return [*names, self.doubtful_name] if names and self.doubtful_name else names
 
@@ -270,7 +265,7 @@ class RowJudgements:
         Args:
             comparison: The comparison in WHERE=, whose position is in the message.
         """
-        task = self._preference.task
+        task = self.preference.task
         confident_fields = list_fields_with_probability(self._tx, task, self._fields)
         if field in confident_fields:
             return
@@ -280,3 +275,8 @@ class RowJudgements:
             names = ", ".join(f"{name}.{CONFIDENCE}" for name in confident_fields)
             raise InputError(message, hint=f"compare {names}")
         raise InputError(message, hint=self._missing_hint)
+
+
+def _make_truth_cell(name: str, condition: ColumnElement[bool]) -> JsonCell:
+    """Return a cell that is true or false as a condition is; it is empty for NULL."""
+    return make_json_cell(name, case({True: "true", False: "false"}, value=condition))

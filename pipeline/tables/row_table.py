@@ -36,8 +36,7 @@ REFUSED_STATE = "refused"
 GONE_STATE = "gone"
 # State of an answered row whose input changed, or that a person asked for again.
 STALE_STATE = "stale"
-# Columns of tables that store when and whether an input changed.
-INPUT_HASH_COLUMN = "findable_hash"
+# Column of tables that store when an input changed.
 CHANGED_AT_COLUMN = "findable_changed_at"
 # Rows that are read at once if only a few of their columns are used: they fit into the cache of a
 # processor.

@@ -29,9 +29,8 @@ from pipeline.passages.show import read_quoted_passage
 from pipeline.quality import pilot
 from pipeline.store import claims
 from pipeline.store.answers import PERSON
-from pipeline.store.confidences import read_confidences
+from pipeline.store.confidences import decode_confidences
 from pipeline.store.database import Store
-from pipeline.store.reviews import read_review
 from web.answer_differences import compare_versions
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
@@ -106,7 +105,7 @@ def begin_review(app_state: PageState, task: str) -> RedirectResponse:
     with app_state.open_to_read(task) as ws:
         for parameters in ({"doubtful": "yes"}, {"reviewed": "no"}):
             query = RowQuery.model_validate(parameters)
-            page = items.read_page(ws.store, ws.task, query.row_filter, limit=1, fields=())
+            page = items.read_page(ws.store, ws.task, query.make_list_options())
             if page.items:
                 with ws.store.read() as tx:
                     row_id = page.items[0].id
@@ -139,9 +138,7 @@ def render_position(app_state: PageState, query: RowPageParameters) -> HTMLRespo
             ws.store,
             ws.task,
             row_id,
-            query.row_filter,
-            sort=query.sort or None,
-            within_s=SORT_TIMEOUT_S,
+            query.make_list_options(within_s=SORT_TIMEOUT_S),
         )
         neighbours = Neighbours()
         if query.late:
@@ -298,9 +295,7 @@ def _row_values(
     editors = make_editors(ws.task, history["answer"], result=correction)
     with ws.store.read() as tx:
         can_be_asked = items.can_be_asked_anew(tx, ws.task, row_id)
-        preference = ws.task.rows.preference(tx)
-        review = read_review(tx, row_id, preference=preference)
-        confidences = read_confidences(tx, [row_id], preference=preference).get(row_id, {})
+        stored_answer = ws.task.rows.read_answers(tx, [row_id]).get(row_id)
     concepts = []
     if task == PASSAGES_TASK and columns:
         passage = passage_values(read_quoted_passage(ws.settings, ws.store, ws.task, row_id))
@@ -326,8 +321,8 @@ def _row_values(
         "answer_state": history["state"],
         "editors": editors,
         "quick_choices": make_quick_choices(editors),
-        "review": review,
-        "confidences": confidences,
+        "review": stored_answer,
+        "confidences": decode_confidences(stored_answer.confidences if stored_answer else None),
         "doubt_threshold": ws.settings.doubtful,
         "comparison": compare_versions(row["answers"], query.first, query.second),
         "is_comparison_open": bool(query.first or query.second),
@@ -370,9 +365,7 @@ def _find_neighbours(
             store,
             task,
             row_id,
-            query.row_filter,
-            sort=query.sort or None,
-            within_s=within_s,
+            query.make_list_options(within_s=within_s),
         )
     except InputError:
         return Neighbours(is_late=True)

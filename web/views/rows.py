@@ -25,7 +25,13 @@ from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.row_table import REFUSED_STATE
 from web import charts, columns, conditions
 from web.app_state import AppState
-from web.facets import MAX_FACET_VALUES, build_facets, build_field_facets
+from web.facets import (
+    MAX_FACET_VALUES,
+    FilterLink,
+    build_facets,
+    build_field_facets,
+    make_link,
+)
 from web.render import Mark, PageState, render_page, state_label, version_label
 from web.row_query import RowQuery, RowQueryParameters
 from web.views.command_api import ROWS_CHANGED_EVENT
@@ -170,7 +176,7 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
                 charts.make_distribution(name, values) for name, values in field_facets.items()
             ],
             max_facet_values=MAX_FACET_VALUES,
-            review_links=_make_filter_links(query, task, "reviewed", REVIEW_LABELS),
+            review_links=_make_links(query, task, "reviewed", REVIEW_LABELS),
             confidence_links=_list_confidence_links(ws.store, ws.task, query=query),
             differ_address=_find_differ_address(query, task, list(counts.versions or {})),
             is_counted=counts.versions is not None or counts.tags is not None,
@@ -178,40 +184,14 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
         )
 
 
-class _FilterLink(NamedTuple):
-    """A link that sets a filter or a sort order, or removes it if it is selected."""
-
-    label: str
-    href: str
-    is_selected: bool
-
-
-def _make_filter_links(
-    query: RowQuery,
-    task: str,
-    parameter: str,
-    labels: Mapping[str, str],
-) -> list[_FilterLink]:
-    """Return a link for each text that a query parameter can have.
-
-    A link sets the text, or removes the parameter if it has this text.
-
-    Args:
-        query: The query.
-        task: The task of the addresses.
-        parameter: Name of the parameter.
-        labels: Labels by text.
-    """
-    selected_text = getattr(query, parameter)
-    links = []
-    for text, label in labels.items():
-        is_selected = text == selected_text
-        address = query.address("/", task, **{parameter: () if is_selected else [text]})
-        links.append(_FilterLink(label, address, is_selected))
-    return links
+def _make_links(
+    query: RowQuery, task: str, parameter: str, labels: Mapping[str, str]
+) -> list[FilterLink]:
+    """Return a link for each text that a query parameter can have, by `labels`."""
+    return [make_link(query, task, parameter, text, label=label) for text, label in labels.items()]
 
 
-def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list[_FilterLink]:
+def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list[FilterLink]:
     """Return links by confidence: doubtful rows, rows not doubtful, least certain rows first.
 
     A row is doubtful if a confidence is below the setting DOUBTFUL and no person reviewed the
@@ -223,9 +203,9 @@ def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list
             return []
         sort_name = task.rows.grid(tx).judgements.least_name
 
-    links = _make_filter_links(query, task.subject, "doubtful", DOUBT_LABELS)
+    links = _make_links(query, task.subject, "doubtful", DOUBT_LABELS)
     if sort_name:
-        links += _make_filter_links(query, task.subject, "sort", {sort_name: "least certain first"})
+        links += _make_links(query, task.subject, "sort", {sort_name: "least certain first"})
     return links
 
 
@@ -395,7 +375,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     grid = store.query(task.rows.grid)
 
     hidden_columns = {EXTRACTOR, f"answer_{EXTRACTOR}", *grid.judgements.listed_names}
-    extra_columns = [name for name in grid.extra_names if name not in hidden_columns]
+    extra_columns = [name for name in grid.answer_names if name not in hidden_columns]
     if task.subject == IMAGES_TASK:
         extra_columns.append(UNUSABLE_REASON_COLUMN)
     for name in grid.names_by_state.get(query.state, ()):
@@ -406,23 +386,15 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     # The confidences of displayed fields are bars in the cells of the fields.
     confidence_names = grid.judgements.names_by_column
     bar_names = {name: confidence_names[name] for name in column_names if name in confidence_names}
-    page = items.read_page(
-        store,
-        task,
-        query.row_filter,
-        limit=PAGE_PASSAGES if task.subject == PASSAGES_TASK else PAGE_ROWS,
-        after=query.after or None,
-        sort=query.sort or None,
-        fields=[*column_names, *bar_names.values()],
-        within_s=SORT_TIMEOUT_S,
-    )
+    limit = PAGE_PASSAGES if task.subject == PASSAGES_TASK else PAGE_ROWS
+    options = query.make_list_options(limit=limit, within_s=SORT_TIMEOUT_S)
+    options = options._replace(fields=[*column_names, *bar_names.values()])
+    page = items.read_page(store, task, options)
     displayed_names = [
         name for name in page.names if name in column_names or name not in bar_names.values()
     ]
     state_names = set(chain.from_iterable(grid.names_by_state.values())) - set(page.names)
-    available_names = [
-        name for name in (*grid.value_makers, *grid.extra_names) if name not in state_names
-    ]
+    available_names = [name for name in grid.listed_names if name not in state_names]
     with store.read() as tx:
         names = task.rows.table(tx).read_names(tx, [row.id for row in page.items])
 
@@ -440,7 +412,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
         rows,
         columns.pin_first(displayed_names, query.pin),
         page.after,
-        {*grid.sort_expressions, *grid.slow_sort_expressions},
+        grid.sort_keys.keys(),
         [] if query.state == REFUSED_STATE else available_names,
     )
 
@@ -474,29 +446,21 @@ def passage_values(passage: QuotedPassage, *, max_chars: int | None = None) -> d
     }
 
 
-class _FilterChip(NamedTuple):
-    """A filter of the list, with the address of the list without it."""
+def _list_filter_chips(query: RowQuery, task: str) -> list[FilterLink]:
+    """Return the filters of the list, each with the address that removes it alone.
 
-    label: str
-    href: str
-
-
-def _list_filter_chips(query: RowQuery, task: str) -> list[_FilterChip]:
-    """Return the labels of the list's filters, each with the address that removes it alone.
-
-    The filter for rows to which two versions gave different answers is a single label, the first.
+    The filter for rows to which two versions gave different answers is a single filter, the first.
     """
     chips = []
     if query.differ:
         label = " ≠ ".join(map(version_label, query.differ))
-        chips.append(_FilterChip(label, query.address("/", task, differ=())))
-    for name, text in query.filter_pairs:
-        if name == "differ":
-            continue
-        other_texts = [other_text for other, other_text in query.filter_pairs if other == name]
-        other_texts.remove(text)
-        label = FILTER_LABELS.get(name, str)(text)
-        chips.append(_FilterChip(label, query.address("/", task, **{name: other_texts})))
+        address = query.address("/", task, differ=())
+        chips.append(FilterLink(label, 0, address, is_selected=True))
+    chips += [
+        make_link(query, task, name, text, label=FILTER_LABELS.get(name, str)(text))
+        for name, text in query.filter_pairs
+        if name != "differ"
+    ]
     return chips
 
 

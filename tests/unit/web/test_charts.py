@@ -3,7 +3,7 @@
 import pytest
 
 from web.charts import make_distribution
-from web.facets import FacetValue
+from web.facets import FilterLink
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from web.facets import FacetValue
 )
 def test_gaps_remove_no_value(labels: list[str], drawn_labels: list[str]) -> None:
     """A missing number is a gap, but two spellings of a number stay two columns."""
-    values = [FacetValue(label, 1, "", is_selected=False) for label in labels]
+    values = [FilterLink(label, 1, "", is_selected=False) for label in labels]
     distribution = make_distribution("stars", values)
     drawn = [value if isinstance(value, str) else value.label for value in distribution.values]
     assert drawn == drawn_labels
