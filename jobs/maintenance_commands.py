@@ -129,7 +129,7 @@ def work(
     if not once:
         seconds = f"{work_passes.MAX_PASS_PAUSE_S:.0f} s"
         Terminal().say(f"doing due work, and looking for it at least every {seconds}, until Ctrl-C")
-        work_passes.run_passes_forever(open_task, task_names, unit_names, _print_pass)
+        work_passes.repeat_passes(open_task, task_names, unit_names, _print_pass)
     report = work_passes.run_pass(open_task, task_names, unit_names)
 
     output: Output = "; ".join(report.lines) or []

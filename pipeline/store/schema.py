@@ -534,7 +534,7 @@ answers = Table(
 
 
 # Without it, each list and each count of doubtful rows would read all answers.
-_doubt_index = Index(
+Index(
     "findable_answers_by_confidence",
     answers.c.task,
     LeastProbability(answers.c.confidences),
