@@ -1,6 +1,7 @@
 """Commands send few statements to the database, because each costs processor time."""
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from pipeline.engine.task_file import forget_loaded_files
 from tests.integration import reviews
 from tests.lab import Workspace
 
@@ -65,6 +67,33 @@ def test_opening_a_workspace_reads_the_catalogue_rarely(workspace: Workspace) ->
         if 'table_xinfo("passages")' in statement or "atttypid" in statement
     ]
     assert 0 < len(catalogue_reads) <= MAX_CATALOGUE_READS, catalogue_reads
+
+
+def test_rows_of_an_unchanged_query_are_not_written(workspace: Workspace) -> None:
+    """A query with the rows of its last reading is read once, and no row is staged or written."""
+    with contextlib.closing(sqlite3.connect("orders.db")) as connection:
+        connection.executescript("CREATE TABLE orders (id INTEGER, text TEXT);")
+        connection.executemany("INSERT INTO orders VALUES (?, ?)", enumerate("abc", 1))
+        connection.commit()
+        workspace.begin().environ["FINDABLE_TASK"] = reviews.NAME
+        path = reviews.write_task_file()
+        query = '"SELECT id, text FROM orders", source="sqlite:///../orders.db"'
+        text = path.read_text(encoding="utf-8").replace('"reviews.csv"', query)
+        path.write_text(text, encoding="utf-8")
+        forget_loaded_files()
+        workspace.ran("tag", "--dry")
+
+        with record_statements() as statements:
+            workspace.ran("tag", "--dry")
+        assert not [statement for statement in statements if "findable_read" in statement]
+        assert not [statement for statement in statements if "INTO findable_rows" in statement]
+
+        connection.execute("UPDATE orders SET text = 'd' WHERE id = 2")
+        connection.commit()
+        with record_statements() as statements:
+            output = workspace.ran("tag", "--dry").stderr
+        assert "rows: 1 changed" in output
+        assert [statement for statement in statements if "INTO findable_rows" in statement]
 
 
 def test_rows_are_rarely_read_if_no_row_is_open(workspace: Workspace) -> None:
