@@ -77,7 +77,7 @@ def check_access(
     settings: Settings,
     store: Store,
     access: Access,
-    confirm: Callable[[str], bool],
+    confirm: Callable[[str], bool] = lambda _question: False,
     *,
     is_whole_workspace: bool = False,
 ) -> AllowedAccess:
@@ -97,7 +97,7 @@ def check_access(
     folder, and a missing database although the folder has files of batches or index builds.
 
     Args:
-        confirm: Asks a person a question; returns the answer.
+        confirm: Asks a person a question; returns the answer. By default nobody agrees.
         is_whole_workspace: The command is about the whole workspace and adds no tables of a task.
 
     Returns:
@@ -233,7 +233,7 @@ def _confirm_additions(
         confirm,
         f"{location}. Findable would add {planned_text}. Add them?",
         f"{location}; findable would add {planned_text}; nothing was written",
-        f"{OptionHint(yes=True)} adds them; "
+        f"{OptionHint(yes=True)} without {OptionHint(dry=True)} adds them; "
         f"or set {OptionHint('database_url')} to a separate database",
     )
 
