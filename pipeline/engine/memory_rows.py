@@ -11,7 +11,7 @@ from pipeline.tables.cells import (
     to_plain_row,
 )
 from pipeline.tables.row_findings import SourceRow
-from pipeline.tables.source import find_column_kinds, split_into_columns
+from pipeline.tables.source import find_column_kinds
 
 # `items` of a declaration whose rows are in memory.
 MEMORY_ROWS = "<rows given in Python>"
@@ -32,8 +32,7 @@ class MemorySource:
         note = describe_binary_columns(binary_columns)
         self.notes = [note] if note else []
         self._rows = [to_plain_row(row) for row in rows]
-        columns = split_into_columns(self._rows)
-        self.columns = find_column_kinds(columns, {}, source=MEMORY_ROWS)
+        self.columns = find_column_kinds(self._rows, {}, source=MEMORY_ROWS)
         rows_json = to_compact_json(self._rows)
         self.sha256 = hashlib.sha256(rows_json.encode("utf-8", "surrogatepass")).hexdigest()
 

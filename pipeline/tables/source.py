@@ -126,10 +126,7 @@ class FileSource(SourceFile):
                 hint=FILE_HINT,
             )
         self.columns = find_column_kinds(
-            split_into_columns(self._typed_rows()),
-            dict.fromkeys(names),
-            source=path,
-            stored_kinds=stored_kinds,
+            self._typed_rows(), dict.fromkeys(names), source=path, stored_kinds=stored_kinds
         )
 
     def _typed_rows(self) -> Iterator[Mapping[str, Any]]:
@@ -302,9 +299,9 @@ class QuerySource:
                 check_column_names(self._names, source="the query", hint=_RENAME_HINT)
                 first_kinds = {name: known_kinds.get(name) for name in self._names}
                 digest = hashlib.sha256(json.dumps(self._names).encode())
-                pages = self._save_pages(selection.rows, digest)
+                rows = self._save_rows(selection.rows, digest)
                 columns = find_column_kinds(
-                    pages, first_kinds, source="the query", stored_kinds=stored_kinds
+                    rows, first_kinds, source="the query", stored_kinds=stored_kinds
                 )
                 self._file.flush()
         except OSError as error:
@@ -335,23 +332,23 @@ class QuerySource:
                 del values[name]
             yield SourceRow(row_number, values)
 
-    def _save_pages(
+    def _save_rows(
         self, rows: Iterator[Sequence[Any]], digest: "hashlib._Hash"
-    ) -> Iterator[dict[str, Sequence[Any]]]:
-        """Write pages of rows to the temporary file, and yield their plain values by column.
+    ) -> Iterator[dict[str, Any]]:
+        """Write rows to the temporary file, and yield each row with plain JSON values.
 
         The names of columns with text, and with bytes that are not text, are added to `_text_names`
         and `_binary_names`. The written bytes are added to the digest.
         """
         for page in split_into_pages(rows, _PAGE_ROWS):
-            columns = dict(zip(self._names, zip(*page, strict=True), strict=True))
-            plain_columns = {
-                name: self._to_plain_column(name, values) for name, values in columns.items()
-            }
-            line = f"{json.dumps(list(zip(*plain_columns.values(), strict=True)))}\n"
+            columns = zip(self._names, zip(*page, strict=True), strict=True)
+            plain_columns = [self._to_plain_column(name, values) for name, values in columns]
+            plain_rows = list(zip(*plain_columns, strict=True))
+            line = f"{json.dumps(plain_rows)}\n"
             self._file.write(line)
             digest.update(line.encode())
-            yield plain_columns
+            for row in plain_rows:
+                yield dict(zip(self._names, row, strict=True))
 
     def _to_plain_column(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
         """Return values of a column as plain values, and note if a text or binary data is among."""
@@ -525,28 +522,17 @@ def _name_source_setting(text: str) -> str:
     return re.sub("FINDABLE_DATABASE_URL=?", "source=", text)
 
 
-def split_into_columns(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, list[Any]]]:
-    """Yield pages of rows as the values of each column; a row may lack columns."""
-    for page in split_into_pages(rows, _PAGE_ROWS):
-        columns: dict[str, list[Any]] = {}
-        for row in page:
-            for name, value in row.items():
-                columns.setdefault(name, []).append(value)
-        yield columns
-
-
 def find_column_kinds(
-    pages: Iterable[Mapping[str, Sequence[Any]]],
+    rows: Iterable[Mapping[str, Any]],
     first: Mapping[str, str | None],
     *,
     source: object,
     stored_kinds: Mapping[str, str] = NO_KINDS,
 ) -> dict[str, str]:
-    """Return the columns of plain values with their kinds.
+    """Return the columns of plain rows with their kinds.
 
     Args:
-        pages: Pages of rows, each as the values of its columns. They are read to the end, or until
-            there are too many columns.
+        rows: The rows; they are read to the end, or until there are too many columns.
         first: Columns that are known before, in order, with their kinds or None.
         source: The source of the rows, for messages.
         stored_kinds: Kinds that columns without any value keep.
@@ -561,11 +547,14 @@ def find_column_kinds(
     """
     kinds = dict(first)
     counts = Counter[tuple[str, str | None]]()
-    for page in pages:
-        for name, values in page.items():
-            kinds.setdefault(name, None)
+    for page in split_into_pages(rows, _PAGE_ROWS):
+        values_by_name: dict[str, list[Any]] = {}
+        for row in page:
+            for name, value in row.items():
+                values_by_name.setdefault(name, []).append(value)
+        for name, values in values_by_name.items():
             for kind, count in Counter(map(find_value_kind, values)).items():
-                kinds[name] = merge_kinds(kinds[name], kind)
+                kinds[name] = merge_kinds(kinds.get(name), kind)
                 counts[name, kind] += count
         if len(kinds) > MAX_COLUMNS:
             break
