@@ -371,9 +371,7 @@ class KeptValues:
 
     @property
     def message(self) -> str:
-        """Return the message that names the place and the first keys; "" if no value stays."""
-        if not self.rows:
-            return ""
+        """Return the message that names the place and the first keys."""
         keys = ", ".join(self.keys)
         if self.rows > len(self.keys):
             keys += ", …"
@@ -555,17 +553,16 @@ class TaskRows(ABC):
             unchanged_text: Text in a ConfigurationError about the changes made before.
         """
 
-    def add_kept_values(
+    def add_kept_values(  # noqa: B027
         self,
-        tx: Connection,  # noqa: ARG002 - most tasks write to no table of another program
-        row_ids: Sequence[str],  # noqa: ARG002
-        kept_values: KeptValues,  # noqa: ARG002
+        tx: Connection,
+        row_ids: Sequence[str],
+        kept_values: KeptValues,
     ) -> None:
         """Add the values that stay in another program's table for rows whose answers were deleted.
 
         Rows that still have the answer of a model are left out.
         """
-        return
 
 
 @dataclass(eq=False, kw_only=True)

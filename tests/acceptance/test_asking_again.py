@@ -229,7 +229,7 @@ def test_passages_and_images_are_asked_again(workspace: Workspace, task: str) ->
     counts = workspace.state_counts()
     assert list(counts.values()) == [2]
 
-    condition = f"id = '{ids[0]}' OR id = '{ids[1]}'"
+    condition = "doubtful = false" if task == PASSAGES else f"id = '{ids[0]}' OR id = '{ids[1]}'"
     workspace.run_command("tag", where=condition, again=True, limit=1, **options)
     assert workspace.state_counts()["stale"] == 1
     assert "1 " in workspace.run_command("tag", AGAIN="0").stdout

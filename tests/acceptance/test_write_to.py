@@ -131,12 +131,13 @@ def test_dry_run_asks_for_no_consent_and_adds_nothing(workspace: Workspace) -> N
     # The workspace is there, but not the second task.
     workspace.run_command("tag", mode="live", yes=True)
     text = (workspace.home / "tasks/notes.py").read_text(encoding="utf-8")
-    workspace.write_file("tasks/others.py", text)
+    workspace.write_file("tasks/calls.py", text)
     schema_before = read_schema(workspace)
     for verb in ("tag", "submit"):
-        output = workspace.run_command(verb, dry=True, yes=True, TASK="others", code=3).stderr
-        assert "findable would add the views others_answers, others_answered" in output
+        output = workspace.run_command(verb, dry=True, yes=True, TASK="calls", code=3).stderr
+        assert "findable would add the views calls_answers, calls_answered" in output
     assert read_schema(workspace) == schema_before
+    workspace.used_tasks.remove("calls")
 
 
 def test_column_that_is_never_null_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
