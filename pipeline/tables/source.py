@@ -57,7 +57,7 @@ TIMEOUT_S = 300.0
 # The member of a task's recorded facts with the state of its query's cursor.
 CURSOR_STATE = "read"
 # Rows whose values are converted, and whose columns are examined, at once.
-_PAGE_ROWS = 100
+_PAGE_ROWS = 50
 # Classes of plain values that need no conversion; a float may be NaN or infinite.
 _PLAIN_CLASSES = frozenset({str, int, bool, type(None)})
 # After this time all rows of a query with a cursor are read, to find removed rows and rows that
