@@ -299,9 +299,9 @@ class QuerySource:
                 check_column_names(self._names, source="the query", hint=_RENAME_HINT)
                 first_kinds = {name: known_kinds.get(name) for name in self._names}
                 digest = hashlib.sha256(json.dumps(self._names).encode())
-                rows = self._save_rows(selection.rows, digest)
-                columns = find_column_kinds(
-                    rows, first_kinds, source="the query", stored_kinds=stored_kinds
+                pages = self._save_pages(selection.rows, digest)
+                columns = _merge_column_kinds(
+                    pages, first_kinds, source="the query", stored_kinds=stored_kinds
                 )
                 self._file.flush()
         except OSError as error:
@@ -332,23 +332,21 @@ class QuerySource:
                 del values[name]
             yield SourceRow(row_number, values)
 
-    def _save_rows(
+    def _save_pages(
         self, rows: Iterator[Sequence[Any]], digest: "hashlib._Hash"
-    ) -> Iterator[dict[str, Any]]:
-        """Write rows to the temporary file, and yield each row with plain JSON values.
+    ) -> Iterator[dict[str, Sequence[Any]]]:
+        """Write pages of rows to the temporary file, and yield their plain values by column.
 
         The names of columns with text, and with bytes that are not text, are added to `_text_names`
         and `_binary_names`. The written bytes are added to the digest.
         """
         for page in split_into_pages(rows, _PAGE_ROWS):
             columns = zip(self._names, zip(*page, strict=True), strict=True)
-            plain_columns = [self._to_plain_column(name, values) for name, values in columns]
-            plain_rows = list(zip(*plain_columns, strict=True))
-            line = f"{json.dumps(plain_rows)}\n"
+            plain_columns = {name: self._to_plain_column(name, values) for name, values in columns}
+            line = f"{json.dumps(list(zip(*plain_columns.values(), strict=True)))}\n"
             self._file.write(line)
             digest.update(line.encode())
-            for row in plain_rows:
-                yield dict(zip(self._names, row, strict=True))
+            yield plain_columns
 
     def _to_plain_column(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
         """Return values of a column as plain values, and note if a text or binary data is among."""
@@ -545,14 +543,32 @@ def find_column_kinds(
     Raises:
         InputError: A table cannot have these columns.
     """
+
+    def split_into_columns() -> Iterator[Mapping[str, Sequence[Any]]]:
+        for page in split_into_pages(rows, _PAGE_ROWS):
+            columns: dict[str, list[Any]] = {}
+            for row in page:
+                for name, value in row.items():
+                    columns.setdefault(name, []).append(value)
+            yield columns
+
+    return _merge_column_kinds(
+        split_into_columns(), first, source=source, stored_kinds=stored_kinds
+    )
+
+
+def _merge_column_kinds(
+    pages: Iterable[Mapping[str, Sequence[Any]]],
+    first: Mapping[str, str | None],
+    *,
+    source: object,
+    stored_kinds: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the columns of pages of plain values with their kinds; see `find_column_kinds`."""
     kinds = dict(first)
     counts = Counter[tuple[str, str | None]]()
-    for page in split_into_pages(rows, _PAGE_ROWS):
-        values_by_name: dict[str, list[Any]] = {}
-        for row in page:
-            for name, value in row.items():
-                values_by_name.setdefault(name, []).append(value)
-        for name, values in values_by_name.items():
+    for page in pages:
+        for name, values in page.items():
             for kind, count in Counter(map(find_value_kind, values)).items():
                 kinds[name] = merge_kinds(kinds.get(name), kind)
                 counts[name, kind] += count
