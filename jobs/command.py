@@ -310,7 +310,7 @@ def open_configured_workspace(
             yield ws
         return
 
-    confirm = ask_unless_yes
+    confirm: Callable[[str], bool] = ask_unless_yes
     if access == "sync":
         confirm = _refuse_consent
     # The rows of a user task are read from its source first, and stored.

@@ -298,8 +298,8 @@ class QuerySource:
                 self._names = selection.column_names
                 check_column_names(self._names, source="the query", hint=_RENAME_HINT)
                 first_kinds = {name: known_kinds.get(name) for name in self._names}
-                digest = hashlib.sha256(json.dumps(self._names).encode())
-                pages = self._save_pages(selection.rows, digest)
+                self._digest = hashlib.sha256(json.dumps(self._names).encode())
+                pages = self._save_pages(selection.rows)
                 columns = _merge_column_kinds(
                     pages, first_kinds, source="the query", stored_kinds=stored_kinds
                 )
@@ -310,7 +310,7 @@ class QuerySource:
             raise ConfigurationError(f"{message}; nothing was written", hint=hint) from error
 
         if cursor is None:
-            self.sha256 = digest.hexdigest()
+            self.sha256 = self._digest.hexdigest()
         self._binary_names -= self._text_names
         self.columns = {
             name: kind for name, kind in columns.items() if name not in self._binary_names
@@ -332,20 +332,18 @@ class QuerySource:
                 del values[name]
             yield SourceRow(row_number, values)
 
-    def _save_pages(
-        self, rows: Iterator[Sequence[Any]], digest: "hashlib._Hash"
-    ) -> Iterator[dict[str, Sequence[Any]]]:
+    def _save_pages(self, rows: Iterator[Sequence[Any]]) -> Iterator[dict[str, Sequence[Any]]]:
         """Write pages of rows to the temporary file, and yield their plain values by column.
 
         The names of columns with text, and with bytes that are not text, are added to `_text_names`
-        and `_binary_names`. The written bytes are added to the digest.
+        and `_binary_names`. The written bytes are added to `_digest`.
         """
         for page in split_into_pages(rows, _PAGE_ROWS):
             columns = zip(self._names, zip(*page, strict=True), strict=True)
             plain_columns = {name: self._to_plain_column(name, values) for name, values in columns}
             line = f"{json.dumps(list(zip(*plain_columns.values(), strict=True)))}\n"
             self._file.write(line)
-            digest.update(line.encode())
+            self._digest.update(line.encode())
             yield plain_columns
 
     def _to_plain_column(self, name: str, values: Sequence[Any]) -> Sequence[Any]:

@@ -223,7 +223,7 @@ def test_passages_and_images_are_asked_again(workspace: Workspace, task: str) ->
         for colour in ("navy", "lime"):
             Image.new("RGB", (48, 32), colour).save(workspace.home / f"photos/{colour}.png")
         workspace.run_command("import_images", "photos")
-    options = {"mode": "live", "skip_pilot": True, "yes": True}
+    options: dict[str, Any] = {"mode": "live", "skip_pilot": True, "yes": True}
     workspace.run_command("tag", **options)
     ids = [row["id"] for row in workspace.listed_rows()]
     counts = workspace.state_counts()
