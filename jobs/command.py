@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -271,10 +271,11 @@ def open_configured_workspace(
               is an error.
             - "create": Also write. A missing workspace is created.
             - "sync": "write" for a user task, because its rows are first read from their source and
-              stored; "read" for a built-in task.
+              stored; "read" for a built-in task. Nobody is asked for consent.
             - "look": "read" for a built-in task, unless `task_name` is set. Otherwise
               `open_existing_or_temporary` replaces a missing workspace by an empty temporary
-              workspace. In an existing workspace it records a user task that is new there.
+              workspace. In an existing workspace it records a user task that is new there. Nobody
+              is asked for consent.
         settings: The settings, instead of those of options, environment and `.env`.
         task_name: The task of the session, whatever TASK= names.
         is_whole_workspace: The command is about all tasks, so no tables of a task are created. A
@@ -305,10 +306,13 @@ def open_configured_workspace(
 
     is_user_task = settings.task not in BUILT_IN_TASKS
     if access == "look" and (task_name or is_user_task):
-        with open_existing_or_temporary(settings, display, confirm=ask_unless_yes) as ws:
+        with open_existing_or_temporary(settings, display) as ws:
             yield ws
         return
 
+    confirm: Callable[[str], bool] = ask_unless_yes
+    if access == "sync":
+        confirm = _refuse_consent
     # The rows of a user task are read from its source first, and stored.
     if access == "sync" and is_user_task:
         access = "write"
@@ -318,7 +322,7 @@ def open_configured_workspace(
         settings,
         display,
         access=Access(access),
-        confirm=ask_unless_yes,
+        confirm=confirm,
         is_whole_workspace=is_whole_workspace,
     ) as ws:
         yield ws
@@ -333,6 +337,11 @@ def should_print_json() -> bool:
 def has_yes_option() -> bool:
     """Return whether `--yes` answers every question of this command."""
     return bool(click.get_current_context().meta.get(CONTEXT_KEYS["yes"]))
+
+
+def _refuse_consent(_question: str) -> bool:
+    """Return false: a dry run asks nobody, and adds nothing to another program's database."""
+    return False
 
 
 def ask_unless_yes(question: str) -> bool:

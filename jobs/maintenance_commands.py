@@ -129,7 +129,7 @@ def work(
     if not once:
         seconds = f"{work_passes.MAX_PASS_PAUSE_S:.0f} s"
         Terminal().say(f"doing due work, and looking for it at least every {seconds}, until Ctrl-C")
-        work_passes.run_passes_forever(open_task, task_names, unit_names, _print_pass)
+        work_passes.repeat_passes(open_task, task_names, unit_names, _print_pass)
     report = work_passes.run_pass(open_task, task_names, unit_names)
 
     output: Output = "; ".join(report.lines) or []
@@ -373,6 +373,8 @@ def _forget_lines(
     if report.reports:
         removal = f"{plural(report.reports, 'report file')} with these names deleted"
         lines.append(f"{removal}; `{labels.command('qc')}` writes new ones")
+    if report.kept_values.rows:
+        lines.append(report.kept_values.message)
     lines.append(f"Not deleted: {report.out_of_reach}")
     return lines
 
@@ -508,6 +510,8 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
         if report.unparked_rows:
             message += f", {plural(report.unparked_rows, 'row')} unparked"
     output = [message]
+    if report.kept_values.rows:
+        output.append(report.kept_values.message)
     if report.is_unbound:
         output.append(
             "no answer of the local engine is left: with GEMINI_API_KEY this workspace uses Gemini",
@@ -521,6 +525,7 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
         "answers": report.answers,
         "attempts": report.attempts,
         "let_go": report.unparked_rows,
+        "kept_values": asdict(report.kept_values),
         "unbound": report.is_unbound,
     }
     return CommandReport(document, output, hint=next_command)

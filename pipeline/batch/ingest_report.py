@@ -42,6 +42,15 @@ class Anomaly:
 
 
 @dataclass
+class AccountFailures:
+    """Requests that failed because of billing or permissions of the key's project."""
+
+    count: int = 0
+    # The first error of each code of these requests.
+    excerpt_by_code: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass
 class IngestSummary:
     """Result of an ingested batch. The four outcomes in `batch` add up to its requests."""
 
@@ -61,10 +70,7 @@ class IngestSummary:
     left_out_values: int = 0
     # The error that every request of the batch ended with.
     common_error: ParsedReply | None = None
-    # Requests that failed because of billing or permissions of the key's project.
-    account_failures: int = 0
-    # The first error of each code of these requests.
-    account_errors: dict[int, str] = field(default_factory=dict)
+    account_failures: AccountFailures = field(default_factory=AccountFailures)
 
     @property
     def answered_rows(self) -> int:
@@ -81,7 +87,7 @@ class IngestSummary:
         """
         if self.batch.mode is not Mode.BATCH:
             return None
-        if self.account_errors:
+        if self.account_failures.count:
             return self._make_account_error(labels)
         common = self.common_error
         if common is None:
@@ -99,12 +105,12 @@ class IngestSummary:
 
     def _make_account_error(self, labels: TaskLabels) -> AccountError:
         """Return the error of the requests that failed because of the account, with each reason."""
+        failures = self.account_failures
         reasons = "; ".join(
-            f"code {code}: {excerpt}" for code, excerpt in sorted(self.account_errors.items())
+            f"code {code}: {excerpt}" for code, excerpt in sorted(failures.excerpt_by_code.items())
         )
         return AccountError(
-            f"{self._describe_requests(self.account_failures)} failed with {reasons}; "
-            "no row was charged",
+            f"{self._describe_requests(failures.count)} failed with {reasons}; no row was charged",
             hint="check billing and the permissions of the key's project, "
             f"then `{labels.ask_command}` asks these rows again",
         )
@@ -175,7 +181,6 @@ def summarize_batch(
         left_out_values=marks.count_left_out_values(tx, number),
         common_error=_find_common_error(batch, failures.excerpt_by_code),
         account_failures=failures.account_failures,
-        account_errors=failures.account_errors,
     )
 
 
@@ -189,9 +194,7 @@ class _FailureGroups:
     examples: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
     # Error code (None: no error line) to the first excerpt with this code.
     excerpt_by_code: dict[int | None, str] = field(default_factory=dict)
-    # Attempts that failed because of the account, and the first excerpt of each of their codes.
-    account_failures: int = 0
-    account_errors: dict[int, str] = field(default_factory=dict)
+    account_failures: AccountFailures = field(default_factory=AccountFailures)
 
     def add_attempts(self, tx: Connection, number: int) -> None:
         """Read the failed attempts of a batch and add them to the groups.
@@ -203,8 +206,8 @@ class _FailureGroups:
         for outcome, reason, code, row_id, excerpt in answers.attempts_of_batch(tx, number):
             self.excerpt_by_code.setdefault(code, excerpt)
             if code is not None and _make_error_reply(code, excerpt).is_account_failure:
-                self.account_failures += 1
-                self.account_errors.setdefault(code, excerpt)
+                self.account_failures.count += 1
+                self.account_failures.excerpt_by_code.setdefault(code, excerpt)
             short_reason, _, detail = reason.partition(": ")
             group = (outcome, short_reason if code is None else f"{short_reason}, code {code}")
             self.counts[group] += 1

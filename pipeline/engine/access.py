@@ -107,7 +107,7 @@ def check_access(
     settings: Settings,
     store: Store,
     access: Access,
-    confirm: Callable[[str], bool],
+    confirm: Callable[[str], bool] = lambda _question: False,
     *,
     is_whole_workspace: bool = False,
 ) -> str:
@@ -125,7 +125,7 @@ def check_access(
     If there is no workspace yet, the file of a user task is run, and its first use is checked.
 
     Args:
-        confirm: Asks a person a question; returns the answer.
+        confirm: Asks a person a question; returns the answer. By default nobody agrees.
         is_whole_workspace: The command is about the whole workspace and adds no tables of a task.
 
     Returns:
@@ -217,7 +217,7 @@ def _confirm_additions(
         confirm,
         f"{location}. Findable would add {planned_text}. Add them?",
         f"{location}; findable would add {planned_text}; nothing was written",
-        f"{OptionHint(yes=True)} adds them; "
+        f"{OptionHint(yes=True)} without {OptionHint(dry=True)} adds them; "
         f"or set {OptionHint('database_url')} to a separate database",
     )
 

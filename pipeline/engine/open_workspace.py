@@ -307,8 +307,6 @@ def _check_tables(
 def open_existing_or_temporary(
     settings: Settings,
     display: Progress,
-    *,
-    confirm: Callable[[str], bool],
 ) -> Iterator[WorkspaceSession]:
     """Open the workspace for a block; if there is none, open an empty temporary workspace.
 
@@ -317,14 +315,13 @@ def open_existing_or_temporary(
 
     - A built-in task: only for reading. The session has the people task, so that a task that was
       never used here is not refused.
-    - A user task: for writing, because the task is recorded if it was never used. In another
-      program's database a person is asked first.
+    - A user task: for writing, because the task is recorded if it was never used.
 
-    Args:
-        confirm: Asks a person a question; returns the answer.
+    Nobody is asked for consent.
 
     Raises:
-        ConfigurationError: The workspace cannot be used, or a person did not agree to additions.
+        ConfigurationError: The workspace cannot be used, or something would have to be added to
+            another program's database.
     """
     is_user_task = names_user_task(settings)
     people_settings = with_people(settings)
@@ -333,7 +330,7 @@ def open_existing_or_temporary(
             has_tables = tx is not None and (schema.is_workspace(tx) or schema.other_tables(tx))
             is_new = not has_tables and has_no_workspace(settings.data)
         if is_user_task and is_new:
-            check_access(settings, store, Access.WRITE, confirm)
+            check_access(settings, store, Access.WRITE)
         elif is_user_task:
             check_readable(people_settings, store)
 
@@ -344,7 +341,7 @@ def open_existing_or_temporary(
         else:
             session_settings = people_settings
             access = Access.READ
-        with open_workspace(session_settings, display, access=access, confirm=confirm) as ws:
+        with open_workspace(session_settings, display, access=access) as ws:
             yield ws
         return
 

@@ -24,7 +24,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 from pipeline.core.row_listing import RowFilter
-from pipeline.core.text import join_first
+from pipeline.core.text import join_first, plural
 from pipeline.store import again, answers, claims, runs
 from pipeline.store.answers import PreferredAnswer, VersionPreference
 from pipeline.store.database import Store
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from pipeline.gemini.requests import Prompt
     from pipeline.tables.grid import Grid
 
+# Keys in a report about values that stay.
+MAX_LISTED_KEYS = 5
 # Rows by id; each row has its cells by column.
 RowsById = Mapping[str, Mapping[str, Any]]
 
@@ -350,6 +352,35 @@ class AskedRows:
 ALL_ASKED_ROWS = AskedRows()
 
 
+@dataclass
+class KeptValues:
+    """Values in another program's table that stay after answers to their rows were deleted."""
+
+    # The table, or table and column; empty if no value stays.
+    place: str = ""
+    rows: int = 0
+    # Keys of the first rows.
+    keys: list[str] = field(default_factory=list)
+
+    def add(self, place: str, keys: Sequence[str]) -> None:
+        """Add rows whose value stays; does nothing without a row."""
+        if keys:
+            self.place = place
+            self.rows += len(keys)
+            self.keys = [*self.keys, *keys][:MAX_LISTED_KEYS]
+
+    @property
+    def message(self) -> str:
+        """Return the message that names the place and the first keys."""
+        keys = ", ".join(self.keys)
+        if self.rows > len(self.keys):
+            keys += ", …"
+        return (
+            f"Not cleared: {self.place} still has a value for {plural(self.rows, 'row')} ({keys}), "
+            "which another program or a person wrote"
+        )
+
+
 @dataclass(eq=False, kw_only=True)
 class TaskRows(ABC):
     """Rows that a task asks about."""
@@ -525,6 +556,17 @@ class TaskRows(ABC):
 
         Args:
             unchanged_text: Text in a ConfigurationError about the changes made before.
+        """
+
+    def add_kept_values(  # noqa: B027
+        self,
+        tx: Connection,
+        row_ids: Sequence[str],
+        kept_values: KeptValues,
+    ) -> None:
+        """Add the values that stay in another program's table for rows whose answers were deleted.
+
+        Rows that still have the answer of a model are left out.
         """
 
 

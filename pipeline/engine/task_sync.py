@@ -44,10 +44,10 @@ def sync_task(
 ) -> None:
     """Register changes of a task's file, and sync the stored rows with their source.
 
-    Queries and rows with images are always synced; a row file only if it changed. Notes and a
-    report of the sync are printed. So is the number of rows that changed after their answer and are
-    not asked again: with REFRESH=1 only those that a person corrected. `task` is not changed: read
-    the task again afterwards.
+    Rows with images, and those of a query with `cursor=`, are always synced; other rows only if
+    their source changed. Notes and a report of the sync are printed. So is the number of rows that
+    changed after their answer and are not asked again: with REFRESH=1 only those that a person
+    corrected. `task` is not changed: read the task again afterwards.
 
     Args:
         locks: The workspace's locks between processes; the sync waits for that of the task's rows.
@@ -87,9 +87,8 @@ def sync_task(
         recorded_at=now,
         display=display,
     )
-    # Image files change without a change of the row file.
-    may_have_changes = declaration.is_query or bool(declaration.images)
-    if may_have_changes or not is_same_source or saved_record.items_sha256 is None:
+    # Image files change without a change of the source.
+    if declaration.images or not is_same_source or saved_record.items_sha256 is None:
         saved_task = type(former_task)(saved_record, settings, former_task.provider)
         _sync_rows(store, locks, saved_task, source, synced_at=now, display=display)
     elif isinstance(source, FileSource) and source.stamp != saved_record.items_stamp:

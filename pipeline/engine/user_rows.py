@@ -31,6 +31,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import WhereSyntaxError, parse_where
 from pipeline.engine.task_parts import (
+    KeptValues,
     TaskRows,
 )
 from pipeline.store import answers
@@ -70,12 +71,8 @@ from pipeline.tables.stored_values import (
 )
 from pipeline.tables.stored_values import UNUSABLE_COLUMN as REASON
 from pipeline.tables.text_match import contains_word, join_json_values
-from pipeline.tables.where_sql import (
-    JsonCell,
-    compile_where,
-    make_number_expression,
-)
-from pipeline.tables.write_to import RowTarget, TargetValue, write_column
+from pipeline.tables.where_sql import JsonCell, compile_where, make_number_expression
+from pipeline.tables.write_to import RowTarget, TargetValue, find_filled_rows, write_column
 
 # Longest display name of a row.
 MAX_LABEL_CHARS = 1_000
@@ -268,6 +265,23 @@ class UserRows(TaskRows):
                 former_answers.setdefault(answer.row_id, []).append(answer.answer_json)
                 cleared_values.append(answer._replace(answer_json="{}"))
         write_column(tx, self.record, cleared_values, former_answers=former_answers)
+
+    def add_kept_values(
+        self, tx: Connection, row_ids: Sequence[str], kept_values: KeptValues
+    ) -> None:
+        """Add the values that stay in the table or column of `write_to=`; see `TaskRows`."""
+        write_to = self.record.members.get("write_to")
+        if self.row_target is None and not write_to:
+            return
+
+        answered_ids = answers.read_model_answers(tx, self.record.name, row_ids).keys()
+        unanswered_ids = [row_id for row_id in row_ids if row_id not in answered_ids]
+        if self.row_target is not None:
+            written_ids = self.row_target.find_written_rows(tx, unanswered_ids)
+            kept_values.add(self.row_target.table_name, written_ids)
+        else:
+            column_name = str(write_to).rpartition("=")[0]
+            kept_values.add(column_name, find_filled_rows(tx, self.record, unanswered_ids))
 
     def find_open_by_hash(
         self,

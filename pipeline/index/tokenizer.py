@@ -60,6 +60,9 @@ _ASCII_TABLE = bytes(
     ord(chr(code).lower()) if chr(code).isalnum() else _SPACE for code in range(128)
 ) + bytes(range(128, 256))
 _NON_SPACE_RUN = re.compile(r"\S+")
+# A long run of letters is read once: each match begins a word, and gives no letter back.
+_JOINED_WORD = re.compile(r"(?<!\w)\w++(?:[&'\u2019\uff06\uff07]\w++)++")
+_WORD_JOINED_BY_AMPERSAND = re.compile(r"(?<!\w)\w++(?:&\w++)++")
 # Accents after any letter except a Cyrillic letter.
 _ACCENTS = re.compile("(?<![\u0400-\u04ff])[\u0300-\u036f]+")
 _CYRILLIC = re.compile("[\u0400-\u04ff]+")
@@ -91,7 +94,7 @@ def extract_entry_terms(text: str) -> list[str]:
 
 
 def find_joined_terms(
-    text: str, signs: str = "&'\u2019\uff06\uff07"
+    text: str, pattern: re.Pattern[str] = _JOINED_WORD
 ) -> Iterator[tuple[int, int, str]]:
     """Yield (start, end, term) of each joined word in a text, if its parts lack this term.
 
@@ -99,10 +102,9 @@ def find_joined_terms(
     "she'll" is no shell.
 
     Args:
-        signs: The signs that join words.
+        pattern: Matches a joined word.
     """
-    # A long run of letters is read once: each match begins a word, and gives no letter back.
-    for word in re.finditer(rf"(?<!\w)\w++(?:[{signs}]\w++)++", text):
+    for word in pattern.finditer(text):
         part_terms = extract_terms(word[0])
         joined_word = "".join(filter(str.isalnum, word[0]))
         # "att" is a stop word of Swedish, but AT&T is none.
@@ -120,7 +122,7 @@ def extract_query_terms(query: str, *, filler_words: str = "") -> list[str]:
         query: The text of the query.
         filler_words: Words of the collection that are ignored in addition to QUERY_FILLER_WORDS.
     """
-    joined_terms = [term for _, _, term in find_joined_terms(query, "&")]
+    joined_terms = [term for _, _, term in find_joined_terms(query, _WORD_JOINED_BY_AMPERSAND)]
     terms = extract_terms(query) + joined_terms
     return [term for term in terms if term not in _filler_terms(filler_words)] or terms
 

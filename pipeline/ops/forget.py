@@ -30,6 +30,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.text import join_first, restore_formula
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
+from pipeline.engine.task_parts import KeptValues
 from pipeline.index import build
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders, open_synced_builds
 from pipeline.ops import clean
@@ -82,6 +83,8 @@ class ForgetReport:
     reports: int = 0
     # Number of the new build, or None if no build was necessary.
     build: int | None = None
+    # Values of another program's table that stay.
+    kept_values: KeptValues = field(default_factory=KeptValues)
     out_of_reach: str = OUT_OF_REACH
 
 
@@ -256,6 +259,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=ws.now())
+            task.rows.add_kept_values(tx, row_ids, report.kept_values)
             report.refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
     report.reports = reports.delete_reports(

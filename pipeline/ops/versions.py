@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
+from pipeline.engine.task_parts import KeptValues
 from pipeline.ops.forget import LOCAL_ENGINE_FILES
 from pipeline.store import answers, batches, request_history, workspace
 from pipeline.store.answers import VersionCounts
@@ -75,6 +76,8 @@ class RollbackReport:
     attempts: int = 0
     # Rows that are no longer parked.
     unparked_rows: int = 0
+    # Values of another program's table that stay.
+    kept_values: KeptValues = field(default_factory=KeptValues)
     # The workspace is no longer bound to the local engine.
     is_unbound: bool = False
 
@@ -271,6 +274,7 @@ def _delete_version(
         counts: The version, with its label and model.
         now: The time of the rollback, for the journal.
     """
+    answered_ids: Sequence[str] = ()
     if task.versions is not None:
         row_count = task.versions.roll_back(tx, counts.label, model=counts.model)
     else:
@@ -285,6 +289,7 @@ def _delete_version(
         counts.version,
         now=now,
     )
+    task.rows.add_kept_values(tx, answered_ids, report.kept_values)
     report.rows += row_count
     report.answers += answer_count
     report.attempts += attempt_count

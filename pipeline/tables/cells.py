@@ -193,15 +193,16 @@ def find_value_kind(value: Any) -> str | None:
     """
     if value is None:
         return None
+    # Most values are texts.
+    if isinstance(value, str):
+        return "text"
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int):
         if -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
             return "integer"
         return "text"
-    if isinstance(value, float):
-        return "real"
-    return "text" if isinstance(value, str) else "json"
+    return "real" if isinstance(value, float) else "json"
 
 
 def merge_kinds(first_kind: str | None, second_kind: str | None) -> str | None:

@@ -3,11 +3,12 @@
 The SELECT runs on the workspace's database or on another database.
 
 A file that ends within a row, or changes while it is read, is refused, because the rows that it
-lacks were not removed by the user. A query is run once. Its rows are written to a temporary file,
-and are read from there as often as they are needed.
+lacks were not removed by the user. A query is run once. Its rows are hashed and written to a
+temporary file. They are read from there only if their hash is not that of the last reading.
 """
 
 import contextlib
+import hashlib
 import json
 import re
 import tempfile
@@ -15,6 +16,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,7 +28,7 @@ from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import hash_file, list_parquet_files, require_utf8_path
 from pipeline.core.settings import read_variable
 from pipeline.core.text import INVALID_TEXT, plural, restore_formula
-from pipeline.store.database import Store
+from pipeline.store.database import Store, split_into_pages
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import (
     contains_binary,
@@ -54,6 +56,10 @@ _TEXTS_PER_LIST = 9
 TIMEOUT_S = 300.0
 # The member of a task's recorded facts with the state of its query's cursor.
 CURSOR_STATE = "read"
+# Rows whose values are converted, and whose columns are examined, at once.
+_PAGE_ROWS = 50
+# Classes of plain values that need no conversion; a float may be NaN or infinite.
+_PLAIN_CLASSES = frozenset({str, int, bool, type(None)})
 # After this time all rows of a query with a cursor are read, to find removed rows and rows that
 # were added late with an older cursor value.
 FULL_READ_INTERVAL = timedelta(days=7)
@@ -229,14 +235,15 @@ class QuerySource:
     """The rows of a query, which are kept in a temporary file; each iteration reads them anew.
 
     Attributes:
+        sha256: Identifies the names of the columns and all values, in their order; None with a
+            cursor, because it selects other rows at each reading.
         columns: The columns with their kinds.
         is_part: Whether only new rows were read, because of a cursor.
         read: The state of the cursor to record for the next reading; None without a cursor.
         notes: Notes for users.
     """
 
-    # The query may return other rows the next time, so its result is not identified.
-    sha256 = None
+    sha256: str | None = None
     is_part = False
     read: Mapping[str, Any] | None = None
 
@@ -283,7 +290,7 @@ class QuerySource:
         # is left out if it is not of the second kind.
         self._binary_names = set[str]()
         self._text_names = set[str]()
-        # The file is closed together with this object.
+        # The file has a JSON list of rows in each line, and is closed together with this object.
         self._file = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115
         weakref.finalize(self, self._file.close)
         try:
@@ -291,9 +298,10 @@ class QuerySource:
                 self._names = selection.column_names
                 check_column_names(self._names, source="the query", hint=_RENAME_HINT)
                 first_kinds = {name: known_kinds.get(name) for name in self._names}
-                rows = self._save_rows(selection.rows)
-                columns = find_column_kinds(
-                    rows, first_kinds, source="the query", stored_kinds=stored_kinds
+                self._digest = hashlib.sha256(json.dumps(self._names).encode())
+                pages = self._save_pages(selection.rows)
+                columns = _merge_column_kinds(
+                    pages, first_kinds, source="the query", stored_kinds=stored_kinds
                 )
                 self._file.flush()
         except OSError as error:
@@ -301,6 +309,8 @@ class QuerySource:
             hint = "free disk space there, or set TMPDIR= to a folder with free space"
             raise ConfigurationError(f"{message}; nothing was written", hint=hint) from error
 
+        if cursor is None:
+            self.sha256 = self._digest.hexdigest()
         self._binary_names -= self._text_names
         self.columns = {
             name: kind for name, kind in columns.items() if name not in self._binary_names
@@ -315,29 +325,37 @@ class QuerySource:
         Columns of bytes are left out.
         """
         self._file.seek(0)
-        for row_number, line in enumerate(self._file, start=1):
-            values = dict(zip(self._names, json.loads(line), strict=True))
+        rows = chain.from_iterable(map(json.loads, self._file))
+        for row_number, row in enumerate(rows, start=1):
+            values = dict(zip(self._names, row, strict=True))
             for name in self._binary_names:
                 del values[name]
             yield SourceRow(row_number, values)
 
-    def _save_rows(self, rows: Iterator[Sequence[Any]]) -> Iterator[dict[str, Any]]:
-        """Write each row as a JSON line to the temporary file, and yield it with plain JSON values.
+    def _save_pages(self, rows: Iterator[Sequence[Any]]) -> Iterator[dict[str, Sequence[Any]]]:
+        """Write pages of rows to the temporary file, and yield their plain values by column.
 
         The names of columns with text, and with bytes that are not text, are added to `_text_names`
-        and `_binary_names`.
+        and `_binary_names`. The written bytes are added to `_digest`.
         """
-        for row in rows:
-            values = dict(zip(self._names, row, strict=True))
-            for name, value in values.items():
-                if isinstance(value, str):
-                    self._text_names.add(name)
-                elif name not in self._binary_names and contains_binary(value):
-                    self._binary_names.add(name)
+        for page in split_into_pages(rows, _PAGE_ROWS):
+            columns = zip(self._names, zip(*page, strict=True), strict=True)
+            plain_columns = {name: self._to_plain_column(name, values) for name, values in columns}
+            line = f"{json.dumps(list(zip(*plain_columns.values(), strict=True)))}\n"
+            self._file.write(line)
+            self._digest.update(line.encode())
+            yield plain_columns
 
-            plain_values = to_plain_row(values)
-            self._file.write(f"{json.dumps(list(plain_values.values()))}\n")
-            yield plain_values
+    def _to_plain_column(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
+        """Return values of a column as plain values, and note if a text or binary data is among."""
+        classes = set(map(type, values))
+        if any(issubclass(value_class, str) for value_class in classes):
+            self._text_names.add(name)
+        if classes <= _PLAIN_CLASSES:
+            return values
+        if any(map(contains_binary, values)):
+            self._binary_names.add(name)
+        return [to_plain_value(value) for value in values]
 
 
 def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
@@ -523,13 +541,35 @@ def find_column_kinds(
     Raises:
         InputError: A table cannot have these columns.
     """
+
+    def split_into_columns() -> Iterator[Mapping[str, Sequence[Any]]]:
+        for page in split_into_pages(rows, _PAGE_ROWS):
+            columns: dict[str, list[Any]] = {}
+            for row in page:
+                for name, value in row.items():
+                    columns.setdefault(name, []).append(value)
+            yield columns
+
+    return _merge_column_kinds(
+        split_into_columns(), first, source=source, stored_kinds=stored_kinds
+    )
+
+
+def _merge_column_kinds(
+    pages: Iterable[Mapping[str, Sequence[Any]]],
+    first: Mapping[str, str | None],
+    *,
+    source: object,
+    stored_kinds: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the columns of pages of plain values with their kinds; see `find_column_kinds`."""
     kinds = dict(first)
     counts = Counter[tuple[str, str | None]]()
-    for row in rows:
-        for name, value in row.items():
-            kind = find_value_kind(value)
-            kinds[name] = merge_kinds(kinds.get(name), kind)
-            counts[name, kind] += 1
+    for page in pages:
+        for name, values in page.items():
+            for kind, count in Counter(map(find_value_kind, values)).items():
+                kinds[name] = merge_kinds(kinds.get(name), kind)
+                counts[name, kind] += count
         if len(kinds) > MAX_COLUMNS:
             break
     check_column_names(list(kinds), source=source)

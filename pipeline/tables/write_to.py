@@ -43,7 +43,7 @@ from sqlalchemy import table as table_of
 
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store.answers import PERSON, applied_answers
-from pipeline.store.database import run_many, split_into_pages
+from pipeline.store.database import run_many, select_matching, split_into_pages
 from pipeline.store.schema import ColumnTyped, IsoTime
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.column_values import to_column_value
@@ -191,23 +191,52 @@ def _collect_values_by_key(
     values: dict[_Key, Any] = {}
     former_values: dict[_Key, list[Any]] = {}
     for row in rows:
-        # An id of several columns is a JSON list.
-        key: _Key = (row.row_id,)
-        if len(task.key) > 1:
-            key = tuple(str(part) for part in json.loads(row.row_id))
-        key_parts = zip(target.key_columns, key, strict=True)
-        is_storable = all(ids.to_row_id(part) == part for (_, ids), part in key_parts)
+        key = _find_key(task, target, row.row_id)
+        if key is None:
+            continue
 
         value = _field_value(target, row.answer_json)
         old_values = [
             _field_value(target, answer_json) for answer_json in former_answers.get(row.row_id, ())
         ]
-        if is_storable and (value is not None or overwrite or old_values):
+        if value is not None or overwrite or old_values:
             values[key] = value
             former_values[key] = [
                 former_value for former_value in old_values if former_value not in {None, value}
             ]
     return values, former_values
+
+
+def _find_key(task: TaskRecord, target: CheckedTarget, row_id: str) -> _Key | None:
+    """Return the key of a row in the target table; None if the table cannot store it as it is."""
+    # An id of several columns is a JSON list.
+    key: _Key = (row_id,)
+    if len(task.key) > 1:
+        key = tuple(str(part) for part in json.loads(row_id))
+    key_parts = zip(target.key_columns, key, strict=True)
+    is_storable = all(ids.to_row_id(part) == part for (_, ids), part in key_parts)
+    return key if is_storable else None
+
+
+def find_filled_rows(tx: Connection, task: TaskRecord, row_ids: Sequence[str]) -> list[str]:
+    """Return the ids of those rows whose cell in the column that the task names is not NULL.
+
+    Raises:
+        InputError: The column cannot take the field; see `check_column_target`.
+    """
+    target = check_column_target(tx, task)
+    key_names = [name for name, _ in target.key_columns]
+    table = _make_table(target.column, key_names)
+    keys = [table.c[name] for name in key_names]
+    query = select(*(cast(key, Text) for key in keys)).where(
+        table.c[target.column.name].is_not(None),
+    )
+
+    key_by_id = {row_id: _find_key(task, target, row_id) for row_id in row_ids}
+    filled_keys = set[_Key]()
+    for page_keys in split_into_pages([key for key in key_by_id.values() if key is not None]):
+        filled_keys.update(map(tuple, tx.execute(query.where(tuple_(*keys).in_(page_keys)))))
+    return [row_id for row_id, key in key_by_id.items() if key in filled_keys]
 
 
 def _field_value(target: CheckedTarget, answer_json: str) -> Any:
@@ -440,6 +469,12 @@ class RowTarget:
             elif row_id not in ids_with_model:
                 by_row[row_id, PERSON] = row_answers
         return by_row
+
+    def find_written_rows(self, tx: Connection, row_ids: Sequence[str]) -> list[str]:
+        """Return the ids of those rows for which the table has a row of this provider, sorted."""
+        written_id = cast(self.table.c[self.id_column], Text)
+        query = select(written_id).where(self.table.c.provider == self.provider)
+        return sorted({row[0] for row in select_matching(tx, query, written_id, row_ids)})
 
     def has_written_row(self, row_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
         """Return the condition that the table has a row of this provider for a row id and a model.

@@ -176,7 +176,7 @@ def _describe_pass(work_pass: WorkPass) -> list[str]:
     return phrases
 
 
-def run_passes_forever(
+def repeat_passes(
     open_workspace: WorkspaceOpener,
     names: Sequence[str],
     units: Collection[str],

@@ -1,12 +1,14 @@
 """Answered rows that changed, or that a person asks for again, are stale until a new answer."""
 
+import json
 from collections import Counter
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.acceptance.database import run_sql
-from tests.acceptance.product import Workspace, write_declaration
+from tests.acceptance.product import IMAGES, PASSAGES, Workspace, write_declaration
 from tests.acceptance.steps import Fate
 from tests.acceptance.test_page import run_job
 from tests.outside.answers import Json, user_text
@@ -205,6 +207,39 @@ def test_condition_narrows_and_marks_only_with_again(notes_workspace: Workspace)
     declare(workspace, "version=2")
     workspace.run_command("tag", where="id <= 2", mode="live")
     assert workspace.state_counts() == {"answered": 3, "open": 3}
+
+
+@pytest.mark.parametrize("task", [PASSAGES, IMAGES])
+def test_passages_and_images_are_asked_again(workspace: Workspace, task: str) -> None:
+    """Marks by WHERE= are taken back by AGAIN=0, and a row of ITEM= is asked once more."""
+    workspace.task = task
+    if task == PASSAGES:
+        texts = ("Bees swarm in May.", "Peat bogs keep pollen.")
+        rows = [json.dumps({"id": f"p{number}", "text": text}) for number, text in enumerate(texts)]
+        workspace.write_file("passages.jsonl", "\n".join(rows))
+        workspace.run_command("import_passages", "passages.jsonl")
+    else:
+        workspace.write_file("photos/about.txt", "")
+        for colour in ("navy", "lime"):
+            Image.new("RGB", (48, 32), colour).save(workspace.home / f"photos/{colour}.png")
+        workspace.run_command("import_images", "photos")
+    options: dict[str, Any] = {"mode": "live", "skip_pilot": True, "yes": True}
+    workspace.run_command("tag", **options)
+    ids = [row["id"] for row in workspace.listed_rows()]
+    counts = workspace.state_counts()
+    assert list(counts.values()) == [2]
+
+    condition = "doubtful = false" if task == PASSAGES else f"id = '{ids[0]}' OR id = '{ids[1]}'"
+    workspace.run_command("tag", where=condition, again=True, limit=1, **options)
+    assert workspace.state_counts()["stale"] == 1
+    assert "1 " in workspace.run_command("tag", AGAIN="0").stdout
+    assert workspace.state_counts() == counts
+    [asked_id] = asked_ids(workspace)
+
+    [other_id] = set(ids) - {asked_id}
+    workspace.run_command("tag", item=other_id, again=True, **options)
+    assert asked_ids(workspace) == sorted(ids)
+    assert workspace.state_counts() == counts
 
 
 @pytest.mark.parametrize("mode", ["live", "batch"])

@@ -238,14 +238,14 @@ def test_name_or_table_of_another_task_is_refused(notes: Workspace, api: Engine)
         write_rows(notes, KETTLE, name=name)
         declare(notes, argument, name=name)
 
-    notes.run_command("preflight", TASK="one")
+    notes.run_command("tag", TASK="one", where="id = '0'")
     schema_before = read_schema(notes)
     for name, message in (
         ("two", "has the same name"),
         ("three", "belong to the task same"),
         ("mine", "belongs to another program"),
     ):
-        assert message in notes.run_command("preflight", TASK=name, code=3).stderr
+        assert message in notes.run_command("tag", TASK=name, where="id = '0'", code=3).stderr
     assert read_schema(notes) == schema_before
 
     empty_workspace = Workspace(notes.home.parent / "bare", api.url, "notes")

@@ -116,6 +116,30 @@ def test_wrong_target_is_refused_before_any_table_is_added(
     assert read_schema(workspace) == schema_before
 
 
+def test_dry_run_asks_for_no_consent_and_adds_nothing(workspace: Workspace) -> None:
+    """Nothing is added to the database of another program, not even with YES=1."""
+    workspace.task = "notes"
+    create_orders(workspace, "a")
+    declare(workspace, "orders.v=v")
+    for verb in ("tag", "submit"):
+        schema_before = read_schema(workspace)
+        output = workspace.run_command(verb, dry=True, yes=True, code=3).stderr
+        assert "nothing was" in output
+        assert "?" not in output
+        assert read_schema(workspace) == schema_before
+
+    # The workspace is there, but not the second task.
+    workspace.run_command("tag", mode="live", yes=True)
+    text = (workspace.home / "tasks/notes.py").read_text(encoding="utf-8")
+    workspace.write_file("tasks/calls.py", text)
+    schema_before = read_schema(workspace)
+    for verb in ("tag", "submit"):
+        output = workspace.run_command(verb, dry=True, yes=True, TASK="calls", code=3).stderr
+        assert "findable would add the views calls_answers, calls_answered" in output
+    assert read_schema(workspace) == schema_before
+    workspace.used_tasks.remove("calls")
+
+
 def test_column_that_is_never_null_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     """Only NULL cells are filled, so a column that is NOT NULL would get no answer."""
     workspace = Workspace(tmp_path / "here", task="notes", settings={"YES": "1"})
@@ -252,7 +276,7 @@ def test_answer_to_a_changed_row_is_not_called_removed_or_parked(
 
 
 def test_removed_answers_leave_the_column(notes_workspace: Workspace) -> None:
-    """Forgetting a row and a rollback clear the cells that findable wrote, and no others."""
+    """Forgetting a row and a rollback clear the cells that findable wrote, and name the others."""
     create_orders(notes_workspace, "a", "b", "c", "d")
     declare(notes_workspace, "orders.v=v")
     notes_workspace.run_command("tag", mode="live")
@@ -260,10 +284,33 @@ def test_removed_answers_leave_the_column(notes_workspace: Workspace) -> None:
     run_sql(notes_workspace, "UPDATE orders SET v = 'theirs' WHERE id = 2")
     assert column_values(notes_workspace) == ["mine", "theirs", "said of c", "said of d"]
 
-    for item in ("1", "2", "3"):
-        notes_workspace.run_command("forget", item=item)
+    no_values = {"place": "", "rows": 0, "keys": []}
+    for item in ("1", "3"):
+        assert notes_workspace.read_json("forget", item=item)["kept_values"] == no_values
+    forget_run = notes_workspace.run_command("forget", item="2")
+    assert "orders.v still has a value for 1 row (2)" in forget_run.stdout
     assert column_values(notes_workspace) == [None, "theirs", None, "said of d"]
-    notes_workspace.run_command(
-        "rollback", notes_workspace.read_json("versions")[0]["version"], yes=True
-    )
+    assert notes_workspace.read_json("rollback", "notes@1")["kept_values"] == no_values
     assert column_values(notes_workspace) == [None, "theirs", None, None]
+
+
+def test_values_that_a_rollback_leaves_are_named(notes_workspace: Workspace) -> None:
+    """Cells that another program changed, or that a correction replaced, stay and are named."""
+    create_orders(notes_workspace, *"abcdefgh")
+    declare(notes_workspace, "orders.v=v")
+    notes_workspace.run_command("tag", mode="live")
+    notes_workspace.run_command("correct", item="1", set="v=mine")
+    run_sql(notes_workspace, "UPDATE orders SET v = 'theirs' WHERE id > 1 AND id < 8")
+
+    rolled_back = notes_workspace.read_json("rollback", "notes@1")
+    assert rolled_back["kept_values"] == {
+        "place": "orders.v",
+        "rows": 7,
+        "keys": ["1", "2", "3", "4", "5"],
+    }
+    assert column_values(notes_workspace) == ["mine", *(["theirs"] * 6), None]
+
+    run_sql(notes_workspace, "DELETE FROM orders WHERE id > 3")
+    notes_workspace.run_command("tag", mode="live")
+    output = notes_workspace.run_command("rollback", "notes@1").stdout
+    assert "orders.v still has a value for 2 rows (2, 3)" in output

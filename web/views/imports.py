@@ -365,9 +365,7 @@ def start_reading(app_state: AppState, upload: Upload) -> None:
         else:
             # Looking creates no table if the workspace has no such task yet.
             settings = replace(app_state.settings, task=upload.task)
-            with open_existing_or_temporary(
-                settings, display, confirm=lambda _question: False
-            ) as ws:
+            with open_existing_or_temporary(settings, display) as ws:
                 options = ImportOptions(upload.mapping, upload.read_options, dry=True)
                 importer = _find_importer(app_state, upload.task)
                 upload.preview = importer.import_file(ws, upload.path, options)

@@ -14,7 +14,7 @@ from pipeline.store.database import Connection, Store
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import merge_kinds
 from pipeline.tables.row_sync import RowSync, RowSyncReport
-from pipeline.tables.source import FileSource, check_column_names
+from pipeline.tables.source import FileSource, QuerySource, check_column_names
 from pipeline.tables.stored_values import VALUES_COLUMN, make_rows_subquery, parse_stored_values
 from tests.progress import NullProgress
 
@@ -75,7 +75,11 @@ class TaskRows:
         keys = tuple((name, columns.get(name, "text")) for name in self.key)
         members = {"asked": self.prompt_columns, "quoted": []}
         self.spec = record_of(
-            TASK, key=keys, columns=columns, members=members, is_query=source.sha256 is None
+            TASK,
+            key=keys,
+            columns=columns,
+            members=members,
+            is_query=isinstance(source, QuerySource),
         )
         check_column_names(list(self.spec.columns))
         return RowSync(self.store, self.spec, synced_at, **options).run(source, NullProgress())

@@ -24,6 +24,15 @@ def test_every_setting_can_be_set_and_is_listed() -> None:
             assert row[1:3] == (default, "environment")
 
 
+def test_local_engine_gets_the_normal_limits_of_calls() -> None:
+    """A busy machine answers slowly, too; only waits for Gemini's servers are shorter."""
+    settings = Settings()
+    local_settings = settings.for_backend("local")
+    assert local_settings.list_lag < settings.list_lag
+    for name in ("create_timeout", "call_timeout", "retry_for"):
+        assert getattr(local_settings, name) == getattr(settings, name)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
