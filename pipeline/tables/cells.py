@@ -46,8 +46,6 @@ def cell_to_text(cell: Any) -> str:
 
 def stripped_text(cell: Any) -> str:
     """Return a cell's text without surrounding white space; NULL is the empty text."""
-    if cell.__class__ is str:
-        return str.strip(cell)
     return cell_to_text(cell).strip()
 
 

@@ -103,7 +103,7 @@ class CsvTable(HeadedTable):
 
         Raises:
             InputError: There is no such line, the line that `HEADER=` names is blank or like
-                `sep=;`, the found line is not text, or the file is an SQLite database.
+                `sep=;`, or the found line is not text.
         """
         line_texts = [line.strip().casefold() for line in head]
         header_index = next(
@@ -120,11 +120,6 @@ class CsvTable(HeadedTable):
             raise self._file.make_error(" is empty")
 
         header_text = head[header_index]
-        if header_text.startswith("SQLite format 3"):
-            raise self._file.make_error(
-                " is an SQLite database",
-                hint=f"read it with a SELECT and {OptionHint(source='sqlite:///…')}",
-            )
         if "\0" in header_text or SURROGATES.search(header_text):
             raise self._file.make_error(" is not a text file", hint="save it as .xlsx or CSV first")
         return header_index
@@ -254,7 +249,11 @@ class CsvTable(HeadedTable):
                 if len(fields) <= 1 and not any(map(str.strip, fields)):
                     continue
                 if len(fields) == len(self.names):
-                    yield Record(lines.line_number, list(map(restore_formula, fields)))
+                    cells = [
+                        restore_formula(field) if field.startswith("'") else field
+                        for field in fields
+                    ]
+                    yield Record(lines.line_number, cells)
                 else:
                     yield self._reject_misfit(lines.line_number, fields)
 

@@ -13,7 +13,7 @@ import contextlib
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,19 +128,21 @@ class HeadedTable:
         if "" not in header_names:
             return
 
-        made_names = make_column_names(len(header_names))
-        self.names = [
-            name or made_name for name, made_name in zip(header_names, made_names, strict=True)
-        ]
-        blank_names = {name for name in made_names if name not in header_names}
+        names = list(zip(header_names, make_column_names(len(header_names)), strict=True))
+        self.names = [name or made_name for name, made_name in names]
+        blank_names = {made_name for name, made_name in names if not name}
         first_line = 0
         for row in self.read_rows():
             if isinstance(row, SourceRow):
                 first_line = first_line or row.line_number
                 blank_names -= {name for name in blank_names if stripped_text(row.values.get(name))}
 
-        filled_names = [name for name in self.names if name not in {*header_names, *blank_names}]
-        self.names = ["" if name in blank_names else name for name in self.names]
+        filled_names = [
+            made_name for name, made_name in names if not name and made_name not in blank_names
+        ]
+        self.names = [
+            name or ("" if made_name in blank_names else made_name) for name, made_name in names
+        ]
         if filled_names:
             self.notes.append(f"columns without a name are called {', '.join(filled_names)}")
         if filled_names and self._file.header_line is None:
@@ -317,11 +319,8 @@ def _find_title_fault(records: Sequence[Record], *, has_certain_cells: bool) -> 
         records: The first records of the table.
         has_certain_cells: The borders of the cells are certain; see `check_header`.
     """
-    title_count = 0
-    for record, next_record in pairwise(records):
-        if not _can_be_title(record, next_record):
-            break
-        title_count += 1
+    title_pairs = takewhile(lambda pair: _can_be_title(*pair), pairwise(records))
+    title_count = len(list(title_pairs))
     titles = records[:title_count]
     table = records[title_count:]
     if not titles or len(table) <= 1:

@@ -18,10 +18,13 @@ _MAX_SAMPLED_ROWS = 50
 # Characters of a JSON list that are read at a time.
 _CHUNK_CHARS = 1 << 20
 _JSON_DECODER = json.JSONDecoder()
-# A string, whose end may be missing, or a character that can end an element of a list.
-_JSON_MARK = re.compile(r'"(?:[^"\\]++|\\.)*+("?)|[{}\[\],]', re.DOTALL)
-# The rest of a string, whose end may be missing.
-_STRING_REST = re.compile(r'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
+# A string after its opening quote; its closing quote is missing at the end of a chunk.
+_STRING_REST = r'(?:[^"\\]++|\\.)*+"'
+_STRING_END = re.compile(_STRING_REST, re.DOTALL)
+# The text up to the next character that can end an element of a list: a bracket or a comma. Within
+# an element commas do not end it. An opening quote is the mark of a string that does not end.
+_NEXT_MARK = re.compile(rf'(?:[^"{{}}\[\],]++|"{_STRING_REST})*+([{{}}\[\],"])', re.DOTALL)
+_NEXT_BRACKET = re.compile(rf'(?:[^"{{}}\[\]]++|"{_STRING_REST})*+([{{}}\[\]"])', re.DOTALL)
 _DEPTH_CHANGE_BY_MARK = {"{": 1, "[": 1, "}": -1, "]": -1, ",": 0}
 _INVALID_JSON_NUMBER = re.compile("-?(?:NaN|Infinity|nan|inf)")
 # Numbers that the fast JSON parser may round.
@@ -114,33 +117,33 @@ class JsonTable(JsonLinesTable):
                 chunk += character
 
             offset = 0
-            string_rest = _STRING_REST.match(chunk) if is_in_string else None
-            if string_rest is not None:
-                is_in_string = not string_rest[1]
-                offset = string_rest.end()
-            marks = _JSON_MARK.finditer(chunk, offset)
+            position = 0
+            if is_in_string:
+                string_end = _STRING_END.match(chunk)
+                is_in_string = string_end is None
+                position = string_end.end() if string_end else len(chunk)
 
-            offset = 0
-            for mark in marks:
-                if mark[1] is not None:
-                    is_in_string = not mark[1]
-                    continue
-                depth += _DEPTH_CHANGE_BY_MARK[mark[0]]
-                if depth > 1 or (depth == 1 and mark[0] not in {"[", ","}):
+            while match := (_NEXT_BRACKET if depth > 1 else _NEXT_MARK).match(chunk, position):
+                position = match.end()
+                mark = match[1]
+                if mark == '"':
+                    is_in_string = True
+                    break
+                depth += _DEPTH_CHANGE_BY_MARK[mark]
+                if depth > 1 or (depth == 1 and mark not in {"[", ","}):
                     continue
 
-                piece = chunk[offset : mark.start()]
-                offset = mark.end()
+                piece = chunk[offset : position - 1]
+                offset = position
                 element += piece
                 end_line += piece.count("\n")
-                if mark[0] == "," or element.strip():
+                if mark == "," or element.strip():
                     yield _find_start(element, start_line), element.lstrip()
                 element = ""
                 start_line = end_line
                 if depth == 0:
-                    is_ended = mark[0] == "]"
                     following_text = chunk[offset:] + text_file.read(_CHUNK_CHARS)
-                    if is_ended and not following_text.strip():
+                    if mark == "]" and not following_text.strip():
                         return
                     raise self._make_list_error(end_line, "text after the end of the list")
 

@@ -53,6 +53,7 @@ _CERTAIN_JSON_START = re.compile(r'\[\s*[{\]]|\{\s*["}]')
 _FORMAT_BY_SIGNATURE = {b"PAR1": "parquet", b"PK\x03\x04": "xlsx"}
 # The first bytes of a workbook with a password, and of an old .xls file.
 _LOCKED_SIGNATURE = b"\xd0\xcf\x11\xe0"
+_SQLITE_FORMAT = "an SQLite database"
 # The first bytes of formats that are not read, with the name of the format.
 _OTHER_FORMAT_BY_SIGNATURE: Mapping[bytes, str] = {
     b"%PDF-": "a PDF document",
@@ -68,7 +69,7 @@ _OTHER_FORMAT_BY_SIGNATURE: Mapping[bytes, str] = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
     b"Rar!\x1a\x07": "a RAR archive",
     b"PK\x05\x06": "an empty zip archive",
-    b"SQLite format 3\x00": "an SQLite database",
+    b"SQLite format 3\x00": _SQLITE_FORMAT,
     b"{\\rtf": "an RTF document",
     b"\x7fELF": "a program",
 }
@@ -240,10 +241,10 @@ def _detect_format(file: InputFile, start: bytes, default: str) -> str:
     is_wide_text = file.encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32"))
     binary_format = _find_binary_format(start, is_wide_text=is_wide_text)
     if binary_format:
-        raise file.make_error(
-            f" is {binary_format}, not a table",
-            hint="save its table as CSV, .xlsx, JSON lines or Parquet, and name that file",
-        )
+        hint = "save its table as CSV, .xlsx, JSON lines or Parquet, and name that file"
+        if binary_format == _SQLITE_FORMAT:
+            hint = f"read it with a SELECT and {OptionHint(source='sqlite:///…')}"
+        raise file.make_error(f" is {binary_format}, not a table", hint=hint)
 
     text = start.decode(file.encoding, "ignore").strip()
     if not text:
