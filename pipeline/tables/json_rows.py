@@ -109,50 +109,24 @@ class JsonTable(JsonLinesTable):
         element = ""
         start_line = 1
         end_line = 1
-        depth = 0
-        is_in_string = False
-        while chunk := text_file.read(_CHUNK_CHARS):
-            # An escape must not be cut in two.
-            while chunk.endswith("\\") and (character := text_file.read(1)):
-                chunk += character
+        is_ended = False
+        for piece, mark in _iterate_pieces(text_file):
+            if is_ended and (mark or piece.strip()):
+                raise self._make_list_error(end_line, "text after the end of the list")
+            element = f"{element}{piece}"[: 2 * self._file.max_line_chars]
+            end_line += piece.count("\n")
+            if not mark:
+                continue
 
-            offset = 0
-            position = 0
-            if is_in_string:
-                string_end = _STRING_END.match(chunk)
-                is_in_string = string_end is None
-                position = string_end.end() if string_end else len(chunk)
+            if mark == "," or element.strip():
+                yield _find_start(element, start_line), element.lstrip()
+            element = ""
+            start_line = end_line
+            is_ended = mark == "]"
 
-            while match := (_NEXT_BRACKET if depth > 1 else _NEXT_MARK).match(chunk, position):
-                position = match.end()
-                mark = match[1]
-                if mark == '"':
-                    is_in_string = True
-                    break
-                depth += _DEPTH_CHANGE_BY_MARK[mark]
-                if depth > 1 or (depth == 1 and mark not in {"[", ","}):
-                    continue
-
-                piece = chunk[offset : position - 1]
-                offset = position
-                element += piece
-                end_line += piece.count("\n")
-                if mark == "," or element.strip():
-                    yield _find_start(element, start_line), element.lstrip()
-                element = ""
-                start_line = end_line
-                if depth == 0:
-                    following_text = chunk[offset:] + text_file.read(_CHUNK_CHARS)
-                    if mark == "]" and not following_text.strip():
-                        return
-                    raise self._make_list_error(end_line, "text after the end of the list")
-
-            element += chunk[offset:]
-            end_line += chunk.count("\n", offset)
-            element = element[: 2 * self._file.max_line_chars]
-
-        reason = "not a valid JSON list: the list is not closed"
-        raise self._make_list_error(_find_start(element, start_line), reason)
+        if not is_ended:
+            reason = "not a valid JSON list: the list is not closed"
+            raise self._make_list_error(_find_start(element, start_line), reason)
 
     def _check_element(self, line_number: int, text: str) -> None:
         """Raise InputError if the text of an element is not JSON, so that its end is uncertain."""
@@ -170,6 +144,39 @@ class JsonTable(JsonLinesTable):
 
     def _make_list_error(self, line_number: int, reason: str) -> InputError:
         return self._file.make_error(f", line {line_number}: {reason}", hint="correct the file")
+
+
+def _iterate_pieces(text_file: TextIO) -> Iterator[tuple[str, str]]:
+    """Yield the text of a JSON list in pieces, each with the mark that follows it.
+
+    A mark is a bracket or comma that begins the list, or ends an element or the list. It is empty
+    at the end of a chunk of the file. Brackets and commas within an element or a string are text.
+    """
+    depth = 0
+    is_in_string = False
+    while chunk := text_file.read(_CHUNK_CHARS):
+        # An escape must not be cut in two.
+        while chunk.endswith("\\") and (character := text_file.read(1)):
+            chunk += character
+
+        offset = 0
+        position = 0
+        if is_in_string:
+            string_end = _STRING_END.match(chunk)
+            is_in_string = string_end is None
+            position = string_end.end() if string_end else len(chunk)
+
+        while match := (_NEXT_BRACKET if depth > 1 else _NEXT_MARK).match(chunk, position):
+            position = match.end()
+            mark = match[1]
+            if mark == '"':
+                is_in_string = True
+                break
+            depth += _DEPTH_CHANGE_BY_MARK[mark]
+            if depth < 1 or (depth == 1 and mark in {"[", ","}):
+                yield chunk[offset : position - 1], mark
+                offset = position
+        yield chunk[offset:], ""
 
 
 def _find_start(element: str, line_number: int) -> int:
