@@ -458,7 +458,7 @@ class _RecordLines:
             for token in tokens.findall(text):
                 if token == delimiter and part != "quoted":
                     part = "start"
-                    remaining_chars -= 1
+                    remaining_chars -= 2
                     if remaining_chars > 0:
                         cells.append("")
                     continue
