@@ -190,7 +190,7 @@ class CsvTable(HeadedTable):
             check_header(
                 self._file.path,
                 self._split_records(head, line_number),
-                [text.strip() for text in first_lines],
+                enumerate(map(str.strip, first_lines), start=1),
             )
 
         # A blank before every name is a habit of the file; a blank before some names is part of

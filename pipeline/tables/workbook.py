@@ -7,7 +7,7 @@ file, such as a sheet.
 
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -45,15 +45,10 @@ MAX_COLUMNS = 16_384
 MAX_CELL_CHARS = 32_767
 # The largest whole number that a sheet stores exactly.
 MAX_EXACT_NUMBER = 2**53
-_NUMBER_FORMAT = re.compile(rb'<numFmt numFmtId="([0-9]+)" formatCode="([^"]*)"')
 # `[$-409]` is a language, not money.
-_MONEY_OR_PERCENT_SIGN = re.compile(r"%|\$(?!-)|€|£|¥".encode())
+_MONEY_OR_PERCENT_SIGN = re.compile(r"%|\$(?!-)|€|£|¥")
 # The built-in number formats for percent and money.
-_BUILT_IN_MONEY_FORMATS = frozenset(
-    b"%d" % number for number in (5, 6, 7, 8, 9, 10, *range(41, 45))
-)
-# A style without the id of a number format matches, too, because styles are counted.
-_CELL_STYLE = re.compile(rb'<xf\b(?:[^>]*?numFmtId="([0-9]+)")?')
+_BUILT_IN_MONEY_FORMATS = {"5", "6", "7", "8", "9", "10", "41", "42", "43", "44"}
 _STYLES_PART = "xl/styles.xml"
 
 
@@ -75,12 +70,16 @@ class SheetTable(HeadedTable):
         super().__init__(file)
         # The index of the first row below the header.
         self._first_index = 0
+        # Merged areas as (top, left), (bottom, right), by the indexes of rows and columns. The
+        # header is found without them: a merged title is in its first cell only.
+        self._merged_areas: Sequence[Any] = ()
         try:
             with ZipFile(file.path) as archive:
                 size = self._load_sheet(archive)
         except (
             CalamineError,
             BadZipFile,
+            ET.ParseError,
             ExpatError,
             LookupError,
             StopIteration,
@@ -91,12 +90,14 @@ class SheetTable(HeadedTable):
                 hint="save it again, or save it as CSV",
             ) from None
 
-        names = self._read_header()
+        merged_areas = self._sheet.merged_cell_ranges or ()
+        names = self._read_header(merged_areas)
+        self._merged_areas = merged_areas
         self._note_misread_cells(size)
         self._set_names(names)
 
     def _load_sheet(self, archive: ZipFile) -> SheetSize:
-        """Check the sizes of the parts, and load the sheet and its merged areas into memory.
+        """Check the sizes of the parts, and load the sheet into memory.
 
         The shared texts and the sheet are parsed to count the memory before the sheet is loaded.
 
@@ -143,11 +144,9 @@ class SheetTable(HeadedTable):
 
             size.add_part(archive, _find_sheet_part(archive, sheet_name))
             self._sheet = book.get_sheet_by_name(sheet_name)
-            # Merged areas as (top, left), (bottom, right), by the indexes of rows and columns.
-            self._merged_areas = self._sheet.merged_cell_ranges or ()
         return size
 
-    def _read_header(self) -> list[str]:
+    def _read_header(self, merged_areas: Sequence[Any]) -> list[str]:
         """Return the names of the columns, and skip the rows up to the header.
 
         The header is the row that `HEADER=` names, or else the first filled row. With
@@ -159,20 +158,17 @@ class SheetTable(HeadedTable):
                 and if no name is a known column.
         """
         header_line = self._file.header_line
-        first_rows = self._read_first_rows()
-        records = [
-            Record(row_number, texts)
-            for row_number, texts in enumerate(first_rows, start=1)
-            if any(texts)
-        ]
+        records = self._read_first_records()
         if not records:
             raise self._file.make_error(
                 f" has an empty sheet {self._sheet.name!r}",
                 hint=f"set {OptionHint('sheet')}, or sheet= in a task's file, to another sheet",
             )
         if header_line is None and not self._file.has_known_column(records[0].cells):
-            shown_rows = first_rows[:MAX_SHOWN_LINES]
-            shown_lines = [" | ".join(texts).strip(" |") for texts in shown_rows]
+            shown_lines = [
+                (record.line_number, " | ".join(record.cells).strip(" |"))
+                for record in records[:MAX_SHOWN_LINES]
+            ]
             check_header(self._file.path, [records], shown_lines)
 
         if header_line == 0:
@@ -188,7 +184,7 @@ class SheetTable(HeadedTable):
             )
 
         header_index = header.line_number - 1
-        if any(top <= header_index <= bottom for (top, _), (bottom, _) in self._merged_areas):
+        if any(top <= header_index <= bottom for (top, _), (bottom, _) in merged_areas):
             raise self._file.make_error(
                 f" has merged cells in its header, row {header.line_number} of the sheet "
                 f"{self._sheet.name!r}",
@@ -200,24 +196,19 @@ class SheetTable(HeadedTable):
         self._first_index = header.line_number
         return list(header.cells)
 
-    def _read_first_rows(self) -> list[list[str]]:
-        """Return the texts of the rows by which the header is found, from the top of the sheet.
+    def _read_first_records(self) -> list[Record]:
+        """Return the first filled rows as texts: up to MAX_SAMPLED_RECORDS, or up to the header.
 
-        These are all rows above the first filled row, then up to MAX_SAMPLED_RECORDS rows, and at
-        least all rows up to the row that `HEADER=` names. Each text is on one line; the text of a
-        blank cell is empty.
+        Each text is on one line; the text of a blank cell is empty.
         """
-        first_rows = list[list[str]]()
-        counted_rows = 0
-        for row in self._iterate_raw_rows():
-            cells = ["" if cell is None else str(cell) for cell in map(_plain_cell, row)]
-            texts = [" ".join(text.split()) for text in cells]
-            first_rows.append(texts)
-            counted_rows += bool(counted_rows) or any(texts)
-            is_past_header = len(first_rows) >= (self._file.header_line or 0)
-            if counted_rows >= MAX_SAMPLED_RECORDS and is_past_header:
+        records = list[Record]()
+        for row_number, cells in self._read_records():
+            texts = ["" if cell is None else " ".join(str(cell).split()) for cell in cells]
+            records.append(Record(row_number, texts))
+            is_past_header = row_number >= (self._file.header_line or 0)
+            if len(records) >= MAX_SAMPLED_RECORDS and is_past_header:
                 break
-        return first_rows
+        return records
 
     def _note_misread_cells(self, size: SheetSize) -> None:
         """Add a note for each kind of cells that are not read as a spreadsheet shows them.
@@ -307,18 +298,15 @@ def _find_percent_or_money_styles(archive: ZipFile) -> Collection[str]:
     if _STYLES_PART not in archive.namelist():
         return ()
 
-    styles_xml = archive.read(_STYLES_PART)
+    styles = ET.fromstring(archive.read(_STYLES_PART))  # noqa: S314 - bounded
     percent_or_money_formats = set(_BUILT_IN_MONEY_FORMATS)
-    for format_id, code in _NUMBER_FORMAT.findall(styles_xml):
-        if _MONEY_OR_PERCENT_SIGN.search(code):
-            percent_or_money_formats.add(format_id)
-
-    _, _, cell_styles_xml = styles_xml.partition(b"<cellXfs")
-    format_ids = _CELL_STYLE.findall(cell_styles_xml.partition(b"</cellXfs>")[0])
+    for number_format in styles.findall("{*}numFmts/{*}numFmt"):
+        if _MONEY_OR_PERCENT_SIGN.search(number_format.get("formatCode", "")):
+            percent_or_money_formats.add(number_format.get("numFmtId", ""))
     return {
         str(index)
-        for index, format_id in enumerate(format_ids)
-        if format_id in percent_or_money_formats
+        for index, cell_style in enumerate(styles.findall("{*}cellXfs/{*}xf"))
+        if cell_style.get("numFmtId") in percent_or_money_formats
     }
 
 
